@@ -1,0 +1,63 @@
+# Every target makes the virtual environment that it needs; PYTHON chooses the interpreter, VENV the place.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml .packaging/backend.py \
+  $(shell find transport hostcalls -name '_build.py' -o -name '*.[ch]' -not -name '_doors.c' -not -name '_engine.c' 2>/dev/null)
+
+.PHONY: all demo tests check soak bench docs c-tests clean help
+
+all: check tests docs  ## check, test, and build the documentation
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+
+$(VENV)/.installed: $(SOURCES) | $(BIN)/python
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	@touch $@
+
+demo: $(VENV)/.installed  ## two zones, a supervision tree in each, messages through doors
+	$(BIN)/enfilade demo
+
+tests: $(VENV)/.installed-test  ## the whole test suite
+	$(BIN)/python -m pytest -m 'not soak'
+
+check: $(VENV)/.installed-test  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+soak: $(VENV)/.installed-test  ## long fuzz and chaos runs
+	$(BIN)/python -m pytest -m soak
+
+c-tests: $(VENV)/.installed-test  ## the C parts alone, also under sanitizers and valgrind
+	$(MAKE) -C transport/doors/c test asan valgrind
+	$(MAKE) -C hostcalls/engine/shim test
+
+bench: $(VENV)/.installed-bench  ## our figures beside each peer's
+	$(BIN)/python -m tests.benchmarks
+
+docs: $(VENV)/.installed-docs  ## the documentation, as HTML in docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
+
+clean:  ## remove everything that the targets made
+	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find actors hostcalls transport -name '*.so' -delete
+	rm -f transport/doors/_doors.c hostcalls/engine/_engine.c
