@@ -4,10 +4,11 @@ Run as `python page.py PAGE.md` in an empty directory. A page is a list of fence
 
 * ```` ```python ````: executed; all such blocks of a page share one namespace, as in one long session;
 * ```` ```LANGUAGE name=FILE ````: written to FILE in the working directory (and not executed by itself);
-* ```` ```console ````: every line that starts with `$ ` is run by bash and must succeed; the lines below it, if
-  any, are what it prints, where `...` stands for anything, as in doctest.
+* ```` ```console ````: every line that starts with `$ ` is run by bash and must succeed; the lines below it,
+  if any, are what it prints, where `...` stands for anything, as in doctest.
 
-Blocks in other languages are prose. A page whose first line is `<!-- page is not executed: REASON -->` is left alone.
+Blocks in other languages are prose. A page whose first line is `<!-- page is not executed: REASON -->` is
+left alone.
 """
 
 import doctest

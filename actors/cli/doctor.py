@@ -1,0 +1,103 @@
+"""What this machine offers, in plain words."""
+
+import importlib.metadata
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+
+import attrs
+from rich.console import Console
+from rich.table import Table
+
+
+@attrs.frozen
+class Finding:
+    """One thing looked at: whether it is there, and what follows from that."""
+
+    topic: str
+    present: bool
+    detail: str
+    needed: bool = True
+
+
+def _python() -> Finding:
+    trio_version = importlib.metadata.version("trio")
+    supported = (3, 11) <= sys.version_info[:2] <= (3, 14)
+    detail = f"{platform.python_implementation()} {platform.python_version()}, trio {trio_version}"
+    return Finding("Python", supported, detail if supported else f"{detail}: 3.11 to 3.14 is supported")
+
+
+def _doors() -> Finding:
+    try:
+        from transport.doors import door_capabilities
+    except ImportError as error:
+        return Finding("doors", False, f"the compiled part is missing ({error}): run `pip install .` again")
+    capabilities = door_capabilities()
+    return Finding("doors", True, str(capabilities))
+
+
+def _wasmtime() -> Finding:
+    version = importlib.metadata.version("wasmtime")
+    try:
+        from hostcalls.engine import Engine
+
+        Engine().close()
+    except (ImportError, OSError, RuntimeError) as error:
+        return Finding("WebAssembly", False, f"wasmtime {version} does not start: {error}")
+    return Finding("WebAssembly", True, f"wasmtime {version}, guests on fibers, preempted by epochs")
+
+
+def _namespaces() -> Finding:
+    from transport.namespaces import KINDS, available
+
+    if not sys.platform.startswith("linux"):
+        return Finding(
+            "namespaces", False, "only Linux has them; zones come from the system here", needed=False
+        )
+    kinds = available()
+    if not kinds:
+        detail = "none may be made here: the demo's zones are plain processes"
+    elif set(kinds) == set(KINDS):
+        detail = "a zone gets its own " + ", ".join(kinds)
+    else:
+        missing = ", ".join(kind for kind in KINDS if kind not in kinds)
+        detail = f"a zone gets its own {', '.join(kinds)}, but not {missing}"
+    return Finding("namespaces", bool(kinds), detail, needed=False)
+
+
+def _tool(topic: str, names: tuple[str, ...], purpose: str) -> Callable[[], Finding]:
+    def look() -> Finding:
+        path = next((found for name in names if (found := shutil.which(name))), None)
+        detail = f"{path}: {purpose}" if path else f"none of {', '.join(names)} on the PATH: no {purpose}"
+        return Finding(topic, path is not None, detail, needed=False)
+
+    return look
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (
+    _python,
+    _doors,
+    _wasmtime,
+    _namespaces,
+    _tool("C compiler", ("cc", "gcc", "clang"), "building from source"),
+    _tool("clang for wasm", ("wasm-ld", "wasm-ld-14", "wasm-ld-19"), "guests written in C"),
+    _tool("Erlang", ("erl",), "comparing supervision with OTP in the tests"),
+)
+
+
+def run_doctor() -> int:
+    """Print a table of findings; the status is 0 when everything that the runtime needs is there, else 1."""
+    findings = [check() for check in CHECKS]
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for finding in findings:
+        mark = "[green]yes[/]" if finding.present else ("[red]no[/]" if finding.needed else "[yellow]no[/]")
+        table.add_row(finding.topic, mark, finding.detail)
+    console = Console()
+    console.print(table)
+    missing = [finding.topic for finding in findings if finding.needed and not finding.present]
+    if missing:
+        console.print(f"\nEnfilade does not run here: {', '.join(missing)}.")
+        return 1
+    console.print("\nEnfilade runs here.")
+    return 0

@@ -1,0 +1,5 @@
+"""How a sub-command says no."""
+
+
+class Refusal(Exception):
+    """A request that cannot be met; its text is the one line that the user reads, and the status is 1."""
