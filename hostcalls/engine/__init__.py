@@ -1,0 +1,57 @@
+"""The Wasmtime engine that runs guests: compile, link, instantiate, resume."""
+
+from hostcalls.engine.config import EngineConfig
+from hostcalls.engine.engine import Engine
+from hostcalls.engine.errors import (
+    BadEntrypoint,
+    BadMemoryAccess,
+    EngineError,
+    EngineUnavailable,
+    Exhausted,
+    GuestBusy,
+    InstanceClosed,
+    InvalidConfig,
+    InvalidModule,
+    LinkError,
+    NoMemory,
+    StartError,
+    StartTrapped,
+)
+from hostcalls.engine.instance import Instance, Step, Submission
+from hostcalls.engine.limits import Limits
+from hostcalls.engine.linked import Import, Linked
+from hostcalls.engine.module import Extern, ExternKind, FunctionType, ImportedExtern, Module, ValueType
+from hostcalls.engine.traps import Frame, Trap, TrapKind
+
+__all__ = [
+    "BadEntrypoint",
+    "BadMemoryAccess",
+    "Engine",
+    "EngineConfig",
+    "EngineError",
+    "EngineUnavailable",
+    "Exhausted",
+    "Extern",
+    "ExternKind",
+    "Frame",
+    "FunctionType",
+    "GuestBusy",
+    "Import",
+    "ImportedExtern",
+    "Instance",
+    "InstanceClosed",
+    "InvalidConfig",
+    "InvalidModule",
+    "Limits",
+    "LinkError",
+    "Linked",
+    "Module",
+    "NoMemory",
+    "StartError",
+    "StartTrapped",
+    "Step",
+    "Submission",
+    "Trap",
+    "TrapKind",
+    "ValueType",
+]

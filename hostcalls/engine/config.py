@@ -1,0 +1,81 @@
+"""The sizes of one engine.
+
+All guests of an engine share one pooling allocator: address space for `max_guests` linear memories and stacks is
+reserved at once and committed page by page as guests touch it. The kernel counts mappings, not bytes: each
+running guest costs up to four of the process's `vm.max_map_count`, which is therefore what bounds `max_guests`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from hostcalls.engine.errors import InvalidConfig
+from hostcalls.engine.limits import KIBIBYTE, MEBIBYTE
+
+#: Memory mappings that one guest needs: a stack and its guard page, a linear memory and what lies behind it.
+MAPPINGS_PER_GUEST = 4
+
+#: Mappings that are left for everything else in the process.
+SPARE_MAPPINGS = 4096
+
+_ADDRESS_SPACE = 1 << 46
+_MAX_MAP_COUNT = Path("/proc/sys/vm/max_map_count")
+
+
+@attrs.frozen(kw_only=True)
+class EngineConfig:
+    """Sizes and places of an engine, fixed while it lives.
+
+    Attributes:
+        max_guests: guests that can exist at one time.
+        max_memory: bytes that the linear memory of any guest can reach; a multiple of 64 KiB, at most 4 GiB.
+        stack: bytes of wasm stack of each guest; more is the trap `TrapKind.STACK_OVERFLOW`.
+        cache_directory: where compiled modules are kept between runs, or None to keep them in memory alone. The
+            directory must be writable by this user only: its files are machine code.
+        tick: seconds between two looks at whether a running guest must give way.
+        workers: threads on which computing guests run beside the caller; 0 forbids `Instance.offload`.
+    """
+
+    max_guests: int = 10_000
+    max_memory: int = 256 * MEBIBYTE
+    stack: int = 512 * KIBIBYTE
+    cache_directory: Path | None = attrs.field(
+        default=None, converter=attrs.converters.optional(lambda path: Path(path))
+    )
+    tick: float = 0.001
+    workers: int = 2
+
+    def __attrs_post_init__(self) -> None:
+        if not 1 <= self.max_guests <= 1_000_000:
+            raise InvalidConfig(f"max_guests must be from 1 to 1,000,000, and is {self.max_guests}")
+        if not 64 * KIBIBYTE <= self.max_memory <= 4096 * MEBIBYTE or self.max_memory % (64 * KIBIBYTE):
+            raise InvalidConfig(
+                f"max_memory must be a multiple of 64 KiB and at most 4 GiB, and is {self.max_memory}"
+            )
+        if not 16 * KIBIBYTE <= self.stack <= 64 * MEBIBYTE:
+            raise InvalidConfig(f"stack must be from 16 KiB to 64 MiB, and is {self.stack}")
+        if not 0.0001 <= self.tick <= 1.0:
+            raise InvalidConfig(f"tick must be from 0.0001 to 1 second, and is {self.tick}")
+        if not 0 <= self.workers <= 64:
+            raise InvalidConfig(f"workers must be from 0 to 64, and is {self.workers}")
+        if self.max_guests * self.max_memory > _ADDRESS_SPACE:
+            raise InvalidConfig(
+                f"{self.max_guests} guests of {self.max_memory} bytes need more address space than there is; "
+                "lower max_guests or max_memory"
+            )
+
+    def check_mappings(self) -> None:
+        """Raise `InvalidConfig` if the kernel does not grant this process the mappings for `max_guests` guests."""
+        try:
+            granted = int(_MAX_MAP_COUNT.read_text())
+        except OSError:
+            return
+        needed = self.max_guests * MAPPINGS_PER_GUEST + SPARE_MAPPINGS
+        if needed > granted:
+            raise InvalidConfig(
+                f"{self.max_guests} guests need about {needed} memory mappings and the kernel grants {granted}; "
+                f"lower max_guests to {(granted - SPARE_MAPPINGS) // MAPPINGS_PER_GUEST}, "
+                f"or run: sysctl vm.max_map_count={needed}"
+            )

@@ -1,0 +1,354 @@
+"""One guest: its linear memory, its call, and what it asks of the host.
+
+A guest is resumed by the host and runs until it stops by itself or is stopped; between two resumes it stands still,
+and only then may its memory be touched. The life of a guest:
+
+    start -> resume -> PARKED     it waits in `yield_now`; `complete` or `fail` of a future it polled wakes it
+                    -> PREEMPTED  its time slice is over, or it has asked for much; resume it again
+                    -> FINISHED   the entrypoint returned; `results`
+                    -> TRAPPED    it was cut short; `trap`
+
+After each stop the host takes `submissions()` (operations that the guest has begun) and `drops()` (operations whose
+outcome nobody will read), and answers each submission once, now or later, with `complete` or `fail`.
+
+A guest that computes is handed to a worker thread with `offload`: it then runs beside the caller until it parks, ends
+or has asked for something, and `Engine.dispatch` reports that through `wake`.
+
+Instances are not thread-safe: all methods are called from the thread that runs the engine's loop.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hostcalls.engine._engine import ffi, lib
+from hostcalls.engine.errors import BadEntrypoint, BadMemoryAccess, GuestBusy, InstanceClosed
+from hostcalls.engine.module import ExternKind, ValueType
+from hostcalls.engine.traps import Trap
+from hostcalls.engine.traptable import read_trap
+
+if TYPE_CHECKING:
+    from hostcalls.engine.engine import Engine
+    from hostcalls.engine.linked import Linked
+
+#: An operation that the guest has begun: the future's key, the hostcall's index (`Import.index`), the arguments.
+#: The key is unique in the life of the instance; its low 32 bits are the future id that the guest sees.
+Submission: TypeAlias = tuple[int, int, bytes]
+
+_HEADER = struct.Struct("<QII")
+_FORMATS = {ValueType.I32: "<ixxxx", ValueType.I64: "<q", ValueType.F32: "<fxxxx", ValueType.F64: "<d"}
+_WRAPS = {ValueType.I32: 1 << 32, ValueType.I64: 1 << 64}
+
+
+class Step(enum.IntEnum):
+    """Why a guest stands still."""
+
+    PARKED = 0
+    PREEMPTED = 1
+    FINISHED = 2
+    TRAPPED = 3
+
+
+_STEPS = tuple(Step)
+_STEP_MASK = 3
+_HAS_SUBMISSIONS = 4
+_HAS_DROPS = 8
+
+
+class Instance:
+    """A guest made by `Engine.instantiate`. It must be closed, which is safe at any time.
+
+    Attributes:
+        linked: what it was made from.
+        wake: called in the loop's thread whenever the guest becomes runnable other than by `start` or `resume`: a
+            future it waits for was completed, or its run on a worker has come to a stop. It may be called more often
+            than needed, and never after `close`.
+    """
+
+    __slots__ = ("_engine", "_guest", "_key", "_offloaded", "_runnable", "_started", "_word", "linked", "wake")
+
+    def __init__(
+        self, engine: Engine, guest: Any, key: int, linked: Linked, wake: Callable[[], None]
+    ) -> None:
+        self.linked = linked
+        self.wake = wake
+        self._engine = engine
+        self._guest = guest
+        self._key = key
+        self._word = int(Step.PARKED)
+        self._started = False
+        self._runnable = False
+        self._offloaded = False
+
+    # --- memory ---------------------------------------------------------------------------------------------------
+
+    @property
+    def memory_size(self) -> int:
+        """The bytes of linear memory that the guest has now; at least 16 MiB, unless its limits say less.
+
+        Raises `GuestBusy` while the guest runs on a worker, `InstanceClosed` after `close`.
+        """
+        return self._memory()[1]
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return a copy of `size` bytes of linear memory at `offset`.
+
+        Raises `BadMemoryAccess` if they are not all inside, `GuestBusy` while the guest runs on a worker,
+        `InstanceClosed` after `close`.
+        """
+        base, limit = self._memory()
+        if offset < 0 or size < 0 or offset + size > limit:
+            raise BadMemoryAccess(f"reading {size} bytes at {offset} of a memory of {limit} bytes")
+        return bytes(ffi.buffer(base + offset, size))
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Copy `data` into linear memory at `offset`. Raises as `read` does."""
+        base, limit = self._memory()
+        if offset < 0 or offset + len(data) > limit:
+            raise BadMemoryAccess(f"writing {len(data)} bytes at {offset} of a memory of {limit} bytes")
+        ffi.memmove(base + offset, data, len(data))
+
+    def _memory(self) -> tuple[Any, int]:
+        guest = self._idle()
+        size = ffi.new("size_t *")
+        return lib.guest_memory(guest, size), size[0]
+
+    # --- running --------------------------------------------------------------------------------------------------
+
+    def start(self, export: str, values: Sequence[int | float] = ()) -> None:
+        """Begin a call of the exported function `export`; nothing runs before `resume`.
+
+        Args:
+            export: the function's export name.
+            values: one number for each parameter. Integers may be given signed or unsigned.
+
+        Raises:
+            BadEntrypoint: there is no such function, or it takes other values.
+            GuestBusy: a call was begun before. An instance runs one call in its life.
+            InstanceClosed: after `close`.
+        """
+        guest = self._idle()
+        if self._started:
+            raise GuestBusy("the guest was started before; an instance runs one call in its life")
+        extern = self.linked.module.exports.get(export)
+        if extern is None or extern.function is None or extern.kind is not ExternKind.FUNCTION:
+            raise BadEntrypoint(f"the module exports no function named {export!r}")
+        packed = _pack_values(export, extern.function.parameters, values)
+        name = export.encode()
+        if not lib.guest_start(guest, name, len(name), packed, len(values)):
+            raise BadEntrypoint(f"the function {export!r} cannot be called from the host")
+        self._started = True
+        self._runnable = True
+
+    def resume(self) -> Step:
+        """Run the guest until it stops, for about one tick at most, and return why it stopped.
+
+        The interpreter lock is released meanwhile. Not a checkpoint. After FINISHED or TRAPPED the answer stays.
+
+        Raises `GuestBusy` before `start` or while the guest runs on a worker, `InstanceClosed` after `close`.
+        """
+        if self._guest is None or self._offloaded or not self._started:
+            self._refuse()
+        word = self._word = lib.guest_resume(self._guest)
+        step = _STEPS[word & _STEP_MASK]
+        self._runnable = step is Step.PREEMPTED
+        return step
+
+    def offload(self) -> None:
+        """Let the guest go on on a worker thread until it parks, ends, or has submissions for the host.
+
+        Then `Engine.dispatch` calls `wake`, and `step` says why it stopped. Meanwhile `complete`, `fail`, `release`,
+        `interrupt` and `close` are allowed.
+
+        Raises `GuestBusy` if the guest is not runnable or the engine has no workers, `InstanceClosed` after `close`.
+        """
+        guest = self._idle()
+        if not self._runnable:
+            raise GuestBusy("the guest is not runnable, so there is nothing to offload")
+        if not lib.guest_offload(guest):
+            raise GuestBusy("the engine has no worker threads (EngineConfig.workers is 0)")
+        self._offloaded = True
+        self._runnable = False
+
+    @property
+    def runnable(self) -> bool:
+        """Whether `resume` would get the guest any further: just started, preempted, or parked and woken."""
+        return self._runnable
+
+    @property
+    def offloaded(self) -> bool:
+        """Whether the guest is in the hands of the worker threads."""
+        return self._offloaded
+
+    @property
+    def step(self) -> Step:
+        """Why the guest stopped last."""
+        return _STEPS[self._word & _STEP_MASK]
+
+    def interrupt(self) -> None:
+        """Make a computing guest stop at its next loop or call, as a trap of the kind `TrapKind.STOPPED`.
+
+        A parked guest stops when it is next resumed; this makes it runnable. Raises `InstanceClosed` after `close`.
+        """
+        if self._guest is None:
+            self._refuse()
+        self._woken(lib.guest_interrupt(self._guest))
+
+    def release(self) -> None:
+        """Let a parked guest out of `yield_now` once, with nothing in its mailbox (guest ABI, section 2.2).
+
+        A runtime that shuts down does this so that guests look around once more. Raises `InstanceClosed` after
+        `close`.
+        """
+        if self._guest is None:
+            self._refuse()
+        self._woken(lib.guest_release(self._guest))
+
+    # --- the guest's operations -----------------------------------------------------------------------------------
+
+    def submissions(self) -> list[Submission]:
+        """Take all operations that the guest has begun since the last time, in order.
+
+        Those of denied imports are not among them. An operation whose future was dropped before it was taken is, and
+        also appears in `drops`. Raises `GuestBusy` while the guest runs on a worker, `InstanceClosed` after `close`.
+        """
+        guest = self._idle()
+        if not self._word & _HAS_SUBMISSIONS:
+            return []
+        self._word &= ~_HAS_SUBMISSIONS
+        data = ffi.new("const uint8_t **")
+        size = lib.guest_submissions(guest, data)
+        taken = bytes(ffi.buffer(data[0], size))
+        found: list[Submission] = []
+        position = 0
+        while position < size:
+            future, index, length = _HEADER.unpack_from(taken, position)
+            position += _HEADER.size
+            found.append((future, index, taken[position : position + length]))
+            position += (length + 7) & ~7
+        return found
+
+    def drops(self) -> list[int]:
+        """Take the keys of the futures that the guest has dropped before their operation was answered.
+
+        The operation goes on or is cancelled as its driver likes; answering it is allowed and does nothing. Raises as
+        `submissions` does.
+        """
+        guest = self._idle()
+        if not self._word & _HAS_DROPS:
+            return []
+        self._word &= ~_HAS_DROPS
+        data = ffi.new("const uint64_t **")
+        count = lib.guest_drops(guest, data)
+        return list(ffi.unpack(data[0], count))
+
+    def complete(self, future: int, payload: bytes) -> None:
+        """Answer the operation `future` with its encoded output.
+
+        The first answer counts; an answer to a future that is gone is ignored. `wake` is called if this makes the
+        guest runnable. Raises `InstanceClosed` after `close`.
+        """
+        if self._guest is None:
+            self._refuse()
+        self._woken(lib.guest_complete(self._guest, future, payload, len(payload)))
+
+    def fail(self, future: int, message: str) -> None:
+        """Answer the operation `future` with an error text, which the guest reads cut to its buffer (section 1.3).
+
+        Otherwise as `complete`.
+        """
+        if self._guest is None:
+            self._refuse()
+        text = message.encode(errors="replace")
+        self._woken(lib.guest_fail(self._guest, future, text, len(text)))
+
+    def _woken(self, runnable: int) -> None:
+        if runnable and not self._runnable:
+            self._runnable = True
+            self.wake()
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    @property
+    def results(self) -> tuple[int | float, ...]:
+        """What the entrypoint returned, integers as signed; empty before FINISHED."""
+        guest = self._idle()
+        if self.step is not Step.FINISHED:
+            return ()
+        found: list[int | float] = []
+        bits = ffi.new("uint64_t *")
+        for position in range(lib.guest_result_count(guest)):
+            kind = ValueType(lib.guest_result(guest, position, bits))
+            (value,) = struct.unpack(_FORMATS[kind], struct.pack("<Q", bits[0]))
+            found.append(value)
+        return tuple(found)
+
+    @property
+    def trap(self) -> Trap | None:
+        """How the guest was cut short; None before TRAPPED."""
+        guest = self._idle()
+        return read_trap(guest) if self.step is Step.TRAPPED else None
+
+    @property
+    def cpu_time(self) -> float:
+        """Seconds during which the guest has run, the start function and its runs on workers included."""
+        if self._guest is None:
+            self._refuse()
+        return float(lib.guest_cpu_time(self._guest)) * 1e-9
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._guest is None
+
+    def close(self) -> None:
+        """Release everything the guest holds: stack, memory, futures, submissions. Safe at any time and any number of times.
+
+        A guest that runs on a worker is told to stop and released there as soon as it does; this call does not wait.
+        """
+        if self._guest is not None:
+            guest, self._guest = self._guest, None
+            self._runnable = self._offloaded = False
+            self._engine._forget(self._key)
+            lib.guest_close(guest)
+
+    # --- for the engine -------------------------------------------------------------------------------------------
+
+    def _stopped(self, word: int) -> None:
+        """Take over from the workers; `word` is as from `guest_resume`."""
+        self._word = word
+        self._offloaded = False
+        self._runnable = self.step is Step.PREEMPTED or bool(lib.guest_runnable(self._guest))
+        self.wake()
+
+    def _idle(self) -> Any:
+        if self._guest is None or self._offloaded:
+            self._refuse()
+        return self._guest
+
+    def _refuse(self) -> None:
+        if self._guest is None:
+            raise InstanceClosed("the instance is closed")
+        if self._offloaded:
+            raise GuestBusy("the guest runs on a worker; wait for wake")
+        raise GuestBusy("the guest was not started")
+
+
+def _pack_values(export: str, parameters: tuple[ValueType, ...], values: Sequence[int | float]) -> bytes:
+    if len(parameters) != len(values):
+        raise BadEntrypoint(f"the function {export!r} takes {len(parameters)} values, not {len(values)}")
+    packed = bytearray()
+    for position, (parameter, value) in enumerate(zip(parameters, values, strict=True)):
+        wrap = _WRAPS.get(parameter)
+        try:
+            if wrap is not None:
+                value = value - wrap if wrap // 2 <= value < wrap else value
+            packed += struct.pack(_FORMATS[parameter], value)
+        except (KeyError, struct.error, OverflowError, TypeError):
+            raise BadEntrypoint(
+                f"value {position} of the function {export!r} must be of type {parameter.name}, not {value!r}"
+            ) from None
+    return bytes(packed)

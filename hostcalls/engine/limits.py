@@ -1,0 +1,52 @@
+"""What one guest may use."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+KIBIBYTE = 1024
+MEBIBYTE = 1024 * KIBIBYTE
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """The bounds of one guest.
+
+    Exceeding `memory` or `table_elements` makes `memory.grow` or `table.grow` answer -1 inside the guest, as the
+    WebAssembly specification has it. Exceeding any other bound is a trap of its own kind
+    (`TrapKind.LIMIT`, `TrapKind.CPU_TIME`).
+
+    Attributes:
+        memory: bytes of linear memory. The engine's `max_memory` bounds it from above.
+        table_elements: elements of each table.
+        futures: futures that exist at one time, pending or finished but not yet polled; it also bounds the finished
+            task ids that wait for room in the guest's mailbox ring.
+        queued_bytes: bytes that the host holds for the guest: arguments not yet taken by `Instance.submissions` and
+            results not yet polled by the guest.
+        cpu_time: seconds during which the guest may run in all, the start function included. Checked about every
+            tick of the engine.
+        start_time: seconds that the module's start function may take.
+    """
+
+    memory: int = 64 * MEBIBYTE
+    table_elements: int = 10_000
+    futures: int = 16_384
+    queued_bytes: int = 16 * MEBIBYTE
+    cpu_time: float = math.inf
+    start_time: float = 0.1
+
+    def __attrs_post_init__(self) -> None:
+        for field in attrs.fields(Limits):
+            value = getattr(self, field.name)
+            if not value > 0:
+                raise ValueError(f"the limit {field.name} must be positive, and is {value!r}")
+
+    def within(self, outer: Limits) -> Limits:
+        """Return these limits, each lowered to that of `outer` where it is higher.
+
+        This is how a child inherits from its parent: no bound of a child exceeds the parent's.
+        """
+        names = [field.name for field in attrs.fields(Limits)]
+        return Limits(**{name: min(getattr(self, name), getattr(outer, name)) for name in names})
