@@ -1,0 +1,253 @@
+"""The codec: round trips, and what it refuses."""
+
+import enum
+import random
+import struct
+import time
+from typing import Annotated, Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hostcalls import abi
+from hostcalls.capability import Capability
+from hostcalls.rkyv import (
+    F32,
+    F64,
+    I8,
+    I16,
+    I32,
+    I64,
+    U8,
+    U16,
+    U32,
+    U64,
+    Array,
+    CodecError,
+    DecodeError,
+    EncodeError,
+    codec,
+    layout,
+)
+
+
+@attrs.frozen
+class Deep:
+    """A type with every nesting that the codec knows."""
+
+    flag: bool
+    names: tuple[tuple[str, ...], ...]
+    inner: abi.TlsServerBundle
+    maybe: abi.AbiParam | None
+    digest: Annotated[bytes, Array(5)]
+    number: F64
+    unit: None
+
+
+INTEGERS = {
+    U8: (8, False),
+    I8: (8, True),
+    U16: (16, False),
+    I16: (16, True),
+    U32: (32, False),
+    I32: (32, True),
+}
+INTEGERS |= {U64: (64, False), I64: (64, True)}
+ROOTS = [
+    value
+    for value in vars(abi).values()
+    if isinstance(value, type) and attrs.has(value) and value.__module__ == abi.__name__
+]
+ROOTS = [root for root in ROOTS if root.__name__ != "ScalarValue"]
+UNIONS: list[Any] = [abi.AbiParam, abi.AbiValue, abi.EntrypointArg, abi.AbiScalarValue]
+ALL: list[Any] = [
+    *ROOTS,
+    *UNIONS,
+    Deep,
+    str,
+    bytes,
+    bool,
+    U8,
+    I64,
+    F64,
+    tuple[str, ...],
+    tuple[abi.EntrypointArg, ...],
+]
+
+
+def values(annotation: Any) -> st.SearchStrategy[Any]:
+    """Values of the type, built from the same annotation that the codec is built from."""
+    if annotation in INTEGERS:
+        bits, signed = INTEGERS[annotation]
+        low = -(1 << bits - 1) if signed else 0
+        return st.integers(low, low + (1 << bits) - 1)
+    if annotation is F32 or annotation is F64:
+        return st.floats(allow_nan=False, width=32 if annotation is F32 else 64)
+    simple: dict[Any, st.SearchStrategy[Any]] = {
+        str: st.text(max_size=90),
+        bytes: st.binary(max_size=90),
+        bool: st.booleans(),
+        None: st.none(),
+        type(None): st.none(),
+        abi.AbiScalarValue: st.sampled_from(abi.ScalarType).flatmap(
+            lambda kind: values(abi._SCALARS[kind]).map(lambda value: abi.ScalarValue(kind, value))
+        ),
+    }
+    if annotation in simple:
+        return simple[annotation]
+    if isinstance(annotation, type) and issubclass(annotation, enum.IntEnum):
+        return st.sampled_from(annotation)
+    if isinstance(annotation, type) and attrs.has(annotation):
+        import typing
+
+        hints = typing.get_type_hints(annotation, include_extras=True)
+        return st.builds(annotation, *[values(hints[field.name]) for field in attrs.fields(annotation)])
+    arguments = getattr(annotation, "__args__", ())
+    if isinstance(getattr(annotation, "__metadata__", (None,))[0], Array):
+        size = annotation.__metadata__[0].size
+        return st.binary(min_size=size, max_size=size)
+    if arguments[-1] is Ellipsis:
+        return st.lists(values(arguments[0]), max_size=4).map(tuple)
+    return st.one_of([values(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("annotation", ALL, ids=str)
+def test_round_trip(annotation: Any) -> None:
+    """Every value of every type comes back from its encoding."""
+
+    @settings(max_examples=40, deadline=None)
+    @given(values(annotation))
+    def check(value: Any) -> None:
+        encoded = codec(annotation).encode(value)
+        assert codec(annotation).decode(encoded) == value
+        assert codec(annotation).encode(codec(annotation).decode(encoded)) == encoded
+
+    check()
+
+
+@pytest.mark.parametrize("annotation", ALL, ids=str)
+def test_garbage_is_refused_or_decoded(annotation: Any) -> None:
+    """Whatever the bytes, decoding returns a value or raises the codec's error, in bounded time."""
+    generator = random.Random(20)
+    reader = codec(annotation)
+    started = time.perf_counter()
+    for _ in range(300):
+        size = reader.size + 8 * generator.randrange(4)
+        data = bytearray(generator.randbytes(size))
+        for position in range(
+            0, size - 3, 4
+        ):  # plausible offsets and counts reach deeper code than noise does
+            if generator.random() < 0.6:
+                struct.pack_into("<i", data, position, generator.choice([0, 1, 2, -4, -8, -size, 1 << 30]))
+        try:
+            value = reader.decode(bytes(data))
+        except DecodeError:
+            continue
+        if value == value:  # a NaN inside equals nothing, itself included
+            assert reader.decode(reader.encode(value)) == value
+    assert time.perf_counter() - started < 20
+
+
+@settings(max_examples=200, deadline=None)
+@given(values(abi.ProcessStart), st.data())
+def test_damage_is_refused_or_decoded(start: abi.ProcessStart, data: st.DataObject) -> None:
+    """A flipped byte of a valid message never breaks the decoder itself."""
+    reader = codec(abi.ProcessStart)
+    encoded = bytearray(reader.encode(start))
+    encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        reader.decode(bytes(encoded))
+    except DecodeError:
+        return
+
+
+def test_root_is_the_last_bytes() -> None:
+    """Bytes before the root are ignored, bytes after it move the root; a root must be aligned."""
+    assert codec(U32).decode(b"\xaa\xbb\xcc\xdd\x05\0\0\0") == 5
+    with pytest.raises(DecodeError, match="not aligned"):
+        codec(U32).decode(bytes(6))
+    with pytest.raises(DecodeError, match="at least 4"):
+        codec(U32).decode(b"\0\0\0")
+    assert codec(None).decode(b"anything") is None
+    assert codec(None).encode(None) == b""
+
+
+def test_padding_is_ignored() -> None:
+    """Padding that is not zero is accepted, as the reference does."""
+    assert codec(abi.ChannelCreate).decode(bytes.fromhex("0000080001aabbcc")) == abi.ChannelCreate(
+        524288, abi.ChannelBackpressure.DROP
+    )
+
+
+@pytest.mark.parametrize(
+    ("annotation", "encoded", "why"),
+    [
+        pytest.param(bool, "02", "0 or 1", id="bool"),
+        pytest.param(abi.ChannelBackpressure, "02", "no tag", id="enum-tag"),
+        pytest.param(Capability, "14", "no tag", id="capability-tag"),
+        pytest.param(abi.AbiParam, "0200", "tag 2", id="union-tag"),
+        pytest.param(abi.AbiParam, "000a", "no tag", id="nested-tag"),
+        pytest.param(str, "ffc3" + "ff" * 6, None, id="inline-empty"),
+        pytest.param(str, "c328ffffffffffff", "UTF-8", id="inline-utf8"),
+        pytest.param(str, "c3" * 12 + "8c000000f4ffffff", "UTF-8", id="utf8"),
+        pytest.param(str, "61" * 8 + "88000000f8ffffff", "out of line", id="short-text-out-of-line"),
+        pytest.param(bytes, "00000000ffffffff", "outside", id="huge-count"),
+        pytest.param(bytes, "0000000001000000", "outside", id="region-in-its-owner"),
+        pytest.param(bytes, "0800000000000000", "outside", id="region-after-its-owner"),
+        pytest.param(bytes, "f0ffffff01000000", "outside", id="region-before-the-message"),
+        pytest.param(tuple[U32, ...], "00" * 8 + "faffffff01000000", "not aligned", id="elements-misaligned"),
+    ],
+)
+def test_refused(annotation: Any, encoded: str, why: str | None) -> None:
+    """Each rule of validation, broken alone."""
+    data = bytes.fromhex(encoded)
+    if why is None:
+        codec(annotation).decode(data)
+    else:
+        with pytest.raises(DecodeError, match=why):
+            codec(annotation).decode(data)
+
+
+def test_regions_come_in_the_order_of_the_fields() -> None:
+    """Two fields may neither swap nor share their out-of-line data."""
+    pair = tuple[bytes, ...]
+    good = codec(pair).encode((b"ab", b"cd"))
+    assert good.hex() == "61626364" + "fcffffff02000000" + "f6ffffff02000000" + "f0ffffff02000000"
+    swapped = bytes.fromhex("61626364" + "feffffff02000000" + "f4ffffff02000000" + "f0ffffff02000000")
+    shared = bytes.fromhex("61626364" + "fcffffff02000000" + "f4ffffff02000000" + "f0ffffff02000000")
+    for wrong in (swapped, shared):
+        with pytest.raises(DecodeError, match="outside"):
+            codec(pair).decode(wrong)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (U8, 256),
+        (U8, "x"),
+        (U32, -1),
+        (str, 5),
+        (str, "\ud800"),
+        (bool, 1),
+        (None, 1),
+        (Annotated[bytes, Array(4)], b"123"),
+        (abi.ChannelBackpressure, 0),
+        (abi.AbiParam, 3),
+        (abi.IoRead, abi.TimeSleep(1)),
+        (tuple[U8, ...], 3),
+    ],
+)
+def test_values_that_do_not_fit(annotation: Any, value: object) -> None:
+    """A value outside of its type is refused with the codec's error."""
+    with pytest.raises(EncodeError):
+        codec(annotation).encode(value)
+    assert issubclass(EncodeError, CodecError)
+
+
+@pytest.mark.parametrize("annotation", [int, dict[str, str], set, tuple[None, ...], object()])
+def test_types_without_a_layout(annotation: Any) -> None:
+    """Only the listed annotations have a layout; a vector needs elements with a size."""
+    with pytest.raises(TypeError):
+        layout(annotation)
