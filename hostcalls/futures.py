@@ -1,0 +1,105 @@
+"""Outcomes that come later, without a task.
+
+Ten thousand guests may wait in a read at once. A trio task for each would cost more than the guests do, so
+what a driver cannot answer at once is a `Future`: one callback slot, resolved by whoever causes the
+outcome. It is also awaitable, for callers that are tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, Generic, TypeVar, cast
+
+import trio
+
+T = TypeVar("T")
+
+
+class Cancelled(Exception):
+    """The future was cancelled before it had an outcome."""
+
+
+class Future(Generic[T]):
+    """A value or an error that comes at most once; the first outcome counts.
+
+    `on_cancel` is called when the future is cancelled before that, so that whoever would have resolved it
+    can forget it.
+    """
+
+    __slots__ = ("_callback", "_error", "_on_cancel", "_value", "done")
+
+    def __init__(self, on_cancel: Callable[[], None] | None = None) -> None:
+        self.done = False
+        self._value: T | None = None
+        self._error: Exception | None = None
+        self._callback: Callable[[Future[T]], None] | None = None
+        self._on_cancel = on_cancel
+
+    @classmethod
+    def of(cls, value: T) -> Future[T]:
+        """A future that has its value already."""
+        future = cls()
+        future.resolve(value)
+        return future
+
+    def resolve(self, value: T) -> None:
+        """Give it its value; nothing happens if it has an outcome."""
+        if not self.done:
+            self._value = value
+            self._finish()
+
+    def fail(self, error: Exception) -> None:
+        """Give it an error; nothing happens if it has an outcome."""
+        if not self.done:
+            self._error = error
+            self._finish()
+
+    def cancel(self) -> None:
+        """Nobody is interested any more: `result` raises `Cancelled`, and no callback runs."""
+        if not self.done:
+            self._error = Cancelled()
+            self._callback = None
+            on_cancel = self._on_cancel
+            self._finish()
+            if on_cancel is not None:
+                on_cancel()
+
+    def _finish(self) -> None:
+        self.done = True
+        self._on_cancel = None
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback(self)
+
+    def result(self) -> T:
+        """The value, or the error raised. Raises `RuntimeError` while there is neither."""
+        if not self.done:
+            raise RuntimeError("the future has no outcome yet; await it, or ask when_done")
+        if self._error is not None:
+            raise self._error
+        return cast(T, self._value)
+
+    def when_done(self, callback: Callable[[Future[T]], None]) -> None:
+        """Call `callback`, the only one, with the future when it has an outcome; at once if it has."""
+        if self.done:
+            callback(self)
+        else:
+            self._callback = callback
+
+    async def wait(self) -> T:
+        """Wait for the outcome; a cancelled wait cancels the future. A checkpoint."""
+        if self.done:
+            await trio.lowlevel.checkpoint()
+            return self.result()
+        task = trio.lowlevel.current_task()
+        self._callback = lambda _: trio.lowlevel.reschedule(task)
+
+        def abort(_: Callable[[], Any]) -> trio.lowlevel.Abort:
+            self.cancel()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        return self.result()
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self.wait().__await__()

@@ -1,0 +1,230 @@
+"""Channels: what the conformance cases leave open, and a random machine against a plain model."""
+
+from collections import deque
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from hostcalls.abi import ChannelBackpressure
+from hostcalls.channel import (
+    BrokenPipe,
+    Channel,
+    Frame,
+    FrameTooLong,
+    Interrupted,
+    LeftBehind,
+    Reader,
+    Writer,
+)
+from hostcalls.errors import InvalidArgument
+from hostcalls.futures import Future
+
+
+def test_frame_longer_than_the_read() -> None:
+    """A frame that is too long for the read stays; a longer read gets it."""
+    channel = Channel(64)
+    reader, writer = channel.reader(), channel.writer()
+    writer.write(b"12345")
+    with pytest.raises(FrameTooLong):
+        reader.read(4).result()
+    assert reader.read(5).result().payload == b"12345"
+
+
+def test_one_operation_at_a_time() -> None:
+    """A second read or write while one waits is an invalid argument."""
+    channel = Channel(4)
+    reader, writer = channel.reader(), channel.writer()
+    reader.read(9)
+    with pytest.raises(InvalidArgument):
+        reader.read(9)
+    writer.write(b"1234")
+    writer.write(b"5678")
+    writer.write(b"9")
+    with pytest.raises(InvalidArgument):
+        writer.write(b"x")
+
+
+def test_closing_a_reader_or_writer_that_waits() -> None:
+    """What waits is told that it is over."""
+    channel = Channel(4)
+    reader, writer = channel.reader(), channel.writer()
+    waiting = reader.read(9)
+    reader.close()
+    reader.close()
+    with pytest.raises(BrokenPipe):
+        waiting.result()
+    blocker = channel.reader()
+    writer.write(b"1234")
+    writer.write(b"12").cancel()
+    unreserved = writer.write(b"34")
+    writer.close()
+    writer.close()
+    with pytest.raises(BrokenPipe):
+        unreserved.result()
+    with pytest.raises(BrokenPipe):
+        writer.write(b"x").result()
+    assert [blocker.read(9).result().payload for _ in range(2)] == [b"1234", b"12"]
+
+
+def test_draining_withdraws_a_write_without_a_place() -> None:
+    """A write that waits behind an abandoned one of its writer is interrupted by a drain."""
+    channel = Channel(4)
+    channel.reader()
+    writer = channel.writer()
+    writer.write(b"1234")
+    writer.write(b"12").cancel()
+    unreserved = writer.write(b"34")
+    channel.drain()
+    with pytest.raises(Interrupted):
+        unreserved.result()
+
+
+def test_writer_ids_run_out() -> None:
+    """The 65,536th living writer is refused, and a closed one makes room."""
+    channel = Channel(4)
+    writers = [channel.writer() for _ in range(65_535)]
+    with pytest.raises(InvalidArgument):
+        channel.writer()
+    writers[41].close()
+    assert channel.writer().id == 42
+
+
+@pytest.mark.parametrize("strong", [True, False])
+def test_frames_are_bounded(strong: bool) -> None:
+    """However small the frames, a channel holds a bounded number of them."""
+    channel = Channel(1 << 20)
+    reader, writer = channel.reader(strong=strong), channel.writer()
+    written = 0
+    while written < 100_000 and writer.write(b"x").done:
+        written += 1
+    assert channel.frames <= (1 << 20) // 16 + 1
+    if strong:
+        assert written == (1 << 20) // 16
+        reader.read(1)
+    else:
+        assert written == 100_000
+
+
+def test_drop_frames_are_bounded() -> None:
+    """In drop mode the frame after the last is discarded."""
+    channel = Channel(1 << 16, ChannelBackpressure.DROP)
+    channel.reader()
+    writer = channel.writer()
+    for _ in range(5000):
+        writer.write(b"x")
+    assert (channel.frames, channel.discarded) == (4096, 904)
+
+
+def test_oversize_frame_without_strong_readers_is_lost() -> None:
+    """Parking does not help a frame that no ring can hold; nobody reads it, nobody waits for it."""
+    channel = Channel(8)
+    reader, writer = channel.reader(strong=False), channel.writer()
+    assert writer.write(bytes(20)).result() == 20
+    with pytest.raises(LeftBehind):
+        reader.read(99).result()
+    assert writer.write(b"next").result() == 4
+    assert reader.read(99).result().payload == b"next"
+
+
+class ChannelMachine(RuleBasedStateMachine):
+    """Strong readers see every frame once, in the order of reservation, each writer's frames in its own
+    order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channel = Channel(16)
+        self.keeper = self.channel.reader()
+        self.readers: dict[Reader, tuple[deque[bytes], Future[Frame] | None]] = {self.keeper: (deque(), None)}
+        self.writers: list[tuple[Writer, list[Future[int]]]] = []
+        self.number = 0
+
+    @rule(strong=st.booleans())
+    def add_writer(self, strong: bool) -> None:
+        if len(self.writers) < 5:
+            self.writers.append((self.channel.writer(strong=strong), []))
+
+    @precondition(lambda self: self.writers)
+    @rule(data=st.data(), size=st.integers(1, 16))
+    def write(self, data: st.DataObject, size: int) -> None:
+        writer, pending = data.draw(st.sampled_from(self.writers), label="writer")
+        if any(not future.done for future in pending):
+            return
+        self.number += 1
+        payload = b"%x" % self.number
+        payload += bytes(max(0, size - len(payload)))
+        for expected, _ in self.readers.values():
+            expected.append(payload)
+        pending.append(writer.write(payload))
+
+    @precondition(lambda self: self.writers)
+    @rule(data=st.data())
+    def close_writer(self, data: st.DataObject) -> None:
+        writer, pending = data.draw(st.sampled_from(self.writers), label="writer")
+        if all(future.done for future in pending):
+            writer.close()
+            self.writers.remove((writer, pending))
+
+    @rule()
+    def add_reader(self) -> None:
+        if len(self.readers) < 4:
+            slowest = max(self.readers.values(), key=lambda entry: len(entry[0]))[0]
+            self.readers[self.channel.reader()] = (deque(slowest), None)
+
+    @rule(data=st.data())
+    def read(self, data: st.DataObject) -> None:
+        reader = data.draw(st.sampled_from(list(self.readers)), label="reader")
+        expected, pending = self.readers[reader]
+        if pending is None:
+            self.readers[reader] = (expected, reader.read(99))
+
+    @rule(data=st.data(), close=st.booleans())
+    def give_up(self, data: st.DataObject, close: bool) -> None:
+        reader = data.draw(st.sampled_from(list(self.readers)), label="reader")
+        expected, pending = self.readers[reader]
+        if pending is not None and not pending.done:
+            pending.cancel()
+            self.readers[reader] = (expected, None)
+        if close and len(self.readers) > 1:
+            self._settle()
+            reader.close()
+            del self.readers[reader]
+
+    def _settle(self) -> None:
+        for reader, (expected, pending) in self.readers.items():
+            if pending is not None and pending.done:
+                assert pending.result().payload == expected.popleft()
+                self.readers[reader] = (expected, None)
+
+    @invariant()
+    def in_order(self) -> None:
+        self._settle()
+
+    @invariant()
+    def nobody_waits_for_what_is_there(self) -> None:
+        slowest = max(len(expected) for expected, _ in self.readers.values())
+        for expected, pending in self.readers.values():
+            if pending is not None and expected and len(expected) == slowest:
+                assert pending.done, "the slowest reader waits although a frame is there"
+
+    def teardown(self) -> None:
+        self._settle()
+        for reader, (expected, pending) in self.readers.items():
+            if pending is not None:
+                pending.cancel()
+            self.readers[reader] = (expected, None)
+        while any(expected for expected, _ in self.readers.values()):
+            for reader, (expected, _) in self.readers.items():
+                if expected:
+                    future = reader.read(99)
+                    if future.done:
+                        assert future.result().payload == expected.popleft()
+                    else:
+                        future.cancel()
+        assert all(future.done for _, pending in self.writers for future in pending)
+
+
+TestChannelMachine = ChannelMachine.TestCase
+TestChannelMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
