@@ -1,0 +1,1 @@
+"""The benchmark suite: our figures beside each peer's, on the same machine, in the same run."""

@@ -1,0 +1,66 @@
+"""Servers: calls, casts, deferred replies."""
+
+from tests.benchmarks.benchmark import Benchmark, Entry, Goal
+
+SERVERS: tuple[Benchmark, ...] = (
+    Benchmark(
+        name="call",
+        group="servers",
+        operation="call and reply",
+        parameters={"calls": 40_000},
+        quick={"calls": 20},
+        entries=(
+            Entry("enfilade/sync"),
+            Entry("enfilade/async"),
+            Entry("erlang"),
+            Entry("pykka", {"calls": 4_000}),
+            Entry("xoscar", {"calls": 4_000}),
+            Entry("thespian/simple", {"calls": 4_000}),
+        ),
+        goals=(
+            Goal("enfilade/sync", 1.5, against="erlang"),
+            Goal("enfilade/sync", 0.05, against="pykka"),
+            Goal("enfilade/async", 10e-6),
+            Goal("enfilade/async", 0.2, against="pykka"),
+        ),
+    ),
+    Benchmark(
+        name="cast",
+        group="servers",
+        operation="cast to a server",
+        parameters={"casts": 200_000},
+        quick={"casts": 40},
+        entries=(
+            Entry("enfilade/sync"),
+            Entry("enfilade/async"),
+            Entry("erlang"),
+            Entry("pykka", {"casts": 40_000}),
+            Entry("xoscar", {"casts": 4_000}),
+            Entry("thespian/simple", {"casts": 10_000}),
+        ),
+        goals=(Goal("enfilade/sync", 2.0, against="erlang"), Goal("enfilade/sync", 0.1, against="pykka")),
+    ),
+    Benchmark(
+        name="call-past-queue",
+        group="servers",
+        operation="call and reply, made by a process with 100,000 other messages queued",
+        parameters={"queued": 100_000, "calls": 1_000},
+        quick={"queued": 50, "calls": 5},
+        entries=(Entry("enfilade/function"), Entry("erlang")),
+    ),
+    Benchmark(
+        name="banking",
+        group="servers",
+        operation="transfer: a call that is answered when the payee has answered",
+        parameters={"accounts": 1_000, "transfers": 50_000, "window": 1_000},
+        quick={"accounts": 10, "transfers": 20, "window": 5},
+        entries=(
+            Entry("enfilade/sync"),
+            Entry("enfilade/async"),
+            Entry("erlang"),
+            Entry("pykka", {"transfers": 3_000}),
+            Entry("xoscar", {"transfers": 3_000}),
+            Entry("thespian/simple", {"transfers": 3_000, "window": 1}),
+        ),
+    ),
+)

@@ -1,0 +1,60 @@
+%% The Erlang side of the harness: warms a kernel up, then runs it once for every line of standard input.
+%% Arguments: the kernel's name, then parameters as name=integer. A kernel takes a map of parameters and returns
+%% the cost of one operation in seconds or bytes.
+-module(bench).
+-export([main/0, clock/0, each/2, collect/2, scramble/1]).
+
+-define(MODULES, [bench_messages, bench_processes, bench_servers, bench_supervision, bench_nodes]).
+
+main() ->
+    [Name | Rest] = init:get_plain_arguments(),
+    logger:set_primary_config(level, none),
+    Kernel = list_to_atom(Name),
+    Parameters = maps:from_list([parameter(Text) || Text <- Rest]),
+    Module = find(Kernel, ?MODULES),
+    run(Module, Kernel, Parameters),
+    io:format("@bench {\"ready\": true}~n"),
+    serve(Module, Kernel, Parameters).
+
+parameter(Text) ->
+    [Key, Value] = string:split(Text, "="),
+    {list_to_atom(Key), list_to_integer(Value)}.
+
+find(Kernel, [Module | Rest]) ->
+    {module, Module} = code:ensure_loaded(Module),
+    case erlang:function_exported(Module, Kernel, 1) of
+        true -> Module;
+        false -> find(Kernel, Rest)
+    end.
+
+serve(Module, Kernel, Parameters) ->
+    case io:get_line("") of
+        eof -> halt();
+        _Line ->
+            Cost = run(Module, Kernel, Parameters),
+            io:format("@bench {\"value\": ~s}~n", [float_to_list(float(Cost), [{scientific, 9}])]),
+            serve(Module, Kernel, Parameters)
+    end.
+
+%% A fresh process for every run: an empty mailbox and a small heap.
+run(Module, Kernel, Parameters) ->
+    {Pid, Monitor} = spawn_monitor(fun() -> exit({cost, Module:Kernel(Parameters)}) end),
+    receive
+        {'DOWN', Monitor, process, Pid, {cost, Cost}} -> Cost;
+        {'DOWN', Monitor, process, Pid, Reason} ->
+            io:format(standard_error, "~p~n", [Reason]),
+            halt(1)
+    end.
+
+%% Seconds, as a float.
+clock() -> erlang:monotonic_time(nanosecond) / 1.0e9.
+
+each(0, _Function) -> ok;
+each(Count, Function) -> Function(Count), each(Count - 1, Function).
+
+%% Wait for Count messages equal to Message.
+collect(0, _Message) -> ok;
+collect(Count, Message) -> receive Message -> collect(Count - 1, Message) end.
+
+%% The generator that every peer uses, so that all make the same choices.
+scramble(State) -> (State * 1103515245 + 12345) band 16#7FFFFFFF.

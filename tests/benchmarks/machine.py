@@ -1,0 +1,35 @@
+"""The machine and the software that a run was made on, in general terms."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+
+
+def describe() -> dict[str, str]:
+    """What the figures depend on: processors, memory, system, interpreter; no names of hosts or users."""
+    return {
+        "processor": _first(r"model name\s*:\s*(.+)", "/proc/cpuinfo")
+        or platform.processor()
+        or platform.machine(),
+        "cpus": str(os.cpu_count()),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}, {platform.machine()}",
+        "virtual": "yes" if _first(r"^flags\s*:.*\b(hypervisor)\b", "/proc/cpuinfo") else "not known to be",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+    }
+
+
+def load() -> float:
+    """The system's load average over one minute (getloadavg(3))."""
+    return os.getloadavg()[0]
+
+
+def _first(pattern: str, path: str) -> str | None:
+    try:
+        found = re.search(pattern, Path(path).read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return found.group(1).strip() if found else None

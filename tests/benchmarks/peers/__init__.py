@@ -1,0 +1,1 @@
+"""What others do with the same work: one file a peer, each function one benchmark."""

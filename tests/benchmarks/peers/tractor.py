@@ -1,0 +1,74 @@
+"""tractor: an actor is an OS process that runs trio. Its release on PyPI needs a trio older than ours.
+
+Run it with an interpreter of its own: ``--interpreter tractor=PATH``.
+"""
+
+# mypy: allow-subclassing-any, allow-untyped-decorators
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import tractor  # type: ignore[import-not-found, unused-ignore]
+import trio
+
+from tests.benchmarks.kernel import kernel
+
+
+def run(main: Any) -> float:
+    return float(trio.run(main))
+
+
+@tractor.context
+async def echo(context: Any) -> None:
+    """Send everything that comes back; a number counts and is answered only when it is negative."""
+    await context.started()
+    async with context.open_stream() as stream:
+        async for message in stream:
+            if not isinstance(message, int) or message < 0:
+                await stream.send(message)
+
+
+@asynccontextmanager
+async def stream() -> AsyncIterator[Any]:
+    """A stream to ``echo`` in a process of its own."""
+    async with tractor.open_nursery() as nursery:
+        portal = await nursery.start_actor("echo", enable_modules=[__name__])
+        async with portal.open_context(echo) as (context, _first), context.open_stream() as opened:
+            yield opened
+        await portal.cancel_actor()
+
+
+async def _calls(calls: int, message: Any) -> float:
+    async with stream() as opened:
+        for _ in range(10):
+            await opened.send(message)
+            await opened.receive()
+        begin = time.perf_counter()
+        for _ in range(calls):
+            await opened.send(message)
+            await opened.receive()
+        return (time.perf_counter() - begin) / calls
+
+
+@kernel("node-call", run=run)
+async def node_call(calls: int) -> float:
+    return await _calls(calls, -1)
+
+
+@kernel("node-payload", run=run)
+async def node_payload(calls: int, size: int) -> float:
+    return await _calls(calls, bytes(size))
+
+
+@kernel("node-send", run=run)
+async def node_send(messages: int) -> float:
+    async with stream() as opened:
+        begin = time.perf_counter()
+        for number in range(messages):
+            await opened.send(number)
+        await opened.send(-1)
+        await opened.receive()
+        return (time.perf_counter() - begin) / messages

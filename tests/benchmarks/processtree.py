@@ -1,0 +1,109 @@
+"""One cell's tree of OS processes: started on chosen CPUs, and gone without a trace at the end.
+
+Peers start daemons that leave their process group, so the harness makes itself the reaper of its descendants
+(prctl(2), PR_SET_CHILD_SUBREAPER) and ends whatever is left below it when a cell is over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import trio
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends, where the system has that notion."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def pinned(command: Sequence[str], cpus: Sequence[int] | None) -> list[str]:
+    """The command, run on those CPUs alone where the system has taskset(1)."""
+    taskset = shutil.which("taskset")
+    if not cpus or taskset is None:
+        return list(command)
+    return [taskset, "-c", ",".join(map(str, cpus)), *command]
+
+
+@contextlib.asynccontextmanager
+async def process_tree(
+    command: Sequence[str], *, environment: Mapping[str, str], directory: Path, errors: BinaryIO
+) -> AsyncIterator[trio.Process]:
+    """The started command, its standard input and output piped, its standard error in ``errors``.
+
+    When the block ends, the command and all that it started are killed and reaped.
+    """
+    process: trio.Process = await trio.lowlevel.open_process(
+        list(command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        cwd=directory,
+        env=dict(environment),
+        start_new_session=True,
+    )
+    members: set[int] = set()
+    try:
+        yield process
+    finally:
+        members.update(_descendants(process.pid), {process.pid})
+        with trio.CancelScope(shield=True):
+            await _end(process, members)
+
+
+async def _end(process: trio.Process, members: set[int]) -> None:
+    session = process.pid
+    for _attempt in range(20):
+        members |= {pid for member in members for pid in _descendants(member)}
+        members |= {pid for pid in _descendants(os.getpid()) if _session(pid) == session}
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if process.returncode is None:
+            await process.wait()
+        _reap(members - {process.pid})
+        members = {pid for pid in members if pid != process.pid and _alive(pid)}
+        if not members:
+            return
+        await trio.sleep(0.02)
+
+
+def _reap(pids: set[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    """Every living descendant (proc(5), /proc/PID/task/TID/children); none where there is no such file."""
+    for children in Path("/proc", str(pid), "task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, children.read_text().split()):
+                yield child
+                yield from _descendants(child)
