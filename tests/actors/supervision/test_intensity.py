@@ -1,0 +1,33 @@
+"""The restart window: inclusive at its edge, and the same as a plain count whatever the instants."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.intensity import Window
+
+
+def test_inclusive_edge() -> None:
+    window = Window(1, 5.0)
+    assert window.admit(10.0)
+    assert not window.admit(15.0)
+    window = Window(1, 5.0)
+    assert window.admit(10.0)
+    assert window.admit(15.000001)
+
+
+def test_zero_admits_nothing() -> None:
+    assert not Window(0, 5.0).admit(0.0)
+
+
+@given(steps=st.lists(st.floats(0, 10), max_size=50), intensity=st.integers(0, 5), period=st.floats(0.1, 20))
+def test_is_a_count(steps: list[float], intensity: int, period: float) -> None:
+    """An instant is admitted when at most `intensity` of them, itself included, lie within the period."""
+    window = Window(intensity, period)
+    now, instants = 0.0, []
+    for step in steps:
+        now += step
+        instants.append(now)
+        recent = sum(instant >= now - period for instant in instants)
+        assert window.admit(now) == (recent <= intensity)

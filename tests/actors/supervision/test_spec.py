@@ -1,0 +1,172 @@
+"""Child specifications and flags: defaults, and an error for each bad field that names it and its value."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from actors.backoff import Backoff
+from actors.spec import (
+    BadCombination,
+    Child,
+    DuplicateChild,
+    Flags,
+    InvalidChild,
+    InvalidFlag,
+    check_child_specs,
+)
+from tests.actors.supervision.world import target
+
+
+class Overseer:
+    child_type = "supervisor"
+
+
+class Specified:
+    @classmethod
+    def child_spec(cls) -> Child:
+        return Child(cls, 7, id="specified", restart="transient")
+
+
+class BadlySpecified:
+    @classmethod
+    def child_spec(cls) -> Any:
+        return {"id": "no"}
+
+
+def test_defaults() -> None:
+    """Permanent, 5 seconds, worker, known by the target's name."""
+    spec = Child(target, 1, 2)
+    assert (spec.id, spec.args, spec.kwargs) == ("target", (1, 2), {})
+    assert (spec.restart, spec.significant, spec.shutdown, spec.type) == ("permanent", False, 5.0, "worker")
+    assert (spec.name, spec.label, spec.mailbox, spec.inherit, spec.backoff) == (
+        None,
+        None,
+        None,
+        False,
+        None,
+    )
+
+
+def test_defaults_of_a_supervisor() -> None:
+    spec = Child(Overseer)
+    assert (spec.type, spec.shutdown) == ("supervisor", math.inf)
+    assert Child(target, type="supervisor").shutdown == math.inf
+    assert Child(Overseer, type="worker").shutdown == 5.0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", [1]),
+        ("id", ("a", [1])),
+        ("restart", "always"),
+        ("restart", None),
+        ("significant", "yes"),
+        ("shutdown", -1),
+        ("shutdown", "soon"),
+        ("shutdown", math.nan),
+        ("shutdown", True),
+        ("type", "manager"),
+        ("name", 7),
+        ("label", 7),
+        ("inherit", 1),
+        ("backoff", 0.5),
+        ("kwargs", [("a", 1)]),
+        ("kwargs", {1: 1}),
+    ],
+)
+def test_bad_field(field: str, value: Any) -> None:
+    with pytest.raises(InvalidChild) as caught:
+        Child(target, **{field: value})
+    assert (caught.value.field, caught.value.value) == (field, value)
+    assert repr(field) in str(caught.value)
+    assert repr(value) in str(caught.value)
+
+
+def test_bad_target() -> None:
+    with pytest.raises(InvalidChild, match="'target' is 5"):
+        Child(5, id="five")
+
+
+def test_missing_id() -> None:
+    class Nameless:
+        def __call__(self) -> None: ...
+
+    with pytest.raises(InvalidChild, match="'id' is None"):
+        Child(Nameless())
+
+
+@pytest.mark.parametrize("shutdown", [0, 2.5, math.inf, "brutal_kill"])
+def test_shutdown_values(shutdown: Any) -> None:
+    assert Child(target, shutdown=shutdown).shutdown == shutdown
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("strategy", "one_for_some"),
+        ("intensity", -1),
+        ("intensity", 1.5),
+        ("intensity", True),
+        ("period", 0),
+        ("period", math.inf),
+        ("period", "5"),
+        ("auto_shutdown", "sometimes"),
+    ],
+)
+def test_bad_flag(field: str, value: Any) -> None:
+    with pytest.raises(InvalidFlag) as caught:
+        Flags(**{field: value})
+    assert (caught.value.field, caught.value.value) == (field, value)
+
+
+def test_flag_defaults() -> None:
+    assert Flags() == Flags(strategy="one_for_one", intensity=1, period=5, auto_shutdown="never")
+
+
+def test_significant_permanent() -> None:
+    with pytest.raises(BadCombination) as caught:
+        Child(target, significant=True)
+    assert caught.value.settings == {"restart": "permanent", "significant": True}
+
+
+def test_significant_under_never() -> None:
+    spec = Child(target, significant=True, restart="transient")
+    with pytest.raises(BadCombination) as caught:
+        check_child_specs([spec])
+    assert caught.value.settings == {"auto_shutdown": "never", "significant": True}
+    assert check_child_specs([spec], "any_significant") == [spec]
+
+
+def test_duplicate_ids() -> None:
+    with pytest.raises(DuplicateChild) as caught:
+        check_child_specs([Child(target, id=1), Child(target, id=2), Child(target, id=1)])
+    assert caught.value.id == 1
+
+
+@pytest.mark.parametrize("children", [None, 5, "abc", {"a": 1}, Child(target)])
+def test_not_a_list(children: object) -> None:
+    with pytest.raises(InvalidChild, match="'children'"):
+        check_child_specs(children)  # type: ignore[arg-type]
+
+
+def test_child_spec_convention() -> None:
+    """A class says itself how it is supervised; anything else that can be spawned stands for itself."""
+    specs = check_child_specs([Specified, target])
+    assert [spec.id for spec in specs] == ["specified", "target"]
+    assert (specs[0].args, specs[0].restart) == ((7,), "transient")
+    with pytest.raises(InvalidChild, match="child_spec"):
+        check_child_specs([BadlySpecified])
+
+
+def test_arguments() -> None:
+    spec = Child(target, 1, id="x", kwargs={"a": 1, "b": 2}, restart="temporary", backoff=Backoff())
+    more = spec.with_arguments(2, b=3)
+    assert (more.args, more.kwargs) == ((1, 2), {"a": 1, "b": 3})
+    assert (more.id, more.restart, more.backoff) == ("x", "temporary", spec.backoff)
+    assert (spec.args, spec.kwargs) == ((1,), {"a": 1, "b": 2})
+    bare = more.without_arguments()
+    assert (bare.args, bare.kwargs, bare.id) == ((), {}, "x")

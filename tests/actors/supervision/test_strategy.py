@@ -1,0 +1,537 @@
+"""The decision core, rule by rule, without a scheduler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actors.backoff import Backoff
+from actors.children import (
+    AlreadyPresent,
+    ChildCounts,
+    ChildNotFound,
+    ChildRestarting,
+    ChildRunning,
+    FailedToStart,
+    StartFailed,
+)
+from actors.reasons import KILLED, NORMAL, SHUTDOWN, Custom, Reason, Shutdown
+from actors.spec import BadCombination, DuplicateChild, Flags, InvalidChild
+from tests.actors.supervision.world import BOOM, World, child
+
+ABCD = ("a", "b", "c", "d")
+
+
+def world(ids: str = "abc", **flags: Any) -> World:
+    return World([child(letter) for letter in ids], **{"intensity": 10, **flags}).boot()
+
+
+# Start.
+
+
+def test_boot_in_order() -> None:
+    tree = world()
+    assert tree.log == ["start a1", "start b1", "start c1"]
+    assert tree.ready
+    assert not tree.strategy.busy
+
+
+def test_boot_of_nothing() -> None:
+    assert World().boot().ready
+
+
+def test_boot_failure_rolls_back() -> None:
+    tree = World([child(letter) for letter in "abcd"])
+    tree.script["c"] = [BOOM]
+    tree.boot()
+    assert tree.log == ["start a1", "start b1", "fails c1", "stop b1", "stop a1"]
+    assert tree.ended == Shutdown(FailedToStart("c", BOOM))
+    assert not tree.ready
+
+
+def test_boot_with_children_that_decline() -> None:
+    tree = World([child("a"), child("b", restart="transient"), child("c", restart="temporary"), child("d")])
+    for letter in "abc":
+        tree.script[letter] = ["ignore"]
+    tree.boot()
+    assert tree.shown() == {"a": None, "b": None, "d": "d1"}
+    assert tree.ready
+
+
+def test_bad_children() -> None:
+    with pytest.raises(DuplicateChild):
+        World([child("a"), child("a")])
+    with pytest.raises(BadCombination):
+        World([child("a", restart="transient", significant=True)])
+
+
+# Restart types.
+
+EXITS = (NORMAL, SHUTDOWN, Shutdown("enough"), BOOM, KILLED, Custom("odd"))
+
+
+@pytest.mark.parametrize("reason", EXITS, ids=str)
+@pytest.mark.parametrize("restart", ["permanent", "transient", "temporary"])
+def test_restart_decision(restart: Any, reason: Reason) -> None:
+    tree = World([child("a", restart=restart)]).boot()
+    tree.exit("a1", reason)
+    restarted = restart == "permanent" or (restart == "transient" and not reason.is_normal)
+    assert tree.log == ["start a1", "start a2"] if restarted else ["start a1"]
+    expected = {"a": "a2"} if restarted else {} if restart == "temporary" else {"a": None}
+    assert tree.shown() == expected
+    reported = restart == "permanent" or not reason.is_normal
+    assert tree.reports == (["child_terminated a1"] if reported else [])
+
+
+# Strategies.
+
+
+@pytest.mark.parametrize(
+    ("strategy", "log"),
+    [
+        ("one_for_one", ["start b2"]),
+        ("one_for_all", ["stop d1", "stop c1", "stop a1", "start a2", "start b2", "start c2", "start d2"]),
+        ("rest_for_one", ["stop d1", "stop c1", "start b2", "start c2", "start d2"]),
+    ],
+)
+def test_group(strategy: Any, log: list[str]) -> None:
+    tree = world("abcd", strategy=strategy)
+    tree.exit("b1")
+    assert tree.log_since(4) == log
+    assert [info.id for info in tree.infos()] == list(ABCD)
+    assert [info.id for info in tree.strategy.which_children()] == list(reversed(ABCD))
+
+
+@pytest.mark.parametrize("strategy", ["one_for_all", "rest_for_one"])
+def test_group_revives_the_terminated(strategy: Any) -> None:
+    """Later siblings that were stopped by request come back with the group; earlier ones only under
+    one_for_all.
+    """
+    tree = world("abc", strategy=strategy)
+    tree.request(tree.strategy.terminate_child("a"))
+    tree.request(tree.strategy.terminate_child("c"))
+    tree.exit("b1")
+    assert tree.shown() == {"a": "a2" if strategy == "one_for_all" else None, "b": "b2", "c": "c2"}
+
+
+@pytest.mark.parametrize("strategy", ["one_for_all", "rest_for_one"])
+def test_group_removes_temporary_siblings(strategy: Any) -> None:
+    tree = World([child("a"), child("t", restart="temporary"), child("c")], strategy=strategy).boot()
+    tree.exit("a1")
+    assert tree.log_since(3) == ["stop c1", "stop t1", "start a2", "start c2"]
+    assert tree.shown() == {"a": "a2", "c": "c2"}
+
+
+def test_sibling_that_died_before_its_stop() -> None:
+    """An exit that came during the plan is the answer to the stop, and its reason stands in the report."""
+    tree = World([child("a"), child("b"), child("c")], strategy="one_for_all", intensity=1).boot()
+    tree.last_words["c1"] = "never"
+    tree.exit("b1")
+    tree.exit("a1", Custom("own end"))
+    assert tree.strategy.busy
+    tree.exit("c1", SHUTDOWN)
+    assert tree.log_since(3) == ["stop c1", "start a2", "start b2", "start c2"]
+    assert tree.reports == ["child_terminated b1", "shutdown_error a1"]
+    assert not tree.strategy.busy
+
+
+def test_exit_during_a_plan_that_does_not_stop_it() -> None:
+    tree = world("abc", strategy="rest_for_one")
+    tree.last_words["c1"] = "never"
+    tree.exit("b1")
+    tree.exit("a1")
+    assert tree.log_since(3) == ["stop c1"]
+    tree.exit("c1", SHUTDOWN)
+    assert tree.log_since(4) == [
+        "start b2",
+        "start c2",
+        "stop c2",
+        "stop b2",
+        "start a2",
+        "start b3",
+        "start c3",
+    ]
+
+
+# Restarts that fail.
+
+
+def test_retry_counts() -> None:
+    """Intensity 3: one restart, three entries with its retries, and the fourth entry ends the supervisor."""
+    tree = World([child("a")], intensity=3).boot()
+    tree.script["a"] = [BOOM] * 10
+    tree.exit("a1")
+    attempts = 1
+    while tree.retries:
+        assert tree.shown() == {"a": "restarting"}
+        tree.retry()
+        attempts += 1
+    assert tree.ended == SHUTDOWN
+    assert attempts == 4
+    assert tree.log_since(1) == ["fails a2", "fails a3", "fails a4"]
+
+
+def test_requests_while_restarting() -> None:
+    tree = world("a")
+    tree.script["a"] = [BOOM]
+    tree.exit("a1")
+    assert tree.strategy.count_children() == ChildCounts(specs=1, active=0, supervisors=0, workers=1)
+    with pytest.raises(AlreadyPresent):
+        tree.strategy.start_child(child("a"))
+    with pytest.raises(ChildRestarting):
+        tree.strategy.restart_child("a")
+    with pytest.raises(ChildRestarting):
+        tree.strategy.delete_child("a")
+    assert tree.request(tree.strategy.terminate_child("a")) is None
+    assert tree.shown() == {"a": None}
+    tree.retry()
+    assert tree.log_since(1) == ["fails a2"]
+    assert tree.shown() == {"a": None}
+
+
+def test_stale_retry() -> None:
+    """A retry from before a terminate and a restart by hand does nothing to a later one."""
+    tree = world("a")
+    tree.script["a"] = [BOOM, "ok", BOOM]
+    tree.exit("a1")
+    tree.request(tree.strategy.terminate_child("a"))
+    assert tree.request(tree.strategy.restart_child("a")) == "a3"
+    tree.exit("a3")
+    assert len(tree.retries) == 2
+    tree.retry()
+    assert tree.shown() == {"a": "restarting"}
+    tree.retry()
+    assert tree.shown() == {"a": "a5"}
+
+
+def test_one_for_all_sibling_fails_to_start() -> None:
+    tree = world("abcd", strategy="one_for_all")
+    tree.script["c"] = [BOOM]
+    tree.exit("b1")
+    assert tree.log_since(4) == ["stop d1", "stop c1", "stop a1", "start a2", "start b2", "fails c2"]
+    assert tree.shown() == {"a": "a2", "b": "b2", "c": "restarting", "d": None}
+    tree.retry()
+    assert tree.log_since(10) == ["stop b2", "stop a2", "start a3", "start b3", "start c3", "start d2"]
+
+
+def test_rest_for_one_sibling_fails_to_start() -> None:
+    """The retry begins at the child that failed; earlier ones keep their processes."""
+    tree = world("abcd", strategy="rest_for_one")
+    tree.script["c"] = [BOOM]
+    tree.exit("b1")
+    assert tree.shown() == {"a": "a1", "b": "b2", "c": "restarting", "d": None}
+    tree.retry()
+    assert tree.log_since(8) == ["start c3", "start d2"]
+
+
+def test_rest_for_one_retry_interrupted() -> None:
+    """OTP's quirk: terminating the restarting child leaves its later siblings down."""
+    tree = world("abc", strategy="rest_for_one")
+    tree.script["b"] = [BOOM]
+    tree.exit("b1")
+    tree.request(tree.strategy.terminate_child("b"))
+    tree.retry()
+    assert tree.shown() == {"a": "a1", "b": None, "c": None}
+
+
+def test_retry_during_a_request() -> None:
+    tree = world("ab")
+    tree.script["a"] = [BOOM]
+    tree.exit("a1")
+    tree.last_words["b1"] = "never"
+    tree.request(tree.strategy.terminate_child("b"))
+    tree.retry()
+    assert tree.shown()["a"] == "restarting"
+    tree.exit("b1", SHUTDOWN)
+    assert tree.shown() == {"a": "a3", "b": None}
+
+
+# Intensity.
+
+
+def test_intensity_zero() -> None:
+    tree = world("ab", intensity=0)
+    tree.exit("a1")
+    assert tree.ended == SHUTDOWN
+    assert tree.log_since(2) == ["stop b1"]
+    assert tree.reports == ["child_terminated a1", "reached_max_restart_intensity a"]
+
+
+def test_group_restart_counts_once() -> None:
+    tree = world("abcde", strategy="one_for_all", intensity=1)
+    tree.exit("a1")
+    assert tree.ended is None
+    tree.exit("e2")
+    assert tree.ended == SHUTDOWN
+
+
+def test_restarts_wide_apart() -> None:
+    tree = world("a", intensity=1, period=5)
+    for number in range(1, 20):
+        tree.exit(f"a{number}")
+        tree.now += 5.001
+    assert tree.ended is None
+
+
+# Shutdown.
+
+
+def test_shut_down_in_reverse() -> None:
+    tree = world("abc")
+    tree.do(tree.strategy.shut_down(Custom("told to")))
+    assert tree.log_since(3) == ["stop c1", "stop b1", "stop a1"]
+    assert tree.ended == Custom("told to")
+    assert tree.reports == []
+
+
+def test_shut_down_once() -> None:
+    tree = world("a")
+    tree.last_words["a1"] = "never"
+    tree.do(tree.strategy.shut_down(SHUTDOWN))
+    tree.do(tree.strategy.shut_down(KILLED))
+    tree.exit("a1", SHUTDOWN)
+    assert tree.ended == SHUTDOWN
+    tree.do(tree.strategy.shut_down(KILLED))
+    assert tree.ended == SHUTDOWN
+
+
+@pytest.mark.parametrize(
+    ("restart", "shutdown", "reason", "reported"),
+    [
+        ("permanent", 5, SHUTDOWN, False),
+        ("permanent", 5, NORMAL, True),
+        ("permanent", 5, KILLED, True),
+        ("transient", 5, NORMAL, False),
+        ("transient", 5, Shutdown("done"), False),
+        ("transient", 5, BOOM, True),
+        ("permanent", "brutal_kill", KILLED, False),
+        ("permanent", "brutal_kill", SHUTDOWN, True),
+        ("temporary", "brutal_kill", SHUTDOWN, False),
+    ],
+)
+def test_expected_ends(restart: Any, shutdown: Any, reason: Reason, reported: bool) -> None:
+    """An unexpected end is reported and stops nothing."""
+    tree = World([child("z"), child("a", restart=restart, shutdown=shutdown)]).boot()
+    tree.last_words["a1"] = reason
+    tree.do(tree.strategy.shut_down(SHUTDOWN))
+    assert tree.reports == (["shutdown_error a1"] if reported else [])
+    assert tree.ended == SHUTDOWN
+
+
+def test_shut_down_during_a_hanging_start() -> None:
+    """A supervisor that waits for a child's start still hears that it must go."""
+    tree = World([child("a"), child("b"), child("c")])
+    tree.script["b"] = ["hang"]
+    tree.boot()
+    assert tree.log == ["start a1", "hangs b1"]
+    tree.do(tree.strategy.shut_down(SHUTDOWN))
+    assert tree.log_since(2) == ["stop None"]
+    assert tree.ended is None
+    (b,) = [record for record in tree.strategy._children.values() if record.key == "b"]
+    tree.do(tree.strategy.start_failed(b, KILLED))
+    assert tree.log_since(3) == ["stop a1"]
+    assert tree.ended == SHUTDOWN
+
+
+@pytest.mark.parametrize("outcome", ["started", "ignored"])
+def test_start_that_completes_while_shutting_down(outcome: str) -> None:
+    tree = World([child("a"), child("b")])
+    tree.script["b"] = ["hang"]
+    tree.boot()
+    tree.do(tree.strategy.shut_down(SHUTDOWN))
+    b = tree.strategy._children["b"]
+    if outcome == "started":
+        tree.alive.append("b1")
+        tree.do(tree.strategy.started(b, "b1"))
+        assert tree.ended is None
+        tree.exit("b1", SHUTDOWN)
+    else:
+        tree.do(tree.strategy.ignored(b))
+    assert tree.ended == SHUTDOWN
+    assert tree.log_since(3) == ["stop a1"]
+
+
+def test_shut_down_during_a_stop() -> None:
+    tree = world("abc")
+    tree.last_words["b1"] = "never"
+    tree.request(tree.strategy.terminate_child("b"))
+    tree.do(tree.strategy.shut_down(SHUTDOWN))
+    assert tree.log_since(3) == ["stop b1"]
+    tree.exit("b1", SHUTDOWN)
+    assert tree.log_since(4) == ["stop c1", "stop a1"]
+    assert tree.ended == SHUTDOWN
+
+
+def test_unkillable() -> None:
+    tree = world("abc")
+    tree.last_words["b1"] = "never"
+    tree.do(tree.strategy.shut_down(SHUTDOWN))
+    tree.do(tree.strategy.unkillable(tree.strategy._children["b"]))
+    assert tree.reports == ["unkillable b1"]
+    assert tree.ended == SHUTDOWN
+    assert tree.log_since(3) == ["stop c1", "stop b1", "stop a1"]
+
+
+def test_exit_of_a_stranger() -> None:
+    tree = world("a")
+    assert tree.strategy.exited("somebody", BOOM) == []
+
+
+# Significant children.
+
+
+@pytest.mark.parametrize(
+    ("mode", "restart", "reason", "ends"),
+    [
+        ("any_significant", "transient", NORMAL, True),
+        ("any_significant", "transient", Shutdown("x"), True),
+        ("any_significant", "transient", BOOM, False),
+        ("any_significant", "temporary", BOOM, True),
+        ("all_significant", "temporary", BOOM, False),
+        ("all_significant", "transient", NORMAL, False),
+    ],
+)
+def test_auto_shutdown(mode: Any, restart: Any, reason: Reason, ends: bool) -> None:
+    options = {"restart": restart, "significant": True}
+    tree = World([child("a", **options), child("b", **options), child("c")], auto_shutdown=mode).boot()
+    tree.exit("a1", reason)
+    assert (tree.ended == SHUTDOWN) is ends
+    if ends:
+        assert tree.log_since(3) == ["stop c1", "stop b1"]
+
+
+def test_last_significant() -> None:
+    options = {"restart": "transient", "significant": True}
+    tree = World(
+        [child("a", **options), child("b", **options), child("c")], auto_shutdown="all_significant"
+    ).boot()
+    tree.exit("a1", NORMAL)
+    assert tree.ended is None
+    tree.exit("b1", NORMAL)
+    assert tree.ended == SHUTDOWN
+
+
+@pytest.mark.parametrize("mode", ["any_significant", "all_significant"])
+def test_significant_bystander(mode: Any) -> None:
+    """A significant child that its supervisor stops does not shut it down."""
+    tree = World(
+        [child("a"), child("s", restart="temporary", significant=True)],
+        strategy="one_for_all",
+        auto_shutdown=mode,
+    ).boot()
+    tree.exit("a1")
+    assert not tree.ended
+    tree = World([child("a"), child("s", restart="transient", significant=True)], auto_shutdown=mode).boot()
+    tree.request(tree.strategy.terminate_child("s"))
+    assert tree.ended is None
+
+
+# Administration.
+
+
+def test_start_child() -> None:
+    tree = world("a")
+    assert tree.request(tree.strategy.start_child(child("b"))) == "b1"
+    with pytest.raises(ChildRunning) as caught:
+        tree.strategy.start_child(child("b"))
+    assert caught.value.ref == "b1"
+    tree.script["c"] = [BOOM]
+    refusal = tree.request(tree.strategy.start_child(child("c")))
+    assert isinstance(refusal, StartFailed)
+    assert refusal.reason == BOOM
+    tree.script["d"], tree.script["e"] = ["ignore"], ["ignore"]
+    assert tree.request(tree.strategy.start_child(child("d"))) is None
+    assert tree.request(tree.strategy.start_child(child("e", restart="temporary"))) is None
+    assert tree.shown() == {"a": "a1", "b": "b1", "d": None}
+    with pytest.raises(AlreadyPresent):
+        tree.strategy.start_child(child("d"))
+    with pytest.raises(BadCombination):
+        tree.strategy.start_child(child("f", restart="transient", significant=True))
+    with pytest.raises(InvalidChild):
+        tree.strategy.start_child(5)
+
+
+def test_terminate_restart_delete() -> None:
+    tree = World([child("a"), child("t", restart="temporary")]).boot()
+    with pytest.raises(ChildRunning):
+        tree.strategy.restart_child("a")
+    with pytest.raises(ChildRunning):
+        tree.strategy.delete_child("a")
+    assert tree.request(tree.strategy.terminate_child("a")) is None
+    assert tree.request(tree.strategy.terminate_child("a")) is None
+    tree.script["a"] = [BOOM, "ignore"]
+    assert isinstance(tree.request(tree.strategy.restart_child("a")), StartFailed)
+    assert tree.request(tree.strategy.restart_child("a")) is None
+    assert tree.request(tree.strategy.restart_child("a")) == "a4"
+    tree.request(tree.strategy.terminate_child("a"))
+    tree.strategy.delete_child("a")
+    tree.request(tree.strategy.terminate_child("t"))
+    assert tree.shown() == {}
+    for request in (tree.strategy.terminate_child, tree.strategy.restart_child, tree.strategy.delete_child):
+        with pytest.raises(ChildNotFound):
+            request("a")
+
+
+def test_counts_and_specs() -> None:
+    tree = World([child("a"), child("s", type="supervisor"), child("c")]).boot()
+    tree.request(tree.strategy.terminate_child("c"))
+    assert tree.strategy.count_children() == ChildCounts(specs=3, active=2, supervisors=1, workers=2)
+    assert tree.strategy.get_childspec("s").type == "supervisor"
+    assert tree.strategy.get_childspec("a1").id == "a"
+    with pytest.raises(ChildNotFound):
+        tree.strategy.get_childspec("nobody")
+
+
+def test_temporary_arguments_are_dropped() -> None:
+    spec = child("t", restart="temporary", kwargs={"big": "x" * 1000})
+    tree = World([spec]).boot()
+    assert tree.strategy.get_childspec("t").kwargs == {}
+    assert spec.kwargs == {"big": "x" * 1000}
+
+
+def test_change() -> None:
+    """Processes keep running, new children are listed only, missing ones go to the end, flags take effect."""
+    tree = World([child("a"), child("b"), child("c")], intensity=5).boot()
+    flags = Flags(strategy="one_for_all", intensity=0)
+    tree.do(tree.strategy.change(flags, [child("c", restart="transient"), child("n"), child("a")]))
+    assert tree.shown() == {"c": "c1", "n": None, "a": "a1", "b": "b1"}
+    assert [info.id for info in tree.infos()] == ["c", "n", "a", "b"]
+    tree.exit("c1", NORMAL)
+    assert not tree.ended
+    tree.exit("b1")
+    assert tree.ended == SHUTDOWN
+    with pytest.raises(DuplicateChild):
+        tree.strategy.change(Flags(), [child("a"), child("a")])
+    assert tree.strategy.flags == flags
+
+
+# Back-off.
+
+
+def test_backoff_grows_and_resets() -> None:
+    backoff = Backoff(first=1, factor=2, maximum=3, jitter=0, reset=60)
+    tree = World([child("a", backoff=backoff)], intensity=100).boot()
+    delays = []
+    for number in range(1, 6):
+        tree.exit(f"a{number}")
+        assert tree.shown() == {"a": "restarting"}
+        delays.append(tree.retries[0].delay)
+        tree.retry()
+    assert delays == [1, 2, 3, 3, 3]
+    tree.now += 60
+    tree.exit("a6")
+    assert tree.retries[0].delay == 1
+
+
+def test_backoff_of_failing_starts() -> None:
+    """A start that fails is no quiet time, however long ago the child last came up."""
+    tree = World([child("a", backoff=Backoff(first=1, jitter=0, reset=10))], intensity=100).boot()
+    tree.script["a"] = [BOOM] * 3
+    tree.exit("a1")
+    delays = []
+    for _ in range(3):
+        delays.append(tree.retries[0].delay)
+        tree.now += 100
+        tree.retry()
+    assert delays == [1, 2, 4]
