@@ -1,8 +1,9 @@
 """The sizes of one engine.
 
-All guests of an engine share one pooling allocator: address space for `max_guests` linear memories and stacks is
-reserved at once and committed page by page as guests touch it. The kernel counts mappings, not bytes: each
-running guest costs up to four of the process's `vm.max_map_count`, which is therefore what bounds `max_guests`.
+All guests of an engine share one pooling allocator: address space for `max_guests` linear memories and
+stacks is reserved at once and committed page by page as guests touch it. The kernel counts mappings, not
+bytes: each running guest costs up to four of the process's `vm.max_map_count`, which is therefore what
+bounds `max_guests`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import attrs
 from hostcalls.engine.errors import InvalidConfig
 from hostcalls.engine.limits import KIBIBYTE, MEBIBYTE
 
-#: Memory mappings that one guest needs: a stack and its guard page, a linear memory and what lies behind it.
+#: Memory mappings that one guest needs: a stack and its guard page, a linear memory and what lies behind
+#: it.
 MAPPINGS_PER_GUEST = 4
 
 #: Mappings that are left for everything else in the process.
@@ -30,10 +32,11 @@ class EngineConfig:
 
     Attributes:
         max_guests: guests that can exist at one time.
-        max_memory: bytes that the linear memory of any guest can reach; a multiple of 64 KiB, at most 4 GiB.
+        max_memory: bytes that the linear memory of any guest can reach; a multiple of 64 KiB, at most 4
+            GiB.
         stack: bytes of wasm stack of each guest; more is the trap `TrapKind.STACK_OVERFLOW`.
-        cache_directory: where compiled modules are kept between runs, or None to keep them in memory alone. The
-            directory must be writable by this user only: its files are machine code.
+        cache_directory: where compiled modules are kept between runs, or None to keep them in memory alone.
+            The directory must be writable by this user only: its files are machine code.
         tick: seconds between two looks at whether a running guest must give way.
         workers: threads on which computing guests run beside the caller; 0 forbids `Instance.offload`.
     """
@@ -41,9 +44,7 @@ class EngineConfig:
     max_guests: int = 10_000
     max_memory: int = 256 * MEBIBYTE
     stack: int = 512 * KIBIBYTE
-    cache_directory: Path | None = attrs.field(
-        default=None, converter=attrs.converters.optional(lambda path: Path(path))
-    )
+    cache_directory: Path | None = None
     tick: float = 0.001
     workers: int = 2
 
@@ -67,7 +68,9 @@ class EngineConfig:
             )
 
     def check_mappings(self) -> None:
-        """Raise `InvalidConfig` if the kernel does not grant this process the mappings for `max_guests` guests."""
+        """Raise `InvalidConfig` if the kernel does not grant this process the mappings for `max_guests`
+        guests.
+        """
         try:
             granted = int(_MAX_MAP_COUNT.read_text())
         except OSError:
@@ -75,7 +78,7 @@ class EngineConfig:
         needed = self.max_guests * MAPPINGS_PER_GUEST + SPARE_MAPPINGS
         if needed > granted:
             raise InvalidConfig(
-                f"{self.max_guests} guests need about {needed} memory mappings and the kernel grants {granted}; "
+                f"{self.max_guests} guests need about {needed} memory mappings, the kernel grants {granted}; "
                 f"lower max_guests to {(granted - SPARE_MAPPINGS) // MAPPINGS_PER_GUEST}, "
                 f"or run: sysctl vm.max_map_count={needed}"
             )

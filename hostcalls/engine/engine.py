@@ -1,32 +1,49 @@
 """The engine of a node: what all its guests share.
 
-It owns Wasmtime's engine with the pooling allocator, the tick thread that makes running guests give way, the worker
-threads for guests that compute, and the compiled modules.
+It owns Wasmtime's engine with the pooling allocator, the tick thread that makes running guests give way,
+the worker threads for guests that compute, and the compiled modules.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import math
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from hostcalls.engine._engine import ffi, lib
 from hostcalls.engine.cache import CompileCache
 from hostcalls.engine.config import EngineConfig
-from hostcalls.engine.errors import EngineUnavailable, Exhausted, LinkError, NoMemory, StartError, StartTrapped
+from hostcalls.engine.errors import (
+    EngineUnavailable,
+    Exhausted,
+    InvalidConfig,
+    InvalidModule,
+    LinkError,
+    NoMemory,
+    StartError,
+    StartTrapped,
+)
 from hostcalls.engine.instance import Instance
 from hostcalls.engine.library import load_library, take_text
 from hostcalls.engine.limits import Limits
 from hostcalls.engine.linked import Import, Linked
-from hostcalls.engine.module import Module
-from hostcalls.engine.traptable import read_trap
+from hostcalls.engine.module import Module, compile_module, load_module, save_module
+from hostcalls.engine.traps import read_trap
+
+_MAX_TABLE_ELEMENTS = 20_000
+_LONGEST = (1 << 64) - 1
+_STOPPED_AT_ONCE = 64
 
 
 class Engine:
-    """Runs guests. One for each node; it must be closed.
+    """Runs guests. One for each node; it must be closed, and is a context manager that does so.
+
+    `compile` and `link` may be called from any thread, everything else from the thread that runs the loop.
 
     Args:
         config: its sizes.
@@ -36,30 +53,72 @@ class Engine:
         InvalidConfig: this machine cannot give what `config` asks for.
     """
 
-    def __init__(self, *, config: EngineConfig = EngineConfig()) -> None: ...
+    def __init__(self, *, config: EngineConfig | None = None) -> None:
+        self.config = config if config is not None else EngineConfig()
+        self.config.check_mappings()
+        version = load_library()
+        self._engine = self._open()
+        self._lock = threading.Lock()
+        self._modules: weakref.WeakValueDictionary[str, Module] = weakref.WeakValueDictionary()
+        self._links: weakref.WeakValueDictionary[tuple[Any, ...], Linked] = weakref.WeakValueDictionary()
+        self._instances: dict[int, Instance] = {}
+        self._keys = itertools.count(1)
+        self._found = ffi.new("stopped_guest[]", _STOPPED_AT_ONCE)
+        self._cache: CompileCache | None = None
+        if self.config.cache_directory is not None:
+            fingerprint = f"wasmtime {version} memory {self.config.max_memory} stack {self.config.stack}"
+            self._cache = CompileCache(self.config.cache_directory, fingerprint)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     def compile(self, source: bytes) -> Module:
         """Return the module compiled from the binary WebAssembly `source`.
 
-        The same source gives the same object while that is in use, and is not compiled again while it is in the
-        cache directory. Compiling takes a long time (about a second for a megabyte), may be done from any
-        thread, and releases the interpreter lock.
+        The same source gives the same object while that is in use, and is not compiled again while it is in
+        the cache directory. Compiling takes a long time (about a second for a megabyte), may be done from
+        any thread, and releases the interpreter lock.
 
         Raises:
             InvalidModule: Wasmtime refuses the source; the message says why.
             EngineUnavailable: the engine is closed.
         """
+        engine = self._opened()
+        digest = hashlib.sha256(source).hexdigest()
+        with self._lock:
+            module = self._modules.get(digest)
+        if module is None:
+            made = Module(self._load(engine, digest) or self._compile(engine, digest, bytes(source)), digest)
+            with self._lock:
+                module = self._modules.setdefault(digest, made)
+        return module
 
     def link(self, module: Module, hostcalls: Sequence[Import]) -> Linked:
         """Return `module` joined with those of `hostcalls` that it imports.
 
-        Always there besides: `selium::async` / `yield_now`. The same module and hostcalls give the same object while
-        that is in use.
+        Always there besides: `selium::async` / `yield_now`. The same module and hostcalls give the same
+        object while that is in use.
 
         Raises:
             LinkError: the module imports something else, or with another type.
             EngineUnavailable: the engine is closed.
         """
+        engine = self._opened()
+        wanted = {extern.module_name for extern in module.imports}
+        granted = tuple(sorted({hostcall for hostcall in hostcalls if hostcall.module_name in wanted}))
+        key = (module.digest, granted)
+        with self._lock:
+            linked = self._links.get(key)
+        if linked is None:
+            made = self._link(engine, module, granted)
+            with self._lock:
+                linked = self._links.setdefault(key, made)
+        return linked
 
     def instantiate(self, linked: Linked, limits: Limits, wake: Callable[[], None]) -> Instance:
         """Return a new guest: instantiated, start function run, memory grown to 16 MiB, mailbox made.
@@ -73,15 +132,138 @@ class Engine:
             Exhausted: there is no place for another guest.
             NoMemory: the module exports no memory.
             StartTrapped: the start function trapped or exceeded `limits.start_time`.
-            StartError: Wasmtime could not instantiate the module; for instance, its memory exceeds the limits.
+            StartError: Wasmtime could not instantiate the module; for instance, its memory exceeds the
+                limits.
             EngineUnavailable: the engine is closed.
         """
+        engine = self._opened()
+        key = next(self._keys)
+        outcome = ffi.new("int *")
+        error = ffi.new("char **")
+        guest = lib.guest_open(engine, linked._linked, self._shim_limits(limits), key, outcome, error)
+        if outcome[0] == lib.OPEN_READY:
+            instance = self._instances[key] = Instance(self, guest, key, linked, wake)
+            return instance
+        if outcome[0] == lib.OPEN_TRAPPED:
+            trap = read_trap(guest)
+            lib.guest_close(guest)
+            raise StartTrapped(trap)
+        if outcome[0] == lib.OPEN_EXHAUSTED:
+            raise Exhausted(
+                f"all {self.config.max_guests} places for guests are taken (EngineConfig.max_guests)"
+            )
+        if outcome[0] == lib.OPEN_NO_MEMORY:
+            raise NoMemory("the module exports no memory named 'memory'")
+        raise StartError(take_text(error))
+
+    @property
+    def guests(self) -> int:
+        """How many guests exist, those included that are closed and still end on a worker."""
+        return int(lib.engine_guests(self._opened()))
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while `dispatch` has something to do."""
+        return int(lib.engine_fileno(self._opened()))
 
     def dispatch(self) -> None:
-        """Take back every guest whose run on a worker has come to a stop, and call its `wake`. Does not block."""
+        """Take back every guest whose run on a worker has come to a stop, and call its `wake`. Does not
+        block.
+
+        Raises `EngineUnavailable` if the engine is closed.
+        """
+        engine = self._opened()
+        while count := lib.engine_stopped(engine, self._found, _STOPPED_AT_ONCE):
+            stopped = [(entry.key, entry.word) for entry in self._found[0:count]]
+            for key, word in stopped:
+                instance = self._instances.get(key)
+                if instance is not None:
+                    instance._stopped(word)
+            if count < _STOPPED_AT_ONCE:
+                break
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._engine is None
 
     def close(self) -> None:
-        """Close every instance, stop the threads and release everything. May be called any number of times."""
+        """Close every instance, stop the threads and release everything. May be called any number of times.
+
+        It waits for guests on workers to stop, about a tick.
+        """
+        if self._engine is not None:
+            for instance in list(self._instances.values()):
+                instance.close()
+            engine, self._engine = self._engine, None
+            lib.engine_close(engine)
+
+    def _open(self) -> Any:
+        sizes = ffi.new(
+            "engine_sizes *",
+            {
+                "max_guests": self.config.max_guests,
+                "max_memory": self.config.max_memory,
+                "max_elements": _MAX_TABLE_ELEMENTS,
+                "wasm_stack": self.config.stack,
+                "tick": round(self.config.tick * 1e9),
+                "workers": self.config.workers,
+            },
+        )
+        error = ffi.new("char **")
+        engine = lib.engine_open(sizes, error)
+        if engine == ffi.NULL:
+            raise InvalidConfig(take_text(error))
+        return engine
+
+    def _opened(self) -> Any:
+        if self._engine is None:
+            raise EngineUnavailable("the engine is closed")
+        return self._engine
+
+    def _load(self, engine: Any, digest: str) -> Any:
+        artifact = self._cache.read(digest) if self._cache is not None else None
+        if artifact is None:
+            return None
+        try:
+            return load_module(engine, artifact)
+        except InvalidModule:
+            return None
+
+    def _compile(self, engine: Any, digest: str, source: bytes) -> Any:
+        module = compile_module(engine, source)
+        if self._cache is not None:
+            self._cache.write(digest, save_module(module))
+        return module
+
+    def _link(self, engine: Any, module: Module, granted: tuple[Import, ...]) -> Linked:
+        names = [ffi.new("char[]", hostcall.module_name.encode()) for hostcall in granted]
+        imports = ffi.new("hostcall_import[]", len(granted))
+        for entry, hostcall, name in zip(imports, granted, names, strict=True):
+            entry.module_name = name
+            entry.index = hostcall.index
+            entry.denied = hostcall.denied
+        error = ffi.new("char **")
+        linked = lib.linked_open(engine, module._module, imports, len(granted), error)
+        if linked == ffi.NULL:
+            raise LinkError(take_text(error))
+        return Linked(module, ffi.gc(linked, lib.linked_free))
+
+    def _shim_limits(self, limits: Limits) -> Any:
+        return ffi.new(
+            "guest_limits *",
+            {
+                "memory": min(limits.memory, self.config.max_memory),
+                "table_elements": limits.table_elements,
+                "futures": min(limits.futures, 0xFFFF_FFFE),
+                "queued_bytes": limits.queued_bytes,
+                "cpu_time": _nanoseconds(limits.cpu_time),
+                "start_time": _nanoseconds(limits.start_time),
+            },
+        )
+
+    def _forget(self, key: int) -> None:
+        del self._instances[key]
+
+
+def _nanoseconds(seconds: float) -> int:
+    return _LONGEST if math.isinf(seconds) else min(round(seconds * 1e9), _LONGEST)

@@ -1,6 +1,7 @@
 """What can go wrong between a module's bytes and a running guest.
 
-A guest that fails while it runs is not an error of the engine: that is a `Trap`, which `Instance.resume` reports.
+A guest that fails while it runs is not an error of the engine: that is a `Trap`, which `Instance.resume`
+reports.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class StartError(EngineError):
 
 
 class Exhausted(StartError):
-    """Every place for a guest is taken (`EngineConfig.max_guests`), or the memory for one is not to be had."""
+    """Every place for a guest is taken (`EngineConfig.max_guests`), or there is no memory for one."""
 
 
 class NoMemory(StartError):

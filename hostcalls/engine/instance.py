@@ -1,18 +1,19 @@
 """One guest: its linear memory, its call, and what it asks of the host.
 
-A guest is resumed by the host and runs until it stops by itself or is stopped; between two resumes it stands still,
-and only then may its memory be touched. The life of a guest:
+A guest is resumed by the host and runs until it stops by itself or is stopped; between two resumes it
+stands still, and only then may its memory be touched. The life of a guest:
 
-    start -> resume -> PARKED     it waits in `yield_now`; `complete` or `fail` of a future it polled wakes it
+    start -> resume -> PARKED     it waits in `yield_now` until a future that it polled is answered
                     -> PREEMPTED  its time slice is over, or it has asked for much; resume it again
                     -> FINISHED   the entrypoint returned; `results`
                     -> TRAPPED    it was cut short; `trap`
 
-After each stop the host takes `submissions()` (operations that the guest has begun) and `drops()` (operations whose
-outcome nobody will read), and answers each submission once, now or later, with `complete` or `fail`.
+After each stop the host takes `submissions()` (operations that the guest has begun) and `drops()`
+(operations whose outcome nobody will read), and answers each submission once, now or later, with `complete`
+or `fail`.
 
-A guest that computes is handed to a worker thread with `offload`: it then runs beside the caller until it parks, ends
-or has asked for something, and `Engine.dispatch` reports that through `wake`.
+A guest that computes is handed to a worker thread with `offload`: it then runs beside the caller until it
+parks, ends or has asked for something, and `Engine.dispatch` reports that through `wake`.
 
 Instances are not thread-safe: all methods are called from the thread that runs the engine's loop.
 """
@@ -27,15 +28,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hostcalls.engine._engine import ffi, lib
 from hostcalls.engine.errors import BadEntrypoint, BadMemoryAccess, GuestBusy, InstanceClosed
 from hostcalls.engine.module import ExternKind, ValueType
-from hostcalls.engine.traps import Trap
-from hostcalls.engine.traptable import read_trap
+from hostcalls.engine.traps import Trap, read_trap
 
 if TYPE_CHECKING:
     from hostcalls.engine.engine import Engine
     from hostcalls.engine.linked import Linked
 
-#: An operation that the guest has begun: the future's key, the hostcall's index (`Import.index`), the arguments.
-#: The key is unique in the life of the instance; its low 32 bits are the future id that the guest sees.
+#: An operation that the guest has begun: the future's key, the hostcall's index (`Import.index`), the
+#: arguments. The key is unique in the life of the instance; its low 32 bits are the future id that the
+#: guest sees.
 Submission: TypeAlias = tuple[int, int, bytes]
 
 _HEADER = struct.Struct("<QII")
@@ -63,12 +64,22 @@ class Instance:
 
     Attributes:
         linked: what it was made from.
-        wake: called in the loop's thread whenever the guest becomes runnable other than by `start` or `resume`: a
-            future it waits for was completed, or its run on a worker has come to a stop. It may be called more often
-            than needed, and never after `close`.
+        wake: called in the loop's thread whenever the guest becomes runnable other than by `start` or
+            `resume`: a future it waits for was completed, or its run on a worker has come to a stop. It may
+            be called more often than needed, and never after `close`.
     """
 
-    __slots__ = ("_engine", "_guest", "_key", "_offloaded", "_runnable", "_started", "_word", "linked", "wake")
+    __slots__ = (
+        "_engine",
+        "_guest",
+        "_key",
+        "_offloaded",
+        "_runnable",
+        "_started",
+        "_word",
+        "linked",
+        "wake",
+    )
 
     def __init__(
         self, engine: Engine, guest: Any, key: int, linked: Linked, wake: Callable[[], None]
@@ -83,7 +94,7 @@ class Instance:
         self._runnable = False
         self._offloaded = False
 
-    # --- memory ---------------------------------------------------------------------------------------------------
+    # --- memory -------------------------------------------------------------------------------------------
 
     @property
     def memory_size(self) -> int:
@@ -116,7 +127,7 @@ class Instance:
         size = ffi.new("size_t *")
         return lib.guest_memory(guest, size), size[0]
 
-    # --- running --------------------------------------------------------------------------------------------------
+    # --- running ------------------------------------------------------------------------------------------
 
     def start(self, export: str, values: Sequence[int | float] = ()) -> None:
         """Begin a call of the exported function `export`; nothing runs before `resume`.
@@ -146,9 +157,11 @@ class Instance:
     def resume(self) -> Step:
         """Run the guest until it stops, for about one tick at most, and return why it stopped.
 
-        The interpreter lock is released meanwhile. Not a checkpoint. After FINISHED or TRAPPED the answer stays.
+        The interpreter lock is released meanwhile. Not a checkpoint. After FINISHED or TRAPPED the answer
+        stays.
 
-        Raises `GuestBusy` before `start` or while the guest runs on a worker, `InstanceClosed` after `close`.
+        Raises `GuestBusy` before `start` or while the guest runs on a worker, `InstanceClosed` after
+        `close`.
         """
         if self._guest is None or self._offloaded or not self._started:
             self._refuse()
@@ -160,10 +173,11 @@ class Instance:
     def offload(self) -> None:
         """Let the guest go on on a worker thread until it parks, ends, or has submissions for the host.
 
-        Then `Engine.dispatch` calls `wake`, and `step` says why it stopped. Meanwhile `complete`, `fail`, `release`,
-        `interrupt` and `close` are allowed.
+        Then `Engine.dispatch` calls `wake`, and `step` says why it stopped. Meanwhile `complete`, `fail`,
+        `release`, `interrupt` and `close` are allowed.
 
-        Raises `GuestBusy` if the guest is not runnable or the engine has no workers, `InstanceClosed` after `close`.
+        Raises `GuestBusy` if the guest is not runnable or the engine has no workers, `InstanceClosed` after
+        `close`.
         """
         guest = self._idle()
         if not self._runnable:
@@ -191,7 +205,8 @@ class Instance:
     def interrupt(self) -> None:
         """Make a computing guest stop at its next loop or call, as a trap of the kind `TrapKind.STOPPED`.
 
-        A parked guest stops when it is next resumed; this makes it runnable. Raises `InstanceClosed` after `close`.
+        A parked guest stops when it is next resumed; this makes it runnable. Raises `InstanceClosed` after
+        `close`.
         """
         if self._guest is None:
             self._refuse()
@@ -200,20 +215,21 @@ class Instance:
     def release(self) -> None:
         """Let a parked guest out of `yield_now` once, with nothing in its mailbox (guest ABI, section 2.2).
 
-        A runtime that shuts down does this so that guests look around once more. Raises `InstanceClosed` after
-        `close`.
+        A runtime that shuts down does this so that guests look around once more. Raises `InstanceClosed`
+        after `close`.
         """
         if self._guest is None:
             self._refuse()
         self._woken(lib.guest_release(self._guest))
 
-    # --- the guest's operations -----------------------------------------------------------------------------------
+    # --- the guest's operations ---------------------------------------------------------------------------
 
     def submissions(self) -> list[Submission]:
         """Take all operations that the guest has begun since the last time, in order.
 
-        Those of denied imports are not among them. An operation whose future was dropped before it was taken is, and
-        also appears in `drops`. Raises `GuestBusy` while the guest runs on a worker, `InstanceClosed` after `close`.
+        Those of denied imports are not among them. An operation whose future was dropped before it was
+        taken is, and also appears in `drops`. Raises `GuestBusy` while the guest runs on a worker,
+        `InstanceClosed` after `close`.
         """
         guest = self._idle()
         if not self._word & _HAS_SUBMISSIONS:
@@ -234,8 +250,8 @@ class Instance:
     def drops(self) -> list[int]:
         """Take the keys of the futures that the guest has dropped before their operation was answered.
 
-        The operation goes on or is cancelled as its driver likes; answering it is allowed and does nothing. Raises as
-        `submissions` does.
+        The operation goes on or is cancelled as its driver likes; answering it is allowed and does nothing.
+        Raises as `submissions` does.
         """
         guest = self._idle()
         if not self._word & _HAS_DROPS:
@@ -248,15 +264,16 @@ class Instance:
     def complete(self, future: int, payload: bytes) -> None:
         """Answer the operation `future` with its encoded output.
 
-        The first answer counts; an answer to a future that is gone is ignored. `wake` is called if this makes the
-        guest runnable. Raises `InstanceClosed` after `close`.
+        The first answer counts; an answer to a future that is gone is ignored. `wake` is called if this
+        makes the guest runnable. Raises `InstanceClosed` after `close`.
         """
         if self._guest is None:
             self._refuse()
         self._woken(lib.guest_complete(self._guest, future, payload, len(payload)))
 
     def fail(self, future: int, message: str) -> None:
-        """Answer the operation `future` with an error text, which the guest reads cut to its buffer (section 1.3).
+        """Answer the operation `future` with an error text, which the guest reads cut to its buffer
+        (section 1.3).
 
         Otherwise as `complete`.
         """
@@ -270,7 +287,7 @@ class Instance:
             self._runnable = True
             self.wake()
 
-    # --- the end --------------------------------------------------------------------------------------------------
+    # --- the end ------------------------------------------------------------------------------------------
 
     @property
     def results(self) -> tuple[int | float, ...]:
@@ -305,9 +322,11 @@ class Instance:
         return self._guest is None
 
     def close(self) -> None:
-        """Release everything the guest holds: stack, memory, futures, submissions. Safe at any time and any number of times.
+        """Release everything the guest holds: stack, memory, futures, submissions. Safe at any time and any
+        number of times.
 
-        A guest that runs on a worker is told to stop and released there as soon as it does; this call does not wait.
+        A guest that runs on a worker is told to stop and released there as soon as it does; this call does
+        not wait.
         """
         if self._guest is not None:
             guest, self._guest = self._guest, None
@@ -315,7 +334,7 @@ class Instance:
             self._engine._forget(self._key)
             lib.guest_close(guest)
 
-    # --- for the engine -------------------------------------------------------------------------------------------
+    # --- for the engine -----------------------------------------------------------------------------------
 
     def _stopped(self, word: int) -> None:
         """Take over from the workers; `word` is as from `guest_resume`."""

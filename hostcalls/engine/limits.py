@@ -14,19 +14,19 @@ MEBIBYTE = 1024 * KIBIBYTE
 class Limits:
     """The bounds of one guest.
 
-    Exceeding `memory` or `table_elements` makes `memory.grow` or `table.grow` answer -1 inside the guest, as the
-    WebAssembly specification has it. Exceeding any other bound is a trap of its own kind
+    Exceeding `memory` or `table_elements` makes `memory.grow` or `table.grow` answer -1 inside the guest,
+    as the WebAssembly specification has it. Exceeding any other bound is a trap of its own kind
     (`TrapKind.LIMIT`, `TrapKind.CPU_TIME`).
 
     Attributes:
         memory: bytes of linear memory. The engine's `max_memory` bounds it from above.
         table_elements: elements of each table.
-        futures: futures that exist at one time, pending or finished but not yet polled; it also bounds the finished
-            task ids that wait for room in the guest's mailbox ring.
-        queued_bytes: bytes that the host holds for the guest: arguments not yet taken by `Instance.submissions` and
-            results not yet polled by the guest.
-        cpu_time: seconds during which the guest may run in all, the start function included. Checked about every
-            tick of the engine.
+        futures: futures that exist at one time, pending or finished but not yet polled; it also bounds the
+            finished task ids that wait for room in the guest's mailbox ring.
+        queued_bytes: bytes that the host holds for the guest: arguments not yet taken by
+            `Instance.submissions` and results not yet polled by the guest.
+        cpu_time: seconds during which the guest may run in all, the start function included. Checked about
+            every tick of the engine.
         start_time: seconds that the module's start function may take.
     """
 

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from hostcalls.engine.module import Module
 
 
-@attrs.frozen
+@attrs.frozen(order=True)
 class Import:
-    """One hostcall that a module may import: the functions `create`, `poll` and `drop` of one import module.
+    """One hostcall that a module may import: the functions `create`, `poll` and `drop` of one import
+    module.
 
     Attributes:
         module_name: the import module's full name, such as `selium::time::now`.
@@ -29,7 +30,8 @@ class Import:
 class Linked:
     """A module with its imports resolved, ready to be instantiated any number of times.
 
-    Made by `Engine.link`, which answers the same object for the same module and hostcalls while it is in use.
+    Made by `Engine.link`, which answers the same object for the same module and hostcalls while it is in
+    use.
     """
 
     __slots__ = ("__weakref__", "_linked", "module")

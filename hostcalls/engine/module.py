@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 
 from hostcalls.engine._engine import ffi, lib
-from hostcalls.engine.library import take_text
 from hostcalls.engine.errors import InvalidModule
+from hostcalls.engine.library import take_text
 
 
 class ExternKind(enum.Enum):
@@ -94,7 +94,9 @@ def compile_module(engine: Any, source: bytes) -> Any:
 
 
 def load_module(engine: Any, artifact: bytes) -> Any:
-    """Return the shim's module for what `save_module` gave; raise `InvalidModule` if it does not fit this engine."""
+    """Return the shim's module for what `save_module` gave; raise `InvalidModule` if it does not fit this
+    engine.
+    """
     return _owned(lib.module_load, engine, artifact)
 
 

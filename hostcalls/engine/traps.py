@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 import attrs
+
+from hostcalls.engine._engine import ffi, lib
 
 
 class TrapKind(enum.StrEnum):
@@ -44,7 +47,9 @@ class Frame:
     offset: int
 
     def __str__(self) -> str:
-        return f"{self.module or '<module>'}!{self.function or f'<function {self.index}>'} at {self.offset:#x}"
+        return (
+            f"{self.module or '<module>'}!{self.function or f'<function {self.index}>'} at {self.offset:#x}"
+        )
 
 
 @attrs.frozen
@@ -63,3 +68,51 @@ class Trap:
 
     def __str__(self) -> str:
         return self.message
+
+
+_FAULTS = {
+    lib.FAULT_HOSTCALL: TrapKind.HOSTCALL,
+    lib.FAULT_LIMIT: TrapKind.LIMIT,
+    lib.FAULT_CPU_TIME: TrapKind.CPU_TIME,
+    lib.FAULT_START_TIME: TrapKind.START_TIME,
+    lib.FAULT_STOPPED: TrapKind.STOPPED,
+}
+
+# Wasmtime's trap codes, as its C API numbers them.
+_CODES = {
+    0: TrapKind.STACK_OVERFLOW,
+    1: TrapKind.MEMORY_OUT_OF_BOUNDS,
+    3: TrapKind.TABLE_OUT_OF_BOUNDS,
+    4: TrapKind.NULL_CALL,
+    5: TrapKind.BAD_SIGNATURE,
+    6: TrapKind.INTEGER_OVERFLOW,
+    7: TrapKind.DIVISION_BY_ZERO,
+    8: TrapKind.BAD_CONVERSION,
+    9: TrapKind.UNREACHABLE,
+}
+
+
+def read_trap(guest: Any) -> Trap:
+    """Return what the shim has noted of the end of `guest`."""
+    view = lib.guest_trap(guest)
+    if view == ffi.NULL:
+        return Trap(TrapKind.OTHER, "the host had no memory to describe the trap")
+    backtrace = tuple(
+        Frame(
+            module=_name(frame.module, frame.module_size),
+            function=_name(frame.function, frame.function_size),
+            index=frame.index,
+            offset=frame.offset,
+        )
+        for frame in ffi.unpack(view.frames, view.frame_count)
+    )
+    if view.fault in _FAULTS:
+        kind = _FAULTS[view.fault]
+        return Trap(kind, f"{kind}: {_name(view.message, view.message_size)}", backtrace)
+    kind = _CODES.get(view.code, TrapKind.OTHER)
+    message = str(kind) if kind is not TrapKind.OTHER else _name(view.message, view.message_size)
+    return Trap(kind, message or "", backtrace)
+
+
+def _name(data: Any, size: int) -> str | None:
+    return None if data == ffi.NULL else bytes(ffi.buffer(data, size)).decode(errors="replace")

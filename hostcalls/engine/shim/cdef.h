@@ -1,0 +1,111 @@
+/* What Python sees of the shim. Read by cffi as it stands, and by the shim's own sources through shim.h.
+ *
+ * Functions that can fail take `char **error` and put a text there that the caller frees with memory_free. */
+
+typedef struct engine engine;
+typedef struct module module;
+typedef struct linked linked;
+typedef struct guest guest;
+
+typedef struct {
+    uint32_t max_guests;
+    uint64_t max_memory;     /* bytes of linear memory, each guest */
+    uint64_t max_elements;   /* of each table */
+    uint64_t wasm_stack;     /* bytes, each guest */
+    uint64_t tick;           /* nanoseconds */
+    uint32_t workers;
+} engine_sizes;
+
+typedef struct {
+    uint64_t memory;
+    uint64_t table_elements;
+    uint32_t futures;
+    uint64_t queued_bytes;
+    uint64_t cpu_time;       /* nanoseconds */
+    uint64_t start_time;     /* nanoseconds */
+} guest_limits;
+
+typedef struct {
+    const char *module;
+    size_t module_size;
+    const char *name;
+    size_t name_size;
+    uint8_t kind;
+    size_t parameters;
+    size_t results;
+    const uint8_t *types;    /* of the parameters, then of the results */
+} extern_view;
+
+typedef struct {
+    const char *module_name;
+    uint32_t index;
+    bool denied;
+} hostcall_import;
+
+typedef struct {
+    const char *module;      /* or NULL */
+    size_t module_size;
+    const char *function;    /* or NULL */
+    size_t function_size;
+    uint32_t index;
+    size_t offset;
+} frame_view;
+
+typedef struct {
+    int fault;               /* one of the FAULT_ values */
+    int code;                /* Wasmtime's trap code, or -1 */
+    const char *message;
+    size_t message_size;
+    const frame_view *frames;
+    size_t frame_count;
+} trap_view;
+
+typedef struct {
+    uint64_t key;
+    unsigned word;
+} stopped_guest;
+
+enum { STEP_PARKED = 0, STEP_PREEMPTED = 1, STEP_FINISHED = 2, STEP_TRAPPED = 3, HAS_SUBMISSIONS = 4, HAS_DROPS = 8 };
+
+enum { FAULT_NONE = 0, FAULT_HOSTCALL, FAULT_LIMIT, FAULT_CPU_TIME, FAULT_START_TIME, FAULT_STOPPED };
+
+enum { OPEN_READY = 0, OPEN_EXHAUSTED, OPEN_NO_MEMORY, OPEN_TRAPPED, OPEN_FAILED };
+
+bool library_load(const char *path, char **error);
+void memory_free(void *data);
+
+engine *engine_open(const engine_sizes *sizes, char **error);
+void engine_close(engine *e);
+int engine_fileno(const engine *e);
+size_t engine_stopped(engine *e, stopped_guest *found, size_t room);
+uint32_t engine_guests(engine *e);
+
+module *module_compile(engine *e, const uint8_t *source, size_t size, char **error);
+module *module_load(engine *e, const uint8_t *artifact, size_t size, char **error);
+uint8_t *module_save(const module *m, size_t *size);
+void module_free(module *m);
+size_t module_import_count(const module *m);
+size_t module_export_count(const module *m);
+extern_view module_import_at(const module *m, size_t index);
+extern_view module_export_at(const module *m, size_t index);
+
+linked *linked_open(engine *e, const module *m, const hostcall_import *imports, size_t count, char **error);
+void linked_free(linked *l);
+
+guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64_t key, int *outcome, char **error);
+void guest_close(guest *g);
+uint8_t *guest_memory(guest *g, size_t *size);
+bool guest_start(guest *g, const char *name, size_t name_size, const void *values, size_t count);
+unsigned guest_resume(guest *g);
+bool guest_offload(guest *g);
+bool guest_runnable(const guest *g);
+bool guest_interrupt(guest *g);
+bool guest_release(guest *g);
+size_t guest_submissions(guest *g, const uint8_t **data);
+size_t guest_drops(guest *g, const uint64_t **keys);
+bool guest_complete(guest *g, uint64_t future, const uint8_t *payload, size_t size);
+bool guest_fail(guest *g, uint64_t future, const uint8_t *message, size_t size);
+size_t guest_result_count(const guest *g);
+uint8_t guest_result(const guest *g, size_t index, uint64_t *bits);
+const trap_view *guest_trap(const guest *g);
+uint64_t guest_cpu_time(const guest *g);

@@ -1,0 +1,115 @@
+#include "engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "text.h"
+
+enum {
+    /* Fiber stack beyond the wasm stack, for the hostcalls and for Wasmtime's own frames. */
+    HOST_STACK = 128 * 1024,
+    /* Address space behind each linear memory, never mapped. */
+    MEMORY_GUARD = 64 * 1024,
+    /* Bytes of a dead guest's memory that are zeroed for the next one rather than given back. */
+    KEPT_MEMORY = 16 * 1024,
+    TABLES_PER_MODULE = 4,
+};
+
+static void set_pool(wasm_config_t *config, const engine_sizes *sizes)
+{
+    wasmtime_pooling_allocation_config_t *pool = wasmtime_pooling_allocation_config_new();
+    wasmtime_pooling_allocation_config_total_core_instances_set(pool, sizes->max_guests);
+    wasmtime_pooling_allocation_config_total_memories_set(pool, sizes->max_guests);
+    wasmtime_pooling_allocation_config_total_tables_set(pool, sizes->max_guests * TABLES_PER_MODULE);
+    wasmtime_pooling_allocation_config_total_stacks_set(pool, sizes->max_guests);
+    wasmtime_pooling_allocation_config_total_gc_heaps_set(pool, 0);
+    wasmtime_pooling_allocation_config_max_tables_per_module_set(pool, TABLES_PER_MODULE);
+    wasmtime_pooling_allocation_config_max_memory_size_set(pool, sizes->max_memory);
+    wasmtime_pooling_allocation_config_table_elements_set(pool, sizes->max_elements);
+    wasmtime_pooling_allocation_config_linear_memory_keep_resident_set(pool, KEPT_MEMORY);
+    wasmtime_pooling_allocation_config_table_keep_resident_set(pool, KEPT_MEMORY);
+    wasmtime_pooling_allocation_strategy_set(config, pool);
+    wasmtime_pooling_allocation_config_delete(pool);
+}
+
+static wasm_config_t *make_config(const engine_sizes *sizes)
+{
+    wasm_config_t *config = wasm_config_new();
+    wasmtime_config_cranelift_opt_level_set(config, OPTIMISE_SPEED);
+    wasmtime_config_epoch_interruption_set(config, true);
+    wasmtime_config_max_wasm_stack_set(config, sizes->wasm_stack);
+    wasmtime_config_async_stack_size_set(config, sizes->wasm_stack + HOST_STACK);
+    wasmtime_config_memory_reservation_set(config, sizes->max_memory);
+    wasmtime_config_memory_guard_size_set(config, MEMORY_GUARD);
+    wasmtime_config_memory_may_move_set(config, false);
+    /* One 32-bit memory of its own is all that the guest ABI knows. Each of these proposals would bring memory that
+     * the limits of a guest do not see, or a second stack. */
+    wasmtime_config_wasm_threads_set(config, false);
+    wasmtime_config_wasm_memory64_set(config, false);
+    wasmtime_config_wasm_multi_memory_set(config, false);
+    wasmtime_config_wasm_gc_set(config, false);
+    wasmtime_config_wasm_function_references_set(config, false);
+    wasmtime_config_wasm_exceptions_set(config, false);
+    wasmtime_config_wasm_stack_switching_set(config, false);
+    set_pool(config, sizes);
+    return config;
+}
+
+engine *engine_open(const engine_sizes *sizes, char **error)
+{
+    engine *e = calloc(1, sizeof *e);
+    if (e == NULL) {
+        *error = text_copy("no memory");
+        return NULL;
+    }
+    e->max_guests = sizes->max_guests;
+    e->wasm = wasm_engine_new_with_config(make_config(sizes));
+    if (e->wasm == NULL) {
+        *error = text_copy("Wasmtime refuses the configuration: the pool does not fit into the address space");
+        free(e);
+        return NULL;
+    }
+    int failure = ticker_start(&e->ticker, e->wasm, sizes->tick);
+    if (failure == 0) {
+        failure = workers_start(&e->workers, sizes->workers);
+        if (failure != 0)
+            ticker_stop(&e->ticker);
+    }
+    if (failure != 0) {
+        *error = text_format("the engine's threads cannot be started: %s", strerror(failure));
+        wasm_engine_delete(e->wasm);
+        free(e);
+        return NULL;
+    }
+    return e;
+}
+
+void engine_close(engine *e)
+{
+    /* The ticker runs while the workers end, so that an abandoned guest that computes is stopped. */
+    workers_stop(&e->workers);
+    ticker_stop(&e->ticker);
+    wasm_engine_delete(e->wasm);
+    free(e);
+}
+
+int engine_fileno(const engine *e)
+{
+    return e->workers.event;
+}
+
+size_t engine_stopped(engine *e, stopped_guest *found, size_t room)
+{
+    return workers_take(&e->workers, found, room);
+}
+
+uint32_t engine_guests(engine *e)
+{
+    return atomic_load(&e->guests);
+}
+
+void memory_free(void *data)
+{
+    free(data);
+}

@@ -1,0 +1,20 @@
+/* What the guests of one engine share. */
+#ifndef ENFILADE_ENGINE_H
+#define ENFILADE_ENGINE_H
+
+#include <stdatomic.h>
+
+#include "shim.h"
+#include "ticker.h"
+#include "wasmtime.h"
+#include "workers.h"
+
+struct engine {
+    wasm_engine_t *wasm;
+    uint32_t max_guests;
+    atomic_uint guests;
+    ticker ticker;
+    workers workers;
+};
+
+#endif

@@ -1,0 +1,293 @@
+/* Running a guest, and what the host tells it meanwhile. */
+#include "guest.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "text.h"
+
+uint64_t monotonic_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t guest_used(const guest *g)
+{
+    return g->used + (monotonic_now() - g->run_start);
+}
+
+/* --- faults and orders ------------------------------------------------------------------------------------------- */
+
+const char *guest_fault(guest *g, int fault, const char *format, ...)
+{
+    if (g->fault == FAULT_NONE) {
+        char line[160];
+        va_list values;
+        va_start(values, format);
+        vsnprintf(line, sizeof line, format, values);
+        va_end(values);
+        g->fault = fault;
+        g->fault_text = text_copy(line);
+    }
+    return g->fault_text != NULL ? g->fault_text : "no memory";
+}
+
+const char *guest_obey(guest *g, int order)
+{
+    switch (order) {
+    case FAULT_CPU_TIME:
+        return guest_fault(g, order, "more than %.3f seconds of cpu time", (double)g->limits.cpu_time * 1e-9);
+    case FAULT_START_TIME:
+        return guest_fault(g, order, "start function ran for more than %.3f seconds",
+                           (double)g->limits.start_time * 1e-9);
+    case FAULT_LIMIT:
+        return guest_fault(g, order, "more than %llu bytes queued, or no memory for them",
+                           (unsigned long long)g->limits.queued_bytes);
+    default:
+        return guest_fault(g, order, "stopped by the host");
+    }
+}
+
+/* Tells the guest to end; the first order counts. */
+static void give_order(guest *g, int order)
+{
+    int none = FAULT_NONE;
+    atomic_compare_exchange_strong(&g->order, &none, order);
+}
+
+/* --- running ----------------------------------------------------------------------------------------------------- */
+
+bool guest_can_go_on(const guest *g)
+{
+    if (g->call == NULL)
+        return false;
+    return g->step == STEP_PREEMPTED || mailbox_signalled(g->base) || atomic_load(&g->order) != FAULT_NONE ||
+           atomic_load(&g->released);
+}
+
+bool guest_runnable(const guest *g)
+{
+    return guest_can_go_on(g);
+}
+
+unsigned guest_word(const guest *g)
+{
+    return g->step | (g->submitted.size > 0 ? HAS_SUBMISSIONS : 0) | (g->dropped.size > 0 ? HAS_DROPS : 0);
+}
+
+unsigned guest_run(guest *g)
+{
+    if (g->call == NULL)
+        return guest_word(g);
+    if (g->used > g->limits.cpu_time)
+        give_order(g, FAULT_CPU_TIME);
+    ticker_begin(&g->engine->ticker);
+    wasmtime_context_set_epoch_deadline(g->context, atomic_load(&g->order) == FAULT_NONE ? 1 : 0);
+    g->run_start = monotonic_now();
+    bool done = wasmtime_call_future_poll(g->call);
+    g->used = guest_used(g);
+    ticker_end(&g->engine->ticker);
+    if (!done) {
+        g->step = g->parked ? STEP_PARKED : STEP_PREEMPTED;
+    } else {
+        wasmtime_call_future_delete(g->call);
+        g->call = NULL;
+        g->step = g->trap != NULL || g->error != NULL ? STEP_TRAPPED : STEP_FINISHED;
+        if (g->step == STEP_TRAPPED)
+            trap_describe(g);
+    }
+    return guest_word(g);
+}
+
+unsigned guest_resume(guest *g)
+{
+    return guest_run(g);
+}
+
+bool guest_offload(guest *g)
+{
+    if (g->engine->workers.count == 0)
+        return false;
+    g->offloaded = true;
+    workers_offload(&g->engine->workers, g);
+    return true;
+}
+
+bool guest_interrupt(guest *g)
+{
+    give_order(g, FAULT_STOPPED);
+    return !g->offloaded && guest_can_go_on(g);
+}
+
+bool guest_release(guest *g)
+{
+    atomic_store(&g->released, true);
+    return !g->offloaded && guest_can_go_on(g);
+}
+
+/* --- calls ------------------------------------------------------------------------------------------------------- */
+
+bool guest_start(guest *g, const char *name, size_t name_size, const void *values, size_t count)
+{
+    wasmtime_extern_t export;
+    if (!wasmtime_instance_export_get(g->context, &g->instance, name, name_size, &export) ||
+        export.kind != EXTERN_FUNC)
+        return false;
+    wasm_functype_t *type = wasmtime_func_type(g->context, &export.of.func);
+    const wasm_valtype_vec_t *parameters = wasm_functype_params(type);
+    const wasm_valtype_vec_t *results = wasm_functype_results(type);
+    g->values = calloc(parameters->size + results->size + 1, sizeof *g->values);
+    bool fits = parameters->size == count && g->values != NULL;
+    g->parameters = parameters->size;
+    g->results = results->size;
+    for (size_t i = 0; fits && i < count; i++) {
+        g->values[i].kind = wasm_valtype_kind(parameters->data[i]);
+        memcpy(&g->values[i].of.bits, (const uint8_t *)values + 8 * i, 8);
+        fits = g->values[i].kind <= VALUE_F64;
+    }
+    for (size_t i = 0; fits && i < g->results; i++)
+        fits = wasm_valtype_kind(results->data[i]) <= VALUE_F64;
+    wasm_functype_delete(type);
+    if (!fits) {
+        free(g->values);
+        g->values = NULL;
+        return false;
+    }
+    g->entry = export.of.func;
+    g->call = wasmtime_func_call_async(g->context, &g->entry, g->values, count, g->values + count, g->results,
+                                       &g->trap, &g->error);
+    g->step = STEP_PREEMPTED;
+    return true;
+}
+
+size_t guest_result_count(const guest *g)
+{
+    return g->step == STEP_FINISHED ? g->results : 0;
+}
+
+uint8_t guest_result(const guest *g, size_t index, uint64_t *bits)
+{
+    const wasmtime_val_t *value = &g->values[g->parameters + index];
+    *bits = value->of.bits;
+    return value->kind;
+}
+
+uint64_t guest_cpu_time(const guest *g)
+{
+    return g->used;
+}
+
+uint8_t *guest_memory(guest *g, size_t *size)
+{
+    *size = g->size = wasmtime_memory_data_size(g->context, &g->memory);
+    return g->base;
+}
+
+/* --- operations -------------------------------------------------------------------------------------------------- */
+
+static void swap(buffer *filled, buffer *taken)
+{
+    buffer_clear(taken);
+    buffer empty = *taken;
+    *taken = *filled;
+    *filled = empty;
+}
+
+size_t guest_submissions(guest *g, const uint8_t **data)
+{
+    swap(&g->submitted, &g->submitted_taken);
+    g->submitted_count = 0;
+    *data = g->submitted_taken.data;
+    return g->submitted_taken.size;
+}
+
+size_t guest_drops(guest *g, const uint64_t **keys)
+{
+    swap(&g->dropped, &g->dropped_taken);
+    *keys = (const uint64_t *)(const void *)g->dropped_taken.data;
+    return g->dropped_taken.size / sizeof **keys;
+}
+
+static void store_outcome(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size)
+{
+    bool woken;
+    uint32_t task;
+    resolve_outcome outcome = futures_resolve(&g->futures, key, state, payload, size, &woken, &task);
+    if (outcome == RESOLVE_NO_MEMORY || g->submitted.size + g->futures.held > g->limits.queued_bytes)
+        give_order(g, FAULT_LIMIT);
+    if (woken && !mailbox_enqueue(&g->mailbox, task, g->limits.futures))
+        give_order(g, FAULT_LIMIT);
+    if (woken && g->in_hostcall)
+        mailbox_deliver(&g->mailbox, g->base);
+}
+
+/* --- mail: outcomes for a guest that a worker has ------------------------------------------------------------------ */
+
+typedef struct {
+    uint64_t key;
+    uint32_t state;
+    uint32_t size;
+} mail_header;
+
+static void leave_mail(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size)
+{
+    pthread_mutex_lock(&g->engine->workers.mutex);
+    uint8_t *place = NULL;
+    if (size <= INT32_MAX && g->mail.size + size <= g->limits.queued_bytes)
+        place = buffer_extend(&g->mail, sizeof(mail_header) + size);
+    if (place == NULL) {
+        give_order(g, FAULT_LIMIT);
+    } else {
+        mail_header header = {.key = key, .state = state, .size = (uint32_t)size};
+        memcpy(place, &header, sizeof header);
+        if (size > 0)
+            memcpy(place + sizeof header, payload, size);
+        atomic_store_explicit(&g->has_mail, true, memory_order_release);
+    }
+    pthread_mutex_unlock(&g->engine->workers.mutex);
+}
+
+void guest_take_mail(guest *g)
+{
+    for (size_t at = 0; at < g->mail.size;) {
+        mail_header header;
+        memcpy(&header, g->mail.data + at, sizeof header);
+        at += sizeof header;
+        store_outcome(g, header.key, (future_state)header.state, g->mail.data + at, header.size);
+        at += header.size;
+    }
+    buffer_clear(&g->mail);
+    atomic_store_explicit(&g->has_mail, false, memory_order_relaxed);
+}
+
+void guest_check_mail(guest *g)
+{
+    pthread_mutex_lock(&g->engine->workers.mutex);
+    guest_take_mail(g);
+    pthread_mutex_unlock(&g->engine->workers.mutex);
+}
+
+static bool resolve(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size)
+{
+    if (g->offloaded) {
+        leave_mail(g, key, state, payload, size);
+        return false;
+    }
+    store_outcome(g, key, state, payload, size);
+    return guest_can_go_on(g);
+}
+
+bool guest_complete(guest *g, uint64_t future, const uint8_t *payload, size_t size)
+{
+    return resolve(g, future, FUTURE_READY, payload, size);
+}
+
+bool guest_fail(guest *g, uint64_t future, const uint8_t *message, size_t size)
+{
+    return resolve(g, future, FUTURE_FAILED, message, size);
+}

@@ -1,0 +1,108 @@
+/* One guest: a store with one instance, one call on its fiber, and what passes between it and the host.
+ *
+ * A guest is touched by one thread at a time: the caller's, or, between workers_offload() and workers_take(), a
+ * worker's. Only these may be used across threads meanwhile: `order` and `released`, which are atomic, and the mail,
+ * under the workers' mutex. */
+#ifndef ENFILADE_GUEST_H
+#define ENFILADE_GUEST_H
+
+#include <stdatomic.h>
+
+#include "buffer.h"
+#include "engine.h"
+#include "futures.h"
+#include "mailbox.h"
+#include "shim.h"
+#include "wasmtime.h"
+
+typedef struct trap_report trap_report;
+
+struct guest {
+    engine *engine;
+    uint64_t key;
+    guest_limits limits;
+
+    wasmtime_store_t *store;
+    wasmtime_context_t *context;
+    wasmtime_instance_t instance;
+    wasmtime_memory_t memory;
+    uint8_t *base;              /* of linear memory; NULL until the instance exists. It never moves */
+    size_t size;                /* as last seen; memory only grows */
+    bool open;                  /* the mailbox exists */
+
+    /* The call borrows everything down to `error` until it is deleted. */
+    wasmtime_call_future_t *call;
+    wasmtime_func_t entry;
+    wasmtime_val_t *values;     /* of the call: parameters, then results */
+    size_t parameters;
+    size_t results;
+    wasm_trap_t *trap;
+    wasmtime_error_t *error;
+    trap_report *report;
+    int fault;                  /* why the shim itself ended the guest; FAULT_NONE if it did not */
+    char *fault_text;
+
+    uint8_t step;
+    bool starting;              /* inside instantiation */
+    bool in_hostcall;           /* the guest stands where the ring may be written */
+    bool parked;                /* in yield_now */
+    wasm_trap_t **park_trap;    /* where yield_now puts a trap while parked */
+    atomic_int order;           /* a FAULT_ value that the host wants the guest to end with */
+    atomic_bool released;       /* let out of yield_now once */
+
+    uint64_t used;              /* nanoseconds run, before the current run */
+    uint64_t run_start;
+
+    future_table futures;
+    mailbox mailbox;
+    buffer submitted;           /* records of the guest's operations, as guest_submissions() gives them */
+    buffer submitted_taken;
+    buffer dropped;             /* keys */
+    buffer dropped_taken;
+    size_t submitted_count;
+
+    guest_place place;          /* this and the rest: see workers.h */
+    bool offloaded;             /* as the caller sees it */
+    bool abandoned;
+    atomic_bool has_mail;
+    buffer mail;                /* outcomes that the caller stored while a worker had the guest */
+    guest *next;
+    guest *previous;
+};
+
+/* Runs until the guest stops; returns guest_word(). */
+unsigned guest_run(guest *g);
+
+/* The step, and HAS_ bits for what waits for the host. */
+unsigned guest_word(const guest *g);
+
+/* Whether another guest_run() would get it further. */
+bool guest_can_go_on(const guest *g);
+
+/* Applies the mail; the caller holds the workers' mutex. */
+void guest_take_mail(guest *g);
+
+/* Applies the mail from inside a hostcall. */
+void guest_check_mail(guest *g);
+
+void guest_destroy(guest *g);
+
+/* Notes that the shim ends the guest with `fault`, and why; the first one counts. Returns the text. */
+const char *guest_fault(guest *g, int fault, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* The text for an order, noted as the fault. */
+const char *guest_obey(guest *g, int order);
+
+/* Nanoseconds that the guest has run, the current run included; to be called on its thread. */
+uint64_t guest_used(const guest *g);
+
+uint64_t monotonic_now(void);
+
+/* Defines the hostcall's functions that `imports` names and yield_now. Returns NULL or an error. */
+wasmtime_error_t *hostcalls_define(wasmtime_linker_t *linker, const hostcall_import *imports, size_t count);
+
+/* trap.c: takes the ownership of g->trap and g->error and makes g->report. */
+void trap_describe(guest *g);
+void trap_free(trap_report *report);
+
+#endif

@@ -1,0 +1,159 @@
+/* The beginning and the end of a guest. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest.h"
+#include "linked.h"
+#include "text.h"
+
+/* Guests are given at least 16 MiB before they run, as their runtime expects (guest ABI, section 3.3). */
+static const uint64_t PAGE = 65536;
+static const uint64_t FIRST_PAGES = 256;
+
+/* Called on the fiber when the epoch has moved on: the guest gives way, or ends. */
+static wasmtime_error_t *on_deadline(wasmtime_context_t *context, void *env, uint64_t *delta, uint8_t *kind)
+{
+    (void)context;
+    guest *g = env;
+    int order = atomic_load(&g->order);
+    uint64_t used = guest_used(g);
+    if (order == FAULT_NONE && used > g->limits.cpu_time)
+        order = FAULT_CPU_TIME;
+    if (order == FAULT_NONE && g->starting && used > g->limits.start_time)
+        order = FAULT_START_TIME;
+    if (order != FAULT_NONE)
+        return wasmtime_error_new(guest_obey(g, order));
+    *delta = 1;
+    *kind = DEADLINE_YIELD;
+    return NULL;
+}
+
+static void instantiate(guest *g, const linked *l)
+{
+    ticker_begin(&g->engine->ticker);
+    g->starting = true;
+    g->run_start = monotonic_now();
+    wasmtime_context_set_epoch_deadline(g->context, 1);
+    wasmtime_call_future_t *call =
+        wasmtime_instance_pre_instantiate_async(l->pre, g->context, &g->instance, &g->trap, &g->error);
+    while (!wasmtime_call_future_poll(call))
+        wasmtime_context_set_epoch_deadline(g->context, 1);
+    wasmtime_call_future_delete(call);
+    g->used = guest_used(g);
+    g->starting = false;
+    ticker_end(&g->engine->ticker);
+}
+
+static bool find_memory(guest *g)
+{
+    wasmtime_extern_t export;
+    if (!wasmtime_instance_export_get(g->context, &g->instance, "memory", 6, &export) || export.kind != EXTERN_MEMORY)
+        return false;
+    g->memory = export.of.memory;
+    g->size = wasmtime_memory_data_size(g->context, &g->memory);
+    return true;
+}
+
+/* A guest whose limits forbid it goes on with the memory it has. */
+static void grow_memory(guest *g)
+{
+    uint64_t pages = g->size / PAGE;
+    if (pages < FIRST_PAGES) {
+        uint64_t before;
+        wasmtime_error_t *error = wasmtime_memory_grow(g->context, &g->memory, FIRST_PAGES - pages, &before);
+        if (error != NULL)
+            wasmtime_error_delete(error);
+    }
+    g->size = wasmtime_memory_data_size(g->context, &g->memory);
+    g->base = wasmtime_memory_data(g->context, &g->memory);
+}
+
+static int64_t clamp(uint64_t value)
+{
+    return value > INT64_MAX ? INT64_MAX : (int64_t)value;
+}
+
+/* Returns an OPEN_ value; for OPEN_TRAPPED the report is made, for OPEN_FAILED `*error` is set. */
+static int bring_up(guest *g, const linked *l, char **error)
+{
+    wasmtime_store_limiter(g->store, clamp(g->limits.memory), clamp(g->limits.table_elements), 1, -1, 1);
+    wasmtime_store_epoch_deadline_callback(g->store, on_deadline, g, NULL);
+    instantiate(g, l);
+    if (g->trap != NULL || g->error != NULL) {
+        trap_describe(g);
+        const trap_view *view = guest_trap(g);
+        if (view->fault != FAULT_NONE || view->code >= 0)
+            return OPEN_TRAPPED;
+        *error = text_copy(view->message);
+        return OPEN_FAILED;
+    }
+    if (!find_memory(g))
+        return OPEN_NO_MEMORY;
+    grow_memory(g);
+    if (g->size < MAILBOX_END) {
+        *error = text_format("a memory of %zu bytes has no room for the mailbox of %d", g->size, MAILBOX_END);
+        return OPEN_FAILED;
+    }
+    g->open = true;
+    return OPEN_READY;
+}
+
+guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64_t key, int *outcome, char **error)
+{
+    *outcome = OPEN_EXHAUSTED;
+    if (atomic_fetch_add(&e->guests, 1) >= e->max_guests) {
+        atomic_fetch_sub(&e->guests, 1);
+        return NULL;
+    }
+    guest *g = calloc(1, sizeof *g);
+    if (g == NULL) {
+        atomic_fetch_sub(&e->guests, 1);
+        return NULL;
+    }
+    g->engine = e;
+    g->key = key;
+    g->limits = *limits;
+    futures_init(&g->futures);
+    g->store = wasmtime_store_new(e->wasm, g, NULL);
+    g->context = wasmtime_store_context(g->store);
+    *outcome = bring_up(g, l, error);
+    if (*outcome != OPEN_READY && *outcome != OPEN_TRAPPED) {
+        guest_destroy(g);
+        return NULL;
+    }
+    return g;
+}
+
+void guest_destroy(guest *g)
+{
+    /* Deleting a suspended call unwinds its fiber; what the call points to must still be there. */
+    if (g->call != NULL)
+        wasmtime_call_future_delete(g->call);
+    wasmtime_store_delete(g->store);
+    if (g->trap != NULL)
+        wasm_trap_delete(g->trap);
+    if (g->error != NULL)
+        wasmtime_error_delete(g->error);
+    trap_free(g->report);
+    futures_free(&g->futures);
+    mailbox_free(&g->mailbox);
+    buffer_free(&g->submitted);
+    buffer_free(&g->submitted_taken);
+    buffer_free(&g->dropped);
+    buffer_free(&g->dropped_taken);
+    buffer_free(&g->mail);
+    free(g->fault_text);
+    free(g->values);
+    atomic_fetch_sub(&g->engine->guests, 1);
+    free(g);
+}
+
+void guest_close(guest *g)
+{
+    if (g->offloaded) {
+        guest_interrupt(g);
+        if (!workers_abandon(&g->engine->workers, g))
+            return;
+    }
+    guest_destroy(g);
+}

@@ -1,0 +1,13 @@
+/* Texts on the heap, for error messages. */
+#ifndef ENFILADE_TEXT_H
+#define ENFILADE_TEXT_H
+
+#include "wasmtime.h"
+
+char *text_copy(const char *text);
+char *text_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Returns the message of `error`, and deletes it. */
+char *text_of_error(wasmtime_error_t *error);
+
+#endif
