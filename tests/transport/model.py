@@ -1,0 +1,87 @@
+"""What the tests of the node link share: a host that writes down what it is told."""
+
+from collections.abc import Sequence
+
+import msgspec
+import trio
+
+from transport.carrier import Handle
+from transport.memory import MemoryNetwork
+from transport.peer import Peer
+from transport.policy import Policy
+from transport.rendezvous import Rendezvous, Settings
+from transport.wire import Frame, Send
+
+
+class Recorder:
+    """A host that keeps everything."""
+
+    def __init__(self) -> None:
+        self.up: list[Peer] = []
+        self.down: list[tuple[str, str]] = []
+        self.frames: list[Frame] = []
+        self.handles: list[Handle] = []
+        self.refused: list[str] = []
+        self.failed: list[str] = []
+
+    def peer_up(self, peer: Peer) -> None:
+        self.up.append(peer)
+
+    def peer_frames(self, peer: Peer, frames: Sequence[Frame], handles: Sequence[Handle]) -> None:
+        self.frames += frames
+        self.handles += handles
+
+    def peer_down(self, peer: Peer, reason: str) -> None:
+        self.down.append((peer.name, reason))
+
+    def attempt_failed(self, address: str, error: Exception) -> None:
+        self.failed.append(str(error))
+
+    def caller_refused(self, reason: str) -> None:
+        self.refused.append(reason)
+
+    def numbers(self) -> list[int]:
+        """The numbers in the plain messages that came, in order."""
+        return [
+            msgspec.msgpack.decode(frame.payload, type=int)
+            for frame in self.frames
+            if isinstance(frame, Send)
+        ]
+
+
+def message(number: int) -> Send:
+    """A plain message with a number in it."""
+    return Send(1, msgspec.Raw(msgspec.msgpack.encode(number)))
+
+
+class Station:
+    """One node of a test: a rendezvous on a memory network, and its recorder."""
+
+    def __init__(
+        self,
+        network: MemoryNetwork,
+        name: str,
+        *,
+        incarnation: int = 1,
+        policy: Policy | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.host = Recorder()
+        self.carrier = network.carrier(name)
+        self.rendezvous = Rendezvous(
+            self.carrier,
+            name=name,
+            zone="z",
+            incarnation=incarnation,
+            policy=policy or Policy.same_user(),
+            host=self.host,
+            settings=settings,
+        )
+
+    async def run(
+        self, address: str | None, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Be there until cancelled."""
+        async with self.rendezvous.open(address):
+            task_status.started()
+            await trio.sleep_forever()

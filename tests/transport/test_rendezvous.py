@@ -1,0 +1,393 @@
+"""The handshake and the life of node links, on the memory carrier and in virtual time."""
+
+import msgspec
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from tests.transport.model import Station, message
+from transport.carrier import CarrierError, Status
+from transport.memory import MemoryNetwork
+from transport.policy import Credentials, NotAdmitted, Policy, Rights, Rule
+from transport.rendezvous import HandshakeFailed, Settings
+from transport.wire import Cancel, Hello, encode_batch, encode_frame
+
+
+@pytest.fixture
+def network() -> MemoryNetwork:
+    return MemoryNetwork()
+
+
+async def test_connect_and_exchange(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    a, b = Station(network, "a"), Station(network, "b")
+    await nursery.start(a.run, "/a")
+    await nursery.start(b.run, "/b")
+    peer = await a.rendezvous.connect("/b")
+    assert peer.name == "b"
+    for number in range(1000):
+        peer.send(message(number))
+    await wait_all_tasks_blocked()
+    assert b.host.numbers() == list(range(1000))
+    b.host.up[0].send(message(7))
+    await wait_all_tasks_blocked()
+    assert a.host.numbers() == [7]
+    nursery.cancel_scope.cancel()
+
+
+async def test_connecting_twice_gives_the_same_peer(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    a, b = Station(network, "a"), Station(network, "b")
+    await nursery.start(a.run, "/a")
+    await nursery.start(b.run, "/b")
+    peer = await a.rendezvous.connect("/b")
+    assert await a.rendezvous.connect("/b") is peer
+    back = await b.rendezvous.connect("/a")
+    assert back is b.host.up[0]
+    assert len(a.host.up) == len(b.host.up) == 1
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("slow", ["", "a", "b"])
+@pytest.mark.parametrize("seed", range(5))
+async def test_simultaneous_connect_leaves_one_node_link(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object, slow: str, seed: int
+) -> None:
+    """actors.md 4.8: when both call at once, the call of the lower name stands."""
+    a, b = Station(network, "a"), Station(network, "b")
+    for station in (a, b):
+        station.carrier.delay = 0.01 * seed if slow == station.carrier.host else 0.02
+    await nursery.start(a.run, "/a")
+    await nursery.start(b.run, "/b")
+    found = {}
+
+    async def call(station: Station, address: str) -> None:
+        found[address] = await station.rendezvous.connect(address)
+
+    async with trio.open_nursery() as both:
+        both.start_soon(call, a, "/b")
+        both.start_soon(call, b, "/a")
+    await trio.sleep(1)
+    assert found == {"/b": a.rendezvous.peers["b"], "/a": b.rendezvous.peers["a"]}
+    found["/b"].send(message(1))
+    found["/a"].send(message(2))
+    await trio.sleep(1)
+    assert (a.host.numbers(), b.host.numbers()) == ([2], [1])
+    assert a.host.down == b.host.down == []
+    nursery.cancel_scope.cancel()
+
+
+async def test_policy_refuses(network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object) -> None:
+    a = Station(network, "a")
+    b = Station(network, "b", policy=Policy(rules=[Rule(nodes="trusted-*")]))
+    await nursery.start(a.run, None)
+    await nursery.start(b.run, "/b")
+    with pytest.raises(NotAdmitted, match="does not admit node 'a'"):
+        await a.rendezvous.connect("/b")
+    assert "does not admit node 'a'" in b.host.refused[0]
+    assert not b.host.up
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_caller_has_a_policy_too(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    a = Station(network, "a", policy=Policy(rules=[Rule(uids={12345})]))
+    b = Station(network, "b")
+    await nursery.start(a.run, None)
+    await nursery.start(b.run, "/b")
+    with pytest.raises(NotAdmitted):
+        await a.rendezvous.connect("/b")
+    await wait_all_tasks_blocked()
+    assert not b.host.up
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "admitted"),
+    [(b"x", b"x", True), (b"x", b"y", False), (b"x", None, False), (None, b"x", False)],
+)
+async def test_act_s18_wrong_secret_is_refused(
+    network: MemoryNetwork,
+    nursery: trio.Nursery,
+    autojump_clock: object,
+    one: bytes | None,
+    other: bytes | None,
+    admitted: bool,
+) -> None:
+    """act-S18: given a wrong cookie, when connecting, then refused and nothing decoded."""
+    rule = Rule()
+    a = Station(network, "a", policy=Policy(rules=[rule], secret=one))
+    b = Station(network, "b", policy=Policy(rules=[rule], secret=other))
+    await nursery.start(a.run, None)
+    await nursery.start(b.run, "/b")
+    if admitted:
+        peer = await a.rendezvous.connect("/b")
+        peer.send(message(3))
+        await wait_all_tasks_blocked()
+        assert b.host.numbers() == [3]
+    else:
+        with pytest.raises(NotAdmitted):
+            await a.rendezvous.connect("/b")
+        await trio.sleep(10)
+        assert not a.host.up
+        assert not b.host.up
+        assert not b.host.frames
+    nursery.cancel_scope.cancel()
+
+
+async def test_act_s15_silent_caller_is_dropped(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """act-S15: given a silent peer at handshake, when the timeout passes, then closed; the server lives."""
+    b = Station(network, "b", settings=Settings(handshake=2.0))
+    await nursery.start(b.run, "/b")
+    stranger = network.carrier("stranger")
+    inlet = stranger.inlet(capacity=1000, largest=1000)
+    outlet = await stranger.open("/b")
+    hello = Hello(1, 1, "stranger", "z", 1, 1000, 15.0)
+    await outlet.call(encode_batch(0, 0, [encode_frame(hello)]), (inlet.handle,))
+    outlet.close()
+    began = trio.current_time()
+    while (arrival := (await inlet.receive())[0]).data is not None:
+        assert b"z" in arrival.data
+    assert trio.current_time() - began == pytest.approx(2.0, abs=0.1)
+    assert "in time" in b.host.refused[0]
+    a = Station(network, "a")
+    await nursery.start(a.run, None)
+    assert (await a.rendezvous.connect("/b")).name == "b"
+    nursery.cancel_scope.cancel()
+
+
+async def test_silent_answerer(network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object) -> None:
+    a = Station(network, "a", settings=Settings(handshake=3.0))
+    await nursery.start(a.run, None)
+    network.carrier("mute").inlet(capacity=1000, largest=1000).attach("/mute")
+    with pytest.raises(HandshakeFailed, match="said nothing for 3 s"):
+        await a.rendezvous.connect("/mute")
+    with pytest.raises(CarrierError):
+        await a.rendezvous.connect("/nowhere")
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [],
+        [encode_frame(Cancel(1))],
+        [encode_frame(Hello(1, 1, "x", "z", 1, 1, 1.0))] * 2,
+        [encode_frame(Hello(7, 9, "x", "z", 1, 1, 1.0))],
+        [encode_frame(Hello(1, 1, "x", "z", 1, -5, 1.0))],
+        [encode_frame(Hello(1, 1, "x", "z", 1, 1, float("nan")))],
+        [encode_frame(Hello(1, 1, "b", "z", 1, 1, 1.0))],
+        [b"\xc1"],
+        [msgspec.msgpack.encode([99, 1])],
+    ],
+)
+async def test_act_s22_nonsense_at_the_rendezvous(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object, frames: list[bytes]
+) -> None:
+    """act-S22: given malformed frames, when received, then one clear error, and the node lives."""
+    b = Station(network, "b")
+    await nursery.start(b.run, "/b")
+    stranger = network.carrier("stranger")
+    inlet = stranger.inlet(capacity=1000, largest=1000)
+    outlet = await stranger.open("/b")
+    assert await outlet.call(encode_batch(0, 0, frames), (inlet.handle,)) is Status.ACCEPTED
+    assert await outlet.call(b"GET / HTTP/1.1", ()) is Status.MALFORMED
+    await wait_all_tasks_blocked()
+    assert len(b.host.refused) == 1
+    a = Station(network, "a")
+    await nursery.start(a.run, None)
+    assert (await a.rendezvous.connect("/b")).name == "b"
+    nursery.cancel_scope.cancel()
+
+
+async def test_act_s22_nonsense_on_a_node_link(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """act-S22: a node link on which nonsense comes ends; the other peers do not notice."""
+    a, b, c = (Station(network, name) for name in "abc")
+    await nursery.start(a.run, None)
+    await nursery.start(b.run, "/b")
+    await nursery.start(c.run, None)
+    good = await a.rendezvous.connect("/b")
+    bad = await c.rendezvous.connect("/b")
+    await wait_all_tasks_blocked()
+    assert await bad._outlet.call(encode_batch(77, 0, []), ()) is Status.ACCEPTED
+    await wait_all_tasks_blocked()
+    assert [name for name, _ in b.host.down] == ["c"]
+    assert "nonsense" in b.host.down[0][1]
+    assert [name for name, _ in c.host.down] == ["b"]
+    good.send(message(1))
+    await wait_all_tasks_blocked()
+    assert b.host.numbers() == [1]
+    nursery.cancel_scope.cancel()
+
+
+async def test_killed_peer_is_noticed_at_once(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    a, b = Station(network, "a"), Station(network, "b")
+    await nursery.start(a.run, None)
+    await nursery.start(b.run, "/b")
+    await a.rendezvous.connect("/b")
+    await wait_all_tasks_blocked()
+    now = trio.current_time()
+    b.carrier.kill()
+    await a.host.up[0].ended.wait()
+    assert a.host.down == [("b", "the peer is gone")]
+    assert trio.current_time() == now
+    nursery.cancel_scope.cancel()
+
+
+async def test_act_s21_frozen_peer_is_dead_after_a_period(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """act-S21: given an idle connection, when the peer freezes, then down within 1.25 periods."""
+    a, b = Station(network, "a", settings=Settings(period=8.0)), Station(network, "b")
+    await nursery.start(a.run, None)
+    await nursery.start(b.run, "/b")
+    await a.rendezvous.connect("/b")
+    await trio.sleep(1000)
+    assert not a.host.down
+    b.carrier.freeze()
+    frozen = trio.current_time()
+    await a.host.up[0].ended.wait()
+    assert 0.75 * 8 <= trio.current_time() - frozen <= 1.25 * 8
+    nursery.cancel_scope.cancel()
+
+
+async def test_new_incarnation_buries_the_old(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """actors.md 4.8: everybody is told of the loss before a reconnect is accepted."""
+    b = Station(network, "b")
+    await nursery.start(b.run, "/b")
+    first, second = Station(network, "a", incarnation=1), Station(network, "a", incarnation=2)
+    await nursery.start(first.run, None)
+    await nursery.start(second.run, None)
+    await first.rendezvous.connect("/b")
+    await second.rendezvous.connect("/b")
+    await wait_all_tasks_blocked()
+    assert [name for name, _ in b.host.down] == ["a"]
+    assert b.rendezvous.peers["a"].identity.incarnation == 2
+    assert first.host.down
+    assert not second.host.down
+    nursery.cancel_scope.cancel()
+
+
+async def test_another_user_cannot_take_a_name(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    b = Station(network, "b", policy=Policy(rules=[Rule()]))
+    await nursery.start(b.run, "/b")
+    honest = Station(network, "a", incarnation=1, policy=Policy(rules=[Rule()]))
+    thief = Station(network, "a", incarnation=2, policy=Policy(rules=[Rule()]))
+    thief.carrier.credentials = Credentials(pid=1, uid=4242, gid=4242)
+    await nursery.start(honest.run, None)
+    await nursery.start(thief.run, None)
+    await honest.rendezvous.connect("/b")
+    with pytest.raises(NotAdmitted, match="in use by a node of another user"):
+        await thief.rendezvous.connect("/b")
+    assert not honest.host.down
+    nursery.cancel_scope.cancel()
+
+
+async def test_goodbye_comes_after_what_was_sent(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    a, b = Station(network, "a"), Station(network, "b")
+    await nursery.start(b.run, "/b")
+    async with trio.open_nursery() as inner:
+        await inner.start(a.run, None)
+        peer = await a.rendezvous.connect("/b")
+        for number in range(50_000):
+            peer.send(message(number))
+        inner.cancel_scope.cancel()
+    await wait_all_tasks_blocked()
+    assert b.host.numbers() == list(range(50_000))
+    assert b.host.down == [("a", "the peer said goodbye: the node stops")]
+    nursery.cancel_scope.cancel()
+
+
+async def test_keep_reconnects_with_growing_pauses(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    a = Station(network, "a", settings=Settings(first_retry=1.0, last_retry=8.0))
+    await nursery.start(a.run, None)
+    nursery.start_soon(a.rendezvous.keep, "/b")
+    await trio.sleep(100)
+    assert 100 / 8 <= len(a.host.failed) <= 100 / 4 + 5
+    async with trio.open_nursery() as inner:
+        b = Station(network, "b", incarnation=1)
+        await inner.start(b.run, "/b")
+        await trio.sleep(10)
+        assert [peer.name for peer in a.host.up] == ["b"]
+        inner.cancel_scope.cancel()
+    b = Station(network, "b", incarnation=2)
+    await nursery.start(b.run, "/b")
+    await trio.sleep(10)
+    assert [peer.identity.incarnation for peer in a.host.up] == [1, 2]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_that_takes_nothing_in_ends_the_node_link(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    rights = Rights()
+    policy = Policy(rules=[Rule(rights=Rights(limits=type(rights.limits)(backlog=10_000)))])
+    a, b = Station(network, "a", policy=policy), Station(network, "b")
+    await nursery.start(a.run, None)
+    await nursery.start(b.run, "/b")
+    peer = await a.rendezvous.connect("/b")
+    b.carrier.freeze()
+    number = 0
+    while not peer.ended.is_set():
+        peer.send(message(number))
+        number += 1
+    assert "limit is 10000" in a.host.down[0][1]
+    peer.send(message(number))
+    nursery.cancel_scope.cancel()
+
+
+async def test_somebody_else_with_the_peers_door_is_ignored(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    a, b = Station(network, "a"), Station(network, "b")
+    await nursery.start(a.run, None)
+    await nursery.start(b.run, "/b")
+    peer = await a.rendezvous.connect("/b")
+    await wait_all_tasks_blocked()
+    thief = network.carrier("thief", Credentials(pid=99, uid=99, gid=99))
+    stolen = thief.outlet(b.host.up[0]._inlet.handle)
+    assert await stolen.call(encode_batch(0, 0, [encode_frame(message(666))]), ()) is Status.ACCEPTED
+    peer.send(message(1))
+    await wait_all_tasks_blocked()
+    assert b.host.numbers() == [1]
+    assert "uses the door of node 'a'" in b.host.refused[0]
+    nursery.cancel_scope.cancel()
+
+
+async def test_rate_limit_slows_the_peer_and_nobody_else(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    rights = Rights()
+    limited = Rule(nodes="a", rights=Rights(limits=type(rights.limits)(rate=100.0)))
+    a, c = Station(network, "a"), Station(network, "c")
+    b = Station(network, "b", policy=Policy(rules=[limited, Rule()]), settings=Settings(window=2000))
+    await nursery.start(a.run, None)
+    await nursery.start(b.run, "/b")
+    await nursery.start(c.run, None)
+    flood = await a.rendezvous.connect("/b")
+    calm = await c.rendezvous.connect("/b")
+    for number in range(5000):
+        flood.send(message(number))
+    await trio.sleep(10)
+    assert 500 <= len(b.host.numbers()) <= 2200
+    calm.send(message(123456))
+    await wait_all_tasks_blocked()
+    assert b.host.numbers()[-1] == 123456
+    nursery.cancel_scope.cancel()

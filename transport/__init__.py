@@ -1,0 +1,37 @@
+"""What lies between nodes: doors, zones, the wire format, and node links."""
+
+from transport.descriptor import FileDescriptor
+from transport.payload import Codec, RemoteError
+from transport.policy import Identity, Limits, NotAdmitted, Policy, Rights, Rule
+from transport.records import (
+    FieldMismatch,
+    PayloadError,
+    Registry,
+    UnknownType,
+    UnregisteredType,
+    VersionMismatch,
+    register,
+)
+from transport.rendezvous import HandshakeFailed, Rendezvous, Settings
+
+__all__ = [
+    "Codec",
+    "FieldMismatch",
+    "FileDescriptor",
+    "HandshakeFailed",
+    "Identity",
+    "Limits",
+    "NotAdmitted",
+    "PayloadError",
+    "Policy",
+    "Registry",
+    "RemoteError",
+    "Rendezvous",
+    "Rights",
+    "Rule",
+    "Settings",
+    "UnknownType",
+    "UnregisteredType",
+    "VersionMismatch",
+    "register",
+]

@@ -1,0 +1,128 @@
+"""What a node link needs from the world: a way in and a way out.
+
+An *inlet* is a bounded queue that others can put batches into; an *outlet* is the right to put them into one.
+Both are small enough that doors are one way to make them and not the only one: anything that hands over bytes
+with a yes or no, and tells when the other end is gone, can carry a node link.
+"""
+
+import enum
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+import attrs
+
+from transport.policy import Credentials
+
+__all__ = ["Arrival", "Carrier", "CarrierError", "Handle", "Inlet", "Outlet", "Status"]
+
+Handle: TypeAlias = int
+"""Something that can travel beside bytes: a file descriptor, or a carrier's own name for an inlet."""
+
+
+class CarrierError(OSError):
+    """The way in or out is broken: the peer is gone, the address is not a door, permission is denied."""
+
+
+class Status(enum.IntEnum):
+    """What an inlet answers to one batch."""
+
+    ACCEPTED = 0
+    FULL = 1
+    """There is no room now. Nothing was kept; try again later."""
+    CLOSED = 2
+    """The inlet takes nothing any more."""
+    MALFORMED = 3
+    """This is not a batch."""
+
+
+@attrs.frozen
+class Arrival:
+    """What an inlet's queue gives.
+
+    Attributes:
+        data: a batch; None when the last outlet of the inlet is gone.
+        handles: what travelled with it; the receiver's to close.
+        credentials: who called.
+    """
+
+    data: bytes | None
+    handles: Sequence[Handle]
+    credentials: Credentials
+
+
+class Inlet(Protocol):
+    """A bounded queue into which the peer puts batches."""
+
+    @property
+    def handle(self) -> Handle:
+        """What to send to a peer so that it can make an outlet of this inlet; stays the inlet's own."""
+        ...
+
+    async def receive(self) -> Sequence[Arrival]:
+        """Wait for arrivals and take all that are there. A checkpoint; nothing is lost when cancelled."""
+        ...
+
+    def attach(self, address: str) -> None:
+        """Give the inlet a name, under which `Carrier.open` finds it.
+
+        Raises:
+            CarrierError: the name is in use, or cannot be made.
+        """
+        ...
+
+    def close(self) -> None:
+        """Take nothing any more, remove the names, drop what is queued. Harmless when repeated."""
+        ...
+
+
+class Outlet(Protocol):
+    """The right to put batches into a peer's inlet."""
+
+    async def call(self, data: bytes, handles: Sequence[Handle]) -> Status:
+        """Hand over one batch. Handles are duplicated for the peer and stay the caller's own.
+
+        A checkpoint. A call that is cancelled may or may not have been carried out; the outlet is then of no
+        more use.
+
+        Raises:
+            CarrierError: the peer is gone.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the right back. Harmless when repeated."""
+        ...
+
+
+class Carrier(Protocol):
+    """Makes inlets and outlets."""
+
+    def inlet(self, *, capacity: int, largest: int) -> Inlet:
+        """Make an inlet.
+
+        Args:
+            capacity: bytes that may be queued.
+            largest: bytes of one batch.
+        """
+        ...
+
+    def outlet(self, handle: Handle) -> Outlet:
+        """Make an outlet of a handle that arrived; the handle is the outlet's own from here on, also on
+        error.
+
+        Raises:
+            CarrierError: the handle does not lead to an inlet.
+        """
+        ...
+
+    async def open(self, address: str) -> Outlet:
+        """Make an outlet of the inlet that is attached to an address.
+
+        Raises:
+            CarrierError: there is none.
+        """
+        ...
+
+    def discard(self, handle: Handle) -> None:
+        """Close a handle that arrived and is not wanted."""
+        ...

@@ -1,0 +1,57 @@
+"""File descriptors as values: what a message may carry besides bytes."""
+
+import os
+from collections.abc import Iterable
+
+__all__ = ["FileDescriptor", "close_all"]
+
+
+class FileDescriptor:
+    """An open file as a part of a message. The receiver gets a descriptor of its own for the same open file.
+
+    The sender's number stays open and stays the sender's own: it may be closed as soon as the message is
+    sent. The receiver's belongs to the object that it received: `take` hands it on, and a number that nobody
+    took is closed with its object, so that a message that nobody reads leaks nothing.
+
+    Args:
+        fileno: the number of an open file.
+    """
+
+    __slots__ = ("_fileno", "_owned")
+
+    def __init__(self, fileno: int) -> None:
+        self._fileno = fileno
+        self._owned = False
+
+    @classmethod
+    def received(cls, fileno: int) -> "FileDescriptor":
+        """A descriptor that belongs to the new object."""
+        descriptor = cls(fileno)
+        descriptor._owned = True
+        return descriptor
+
+    def fileno(self) -> int:
+        """The number; -1 once it has been taken or closed."""
+        return self._fileno
+
+    def take(self) -> int:
+        """The number, which is from now on the caller's to close."""
+        fileno, self._fileno, self._owned = self._fileno, -1, False
+        return fileno
+
+    def close(self) -> None:
+        """Close a descriptor that was received and not taken; otherwise do nothing."""
+        if self._owned:
+            os.close(self.take())
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"FileDescriptor({self._fileno})"
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close file descriptors that nobody is going to use."""
+    for descriptor in descriptors:
+        os.close(descriptor)

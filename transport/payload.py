@@ -1,0 +1,384 @@
+"""The second layer of the wire: what processes say to each other, as bytes, without pickle.
+
+A payload is MessagePack. What MessagePack knows itself stands for itself; everything else is one of the
+extensions below, each with MessagePack inside it. Nothing in a payload names code: a record is decoded by
+the class that *this* program registered under the record's name, and by no other.
+
+A record carries the name of its type and that type's shape, a checksum of its version and its field names.
+So a receiver that has never heard of the type (UnknownType) is told apart from one that knows another
+version of it (VersionMismatch). Field values are checked against their annotations on both sides
+(FieldMismatch), at the sender first, which is where the mistake is.
+
+Values that belong to a node link, such as refs, are not known here. Their translation is given to the codec
+as an External.
+"""
+
+import builtins
+import datetime
+import decimal
+import enum
+import fcntl
+import mmap
+import os
+import traceback
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from transport.descriptor import FileDescriptor, close_all
+from transport.records import (
+    PayloadError,
+    Record,
+    Registry,
+    UnknownType,
+    UnregisteredType,
+    VersionMismatch,
+    registered,
+)
+
+__all__ = ["INLINE_LIMIT", "Codec", "External", "RemoteError"]
+
+_TUPLE: Final = 1
+_SET: Final = 2
+_FROZENSET: Final = 3
+_INTEGER: Final = 4
+_RECORD: Final = 5
+_ERROR: Final = 6
+_DESCRIPTOR: Final = 7
+_BYTEARRAY: Final = 8
+_MEMORY: Final = 9
+_DICT: Final = 10
+
+_ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
+"""Types that MessagePack carries as they are; an int only while it fits in 64 bits."""
+
+INLINE_LIMIT: Final = 64 * 1024
+"""Bytes of a payload that travels inside its frame; a longer one goes into a sealed memory file."""
+
+_SEALS: Final = (
+    fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+    if hasattr(fcntl, "F_SEAL_SHRINK")
+    else 0
+)
+
+
+class RemoteError(Exception):
+    """An exception on another node whose type is not known here, or the origin of one whose type is.
+
+    Attributes:
+        type_name: the qualified name of the exception's type.
+        text: what `str` said of it.
+        origin: the node on which it was raised.
+        trace: the formatted traceback.
+    """
+
+    def __init__(self, type_name: str, text: str, origin: str, trace: str) -> None:
+        super().__init__(type_name, text, origin, trace)
+        self.type_name = type_name
+        self.text = text
+        self.origin = origin
+        self.trace = trace
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.text} (raised on {self.origin})"
+
+
+@attrs.frozen
+class External:
+    """How values of one type outside this module travel.
+
+    Attributes:
+        type: the exact class.
+        code: the extension code, 16 to 63, the same on all nodes.
+        lower: turns a value into something made of builtins.
+        revive: turns that back into a value; it may raise any exception, which counts as a malformed payload.
+    """
+
+    type: type
+    code: int
+    lower: Callable[[Any], Any]
+    revive: Callable[[Any], Any]
+
+
+class Codec:
+    """Encodes and decodes payloads for one node link.
+
+    Args:
+        registry: the types that may travel.
+        externals: the translations of values that belong to the node link.
+        origin: this node's name, told with every exception that leaves it.
+    """
+
+    def __init__(
+        self, registry: Registry = registered, *, externals: Sequence[External] = (), origin: str = ""
+    ) -> None:
+        self._registry = registry
+        self._origin = origin
+        self._lowering: dict[type, Callable[[Any], Any]] = {
+            int: self._lower_integer,
+            list: self._lower_list,
+            dict: self._lower_dict,
+            tuple: lambda value: self._extension(_TUPLE, list(value)),
+            set: lambda value: self._extension(_SET, list(value)),
+            frozenset: lambda value: self._extension(_FROZENSET, list(value)),
+            bytearray: lambda value: msgspec.msgpack.Ext(_BYTEARRAY, bytes(value)),
+            memoryview: bytes,
+            FileDescriptor: self._lower_descriptor,
+            **{kind: self._native(name) for kind, (name, _, _) in _NATIVE.items()},
+        }
+        self._reviving: dict[int, Callable[[Any], Any]] = {
+            _TUPLE: tuple,
+            _SET: set,
+            _FROZENSET: frozenset,
+            _RECORD: self._revive_record,
+            _ERROR: self._revive_error,
+            _DESCRIPTOR: self._revive_descriptor,
+            _MEMORY: self._revive_memory,
+            _DICT: dict,
+        }
+        for external in externals:
+            self._lowering[external.type] = self._external(external)
+            self._reviving[external.code] = external.revive
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(ext_hook=self._revive)
+        self._outgoing: list[int] = []
+        self._incoming: Sequence[FileDescriptor] = ()
+
+    def encode(self, value: Any) -> tuple[msgspec.Raw, Sequence[int]]:
+        """Encode a value.
+
+        Returns:
+            The payload, and the file descriptors that must travel with it, in order. They are duplicates, the
+            caller's to close.
+
+        Raises:
+            UnregisteredType: a part of the value may not travel.
+            FieldMismatch: a record's field holds a value that its class does not allow.
+            PayloadError: the value contains itself, is nested too deeply, or holds a string that is not
+                Unicode.
+            OSError: a file descriptor in it is not open, or no more can be opened.
+        """
+        if self._outgoing:
+            self._outgoing = []
+        try:
+            data = self._pack(value)
+            if len(data) > INLINE_LIMIT:
+                data = self._into_memory(data)
+        except BaseException as error:
+            close_all(self._outgoing)
+            self._outgoing = []
+            if isinstance(error, RecursionError):
+                raise PayloadError("the value contains itself, or is nested too deeply to travel") from error
+            if isinstance(error, UnicodeEncodeError):
+                raise PayloadError(f"a string that is not valid Unicode cannot travel: {error}") from error
+            raise
+        return msgspec.Raw(data), self._outgoing
+
+    def decode(self, payload: msgspec.Raw | bytes | memoryview, descriptors: Sequence[int] = ()) -> Any:
+        """Decode a value.
+
+        Args:
+            payload: what `encode` made on another node.
+            descriptors: the file descriptors that travelled with it. They are consumed: those that the
+                value does not hold are closed, and all are when decoding fails.
+
+        Raises:
+            UnknownType: it holds a record whose type is not registered here.
+            VersionMismatch: it holds a record of another version than the one registered here.
+            FieldMismatch: a record's field holds a value that its class does not allow.
+            PayloadError: it is not a payload.
+        """
+        if descriptors:
+            self._incoming = [FileDescriptor.received(descriptor) for descriptor in descriptors]
+        try:
+            return self._decoder.decode(payload)
+        except PayloadError:
+            raise
+        except RecursionError as error:
+            raise PayloadError("the payload is nested too deeply") from error
+        except Exception as error:
+            raise PayloadError(f"malformed payload: {error}") from error
+        finally:
+            self._incoming = ()
+
+    def _pack(self, value: Any) -> bytes:
+        mark = len(self._outgoing)
+        try:
+            return self._encoder.encode(value if type(value) in _ATOMS else self._lower(value))
+        except OverflowError:
+            close_all(self._outgoing[mark:])
+            del self._outgoing[mark:]
+            return self._encoder.encode(self._lower_exact(value))
+
+    def _into_memory(self, data: bytes) -> bytes:
+        """Move a long payload into a memory file, sealed so that nobody changes it while it is read."""
+        memory = os.memfd_create("payload", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        self._outgoing.append(memory)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(memory, view) :]
+        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
+        return self._encoder.encode(
+            msgspec.msgpack.Ext(_MEMORY, self._encoder.encode([len(self._outgoing) - 1, len(data)]))
+        )
+
+    # Lowering: from values to what MessagePack carries.
+
+    def _lower(self, value: Any) -> Any:
+        kind = type(value)
+        if kind in _ATOMS:
+            return value
+        lower = self._lowering.get(kind)
+        if lower is not None:
+            return lower(value)
+        record = self._registry.by_type(kind)
+        if record is not None:
+            return self._lower_record(record, value)
+        if isinstance(value, BaseException):
+            return self._lower_error(value)
+        raise UnregisteredType(
+            f"a {kind.__module__}.{kind.__qualname__} cannot travel to another node: register the type, on "
+            "both nodes, with transport.register"
+        )
+
+    def _lower_exact(self, value: Any) -> Any:
+        """Lower a value in which some integer has more than 64 bits: the slow way, looking at each."""
+        kind = type(value)
+        if kind is int:
+            return self._lower_integer(value)
+        if kind is list:
+            return [self._lower_exact(item) for item in value]
+        if kind is dict:
+            return self._extension(_DICT, [[key, item] for key, item in value.items()])
+        return self._lower(value)
+
+    def _lower_integer(self, value: int) -> Any:
+        if -(2**63) <= value < 2**64:
+            return value
+        size = value.bit_length() // 8 + 1
+        return msgspec.msgpack.Ext(_INTEGER, value.to_bytes(size, "big", signed=True))
+
+    def _lower_list(self, value: list[Any]) -> Any:
+        return value if _ATOMS.issuperset(map(type, value)) else [self._lower(item) for item in value]
+
+    def _lower_dict(self, value: dict[Any, Any]) -> Any:
+        if _ATOMS.issuperset(map(type, value)) and _ATOMS.issuperset(map(type, value.values())):
+            return value
+        if _ATOMS.issuperset(map(type, value)):
+            return {key: self._lower(item) for key, item in value.items()}
+        return self._extension(_DICT, [[key, item] for key, item in value.items()])
+
+    def _extension(self, code: int, items: list[Any]) -> msgspec.msgpack.Ext:
+        return msgspec.msgpack.Ext(code, self._pack(items))
+
+    def _lower_record(self, record: Record, value: Any) -> Any:
+        values = [getattr(value, field) for field in record.fields]
+        if not isinstance(value, enum.Enum | BaseException):
+            record.check(values)
+        return self._extension(_RECORD, [record.name, record.version, record.shape, *values])
+
+    def _lower_error(self, error: BaseException) -> Any:
+        if isinstance(error, RemoteError):
+            return self._extension(_ERROR, [*error.args, None])
+        kind = type(error)
+        arguments = error.args if kind.__module__ == "builtins" else None
+        if arguments is not None and not _ATOMS.issuperset(map(type, arguments)):
+            arguments = None
+        name = (
+            kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        )
+        trace = "".join(traceback.format_exception(error))
+        values = [name, str(error), self._origin, trace, None if arguments is None else list(arguments)]
+        return self._extension(_ERROR, values)
+
+    def _lower_descriptor(self, value: FileDescriptor) -> Any:
+        self._outgoing.append(os.dup(value.fileno()))
+        return msgspec.msgpack.Ext(_DESCRIPTOR, self._encoder.encode(len(self._outgoing) - 1))
+
+    def _external(self, external: External) -> Callable[[Any], Any]:
+        lower, code = external.lower, external.code
+        return lambda value: msgspec.msgpack.Ext(code, self._encoder.encode(lower(value)))
+
+    def _native(self, name: str) -> Callable[[Any], Any]:
+        lower = next(lower for known, lower, _ in _NATIVE.values() if known == name)
+        return lambda value: self._extension(_RECORD, [name, 0, 0, lower(value)])
+
+    # Reviving: from what MessagePack carried to values.
+
+    def _revive(self, code: int, data: memoryview) -> Any:
+        if code == _INTEGER:
+            return int.from_bytes(data, "big", signed=True)
+        if code == _BYTEARRAY:
+            return bytearray(data)
+        revive = self._reviving.get(code)
+        if revive is None:
+            raise PayloadError(f"the payload holds an extension with the unknown code {code}")
+        return revive(self._decoder.decode(data))
+
+    def _revive_record(self, items: list[Any]) -> Any:
+        name, version, shape, *values = items
+        record = self._registry.by_name(name)
+        if record is None:
+            native = _NATIVE_BY_NAME.get(name)
+            if native is not None:
+                return native(*values)
+            raise UnknownType(f"the payload holds a {name!r}, which is not registered on this node")
+        if shape != record.shape or len(values) != len(record.fields):
+            raise VersionMismatch(
+                f"the payload holds version {version} of {name!r} with {len(values)} fields; this node has "
+                f"version {record.version} with the fields {', '.join(record.fields) or '(none)'}"
+            )
+        if issubclass(record.type, enum.Enum | BaseException):
+            arguments = values[0] if issubclass(record.type, BaseException) else values
+            return record.type(*arguments)
+        record.check(values)
+        return record.type(**dict(zip(record.parameters, values, strict=True)))
+
+    def _revive_error(self, items: list[Any]) -> BaseException:
+        name, text, origin, trace, arguments = items
+        remote = RemoteError(name, text, origin, trace)
+        if arguments is None:
+            return remote
+        kind = getattr(builtins, name, None)
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            return remote
+        error = kind(*arguments)
+        error.__cause__ = remote
+        return error
+
+    def _revive_descriptor(self, index: int) -> FileDescriptor:
+        if not 0 <= index < len(self._incoming):
+            raise PayloadError(
+                f"descriptor {index} of the payload did not arrive ({len(self._incoming)} came)"
+            )
+        return self._incoming[index]
+
+    def _revive_memory(self, items: list[int]) -> Any:
+        index, size = items
+        memory = self._revive_descriptor(index).fileno()
+        if fcntl.fcntl(memory, fcntl.F_GET_SEALS) & _SEALS != _SEALS or os.fstat(memory).st_size != size:
+            raise PayloadError("the payload's memory file is not sealed, or not of the announced size")
+        with mmap.mmap(memory, size, prot=mmap.PROT_READ) as view:
+            return self._decoder.decode(view)
+
+
+_NATIVE: Final[Mapping[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]] = {
+    complex: ("complex", lambda value: [value.real, value.imag], lambda parts: complex(*parts)),
+    range: ("range", lambda value: [value.start, value.stop, value.step], lambda parts: range(*parts)),
+    decimal.Decimal: ("decimal", str, decimal.Decimal),
+    uuid.UUID: ("uuid", lambda value: value.bytes, lambda data: uuid.UUID(bytes=data)),
+    datetime.datetime: ("datetime", datetime.datetime.isoformat, datetime.datetime.fromisoformat),
+    datetime.date: ("date", datetime.date.isoformat, datetime.date.fromisoformat),
+    datetime.time: ("time", datetime.time.isoformat, datetime.time.fromisoformat),
+    datetime.timedelta: (
+        "timedelta",
+        lambda value: [value.days, value.seconds, value.microseconds],
+        lambda parts: datetime.timedelta(*parts),
+    ),
+}
+"""Types of the standard library that always travel: name, lowering and revival."""
+
+_NATIVE_BY_NAME: Final = {name: revive for name, _, revive in _NATIVE.values()}

@@ -1,0 +1,235 @@
+"""Who may connect to a node, and what a peer may reach there.
+
+A policy is a list of rules, tried in order; the first that fits the peer decides, and a peer that none fits
+is refused. A rule looks at what the kernel vouches for (zone, user, group) and at what the peer claims (its
+name). It grants rights: which registered names the peer can see, which entries it may spawn, and how much it
+may ask of the node. Whatever a rule does not export, the peer can reach only through a ref that somebody
+handed to it.
+
+With a secret, both sides also prove that they know it before anything else is read.
+"""
+
+import fnmatch
+import hashlib
+import hmac
+import os
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+__all__ = [
+    "Credentials",
+    "Identity",
+    "Limits",
+    "NotAdmitted",
+    "Policy",
+    "Rights",
+    "Rule",
+    "is_proof",
+    "make_nonce",
+    "prove",
+]
+
+NONCE_BYTES: Final = 32
+
+
+class NotAdmitted(Exception):
+    """A node turned the other away; the message says which, and why."""
+
+
+@attrs.frozen
+class Credentials:
+    """What the kernel says about the process at the other end.
+
+    Attributes:
+        pid: its process id as seen here; 0 when it cannot be seen from this zone.
+        uid: its effective user.
+        gid: its effective group.
+        groups: its supplementary groups.
+        zone: the name of its zone, or None when this machine cannot tell.
+    """
+
+    pid: int
+    uid: int
+    gid: int
+    groups: frozenset[int] = frozenset()
+    zone: str | None = None
+
+
+@attrs.frozen
+class Identity:
+    """Who wants to connect: what the peer claims, beside what the kernel says."""
+
+    name: str
+    zone: str
+    incarnation: int
+    credentials: Credentials
+
+
+def _positive(_: object, attribute: "attrs.Attribute[int]", value: int) -> None:
+    if value <= 0:
+        raise ValueError(f"{attribute.name} must be more than 0, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How much one peer may ask of this node.
+
+    Attributes:
+        backlog: bytes of frames that may wait here for the peer; beyond it the node link is closed.
+        references: refs of this node that the peer may hold at a time.
+        pending: calls, monitors and spawns of the peer that may be open here at a time, of each.
+        rate: frames a second that the peer may send on average over a second; None for no limit.
+    """
+
+    backlog: int = attrs.field(default=64 * 1024 * 1024, validator=_positive)
+    references: int = attrs.field(default=1_000_000, validator=_positive)
+    pending: int = attrs.field(default=100_000, validator=_positive)
+    rate: float | None = None
+
+
+def _patterns(value: Iterable[str] | str) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _optional(value: Iterable[int] | None) -> frozenset[int] | None:
+    return None if value is None else frozenset(value)
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+@attrs.frozen(kw_only=True)
+class Rights:
+    """What an admitted peer may do.
+
+    Attributes:
+        exports: shell patterns of the registered names that the peer may send to, call, watch and look up.
+        entries: shell patterns of the spawn entries that it may start.
+        limits: how much it may ask.
+    """
+
+    exports: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
+    entries: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
+    limits: Limits = Limits()
+
+    def sees(self, name: str) -> bool:
+        """Whether a registered name is exported to the peer."""
+        return _matches(name, self.exports)
+
+    def may_spawn(self, entry: str) -> bool:
+        """Whether the peer may start a process from this entry."""
+        return _matches(entry, self.entries)
+
+
+@attrs.frozen(kw_only=True)
+class Rule:
+    """One line of a policy: a peer that fits all that is given gets the rights.
+
+    Attributes:
+        nodes: shell patterns of node names.
+        zones: shell patterns of zone names. Where the kernel tells the caller's zone, that is what counts.
+        uids: effective users; None for any.
+        gids: groups, effective or supplementary; None for any.
+        rights: what the peer may do then; None refuses it.
+    """
+
+    nodes: tuple[str, ...] = attrs.field(default=("*",), converter=_patterns)
+    zones: tuple[str, ...] = attrs.field(default=("*",), converter=_patterns)
+    uids: frozenset[int] | None = attrs.field(default=None, converter=_optional)
+    gids: frozenset[int] | None = attrs.field(default=None, converter=_optional)
+    rights: Rights | None = Rights()
+
+    def fits(self, peer: Identity) -> bool:
+        """Whether the rule speaks of this peer."""
+        credentials = peer.credentials
+        zone = peer.zone if credentials.zone is None else credentials.zone
+        return (
+            _matches(peer.name, self.nodes)
+            and _matches(zone, self.zones)
+            and (self.uids is None or credentials.uid in self.uids)
+            and (self.gids is None or not self.gids.isdisjoint({credentials.gid, *credentials.groups}))
+        )
+
+
+def _rules(value: Iterable[Rule]) -> tuple[Rule, ...]:
+    return tuple(value)
+
+
+@attrs.frozen(kw_only=True)
+class Policy:
+    """Who may connect.
+
+    Attributes:
+        rules: tried in order.
+        secret: what both nodes must know, or None when the kernel's word is enough.
+    """
+
+    rules: tuple[Rule, ...] = attrs.field(converter=_rules)
+    secret: bytes | None = attrs.field(default=None, repr=False)
+
+    @classmethod
+    def same_user(
+        cls,
+        *,
+        exports: Iterable[str] | str = (),
+        entries: Iterable[str] | str = (),
+        limits: Limits | None = None,
+    ) -> "Policy":
+        """Admit the processes of this user, in any zone, and nobody else.
+
+        Args:
+            exports: shell patterns of the names that they may reach; none by default.
+            entries: shell patterns of the spawn entries that they may start; none by default.
+            limits: how much each may ask.
+        """
+        rights = Rights(exports=exports, entries=entries, limits=limits or Limits())
+        return cls(rules=(Rule(uids=(os.geteuid(),), rights=rights),))
+
+    def admit(self, peer: Identity) -> Rights:
+        """Decide about a peer.
+
+        Returns:
+            Its rights.
+
+        Raises:
+            NotAdmitted: no rule fits it, or the one that does refuses it.
+        """
+        for rule in self.rules:
+            if rule.fits(peer):
+                if rule.rights is None:
+                    break
+                return rule.rights
+        credentials = peer.credentials
+        raise NotAdmitted(
+            f"the policy does not admit node {peer.name!r} of zone {credentials.zone or peer.zone!r} "
+            f"with uid {credentials.uid}, gid {credentials.gid}"
+        )
+
+
+def make_nonce() -> bytes:
+    """A value that no earlier handshake has used."""
+    return os.urandom(NONCE_BYTES)
+
+
+def prove(secret: bytes, role: str, name: str, asked: bytes, answered: bytes) -> bytes:
+    """The proof that the prover knows the secret, good for one handshake in one direction.
+
+    Args:
+        secret: what both know.
+        role: "caller" or "answerer", so that neither's proof can be sent back to it.
+        name: the caller's node name.
+        asked: the caller's nonce.
+        answered: the answerer's nonce.
+    """
+    parts = (role.encode(), name.encode(), asked, answered)
+    return hmac.digest(
+        secret, b"".join(len(part).to_bytes(4, "big") + part for part in parts), hashlib.sha256
+    )
+
+
+def is_proof(given: bytes, secret: bytes, role: str, name: str, asked: bytes, answered: bytes) -> bool:
+    """Whether a proof is the right one, compared in constant time."""
+    return hmac.compare_digest(given, prove(secret, role, name, asked, answered))

@@ -1,0 +1,405 @@
+"""The frames of a node link, and the batches that carry them.
+
+A batch is what one call of a node link's door carries. It opens with a four-byte prefix, so that the C
+server procedure at the other end can turn away what is not a batch without running Python; the rest is one
+MessagePack array of three: the batch's sequence number, the count of bytes that the sender of this batch has
+consumed from its peer (its grant of credit), and the array of frames.
+
+A frame is a tagged array. Decoding has two layers. The first, here, checks the envelope against the types
+below and leaves every payload as undecoded bytes; a batch that fails it is nonsense, and the node link
+closes. The second, in `payload`, decodes one payload for one receiver; one that fails harms nobody else.
+
+A frame is encoded when it is sent, not when its batch leaves: what the sender does to its objects afterwards
+is not seen by the receiver, and what cannot be encoded fails where it was sent. A batch is a join of encoded
+frames.
+
+`docs/wire.md` gives the bytes.
+"""
+
+from collections.abc import Sequence
+from typing import Final, TypeAlias, Union, get_args
+
+import attrs
+import msgspec
+
+__all__ = [
+    "FRAME_LIMIT",
+    "PREFIX",
+    "VERSION",
+    "Abandon",
+    "Batch",
+    "Bye",
+    "Call",
+    "Cancel",
+    "Cast",
+    "Challenge",
+    "Demonitor",
+    "Down",
+    "Exit",
+    "Frame",
+    "Hello",
+    "Link",
+    "MalformedBatch",
+    "Members",
+    "Monitor",
+    "Names",
+    "Present",
+    "Prove",
+    "Ready",
+    "Refused",
+    "Reply",
+    "Send",
+    "Spawn",
+    "Spawned",
+    "Target",
+    "Unlink",
+    "UnlinkAck",
+    "Welcome",
+    "Whereis",
+    "WhereisReply",
+    "decode_batch",
+    "encode_batch",
+    "encode_frame",
+]
+
+PREFIX: Final = b"ENF\x01"
+"""The first bytes of every batch: three letters and the version of the batch format."""
+
+VERSION: Final = 1
+"""The newest version of the frames that this package speaks."""
+
+FRAME_LIMIT: Final = 128 * 1024
+"""Bytes of one encoded frame; a longer payload travels as a sealed memory file."""
+
+Target: TypeAlias = int | str
+"""Whom a frame is for: a process by its serial number, or the holder of a name."""
+
+
+class MalformedBatch(Exception):
+    """What arrived is not a batch of frames; the message says in what way."""
+
+
+class _Frame(msgspec.Struct, array_like=True, gc=False):
+    """What all frames have in common: an array that opens with the tag."""
+
+
+class Hello(_Frame, tag=0):
+    """The first frame to a rendezvous door. With it travels the door on which the sender wants its answer.
+
+    `nonce` is empty when the sender has no secret to share.
+    """
+
+    oldest: int
+    newest: int
+    name: str
+    zone: str
+    incarnation: int
+    window: int
+    period: float
+    nonce: bytes = b""
+
+
+class Challenge(_Frame, tag=1):
+    """The answer to a Hello by a node that has a secret: proof of knowing it, and a demand for the same."""
+
+    nonce: bytes
+    proof: bytes
+
+
+class Prove(_Frame, tag=2):
+    """The answer to a Challenge; with it travels the sender's door once more."""
+
+    proof: bytes
+
+
+class Welcome(_Frame, tag=3):
+    """The peer is admitted. With it travels the door that is from now on the peer's own."""
+
+    version: int
+    name: str
+    zone: str
+    incarnation: int
+    window: int
+    period: float
+
+
+class Refused(_Frame, tag=4):
+    """The caller is not admitted, and the text says why; or it need not be, because the two are connected.
+
+    `name` is the refusing node's.
+    """
+
+    name: str
+    connected: bool
+    text: str
+
+
+class Ready(_Frame, tag=5):
+    """The node that said Hello takes this node link into use; either side may send from here on."""
+
+
+class Bye(_Frame, tag=6):
+    """An orderly goodbye, the last frame of a node link."""
+
+    text: str
+
+
+class Send(_Frame, tag=16):
+    """A plain message."""
+
+    to: Target
+    payload: msgspec.Raw
+    files: int = 0
+
+
+class Cast(_Frame, tag=17):
+    """A request without a reply. The payload is the pair (positional, keyword) of arguments."""
+
+    to: Target
+    method: str
+    payload: msgspec.Raw
+    files: int = 0
+
+
+class Call(_Frame, tag=18):
+    """A request with a reply. `id` is the caller's own, unique among its calls on this node link."""
+
+    id: int
+    to: Target
+    method: str
+    payload: msgspec.Raw
+    files: int = 0
+
+
+class Reply(_Frame, tag=19):
+    """The answer to a Call or a Spawn that failed or a Call that succeeded."""
+
+    id: int
+    succeeded: bool
+    payload: msgspec.Raw
+    files: int = 0
+
+
+class Cancel(_Frame, tag=20):
+    """The caller has stopped waiting for a Reply."""
+
+    id: int
+
+
+class Link(_Frame, tag=24):
+    """Link the two processes."""
+
+    sender: int
+    to: int
+
+
+class Unlink(_Frame, tag=25):
+    """Remove the link; `id` comes back in the acknowledgement."""
+
+    sender: int
+    to: int
+    id: int
+
+
+class UnlinkAck(_Frame, tag=26):
+    """The Unlink with this id has been carried out."""
+
+    sender: int
+    to: int
+    id: int
+
+
+class Exit(_Frame, tag=27):
+    """An exit signal: carried by a link, or sent by a process on its own account."""
+
+    sender: int
+    to: int
+    linked: bool
+    reason: msgspec.Raw
+
+
+class Monitor(_Frame, tag=28):
+    """Watch a process. `id` is the watcher's own, unique among its monitors on this node link."""
+
+    id: int
+    to: Target
+
+
+class Demonitor(_Frame, tag=29):
+    """Stop watching."""
+
+    id: int
+
+
+class Down(_Frame, tag=30):
+    """The watched process is gone."""
+
+    id: int
+    reason: msgspec.Raw
+
+
+class Spawn(_Frame, tag=32):
+    """Start a process from an exported entry; the payload is the pair of its arguments."""
+
+    id: int
+    entry: str
+    payload: msgspec.Raw
+    files: int = 0
+
+
+class Spawned(_Frame, tag=33):
+    """The process that a Spawn started; the payload is its ref."""
+
+    id: int
+    payload: msgspec.Raw
+
+
+class Abandon(_Frame, tag=34):
+    """Whoever asked for the Spawn no longer wants it: end what it started, answer nothing."""
+
+    id: int
+
+
+class Whereis(_Frame, tag=36):
+    """Who holds this name?"""
+
+    id: int
+    name: str
+
+
+class WhereisReply(_Frame, tag=37):
+    """The payload is a ref or nil."""
+
+    id: int
+    payload: msgspec.Raw
+
+
+class Names(_Frame, tag=38):
+    """Exported names that have come (the payload is a map from name to ref) and gone."""
+
+    payload: msgspec.Raw
+    gone: list[str]
+
+
+class Members(_Frame, tag=39):
+    """A group's members on the sender's node, with multiplicity; the payload is an array of refs."""
+
+    scope: str
+    group: str
+    payload: msgspec.Raw
+
+
+class Present(_Frame, tag=40):
+    """Proof that this serial number was once handed out: the token that travelled with the ref."""
+
+    serial: int
+    token: bytes
+
+
+Frame = Union[  # noqa: UP007 - get_args() below reads it, and msgspec decodes by it
+    Hello,
+    Challenge,
+    Prove,
+    Welcome,
+    Refused,
+    Ready,
+    Bye,
+    Send,
+    Cast,
+    Call,
+    Reply,
+    Cancel,
+    Link,
+    Unlink,
+    UnlinkAck,
+    Exit,
+    Monitor,
+    Demonitor,
+    Down,
+    Spawn,
+    Spawned,
+    Abandon,
+    Whereis,
+    WhereisReply,
+    Names,
+    Members,
+    Present,
+]
+
+FRAMES: Final[tuple[type[_Frame], ...]] = get_args(Frame)
+
+
+class _Envelope(msgspec.Struct, array_like=True, gc=False):
+    sequence: int
+    consumed: int
+    frames: list[Frame]
+
+
+@attrs.frozen
+class Batch:
+    """A decoded batch.
+
+    Attributes:
+        sequence: its number on the node link, from 0.
+        consumed: bytes of frames that its sender has taken out of batches from its peer, since the beginning.
+        frames: in the order in which they were sent.
+        size: bytes of its frames, which is what they cost in credit.
+    """
+
+    sequence: int
+    consumed: int
+    frames: Sequence[Frame]
+    size: int
+
+
+_HEAD: Final = PREFIX + b"\x93\xcf"
+"""The prefix, an array of three, and the mark of a 64-bit number."""
+
+_OVERHEAD: Final = len(_HEAD) + 8 + 9 + 5
+"""The bytes of a batch that are not frames."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Envelope).decode
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """Encode one frame."""
+    return _encode(frame)
+
+
+def encode_batch(sequence: int, consumed: int, frames: Sequence[bytes]) -> bytes:
+    """Join encoded frames into a batch.
+
+    Args:
+        sequence: the batch's number on its node link, from 0.
+        consumed: bytes consumed from the peer so far.
+        frames: frames from `encode_frame`.
+    """
+    return b"".join(
+        (
+            _HEAD,
+            sequence.to_bytes(8, "big"),
+            b"\xcf",
+            consumed.to_bytes(8, "big"),
+            b"\xdd",
+            len(frames).to_bytes(4, "big"),
+            *frames,
+        )
+    )
+
+
+def decode_batch(data: bytes) -> Batch:
+    """Decode a batch's envelope; the payloads in it stay undecoded and refer to `data`.
+
+    Raises:
+        MalformedBatch: the bytes are not a batch that this version can read.
+    """
+    if not data.startswith(PREFIX):
+        raise MalformedBatch(f"a batch begins with {PREFIX!r}, this one with {bytes(data[:8])!r}")
+    if len(data) < _OVERHEAD:
+        raise MalformedBatch(f"a batch has at least {_OVERHEAD} bytes, this one {len(data)}")
+    try:
+        envelope = _decode(memoryview(data)[len(PREFIX) :])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise MalformedBatch(f"not a batch of frames: {error}") from error
+    return Batch(envelope.sequence, envelope.consumed, envelope.frames, len(data) - _OVERHEAD)
