@@ -1,0 +1,82 @@
+"""illumos doors: calls into another process, with the caller's identity, descriptors, and nothing to parse.
+
+`Door` serves, `Client` calls; `@server_procedure` makes a door of typed values. `transport.doors.api` is
+the C API as it is. The tutorial is docs/tutorials/doors.md, the reference docs/doors.md.
+"""
+
+from transport.doors.api import door_dup, is_door
+from transport.doors.client import Client, Retry
+from transport.doors.codec import Codec, CodecError
+from transport.doors.credentials import Credentials
+from transport.doors.descriptor import Descriptor
+from transport.doors.door import Door
+from transport.doors.errors import (
+    DoorBindError,
+    DoorCallError,
+    DoorCreateError,
+    DoorCredError,
+    DoorDupError,
+    DoorError,
+    DoorGetparamError,
+    DoorInfoError,
+    DoorOpenError,
+    DoorReturnError,
+    DoorRevokeError,
+    DoorSetparamError,
+    DoorUcredError,
+    DoorUnbindError,
+    DoorXcreateError,
+    FattachError,
+    FdetachError,
+    Interrupted,
+    IsastreamError,
+    NotADoor,
+    NotStarted,
+)
+from transport.doors.info import Attributes, Capabilities, DoorInfo
+from transport.doors.reply import Reply
+from transport.doors.request import Request, Result
+from transport.doors.typed import BadReply, ServerProcedure, TypedClient, server_procedure
+
+__all__ = [
+    "Attributes",
+    "BadReply",
+    "Capabilities",
+    "Client",
+    "Codec",
+    "CodecError",
+    "Credentials",
+    "Descriptor",
+    "Door",
+    "DoorBindError",
+    "DoorCallError",
+    "DoorCreateError",
+    "DoorCredError",
+    "DoorDupError",
+    "DoorError",
+    "DoorGetparamError",
+    "DoorInfo",
+    "DoorInfoError",
+    "DoorOpenError",
+    "DoorReturnError",
+    "DoorRevokeError",
+    "DoorSetparamError",
+    "DoorUcredError",
+    "DoorUnbindError",
+    "DoorXcreateError",
+    "FattachError",
+    "FdetachError",
+    "Interrupted",
+    "IsastreamError",
+    "NotADoor",
+    "NotStarted",
+    "Reply",
+    "Request",
+    "Result",
+    "Retry",
+    "ServerProcedure",
+    "TypedClient",
+    "door_dup",
+    "is_door",
+    "server_procedure",
+]

@@ -1,0 +1,328 @@
+/* See dispatch.h for what this is and why it is in C. */
+#include "dispatch.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A reply larger than this is not kept for reuse: its buffer is given back at the thread's next invocation. */
+#define KEPT_BUFFER (1024u * 1024)
+
+struct server_thread {
+    struct dispatch_invocation invocation;
+    char *data;
+    size_t data_capacity;
+    door_desc_t *descriptors;
+    uint_t descriptor_capacity;
+};
+
+static pthread_key_t thread_key;
+static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
+static int thread_key_error;
+
+static atomic_int closing;
+static atomic_int in_python;
+
+/* A fork child has only the thread that forked. */
+static void forget_threads(void)
+{
+    atomic_store(&in_python, 0);
+}
+
+static void free_thread(void *memory)
+{
+    struct server_thread *thread = memory;
+    free(thread->data);
+    free(thread->descriptors);
+    free(thread);
+}
+
+static void make_key(void)
+{
+    thread_key_error = pthread_key_create(&thread_key, free_thread);
+    if (thread_key_error == 0)
+        thread_key_error = pthread_atfork(NULL, NULL, forget_threads);
+}
+
+static struct server_thread *this_thread(void)
+{
+    pthread_once(&thread_once, make_key);
+    if (thread_key_error != 0) {
+        errno = thread_key_error;
+        return NULL;
+    }
+    struct server_thread *thread = pthread_getspecific(thread_key);
+    if (thread == NULL) {
+        thread = calloc(1, sizeof *thread);
+        if (thread != NULL && pthread_setspecific(thread_key, thread) != 0) {
+            free(thread);
+            errno = ENOMEM;
+            return NULL;
+        }
+    }
+    return thread;
+}
+
+/* The count goes up before the flag is read, and dispatch_close() sets the flag before it reads the count: whichever
+ * comes first, a thread is either refused or counted. */
+static int enter_python(void)
+{
+    atomic_fetch_add(&in_python, 1);
+    if (atomic_load(&closing) == 0)
+        return 1;
+    atomic_fetch_sub(&in_python, 1);
+    return 0;
+}
+
+static void leave_python(void)
+{
+    atomic_fetch_sub(&in_python, 1);
+}
+
+void dispatch_close(void)
+{
+    atomic_store(&closing, 1);
+}
+
+int dispatch_in_python(void)
+{
+    return atomic_load(&in_python);
+}
+
+static void close_descriptors(const door_desc_t *dp, uint_t n_desc)
+{
+    for (uint_t i = 0; i < n_desc; i++)
+        if ((dp[i].d_attributes & DOOR_DESCRIPTOR) != 0)
+            close(dp[i].d_data.d_desc.d_descriptor);
+}
+
+void dispatch_procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *dp, uint_t n_desc)
+{
+    struct server_thread *thread = this_thread();
+    if (thread == NULL) { /* no memory for 100 bytes: the reply can only be empty */
+        close_descriptors(dp, n_desc);
+        door_return(NULL, 0, NULL, 0);
+        return;
+    }
+    if (thread->data_capacity > KEPT_BUFFER) {
+        free(thread->data);
+        thread->data = NULL;
+        thread->data_capacity = 0;
+    }
+    struct dispatch_invocation *invocation = &thread->invocation;
+    *invocation = (struct dispatch_invocation){
+        .cookie = cookie, .argp = argp, .arg_size = arg_size, .dp = dp, .n_desc = n_desc};
+
+    if (!enter_python()) {
+        close_descriptors(dp, n_desc);
+        return; /* ends the thread: the client gets EINTR, as it does from a server that has died */
+    }
+    dispatch_python_invoke(invocation);
+    leave_python();
+
+    while (invocation->action == DISPATCH_RETURN) {
+        door_return(invocation->data_ptr, invocation->data_size, invocation->desc_ptr, invocation->num_desc);
+        invocation->error = errno;
+        invocation->action = DISPATCH_EMPTY;
+        if (enter_python()) {
+            dispatch_python_failed(invocation);
+            leave_python();
+        }
+    }
+    if (invocation->action == DISPATCH_EMPTY)
+        door_return(NULL, 0, NULL, 0);
+}
+
+char *dispatch_copy(const char *data, size_t size)
+{
+    struct server_thread *thread = this_thread();
+    if (thread == NULL)
+        return NULL;
+    if (size > thread->data_capacity) {
+        /* Nothing in the old buffer is wanted, so do not let realloc() copy it. */
+        free(thread->data);
+        thread->data_capacity = 0;
+        thread->data = malloc(size);
+        if (thread->data == NULL)
+            return NULL;
+        thread->data_capacity = size;
+    }
+    if (size > 0)
+        memcpy(thread->data, data, size);
+    return thread->data;
+}
+
+door_desc_t *dispatch_copy_descriptors(const door_desc_t *descriptors, uint_t count)
+{
+    struct server_thread *thread = this_thread();
+    if (thread == NULL)
+        return NULL;
+    if (count > thread->descriptor_capacity) {
+        door_desc_t *larger = realloc(thread->descriptors, count * sizeof *larger);
+        if (larger == NULL)
+            return NULL;
+        thread->descriptors = larger;
+        thread->descriptor_capacity = count;
+    }
+    if (count > 0)
+        memcpy(thread->descriptors, descriptors, count * sizeof *descriptors);
+    return thread->descriptors;
+}
+
+/* Server threads. */
+
+struct start {
+    void *(*function)(void *);
+    void *argument;
+};
+
+static void *run_start(void *memory)
+{
+    struct start start = *(struct start *)memory;
+    int previous;
+    free(memory);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &previous);
+    return start.function(start.argument);
+}
+
+int dispatch_thread(void *(*function)(void *), void *argument, size_t stack_size)
+{
+    struct start *start = malloc(sizeof *start);
+    if (start == NULL)
+        return ENOMEM;
+    *start = (struct start){.function = function, .argument = argument};
+
+    pthread_attr_t attributes;
+    int error = pthread_attr_init(&attributes);
+    if (error != 0) {
+        free(start);
+        return error;
+    }
+    error = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    if (error == 0)
+        error = pthread_attr_setstacksize(&attributes, stack_size != 0 ? stack_size : DISPATCH_STACK_SIZE);
+    if (error == 0) {
+        sigset_t all, before;
+        pthread_t thread;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before); /* the new thread inherits the mask */
+        error = pthread_create(&thread, &attributes, run_start, start);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    pthread_attr_destroy(&attributes);
+    if (error != 0)
+        free(start);
+    return error;
+}
+
+static void *park(void *unused)
+{
+    (void)unused;
+    door_return(NULL, 0, NULL, 0);
+    return NULL;
+}
+
+static void *run_python_then_park(void *handle)
+{
+    int parks = 0;
+    if (enter_python()) {
+        parks = dispatch_python_thread(handle);
+        leave_python();
+    }
+    if (parks)
+        door_return(NULL, 0, NULL, 0);
+    return NULL;
+}
+
+int dispatch_thread_in_python(void *handle, size_t stack_size)
+{
+    return dispatch_thread(run_python_then_park, handle, stack_size);
+}
+
+void dispatch_default_create(door_info_t *info)
+{
+    (void)info; /* libc's own default does not look at it either: a private door's threads must be bound by the program */
+    (void)dispatch_thread(park, NULL, 0);
+}
+
+void dispatch_create(door_info_t *info)
+{
+    if (enter_python()) {
+        dispatch_python_create(info);
+        leave_python();
+    }
+}
+
+int dispatch_xcreate(door_info_t *info, void *(*start)(void *), void *argument, void *cookie)
+{
+    int made = 0;
+    if (enter_python()) {
+        made = dispatch_python_xcreate(info, start, argument, cookie);
+        leave_python();
+    }
+    return made;
+}
+
+void dispatch_setup(void *cookie)
+{
+    if (enter_python()) {
+        dispatch_python_setup(cookie);
+        leave_python();
+    }
+}
+
+/* Calls. */
+
+int dispatch_call_masked(int d, door_arg_t *params)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = door_call(d, params);
+    int error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return result;
+}
+
+static void do_nothing(int signal)
+{
+    (void)signal;
+}
+
+/* The last real-time signal: the first ones are what other libraries and libc itself like to take. */
+static int interrupt_signal(void)
+{
+    return SIGRTMAX - 1;
+}
+
+int dispatch_prepare_interrupt(void)
+{
+    struct sigaction action, present;
+    if (sigaction(interrupt_signal(), NULL, &present) != 0)
+        return -1;
+    if (present.sa_handler != SIG_DFL)
+        return present.sa_handler == do_nothing ? 0 : (errno = EBUSY, -1);
+    memset(&action, 0, sizeof action);
+    action.sa_handler = do_nothing; /* without SA_RESTART: a blocked call must come back */
+    sigemptyset(&action.sa_mask);
+    return sigaction(interrupt_signal(), &action, NULL);
+}
+
+unsigned long dispatch_self(void)
+{
+    return (unsigned long)pthread_self();
+}
+
+int dispatch_interrupt(unsigned long thread)
+{
+    int error = pthread_kill((pthread_t)thread, interrupt_signal());
+    if (error != 0)
+        errno = error;
+    return error == 0 ? 0 : -1;
+}

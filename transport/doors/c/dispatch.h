@@ -1,0 +1,79 @@
+/*
+ * The server side of the binding: what stands between a door and a server procedure written in Python.
+ *
+ * door_return() abandons the stack of its thread and never comes back, so no Python frame may lie below it and
+ * the interpreter's lock may not be held.  Therefore the procedure of every Python door is dispatch_procedure(),
+ * which is C: it calls Python, Python fills in the reply and returns, and only then does C call door_return().
+ *
+ * The file is the same for illumos and for Linux.  It knows <door.h> and nothing else.
+ */
+#ifndef ENFILADE_DISPATCH_H
+#define ENFILADE_DISPATCH_H
+
+#include <door.h>
+#include <stddef.h>
+
+/* What Python asks for when it has returned. */
+#define DISPATCH_RETURN 0 /* call door_return() with the reply in the invocation */
+#define DISPATCH_EMPTY  1 /* call door_return() with nothing */
+#define DISPATCH_EXIT   2 /* end the server thread, as falling off the end of a C procedure does: the client gets EINTR */
+
+/* One invocation, as Python sees it.  There is one per server thread, reused, so its address names the thread. */
+struct dispatch_invocation {
+    void *cookie; /* the arguments of the server procedure */
+    char *argp;
+    size_t arg_size;
+    door_desc_t *dp;
+    uint_t n_desc;
+    char *data_ptr; /* the arguments that door_return() is to have */
+    size_t data_size;
+    door_desc_t *desc_ptr;
+    uint_t num_desc;
+    int action; /* DISPATCH_... */
+    int error;  /* errno of the door_return() that failed; 0 at first */
+};
+
+/* Written in Python (or, in the unit test of the binding, in C). */
+void dispatch_python_invoke(struct dispatch_invocation *invocation); /* run the procedure */
+void dispatch_python_failed(struct dispatch_invocation *invocation); /* its door_return() failed with `error` */
+void dispatch_python_create(door_info_t *info);                      /* a server create function */
+int dispatch_python_xcreate(door_info_t *info, void *(*start)(void *), void *argument, void *cookie);
+void dispatch_python_setup(void *cookie);  /* a thread set-up function of door_xcreate() */
+int dispatch_python_thread(void *handle); /* body of a new server thread; true: now park in door_return() */
+
+/* The same, in C: what is given to door_create(), door_xcreate() and door_server_create(). */
+void dispatch_procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *dp, uint_t n_desc);
+void dispatch_create(door_info_t *info);
+int dispatch_xcreate(door_info_t *info, void *(*start)(void *), void *argument, void *cookie);
+void dispatch_setup(void *cookie);
+
+/* The create function in force until another is set: one thread for each request, as libc's own, but with all
+ * signals blocked, so that no Python signal handler is ever asked for on a server thread. */
+void dispatch_default_create(door_info_t *info);
+
+/* Copy a reply into the buffer of the calling server thread, which lives until the thread's next reply.  Returns
+ * NULL with errno ENOMEM when there is no room. */
+char *dispatch_copy(const char *data, size_t size);
+door_desc_t *dispatch_copy_descriptors(const door_desc_t *descriptors, uint_t count);
+
+/* Start a detached server thread with all signals blocked and cancellation disabled.  stack_size 0 means
+ * DISPATCH_STACK_SIZE.  Returns 0 or an error number.  The first form runs start(argument), which is expected to end in
+ * door_return(); the second runs dispatch_python_thread(handle) and then parks. */
+#define DISPATCH_STACK_SIZE (2u * 1024 * 1024)
+int dispatch_thread(void *(*start)(void *), void *argument, size_t stack_size);
+int dispatch_thread_in_python(void *handle, size_t stack_size);
+
+/* door_call() with every signal blocked for exactly its duration: EAGAIN and EINTR by signal handlers cannot occur. */
+int dispatch_call_masked(int d, door_arg_t *params);
+
+/* Wake a thread out of an interruptible door_call().  The signal is a real-time one whose handler does nothing. */
+int dispatch_prepare_interrupt(void);
+int dispatch_interrupt(unsigned long thread);
+unsigned long dispatch_self(void);
+
+/* The interpreter is about to end: from now on no thread enters Python.  A call that arrives is answered by ending its
+ * thread.  dispatch_in_python() says how many threads are still inside. */
+void dispatch_close(void);
+int dispatch_in_python(void);
+
+#endif

@@ -1,0 +1,38 @@
+/* See helpers.h. */
+#include "helpers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+int door_open(const char *path, int oflag)
+{
+    return open(path, oflag | O_CLOEXEC, 0600);
+}
+
+int door_dup(int d)
+{
+    int is = is_door(d);
+    if (is == 1)
+        return fcntl(d, F_DUPFD_CLOEXEC, 0);
+    if (is == 0)
+        errno = EBADF;
+    return -1;
+}
+
+int is_door(int fd)
+{
+    door_info_t info;
+    if (fcntl(fd, F_GETFD) < 0) /* before door_info(), for which DOOR_QUERY (-2) is no descriptor */
+        return -1;
+    if (door_info(fd, &info) == 0)
+        return 1;
+    return errno == EBADF ? 0 : -1;
+}
+
+/* Everything but the one that has no meaning here: illumos names the peer by a credential, not by a pidfd. */
+uint_t door_capabilities(void)
+{
+    return DOOR_CAPABILITY_FSTAT | DOOR_CAPABILITY_OPEN | DOOR_CAPABILITY_COUNTED_DUP | DOOR_CAPABILITY_HANDOFF |
+           DOOR_CAPABILITY_LIVE_CRED | DOOR_CAPABILITY_FAULT | DOOR_CAPABILITY_VFORK;
+}

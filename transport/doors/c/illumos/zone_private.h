@@ -1,0 +1,11 @@
+/* Functions of illumos' libc that have no declaration in an installed header, although much depends on them. */
+#ifndef ZONE_PRIVATE_H
+#define ZONE_PRIVATE_H
+
+#include <sys/types.h>
+#include <zone.h>
+
+int zone_list(zoneid_t *ids, uint_t *count);
+ssize_t zone_getattr(zoneid_t id, int attribute, void *buffer, size_t size);
+
+#endif

@@ -1,0 +1,192 @@
+"""Values as the bytes of a request or a reply, by their type.
+
+| type | bytes |
+|---|---|
+| `None` | none |
+| `bytes`, `bytearray` | themselves |
+| `str` | UTF-8 |
+| `bool`, `int`, `float` | C's `bool`, `int64_t`, `double`, in the machine's byte order |
+| a ctypes type | what C has in memory |
+| `Annotated[T, "<IHH"]`, or with a `struct.Struct` | packed so; one value, or a tuple of several |
+| `Annotated[T, codec]` | what an object of your own with `size`, `encode` and `decode` makes of it |
+| attrs, dataclass, `msgspec.Struct`, `list[int]`, `dict[str, float]`, ... | MessagePack, checked against
+the type |
+
+The first six are what a server in C would use, so a typed door talks to one.
+"""
+
+import ctypes
+import struct
+from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin, runtime_checkable
+
+import attrs
+import msgspec
+
+T = TypeVar("T")
+
+
+class CodecError(ValueError):
+    """A value does not fit the type of the door, or bytes that came through it are none of its values."""
+
+
+@runtime_checkable
+class Codec(Protocol[T]):
+    """How values of a type travel. size: of every value, in bytes; `None` if it varies."""
+
+    @property
+    def size(self) -> int | None: ...
+
+    def encode(self, value: T) -> Any: ...
+
+    def decode(self, data: memoryview) -> T: ...
+
+
+@attrs.frozen
+class _Bytes:
+    type: type = bytes
+    size: int | None = None
+
+    def encode(self, value: Any) -> Any:
+        try:
+            return memoryview(value)
+        except TypeError:
+            raise CodecError(f"{value!r} is not bytes") from None
+
+    def decode(self, data: memoryview) -> Any:
+        return self.type(data)
+
+
+@attrs.frozen
+class _Empty:
+    size: int | None = 0
+
+    def encode(self, value: None) -> bytes:
+        if value is not None:
+            raise CodecError(f"{value!r} is not None, which the door is declared with")
+        return b""
+
+    def decode(self, data: memoryview) -> None:
+        _expect(data, 0, "None")
+
+
+@attrs.frozen
+class _Text:
+    size: int | None = None
+
+    def encode(self, value: str) -> bytes:
+        if not isinstance(value, str):
+            raise CodecError(f"{value!r} is not a str")
+        return value.encode()
+
+    def decode(self, data: memoryview) -> str:
+        try:
+            return str(data, "utf-8")
+        except UnicodeDecodeError as error:
+            raise CodecError(f"the bytes are not UTF-8: {error}") from error
+
+
+@attrs.frozen
+class _Packed:
+    structure: struct.Struct
+    single: bool
+
+    @property
+    def size(self) -> int | None:
+        return self.structure.size
+
+    def encode(self, value: Any) -> bytes:
+        try:
+            return self.structure.pack(value) if self.single else self.structure.pack(*value)
+        except (struct.error, TypeError) as error:
+            raise CodecError(f"{value!r} cannot be packed as {self.structure.format!r}: {error}") from error
+
+    def decode(self, data: memoryview) -> Any:
+        _expect(data, self.structure.size, f"the format {self.structure.format!r}")
+        values = self.structure.unpack(data)
+        return values[0] if self.single else values
+
+
+@attrs.frozen
+class _Ctypes:
+    type: Any
+
+    @property
+    def size(self) -> int | None:
+        return ctypes.sizeof(self.type)
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, self.type):
+            try:
+                value = self.type(value)
+            except TypeError as error:
+                raise CodecError(f"{value!r} is not a {self.type.__name__}") from error
+        return bytes(value)
+
+    def decode(self, data: memoryview) -> Any:
+        _expect(data, ctypes.sizeof(self.type), self.type.__name__)
+        return self.type.from_buffer_copy(data)
+
+
+class _MessagePack:
+    size: int | None = None
+
+    def __init__(self, annotation: Any) -> None:
+        self._annotation = annotation
+        self._decoder = msgspec.msgpack.Decoder(annotation)
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def encode(self, value: Any) -> bytes:
+        try:
+            return self._encoder.encode(value)
+        except (TypeError, OverflowError) as error:
+            raise CodecError(f"{value!r} cannot be encoded: {error}") from error
+
+    def decode(self, data: memoryview) -> Any:
+        try:
+            return self._decoder.decode(data)
+        except msgspec.MsgspecError as error:
+            raise CodecError(f"the bytes are not a {self._annotation}: {error}") from error
+
+
+def _expect(data: memoryview, size: int, what: str) -> None:
+    if data.nbytes != size:
+        raise CodecError(f"{data.nbytes} bytes came, but {what} has {size}")
+
+
+_SIMPLE: dict[Any, Codec[Any]] = {
+    None: _Empty(),
+    type(None): _Empty(),
+    bytes: _Bytes(bytes),
+    bytearray: _Bytes(bytearray),
+    str: _Text(),
+    bool: _Packed(struct.Struct("=?"), single=True),
+    int: _Packed(struct.Struct("=q"), single=True),
+    float: _Packed(struct.Struct("=d"), single=True),
+}
+
+_CTYPES = (ctypes._SimpleCData, ctypes.Structure, ctypes.Union, ctypes.Array)
+
+
+def codec_for(annotation: Any) -> Codec[Any]:
+    """The codec of a type, as in the table above.
+
+    Raises `TypeError` for a type that cannot travel.
+    """
+    if annotation in _SIMPLE:
+        return _SIMPLE[annotation]
+    if get_origin(annotation) is Annotated:
+        kind, *notes = get_args(annotation)
+        for note in notes:
+            if isinstance(note, str | struct.Struct):
+                structure = struct.Struct(note) if isinstance(note, str) else note
+                several = kind is tuple or get_origin(kind) is tuple
+                return _Packed(structure, single=not several)
+            if isinstance(note, Codec):
+                return note
+        return codec_for(kind)
+    if isinstance(annotation, type) and issubclass(annotation, _CTYPES):
+        return _Ctypes(annotation)
+    try:
+        return _MessagePack(annotation)
+    except TypeError as error:
+        raise TypeError(f"values of {annotation!r} cannot go through a door: {error}") from error

@@ -1,0 +1,143 @@
+"""File descriptors that travel through doors, and who has to close them.
+
+A descriptor is *owned* or *borrowed*. Closing an owned one closes the file; closing a borrowed one only
+forgets its number. What is received is owned. To pass a descriptor is to give the receiver one of its own,
+of the same open file; with `release=True` the sender's is closed once the receiver has it, and until then
+the sender owns it.
+"""
+
+import errno
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any, Protocol, Self
+
+from transport.doors import api
+from transport.doors._doors import ffi, lib
+from transport.doors.errors import DoorCallError
+from transport.doors.info import Attributes, DoorInfo
+
+
+class HasFileno(Protocol):
+    """Anything with a file descriptor: a file, a socket, a door."""
+
+    def fileno(self) -> int: ...
+
+
+def number_of(file: int | HasFileno) -> int:
+    """The number of a descriptor, given as itself or as an object that has one."""
+    return file if isinstance(file, int) else file.fileno()
+
+
+class Descriptor:
+    """A file descriptor to pass, or one that was received.
+
+    file: the number, or an object with `fileno()`, which then must outlive this.
+    release: give it away: the sender's is closed when it has been passed. Makes it owned.
+    owned: close the file with this object. By default only when it is to be released.
+
+    An owned descriptor that is neither closed, passed with `release` nor detached is closed, with a
+    `ResourceWarning`, when its last reference goes.
+    """
+
+    __slots__ = ("_fd", "attributes", "id", "owned", "release")
+
+    def __init__(
+        self,
+        file: int | HasFileno,
+        *,
+        release: bool = False,
+        owned: bool | None = None,
+        attributes: Attributes = Attributes.DESCRIPTOR,
+        id: int = 0,  # noqa: A002
+    ) -> None:
+        self._fd = number_of(file)
+        self.release = release
+        self.owned = release if owned is None else owned
+        self.attributes = attributes  # of a received door, also the door's own
+        self.id = id  # of a received door, its id; otherwise 0
+
+    def fileno(self) -> int:
+        """The number. Raises `ValueError` when the descriptor has been closed, given away or detached."""
+        if self._fd < 0:
+            raise ValueError("the descriptor is closed, was given away, or was detached")
+        return self._fd
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is no number any more."""
+        return self._fd < 0
+
+    @property
+    def is_door(self) -> bool:
+        """Whether it is a door."""
+        return lib.is_door(self.fileno()) == 1
+
+    def info(self) -> DoorInfo:
+        """What `door_info` says of the door. Raises `DoorInfoError.EBADF` if it is none."""
+        info = ffi.new("door_info_t *")
+        api.door_info(self.fileno(), info)
+        return DoorInfo.from_structure(info)
+
+    def detach(self) -> int:
+        """Give the number to the caller, who has to close it; this object is closed then."""
+        fd, self._fd = self.fileno(), -1
+        return fd
+
+    def close(self) -> None:
+        """Close the file if it is owned; harmless when repeated."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0 and self.owned:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0 and self.owned:
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+            self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._fd < 0 else f"{self._fd}, {'owned' if self.owned else 'borrowed'}"
+        return f"<Descriptor {state}{', release' if self.release else ''}>"
+
+
+def received(array: Any, count: int) -> tuple[Descriptor, ...]:
+    """The owned descriptors in the first `count` entries of a `door_desc_t` array that a door function filled
+    in.
+    """
+    return tuple(
+        Descriptor(
+            entry.d_data.d_desc.d_descriptor,
+            owned=True,
+            attributes=Attributes(entry.d_attributes),
+            id=entry.d_data.d_desc.d_id,
+        )
+        for entry in array[0:count]
+    )
+
+
+def passed(descriptors: Sequence[Descriptor]) -> Any:
+    """A `door_desc_t` array for `descriptors`, newly allocated."""
+    array = ffi.new("door_desc_t[]", len(descriptors))
+    for entry, descriptor in zip(array, descriptors, strict=True):
+        entry.d_attributes = lib.DOOR_DESCRIPTOR | (lib.DOOR_RELEASE if descriptor.release else 0)
+        entry.d_data.d_desc.d_descriptor = descriptor.fileno()
+    return array
+
+
+# After these the descriptors had been given away, or closed, before the call failed; after all others the
+# sender still has them (see the table in docs/doors.md).
+_GONE_AFTER = frozenset({errno.EINTR, errno.EINVAL, errno.EMFILE, errno.EOVERFLOW})
+
+
+def settle(descriptors: Sequence[Descriptor], error: DoorCallError | None) -> None:
+    """After a call: forget the numbers of the descriptors that were released by it."""
+    if error is None or error.errno in _GONE_AFTER:
+        for descriptor in descriptors:
+            if descriptor.release:
+                descriptor._fd = -1

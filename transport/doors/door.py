@@ -1,0 +1,305 @@
+"""Serving a door."""
+
+import contextlib
+import inspect
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Self, TypeAlias, TypeVar
+
+import trio
+
+from transport.doors import _dispatch, api
+from transport.doors._doors import ffi, lib
+from transport.doors._names import replace
+from transport.doors.client import Client
+from transport.doors.descriptor import Descriptor
+from transport.doors.errors import DoorReturnError, FdetachError, NotADoor
+from transport.doors.info import Attributes, DoorInfo
+from transport.doors.request import Request, Result
+from transport.doors.typed import ServerProcedure
+
+Answer: TypeAlias = Any
+"""What a procedure returns: `None`, anything with the buffer protocol, or a `Result`."""
+
+Procedure: TypeAlias = Callable[[Request], Answer] | Callable[[Request], Awaitable[Answer]]
+ErrorHook: TypeAlias = Callable[[Exception, Request | None], bytes | None]
+
+T = TypeVar("T")
+
+RETURN_KEEPS = (DoorReturnError.E2BIG, DoorReturnError.EFAULT, DoorReturnError.EMFILE)
+
+
+def log_error(error: Exception, request: Request | None) -> None:
+    """The error hook that a door has unless it is given another: log the error; the client gets an empty
+    reply.
+    """
+    _dispatch.log.error("a server procedure failed; its client gets an empty reply", exc_info=error)
+
+
+class Door:
+    """A door of this process: calls to it run `procedure`.
+
+    procedure: a function that is given a `Request` and returns `None`, the reply's data, or a `Result`; or
+        a function
+    marked with `@server_procedure`, which takes and returns values of the types that it is annotated with.
+    An async one runs in the trio loop that the door was created in; a sync one on a server thread, many at
+    a time. attributes: `Attributes.REFUSE_DESC`, `UNREF`, `UNREF_MULTI` and so on. `NO_CANCEL` is always
+    added: a client that goes away does not disturb the procedure, which may ask `request.is_abandoned`.
+    threads: serve with so many threads that serve nothing else, and no more than these: calls beyond wait.
+        By default
+    the door shares the process's pool, which grows with the number of simultaneous calls.
+    stack_size: of those threads, in bytes; a request must fit the stack. 0 means 2 MiB.
+    data_min, data_max, descriptors_max: limits of a request; what is outside of them is refused before the
+    procedure runs (ENOBUFS, ENFILE). By default only what the types of a typed procedure imply.
+    on_unref: called with the door, on a server thread, when only one reference to it is left. Implies
+    `Attributes.UNREF` unless `UNREF_MULTI` is given. The call is a hint: look at `info()` before acting on
+    it. on_error: called with an exception that the procedure raised, or a `DoorReturnError` that its
+    result met, and the request, or `None` when it is over; it may return data for the client, who
+    otherwise gets an empty reply. By default the error is logged.
+
+    Raises `DoorCreateError` or `DoorXcreateError`: EINVAL, EMFILE.
+
+    A context manager: leaving it detaches the names that `install` gave, and revokes the door.
+    """
+
+    def __init__(
+        self,
+        procedure: Procedure | ServerProcedure[Any, Any],
+        attributes: Attributes = Attributes.NONE,
+        *,
+        threads: int | None = None,
+        stack_size: int = 0,
+        data_min: int | None = None,
+        data_max: int | None = None,
+        descriptors_max: int | None = None,
+        on_unref: Callable[["Door"], object] | None = None,
+        on_error: ErrorHook = log_error,
+    ) -> None:
+        if isinstance(procedure, ServerProcedure):
+            data_min = procedure.request.size if data_min is None else data_min
+            data_max = procedure.request.size if data_max is None else data_max
+            procedure = procedure.serve
+        if on_unref is not None and not attributes & (Attributes.UNREF | Attributes.UNREF_MULTI):
+            attributes |= Attributes.UNREF
+        self._procedure = procedure
+        self._token = trio.lowlevel.current_trio_token() if inspect.iscoroutinefunction(procedure) else None
+        self._on_unref = on_unref
+        self._on_error = on_error
+        self._names: list[str] = []
+        self._handle = _dispatch.enter(self)
+        try:
+            self._fd = self._create(attributes | Attributes.NO_CANCEL, threads, stack_size)
+        except BaseException:
+            _dispatch.forget(self._handle)
+            raise
+        try:
+            # The upper limit first: the lower one may not be above it.
+            for parameter, limit in (
+                (lib.DOOR_PARAM_DATA_MAX, data_max),
+                (lib.DOOR_PARAM_DATA_MIN, data_min),
+                (lib.DOOR_PARAM_DESC_MAX, descriptors_max),
+            ):
+                if limit is not None:
+                    api.door_setparam(self._fd, parameter, limit)
+        except BaseException:
+            self.revoke()
+            raise
+
+    def _create(self, attributes: Attributes, threads: int | None, stack_size: int) -> int:
+        if threads is None:
+            return api.door_create(_dispatch.PROCEDURE, self._handle, attributes)
+
+        def start(_info: Any, function: Any, argument: Any, _cookie: Any) -> int:
+            api.server_thread(function, argument, stack_size)
+            return 1
+
+        bounded = attributes | Attributes.NO_DEPLETION_CB
+        return api.door_xcreate(_dispatch.PROCEDURE, self._handle, bounded, start, None, None, threads)
+
+    # What the dispatcher calls, on a server thread.
+
+    def run(self, invocation: Any) -> None:
+        if invocation.argp == lib.DOOR_UNREF_DATA:
+            invocation.action = lib.DISPATCH_EMPTY
+            if self._on_unref is not None:
+                self._guard(lambda: self._on_unref(self), None)  # type: ignore[misc]
+            return
+        request = Request(invocation.argp, invocation.arg_size, invocation.dp, invocation.n_desc)
+        answer = self._guard(lambda: self._serve(request), request)
+        result = answer if isinstance(answer, Result) else Result(b"" if answer is None else answer)
+        try:
+            _fill(invocation, result, request)
+        except Exception as error:  # what was returned is no data, or a descriptor in it is closed
+            _fill(invocation, Result(self._on_error(error, request) or b""), request)
+        try:
+            request._end(keep=result.descriptors)
+        except BufferError as error:
+            self._on_error(error, None)
+
+    def failed(self, invocation: Any) -> None:
+        error = DoorReturnError.of(invocation.error)
+        for entry in invocation.desc_ptr[0 : invocation.num_desc] if invocation.num_desc else ():
+            if entry.d_attributes & lib.DOOR_RELEASE and isinstance(error, RETURN_KEEPS):
+                os.close(entry.d_data.d_desc.d_descriptor)
+        fallback = self._on_error(error, None)
+        if fallback:
+            _fill(invocation, Result(fallback), None)
+
+    def _serve(self, request: Request) -> Answer:
+        if self._token is None:
+            return self._procedure(request)
+        request._remember_credentials()
+        return trio.from_thread.run(self._procedure, request, trio_token=self._token)
+
+    def _guard(self, function: Callable[[], T], request: Request | None) -> T | bytes | None:
+        try:
+            return function()
+        except (Exception, trio.Cancelled) as error:
+            hooked = error if isinstance(error, Exception) else RuntimeError("the procedure was cancelled")
+            return self._on_error(hooked, request)
+
+    # What the program calls.
+
+    def fileno(self) -> int:
+        """The number of the door's descriptor.
+
+        Raises `ValueError` when the door has been revoked or closed.
+        """
+        if self._fd < 0:
+            raise ValueError("the door has been revoked or closed")
+        return self._fd
+
+    @property
+    def closed(self) -> bool:
+        """Whether this object has let go of the door."""
+        return self._fd < 0
+
+    def info(self) -> DoorInfo:
+        """What `door_info` says of the door."""
+        info = ffi.new("door_info_t *")
+        api.door_info(self.fileno(), info)
+        return DoorInfo.from_structure(info)
+
+    def client(self) -> Client:
+        """A client of the door in this process, with a descriptor of its own."""
+        return Client(api.door_dup(self.fileno()), owned=True)
+
+    def descriptor(self, *, release: bool = False) -> Descriptor:
+        """The door as a descriptor to pass. With `release` it is a duplicate, which is given away."""
+        return Descriptor(api.door_dup(self.fileno()) if release else self.fileno(), release=release)
+
+    def install(self, path: api.Path, mode: int = 0o644) -> None:
+        """Attach the door to `path`, which is created with `mode` if it does not exist.
+
+        Who may read the file may open the door; who holds the door may call it.
+
+        Raises `FattachError`: EBUSY if a door is there already, EPERM, EACCES, ENOENT for a missing
+        directory, ...
+        """
+        created = _create_file(path, mode)
+        try:
+            api.fattach(self.fileno(), path)
+        except BaseException:
+            if created:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            raise
+        self._names.append(_absolute(path))
+
+    def force_install(self, path: api.Path, mode: int = 0o644) -> None:
+        """Attach the door to `path` even if another door is there, dead or alive, which is detached from it.
+
+        Several servers may do so at a time: one of them, the last, has the name.
+
+        Raises `FattachError` and `FdetachError`: EPERM, EACCES, ENOENT for a missing directory, ...
+        """
+        replace(self.fileno(), path, mode, create=_create_file)
+        self._names.append(_absolute(path))
+
+    def uninstall(self, path: api.Path) -> None:
+        """Detach this or another door from `path`; the file that was there before is there again.
+
+        Clients that have it open are not affected.
+
+        Raises `NotADoor` if no door is there, for on illumos `fdetach` would unmount whatever is, and
+        `FdetachError`.
+        """
+        Client.open(path).close()
+        api.fdetach(path)
+        with contextlib.suppress(ValueError):
+            self._names.remove(_absolute(path))
+
+    def revoke(self) -> None:
+        """End the door: calls in progress complete, all others fail with EBADF. Harmless when repeated.
+
+        The names stay, and calls through them fail, until they are detached.
+        """
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            api.door_revoke(fd)
+
+    def close(self) -> None:
+        """Close this descriptor of the door and keep serving: those who hold the door may call it until the
+        process ends.
+        """
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in self._names[:]:
+            # A name that another server has taken over by now is not ours to detach.
+            with contextlib.suppress(NotADoor, FdetachError, OSError):
+                if self._is_ours(name):
+                    self.uninstall(name)
+        self.revoke()
+
+    def _is_ours(self, path: str) -> bool:
+        with Client.open(path) as found:
+            return not self.closed and found.info().id == self.info().id
+
+    def __repr__(self) -> str:
+        return f"<Door {'closed' if self.closed else self._fd}>"
+
+
+def _fill(invocation: Any, result: Result, request: Request | None) -> None:
+    """Copy a result to where it stays until door_return() has read it, and give away what is released."""
+    data = ffi.from_buffer(result.data)
+    theirs: Sequence[Descriptor] = request.descriptors if request is not None else ()
+    array = ffi.new("door_desc_t[]", len(result.descriptors))
+    leaving = []
+    for entry, descriptor in zip(array, result.descriptors, strict=True):
+        leaves = descriptor.release or any(descriptor is one for one in theirs)
+        entry.d_attributes = lib.DOOR_DESCRIPTOR | (lib.DOOR_RELEASE if leaves else 0)
+        entry.d_data.d_desc.d_descriptor = descriptor.fileno()
+        if leaves:
+            leaving.append(descriptor)
+    if len(data):
+        invocation.data_ptr = lib.dispatch_copy(data, len(data))
+        if invocation.data_ptr == ffi.NULL:
+            raise MemoryError(f"no memory for a reply of {len(data)} bytes")
+    if leaving or result.descriptors:
+        invocation.desc_ptr = lib.dispatch_copy_descriptors(array, len(array))
+        if invocation.desc_ptr == ffi.NULL:
+            raise MemoryError(f"no memory for {len(array)} descriptors")
+    invocation.data_size = len(data)
+    invocation.num_desc = len(array)
+    invocation.action = lib.DISPATCH_RETURN
+    for descriptor in leaving:
+        descriptor.detach()  # door_return() closes them, or failed() does
+
+
+def _create_file(path: api.Path, mode: int) -> bool:
+    """Create the file that a door is to be attached to; false if something is there already."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _absolute(path: api.Path) -> str:
+    return os.path.abspath(os.fsdecode(path))

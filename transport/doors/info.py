@@ -1,0 +1,112 @@
+"""What `door_info` tells about a door."""
+
+import enum
+from typing import Self
+
+import attrs
+
+from transport.doors._doors import lib
+
+
+class Attributes(enum.IntFlag):
+    """The attributes of a door, as in `<sys/door.h>`.
+
+    Those that may be asked for when a door is created:
+
+    * `UNREF`: the procedure is told once, when only one reference to the door remains.
+    * `UNREF_MULTI`: it is told every time.
+    * `PRIVATE`: the door has server threads of its own.
+    * `REFUSE_DESC`: calls that pass descriptors fail.
+    * `NO_CANCEL`: the server thread is not cancelled when its client goes away.
+    * `NO_DEPLETION_CB`: for `door_xcreate` alone: its thread creation function is not called again later.
+
+    Those that are only reported: `LOCAL` (the door belongs to the asking process), `REVOKED`, `IS_UNREF`
+    (exactly one reference exists), `PRIVCREATE` (made by `door_xcreate`), `DEPLETION_CB` (to a thread
+    creation function: it is called because the pool is empty).
+
+    Those of a received descriptor: `DESCRIPTOR`, always; and, of one that is passed, `RELEASE`.
+    """
+
+    NONE = 0
+    UNREF = lib.DOOR_UNREF
+    PRIVATE = lib.DOOR_PRIVATE
+    LOCAL = lib.DOOR_LOCAL
+    REVOKED = lib.DOOR_REVOKED
+    UNREF_MULTI = lib.DOOR_UNREF_MULTI
+    IS_UNREF = lib.DOOR_IS_UNREF
+    REFUSE_DESC = lib.DOOR_REFUSE_DESC
+    NO_CANCEL = lib.DOOR_NO_CANCEL
+    NO_DEPLETION_CB = lib.DOOR_NO_DEPLETION_CB
+    PRIVCREATE = lib.DOOR_PRIVCREATE
+    DEPLETION_CB = lib.DOOR_DEPLETION_CB
+    DESCRIPTOR = lib.DOOR_DESCRIPTOR
+    RELEASE = lib.DOOR_RELEASE
+
+
+@attrs.frozen
+class DoorInfo:
+    """A door as it was when it was asked about (`door_info(3C)`).
+
+    target: process id of the server, or -1 when it has exited.
+    procedure: address of the server procedure in the server; for a Python procedure, that of the dispatcher.
+    cookie: what the server gave the door at creation; for a Python procedure, a number without meaning to
+    others.
+    attributes: see `Attributes`.
+    id: a number that no other door has had since the system was started.
+    """
+
+    target: int
+    procedure: int
+    cookie: int
+    attributes: Attributes
+    id: int
+
+    @classmethod
+    def from_structure(cls, info: "object") -> Self:
+        """From a `door_info_t` (a cffi structure or a pointer to one)."""
+        return cls(
+            target=info.di_target,  # type: ignore[attr-defined]
+            procedure=info.di_proc,  # type: ignore[attr-defined]
+            cookie=info.di_data,  # type: ignore[attr-defined]
+            attributes=Attributes(info.di_attributes),  # type: ignore[attr-defined]
+            id=info.di_uniquifier,  # type: ignore[attr-defined]
+        )
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether calls can still be served: the door is not revoked and its server has not exited."""
+        return self.target != -1 and Attributes.REVOKED not in self.attributes
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the door belongs to the process that asked."""
+        return Attributes.LOCAL in self.attributes
+
+
+class Capabilities(enum.IntFlag):
+    """What the running implementation of doors does exactly as illumos does.
+
+    * `FSTAT`: `fstat` says that a descriptor is a door, and `poll` refuses it.
+    * `OPEN`: `open(2)` opens names. Elsewhere `door_open` does.
+    * `COUNTED_DUP`: `dup(2)` and `close(2)` count for unref. Elsewhere `door_dup` does.
+    * `HANDOFF`: the kernel gives the caller's processor to the server thread.
+    * `LIVE_CRED`: credentials are those of the moment of the question.
+    * `FAULT`: bad pointers are reported with EFAULT.
+    * `VFORK`: a child of `vfork` is refused by `door_create`.
+
+    And one that illumos has no need of: `PEER_PIDFD`, the kernel names the peer by a pidfd.
+    """
+
+    FSTAT = lib.DOOR_CAPABILITY_FSTAT
+    OPEN = lib.DOOR_CAPABILITY_OPEN
+    COUNTED_DUP = lib.DOOR_CAPABILITY_COUNTED_DUP
+    HANDOFF = lib.DOOR_CAPABILITY_HANDOFF
+    LIVE_CRED = lib.DOOR_CAPABILITY_LIVE_CRED
+    FAULT = lib.DOOR_CAPABILITY_FAULT
+    PEER_PIDFD = lib.DOOR_CAPABILITY_PEER_PIDFD
+    VFORK = lib.DOOR_CAPABILITY_VFORK
+
+    @classmethod
+    def here(cls) -> Self:
+        """Those of the implementation that is running."""
+        return cls(lib.door_capabilities())

@@ -1,0 +1,124 @@
+"""What a server procedure is given, and what it gives back."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from transport.doors._doors import ffi
+from transport.doors.credentials import Credentials
+from transport.doors.descriptor import Descriptor, received
+from transport.doors.errors import DoorUcredError
+
+
+@attrs.frozen
+class Result:
+    """What a server procedure returns when it returns more than data.
+
+    data: anything with the buffer protocol. descriptors: to pass to the client; those with `release`, and
+        those that came
+    with the request, are given away.
+    """
+
+    data: Any = b""
+    descriptors: Sequence[Descriptor] = ()
+
+
+class Request:
+    """One call, as the server procedure sees it. It ends with the procedure.
+
+    descriptors: those that the client passed, owned by the request: they are closed when the procedure
+        returns, unless
+    they are detached, taken, or part of the result.
+    """
+
+    __slots__ = ("_argp", "_buffer", "_credentials", "_data", "_over", "_size", "_view", "descriptors")
+
+    def __init__(self, argp: Any, size: int, dp: Any, count: int) -> None:
+        self._argp = argp
+        self._size = size
+        self._buffer: Any = None
+        self._data: bytes | None = None
+        self._view: memoryview | None = None
+        self._credentials: Credentials | None = None
+        self._over = False
+        self.descriptors: tuple[Descriptor, ...] = received(dp, count) if count else ()
+
+    @property
+    def data(self) -> bytes:
+        """The request, copied: it may be kept.
+
+        Raises `ValueError` if it was not looked at before the procedure returned.
+        """
+        if self._data is None:
+            self._check()
+            self._data = ffi.buffer(self._argp, self._size)[:] if self._size else b""
+        return self._data
+
+    @property
+    def view(self) -> memoryview:
+        """The request where it lies, not copied and read-only. Neither it nor a slice of it may outlive
+        the procedure.
+
+        Raises `ValueError` after that, as the view itself does.
+        """
+        self._check()
+        if self._view is None:
+            self._buffer = ffi.buffer(self._argp, self._size) if self._size else b""
+            self._view = memoryview(self._buffer).toreadonly()
+        return self._view
+
+    def take_descriptors(self) -> tuple[Descriptor, ...]:
+        """The descriptors, which are the caller's to close from now on."""
+        taken, self.descriptors = self.descriptors, ()
+        return taken
+
+    def credentials(self) -> Credentials:
+        """Who is calling.
+
+        Raises `DoorUcredError.EINVAL` if the client has gone: then nobody waits for the answer, and it
+        should be treated as a refusal.
+        """
+        if self._credentials is not None:
+            return self._credentials
+        self._check()
+        return Credentials.of_caller()
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the client has gone: it was killed, or a signal ended its call.
+
+        For sync procedures alone.
+        """
+        self._check()
+        try:
+            Credentials.of_caller()
+        except DoorUcredError.EINVAL:
+            return True
+        return False
+
+    def _check(self) -> None:
+        if self._over:
+            raise ValueError("the request is over: its server procedure has returned")
+
+    def _remember_credentials(self) -> None:
+        """Ask now, on the server thread, for a procedure that will run elsewhere and cannot ask."""
+        self._credentials = Credentials.of_caller()
+
+    def _end(self, keep: Sequence[Descriptor] = ()) -> None:
+        """The procedure has returned: close the descriptors but those in `keep`, and make the view invalid.
+
+        Raises `BufferError` when a slice of the view is still alive, whose memory is about to go.
+        """
+        self._over = True
+        for descriptor in self.descriptors:
+            if not any(descriptor is kept for kept in keep):
+                descriptor.close()
+        if self._view is not None:
+            self._view.release()
+            buffer, self._buffer, self._view = self._buffer, None, None
+            if not isinstance(buffer, bytes) and sys.getrefcount(buffer) > 2:
+                raise BufferError(
+                    "a slice of the request's view has outlived the server procedure; its memory is gone"
+                )
