@@ -86,9 +86,7 @@ def _row(
 ) -> Iterator[str]:
     median, spread = measurement.median, measurement.spread
     if median is None or spread is None:
-        word, reason = (
-            ("absent", measurement.absent) if measurement.absent else ("failed", measurement.failed)
-        )
+        reason = f"absent: {measurement.absent}" if measurement.absent else f"failed: {measurement.failed}"
         yield f"  {measurement.label:22}{'-':>10}{'-':>8}  {reason}"
         return
     who = f"{measurement.family}/{measurement.variant}"
@@ -112,7 +110,7 @@ def table(results: Sequence[tuple[Benchmark, Sequence[Measurement]]]) -> Iterato
 def document(
     results: Sequence[tuple[Benchmark, Sequence[Measurement]]], about: dict[str, Any]
 ) -> dict[str, Any]:
-    """The whole run as JSON values: what it was made on, every cell with its parameters and costs, every goal."""
+    """The whole run as JSON values: what it was made on, each cell with its costs, each goal."""
     return {
         "about": about,
         "benchmarks": [

@@ -103,7 +103,7 @@ class PythonRunner:
 
     def command(self, benchmark: Benchmark, parameters: Mapping[str, int], scratch: Path) -> list[str]:
         module = self.module.format(group=benchmark.group)
-        arguments = [module, benchmark.name, self.variant, json.dumps(dict(parameters))]
+        arguments = [module, benchmark.kernel, self.variant, json.dumps(dict(parameters))]
         return [self.interpreter, "-m", "tests.benchmarks.worker", *arguments]
 
     def environment(self) -> dict[str, str]:
@@ -136,7 +136,7 @@ class ErlangRunner:
         schedulers = ["+S", f"{self.cpus}:{self.cpus}", "+P", "1000000"]
         return [
             *["erl", *schedulers, "-noshell", *named, "-pa", str(beams), "-s", "bench", "main"],
-            *["-extra", benchmark.name, *settings],
+            *["-extra", benchmark.kernel, *settings],
         ]
 
     def environment(self) -> dict[str, str]:
@@ -165,8 +165,23 @@ def _subject(variant: str, *, cpus: int = 1, requires: str = "actors") -> Python
     return PythonRunner("enfilade", variant, cpus, "tests.benchmarks.subjects.{group}", requires, "enfilade")
 
 
-def _peer(family: str, *, variant: str = "", cpus: int = 1) -> PythonRunner:
-    return PythonRunner(family, variant, cpus, f"tests.benchmarks.peers.{family}", family, family)
+def _peer(
+    family: str,
+    *,
+    variant: str = "",
+    cpus: int = 1,
+    module: str | None = None,
+    requires: str | None = None,
+    distribution: str | None = None,
+) -> PythonRunner:
+    return PythonRunner(
+        family,
+        variant,
+        cpus,
+        module=f"tests.benchmarks.peers.{module or family}",
+        requires=requires or family,
+        distribution=family if distribution is None else distribution,
+    )
 
 
 def all_runners(interpreters: Mapping[str, str]) -> list[Runner]:
@@ -178,11 +193,19 @@ def all_runners(interpreters: Mapping[str, str]) -> list[Runner]:
         _subject("sync"),
         _subject("async"),
         _subject("function"),
+        _subject("node", cpus=2),
+        _subject("door", cpus=2, requires="transport.doors"),
         _peer("pykka"),
-        _peer("xoscar"),
+        _peer("xoscar", variant="pool"),
+        _peer("xoscar", variant="processes", cpus=2),
         _peer("thespian", variant="simple"),
         _peer("thespian", variant="processes", cpus=2),
         _peer("tractor", cpus=2),
+        _peer("stream", variant="pipe", cpus=2, module="streams", requires="socket", distribution=""),
+        _peer("stream", variant="socket", cpus=2, module="streams", requires="socket", distribution=""),
+        _peer("multiprocessing", cpus=2, distribution=""),
+        _peer("zmq", cpus=2, distribution="pyzmq"),
+        _peer("grpc", cpus=2, distribution="grpcio"),
     ]
     for family, interpreter in interpreters.items():
         chosen = [runner for runner in python if runner.family == family and family != "enfilade"]

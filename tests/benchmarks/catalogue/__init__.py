@@ -1,11 +1,13 @@
 """The catalogue: every benchmark, in the order of the report."""
 
 from tests.benchmarks.benchmark import Benchmark
+from tests.benchmarks.catalogue.doors import DOORS
 from tests.benchmarks.catalogue.messages import MESSAGES
+from tests.benchmarks.catalogue.nodes import NODES
 from tests.benchmarks.catalogue.processes import PROCESSES
 from tests.benchmarks.catalogue.servers import SERVERS
 from tests.benchmarks.catalogue.supervision import SUPERVISION
 
-BENCHMARKS: tuple[Benchmark, ...] = (*MESSAGES, *SERVERS, *PROCESSES, *SUPERVISION)
+BENCHMARKS: tuple[Benchmark, ...] = (*MESSAGES, *SERVERS, *PROCESSES, *SUPERVISION, *DOORS, *NODES)
 
 __all__ = ["BENCHMARKS"]

@@ -15,7 +15,7 @@ PROCESSES: tuple[Benchmark, ...] = (
             Entry("enfilade/function"),
             Entry("erlang"),
             Entry("pykka", {"processes": 1_000}),
-            Entry("xoscar", {"processes": 2_000}),
+            Entry("xoscar/pool", {"processes": 2_000}),
         ),
     ),
     Benchmark(
@@ -30,7 +30,7 @@ PROCESSES: tuple[Benchmark, ...] = (
             Entry("enfilade/function"),
             Entry("erlang"),
             Entry("pykka", {"processes": 1_000}),
-            Entry("xoscar", {"processes": 2_000}),
+            Entry("xoscar/pool", {"processes": 2_000}),
         ),
     ),
     Benchmark(

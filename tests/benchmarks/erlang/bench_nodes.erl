@@ -1,7 +1,7 @@
 %% Two nodes on one machine, over Erlang's distribution (TCP on the loopback). The first is started with a
 %% name, the second with peer.
 -module(bench_nodes).
--export(['node-call'/1, 'node-send'/1, 'node-payload'/1, 'node-down'/1]).
+-export(['node-call'/1, 'node-send'/1, 'node-down'/1]).
 -export([echo/0]).
 
 with_node(Function) ->
@@ -11,8 +11,8 @@ with_node(Function) ->
 
 echo() ->
     receive
-        {From, Payload} -> From ! {self(), Payload}, echo();
-        increment -> echo()
+        {From, Payload} when is_pid(From) -> From ! {self(), Payload}, echo();
+        {increment, _} -> echo()
     end.
 
 call(Server, Payload) ->
@@ -26,22 +26,24 @@ calls(Node, Calls, Payload) ->
     bench:each(Calls, fun(_) -> call(Server, Payload) end),
     (bench:clock() - Begin) / Calls.
 
-'node-call'(#{calls := Calls}) -> with_node(fun(Node) -> calls(Node, Calls, 1) end).
-
-'node-payload'(#{calls := Calls, size := Size}) ->
+'node-call'(#{calls := Calls, size := Size}) ->
     with_node(fun(Node) -> calls(Node, Calls, binary:copy(<<"x">>, Size)) end).
 
-'node-send'(#{messages := Messages}) ->
+'node-send'(#{messages := Messages, size := Size}) ->
+    Message = {increment, binary:copy(<<"x">>, Size)},
     with_node(fun(Node) ->
         Server = spawn(Node, ?MODULE, echo, []),
         call(Server, ready),
         Begin = bench:clock(),
-        bench:each(Messages, fun(_) -> Server ! increment end),
+        bench:each(Messages, fun(_) -> Server ! Message end),
         call(Server, finished),
         (bench:clock() - Begin) / Messages
     end).
 
-'node-down'(#{}) ->
+'node-down'(#{count := Count}) ->
+    lists:sum([down() || _ <- lists:seq(1, Count)]) / Count.
+
+down() ->
     with_node(fun(Node) ->
         Server = spawn(Node, ?MODULE, echo, []),
         call(Server, ready),

@@ -55,7 +55,7 @@ class Relay(Actor):
                 self.send(sender, "ping")
             else:
                 self.send(self.asker, "finished")
-        elif message == "increment":
+        elif message == "increment" or isinstance(message, list):
             self.count += 1
         elif isinstance(message, int):
             self.send(sender, self.count + message)
@@ -114,8 +114,9 @@ class Account(Actor):
             self.send(payee, (amount, None, sender))
 
 
-def _ping_pong(variant: str, rounds: int) -> float:
-    with system(variant) as actors:
+@kernel("ping-pong")
+def ping_pong(rounds: int) -> float:
+    with system("simple") as actors:
         one, two = actors.createActor(Relay), actors.createActor(Relay)
         actors.ask(two, 1, _PATIENCE)
         begin = time.perf_counter()
@@ -123,13 +124,9 @@ def _ping_pong(variant: str, rounds: int) -> float:
         return (time.perf_counter() - begin) / rounds
 
 
-@kernel("ping-pong")
-def ping_pong(rounds: int) -> float:
-    return _ping_pong("simple", rounds)
-
-
-def _fan_in(variant: str, messages: int, producers: int) -> float:
-    with system(variant) as actors:
+@kernel("fan-in")
+def fan_in(messages: int, producers: int) -> float:
+    with system("simple") as actors:
         each = messages // producers
         counter = actors.createActor(Relay)
         crowd = [actors.createActor(Producer) for _ in range(producers)]
@@ -141,14 +138,9 @@ def _fan_in(variant: str, messages: int, producers: int) -> float:
         return (time.perf_counter() - begin) / (each * producers)
 
 
-@kernel("fan-in")
-def fan_in(messages: int, producers: int) -> float:
-    return _fan_in("simple", messages, producers)
-
-
 @kernel("counting")
 def counting(messages: int) -> float:
-    return _fan_in("simple", messages, 1)
+    return fan_in(messages, 1)
 
 
 @kernel("thread-ring")
@@ -203,15 +195,19 @@ def banking(accounts: int, transfers: int, window: int) -> float:
 
 
 @kernel("node-call")
-def node_call(calls: int) -> float:
-    return _calls("processes", calls, 1)
-
-
-@kernel("node-payload")
-def node_payload(calls: int, size: int) -> float:
+def node_call(calls: int, size: int) -> float:
     return _calls("processes", calls, bytes(size))
 
 
 @kernel("node-send")
-def node_send(messages: int) -> float:
-    return _fan_in("processes", messages, 1)
+def node_send(messages: int, size: int) -> float:
+    with system("processes") as actors:
+        relay = actors.createActor(Relay)
+        actors.ask(relay, 0, _PATIENCE)
+        payload = ["increment", bytes(size)]
+        begin = time.perf_counter()
+        for _ in range(messages):
+            actors.tell(relay, payload)
+        while actors.ask(relay, 0, _PATIENCE) < messages:
+            pass
+        return (time.perf_counter() - begin) / messages

@@ -23,11 +23,11 @@ def run(main: Any) -> float:
 
 @tractor.context
 async def echo(context: Any) -> None:
-    """Send everything that comes back; a number counts and is answered only when it is negative."""
+    """Send back everything but increments."""
     await context.started()
     async with context.open_stream() as stream:
         async for message in stream:
-            if not isinstance(message, int) or message < 0:
+            if not isinstance(message, list | tuple):
                 await stream.send(message)
 
 
@@ -41,7 +41,9 @@ async def stream() -> AsyncIterator[Any]:
         await portal.cancel_actor()
 
 
-async def _calls(calls: int, message: Any) -> float:
+@kernel("node-call", run=run)
+async def node_call(calls: int, size: int) -> float:
+    message = bytes(size)
     async with stream() as opened:
         for _ in range(10):
             await opened.send(message)
@@ -53,22 +55,13 @@ async def _calls(calls: int, message: Any) -> float:
         return (time.perf_counter() - begin) / calls
 
 
-@kernel("node-call", run=run)
-async def node_call(calls: int) -> float:
-    return await _calls(calls, -1)
-
-
-@kernel("node-payload", run=run)
-async def node_payload(calls: int, size: int) -> float:
-    return await _calls(calls, bytes(size))
-
-
 @kernel("node-send", run=run)
-async def node_send(messages: int) -> float:
+async def node_send(messages: int, size: int) -> float:
+    payload = bytes(size)
     async with stream() as opened:
         begin = time.perf_counter()
-        for number in range(messages):
-            await opened.send(number)
-        await opened.send(-1)
+        for _ in range(messages):
+            await opened.send(("increment", payload))
+        await opened.send("finished")
         await opened.receive()
         return (time.perf_counter() - begin) / messages

@@ -270,12 +270,16 @@ class Adder(xoscar.StatelessActor):
         self.value += number
         return self.value
 
+    async def take(self, _payload: bytes) -> None:
+        self.value += 1
+
     async def echo(self, payload: bytes) -> bytes:
         return payload
 
 
-async def _calls(calls: int, processes: int) -> float:
-    async with pool(processes) as address:
+@kernel("call", run=run)
+async def call(calls: int) -> float:
+    async with pool() as address:
         adder = await xoscar.create_actor(Adder, address=address)
         begin = time.perf_counter()
         for _ in range(calls):
@@ -283,8 +287,9 @@ async def _calls(calls: int, processes: int) -> float:
         return (time.perf_counter() - begin) / calls
 
 
-async def _casts(casts: int, processes: int) -> float:
-    async with pool(processes) as address:
+@kernel("cast", run=run)
+async def cast(casts: int) -> float:
+    async with pool() as address:
         adder = await xoscar.create_actor(Adder, address=address)
         begin = time.perf_counter()
         for _ in range(casts):
@@ -292,16 +297,6 @@ async def _casts(casts: int, processes: int) -> float:
         while await adder.add(0) < casts:
             pass
         return (time.perf_counter() - begin) / casts
-
-
-@kernel("call", run=run)
-async def call(calls: int) -> float:
-    return await _calls(calls, 0)
-
-
-@kernel("cast", run=run)
-async def cast(casts: int) -> float:
-    return await _casts(casts, 0)
 
 
 class Account(xoscar.StatelessActor):
@@ -340,17 +335,7 @@ async def banking(accounts: int, transfers: int, window: int) -> float:
 
 
 @kernel("node-call", run=run)
-async def node_call(calls: int) -> float:
-    return await _calls(calls, 1)
-
-
-@kernel("node-send", run=run)
-async def node_send(messages: int) -> float:
-    return await _casts(messages, 1)
-
-
-@kernel("node-payload", run=run)
-async def node_payload(calls: int, size: int) -> float:
+async def node_call(calls: int, size: int) -> float:
     async with pool(1) as address:
         adder = await xoscar.create_actor(Adder, address=address)
         payload = bytes(size)
@@ -358,3 +343,16 @@ async def node_payload(calls: int, size: int) -> float:
         for _ in range(calls):
             await adder.echo(payload)
         return (time.perf_counter() - begin) / calls
+
+
+@kernel("node-send", run=run)
+async def node_send(messages: int, size: int) -> float:
+    async with pool(1) as address:
+        adder = await xoscar.create_actor(Adder, address=address)
+        payload = bytes(size)
+        begin = time.perf_counter()
+        for _ in range(messages):
+            await adder.take.tell(payload)
+        while await adder.add(0) < messages:
+            pass
+        return (time.perf_counter() - begin) / messages
