@@ -510,6 +510,7 @@ class Strategy(Generic[R]):
         if ref is not None:
             self._by_ref.pop(ref, None)
         child.ref = None
+        child.status = STOPPED
         child.exit = None
         return ref
 

@@ -363,6 +363,16 @@ def test_shut_down_during_a_stop() -> None:
     assert tree.ended == SHUTDOWN
 
 
+def test_group_restart_whose_first_start_fails() -> None:
+    """The child that crashed is down, not taken for running, when an earlier sibling fails to come back."""
+    tree = world("ab", strategy="one_for_all")
+    tree.script["a"] = [BOOM]
+    tree.exit("b1")
+    assert tree.shown() == {"a": "restarting", "b": None}
+    tree.retry()
+    assert tree.shown() == {"a": "a3", "b": "b2"}
+
+
 def test_unkillable() -> None:
     tree = world("abc")
     tree.last_words["b1"] = "never"
