@@ -233,32 +233,37 @@ def describe(
     include_dirs: Sequence[str] = (),
     declarations: str = "",
     includes: str = "",
+    base: str = "",
 ) -> FFI:
     """The description of `module`, for setuptools to compile.
 
     illumos: bind libc's doors; else contain those for Linux. `sources`, `include_dirs`, `declarations` and
-    `includes` are added to what it consists of anyway.
+    `includes` are added to what it consists of anyway. Paths are relative to the root of the repository,
+    which `base` may name.
     """
     builder = FFI()
     builder.cdef(PACKED_STRUCTURES, packed=True)
     builder.cdef(DECLARATIONS + HELPERS + DISPATCH + (ILLUMOS if illumos else "") + declarations)
-    here = "transport/doors/c"
+    here = f"{base}transport/doors/c"
+    # glibc still has functions named fattach, fdetach and isastream, which do nothing, and the loader would
+    # prefer them to ours; -Bsymbolic makes the module call its own.
+    link = ["-pthread"] if NATIVE else ["-pthread", "-Wl,-Bsymbolic"]
     builder.set_source(
         module,
         INCLUDES + (ILLUMOS_INCLUDES if illumos else "") + includes,
         sources=[
-            *relative(f"{here}/{'illumos' if illumos else 'linux'}/*.c"),
+            *(base + path for path in relative(f"transport/doors/c/{'illumos' if illumos else 'linux'}/*.c")),
             f"{here}/dispatch.c",
-            *sources,
+            *(base + path for path in sources),
         ],
         include_dirs=[
             f"{here}/illumos" if illumos else f"{here}/include",
             here,
-            *include_dirs,
+            *(base + path for path in include_dirs),
         ],
         define_macros=[("_GNU_SOURCE", "1"), ("_REENTRANT", "1")],
         extra_compile_args=["-std=gnu11", "-pthread"],
-        extra_link_args=["-pthread"],
+        extra_link_args=link,
     )
     return builder
 

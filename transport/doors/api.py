@@ -409,6 +409,16 @@ def is_door(d: int) -> bool:
     return lib.is_door(d) == 1
 
 
+def munmap(addr: CData, length: int) -> int:
+    """Unmap the results that `door_call` mapped: `munmap(params.rbuf, params.rsize)`; return 0.
+
+    Raises `OSError`.
+    """
+    if lib.munmap(addr, length) < 0:
+        raise OSError(ffi.errno, os.strerror(ffi.errno))
+    return 0
+
+
 def server_thread(start: Callable[[], object] | CData, argument: CData = NULL, stack_size: int = 0) -> None:
     """Start a server thread: in C, detached, with all signals blocked and cancellation disabled.
 
