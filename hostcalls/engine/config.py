@@ -23,6 +23,9 @@ MAPPINGS_PER_GUEST = 4
 SPARE_MAPPINGS = 4096
 
 _ADDRESS_SPACE = 1 << 46
+_FULL_RESERVATION = 4096 * MEBIBYTE
+_FULL_GUARD = 32 * MEBIBYTE
+_SMALL_GUARD = 64 * KIBIBYTE
 _MAX_MAP_COUNT = Path("/proc/sys/vm/max_map_count")
 
 
@@ -66,6 +69,13 @@ class EngineConfig:
                 f"{self.max_guests} guests of {self.max_memory} bytes need more address space than there is; "
                 "lower max_guests or max_memory"
             )
+
+    @property
+    def reservation(self) -> tuple[int, int]:
+        """The bytes of address space for each linear memory, and behind it."""
+        if self.max_guests * (_FULL_RESERVATION + _FULL_GUARD) <= _ADDRESS_SPACE:
+            return _FULL_RESERVATION, _FULL_GUARD
+        return self.max_memory, _SMALL_GUARD
 
     def check_mappings(self) -> None:
         """Raise `InvalidConfig` if the kernel does not grant this process the mappings for `max_guests`

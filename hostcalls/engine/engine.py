@@ -66,7 +66,7 @@ class Engine:
         self._found = ffi.new("stopped_guest[]", _STOPPED_AT_ONCE)
         self._cache: CompileCache | None = None
         if self.config.cache_directory is not None:
-            fingerprint = f"wasmtime {version} memory {self.config.max_memory} stack {self.config.stack}"
+            fingerprint = f"wasmtime {version} memory {self.config.reservation} stack {self.config.stack}"
             self._cache = CompileCache(self.config.cache_directory, fingerprint)
 
     def __enter__(self) -> Self:
@@ -203,6 +203,8 @@ class Engine:
             {
                 "max_guests": self.config.max_guests,
                 "max_memory": self.config.max_memory,
+                "reservation": self.config.reservation[0],
+                "guard": self.config.reservation[1],
                 "max_elements": _MAX_TABLE_ELEMENTS,
                 "wasm_stack": self.config.stack,
                 "tick": round(self.config.tick * 1e9),

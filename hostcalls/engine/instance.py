@@ -23,7 +23,7 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from hostcalls.engine._engine import ffi, lib
 from hostcalls.engine.errors import BadEntrypoint, BadMemoryAccess, GuestBusy, InstanceClosed
@@ -43,6 +43,20 @@ _HEADER = struct.Struct("<QII")
 _FORMATS = {ValueType.I32: "<ixxxx", ValueType.I64: "<q", ValueType.F32: "<fxxxx", ValueType.F64: "<d"}
 _WRAPS = {ValueType.I32: 1 << 32, ValueType.I64: 1 << 64}
 
+# The word that the shim answers after each run: the step, flags, and above them the size of the submissions.
+_STEP_MASK = 3
+_HAS_SUBMISSIONS = lib.HAS_SUBMISSIONS
+_HAS_DROPS = lib.HAS_DROPS
+_RUNNABLE = lib.RUNNABLE
+_SIZE_SHIFT = lib.SIZE_SHIFT
+
+# A look-up in `lib` costs as much as a short hostcall.
+_guest_resume = lib.guest_resume
+_guest_submissions = lib.guest_submissions
+_guest_complete = lib.guest_complete
+_unpack = ffi.unpack
+_unpack_header = _HEADER.unpack_from
+
 
 class Step(enum.IntEnum):
     """Why a guest stands still."""
@@ -54,9 +68,6 @@ class Step(enum.IntEnum):
 
 
 _STEPS = tuple(Step)
-_STEP_MASK = 3
-_HAS_SUBMISSIONS = 4
-_HAS_DROPS = 8
 
 
 class Instance:
@@ -69,17 +80,7 @@ class Instance:
             be called more often than needed, and never after `close`.
     """
 
-    __slots__ = (
-        "_engine",
-        "_guest",
-        "_key",
-        "_offloaded",
-        "_runnable",
-        "_started",
-        "_word",
-        "linked",
-        "wake",
-    )
+    __slots__ = ("_engine", "_guest", "_key", "_resting", "_started", "_word", "linked", "wake")
 
     def __init__(
         self, engine: Engine, guest: Any, key: int, linked: Linked, wake: Callable[[], None]
@@ -87,12 +88,11 @@ class Instance:
         self.linked = linked
         self.wake = wake
         self._engine = engine
-        self._guest = guest
         self._key = key
+        self._guest = guest  # None once closed
+        self._resting = guest  # the same, but None also while a worker has it
         self._word = int(Step.PARKED)
         self._started = False
-        self._runnable = False
-        self._offloaded = False
 
     # --- memory -------------------------------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ class Instance:
         ffi.memmove(base + offset, data, len(data))
 
     def _memory(self) -> tuple[Any, int]:
-        guest = self._idle()
+        guest = self._rested()
         size = ffi.new("size_t *")
         return lib.guest_memory(guest, size), size[0]
 
@@ -141,7 +141,7 @@ class Instance:
             GuestBusy: a call was begun before. An instance runs one call in its life.
             InstanceClosed: after `close`.
         """
-        guest = self._idle()
+        guest = self._rested()
         if self._started:
             raise GuestBusy("the guest was started before; an instance runs one call in its life")
         extern = self.linked.module.exports.get(export)
@@ -152,23 +152,21 @@ class Instance:
         if not lib.guest_start(guest, name, len(name), packed, len(values)):
             raise BadEntrypoint(f"the function {export!r} cannot be called from the host")
         self._started = True
-        self._runnable = True
+        self._word |= _RUNNABLE
 
     def resume(self) -> Step:
         """Run the guest until it stops, for about one tick at most, and return why it stopped.
 
-        The interpreter lock is released meanwhile. Not a checkpoint. After FINISHED or TRAPPED the answer
-        stays.
+        The interpreter lock is released meanwhile. Not a checkpoint. A guest that was not started, or has
+        ended, does not run; the answer is then PARKED or what it was.
 
-        Raises `GuestBusy` before `start` or while the guest runs on a worker, `InstanceClosed` after
-        `close`.
+        Raises `GuestBusy` while the guest runs on a worker, `InstanceClosed` after `close`.
         """
-        if self._guest is None or self._offloaded or not self._started:
+        guest = self._resting
+        if guest is None:
             self._refuse()
-        word = self._word = lib.guest_resume(self._guest)
-        step = _STEPS[word & _STEP_MASK]
-        self._runnable = step is Step.PREEMPTED
-        return step
+        word = self._word = _guest_resume(guest)
+        return _STEPS[word & _STEP_MASK]
 
     def offload(self) -> None:
         """Let the guest go on on a worker thread until it parks, ends, or has submissions for the host.
@@ -179,27 +177,27 @@ class Instance:
         Raises `GuestBusy` if the guest is not runnable or the engine has no workers, `InstanceClosed` after
         `close`.
         """
-        guest = self._idle()
-        if not self._runnable:
+        guest = self._rested()
+        if not self._word & _RUNNABLE:
             raise GuestBusy("the guest is not runnable, so there is nothing to offload")
         if not lib.guest_offload(guest):
             raise GuestBusy("the engine has no worker threads (EngineConfig.workers is 0)")
-        self._offloaded = True
-        self._runnable = False
+        self._resting = None
+        self._word &= ~_RUNNABLE
 
     @property
     def runnable(self) -> bool:
         """Whether `resume` would get the guest any further: just started, preempted, or parked and woken."""
-        return self._runnable
+        return bool(self._word & _RUNNABLE)
 
     @property
     def offloaded(self) -> bool:
         """Whether the guest is in the hands of the worker threads."""
-        return self._offloaded
+        return self._resting is None and self._guest is not None
 
     @property
     def step(self) -> Step:
-        """Why the guest stopped last."""
+        """Why the guest stopped last; PARKED before the first time."""
         return _STEPS[self._word & _STEP_MASK]
 
     def interrupt(self) -> None:
@@ -231,18 +229,20 @@ class Instance:
         taken is, and also appears in `drops`. Raises `GuestBusy` while the guest runs on a worker,
         `InstanceClosed` after `close`.
         """
-        guest = self._idle()
-        if not self._word & _HAS_SUBMISSIONS:
+        guest = self._resting
+        if guest is None:
+            self._refuse()
+        word = self._word
+        if not word & _HAS_SUBMISSIONS:
             return []
-        self._word &= ~_HAS_SUBMISSIONS
-        data = ffi.new("const uint8_t **")
-        size = lib.guest_submissions(guest, data)
-        taken = bytes(ffi.buffer(data[0], size))
+        self._word = word & ~_HAS_SUBMISSIONS
+        size = word >> _SIZE_SHIFT
+        taken = _unpack(_guest_submissions(guest), size)
         found: list[Submission] = []
         position = 0
         while position < size:
-            future, index, length = _HEADER.unpack_from(taken, position)
-            position += _HEADER.size
+            future, index, length = _unpack_header(taken, position)
+            position += 16
             found.append((future, index, taken[position : position + length]))
             position += (length + 7) & ~7
         return found
@@ -253,7 +253,7 @@ class Instance:
         The operation goes on or is cancelled as its driver likes; answering it is allowed and does nothing.
         Raises as `submissions` does.
         """
-        guest = self._idle()
+        guest = self._rested()
         if not self._word & _HAS_DROPS:
             return []
         self._word &= ~_HAS_DROPS
@@ -269,7 +269,9 @@ class Instance:
         """
         if self._guest is None:
             self._refuse()
-        self._woken(lib.guest_complete(self._guest, future, payload, len(payload)))
+        if _guest_complete(self._guest, future, payload, len(payload)) and not self._word & _RUNNABLE:
+            self._word |= _RUNNABLE
+            self.wake()
 
     def fail(self, future: int, message: str) -> None:
         """Answer the operation `future` with an error text, which the guest reads cut to its buffer
@@ -282,9 +284,9 @@ class Instance:
         text = message.encode(errors="replace")
         self._woken(lib.guest_fail(self._guest, future, text, len(text)))
 
-    def _woken(self, runnable: int) -> None:
-        if runnable and not self._runnable:
-            self._runnable = True
+    def _woken(self, runnable: bool) -> None:
+        if runnable and not self._word & _RUNNABLE:
+            self._word |= _RUNNABLE
             self.wake()
 
     # --- the end ------------------------------------------------------------------------------------------
@@ -292,7 +294,7 @@ class Instance:
     @property
     def results(self) -> tuple[int | float, ...]:
         """What the entrypoint returned, integers as signed; empty before FINISHED."""
-        guest = self._idle()
+        guest = self._rested()
         if self.step is not Step.FINISHED:
             return ()
         found: list[int | float] = []
@@ -306,7 +308,7 @@ class Instance:
     @property
     def trap(self) -> Trap | None:
         """How the guest was cut short; None before TRAPPED."""
-        guest = self._idle()
+        guest = self._rested()
         return read_trap(guest) if self.step is Step.TRAPPED else None
 
     @property
@@ -329,8 +331,9 @@ class Instance:
         not wait.
         """
         if self._guest is not None:
-            guest, self._guest = self._guest, None
-            self._runnable = self._offloaded = False
+            guest = self._guest
+            self._guest = self._resting = None
+            self._word &= ~_RUNNABLE
             self._engine._forget(self._key)
             lib.guest_close(guest)
 
@@ -339,21 +342,18 @@ class Instance:
     def _stopped(self, word: int) -> None:
         """Take over from the workers; `word` is as from `guest_resume`."""
         self._word = word
-        self._offloaded = False
-        self._runnable = self.step is Step.PREEMPTED or bool(lib.guest_runnable(self._guest))
+        self._resting = self._guest
         self.wake()
 
-    def _idle(self) -> Any:
-        if self._guest is None or self._offloaded:
+    def _rested(self) -> Any:
+        if self._resting is None:
             self._refuse()
-        return self._guest
+        return self._resting
 
-    def _refuse(self) -> None:
+    def _refuse(self) -> NoReturn:
         if self._guest is None:
             raise InstanceClosed("the instance is closed")
-        if self._offloaded:
-            raise GuestBusy("the guest runs on a worker; wait for wake")
-        raise GuestBusy("the guest was not started")
+        raise GuestBusy("the guest runs on a worker; wait for wake")
 
 
 def _pack_values(export: str, parameters: tuple[ValueType, ...], values: Sequence[int | float]) -> bytes:

@@ -10,6 +10,8 @@ typedef struct guest guest;
 typedef struct {
     uint32_t max_guests;
     uint64_t max_memory;     /* bytes of linear memory, each guest */
+    uint64_t reservation;    /* bytes of address space for each linear memory, and */
+    uint64_t guard;          /* behind it */
     uint64_t max_elements;   /* of each table */
     uint64_t wasm_stack;     /* bytes, each guest */
     uint64_t tick;           /* nanoseconds */
@@ -62,10 +64,13 @@ typedef struct {
 
 typedef struct {
     uint64_t key;
-    unsigned word;
+    uint64_t word;
 } stopped_guest;
 
-enum { STEP_PARKED = 0, STEP_PREEMPTED = 1, STEP_FINISHED = 2, STEP_TRAPPED = 3, HAS_SUBMISSIONS = 4, HAS_DROPS = 8 };
+enum { STEP_PARKED = 0, STEP_PREEMPTED = 1, STEP_FINISHED = 2, STEP_TRAPPED = 3 };
+
+/* The word that describes a guest at rest: the step, these flags, and the size of its submissions above them. */
+enum { HAS_SUBMISSIONS = 4, HAS_DROPS = 8, RUNNABLE = 16, SIZE_SHIFT = 8 };
 
 enum { FAULT_NONE = 0, FAULT_HOSTCALL, FAULT_LIMIT, FAULT_CPU_TIME, FAULT_START_TIME, FAULT_STOPPED };
 
@@ -96,12 +101,11 @@ guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64
 void guest_close(guest *g);
 uint8_t *guest_memory(guest *g, size_t *size);
 bool guest_start(guest *g, const char *name, size_t name_size, const void *values, size_t count);
-unsigned guest_resume(guest *g);
+uint64_t guest_resume(guest *g);
 bool guest_offload(guest *g);
-bool guest_runnable(const guest *g);
 bool guest_interrupt(guest *g);
 bool guest_release(guest *g);
-size_t guest_submissions(guest *g, const uint8_t **data);
+const char *guest_submissions(guest *g);
 size_t guest_drops(guest *g, const uint64_t **keys);
 bool guest_complete(guest *g, uint64_t future, const uint8_t *payload, size_t size);
 bool guest_fail(guest *g, uint64_t future, const uint8_t *message, size_t size);

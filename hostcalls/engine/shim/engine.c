@@ -9,8 +9,6 @@
 enum {
     /* Fiber stack beyond the wasm stack, for the hostcalls and for Wasmtime's own frames. */
     HOST_STACK = 128 * 1024,
-    /* Address space behind each linear memory, never mapped. */
-    MEMORY_GUARD = 64 * 1024,
     /* Bytes of a dead guest's memory that are zeroed for the next one rather than given back. */
     KEPT_MEMORY = 16 * 1024,
     TABLES_PER_MODULE = 4,
@@ -40,8 +38,8 @@ static wasm_config_t *make_config(const engine_sizes *sizes)
     wasmtime_config_epoch_interruption_set(config, true);
     wasmtime_config_max_wasm_stack_set(config, sizes->wasm_stack);
     wasmtime_config_async_stack_size_set(config, sizes->wasm_stack + HOST_STACK);
-    wasmtime_config_memory_reservation_set(config, sizes->max_memory);
-    wasmtime_config_memory_guard_size_set(config, MEMORY_GUARD);
+    wasmtime_config_memory_reservation_set(config, sizes->reservation);
+    wasmtime_config_memory_guard_size_set(config, sizes->guard);
     wasmtime_config_memory_may_move_set(config, false);
     /* One 32-bit memory of its own is all that the guest ABI knows. Each of these proposals would bring memory that
      * the limits of a guest do not see, or a second stack. */

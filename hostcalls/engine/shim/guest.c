@@ -70,17 +70,13 @@ bool guest_can_go_on(const guest *g)
            atomic_load(&g->released);
 }
 
-bool guest_runnable(const guest *g)
+uint64_t guest_word(const guest *g)
 {
-    return guest_can_go_on(g);
+    return g->step | (g->submitted.size > 0 ? HAS_SUBMISSIONS : 0) | (g->dropped.size > 0 ? HAS_DROPS : 0) |
+           (guest_can_go_on(g) ? RUNNABLE : 0) | (uint64_t)g->submitted.size << SIZE_SHIFT;
 }
 
-unsigned guest_word(const guest *g)
-{
-    return g->step | (g->submitted.size > 0 ? HAS_SUBMISSIONS : 0) | (g->dropped.size > 0 ? HAS_DROPS : 0);
-}
-
-unsigned guest_run(guest *g)
+uint64_t guest_run(guest *g)
 {
     if (g->call == NULL)
         return guest_word(g);
@@ -104,7 +100,7 @@ unsigned guest_run(guest *g)
     return guest_word(g);
 }
 
-unsigned guest_resume(guest *g)
+uint64_t guest_resume(guest *g)
 {
     return guest_run(g);
 }
@@ -198,12 +194,11 @@ static void swap(buffer *filled, buffer *taken)
     *filled = empty;
 }
 
-size_t guest_submissions(guest *g, const uint8_t **data)
+const char *guest_submissions(guest *g)
 {
     swap(&g->submitted, &g->submitted_taken);
     g->submitted_count = 0;
-    *data = g->submitted_taken.data;
-    return g->submitted_taken.size;
+    return (const char *)g->submitted_taken.data;
 }
 
 size_t guest_drops(guest *g, const uint64_t **keys)

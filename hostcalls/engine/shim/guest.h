@@ -71,10 +71,10 @@ struct guest {
 };
 
 /* Runs until the guest stops; returns guest_word(). */
-unsigned guest_run(guest *g);
+uint64_t guest_run(guest *g);
 
-/* The step, and HAS_ bits for what waits for the host. */
-unsigned guest_word(const guest *g);
+/* The word that cdef.h describes. */
+uint64_t guest_word(const guest *g);
 
 /* Whether another guest_run() would get it further. */
 bool guest_can_go_on(const guest *g);

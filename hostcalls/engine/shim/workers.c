@@ -40,7 +40,7 @@ static void announce(workers *w)
 
 /* Decides, under the mutex, where a guest goes that has just come to a stop on a worker. Returns whether the worker
  * keeps it and goes on. */
-static bool place_after_run(workers *w, guest *g, unsigned word)
+static bool place_after_run(workers *w, guest *g, uint64_t word)
 {
     guest_take_mail(g);
     bool wants_host = (word & HAS_SUBMISSIONS) != 0 || !guest_can_go_on(g);
@@ -58,7 +58,7 @@ static void run_until_stop(workers *w, guest *g)
 {
     bool mine = true;
     while (mine) {
-        unsigned word = guest_run(g);
+        uint64_t word = guest_run(g);
         pthread_mutex_lock(&w->mutex);
         if (g->abandoned) {
             pthread_mutex_unlock(&w->mutex);
