@@ -1,0 +1,225 @@
+"""The body of a sync actor: handlers that run in the dispatcher, one message after another.
+
+`turn` is the inner loop of the runtime. It handles the three common shapes in line and leaves the rest (exit
+and down messages, timers, calls from other nodes) to `_other`. There is one `try` around the whole turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors import signals
+from actors.actor import Actor, Protocol, construct, protocol_of
+from actors.calls import Deferred, Request
+from actors.current import CURRENT
+from actors.errors import ProcessDied, UnknownMethod
+from actors.links import Down, Exited
+from actors.reasons import Reason, reason_of
+from actors.signals import Cast
+from actors.timers import Tick
+
+if TYPE_CHECKING:
+    from actors.process import Process
+
+__all__ = ["SyncBody"]
+
+OTHERS = frozenset({Down, Exited, Tick})
+
+
+class SyncBody:
+    """Runs a sync actor's handlers."""
+
+    __slots__ = ("actor", "process", "protocol")
+
+    def __init__(self, process: Process, protocol: Protocol) -> None:
+        self.process = process
+        self.protocol = protocol
+        self.actor: Any = None
+
+    @classmethod
+    def start(
+        cls, actor: type[Actor], process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> SyncBody:
+        """Construct the actor and run `on_start`; raises what they raise."""
+        body = cls(process, protocol_of(actor))
+        process.body = body
+        body.actor = construct(actor, process, args, kwargs)
+        body.protocol.on_start(body.actor)
+        process.handlers = body.protocol.handlers
+        return body
+
+    def turn(self, budget: int) -> bool:
+        process = self.process
+        queue = process.queue
+        actor = self.actor
+        protocol = self.protocol
+        on_message = protocol.on_message
+        message: Any = None
+        try:
+            while True:
+                if process.attention:
+                    message = None
+                    return self._attentive_turn(budget)
+                if not queue:
+                    process.idle = True
+                    return False
+                message = queue.popleft()
+                kind = type(message)
+                if kind is Cast:
+                    protocol.handlers[message.method](actor, *message.args, **message.kwargs)
+                elif kind is Request:
+                    process.at_hand = message
+                    result = protocol.handlers[message.method](actor, *message.args, **message.kwargs)
+                    if process.stopping is not None:
+                        self._answer(message, result)
+                    elif type(result) is not Deferred:
+                        message.reply(result)
+                elif kind in OTHERS:
+                    self._other(message)
+                else:
+                    on_message(actor, message)
+                budget -= 1
+                if not budget:
+                    return True
+        except BaseException as error:
+            self._crash(error, message)
+            return False
+
+    def _attentive_turn(self, budget: int) -> bool:
+        """The same with the control lane, observers and all."""
+        process = self.process
+        queue = process.queue
+        message: Any = None
+        try:
+            while budget:
+                message = None
+                if process.attention and not process.attend():
+                    return False
+                if not queue:
+                    process.idle = True
+                    return False
+                message = queue.popleft()
+                process.observe(message)
+                self._handle(message)
+                process.observed(message)
+                budget -= 1
+        except BaseException as error:
+            self._crash(error, message)
+            return False
+        return True
+
+    def _handle(self, message: Any) -> None:
+        protocol = self.protocol
+        if type(message) is Cast:
+            self._handler(message.method)(self.actor, *message.args, **message.kwargs)
+        elif isinstance(message, signals.Call):
+            self.process.at_hand = message
+            self._answer(message, self._handler(message.method)(self.actor, *message.args, **message.kwargs))
+        elif type(message) in OTHERS:
+            self._other(message)
+        else:
+            protocol.on_message(self.actor, message)
+
+    def _handler(self, name: str) -> Callable[..., Any]:
+        return self.protocol.handlers[name]
+
+    def _answer(self, request: signals.Call, result: Any) -> None:
+        """Reply; when the handler decided to stop, only after `on_stop`."""
+        if type(result) is Deferred:
+            return
+        if self.process.stopping is not None and self.process.ended is None:
+            self.stop(self.process.stopping, lambda: request.reply(result))
+        else:
+            request.reply(result)
+
+    def _other(self, message: Any) -> None:
+        process = self.process
+        if type(message) is Tick:
+            counts, message = message.unwrap()
+            if counts:
+                self._handle(message)
+        elif type(message) is Down:
+            self.protocol.on_down(self.actor, message)
+        elif message.ref == process.parent or message.ref is process.node.ref:
+            self.stop(message.reason)
+        else:
+            self.protocol.on_exit(self.actor, message)
+
+    def hand_off(self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run a call's handler in the caller's task: the process is idle, nothing is running, the mailbox is
+        empty.
+
+        Raises:
+            ProcessDied: the handler crashed, and the process with it.
+        """
+        process = self.process
+        dispatcher = process.dispatcher
+        dispatcher.running = process
+        process.idle = False
+        process.at_hand = None
+        try:
+            result = process.node.context.run(handler, self.actor, *args, **kwargs)
+            if process.attention:
+                self._stop_if_asked()
+        except BaseException as error:
+            self._crash(error, None)
+            raise ProcessDied(process.ref, process.ended or reason_of(error)) from error
+        finally:
+            dispatcher.running = None
+        if process.ended is None:
+            if process.queue or process.attention:
+                process.wake()
+            else:
+                process.idle = True
+        return result
+
+    def _stop_if_asked(self) -> None:
+        if self.process.stopping is not None and self.process.ended is None:
+            self.stop(self.process.stopping)
+
+    def handed_off(self) -> signals.Call | None:
+        """The request of the call that was handed off: made only when the handler wants to defer the
+        reply.
+        """
+        process = self.process
+        caller = trio.lowlevel.current_task().context.get(CURRENT)
+        request: Request[Any] = Request(process.node, process.ref, "", (), {}, caller)
+        process.at_hand = request
+        return request
+
+    def stop(self, reason: Reason, before_links: Callable[[], None] | None = None) -> None:
+        """Run `on_stop` and end."""
+        process = self.process
+        error: BaseException | None = None
+        try:
+            self.protocol.on_stop(self.actor, reason)
+        except BaseException as raised:
+            error = raised
+            reason = reason_of(raised)
+        if before_links is not None:
+            before_links()
+        process.node.finish(process, reason, error)
+
+    def _crash(self, error: BaseException, message: Any) -> None:
+        process = self.process
+        if process.ended is not None:
+            return
+        called = isinstance(message, Cast | signals.Call)
+        if isinstance(error, KeyError) and called and message.method not in self.protocol.handlers:
+            error = UnknownMethod(message.method, type(self.actor))
+        reason = reason_of(error)
+        try:
+            if self.actor is not None:
+                self.protocol.on_stop(self.actor, reason)
+        except BaseException as raised:
+            error = raised
+            reason = reason_of(raised)
+        process.node.finish(process, reason, error)
+        if isinstance(message, signals.Call) and not message.settled:
+            message.abandon(reason)
+
+    def exit(self, reason: Reason) -> None:
+        """Nothing to hasten: a sync handler cannot be interrupted."""

@@ -1,0 +1,182 @@
+"""How a process ends: the order in which its end becomes known.
+
+First everything that it holds is released (name, groups, aliases, timers), so that a successor can register
+at once; then the calls that it owes an answer to fail; then its links and monitors are told. Whoever learns
+of the end can rely on the rest.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors import links, signals
+from actors.errors import Ignore, StartError
+from actors.reasons import KILLED, NORMAL, SHUTDOWN, Reason
+
+if TYPE_CHECKING:
+    from actors.process import Process
+
+__all__ = ["empty_arena", "expect_end", "finish"]
+
+
+class _Ended:
+    """The body of a process that has ended."""
+
+    __slots__ = ()
+
+    def turn(self, budget: int) -> bool:
+        return False
+
+    def exit(self, reason: Reason) -> None:
+        return None
+
+
+ENDED = _Ended()
+
+
+def finish(process: Process, reason: Reason, error: BaseException | None = None) -> None:
+    """`process` has ended with `reason`; `error` is what it raised, if it did. Not a checkpoint, does not
+    raise.
+    """
+    if process.ended is not None:
+        return
+    node = process.node
+    process.ended = reason
+    process.limit = 0
+    process.idle = False
+    process.attention = False
+    process.handlers = None
+    body, process.body = process.body, ENDED
+    del node.processes[process.serial]
+    if process.name is not None:
+        node.registry.release(process)
+    rare = process.rare
+    if rare is not None:
+        _release(process)
+    _fail_calls(process, body, reason)
+    start = node.starting.pop(process, None) if node.starting else None
+    links.sever(process, reason)
+    if start is not None:
+        refused = isinstance(error, Ignore | StartError) and reason == NORMAL
+        start.fail(error if error is not None and refused else StartError(reason))
+    if process.owner is not None:
+        _leave_arena(process)
+    process.reader = None
+    if rare is not None and rare.stop_requests:
+        for request in rare.stop_requests:
+            request.reply(reason)
+        rare.stop_requests = []
+    process.rare = None if rare is None or rare.heir is None else rare
+    node.ended(process, reason, error if start is None else None)
+
+
+def _release(process: Process) -> None:
+    rare = process.rare
+    assert rare is not None
+    for alias in rare.aliases:
+        alias.active = False
+    rare.aliases.clear()
+    for timer in list(rare.timers):
+        timer.cancel()
+    if rare.groups:
+        process.node.groups.leave_all(process)
+    if rare.room is not None:
+        rare.room.unpark_all()
+
+
+def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
+    """Whoever waits for an answer of this process learns that none will come; other messages are
+    undeliverable.
+    """
+    reader = process.reader
+    if reader is not None:
+        reader.restore()
+    at_hand = getattr(body, "at_hand", None)
+    if isinstance(at_hand, signals.Call) and not at_hand.settled:
+        at_hand.abandon(reason)
+    process.at_hand = None
+    rare = process.rare
+    if rare is not None:
+        for call in list(rare.deferred):
+            call.abandon(reason)
+        rare.deferred.clear()
+        process.unstash()
+    queue = process.queue
+    if not queue:
+        return
+    if process.mailbox.inherit:
+        process.needs().heir = type(queue)(queue)
+    else:
+        for message in queue:
+            if isinstance(message, signals.Call):
+                message.abandon(reason)
+            else:
+                process.node.dead_letters.publish(message, process.ref, reason)
+    queue.clear()
+
+
+def _leave_arena(process: Process) -> None:
+    owner = process.owner
+    process.owner = None
+    rare = None if owner is None else owner.rare
+    if rare is not None and rare.arena is not None:
+        rare.arena.pop(process, None)
+        if not rare.arena and rare.room is None and rare.emptied is not None:
+            rare.emptied.set()
+
+
+async def empty_arena(process: Process, reason: Reason) -> None:
+    """End what still lives in the arena of `process`: its children, and theirs, do not outlive it.
+
+    Normally its supervisor code has stopped them in order already. What is left is told the reason killed
+    over its links if that was the end of `process`, else asked to shut down, youngest first, and killed after
+    the grace.
+    """
+    rare = process.rare
+    if rare is None or not rare.arena:
+        return
+    if reason == KILLED:
+        links.killed_over(process)
+    else:
+        for child in reversed(list(rare.arena)):
+            child.exit_arrived(process.ref, SHUTDOWN, linked=False)
+    await _wait_until_empty(process, process.node.config.kill_grace)
+    while rare.arena:
+        for child in reversed(list(rare.arena)):
+            child.interrupt(KILLED)
+        await _wait_until_empty(process, math.inf)
+
+
+async def _wait_until_empty(process: Process, seconds: float) -> None:
+    rare = process.rare
+    assert rare is not None
+    if rare.arena:
+        rare.emptied = trio.Event()
+        with trio.move_on_after(seconds):
+            await rare.emptied.wait()
+        rare.emptied = None
+
+
+def expect_end(process: Process) -> None:
+    """`process` was killed: if its task is not gone within the grace, report it and end the process without
+    it.
+    """
+
+    def give_up() -> None:
+        if process.ended is not None:
+            return
+        task = getattr(process.body, "task", None)
+        frames = "" if task is None else "".join(traceback.format_list(_stack(task)))
+        process.node.reports.unkillable(process, frames)
+        process.node.unkillable += 1
+        finish(process, KILLED)
+
+    process.node.timers.call_after(process.node.config.kill_grace, give_up)
+
+
+def _stack(task: trio.lowlevel.Task) -> list[traceback.FrameSummary]:
+    return list(traceback.StackSummary.extract(task.iter_await_frames()))

@@ -1,0 +1,202 @@
+"""Everything that the runtime raises.
+
+`CallError` and its subclasses are what a call can end with instead of a reply; `StartError` and its
+subclasses are what a spawn can end with instead of a ref. Each carries what it is about as attributes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors.reasons import TIMEOUT, Crashed, Custom, Reason
+
+if TYPE_CHECKING:
+    from actors.ref import Ref
+
+__all__ = [
+    "AlreadyStarted",
+    "CallError",
+    "CallTimeout",
+    "CallingSelf",
+    "Ignore",
+    "MailboxFull",
+    "NameTaken",
+    "NoProcess",
+    "NodeStopped",
+    "NotJoined",
+    "NotOwner",
+    "NotPublic",
+    "ProcessDied",
+    "ReceiveTimeout",
+    "Restarting",
+    "RuntimeFault",
+    "SenderDropped",
+    "StartError",
+    "StartTimeout",
+    "StashOverflow",
+    "UnknownMethod",
+]
+
+
+class RuntimeFault(Exception):
+    """The base of the runtime's own errors."""
+
+
+class CallError(RuntimeFault):
+    """A call ended without a reply. `target` is the ref, or the name, that was called."""
+
+    def __init__(self, target: Ref[Any] | str, message: str) -> None:
+        super().__init__(message)
+        self.target = target
+
+
+class NoProcess(CallError):
+    """The process that was addressed does not exist: it has ended, or nobody holds that name."""
+
+    def __init__(self, target: Ref[Any] | str) -> None:
+        shown = f"the name {target!r}" if isinstance(target, str) else str(target)
+        super().__init__(target, f"no process: nothing lives under {shown}")
+
+
+class Restarting(CallError):
+    """The process that was addressed has ended and its supervisor is starting it again: try later."""
+
+    def __init__(self, target: Ref[Any] | str) -> None:
+        super().__init__(target, f"{target} is being restarted by its supervisor; call again later")
+
+
+class ProcessDied(CallError):
+    """The process that was called ended before it replied. `reason` is its exit reason."""
+
+    def __init__(self, target: Ref[Any] | str, reason: Reason) -> None:
+        super().__init__(target, f"{target} ended before it replied: {reason}")
+        self.reason = reason
+        if isinstance(reason, Crashed):
+            self.__cause__ = reason.error
+
+
+class CallTimeout(CallError):
+    """No reply came within the time limit, `seconds`. A reply that comes later is dropped."""
+
+    def __init__(self, target: Ref[Any] | str, seconds: float) -> None:
+        super().__init__(target, f"{target} did not reply within {seconds} s")
+        self.seconds = seconds
+
+
+class CallingSelf(CallError):
+    """A process called itself, and would have waited for ever."""
+
+    def __init__(self, target: Ref[Any] | str) -> None:
+        super().__init__(target, f"{target} called itself; call the method directly, or send a cast")
+
+
+class SenderDropped(CallError):
+    """The callee let go of the deferred reply without replying."""
+
+    def __init__(self, target: Ref[Any] | str) -> None:
+        super().__init__(target, f"{target} dropped the deferred reply without answering")
+
+
+class NotPublic(RuntimeFault):
+    """The method may not be called from outside: a hook, a name that starts with `_`, or not a method."""
+
+    def __init__(self, method: object) -> None:
+        name = getattr(method, "__qualname__", repr(method))
+        super().__init__(f"{name} cannot be called from outside; pass a public method of the actor's class")
+        self.method = method
+
+
+class UnknownMethod(RuntimeFault):
+    """An actor was sent a call or cast for a method that its class does not have."""
+
+    def __init__(self, method: str, actor: type) -> None:
+        super().__init__(f"{actor.__qualname__} has no public method {method!r}")
+        self.method = method
+
+
+class MailboxFull(RuntimeFault):
+    """The receiver's mailbox is full, and its policy is to refuse. `ref` is the receiver."""
+
+    def __init__(self, ref: Ref[Any], capacity: int) -> None:
+        super().__init__(f"the mailbox of {ref} is full ({capacity} messages)")
+        self.ref = ref
+        self.capacity = capacity
+
+
+class StashOverflow(RuntimeFault):
+    """More messages were stashed than the stash holds."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(f"the stash is full ({capacity} messages); unstash, or give it more room")
+        self.capacity = capacity
+
+
+class ReceiveTimeout(RuntimeFault):
+    """No matching message came within `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no matching message within {seconds} s")
+        self.seconds = seconds
+
+
+class NameTaken(RuntimeFault):
+    """The name belongs to `holder`, or `holder` already has another name."""
+
+    def __init__(self, name: str, holder: Ref[Any], message: str | None = None) -> None:
+        super().__init__(message or f"the name {name!r} is taken by {holder}")
+        self.name = name
+        self.holder = holder
+
+
+class StartError(RuntimeFault):
+    """A process could not be started. `reason` says why.
+
+    Raised by `__init__` or `on_start` of an actor itself, it refuses the start without noise: the process
+    ends with the reason normal, and the starter gets this error.
+    """
+
+    def __init__(self, reason: Reason, message: str | None = None) -> None:
+        super().__init__(message or f"the process could not be started: {reason}")
+        self.reason = reason
+        if isinstance(reason, Crashed):
+            self.__cause__ = reason.error
+
+
+class StartTimeout(StartError):
+    """The start was not acknowledged within `seconds`; the process was killed."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(TIMEOUT, f"the process did not finish starting within {seconds} s and was killed")
+        self.seconds = seconds
+
+
+class AlreadyStarted(StartError):
+    """A process of that name runs already: `ref`."""
+
+    def __init__(self, name: str, ref: Ref[Any]) -> None:
+        super().__init__(Custom("already started"), f"{name!r} is already started: {ref}")
+        self.name = name
+        self.ref = ref
+
+
+class Ignore(RuntimeFault):
+    """Raised by `__init__` or `on_start`: there is nothing to start, and that is no failure.
+
+    The process ends normally, and `spawn` raises this in the starter.
+    """
+
+
+class NodeStopped(RuntimeFault):
+    """The node is stopping or has stopped: nothing can be spawned on it."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(f"node {node!r} is stopping; nothing can be spawned on it")
+        self.node = node
+
+
+class NotOwner(RuntimeFault):
+    """Only the process that set up a monitor or alias may take it down."""
+
+
+class NotJoined(RuntimeFault):
+    """The process is not a member of that group."""

@@ -1,0 +1,111 @@
+"""How much a mailbox holds, and what happens to a message that finds it full.
+
+A mailbox has two lanes. The *control lane* carries signals and system messages; it is never bounded and is
+served before any message. The *data lane* is a deque of messages in order of arrival, and this file is about
+its bound. Replies, exit and down messages lie in the data lane, so that they keep their place among the
+messages of the same sender, but are never refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import attrs
+import trio
+
+from actors.errors import MailboxFull
+from actors.reasons import Crashed
+
+if TYPE_CHECKING:
+    from actors.process import Process
+
+__all__ = ["UNBOUNDED", "Mailbox", "Overflow"]
+
+Overflow = Literal["block", "drop_newest", "drop_oldest", "fail", "dead_letter", "crash"]
+
+LIMITLESS = sys.maxsize
+
+
+def _check_capacity(_instance: object, _attribute: object, value: int | None) -> None:
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise ValueError(f"a mailbox's capacity is None or an int of at least 1, not {value!r}")
+
+
+def _check_overflow(_instance: object, _attribute: object, value: object) -> None:
+    if value not in get_args(Overflow):
+        raise ValueError(f"a mailbox's overflow is one of {', '.join(get_args(Overflow))}, not {value!r}")
+
+
+@attrs.frozen
+class Mailbox:
+    """The bound of a data lane.
+
+    Attributes:
+        capacity: how many messages may wait, at least 1; None: any number, as in Erlang.
+        overflow: what becomes of a message that finds no room.
+            "block": `send` raises `MailboxFull`, `send_wait` waits (as it does under every policy).
+            "drop_newest": the message is dropped.
+            "drop_oldest": the oldest waiting message is dropped in its favour.
+            "fail": the sender gets `MailboxFull`.
+            "dead_letter": the message becomes a dead letter.
+            "crash": the receiver ends, as one that outgrew its heap. What is dropped is counted.
+        inherit: keep the queue when the process dies, for the incarnation that its supervisor starts next.
+            The message that was being handled is not kept.
+    """
+
+    capacity: int | None = attrs.field(default=None, validator=_check_capacity)
+    overflow: Overflow = attrs.field(default="dead_letter", validator=_check_overflow)
+    inherit: bool = False
+
+
+UNBOUNDED = Mailbox()
+
+
+def limit_of(mailbox: Mailbox) -> int:
+    """The number that a sender compares the queue's length with."""
+    return LIMITLESS if mailbox.capacity is None else mailbox.capacity
+
+
+def overflow(process: Process, message: Any) -> None:
+    """A message found no room: `process` has ended, or its mailbox is full. Not a checkpoint.
+
+    Raises:
+        MailboxFull: by the policies "block" and "fail".
+    """
+    node = process.node
+    if process.ended is not None:
+        node.dead_letters.publish(message, process.ref, process.ended)
+        return
+    mailbox = process.mailbox
+    capacity = mailbox.capacity or 0
+    match mailbox.overflow:
+        case "block" | "fail":
+            raise MailboxFull(process.ref, capacity)
+        case "drop_newest":
+            node.dropped += 1
+        case "drop_oldest":
+            node.dropped += 1
+            process.drop_oldest()
+            process.put(message)
+        case "dead_letter":
+            node.dead_letters.publish(message, process.ref, Crashed(MailboxFull(process.ref, capacity)))
+        case "crash":
+            process.interrupt(Crashed(MailboxFull(process.ref, capacity)))
+            node.dead_letters.publish(message, process.ref, Crashed(MailboxFull(process.ref, capacity)))
+
+
+async def wait_for_room(process: Process) -> None:
+    """Wait until the data lane of `process` has room, or the process has ended.
+
+    A checkpoint when it has to wait; cancellation leaves the queue of waiting senders.
+
+    Raises:
+        MailboxFull: the sender is the process itself, which would wait for ever.
+    """
+    while process.ended is None and len(process.queue) >= process.limit:
+        if process.node.current is process:
+            raise MailboxFull(process.ref, process.mailbox.capacity or 0)
+        await process.room().park()
+    if process.node.stopping and process.ended is not None:
+        await trio.lowlevel.checkpoint()

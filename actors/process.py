@@ -1,0 +1,558 @@
+"""The process record: identity, mailbox, links, monitors, exit reason.
+
+A process is run by a *body*. A dispatched body (sync actors, guests) is given turns by the dispatcher; a task
+body (async actors, async functions, ephemeral mailboxes) has a trio task. The record is the same for both,
+small because there may be a hundred thousand of it: what few processes need lies in `Rare`, made on first
+use.
+
+Three fields carry the hot path. `limit` is the number of messages that the data lane may hold, 0 once the
+process has ended, so that one comparison covers both. `idle` says that the body waits for something to do, so
+that whoever brings something must `wake` it. `attention` says that a plain look at the data lane is not
+enough: the control lane holds something, an exit signal came, somebody waits for room, or an observer wants
+to see every message. A body tests it before each message and calls `attend`.
+
+The control lane is where system messages go (get the state, suspend, change code, stop): an item has
+`serve(process)`, is run inside the process between two messages, and is never refused for want of room.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
+
+import trio
+
+from actors import links, signals
+from actors.body import Control
+from actors.calls import Deferred, Request
+from actors.errors import Restarting, StashOverflow
+from actors.mailbox import Mailbox, limit_of, overflow
+from actors.rare import Rare
+from actors.reasons import KILL, KILLED, NO_PROCESS, NORMAL, Reason
+from actors.ref import LocalRef, Ref, method_name
+from actors.timers import KeyedTimers, Timer, send_after
+
+if TYPE_CHECKING:
+    from actors.dispatch import Dispatcher
+    from actors.links import Alias, AliasMode, Monitor
+    from actors.node import Node
+    from actors.receive import Reader
+
+__all__ = ["Process"]
+
+A = TypeVar("A")
+P = ParamSpec("P")
+R = TypeVar("R")
+M = TypeVar("M")
+
+
+class _Continuation:
+    """Something to do before the next message."""
+
+    __slots__ = ("args", "fn")
+
+    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.fn = fn
+        self.args = args
+
+    def serve(self, process: Process) -> Coroutine[Any, Any, None] | None:
+        return self.fn(*self.args)  # type: ignore[no-any-return]
+
+
+class _StopRequest:
+    """Somebody asked the process to stop."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+
+    def serve(self, process: Process) -> None:
+        process.stop(self.reason)
+
+
+class Process:
+    """A process of this node, as its own code sees it.
+
+    The methods are for the process itself: an actor's `self.process`, the `me` of a function process or of
+    `node.mailbox()`. Others hold its `ref`.
+
+    Attributes:
+        node: the node that it lives on.
+        ref: its handle.
+        serial: its number on the node.
+        name: the name it is registered under; None.
+        label: a free text for people who look at the system.
+        parent: the process that spawned it; the node's own ref when plain code did.
+        callers: the spawner, the spawner's spawner and so on, nearest first, at most 16.
+        trap_exits: whether exit signals arrive as `Exited` messages instead of ending it.
+        ended: the exit reason once it has ended.
+    """
+
+    __slots__ = (
+        "at_hand",
+        "attention",
+        "body",
+        "callers",
+        "control",
+        "dispatcher",
+        "ended",
+        "exit_signal",
+        "handlers",
+        "idle",
+        "label",
+        "limit",
+        "links",
+        "mailbox",
+        "monitors",
+        "name",
+        "node",
+        "owner",
+        "queue",
+        "rare",
+        "reader",
+        "ref",
+        "restarting",
+        "serial",
+        "stopping",
+        "suspended",
+        "trap_exits",
+        "waiter",
+        "watchers",
+    )
+
+    def __init__(self, node: Node, serial: int, parent: Process | None, mailbox: Mailbox) -> None:
+        self.node = node
+        self.dispatcher: Dispatcher = node.dispatcher
+        self.serial = serial
+        self.ref: Ref[Any] = LocalRef(self)
+        self.queue: deque[Any] = deque()
+        self.mailbox = mailbox
+        self.limit = limit_of(mailbox)
+        self.idle = False
+        self.attention = False
+        self.suspended = False
+        self.restarting = False
+        self.trap_exits = False
+        self.handlers: Mapping[str, Callable[..., Any]] | None = None
+        self.body: Any = None
+        self.control: deque[Control] | None = None
+        self.reader: Reader | None = None
+        self.waiter: trio.lowlevel.Task | None = None
+        self.at_hand: signals.Call | None = None
+        self.exit_signal: Reason | None = None
+        self.stopping: Reason | None = None
+        self.ended: Reason | None = None
+        self.links: dict[Ref[Any], int] | None = None
+        self.monitors: dict[int, Monitor] | None = None
+        self.watchers: dict[tuple[Ref[Any], int], None] | None = None
+        self.rare: Rare | None = None
+        self.name: str | None = None
+        self.label: str | None = None
+        self.callers: tuple[Ref[Any], ...] = ()
+        self.owner: Process | None = None
+        if parent is not None:
+            self.callers = (parent.ref, *parent.callers[:15])
+            self.owner = parent if parent.rare is not None and parent.rare.arena is not None else parent.owner
+
+    def __repr__(self) -> str:
+        return f"<Process {self.ref}>"
+
+    @property
+    def parent(self) -> Ref[Any]:
+        return self.callers[0] if self.callers else self.node.ref
+
+    def needs(self) -> Rare:
+        """The rare part, made now if need be."""
+        if self.rare is None:
+            self.rare = Rare()
+        return self.rare
+
+    # What arrives.
+
+    def wake(self) -> None:
+        """The process is idle and has something to do now."""
+        self.idle = False
+        waiter = self.waiter
+        if waiter is None:
+            dispatcher = self.dispatcher
+            dispatcher.queue.append(self)
+            if dispatcher.parked is not None:
+                dispatcher.unpark()
+        else:
+            self.waiter = None
+            trio.lowlevel.reschedule(waiter)
+
+    def put(self, message: Any) -> None:
+        """Queue `message` whether there is room or not: replies and runtime messages are never refused."""
+        if self.ended is not None:
+            overflow(self, message)
+            return
+        self.queue.append(message)
+        if self.idle:
+            self.wake()
+
+    def control_put(self, item: Control) -> None:
+        """Put `item` on the control lane. What others use to inspect and steer a process; not a
+        checkpoint.
+        """
+        if self.ended is not None:
+            return
+        if self.control is None:
+            self.control = deque()
+        self.control.append(item)
+        self.attention = True
+        if self.idle:
+            self.wake()
+
+    def deliver(self, signal: signals.Signal) -> None:
+        """A signal reached this process."""
+        match signal:
+            case signals.Send(message):
+                self.ref.send(message)
+            case signals.Cast():
+                self.ref.send(signal)
+            case signals.Call():
+                if self.ended is not None:
+                    signal.fail(Restarting(self.ref)) if self.restarting else signal.abandon(NO_PROCESS)
+                elif signal.method == signals.STOP:
+                    self.needs().stop_requests.append(signal)
+                    self.control_put(_StopRequest(*signal.args))
+                else:
+                    self.ref.send(signal)
+            case _:
+                links.deliver(self, signal)
+
+    def interrupt(self, reason: Reason) -> None:
+        """An exit signal that is not trapped: end with `reason`, between two messages or in the middle of a
+        wait.
+        """
+        if self.exit_signal is None and self.ended is None:
+            self.exit_signal = reason
+            self.attention = True
+            if self.body is not None:
+                self.body.exit(reason)
+            if self.idle:
+                self.wake()
+
+    # What the body does between messages.
+
+    def attend(self) -> bool:
+        """Serve the control lane of a dispatched process; false when the turn is over."""
+        while True:
+            if self.ended is not None:
+                return False
+            if self.exit_signal is not None:
+                self.node.finish(self, self.exit_signal)
+                return False
+            if self.stopping is not None:
+                self.body.stop(self.stopping)
+                return False
+            if not self.control:
+                break
+            self.control.popleft().serve(self)
+        if self.suspended:
+            self.idle = True
+            return False
+        self.settle()
+        return True
+
+    def settle(self) -> None:
+        """Whether attention is still needed, now that everything was attended to; lets senders in."""
+        rare = self.rare
+        watched = False
+        if rare is not None:
+            watched = bool(rare.observers) or rare.idle_timer is not None
+            if rare.room is not None:
+                if rare.room:
+                    watched = True
+                    rare.room.unpark(count=max(0, self.limit - len(self.queue)))
+                else:
+                    rare.room = None
+        self.attention = watched or bool(self.control) or self.suspended or self.exit_signal is not None
+
+    def observe(self, message: Any) -> None:
+        """A message was taken while attention is needed: tell the observers, disarm the idle timer."""
+        rare = self.rare
+        if rare is not None:
+            if rare.idle_timer is not None:
+                rare.idle_timer.cancel()
+                rare.idle_timer = None
+            for observer in rare.observers:
+                observer.received(self, message)
+
+    def observed(self, message: Any) -> None:
+        """The message was handled: tell the observers."""
+        if self.rare is not None:
+            for observer in self.rare.observers:
+                observer.handled(self, message)
+
+    def room(self) -> trio.lowlevel.ParkingLot:
+        """Where senders wait for room."""
+        rare = self.needs()
+        if rare.room is None:
+            rare.room = trio.lowlevel.ParkingLot()
+        self.attention = True
+        return rare.room
+
+    def drop_oldest(self) -> None:
+        """Make room for one message."""
+        oldest = self.reader.drop_oldest() if self.reader is not None else self.queue.popleft()
+        if isinstance(oldest, signals.Call):
+            oldest.fail(links.mailbox_full(self))
+
+    # Messages.
+
+    @overload
+    async def receive(self, match: type[M], timeout: float = ...) -> M: ...
+
+    @overload
+    async def receive(
+        self, match: Callable[[Any], bool] | tuple[type, ...] | None = None, timeout: float = ...
+    ) -> Any: ...
+
+    async def receive(self, match: Any = None, timeout: float = float("inf")) -> Any:
+        """Take the oldest message that matches; the others keep their places.
+
+        A checkpoint when it has to wait, and every so often when not; cancelled, no message is lost. The
+        runtime remembers what a `match` has rejected, so waiting again with the same one looks at new
+        messages only: pass the same function object, not a new lambda each time, when many messages wait.
+
+        Args:
+            match: a type, a tuple of types, a predicate; None for any message.
+            timeout: seconds; 0 polls.
+
+        Raises:
+            ReceiveTimeout: nothing came in time.
+            RuntimeError: the process is a sync actor, which has no task to wait in.
+        """
+        if self.reader is None:
+            raise RuntimeError(f"{self.ref} is a sync actor: its messages come to on_message")
+        return await self.reader.receive(match, timeout)
+
+    def request(
+        self,
+        ref: Ref[A],
+        method: Callable[Concatenate[A, P], R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Request[Any]:
+        """Call without waiting: `await request.receive()`, or `request.then(fn)`, has the reply. Not a
+        checkpoint.
+
+        Raises:
+            NotPublic: `method` is not a public method.
+        """
+        request: Request[Any] = Request(self.node, ref, method_name(method), args, kwargs, self)
+        ref.deliver(request)
+        return request
+
+    def defer(self) -> Deferred[Any]:
+        """Answer the call at hand later: return what this returns. Not a checkpoint.
+
+        Raises:
+            RuntimeError: no call is being handled, or it is answered already.
+        """
+        request = self.at_hand
+        if request is None and self.dispatcher.running is self:
+            request = self.body.handed_off()
+        if request is None or request.settled or (self.rare is not None and request in self.rare.deferred):
+            raise RuntimeError("there is no unanswered call at hand to defer")
+        self.needs().deferred[request] = None
+        return Deferred(self, request)
+
+    def undefer(self, request: signals.Call) -> bool:
+        """The deferred call is being answered; whether this process still owed the answer."""
+        rare = self.rare
+        if rare is None or request not in rare.deferred:
+            return False
+        del rare.deferred[request]
+        return True
+
+    def continue_with(self, fn: Callable[..., Any], *args: Any) -> None:
+        """Run `fn(*args)` in this process before its next message. Not a checkpoint.
+
+        From `on_start`: the start is acknowledged first, so a long initialisation need not hold up the
+        starter, and nothing that was queued meanwhile overtakes it. Source: `gen_server`'s `{continue,
+        Term}`.
+        """
+        self.control_put(_Continuation(fn, args))
+
+    def stop(self, reason: Reason = NORMAL) -> None:
+        """End this actor with `reason` after the message at hand: `on_stop` runs first, then its reply is
+        sent.
+        """
+        if self.stopping is None:
+            self.stopping = reason
+            self.attention = True
+
+    def stash(self, message: Any, capacity: int | None = None) -> None:
+        """Put a message aside until `unstash`. Not a checkpoint.
+
+        Args:
+            message: what was received.
+            capacity: how many the stash holds; None for any number.
+
+        Raises:
+            StashOverflow: it holds that many.
+        """
+        rare = self.needs()
+        if capacity is not None and len(rare.stash) >= capacity:
+            raise StashOverflow(capacity)
+        rare.stash.append(message)
+
+    def unstash(self) -> int:
+        """Put the stashed messages back to the front of the mailbox, in order; how many. Not a checkpoint."""
+        if self.rare is None or not self.rare.stash:
+            return 0
+        stash = self.rare.stash
+        count = len(stash)
+        self.queue.extendleft(reversed(stash))
+        stash.clear()
+        return count
+
+    # Links and monitors.
+
+    def link(self, ref: Ref[Any]) -> None:
+        """Link this process and another, once. Not a checkpoint.
+
+        Raises:
+            NoProcess: the other has ended, and this one does not trap exits; if it does, it gets `Exited`.
+        """
+        links.link(self, ref)
+
+    def unlink(self, ref: Ref[Any]) -> None:
+        """Take the link down: no exit signal comes over it any more; a queued `Exited` stays. Not a
+        checkpoint.
+        """
+        links.unlink(self, ref)
+
+    def monitor(self, target: Ref[Any] | str, *, alias: AliasMode | None = None, tag: Any = None) -> Monitor:
+        """Be sent `Down` once when `target` ends; at once, with `NO_PROCESS`, when it does not exist.
+
+        Not a checkpoint. Source: `erlang:monitor/3`.
+
+        Args:
+            target: a ref; or a name, which is looked up now.
+            alias: also make an alias of this mode, `monitor.alias`.
+            tag: any value, found again as `down.monitor.tag`.
+        """
+        return links.monitor(self, target, alias, tag)
+
+    def demonitor(self, monitor: Monitor, flush: bool = False) -> bool:
+        """Take a monitor down; whether it was still up. Not a checkpoint.
+
+        A `Down` that is queued already stays, unless `flush` removes that too.
+
+        Raises:
+            NotOwner: another process set it up.
+        """
+        return links.demonitor(self, monitor, flush)
+
+    def forget_alias(self, alias: Alias[Any]) -> None:
+        """`alias` works no more."""
+        alias.active = False
+        if self.rare is not None:
+            self.rare.aliases.pop(alias, None)
+
+    def remove_message(self, unwanted: Callable[[Any], bool]) -> None:
+        """Take matching messages out of the mailbox."""
+        if self.reader is not None:
+            self.reader.restore()
+        kept = [message for message in self.queue if not unwanted(message)]
+        self.queue.clear()
+        self.queue.extend(kept)
+
+    def alias(self, mode: AliasMode = "explicit") -> Alias[Any]:
+        """Make another handle for this process, which can be taken back. Not a checkpoint. Source:
+        `erlang:alias/1`.
+        """
+        return links.alias(self, mode)
+
+    def unalias(self, alias: Alias[Any]) -> bool:
+        """Take `alias` back: what is sent to it from now on vanishes; whether it was still good.
+
+        Raises:
+            NotOwner: another process made it.
+        """
+        return links.unalias(self, alias)
+
+    def exit(self, ref: Ref[Any], reason: Reason) -> None:
+        """Send an exit signal; `KILL` cannot be trapped. Not a checkpoint. Source: `erlang:exit/2`."""
+        ref.deliver(signals.Exit(self.ref, reason, linked=False))
+
+    def exit_arrived(self, sender: Ref[Any], reason: Reason, linked: bool) -> None:
+        """Decide what an exit signal does."""
+        if not linked and reason == KILL:
+            self.interrupt(KILLED)
+        elif self.trap_exits:
+            self.put(links.Exited(sender, reason))
+        elif reason == NORMAL and sender != self.ref:
+            return
+        else:
+            self.interrupt(reason)
+
+    # Timers.
+
+    @property
+    def timers(self) -> KeyedTimers:
+        """This process's timers by key."""
+        rare = self.needs()
+        if rare.keyed is None:
+            rare.keyed = KeyedTimers(self)
+        return rare.keyed
+
+    def send_after(self, seconds: float, destination: Ref[Any], message: Any) -> Timer:
+        """Send `message` to `destination` in `seconds`, unless cancelled or this process ends first.
+
+        A name is looked up when the timer fires. Not a checkpoint.
+        """
+        return send_after(self, self.node.timers, seconds, destination, message)
+
+    def timeout_after(self, seconds: float) -> None:
+        """Have `on_message` called with `IdleTimeout` if no message is handled within `seconds`.
+
+        Not a checkpoint. Any message cancels it. Source: `gen_server`'s timeout in a return value.
+        """
+        rare = self.needs()
+        if rare.idle_timer is not None:
+            rare.idle_timer.cancel()
+        rare.idle_timer = self.node.timers.call_after(
+            seconds, lambda: self.put(links.IdleTimeout(seconds)), self
+        )
+        self.timer_set(rare.idle_timer)
+        self.attention = True
+
+    def timer_set(self, timer: Timer) -> None:
+        """`timer` dies with this process."""
+        self.needs().timers[timer] = None
+
+    def timer_over(self, timer: Timer) -> None:
+        """`timer` fired or was cancelled."""
+        if self.rare is not None:
+            self.rare.timers.pop(timer, None)
+
+    # Children.
+
+    async def spawn(self, target: Any, *args: Any, link: bool = False, **options: Any) -> Ref[Any]:
+        """Spawn a child of this process; everything else as `Node.spawn`. A checkpoint."""
+        return await self.node.spawn(target, *args, link=link, spawner=self, **options)
+
+    def spawn_soon(self, target: Any, *args: Any, link: bool = False, **options: Any) -> Ref[Any]:
+        """Spawn a child without waiting for its start. Not a checkpoint.
+
+        For sync actors, which cannot wait. A failing start is told over the link and to monitors, and logged.
+        Options as of `Node.spawn`.
+        """
+        return self.node.spawn_soon(target, *args, link=link, spawner=self, **options)
+
+    def open_arena(self) -> None:
+        """Make this process responsible for what it, and those below it, spawn: none of them outlives it.
+
+        What supervisors do at their start. Not a checkpoint.
+        """
+        rare = self.needs()
+        if rare.arena is None:
+            rare.arena = {}

@@ -1,0 +1,56 @@
+"""The part of a process record that few processes need, made on first use."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors import signals
+
+if TYPE_CHECKING:
+    from actors.body import Observer
+    from actors.links import Alias
+    from actors.process import Process
+    from actors.timers import KeyedTimers, Timer
+
+__all__ = ["Rare"]
+
+
+class Rare:
+    """What few processes need."""
+
+    __slots__ = (
+        "aliases",
+        "arena",
+        "continuing",
+        "deferred",
+        "emptied",
+        "groups",
+        "heir",
+        "idle_timer",
+        "keyed",
+        "observers",
+        "room",
+        "stash",
+        "stash_capacity",
+        "stop_requests",
+        "timers",
+    )
+
+    def __init__(self) -> None:
+        self.aliases: dict[Alias[Any], None] = {}
+        self.arena: dict[Process, None] | None = None
+        self.deferred: dict[signals.Call, None] = {}
+        self.emptied: trio.Event | None = None
+        self.groups: dict[tuple[str, Any], int] = {}
+        self.heir: deque[Any] | None = None
+        self.idle_timer: Timer | None = None
+        self.keyed: KeyedTimers | None = None
+        self.observers: list[Observer] = []
+        self.room: trio.lowlevel.ParkingLot | None = None
+        self.stash: deque[Any] = deque()
+        self.stash_capacity: int | None = None
+        self.stop_requests: list[signals.Call] = []
+        self.timers: dict[Timer, None] = {}

@@ -1,0 +1,142 @@
+"""The boundary of a node: what runs below it, and how it is left.
+
+The root is asked to shut down first, then the processes that no supervisor owns, youngest first, one after
+another. When the grace is over, or a second SIGINT came, everything that is left is killed, and what a kill
+does not end is given up.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors import signals
+from actors.reasons import KILLED, SHUTDOWN
+from actors.ref import LocalRef
+from actors.tasked import TaskBody
+
+if TYPE_CHECKING:
+    from actors.node import Node
+    from actors.process import Process
+
+__all__ = ["running"]
+
+
+@asynccontextmanager
+async def running(node: Node) -> AsyncIterator[None]:
+    """Run the node's tasks for the length of a block, then shut it down and raise what stopped it."""
+    opened = trio.Event()
+    done = trio.Event()
+    stopper = _Stopper(node)
+    trio.lowlevel.spawn_system_task(_run, node, opened, done, name=f"node {node.full_name}")
+    with trio.CancelScope(shield=True):
+        await opened.wait()
+    with _interrupts(node, stopper):
+        try:
+            with trio.CancelScope() as node.body_scope:
+                yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await stopper.stop()
+                node.nursery.cancel_scope.cancel()
+                if not node.unkillable:
+                    await done.wait()
+                node.reports.close()
+    if node.fatal is not None:
+        raise node.fatal
+
+
+async def _run(node: Node, opened: trio.Event, done: trio.Event) -> None:
+    async with trio.open_nursery() as node.nursery:
+        for task in (node.dispatcher.run, node.timers.run, node.reports.run):
+            node.nursery.start_soon(task)
+        opened.set()
+    done.set()
+
+
+class _Stopper:
+    """Shuts the node down, once."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._ordered = trio.CancelScope()
+
+    def hurry(self) -> None:
+        """No more patience: kill what is left."""
+        self._ordered.cancel()
+
+    async def stop(self) -> None:
+        """End every process. A checkpoint that takes at most the grace and the kill grace."""
+        node = self._node
+        node.dead_letters.muted = True
+        self._ordered.deadline = trio.current_time() + node.config.grace
+        with self._ordered:
+            if isinstance(node.root, LocalRef):
+                await self._shut_down(node.root._process)
+            node.stopping = True
+            for process in reversed(list(node.processes.values())):
+                if process.owner is None and process.ended is None:
+                    await self._shut_down(process)
+        node.stopping = True
+        with trio.move_on_after(2 * node.config.kill_grace):
+            while node.processes:
+                for process in reversed(list(node.processes.values())):
+                    if process.ended is None:
+                        process.interrupt(KILLED)
+                        self._finish_at_once(process)
+                for process in list(node.processes.values()):
+                    await self._wait(process)
+
+    async def _shut_down(self, process: Process) -> None:
+        process.deliver(signals.Exit(self._node.ref, SHUTDOWN, linked=False))
+        self._finish_at_once(process)
+        await self._wait(process)
+
+    def _finish_at_once(self, process: Process) -> None:
+        """A dispatched process needs no turn of its own to die of an exit signal."""
+        if (
+            process.exit_signal is not None
+            and not isinstance(process.body, TaskBody)
+            and process.ended is None
+        ):
+            process.attend()
+
+    async def _wait(self, process: Process) -> None:
+        if process.ended is None:
+            waiter = self._node.end_waiters.setdefault(process, trio.Event())
+            await waiter.wait()
+
+
+@contextmanager
+def _interrupts(node: Node, stopper: _Stopper) -> Iterator[None]:
+    """Take SIGINT over: once is an order to stop, twice to kill, three times an exception."""
+    if (
+        not node.config.handle_interrupt
+        or threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):
+        yield
+        return
+    token = trio.lowlevel.current_trio_token()
+    count = 0
+
+    def interrupted(_number: int, _frame: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == 1:
+            token.run_sync_soon(node.stop_for, KeyboardInterrupt())
+        elif count == 2:
+            token.run_sync_soon(stopper.hurry)
+        else:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

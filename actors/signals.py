@@ -1,0 +1,152 @@
+"""What processes send one another.
+
+Everything between two processes is a signal: a message, a call, a link, an exit. Signals from one process to
+another arrive in the order in which they were sent. A ref delivers a signal: to the process record when it
+lives on this node, to a carrier (`actors.ref.Carrier`), which translates it to frames, when it lives on
+another one.
+
+`Call` and `Cast` are also what lies in a mailbox; a plain message lies there bare, without a `Send` around
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from actors.reasons import Reason
+
+if TYPE_CHECKING:
+    from actors.ref import Ref
+
+__all__ = [
+    "STOP",
+    "Call",
+    "Cast",
+    "Demonitor",
+    "Down",
+    "Exit",
+    "Link",
+    "Monitor",
+    "Send",
+    "Signal",
+    "Unlink",
+    "UnlinkAck",
+]
+
+
+# The method of a `Call` that asks the process itself to stop, with the reason as its argument.
+# No actor's method has such a name.
+STOP = "!stop"
+
+
+@attrs.frozen
+class Send:
+    """A plain message."""
+
+    message: Any
+
+
+@attrs.define(eq=False)
+class Cast:
+    """A request that wants no reply."""
+
+    method: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+@attrs.define(eq=False)
+class Call:
+    """A request that wants a reply, seen from the callee.
+
+    The one who has it owes it exactly one of `reply`, `fail` and `abandon`; what comes after the first is
+    dropped, as is what comes after the caller gave up. Subclasses say where the outcome goes:
+    `actors.calls.Request` to a caller on this node, the node link's to another node.
+
+    Attributes:
+        method: the name of the public method.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+        caller: the calling process; None outside of any.
+        settled: whether the outcome is known, or nobody wants it any more.
+    """
+
+    method: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    caller: Ref[Any] | None = None
+    settled: bool = False
+
+    def reply(self, value: Any) -> None:
+        """Answer with `value`. Not a checkpoint."""
+        raise AssertionError("a bare Call has nobody to reply to")
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error, which the caller's `call` raises. Not a checkpoint."""
+        raise AssertionError("a bare Call has nobody to reply to")
+
+    def abandon(self, reason: Reason) -> None:
+        """Tell the caller that the callee ended with `reason` before it replied. Not a checkpoint."""
+        raise AssertionError("a bare Call has nobody to reply to")
+
+
+@attrs.frozen
+class Link:
+    """`sender` wants to be linked."""
+
+    sender: Ref[Any]
+
+
+@attrs.frozen
+class Unlink:
+    """`sender` no longer wants to be linked; to be acknowledged with the same `id`."""
+
+    sender: Ref[Any]
+    id: int
+
+
+@attrs.frozen
+class UnlinkAck:
+    """`sender` has seen the unlink `id`: a later link of the pair is a new one."""
+
+    sender: Ref[Any]
+    id: int
+
+
+@attrs.frozen
+class Monitor:
+    """`watcher` wants to be told of the receiver's end, under its own number `tag`."""
+
+    watcher: Ref[Any]
+    tag: int
+
+
+@attrs.frozen
+class Demonitor:
+    """`watcher` takes its monitor `tag` down."""
+
+    watcher: Ref[Any]
+    tag: int
+
+
+@attrs.frozen
+class Down:
+    """The monitored process behind the receiver's monitor `tag` ended with `reason`."""
+
+    tag: int
+    reason: Reason
+
+
+@attrs.frozen
+class Exit:
+    """An exit signal. `linked` tells one that a link carried from one that was sent on purpose."""
+
+    sender: Ref[Any]
+    reason: Reason
+    linked: bool
+
+
+Signal = Send | Cast | Call | Link | Unlink | UnlinkAck | Monitor | Demonitor | Down | Exit

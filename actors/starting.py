@@ -1,0 +1,239 @@
+"""How a process begins: record, name, link, body, acknowledgement.
+
+A sync actor starts in the caller's task, as a call to an idle one runs there. One with a task of its own
+acknowledges by answering a `Request`, the same thing that a call waits for.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors import links
+from actors.actor import Actor, protocol_of
+from actors.calls import Request
+from actors.dispatched import SyncBody
+from actors.ending import ENDED, finish
+from actors.errors import AlreadyStarted, CallTimeout, Ignore, NameTaken, StartError, StartTimeout
+from actors.mailbox import Mailbox
+from actors.reasons import KILLED, NORMAL, reason_of
+from actors.ref import LocalRef, Ref
+from actors.tasked import AsyncBody, FunctionBody, TaskBody
+
+if TYPE_CHECKING:
+    from actors.node import Node
+    from actors.process import Process
+
+__all__ = ["create", "start", "start_soon"]
+
+
+def create(
+    node: Node,
+    spawner: Process | None,
+    name: str | None,
+    link: bool,
+    monitor: bool,
+    mailbox: Mailbox,
+    label: str | None,
+    arena: str,
+    heir_of: Ref[Any] | None,
+) -> Process:
+    """The record of a process that is about to start, with its name, its link and what it inherits."""
+    if spawner is None and (link or monitor):
+        raise TypeError("only a process can link or monitor what it spawns; use node.mailbox() in plain code")
+    process = node.new_process(spawner, mailbox, arena)
+    process.label = label
+    if name is not None:
+        try:
+            node.registry.register(name, process)
+        except NameTaken as taken:
+            _discard(process)
+            raise AlreadyStarted(name, taken.holder) from None
+        except ValueError:
+            _discard(process)
+            raise
+        node.restarting_names.discard(name)
+    if heir_of is not None:
+        inherit(process, heir_of)
+    if spawner is not None:
+        if link:
+            links.link(spawner, process.ref)
+        if monitor:
+            links.monitor(spawner, process.ref, None, None)
+    return process
+
+
+def _discard(process: Process) -> None:
+    process.body = ENDED
+    finish(process, NORMAL)
+
+
+def inherit(process: Process, ancestor: Ref[Any]) -> None:
+    """Take over the messages that `ancestor` left."""
+    if not isinstance(ancestor, LocalRef):
+        return
+    rare = ancestor._process.rare
+    if rare is not None and rare.heir is not None:
+        left: deque[Any] = rare.heir
+        rare.heir = None
+        process.queue.extend(left)
+
+
+async def start(
+    process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float | None
+) -> None:
+    """Start `process` as `target` and wait for its acknowledgement."""
+    node = process.node
+    try:
+        body = make_body(process, target, args, kwargs)
+    except BaseException as error:
+        raise _refused(process, error) from None
+    if not isinstance(body, TaskBody):
+        dispatcher = node.dispatcher
+        dispatcher.handoffs -= 1
+        if dispatcher.handoffs <= 0:
+            dispatcher.renew_handoffs()
+            await trio.lowlevel.checkpoint()
+        return
+    if isinstance(body, FunctionBody):
+        run(process, body, target)
+        return
+    request: Request[Any] = Request(node, process.ref, "start", (), {}, None)
+    node.starting[process] = request
+    run(process, body, target)
+    try:
+        await request.receive(math.inf if timeout is None else timeout)
+    except CallTimeout as late:
+        await _kill(process)
+        raise StartTimeout(late.seconds) from None
+    except trio.Cancelled:
+        _abandon(process)
+        raise
+
+
+def _abandon(process: Process) -> None:
+    process.node.starting.pop(process, None)
+    parent = process.parent
+    if isinstance(parent, LocalRef) and process.links and parent in process.links:
+        links.unlink(parent._process, process.ref)
+    process.interrupt(KILLED)
+
+
+async def _kill(process: Process) -> None:
+    """Kill a process that does not finish starting; it is gone, without an exit message, when this
+    returns.
+    """
+    _abandon(process)
+    if process.ended is None:
+        request: Request[Any] = Request(process.node, process.ref, "stop", (), {}, None)
+        process.needs().stop_requests.append(request)
+        await request.receive(math.inf)
+
+
+def _refused(process: Process, error: BaseException) -> BaseException:
+    """The start failed with `error`: end the process; what to raise in the starter."""
+    if isinstance(error, Ignore | StartError):
+        parent = process.parent
+        if isinstance(parent, LocalRef) and process.links and parent in process.links:
+            links.unlink(parent._process, process.ref)
+        finish(process, NORMAL)
+        return error
+    reason = reason_of(error)
+    fatal = error if isinstance(error, SystemExit | KeyboardInterrupt) else None
+    finish(process, reason, fatal)
+    if isinstance(error, NotSpawnable):
+        return TypeError(str(error))
+    return StartError(reason)
+
+
+class NotSpawnable(TypeError):
+    """The target is nothing that can be spawned."""
+
+
+def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Make the body of `process`, inside of it, and let it begin unless it has a task. Raises what the target
+    raises.
+    """
+    node = process.node
+    body: Any
+    if isinstance(target, type) and issubclass(target, Actor):
+        if protocol_of(target).is_async:
+            body = process.body = AsyncBody(target, process, args, kwargs)
+            return body
+    elif _is_async_function(target):
+        body = process.body = FunctionBody(process, target, args, kwargs)
+        return body
+    elif not hasattr(target, "body"):
+        raise NotSpawnable(
+            f"cannot spawn {target!r}: it is no Actor class, no async function, and has no body()"
+        )
+    dispatcher = node.dispatcher
+    outer, dispatcher.running = dispatcher.running, process
+    try:
+        if isinstance(target, type):
+            body = node.context.run(SyncBody.start, target, process, args, kwargs)
+        else:
+            body = process.body = target.body(process, args, kwargs)
+    finally:
+        dispatcher.running = outer
+    if not isinstance(body, TaskBody) and process.ended is None:
+        if process.queue or process.attention:
+            process.wake()
+        else:
+            process.idle = True
+    return body
+
+
+def _is_async_function(target: Any) -> bool:
+    while isinstance(target, functools.partial):
+        target = target.func
+    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(type(target).__call__)
+
+
+def run(process: Process, body: TaskBody, target: Any) -> None:
+    """Start the task, in the node's own context."""
+    name = getattr(target, "__qualname__", None) or type(target).__qualname__
+    process.node.context.run(process.node.start_task, body.run, name)
+
+
+class _Beginning:
+    """The body of a process that was spawned without waiting: its first turn starts it."""
+
+    __slots__ = ("args", "kwargs", "process", "target")
+
+    def __init__(
+        self, process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self.process = process
+        self.target = target
+        self.args = args
+        self.kwargs = kwargs
+
+    def turn(self, budget: int) -> bool:
+        process = self.process
+        if process.exit_signal is not None:
+            finish(process, process.exit_signal)
+            return False
+        try:
+            body = make_body(process, self.target, self.args, self.kwargs)
+        except BaseException as error:
+            finish(process, NORMAL if isinstance(error, Ignore | StartError) else reason_of(error), error)
+            return False
+        if isinstance(body, TaskBody):
+            run(process, body, self.target)
+        return False
+
+    def exit(self, reason: Any) -> None:
+        return None
+
+
+def start_soon(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Start `process` as `target` at its first turn in the dispatcher."""
+    process.body = _Beginning(process, target, args, kwargs)
+    process.wake()

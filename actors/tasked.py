@@ -1,0 +1,251 @@
+"""Bodies that have a task: async actors, async functions, ephemeral mailboxes.
+
+`run` is the wrapper around every such body. Nothing but a cancellation of the whole run leaves it: how the
+body ended becomes an exit reason, `on_stop` runs in a cancel scope of its own, what lives in the process's
+arena is ended, and only then, the task being physically done, are the names released and links and monitors
+told.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors import ending, signals
+from actors.actor import Actor, Protocol, construct, protocol_of
+from actors.calls import Deferred
+from actors.current import CURRENT
+from actors.errors import Ignore, StartError, UnknownMethod
+from actors.links import Down, Exited
+from actors.reasons import KILLED, NORMAL, SHUTDOWN, Reason, reason_of
+from actors.receive import Reader
+from actors.signals import Cast
+from actors.timers import Tick
+
+if TYPE_CHECKING:
+    from actors.process import Process
+
+__all__ = ["AsyncBody", "EphemeralBody", "FunctionBody", "TaskBody"]
+
+BUDGET = 64
+
+
+class TaskBody:
+    """What all bodies with a task have in common.
+
+    Attributes:
+        scope: cancelled to interrupt the process.
+        task: the task, once it runs.
+    """
+
+    __slots__ = ("process", "scope", "task")
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.scope = trio.CancelScope()
+        self.task: trio.lowlevel.Task | None = None
+        process.reader = Reader(process)
+
+    def exit(self, reason: Reason) -> None:
+        """Interrupt whatever it waits for; a killed one that does not end in time is given up."""
+        self.scope.cancel()
+        if reason == KILLED:
+            ending.expect_end(self.process)
+
+    async def main(self) -> None:
+        """The body proper. Cancelled when an exit signal ends the process."""
+
+    async def stopped(self, reason: Reason) -> None:
+        """The process ends by its own decision or by a crash: say goodbye."""
+
+    def started(self) -> None:
+        """Acknowledge the start."""
+        start = self.process.node.starting.pop(self.process, None)
+        if start is not None:
+            start.reply(None)
+
+    async def run(self) -> None:
+        """The life of the task."""
+        process = self.process
+        CURRENT.set(process)
+        self.task = trio.lowlevel.current_task()
+        reason, error = await self._guard(self.main)
+        if process.exit_signal is None and process not in process.node.starting:
+            if error is None and process.stopping is not None:
+                reason = process.stopping
+            changed, raised = await self._guard(self.stopped, reason)
+            if raised is not None:
+                reason, error = changed, raised
+        if process.exit_signal is not None:
+            reason, error = process.exit_signal, None
+        await ending.empty_arena(process, reason)
+        process.node.finish(process, reason, error)
+
+    async def _guard(
+        self, fn: Callable[..., Coroutine[Any, Any, None]], *args: Any
+    ) -> tuple[Reason, BaseException | None]:
+        """Run `fn` in a scope of its own: how it ended."""
+        self.scope = trio.CancelScope()
+        if self.process.exit_signal is not None:
+            self.scope.cancel()
+        try:
+            with self.scope:
+                await fn(*args)
+        except trio.Cancelled:
+            self.process.node.finish(self.process, KILLED, None)
+            raise
+        except BaseException as error:
+            if isinstance(error, Ignore | StartError) and self.process in self.process.node.starting:
+                return NORMAL, error
+            return reason_of(error), error
+        return NORMAL, None
+
+
+class FunctionBody(TaskBody):
+    """Runs `await fn(me, *args, **kwargs)`."""
+
+    __slots__ = ("_args", "_fn", "_kwargs")
+
+    def __init__(
+        self, process: Process, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        super().__init__(process)
+        self._fn = fn
+        self._args = args
+        self._kwargs = kwargs
+
+    async def main(self) -> None:
+        fn, args, kwargs = self._fn, self._args, self._kwargs
+        self._args, self._kwargs = (), {}
+        self.started()
+        await fn(self.process, *args, **kwargs)
+
+
+class AsyncBody(TaskBody):
+    """Runs an actor that has async handlers, one message at a time."""
+
+    __slots__ = ("_args", "_kwargs", "_message", "actor", "protocol")
+
+    def __init__(
+        self, actor: type[Actor], process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        super().__init__(process)
+        self.protocol: Protocol = protocol_of(actor)
+        self.actor: Any = actor
+        self._args = args
+        self._kwargs = kwargs
+        self._message: Any = None
+
+    async def main(self) -> None:
+        args, kwargs = self._args, self._kwargs
+        self._args, self._kwargs = (), {}
+        made = construct(self.actor, self.process, args, kwargs)
+        self.actor = made
+        result = self.protocol.on_start(made)
+        if type(result) is CoroutineType:
+            await result
+        self.started()
+        await self._serve()
+
+    async def _serve(self) -> None:
+        process = self.process
+        queue = process.queue
+        reader = process.reader
+        assert reader is not None
+        budget = BUDGET
+        while True:
+            if process.attention:
+                await reader.serve()
+                if process.stopping is not None:
+                    return
+            if reader.skipped:
+                reader.restore()
+            if not queue or process.suspended:
+                await reader.park()
+                budget = BUDGET
+                continue
+            message = queue.popleft()
+            if process.attention:
+                process.observe(message)
+            await self._handle(message)
+            if process.attention:
+                process.observed(message)
+            budget -= 1
+            if budget <= 0:
+                budget = BUDGET
+                await trio.lowlevel.checkpoint()
+
+    async def _handle(self, message: Any) -> None:
+        process = self.process
+        self._message = message
+        kind = type(message)
+        if kind is Cast or isinstance(message, signals.Call):
+            handler = self.protocol.handlers.get(message.method)
+            if handler is None:
+                raise UnknownMethod(message.method, type(self.actor))
+            if kind is not Cast:
+                process.at_hand = message
+            result = handler(self.actor, *message.args, **message.kwargs)
+            if type(result) is CoroutineType:
+                result = await result
+            if kind is not Cast and process.stopping is None and type(result) is not Deferred:
+                message.reply(result)
+                self._message = None
+            elif process.stopping is not None:
+                self._message = (message, result)
+                return
+        else:
+            await self._handle_other(kind, message)
+        self._message = None
+
+    async def _handle_other(self, kind: type, message: Any) -> None:
+        protocol = self.protocol
+        if kind is Tick:
+            counts, message = message.unwrap()
+            if counts:
+                await self._handle(message)
+            return
+        if kind is Down:
+            result = protocol.on_down(self.actor, message)
+        elif kind is Exited:
+            if message.ref == self.process.parent or message.ref is self.process.node.ref:
+                self.process.stop(message.reason)
+                return
+            result = protocol.on_exit(self.actor, message)
+        else:
+            result = protocol.on_message(self.actor, message)
+        if type(result) is CoroutineType:
+            await result
+
+    async def stopped(self, reason: Reason) -> None:
+        if not isinstance(self.actor, type):
+            result = self.protocol.on_stop(self.actor, reason)
+            if inspect.isawaitable(result):
+                await result
+        held = self._message
+        if type(held) is tuple and isinstance(held[0], signals.Call) and type(held[1]) is not Deferred:
+            held[0].reply(held[1])
+
+    @property
+    def at_hand(self) -> Any:
+        """The message whose handler was running when the process ended."""
+        held = self._message
+        return held[0] if type(held) is tuple else held
+
+
+class EphemeralBody(TaskBody):
+    """The body of `node.mailbox()`: the task is that of the code that opened it."""
+
+    __slots__ = ()
+
+    def result(self, error: BaseException | None) -> Reason:
+        """The exit reason of a block that was left with `error`."""
+        if self.process.exit_signal is not None:
+            return self.process.exit_signal
+        if error is None:
+            return NORMAL
+        return SHUTDOWN if isinstance(error, trio.Cancelled) else reason_of(error)

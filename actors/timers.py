@@ -1,0 +1,293 @@
+"""Timers: one heap and one task for the whole node, on `trio.current_time()`, so that virtual time drives
+them.
+
+Two structures, because there are two kinds of use. Timers that somebody set live in a heap ordered by
+deadline and then by the order of setting; a cancelled one stays as a tombstone until it surfaces, or until
+tombstones are the larger half. The time limits of calls are many, short-lived and nearly all equal: for each
+distinct length there is a *lane*, a dict in order of insertion and therefore of deadline, where entering and
+leaving cost a dict operation.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+import trio
+from trio.lowlevel import Abort
+
+if TYPE_CHECKING:
+    from actors.process import Process
+    from actors.ref import Ref
+
+__all__ = ["KeyedTimers", "Timer", "Timers"]
+
+
+class Expiring(Protocol):
+    """Something with a time limit."""
+
+    def expire(self) -> None:
+        """The limit passed. Must not raise."""
+
+
+class Lane:
+    """Everything that waits for the same number of seconds, oldest first."""
+
+    __slots__ = ("_entries", "_seconds", "_timers", "armed")
+
+    def __init__(self, timers: Timers, seconds: float) -> None:
+        self._timers = timers
+        self._seconds = seconds
+        self._entries: dict[Expiring, float] = {}
+        self.armed = False
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, entry: Expiring) -> None:
+        """Let `entry` expire in this lane's number of seconds."""
+        deadline = trio.current_time() + self._seconds
+        self._entries[entry] = deadline
+        if not self.armed:
+            self.armed = True
+            self._timers.call_at(deadline, self._sweep)
+
+    def discard(self, entry: Expiring) -> None:
+        """Take `entry` out; without effect when it has expired."""
+        self._entries.pop(entry, None)
+
+    def _sweep(self) -> None:
+        now = trio.current_time()
+        entries = self._entries
+        while entries:
+            entry, deadline = next(iter(entries.items()))
+            if deadline > now:
+                self._timers.call_at(deadline, self._sweep)
+                return
+            del entries[entry]
+            entry.expire()
+        self.armed = False
+        self._timers.forget_lane(self._seconds)
+
+
+class Timer:
+    """A timer that was set: `cancel()` it, or let it fire.
+
+    Attributes:
+        deadline: when it fires, on `trio.current_time()`.
+        active: whether it still will.
+    """
+
+    __slots__ = ("_action", "_timers", "active", "deadline", "owner")
+
+    def __init__(
+        self, timers: Timers, deadline: float, action: Callable[[], None], owner: Process | None = None
+    ) -> None:
+        self._timers = timers
+        self._action = action
+        self.deadline = deadline
+        self.active = True
+        self.owner = owner
+
+    def cancel(self) -> bool:
+        """Keep the timer from firing; false when it has fired already. Not a checkpoint.
+
+        A message that it has sent stays where it is.
+        """
+        if not self.active:
+            return False
+        self.active = False
+        self._release()
+        self._timers.buried()
+        return True
+
+    def remaining(self) -> float:
+        """Seconds until it fires; 0.0 when it has fired or was cancelled."""
+        return max(0.0, self.deadline - trio.current_time()) if self.active else 0.0
+
+    def fire(self) -> None:
+        """Run the action: what the timer task calls."""
+        self.active = False
+        action = self._action
+        self._release()
+        action()
+
+    def _release(self) -> None:
+        self._action = _nothing
+        if self.owner is not None:
+            self.owner.timer_over(self)
+            self.owner = None
+
+
+def _nothing() -> None:
+    return None
+
+
+class Timers:
+    """The node's heap of timers, and the task that fires them."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._sequence = itertools.count()
+        self._lanes: dict[float, Lane] = {}
+        self._tombstones = 0
+        self._sleeper: trio.CancelScope | None = None
+        self._task: trio.lowlevel.Task | None = None
+
+    def __len__(self) -> int:
+        return (
+            len(self._heap) - self._tombstones + sum(len(lane) - lane.armed for lane in self._lanes.values())
+        )
+
+    def call_at(self, deadline: float, action: Callable[[], None], owner: Process | None = None) -> Timer:
+        """Run `action()` at `deadline`; those of one deadline run in the order of these calls."""
+        timer = Timer(self, deadline, action, owner)
+        heapq.heappush(self._heap, (deadline, next(self._sequence), timer))
+        if self._sleeper is not None and deadline < self._sleeper.deadline:
+            self._sleeper.deadline = deadline
+        return timer
+
+    def call_after(self, seconds: float, action: Callable[[], None], owner: Process | None = None) -> Timer:
+        """Run `action()` in `seconds`; a negative number counts as 0."""
+        if math.isnan(seconds):
+            raise ValueError("a delay is a number of seconds, not nan")
+        return self.call_at(trio.current_time() + max(0.0, seconds), action, owner)
+
+    def lane(self, seconds: float) -> Lane:
+        """The lane of everything that waits for `seconds`."""
+        lane = self._lanes.get(seconds)
+        if lane is None:
+            lane = self._lanes[seconds] = Lane(self, seconds)
+        return lane
+
+    def forget_lane(self, seconds: float) -> None:
+        """The lane is empty: do not keep one for every number that was ever used."""
+        self._lanes.pop(seconds, None)
+
+    def buried(self) -> None:
+        """A timer was cancelled: once the dead are the larger half, rebuild the heap."""
+        self._tombstones += 1
+        if self._tombstones > 64 and self._tombstones * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].active]
+            heapq.heapify(self._heap)
+            self._tombstones = 0
+
+    async def run(self) -> None:
+        """Fire timers until cancelled."""
+        while True:
+            now = trio.current_time()
+            while self._heap and self._heap[0][0] <= now:
+                timer = heapq.heappop(self._heap)[2]
+                if timer.active:
+                    timer.fire()
+                else:
+                    self._tombstones -= 1
+            deadline = self._heap[0][0] if self._heap else math.inf
+            with trio.CancelScope(deadline=deadline) as self._sleeper:
+                await trio.lowlevel.wait_task_rescheduled(lambda _: Abort.SUCCEEDED)
+            self._sleeper = None
+
+
+@attrs.define(eq=False)
+class Tick:
+    """What a keyed timer puts into the mailbox: it counts only while its timer is the key's current one."""
+
+    timers: KeyedTimers
+    key: Any
+    generation: int
+    message: Any
+    interval: float | None
+
+    def unwrap(self) -> tuple[bool, Any]:
+        """Whether the tick still counts, and its message."""
+        return self.timers.admit(self), self.message
+
+
+class KeyedTimers:
+    """A process's timers by key: setting one replaces the last of that key, even one whose message is queued
+    already.
+
+    Source: Pekko's `TimerScheduler`.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._current: dict[Any, tuple[int, Timer]] = {}
+        self._generations = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._current)
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self._current
+
+    def start(self, key: Any, seconds: float, message: Any, *, every: bool = False) -> None:
+        """Have the process receive `message` in `seconds`, or, with `every`, each `seconds`. Not a
+        checkpoint.
+
+        Args:
+            key: hashable; a timer of the same key is replaced.
+            seconds: at least 0; more than 0 with `every`.
+            message: any object.
+            every: whether to repeat until cancelled.
+        """
+        if seconds < 0 or (every and seconds == 0):
+            raise ValueError(f"a timer runs for a positive number of seconds, not {seconds!r}")
+        self.cancel(key)
+        self._arm(Tick(self, key, next(self._generations), message, seconds if every else None), seconds)
+
+    def cancel(self, key: Any) -> bool:
+        """Cancel the timer of `key`, even when its message waits in the mailbox; false when there is none."""
+        entry = self._current.pop(key, None)
+        if entry is None:
+            return False
+        entry[1].cancel()
+        return True
+
+    def cancel_all(self) -> None:
+        """Cancel every timer of this process that has a key. Not a checkpoint."""
+        for key in list(self._current):
+            self.cancel(key)
+
+    def _arm(self, tick: Tick, seconds: float) -> None:
+        process = self._process
+
+        def fire() -> None:
+            process.put(tick)
+
+        timer = process.node.timers.call_after(seconds, fire, process)
+        process.timer_set(timer)
+        self._current[tick.key] = (tick.generation, timer)
+
+    def admit(self, tick: Tick) -> bool:
+        """A tick came out of the mailbox: whether it counts; if it repeats, set the next."""
+        entry = self._current.get(tick.key)
+        if entry is None or entry[0] != tick.generation:
+            return False
+        if tick.interval is None:
+            del self._current[tick.key]
+        else:
+            self._arm(tick, tick.interval)
+        return True
+
+
+def send_after(
+    process: Process | None, timers: Timers, seconds: float, destination: Ref[Any], message: Any
+) -> Timer:
+    """Send `message` to `destination` in `seconds`; a name is looked up only then."""
+    from actors.errors import NoProcess, Restarting
+
+    def fire() -> None:
+        try:
+            destination.send(message)
+        except (NoProcess, Restarting):
+            return
+
+    timer = timers.call_after(seconds, fire, process)
+    if process is not None:
+        process.timer_set(timer)
+    return timer
