@@ -82,6 +82,7 @@ uint64_t guest_run(guest *g)
         return guest_word(g);
     if (g->used > g->limits.cpu_time)
         give_order(g, FAULT_CPU_TIME);
+    g->giving_way = false;
     ticker_begin(&g->engine->ticker);
     wasmtime_context_set_epoch_deadline(g->context, atomic_load(&g->order) == FAULT_NONE ? 1 : 0);
     g->run_start = monotonic_now();

@@ -43,6 +43,7 @@ struct guest {
     char *fault_text;
 
     uint8_t step;
+    bool giving_way;            /* has ended its own slice, because much waits for the host */
     bool starting;              /* inside instantiation */
     bool in_hostcall;           /* the guest stands where the ring may be written */
     bool parked;                /* in yield_now */
