@@ -25,7 +25,7 @@ from collections import deque
 
 import attrs
 
-from .abi import ChannelBackpressure
+from .abi import ChannelBackpressure, IoFrame
 from .errors import InvalidArgument, SubsystemError
 from .futures import Future
 
@@ -73,14 +73,12 @@ class Stalled(ChannelError):
 
 
 @attrs.frozen
-class Frame:
-    """One frame: where it lies, who wrote it, and its bytes."""
+class Frame(IoFrame):
+    """One frame, and where it lies: the how manieth it is, its first position and the one behind its last."""
 
     sequence: int
     start: int
     end: int
-    writer_id: int
-    payload: bytes
 
 
 class State(enum.Enum):
@@ -211,7 +209,7 @@ class Channel:
                 return None
         elif size > self.capacity and self._slowest is not None:
             raise Stalled
-        frame = Frame(sequence, self._next, end, writer.id, payload)
+        frame = Frame(writer.id, payload, sequence, self._next, end)
         self._next = end
         self._frames.append(frame)
         if self._fits(end, sequence):

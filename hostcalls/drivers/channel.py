@@ -1,0 +1,167 @@
+"""Channels for guests: the contracts of `selium::channel::*`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable
+from typing import Any
+
+from .. import catalogue
+from ..abi import ChannelCreate, IoFrame, IoRead, IoWrite
+from ..caller import Caller
+from ..channel import Channel, Reader, State, Writer
+from ..errors import InvalidArgument, SubsystemError
+from ..operation import Operation, operation
+from ..registry import Kind
+
+
+def operations() -> Iterable[Operation[Any, Any]]:
+    """The operations of channels."""
+    yield operation(catalogue.CHANNEL_CREATE, create)
+    yield operation(catalogue.CHANNEL_DELETE, delete)
+    yield operation(catalogue.CHANNEL_DRAIN, drain)
+    yield operation(catalogue.CHANNEL_SHARE, share)
+    yield operation(catalogue.CHANNEL_ATTACH, attach)
+    yield operation(catalogue.CHANNEL_DETACH, detach)
+    yield operation(catalogue.CHANNEL_STRONG_READER_CREATE, strong_reader_create)
+    yield operation(catalogue.CHANNEL_WEAK_READER_CREATE, weak_reader_create)
+    yield operation(catalogue.CHANNEL_STRONG_READ, strong_read)
+    yield operation(catalogue.CHANNEL_WEAK_READ, weak_read)
+    yield operation(catalogue.CHANNEL_STRONG_WRITER_CREATE, strong_writer_create)
+    yield operation(catalogue.CHANNEL_WEAK_WRITER_CREATE, weak_writer_create)
+    yield operation(catalogue.CHANNEL_WRITER_DOWNGRADE, writer_downgrade)
+    yield operation(catalogue.CHANNEL_STRONG_WRITE, strong_write)
+    yield operation(catalogue.CHANNEL_WEAK_WRITE, weak_write)
+
+
+def create(caller: Caller, wanted: ChannelCreate) -> int:
+    """A new channel; the slot."""
+    caller.slots.check_room()
+    channel = Channel(wanted.capacity, wanted.backpressure)
+    caller.reserve_channel_bytes(channel.capacity)
+
+    def release() -> None:
+        channel.close()
+        caller.release_channel_bytes(channel.capacity)
+
+    resource = caller.registry.add(Kind.CHANNEL, channel, owner=caller.id, release=release)
+    return caller.slots.insert(resource)
+
+
+def delete(caller: Caller, slot: int) -> None:
+    """End the channel for everyone and free the slot; one that drains says so, and ends all the same."""
+    resource = caller.get(slot, Kind.CHANNEL)
+    draining = resource.payload.state is State.DRAINING
+    caller.slots.free(slot)
+    caller.registry.remove(resource)
+    if draining:
+        raise SubsystemError("Cannot terminate channel that is draining")
+
+
+def drain(caller: Caller, slot: int) -> None:
+    """Refuse new frames."""
+    caller.get(slot, Kind.CHANNEL).payload.drain()
+
+
+def share(caller: Caller, slot: int) -> int:
+    """The shared handle of whatever is in the slot."""
+    return caller.registry.share(caller.slots.get(slot))
+
+
+def attach(caller: Caller, handle: int) -> int:
+    """A slot for whatever has the shared handle."""
+    return caller.slots.insert(caller.registry.shared(handle))
+
+
+def detach(caller: Caller, slot: int) -> None:
+    """Free the slot."""
+    caller.slots.free(slot)
+
+
+def strong_reader_create(caller: Caller, slot: int) -> int:
+    """A strong reader of the channel in the slot."""
+    return _reader(caller, slot, strong=True)
+
+
+def weak_reader_create(caller: Caller, slot: int) -> int:
+    """A weak reader of the channel in the slot."""
+    return _reader(caller, slot, strong=False)
+
+
+def strong_writer_create(caller: Caller, slot: int) -> int:
+    """A strong writer of the channel in the slot."""
+    return _writer(caller, slot, strong=True)
+
+
+def weak_writer_create(caller: Caller, slot: int) -> int:
+    """A weak writer of the channel in the slot."""
+    return _writer(caller, slot, strong=False)
+
+
+def writer_downgrade(caller: Caller, slot: int) -> int:
+    """Make the strong writer in the slot a weak one; the slot that it has now."""
+    resource = caller.get(slot, Kind.WRITER)
+    if not resource.payload.strong:
+        raise InvalidArgument
+    resource.payload.downgrade()
+    resource = caller.slots.take(slot)
+    moved = caller.slots.insert(resource)
+    caller.registry.unhold(resource)
+    return moved
+
+
+def strong_read(caller: Caller, wanted: IoRead) -> Awaitable[IoFrame]:
+    """The next frame of a strong reader."""
+    return _read(caller, wanted, strong=True)
+
+
+def weak_read(caller: Caller, wanted: IoRead) -> Awaitable[IoFrame]:
+    """The next frame of a weak reader."""
+    return _read(caller, wanted, strong=False)
+
+
+def strong_write(caller: Caller, frame: IoWrite) -> Awaitable[int]:
+    """Write a frame with a strong writer."""
+    return _write(caller, frame, strong=True)
+
+
+def weak_write(caller: Caller, frame: IoWrite) -> Awaitable[int]:
+    """Write a frame with a weak writer."""
+    return _write(caller, frame, strong=False)
+
+
+def _reader(caller: Caller, slot: int, *, strong: bool) -> int:
+    channel = caller.get(slot, Kind.CHANNEL).payload
+    caller.slots.check_room()
+    return _child(caller, slot, Kind.READER, channel.reader(strong=strong))
+
+
+def _writer(caller: Caller, slot: int, *, strong: bool) -> int:
+    channel = caller.get(slot, Kind.CHANNEL).payload
+    caller.slots.check_room()
+    return _child(caller, slot, Kind.WRITER, channel.writer(strong=strong))
+
+
+def _child(caller: Caller, slot: int, kind: Kind, payload: Reader | Writer) -> int:
+    """A slot for a reader or a writer, which holds its channel."""
+    registry, channel = caller.registry, caller.slots.get(slot)
+    registry.hold(channel)
+
+    def release() -> None:
+        payload.close()
+        registry.unhold(channel)
+
+    return caller.slots.insert(registry.add(kind, payload, owner=caller.id, release=release))
+
+
+def _read(caller: Caller, wanted: IoRead, *, strong: bool) -> Awaitable[IoFrame]:
+    reader: Reader = caller.get(wanted.handle, Kind.READER).payload
+    if reader.strong is not strong:
+        raise InvalidArgument
+    return reader.read(wanted.len)
+
+
+def _write(caller: Caller, frame: IoWrite, *, strong: bool) -> Awaitable[int]:
+    writer: Writer = caller.get(frame.handle, Kind.WRITER).payload
+    if writer.strong is not strong:
+        raise InvalidArgument
+    return writer.write(frame.payload)

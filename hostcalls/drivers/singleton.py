@@ -1,0 +1,31 @@
+"""Singletons: resources that every guest can find by a well-known id; the contracts of
+`selium::singleton::*`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .. import catalogue
+from ..abi import SingletonLookup, SingletonRegister
+from ..caller import Caller
+from ..operation import Operation, operation
+
+
+def operations() -> Iterable[Operation[Any, Any]]:
+    """The operations of singletons."""
+    yield operation(catalogue.SINGLETON_REGISTER, register)
+    yield operation(catalogue.SINGLETON_LOOKUP, lookup)
+
+
+def register(caller: Caller, wanted: SingletonRegister) -> None:
+    """Give the resource with a shared handle an id, until it goes."""
+    registry = caller.registry
+    registry.register_singleton(wanted.id.value, registry.shared(wanted.resource))
+
+
+def lookup(caller: Caller, wanted: SingletonLookup) -> int:
+    """The shared handle of the resource with this id."""
+    registry = caller.registry
+    return registry.share(registry.singleton(wanted.id.value))

@@ -1,0 +1,39 @@
+"""Time for guests: the contracts of `selium::time::*`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .. import catalogue
+from ..abi import TimeNow, TimeSleep
+from ..caller import Caller
+from ..clock import Clock
+from ..futures import Future
+from ..operation import Operation, operation
+
+
+class TimeDriver:
+    """Tells the time and sleeps, by the clock of the embedder."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._first: float | None = None
+
+    def operations(self) -> Iterable[Operation[Any, Any]]:
+        """The operations of time."""
+        yield operation(catalogue.TIME_NOW, self.now)
+        yield operation(catalogue.TIME_SLEEP, self.sleep)
+
+    def now(self, caller: Caller, _: None) -> TimeNow:
+        """The time of day, and the time since anybody first asked."""
+        moment = self._clock.monotonic()
+        if self._first is None:
+            self._first = moment
+        return TimeNow(int(self._clock.unix_time() * 1000), int((moment - self._first) * 1000))
+
+    def sleep(self, caller: Caller, wanted: TimeSleep) -> Future[None]:
+        """Nothing, after so many milliseconds."""
+        timer = self._clock.call_later(wanted.duration_ms / 1000, lambda: future.resolve(None))
+        future: Future[None] = Future(timer.cancel)
+        return future

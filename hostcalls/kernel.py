@@ -1,0 +1,221 @@
+"""The process kernel: what all guests of one runtime share, and how a guest comes to be."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+
+from . import callplan, engine
+from .abi import BufferParam, ScalarParam, ScalarValue
+from .caller import Caller
+from .capability import Capability
+from .catalogue import CATALOGUE
+from .clock import Clock
+from .drivers import channel, session, singleton
+from .drivers.process import ProcessDriver
+from .drivers.time import TimeDriver
+from .engine import Engine, Import, Instance, Linked, Module
+from .errors import HostcallError, StartError
+from .execution import Execution
+from .host import Host
+from .hostcall import Hostcall
+from .invocation import materialise
+from .launch import Launch
+from .modules import ModuleStore
+from .operation import Operation
+from .registry import Kind, Registry, Resource
+from .table import DispatchTable
+
+#: Pairs of a module and a set of grants that are kept linked.
+_LINKS = 256
+
+
+@attrs.frozen(kw_only=True)
+class Policy:
+    """Rules that an embedder may choose.
+
+    Attributes:
+        upstream: keep the rules of the runtime that the guest ABI comes from: a guest may grant its
+            children what it was not granted itself, may stop any process, and its children outlive it.
+        tombstones: processes that have ended and are remembered, so that they can be stopped once more and
+            their log read; when there are more, the oldest is forgotten.
+    """
+
+    upstream: bool = False
+    tombstones: int = 256
+
+
+class Kernel:
+    """The process kernel of one runtime.
+
+    Args:
+        engine: runs the guests. The kernel does not close it.
+        clock: the time that guests see.
+        modules: where guests find the modules that they start; None if they may start none.
+        operations: operations beyond those of the kernel's own drivers: actor messaging, the application's
+            own. Their hostcalls join the catalogue. One that serves a hostcall which a driver of the kernel
+            serves takes its place.
+        policy: see `Policy`.
+
+    Raises `ValueError` when two of `operations` serve the same hostcall.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        *,
+        modules: ModuleStore | None = None,
+        operations: Iterable[Operation[Any, Any]] = (),
+        policy: Policy | None = None,
+    ) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.modules = modules
+        self.policy = policy or Policy()
+        self.registry = Registry()
+        added = list(operations)
+        replaced = {operation.hostcall.name for operation in added}
+        own = [
+            *channel.operations(),
+            *singleton.operations(),
+            *session.operations(),
+            *TimeDriver(clock).operations(),
+            *ProcessDriver(self).operations(),
+        ]
+        self._operations = [operation for operation in own if operation.hostcall.name not in replaced] + added
+        self.catalogue = _extended(added)
+        self._known = frozenset(hostcall.capability for hostcall in self.catalogue)
+        self._tables: dict[frozenset[Capability], tuple[DispatchTable, tuple[Import, ...]]] = {}
+        self._links: OrderedDict[tuple[str, frozenset[Capability]], tuple[DispatchTable, Linked]] = (
+            OrderedDict()
+        )
+        self._tombstones: OrderedDict[int, Resource] = OrderedDict()
+
+    def begin(self, launch: Launch, host: Host, wake: Callable[[], None]) -> Execution:
+        """Make the guest that `launch` describes, ready for its first turn.
+
+        Args:
+            launch: what to start.
+            host: the embedder's side of it.
+            wake: called whenever the guest can go on, in the loop's thread.
+
+        Returns the execution; its process id is live. Raises `StartError`, and then nothing is left behind.
+        """
+        for capability in sorted(launch.grants - self._known):
+            raise StartError(f"The requested capability ({capability.title}) is not part of this kernel")
+        entry = self.registry.reserve(Kind.PROCESS)
+        caller = Caller(
+            entry, self.registry, launch.grants, launch.limits, host, label=launch.label, parent=launch.parent
+        )
+        instance = None
+        try:
+            table, linked = self._linked(launch.module, launch.grants)
+            instance = self.engine.instantiate(linked, launch.limits, wake)
+            self._call(launch, caller, instance)
+        except (engine.EngineError, HostcallError, StartError) as error:
+            if instance is not None:
+                instance.close()
+            caller.end()
+            self.registry.discard(entry.id)
+            if isinstance(error, engine.EngineError):
+                raise StartError(f"Wasmtime error: {error}") from error
+            if isinstance(error, HostcallError):
+                raise StartError(str(error)) from error
+            raise
+        self.registry.initialise(entry.id, caller)
+        return Execution(self, launch, caller, instance, table)
+
+    def _linked(self, module: Module, grants: frozenset[Capability]) -> tuple[DispatchTable, Linked]:
+        key = module.digest, grants
+        found = self._links.get(key)
+        if found is None:
+            table, imports = self._table(grants)
+            found = self._links[key] = table, self.engine.link(module, imports)
+            if len(self._links) > _LINKS:
+                self._links.popitem(last=False)
+        else:
+            self._links.move_to_end(key)
+        return found
+
+    def _call(self, launch: Launch, caller: Caller, instance: Instance) -> None:
+        """Materialise the arguments, check the entrypoint against them, and begin the call."""
+        arguments = materialise(launch.arguments, caller.slots)
+        plan = callplan.plan(arguments, limit=launch.limits.argument_bytes)
+        name, export = launch.entrypoint, launch.module.exports.get(launch.entrypoint)
+        if export is None or export.function is None:
+            raise StartError(f"the module exports no function named {name!r}")
+        given = tuple(kind for argument in arguments for kind in _kinds(argument))
+        wanted = tuple(kind.name.lower() for kind in export.function.parameters)
+        if given != wanted:
+            raise StartError(f"{name!r} takes ({', '.join(wanted)}); the arguments are ({', '.join(given)})")
+        declared = callplan.flatten(launch.results)
+        returned = tuple(kind.name.lower() for kind in export.function.results)
+        if declared != returned:
+            raise StartError(
+                f"{name!r} returns ({', '.join(returned)}); its signature says ({', '.join(declared)})"
+            )
+        for offset, data in plan.writes:
+            instance.write(offset, data)
+        instance.start(name, plan.values)
+
+    def ended(self, caller: Caller) -> None:
+        """A guest has ended: keep its entry for a while. Called once for each guest, by its execution."""
+        parent = self._living(caller.parent)
+        if parent is not None:
+            parent.children -= 1
+        caller.end()
+        if caller.process.alive:
+            self._tombstones[caller.id] = caller.process
+            while len(self._tombstones) > self.policy.tombstones:
+                _, oldest = self._tombstones.popitem(last=False)
+                self.registry.remove(oldest)
+
+    def forget(self, process: Resource) -> None:
+        """Remove a process's entry: it can be neither stopped nor asked for its log channel any more."""
+        self._tombstones.pop(process.id, None)
+        self.registry.remove(process)
+
+    def may_stop(self, caller: Caller, target: Caller) -> bool:
+        """Whether one may stop the other: itself, its descendants, and with upstream's rules everybody."""
+        if self.policy.upstream or target is caller:
+            return True
+        ancestor = target.parent
+        while ancestor is not None and ancestor != caller.id:
+            above = self._living(ancestor)
+            ancestor = above.parent if above is not None else None
+        return ancestor is not None
+
+    def _living(self, process: int | None) -> Caller | None:
+        if process is None:
+            return None
+        try:
+            caller: Caller | None = self.registry.get(process, Kind.PROCESS).payload
+        except HostcallError:
+            return None
+        return caller
+
+    def _table(self, grants: frozenset[Capability]) -> tuple[DispatchTable, tuple[Import, ...]]:
+        found = self._tables.get(grants)
+        if found is None:
+            table = DispatchTable(self.catalogue, self._operations, grants)
+            imports = tuple(
+                Import(operation.hostcall.name, index, operation.denied)
+                for index, operation in enumerate(table.operations)
+            )
+            found = self._tables[grants] = table, imports
+        return found
+
+
+def _kinds(argument: ScalarValue | bytes) -> tuple[str, ...]:
+    return callplan.flatten([BufferParam() if isinstance(argument, bytes) else ScalarParam(argument.kind)])
+
+
+def _extended(operations: Iterable[Operation[Any, Any]]) -> tuple[Hostcall[Any, Any], ...]:
+    known = {hostcall.name for hostcall in CATALOGUE}
+    return CATALOGUE + tuple(
+        operation.hostcall for operation in operations if operation.hostcall.name not in known
+    )

@@ -1,0 +1,43 @@
+"""What one guest may use: the engine's bounds, and those of the host's tables."""
+
+from __future__ import annotations
+
+import attrs
+
+from . import engine
+
+KIBIBYTE = 1024
+MEBIBYTE = 1024 * KIBIBYTE
+
+
+@attrs.frozen(kw_only=True)
+class Limits(engine.Limits):
+    """The bounds of one guest process; a child never has more than its parent.
+
+    The attributes of `hostcalls.engine.Limits` (memory, table_elements, futures, queued_bytes, cpu_time,
+    start_time), and:
+
+    Attributes:
+        resources: slots that the guest may use at one time: channels, readers, writers, refs.
+        channel_bytes: capacity of all channels that live and were created by the guest, together.
+        children: child processes that the guest may have at one time.
+        argument_bytes: bytes of all buffers among the arguments of its entrypoint, together.
+        mailbox: messages that may wait in its mailbox.
+    """
+
+    resources: int = 1024
+    channel_bytes: int = 64 * MEBIBYTE
+    children: int = 64
+    argument_bytes: int = 256 * KIBIBYTE
+    mailbox: int = 10_000
+
+    def within(self, outer: engine.Limits) -> Limits:
+        """These limits, each lowered to that of `outer` where it is higher."""
+        return attrs.evolve(
+            self,
+            **{
+                field.name: min(getattr(self, field.name), getattr(outer, field.name))
+                for field in attrs.fields(type(self))
+                if hasattr(outer, field.name)
+            },
+        )
