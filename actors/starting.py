@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from actors.node import Node
     from actors.process import Process
 
-__all__ = ["create", "start", "start_soon"]
+__all__ = ["begin", "create", "start", "start_soon"]
 
 
 def create(
@@ -85,28 +85,39 @@ def inherit(process: Process, ancestor: Ref[Any]) -> None:
         process.queue.extend(left)
 
 
-async def start(
-    process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float | None
-) -> None:
-    """Start `process` as `target` and wait for its acknowledgement."""
+def begin(
+    process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Request[Any] | None:
+    """Start `process` as `target`: None when it has started, else a request that its acknowledgement settles.
+
+    Not a checkpoint. Raises what `start` raises when the start fails at once.
+    """
     node = process.node
     try:
         body = make_body(process, target, args, kwargs)
     except BaseException as error:
         raise _refused(process, error) from None
     if not isinstance(body, TaskBody):
-        dispatcher = node.dispatcher
+        return None
+    request: Request[Any] | None = None
+    if not isinstance(body, FunctionBody):
+        request = node.starting[process] = Request(node, process.ref, "start", (), {}, None)
+    run(process, body, target)
+    return request
+
+
+async def start(
+    process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float | None
+) -> None:
+    """Start `process` as `target` and wait for its acknowledgement."""
+    request = begin(process, target, args, kwargs)
+    if request is None:
+        dispatcher = process.node.dispatcher
         dispatcher.handoffs -= 1
         if dispatcher.handoffs <= 0:
             dispatcher.renew_handoffs()
             await trio.lowlevel.checkpoint()
         return
-    if isinstance(body, FunctionBody):
-        run(process, body, target)
-        return
-    request: Request[Any] = Request(node, process.ref, "start", (), {}, None)
-    node.starting[process] = request
-    run(process, body, target)
     try:
         await request.receive(math.inf if timeout is None else timeout)
     except CallTimeout as late:
