@@ -1,0 +1,391 @@
+/*
+ * door_call.
+ *
+ * All signals are blocked from before the request becomes visible until the client sleeps, and ppoll unblocks
+ * them while it sleeps. So a signal that arrives anywhere within the call interrupts it, and what it means is
+ * decided by one compare-and-swap: a call still QUEUED is retracted and was never started (EAGAIN), one that is
+ * ACTIVE goes on without us (EINTR). After either, the channel is abandoned: a late reply has nowhere to go.
+ */
+#include "internal.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { AGAIN_ON_NEW_LINE = -1, ATTEMPTS = 50, TICK = 1 /* seconds */ };
+
+struct call {
+    door_arg_t arguments;
+    struct line *line;
+    struct outgoing outgoing;
+    bool checked;
+    bool no_results;
+    bool released;
+    int cancellation;
+    int reserved[DESCRIPTORS_MAX];
+    unsigned reserved_count;
+    int received[DESCRIPTORS_MAX];
+    unsigned received_count;
+    bool truncated;
+};
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+/* Whether the server's process has ended although somebody, a raw clone of it, keeps our peer socket open. */
+static bool server_exited(struct line *line) {
+    int pidfd = -1;
+    socklen_t length = sizeof pidfd;
+    if (getsockopt(line->trunk, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) < 0) {
+        pidfd = line->server > 0 ? (int)syscall(SYS_pidfd_open, line->server, 0) : -1;
+        if (pidfd < 0) {
+            return line->server > 0 && errno == ESRCH;
+        }
+    }
+    struct pollfd entry = {.fd = pidfd, .events = POLLIN};
+    bool exited = poll(&entry, 1, 0) == 1;
+    close(pidfd);
+    return exited;
+}
+
+static void unreserve(struct call *call) {
+    close_all(call->reserved, call->reserved_count);
+    call->reserved_count = 0;
+}
+
+static void release(struct call *call) {
+    if (!call->released) {
+        call->released = true;
+        descriptors_release(call->arguments.desc_ptr, call->arguments.desc_num);
+    }
+}
+
+static int send_request(struct call *call, uint64_t *sequence) {
+    struct line *line = call->line;
+    struct session *session = line->session;
+    size_t size = call->arguments.data_size;
+    char *target = (char *)session + SESSION_REQUEST;
+    uint32_t idle = CALL_IDLE;
+    unsigned flags = (call->no_results ? REQUEST_NO_RESULTS : 0) | (call->outgoing.releases ? REQUEST_RELEASES : 0);
+    int error = 0;
+    *sequence = ++line->sequence;
+    if (size > SESSION_CAPACITY) {
+        flags |= IN_REGION;
+        if (line->request.size < size) {
+            int fd;
+            if ((error = region_grow(&line->request, size, &fd)) != 0) {
+                return error == ENOMEM ? EAGAIN : error;
+            }
+            struct message grow = {.type = MESSAGE_GROW, .sequence = *sequence, .size = line->request.size};
+            error = message_send(line->fd, &grow, &fd, 1);
+            close(fd);
+        }
+        target = line->request.base;
+    }
+    if (error == 0 && size > 0) {
+        memcpy(target, call->arguments.data_ptr, size);
+    }
+    if (error == 0) {
+        error = descriptors_send(line->fd, *sequence, &call->outgoing);
+    }
+    if (error == 0) {
+        session->request.size = size;
+        session->request.count = call->outgoing.count;
+        session->request.flags = flags;
+        atomic_store(&session->sequence, *sequence);
+        if (!atomic_compare_exchange_strong(&session->state, &idle, CALL_QUEUED)) {
+            return AGAIN_ON_NEW_LINE; /* evicted */
+        }
+        struct message message = {.type = MESSAGE_CALL, .sequence = *sequence};
+        error = message_send(line->fd, &message, NULL, 0);
+    }
+    return error == 0 || error == EMFILE ? error : AGAIN_ON_NEW_LINE;
+}
+
+/* The channel has hung up: what that means depends on how far the call had come. */
+static int hung_up(struct call *call) {
+    uint32_t queued = CALL_QUEUED;
+    struct session *session = call->line->session;
+    if (atomic_compare_exchange_strong(&session->state, &queued, CALL_RETRACTED)) {
+        bool gone = atomic_load(&call->line->status->revoked) || socket_hung_up(call->line->trunk);
+        return gone ? EBADF : AGAIN_ON_NEW_LINE;
+    }
+    return queued == CALL_REFUSED ? EBADF : queued == CALL_DONE ? 0 : EINTR;
+}
+
+static int interrupted(struct call *call, bool *done) {
+    uint32_t queued = CALL_QUEUED;
+    if (atomic_compare_exchange_strong(&call->line->session->state, &queued, CALL_RETRACTED)) {
+        return EAGAIN;
+    }
+    if (queued == CALL_REFUSED) {
+        return EBADF;
+    }
+    if (queued == CALL_DONE) {
+        *done = true; /* the reply came first; read it */
+        return 0;
+    }
+    release(call); /* the transfer has happened */
+    return EINTR;
+}
+
+/* Deals with one datagram. Returns whether the call has an outcome. */
+static bool hear(struct call *call, const struct message *message, struct receipt *receipt, int *error) {
+    struct line *line = call->line;
+    struct message answer = {.sequence = message->sequence};
+    void *base;
+    if (message->sequence != line->sequence) {
+        return false;
+    }
+    switch (message->type) {
+    case MESSAGE_ACCEPTED:
+        release(call);
+        answer.type = MESSAGE_GO;
+        message_send(line->fd, &answer, NULL, 0);
+        return false;
+    case MESSAGE_FDQUERY:
+        unreserve(call);
+        answer.type = MESSAGE_FDOK;
+        answer.error = message->count > DESCRIPTORS_MAX
+                           ? EMFILE
+                           : descriptors_reserve(line->fd, message->count, call->reserved);
+        call->reserved_count = answer.error == 0 ? message->count : 0;
+        message_send(line->fd, &answer, NULL, 0);
+        return false;
+    case MESSAGE_GROW:
+        if (receipt->count != 1 || message->size == 0 || message->size > SIZE_MAX / 2 ||
+            memory_adopt(receipt->fds[0], message->size, PROT_READ, &base) != 0) {
+            *error = EOVERFLOW;
+            return true;
+        }
+        region_drop(&line->reply);
+        line->reply = (struct region){base, message->size};
+        return false;
+    case MESSAGE_FDS:
+        if (receipt->truncated) {
+            call->truncated = true;
+        } else if (receipt->count + call->received_count > DESCRIPTORS_MAX) {
+            *error = EINTR;
+            return true;
+        } else {
+            memcpy(call->received + call->received_count, receipt->fds, receipt->count * sizeof(int));
+            call->received_count += receipt->count;
+            receipt->count = 0;
+        }
+        return false;
+    case MESSAGE_REPLY:
+        *error = 0;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Waits for the outcome, with all signals blocked except while asleep. */
+static int await_reply(struct call *call, const sigset_t *signals) {
+    struct line *line = call->line;
+    bool done = false;
+    for (;;) {
+        struct message message;
+        struct receipt receipt;
+        int error = 0;
+        if (call->reserved_count > 0 && !done) {
+            struct pollfd entry = {.fd = line->fd, .events = POLLIN};
+            if (poll(&entry, 1, 0) == 1) {
+                unreserve(call); /* right before they are needed */
+            }
+        }
+        int result = message_receive(line->fd, &message, &receipt, 0);
+        if (result == 0) {
+            bool outcome = hear(call, &message, &receipt, &error);
+            receipt_close(&receipt);
+            if (outcome) {
+                return error;
+            }
+            continue;
+        }
+        if (result != EAGAIN) {
+            error = hung_up(call);
+            if (error == EINTR) {
+                release(call);
+            }
+            return error;
+        }
+        if (done) {
+            return 0;
+        }
+        struct pollfd entry = {.fd = line->fd, .events = POLLIN};
+        struct timespec tick = {.tv_sec = TICK};
+        int state;
+        pthread_setcancelstate(call->cancellation, &state);
+        int count = ppoll(&entry, 1, &tick, signals);
+        int failure = errno;
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+        if (count < 0 && failure == EINTR) {
+            error = interrupted(call, &done);
+            if (error != 0) {
+                return error;
+            }
+        } else if (count == 0 && server_exited(line)) {
+            error = hung_up(call);
+            return error == AGAIN_ON_NEW_LINE ? EBADF : error;
+        }
+    }
+}
+
+/* The reply is in the session memory, which the server can still write: copy, check, use. */
+static int take_reply(struct call *call) {
+    struct line *line = call->line;
+    struct session *session = line->session;
+    uint32_t state = atomic_load(&session->state);
+    if (state == CALL_REFUSED) {
+        return EBADF;
+    }
+    if (state != CALL_DONE) {
+        return EINTR; /* a server that does not keep to the protocol */
+    }
+    uint64_t size = *(volatile uint64_t *)&session->reply.size;
+    uint32_t count = *(volatile uint32_t *)&session->reply.count;
+    uint32_t flags = *(volatile uint32_t *)&session->reply.flags;
+    int error = *(volatile int32_t *)&session->reply.error;
+    const char *data = (const char *)session + SESSION_REPLY;
+    size_t capacity = SESSION_CAPACITY;
+    if (error != 0) {
+        if (error == EMFILE || error == EINTR || error == EOVERFLOW) {
+            release(call);
+        }
+        return error;
+    }
+    if (flags & IN_REGION) {
+        data = line->reply.base;
+        capacity = line->reply.size;
+    }
+    release(call);
+    if (call->truncated) {
+        return EMFILE;
+    }
+    if (size > capacity || count != call->received_count || (call->no_results && (size > 0 || count > 0))) {
+        return EINTR;
+    }
+    error = results_place(&call->arguments, data, size, call->received, count);
+    if (error == 0) {
+        call->received_count = 0;
+    }
+    return error;
+}
+
+/* What can be refused without a server thread, in the kernel's order. */
+static int check(struct call *call, int d) {
+    struct limits limits;
+    const struct status *status = call->line->status;
+    const door_arg_t *arguments = &call->arguments;
+    if (atomic_load(&status->revoked)) {
+        return EBADF;
+    }
+    status_limits(status, &limits);
+    int error = limits_check(&limits, atomic_load(&status->attributes), arguments->data_size, arguments->desc_num);
+    if (error == 0 && arguments->desc_num > DESCRIPTORS_MAX) {
+        error = E2BIG;
+    }
+    if (error == 0 && (!memory_readable(arguments->data_ptr, arguments->data_size) ||
+                       !memory_readable(arguments->desc_ptr, arguments->desc_num * sizeof(door_desc_t)))) {
+        error = EFAULT;
+    }
+    if ((error != 0 || arguments->desc_num > 0) && socket_hung_up(d)) {
+        return EBADF;
+    }
+    return error == 0 && arguments->desc_num > 0
+               ? descriptors_prepare(arguments->desc_ptr, arguments->desc_num, &call->outgoing)
+               : error;
+}
+
+/* One attempt on one line. */
+static int attempt(struct call *call, int d, const sigset_t *signals) {
+    uint64_t sequence;
+    int error = line_for(d, &call->line);
+    if (error != 0) {
+        return error;
+    }
+    struct line *line = call->line;
+    bool keep = false;
+    if (!call->checked && (error = check(call, d)) != 0) {
+        line_release(line); /* nothing has been sent */
+        return error;
+    }
+    call->checked = true;
+    if (atomic_load(&line->status->revoked)) {
+        error = EBADF;
+    } else if ((error = send_request(call, &sequence)) == 0) {
+        uint32_t queued = CALL_QUEUED;
+        if (atomic_load(&line->status->revoked) &&
+            atomic_compare_exchange_strong(&line->session->state, &queued, CALL_RETRACTED)) {
+            error = EBADF; /* the sweep of a revocation may have missed it */
+        } else if ((error = await_reply(call, signals)) == 0) {
+            error = take_reply(call);
+            keep = atomic_load(&line->session->state) == CALL_DONE;
+        }
+    } else if (error == AGAIN_ON_NEW_LINE && socket_hung_up(d)) {
+        error = EBADF;
+    }
+    unreserve(call);
+    close_all(call->received, call->received_count);
+    call->received_count = 0;
+    call->truncated = false;
+    if (keep) {
+        if (line->request.size > REGION_KEEP) {
+            region_drop(&line->request);
+        }
+        if (line->reply.size > REGION_KEEP) {
+            region_drop(&line->reply);
+        }
+        atomic_store(&line->session->state, CALL_IDLE);
+        line_release(line);
+    } else {
+        line_abandon(line);
+    }
+    return error;
+}
+
+int door_call(int d, door_arg_t *params) {
+    struct call call;
+    sigset_t all, signals;
+    call.no_results = params == NULL;
+    call.checked = call.released = call.truncated = false;
+    call.reserved_count = call.received_count = call.outgoing.count = 0;
+    call.outgoing.releases = false;
+    memset(&call.arguments, 0, sizeof call.arguments);
+    if (params != NULL) {
+        if (!memory_readable(params, sizeof *params)) {
+            errno = EFAULT;
+            return -1;
+        }
+        memcpy(&call.arguments, params, sizeof *params);
+    }
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &call.cancellation);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &signals);
+    int error = AGAIN_ON_NEW_LINE;
+    for (int i = 0; i < ATTEMPTS && error == AGAIN_ON_NEW_LINE; i++) {
+        if (i > 1) {
+            struct timespec pause = {.tv_nsec = 1000000};
+            nanosleep(&pause, NULL);
+        }
+        error = attempt(&call, d, &signals);
+    }
+    descriptors_discard(&call.outgoing);
+    pthread_sigmask(SIG_SETMASK, &signals, NULL);
+    pthread_setcancelstate(call.cancellation, NULL);
+    if (error != 0) {
+        errno = error == AGAIN_ON_NEW_LINE ? EAGAIN : error;
+        return -1;
+    }
+    if (params != NULL) {
+        memcpy(params, &call.arguments, sizeof *params);
+    }
+    return 0;
+}

@@ -1,0 +1,217 @@
+/* Channels, the server's end of one client thread's private socket: attach, hang-up, eviction. */
+#include "internal.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { CHANNELS_A_PROCESS = 1024 };
+
+void close_all(const int *fds, unsigned count) {
+    for (unsigned i = 0; i < count; i++) {
+        close(fds[i]);
+    }
+}
+
+void channel_drop_received(struct channel *channel) {
+    close_all(channel->received, channel->received_count);
+    channel->received_count = 0;
+    channel->received_truncated = false;
+}
+
+void channel_hold_locked(struct channel *channel) {
+    channel->holds++;
+}
+
+void channel_release_locked(struct channel *channel) {
+    if (--channel->holds > 0) {
+        return;
+    }
+    channel_drop_received(channel);
+    free(channel->received);
+    region_drop(&channel->request);
+    region_drop(&channel->reply);
+    munmap(channel->session, SESSION_SIZE);
+    close(channel->fd);
+    struct door *door = channel->door;
+    free(channel);
+    door_release_locked(door);
+}
+
+/* Takes the channel out of every table; its socket closes when no thread uses it any more. */
+void channel_close_locked(struct channel *channel) {
+    if (channel->dead) {
+        return;
+    }
+    channel->dead = true;
+    struct channel **link = &channel->door->channels;
+    while (*link != channel) {
+        link = &(*link)->next;
+    }
+    *link = channel->next;
+    handle_free(channel->handle);
+    epoll_ctl(server.epoll, EPOLL_CTL_DEL, channel->fd, NULL);
+    epoll_ctl(channel->door->pool->epoll, EPOLL_CTL_DEL, channel->fd, NULL);
+    server.channels--;
+    channel_release_locked(channel);
+}
+
+/* The client has gone. A thread that serves it goes on, unless the door lets clients cancel. */
+void channel_hang_up(struct channel *channel) {
+    struct server_thread *thread = channel->thread;
+    if (thread != NULL) {
+        thread->caller_gone = true;
+        if (!(atomic_load(&channel->door->status->attributes) & DOOR_NO_CANCEL)) {
+            pthread_cancel(thread->self);
+        }
+    }
+    channel_close_locked(channel);
+}
+
+static bool evict_one_locked(struct door *first, bool only, pid_t pid) {
+    struct channel *oldest = NULL;
+    for (struct door *door = first; door != NULL; door = only ? NULL : door->next) {
+        for (struct channel *channel = door->channels; channel != NULL; channel = channel->next) {
+            if (!channel->busy && channel->thread == NULL && (pid == 0 || channel->pid == pid) &&
+                atomic_load(&channel->session->state) == CALL_IDLE &&
+                (oldest == NULL || channel->used < oldest->used)) {
+                oldest = channel;
+            }
+        }
+    }
+    uint32_t idle = CALL_IDLE;
+    if (oldest == NULL || !atomic_compare_exchange_strong(&oldest->session->state, &idle, CALL_EVICTED)) {
+        return false;
+    }
+    channel_close_locked(oldest);
+    return true;
+}
+
+/* Closes the idle channel that was used longest ago; its client attaches again when it calls again. */
+bool channel_evict_locked(void) {
+    return evict_one_locked(server.doors, false, 0);
+}
+
+/*
+ * Two descriptors kept in reserve, so that a client can still attach, and be told EMFILE where it matters, when
+ * the program has used up its table.
+ */
+static int reserve[2] = {-1, -1};
+
+static void keep_reserve_locked(bool keep) {
+    for (int i = 0; i < 2; i++) {
+        if (!keep && reserve[i] >= 0) {
+            close(reserve[i]);
+            reserve[i] = -1;
+        } else if (keep && reserve[i] < 0) {
+            reserve[i] = fcntl(server.epoll, F_DUPFD_CLOEXEC, 0);
+        }
+    }
+}
+
+void channel_reserve_forget(void) {
+    keep_reserve_locked(false);
+}
+
+static bool admit_locked(struct door *door, pid_t pid) {
+    struct rlimit limit;
+    unsigned of_process = 0;
+    for (struct channel *channel = door->channels; channel != NULL; channel = channel->next) {
+        of_process += channel->pid == pid;
+    }
+    if (of_process >= CHANNELS_A_PROCESS && !evict_one_locked(door, true, pid)) {
+        return false;
+    }
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && server.channels >= limit.rlim_cur - limit.rlim_cur / 4) {
+        channel_evict_locked();
+    }
+    return true;
+}
+
+static bool is_private_socket(int fd, pid_t pid, struct ucred *peer) {
+    int domain = 0, type = 0;
+    socklen_t length = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0 || domain != AF_UNIX) {
+        return false;
+    }
+    length = sizeof type;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 || type != SOCK_SEQPACKET) {
+        return false;
+    }
+    length = sizeof *peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &length) == 0 && peer->pid == pid;
+}
+
+/*
+ * A client thread brings its channel. The kernel's word on who sent the message must agree with its word on who
+ * made the socket: nobody can present somebody else's socket as their own identity. On success the receipt's
+ * descriptors are ours; otherwise the caller closes them and the client sees the channel hang up.
+ */
+void channel_attach_locked(struct trunk *trunk, struct receipt *receipt) {
+    struct ucred peer;
+    struct door *door = trunk->door;
+    void *session = NULL;
+    if (receipt->truncated) {
+        keep_reserve_locked(false);
+        channel_evict_locked();
+        return;
+    }
+    if (receipt->count != 2 || !receipt->credentialed || door->revoked ||
+        !is_private_socket(receipt->fds[0], receipt->credentials.pid, &peer) || !admit_locked(door, peer.pid) ||
+        memory_adopt(receipt->fds[1], SESSION_SIZE, PROT_READ | PROT_WRITE, &session) != 0) {
+        return;
+    }
+    struct channel *channel = calloc(1, sizeof *channel);
+    if (channel == NULL || (channel->handle = handle_new(KIND_CHANNEL, channel)) == 0) {
+        free(channel);
+        munmap(session, SESSION_SIZE);
+        return;
+    }
+    channel->fd = receipt->fds[0];
+    channel->session = session;
+    channel->door = door;
+    channel->trunk = trunk->handle;
+    channel->holds = 1;
+    channel->pid = peer.pid;
+    channel->euid = peer.uid;
+    channel->egid = peer.gid;
+    channel->ruid = receipt->credentials.uid;
+    channel->rgid = receipt->credentials.gid;
+    channel->used = ++server.clock;
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = channel->handle};
+    if (control_watch_locked(channel->fd, EPOLLRDHUP | EPOLLET, channel->handle) != 0 ||
+        epoll_ctl(door->pool->epoll, EPOLL_CTL_ADD, channel->fd, &event) < 0) {
+        epoll_ctl(server.epoll, EPOLL_CTL_DEL, channel->fd, NULL);
+        handle_free(channel->handle);
+        free(channel);
+        munmap(session, SESSION_SIZE);
+        return;
+    }
+    close(receipt->fds[1]);
+    receipt->count = 0;
+    channel->next = door->channels;
+    door->channels = channel;
+    door->holds++;
+    server.channels++;
+    keep_reserve_locked(true);
+}
+
+/* Wakes the client of a call whose outcome is in the session memory. */
+void channel_answer(struct channel *channel, uint64_t sequence) {
+    struct message message = {.type = MESSAGE_REPLY, .sequence = sequence};
+    message_send(channel->fd, &message, NULL, 0);
+}
+
+/* Calls that no thread has taken yet end here; those in progress go on. */
+void channel_revoke_locked(struct door *door) {
+    for (struct channel *channel = door->channels; channel != NULL; channel = channel->next) {
+        uint32_t queued = CALL_QUEUED;
+        if (atomic_compare_exchange_strong(&channel->session->state, &queued, CALL_REFUSED)) {
+            channel_answer(channel, atomic_load(&channel->session->sequence));
+        }
+    }
+}

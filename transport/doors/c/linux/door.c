@@ -1,0 +1,271 @@
+/* The doors of this process: creation, references, revocation, destruction. */
+#include "internal.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+struct server server = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                        .epoll = -1,
+                        .notify = -1,
+                        .public_pool = {.epoll = -1, .bell = -1}};
+
+/*
+ * Much of what is done under the lock is a cancellation point, and a cancelled holder would never let go.
+ */
+static _Thread_local int cancellation;
+
+void server_lock(void) {
+    int state;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    pthread_mutex_lock(&server.lock);
+    cancellation = state;
+}
+
+void server_unlock(void) {
+    int state = cancellation;
+    pthread_mutex_unlock(&server.lock);
+    pthread_setcancelstate(state, NULL);
+}
+
+struct door *door_by_id_locked(uint64_t id) {
+    struct door *door = server.doors;
+    while (door != NULL && door->id != id) {
+        door = door->next;
+    }
+    return door;
+}
+
+/* The local door behind a descriptor, with server.lock held; or NULL with EBADF, EPERM or EMFILE, unlocked. */
+struct door *door_of(int fd, int *error) {
+    struct identity identity;
+    *error = identify(fd, &identity);
+    if (*error != 0) {
+        return NULL;
+    }
+    uint64_t id = identity.status->id;
+    bool local = identity.local;
+    identity_drop(&identity);
+    if (local) {
+        server_lock();
+        struct door *door = door_by_id_locked(id);
+        if (door != NULL) {
+            return door;
+        }
+        server_unlock();
+    }
+    *error = EPERM;
+    return NULL;
+}
+
+static void publish_locked(struct door *door) {
+    atomic_store(&door->status->unreferenced, door->references == 1 && door->named == 0);
+}
+
+void door_reference_locked(struct door *door, bool named) {
+    door->references++;
+    door->named += named;
+    publish_locked(door);
+}
+
+void door_dereference_locked(struct door *door, bool named) {
+    door->references--;
+    door->named -= named;
+    publish_locked(door);
+    if (door->references == 1 && door->named == 0) {
+        unreferenced_notify_locked(door);
+    }
+    if (door->references > 0) {
+        return;
+    }
+    struct door **link = &server.doors;
+    while (*link != door) {
+        link = &(*link)->next;
+    }
+    *link = door->next;
+    struct channel *following;
+    for (struct channel *channel = door->channels; channel != NULL; channel = following) {
+        following = channel->next;
+        channel->orphan = true;
+        if (channel->thread == NULL && !channel->busy) {
+            channel_close_locked(channel);
+        }
+    }
+    door_release_locked(door);
+}
+
+/* Lets go of the memory; the last one frees. */
+void door_release_locked(struct door *door) {
+    if (--door->holds > 0) {
+        return;
+    }
+    if (door->pool != &server.public_pool) {
+        pool_release_locked(door->pool);
+    }
+    munmap(door->status, STATUS_SIZE);
+    close(door->status_fd);
+    free(door);
+}
+
+/* Hang-ups that the control thread has not come to yet, so that what the caller has just closed counts. */
+void door_refresh_locked(struct door *door) {
+    door->holds++;
+    struct trunk *following;
+    for (struct trunk *trunk = door->trunks; trunk != NULL; trunk = following) {
+        following = trunk->next;
+        if (socket_hung_up(trunk->fd)) {
+            trunk_event(trunk);
+        }
+    }
+    door_release_locked(door);
+}
+
+void door_describe(struct door *door, door_info_t *info) {
+    *info = (door_info_t){.di_target = getpid(),
+                          .di_proc = door->status->procedure,
+                          .di_data = door->status->cookie,
+                          .di_uniquifier = door->id};
+    info->di_attributes = (atomic_load(&door->status->attributes) & DOOR_ATTR_MASK) | DOOR_LOCAL;
+    if (door->revoked) {
+        info->di_attributes |= DOOR_REVOKED;
+    }
+    if (atomic_load(&door->status->unreferenced)) {
+        info->di_attributes |= DOOR_IS_UNREF;
+    }
+}
+
+static uint64_t new_id(void) {
+    uint64_t id = 0;
+    while (id == 0 || door_by_id_locked(id) != NULL) {
+        if (getrandom(&id, sizeof id, 0) != sizeof id) {
+            id = (uint64_t)getpid() << 32 | (uint32_t)++server.clock;
+        }
+        id >>= 1; /* positive as a signed number, for the comfort of other languages */
+    }
+    return id;
+}
+
+static struct door *allocate(door_server_procedure_t *procedure, void *cookie, uint_t attributes, int *error) {
+    struct door *door = calloc(1, sizeof *door);
+    if (door == NULL) {
+        *error = ENOMEM;
+        return NULL;
+    }
+    door->pool = &server.public_pool;
+    if (attributes & DOOR_PRIVATE) {
+        door->pool = calloc(1, sizeof *door->pool);
+    }
+    if (door->pool == NULL || (*error = pool_open(door->pool)) != 0) {
+        *error = door->pool ? *error : ENOMEM;
+        if (attributes & DOOR_PRIVATE) {
+            free(door->pool);
+        }
+        free(door);
+        return NULL;
+    }
+    door->status = status_create(&door->status_fd);
+    if (door->status == NULL) {
+        *error = errno;
+        if (attributes & DOOR_PRIVATE) {
+            pool_release_locked(door->pool);
+        }
+        free(door);
+        return NULL;
+    }
+    door->procedure = procedure;
+    door->cookie = cookie;
+    door->id = new_id();
+    door->holds = 1;
+    struct status *status = door->status;
+    status->id = door->id;
+    status->procedure = (uint64_t)(uintptr_t)procedure;
+    status->cookie = (uint64_t)(uintptr_t)cookie;
+    atomic_store(&status->attributes, attributes);
+    struct limits limits = {0, SIZE_MAX, attributes & DOOR_REFUSE_DESC ? 0 : INT_MAX};
+    status_set_limits(status, &limits);
+    return door;
+}
+
+/* The part of creation that the kernel does on illumos: returns a descriptor, or -1 with errno. */
+int door_make(door_server_procedure_t *procedure, void *cookie, uint_t attributes, const struct creation *creation,
+              door_info_t *info) {
+    int pair[2], error;
+    const uint_t both = DOOR_UNREF | DOOR_UNREF_MULTI;
+    if ((attributes & ~(uint_t)DOOR_CREATE_MASK) || (attributes & both) == both) {
+        errno = EINVAL;
+        return -1;
+    }
+    control_drain(); /* doors closed before are gone before a new one is made */
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        return -1;
+    }
+    fork_prepare_once();
+    server_lock();
+    struct door *door = NULL;
+    if ((error = control_start_locked()) == 0) {
+        door = allocate(procedure, cookie, attributes, &error);
+    }
+    if (door != NULL) {
+        if (creation != NULL) {
+            door->creation = *creation;
+        }
+        if ((attributes & both) != 0 && (error = pool_bell_locked(door->pool)) != 0) {
+            door_release_locked(door);
+            door = NULL;
+        }
+    }
+    if (door != NULL) {
+        struct trunk *trunk = trunk_adopt_locked(door, TRUNK_HOME, pair[1], &error);
+        if (trunk != NULL) {
+            trunk->home = pair[0];
+            trunk->home_cookie = socket_cookie(pair[0]);
+            door->next = server.doors;
+            server.doors = door;
+            door_describe(door, info);
+        } else {
+            door_release_locked(door);
+            door = NULL;
+        }
+    }
+    server_unlock();
+    if (door == NULL) {
+        close(pair[0]);
+        close(pair[1]);
+        errno = error;
+        return -1;
+    }
+    return pair[0];
+}
+
+int door_create(door_server_procedure_t *procedure, void *cookie, uint_t attributes) {
+    door_info_t info;
+    if (attributes & (DOOR_NO_DEPLETION_CB | DOOR_PRIVCREATE)) {
+        errno = EINVAL;
+        return -1;
+    }
+    int fd = door_make(procedure, cookie, attributes, NULL, &info);
+    if (fd >= 0) {
+        pool_start(attributes & DOOR_PRIVATE ? &info : NULL);
+    }
+    return fd;
+}
+
+int door_revoke(int d) {
+    int error;
+    struct door *door = door_of(d, &error);
+    if (door == NULL) {
+        errno = error;
+        return -1;
+    }
+    if (!door->revoked) {
+        door->revoked = true;
+        atomic_store(&door->status->revoked, 1);
+        channel_revoke_locked(door);
+        unreferenced_cancel_locked(door);
+    }
+    server_unlock();
+    return close(d);
+}

@@ -1,0 +1,127 @@
+/*
+ * What is behind a descriptor: a door or not, which one, whose.
+ *
+ * A trunk holds an unread HELLO with the status page attached. Peeking gives every holder a copy of the page's
+ * descriptor without the server's help, even after the server has died. The server's pid is taken from the
+ * socket, where the kernel put it, never from the page.
+ */
+#include "internal.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef SO_COOKIE
+#define SO_COOKIE 57
+#endif
+
+uint64_t socket_cookie(int fd) {
+    uint64_t cookie = 0;
+    socklen_t length = sizeof cookie;
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0 ? cookie : 0;
+}
+
+bool socket_hung_up(int fd) {
+    struct pollfd entry = {.fd = fd, .events = POLLRDHUP};
+    return poll(&entry, 1, 0) == 1 && (entry.revents & (POLLHUP | POLLRDHUP | POLLNVAL)) != 0;
+}
+
+static bool is_seqpacket(int fd) {
+    int domain = 0, type = 0;
+    socklen_t length = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0 || domain != AF_UNIX) {
+        return false;
+    }
+    length = sizeof type;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_SEQPACKET;
+}
+
+/* A door of this process: the kernel says that we made the socket, and we know the number. */
+static struct status *local_status(uint64_t id) {
+    server_lock();
+    struct door *door = door_by_id_locked(id);
+    struct status *status = door ? door->status : NULL;
+    server_unlock();
+    return status;
+}
+
+static int map_status(struct receipt *receipt, struct identity *identity) {
+    void *base = NULL;
+    if (receipt->count != 1 || memory_adopt(receipt->fds[0], STATUS_SIZE, PROT_READ, &base) != 0) {
+        return EBADF;
+    }
+    identity->status = base;
+    identity->mapped = true;
+    if (identity->status->magic != WIRE_MAGIC || identity->status->abi != WIRE_ABI) {
+        identity_drop(identity);
+        return EBADF;
+    }
+    return 0;
+}
+
+int identify(int fd, struct identity *identity) {
+    struct message hello;
+    struct receipt receipt;
+    struct ucred peer = {0, 0, 0};
+    socklen_t length = sizeof peer;
+    *identity = (struct identity){.socket = socket_cookie(fd)};
+    if (identity->socket == 0 || !is_seqpacket(fd) || message_receive(fd, &hello, &receipt, MSG_PEEK) != 0) {
+        return EBADF;
+    }
+    if (hello.type != MESSAGE_HELLO || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0) {
+        receipt_close(&receipt);
+        return EBADF;
+    }
+    identity->pid = peer.pid;
+    identity->dead = socket_hung_up(fd);
+    int error = 0;
+    struct status *own = peer.pid == getpid() && !identity->dead ? local_status(hello.sequence) : NULL;
+    identity->local = own != NULL;
+    if (!receipt.truncated) {
+        error = map_status(&receipt, identity);
+    } else if (own != NULL) { /* no room for the page's descriptor, nor need of it */
+        identity->status = own;
+    } else {
+        error = EMFILE;
+    }
+    identity->dead = identity->dead || (error == 0 && atomic_load(&identity->status->dead));
+    receipt_close(&receipt);
+    return error;
+}
+
+void identity_drop(struct identity *identity) {
+    if (identity->mapped) {
+        munmap(identity->status, STATUS_SIZE);
+    }
+    identity->status = NULL;
+    identity->mapped = false;
+}
+
+door_attr_t identity_attributes(const struct identity *identity) {
+    door_attr_t attributes = atomic_load(&identity->status->attributes) & DOOR_ATTR_MASK;
+    attributes &= ~(door_attr_t)(DOOR_LOCAL | DOOR_REVOKED | DOOR_IS_UNREF);
+    if (identity->local) {
+        attributes |= DOOR_LOCAL;
+    }
+    if (identity->dead || atomic_load(&identity->status->revoked)) {
+        attributes |= DOOR_REVOKED;
+    }
+    if (!identity->dead && atomic_load(&identity->status->unreferenced)) {
+        attributes |= DOOR_IS_UNREF;
+    }
+    return attributes;
+}
+
+int is_door(int fd) {
+    struct identity identity;
+    if (fcntl(fd, F_GETFD) < 0) {
+        return -1;
+    }
+    if (identify(fd, &identity) != 0) {
+        return 0;
+    }
+    identity_drop(&identity);
+    return 1;
+}

@@ -1,0 +1,349 @@
+/*
+ * The objects of the Linux implementation and who owns them.
+ *
+ *   door      server side: procedure, status page, pool, trunks, names, channels
+ *   trunk     server end of one hand-out of a door; the client end is what users see as the door fd
+ *   name      listening socket bound to a path; every accepted connection is a trunk
+ *   channel   server end of one client thread's private socket, with the session memory
+ *   line      client end of the same
+ *   pool      an epoll instance on which idle server threads park
+ *
+ * One lock, server.lock, guards all server objects; it is held for table work only, never while user code runs
+ * or anything blocks. Objects that sit in an epoll are named there by handle, never by address, so an event
+ * for an object that has gone finds nothing. Client lines belong to their thread; client.lock guards the list of
+ * all of them, which only fork needs.
+ */
+#ifndef DOORS_INTERNAL_H
+#define DOORS_INTERNAL_H
+
+#include "wire.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <sys/stat.h>
+
+#include "../include/door.h"
+
+#pragma GCC visibility push(hidden)
+
+typedef uint64_t handle;
+
+enum kind { KIND_FREE, KIND_TRUNK, KIND_NAME, KIND_CHANNEL, KIND_POOL, KIND_WATCH };
+
+enum trunk_kind { TRUNK_HOME, TRUNK_EXPORT, TRUNK_CONNECTION };
+
+struct trunk {
+    struct trunk *next;
+    struct door *door;
+    handle handle;
+    enum trunk_kind kind;
+    int fd;
+    int home;             /* TRUNK_HOME: the descriptor that door_create returned */
+    uint64_t home_cookie; /* ... and the socket it referred to */
+    int inherited;        /* while the process forks: the client end that the child will own */
+};
+
+struct name {
+    struct name *next;
+    struct door *door;
+    handle handle;
+    int listener;
+    int watch;   /* inotify watch of the socket's inode, or -1 */
+    int inode;   /* O_PATH descriptor of the socket's inode */
+    mode_t mode; /* as last set by us */
+    char *path;  /* resolved; NULL if another process attached the door for us */
+};
+
+struct region {
+    char *base;
+    size_t size;
+};
+
+struct channel {
+    struct channel *next;
+    struct door *door;
+    handle handle;
+    int fd;
+    unsigned holds;
+    struct session *session;
+    pid_t pid;
+    uid_t euid, ruid;
+    gid_t egid, rgid;
+    bool busy;    /* a server thread owns the receiving side */
+    bool pending; /* something arrived meanwhile */
+    bool dead;    /* unlinked; the last hold frees it */
+    bool orphan;  /* its trunk is gone: close when idle */
+    struct server_thread *thread; /* the one that serves a call of this channel */
+    uint64_t trunk;               /* handle of the trunk it was attached by */
+    uint64_t used;                /* for choosing which to evict */
+    bool spared;                  /* a queued call was checked against older limits */
+    uint64_t spared_sequence;
+    struct limits spared_limits;
+    struct region request, reply;
+    int *received;
+    unsigned received_count;
+    bool received_truncated;
+    bool described; /* the four below are known */
+    zoneid_t zone;
+    uid_t suid;
+    gid_t sgid;
+    uint64_t capabilities[4];
+};
+
+struct pool {
+    int epoll;
+    int bell; /* eventfd for unreferenced invocations, or -1 */
+    handle handle;
+    unsigned idle;
+    struct door *unreferenced; /* the door whose notification waits for an idle thread */
+};
+
+/* How threads of a door_xcreate door are made. */
+struct creation {
+    door_xcreate_server_func_t *create;
+    door_xcreate_thrsetup_func_t *setup;
+    void *cookie;
+};
+
+struct door {
+    struct door *next;
+    uint64_t id;
+    door_server_procedure_t *procedure;
+    void *cookie;
+    struct status *status;
+    int status_fd;
+    struct pool *pool;
+    struct creation creation;
+    struct trunk *trunks;
+    struct name *names;
+    struct channel *channels;
+    unsigned references; /* trunks and names */
+    unsigned named;      /* names and connections among them */
+    unsigned active;     /* invocations */
+    unsigned holds;      /* of the memory: channels, bound threads, queued notifications, the table */
+    bool revoked;
+    bool unreferenced_queued, unreferenced_delayed;
+    struct door *unreferenced_next;
+};
+
+struct invocation {
+    bool active;
+    bool unreferenced;
+    bool no_results;
+    struct door *door;
+    struct channel *channel;
+    uint64_t sequence;
+};
+
+struct server_thread {
+    jmp_buf base;
+    bool looping;
+    int cancellation;      /* the user's state, while ours is "disabled" */
+    bool parked;           /* counted in pool->idle */
+    struct pool *pool;     /* the one it is parked in or serves for */
+    struct door *bound;    /* door_bind */
+    bool bound_invalid;    /* copied by fork from a bound thread */
+    bool caller_gone;
+    bool last_idle;        /* its invocation took the pool's last idle thread */
+    size_t stack_limit;    /* largest request, door_info and descriptors included */
+    pthread_t self;
+    struct invocation invocation;
+    struct {
+        const char *data; /* in memory that the client can still write */
+        uint64_t size;
+        uint32_t count;
+        uint32_t flags;
+        int *fds;
+        bool truncated;
+    } request;
+};
+
+extern struct server {
+    pthread_mutex_t lock;
+    struct door *doors;
+    struct pool public_pool;
+    bool public_started;
+    int epoll; /* the control thread's, or -1 */
+    int notify;
+    bool control_running;
+    unsigned channels;
+    uint64_t clock;
+    struct door *unreferenced_first, *unreferenced_last;
+    bool unreferenced_running;
+} server;
+
+extern _Thread_local struct server_thread *this_server_thread;
+
+/* handle.c: names for objects that outlive nobody's trust. All under server.lock. */
+handle handle_new(enum kind kind, void *object);
+void handle_free(handle handle);
+void *handle_lookup(handle handle, enum kind *kind);
+void handle_forget_all(void);
+
+/* memory.c: sealed shared memory, and pointers that users gave us. */
+int memory_create(const char *name, size_t size);
+void *memory_map(int fd, size_t size, int protection);
+int memory_adopt(int fd, size_t size, int protection, void **base);
+bool memory_readable(const void *address, size_t size);
+bool memory_writable(void *address, size_t size);
+size_t memory_round(size_t size);
+void region_drop(struct region *region);
+int region_grow(struct region *region, size_t size, int *fd);
+enum { REGION_KEEP = 16 << 20 };
+
+/* status.c */
+struct status *status_create(int *fd);
+void status_limits(const struct status *status, struct limits *limits);
+void status_set_limits(struct status *status, const struct limits *limits);
+int limits_check(const struct limits *limits, door_attr_t attributes, uint64_t size, uint64_t count);
+
+/* identity.c: what is behind a descriptor. */
+struct identity {
+    struct status *status; /* read-only mapping, or the door's own page if local */
+    bool mapped;
+    bool local;
+    bool dead;
+    pid_t pid;
+    uint64_t socket;
+};
+int identify(int fd, struct identity *identity); /* 0, EBADF or EMFILE */
+void identity_drop(struct identity *identity);
+uint64_t socket_cookie(int fd); /* 0: not a socket */
+bool socket_hung_up(int fd);
+door_attr_t identity_attributes(const struct identity *identity);
+
+/* door.c: the server's doors. Functions named ..._locked want server.lock. */
+struct door *door_of(int fd, int *error); /* locks: on success server.lock is HELD */
+struct door *door_by_id_locked(uint64_t id);
+int door_make(door_server_procedure_t *procedure, void *cookie, uint_t attributes, const struct creation *creation,
+              door_info_t *info);
+void server_lock(void);
+void server_unlock(void);
+void door_reference_locked(struct door *door, bool named);
+void door_dereference_locked(struct door *door, bool named);
+void door_release_locked(struct door *door);
+void door_describe(struct door *door, door_info_t *info);
+void door_refresh_locked(struct door *door);
+
+/* trunk.c */
+struct trunk *trunk_create_locked(struct door *door, enum trunk_kind kind, int *client, int *error);
+struct trunk *trunk_adopt_locked(struct door *door, enum trunk_kind kind, int fd, int *error);
+void trunk_event(struct trunk *trunk);
+void trunk_close_locked(struct trunk *trunk);
+int hello_send(int fd, const struct door *door);
+
+/* channel.c: the server's end. */
+void channel_attach_locked(struct trunk *trunk, struct receipt *receipt);
+void channel_hold_locked(struct channel *channel);
+void channel_release_locked(struct channel *channel);
+void channel_close_locked(struct channel *channel);
+bool channel_evict_locked(void);
+void channel_hang_up(struct channel *channel);
+void channel_revoke_locked(struct door *door);
+void channel_answer(struct channel *channel, uint64_t sequence);
+void channel_drop_received(struct channel *channel);
+void channel_reserve_forget(void);
+
+/* pool.c */
+int pool_open(struct pool *pool);
+void pool_release_locked(struct pool *pool);
+int pool_bell_locked(struct pool *pool);
+void pool_deplete(struct server_thread *thread);
+void pool_start(const door_info_t *info); /* a thread for a new door's pool; NULL: the public one */
+
+/* take.c: an idle thread takes an invocation. */
+void take(struct server_thread *thread);
+int channel_await(struct channel *channel, uint64_t sequence, enum message_type type, int milliseconds, int *error);
+
+/* serve.c: threads that serve. */
+struct server_thread *server_thread_enter(void);
+_Noreturn void server_thread_park(struct server_thread *thread);
+void server_thread_rest_locked(struct server_thread *thread);
+void invocation_end_locked(struct server_thread *thread);
+void invocation_reply(struct server_thread *thread, int error, uint64_t size, unsigned count, unsigned flags);
+
+/* xcreate.c */
+void *creation_start(void *argument);
+void creation_deplete(const struct creation *creation, door_info_t *info);
+
+/* control.c */
+int control_start_locked(void);
+int control_watch_locked(int fd, uint32_t events, handle handle);
+void control_drain(void);
+
+/* unref.c */
+void unreferenced_notify_locked(struct door *door);
+void unreferenced_idle_locked(struct door *door);
+void unreferenced_done_locked(struct door *door);
+void unreferenced_cancel_locked(struct door *door);
+
+/* name.c: paths at which this process listens. */
+int name_listen_locked(struct door *door, int listener, int inode, const char *path, struct name **made);
+void name_accept(struct name *name);
+void name_changed(int watch);
+void name_close_locked(struct name *name);
+void name_take_over(struct door *door, struct receipt *receipt, const struct message *message);
+
+/* path.c: where a name lies, and where what it covers is kept. */
+struct place {
+    int inode;     /* O_PATH descriptor of what the path leads to */
+    int directory; /* descriptor of the directory that it lies in */
+    bool attached; /* it is a door's socket that covers something */
+    struct stat status;
+    char name[256];
+    char covered[256 + 16]; /* beside it: what an attached name covers */
+    char path[4096];
+};
+int place_find(const char *path, int flags, struct place *place); /* 0 or an errno */
+void place_drop(struct place *place);
+mode_t mode_connectable(mode_t mode);
+
+/* descriptors.c */
+struct outgoing {
+    int fds[DESCRIPTORS_MAX];
+    bool made[DESCRIPTORS_MAX]; /* an export of ours that is closed after sending */
+    unsigned count;
+    bool releases;
+};
+int descriptors_prepare(const door_desc_t *descriptors, unsigned count, struct outgoing *outgoing);
+void descriptors_release(const door_desc_t *descriptors, unsigned count);
+int descriptors_send(int channel, uint64_t sequence, const struct outgoing *outgoing);
+void descriptors_discard(struct outgoing *outgoing);
+void descriptors_describe(const int *fds, unsigned count, door_desc_t *descriptors);
+int descriptors_reserve(int fd, unsigned count, int *reserved);
+void close_all(const int *fds, unsigned count);
+
+/* line.c: the client's end. */
+struct line {
+    struct line *next;            /* of the thread */
+    struct line *all, **all_link; /* of the process */
+    int fd;
+    int trunk;       /* descriptor it was attached through */
+    uint64_t socket; /* the trunk's socket */
+    struct status *status;
+    struct session *session;
+    uint64_t sequence;
+    bool in_use;
+    pid_t server;
+    uid_t euid;
+    gid_t egid;
+    uint64_t used;
+    struct region request, reply;
+};
+int line_for(int fd, struct line **line); /* marks it in use */
+void line_release(struct line *line);
+void line_abandon(struct line *line);
+void lines_forget_all(void);
+void lines_lock(void);
+void lines_unlock(void);
+
+/* results.c */
+int results_place(door_arg_t *arguments, const char *data, size_t size, const int *fds, unsigned count);
+
+/* fork.c */
+void fork_prepare_once(void);
+
+#pragma GCC visibility pop
+
+#endif

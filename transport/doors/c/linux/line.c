@@ -1,0 +1,221 @@
+/*
+ * Lines, the client's end of a channel: one for every door that a thread calls, kept between calls.
+ *
+ * A line is found by the trunk's socket, not by the descriptor's number, because numbers are closed and reused
+ * behind our back. It is used only by the thread, process and effective ids that made it: the kernel's record of
+ * who made the socket is the caller's credential.
+ */
+#include "internal.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { LINES_A_THREAD = 32 };
+
+static pthread_mutex_t client_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct line *all_lines;
+static pthread_key_t key;
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+static bool key_made;
+static _Thread_local struct line *lines;
+static _Thread_local uint64_t line_clock;
+
+void lines_lock(void) {
+    pthread_mutex_lock(&client_lock);
+}
+
+void lines_unlock(void) {
+    pthread_mutex_unlock(&client_lock);
+}
+
+static void free_line(struct line *line) {
+    region_drop(&line->request);
+    region_drop(&line->reply);
+    munmap(line->session, SESSION_SIZE);
+    munmap(line->status, STATUS_SIZE);
+    close(line->fd);
+    free(line);
+}
+
+void line_abandon(struct line *line) {
+    struct line **link = &lines;
+    while (*link != NULL && *link != line) {
+        link = &(*link)->next;
+    }
+    if (*link != NULL) {
+        *link = line->next;
+    }
+    lines_lock();
+    *line->all_link = line->all;
+    if (line->all != NULL) {
+        line->all->all_link = line->all_link;
+    }
+    lines_unlock();
+    free_line(line);
+}
+
+static void thread_ends(void *unused) {
+    (void)unused;
+    while (lines != NULL) {
+        line_abandon(lines);
+    }
+}
+
+static void make_key(void) {
+    key_made = pthread_key_create(&key, thread_ends) == 0;
+}
+
+/* In a fork child: the lines are the parent's, and so are the calls that they carry. */
+void lines_forget_all(void) {
+    while (all_lines != NULL) {
+        struct line *line = all_lines;
+        all_lines = line->all;
+        free_line(line);
+    }
+    lines = NULL;
+}
+
+/* Drops lines that have hung up, lines of a descriptor number that now means another socket, and the oldest. */
+static void tidy(int fd, uint64_t socket) {
+    unsigned count = 0;
+    struct line *oldest = NULL, *following;
+    for (struct line *line = lines; line != NULL; line = following) {
+        following = line->next;
+        if (line->in_use) {
+            continue;
+        }
+        if ((line->trunk == fd && line->socket != socket) || socket_hung_up(line->fd)) {
+            line_abandon(line);
+            continue;
+        }
+        count++;
+        oldest = oldest == NULL || line->used < oldest->used ? line : oldest;
+    }
+    if (count >= LINES_A_THREAD) {
+        line_abandon(oldest);
+    }
+}
+
+static int send_attach(int trunk, const int fds[2]) {
+    struct message message = {.type = MESSAGE_ATTACH};
+    for (;;) {
+        int error = message_send(trunk, &message, fds, 2);
+        if (error != EAGAIN) {
+            return error == 0 || error == EMFILE ? error : EBADF;
+        }
+        /* The server is slow to hear; its socket's buffer is full. */
+        struct pollfd entry = {.fd = trunk, .events = POLLOUT};
+        poll(&entry, 1, 10);
+    }
+}
+
+static int connect_line(int trunk, struct line *line) {
+    int pair[2];
+    int memory = memory_create("door-session", SESSION_SIZE);
+    if (memory < 0) {
+        return errno;
+    }
+    line->session = memory_map(memory, SESSION_SIZE, PROT_READ | PROT_WRITE);
+    if (line->session == NULL) {
+        close(memory);
+        return ENOMEM;
+    }
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        int error = errno;
+        munmap(line->session, SESSION_SIZE);
+        close(memory);
+        return error;
+    }
+    int fds[2] = {pair[1], memory};
+    int error = send_attach(trunk, fds);
+    close(pair[1]);
+    close(memory);
+    if (error != 0) {
+        close(pair[0]);
+        munmap(line->session, SESSION_SIZE);
+        return error;
+    }
+    line->fd = pair[0];
+    return 0;
+}
+
+static int attach(int fd, struct line **result) {
+    struct identity identity;
+    int error = identify(fd, &identity);
+    if (error != 0) {
+        return error;
+    }
+    tidy(fd, identity.socket);
+    struct line *line = calloc(1, sizeof *line);
+    if (line == NULL || !identity.mapped) {
+        error = line == NULL ? ENOMEM : EMFILE;
+    } else if (identity.dead || atomic_load(&identity.status->revoked)) {
+        error = EBADF;
+    } else {
+        line->trunk = fd;
+        line->socket = identity.socket;
+        line->status = identity.status;
+        line->server = identity.pid;
+        line->euid = geteuid();
+        line->egid = getegid();
+        error = connect_line(fd, line);
+    }
+    if (error != 0) {
+        free(line);
+        identity_drop(&identity);
+        return error;
+    }
+    fork_prepare_once();
+    pthread_once(&key_once, make_key);
+    if (key_made) {
+        pthread_setspecific(key, &key);
+    }
+    line->next = lines;
+    lines = line;
+    lines_lock();
+    line->all = all_lines;
+    line->all_link = &all_lines;
+    if (all_lines != NULL) {
+        all_lines->all_link = &line->all;
+    }
+    all_lines = line;
+    lines_unlock();
+    *result = line;
+    return 0;
+}
+
+/* The calling thread's line to the door behind `fd`: EBADF, EMFILE, ENOMEM or 0. */
+int line_for(int fd, struct line **result) {
+    uint64_t socket = socket_cookie(fd);
+    if (socket == 0) {
+        return EBADF;
+    }
+    struct line *line, *following;
+    for (line = lines; line != NULL; line = following) {
+        following = line->next;
+        if (line->socket != socket || line->in_use) {
+            continue;
+        }
+        if (line->euid == geteuid() && line->egid == getegid()) {
+            break;
+        }
+        line_abandon(line);
+    }
+    if (line == NULL) {
+        int error = attach(fd, &line);
+        if (error != 0) {
+            return error;
+        }
+    }
+    line->in_use = true;
+    line->trunk = fd;
+    line->used = ++line_clock;
+    *result = line;
+    return 0;
+}
+
+void line_release(struct line *line) {
+    line->in_use = false;
+}

@@ -1,0 +1,154 @@
+/* The server's side of names: listening, and noticing when somebody changes or removes the name. */
+#include "internal.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+enum { BACKLOG = 512, NAMES_BY_OTHERS = 64 };
+
+/* Takes over the listener and the O_PATH descriptor of its inode, unless it fails. */
+int name_listen_locked(struct door *door, int listener, int inode, const char *path, struct name **made) {
+    char link[64];
+    struct stat status;
+    struct name *name = calloc(1, sizeof *name);
+    if (name == NULL || (path != NULL && (name->path = strdup(path)) == NULL)) {
+        free(name);
+        return ENOMEM;
+    }
+    int error = fcntl(listener, F_SETFL, O_NONBLOCK) < 0 || fstat(inode, &status) < 0 ? errno : 0;
+    if (error == 0 && listen(listener, BACKLOG) < 0) {
+        error = errno;
+    }
+    if (error == 0 && (name->handle = handle_new(KIND_NAME, name)) == 0) {
+        error = ENOMEM;
+    }
+    if (error == 0) {
+        error = control_watch_locked(listener, EPOLLIN, name->handle);
+    }
+    if (error != 0) {
+        handle_free(name->handle);
+        free(name->path);
+        free(name);
+        return error;
+    }
+    snprintf(link, sizeof link, "/proc/self/fd/%d", inode);
+    name->watch = inotify_add_watch(server.notify, link, IN_ATTRIB);
+    name->listener = listener;
+    name->inode = inode;
+    name->mode = status.st_mode & 07777;
+    name->door = door;
+    name->next = door->names;
+    door->names = name;
+    door_reference_locked(door, true);
+    *made = name;
+    return 0;
+}
+
+void name_close_locked(struct name *name) {
+    struct door *door = name->door;
+    struct name **link = &door->names;
+    while (*link != name) {
+        link = &(*link)->next;
+    }
+    *link = name->next;
+    if (name->watch >= 0) {
+        inotify_rm_watch(server.notify, name->watch);
+    }
+    handle_free(name->handle);
+    close(name->listener);
+    close(name->inode);
+    free(name->path);
+    free(name);
+    door_dereference_locked(door, true);
+}
+
+void name_accept(struct name *name) {
+    for (int i = 0; i < BACKLOG; i++) {
+        int error, fd = accept4(name->listener, NULL, NULL, SOCK_CLOEXEC);
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE) {
+                /* The client must not wait for a table that may stay full: let it see a door that is gone. */
+                channel_reserve_forget();
+                channel_evict_locked();
+                fd = accept4(name->listener, NULL, NULL, SOCK_CLOEXEC);
+                if (fd >= 0) {
+                    close(fd);
+                    continue;
+                }
+            }
+            return;
+        }
+        if (trunk_adopt_locked(name->door, TRUNK_CONNECTION, fd, &error) == NULL) {
+            close(fd);
+        }
+    }
+}
+
+/* The inode's links or mode have changed. */
+static void examine(struct name *name) {
+    struct stat status, other;
+    char link[64];
+    if (fstat(name->inode, &status) < 0) {
+        return;
+    }
+    if (status.st_nlink == 0) {
+        if (name->path != NULL && lstat(name->path, &other) < 0 && errno == ENOENT) {
+            /* unlink(2) of the name: what it covered goes with it */
+            char covered[4096 + 16];
+            const char *slash = strrchr(name->path, '/');
+            snprintf(covered, sizeof covered, "%.*s/.%s.door-orig", (int)(slash - name->path), name->path,
+                     slash + 1);
+            unlink(covered);
+        }
+        name_close_locked(name);
+    } else if ((status.st_mode & 07777) != name->mode) {
+        name->mode = mode_connectable(status.st_mode);
+        snprintf(link, sizeof link, "/proc/self/fd/%d", name->inode);
+        if (name->mode != (status.st_mode & 07777)) {
+            chmod(link, name->mode);
+        }
+    }
+}
+
+void name_changed(int watch) {
+    for (struct door *door = server.doors; door != NULL; door = door->next) {
+        for (struct name *name = door->names; name != NULL; name = name->next) {
+            if (name->watch == watch) {
+                examine(name);
+                return;
+            }
+        }
+    }
+}
+
+/* Another process attaches our door: it brings a bound socket, the socket's inode, and a socket to answer on. */
+void name_take_over(struct door *door, struct receipt *receipt, const struct message *message) {
+    struct message answer = {.type = MESSAGE_NAMED, .sequence = message->sequence, .error = EINVAL};
+    struct stat status;
+    int accepting = 1;
+    socklen_t length = sizeof accepting;
+    unsigned names = 0;
+    if (receipt->count != 3) {
+        return;
+    }
+    for (struct name *name = door->names; name != NULL; name = name->next) {
+        names += name->path == NULL;
+    }
+    if (names >= NAMES_BY_OTHERS) {
+        answer.error = EAGAIN;
+    } else if (getsockopt(receipt->fds[0], SOL_SOCKET, SO_ACCEPTCONN, &accepting, &length) == 0 && !accepting &&
+               fstat(receipt->fds[1], &status) == 0 && S_ISSOCK(status.st_mode)) {
+        struct name *name;
+        answer.error = name_listen_locked(door, receipt->fds[0], receipt->fds[1], NULL, &name);
+    }
+    message_send(receipt->fds[2], &answer, NULL, 0);
+    if (answer.error == 0) {
+        close(receipt->fds[2]);
+        receipt->count = 0;
+    }
+}

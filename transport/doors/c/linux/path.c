@@ -1,0 +1,77 @@
+/*
+ * Paths of names.
+ *
+ * An attached name is a bound socket, and the file that it covers lies beside it under a hidden name; the two
+ * together are what tells a door's socket from any other. Everything is done relative to descriptors, so neither
+ * the length of the path nor what others rename meanwhile matters.
+ */
+#include "internal.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* connect(2) wants write permission where opening a door wants read permission. */
+mode_t mode_connectable(mode_t mode) {
+    return (mode & 07777) | ((mode & 0444) >> 1);
+}
+
+static int split(struct place *place) {
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", place->inode);
+    ssize_t length = readlink(link, place->path, sizeof place->path - 1);
+    if (length <= 0 || length == sizeof place->path - 1) {
+        return length < 0 ? errno : ENAMETOOLONG;
+    }
+    place->path[length] = 0;
+    char *slash = strrchr(place->path, '/');
+    if (slash == NULL || strlen(slash + 1) >= sizeof place->name) {
+        return ENOENT;
+    }
+    strcpy(place->name, slash + 1);
+    snprintf(place->covered, sizeof place->covered, ".%s.door-orig", place->name);
+    char kept = slash[1];
+    slash[1] = 0;
+    place->directory = open(place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (place->directory < 0 && errno == EACCES) {
+        place->directory = open(place->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    }
+    slash[1] = kept;
+    return place->directory < 0 ? errno : 0;
+}
+
+int place_find(const char *path, int flags, struct place *place) {
+    struct stat covered;
+    place->inode = place->directory = -1;
+    place->attached = false;
+    if (path == NULL || !memory_readable(path, 1)) {
+        return path == NULL ? ENOENT : EFAULT;
+    }
+    place->inode = open(path, O_PATH | O_CLOEXEC | flags);
+    if (place->inode < 0) {
+        return errno;
+    }
+    int error = fstat(place->inode, &place->status) < 0 ? errno : 0;
+    if (error == 0 && S_ISDIR(place->status.st_mode)) {
+        return 0; /* nothing can be attached there, and it may be the root */
+    }
+    error = error ? error : split(place);
+    if (error != 0) {
+        place_drop(place);
+        return error;
+    }
+    place->attached = S_ISSOCK(place->status.st_mode) &&
+                      fstatat(place->directory, place->covered, &covered, AT_SYMLINK_NOFOLLOW) == 0;
+    return 0;
+}
+
+void place_drop(struct place *place) {
+    if (place->inode >= 0) {
+        close(place->inode);
+    }
+    if (place->directory >= 0) {
+        close(place->directory);
+    }
+    place->inode = place->directory = -1;
+}

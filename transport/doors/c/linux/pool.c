@@ -1,0 +1,127 @@
+/* Pools of server threads: where they park, and who makes more of them. */
+#include "internal.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/*
+ * The stack of a default thread. Requests are limited as if it were the 2 MiB of illumos; the rest is room for
+ * procedures that need more than the 64 KiB which that rule leaves them.
+ */
+enum { STACK_DEFAULT = 2 << 20, STACK_MARGIN = 1 << 20 };
+
+static void default_function(door_info_t *info);
+static _Atomic(door_server_func_t *) creation_function = default_function;
+
+int pool_open(struct pool *pool) {
+    if (pool == &server.public_pool && pool->epoll >= 0) {
+        return 0;
+    }
+    *pool = (struct pool){.epoll = epoll_create1(EPOLL_CLOEXEC), .bell = -1};
+    return pool->epoll < 0 ? errno : 0;
+}
+
+void pool_release_locked(struct pool *pool) {
+    if (pool->handle != 0) {
+        handle_free(pool->handle);
+        close(pool->bell);
+    }
+    close(pool->epoll);
+    free(pool);
+}
+
+/* Gives the pool a bell, through which notifications reach an idle thread. */
+int pool_bell_locked(struct pool *pool) {
+    if (pool->handle != 0) {
+        return 0;
+    }
+    pool->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (pool->bell < 0) {
+        return errno;
+    }
+    pool->handle = handle_new(KIND_POOL, pool);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = pool->handle};
+    if (pool->handle == 0 || epoll_ctl(pool->epoll, EPOLL_CTL_ADD, pool->bell, &event) < 0) {
+        int error = pool->handle ? errno : ENOMEM;
+        handle_free(pool->handle);
+        close(pool->bell);
+        pool->bell = -1;
+        pool->handle = 0;
+        return error;
+    }
+    return 0;
+}
+
+static void *default_thread(void *unused) {
+    (void)unused;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    struct server_thread *thread = server_thread_enter();
+    if (thread != NULL) {
+        thread->stack_limit = STACK_DEFAULT - STACK_DEFAULT / 32 - 512;
+        door_return(NULL, 0, NULL, 0);
+    }
+    return NULL;
+}
+
+/* One more thread, detached, with all signals blocked. That it may fail silently is the contract. */
+static void default_function(door_info_t *info) {
+    pthread_t thread;
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    (void)info;
+    sigfillset(&all);
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, STACK_DEFAULT + STACK_MARGIN);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_create(&thread, &attributes, default_thread, NULL) == 0) {
+        sched_yield();
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+}
+
+door_server_func_t *door_server_create(door_server_func_t *create_func) {
+    return atomic_exchange(&creation_function, create_func);
+}
+
+void pool_start(const door_info_t *info) {
+    if (info == NULL) {
+        server_lock();
+        bool started = server.public_started;
+        server.public_started = true;
+        server_unlock();
+        if (started) {
+            return;
+        }
+    }
+    door_info_t copy;
+    if (info != NULL) {
+        copy = *info;
+    }
+    atomic_load(&creation_function)(info ? &copy : NULL);
+}
+
+/* The thread's invocation took the last idle thread of its pool: ask for another, before the procedure runs. */
+void pool_deplete(struct server_thread *thread) {
+    struct door *door = thread->invocation.door;
+    door_info_t info;
+    if (door->pool == &server.public_pool) {
+        atomic_load(&creation_function)(NULL);
+        return;
+    }
+    server_lock();
+    door_describe(door, &info);
+    struct creation creation = door->creation;
+    server_unlock();
+    info.di_attributes |= DOOR_DEPLETION_CB;
+    if (creation.create == NULL) {
+        atomic_load(&creation_function)(&info);
+    } else if (!(info.di_attributes & DOOR_NO_DEPLETION_CB)) {
+        creation_deplete(&creation, &info);
+    }
+}

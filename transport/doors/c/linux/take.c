@@ -1,0 +1,244 @@
+/*
+ * How an idle thread takes an invocation out of its pool.
+ *
+ * Channels are watched edge-triggered and without one-shot, which saves a system call for every invocation. The
+ * price is that a message for a channel that some thread is busy with can wake another one; that one only leaves a
+ * note. epoll wakes the thread that parked last, which is the order that doors promise.
+ *
+ * A thread counts as idle until it has won the call by moving it from QUEUED to ACTIVE. That moment decides, under
+ * the lock, whether it took the last idle thread of the pool, and it decides between EAGAIN and EINTR.
+ */
+#include "internal.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <time.h>
+
+static bool take_unreferenced_locked(struct server_thread *thread, struct pool *pool) {
+    struct door *door = pool->unreferenced;
+    if (door == NULL) {
+        return false;
+    }
+    pool->unreferenced = NULL;
+    door->unreferenced_queued = false;
+    door->active++;
+    thread->parked = false;
+    thread->last_idle = --pool->idle == 0;
+    thread->caller_gone = false;
+    thread->invocation = (struct invocation){.active = true, .unreferenced = true, .door = door};
+    memset(&thread->request, 0, sizeof thread->request);
+    return true;
+}
+
+static void snapshot(struct server_thread *thread, struct channel *channel) {
+    struct session *session = channel->session;
+    thread->request.size = *(volatile uint64_t *)&session->request.size;
+    thread->request.count = *(volatile uint32_t *)&session->request.count;
+    thread->request.flags = *(volatile uint32_t *)&session->request.flags;
+    size_t capacity = SESSION_CAPACITY;
+    thread->request.data = (const char *)session + SESSION_REQUEST;
+    if (thread->request.flags & IN_REGION) {
+        thread->request.data = channel->request.base;
+        capacity = channel->request.size;
+    }
+    if (thread->request.size > capacity) {
+        thread->request.data = NULL;
+    }
+    thread->request.fds = channel->received;
+    thread->request.truncated = channel->received_truncated;
+}
+
+/* Tries to win the call that the client says is queued. */
+static bool win(struct server_thread *thread, struct channel *channel, uint64_t sequence) {
+    struct session *session = channel->session;
+    uint32_t queued = CALL_QUEUED;
+    server_lock();
+    struct door *door = channel->door;
+    bool won = !channel->dead && atomic_load(&session->sequence) == sequence &&
+               atomic_compare_exchange_strong(&session->state, &queued,
+                                              door->revoked ? CALL_REFUSED : CALL_ACTIVE);
+    if (won && door->revoked) {
+        won = false;
+        channel_answer(channel, sequence);
+    }
+    if (won) {
+        thread->parked = false;
+        thread->last_idle = --thread->pool->idle == 0;
+        thread->caller_gone = false;
+        snapshot(thread, channel);
+        thread->invocation = (struct invocation){
+            .active = true,
+            .no_results = (thread->request.flags & REQUEST_NO_RESULTS) != 0,
+            .door = door,
+            .channel = channel,
+            .sequence = sequence,
+        };
+        channel->thread = thread;
+        channel->used = ++server.clock;
+        door->active++;
+        atomic_fetch_add_explicit(&door->status->calls, 1, memory_order_relaxed);
+    }
+    server_unlock();
+    if (!won) {
+        channel_drop_received(channel);
+    }
+    return won;
+}
+
+static bool keep_descriptors(struct channel *channel, struct receipt *receipt, uint32_t announced) {
+    if (receipt->truncated) {
+        channel->received_truncated = true;
+        close_all(channel->received, channel->received_count);
+        channel->received_count = 0;
+        return true;
+    }
+    if (receipt->count != announced || receipt->count + channel->received_count > DESCRIPTORS_MAX) {
+        return false;
+    }
+    if (channel->received == NULL &&
+        (channel->received = malloc(sizeof(int) * DESCRIPTORS_MAX)) == NULL) {
+        return false;
+    }
+    if (!channel->received_truncated) {
+        memcpy(channel->received + channel->received_count, receipt->fds, sizeof(int) * receipt->count);
+        channel->received_count += receipt->count;
+        receipt->count = 0;
+    }
+    return true;
+}
+
+static bool keep_region(struct channel *channel, struct receipt *receipt, uint64_t size) {
+    void *base;
+    if (receipt->count != 1 || size == 0 || size > SIZE_MAX / 2 ||
+        memory_adopt(receipt->fds[0], size, PROT_READ, &base) != 0) {
+        return false;
+    }
+    region_drop(&channel->request);
+    channel->request = (struct region){base, size};
+    return true;
+}
+
+enum outcome { OUTCOME_NOTHING, OUTCOME_WON, OUTCOME_BROKEN };
+
+static enum outcome hear(struct server_thread *thread, struct channel *channel) {
+    for (;;) {
+        struct message message;
+        struct receipt receipt;
+        int error = message_receive(channel->fd, &message, &receipt, 0);
+        if (error != 0) {
+            return error == EAGAIN ? OUTCOME_NOTHING : OUTCOME_BROKEN;
+        }
+        bool good = true;
+        if (message.type == MESSAGE_CALL) {
+            receipt_close(&receipt);
+            if (win(thread, channel, message.sequence)) {
+                return OUTCOME_WON;
+            }
+        } else if (message.type == MESSAGE_FDS) {
+            good = keep_descriptors(channel, &receipt, message.count);
+        } else if (message.type == MESSAGE_GROW) {
+            good = keep_region(channel, &receipt, message.size);
+        }
+        receipt_close(&receipt);
+        if (!good) {
+            return OUTCOME_BROKEN;
+        }
+    }
+}
+
+/* Called with server.lock, which it releases. */
+static bool take_call(struct server_thread *thread, struct channel *channel) {
+    if (channel->busy) {
+        channel->pending = true;
+        server_unlock();
+        return false;
+    }
+    channel->busy = true;
+    channel->pending = false;
+    channel_hold_locked(channel);
+    server_unlock();
+    for (;;) {
+        enum outcome outcome = hear(thread, channel);
+        if (outcome == OUTCOME_WON) {
+            return true;
+        }
+        server_lock();
+        if (outcome == OUTCOME_NOTHING && channel->pending) {
+            channel->pending = false;
+            server_unlock();
+            continue;
+        }
+        channel->busy = false;
+        if (outcome == OUTCOME_BROKEN) {
+            channel_close_locked(channel);
+        } else if (channel->orphan) {
+            channel_close_locked(channel);
+        }
+        channel_release_locked(channel);
+        server_unlock();
+        return false;
+    }
+}
+
+void take(struct server_thread *thread) {
+    for (;;) {
+        struct epoll_event event;
+        pthread_setcancelstate(thread->cancellation, NULL);
+        int count = epoll_wait(thread->pool->epoll, &event, 1, -1);
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+        if (count != 1) {
+            continue;
+        }
+        enum kind kind;
+        server_lock();
+        void *object = handle_lookup(event.data.u64, &kind);
+        if (kind == KIND_CHANNEL) {
+            if (take_call(thread, object)) {
+                return;
+            }
+            continue;
+        }
+        bool taken = kind == KIND_POOL && take_unreferenced_locked(thread, object);
+        server_unlock();
+        if (taken) {
+            return;
+        }
+    }
+}
+
+static int milliseconds_since(const struct timespec *start) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int)((now.tv_sec - start->tv_sec) * 1000 + (now.tv_nsec - start->tv_nsec) / 1000000);
+}
+
+/* Waits for a client's answer within a call. 0, EPIPE when the client has gone, ETIMEDOUT. */
+int channel_await(struct channel *channel, uint64_t sequence, enum message_type type, int milliseconds, int *error) {
+    struct timespec start;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    for (;;) {
+        struct message message;
+        struct receipt receipt;
+        int result = message_receive(channel->fd, &message, &receipt, 0);
+        if (result == 0) {
+            receipt_close(&receipt);
+            if (message.type == type && message.sequence == sequence) {
+                *error = message.error;
+                return 0;
+            }
+            continue;
+        }
+        if (result != EAGAIN) {
+            return EPIPE;
+        }
+        int left = milliseconds - milliseconds_since(&start);
+        struct pollfd entry = {.fd = channel->fd, .events = POLLIN | POLLRDHUP};
+        if (left <= 0) {
+            return ETIMEDOUT;
+        }
+        poll(&entry, 1, left);
+    }
+}

@@ -1,0 +1,138 @@
+/*
+ * Trunks: one socket pair (or accepted connection) for every hand-out of a door.
+ *
+ * Holding the client end is the capability to call. The server end hears ATTACH and the end of the last copy of
+ * the client end, wherever the copies have gone; calls never travel here, because a trunk may be shared by many
+ * threads and processes and replies could not be routed.
+ */
+#include "internal.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+int hello_send(int fd, const struct door *door) {
+    struct message hello = {.type = MESSAGE_HELLO, .sequence = door->id};
+    return message_send(fd, &hello, &door->status_fd, 1);
+}
+
+/* Takes over the server end `fd`; on failure it is left to the caller. */
+struct trunk *trunk_adopt_locked(struct door *door, enum trunk_kind kind, int fd, int *error) {
+    int on = 1;
+    struct trunk *trunk = calloc(1, sizeof *trunk);
+    if (trunk == NULL || (trunk->handle = handle_new(KIND_TRUNK, trunk)) == 0) {
+        free(trunk);
+        *error = ENOMEM;
+        return NULL;
+    }
+    trunk->door = door;
+    trunk->kind = kind;
+    trunk->fd = fd;
+    trunk->home = trunk->inherited = -1;
+    if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0) {
+        *error = errno;
+    } else if ((*error = hello_send(fd, door)) == 0) {
+        *error = control_watch_locked(fd, EPOLLIN, trunk->handle);
+    }
+    if (*error != 0) {
+        handle_free(trunk->handle);
+        free(trunk);
+        return NULL;
+    }
+    trunk->next = door->trunks;
+    door->trunks = trunk;
+    door_reference_locked(door, kind == TRUNK_CONNECTION);
+    return trunk;
+}
+
+struct trunk *trunk_create_locked(struct door *door, enum trunk_kind kind, int *client, int *error) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        *error = errno;
+        return NULL;
+    }
+    struct trunk *trunk = trunk_adopt_locked(door, kind, pair[1], error);
+    if (trunk == NULL) {
+        close(pair[0]);
+        close(pair[1]);
+        return NULL;
+    }
+    *client = pair[0];
+    return trunk;
+}
+
+void trunk_close_locked(struct trunk *trunk) {
+    struct door *door = trunk->door;
+    struct trunk **link = &door->trunks;
+    while (*link != trunk) {
+        link = &(*link)->next;
+    }
+    *link = trunk->next;
+    handle_free(trunk->handle);
+    close(trunk->fd);
+    /* Channels made through it serve nobody any more, except for calls that are in progress. */
+    struct channel *following;
+    for (struct channel *channel = door->channels; channel != NULL; channel = following) {
+        following = channel->next;
+        if (channel->trunk == trunk->handle) {
+            channel->orphan = true;
+            if (channel->thread == NULL && !channel->busy &&
+                atomic_load(&channel->session->state) != CALL_QUEUED) {
+                channel_close_locked(channel);
+            }
+        }
+    }
+    bool named = trunk->kind == TRUNK_CONNECTION;
+    free(trunk);
+    door_dereference_locked(door, named);
+}
+
+/* Reads what has arrived, up to the end of the stream. Messages sent before the end still count. */
+void trunk_event(struct trunk *trunk) {
+    for (;;) {
+        struct message message;
+        struct receipt receipt;
+        int error = message_receive(trunk->fd, &message, &receipt, 0);
+        if (error == EAGAIN) {
+            return;
+        }
+        if (error == ECONNRESET) { /* the client end closed with the HELLO unread, as it always is */
+            continue;
+        }
+        if (error == EBADMSG) {
+            continue;
+        }
+        if (error != 0) {
+            trunk_close_locked(trunk);
+            return;
+        }
+        if (message.type == MESSAGE_ATTACH) {
+            channel_attach_locked(trunk, &receipt);
+        } else if (message.type == MESSAGE_NAME) {
+            name_take_over(trunk->door, &receipt, &message);
+        }
+        receipt_close(&receipt);
+    }
+}
+
+int door_dup(int d) {
+    struct identity identity;
+    int error = identify(d, &identity), client = -1;
+    if (error == 0) {
+        bool local = identity.local;
+        identity_drop(&identity);
+        if (!local) {
+            return dup(d);
+        }
+        struct door *door = door_of(d, &error);
+        if (door != NULL) {
+            trunk_create_locked(door, TRUNK_EXPORT, &client, &error);
+            server_unlock();
+        }
+    }
+    if (client < 0) {
+        errno = error;
+    }
+    return client;
+}

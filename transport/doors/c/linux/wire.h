@@ -1,0 +1,137 @@
+/*
+ * What crosses the process boundary: datagrams, the status page and the session memory.
+ *
+ * Payload never travels in datagrams. A call's request and reply lie in memory that the two sides share,
+ * which costs one copy in and one copy out, and the datagram is a doorbell that can carry descriptors.
+ * Both sides treat everything here as written by an enemy: they copy what they need once, then check it.
+ */
+#ifndef DOORS_WIRE_H
+#define DOORS_WIRE_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#pragma GCC visibility push(hidden)
+
+enum { WIRE_ABI = 1, WIRE_MAGIC = 0x524f4f44, DESCRIPTORS_A_DATAGRAM = 253, DESCRIPTORS_MAX = 1024 };
+
+enum message_type {
+    MESSAGE_HELLO = 1, /* server to trunk, never consumed: carries the status page */
+    MESSAGE_ATTACH,    /* client to trunk: carries a channel and its session memory */
+    MESSAGE_NAME,      /* client to trunk: carries a bound socket to listen on, and a socket to answer on */
+    MESSAGE_NAMED,     /* the answer to NAME */
+    MESSAGE_CALL,      /* client to channel: a request is in the session memory */
+    MESSAGE_FDS,       /* either way on a channel: descriptors of the next CALL or REPLY */
+    MESSAGE_GROW,      /* either way on a channel: a larger region for the sender's payload */
+    MESSAGE_ACCEPTED,  /* server to channel: descriptors received; close the released ones, then GO */
+    MESSAGE_GO,        /* client to channel: run the procedure */
+    MESSAGE_FDQUERY,   /* server to channel: have you room for `count` descriptors? */
+    MESSAGE_FDOK,      /* client to channel: `error` is 0 or EMFILE */
+    MESSAGE_REPLY,     /* server to channel: the reply is in the session memory */
+};
+
+struct message {
+    uint32_t magic;
+    uint16_t abi;
+    uint16_t type;
+    uint64_t sequence; /* of the call; the door's number in a HELLO */
+    uint64_t size;     /* GROW: bytes of the region */
+    uint32_t count;    /* FDS, FDQUERY: descriptors */
+    int32_t error;
+    uint64_t reserved[4];
+};
+_Static_assert(sizeof(struct message) == 64, "the header of every datagram has 64 bytes");
+
+/* Sends one datagram without blocking. 0 or an errno; EAGAIN when the peer does not read. */
+int message_send(int fd, const struct message *message, const int *fds, unsigned count);
+
+struct receipt {
+    int fds[DESCRIPTORS_A_DATAGRAM];
+    unsigned count;
+    bool truncated; /* the descriptor table was full: nothing is kept of what arrived */
+    bool credentialed;
+    struct ucred credentials;
+};
+
+/* Receives one datagram without blocking: 0, EPIPE at the end of the stream, or an errno. */
+int message_receive(int fd, struct message *message, struct receipt *receipt, int flags);
+void receipt_close(struct receipt *receipt);
+
+/* The call's state, the word that decides between EAGAIN and EINTR. */
+enum call_state {
+    CALL_IDLE,
+    CALL_QUEUED,    /* client: waiting for a server thread */
+    CALL_ACTIVE,    /* server: a thread has taken the call */
+    CALL_DONE,      /* server: the reply is ready */
+    CALL_RETRACTED, /* client: gave up before a thread took the call */
+    CALL_REFUSED,   /* server: the door was revoked before a thread took the call */
+    CALL_EVICTED,   /* server: the idle channel is being closed; attach again */
+};
+
+enum { SESSION_REQUEST = 4096, SESSION_CAPACITY = 65536, SESSION_REPLY = SESSION_REQUEST + SESSION_CAPACITY,
+       SESSION_SIZE = SESSION_REPLY + SESSION_CAPACITY };
+
+enum { REQUEST_NO_RESULTS = 1, REQUEST_RELEASES = 2, IN_REGION = 4 };
+
+/* The first page of the session memory. Who writes what: the client request and sequence, the server reply. */
+struct session {
+    _Atomic uint32_t state;
+    uint32_t unused;
+    _Atomic uint64_t sequence;
+    struct {
+        uint64_t size;
+        uint32_t count;
+        uint32_t flags;
+    } request;
+    struct {
+        uint64_t size;
+        uint32_t count;
+        uint32_t flags;
+        int32_t error;
+        uint32_t unused;
+    } reply;
+    _Alignas(64) _Atomic uint32_t attending; /* 1: a server thread sleeps on this word instead of its pool */
+    _Atomic uint32_t server_processor;       /* where the server thread last ran, plus one */
+    _Alignas(64) _Atomic uint32_t listening; /* 1: the client sleeps in poll and wants a REPLY datagram */
+    _Atomic uint32_t client_processor;
+};
+
+/* The page that makes a door's facts readable without asking its server. Only the server can write it. */
+struct status {
+    uint64_t magic;
+    uint32_t abi;
+    int32_t pid; /* in the server's pid namespace; readers use the socket's credentials instead */
+    uint64_t id;
+    uint64_t procedure;
+    uint64_t cookie;
+    uint64_t stack_limit;
+    _Atomic uint32_t attributes;
+    _Atomic uint32_t revoked;
+    _Atomic uint32_t dead; /* made by door_open for a name whose server is gone */
+    _Atomic uint32_t unreferenced;
+    _Atomic uint64_t data_min;
+    _Atomic uint64_t data_max;
+    _Atomic uint64_t descriptors_max;
+    _Atomic uint32_t version; /* odd while the three limits change */
+    _Atomic uint32_t active;
+    _Atomic uint64_t calls;
+};
+
+enum { STATUS_SIZE = 4096 };
+_Static_assert(sizeof(struct status) <= STATUS_SIZE && sizeof(struct session) <= SESSION_REQUEST, "pages");
+
+struct limits {
+    uint64_t data_min, data_max, descriptors_max;
+};
+
+#pragma GCC visibility pop
+
+#endif

@@ -1,0 +1,212 @@
+#include "harness.h"
+
+#include <dirent.h>
+#include <stdarg.h>
+
+enum { WATCHDOG = 60 };
+
+static char directory[64];
+
+const char *strerrorname(int error) {
+    const char *name = strerrorname_np(error);
+    return name ? name : "none";
+}
+
+_Noreturn void fail_at(const char *file, int line, const char *format, ...) {
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    int at = snprintf(text, sizeof text, "    %s:%d: ", file, line);
+    at += vsnprintf(text + at, sizeof text - (size_t)at, format, arguments);
+    va_end(arguments);
+    dprintf(STDERR_FILENO, "%.*s\n", at, text);
+    _exit(1);
+}
+
+static int run_one(const struct test *test) {
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        setpgid(0, 0);
+        alarm(WATCHDOG);
+        test->run();
+        exit(0); /* not _exit: leak checkers look now */
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    kill(-pid, SIGKILL); /* what the case left running */
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        printf("ok    %s\n", test->name);
+        return 0;
+    }
+    printf("FAIL  %s (%s %d)\n", test->name, WIFEXITED(status) ? "exit" : "signal",
+           WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+    return 1;
+}
+
+int run_tests(const char *file, const struct test *tests, size_t count, int argc, char **argv) {
+    int failures = 0, run = 0;
+    char command[128];
+    signal(SIGPIPE, SIG_IGN);
+    strcpy(directory, "/tmp/door-test-XXXXXX");
+    if (mkdtemp(directory) == NULL) {
+        perror("mkdtemp");
+        return 1;
+    }
+    chmod(directory, 0777);
+    for (size_t i = 0; i < count; i++) {
+        if (argc < 2 || strstr(tests[i].name, argv[1]) != NULL) {
+            failures += run_one(&tests[i]);
+            run++;
+        }
+    }
+    snprintf(command, sizeof command, "rm -rf %s", directory);
+    if (system(command) != 0) {
+        failures++;
+    }
+    printf("%s: %d run, %d failed\n", file, run, failures);
+    return failures != 0;
+}
+
+struct child start_child(void (*body)(int socket, void *argument), void *argument) {
+    int pair[2];
+    CHECK_EQUAL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    fflush(NULL);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        alarm(WATCHDOG);
+        close(pair[0]);
+        body(pair[1], argument);
+        _exit(0);
+    }
+    close(pair[1]);
+    return (struct child){pid, pair[0]};
+}
+
+void finish_child(struct child child) {
+    int status;
+    CHECK_EQUAL(waitpid(child.pid, &status, 0), child.pid);
+    close(child.socket);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        fail_at(__FILE__, __LINE__, "a child ended with status 0x%x", status);
+    }
+}
+
+void kill_child(struct child child) {
+    int status;
+    kill(child.pid, SIGKILL);
+    CHECK_EQUAL(waitpid(child.pid, &status, 0), child.pid);
+    close(child.socket);
+}
+
+void send_fd(int socket, int fd) {
+    char byte = 'f';
+    struct iovec vector = {&byte, 1};
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr header;
+    } control;
+    struct msghdr message = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    memset(&control, 0, sizeof control);
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+    CHECK_EQUAL(sendmsg(socket, &message, 0), 1);
+}
+
+int receive_fd(int socket) {
+    char byte;
+    int fd = -1;
+    struct iovec vector = {&byte, 1};
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr header;
+    } control;
+    struct msghdr message = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    CHECK_EQUAL(recvmsg(socket, &message, 0), 1);
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+    CHECK(rights != NULL);
+    memcpy(&fd, CMSG_DATA(rights), sizeof fd);
+    return fd;
+}
+
+void send_byte(int fd, char byte) {
+    CHECK_EQUAL(write(fd, &byte, 1), 1);
+}
+
+char receive_byte(int fd) {
+    char byte;
+    ssize_t length;
+    do {
+        length = read(fd, &byte, 1);
+    } while (length < 0 && errno == EINTR);
+    CHECK_EQUAL(length, 1);
+    return byte;
+}
+
+bool byte_within(int fd, int milliseconds) {
+    struct pollfd entry = {.fd = fd, .events = POLLIN};
+    return poll(&entry, 1, milliseconds) == 1;
+}
+
+static int entries(const char *path) {
+    int count = 0;
+    DIR *listing = opendir(path);
+    CHECK(listing != NULL);
+    for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
+        count += entry->d_name[0] != '.';
+    }
+    closedir(listing);
+    return count;
+}
+
+int open_descriptors(void) {
+    return entries("/proc/self/fd") - 1;
+}
+
+int threads(void) {
+    return entries("/proc/self/task");
+}
+
+int mappings(void) {
+    int count = 0, c;
+    FILE *file = fopen("/proc/self/maps", "re");
+    CHECK(file != NULL);
+    while ((c = getc(file)) != EOF) {
+        count += c == '\n';
+    }
+    fclose(file);
+    return count;
+}
+
+bool eventually(bool (*condition)(void *), void *argument) {
+    for (int i = 0; i < 2000; i++) {
+        if (condition(argument)) {
+            return true;
+        }
+        poll(NULL, 0, 5);
+    }
+    return false;
+}
+
+int call(int door, const void *data, size_t size, void *result, size_t capacity, size_t *result_size) {
+    door_arg_t arguments = {.data_ptr = (char *)data, .data_size = size, .rbuf = result, .rsize = capacity};
+    int outcome = door_call(door, &arguments);
+    if (outcome == 0 && result_size != NULL) {
+        *result_size = arguments.data_size;
+    }
+    return outcome;
+}
+
+char *temporary_path(const char *name) {
+    static char paths[8][128];
+    static int next;
+    char *path = paths[next++ % 8];
+    snprintf(path, sizeof paths[0], "%s/%d-%s", directory, (int)getpid(), name);
+    return path;
+}
