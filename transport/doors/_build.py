@@ -261,6 +261,9 @@ def describe(
             here,
             *(base + path for path in include_dirs),
         ],
+        depends=[
+            base + path for path in relative("transport/doors/c/**/*.h") + relative("transport/queue/*.h")
+        ],
         define_macros=[("_GNU_SOURCE", "1"), ("_REENTRANT", "1")],
         extra_compile_args=["-std=gnu11", "-pthread"],
         extra_link_args=link,

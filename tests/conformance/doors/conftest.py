@@ -1,0 +1,63 @@
+"""A watchdog around every case, and a look at what it leaves behind."""
+
+import faulthandler
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from transport.doors import is_door
+
+PATIENCE = 45
+
+
+def owned() -> set[tuple[int, str]]:
+    """The descriptors that a test may have opened: files, pipes and doors, but not the library's own ones."""
+    found = set()
+    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+            if target.startswith("socket:"):
+                if is_door(int(name)):
+                    found.add((int(name), "door"))
+            elif not target.startswith(("anon_inode:", "/memfd:", "/proc/")):
+                found.add((int(name), target))
+        except OSError:
+            continue  # the directory's own descriptor, or one of another thread
+    return found
+
+
+def children() -> set[str]:
+    """The processes that this one has started and not waited for."""
+    found: set[str] = set()
+    for task in Path("/proc/self/task").glob("*/children"):
+        found.update(task.read_text().split())
+    return found
+
+
+@pytest.fixture(autouse=True)
+def tidy() -> Iterator[None]:
+    """No case leaves a process, a file descriptor or a door behind, and none runs for ever."""
+
+    def expire(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"the case has not ended after {PATIENCE} seconds")
+
+    faulthandler.dump_traceback_later(2 * PATIENCE, exit=True)
+    before_handler = signal.signal(signal.SIGALRM, expire)
+    signal.alarm(PATIENCE)
+    before, before_children = owned(), children()
+    try:
+        yield
+        deadline = time.monotonic() + 5
+        while (owned() - before or children() - before_children) and time.monotonic() < deadline:
+            time.sleep(0.01)  # a server thread may be just about to close what it was passed
+        assert not owned() - before, "left open"
+        assert not children() - before_children, "left running"
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before_handler)
+        faulthandler.cancel_dump_traceback_later()

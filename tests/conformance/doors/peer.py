@@ -1,0 +1,158 @@
+"""Other processes for the conformance tests: servers and clients that live and die on their own.
+
+A test starts one with `Peer(function, *arguments)`: a fresh interpreter that runs `function(link,
+*arguments)`, a function of the test's own module. The two talk in lines of JSON: `say` and `hear` on both
+sides. A peer ends when its function does, when the test says nothing more (`hear` returns None), when the
+test's process dies, or after `WATCHDOG` seconds.
+"""
+
+import contextlib
+import ctypes
+import faulthandler
+import importlib
+import inspect
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parents[3]
+PATIENCE = 20.0
+WATCHDOG = 90.0
+
+
+class Link:
+    """The peer's end."""
+
+    def __init__(self, reader: Any, writer: Any) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def say(self, value: object = None) -> None:
+        self._writer.write(json.dumps(value) + "\n")
+        self._writer.flush()
+
+    def hear(self) -> Any:
+        line = self._reader.readline()
+        return json.loads(line) if line else None
+
+
+class PeerDied(AssertionError):
+    """The peer ended, or said nothing for too long, while the test waited for it."""
+
+
+class Peer:
+    """A process that runs one function. A context manager: leaving it ends the process."""
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        *arguments: object,
+        pass_fds: Sequence[int] = (),
+        command: Sequence[str] = (),
+    ) -> None:
+        module = ".".join(Path(inspect.getfile(function)).resolve().relative_to(ROOT).with_suffix("").parts)
+        self.process = subprocess.Popen(
+            [
+                *command,
+                sys.executable,
+                "-m",
+                "tests.conformance.doors.peer",
+                f"{module}:{function.__qualname__}",
+                json.dumps(arguments),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=pass_fds,
+            cwd=ROOT,
+        )
+        self._heard = b""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def say(self, value: object = None) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(value).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def hear(self, patience: float = PATIENCE) -> Any:
+        """The next line. Raises `PeerDied` if none comes."""
+        assert self.process.stdout is not None
+        fd = self.process.stdout.fileno()
+        while b"\n" not in self._heard:
+            ready, _, _ = select.select([fd], [], [], patience)
+            received = os.read(fd, 65536) if ready else b""
+            if not received:
+                state = f"exited with {self.process.wait(5)}" if ready else f"is silent after {patience} s"
+                raise PeerDied(f"the peer {state}")
+            self._heard += received
+        line, _, self._heard = self._heard.partition(b"\n")
+        return json.loads(line)
+
+    def ask(self, value: object = None) -> Any:
+        self.say(value)
+        return self.hear()
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+        if number == signal.SIGKILL:
+            self.process.wait(PATIENCE)
+
+    def wait(self) -> int:
+        """Let the peer end by itself; return its exit status."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        return self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.process.kill()
+        self.close()
+
+
+def die_with_parent() -> None:
+    """On Linux, ask to be killed when the test's process ends."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def main() -> None:
+    die_with_parent()
+    faulthandler.dump_traceback_later(WATCHDOG, exit=True)
+    module, _, name = sys.argv[1].partition(":")
+    link = Link(os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w"))
+    os.dup2(2, 1)  # what else is printed is no part of the conversation
+    function: Any = importlib.import_module(module)
+    for part in name.split("."):
+        function = getattr(function, part)
+    function(link, *json.loads(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()
