@@ -133,6 +133,7 @@ int door_setparam(int d, int param, size_t val);
  * door; dup(2) works, but only door_dup() makes a descriptor whose closing is counted for unref.
  */
 int door_open(const char *path, int oflag);
+int door_replace(int fildes, const char *path); /* fattach that takes the place of an attached door, atomically */
 int door_dup(int d);
 int is_door(int fd); /* 1: a door, 0: some other descriptor; -1 with EBADF: not open */
 

@@ -61,6 +61,9 @@ static int swap(const struct place *place, const char *temporary) {
     if (now.st_ino != place->status.st_ino) {
         return EBUSY;
     }
+    if (place->attached) { /* one door instead of another; what is covered stays covered */
+        return renameat(place->directory, temporary, place->directory, place->name) < 0 ? errno : 0;
+    }
     int linked = linkat(place->directory, place->name, place->directory, place->covered, 0);
     if (linked < 0 && errno == EEXIST) { /* left over from a name that was removed and made again */
         unlinkat(place->directory, place->covered, 0);
@@ -148,7 +151,9 @@ static int attach_other(int fildes, const struct place *place) {
     return error;
 }
 
-static int attach(int fildes, const char *path) {
+static void close_own(const struct stat *status);
+
+static int attach(int fildes, const char *path, bool replace) {
     struct identity identity;
     struct place place;
     if (fcntl(fildes, F_GETFD) < 0) {
@@ -166,7 +171,7 @@ static int attach(int fildes, const char *path) {
     }
     const struct stat *status = &place.status;
     bool root = geteuid() == 0;
-    if (place.attached || opened_by_name(fildes)) {
+    if ((place.attached && !replace) || opened_by_name(fildes)) {
         error = EBUSY;
     } else if (!root && status->st_uid != geteuid()) {
         error = EPERM;
@@ -183,17 +188,11 @@ static int attach(int fildes, const char *path) {
     } else {
         error = attach_other(fildes, &place);
     }
+    if (error == 0 && place.attached) {
+        close_own(status);
+    }
     place_drop(&place);
     return error;
-}
-
-int fattach(int fildes, const char *path) {
-    int error = attach(fildes, path);
-    if (error != 0) {
-        errno = error;
-        return -1;
-    }
-    return 0;
 }
 
 /* If the name was this process's own, its reference goes now rather than when the kernel tells us. */
@@ -210,6 +209,28 @@ static void close_own(const struct stat *status) {
         }
     }
     server_unlock();
+}
+
+int fattach(int fildes, const char *path) {
+    int error = attach(fildes, path, false);
+    if (error != 0) {
+        errno = error;
+        return -1;
+    }
+    return 0;
+}
+
+/* fattach where nothing is attached; otherwise the new door takes the old one's place in one step. */
+int door_replace(int fildes, const char *path) {
+    int error = EBUSY;
+    for (int i = 0; i < 100 && error == EBUSY && !opened_by_name(fildes); i++) {
+        error = attach(fildes, path, true); /* EBUSY: somebody else was quicker, and is replaced in turn */
+    }
+    if (error != 0) {
+        errno = error;
+        return -1;
+    }
+    return 0;
 }
 
 int fdetach(const char *path) {

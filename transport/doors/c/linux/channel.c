@@ -102,7 +102,7 @@ bool channel_evict_locked(void) {
  */
 static int reserve[2] = {-1, -1};
 
-static void keep_reserve_locked(bool keep) {
+void channel_reserve_locked(bool keep) {
     for (int i = 0; i < 2; i++) {
         if (!keep && reserve[i] >= 0) {
             close(reserve[i]);
@@ -111,10 +111,6 @@ static void keep_reserve_locked(bool keep) {
             reserve[i] = fcntl(server.epoll, F_DUPFD_CLOEXEC, 0);
         }
     }
-}
-
-void channel_reserve_forget(void) {
-    keep_reserve_locked(false);
 }
 
 static bool admit_locked(struct door *door, pid_t pid) {
@@ -156,7 +152,7 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt) {
     struct door *door = trunk->door;
     void *session = NULL;
     if (receipt->truncated) {
-        keep_reserve_locked(false);
+        channel_reserve_locked(false);
         channel_evict_locked();
         return;
     }
@@ -197,7 +193,7 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt) {
     door->channels = channel;
     door->holds++;
     server.channels++;
-    keep_reserve_locked(true);
+    channel_reserve_locked(true);
 }
 
 /* Wakes the client of a call whose outcome is in the session memory. */

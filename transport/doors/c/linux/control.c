@@ -87,6 +87,7 @@ static int open_locked(void) {
     server.notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     handle watch = server.notify >= 0 ? handle_new(KIND_WATCH, &server) : 0;
     if (server.epoll >= 0 && watch != 0 && control_watch_locked(server.notify, EPOLLIN, watch) == 0) {
+        channel_reserve_locked(true);
         return 0;
     }
     int error = errno ? errno : ENOMEM;

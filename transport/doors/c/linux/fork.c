@@ -103,7 +103,7 @@ static void child(void) {
         close(server.epoll);
         close(server.notify);
     }
-    channel_reserve_forget();
+    channel_reserve_locked(false);
     handle_forget_all();
     server.doors = NULL;
     server.public_pool = (struct pool){.epoll = -1, .bell = -1};

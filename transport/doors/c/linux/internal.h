@@ -243,7 +243,7 @@ void channel_hang_up(struct channel *channel);
 void channel_revoke_locked(struct door *door);
 void channel_answer(struct channel *channel, uint64_t sequence);
 void channel_drop_received(struct channel *channel);
-void channel_reserve_forget(void);
+void channel_reserve_locked(bool keep);
 
 /* pool.c */
 int pool_open(struct pool *pool);

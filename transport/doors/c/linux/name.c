@@ -73,7 +73,7 @@ void name_accept(struct name *name) {
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE) {
                 /* The client must not wait for a table that may stay full: let it see a door that is gone. */
-                channel_reserve_forget();
+                channel_reserve_locked(false);
                 channel_evict_locked();
                 fd = accept4(name->listener, NULL, NULL, SOCK_CLOEXEC);
                 if (fd >= 0) {

@@ -280,7 +280,29 @@ static void door_N_attached_by_another_process(void) {
     CHECK(eventually(is_unreferenced, &door));
 }
 
+static void door_N24(void) {
+    char *path = temporary_path("n24"), text[8] = {0};
+    struct child dead = start_child(attach_and_wait, path);
+    receive_byte(dead.socket);
+    kill_child(dead);
+    int first = door_create(pid_procedure, NULL, 0), second = door_create(pid_procedure, NULL, 0);
+    CHECK_EQUAL(door_replace(first, path), 0);
+    int early = door_open(path, O_RDONLY);
+    CHECK_EQUAL(ask(early), getpid());
+    CHECK_EQUAL(door_replace(second, path), 0);
+    close(early);
+    CHECK(eventually(is_unreferenced, &first));
+    CHECK(!is_unreferenced(&second));
+    CHECK_EQUAL(fdetach(path), 0);
+    int file = open(path, O_RDONLY);
+    CHECK_EQUAL(read(file, text, 7), 7);
+    CHECK(strcmp(text, "covered") == 0);
+    CHECK_EQUAL(door_replace(first, path), 0);
+    CHECK_EQUAL(ask(door_open(path, O_RDONLY)), getpid());
+}
+
 static const struct test tests[] = {
+    TEST(door_N24),
     TEST(door_N1),
     TEST(door_N2),
     TEST(door_N5),
