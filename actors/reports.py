@@ -56,6 +56,15 @@ class Reports:
             (process.ref, frames),
         )
 
+    def supervisor(
+        self, process: Process, kind: str, child: object, ref: Ref[Any] | None, reason: Reason
+    ) -> None:
+        """A supervisor reports on the child of that id; `kind` as in `actors.actions.Report`."""
+        level = logging.INFO if kind == "child_terminated" else logging.ERROR
+        self._note(
+            "supervisor reports", level, "%s: %s: child %r, %s: %s", (process.ref, kind, child, ref, reason)
+        )
+
     def slow_handler(self, process: Process, seconds: float) -> None:
         """A sync handler held the loop."""
         self._note(
