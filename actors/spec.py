@@ -19,6 +19,7 @@ import attrs
 
 from actors.backoff import Backoff
 from actors.errors import RuntimeFault
+from actors.mailbox import UNBOUNDED, Mailbox
 
 __all__ = [
     "AutoShutdown",
@@ -133,7 +134,7 @@ CHILD_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("type", *_one_of(CHILD_TYPES)),
     ("name", lambda value: value is None or isinstance(value, str), "a string or None"),
     ("label", lambda value: value is None or isinstance(value, str), "a string or None"),
-    ("inherit", lambda value: isinstance(value, bool), "True or False"),
+    ("mailbox", lambda value: isinstance(value, Mailbox), "a Mailbox"),
     ("backoff", lambda value: value is None or isinstance(value, Backoff), "a Backoff or None"),
 )
 
@@ -171,10 +172,9 @@ class Child:
             Default: the target's `child_type` attribute, which supervisors have, otherwise "worker".
         name: the name that each incarnation is registered under, or None.
         label: the label that each incarnation carries in reports, or None.
-        mailbox: passed to `spawn`: the bounds of the child's mailbox, or None for the node's default.
-        inherit: whether a restarted child takes over the data lane of its predecessor, without the message
-            that was being handled when it failed. OTP loses the mailbox with the process, which is the
-            default.
+        mailbox: the bound of its mailbox. With `Mailbox(inherit=True)` a restarted child takes over the
+            messages that its predecessor left, without the one that was being handled; OTP loses the mailbox
+            with the process, which is the default.
         backoff: delays between restarts, or None (the default) to restart at once as OTP does.
 
     Raises:
@@ -192,8 +192,7 @@ class Child:
     type: ChildType
     name: str | None
     label: str | None
-    mailbox: Any
-    inherit: bool
+    mailbox: Mailbox
     backoff: Backoff | None
 
     def __init__(
@@ -208,8 +207,7 @@ class Child:
         type: ChildType | None = None,  # noqa: A002 (the field's name)
         name: str | None = None,
         label: str | None = None,
-        mailbox: Any = None,
-        inherit: bool = False,
+        mailbox: Mailbox = UNBOUNDED,
         backoff: Backoff | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
@@ -227,7 +225,6 @@ class Child:
             name=name,
             label=label,
             mailbox=mailbox,
-            inherit=inherit,
             backoff=backoff,
         )
         for field, valid, expected in CHILD_RULES:

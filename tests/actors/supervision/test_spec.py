@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from actors.backoff import Backoff
+from actors.mailbox import UNBOUNDED
 from actors.spec import (
     BadCombination,
     Child,
@@ -41,13 +42,7 @@ def test_defaults() -> None:
     spec = Child(target, 1, 2)
     assert (spec.id, spec.args, spec.kwargs) == ("target", (1, 2), {})
     assert (spec.restart, spec.significant, spec.shutdown, spec.type) == ("permanent", False, 5.0, "worker")
-    assert (spec.name, spec.label, spec.mailbox, spec.inherit, spec.backoff) == (
-        None,
-        None,
-        None,
-        False,
-        None,
-    )
+    assert (spec.name, spec.label, spec.mailbox, spec.backoff) == (None, None, UNBOUNDED, None)
 
 
 def test_defaults_of_a_supervisor() -> None:
@@ -72,7 +67,7 @@ def test_defaults_of_a_supervisor() -> None:
         ("type", "manager"),
         ("name", 7),
         ("label", 7),
-        ("inherit", 1),
+        ("mailbox", 100),
         ("backoff", 0.5),
         ("kwargs", [("a", 1)]),
         ("kwargs", {1: 1}),
