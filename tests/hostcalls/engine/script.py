@@ -103,10 +103,11 @@ WAT = """
             (loop $more
               (local.set $r (i32.add (local.get $r) (i32.const 1)))
               (br_if $more (i32.lt_u (local.get $r) (local.get $a)))) (br $done)))
-          ;; wait until the word at `a` is `b`
-          (if (i32.eq (local.get $op) (i32.const 16)) (then
-            (loop $more (br_if $more (i32.ne (i32.load (local.get $a)) (local.get $b)))) (br $done)))
-          (if (i32.eq (local.get $op) (i32.const 17)) (then (loop $ever (br $ever))))
+          (if (i32.eq (local.get $op) (i32.const 16)) (then (loop $ever (br $ever))))
+          (if (i32.eq (local.get $op) (i32.const 17)) (then
+            (loop $more
+              (local.set $r (call $poll (local.get $a) (local.get $b) (local.get $c) (local.get $d)))
+              (br_if $more (i32.eq (local.get $r) (i32.const 0x80000000)))) (br $done)))
           (unreachable))
         (i32.store offset=20 (local.get $at) (local.get $r))
         (local.set $at (i32.add (local.get $at) (i32.const 32)))
@@ -133,8 +134,8 @@ class Op(enum.IntEnum):
     POLL_MANY = 13
     GROW = 14
     COUNT = 15
-    AWAIT = 16
-    SPIN = 17
+    SPIN = 16
+    POLL_UNTIL_READY = 17
 
 
 Instruction = tuple[int, ...]
