@@ -1,0 +1,248 @@
+"""State machines: clauses, transitions, time-outs, postponing."""
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from actors import ProcessDied, open_node
+from actors.actor import protocol_of
+from actors.machine import Machine, after, enter, leave, when
+
+
+class Turnstile(Machine):
+    initial = "locked"
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def coin(self) -> str:
+        return "returned"
+
+    def push(self) -> str:
+        return "blocked"
+
+    def history(self) -> list[str]:
+        return self.log
+
+    def wait_for_passage(self) -> str:
+        return "passing"
+
+    @when("locked", coin)
+    def _unlock(self) -> str:
+        self.become("unlocked")
+        return "thanks"
+
+    @when("unlocked", push)
+    def _pass(self) -> str:
+        self.become("locked")
+        return "through"
+
+    @when("locked", wait_for_passage)
+    def _wait(self) -> str:
+        self.postpone()
+
+    @enter("locked")
+    def _closing(self) -> None:
+        self.log.append("closing")
+
+    @enter("unlocked")
+    def _opening(self) -> None:
+        self.log.append("opening")
+
+    @leave("unlocked")
+    def _left(self) -> None:
+        self.log.append("left")
+
+    @after(5.0, "unlocked")
+    def _nobody_came(self) -> None:
+        self.log.append("nobody came")
+        self.become("locked")
+
+
+async def test_a_clause_takes_the_place_of_its_method_in_its_state() -> None:
+    async with open_node("n") as node:
+        ref = await node.spawn(Turnstile)
+        assert await ref.call(Turnstile.push) == "blocked"
+        assert await ref.call(Turnstile.coin) == "thanks"
+        assert await ref.call(Turnstile.coin) == "returned"
+        assert await ref.call(Turnstile.push) == "through"
+        assert await ref.call(Turnstile.push) == "blocked"
+
+
+async def test_transitions_run_when_a_state_is_entered_and_left() -> None:
+    async with open_node("n") as node:
+        ref = await node.spawn(Turnstile)
+        await ref.call(Turnstile.coin)
+        await ref.call(Turnstile.push)
+        assert await ref.call(Turnstile.history) == ["closing", "opening", "left", "closing"]
+
+
+async def test_a_state_times_out_once_it_has_lasted(autojump_clock: MockClock) -> None:
+    async with open_node("n") as node:
+        ref = await node.spawn(Turnstile)
+        await ref.call(Turnstile.coin)
+        await trio.sleep(4.9)
+        assert "nobody came" not in await ref.call(Turnstile.history)
+        await trio.sleep(0.2)
+        assert (await ref.call(Turnstile.history))[-3:] == ["nobody came", "left", "closing"]
+
+
+async def test_leaving_a_state_cancels_its_time_out(autojump_clock: MockClock) -> None:
+    async with open_node("n") as node:
+        ref = await node.spawn(Turnstile)
+        await ref.call(Turnstile.coin)
+        await ref.call(Turnstile.push)
+        await trio.sleep(20)
+        assert "nobody came" not in await ref.call(Turnstile.history)
+
+
+async def test_a_postponed_call_is_answered_in_the_next_state() -> None:
+    async with open_node("n") as node:
+        ref = await node.spawn(Turnstile)
+        replies: list[str] = []
+
+        async def passenger() -> None:
+            replies.append(await ref.call(Turnstile.wait_for_passage))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(passenger)
+            await trio.testing.wait_all_tasks_blocked()
+            assert replies == []
+            await ref.call(Turnstile.coin)
+        assert replies == ["passing"]
+
+
+async def test_a_call_postponed_twice_is_answered_once() -> None:
+    class Countdown(Machine):
+        initial = 3
+
+        def down(self) -> None:
+            assert isinstance(self.state, int)
+            self.become(self.state - 1)
+
+        def wait_for_zero(self) -> str:
+            if self.state != 0:
+                self.postpone()
+            return "zero"
+
+    async with open_node("n") as node:
+        ref = await node.spawn(Countdown)
+        async with node.mailbox() as me:
+            request = me.request(ref, Countdown.wait_for_zero)
+            for _ in range(3):
+                assert not request.check()
+                await ref.call(Countdown.down)
+            assert await request.receive() == "zero"
+
+
+async def test_postponed_messages_keep_their_order_and_come_before_newer_ones() -> None:
+    class Gate(Machine):
+        initial = "shut"
+
+        def __init__(self) -> None:
+            self.seen: list[object] = []
+
+        def open_up(self) -> None:
+            self.become("open")
+
+        def messages(self) -> list[object]:
+            return self.seen
+
+        def on_message(self, message: object) -> None:
+            self.seen.append(message)
+
+        @when("shut", on_message)
+        def _wait(self, message: object) -> None:
+            self.postpone()
+
+    async with open_node("n") as node:
+        ref = await node.spawn(Gate)
+        for number in range(3):
+            ref.send(number)
+        ref.cast(Gate.open_up)
+        ref.send("late")
+        assert await ref.call(Gate.messages) == [0, 1, 2, "late"]
+
+
+async def test_a_postponed_call_fails_when_the_machine_dies() -> None:
+    class Stuck(Machine):
+        initial = "only"
+
+        def never(self) -> None:
+            self.postpone()
+
+        def crash(self) -> None:
+            raise RuntimeError("on purpose")
+
+    async with open_node("n") as node:
+        ref = await node.spawn(Stuck)
+        async with node.mailbox() as me:
+            request = me.request(ref, Stuck.never)
+            ref.cast(Stuck.crash)
+            with pytest.raises(ProcessDied):
+                await request.receive()
+
+
+async def test_an_async_machine(autojump_clock: MockClock) -> None:
+    class Boiler(Machine):
+        initial = "cold"
+
+        async def brew(self) -> str:
+            return "brewed"
+
+        @when("cold", brew)
+        async def _heat_first(self) -> str:
+            self.process.timers.start("heat", 2.0, "hot")
+            self.postpone()
+
+        def on_message(self, message: object) -> None:
+            self.become(message)
+
+    async with open_node("n") as node:
+        ref = await node.spawn(Boiler)
+        started = trio.current_time()
+        assert await ref.call(Boiler.brew) == "brewed"
+        assert trio.current_time() - started == pytest.approx(2.0)
+
+
+async def test_a_subclass_adds_clauses_and_overrides_methods() -> None:
+    class Kind(Turnstile):
+        @when("locked", Turnstile.push)
+        def _let_through(self) -> str:
+            return "go ahead"
+
+    async with open_node("n") as node:
+        assert await (await node.spawn(Kind)).call(Kind.push) == "go ahead"
+        assert await (await node.spawn(Turnstile)).call(Turnstile.push) == "blocked"
+
+
+async def test_entering_the_same_state_is_no_change_unless_asked_for() -> None:
+    class Repeating(Machine):
+        initial = "a"
+        entries = 0
+
+        def stay(self, again: bool) -> int:
+            self.become("a", again=again)
+            return self.entries
+
+        @enter("a")
+        def _count(self) -> None:
+            self.entries += 1
+
+    async with open_node("n") as node:
+        ref = await node.spawn(Repeating)
+        assert await ref.call(Repeating.stay, False) == 1
+        assert await ref.call(Repeating.stay, True) == 2
+
+
+def test_what_changes_the_state_is_no_part_of_the_protocol() -> None:
+    handlers = protocol_of(Turnstile).handlers
+    assert "coin" in handlers
+    assert "become" not in handlers
+    assert "postpone" not in handlers
+
+
+def test_a_time_out_takes_a_positive_number_of_seconds() -> None:
+    with pytest.raises(ValueError, match="positive number of seconds, not 0"):
+        after(0, "state")
