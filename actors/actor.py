@@ -1,8 +1,8 @@
 """`Actor`: a class whose public methods are a process's protocol.
 
-What a class lets others call is worked out once, when the class is first spawned, and kept as its `Protocol`:
-the public methods by name, and whether any of them, or any hook, is a coroutine function. One is enough for
-the process to need a task of its own; without any it runs in the dispatcher.
+What a class lets others call is worked out once, when the class is first spawned, and kept as its
+`Protocol`: the public methods by name, and whether any of them, or any hook, is a coroutine function. One
+is enough for the process to need a task of its own; without any it runs in the dispatcher.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What runs a process, and what may be put into its way: the protocols between a process record and its code."""
+"""What runs a process, and what may be put in its way: protocols between a process record and its code."""
 
 from __future__ import annotations
 

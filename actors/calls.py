@@ -1,10 +1,10 @@
 """Requests and replies.
 
-A `Request` is the caller's end of a call: an alias that is good for one reply. It also is the `signals.Call`
-that lies in the callee's mailbox, so a local call costs one object. Whoever settles it first wins: the reply,
-the callee's end, the time limit, the caller giving up; what comes later is dropped, which is what a dead
-alias does in Erlang. A callee on this node that ends fails the calls that it holds (in its mailbox, at hand,
-deferred), so a call needs no entry in any monitor table.
+A `Request` is the caller's end of a call: an alias that is good for one reply. It also is the
+`signals.Call` that lies in the callee's mailbox, so a local call costs one object. Whoever settles it first
+wins: the reply, the callee's end, the time limit, the caller giving up; what comes later is dropped, which
+is what a dead alias does in Erlang. A callee on this node that ends fails the calls that it holds (in its
+mailbox, at hand, deferred), so a call needs no entry in any monitor table.
 """
 
 from __future__ import annotations

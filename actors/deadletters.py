@@ -2,8 +2,8 @@
 
 A message to a process that has ended, one that found a full mailbox whose policy is "dead_letter", and what
 lay in the mailbox of a process when it ended. Everybody may subscribe; without subscribers a dead letter
-costs a counter. A few per second are logged. During a planned shutdown they are expected, and neither logged
-nor published.
+costs a counter. A few per second are logged. During a planned shutdown they are expected, and neither
+logged nor published.
 """
 
 from __future__ import annotations

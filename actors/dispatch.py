@@ -2,23 +2,31 @@
 
 A process that has something to do stands once on the run queue. The dispatcher gives each a turn of at most
 `TURN` messages, and after `SLICE` messages, or `SLICE_SECONDS`, lets the other tasks of the loop run. The
-clock costs more than a message does, so it is read after every turn only while turns are slow: as long as a
-group of `GROUP` turns stays below a millisecond it is read once per group.
+clock costs about as much as a message does, so it is read once per `GROUP` turns, and after every single
+message only while handlers are slow.
 
-While a handler runs, `running` is its process. A caller outside may run a handler itself (`actors.ref`) when
-nothing is running; `handoffs` is how often it may before it owes the loop a checkpoint.
+The inner loop of `_slice` is the hot path of the runtime. It handles the messages of sync actors itself, in
+three shapes: plain, cast, call. Everything else (other bodies, a process that needs attention, other kinds
+of messages) is left to the body. There is one `try` around a group of turns, and none of the tests in the
+loop is for show: `attention` stands for the whole control lane, and a process whose queue has run empty is
+idle, so a sender knows when to put it back.
+
+While a handler runs, `running` is its process. A caller outside may run a handler itself (`actors.ref`)
+when nothing is running; `handoffs` is how often it may before it owes the loop a checkpoint.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 from trio.lowlevel import Abort
 
+from actors.calls import Request
 from actors.reasons import reason_of
+from actors.signals import Cast, envelopes
 
 if TYPE_CHECKING:
     from actors.process import Process
@@ -77,28 +85,63 @@ class Dispatcher:
         return Abort.SUCCEEDED
 
     def _slice(self) -> None:
-        queue = self.queue
-        next_process = queue.popleft
-        requeue = queue.append
-        left = SLICE
+        next_process = self.queue.popleft
+        requeue = self.queue.append
         turn = self._turn
+        left = SLICE
         now = perf_counter()
         deadline = now + SLICE_SECONDS
+        message: Any = None
         while left > 0:
-            group = GROUP if turn > 1 else 1
             try:
-                for _ in range(group):
-                    if not queue:
+                for _ in range(GROUP if turn > 1 else 1):
+                    try:
+                        process = next_process()
+                    except IndexError:
                         return
-                    process = next_process()
                     self.running = process
-                    if process.body.turn(turn):
-                        requeue(process)
-                        left -= turn
-                    else:
+                    handlers = process.handlers
+                    body = process.body
+                    if handlers is None or process.attention:
+                        message = None
                         left -= 1
+                        if body.turn(turn):
+                            left -= turn
+                            requeue(process)
+                        continue
+                    queue = process.queue
+                    budget = turn
+                    while True:
+                        message = queue.popleft()
+                        kind = type(message)
+                        if kind not in envelopes:
+                            body.on_message(body.actor, message)
+                        elif kind is Cast:
+                            handlers[message.method](body.actor, *message.args, **message.kwargs)
+                        elif kind is Request:
+                            process.at_hand = message
+                            body.answer(
+                                message, handlers[message.method](body.actor, *message.args, **message.kwargs)
+                            )
+                        else:
+                            body.handle(message)
+                        if process.attention:
+                            requeue(process)
+                            break
+                        if not queue:
+                            process.idle = True
+                            break
+                        budget -= 1
+                        if not budget:
+                            left -= turn
+                            requeue(process)
+                            break
+                    left -= 1
             except BaseException as error:
-                process.node.finish(process, reason_of(error), error)
+                if handlers is None:
+                    process.node.finish(process, reason_of(error), error)
+                else:
+                    body.crash(error, message)
             finally:
                 self.running = None
             before, now = now, perf_counter()

@@ -1,7 +1,8 @@
-"""The body of a sync actor: handlers that run in the dispatcher, one message after another.
+"""The body of a sync actor.
 
-`turn` is the inner loop of the runtime. It handles the three common shapes in line and leaves the rest (exit
-and down messages, timers, calls from other nodes) to `_other`. There is one `try` around the whole turn.
+The dispatcher's inner loop runs its handlers as long as nothing unusual happens. This file is the rest: the
+careful turn with control lane, observers and idle timer, the kinds of messages that are not frequent, calls
+that a caller runs itself, and how such an actor ends.
 """
 
 from __future__ import annotations
@@ -26,17 +27,18 @@ if TYPE_CHECKING:
 
 __all__ = ["SyncBody"]
 
-OTHERS = frozenset({Down, Exited, Tick})
+signals.envelopes.update({Down, Exited, Tick})
 
 
 class SyncBody:
     """Runs a sync actor's handlers."""
 
-    __slots__ = ("actor", "process", "protocol")
+    __slots__ = ("actor", "on_message", "process", "protocol")
 
     def __init__(self, process: Process, protocol: Protocol) -> None:
         self.process = process
         self.protocol = protocol
+        self.on_message = protocol.on_message
         self.actor: Any = None
 
     @classmethod
@@ -54,44 +56,6 @@ class SyncBody:
     def turn(self, budget: int) -> bool:
         process = self.process
         queue = process.queue
-        actor = self.actor
-        protocol = self.protocol
-        on_message = protocol.on_message
-        message: Any = None
-        try:
-            while True:
-                if process.attention:
-                    message = None
-                    return self._attentive_turn(budget)
-                if not queue:
-                    process.idle = True
-                    return False
-                message = queue.popleft()
-                kind = type(message)
-                if kind is Cast:
-                    protocol.handlers[message.method](actor, *message.args, **message.kwargs)
-                elif kind is Request:
-                    process.at_hand = message
-                    result = protocol.handlers[message.method](actor, *message.args, **message.kwargs)
-                    if process.stopping is not None:
-                        self._answer(message, result)
-                    elif type(result) is not Deferred:
-                        message.reply(result)
-                elif kind in OTHERS:
-                    self._other(message)
-                else:
-                    on_message(actor, message)
-                budget -= 1
-                if not budget:
-                    return True
-        except BaseException as error:
-            self._crash(error, message)
-            return False
-
-    def _attentive_turn(self, budget: int) -> bool:
-        """The same with the control lane, observers and all."""
-        process = self.process
-        queue = process.queue
         message: Any = None
         try:
             while budget:
@@ -103,30 +67,29 @@ class SyncBody:
                     return False
                 message = queue.popleft()
                 process.observe(message)
-                self._handle(message)
+                self.handle(message)
                 process.observed(message)
                 budget -= 1
         except BaseException as error:
-            self._crash(error, message)
+            self.crash(error, message)
             return False
         return True
 
-    def _handle(self, message: Any) -> None:
-        protocol = self.protocol
-        if type(message) is Cast:
-            self._handler(message.method)(self.actor, *message.args, **message.kwargs)
+    def handle(self, message: Any) -> None:
+        """Handle one message of any kind; raises what the handler raises."""
+        kind = type(message)
+        if kind is Cast:
+            self.protocol.handlers[message.method](self.actor, *message.args, **message.kwargs)
         elif isinstance(message, signals.Call):
             self.process.at_hand = message
-            self._answer(message, self._handler(message.method)(self.actor, *message.args, **message.kwargs))
-        elif type(message) in OTHERS:
+            handler = self.protocol.handlers[message.method]
+            self.answer(message, handler(self.actor, *message.args, **message.kwargs))
+        elif kind in signals.envelopes:
             self._other(message)
         else:
-            protocol.on_message(self.actor, message)
+            self.on_message(self.actor, message)
 
-    def _handler(self, name: str) -> Callable[..., Any]:
-        return self.protocol.handlers[name]
-
-    def _answer(self, request: signals.Call, result: Any) -> None:
+    def answer(self, request: signals.Call, result: Any) -> None:
         """Reply; when the handler decided to stop, only after `on_stop`."""
         if type(result) is Deferred:
             return
@@ -140,7 +103,7 @@ class SyncBody:
         if type(message) is Tick:
             counts, message = message.unwrap()
             if counts:
-                self._handle(message)
+                self.handle(message)
         elif type(message) is Down:
             self.protocol.on_down(self.actor, message)
         elif message.ref == process.parent or message.ref is process.node.ref:
@@ -165,7 +128,7 @@ class SyncBody:
             if process.attention:
                 self._stop_if_asked()
         except BaseException as error:
-            self._crash(error, None)
+            self.crash(error, None)
             raise ProcessDied(process.ref, process.ended or reason_of(error)) from error
         finally:
             dispatcher.running = None
@@ -203,7 +166,8 @@ class SyncBody:
             before_links()
         process.node.finish(process, reason, error)
 
-    def _crash(self, error: BaseException, message: Any) -> None:
+    def crash(self, error: BaseException, message: Any) -> None:
+        """A handler raised `error`: `on_stop`, then the end; the call at hand learns of it."""
         process = self.process
         if process.ended is not None:
             return

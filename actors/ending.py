@@ -57,6 +57,8 @@ def finish(process: Process, reason: Reason, error: BaseException | None = None)
     rare = process.rare
     if rare is not None:
         _release(process)
+    if node.groups:
+        node.groups.forget_watcher(process.ref)
     _fail_calls(process, body, reason)
     start = node.starting.pop(process, None) if node.starting else None
     links.sever(process, reason)

@@ -1,9 +1,10 @@
 """Process groups, after OTP's `pg`: many processes under one group name, in scopes that know nothing of one
 another.
 
-A process may join a group several times; it is then listed as often and has to leave as often. Its end takes
-it out of all its groups. Members on other nodes are put in by the node link (`GroupScope.replace_remote`):
-each node is the authority over its own processes, so views agree again once two nodes have exchanged theirs.
+A process may join a group several times; it is then listed as often and has to leave as often. Its end
+takes it out of all its groups. Members on other nodes are put in by the node link
+(`GroupScope.replace_remote`): each node is the authority over its own processes, so views agree again once
+two nodes have exchanged theirs.
 """
 
 from __future__ import annotations
@@ -180,15 +181,28 @@ class GroupScope:
         for monitor in [found for found in self._monitors if found.watcher == watcher]:
             del self._monitors[monitor]
 
+    @property
+    def monitored(self) -> bool:
+        """Whether anybody is told of changes."""
+        return bool(self._monitors)
+
     def __len__(self) -> int:
         return sum(map(len, self._local.values())) + len(self._monitors)
 
     def _tell(self, event: Joined | Left, *, local: bool) -> None:
         for monitor in list(self._monitors):
             if monitor.group is None or monitor.group == event.group:
-                monitor.watcher.send(event)
+                _tell(monitor.watcher, event)
         if local and self.listener is not None:
             self.listener(event)
+
+
+def _tell(watcher: Ref[Any], event: Joined | Left) -> None:
+    """An event is a message of the runtime: no bound refuses it."""
+    if isinstance(watcher, LocalRef):
+        watcher._process.put(event)
+    else:
+        watcher.send(event)
 
 
 class Groups:
@@ -207,6 +221,9 @@ class Groups:
     def __len__(self) -> int:
         return sum(map(len, self._scopes.values()))
 
+    def __bool__(self) -> bool:
+        return bool(self._scopes)
+
     def leave_all(self, process: Process) -> None:
         """`process` has ended."""
         assert process.rare is not None
@@ -217,4 +234,5 @@ class Groups:
     def forget_watcher(self, ref: Ref[Any]) -> None:
         """`ref` has ended: it is told of nothing more."""
         for scope in self._scopes.values():
-            scope.forget(ref)
+            if scope.monitored:
+                scope.forget(ref)

@@ -2,8 +2,8 @@
 
 Both sides of a link and of a monitor keep an entry, and every change is a signal to the other side, whether
 that lives on this node or on another. An unlink carries a number and is acknowledged: until the
-acknowledgement has come the link is neither up nor gone, exits over it are dropped, and a link request of the
-other side that was under way is ignored; so crossing link and unlink leave both sides agreed (erts,
+acknowledgement has come the link is neither up nor gone, exits over it are dropped, and a link request of
+the other side that was under way is ignored; so crossing link and unlink leave both sides agreed (erts,
 "Distribution Protocol", link protocol).
 """
 
@@ -15,7 +15,7 @@ import attrs
 
 from actors import signals
 from actors.errors import MailboxFull, NoProcess, NotOwner
-from actors.reasons import KILLED, NO_PROCESS, Reason
+from actors.reasons import KILLED, NO_PROCESS, SHUTDOWN, Reason
 from actors.ref import LocalRef, NameRef, Ref
 
 if TYPE_CHECKING:
@@ -297,9 +297,12 @@ def killed_over(process: Process) -> None:
     """Tell the children of a killed arena owner first: exits with the reason killed go over its links to
     them.
     """
-    if process.links and process.rare is not None and process.rare.arena:
-        notice = signals.Exit(process.ref, KILLED, linked=True)
-        for child in process.rare.arena:
-            if process.links.get(child.ref) == UP:
-                del process.links[child.ref]
-                child.ref.deliver(notice)
+    if process.rare is None or process.rare.arena is None:
+        return
+    linked = process.links or {}
+    for child in reversed(list(process.rare.arena)):
+        if linked.get(child.ref) == UP:
+            del linked[child.ref]
+            child.deliver(signals.Exit(process.ref, KILLED, linked=True))
+        else:
+            child.deliver(signals.Exit(process.ref, SHUTDOWN, linked=False))

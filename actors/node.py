@@ -1,8 +1,8 @@
 """The node: one runtime in one OS process.
 
-The tree is shielded. All tasks of a node live in a nursery inside a system task, which no cancel scope of the
-surrounding program reaches: a timeout around `open_node`, a failing nursery or SIGINT end the block, and
-leaving the block, the one boundary, ends the tree: in order, youngest first, each process by its own
+The tree is shielded. All tasks of a node live in a nursery inside a system task, which no cancel scope of
+the surrounding program reaches: a timeout around `open_node`, a failing nursery or SIGINT end the block,
+and leaving the block, the one boundary, ends the tree: in order, youngest first, each process by its own
 shutdown; what is left after the grace is killed. No exception of a process leaves its wrapper, so a system
 task is a safe place; and a task that cannot be ended, which trio has no way to abandon, holds up the run it
 is in but not the node.

@@ -1,9 +1,9 @@
 """The process record: identity, mailbox, links, monitors, exit reason.
 
-A process is run by a *body*. A dispatched body (sync actors, guests) is given turns by the dispatcher; a task
-body (async actors, async functions, ephemeral mailboxes) has a trio task. The record is the same for both,
-small because there may be a hundred thousand of it: what few processes need lies in `Rare`, made on first
-use.
+A process is run by a *body*. A dispatched body (sync actors, guests) is given turns by the dispatcher; a
+task body (async actors, async functions, ephemeral mailboxes) has a trio task. The record is the same for
+both, small because there may be a hundred thousand of it: what few processes need lies in `Rare`, made on
+first use.
 
 Three fields carry the hot path. `limit` is the number of messages that the data lane may hold, 0 once the
 process has ended, so that one comparison covers both. `idle` says that the body waits for something to do, so
@@ -26,7 +26,7 @@ import trio
 from actors import links, signals
 from actors.body import Control
 from actors.calls import Deferred, Request
-from actors.errors import Restarting, StashOverflow
+from actors.errors import MailboxFull, Restarting, StashOverflow
 from actors.mailbox import Mailbox, limit_of, overflow
 from actors.rare import Rare
 from actors.reasons import KILL, KILLED, NO_PROCESS, NORMAL, Reason
@@ -131,7 +131,7 @@ class Process:
         self.mailbox = mailbox
         self.limit = limit_of(mailbox)
         self.idle = False
-        self.attention = False
+        self.attention: Any = False  # a bool; mypy must not take it for constant between two tests
         self.suspended = False
         self.restarting = False
         self.trap_exits = False
@@ -184,6 +184,15 @@ class Process:
             self.waiter = None
             trio.lowlevel.reschedule(waiter)
 
+    def offer(self, message: Any) -> bool:
+        """Queue `message` if its bound allows; false when it refuses. Never raises."""
+        try:
+            self.ref.send(message)
+        except MailboxFull:
+            self.node.dropped += 1
+            return False
+        return True
+
     def put(self, message: Any) -> None:
         """Queue `message` whether there is room or not: replies and runtime messages are never refused."""
         if self.ended is not None:
@@ -210,17 +219,17 @@ class Process:
         """A signal reached this process."""
         match signal:
             case signals.Send(message):
-                self.ref.send(message)
+                self.offer(message)
             case signals.Cast():
-                self.ref.send(signal)
+                self.offer(signal)
             case signals.Call():
                 if self.ended is not None:
                     signal.fail(Restarting(self.ref)) if self.restarting else signal.abandon(NO_PROCESS)
                 elif signal.method == signals.STOP:
                     self.needs().stop_requests.append(signal)
                     self.control_put(_StopRequest(*signal.args))
-                else:
-                    self.ref.send(signal)
+                elif not self.offer(signal):
+                    signal.fail(MailboxFull(self.ref, self.limit))
             case _:
                 links.deliver(self, signal)
 
@@ -247,7 +256,11 @@ class Process:
                 self.node.finish(self, self.exit_signal)
                 return False
             if self.stopping is not None:
-                self.body.stop(self.stopping)
+                stop = getattr(self.body, "stop", None)
+                if stop is None:
+                    self.node.finish(self, self.stopping)
+                else:
+                    stop(self.stopping)
                 return False
             if not self.control:
                 break
@@ -362,6 +375,14 @@ class Process:
             raise RuntimeError("there is no unanswered call at hand to defer")
         self.needs().deferred[request] = None
         return Deferred(self, request)
+
+    def owe(self, call: signals.Call) -> None:
+        """The process's own code took `call` out of the mailbox: if it ends without a reply, the call fails."""
+        deferred = self.needs().deferred
+        if len(deferred) > 16:
+            for settled in [owed for owed in deferred if owed.settled]:
+                del deferred[settled]
+        deferred[call] = None
 
     def undefer(self, request: signals.Call) -> bool:
         """The deferred call is being answered; whether this process still owed the answer."""

@@ -17,6 +17,7 @@ import trio
 from trio.lowlevel import Abort
 
 from actors.errors import ReceiveTimeout
+from actors.signals import Call
 from actors.timers import Tick, Timer
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Reader:
                 queue.popleft()
                 if skipped or process.attention:
                     self._taken(message)
+                if isinstance(message, Call):
+                    process.owe(message)
                 return True, message
             skipped.append(queue.popleft())
         if skipped:

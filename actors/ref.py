@@ -1,9 +1,9 @@
 """Refs: the handles that everything is sent to.
 
-`Ref` is the one public type. What it stands for differs: a process on this node (`LocalRef`, which holds the
-process record, itself an empty shell once the process has ended), a process on another node (`RemoteRef`,
-which holds the carrier of that node), whoever holds a name at the moment of use (`NameRef`). A ref never owns
-a process.
+`Ref` is the one public type. What it stands for differs: a process on this node (`LocalRef`, which holds
+the process record, itself an empty shell once the process has ended), a process on another node
+(`RemoteRef`, which holds the carrier of that node), whoever holds a name at the moment of use (`NameRef`).
+A ref never owns a process.
 
 The hot paths of the runtime are `LocalRef.send` and `LocalRef.call`. A call to an idle sync actor takes
 neither the mailbox nor a task switch: nobody else wants the loop before the reply, so the caller runs the
@@ -270,10 +270,18 @@ class LocalRef(Ref[A]):
     def send(self, message: Any) -> None:
         process = self._process
         queue = process.queue
-        if len(queue) < process.limit:
+        if process.idle:  # which implies that it lives, and has room
             queue.append(message)
-            if process.idle:
+            process.idle = False
+            if process.waiter is None:
+                dispatcher = process.dispatcher
+                dispatcher.queue.append(process)
+                if dispatcher.parked is not None:
+                    dispatcher.unpark()
+            else:
                 process.wake()
+        elif len(queue) < process.limit:
+            queue.append(message)
         else:
             overflow(process, message)
 
@@ -291,7 +299,10 @@ class LocalRef(Ref[A]):
         handlers = process.handlers
         if handlers is not None and process.idle and not process.attention:
             dispatcher = process.dispatcher
-            handler = handlers.get(method.__name__)
+            try:
+                handler = handlers.get(method.__name__)
+            except AttributeError:
+                raise NotPublic(method) from None
             if handler is not None and dispatcher.running is None:
                 dispatcher.handoffs -= 1
                 if dispatcher.handoffs:

@@ -1,8 +1,8 @@
 """Reports to the log: asynchronous, so that a slow log handler holds up no actor, and limited in number.
 
 What happens is noted in a queue, and a task of its own hands it to `logging` (logger "enfilade.actors"). Of
-each kind, so many are logged in a second; the others are counted, and the count is logged when the second is
-over. Formatting a traceback costs more than a restart does, so it is left to the log handler.
+each kind, so many are logged in a second; the others are counted, and the count is logged when the second
+is over. Formatting a traceback costs more than a restart does, so it is left to the log handler.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What processes send one another.
 
-Everything between two processes is a signal: a message, a call, a link, an exit. Signals from one process to
-another arrive in the order in which they were sent. A ref delivers a signal: to the process record when it
-lives on this node, to a carrier (`actors.ref.Carrier`), which translates it to frames, when it lives on
+Everything between two processes is a signal: a message, a call, a link, an exit. Signals from one process
+to another arrive in the order in which they were sent. A ref delivers a signal: to the process record when
+it lives on this node, to a carrier (`actors.ref.Carrier`), which translates it to frames, when it lives on
 another one.
 
 `Call` and `Cast` are also what lies in a mailbox; a plain message lies there bare, without a `Send` around
@@ -58,6 +58,10 @@ class Cast:
     kwargs: Mapping[str, Any]
 
 
+# The types of everything in a mailbox that is not a plain message: the other files add theirs.
+envelopes: set[type] = {Cast}
+
+
 @attrs.define(eq=False)
 class Call:
     """A request that wants a reply, seen from the callee.
@@ -79,6 +83,9 @@ class Call:
     kwargs: Mapping[str, Any]
     caller: Ref[Any] | None = None
     settled: bool = False
+
+    def __init_subclass__(cls) -> None:
+        envelopes.add(cls)
 
     def reply(self, value: Any) -> None:
         """Answer with `value`. Not a checkpoint."""

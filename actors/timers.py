@@ -20,6 +20,8 @@ import attrs
 import trio
 from trio.lowlevel import Abort
 
+from actors.errors import RuntimeFault
+
 if TYPE_CHECKING:
     from actors.process import Process
     from actors.ref import Ref
@@ -279,12 +281,11 @@ def send_after(
     process: Process | None, timers: Timers, seconds: float, destination: Ref[Any], message: Any
 ) -> Timer:
     """Send `message` to `destination` in `seconds`; a name is looked up only then."""
-    from actors.errors import NoProcess, Restarting
 
     def fire() -> None:
         try:
             destination.send(message)
-        except (NoProcess, Restarting):
+        except RuntimeFault:
             return
 
     timer = timers.call_after(seconds, fire, process)
