@@ -1,0 +1,248 @@
+"""The event manager: one process, any number of handlers, every event to each of them.
+
+A handler is an object with its own state, added and removed while the manager runs, and known by a key.
+One that raises is taken out and reported; the manager and the other handlers go on. A *supervised* handler
+also tells the process that added it why it is gone, and goes when that process ends.
+
+Source: `gen_event`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import attrs
+
+from actors.actor import Actor
+from actors.errors import RuntimeFault
+from actors.links import Down, Monitor
+from actors.reasons import NORMAL, Reason, Shutdown, reason_of
+from actors.ref import Ref
+
+__all__ = ["EventHandler", "EventManager", "HandlerExists", "HandlerRemoved", "NoHandler"]
+
+logger = logging.getLogger("enfilade.actors")
+
+
+class HandlerExists(RuntimeFault):
+    """A handler of that key is there already."""
+
+    def __init__(self, key: Hashable) -> None:
+        super().__init__(
+            f"there is already a handler with the key {key!r}; delete it first, or choose another key"
+        )
+        self.key = key
+
+
+class NoHandler(RuntimeFault):
+    """There is no handler of that key."""
+
+    def __init__(self, key: Hashable) -> None:
+        super().__init__(f"there is no handler with the key {key!r}")
+        self.key = key
+
+
+@attrs.frozen
+class HandlerRemoved:
+    """What the process that added a supervised handler is sent when the handler is gone.
+
+    Attributes:
+        manager: the event manager.
+        key: the handler's key.
+        reason: NORMAL when it was deleted or removed itself; what it crashed with otherwise.
+    """
+
+    manager: Ref[EventManager]
+    key: Hashable
+    reason: Reason
+
+
+class EventHandler:
+    """The base of handlers. All methods are sync and run inside the manager's process.
+
+    Attributes:
+        manager: the manager, while the handler belongs to one.
+    """
+
+    manager: EventManager
+
+    def on_add(self) -> None:
+        """Runs when it is added; raising refuses it."""
+
+    def on_event(self, event: Any) -> None:
+        """An event came."""
+
+    def on_call(self, request: Any) -> Any:
+        """A question to this handler alone; what it returns is the answer."""
+        raise TypeError(f"{type(self).__qualname__} answers no calls")
+
+    def on_remove(self, reason: Reason) -> Any:
+        """Runs last, unless the handler was the one that crashed; what it returns goes to who deleted it."""
+
+
+class Removed(Exception):
+    """Raised by a handler that wants to be taken out, without further ado."""
+
+
+@attrs.define(eq=False)
+class _Entry:
+    handler: EventHandler
+    owner: Ref[Any] | None = None
+    monitor: Monitor | None = None
+
+
+class EventManager(Actor):
+    """A process that passes every event to all of its handlers, in the order in which they were added.
+
+    Events are sent with `ref.cast(EventManager.notify, event)`, or, to know that all have seen it,
+    `await ref.call(EventManager.notify, event)`; a plain message is an event too.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[Hashable, _Entry] = {}
+
+    def notify(self, event: Any) -> None:
+        """Pass `event` to every handler. As a call it returns once all have handled it."""
+        for key in list(self._entries):
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._guard(key, entry.handler.on_event, event)
+
+    def on_message(self, message: Any) -> None:
+        self.notify(message)
+
+    def add_handler(
+        self,
+        key: Hashable,
+        handler: Callable[..., EventHandler],
+        *args: Any,
+        supervised: Ref[Any] | None = None,
+    ) -> Any:
+        """Add `handler(*args)` under `key`; returns nothing.
+
+        Args:
+            key: hashable, unique in this manager.
+            handler: makes the handler, inside the manager.
+            args: its arguments.
+            supervised: the process that is sent `HandlerRemoved`, and whose end removes the handler.
+
+        Raises (in the caller):
+            HandlerExists: the key is taken.
+            Whatever making or adding the handler raises; the manager goes on.
+        """
+        if key in self._entries:
+            return self._refuse(HandlerExists(key))
+        try:
+            made = handler(*args)
+            made.manager = self
+            made.on_add()
+        except Exception as error:
+            return self._refuse(error)
+        entry = self._entries[key] = _Entry(made)
+        if supervised is not None:
+            entry.owner = supervised
+            entry.monitor = self.process.monitor(supervised, tag=("event handler", key))
+        return None
+
+    def delete_handler(self, key: Hashable) -> Any:
+        """Take a handler out; returns what its `on_remove` returns.
+
+        Raises (in the caller):
+            NoHandler: there is none of that key.
+        """
+        if key not in self._entries:
+            return self._refuse(NoHandler(key))
+        return self._remove(key, NORMAL)
+
+    def swap_handler(
+        self, key: Hashable, new_key: Hashable, handler: Callable[..., EventHandler], *args: Any
+    ) -> Any:
+        """Replace a handler by another in one step; returns nothing.
+
+        No event is missed, and none is seen by both.
+
+        The new one is made as `handler(*args, left)`; `left` is what the old one's `on_remove` returned. It
+        is supervised by whom the old one was.
+
+        Raises (in the caller):
+            NoHandler, HandlerExists: as above.
+        """
+        if key not in self._entries:
+            return self._refuse(NoHandler(key))
+        if new_key != key and new_key in self._entries:
+            return self._refuse(HandlerExists(new_key))
+        owner = self._entries[key].owner
+        left = self._remove(key, NORMAL, tell=False)
+        return self.add_handler(new_key, handler, *args, left, supervised=owner)
+
+    def call_handler(self, key: Hashable, request: Any) -> Any:
+        """Ask one handler; returns what its `on_call` returns.
+
+        Raises (in the caller):
+            NoHandler: there is none of that key.
+            Whatever the handler raises; it is taken out then, and the manager goes on.
+        """
+        entry = self._entries.get(key)
+        if entry is None:
+            return self._refuse(NoHandler(key))
+        try:
+            return entry.handler.on_call(request)
+        except Exception as error:
+            self._crashed(key, error)
+            return self._refuse(error)
+
+    def which_handlers(self) -> list[Hashable]:
+        """The ids of all handlers, oldest first."""
+        return list(self._entries)
+
+    def on_down(self, down: Down) -> None:
+        match down.monitor.tag:
+            case ("event handler", key) if (
+                key in self._entries and self._entries[key].monitor is down.monitor
+            ):
+                self._remove(key, Shutdown(down.reason), tell=False)
+
+    def on_stop(self, reason: Reason) -> None:
+        for key in list(self._entries):
+            self._remove(key, reason)
+
+    def _refuse(self, error: BaseException) -> Any:
+        """Answer the call at hand with an error, without harm to the manager."""
+        deferred = self.process.defer()
+        deferred.fail(error)
+        return deferred
+
+    def _guard(self, key: Hashable, fn: Callable[..., Any], *args: Any) -> Any:
+        """Run a handler's method; a handler that raises is taken out."""
+        try:
+            return fn(*args)
+        except Removed:
+            self._remove(key, NORMAL)
+        except Exception as error:
+            self._crashed(key, error)
+        return None
+
+    def _crashed(self, key: Hashable, error: Exception) -> None:
+        logger.error("event handler %r of %s crashed and was removed", key, self.process.ref, exc_info=error)
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._tell(key, entry, reason_of(error))
+
+    def _remove(self, key: Hashable, reason: Reason, *, tell: bool = True) -> Any:
+        entry = self._entries.pop(key)
+        left: Any = None
+        try:
+            left = entry.handler.on_remove(reason)
+        except Exception as error:
+            logger.exception("event handler %r of %s crashed while it was removed", key, self.process.ref)
+            reason = reason_of(error)
+        self._tell(key, entry, reason, tell)
+        return left
+
+    def _tell(self, key: Hashable, entry: _Entry, reason: Reason, tell: bool = True) -> None:
+        if entry.monitor is not None:
+            self.process.demonitor(entry.monitor, flush=True)
+        if tell and entry.owner is not None:
+            entry.owner.send(HandlerRemoved(self.process.ref, key, reason))

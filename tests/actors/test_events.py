@@ -1,0 +1,149 @@
+"""The event manager: every event to every handler, and none of them can hurt the rest."""
+
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from actors import NORMAL, Crashed, Process, Reason, open_node
+from actors.events import EventHandler, EventManager, HandlerExists, HandlerRemoved, NoHandler, Removed
+
+
+class Collector(EventHandler):
+    def __init__(self, seen: list[Any]) -> None:
+        self.seen = seen
+
+    def on_event(self, event: Any) -> None:
+        if event == "crash":
+            raise RuntimeError("on purpose")
+        if event == "leave":
+            raise Removed
+        self.seen.append(event)
+
+    def on_call(self, request: Any) -> Any:
+        return (request, len(self.seen))
+
+    def on_remove(self, reason: Reason) -> Any:
+        return list(self.seen)
+
+
+async def test_every_event_reaches_every_handler_in_order() -> None:
+    first: list[Any] = []
+    second: list[Any] = []
+    async with open_node("n") as node:
+        manager = await node.spawn(EventManager)
+        await manager.call(EventManager.add_handler, "first", Collector, first)
+        await manager.call(EventManager.add_handler, "second", Collector, second)
+        manager.cast(EventManager.notify, 1)
+        manager.send(2)
+        await manager.call(EventManager.notify, 3)
+        assert first == second == [1, 2, 3]
+        assert await manager.call(EventManager.which_handlers) == ["first", "second"]
+
+
+async def test_a_handler_that_crashes_is_removed_and_the_others_go_on() -> None:
+    class Fragile(Collector):
+        def on_event(self, event: Any) -> None:
+            raise RuntimeError("on purpose")
+
+    seen: list[Any] = []
+    async with open_node("n") as node, node.mailbox() as me:
+        manager = await node.spawn(EventManager)
+        await manager.call(EventManager.add_handler, "fragile", Fragile, [], supervised=me.ref)
+        await manager.call(EventManager.add_handler, "sound", Collector, seen)
+        await manager.call(EventManager.notify, 1)
+        removed = await me.receive(HandlerRemoved)
+        assert removed.key == "fragile"
+        assert isinstance(removed.reason, Crashed)
+        assert seen == [1]
+        assert await manager.call(EventManager.which_handlers) == ["sound"]
+
+
+async def test_a_handler_can_remove_itself() -> None:
+    async with open_node("n") as node, node.mailbox() as me:
+        manager = await node.spawn(EventManager)
+        await manager.call(EventManager.add_handler, "a", Collector, [], supervised=me.ref)
+        await manager.call(EventManager.notify, "leave")
+        assert (await me.receive(HandlerRemoved)).reason == NORMAL
+
+
+async def test_delete_gives_what_the_handler_leaves_behind() -> None:
+    async with open_node("n") as node:
+        manager = await node.spawn(EventManager)
+        await manager.call(EventManager.add_handler, "a", Collector, [])
+        await manager.call(EventManager.notify, "x")
+        assert await manager.call(EventManager.delete_handler, "a") == ["x"]
+        with pytest.raises(NoHandler):
+            await manager.call(EventManager.delete_handler, "a")
+
+
+async def test_swap_hands_over_what_the_old_one_left() -> None:
+    class Successor(Collector):
+        def __init__(self, seen: list[Any], left: list[Any]) -> None:
+            super().__init__([*left, *seen])
+
+    async with open_node("n") as node:
+        manager = await node.spawn(EventManager)
+        await manager.call(EventManager.add_handler, "a", Collector, [])
+        await manager.call(EventManager.notify, "x")
+        await manager.call(EventManager.swap_handler, "a", "b", Successor, ["y"])
+        assert await manager.call(EventManager.which_handlers) == ["b"]
+        assert await manager.call(EventManager.delete_handler, "b") == ["x", "y"]
+
+
+async def test_one_handler_can_be_asked() -> None:
+    async with open_node("n") as node:
+        manager = await node.spawn(EventManager)
+        await manager.call(EventManager.add_handler, "a", Collector, [1, 2])
+        assert await manager.call(EventManager.call_handler, "a", "how many") == ("how many", 2)
+        with pytest.raises(NoHandler):
+            await manager.call(EventManager.call_handler, "b", "how many")
+
+
+async def test_a_handler_that_crashes_on_a_call_is_removed_and_the_caller_is_told() -> None:
+    async with open_node("n") as node:
+        manager = await node.spawn(EventManager)
+        await manager.call(EventManager.add_handler, "a", EventHandler)
+        with pytest.raises(TypeError, match="answers no calls"):
+            await manager.call(EventManager.call_handler, "a", "?")
+        assert await manager.call(EventManager.which_handlers) == []
+
+
+async def test_an_id_is_given_once_and_a_refused_handler_hurts_nobody() -> None:
+    class Refusing(EventHandler):
+        def on_add(self) -> None:
+            raise OSError("no")
+
+    async with open_node("n") as node:
+        manager = await node.spawn(EventManager)
+        await manager.call(EventManager.add_handler, "a", Collector, [])
+        with pytest.raises(HandlerExists):
+            await manager.call(EventManager.add_handler, "a", Collector, [])
+        with pytest.raises(OSError, match="no"):
+            await manager.call(EventManager.add_handler, "b", Refusing)
+        assert await manager.call(EventManager.which_handlers) == ["a"]
+
+
+async def test_a_supervised_handler_goes_with_its_owner() -> None:
+    async with open_node("n") as node:
+        manager = await node.spawn(EventManager)
+
+        async def owner(me: Process) -> None:
+            await manager.call(EventManager.add_handler, "a", Collector, [], supervised=me.ref)
+            await me.receive()
+
+        ref = await node.spawn(owner)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await manager.call(EventManager.which_handlers) == ["a"]
+        ref.send("go")
+        await trio.testing.wait_all_tasks_blocked()
+        assert await manager.call(EventManager.which_handlers) == []
+
+
+async def test_when_the_manager_stops_its_handlers_say_goodbye() -> None:
+    async with open_node("n") as node, node.mailbox() as me:
+        manager = await node.spawn(EventManager)
+        await manager.call(EventManager.add_handler, "a", Collector, [], supervised=me.ref)
+        await manager.stop()
+        assert (await me.receive(HandlerRemoved)).key == "a"
