@@ -18,8 +18,8 @@ A_co = TypeVar("A_co", covariant=True)
 class Body(Protocol):
     """What runs a process.
 
-    A dispatched body also has `turn`. It is on the run queue whenever `process.idle` is false; it sets `idle`
-    when it has nothing left to do and returns false.
+    A dispatched body, which has no task, also has `turn` and `stop`. It is on the run queue whenever
+    `process.idle` is false; it sets `idle` when it has nothing left to do and returns false.
     """
 
     def turn(self, budget: int) -> bool:
@@ -33,6 +33,12 @@ class Body(Protocol):
         raise.
 
         A dispatched body is given a turn next, where `attend` ends the process.
+        """
+
+    def stop(self, reason: Reason) -> None:
+        """The process was asked to stop: say goodbye, then `process.node.finish(process, reason)`.
+
+        Called by `attend`, between two messages.
         """
 
 

@@ -139,12 +139,15 @@ class Dispatcher:
                     left -= 1
             except BaseException as error:
                 if handlers is None:
+                    body.exit(reason_of(error))
                     process.node.finish(process, reason_of(error), error)
                 else:
                     body.crash(error, message)
             finally:
                 self.running = None
             before, now = now, perf_counter()
+            if turn == 1 and now - before > process.node.config.slow_handler:
+                process.node.reports.slow_handler(process, now - before)
             turn = self._turn = TURN if now - before < QUICK_GROUP_SECONDS else 1
             if now >= deadline:
                 return

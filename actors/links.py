@@ -294,9 +294,7 @@ def sever(process: Process, reason: Reason) -> None:
 
 
 def killed_over(process: Process) -> None:
-    """Tell the children of a killed arena owner first: exits with the reason killed go over its links to
-    them.
-    """
+    """The owner of an arena was killed: its children are told over their links; the others are shut down."""
     if process.rare is None or process.rare.arena is None:
         return
     linked = process.links or {}

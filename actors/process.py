@@ -256,11 +256,7 @@ class Process:
                 self.node.finish(self, self.exit_signal)
                 return False
             if self.stopping is not None:
-                stop = getattr(self.body, "stop", None)
-                if stop is None:
-                    self.node.finish(self, self.stopping)
-                else:
-                    stop(self.stopping)
+                self.body.stop(self.stopping)
                 return False
             if not self.control:
                 break
@@ -377,7 +373,9 @@ class Process:
         return Deferred(self, request)
 
     def owe(self, call: signals.Call) -> None:
-        """The process's own code took `call` out of the mailbox: if it ends without a reply, the call fails."""
+        """The process's own code took `call` out of the mailbox: should it end without a reply, the call
+        fails.
+        """
         deferred = self.needs().deferred
         if len(deferred) > 16:
             for settled in [owed for owed in deferred if owed.settled]:
