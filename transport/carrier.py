@@ -59,7 +59,11 @@ class Inlet(Protocol):
         ...
 
     async def receive(self) -> Sequence[Arrival]:
-        """Wait for arrivals and take all that are there. A checkpoint; nothing is lost when cancelled."""
+        """Wait for arrivals and take all that are there. A checkpoint; nothing is lost when cancelled.
+
+        Raises:
+            CarrierError: the inlet is closed.
+        """
         ...
 
     def attach(self, address: str) -> None:

@@ -300,7 +300,7 @@ class Codec:
 
     def _external(self, external: External) -> Callable[[Any], Any]:
         lower, code = external.lower, external.code
-        return lambda value: msgspec.msgpack.Ext(code, self._encoder.encode(lower(value)))
+        return lambda value: msgspec.msgpack.Ext(code, self._pack(lower(value)))
 
     def _native(self, name: str) -> Callable[[Any], Any]:
         lower = next(lower for known, lower, _ in _NATIVE.values() if known == name)

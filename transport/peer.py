@@ -9,6 +9,7 @@ The end comes once, from whichever side notices first, and it is told at once an
 returns, every monitor and link across this node link has been dealt with by the host.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -22,9 +23,15 @@ from transport.wire import FRAME_LIMIT, Bye, Frame, MalformedBatch, encode_frame
 
 __all__ = ["FrameTooLarge", "Host", "Peer"]
 
+logger = logging.getLogger("enfilade.transport")
+
 FIRST_PAUSE: Final = 0.001
 LAST_PAUSE: Final = 0.064
 """Seconds between attempts to hand over a batch for which the peer has no room; doubled each time."""
+
+
+HIGH_WATER: Final = 1024 * 1024
+"""Bytes that may wait to leave before those who are willing to wait have to."""
 
 
 class FrameTooLarge(ValueError):
@@ -97,6 +104,7 @@ class Peer:
         # Cancelling what is around a node does not end its node links: the node says goodbye over them.
         self._scope = trio.CancelScope(shield=True)
         self._idle = trio.Event()
+        self._room = trio.lowlevel.ParkingLot()
 
     @property
     def name(self) -> str:
@@ -134,6 +142,12 @@ class Peer:
         else:
             self._wake()
 
+    async def wait_for_room(self) -> None:
+        """Wait until little waits to leave, or the node link is over. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self._link.queued > HIGH_WATER and not self.ended.is_set():
+            await self._room.park()
+
     def end(self, reason: str) -> None:
         """End the node link now. What has not left yet is lost. Harmless when repeated."""
         if self.ended.is_set():
@@ -144,6 +158,7 @@ class Peer:
         self._inlet.close()
         self._outlet.close()
         self._scope.cancel()
+        self._room.unpark_all()
         self._forget(self)
         self._host.peer_down(self, reason)
 
@@ -178,7 +193,12 @@ class Peer:
     async def _read(self) -> None:
         self._take_in(self._early)
         while not self.ended.is_set():
-            self._take_in(await self._inlet.receive())
+            try:
+                arrivals = await self._inlet.receive()
+            except CarrierError as error:
+                self.end(str(error))
+                return
+            self._take_in(arrivals)
             pause = self._link.pause()
             if pause > 0:
                 await trio.sleep(pause)
@@ -215,6 +235,10 @@ class Peer:
                 self._host.peer_frames(self, frames if farewell is None else frames[:-1], arrival.handles)
             except MalformedBatch as error:
                 self.end(f"the peer sent nonsense: {error}")
+            except Exception:
+                # A mistake of ours costs this node link and not the node.
+                logger.exception("what node %s sent could not be carried out", self.name)
+                self.end("what the peer sent could not be carried out")
             if farewell is not None:
                 self.end(f"the peer said goodbye: {farewell.text}")
         self._wake()
@@ -223,6 +247,8 @@ class Peer:
         pause = FIRST_PAUSE
         while True:
             batch = self._link.next_batch(trio.current_time())
+            if self._link.queued <= HIGH_WATER:
+                self._room.unpark_all()
             if batch is None:
                 if not self._link.queued:
                     self._idle.set()

@@ -24,8 +24,8 @@ import contextlib
 import math
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final
 
 import attrs
 import trio
@@ -104,7 +104,7 @@ class _Conversation:
         self._carrier = carrier
         self._outlet = outlet
         self._arrivals: deque[Arrival] = deque()
-        self.credentials = Credentials(pid=0, uid=-1, gid=-1)
+        self.credentials: Credentials | None = None
 
     @property
     def outlet(self) -> Outlet:
@@ -139,7 +139,7 @@ class _Conversation:
             discard_all(self._carrier, arrival.handles)
             raise HandshakeFailed(f"the node at the other end speaks nonsense: {error}") from error
         self._keep_outlet(arrival.handles)
-        if self.credentials.pid and self.credentials != arrival.credentials:
+        if self.credentials not in (None, arrival.credentials):
             raise HandshakeFailed("two processes take part in one handshake")
         self.credentials = arrival.credentials
         if not isinstance(frame, kinds):
@@ -221,34 +221,49 @@ class Rendezvous:
         """The peers whose node link is up, by name."""
 
     @contextlib.asynccontextmanager
-    async def open(self, address: str | None) -> AsyncIterator[None]:
+    async def open(self, address: str | None, nursery: trio.Nursery) -> AsyncIterator[None]:
         """Be there for the time of the block; at its end every node link is closed with a goodbye.
 
         Args:
             address: where to be found, or None to call others only.
+            nursery: where the tasks live; all have ended when the block has been left.
 
         Raises:
             CarrierError: the address cannot be attached to.
         """
         inlet = self._carrier.inlet(capacity=4 * HELLO_LIMIT, largest=HELLO_LIMIT)
+        over = trio.Event()
         try:
             if address is not None:
                 inlet.attach(address)
-            async with trio.open_nursery() as self._nursery:
-                self._nursery.start_soon(self._meet_callers, inlet)
-                try:
-                    yield
-                finally:
-                    with trio.CancelScope(shield=True):
-                        await self._say_goodbye()
-                    self._nursery.cancel_scope.cancel()
+            await nursery.start(self._run, inlet, over)
+            try:
+                yield
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self._say_goodbye()
+                    self._tasks().cancel_scope.cancel()
+                    await over.wait()
         finally:
             inlet.close()
 
-    async def _meet_callers(self, inlet: Inlet) -> None:
-        while True:
-            for arrival in await inlet.receive():
-                self._meet(arrival)
+    async def _run(self, inlet: Inlet, over: trio.Event, *, task_status: Any) -> None:
+        try:
+            async with trio.open_nursery() as self._nursery:
+                task_status.started()
+                while True:
+                    for arrival in await inlet.receive():
+                        self._meet(arrival)
+        finally:
+            over.set()
+
+    def _tasks(self) -> trio.Nursery:
+        assert self._nursery is not None, "the rendezvous is open"
+        return self._nursery
+
+    def start_soon(self, run: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Run a task until the rendezvous closes. It must not raise."""
+        self._tasks().start_soon(run, *args)
 
     async def connect(self, address: str) -> Peer:
         """Call the node at an address, or find that we are connected to it already.
@@ -310,6 +325,7 @@ class Rendezvous:
                 talk.close()
                 return await self._wait_for(answer.name)
             assert isinstance(answer, Welcome)
+            assert talk.credentials is not None, "somebody has said it"
             identity = Identity(answer.name, answer.zone, answer.incarnation, talk.credentials)
             rights = self._policy.admit(identity)
             rival = self._answering.get(answer.name)
@@ -347,7 +363,6 @@ class Rendezvous:
 
     def _meet(self, arrival: Arrival) -> None:
         """Look at what came to the rendezvous, and begin a conversation or not. Never fails."""
-        assert self._nursery is not None
         try:
             hello, outlet = self._admit_caller(arrival)
         except (MalformedBatch, HandshakeFailed, CarrierError) as error:
@@ -355,7 +370,7 @@ class Rendezvous:
                 f"process {arrival.credentials.pid} called and was turned away: {error}"
             )
             return
-        self._nursery.start_soon(self._answer, hello, outlet, arrival.credentials)
+        self.start_soon(self._answer, hello, outlet, arrival.credentials)
 
     def _admit_caller(self, arrival: Arrival) -> tuple[Hello, Outlet]:
         frames: Sequence[Frame] = ()
@@ -459,7 +474,6 @@ class Rendezvous:
         self, talk: _Conversation, identity: Identity, rights: Rights, window: int, period: float
     ) -> Peer:
         """Take a node link into use."""
-        assert self._nursery is not None
         older = self.peers.get(identity.name)
         if older is not None:
             older.end("a newer node link takes its place")
@@ -482,7 +496,7 @@ class Rendezvous:
             forget=self._forget,
         )
         self.peers[identity.name] = peer
-        self._nursery.start_soon(peer.run)
+        self.start_soon(peer.run)
         self._host.peer_up(peer)
         self._notify()
         return peer

@@ -82,6 +82,6 @@ class Station:
         self, address: str | None, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Be there until cancelled."""
-        async with self.rendezvous.open(address):
+        async with trio.open_nursery() as nursery, self.rendezvous.open(address, nursery):
             task_status.started()
             await trio.sleep_forever()

@@ -1,0 +1,213 @@
+"""The carrier that is made of doors.
+
+An inlet is a door whose server procedure is the C queue (`transport/queue/queue.h`); an outlet is a thread
+in C that makes the calls (`transport/queue/sender.h`), because a call to a peer that has been stopped
+takes until it goes on. Python runs on neither side of a call: it waits for an eventfd, and handles what
+has gathered meanwhile.
+
+Holding a door is the right to use it, so inlets travel as descriptors. When nobody else holds the door of an
+inlet any more, doors say so, and that is how the death of a peer is noticed.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import trio
+
+from transport.carrier import Arrival, Carrier, CarrierError, Handle, Inlet, Outlet, Status
+from transport.doors import api
+from transport.doors._doors import ffi, lib
+from transport.doors.client import Client
+from transport.doors.errors import DoorError, DoorOpenError, FattachError, FdetachError
+from transport.policy import Credentials
+from transport.wire import PREFIX
+
+CData: TypeAlias = Any
+
+__all__ = ["DoorCarrier"]
+
+MOST_CALLS = 1024
+"""Calls that an inlet holds, whatever their size."""
+
+REPEAT_SECONDS = 0.01
+"""How often a thread is told to come out of a call that nobody waits for any more."""
+
+
+def _no_zone(_: int) -> str | None:
+    return None
+
+
+class DoorCarrier(Carrier):
+    """Makes inlets and outlets of doors.
+
+    Args:
+        zone_name: the name of the zone with this id, or None when there is no telling.
+        mode: the permissions of the names that inlets are attached to; whoever may read one may call, and
+            the policy decides about the caller.
+    """
+
+    def __init__(self, *, zone_name: Callable[[int], str | None] = _no_zone, mode: int = 0o600) -> None:
+        self._zone_name = zone_name
+        self._mode = mode
+
+    def inlet(self, *, capacity: int, largest: int) -> Inlet:
+        return _DoorInlet(self._zone_name, self._mode, capacity, largest)
+
+    def outlet(self, handle: Handle) -> Outlet:
+        if lib.is_door(handle) != 1:
+            os.close(handle)
+            raise CarrierError(errno.EINVAL, "what came in the place of a door is none")
+        return _DoorOutlet(lib.sender_create(handle), "the peer's door")
+
+    async def open(self, address: str) -> Outlet:
+        await trio.lowlevel.checkpoint()
+        return _DoorOutlet(lib.sender_open(os.fsencode(address)), f"the door at {address!r}")
+
+    def discard(self, handle: Handle) -> None:
+        os.close(handle)
+
+
+class _DoorInlet(Inlet):
+    """A door with a queue behind it."""
+
+    def __init__(
+        self, zone_name: Callable[[int], str | None], mode: int, capacity: int, largest: int
+    ) -> None:
+        queue = lib.queue_create(PREFIX, len(PREFIX), largest, capacity, MOST_CALLS)
+        if queue == ffi.NULL:
+            raise CarrierError(ffi.errno, f"no door could be made: {os.strerror(ffi.errno)}")
+        self._queue = queue
+        self._zone_name = zone_name
+        self._mode = mode
+        self._addresses: list[tuple[str, bool]] = []
+
+    @property
+    def handle(self) -> Handle:
+        return lib.queue_door(self._queue)  # type: ignore[no-any-return]
+
+    async def receive(self) -> Sequence[Arrival]:
+        while True:
+            if self._queue is None:
+                raise CarrierError(errno.EBADF, "the inlet is closed")
+            try:
+                await trio.lowlevel.wait_readable(lib.queue_event(self._queue))
+            except trio.ClosedResourceError:
+                raise CarrierError(errno.EBADF, "the inlet is closed") from None
+            arrivals = self._take()
+            if arrivals:
+                return arrivals
+
+    def _take(self) -> list[Arrival]:
+        arrivals = []
+        item = lib.queue_take(self._queue)
+        while item != ffi.NULL:
+            arrivals.append(self._arrival(item))
+            item, done = item.next, item
+            lib.queue_item_free(done)
+        return arrivals
+
+    def _arrival(self, item: CData) -> Arrival:
+        credentials = Credentials(
+            pid=item.pid,
+            uid=item.uid,
+            gid=item.gid,
+            groups=frozenset(item.groups[0 : item.n_groups]) if item.n_groups else frozenset(),
+            zone=self._zone_name(item.zone),
+        )
+        if item.is_unreferenced:
+            return Arrival(None, (), credentials)
+        data = bytes(ffi.buffer(item.data, item.size))
+        return Arrival(data, list(item.descriptors[0 : item.n_descriptors]), credentials)
+
+    def attach(self, address: str) -> None:
+        try:
+            created = _make_way(address, self._mode)
+            api.fattach(self.handle, address)
+        except OSError as error:
+            raise CarrierError(error.errno, f"cannot be found at {address!r}: {error}") from error
+        self._addresses.append((address, created))
+
+    def close(self) -> None:
+        queue, self._queue = self._queue, None
+        if queue is None:
+            return
+        for address, created in self._addresses:
+            with contextlib.suppress(FdetachError, OSError):
+                api.fdetach(address)
+                if created:
+                    os.unlink(address)
+        trio.lowlevel.notify_closing(lib.queue_event(queue))
+        item = lib.queue_take(queue)
+        while item != ffi.NULL:
+            for descriptor in item.descriptors[0 : item.n_descriptors]:
+                os.close(descriptor)
+            item, done = item.next, item
+            lib.queue_item_free(done)
+        lib.queue_close(queue)
+
+
+def _make_way(address: str, mode: int) -> bool:
+    """Make sure that a file is there to attach to, without a dead door on it; whether it was made here."""
+    try:
+        os.close(os.open(address, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
+    except FileExistsError:
+        pass
+    else:
+        return True
+    try:
+        with Client.open(address) as client:
+            info = client.info()
+    except (DoorOpenError, DoorError):
+        return False  # Not a door; fattach says what is wrong with it, if anything is.
+    if info.target != -1:
+        raise FattachError.of(errno.EBUSY, address)
+    api.fdetach(address)
+    return False
+
+
+class _DoorOutlet(Outlet):
+    """A door, and the thread that calls it."""
+
+    def __init__(self, sender: CData, what: str) -> None:
+        if sender == ffi.NULL:
+            raise CarrierError(ffi.errno, f"no thread for calls: {os.strerror(ffi.errno)}")
+        self._sender = sender
+        self._what = what
+        self._status = ffi.new("unsigned *")
+
+    async def call(self, data: bytes, handles: Sequence[Handle]) -> Status:
+        if self._sender is None:
+            raise CarrierError(errno.EBADF, "the outlet is closed")
+        if lib.sender_start(self._sender, data, len(data), list(handles), len(handles)) < 0:
+            raise self._failed()
+        while True:
+            try:
+                await trio.lowlevel.wait_readable(lib.sender_event(self._sender))
+            except trio.ClosedResourceError:
+                raise CarrierError(errno.EBADF, "the outlet is closed") from None
+            result = lib.sender_finish(self._sender, self._status)
+            if result < 0:
+                raise self._failed()
+            if result > 0:
+                return Status(self._status[0])
+
+    def _failed(self) -> CarrierError:
+        return CarrierError(ffi.errno, f"{self._what} cannot be called: {os.strerror(ffi.errno)}")
+
+    def close(self) -> None:
+        sender, self._sender = self._sender, None
+        if sender is None:
+            return
+        trio.lowlevel.notify_closing(lib.sender_event(sender))
+        if not lib.sender_close(sender):
+            trio.lowlevel.spawn_system_task(_keep_closing, sender)
+
+
+async def _keep_closing(sender: CData) -> None:
+    with trio.CancelScope(shield=True):
+        await trio.sleep(REPEAT_SECONDS)
+    if not lib.sender_close(sender):
+        trio.lowlevel.spawn_system_task(_keep_closing, sender)

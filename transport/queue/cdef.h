@@ -1,0 +1,39 @@
+/* What Python uses of queue.h and sender.h; read by transport/doors/_build.py. */
+#define QUEUE_ACCEPTED ...
+#define QUEUE_FULL ...
+#define QUEUE_CLOSED ...
+#define QUEUE_MALFORMED ...
+
+struct queue;
+
+struct queue_item {
+    struct queue_item *next;
+    int is_unreferenced;
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+    int zone;
+    unsigned n_groups;
+    unsigned n_descriptors;
+    size_t size;
+    const gid_t *groups;
+    const int *descriptors;
+    const char *data;
+};
+
+struct queue *queue_create(const char *, size_t, size_t, size_t, unsigned);
+int queue_door(const struct queue *);
+int queue_event(const struct queue *);
+struct queue_item *queue_take(struct queue *);
+void queue_item_free(struct queue_item *);
+unsigned long queue_count(struct queue *, unsigned);
+void queue_close(struct queue *);
+
+struct sender;
+
+struct sender *sender_create(int);
+struct sender *sender_open(const char *);
+int sender_event(const struct sender *);
+int sender_start(struct sender *, const char *, size_t, const int *, unsigned);
+int sender_finish(struct sender *, unsigned *);
+int sender_close(struct sender *);

@@ -1,0 +1,348 @@
+/*
+ * The inbound queue of a node link; see queue.h.
+ *
+ * A door's cookie is visible to everybody who holds the door, and a call may already be on its way to the
+ * procedure when the queue is closed. So the cookie is a number, and the procedure looks the queue up
+ * under a lock: it finds it and holds a reference, or finds it gone.
+ *
+ * Each door has a pool of one thread. The procedure cannot block, so one is enough, and a peer that calls
+ * without pause keeps busy that thread and no other.
+ */
+#include "queue.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define STATUSES 4
+
+struct queue {
+    struct queue *next; /* among all queues, guarded by `all_lock`, as is `references` */
+    uintptr_t number;
+    unsigned references;
+
+    int door;
+    int event;
+    size_t prefix_size;
+    char prefix[QUEUE_PREFIX_MAX];
+    size_t largest;
+    size_t capacity;
+    unsigned calls;
+
+    pthread_mutex_t lock; /* guards what follows */
+    int closed;
+    struct queue_item *first;
+    struct queue_item **last;
+    size_t held_bytes;
+    unsigned held_calls;
+    int malformed_noted;
+    unsigned long counts[STATUSES];
+};
+
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct queue *all;
+static uintptr_t last_number;
+
+static struct queue *find(uintptr_t number)
+{
+    pthread_mutex_lock(&all_lock);
+    struct queue *queue = all;
+    while (queue != NULL && queue->number != number)
+        queue = queue->next;
+    if (queue != NULL)
+        queue->references++;
+    pthread_mutex_unlock(&all_lock);
+    return queue;
+}
+
+static void release(struct queue *queue)
+{
+    pthread_mutex_lock(&all_lock);
+    unsigned left = --queue->references;
+    if (left == 0) {
+        struct queue **place = &all;
+        while (*place != queue)
+            place = &(*place)->next;
+        *place = queue->next;
+    }
+    pthread_mutex_unlock(&all_lock);
+    if (left == 0) {
+        close(queue->event);
+        pthread_mutex_destroy(&queue->lock);
+        free(queue);
+    }
+}
+
+static void close_descriptors(const door_desc_t *descriptors, uint_t count)
+{
+    for (uint_t i = 0; i < count; i++)
+        if (descriptors[i].d_attributes & DOOR_DESCRIPTOR)
+            close(descriptors[i].d_data.d_desc.d_descriptor);
+}
+
+/* Copy a call into one block of memory: the item, then groups, descriptors and data. */
+static struct queue_item *make_item(const char *data, size_t size, const door_desc_t *descriptors,
+                                    uint_t count)
+{
+    ucred_t *caller = NULL;
+    const gid_t *groups = NULL;
+    if (door_ucred(&caller) < 0)
+        return NULL; /* the caller has gone, so nobody can say who it was */
+    int n_groups = ucred_getgroups(caller, &groups);
+    if (n_groups < 0)
+        n_groups = 0;
+    size_t groups_size = (size_t)n_groups * sizeof(gid_t);
+    size_t descriptors_size = count * sizeof(int);
+    struct queue_item *item = malloc(sizeof *item + groups_size + descriptors_size + size);
+    if (item == NULL) {
+        ucred_free(caller);
+        return NULL;
+    }
+    gid_t *own_groups = (gid_t *)(item + 1);
+    int *own_descriptors = (int *)(own_groups + n_groups);
+    char *own_data = (char *)(own_descriptors + count);
+    if (n_groups > 0)
+        memcpy(own_groups, groups, groups_size);
+    for (uint_t i = 0; i < count; i++) {
+        own_descriptors[i] = descriptors[i].d_data.d_desc.d_descriptor;
+        fcntl(own_descriptors[i], F_SETFD, FD_CLOEXEC);
+    }
+    memcpy(own_data, data, size);
+    *item = (struct queue_item){
+        .pid = ucred_getpid(caller),
+        .uid = ucred_geteuid(caller),
+        .gid = ucred_getegid(caller),
+        .zone = ucred_getzoneid(caller),
+        .n_groups = (unsigned)n_groups,
+        .n_descriptors = count,
+        .size = size,
+        .groups = own_groups,
+        .descriptors = own_descriptors,
+        .data = own_data,
+    };
+    ucred_free(caller);
+    return item;
+}
+
+static void append(struct queue *queue, struct queue_item *item)
+{
+    if (queue->first == NULL)
+        eventfd_write(queue->event, 1);
+    *queue->last = item;
+    queue->last = &item->next;
+    queue->held_bytes += item->size;
+    queue->held_calls++;
+}
+
+static void drop(struct queue_item *item)
+{
+    while (item != NULL) {
+        struct queue_item *next = item->next;
+        for (unsigned i = 0; i < item->n_descriptors; i++)
+            close(item->descriptors[i]);
+        free(item);
+        item = next;
+    }
+}
+
+/* Leave a notice with the caller's name on it; one at a time, or nonsense could fill the queue. */
+static void note_malformed(struct queue *queue)
+{
+    struct queue_item *item = make_item("", 0, NULL, 0);
+    if (item == NULL)
+        return;
+    pthread_mutex_lock(&queue->lock);
+    if (queue->closed || queue->malformed_noted)
+        free(item);
+    else
+        append(queue, item);
+    queue->malformed_noted = 1;
+    pthread_mutex_unlock(&queue->lock);
+}
+
+static uint32_t accept_call(struct queue *queue, const char *data, size_t size, const door_desc_t *dp,
+                            uint_t n_desc)
+{
+    if (size > queue->largest || size < queue->prefix_size || n_desc > QUEUE_DESCRIPTORS_MAX
+        || memcmp(data, queue->prefix, queue->prefix_size) != 0) {
+        note_malformed(queue);
+        return QUEUE_MALFORMED;
+    }
+    struct queue_item *item = make_item(data, size, dp, n_desc);
+    if (item == NULL)
+        return QUEUE_FULL;
+    uint32_t status = QUEUE_ACCEPTED;
+    pthread_mutex_lock(&queue->lock);
+    if (queue->closed)
+        status = QUEUE_CLOSED;
+    else if (queue->held_calls >= queue->calls || queue->held_bytes + size > queue->capacity)
+        status = QUEUE_FULL;
+    else
+        append(queue, item);
+    pthread_mutex_unlock(&queue->lock);
+    if (status != QUEUE_ACCEPTED)
+        free(item);
+    return status;
+}
+
+static void note_unreferenced(struct queue *queue)
+{
+    struct queue_item *item = calloc(1, sizeof *item);
+    if (item == NULL)
+        return; /* the peer's silence will tell the same, later */
+    item->is_unreferenced = 1;
+    pthread_mutex_lock(&queue->lock);
+    if (queue->closed)
+        free(item);
+    else
+        append(queue, item);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+/* The server procedure. What it needs of `argp` it has copied before door_return() abandons the stack. */
+static void procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *dp, uint_t n_desc)
+{
+    struct queue *queue = find((uintptr_t)cookie);
+    if (argp == DOOR_UNREF_DATA) {
+        if (queue != NULL) {
+            note_unreferenced(queue);
+            release(queue);
+        }
+        door_return(NULL, 0, NULL, 0);
+        return;
+    }
+    uint32_t status = queue == NULL ? QUEUE_CLOSED : accept_call(queue, argp, arg_size, dp, n_desc);
+    if (status != QUEUE_ACCEPTED)
+        close_descriptors(dp, n_desc);
+    if (queue != NULL) {
+        pthread_mutex_lock(&queue->lock);
+        queue->counts[status]++;
+        pthread_mutex_unlock(&queue->lock);
+        release(queue);
+    }
+    if (door_return((char *)&status, sizeof status, NULL, 0) < 0)
+        door_return(NULL, 0, NULL, 0);
+}
+
+/* Start the pool's one thread, with all signals blocked so that it never takes one that Python waits for.
+ * */
+static int start_thread(door_info_t *info, void *(*start)(void *), void *argument, void *cookie)
+{
+    (void)info;
+    (void)cookie;
+    sigset_t every, before;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    if (pthread_attr_init(&attributes) != 0)
+        return -1;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigfillset(&every);
+    pthread_sigmask(SIG_SETMASK, &every, &before);
+    int error = pthread_create(&thread, &attributes, start, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return error == 0 ? 1 : -1;
+}
+
+static void set_up_thread(void *cookie)
+{
+    int previous;
+    (void)cookie;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &previous);
+}
+
+struct queue *queue_create(const char *prefix, size_t prefix_size, size_t largest, size_t capacity,
+                           unsigned calls)
+{
+    if (prefix_size > QUEUE_PREFIX_MAX) {
+        errno = EINVAL;
+        return NULL;
+    }
+    struct queue *queue = calloc(1, sizeof *queue);
+    if (queue == NULL)
+        return NULL;
+    memcpy(queue->prefix, prefix, prefix_size);
+    queue->prefix_size = prefix_size;
+    queue->largest = largest;
+    queue->capacity = capacity;
+    queue->calls = calls;
+    queue->last = &queue->first;
+    queue->references = 1;
+    pthread_mutex_init(&queue->lock, NULL);
+    queue->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (queue->event < 0) {
+        free(queue);
+        return NULL;
+    }
+    pthread_mutex_lock(&all_lock);
+    queue->number = ++last_number;
+    queue->next = all;
+    all = queue;
+    pthread_mutex_unlock(&all_lock);
+    uint_t attributes = DOOR_UNREF_MULTI | DOOR_NO_CANCEL | DOOR_NO_DEPLETION_CB;
+    queue->door = door_xcreate(procedure, (void *)queue->number, attributes, start_thread, set_up_thread,
+                               NULL, 1);
+    if (queue->door < 0) {
+        int error = errno;
+        release(queue);
+        errno = error;
+        return NULL;
+    }
+    return queue;
+}
+
+int queue_door(const struct queue *queue)
+{
+    return queue->door;
+}
+
+int queue_event(const struct queue *queue)
+{
+    return queue->event;
+}
+
+struct queue_item *queue_take(struct queue *queue)
+{
+    eventfd_t ignored;
+    pthread_mutex_lock(&queue->lock);
+    struct queue_item *first = queue->first;
+    eventfd_read(queue->event, &ignored);
+    queue->first = NULL;
+    queue->last = &queue->first;
+    queue->held_bytes = 0;
+    queue->held_calls = 0;
+    queue->malformed_noted = 0;
+    pthread_mutex_unlock(&queue->lock);
+    return first;
+}
+
+void queue_item_free(struct queue_item *item)
+{
+    free(item);
+}
+
+unsigned long queue_count(struct queue *queue, unsigned status)
+{
+    pthread_mutex_lock(&queue->lock);
+    unsigned long count = status < STATUSES ? queue->counts[status] : 0;
+    pthread_mutex_unlock(&queue->lock);
+    return count;
+}
+
+void queue_close(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    queue->closed = 1;
+    struct queue_item *first = queue->first;
+    queue->first = NULL;
+    queue->last = &queue->first;
+    pthread_mutex_unlock(&queue->lock);
+    drop(first);
+    door_revoke(queue->door); /* closes the descriptor, too */
+    release(queue);
+}

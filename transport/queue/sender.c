@@ -1,0 +1,263 @@
+/*
+ * The outbound side of a node link; see sender.h.
+ */
+#include "sender.h"
+
+#include <door.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "queue.h"
+
+enum state { IDLE, STARTED, CALLING, ANSWERED, ENDED };
+
+struct sender {
+    int door;   /* -1 until the thread has opened `path` */
+    char *path; /* NULL when there is a door from the beginning */
+    int event;
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t changed;
+    enum state state;
+    int closing;
+    char *data;
+    size_t size;
+    size_t capacity;
+    door_desc_t descriptors[QUEUE_DESCRIPTORS_MAX];
+    unsigned count;
+    uint32_t status;
+    int error;
+};
+
+/* The signal that interrupts a call. Its handler does nothing; that there is one ends the call. */
+static int interrupting_signal(void)
+{
+    return SIGRTMAX - 1;
+}
+
+static void do_nothing(int number)
+{
+    (void)number;
+}
+
+static int prepare_signal(void)
+{
+    struct sigaction action;
+    if (sigaction(interrupting_signal(), NULL, &action) < 0)
+        return -1;
+    if (action.sa_handler == do_nothing)
+        return 0;
+    if (action.sa_handler != SIG_DFL) {
+        errno = EBUSY;
+        return -1;
+    }
+    memset(&action, 0, sizeof action);
+    action.sa_handler = do_nothing;
+    return sigaction(interrupting_signal(), &action, NULL);
+}
+
+static int open_door(struct sender *sender)
+{
+    int door = door_open(sender->path, O_RDONLY | O_CLOEXEC);
+    if (door < 0)
+        return errno;
+    if (is_door(door) != 1) {
+        close(door);
+        return EBADF;
+    }
+    sender->door = door;
+    return 0;
+}
+
+static int call(struct sender *sender)
+{
+    int failed = sender->door < 0 ? open_door(sender) : 0;
+    if (failed != 0)
+        return failed;
+    char reply[64];
+    door_arg_t argument = {
+        .data_ptr = sender->data,
+        .data_size = sender->size,
+        .desc_ptr = sender->descriptors,
+        .desc_num = sender->count,
+        .rbuf = reply,
+        .rsize = sizeof reply,
+    };
+    if (door_call(sender->door, &argument) < 0)
+        return errno;
+    int error = 0;
+    const door_desc_t *returned = argument.desc_ptr;
+    for (uint_t i = 0; i < argument.desc_num; i++)
+        close(returned[i].d_data.d_desc.d_descriptor);
+    if (argument.data_size == sizeof sender->status && argument.desc_num == 0)
+        memcpy(&sender->status, argument.data_ptr, sizeof sender->status);
+    else
+        error = EPROTO;
+    if (argument.rbuf != reply)
+        munmap(argument.rbuf, argument.rsize);
+    return error;
+}
+
+static void *run(void *argument)
+{
+    struct sender *sender = argument;
+    pthread_mutex_lock(&sender->lock);
+    while (!sender->closing) {
+        if (sender->state != STARTED) {
+            pthread_cond_wait(&sender->changed, &sender->lock);
+            continue;
+        }
+        sender->state = CALLING;
+        pthread_mutex_unlock(&sender->lock);
+        int error = call(sender);
+        pthread_mutex_lock(&sender->lock);
+        sender->error = error;
+        sender->state = ANSWERED;
+        eventfd_write(sender->event, 1);
+    }
+    sender->state = ENDED;
+    pthread_mutex_unlock(&sender->lock);
+    return NULL;
+}
+
+static int start_thread(struct sender *sender)
+{
+    sigset_t mask, before;
+    sigfillset(&mask);
+    sigdelset(&mask, interrupting_signal());
+    pthread_sigmask(SIG_SETMASK, &mask, &before);
+    int error = pthread_create(&sender->thread, NULL, run, sender);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+static void release(struct sender *sender)
+{
+    if (sender->door >= 0)
+        close(sender->door);
+    if (sender->event >= 0)
+        close(sender->event);
+    pthread_cond_destroy(&sender->changed);
+    pthread_mutex_destroy(&sender->lock);
+    free(sender->path);
+    free(sender->data);
+    free(sender);
+}
+
+static struct sender *create(int door, const char *path)
+{
+    struct sender *sender = prepare_signal() < 0 ? NULL : calloc(1, sizeof *sender);
+    if (sender == NULL) {
+        int error = errno;
+        if (door >= 0)
+            close(door);
+        errno = error;
+        return NULL;
+    }
+    sender->door = door;
+    sender->path = path == NULL ? NULL : strdup(path);
+    sender->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_mutex_init(&sender->lock, NULL);
+    pthread_cond_init(&sender->changed, NULL);
+    int error = sender->event < 0 ? errno : start_thread(sender);
+    if (error != 0) {
+        release(sender);
+        errno = error;
+        return NULL;
+    }
+    return sender;
+}
+
+struct sender *sender_create(int door)
+{
+    return create(door, NULL);
+}
+
+struct sender *sender_open(const char *path)
+{
+    return create(-1, path);
+}
+
+int sender_event(const struct sender *sender)
+{
+    return sender->event;
+}
+
+static int reserve(struct sender *sender, size_t size)
+{
+    if (size <= sender->capacity)
+        return 0;
+    char *larger = realloc(sender->data, size);
+    if (larger == NULL)
+        return -1;
+    sender->data = larger;
+    sender->capacity = size;
+    return 0;
+}
+
+int sender_start(struct sender *sender, const char *data, size_t size, const int *descriptors,
+                 unsigned count)
+{
+    int result = -1;
+    pthread_mutex_lock(&sender->lock);
+    if (sender->state != IDLE) {
+        errno = EBUSY;
+    } else if (count > QUEUE_DESCRIPTORS_MAX) {
+        errno = E2BIG;
+    } else if (reserve(sender, size) == 0) {
+        memcpy(sender->data, data, size);
+        sender->size = size;
+        sender->count = count;
+        for (unsigned i = 0; i < count; i++) {
+            memset(&sender->descriptors[i], 0, sizeof sender->descriptors[i]);
+            sender->descriptors[i].d_attributes = DOOR_DESCRIPTOR;
+            sender->descriptors[i].d_data.d_desc.d_descriptor = descriptors[i];
+        }
+        sender->state = STARTED;
+        pthread_cond_signal(&sender->changed);
+        result = 0;
+    }
+    pthread_mutex_unlock(&sender->lock);
+    return result;
+}
+
+int sender_finish(struct sender *sender, unsigned *status)
+{
+    int result = 0;
+    eventfd_t ignored;
+    pthread_mutex_lock(&sender->lock);
+    if (sender->state == ANSWERED) {
+        eventfd_read(sender->event, &ignored);
+        sender->state = IDLE;
+        *status = sender->status;
+        errno = sender->error;
+        result = sender->error == 0 ? 1 : -1;
+    }
+    pthread_mutex_unlock(&sender->lock);
+    return result;
+}
+
+int sender_close(struct sender *sender)
+{
+    pthread_mutex_lock(&sender->lock);
+    sender->closing = 1;
+    pthread_cond_signal(&sender->changed);
+    int is_calling = sender->state == CALLING;
+    if (is_calling)
+        pthread_kill(sender->thread, interrupting_signal());
+    pthread_mutex_unlock(&sender->lock);
+    if (is_calling)
+        return 0;
+    /* It is at most a few instructions from its end: nothing that it may still do blocks. */
+    pthread_join(sender->thread, NULL);
+    release(sender);
+    return 1;
+}

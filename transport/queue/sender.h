@@ -1,0 +1,40 @@
+/*
+ * The outbound side of a node link: a thread that makes the door calls.
+ *
+ * A door call blocks for as long as the server likes, and a peer that has been stopped (SIGSTOP) or whose
+ * machine swaps may like for ever. So the calls are made here, one at a time, and the program that waits
+ * for the answer waits for an eventfd. This is the same on illumos and on Linux.
+ */
+#ifndef ENFILADE_SENDER_H
+#define ENFILADE_SENDER_H
+
+#include <stddef.h>
+
+struct sender;
+
+/* Make a sender for a door. The descriptor is the sender's own from here on, also on error. NULL with
+ * errno. */
+struct sender *sender_create(int door);
+
+/* Make a sender for the door that has a name. Opening it may block, too, so the thread does it before the
+ * first call, which fails as door_open() does when there is no door. NULL with errno. */
+struct sender *sender_open(const char *path);
+
+int sender_event(const struct sender *sender); /* an eventfd, readable while an answer waits to be fetched */
+
+/* Begin a call. Data are copied; descriptors are duplicated for the peer by the call and stay the
+ * caller's, who must keep them open until the answer. 0, or -1 with errno: EBUSY when the answer before
+ * has not been fetched. */
+int sender_start(struct sender *sender, const char *data, size_t size, const int *descriptors,
+                 unsigned count);
+
+/* Fetch the answer. 1: `*status` is what the queue at the other end said; 0: there is none yet; -1 with
+ * errno: the call failed as door_call() does, or EPROTO when the answer was not one of a queue. */
+int sender_finish(struct sender *sender, unsigned *status);
+
+/* End it. A call under way is interrupted; the thread frees what is left when it has come out of it. Until
+ * then, 0 is returned and the call should be repeated a little later, because a signal that comes too
+ * early is lost; at last 1, after which the sender does not exist. */
+int sender_close(struct sender *sender);
+
+#endif
