@@ -15,9 +15,9 @@ import attrs
 from hostcalls.engine.errors import InvalidConfig
 from hostcalls.engine.limits import KIBIBYTE, MEBIBYTE
 
-#: Memory mappings that one guest needs: a stack and its guard page, a linear memory and what lies behind
-#: it.
-MAPPINGS_PER_GUEST = 4
+#: Memory mappings that one guest needs: a stack and its guard page, and a linear memory in four parts:
+#: before, in and behind the module's initial data, and what is not yet grown.
+MAPPINGS_PER_GUEST = 6
 
 #: Mappings that are left for everything else in the process.
 SPARE_MAPPINGS = 4096

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-import threading
-import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -33,11 +31,15 @@ from hostcalls.engine.library import load_library, take_text
 from hostcalls.engine.limits import Limits
 from hostcalls.engine.linked import Import, Linked
 from hostcalls.engine.module import Module, compile_module, load_module, save_module
+from hostcalls.engine.recent import Recent
 from hostcalls.engine.traps import read_trap
 
 _MAX_TABLE_ELEMENTS = 20_000
 _LONGEST = (1 << 64) - 1
 _STOPPED_AT_ONCE = 64
+_MODULES_KEPT = 64
+_LINKS_KEPT = 128
+_MAGIC = b"\0asm"
 
 
 class Engine:
@@ -58,9 +60,8 @@ class Engine:
         self.config.check_mappings()
         version = load_library()
         self._engine = self._open()
-        self._lock = threading.Lock()
-        self._modules: weakref.WeakValueDictionary[str, Module] = weakref.WeakValueDictionary()
-        self._links: weakref.WeakValueDictionary[tuple[Any, ...], Linked] = weakref.WeakValueDictionary()
+        self._modules: Recent[str, Module] = Recent(_MODULES_KEPT)
+        self._links: Recent[tuple[str, tuple[Import, ...]], Linked] = Recent(_LINKS_KEPT)
         self._instances: dict[int, Instance] = {}
         self._keys = itertools.count(1)
         self._found = ffi.new("stopped_guest[]", _STOPPED_AT_ONCE)
@@ -80,29 +81,31 @@ class Engine:
     def compile(self, source: bytes) -> Module:
         """Return the module compiled from the binary WebAssembly `source`.
 
-        The same source gives the same object while that is in use, and is not compiled again while it is in
-        the cache directory. Compiling takes a long time (about a second for a megabyte), may be done from
-        any thread, and releases the interpreter lock.
+        The same source gives the same object while that is in use or among the latest, and is not compiled
+        again while it is in the cache directory. Compiling takes a long time (about a second for a
+        megabyte), may be done from any thread, and releases the interpreter lock.
 
         Raises:
             InvalidModule: Wasmtime refuses the source; the message says why.
             EngineUnavailable: the engine is closed.
         """
         engine = self._opened()
+        if source[: len(_MAGIC)] != _MAGIC:
+            raise InvalidModule(
+                f"a binary module begins with {_MAGIC!r}, and this with {bytes(source[:4])!r}"
+            )
         digest = hashlib.sha256(source).hexdigest()
-        with self._lock:
-            module = self._modules.get(digest)
-        if module is None:
-            made = Module(self._load(engine, digest) or self._compile(engine, digest, bytes(source)), digest)
-            with self._lock:
-                module = self._modules.setdefault(digest, made)
-        return module
+
+        def make() -> Module:
+            return Module(self._load(engine, digest) or self._compile(engine, digest, bytes(source)), digest)
+
+        return self._modules.find(digest, make)
 
     def link(self, module: Module, hostcalls: Sequence[Import]) -> Linked:
         """Return `module` joined with those of `hostcalls` that it imports.
 
         Always there besides: `selium::async` / `yield_now`. The same module and hostcalls give the same
-        object while that is in use.
+        object while that is in use or among the latest.
 
         Raises:
             LinkError: the module imports something else, or with another type.
@@ -111,14 +114,7 @@ class Engine:
         engine = self._opened()
         wanted = {extern.module_name for extern in module.imports}
         granted = tuple(sorted({hostcall for hostcall in hostcalls if hostcall.module_name in wanted}))
-        key = (module.digest, granted)
-        with self._lock:
-            linked = self._links.get(key)
-        if linked is None:
-            made = self._link(engine, module, granted)
-            with self._lock:
-                linked = self._links.setdefault(key, made)
-        return linked
+        return self._links.find((module.digest, granted), lambda: self._link(engine, module, granted))
 
     def instantiate(self, linked: Linked, limits: Limits, wake: Callable[[], None]) -> Instance:
         """Return a new guest: instantiated, start function run, memory grown to 16 MiB, mailbox made.

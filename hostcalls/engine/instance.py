@@ -43,7 +43,8 @@ _HEADER = struct.Struct("<QII")
 _FORMATS = {ValueType.I32: "<ixxxx", ValueType.I64: "<q", ValueType.F32: "<fxxxx", ValueType.F64: "<d"}
 _WRAPS = {ValueType.I32: 1 << 32, ValueType.I64: 1 << 64}
 
-# The word that the shim answers after each run: the step, flags, and above them the size of the submissions.
+# The word that the shim answers after each run: the step, flags, and above them the size of the
+# submissions.
 _STEP_MASK = 3
 _HAS_SUBMISSIONS = lib.HAS_SUBMISSIONS
 _HAS_DROPS = lib.HAS_DROPS

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "module.h"
 #include "text.h"
 
 uint64_t monotonic_now(void)
@@ -143,12 +144,12 @@ bool guest_start(guest *g, const char *name, size_t name_size, const void *value
     g->parameters = parameters->size;
     g->results = results->size;
     for (size_t i = 0; fits && i < count; i++) {
-        g->values[i].kind = wasm_valtype_kind(parameters->data[i]);
+        g->values[i].kind = value_kind(parameters->data[i]);
         memcpy(&g->values[i].of.bits, (const uint8_t *)values + 8 * i, 8);
         fits = g->values[i].kind <= VALUE_F64;
     }
     for (size_t i = 0; fits && i < g->results; i++)
-        fits = wasm_valtype_kind(results->data[i]) <= VALUE_F64;
+        fits = value_kind(results->data[i]) <= VALUE_F64;
     wasm_functype_delete(type);
     if (!fits) {
         free(g->values);

@@ -6,6 +6,14 @@
 #include "engine.h"
 #include "text.h"
 
+uint8_t value_kind(const wasm_valtype_t *type)
+{
+    wasm_valtype_t *v128 = wasmtime_wasm_valtype_v128();
+    bool is_v128 = wasmtime_wasm_valtype_equal(type, v128);
+    wasm_valtype_delete(v128);
+    return is_v128 ? VALUE_V128 : wasm_valtype_kind(type);
+}
+
 static size_t count_types(const wasm_externtype_t *type)
 {
     const wasm_functype_t *function = wasm_externtype_as_functype_const(type);
@@ -15,7 +23,7 @@ static size_t count_types(const wasm_externtype_t *type)
 static uint8_t *put_kinds(uint8_t *out, const wasm_valtype_vec_t *types)
 {
     for (size_t i = 0; i < types->size; i++)
-        *out++ = wasm_valtype_kind(types->data[i]);
+        *out++ = value_kind(types->data[i]);
     return out;
 }
 

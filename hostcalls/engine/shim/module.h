@@ -13,4 +13,7 @@ struct module {
     uint8_t *types;         /* what the views point to */
 };
 
+/* Returns a VALUE_ number, or that of a reference. Wasmtime's own function for this aborts the process on a v128. */
+uint8_t value_kind(const wasm_valtype_t *type);
+
 #endif

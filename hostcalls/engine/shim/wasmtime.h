@@ -57,7 +57,7 @@ typedef struct {
     union { int32_t i32; uint64_t bits; uint64_t room[3]; } of;
 } wasmtime_val_t;
 
-enum { VALUE_I32 = 0, VALUE_I64 = 1, VALUE_F32 = 2, VALUE_F64 = 3 };
+enum { VALUE_I32 = 0, VALUE_I64 = 1, VALUE_F32 = 2, VALUE_F64 = 3, VALUE_V128 = 4 };
 
 enum { OPTIMISE_SPEED = 1 };
 
@@ -85,6 +85,9 @@ typedef wasmtime_error_t *(*wasmtime_epoch_callback_t)(wasmtime_context_t *conte
     F(void, wasm_engine_delete, (wasm_engine_t *))                                                                   \
     F(wasm_valtype_t *, wasm_valtype_new, (uint8_t))                                                                 \
     F(uint8_t, wasm_valtype_kind, (const wasm_valtype_t *))                                                          \
+    F(void, wasm_valtype_delete, (wasm_valtype_t *))                                                                 \
+    F(wasm_valtype_t *, wasmtime_wasm_valtype_v128, (void))                                                          \
+    F(bool, wasmtime_wasm_valtype_equal, (const wasm_valtype_t *, const wasm_valtype_t *))                           \
     F(void, wasm_valtype_vec_new, (wasm_valtype_vec_t *, size_t, wasm_valtype_t *const *))                           \
     F(wasm_functype_t *, wasm_functype_new, (wasm_valtype_vec_t *, wasm_valtype_vec_t *))                            \
     F(void, wasm_functype_delete, (wasm_functype_t *))                                                               \

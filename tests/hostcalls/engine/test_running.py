@@ -61,6 +61,7 @@ class TestCalls:
         (local.get 3) (local.get 2) (local.get 1) (local.get 0))
       (func (export "none"))
       (func (export "reference") (param externref))
+      (func (export "vector") (result v128) (v128.const i64x2 0 0))
       (global (export "constant") i32 (i32.const 3)))"""
 
     def test_values_and_results_of_every_type(self, engine: Engine) -> None:
@@ -87,6 +88,7 @@ class TestCalls:
             ("mix", [0, 0, 1e300, 0]),
             ("mix", [0, 0, "x", 0]),
             ("reference", [1]),
+            ("vector", []),
         ],
     )
     def test_a_bad_entrypoint_or_value_is_refused(self, engine: Engine, export: str, values: Any) -> None:

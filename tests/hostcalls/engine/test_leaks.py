@@ -1,0 +1,141 @@
+"""What a guest or an engine held is given back: descriptors, threads, memory, places."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from hostcalls.engine import Engine, EngineConfig, Limits, StartTrapped
+from tests.hostcalls.engine.script import SPIN, YIELD, Op, ScriptRunner, create, ignore, poll, wasm
+from tests.hostcalls.engine.test_offload import wait_until_gone
+from tests.hostcalls.engine.test_running import instance_of
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+def threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def mappings() -> int:
+    return Path("/proc/self/maps").read_bytes().count(b"\n")
+
+
+def live_a_life(script: ScriptRunner) -> None:
+    """One guest, with something of everything a guest can hold, closed in the middle of it."""
+    run = script(
+        [create(0, 5000), create(), create(), poll(1, 1), (Op.CREATE_MANY, 0, 100, 40), (Op.DROP, 5), YIELD]
+    )
+    run.run()
+    taken = run.instance.submissions()
+    run.instance.drops()
+    run.instance.complete(taken[0][0], bytes(10_000))
+    run.instance.fail(taken[1][0], "x" * 1000)
+    run.instance.close()
+
+
+def test_guests_leave_nothing_behind(script: ScriptRunner) -> None:
+    for _ in range(300):
+        live_a_life(script)
+    before = resident(), mappings()
+    for _ in range(3000):
+        live_a_life(script)
+    after = resident(), mappings()
+    assert after[0] - before[0] < 1 << 20, "3000 lives of 15 KB and more each"
+    assert after[1] - before[1] < 10
+
+
+def test_trapped_and_abandoned_guests_leave_nothing_behind(script: ScriptRunner) -> None:
+    def lives(count: int) -> None:
+        for _ in range(count):
+            trapped = script([(Op.STORE, -1, 0)])
+            trapped.run()
+            assert trapped.instance.trap is not None
+            trapped.instance.close()
+            preempted = script([create(0, 5000), SPIN])
+            preempted.instance.offload()
+            preempted.instance.close()
+            wait_until_gone(script.engine)
+            with pytest.raises(StartTrapped):
+                instance_of(
+                    script.engine,
+                    '(module (memory (export "memory") 1) (func $start unreachable) (start $start))',
+                )
+
+    lives(40)
+    before = resident()
+    lives(200)
+    assert resident() - before < 1 << 20
+
+
+def test_results_that_nobody_reads_are_freed(script: ScriptRunner) -> None:
+    run = script([(Op.CREATE_MANY, 0, 0, 500), YIELD])
+    run.run()
+    before = resident()
+    for key, _, _ in run.instance.submissions():
+        run.instance.complete(key, bytes(30_000))
+    run.instance.close()
+    gc.collect()
+    assert resident() - before < 4 << 20, "15 MB were held"
+
+
+def test_an_engine_leaves_no_descriptor_thread_or_mapping() -> None:
+    def life() -> None:
+        with Engine(config=EngineConfig(max_guests=50, workers=3)) as engine:
+            script = ScriptRunner(engine)
+            script([YIELD]).run()
+            script([SPIN]).instance.offload()
+            script([SPIN]).instance.resume()
+        del script
+        gc.collect()
+
+    life()
+    before = descriptors(), threads(), mappings()
+    python_threads = threading.active_count()
+    for _ in range(10):
+        life()
+    assert descriptors() == before[0]
+    assert threads() == before[1]
+    assert threading.active_count() == python_threads
+    assert mappings() - before[2] < 20
+
+
+def test_ten_engines_need_no_more_memory_than_one() -> None:
+    def life() -> None:
+        with Engine(config=EngineConfig(max_guests=200)) as engine:
+            module = engine.compile(wasm())
+            for _ in range(20):
+                live_a_life(ScriptRunner(engine))
+            assert module.exports
+        gc.collect()
+
+    for _ in range(3):
+        life()
+    before = resident()
+    for _ in range(10):
+        life()
+    assert resident() - before < 4 << 20
+
+
+def test_an_idle_guest_is_small() -> None:
+    count = 400
+    with Engine(config=EngineConfig(max_guests=count)) as engine:
+        script = ScriptRunner(engine)
+        linked = script.linked()
+        before = resident()
+        for _ in range(count):
+            instance = engine.instantiate(linked, Limits(), ignore)
+            instance.start("run", [1])
+            instance.resume()
+        each = (resident() - before) / count
+        assert each < 25 * 1024
