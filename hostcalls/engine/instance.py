@@ -341,8 +341,11 @@ class Instance:
     # --- for the engine -----------------------------------------------------------------------------------
 
     def _stopped(self, word: int) -> None:
-        """Take over from the workers; `word` is as from `guest_resume`."""
-        self._word = word
+        """Take over from the workers; `word` is as from `guest_resume`.
+
+        The guest may have become runnable since `word` was read, by what the wake of another did.
+        """
+        self._word = word | (self._word & _RUNNABLE)
         self._resting = self._guest
         self.wake()
 
