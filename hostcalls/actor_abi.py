@@ -56,7 +56,7 @@ class ActorReceive:
         timeout_ms: how long; without it, for ever.
         kinds: which kinds of message to take, bit n for the variant with tag n of `ActorMessage`; 0 takes
         all.
-        tag: take only messages and requests with this tag.
+        tag: of plain messages, take only those with this tag.
         data_limit: bytes of data that the guest has room for. A longer message stays in the mailbox.
     """
 

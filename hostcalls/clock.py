@@ -12,7 +12,7 @@ import trio
 class Timer(Protocol):
     """Something that will happen unless it is cancelled."""
 
-    def cancel(self) -> None:
+    def cancel(self) -> object:
         """Let it not happen; nothing happens if it already has."""
         ...
 

@@ -59,6 +59,7 @@ class Execution:
         caller: the guest as drivers know it; `caller.id` is its process id.
         instance: the engine's side of it.
         outcome: how it ended, None while it lives.
+        computing: turns in a row that ended with the time slice.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Execution:
         self.outcome: Outcome | None = None
         self._operations = table.operations
         self._pending: dict[int, Future[Any] | trio.CancelScope] = {}
-        self._computing = 0
+        self.computing = 0
 
     @property
     def ended(self) -> bool:
@@ -107,12 +108,12 @@ class Execution:
             self._finish(instance.trap or Trap(TrapKind.OTHER, "the guest trapped"))
             return False
         if step is Step.PREEMPTED and not busy:
-            self._computing += 1
-            if self._computing >= _PATIENCE and self.kernel.engine.config.workers:
+            self.computing += 1
+            if self.computing >= _PATIENCE and self.kernel.engine.config.workers:
                 instance.offload()
                 return False
         else:
-            self._computing = 0
+            self.computing = 0
         return instance.runnable
 
     def stop(self) -> None:
@@ -147,7 +148,8 @@ class Execution:
         try:
             outcome = operation.contract.run(self.caller, value)
         except HostcallError as error:
-            self.instance.fail(future, error.text)
+            if not self.ended:
+                self.instance.fail(future, error.text)
         except Exception:
             self._failed(future, operation)
         else:

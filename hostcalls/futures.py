@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 import trio
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Cancelled(Exception):
@@ -28,7 +29,7 @@ class Future(Generic[T]):
 
     __slots__ = ("_callback", "_error", "_on_cancel", "_value", "done")
 
-    def __init__(self, on_cancel: Callable[[], None] | None = None) -> None:
+    def __init__(self, on_cancel: Callable[[], object] | None = None) -> None:
         self.done = False
         self._value: T | None = None
         self._error: Exception | None = None
@@ -85,6 +86,21 @@ class Future(Generic[T]):
             callback(self)
         else:
             self._callback = callback
+
+    def then(self, convert: Callable[[T], U]) -> Future[U]:
+        """The future of `convert(value)`; errors pass through, and so does a cancellation, the other way."""
+        converted: Future[U] = Future(self.cancel)
+
+        def settle(_: Future[T]) -> None:
+            try:
+                value = convert(self.result())
+            except Exception as error:
+                converted.fail(error)
+            else:
+                converted.resolve(value)
+
+        self.when_done(settle)
+        return converted
 
     async def wait(self) -> T:
         """Wait for the outcome; a cancelled wait cancels the future. A checkpoint."""

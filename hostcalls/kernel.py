@@ -15,6 +15,7 @@ from .capability import Capability
 from .catalogue import CATALOGUE
 from .clock import Clock
 from .drivers import channel, session, singleton
+from .drivers.mailbox import MailboxDriver
 from .drivers.process import ProcessDriver
 from .drivers.time import TimeDriver
 from .engine import Engine, Import, Instance, Linked, Module
@@ -22,7 +23,7 @@ from .errors import HostcallError, StartError
 from .execution import Execution
 from .host import Host
 from .hostcall import Hostcall
-from .invocation import materialise
+from .invocation import Passage, materialise
 from .launch import Launch
 from .modules import ModuleStore
 from .operation import Operation
@@ -79,12 +80,14 @@ class Kernel:
         self.registry = Registry()
         added = list(operations)
         replaced = {operation.hostcall.name for operation in added}
+        processes = ProcessDriver(self)
         own = [
             *channel.operations(),
             *singleton.operations(),
             *session.operations(),
             *TimeDriver(clock).operations(),
-            *ProcessDriver(self).operations(),
+            *processes.operations(),
+            *MailboxDriver(processes).operations(),
         ]
         self._operations = [operation for operation in own if operation.hostcall.name not in replaced] + added
         self.catalogue = _extended(added)
@@ -112,6 +115,7 @@ class Kernel:
             entry, self.registry, launch.grants, launch.limits, host, label=launch.label, parent=launch.parent
         )
         instance = None
+        passage = Passage(self.registry, launch.arguments)
         try:
             table, linked = self._linked(launch.module, launch.grants)
             instance = self.engine.instantiate(linked, launch.limits, wake)
@@ -126,6 +130,8 @@ class Kernel:
             if isinstance(error, HostcallError):
                 raise StartError(str(error)) from error
             raise
+        finally:
+            passage.release()
         self.registry.initialise(entry.id, caller)
         return Execution(self, launch, caller, instance, table)
 

@@ -6,6 +6,7 @@ import attrs
 
 from .abi import AbiParam
 from .capability import Capability
+from .catalogue import ACTOR_RECEIVE
 from .engine import Module
 from .invocation import Argument
 from .limits import Limits
@@ -34,3 +35,10 @@ class Launch:
     limits: Limits = attrs.field(factory=Limits)
     label: str = ""
     parent: int | None = None
+
+    @property
+    def receives(self) -> bool:
+        """Whether the guest can receive messages at all."""
+        return Capability.ACTOR_MESSAGE in self.grants and any(
+            extern.module_name == ACTOR_RECEIVE.name for extern in self.module.imports
+        )

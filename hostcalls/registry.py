@@ -313,9 +313,9 @@ class Slots:
         return resource
 
     def find(self, kind: Kind, payload: object) -> int | None:
-        """The lowest slot that holds this very payload."""
+        """The lowest slot of a resource of this kind whose payload equals `payload`."""
         for slot, resource in self._table.items():
-            if resource.kind is kind and resource.payload is payload and resource.alive:
+            if resource.kind is kind and resource.payload == payload and resource.alive:
                 return slot
         return None
 

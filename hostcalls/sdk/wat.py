@@ -18,6 +18,12 @@ well;
 * `(call $ok W)`: trap if the result word W is an error; `$ok32` and `$ok64` also return the number that was
 written;
 * `(global.get $result)`: where results are written, with room for `RESULT_SIZE` bytes.
+
+A guest that imports `enfilade::actor::receive` may further use, after a receive whose result word it gives
+to `$received`: `(call $kind)`, 0 to 3 for a plain message, a request, an exit and a down notice, -1 when
+the time was over; `(call $request)`, `(call $tag)`, `(call $data)` and `(call $length)`. With
+`enfilade::actor::reply` there is `(call $reply_with REQUEST POINTER LENGTH)`, with `enfilade::actor::send`
+`(call $send_to ACTOR POINTER LENGTH)`; both return the result word.
 """
 
 from __future__ import annotations
@@ -30,6 +36,9 @@ from ..rkyv import codec
 #: Where results are written, and how many bytes there are for one.
 RESULT = 0xF0000
 RESULT_SIZE = 0x10000
+
+#: Where `$reply_with` and `$send_to` build their arguments, and how many bytes a message may have.
+SCRATCH = 0xE0000
 
 #: Where the guest's own data begins; below lie the mailbox and the arguments.
 DATA = 0x10000
@@ -95,6 +104,9 @@ class Assembler:
             # Future ids belong to the instance: any hostcall's poll serves all of them.
             first = self._hostcalls[0].split("::", 1)[1].replace("::", ".")
             helpers.append(_WAIT.replace("$poll", f"${first}.poll"))
+        for name, text in _ACTORS.items():
+            if name in self._hostcalls:
+                helpers.append(text)
         segments = [f'(data (i32.const {at}) "{_escaped(content)}")' for at, content in self._data]
         memory = f'(memory (export "memory") {self._pages})'
         parts = [*imports, memory, *segments, _GLOBALS, *helpers, *self._text]
@@ -128,3 +140,44 @@ _WAIT = f"""(func $wait (param $future i32) (result i32) (local $word i32)
     (i32.store (i32.const 4) (i32.const 0))
     (br $again))
   unreachable)"""
+
+# The root of an `ActorReceived` is its last 40 bytes: the option's tag, and 8 bytes on the message, whose
+# own tag comes first and whose fields lie as the codec has them. `ActorReply` and `ActorSend` are built
+# behind the data they carry.
+_ACTORS = {
+    "enfilade::actor::receive": f"""
+(global $root (mut i32) (i32.const 0))
+(func $received (param $word i32)
+  (call $ok (local.get $word))
+  (global.set $root (i32.add (i32.const {RESULT - 40}) (local.get $word))))
+(func $kind (result i32)
+  (if (result i32) (i32.load8_u (global.get $root))
+    (then (i32.load8_u offset=8 (global.get $root))) (else (i32.const -1))))
+(func $request (result i32) (i32.load offset=12 (global.get $root)))
+(func $tag (result i64) (i64.load offset=16 (global.get $root)))
+(func $vector (result i32)
+  (i32.add (global.get $root) (select (i32.const 16) (i32.const 24) (i32.eq (call $kind) (i32.const 1)))))
+(func $data (result i32) (i32.add (call $vector) (i32.load (call $vector))))
+(func $length (result i32) (i32.load offset=4 (call $vector)))""",
+    "enfilade::actor::reply": f"""
+(func $reply_with (param $request i32) (param $from i32) (param $length i32) (result i32) (local $root i32)
+  (memory.copy (i32.const {SCRATCH}) (local.get $from) (local.get $length))
+  (local.set $root (i32.and (i32.add (local.get $length) (i32.const {SCRATCH + 3})) (i32.const -4)))
+  (i32.store (local.get $root) (local.get $request))
+  (i32.store offset=4 (local.get $root) (i32.sub (i32.const {SCRATCH - 4}) (local.get $root)))
+  (i32.store offset=8 (local.get $root) (local.get $length))
+  (i32.store offset=12 (local.get $root) (i32.const -12))
+  (i32.store offset=16 (local.get $root) (i32.const 0))
+  (call $actor.reply (i32.const {SCRATCH}) (i32.sub (local.get $root) (i32.const {SCRATCH - 20}))))""",
+    "enfilade::actor::send": f"""
+(func $send_to (param $actor i32) (param $from i32) (param $length i32) (result i32) (local $root i32)
+  (memory.copy (i32.const {SCRATCH}) (local.get $from) (local.get $length))
+  (local.set $root (i32.and (i32.add (local.get $length) (i32.const {SCRATCH + 7})) (i32.const -8)))
+  (i64.store (local.get $root) (i64.extend_i32_u (local.get $actor)))
+  (i64.store offset=8 (local.get $root) (i64.const 0))
+  (i32.store offset=16 (local.get $root) (i32.sub (i32.const {SCRATCH - 16}) (local.get $root)))
+  (i32.store offset=20 (local.get $root) (local.get $length))
+  (i32.store offset=24 (local.get $root) (i32.const -24))
+  (i32.store offset=28 (local.get $root) (i32.const 0))
+  (call $actor.send (i32.const {SCRATCH}) (i32.sub (local.get $root) (i32.const {SCRATCH - 32}))))""",
+}

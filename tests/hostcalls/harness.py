@@ -29,6 +29,8 @@ EVERYTHING = frozenset(Capability) | {Capability(200)}
 class Process:
     """One guest and the task that gives it turns."""
 
+    actors = None
+
     def __init__(self, harness: Harness) -> None:
         self.harness = harness
         self.execution: Execution

@@ -1,0 +1,605 @@
+"""WebAssembly guests as processes.
+
+A `Guest` describes a module, an entrypoint and what the guest may do; spawned, it is a process like any
+other. It has no task: the dispatcher resumes it in its turn, and a guest that keeps computing goes on on a
+worker thread beside the loop. Its exit reason is `NORMAL` when the entrypoint returns, `Trapped` when the
+guest was cut short.
+
+Messages stay in the process's own queue until the guest asks for them, so that the bound of the mailbox,
+dead letters and failed calls work as for every process. What is not meant for guests is taken out as it is
+seen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import attrs
+import trio
+
+from actors import signals
+from actors.body import Spawnable
+from actors.calls import Request
+from actors.errors import (
+    NameTaken,
+    NodeStopped,
+    NoProcess,
+    ProcessDied,
+    RuntimeFault,
+    SenderDropped,
+    StartError,
+    UnknownMethod,
+)
+from actors.links import Down, Exited, Monitor
+from actors.node import Node
+from actors.process import Process
+from actors.reasons import (
+    KILL,
+    KILLED,
+    NO_CONNECTION,
+    NO_PROCESS,
+    NORMAL,
+    SHUTDOWN,
+    TIMEOUT,
+    Crashed,
+    Custom,
+    Exit,
+    Reason,
+    Shutdown,
+    Trapped,
+)
+from actors.ref import Ref
+from actors.timers import Tick, Timer
+from hostcalls.abi import AbiParam
+from hostcalls.actor_abi import ActorReason, ReasonKind
+from hostcalls.arguments import argument
+from hostcalls.capability import Capability, capabilities
+from hostcalls.engine import StartTrapped, Trap
+from hostcalls.errors import AlreadyExists, HostcallError, InvalidArgument, NotFound, SubsystemError
+from hostcalls.errors import StartError as GuestStartError
+from hostcalls.execution import Returned
+from hostcalls.futures import Future
+from hostcalls.host import ActorHost, Ended, Incoming
+from hostcalls.host import Request as GuestRequest
+from hostcalls.launch import Launch
+from hostcalls.limits import Limits
+from hostcalls.message import Message, message_of
+from hostcalls.runtime import Runtime
+
+__all__ = ["Guest", "guests_of", "open_guests"]
+
+T = TypeVar("T")
+
+
+_RUNTIMES: WeakKeyDictionary[Node, Runtime] = WeakKeyDictionary()
+
+
+def open_guests(node: Node, **settings: Any) -> Runtime:
+    """Prepare `node` for guests, with other settings than the default ones. Not a checkpoint.
+
+    Without it a node is prepared when its first guest is spawned. What is made here ends with the node.
+
+    Args:
+        node: a running node.
+        modules: the directory of the modules that are named by a text, by default `modules` in the current
+            directory; or a `hostcalls.modules.ModuleStore`.
+        engine: sizes of the engine, `hostcalls.engine.EngineConfig`.
+        operations: hostcalls of the application's own, `hostcalls.operation.Operation`.
+        policy: rules between guests, `hostcalls.kernel.Policy`.
+
+    Returns:
+        What the guests of the node share; its `load` compiles a module ahead of time.
+
+    Raises:
+        RuntimeError: the node is prepared already.
+        hostcalls.engine.EngineError: no engine can be made here, or not with these sizes.
+    """
+    if node in _RUNTIMES:
+        raise RuntimeError(f"{node} is prepared for guests already; call open_guests before the first spawn")
+    runtime = _RUNTIMES[node] = Runtime(_NodeClock(node), **settings)
+    node.start_task(runtime.run, "guests")
+    return runtime
+
+
+def guests_of(node: Node) -> Runtime:
+    """What the guests of `node` share, made now if need be. Not a checkpoint. Raises as `open_guests`."""
+    return _RUNTIMES.get(node) or open_guests(node)
+
+
+class _NodeClock:
+    """Time as the node has it."""
+
+    def __init__(self, node: Node) -> None:
+        self._timers = node.timers
+
+    def unix_time(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return trio.current_time()
+
+    def call_later(self, delay: float, function: Callable[[], None]) -> Timer:
+        return self._timers.call_after(delay, function)
+
+
+@attrs.frozen(eq=False)
+class Guest(Spawnable["Guest"]):
+    """A WebAssembly process, to be spawned.
+
+    Attributes:
+        module: a name in the node's module directory (`open_guests`), a path, or the module itself; files
+            that end in `.wat` may be in the text format.
+        capabilities: what the guest may do, `hostcalls.capability.Capability` or their names in any case. A
+            hostcall whose capability is missing fails with "permission denied".
+        entrypoint: the exported function to call.
+        arguments: what to call it with: `bytes` and `str` (a pointer and a length), `int` (an i32), `float`
+            (an f64), `hostcalls.abi.ScalarValue` for the other kinds of number, and channels, which become
+            slots. Further ones may be given to `spawn`.
+        results: what the entrypoint is declared to return.
+        limits: what the guest, and each of its children, may use.
+        label: for people; by default module and entrypoint.
+    """
+
+    module: str | Path | bytes
+    capabilities: frozenset[Capability] = attrs.field(
+        default=frozenset(), converter=capabilities, kw_only=True
+    )
+    entrypoint: str = attrs.field(default="start", kw_only=True)
+    arguments: Sequence[Any] = attrs.field(default=(), converter=tuple, kw_only=True)
+    results: tuple[AbiParam, ...] = attrs.field(default=(), converter=tuple, kw_only=True)
+    limits: Limits = attrs.field(factory=Limits, kw_only=True)
+    label: str | None = attrs.field(default=None, kw_only=True)
+
+    def body(self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> GuestBody:
+        """Instantiate the guest; what `node.spawn` calls."""
+        if kwargs:
+            raise TypeError(f"a guest takes no keyword arguments, and was given {', '.join(kwargs)}")
+        runtime = guests_of(process.node)
+        return GuestBody(runtime, process, self._launch(runtime, args), None)
+
+    def request(self, data: bytes) -> bytes:
+        """Ask the guest: `await ref.call(Guest.request, data)`. The guest receives a request and replies.
+
+        For the resources that a message can carry see `exchange`.
+        """
+        raise TypeError("a Guest is a description: spawn it, and call Guest.request through the ref")
+
+    def exchange(self, message: Message) -> Message:
+        """As `request`, with messages: `await ref.call(Guest.exchange, Message(b"...", resources=...))`."""
+        raise TypeError("a Guest is a description: spawn it, and call Guest.exchange through the ref")
+
+    def _launch(self, runtime: Runtime, args: tuple[Any, ...]) -> Launch:
+        name = "module" if isinstance(self.module, bytes) else str(self.module)
+        return Launch(
+            module=runtime.compile(self.module),
+            entrypoint=self.entrypoint,
+            grants=self.capabilities,
+            arguments=tuple(argument(runtime.kernel.registry, value) for value in (*self.arguments, *args)),
+            results=self.results,
+            limits=self.limits,
+            label=self.label or f"{name}:{self.entrypoint}",
+        )
+
+
+@attrs.frozen(eq=False)
+class _Child(Spawnable[Guest]):
+    """A guest that a guest starts."""
+
+    launch: Launch
+    parent: GuestBody
+    monitored: bool
+    started: list[tuple[GuestBody, int]] = attrs.field(factory=list)
+
+    def body(self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> GuestBody:
+        parent = self.parent
+        body = GuestBody(parent.runtime, process, self.launch, parent)
+        self.started.append((body, parent.actors.monitor(process.ref) if self.monitored else 0))
+        return body
+
+
+class GuestBody:
+    """Runs a guest in the dispatcher."""
+
+    __slots__ = ("actors", "children", "execution", "parent", "process", "reason", "runtime")
+
+    def __init__(self, runtime: Runtime, process: Process, launch: Launch, parent: GuestBody | None) -> None:
+        self.runtime = runtime
+        self.process = process
+        self.parent = parent
+        self.reason: Reason = SHUTDOWN
+        self.children: dict[Process, None] = {}
+        self.actors = _Actors(self, receives=launch.receives)
+        try:
+            self.execution = runtime.kernel.begin(launch, self.actors, self._wake)
+        except GuestStartError as error:
+            cause = error.__cause__
+            if isinstance(cause, StartTrapped):
+                raise Exit(_trapped(cause.trap)) from error
+            raise
+        if parent is not None:
+            parent.children[process] = None
+        if process.mailbox.capacity is None:
+            process.mailbox = attrs.evolve(process.mailbox, capacity=launch.limits.mailbox)
+            process.limit = launch.limits.mailbox
+        process.label = process.label or launch.label
+        process.attention = True  # so that it gets its first turn
+
+    def turn(self, budget: int) -> bool:
+        """Resume the guest while it has something to do, at most `budget` times."""
+        process = self.process
+        if process.attention and not process.attend():
+            return False
+        execution, actors = self.execution, self.actors
+        actors.look()
+        for _ in range(budget):
+            more = execution.turn()
+            if execution.ended:
+                self._ended()
+                return False
+            if not (actors.look() or more):
+                process.idle = True
+                return False
+            if execution.computing:
+                break
+        return True
+
+    def exit(self, reason: Reason) -> None:
+        """An exit signal: the guest stops where it is."""
+        self._release()
+
+    def stop(self, reason: Reason) -> None:
+        """Somebody asked the process to stop, and may want to know when it has."""
+        self._release()
+        self.process.node.finish(self.process, reason)
+
+    def _wake(self) -> None:
+        if self.process.idle:
+            self.process.wake()
+
+    def _ended(self) -> None:
+        outcome = self.execution.outcome
+        reason = self.reason
+        if isinstance(outcome, Returned):
+            reason = NORMAL
+        elif isinstance(outcome, Trap):
+            reason = _trapped(outcome)
+        self._release()
+        self.process.node.finish(self.process, reason)
+
+    def _release(self) -> None:
+        """Give up what the guest holds; its children do not outlive it."""
+        self.execution.stop()
+        if self.parent is not None:
+            self.parent.children.pop(self.process, None)
+        if not self.runtime.kernel.policy.upstream:
+            children, self.children = self.children, {}
+            for child in reversed(children):
+                child.deliver(signals.Exit(self.process.ref, SHUTDOWN, linked=False))
+
+
+class _Actors:
+    """The node, as one guest sees it: `hostcalls.host.Host` and `hostcalls.host.ActorHost` in one."""
+
+    __slots__ = ("_body", "_monitors", "_process", "_receives", "_seen", "_waiting", "actors")
+
+    def __init__(self, body: GuestBody, *, receives: bool) -> None:
+        self.actors: ActorHost | None = self
+        self._body = body
+        self._process = body.process
+        self._receives = receives
+        self._seen = 0  # messages at the head of the queue that have been looked at
+        self._monitors: dict[int, Monitor] = {}
+        self._waiting: _Receive | None = None
+
+    # Processes.
+
+    def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
+        self._process.node.start_task(function, f"hostcall of {self._process.label}")
+
+    def stop(self) -> None:
+        self._process.exit_arrived(self._process.node.ref, SHUTDOWN, linked=False)
+
+    async def start_child(self, launch: Launch) -> int:
+        _, process, _ = await self.spawn(launch, link=False, monitor=False)
+        return process
+
+    async def spawn(self, launch: Launch, link: bool, monitor: bool) -> tuple[Any, int, int]:
+        process = self._process
+        child = _Child(launch, self._body, monitor)
+        if self._body.execution.ended:
+            raise GuestStartError("the process that starts it has ended")
+        try:
+            ref = await process.node.spawn(child, spawner=process, link=link, label=launch.label)
+        except (StartError, NodeStopped) as error:
+            raise GuestStartError(_why(error)) from error
+        body, number = child.started[0]
+        if process.ended is not None and not self._body.runtime.kernel.policy.upstream:
+            ref.deliver(signals.Exit(process.ref, SHUTDOWN, linked=False))
+        return ref, body.execution.caller.id, number
+
+    # Receiving.
+
+    def look(self) -> bool:
+        """Look at what has come in; whether the guest got the message that it waits for."""
+        queue = self._process.queue
+        if self._process.mailbox.overflow == "drop_oldest":
+            self._seen = 0
+        while self._seen < len(queue):
+            message = queue[self._seen]
+            if type(message) is Tick:
+                counts, message = message.unwrap()
+                if not counts:
+                    del queue[self._seen]
+                    continue
+                queue[self._seen] = message
+            if isinstance(message, Exited) and message.ref == self._process.parent:
+                # As for every actor: who traps exits still ends with its parent.
+                self._body.reason = message.reason
+                self._body.execution.stop()
+                return False
+            incoming = self._incoming(message)
+            if incoming is None:
+                del queue[self._seen]
+                self._refuse(message)
+                continue
+            waiting = self._waiting
+            if waiting is not None and waiting.select(incoming):
+                self._waiting = None
+                self._take(self._seen, message, incoming, waiting)
+                return True
+            self._seen += 1
+        return False
+
+    def receive(
+        self,
+        select: Callable[[Incoming], bool],
+        timeout: float | None,
+        convert: Callable[[Incoming | None], T],
+    ) -> Future[T]:
+        if self._waiting is not None:
+            raise InvalidArgument
+        self.look()
+        waiting = _Receive(select, convert, Future(self._forget))
+        for index, message in enumerate(self._process.queue):
+            incoming = self._incoming(message)
+            if incoming is not None and select(incoming):
+                self._take(index, message, incoming, waiting)
+                return waiting.future
+        if timeout is not None and timeout <= 0:
+            waiting.future.resolve(convert(None))
+            return waiting.future
+        self._waiting = waiting
+        if timeout is not None:
+            waiting.timer = self._process.node.timers.call_after(timeout, self._timed_out)
+        return waiting.future
+
+    def _take(self, index: int, message: Any, incoming: Incoming, waiting: _Receive) -> None:
+        process = self._process
+        if waiting.timer is not None:
+            waiting.timer.cancel()
+        try:
+            value = waiting.convert(incoming)
+        except HostcallError as error:
+            waiting.future.fail(error)
+            return
+        del process.queue[index]
+        self._seen -= index < self._seen
+        if isinstance(incoming, Ended) and incoming.monitor is not None:
+            self._monitors.pop(incoming.monitor, None)
+        if isinstance(message, signals.Call):
+            process.needs().deferred[message] = None
+        if process.attention:
+            process.observe(message)
+            process.observed(message)
+            process.settle()
+        waiting.future.resolve(value)
+
+    def _timed_out(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.future.resolve(waiting.convert(None))
+
+    def _forget(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and waiting.timer is not None:
+            waiting.timer.cancel()
+
+    def _incoming(self, message: Any) -> Incoming | None:
+        """`message` as guests know it; None if it is not for guests."""
+        if isinstance(message, Exited):
+            return Ended(None, message.ref, _abi_reason(message.reason))
+        if isinstance(message, Down):
+            return Ended(message.monitor.number, message.ref, _abi_reason(message.reason))
+        if not self._receives:
+            return None
+        if isinstance(message, signals.Call):
+            content = _content(message)
+            if content is None:
+                return None
+            return GuestRequest(
+                content, lambda answer: self._reply(message, answer), lambda: self._abandon(message)
+            )
+        if isinstance(message, signals.Cast):
+            return _content(message)
+        return message_of(message)
+
+    def _refuse(self, message: Any) -> None:
+        process = self._process
+        if isinstance(message, signals.Call):
+            message.fail(UnknownMethod(message.method, Guest))
+        else:
+            process.node.dead_letters.publish(message, process.ref, _NOT_BYTES)
+
+    def _reply(self, call: signals.Call, answer: Message) -> None:
+        self._process.undefer(call)
+        call.reply(answer.data if call.method == "request" else answer)
+
+    def _abandon(self, call: signals.Call) -> None:
+        """The guest has let go of a request; when that is because it ended, the process answers for it."""
+        if not self._body.execution.ended and not call.settled and self._process.undefer(call):
+            call.fail(SenderDropped(self._process.ref))
+
+    # Sending.
+
+    def me(self) -> Ref[Any]:
+        return self._process.ref
+
+    def send(self, to: Ref[Any], message: Message) -> None:
+        try:
+            to.send(message)
+        except RuntimeFault as error:
+            raise SubsystemError(f"send failed: {error}") from error
+
+    def call(self, to: Ref[Any], message: Message, timeout: float | None) -> Future[Message]:
+        process = self._process
+        if to == process.ref:
+            raise InvalidArgument
+        method, content = ("exchange", message) if message.resources else ("request", message.data)
+        request: Request[Any] = Request(process.node, to, method, (content,), {}, process)
+        timer: Timer | None = None
+        future: Future[Message] = Future(request.cancel)
+
+        def answered(_: Request[Any]) -> None:
+            if timer is not None:
+                timer.cancel()
+            answer = None if request.error is not None else message_of(request.value)
+            if answer is not None:
+                future.resolve(answer)
+            else:
+                why = "the reply is not bytes" if request.error is None else _why(request.error)
+                future.fail(SubsystemError(f"call failed: {why}"))
+
+        def late() -> None:
+            if not request.settled:
+                request.cancel()
+                future.fail(SubsystemError("call failed: timeout"))
+
+        request.observer = answered
+        to.deliver(request)
+        if timeout is not None and not request.settled:
+            timer = process.node.timers.call_after(timeout, late)
+        return future
+
+    # Links, monitors, names.
+
+    def link(self, actor: Ref[Any]) -> None:
+        try:
+            self._process.link(actor)
+        except NoProcess:
+            raise NotFound from None
+
+    def unlink(self, actor: Ref[Any]) -> None:
+        self._process.unlink(actor)
+
+    def monitor(self, actor: Ref[Any]) -> int:
+        monitor = self._process.monitor(actor)
+        self._monitors[monitor.number] = monitor
+        return monitor.number
+
+    def demonitor(self, monitor: int, flush: bool) -> None:
+        found = self._monitors.pop(monitor, None)
+        if found is None:
+            raise NotFound
+        self._process.demonitor(found, flush)
+        self._seen = 0
+
+    def exit(self, actor: Ref[Any] | None, reason: ActorReason) -> None:
+        if actor is not None:
+            self._process.exit(actor, _reason(reason))
+        else:
+            self._body.reason = _reason(reason)
+            self._body.execution.stop()
+
+    def trap(self, trap: bool) -> bool:
+        before, self._process.trap_exits = self._process.trap_exits, trap
+        return before
+
+    def register(self, name: str, actor: Ref[Any]) -> None:
+        try:
+            self._process.node.register(name, actor)
+        except NameTaken:
+            raise AlreadyExists from None
+        except NoProcess:
+            raise NotFound from None
+        except (TypeError, ValueError):
+            raise InvalidArgument from None
+
+    def whereis(self, name: str) -> Ref[Any]:
+        found = self._process.node.whereis(name)
+        if found is None:
+            raise NotFound
+        return found
+
+
+@attrs.define
+class _Receive:
+    """A guest that waits for a message."""
+
+    select: Callable[[Incoming], bool]
+    convert: Callable[[Any], Any]
+    future: Future[Any]
+    timer: Timer | None = None
+
+
+_NOT_BYTES = Custom("guests receive bytes and hostcalls.message.Message")
+
+_KINDS: dict[Reason, ReasonKind] = {
+    KILL: ReasonKind.KILL,
+    KILLED: ReasonKind.KILLED,
+    NO_PROCESS: ReasonKind.NO_PROCESS,
+    NO_CONNECTION: ReasonKind.NO_CONNECTION,
+    TIMEOUT: ReasonKind.TIMEOUT,
+    NORMAL: ReasonKind.NORMAL,
+}
+_REASONS = {kind: reason for reason, kind in _KINDS.items()}
+
+
+def _abi_reason(reason: Reason) -> ActorReason:
+    """An exit reason as guests see it."""
+    match reason:
+        case Shutdown(detail):
+            return ActorReason(ReasonKind.SHUTDOWN, "" if detail is None else str(detail))
+        case Trapped(kind, message):
+            return ActorReason(ReasonKind.TRAPPED, f"{kind}: {message}")
+        case Crashed(error):
+            return ActorReason(ReasonKind.CRASHED, repr(error))
+        case Custom(value):
+            return ActorReason(ReasonKind.OTHER, str(value))
+    return ActorReason(_KINDS.get(reason, ReasonKind.OTHER))
+
+
+def _reason(reason: ActorReason) -> Reason:
+    """The exit reason that a guest gives."""
+    if reason.kind is ReasonKind.SHUTDOWN:
+        return Shutdown(reason.detail or None)
+    return _REASONS.get(reason.kind) or Custom(reason.detail)
+
+
+def _trapped(trap: Trap) -> Trapped:
+    frames: Any = [str(frame) for frame in trap.backtrace]
+    return Trapped(str(trap.kind), trap.message, frames)
+
+
+def _why(error: BaseException) -> str:
+    """One line for a guest."""
+    match error:
+        case ProcessDied(reason=reason):
+            return f"the process ended: {reason}"
+        case NoProcess():
+            return "no process"
+        case StartError(reason=Crashed(error=GuestStartError() as cause)):
+            return str(cause)
+        case StartError(reason=reason):
+            return f"the start failed: {reason}"
+    return str(error)
+
+
+def _content(request: signals.Call | signals.Cast) -> Message | None:
+    """What a call or cast of `Guest.request` or `Guest.exchange` carries."""
+    if request.method not in ("request", "exchange") or len(request.args) != 1 or request.kwargs:
+        return None
+    return message_of(request.args[0])

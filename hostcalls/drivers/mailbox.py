@@ -1,0 +1,234 @@
+"""Actor messaging for guests: the contracts of `enfilade::actor::*`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any
+
+import trio
+
+from .. import catalogue
+from ..actor_abi import (
+    ActorBody,
+    ActorCall,
+    ActorDemonitor,
+    ActorExit,
+    ActorReceive,
+    ActorReceived,
+    ActorRegister,
+    ActorReply,
+    ActorSend,
+    ActorSpawn,
+    ActorSpawned,
+    DownMessage,
+    ExitedMessage,
+    PlainMessage,
+    RequestMessage,
+)
+from ..caller import Caller
+from ..channel import FrameTooLong
+from ..errors import InvalidArgument, StartError, SubsystemError
+from ..futures import Future
+from ..host import ActorHost, Ended, Incoming, Request
+from ..message import Held, Message
+from ..operation import Operation, operation
+from ..registry import Kind
+from .process import ProcessDriver
+
+_PLAIN, _REQUEST, _EXITED, _DOWN = 1, 2, 4, 8
+
+
+class MailboxDriver:
+    """Lets guests speak to actors through `caller.host.actors`."""
+
+    def __init__(self, processes: ProcessDriver) -> None:
+        self._processes = processes
+
+    def operations(self) -> Iterable[Operation[Any, Any]]:
+        """The operations of actor messaging."""
+        yield operation(catalogue.ACTOR_SELF, self.self)
+        yield operation(catalogue.ACTOR_SEND, self.send)
+        yield operation(catalogue.ACTOR_RECEIVE, self.receive)
+        yield operation(catalogue.ACTOR_CALL, self.call)
+        yield operation(catalogue.ACTOR_REPLY, self.reply)
+        yield operation(catalogue.ACTOR_RELEASE, self.release)
+        yield operation(catalogue.ACTOR_SPAWN, self.spawn)
+        yield operation(catalogue.ACTOR_LINK, self.link)
+        yield operation(catalogue.ACTOR_UNLINK, self.unlink)
+        yield operation(catalogue.ACTOR_MONITOR, self.monitor)
+        yield operation(catalogue.ACTOR_DEMONITOR, self.demonitor)
+        yield operation(catalogue.ACTOR_EXIT, self.exit)
+        yield operation(catalogue.ACTOR_TRAP, self.trap)
+        yield operation(catalogue.ACTOR_REGISTER, self.register)
+        yield operation(catalogue.ACTOR_WHEREIS, self.whereis)
+
+    def self(self, caller: Caller, _: None) -> int:
+        """A slot for the guest itself."""
+        return _slot(caller, _actors(caller).me())
+
+    def send(self, caller: Caller, wanted: ActorSend) -> None:
+        """Send a message."""
+        to = _actor(caller, wanted.to)
+        _actors(caller).send(to, Message(wanted.data, wanted.tag, _take(caller, wanted.resources)))
+
+    def receive(self, caller: Caller, wanted: ActorReceive) -> Future[ActorReceived]:
+        """The next message that is wanted."""
+        kinds = wanted.kinds or _PLAIN | _REQUEST | _EXITED | _DOWN
+
+        def select(incoming: Incoming) -> bool:
+            if isinstance(incoming, Message):
+                return bool(kinds & _PLAIN) and wanted.tag in (None, incoming.tag)
+            if isinstance(incoming, Request):
+                return bool(kinds & _REQUEST)
+            return bool(kinds & (_EXITED if incoming.monitor is None else _DOWN))
+
+        def convert(incoming: Incoming | None) -> ActorReceived:
+            return ActorReceived(None if incoming is None else _received(caller, incoming, wanted.data_limit))
+
+        timeout = None if wanted.timeout_ms is None else wanted.timeout_ms / 1000
+        return _actors(caller).receive(select, timeout, convert)
+
+    def call(self, caller: Caller, wanted: ActorCall) -> Future[ActorBody]:
+        """Send a request and wait for its answer."""
+        to = _actor(caller, wanted.to)
+        message = Message(wanted.data, 0, _take(caller, wanted.resources))
+        timeout = None if wanted.timeout_ms is None else wanted.timeout_ms / 1000
+
+        def convert(answer: Message) -> ActorBody:
+            _check(caller, answer, wanted.data_limit)
+            return ActorBody(answer.data, _give(caller, answer.resources))
+
+        return _actors(caller).call(to, message, timeout).then(convert)
+
+    def reply(self, caller: Caller, wanted: ActorReply) -> None:
+        """Answer a request."""
+        request: Request = caller.get(wanted.request, Kind.REQUEST).payload
+        request.reply(Message(wanted.data, 0, _take(caller, wanted.resources)))
+        caller.slots.free(wanted.request)
+
+    def release(self, caller: Caller, slot: int) -> None:
+        """Free a slot; a request that was not answered will not be."""
+        caller.slots.free(slot)
+
+    def spawn(self, caller: Caller, wanted: ActorSpawn) -> Awaitable[ActorSpawned]:
+        """Start a guest as a child of the caller."""
+        actors = _actors(caller)
+        caller.slots.check_room()
+        passage = self._processes.admit(caller, wanted.start)
+
+        async def spawn() -> ActorSpawned:
+            with trio.CancelScope(shield=True):
+                try:
+                    launch = await self._processes.launch(caller, wanted.start, passage)
+                    actor, process, monitor = await actors.spawn(launch, wanted.link, wanted.monitor)
+                except StartError as error:
+                    caller.children -= 1
+                    raise SubsystemError(str(error)) from error
+                finally:
+                    passage.release()
+            return ActorSpawned(_slot(caller, actor), process, monitor)
+
+        return spawn()
+
+    def link(self, caller: Caller, slot: int) -> None:
+        """Link the caller and an actor."""
+        _actors(caller).link(_actor(caller, slot))
+
+    def unlink(self, caller: Caller, slot: int) -> None:
+        """Take a link down."""
+        _actors(caller).unlink(_actor(caller, slot))
+
+    def monitor(self, caller: Caller, slot: int) -> int:
+        """Watch an actor."""
+        return _actors(caller).monitor(_actor(caller, slot))
+
+    def demonitor(self, caller: Caller, wanted: ActorDemonitor) -> None:
+        """Watch it no longer."""
+        _actors(caller).demonitor(wanted.monitor, wanted.flush)
+
+    def exit(self, caller: Caller, wanted: ActorExit) -> None:
+        """Send an exit signal, or end."""
+        _actors(caller).exit(None if wanted.to is None else _actor(caller, wanted.to), wanted.reason)
+
+    def trap(self, caller: Caller, trap: bool) -> bool:
+        """Turn exit signals into messages, or not."""
+        return _actors(caller).trap(trap)
+
+    def register(self, caller: Caller, wanted: ActorRegister) -> None:
+        """Give an actor a name."""
+        _actors(caller).register(wanted.name, _actor(caller, wanted.actor))
+
+    def whereis(self, caller: Caller, name: str) -> int:
+        """A slot for the actor of that name."""
+        return _slot(caller, _actors(caller).whereis(name))
+
+
+def _actors(caller: Caller) -> ActorHost:
+    actors = caller.host.actors
+    if actors is None:
+        raise SubsystemError("there are no actors here")
+    return actors
+
+
+def _actor(caller: Caller, slot: int) -> Any:
+    return caller.get(slot, Kind.ACTOR).payload
+
+
+def _slot(caller: Caller, actor: Any) -> int:
+    """The caller's slot for `actor`, a new one if there is none."""
+    slot = caller.slots.find(Kind.ACTOR, actor)
+    if slot is None:
+        caller.slots.check_room()
+        slot = caller.slots.insert(caller.registry.add(Kind.ACTOR, actor, owner=caller.id))
+    return slot
+
+
+def _take(caller: Caller, slots: Sequence[int]) -> tuple[Held, ...]:
+    """Take resources out of the caller's slots; all of them or none."""
+    if len(set(slots)) != len(slots):
+        raise InvalidArgument
+    for slot in slots:
+        caller.slots.get(slot)
+    taken = []
+    for slot in slots:
+        resource = caller.slots.take(slot)
+        taken.append(Held(caller.registry, resource))
+        caller.registry.unhold(resource)
+        caller.registry.own(resource, None)
+    return tuple(taken)
+
+
+def _give(caller: Caller, resources: Sequence[Held]) -> tuple[int, ...]:
+    """Put resources into the caller's slots."""
+    slots = []
+    for held in resources:
+        resource = held.resource
+        slots.append(caller.slots.insert(resource))
+        caller.registry.own(resource, caller.id)
+        held.release()
+    return tuple(slots)
+
+
+def _check(caller: Caller, message: Message, data_limit: int, slots: int = 0) -> None:
+    """Raise unless the caller has room for the message."""
+    if len(message.data) > data_limit:
+        raise FrameTooLong
+    caller.slots.check_room(len(message.resources) + slots)
+
+
+def _received(
+    caller: Caller, incoming: Incoming, data_limit: int
+) -> PlainMessage | RequestMessage | ExitedMessage | DownMessage:
+    if isinstance(incoming, Message):
+        _check(caller, incoming, data_limit)
+        return PlainMessage(incoming.tag, incoming.data, _give(caller, incoming.resources))
+    if isinstance(incoming, Request):
+        _check(caller, incoming.message, data_limit, slots=1)
+        request = caller.registry.add(Kind.REQUEST, incoming, owner=caller.id, release=incoming.abandon)
+        slot = caller.slots.insert(request)
+        return RequestMessage(slot, incoming.message.data, _give(caller, incoming.message.resources))
+    assert isinstance(incoming, Ended)
+    actor = _slot(caller, incoming.actor)
+    if incoming.monitor is None:
+        return ExitedMessage(actor, incoming.reason)
+    return DownMessage(incoming.monitor, actor, incoming.reason)
