@@ -111,6 +111,19 @@ static bool on_stack(const void *address, size_t size) {
     return start >= here && start < base && size <= (size_t)(base - start);
 }
 
+/* A kernel before 5.14 cannot be asked; there a bad pointer is the program's own crash. */
+static bool populate_works(void) {
+    static atomic_int works; /* 0: not known yet */
+    if (atomic_load(&works) == 0) {
+        void *page = mmap(NULL, memory_round(1), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (page != MAP_FAILED) {
+            atomic_store(&works, madvise(page, memory_round(1), MADV_POPULATE_READ) == 0 ? 1 : -1);
+            munmap(page, memory_round(1));
+        }
+    }
+    return atomic_load(&works) == 1;
+}
+
 static bool populate(const void *address, size_t size, int advice) {
     uintptr_t start = (uintptr_t)address, end;
     if (size == 0) {
@@ -124,10 +137,9 @@ static bool populate(const void *address, size_t size, int advice) {
     }
     start &= ~(uintptr_t)(memory_round(1) - 1);
     int saved = errno;
-    int result = madvise((void *)start, end - start, advice) == 0 ? 0 : errno;
+    bool good = madvise((void *)start, end - start, advice) == 0 || (errno == EINVAL && !populate_works());
     errno = saved;
-    /* EINVAL: an old kernel, or special memory that cannot be populated yet can be read. */
-    return result == 0 || result == EINVAL;
+    return good;
 }
 
 bool memory_readable(const void *address, size_t size) {

@@ -166,7 +166,11 @@ static int entries(const char *path) {
 }
 
 int open_descriptors(void) {
-    return entries("/proc/self/fd") - 1;
+    int count = 0;
+    for (int fd = 0; fd < 20000; fd++) { /* without opening anything: the table may be full */
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
 }
 
 int threads(void) {
