@@ -85,6 +85,7 @@ class Call:
     settled: bool = False
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         envelopes.add(cls)
 
     def reply(self, value: Any) -> None:
