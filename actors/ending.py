@@ -177,7 +177,7 @@ def expect_end(process: Process) -> None:
         process.node.unkillable += 1
         finish(process, KILLED)
 
-    process.node.timers.call_after(process.node.config.kill_grace, give_up)
+    process.timer_set(process.node.timers.call_after(process.node.config.kill_grace, give_up, process))
 
 
 def _stack(task: trio.lowlevel.Task) -> list[traceback.FrameSummary]:
