@@ -28,15 +28,18 @@ def kernel(
     """Declare the decorated function to be the kernel of benchmark ``name`` in its module.
 
     A kernel takes the benchmark's parameters by keyword, does the work once and returns the cost of one
-    operation in the benchmark's unit (seconds or bytes). An async kernel names the function that runs it:
-    ``run=trio.run``.
+    operation in the benchmark's unit (seconds or bytes); one with a parameter ``variant`` is also told
+    that. An async kernel names the function that runs it: ``run=trio.run``.
     """
 
     def declare(function: AnyKernel) -> AnyKernel:
+        tells = "variant" in inspect.signature(function).parameters
         if inspect.iscoroutinefunction(function) != (run is not None):
             raise TypeError(f"kernel {name!r}: an async kernel, and no other, needs run=")
 
-        def synchronous(**parameters: int) -> float:
+        def synchronous(**parameters: Any) -> float:
+            if not tells:
+                del parameters["variant"]
             if run is None:
                 return float(function(**parameters))
             return run(functools.partial(function, **parameters))
@@ -52,7 +55,7 @@ def find(module: str, name: str, variant: str) -> Kernel:
     for candidate in (variant, ""):
         found = _kernels.get((module, name, candidate))
         if found is not None:
-            return found
+            return functools.partial(found, variant=variant)
     raise UnknownKernel(f"{module} has no kernel {name!r} of variant {variant!r}")
 
 

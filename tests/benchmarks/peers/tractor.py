@@ -22,10 +22,10 @@ def run(main: Any) -> float:
 
 
 @tractor.context
-async def echo(context: Any) -> None:
+async def echo(ctx: tractor.Context) -> None:
     """Send back everything but increments."""
-    await context.started()
-    async with context.open_stream() as stream:
+    await ctx.started()
+    async with ctx.open_stream() as stream:
         async for message in stream:
             if not isinstance(message, list | tuple):
                 await stream.send(message)

@@ -1,0 +1,1 @@
+"""What we do with the same work: one file a group of benchmarks."""

@@ -1,0 +1,83 @@
+"""Our supervisors. The intensity is out of reach and the window short, as on the other side."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from actors import KILL, SHUTDOWN, Actor, Down, Process, Ref, open_node
+from actors.dynamic import DynamicSupervisor
+from actors.spec import Child
+from actors.supervisor import Supervisor
+from tests.benchmarks.kernel import kernel
+from tests.benchmarks.subjects.tier import run
+
+UNREACHABLE = 1_000_000
+
+
+class Worker(Actor):
+    """Says who it is, then waits."""
+
+    def __init__(self, tester: Ref[Any]) -> None:
+        tester.send(self.process.ref)
+
+
+async def worker(me: Process, tester: Ref[Any]) -> None:
+    tester.send(me.ref)
+    await me.receive()
+
+
+WORKERS: dict[str, Any] = {"sync": Worker, "function": worker}
+
+
+@kernel("supervised-restart", run=run)
+async def supervised_restart(variant: str, restarts: int) -> float:
+    async with open_node("bench") as node, node.mailbox() as me:
+        children = [Child(WORKERS[variant], me.ref, id=1)]
+        await node.spawn(Supervisor, children, intensity=UNREACHABLE, period=1.0)
+        current = await me.receive()
+        begin = time.perf_counter()
+        for _ in range(restarts):
+            me.exit(current, KILL)
+            current = await me.receive()
+        return (time.perf_counter() - begin) / restarts
+
+
+@kernel("restart-storm", run=run)
+async def restart_storm(variant: str, children: int) -> float:
+    async with open_node("bench") as node, node.mailbox() as me:
+        specifications = [Child(WORKERS[variant], me.ref, id=number) for number in range(children)]
+        await node.spawn(Supervisor, specifications, intensity=UNREACHABLE, period=1.0)
+        refs = [await me.receive() for _ in range(children)]
+        begin = time.perf_counter()
+        for ref in refs:
+            me.exit(ref, KILL)
+        for _ in refs:
+            await me.receive()
+        return (time.perf_counter() - begin) / children
+
+
+async def _dynamic(variant: str, children: int) -> tuple[float, float]:
+    """The cost of a start and that of a stop."""
+    async with open_node("bench") as node, node.mailbox() as me:
+        template = Child(WORKERS[variant], me.ref, id="worker")
+        supervisor = await node.spawn(DynamicSupervisor, template, intensity=UNREACHABLE, period=1.0)
+        begin = time.perf_counter()
+        for _ in range(children):
+            await supervisor.call(DynamicSupervisor.start_from_template)
+        started = time.perf_counter()
+        me.monitor(supervisor, tag="end")
+        me.exit(supervisor, SHUTDOWN)
+        while not (isinstance(message := await me.receive(), Down) and message.monitor.tag == "end"):
+            pass
+        return (started - begin) / children, (time.perf_counter() - started) / children
+
+
+@kernel("start-children", run=run)
+async def start_children(variant: str, children: int) -> float:
+    return (await _dynamic(variant, children))[0]
+
+
+@kernel("stop-children", run=run)
+async def stop_children(variant: str, children: int) -> float:
+    return (await _dynamic(variant, children))[1]
