@@ -181,10 +181,11 @@ DISPATCH = """
 """
 
 # What is added to <door.h> for what raw system calls cannot do on Linux. On illumos the binding defines these
-# in terms of open(2), dup(2) and door_info(3C).
+# in terms of open(2), dup(2), fattach(3C) and door_info(3C).
 HELPERS = """
 int door_open(const char *, int);
 int door_dup(int);
+int door_replace(int, const char *);
 int is_door(int);
 uint_t door_capabilities(void);
 

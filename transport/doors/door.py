@@ -10,10 +10,9 @@ import trio
 
 from transport.doors import _dispatch, api
 from transport.doors._doors import ffi, lib
-from transport.doors._names import replace
 from transport.doors.client import Client
 from transport.doors.descriptor import Descriptor
-from transport.doors.errors import DoorReturnError, FdetachError, NotADoor
+from transport.doors.errors import DoorReturnError, FattachError, FdetachError, NotADoor
 from transport.doors.info import Attributes, DoorInfo
 from transport.doors.request import Request, Result
 from transport.doors.typed import ServerProcedure
@@ -211,9 +210,18 @@ class Door:
 
         Several servers may do so at a time: one of them, the last, has the name.
 
-        Raises `FattachError` and `FdetachError`: EPERM, EACCES, ENOENT for a missing directory, ...
+        Raises `FattachError`: EPERM, EACCES, EBUSY if something else than a door is there, ...
         """
-        replace(self.fileno(), path, mode, create=_create_file)
+        for last in (False, False, True):
+            _create_file(path, mode)
+            try:
+                api.door_replace(self.fileno(), path)
+                break
+            except (
+                FattachError.ENOENT
+            ):  # it was removed since it was created, or its directory does not exist
+                if last:
+                    raise
         self._names.append(_absolute(path))
 
     def uninstall(self, path: api.Path) -> None:

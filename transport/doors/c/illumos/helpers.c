@@ -3,7 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stropts.h>
 #include <unistd.h>
+
+/* How often another server may take the name in between. */
+#define ATTEMPTS 100
 
 int door_open(const char *path, int oflag)
 {
@@ -28,6 +32,33 @@ int is_door(int fd)
     if (door_info(fd, &info) == 0)
         return 1;
     return errno == EBADF ? 0 : -1;
+}
+
+/* Detaches a door, and nothing but a door: fdetach(3C) would unmount any file system that is there. */
+static int detach_door(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -1;
+    int is = is_door(fd);
+    close(fd);
+    if (is != 1) {
+        errno = EBUSY;
+        return -1;
+    }
+    return fdetach(path) == 0 || errno == EINVAL ? 0 : -1;
+}
+
+int door_replace(int fildes, const char *path)
+{
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        if (fattach(fildes, path) == 0)
+            return 0;
+        if (errno != EBUSY || detach_door(path) < 0)
+            return -1;
+    }
+    errno = EBUSY;
+    return -1;
 }
 
 /* Everything but the one that has no meaning here: illumos names the peer by a credential, not by a pidfd. */

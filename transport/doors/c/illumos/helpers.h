@@ -10,6 +10,7 @@
 
 int door_open(const char *path, int oflag); /* open(2) */
 int door_dup(int d);                        /* dup(2), close-on-exec */
+int door_replace(int fildes, const char *path); /* fattach(3C), after detaching the door that is there */
 int is_door(int fd);                        /* 1: a door, 0: some other descriptor; -1 with EBADF: not open */
 
 #define DOOR_CAPABILITY_FSTAT       0x01
