@@ -5,6 +5,7 @@ from actors.body import Body, Control, Observer, Spawnable
 from actors.calls import Deferred, Request, RequestCollection, multi_call
 from actors.config import NodeConfig
 from actors.deadletters import DeadLetter, DeadLetters
+from actors.distant import NodeDown, NodeUp, NotConnected, Refused
 from actors.errors import (
     AlreadyStarted,
     CallError,
@@ -93,8 +94,11 @@ __all__ = [
     "NoProcess",
     "Node",
     "NodeConfig",
+    "NodeDown",
     "NodeStatistics",
     "NodeStopped",
+    "NodeUp",
+    "NotConnected",
     "NotJoined",
     "NotOwner",
     "NotPublic",
@@ -104,6 +108,7 @@ __all__ = [
     "Reason",
     "ReceiveTimeout",
     "Ref",
+    "Refused",
     "Request",
     "RequestCollection",
     "Restarting",

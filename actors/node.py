@@ -27,6 +27,7 @@ from actors.config import NodeConfig
 from actors.current import CURRENT
 from actors.deadletters import DeadLetters
 from actors.dispatch import Dispatcher
+from actors.distribution import Distribution, NotConnected
 from actors.errors import NodeStopped, ProcessDied
 from actors.groups import Groups, GroupScope
 from actors.mailbox import UNBOUNDED, Mailbox
@@ -125,6 +126,7 @@ class Node:
         self.fatal: BaseException | None = None
         self.end_waiters: dict[Process, trio.Event] = {}
         self._number = 0
+        self._distribution: Distribution | None = None
 
     def __repr__(self) -> str:
         return f"<Node {self.full_name}>"
@@ -357,6 +359,40 @@ class Node:
         """Send an exit signal from the running process, or else from the node. Not a checkpoint."""
         ref.exit(reason)
 
+    # Other nodes. What they need exists only in a node that was opened with `listen` or a `policy`.
+
+    @property
+    def distribution(self) -> Distribution:
+        """This node's part in a net of nodes.
+
+        Raises:
+            NotConnected: the node was opened without.
+        """
+        if self._distribution is None:
+            raise NotConnected(f"node {self.full_name} has no peers: open it with `listen` or a `policy`")
+        return self._distribution
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The names of the nodes that are connected."""
+        return () if self._distribution is None else self._distribution.peers
+
+    async def connect(self, address: str) -> str:
+        """Connect to the node at a rendezvous; its name. See `Distribution.connect`."""
+        return await self.distribution.connect(address)
+
+    def remote(self, name: str, peer: str) -> Ref[Any]:
+        """A ref to whoever holds `name` on the node `peer`. See `Distribution.remote`."""
+        return self.distribution.remote(name, peer)
+
+    async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:
+        """The process that holds `name` on the node `peer` now. See `Distribution.whereis_on`."""
+        return await self.distribution.whereis_on(peer, name)
+
+    async def spawn_on(self, peer: str, entry: str, /, *args: Any, **kwargs: Any) -> Ref[Any]:
+        """Start a process on the node `peer` from its export `entry`. See `Distribution.spawn_on`."""
+        return await self.distribution.spawn_on(peer, entry, *args, **kwargs)
+
     # The end.
 
     def finish(self, process: Process, reason: Reason, error: BaseException | None = None) -> None:
@@ -406,7 +442,12 @@ class Node:
 
 @asynccontextmanager
 async def open_node(
-    name: str, *, zone: str = "local", config: NodeConfig | None = None
+    name: str,
+    *,
+    zone: str = "local",
+    config: NodeConfig | None = None,
+    listen: str | None = None,
+    **peering: Any,
 ) -> AsyncIterator[Node]:
     """Run a node for the length of a block.
 
@@ -418,6 +459,9 @@ async def open_node(
         name: the node's name, unique in its zone.
         zone: the zone's name.
         config: the node's settings.
+        listen: the path of the rendezvous door at which other nodes find it.
+        peering: `policy`, `entries`, `settings` and `carrier`, as of `actors.remote.distributed`; with
+            `listen` or any of them the node can have peers.
 
     Raises:
         ValueError: the name or zone is empty, or contains `@` or `:`.
@@ -430,4 +474,10 @@ async def open_node(
             )
     node = Node(name, zone, config or NodeConfig())
     async with shutdown.running(node):
-        yield node
+        if listen is None and not peering:
+            yield node
+            return
+        from actors.remote import distributed  # a node without peers does without transport
+
+        async with distributed(node, listen=listen, **peering) as node._distribution:
+            yield node

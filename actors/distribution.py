@@ -1,0 +1,309 @@
+"""A node's part in a net of nodes: who is connected, what may be asked of them, who is told of their
+coming and going.
+
+How signals travel is not known here; see `actors.remote`, which brings this together with the node links of
+`transport`.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from actors.distant import HeldRef, NodeDown, NodeUp, NotConnected, PeerCarrier, RemoteNameRef
+from actors.errors import RuntimeFault
+from actors.passing import Handouts
+from actors.reasons import NO_CONNECTION, NO_PROCESS, Reason
+from actors.ref import Ref
+
+if TYPE_CHECKING:
+    from actors.node import Node
+
+__all__ = ["Distribution", "NotConnected"]
+
+logger = logging.getLogger("enfilade.actors")
+
+
+class Link(Protocol):
+    """A node link: `transport.peer.Peer`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity(self) -> Any: ...
+
+    @property
+    def ended(self) -> trio.Event: ...
+
+    def end(self, reason: str) -> None: ...
+
+
+class Meeting(Protocol):
+    """Where node links come from: `transport.rendezvous.Rendezvous`."""
+
+    @property
+    def peers(self) -> Mapping[str, Link]: ...
+
+    def open(self, address: str | None, nursery: trio.Nursery) -> AbstractAsyncContextManager[None]: ...
+
+    async def connect(self, address: str) -> Link: ...
+
+    async def keep(self, address: str) -> None: ...
+
+    def start_soon(self, run: Callable[..., Any], *args: Any) -> None: ...
+
+
+class Remote(PeerCarrier, Protocol):
+    """One start of another node: `actors.remote.RemoteNode`."""
+
+    address: str
+
+    def ask_whereis(self, name: str, then: Callable[[Any], None]) -> int: ...
+
+    def ask_spawn(
+        self, entry: str, args: Sequence[Any], kwargs: Mapping[str, Any], then: Callable[[Any], None]
+    ) -> int: ...
+
+    def abandon(self, number: int) -> None: ...
+
+    async def call(self, connect: Callable[[str], Any]) -> None: ...
+
+    def take_in(self, frames: Sequence[Any], handles: Sequence[int]) -> None: ...
+
+    def connected(self, peer: Any) -> None: ...
+
+    def lost(self) -> None: ...
+
+
+class Distribution:
+    """A node's part in a net of nodes. Made by `distributed`.
+
+    Attributes:
+        node: the node.
+        address: where it can be called, or empty.
+        entries: what peers may spawn, by name, as far as the policy lets them.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        make_remote: Callable[[Distribution, str, int], Remote],
+        *,
+        address: str,
+        entries: Mapping[str, Any],
+    ) -> None:
+        self.node = node
+        self.address = address
+        self.entries = dict(entries)
+        self.handouts = Handouts(node)
+        self.rendezvous: Meeting
+        self._make_remote = make_remote
+        self._nodes: weakref.WeakValueDictionary[tuple[str, int], Remote] = weakref.WeakValueDictionary()
+        self._current: dict[str, Remote] = {}
+        self._watchers: dict[Ref[Any], None] = {}
+        self._is_running = False
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Be connected, and can be, for the length of a block."""
+        async with self.rendezvous.open(self.address or None, self.node.nursery):
+            self._is_running = True
+            try:
+                yield
+            finally:
+                self._is_running = False
+
+    # What users ask for.
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The names of the nodes that are connected."""
+        return tuple(self.rendezvous.peers)
+
+    async def connect(self, address: str) -> str:
+        """Connect to the node at an address; without effect when we are connected. A checkpoint.
+
+        Returns:
+            The node's name.
+
+        Raises:
+            transport.CarrierError: no node is there.
+            transport.NotAdmitted: one of the two nodes' policies does not allow it.
+            transport.HandshakeFailed: what is there is no node, or is too slow.
+        """
+        peer = await self.rendezvous.connect(address)
+        self._current[peer.name].address = address
+        return peer.name
+
+    def keep_connected(self, address: str) -> None:
+        """Connect to the node at an address, and again whenever the node link is over. Not a checkpoint."""
+        self.start_soon(self.rendezvous.keep, address)
+
+    def disconnect(self, name: str) -> None:
+        """End the node link to a node at once. Not a checkpoint."""
+        peer = self.rendezvous.peers.get(name)
+        if peer is not None:
+            peer.end("this node has disconnected")
+
+    def remote(self, name: str, peer: str) -> Ref[Any]:
+        """A ref to whoever holds `name` on the node `peer` when it is used. Not a checkpoint.
+
+        Raises:
+            NotConnected: there is no such peer.
+        """
+        return RemoteNameRef(self.node, self._peer_node(peer), name)
+
+    async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:
+        """The process that holds `name` on the node `peer` now, if it is exported. A checkpoint.
+
+        Raises:
+            NotConnected: there is no such peer, or not any more.
+        """
+        remote = self._peer_node(peer)
+        return await self._answer(remote, lambda then: remote.ask_whereis(name, then))  # type: ignore[no-any-return]
+
+    async def spawn_on(self, peer: str, entry: str, /, *args: Any, **kwargs: Any) -> Ref[Any]:
+        """Start a process on another node, from what that node exports under the name `entry`.
+
+        A checkpoint. Cancelled, the process, if it has started, is killed.
+
+        Raises:
+            NotConnected: there is no such peer, or not any more.
+            Refused: the peer exports no such entry to this node.
+            StartError: the start failed, as of `Node.spawn`.
+            transport.PayloadError: an argument cannot travel.
+        """
+        remote = self._peer_node(peer)
+        return await self._answer(  # type: ignore[no-any-return]
+            remote, lambda then: remote.ask_spawn(entry, args, kwargs, then)
+        )
+
+    def monitor_nodes(self, ref: Ref[Any]) -> None:
+        """Have `NodeUp` and `NodeDown` sent to `ref`. Not a checkpoint."""
+        self._watchers[ref] = None
+
+    def demonitor_nodes(self, ref: Ref[Any]) -> None:
+        """Stop that. Not a checkpoint."""
+        self._watchers.pop(ref, None)
+
+    def _peer_node(self, name: str) -> Remote:
+        remote = self._current.get(name)
+        if remote is None or remote.peer is None:
+            raise NotConnected(
+                f"node {name!r} is not connected; connected are {', '.join(self.peers) or 'none'}"
+            )
+        return remote
+
+    async def _answer(self, remote: Remote, ask: Callable[[Callable[[Any], None]], int]) -> Any:
+        answered = trio.Event()
+        answers: list[Any] = []
+
+        def then(answer: Any) -> None:
+            answers.append(answer)
+            answered.set()
+
+        number = ask(then)
+        try:
+            await answered.wait()
+        except trio.Cancelled:
+            remote.abandon(number)
+            raise
+        answer = answers[0]
+        if isinstance(answer, Reason):
+            raise NotConnected(f"the node link to {remote.node_name!r} was lost before the answer came")
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    # What remote nodes ask for.
+
+    def start_soon(self, run: Callable[..., Any], *args: Any) -> None:
+        """Run a task until the node stops."""
+        self.rendezvous.start_soon(run, *args)
+
+    async def spawn_for(
+        self, scope: trio.CancelScope, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Ref[Any] | Exception | None:
+        """Spawn what a peer asked for: the ref, why not, or None when the scope was cancelled."""
+        answer: Ref[Any] | Exception | None = None
+        with scope:
+            try:
+                answer = await self.node.spawn(target, *args, **kwargs)
+            except (RuntimeFault, TypeError) as error:
+                answer = error
+        return answer
+
+    def local(self, serial: int, token: bytes) -> Ref[Any]:
+        """A ref of this node that has come home; one that is forged, or of a dead process, reaches nobody."""
+        ref = self.handouts.living(serial) if self.handouts.is_token(serial, token) else None
+        if ref is None:
+            nowhere = self.remote_node(self.node.full_name, self.node.incarnation, "")
+            ref = HeldRef(self.node, nowhere, serial, token)
+        return ref
+
+    def remote_node(self, name: str, incarnation: int, address: str) -> Remote:
+        """The record of one start of a node."""
+        remote = self._nodes.get((name, incarnation))
+        if remote is None:
+            remote = self._nodes[name, incarnation] = self._make_remote(self, name, incarnation)
+        if address and not remote.address:
+            remote.address = address
+        return remote
+
+    def is_current(self, remote: Remote) -> bool:
+        """Whether no later start of the node is known."""
+        return remote.node_name != self.node.full_name and self._current.get(remote.node_name) in (
+            None,
+            remote,
+        )
+
+    def reason_for(self, remote: Remote) -> Reason:
+        """Why a node without a node link cannot be reached."""
+        return NO_CONNECTION if self.is_current(remote) else NO_PROCESS
+
+    def may_call(self, remote: Remote) -> bool:
+        """Whether a node without a node link can be called."""
+        return bool(remote.address) and self._is_running and self.is_current(remote)
+
+    def call_on_demand(self, remote: Remote) -> None:
+        """Call a node because there is something to deliver."""
+        self.start_soon(remote.call, self.rendezvous.connect)
+
+    # What the rendezvous tells.
+
+    def peer_up(self, peer: Link) -> None:
+        """See `transport.peer.Host`."""
+        identity = peer.identity
+        remote = self.remote_node(identity.name, identity.incarnation, "")
+        self._current[identity.name] = remote
+        logger.info("node %s is connected", identity.name)
+        remote.connected(peer)
+        self._tell(NodeUp(identity.name))
+
+    def peer_frames(self, peer: Link, frames: Sequence[Any], handles: Sequence[int]) -> None:
+        """See `transport.peer.Host`."""
+        self._current[peer.name].take_in(frames, handles)
+
+    def peer_down(self, peer: Link, reason: str) -> None:
+        """See `transport.peer.Host`."""
+        logger.info("node %s is no longer connected: %s", peer.name, reason)
+        self._current[peer.name].lost()
+        self._tell(NodeDown(peer.name, reason))
+
+    def attempt_failed(self, address: str, error: Exception) -> None:
+        """See `transport.peer.Host`."""
+        logger.info("the node at %s could not be connected: %s", address, error)
+
+    def caller_refused(self, reason: str) -> None:
+        """See `transport.peer.Host`."""
+        logger.warning("%s", reason)
+
+    def _tell(self, event: NodeUp | NodeDown) -> None:
+        for watcher in list(self._watchers):
+            watcher.send(event)

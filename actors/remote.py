@@ -1,0 +1,595 @@
+"""Processes on other nodes: what turns the runtime's signals into frames of a node link, and back.
+
+A `RemoteNode` is one start of another node, as this node knows it. It is the carrier of all refs to that
+node's processes, and outlives its node link: while there is none, signals to it fail as those to a lost
+node do, or, when it can be called, wait until it has been. A later incarnation of the same node makes it
+dead for good.
+
+Refs that travel carry a token, a keyed hash of the serial number that only the home node can make. The
+node that a ref is sent to may use it at once, because sending it granted it. A third node, to which it is
+passed on, presents the token on its own node link first. Serial numbers that were neither granted nor
+presented cannot be addressed; nor can names that the policy does not export.
+
+What a peer may not do is refused and counted; what it sends that cannot be decoded fails the one call or
+message and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from actors import signals
+from actors.distant import (
+    FAULTS,
+    HeldRef,
+    Refused,
+    RemoteCall,
+    RemoteNameRef,
+    arguments,
+    check_method,
+    lower_fault,
+    revive_fault,
+)
+from actors.distribution import Distribution
+from actors.errors import MailboxFull, Restarting, RuntimeFault, UnknownMethod
+from actors.ledger import Ledger, undeliverable
+from actors.links import Alias
+from actors.passing import RefPassing
+from actors.reasons import KILL, NO_CONNECTION, NO_PROCESS, Custom, Reason
+from actors.ref import LocalRef, NameRef, NodeRef, Ref, RemoteRef
+from transport import wire
+from transport.carrier import Carrier, Handle
+from transport.descriptor import close_all
+from transport.payload import Codec, External
+from transport.peer import Peer
+from transport.policy import NotAdmitted, Policy, Rights
+from transport.records import PayloadError, Registry, registered
+from transport.rendezvous import HandshakeFailed, Rendezvous, Settings
+
+if TYPE_CHECKING:
+    from actors.node import Node
+
+__all__ = ["distributed"]
+
+logger = logging.getLogger("enfilade.actors")
+
+REF: Final = 16
+FAULT: Final = 17
+"""Codes of the values that belong to a node link."""
+
+SWEEP: Final = 256
+"""How many calls are made before those that were given up are looked for."""
+
+CALLING: Final = (signals.Send, signals.Cast, signals.Call, signals.Monitor, signals.Link)
+"""Signals for whose sake a node is called that is not connected."""
+
+types = Registry(base=registered)
+"""What travels between nodes: what the program registered, and the exit reasons."""
+
+for _kind in Reason.__subclasses__():
+    types.register(_kind, name=f"enfilade.{_kind.__name__}")
+
+
+class RemoteNode:
+    """One start of another node: the carrier of refs to its processes, and the state of the node link to it.
+
+    Attributes:
+        node_name: `name@zone`.
+        incarnation: which start.
+        address: where its rendezvous is, or empty.
+        peer: the node link; None while there is none.
+    """
+
+    def __init__(self, distribution: Distribution, node_name: str, incarnation: int) -> None:
+        self.node_name = node_name
+        self.incarnation = incarnation
+        self.address = ""
+        self.peer: Peer | None = None
+        self._distribution = distribution
+        self._node = distribution.node
+        self._waiting: deque[tuple[RemoteRef[Any], signals.Signal]] | None = None
+        self._passing = RefPassing(distribution, self)
+        self._codec = Codec(types, externals=self._externals(), origin=self._node.full_name)
+        self._open = Ledger()
+        self._until_sweep = SWEEP
+        self.refusals = 0
+
+    @property
+    def most_references(self) -> int:
+        """How many refs of this node the other may hold."""
+        return 0 if self.peer is None else self.peer.rights.limits.references
+
+    def __repr__(self) -> str:
+        return f"<RemoteNode {self.node_name}>"
+
+    # Outwards: signals become frames.
+
+    def deliver(self, ref: RemoteRef[Any], signal: signals.Signal) -> None:
+        """Carry a signal; see `actors.ref.Carrier`."""
+        peer = self.peer
+        if peer is None:
+            self._deliver_later(ref, signal)
+            return
+        target: wire.Target = ref.target if isinstance(ref, RemoteNameRef) else ref._serial
+        if isinstance(ref, HeldRef) and ref.shown_to is not peer:
+            ref.shown_to = peer
+            peer.send(wire.Present(ref._serial, ref.token))
+        match signal:
+            case signals.Send(message):
+                payload, files = self._codec.encode(message)
+                peer.send(wire.Send(target, payload, len(files)), files)
+            case signals.Cast(method, args, kwargs):
+                payload, files = self._codec.encode([list(args), dict(kwargs)])
+                peer.send(wire.Cast(target, method, payload, len(files)), files)
+            case signals.Call(method, args, kwargs):
+                payload, files = self._codec.encode([list(args), dict(kwargs)])
+                number = self._node.new_number()
+                self._until_sweep -= 1
+                if self._until_sweep <= 0:
+                    self._sweep()
+                self._open.calls[number] = signal
+                peer.send(wire.Call(number, target, method, payload, len(files)), files)
+            case _:
+                self._forward(peer, ref, target, signal)
+
+    def _sweep(self) -> None:
+        """Tell the peer of the calls that nobody waits for any more."""
+        for number in [number for number, request in self._open.calls.items() if request.settled]:
+            del self._open.calls[number]
+            self._say(wire.Cancel(number))
+        self._until_sweep = max(SWEEP, len(self._open.calls))
+
+    def _forward(self, peer: Peer, ref: RemoteRef[Any], target: wire.Target, signal: signals.Signal) -> None:
+        match signal:
+            case signals.Monitor(watcher, tag):
+                self._open.monitors[tag] = watcher
+                peer.send(wire.Monitor(tag, target))
+            case signals.Demonitor(_, tag):
+                if self._open.monitors.pop(tag, None) is not None:
+                    peer.send(wire.Demonitor(tag))
+            case signals.Down(tag, reason):
+                if self._open.watched.pop(tag, None) is not None:
+                    peer.send(wire.Down(tag, self._encode_reason(reason)))
+            case signals.Link(sender):
+                if not isinstance(target, int):
+                    sender.deliver(signals.Exit(ref, NO_PROCESS, linked=True))
+                    return
+                self._passing.grant(sender)
+                self._open.links[sender.serial, target] = (sender, ref)
+                peer.send(wire.Link(sender.serial, target))
+            case signals.Unlink(sender, number):
+                self._open.links.pop((sender.serial, ref._serial), None)
+                peer.send(wire.Unlink(sender.serial, ref._serial, number))
+            case signals.UnlinkAck(sender, number):
+                peer.send(wire.UnlinkAck(sender.serial, ref._serial, number))
+            case signals.Exit(sender, reason, linked):
+                if linked:
+                    self._open.links.pop((sender.serial, ref._serial), None)
+                else:
+                    self._passing.grant(sender)
+                peer.send(wire.Exit(sender.serial, ref._serial, linked, self._encode_reason(reason)))
+            case _:
+                raise TypeError(f"not a signal: {signal!r}")
+
+    def _deliver_later(self, ref: RemoteRef[Any], signal: signals.Signal) -> None:
+        if self._waiting is None and isinstance(signal, CALLING) and self._distribution.may_call(self):
+            self._waiting = deque()
+            self._distribution.call_on_demand(self)
+        if self._waiting is not None:
+            self._waiting.append((ref, signal))
+        else:
+            self._fail(ref, signal)
+
+    def _fail(self, ref: RemoteRef[Any], signal: signals.Signal) -> None:
+        undeliverable(self._node, ref, signal, self._distribution.reason_for(self))
+
+    async def wait_for_room(self, ref: RemoteRef[Any]) -> None:
+        """Wait until what was sent before has nearly left; see `actors.ref.Carrier`."""
+        peer = self.peer
+        if peer is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await peer.wait_for_room()
+
+    def reply(self, number: int, succeeded: bool, value: Any) -> None:
+        """Answer a call of the peer."""
+        if self._open.answering.pop(number, None) is not None:
+            self._answer(number, succeeded, value)
+
+    def _answer(self, number: int, succeeded: bool, value: Any) -> None:
+        try:
+            payload, files = self._codec.encode(value)
+        except PayloadError as error:
+            payload, files = self._codec.encode(Custom(str(value)) if isinstance(value, Reason) else error)
+            succeeded = False
+        self._say(wire.Reply(number, succeeded, payload, len(files)), files)
+
+    def _say(self, frame: wire.Frame, files: Sequence[Handle] = ()) -> None:
+        if self.peer is None:
+            close_all(files)
+        else:
+            self.peer.send(frame, files)
+
+    def ask_whereis(self, name: str, then: Callable[[Any], None]) -> int:
+        """Ask who holds a name. `then` is called with a ref or None, an exception, or a Reason."""
+        number = self._node.new_number()
+        return self._ask(number, wire.Whereis(number, name), (), then)
+
+    def ask_spawn(
+        self, entry: str, args: Sequence[Any], kwargs: Mapping[str, Any], then: Callable[[Any], None]
+    ) -> int:
+        """Ask to start a process. `then` is called with its ref, an exception, or a Reason."""
+        payload, files = self._codec.encode([list(args), dict(kwargs)])
+        number = self._node.new_number()
+        return self._ask(number, wire.Spawn(number, entry, payload, len(files)), files, then)
+
+    def _ask(
+        self, number: int, frame: wire.Frame, files: Sequence[Handle], then: Callable[[Any], None]
+    ) -> int:
+        if self.peer is None:
+            close_all(files)
+            then(NO_CONNECTION)
+        else:
+            self._open.asked[number] = then
+            self.peer.send(frame, files)
+        return number
+
+    def abandon(self, number: int) -> None:
+        """Nobody waits for the answer to a question any more."""
+        if number in self._open.asked:
+            self._open.asked[number] = self._end_orphan
+            self._say(wire.Abandon(number))
+
+    def _end_orphan(self, answer: Any) -> None:
+        if isinstance(answer, Ref):
+            answer.deliver(signals.Exit(self._node.ref, KILL, linked=False))
+
+    # Values that belong to the node link.
+
+    def _externals(self) -> list[External]:
+        kinds = (LocalRef, Alias, HeldRef, RemoteRef, RemoteNameRef, NameRef, NodeRef)
+        refs = [External(kind, REF, self._passing.lower, self._passing.revive) for kind in kinds]
+        return refs + [External(kind, FAULT, lower_fault, revive_fault) for kind in FAULTS.values()]
+
+    def _encode_reason(self, reason: Reason) -> Any:
+        try:
+            return self._codec.encode(reason)[0]
+        except PayloadError:
+            return self._codec.encode(Custom(str(reason)))[0]
+
+    def _ref(self, serial: int) -> HeldRef:
+        """A ref to a process that the peer spoke for."""
+        return HeldRef(self._node, self, serial)
+
+    # Inwards: frames become signals.
+
+    def take_in(self, frames: Sequence[wire.Frame], handles: Sequence[Handle]) -> None:
+        """Carry out what the peer sent.
+
+        Raises:
+            MalformedBatch: a frame has no place here.
+        """
+        used = 0
+        try:
+            for frame in frames:
+                files: Sequence[Handle] = ()
+                if handles and (count := getattr(frame, "files", 0)):
+                    files = handles[used : used + count]
+                    used += count
+                match frame:
+                    case wire.Send(to, payload):
+                        self._receive(to, payload, files, None)
+                    case wire.Cast(to, method, payload):
+                        self._receive(to, payload, files, method)
+                    case wire.Call():
+                        self._receive_call(frame, files)
+                    case wire.Reply(number, succeeded, payload):
+                        self._receive_reply(number, succeeded, payload, files)
+                    case _:
+                        self._carry_out(frame, files)
+        finally:
+            close_all(handles[used:])
+
+    def _rights(self) -> Rights:
+        assert self.peer is not None, "frames come from a peer"
+        return self.peer.rights
+
+    def _target(self, to: wire.Target) -> Ref[Any] | None:
+        """Whom the peer means; None when nobody is there.
+
+        Raises:
+            Refused: it may not address it.
+        """
+        if isinstance(to, int):
+            if to in self._passing.granted:
+                return self._passing.granted[to]
+        elif self._rights().sees(to):
+            return self._node.whereis(to)
+        raise self._refuse(f"exports nothing under {to!r}")
+
+    def _refuse(self, what: str) -> Refused:
+        """Count a refusal, and log the first: a peer may try as often as it likes."""
+        self.refusals += 1
+        text = f"node {self._node.full_name} {what} to node {self.node_name}"
+        if self.refusals == 1:
+            logger.warning("%s", text)
+        return Refused(text)
+
+    def _receive(self, to: wire.Target, payload: Any, files: Sequence[Handle], method: str | None) -> None:
+        try:
+            ref = self._target(to)
+        except Refused:
+            close_all(files)
+            return
+        try:
+            value = self._codec.decode(payload, files)
+            if method is not None:
+                value = signals.Cast(method, *arguments(value))
+                if ref is not None:
+                    check_method(ref, method)
+        except (PayloadError, UnknownMethod, ValueError) as error:
+            logger.warning("a message from node %s to %s was dropped: %s", self.node_name, ref or to, error)
+            return
+        if ref is None:
+            self._node.dead_letters.publish(value, self._node.ref, NO_PROCESS)
+            return
+        try:
+            ref.deliver(value if method is not None else signals.Send(value))
+        except MailboxFull:
+            self._node.dead_letters.publish(value, ref, Custom("mailbox full"))
+
+    def _receive_call(self, frame: wire.Call, files: Sequence[Handle]) -> None:
+        number = frame.id
+        if number in self._open.answering:
+            raise wire.MalformedBatch(f"call {number} was made twice")
+        if len(self._open.answering) >= self._rights().limits.pending:
+            close_all(files)
+            self._answer(number, False, Refused(f"{len(self._open.answering)} calls are open, the limit"))
+            return
+        try:
+            ref = self._target(frame.to)
+        except Refused as error:
+            close_all(files)
+            self._answer(number, False, error)
+            return
+        try:
+            values = arguments(self._codec.decode(frame.payload, files))
+            call = RemoteCall(self.reply, number, frame.method, *values)
+            if ref is not None:
+                check_method(ref, frame.method)
+        except (PayloadError, UnknownMethod, ValueError) as error:
+            self._answer(number, False, error)
+            return
+        self._open.answering[number] = call
+        try:
+            if ref is not None:
+                ref.deliver(call)
+            elif frame.to in self._node.restarting_names:
+                call.fail(Restarting(str(frame.to)))
+            else:
+                call.abandon(NO_PROCESS)
+        except RuntimeFault as error:
+            call.fail(error)
+
+    def _receive_reply(self, number: int, succeeded: bool, payload: Any, files: Sequence[Handle]) -> None:
+        request = self._open.calls.pop(number, None)
+        then = self._open.asked.pop(number, None)
+        if request is None and then is None:
+            close_all(files)
+            return
+        try:
+            value = self._codec.decode(payload, files)
+        except PayloadError as error:
+            value, succeeded = error, False
+        if then is not None:
+            then(value if isinstance(value, Reason | BaseException) else PayloadError("not an answer"))
+        elif request is not None:
+            if succeeded:
+                request.reply(value)
+            elif isinstance(value, Reason):
+                request.abandon(value)
+            elif isinstance(value, BaseException):
+                request.fail(value)
+            else:
+                request.fail(PayloadError(f"node {self.node_name} failed the call with {value!r:.80}"))
+
+    def _carry_out(self, frame: wire.Frame, files: Sequence[Handle]) -> None:
+        match frame:
+            case wire.Cancel(number):
+                call = self._open.answering.pop(number, None)
+                if call is not None:
+                    call.settled = True
+            case wire.Monitor(number, to):
+                self._receive_monitor(number, to)
+            case wire.Demonitor(number):
+                watched = self._open.watched.pop(number, None)
+                if watched is not None:
+                    watched.deliver(signals.Demonitor(self._ref(0), number))
+            case wire.Down(number, payload):
+                watcher = self._open.monitors.pop(number, None)
+                if watcher is not None:
+                    watcher.deliver(signals.Down(number, self._decode_reason(payload)))
+            case wire.Link(sender, to):
+                self._receive_link(sender, to)
+            case wire.Unlink(sender, to, number):
+                self._open.links.pop((to, sender), None)
+                self._local(to).deliver(signals.Unlink(self._ref(sender), number))
+            case wire.UnlinkAck(sender, to, number):
+                self._local(to).deliver(signals.UnlinkAck(self._ref(sender), number))
+            case wire.Exit(sender, to, linked, payload):
+                if linked:
+                    self._open.links.pop((to, sender), None)
+                reason = self._decode_reason(payload)
+                self._local(to).deliver(signals.Exit(self._ref(sender), reason, linked))
+            case wire.Present(serial, token):
+                self._receive_token(serial, token)
+            case wire.Whereis(number, name):
+                found = self._node.whereis(name) if self._rights().sees(name) else None
+                self._say(wire.WhereisReply(number, self._codec.encode(found)[0]))
+            case wire.WhereisReply(number, payload) | wire.Spawned(number, payload):
+                then = self._open.asked.pop(number, None)
+                if then is not None:
+                    then(self._codec.decode(payload))
+            case wire.Spawn():
+                self._receive_spawn(frame, files)
+            case wire.Abandon(number):
+                scope = self._open.spawning.pop(number, None)
+                if scope is not None:
+                    scope.cancel()
+            case _:
+                raise wire.MalformedBatch(f"a {type(frame).__name__} has no place after the handshake")
+
+    def _local(self, serial: int) -> Ref[Any]:
+        """The receiver of a signal of the peer's process; nobody, when it may not have it or it is gone."""
+        try:
+            return self._target(serial) or self._node.ref
+        except Refused:
+            return self._node.ref
+
+    def _receive_monitor(self, number: int, to: wire.Target) -> None:
+        if number in self._open.watched:
+            raise wire.MalformedBatch(f"monitor {number} was set up twice")
+        try:
+            ref = self._target(to)
+        except Refused:
+            ref = None
+        if ref is None or len(self._open.watched) >= self._rights().limits.pending:
+            self._say(wire.Down(number, self._encode_reason(NO_PROCESS)))
+            return
+        self._open.watched[number] = ref
+        ref.deliver(signals.Monitor(self._ref(0), number))
+
+    def _receive_link(self, sender: int, to: int) -> None:
+        try:
+            ref = self._target(to)
+        except Refused:
+            ref = None
+        if ref is None:
+            self._say(wire.Exit(to, sender, True, self._encode_reason(NO_PROCESS)))
+            return
+        self._open.links[to, sender] = (ref, self._ref(sender))
+        ref.deliver(signals.Link(self._ref(sender)))
+
+    def _receive_token(self, serial: int, token: bytes) -> None:
+        if not self._passing.present(serial, token):
+            self._refuse(f"never gave out the token for process {serial} that was presented")
+
+    def _receive_spawn(self, frame: wire.Spawn, files: Sequence[Handle]) -> None:
+        number = frame.id
+        target = self._distribution.entries.get(frame.entry)
+        if target is None or not self._rights().may_spawn(frame.entry):
+            close_all(files)
+            self._answer(number, False, self._refuse(f"exports no spawn entry {frame.entry!r}"))
+            return
+        if number in self._open.spawning:
+            raise wire.MalformedBatch(f"spawn {number} was asked for twice")
+        if len(self._open.spawning) >= self._rights().limits.pending:
+            close_all(files)
+            self._answer(
+                number, False, Refused(f"{len(self._open.spawning)} spawns are under way, the limit")
+            )
+            return
+        try:
+            args, kwargs = arguments(self._codec.decode(frame.payload, files))
+        except (PayloadError, ValueError) as error:
+            self._answer(number, False, error)
+            return
+        scope = self._open.spawning[number] = trio.CancelScope()
+        self._distribution.start_soon(self._spawn, scope, number, target, args, kwargs)
+
+    async def _spawn(
+        self, scope: trio.CancelScope, number: int, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        answer = await self._distribution.spawn_for(scope, target, args, kwargs)
+        wanted = self._open.spawning.pop(number, None) is scope
+        if isinstance(answer, BaseException):
+            if wanted:
+                self._answer(number, False, answer)
+        elif wanted and answer is not None:
+            self._say(wire.Spawned(number, self._codec.encode(answer)[0]))
+        elif answer is not None:
+            answer.exit(KILL)
+
+    def _decode_reason(self, payload: Any) -> Reason:
+        try:
+            reason = self._codec.decode(payload)
+        except PayloadError as error:
+            return Custom(f"a reason that could not be decoded: {error}")
+        return reason if isinstance(reason, Reason) else Custom(reason)
+
+    # The life of the node link.
+
+    def connected(self, peer: Peer) -> None:
+        """A node link is up."""
+        self.peer = peer
+        self._until_sweep = SWEEP
+        waiting, self._waiting = self._waiting, None
+        for ref, signal in waiting or ():
+            ref.deliver(signal)
+
+    async def call(self, connect: Callable[[str], Any]) -> None:
+        """Call the node, because something waits to be delivered; what cannot be then fails."""
+        try:
+            await connect(self.address)
+        except (OSError, NotAdmitted, HandshakeFailed) as error:
+            self._distribution.attempt_failed(self.address, error)
+        if self.peer is not None:
+            return
+        waiting, self._waiting = self._waiting, None
+        for ref, signal in waiting or ():
+            self._fail(ref, signal)
+
+    def lost(self) -> None:
+        """The node link is over: tell everybody whom it concerns."""
+        self.peer = None
+        ledger, self._open = self._open, Ledger()
+        ledger.lose(self._ref(0))
+        self._passing.forget()
+
+
+@asynccontextmanager
+async def distributed(
+    node: Node,
+    *,
+    listen: str | None = None,
+    policy: Policy | None = None,
+    entries: Mapping[str, Any] | None = None,
+    settings: Settings | None = None,
+    carrier: Carrier | None = None,
+) -> AsyncIterator[Distribution]:
+    """Let a node have peers for the length of a block.
+
+    Args:
+        node: the node.
+        listen: the path of its rendezvous door; None: it calls others and cannot be called.
+        policy: who may connect, and to what; by default the same user, and to nothing that was not handed
+            out.
+        entries: what peers may spawn, by name: whatever `Node.spawn` takes. The policy must let them.
+        settings: times and sizes of its node links.
+        carrier: another way to carry node links than doors.
+
+    Raises:
+        transport.CarrierError: the door cannot be attached to that path.
+    """
+    if carrier is None:
+        from transport.doorway import DoorCarrier  # the extension module is needed only here
+
+        carrier = DoorCarrier()
+    distribution = Distribution(node, RemoteNode, address=listen or "", entries=entries or {})
+    distribution.rendezvous = Rendezvous(
+        carrier,
+        name=node.full_name,
+        zone=node.zone,
+        incarnation=node.incarnation,
+        policy=policy or Policy.same_user(),
+        host=distribution,
+        settings=settings or Settings(),
+    )
+    async with distribution.running():
+        yield distribution
