@@ -6,7 +6,7 @@ enum { SMALLEST = 128, KEPT = 1024 };
 
 uint8_t *buffer_extend(buffer *b, size_t size)
 {
-    if (size > b->capacity - b->size) {
+    if (b->data == NULL || size > b->capacity - b->size) {
         size_t capacity = b->capacity < SMALLEST ? SMALLEST : b->capacity;
         while (capacity - b->size < size) {
             if (capacity > SIZE_MAX / 2)

@@ -1,4 +1,4 @@
-/* A growable run of bytes. It takes no memory while it is empty and fresh. */
+/* A growable run of bytes. It takes no memory before its first use. */
 #ifndef ENFILADE_BUFFER_H
 #define ENFILADE_BUFFER_H
 

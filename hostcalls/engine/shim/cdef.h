@@ -69,7 +69,7 @@ typedef struct {
 
 enum { STEP_PARKED = 0, STEP_PREEMPTED = 1, STEP_FINISHED = 2, STEP_TRAPPED = 3 };
 
-/* The word that describes a guest at rest: the step, these flags, and the size of its submissions above them. */
+/* The word that describes a guest at rest: the step, these flags, and above them the bytes of submissions. */
 enum { HAS_SUBMISSIONS = 4, HAS_DROPS = 8, RUNNABLE = 16, SIZE_SHIFT = 8 };
 
 enum { FAULT_NONE = 0, FAULT_HOSTCALL, FAULT_LIMIT, FAULT_CPU_TIME, FAULT_START_TIME, FAULT_STOPPED };
@@ -97,7 +97,8 @@ extern_view module_export_at(const module *m, size_t index);
 linked *linked_open(engine *e, const module *m, const hostcall_import *imports, size_t count, char **error);
 void linked_free(linked *l);
 
-guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64_t key, int *outcome, char **error);
+guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64_t key, int *outcome,
+                  char **error);
 void guest_close(guest *g);
 uint8_t *guest_memory(guest *g, size_t *size);
 bool guest_start(guest *g, const char *name, size_t name_size, const void *values, size_t count);

@@ -16,7 +16,7 @@ enum {
 
 static void set_pool(wasm_config_t *config, const engine_sizes *sizes)
 {
-    wasmtime_pooling_allocation_config_t *pool = wasmtime_pooling_allocation_config_new();
+    pool_config *pool = wasmtime_pooling_allocation_config_new();
     wasmtime_pooling_allocation_config_total_core_instances_set(pool, sizes->max_guests);
     wasmtime_pooling_allocation_config_total_memories_set(pool, sizes->max_guests);
     wasmtime_pooling_allocation_config_total_tables_set(pool, sizes->max_guests * TABLES_PER_MODULE);
@@ -41,8 +41,8 @@ static wasm_config_t *make_config(const engine_sizes *sizes)
     wasmtime_config_memory_reservation_set(config, sizes->reservation);
     wasmtime_config_memory_guard_size_set(config, sizes->guard);
     wasmtime_config_memory_may_move_set(config, false);
-    /* One 32-bit memory of its own is all that the guest ABI knows. Each of these proposals would bring memory that
-     * the limits of a guest do not see, or a second stack. */
+    /* One 32-bit memory of its own is all that the guest ABI knows. Each of these proposals would bring
+     * memory that the limits of a guest do not see, or a second stack. */
     wasmtime_config_wasm_threads_set(config, false);
     wasmtime_config_wasm_memory64_set(config, false);
     wasmtime_config_wasm_multi_memory_set(config, false);
@@ -64,7 +64,8 @@ engine *engine_open(const engine_sizes *sizes, char **error)
     e->max_guests = sizes->max_guests;
     e->wasm = wasm_engine_new_with_config(make_config(sizes));
     if (e->wasm == NULL) {
-        *error = text_copy("Wasmtime refuses the configuration: the pool does not fit into the address space");
+        *error =
+            text_copy("Wasmtime refuses the configuration: the pool does not fit into the address space");
         free(e);
         return NULL;
     }

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-/* rkyv keeps strings of up to 8 bytes inside the 8 bytes of the root, filled up with 0xff. Longer ones lie before the
- * root, which then holds a tagged length and the offset back to them. */
+/* rkyv keeps strings of up to 8 bytes inside the 8 bytes of the root, filled up with 0xff. Longer ones lie
+ * before the root, which then holds a tagged length and the offset back to them. */
 enum { INLINE = 8, ROOT = 8, PREFIX = 4 };
 
 static void put32(uint8_t *out, uint32_t value)
@@ -29,7 +29,8 @@ void failure_encode(uint8_t *out, size_t room, const uint8_t *message, size_t si
     if (size <= INLINE) {
         put32(out, ROOT);
         memset(out + PREFIX, 0xff, ROOT);
-        memcpy(out + PREFIX, message, size);
+        if (size > 0)
+            memcpy(out + PREFIX, message, size);
         return;
     }
     size_t padded = (size + 3) & ~(size_t)3;

@@ -8,7 +8,8 @@
 /* The smallest buffer that holds any error payload. */
 enum { FAILURE_SMALLEST = 12 };
 
-/* Encodes `message` (UTF-8) into `out`, cut at a character's end to fit `room`, which is at least FAILURE_SMALLEST. */
+/* Encodes `message` (UTF-8) into `out`, cut at a character's end to fit `room`, which is at least
+ * FAILURE_SMALLEST. */
 void failure_encode(uint8_t *out, size_t room, const uint8_t *message, size_t size);
 
 #endif

@@ -59,8 +59,8 @@ void futures_remove(future_table *t, uint32_t id)
     t->live--;
 }
 
-resolve_outcome futures_resolve(future_table *t, uint64_t key, future_state state, const uint8_t *payload, size_t size,
-                                bool *woken, uint32_t *task)
+resolve_outcome futures_resolve(future_table *t, uint64_t key, future_state state, const uint8_t *payload,
+                                size_t size, bool *woken, uint32_t *task)
 {
     *woken = false;
     future *f = futures_find(t, (uint32_t)key);

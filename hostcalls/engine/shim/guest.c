@@ -22,7 +22,7 @@ uint64_t guest_used(const guest *g)
     return g->used + (monotonic_now() - g->run_start);
 }
 
-/* --- faults and orders ------------------------------------------------------------------------------------------- */
+/* --- faults and orders --- */
 
 const char *guest_fault(guest *g, int fault, const char *format, ...)
 {
@@ -61,7 +61,7 @@ static void give_order(guest *g, int order)
     atomic_compare_exchange_strong(&g->order, &none, order);
 }
 
-/* --- running ----------------------------------------------------------------------------------------------------- */
+/* --- running --- */
 
 bool guest_can_go_on(const guest *g)
 {
@@ -128,7 +128,7 @@ bool guest_release(guest *g)
     return !g->offloaded && guest_can_go_on(g);
 }
 
-/* --- calls ------------------------------------------------------------------------------------------------------- */
+/* --- calls --- */
 
 bool guest_start(guest *g, const char *name, size_t name_size, const void *values, size_t count)
 {
@@ -186,7 +186,7 @@ uint8_t *guest_memory(guest *g, size_t *size)
     return g->base;
 }
 
-/* --- operations -------------------------------------------------------------------------------------------------- */
+/* --- operations --- */
 
 static void swap(buffer *filled, buffer *taken)
 {
@@ -223,7 +223,7 @@ static void store_outcome(guest *g, uint64_t key, future_state state, const uint
         mailbox_deliver(&g->mailbox, g->base);
 }
 
-/* --- mail: outcomes for a guest that a worker has ------------------------------------------------------------------ */
+/* --- mail: outcomes for a guest that a worker has --- */
 
 typedef struct {
     uint64_t key;

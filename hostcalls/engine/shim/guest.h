@@ -1,8 +1,8 @@
 /* One guest: a store with one instance, one call on its fiber, and what passes between it and the host.
  *
- * A guest is touched by one thread at a time: the caller's, or, between workers_offload() and workers_take(), a
- * worker's. Only these may be used across threads meanwhile: `order` and `released`, which are atomic, and the mail,
- * under the workers' mutex. */
+ * A guest is touched by one thread at a time: the caller's, or, between workers_offload() and workers_take(),
+ * a worker's. Only these may be used across threads meanwhile: `order` and `released`, which are atomic, and
+ * the mail, under the workers' mutex. */
 #ifndef ENFILADE_GUEST_H
 #define ENFILADE_GUEST_H
 
@@ -26,47 +26,47 @@ struct guest {
     wasmtime_context_t *context;
     wasmtime_instance_t instance;
     wasmtime_memory_t memory;
-    uint8_t *base;              /* of linear memory; NULL until the instance exists. It never moves */
-    size_t size;                /* as last seen; memory only grows */
-    bool open;                  /* the mailbox exists */
+    uint8_t *base; /* of linear memory; NULL until the instance exists. It never moves */
+    size_t size;   /* as last seen; memory only grows */
+    bool open;     /* the mailbox exists */
 
     /* The call borrows everything down to `error` until it is deleted. */
     wasmtime_call_future_t *call;
     wasmtime_func_t entry;
-    wasmtime_val_t *values;     /* of the call: parameters, then results */
+    wasmtime_val_t *values; /* of the call: parameters, then results */
     size_t parameters;
     size_t results;
     wasm_trap_t *trap;
     wasmtime_error_t *error;
     trap_report *report;
-    int fault;                  /* why the shim itself ended the guest; FAULT_NONE if it did not */
+    int fault; /* why the shim itself ended the guest; FAULT_NONE if it did not */
     char *fault_text;
 
     uint8_t step;
-    bool giving_way;            /* has ended its own slice, because much waits for the host */
-    bool starting;              /* inside instantiation */
-    bool in_hostcall;           /* the guest stands where the ring may be written */
-    bool parked;                /* in yield_now */
-    wasm_trap_t **park_trap;    /* where yield_now puts a trap while parked */
-    atomic_int order;           /* a FAULT_ value that the host wants the guest to end with */
-    atomic_bool released;       /* let out of yield_now once */
+    bool giving_way;         /* has ended its own slice, because much waits for the host */
+    bool starting;           /* inside instantiation */
+    bool in_hostcall;        /* the guest stands where the ring may be written */
+    bool parked;             /* in yield_now */
+    wasm_trap_t **park_trap; /* where yield_now puts a trap while parked */
+    atomic_int order;        /* a FAULT_ value that the host wants the guest to end with */
+    atomic_bool released;    /* let out of yield_now once */
 
-    uint64_t used;              /* nanoseconds run, before the current run */
+    uint64_t used; /* nanoseconds run, before the current run */
     uint64_t run_start;
 
     future_table futures;
     mailbox mailbox;
-    buffer submitted;           /* records of the guest's operations, as guest_submissions() gives them */
+    buffer submitted; /* records of the guest's operations, as guest_submissions() gives them */
     buffer submitted_taken;
-    buffer dropped;             /* keys */
+    buffer dropped; /* keys */
     buffer dropped_taken;
     size_t submitted_count;
 
-    guest_place place;          /* this and the rest: see workers.h */
-    bool offloaded;             /* as the caller sees it */
+    guest_place place; /* this and the rest: see workers.h */
+    bool offloaded;    /* as the caller sees it */
     bool abandoned;
     atomic_bool has_mail;
-    buffer mail;                /* outcomes that the caller stored while a worker had the guest */
+    buffer mail; /* outcomes that the caller stored while a worker had the guest */
     guest *next;
     guest *previous;
 };

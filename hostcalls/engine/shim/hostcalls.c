@@ -1,7 +1,8 @@
-/* The functions that guests import: create, poll and drop of every hostcall, and yield_now (guest ABI, sections 1, 2).
+/* The functions that guests import: create, poll and drop of every hostcall, and yield_now (guest ABI,
+ * sections 1, 2).
  *
- * They run on the guest's fiber, so they touch the guest's record and its memory and nothing else; no Python is ever
- * called from here. */
+ * They run on the guest's fiber, so they touch the guest's record and its memory and nothing else; no Python
+ * is ever called from here. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,8 +24,9 @@ typedef struct {
 static const char NOT_FOUND[] = "resource not found";
 static const char DENIED[] = "permission denied";
 
-/* Ends the guest's time slice at its next loop or call. Compiled code keeps the deadline in a register and looks only
- * at the epoch, so it is the epoch that must move; a guest on another worker may lose the rest of its slice too. */
+/* Ends the guest's time slice at its next loop or call. Compiled code keeps the deadline in a register and
+ * looks only at the epoch, so it is the epoch that must move; a guest on another worker may lose the rest of
+ * its slice too. */
 static void give_way(guest *g)
 {
     if (!g->giving_way)
@@ -56,8 +58,8 @@ static wasm_trap_t *leave(guest *g, wasm_trap_t *trap)
 }
 
 /* Returns the place of `size` bytes at the guest's `pointer`, or NULL with a trap. */
-static uint8_t *locate(guest *g, wasmtime_caller_t *caller, wasmtime_context_t *context, int32_t pointer, uint32_t size,
-                       wasm_trap_t **trap)
+static uint8_t *locate(guest *g, wasmtime_caller_t *caller, wasmtime_context_t *context, int32_t pointer,
+                       uint32_t size, wasm_trap_t **trap)
 {
     uint8_t *base = g->base;
     size_t limit = g->size;
@@ -74,20 +76,22 @@ static uint8_t *locate(guest *g, wasmtime_caller_t *caller, wasmtime_context_t *
         limit = g->size = wasmtime_memory_data_size(context, &g->memory);
     }
     if (pointer < 0 || (uint64_t)pointer + size > limit) {
-        *trap = trap_with(guest_fault(g, FAULT_HOSTCALL, "hostcall with %u bytes at %d, outside a memory of %zu bytes",
-                                      size, pointer, limit));
+        *trap = trap_with(guest_fault(g, FAULT_HOSTCALL,
+                                      "hostcall with %u bytes at %d, outside a memory of %zu bytes", size,
+                                      pointer, limit));
         return NULL;
     }
     return base + pointer;
 }
 
 /* Writes an error payload, cut to the guest's buffer, and sets the result word. */
-static wasm_trap_t *answer_failure(guest *g, wasmtime_caller_t *caller, wasmtime_context_t *context, int32_t pointer,
-                                   uint32_t room, const void *message, size_t size, wasmtime_val_raw_t *word)
+static wasm_trap_t *answer_failure(guest *g, wasmtime_caller_t *caller, wasmtime_context_t *context,
+                                   int32_t pointer, uint32_t room, const void *message, size_t size,
+                                   wasmtime_val_raw_t *word)
 {
     if (room < FAILURE_SMALLEST)
-        return trap_with(guest_fault(g, FAULT_HOSTCALL, "result buffer of %u bytes, where an error needs %d", room,
-                                     FAILURE_SMALLEST));
+        return trap_with(guest_fault(g, FAULT_HOSTCALL, "result buffer of %u bytes, where an error needs %d",
+                                     room, FAILURE_SMALLEST));
     /* The payload may be shorter than the buffer, and only what is written must lie in memory. */
     size_t longest = 4 + 8 + ((size + 3) & ~(size_t)3);
     if (room > longest)
@@ -139,7 +143,8 @@ static wasm_trap_t *create(void *env, wasmtime_caller_t *caller, wasmtime_val_ra
     if (id == NO_FUTURE)
         return leave(g, trap_with(guest_fault(g, FAULT_LIMIT, "more than %u futures", g->limits.futures)));
     if (!op->denied && !submit(g, futures_key(&g->futures, id), op->index, arguments, size))
-        return leave(g, trap_with(guest_fault(g, FAULT_LIMIT, "no memory for a submission of %u bytes", size)));
+        return leave(g,
+                     trap_with(guest_fault(g, FAULT_LIMIT, "no memory for a submission of %u bytes", size)));
     if (g->submitted.size > GIVE_WAY_BYTES || g->submitted_count > GIVE_WAY_COUNT)
         give_way(g);
     values[0].i32 = (int32_t)id;
@@ -159,12 +164,14 @@ static wasm_trap_t *poll(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_
     future *f = futures_find(&g->futures, id);
     wasm_trap_t *trap = NULL;
     if (f == NULL)
-        return leave(g, answer_failure(g, caller, context, pointer, room, NOT_FOUND, sizeof NOT_FOUND - 1, &values[0]));
+        return leave(g, answer_failure(g, caller, context, pointer, room, NOT_FOUND, sizeof NOT_FOUND - 1,
+                                       &values[0]));
     if (!g->open)
         return leave(g, trap_with(guest_fault(g, FAULT_HOSTCALL, "poll before the mailbox exists")));
     if (f->state == FUTURE_DENIED) {
         futures_remove(&g->futures, id);
-        return leave(g, answer_failure(g, caller, context, pointer, room, DENIED, sizeof DENIED - 1, &values[0]));
+        return leave(
+            g, answer_failure(g, caller, context, pointer, room, DENIED, sizeof DENIED - 1, &values[0]));
     }
     if (f->state == FUTURE_PENDING) {
         f->waited = true;
@@ -172,14 +179,17 @@ static wasm_trap_t *poll(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_
         values[0].i32 = (int32_t)WORD_PENDING;
         return leave(g, NULL);
     }
-    /* Ready: the task is woken all the same, since its guest frees what the id stands for when it takes it. */
+    /* Ready: the task is woken all the same, since its guest frees what the id stands for when it takes it.
+     */
     if (!mailbox_enqueue(&g->mailbox, task, g->limits.futures))
-        trap = trap_with(guest_fault(g, FAULT_LIMIT, "more than %u task ids wait for the mailbox", g->limits.futures));
+        trap = trap_with(
+            guest_fault(g, FAULT_LIMIT, "more than %u task ids wait for the mailbox", g->limits.futures));
     mailbox_deliver(&g->mailbox, g->base);
     if (trap == NULL && f->state == FUTURE_FAILED) {
         trap = answer_failure(g, caller, context, pointer, room, f->payload, f->size, &values[0]);
     } else if (trap == NULL && f->size > room) {
-        trap = trap_with(guest_fault(g, FAULT_HOSTCALL, "result of %u bytes, larger than the buffer of %u", f->size, room));
+        trap = trap_with(guest_fault(g, FAULT_HOSTCALL, "result of %u bytes, larger than the buffer of %u",
+                                     f->size, room));
     } else if (trap == NULL) {
         uint8_t *out = locate(g, caller, context, pointer, f->size, &trap);
         if (out != NULL) {
@@ -241,8 +251,8 @@ static bool at_once(void *env)
     return true;
 }
 
-static void yield_now(void *env, wasmtime_caller_t *caller, const wasmtime_val_t *arguments, size_t argument_count,
-                      wasmtime_val_t *results, size_t result_count, wasm_trap_t **trap,
+static void yield_now(void *env, wasmtime_caller_t *caller, const wasmtime_val_t *arguments,
+                      size_t argument_count, wasmtime_val_t *results, size_t result_count, wasm_trap_t **trap,
                       wasmtime_async_continuation_t *continuation)
 {
     (void)env;
@@ -276,12 +286,12 @@ static wasm_functype_t *function_type(size_t parameters, size_t results)
     return wasm_functype_new(&in, &out);
 }
 
-static wasmtime_error_t *define(wasmtime_linker_t *linker, const char *module, const char *name, size_t parameters,
-                                wasmtime_func_unchecked_callback_t callback, void *env)
+static wasmtime_error_t *define(wasmtime_linker_t *linker, const char *module, const char *name,
+                                size_t parameters, wasmtime_func_unchecked_callback_t callback, void *env)
 {
     wasm_functype_t *type = function_type(parameters, 1);
-    wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(linker, module, strlen(module), name, strlen(name),
-                                                                    type, callback, env, env == NULL ? NULL : free);
+    wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(
+        linker, module, strlen(module), name, strlen(name), type, callback, env, env == NULL ? NULL : free);
     wasm_functype_delete(type);
     return error;
 }
@@ -289,8 +299,8 @@ static wasmtime_error_t *define(wasmtime_linker_t *linker, const char *module, c
 wasmtime_error_t *hostcalls_define(wasmtime_linker_t *linker, const hostcall_import *imports, size_t count)
 {
     wasm_functype_t *type = function_type(0, 0);
-    wasmtime_error_t *error =
-        wasmtime_linker_define_async_func(linker, "selium::async", 13, "yield_now", 9, type, yield_now, NULL, NULL);
+    wasmtime_error_t *error = wasmtime_linker_define_async_func(linker, "selium::async", 13, "yield_now", 9,
+                                                                type, yield_now, NULL, NULL);
     wasm_functype_delete(type);
     for (size_t i = 0; i < count && error == NULL; i++) {
         operation *op = malloc(sizeof *op);

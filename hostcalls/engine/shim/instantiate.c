@@ -47,7 +47,8 @@ static void instantiate(guest *g, const linked *l)
 static bool find_memory(guest *g)
 {
     wasmtime_extern_t export;
-    if (!wasmtime_instance_export_get(g->context, &g->instance, "memory", 6, &export) || export.kind != EXTERN_MEMORY)
+    if (!wasmtime_instance_export_get(g->context, &g->instance, "memory", 6, &export) ||
+        export.kind != EXTERN_MEMORY)
         return false;
     g->memory = export.of.memory;
     g->size = wasmtime_memory_data_size(g->context, &g->memory);
@@ -98,7 +99,8 @@ static int bring_up(guest *g, const linked *l, char **error)
     return OPEN_READY;
 }
 
-guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64_t key, int *outcome, char **error)
+guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64_t key, int *outcome,
+                  char **error)
 {
     *outcome = OPEN_EXHAUSTED;
     if (atomic_fetch_add(&e->guests, 1) >= e->max_guests) {

@@ -24,12 +24,12 @@ bool library_load(const char *path, char **error)
         return false;
     }
     const char *missing = NULL;
-#define RESOLVE(result, name, parameters)                                                                            \
-    {                                                                                                                \
-        void *symbol = dlsym(handle, #name);                                                                         \
-        memcpy(&name, &symbol, sizeof symbol);                                                                       \
-        if (symbol == NULL)                                                                                          \
-            missing = #name;                                                                                         \
+#define RESOLVE(result, name, parameters)      \
+    {                                          \
+        void *symbol = dlsym(handle, #name);   \
+        memcpy(&name, &symbol, sizeof symbol); \
+        if (symbol == NULL)                    \
+            missing = #name;                   \
     }
     WASMTIME_FUNCTIONS(RESOLVE)
 #undef RESOLVE

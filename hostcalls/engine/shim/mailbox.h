@@ -1,9 +1,10 @@
 /* The guest's mailbox: a ring of task ids in its linear memory (guest ABI, section 2).
  *
- * The guest frees a task id when it takes it, so an id must never be seen twice. Two rules keep that: the ring never
- * holds more than its 256 cells, and what does not fit waits in a queue of the host; and cells are written only while
- * the guest stands in a hostcall. A guest that is preempted may be in the middle of draining the ring, where a new
- * entry would be lost between its reading of the tail and its clearing of the flag. */
+ * The guest frees a task id when it takes it, so an id must never be seen twice. Two rules keep that: the
+ * ring never holds more than its 256 cells, and what does not fit waits in a queue of the host; and cells are
+ * written only while the guest stands in a hostcall. A guest that is preempted may be in the middle of
+ * draining the ring, where a new entry would be lost between its reading of the tail and its clearing of the
+ * flag. */
 #ifndef ENFILADE_MAILBOX_H
 #define ENFILADE_MAILBOX_H
 
@@ -21,8 +22,8 @@ enum {
 };
 
 typedef struct {
-    uint32_t tail;      /* the host's own copy; the cell in guest memory is for the guest to read */
-    uint32_t first;     /* the waiting ids: a circular queue */
+    uint32_t tail;  /* the host's own copy; the cell in guest memory is for the guest to read */
+    uint32_t first; /* the waiting ids: a circular queue */
     uint32_t waiting;
     uint32_t capacity;
     uint32_t *ids;

@@ -17,7 +17,8 @@ uint8_t value_kind(const wasm_valtype_t *type)
 static size_t count_types(const wasm_externtype_t *type)
 {
     const wasm_functype_t *function = wasm_externtype_as_functype_const(type);
-    return function == NULL ? 0 : wasm_functype_params(function)->size + wasm_functype_results(function)->size;
+    return function == NULL ? 0
+                            : wasm_functype_params(function)->size + wasm_functype_results(function)->size;
 }
 
 static uint8_t *put_kinds(uint8_t *out, const wasm_valtype_vec_t *types)
@@ -28,7 +29,8 @@ static uint8_t *put_kinds(uint8_t *out, const wasm_valtype_vec_t *types)
 }
 
 /* Fills in what an import and an export have in common; returns the place after the types used. */
-static uint8_t *describe(extern_view *view, const wasm_name_t *name, const wasm_externtype_t *type, uint8_t *types)
+static uint8_t *describe(extern_view *view, const wasm_name_t *name, const wasm_externtype_t *type,
+                         uint8_t *types)
 {
     view->name = name->data;
     view->name_size = name->size;

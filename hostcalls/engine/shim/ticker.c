@@ -8,13 +8,14 @@ enum { PATIENCE = 64 };
 
 static void pause_for(uint64_t nanoseconds)
 {
-    struct timespec left = {.tv_sec = (time_t)(nanoseconds / 1000000000), .tv_nsec = (long)(nanoseconds % 1000000000)};
+    struct timespec left = {.tv_sec = (time_t)(nanoseconds / 1000000000),
+                            .tv_nsec = (long)(nanoseconds % 1000000000)};
     while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
         ;
 }
 
-/* Waits for a run or the stop. The order of `dormant` and `begun` here mirrors ticker_begin(): whichever of the two
- * threads comes second sees what the first has written. Returns whether to go on. */
+/* Waits for a run or the stop. The order of `dormant` and `begun` here mirrors ticker_begin(): whichever of
+ * the two threads comes second sees what the first has written. Returns whether to go on. */
 static bool sleep_until_run(ticker *t, unsigned long seen)
 {
     pthread_mutex_lock(&t->mutex);

@@ -13,11 +13,11 @@
 
 typedef struct {
     wasm_engine_t *wasm;
-    uint64_t tick;          /* nanoseconds */
-    atomic_ulong begun;     /* runs of guests */
+    uint64_t tick;      /* nanoseconds */
+    atomic_ulong begun; /* runs of guests */
     atomic_ulong ended;
     atomic_bool dormant;
-    bool stopping;          /* under mutex */
+    bool stopping; /* under mutex */
     pthread_mutex_t mutex;
     pthread_cond_t awake;
     pthread_t thread;

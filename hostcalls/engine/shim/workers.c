@@ -38,8 +38,8 @@ static void announce(workers *w)
         ;
 }
 
-/* Decides, under the mutex, where a guest goes that has just come to a stop on a worker. Returns whether the worker
- * keeps it and goes on. */
+/* Decides, under the mutex, where a guest goes that has just come to a stop on a worker. Returns whether the
+ * worker keeps it and goes on. */
 static bool place_after_run(workers *w, guest *g, uint64_t word)
 {
     guest_take_mail(g);

@@ -1,7 +1,8 @@
 /* The threads on which computing guests run beside the loop.
  *
- * A guest is at one place at a time: with the caller, in the queue, on a worker, or in the list of the stopped, from
- * which the caller takes it back. The mutex guards the places and the mail that the caller leaves meanwhile. */
+ * A guest is at one place at a time: with the caller, in the queue, on a worker, or in the list of the
+ * stopped, from which the caller takes it back. The mutex guards the places and the mail that the caller
+ * leaves meanwhile. */
 #ifndef ENFILADE_WORKERS_H
 #define ENFILADE_WORKERS_H
 
@@ -24,7 +25,7 @@ typedef struct {
     guest_list queue;
     guest_list stopped;
     bool stopping;
-    int event;              /* an eventfd, readable while `stopped` is not empty */
+    int event; /* an eventfd, readable while `stopped` is not empty */
     uint32_t count;
     pthread_t *threads;
 } workers;
@@ -41,8 +42,8 @@ void workers_offload(workers *w, guest *g);
 /* Takes back stopped guests, at most `room`. */
 size_t workers_take(workers *w, stopped_guest *found, size_t room);
 
-/* Takes a guest away from the workers for good. Returns whether the caller now owns it; otherwise the worker that runs
- * it destroys it. */
+/* Takes a guest away from the workers for good. Returns whether the caller now owns it; otherwise the worker
+ * that runs it destroys it. */
 bool workers_abandon(workers *w, guest *g);
 
 #endif

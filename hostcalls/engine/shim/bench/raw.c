@@ -2,10 +2,11 @@
  *
  *     raw LIBWASMTIME MODULE.wasm COUNT
  *
- * The module must export a function `park`, which calls yield_now for ever, and may import nothing else. It is opened
- * with the engine's own configuration, so that only the work around Wasmtime differs. Prints one JSON object, in
- * nanoseconds: `spawn` (store, limits, instance, memory grown to 16 MiB, call begun and parked, all of it deleted),
- * `instantiate` (store, limits, instance, deleted), `resume` (one poll of a parked call). */
+ * The module must export a function `park`, which calls yield_now for ever, and may import nothing else. It
+ * is opened with the engine's own configuration, so that only the work around Wasmtime differs. Prints one
+ * JSON object, in nanoseconds: `spawn` (store, limits, instance, memory grown to 16 MiB, call begun and
+ * parked, all of it deleted), `instantiate` (store, limits, instance, deleted), `resume` (one poll of a
+ * parked call). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,7 +94,8 @@ static void raw_grow(raw_guest *g)
     if (!wasmtime_instance_export_get(g->context, &g->instance, "memory", 6, &memory))
         fail("no memory");
     uint64_t pages = wasmtime_memory_data_size(g->context, &memory.of.memory) / 65536;
-    if (pages < GROWN_PAGES && wasmtime_memory_grow(g->context, &memory.of.memory, GROWN_PAGES - pages, &before) != NULL)
+    if (pages < GROWN_PAGES &&
+        wasmtime_memory_grow(g->context, &memory.of.memory, GROWN_PAGES - pages, &before) != NULL)
         fail("cannot grow");
 }
 
@@ -157,9 +159,14 @@ int main(int argc, char **argv)
     int count = atoi(argv[3]);
     if (!library_load(argv[1], &error))
         fail(error);
-    engine_sizes sizes = {.max_guests = 1000, 
-                          .max_memory = 256 << 20, .reservation = 4ull << 30, .guard = 32 << 20, .max_elements = 20000,
-                          .wasm_stack = 512 << 10, .tick = 1000000, .workers = 0};
+    engine_sizes sizes = {.max_guests = 1000,
+                          .max_memory = 256 << 20,
+                          .reservation = 4ull << 30,
+                          .guard = 32 << 20,
+                          .max_elements = 20000,
+                          .wasm_stack = 512 << 10,
+                          .tick = 1000000,
+                          .workers = 0};
     engine *e = engine_open(&sizes, &error);
     if (e == NULL)
         fail(error);
@@ -172,7 +179,8 @@ int main(int argc, char **argv)
     wasm_valtype_vec_t none1 = {0}, none2 = {0};
     wasm_functype_t *type = wasm_functype_new(&none1, &none2);
     wasmtime_instance_pre_t *pre = NULL;
-    if (wasmtime_linker_define_async_func(linker, "selium::async", 13, "yield_now", 9, type, park, NULL, NULL) != NULL ||
+    if (wasmtime_linker_define_async_func(linker, "selium::async", 13, "yield_now", 9, type, park, NULL,
+                                          NULL) != NULL ||
         wasmtime_linker_instantiate_pre(linker, m->wasm, &pre) != NULL)
         fail("cannot link");
     wasm_functype_delete(type);
