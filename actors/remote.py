@@ -592,4 +592,8 @@ async def distributed(
         settings=settings or Settings(),
     )
     async with distribution.running():
-        yield distribution
+        node.distribution = distribution
+        try:
+            yield distribution
+        finally:
+            node.distribution = None
