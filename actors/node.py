@@ -14,7 +14,7 @@ import contextvars
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 import attrs
 import trio
@@ -38,9 +38,6 @@ from actors.registry import Registry
 from actors.reports import Reports
 from actors.tasked import EphemeralBody
 from actors.timers import Timer, Timers, send_after
-
-if TYPE_CHECKING:
-    from actors.distribution import Distribution
 
 __all__ = ["Node", "NodeStatistics", "open_node"]
 
@@ -100,7 +97,6 @@ class Node:
         groups: the process groups.
         timers: the node's timers.
         dispatcher: what runs the processes that have no task.
-        distribution: its part in a net of nodes; None: it has none (see `actors.remote.distributed`).
         stopping: whether the shutdown has begun.
     """
 
@@ -125,7 +121,6 @@ class Node:
         self.stopping = False
         self.dropped = 0
         self.unkillable = 0
-        self.distribution: Distribution | None = None
         self.nursery: trio.Nursery
         self.body_scope: trio.CancelScope | None = None
         self.fatal: BaseException | None = None

@@ -592,8 +592,4 @@ async def distributed(
         settings=settings or Settings(),
     )
     async with distribution.running():
-        node.distribution = distribution
-        try:
-            yield distribution
-        finally:
-            node.distribution = None
+        yield distribution
