@@ -279,7 +279,8 @@ class Process:
                     rare.room.unpark(count=max(0, self.limit - len(self.queue)))
                 else:
                     rare.room = None
-        self.attention = watched or bool(self.control) or self.suspended or self.exit_signal is not None
+        ending = self.exit_signal is not None or self.stopping is not None
+        self.attention = watched or bool(self.control) or self.suspended or ending
 
     def observe(self, message: Any) -> None:
         """A message was taken while attention is needed: tell the observers, disarm the idle timer."""
