@@ -50,8 +50,9 @@ class Benchmark:
     """One kind of work, done by every entry in its own way and measured as the cost of one operation.
 
     ``quick`` are parameters for a run that only shows that the benchmark works. ``cpus`` says on how many
-    CPUs every entry runs; without it, the runner says. ``kernel`` names the work where several benchmarks do
-    the same with other parameters.
+    CPUs every entry runs; without it, the runner says. A ``cold`` one is measured in a new process each
+    time, without warming up: memory that a process has used before tells nothing. ``kernel`` names the work
+    where several benchmarks do the same with other parameters.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Benchmark:
     goals: tuple[Goal, ...] = ()
     unit: Unit = "seconds"
     cpus: int | None = None
+    cold: bool = False
     kernel: str = attrs.field(default=attrs.Factory(lambda self: self.name, takes_self=True))
 
     def __attrs_post_init__(self) -> None:

@@ -20,7 +20,7 @@ from tests.benchmarks.benchmark import Benchmark, Entry
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.processtree import pinned, process_tree
 from tests.benchmarks.runners import ROOT, PreparationFailed, Runner, runners_for
-from tests.benchmarks.worker import MARK
+from tests.benchmarks.worker import COLD, MARK
 
 
 class CellFailed(Exception):
@@ -39,7 +39,7 @@ class Options:
     cpus: tuple[int, ...] = attrs.field(factory=lambda: tuple(sorted(os.sched_getaffinity(0))))
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Cell:
     """One entry of a benchmark, run by one runner."""
 
@@ -110,6 +110,8 @@ class Worker:
 @contextlib.asynccontextmanager
 async def _worker(cell: Cell, benchmark: Benchmark, scratch: Path, errors: Path) -> AsyncIterator[Worker]:
     environment = {**os.environ, **cell.runner.environment()}
+    if benchmark.cold:
+        environment[COLD] = "1"
     command = pinned(cell.runner.command(benchmark, cell.parameters, scratch), cell.cpus)
     stream = errors.open("wb")
     async with process_tree(command, environment=environment, directory=ROOT, errors=stream) as process:
@@ -149,25 +151,31 @@ async def measure(
     ``progress`` is told what is being done. Cancellation ends every process that was started.
     """
     cells = cells_of(benchmark, runners, options)
+    present = [cell for cell in cells if cell.absent is None]
     async with contextlib.AsyncExitStack() as stack:
-        working: list[tuple[Cell, Worker]] = []
-        for number, cell in enumerate(cells):
-            if cell.absent is not None:
-                continue
-            progress(f"{benchmark.name}: {cell.runner.family} {cell.runner.variant} warms up")
+        workers: dict[int, Worker] = {}
+
+        async def take(cell: Cell, run: int) -> None:
+            progress(f"{benchmark.name}: {cell.runner.family} {cell.runner.variant}, run {run + 1}")
+            number = cells.index(cell)
             errors = scratch / f"{benchmark.name}-{number}.stderr"
             try:
-                worker = await stack.enter_async_context(_worker(cell, benchmark, scratch, errors))
-                await worker.answer(options.timeout)
-                working.append((cell, worker))
+                if benchmark.cold:
+                    async with _worker(cell, benchmark, scratch, errors) as worker:
+                        await worker.answer(options.timeout)
+                        cell.costs.append(await worker.run(options.timeout))
+                    return
+                if number not in workers:
+                    workers[number] = await stack.enter_async_context(
+                        _worker(cell, benchmark, scratch, errors)
+                    )
+                    await workers[number].answer(options.timeout)
+                cell.costs.append(await workers[number].run(options.timeout))
             except (CellFailed, PreparationFailed) as problem:
                 cell.failed = str(problem)
+
         for run in range(options.runs):
-            for cell, worker in working if run % 2 == 0 else reversed(working):
+            for cell in present if run % 2 == 0 else reversed(present):
                 if cell.failed is None:
-                    progress(f"{benchmark.name}: {cell.runner.family} {cell.runner.variant}, run {run + 1}")
-                    try:
-                        cell.costs.append(await worker.run(options.timeout))
-                    except CellFailed as problem:
-                        cell.failed = str(problem)
+                    await take(cell, run)
     return [cell.measurement(benchmark) for cell in cells]

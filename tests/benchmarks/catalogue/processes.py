@@ -47,7 +47,7 @@ PROCESSES: tuple[Benchmark, ...] = (
         operation="message of one of 10,000 monitors on a process that ends",
         parameters={"monitors": 10_000},
         quick={"monitors": 10},
-        entries=(Entry("enfilade/function"), Entry("erlang")),
+        entries=(Entry("enfilade/sync"), Entry("enfilade/function"), Entry("erlang")),
     ),
     Benchmark(
         name="idle-memory",
@@ -63,6 +63,7 @@ PROCESSES: tuple[Benchmark, ...] = (
         ),
         goals=(Goal("enfilade/sync", 1536),),
         unit="bytes",
+        cold=True,
     ),
     Benchmark(
         name="idle-collection",

@@ -12,7 +12,7 @@ main() ->
     Kernel = list_to_atom(Name),
     Parameters = maps:from_list([parameter(Text) || Text <- Rest]),
     Module = find(Kernel, ?MODULES),
-    run(Module, Kernel, Parameters),
+    os:getenv("BENCH_COLD") =:= false andalso run(Module, Kernel, Parameters),
     io:format("@bench {\"ready\": true}~n"),
     serve(Module, Kernel, Parameters).
 

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from actors import Actor, Crashed, Process, Ref, open_node
+from actors import Actor, Crashed, Down, Process, Ref, open_node
 from tests.benchmarks.kernel import kernel, resident_bytes
 from tests.benchmarks.subjects.messages import Countdown
 from tests.benchmarks.subjects.tier import in_tier, run
@@ -103,6 +103,33 @@ async def link_chain(variant: str, processes: int) -> float:
         first.exit(BROKEN)
         await me.receive()
         return (time.perf_counter() - begin) / processes
+
+
+class Watcher(Actor):
+    """Monitors one process so many times, ends it, and waits for all that it is told."""
+
+    def __init__(self, target: Ref[Any], monitors: int, costs: list[float], finished: trio.Event) -> None:
+        self.left, self.monitors, self.costs, self.finished = monitors, monitors, costs, finished
+        for _ in range(monitors):
+            self.process.monitor(target)
+        self.begin = time.perf_counter()
+        self.process.exit(target, BROKEN)
+
+    def on_down(self, _down: Down) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.costs.append((time.perf_counter() - self.begin) / self.monitors)
+            self.finished.set()
+
+
+@kernel("monitor-storm", variant="sync", run=run)
+async def monitor_storm_on_actor(monitors: int) -> float:
+    async with open_node("bench") as node:
+        costs: list[float] = []
+        finished = trio.Event()
+        await node.spawn(Watcher, await node.spawn(Idle), monitors, costs, finished)
+        await finished.wait()
+        return costs[0]
 
 
 @kernel("monitor-storm", variant="function", run=run)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import trio
+
 from actors import KILL, SHUTDOWN, Actor, Down, Process, Ref, open_node
 from actors.dynamic import DynamicSupervisor
 from actors.spec import Child
@@ -27,13 +29,44 @@ async def worker(me: Process, tester: Ref[Any]) -> None:
     await me.receive()
 
 
+class Tester(Actor):
+    """Kills every child that says it runs, so many times."""
+
+    def __init__(self, restarts: int, finished: trio.Event) -> None:
+        self.left, self.finished = restarts, finished
+        self.begin = 0.0
+
+    def on_message(self, child: Any) -> None:
+        if self.begin == 0.0:
+            self.begin = time.perf_counter()
+        if self.left:
+            self.left -= 1
+            self.process.exit(child, KILL)
+        else:
+            self.begin = time.perf_counter() - self.begin
+            self.finished.set()
+
+    def elapsed(self) -> float:
+        return self.begin
+
+
 WORKERS: dict[str, Any] = {"sync": Worker, "function": worker}
 
 
-@kernel("supervised-restart", run=run)
-async def supervised_restart(variant: str, restarts: int) -> float:
+@kernel("supervised-restart", variant="sync", run=run)
+async def supervised_restart_of_actor(restarts: int) -> float:
+    async with open_node("bench") as node:
+        finished = trio.Event()
+        tester = await node.spawn(Tester, restarts, finished)
+        await node.spawn(Supervisor, [Child(Worker, tester, id=1)], intensity=UNREACHABLE, period=1.0)
+        await finished.wait()
+        return await tester.call(Tester.elapsed) / restarts
+
+
+@kernel("supervised-restart", variant="function", run=run)
+async def supervised_restart_of_function(restarts: int) -> float:
     async with open_node("bench") as node, node.mailbox() as me:
-        children = [Child(WORKERS[variant], me.ref, id=1)]
+        children = [Child(worker, me.ref, id=1)]
         await node.spawn(Supervisor, children, intensity=UNREACHABLE, period=1.0)
         current = await me.receive()
         begin = time.perf_counter()
