@@ -57,7 +57,7 @@ class Execution:
 
     Attributes:
         caller: the guest as drivers know it; `caller.id` is its process id.
-        instance: the engine's side of it.
+        instance: the engine's side of it, while it lives.
         outcome: how it ended, None while it lives.
         computing: turns in a row that ended with the time slice.
     """
@@ -240,4 +240,6 @@ class Execution:
         for operation in pending.values():
             operation.cancel()
         self.instance.close()
+        # The entry of a process outlives it, and must not keep its module.
+        del self.instance, self.launch
         self.kernel.ended(self.caller)

@@ -147,6 +147,13 @@ class Kernel:
             self._links.move_to_end(key)
         return found
 
+    def close(self) -> None:
+        """Forget everything; the engine is closed and no guest is left."""
+        self._links.clear()
+        self._tombstones.clear()
+        self.registry = Registry()
+        del self.engine
+
     def _call(self, launch: Launch, caller: Caller, instance: Instance) -> None:
         """Materialise the arguments, check the entrypoint against them, and begin the call."""
         arguments = materialise(launch.arguments, caller.slots)

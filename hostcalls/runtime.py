@@ -14,6 +14,11 @@ from .kernel import Kernel, Policy
 from .modules import ModuleStore, binary
 from .operation import Operation
 
+#  Guests at one time, unless the embedder says otherwise: small enough for several runtimes in one program,
+# each of
+#: which reserves address space for all its guests.
+_GUESTS = 4_000
+
 
 class Runtime:
     """Everything that guests share.
@@ -41,7 +46,7 @@ class Runtime:
         policy: Policy | None = None,
     ) -> None:
         self._store = modules if isinstance(modules, ModuleStore) else ModuleStore(modules)
-        self._engine = Engine(config=engine or EngineConfig())
+        self._engine = Engine(config=engine or EngineConfig(max_guests=_GUESTS))
         self._compiled: dict[str | Path | bytes, Module] = {}
         self.kernel = Kernel(self._engine, clock, modules=self._store, operations=operations, policy=policy)
 
@@ -79,3 +84,7 @@ class Runtime:
                 self._engine.dispatch()
         finally:
             self._engine.close()
+            self.kernel.close()
+            # What Wasmtime has reserved goes with the last module; let that be now.
+            self._compiled.clear()
+            del self._engine
