@@ -302,7 +302,9 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
         target = channel->reply.base;
     }
     if (error == 0) {
-        memcpy(target, data, size);
+        if (size > 0) {
+            memcpy(target, data, size);
+        }
         error = count > 0 ? descriptors_send(channel->fd, sequence, &outgoing) : 0;
     }
     descriptors_discard(&outgoing);

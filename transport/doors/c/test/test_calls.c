@@ -16,7 +16,9 @@ static void blocking_procedure(void *cookie, char *data, size_t size, door_desc_
     (void)cookie, (void)data, (void)size, (void)descriptors, (void)count;
     send_byte(entered[1], 'e');
     receive_byte(leave[0]);
-    int unknown = door_ucred(&(ucred_t *){NULL}) < 0 ? errno : 0;
+    ucred_t *credentials = NULL;
+    int unknown = door_ucred(&credentials) < 0 ? errno : 0;
+    ucred_free(credentials);
     send_byte(ran[1], (char)unknown);
     door_return("ok", 2, NULL, 0);
 }

@@ -170,7 +170,7 @@ static void door_N16(void) {
     door_info_t info, other;
     CHECK_EQUAL(door_info(door, &info), 0);
     for (int i = 0; i < 3; i++) {
-        char name[8];
+        char name[24];
         snprintf(name, sizeof name, "n16-%d", i);
         char *path = temporary_path(name);
         make_file(path, "", 0644);
