@@ -37,6 +37,7 @@ class EngineConfig:
         max_guests: guests that can exist at one time.
         max_memory: bytes that the linear memory of any guest can reach; a multiple of 64 KiB, at most 4
             GiB.
+        max_source: bytes of the longest module that is compiled.
         stack: bytes of wasm stack of each guest; more is the trap `TrapKind.STACK_OVERFLOW`.
         cache_directory: where compiled modules are kept between runs, or None to keep them in memory alone.
             The directory must be writable by this user only: its files are machine code.
@@ -46,6 +47,7 @@ class EngineConfig:
 
     max_guests: int = 10_000
     max_memory: int = 256 * MEBIBYTE
+    max_source: int = 64 * MEBIBYTE
     stack: int = 512 * KIBIBYTE
     cache_directory: Path | None = None
     tick: float = 0.001
@@ -58,6 +60,8 @@ class EngineConfig:
             raise InvalidConfig(
                 f"max_memory must be a multiple of 64 KiB and at most 4 GiB, and is {self.max_memory}"
             )
+        if self.max_source < 1:
+            raise InvalidConfig(f"max_source must be positive, and is {self.max_source}")
         if not 16 * KIBIBYTE <= self.stack <= 64 * MEBIBYTE:
             raise InvalidConfig(f"stack must be from 16 KiB to 64 MiB, and is {self.stack}")
         if not 0.0001 <= self.tick <= 1.0:

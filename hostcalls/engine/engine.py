@@ -60,6 +60,7 @@ class Engine:
         self.config.check_mappings()
         version = load_library()
         self._engine = self._open()
+        self._compiler = ffi.gc(lib.compiler_open(self._engine), lib.compiler_free)
         self._modules: Recent[str, Module] = Recent(_MODULES_KEPT)
         self._links: Recent[tuple[str, tuple[Import, ...]], Linked] = Recent(_LINKS_KEPT)
         self._instances: dict[int, Instance] = {}
@@ -86,10 +87,15 @@ class Engine:
         megabyte), may be done from any thread, and releases the interpreter lock.
 
         Raises:
-            InvalidModule: Wasmtime refuses the source; the message says why.
+            InvalidModule: the source is longer than `EngineConfig.max_source`, or Wasmtime refuses it; the
+                message says why.
             EngineUnavailable: the engine is closed.
         """
-        engine = self._opened()
+        compiler = self._compiler_opened()
+        if len(source) > self.config.max_source:
+            raise InvalidModule(
+                f"the module has {len(source)} bytes and may have {self.config.max_source} (max_source)"
+            )
         if source[: len(_MAGIC)] != _MAGIC:
             raise InvalidModule(
                 f"a binary module begins with {_MAGIC!r}, and this with {bytes(source[:4])!r}"
@@ -97,7 +103,9 @@ class Engine:
         digest = hashlib.sha256(source).hexdigest()
 
         def make() -> Module:
-            return Module(self._load(engine, digest) or self._compile(engine, digest, bytes(source)), digest)
+            return Module(
+                self._load(compiler, digest) or self._compile(compiler, digest, bytes(source)), digest
+            )
 
         return self._modules.find(digest, make)
 
@@ -111,10 +119,10 @@ class Engine:
             LinkError: the module imports something else, or with another type.
             EngineUnavailable: the engine is closed.
         """
-        engine = self._opened()
+        compiler = self._compiler_opened()
         wanted = {extern.module_name for extern in module.imports}
         granted = tuple(sorted({hostcall for hostcall in hostcalls if hostcall.module_name in wanted}))
-        return self._links.find((module.digest, granted), lambda: self._link(engine, module, granted))
+        return self._links.find((module.digest, granted), lambda: self._link(compiler, module, granted))
 
     def instantiate(self, linked: Linked, limits: Limits, wake: Callable[[], None]) -> Instance:
         """Return a new guest: instantiated, start function run, memory grown to 16 MiB, mailbox made.
@@ -190,7 +198,8 @@ class Engine:
         if self._engine is not None:
             for instance in list(self._instances.values()):
                 instance.close()
-            engine, self._engine = self._engine, None
+            engine = self._engine
+            self._engine = self._compiler = None
             lib.engine_close(engine)
 
     def _open(self) -> Any:
@@ -218,22 +227,29 @@ class Engine:
             raise EngineUnavailable("the engine is closed")
         return self._engine
 
-    def _load(self, engine: Any, digest: str) -> Any:
+    def _compiler_opened(self) -> Any:
+        # Read once: another thread may close the engine in between.
+        compiler = self._compiler
+        if compiler is None:
+            raise EngineUnavailable("the engine is closed")
+        return compiler
+
+    def _load(self, compiler: Any, digest: str) -> Any:
         artifact = self._cache.read(digest) if self._cache is not None else None
         if artifact is None:
             return None
         try:
-            return load_module(engine, artifact)
+            return load_module(compiler, artifact)
         except InvalidModule:
             return None
 
-    def _compile(self, engine: Any, digest: str, source: bytes) -> Any:
-        module = compile_module(engine, source)
+    def _compile(self, compiler: Any, digest: str, source: bytes) -> Any:
+        module = compile_module(compiler, source)
         if self._cache is not None:
             self._cache.write(digest, save_module(module))
         return module
 
-    def _link(self, engine: Any, module: Module, granted: tuple[Import, ...]) -> Linked:
+    def _link(self, compiler: Any, module: Module, granted: tuple[Import, ...]) -> Linked:
         names = [ffi.new("char[]", hostcall.module_name.encode()) for hostcall in granted]
         imports = ffi.new("hostcall_import[]", len(granted))
         for entry, hostcall, name in zip(imports, granted, names, strict=True):
@@ -241,7 +257,7 @@ class Engine:
             entry.index = hostcall.index
             entry.denied = hostcall.denied
         error = ffi.new("char **")
-        linked = lib.linked_open(engine, module._module, imports, len(granted), error)
+        linked = lib.linked_open(compiler, module._module, imports, len(granted), error)
         if linked == ffi.NULL:
             raise LinkError(take_text(error))
         return Linked(module, ffi.gc(linked, lib.linked_free))

@@ -88,16 +88,16 @@ class Module:
         return f"<Module {self.digest[:12]}>"
 
 
-def compile_module(engine: Any, source: bytes) -> Any:
+def compile_module(compiler: Any, source: bytes) -> Any:
     """Return the shim's module for wasm `source`; raise `InvalidModule` with Wasmtime's text."""
-    return _owned(lib.module_compile, engine, source)
+    return _owned(lib.module_compile, compiler, source)
 
 
-def load_module(engine: Any, artifact: bytes) -> Any:
+def load_module(compiler: Any, artifact: bytes) -> Any:
     """Return the shim's module for what `save_module` gave; raise `InvalidModule` if it does not fit this
     engine.
     """
-    return _owned(lib.module_load, engine, artifact)
+    return _owned(lib.module_load, compiler, artifact)
 
 
 def save_module(module: Any) -> bytes:
@@ -112,9 +112,9 @@ def save_module(module: Any) -> bytes:
         lib.memory_free(data)
 
 
-def _owned(make: Any, engine: Any, data: bytes) -> Any:
+def _owned(make: Any, compiler: Any, data: bytes) -> Any:
     error = ffi.new("char **")
-    module = make(engine, data, len(data), error)
+    module = make(compiler, data, len(data), error)
     if module == ffi.NULL:
         raise InvalidModule(take_text(error))
     return ffi.gc(module, lib.module_free)

@@ -3,6 +3,7 @@
  * Functions that can fail take `char **error` and put a text there that the caller frees with memory_free. */
 
 typedef struct engine engine;
+typedef struct wasm_engine_t wasm_engine_t;
 typedef struct module module;
 typedef struct linked linked;
 typedef struct guest guest;
@@ -85,8 +86,13 @@ int engine_fileno(const engine *e);
 size_t engine_stopped(engine *e, stopped_guest *found, size_t room);
 uint32_t engine_guests(engine *e);
 
-module *module_compile(engine *e, const uint8_t *source, size_t size, char **error);
-module *module_load(engine *e, const uint8_t *artifact, size_t size, char **error);
+/* The engine's compiler, which outlives it while somebody uses it: compiling may go on, on another thread, while
+ * the engine is closed. */
+wasm_engine_t *compiler_open(engine *e);
+void compiler_free(wasm_engine_t *compiler);
+
+module *module_compile(wasm_engine_t *compiler, const uint8_t *source, size_t size, char **error);
+module *module_load(wasm_engine_t *compiler, const uint8_t *artifact, size_t size, char **error);
 uint8_t *module_save(const module *m, size_t *size);
 void module_free(module *m);
 size_t module_import_count(const module *m);
@@ -94,7 +100,7 @@ size_t module_export_count(const module *m);
 extern_view module_import_at(const module *m, size_t index);
 extern_view module_export_at(const module *m, size_t index);
 
-linked *linked_open(engine *e, const module *m, const hostcall_import *imports, size_t count, char **error);
+linked *linked_open(wasm_engine_t *compiler, const module *m, const hostcall_import *imports, size_t count, char **error);
 void linked_free(linked *l);
 
 guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64_t key, int *outcome,

@@ -108,6 +108,16 @@ uint32_t engine_guests(engine *e)
     return atomic_load(&e->guests);
 }
 
+wasm_engine_t *compiler_open(engine *e)
+{
+    return wasmtime_engine_clone(e->wasm);
+}
+
+void compiler_free(wasm_engine_t *compiler)
+{
+    wasm_engine_delete(compiler);
+}
+
 void memory_free(void *data)
 {
     free(data);

@@ -6,9 +6,10 @@
 #include "module.h"
 #include "text.h"
 
-linked *linked_open(engine *e, const module *m, const hostcall_import *imports, size_t count, char **error)
+linked *linked_open(wasm_engine_t *compiler, const module *m, const hostcall_import *imports, size_t count,
+                    char **error)
 {
-    wasmtime_linker_t *linker = wasmtime_linker_new(e->wasm);
+    wasmtime_linker_t *linker = wasmtime_linker_new(compiler);
     wasmtime_instance_pre_t *pre = NULL;
     wasmtime_error_t *failure = hostcalls_define(linker, imports, count);
     if (failure == NULL)

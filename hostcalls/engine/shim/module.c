@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine.h"
 #include "text.h"
 
 uint8_t value_kind(const wasm_valtype_t *type)
@@ -92,17 +91,17 @@ static module *own(wasmtime_error_t *failure, wasmtime_module_t *wasm, char **er
     return m;
 }
 
-module *module_compile(engine *e, const uint8_t *source, size_t size, char **error)
+module *module_compile(wasm_engine_t *compiler, const uint8_t *source, size_t size, char **error)
 {
     wasmtime_module_t *wasm = NULL;
-    wasmtime_error_t *failure = wasmtime_module_new(e->wasm, source, size, &wasm);
+    wasmtime_error_t *failure = wasmtime_module_new(compiler, source, size, &wasm);
     return own(failure, wasm, error);
 }
 
-module *module_load(engine *e, const uint8_t *artifact, size_t size, char **error)
+module *module_load(wasm_engine_t *compiler, const uint8_t *artifact, size_t size, char **error)
 {
     wasmtime_module_t *wasm = NULL;
-    wasmtime_error_t *failure = wasmtime_module_deserialize(e->wasm, artifact, size, &wasm);
+    wasmtime_error_t *failure = wasmtime_module_deserialize(compiler, artifact, size, &wasm);
     return own(failure, wasm, error);
 }
 

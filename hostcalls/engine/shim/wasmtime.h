@@ -127,6 +127,7 @@ typedef wasmtime_error_t *(*wasmtime_epoch_callback_t)(wasmtime_context_t *conte
     F(wasm_config_t *, wasm_config_new, (void))                                                           \
     F(wasm_engine_t *, wasm_engine_new_with_config, (wasm_config_t *))                                    \
     F(void, wasm_engine_delete, (wasm_engine_t *))                                                        \
+    F(wasm_engine_t *, wasmtime_engine_clone, (wasm_engine_t *))                                          \
     F(wasm_valtype_t *, wasm_valtype_new, (uint8_t))                                                      \
     F(uint8_t, wasm_valtype_kind, (const wasm_valtype_t *))                                               \
     F(void, wasm_valtype_delete, (wasm_valtype_t *))                                                      \

@@ -24,6 +24,7 @@ from hostcalls.engine import (
     InvalidConfig,
     InvalidModule,
     Limits,
+    Module,
     Step,
     ValueType,
     library,
@@ -114,6 +115,12 @@ class TestRefusal:
     def test_a_memory_larger_than_any_guest_may_have(self, engine: Engine) -> None:
         with pytest.raises(InvalidModule, match="memory"):
             engine.compile(wasm('(module (memory (export "memory") 2000))'))
+
+    def test_a_source_that_is_too_long(self) -> None:
+        with Engine(config=EngineConfig(max_guests=1, max_source=len(SAMPLE))) as engine:
+            engine.compile(SAMPLE)
+            with pytest.raises(InvalidModule, match="max_source"):
+                engine.compile(SAMPLE + b"\0")
 
     def test_too_many_tables(self, engine: Engine) -> None:
         with pytest.raises(InvalidModule, match="tables"):
@@ -272,6 +279,7 @@ class TestEngine:
             {"max_memory": 100},
             {"max_memory": 65537},
             {"max_memory": 8 << 30},
+            {"max_source": 0},
             {"stack": 1000},
             {"tick": 0.0},
             {"tick": 60.0},
@@ -305,6 +313,27 @@ class TestEngine:
         monkeypatch.setattr("platform.machine", lambda: "pdp11")
         with pytest.raises(EngineUnavailable, match="pdp11"):
             library.load_library()
+
+    def test_compiling_survives_the_engine(self) -> None:
+        """A node may close its engine while another thread still compiles for it."""
+        functions = "".join(
+            f"(func (param i32) (result i32) (i32.add (local.get 0) (i32.const {n})))" for n in range(20_000)
+        )
+        source = wasm(f"(module {functions})")
+        engine = Engine(config=EngineConfig(max_guests=1))
+        outcomes: list[object] = []
+
+        def compile_it() -> None:
+            try:
+                outcomes.append(engine.compile(source))
+            except EngineUnavailable as error:
+                outcomes.append(error)
+
+        thread = threading.Thread(target=compile_it)
+        thread.start()
+        engine.close()
+        thread.join()
+        assert isinstance(outcomes[0], Module | EngineUnavailable)
 
     def test_two_engines_live_side_by_side(self) -> None:
         with (

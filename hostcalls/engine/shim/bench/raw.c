@@ -172,7 +172,7 @@ int main(int argc, char **argv)
         fail(error);
     size_t size;
     uint8_t *source = read_file(argv[2], &size);
-    module *m = module_compile(e, source, size, &error);
+    module *m = module_compile(e->wasm, source, size, &error);
     if (m == NULL)
         fail(error);
     wasmtime_linker_t *linker = wasmtime_linker_new(e->wasm);
