@@ -407,8 +407,8 @@ def door_dup(d: int) -> int:
 def door_replace(fildes: int, path: Path) -> int:
     """Attach the door to `path` as `fattach` does, also where a door is attached already; return 0.
 
-    On Linux the new name takes the old one's place in one step. On illumos the old door is detached first, so that
-    for a moment the plain file is seen.
+    On Linux the new name takes the old one's place in one step. On illumos the old door is detached first, so
+    that for a moment the plain file is seen.
 
     Raises `FattachError`: EACCES, EBUSY if something else than a door is there, and as `fattach` does.
     """
