@@ -1,8 +1,8 @@
 """Dynamic supervisors: children that come and go, all alike or each with its own specification.
 
-`DynamicStrategy` is the decision core; it differs from the one for named children where OTP's
-`simple_one_for_one` does: children are known by their refs, nothing remains of a child that is down, and all
-are stopped at once.
+`DynamicStrategy` is the decision core, `DynamicSupervisor` the actor around it. It differs from the one for
+named children where OTP's `simple_one_for_one` does: children are known by their refs, nothing remains of a
+child that is down, and all are stopped at once.
 
 Source: stdlib's `supervisor` (simple_one_for_one); Elixir's DynamicSupervisor for full specifications,
 `max_children`, and for dropping a child whose restart declines.
@@ -16,12 +16,16 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar, cast
 
+import trio
+
 from actors.actions import Action, Step, Stop
 from actors.children import ChildCounts, ChildInfo, ChildNotFound, MaxChildren, NoChildIds, NoTemplate, Record
-from actors.spec import Child, Flags, InvalidFlag, child_spec
+from actors.ref import LocalRef, Ref
+from actors.spec import AutoShutdown, Child, Flags, InvalidFlag, child_spec
 from actors.strategy import Strategy
+from actors.supervisor import Supervisor
 
-__all__ = ["DynamicStrategy"]
+__all__ = ["DynamicStrategy", "DynamicSupervisor"]
 
 R = TypeVar("R", bound=Hashable)
 
@@ -175,3 +179,90 @@ class DynamicStrategy(Strategy[R]):
     def _shown(self, record: Record[R]) -> ChildInfo[R]:
         shown = super()._shown(record)
         return ChildInfo(None, shown.ref, shown.type, shown.restart)
+
+
+class DynamicSupervisor(Supervisor):
+    """A supervisor whose children are started on request and known by their refs.
+
+    With a template, `start_from_template(*args)` starts one more child of it, with further arguments: OTP's
+    `simple_one_for_one`. `start_child(Child(...))` starts a child of any specification: Elixir's
+    DynamicSupervisor. A child that ends for good leaves nothing behind. When the supervisor stops, all its
+    children are told at once, and the longest of their shutdown times is the time for all of them.
+
+    Args:
+        template: what `start_from_template` starts, or None.
+        max_children: how many children there may be, those that are restarting included; `math.inf` for no
+            limit.
+        intensity, period, auto_shutdown: as for `Supervisor`.
+
+    Raises:
+        InvalidChild, BadCombination, InvalidFlag: what is wrong; as the cause of the spawn's `StartError`.
+    """
+
+    __slots__ = ()
+
+    _strategy: DynamicStrategy[Ref[Any]]
+
+    def __init__(
+        self,
+        template: Any = None,
+        *,
+        max_children: float = math.inf,
+        intensity: int = 1,
+        period: float = 5.0,
+        auto_shutdown: AutoShutdown = "never",
+    ) -> None:
+        flags = Flags(
+            strategy="simple_one_for_one", intensity=intensity, period=period, auto_shutdown=auto_shutdown
+        )
+        self._supervise(DynamicStrategy(flags, template, max_children=max_children, clock=trio.current_time))
+
+    async def start_child(self, child: Any) -> Ref[Any] | None:
+        """Start one more child.
+
+        Args:
+            child: its specification; the id means nothing here.
+
+        Returns:
+            Its ref; None when it declined to start, and nothing is kept.
+
+        Raises:
+            MaxChildren: there are as many as there may be.
+            StartFailed: it did not start, and nothing is kept.
+            InvalidChild, BadCombination: the specification is bad.
+        """
+        return await super().start_child(child)
+
+    async def start_from_template(self, *args: Any, **kwargs: Any) -> Ref[Any] | None:
+        """Start one more child of the template.
+
+        Args:
+            args: follow the template's own arguments.
+            kwargs: are added to the template's own, and replace those of the same name.
+
+        Returns:
+            Its ref; None when it declined to start, and nothing is kept.
+
+        Raises:
+            NoTemplate: the supervisor was made without one.
+            MaxChildren, StartFailed: as for `start_child`.
+        """
+        answer: Ref[Any] | None = await self._request(self._strategy.start_from_template, args, kwargs)
+        return answer
+
+    async def terminate_child(self, ref: Any) -> None:
+        """Stop a child, by its shutdown rule, and forget it. A process that has ended is gone already.
+
+        Raises:
+            ChildNotFound: the process lives and is no child of this supervisor.
+            NoChildIds: `ref` is no ref.
+        """
+        if not isinstance(ref, Ref):
+            answer: None = self._refuse(NoChildIds("terminate_child"))
+            return answer
+        try:
+            self._strategy.get_childspec(ref)
+        except ChildNotFound:
+            if isinstance(ref, LocalRef) and ref._process.ended is not None:
+                return None
+        return await super().terminate_child(ref)

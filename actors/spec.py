@@ -244,21 +244,24 @@ class Child:
             args: appended to `args`.
             kwargs: added to `kwargs`, replacing those of the same name.
         """
-        return self._with(self.args + args, {**self.kwargs, **kwargs})
+        return self._with(args=self.args + args, kwargs={**self.kwargs, **kwargs})
 
     def without_arguments(self) -> Child:
         """The same specification without arguments: what is remembered of a temporary child that runs."""
-        return self._with((), {})
+        return self._with(args=(), kwargs={})
 
-    def _with(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Child:
-        # Nothing that was checked changes, and dynamic children are made by the hundred thousand.
+    def renamed(self, id: Hashable, name: str | None) -> Child:  # noqa: A002 (the field's name)
+        """The same specification with another id, and for another registered name or none."""
+        return self._with(id=id, name=name)
+
+    def _with(self, **changes: Any) -> Child:
         child = Child.__new__(Child)
-        fields = {name: getattr(self, name) for name in UNCHANGED_FIELDS}
-        child.__attrs_init__(args=args, kwargs=kwargs, **fields)
+        fields = {name: getattr(self, name) for name in CHILD_FIELDS}
+        child.__attrs_init__(**fields | changes)
         return child
 
 
-UNCHANGED_FIELDS = tuple(field.name for field in attrs.fields(Child) if field.name not in ("args", "kwargs"))
+CHILD_FIELDS = tuple(field.name for field in attrs.fields(Child))
 
 
 def child_spec(child: Any) -> Child:

@@ -26,7 +26,7 @@ from actors.actions import Action, Answer, Exit, Ready, Refuse, Report, Retry, S
 from actors.actor import Actor
 from actors.calls import Request
 from actors.children import ChildCounts, ChildInfo, Record, Status
-from actors.errors import Ignore, RuntimeFault, StartError
+from actors.errors import Ignore, ProcessDied, RuntimeFault, StartError
 from actors.links import Down, Exited
 from actors.reasons import KILL, SHUTDOWN, Crashed, Reason
 from actors.reasons import Exit as ExitProcess
@@ -258,8 +258,8 @@ class Supervisor(Actor):
             return answer.value
         if isinstance(answer, Refuse):
             return self._refuse(answer.error)
-        # The supervisor is on its way out, which its end will tell the caller.
-        return self.process.defer()
+        # The request was given up because the supervisor has to go.
+        return self._refuse(ProcessDied(self.process.ref, self._exit_reason or SHUTDOWN))
 
     def _lookup(self, request: Any, *args: Any) -> Any:
         """Carry out a request that is answered at once."""

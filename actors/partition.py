@@ -1,0 +1,131 @@
+"""Partition supervisors: several copies of one child, to spread by key what one process would hold up.
+
+Source: Elixir's PartitionSupervisor.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable
+from typing import Any
+
+from actors.calls import Deferred
+from actors.children import Status
+from actors.errors import RuntimeFault
+from actors.ref import Ref
+from actors.spec import InvalidFlag, child_spec
+from actors.supervisor import Supervisor
+
+__all__ = ["PartitionStopped", "PartitionSupervisor"]
+
+
+class PartitionStopped(RuntimeFault):
+    """The partition that a key belongs to has no process at present; `index` is its number."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"partition {index} has no process at present; it is restarting, or was terminated")
+        self.index = index
+
+
+def partition_index(key: Hashable, partitions: int) -> int:
+    """The partition, from 0, that `key` belongs to among so many.
+
+    Integers are spread by their remainder, so that counting keys go round; anything else by its hash, which
+    for strings differs from one run of Python to the next.
+    """
+    return (abs(key) if isinstance(key, int) else hash(key)) % partitions
+
+
+class PartitionSupervisor(Supervisor):
+    """Supervises `partitions` copies of one child, with the ids 0, 1, 2 and so on.
+
+    `await ref.call(PartitionSupervisor.partition, key)` is the ref to send to. It is worth keeping: when the
+    child has a name, each copy is registered under that name with its number (`"cache.3"`), and the ref
+    follows the name through restarts.
+
+    Args:
+        child: the specification of each copy; its id means nothing here.
+        partitions: how many copies, at least 1. Default: one for each processor.
+        with_index: whether each copy gets its number as a last argument.
+        intensity, period: as for `Supervisor`; for all copies together.
+
+    Raises:
+        InvalidChild, InvalidFlag: what is wrong; as the cause of the spawn's `StartError`.
+    """
+
+    __slots__ = ("_copies", "_partitions", "_template")
+
+    def __init__(
+        self,
+        child: Any,
+        *,
+        partitions: int | None = None,
+        with_index: bool = False,
+        intensity: int = 3,
+        period: float = 5.0,
+    ) -> None:
+        count = (os.cpu_count() or 1) if partitions is None else partitions
+        self._copies = self._check(count, None)
+        self._partitions = self._copies
+        self._template = template = child_spec(child)
+        specs = []
+        for index in range(self._copies):
+            spec = template.with_arguments(index) if with_index else template
+            name = None if template.name is None else f"{template.name}.{index}"
+            specs.append(spec.renamed(index, name))
+        super().__init__(specs, intensity=intensity, period=period)
+
+    @staticmethod
+    def _check(partitions: Any, most: int | None) -> int:
+        if not isinstance(partitions, int) or isinstance(partitions, bool) or partitions < 1:
+            raise InvalidFlag("partitions", partitions, "an integer, at least 1")
+        if most is not None and partitions > most:
+            raise InvalidFlag("partitions", partitions, f"at most the {most} that it was started with")
+        return partitions
+
+    def partition(self, key: Hashable) -> Ref[Any]:
+        """The ref of the partition that `key` belongs to: a ref to its name, if it has one.
+
+        Raises:
+            PartitionStopped: it has neither a name nor a process at present.
+        """
+        index = partition_index(key, self._partitions)
+        if self._template.name is not None:
+            return self.process.node.named(f"{self._template.name}.{index}")
+        ref = next(child.ref for child in self._strategy.children() if child.id == index)
+        if ref is None or ref == Status.RESTARTING.value:
+            refused: Ref[Any] = self._refuse(PartitionStopped(index))
+            return refused
+        assert isinstance(ref, Ref)
+        return ref
+
+    def partitions(self) -> int:
+        """How many partitions keys are spread over at present."""
+        return self._partitions
+
+    async def resize(self, partitions: int) -> None:
+        """Spread keys over so many partitions from now on; stop those that are too many, start missing ones.
+
+        Args:
+            partitions: from 1 to the number that the supervisor was started with.
+
+        Raises:
+            InvalidFlag: another number.
+            StartFailed: a partition did not start again; it and those after it stay stopped.
+        """
+        try:
+            self._check(partitions, self._copies)
+        except InvalidFlag as error:
+            answer: None = self._refuse(error)
+            return answer
+        while self._partitions > partitions:
+            self._partitions -= 1
+            outcome = await self._request(self._strategy.terminate_child, self._partitions)
+            if isinstance(outcome, Deferred):
+                return outcome  # type: ignore[return-value]
+        while self._partitions < partitions:
+            outcome = await self._request(self._strategy.restart_child, self._partitions)
+            if isinstance(outcome, Deferred):
+                return outcome  # type: ignore[return-value]
+            self._partitions += 1
+        return None
