@@ -39,6 +39,8 @@ _LONGEST = (1 << 64) - 1
 _STOPPED_AT_ONCE = 64
 _MODULES_KEPT = 64
 _LINKS_KEPT = 128
+_LIMITS_KEPT = 64
+_OPEN_READY = lib.OPEN_READY
 _MAGIC = b"\0asm"
 
 
@@ -65,6 +67,9 @@ class Engine:
         self._links: Recent[tuple[str, tuple[Import, ...]], Linked] = Recent(_LINKS_KEPT)
         self._instances: dict[int, Instance] = {}
         self._keys = itertools.count(1)
+        self._outcome = ffi.new("int *")
+        self._error = ffi.new("char **")
+        self._limits: dict[Limits, Any] = {}
         self._found = ffi.new("stopped_guest[]", _STOPPED_AT_ONCE)
         self._cache: CompileCache | None = None
         if self.config.cache_directory is not None:
@@ -142,23 +147,25 @@ class Engine:
         """
         engine = self._opened()
         key = next(self._keys)
-        outcome = ffi.new("int *")
-        error = ffi.new("char **")
-        guest = lib.guest_open(engine, linked._linked, self._shim_limits(limits), key, outcome, error)
-        if outcome[0] == lib.OPEN_READY:
+        shim_limits = self._limits.get(limits)
+        if shim_limits is None:
+            shim_limits = self._shim_limits(limits)
+        guest = lib.guest_open(engine, linked._linked, shim_limits, key, self._outcome, self._error)
+        outcome = self._outcome[0]
+        if outcome == _OPEN_READY:
             instance = self._instances[key] = Instance(self, guest, key, linked, wake)
             return instance
-        if outcome[0] == lib.OPEN_TRAPPED:
+        if outcome == lib.OPEN_TRAPPED:
             trap = read_trap(guest)
             lib.guest_close(guest)
             raise StartTrapped(trap)
-        if outcome[0] == lib.OPEN_EXHAUSTED:
+        if outcome == lib.OPEN_EXHAUSTED:
             raise Exhausted(
                 f"all {self.config.max_guests} places for guests are taken (EngineConfig.max_guests)"
             )
-        if outcome[0] == lib.OPEN_NO_MEMORY:
+        if outcome == lib.OPEN_NO_MEMORY:
             raise NoMemory("the module exports no memory named 'memory'")
-        raise StartError(take_text(error))
+        raise StartError(take_text(self._error))
 
     @property
     def guests(self) -> int:
@@ -263,7 +270,7 @@ class Engine:
         return Linked(module, ffi.gc(linked, lib.linked_free))
 
     def _shim_limits(self, limits: Limits) -> Any:
-        return ffi.new(
+        shim_limits = ffi.new(
             "guest_limits *",
             {
                 "memory": min(limits.memory, self.config.max_memory),
@@ -274,6 +281,10 @@ class Engine:
                 "start_time": _nanoseconds(limits.start_time),
             },
         )
+        if len(self._limits) >= _LIMITS_KEPT:
+            self._limits.clear()
+        self._limits[limits] = shim_limits
+        return shim_limits
 
     def _forget(self, key: int) -> None:
         del self._instances[key]

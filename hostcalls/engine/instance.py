@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from hostcalls.engine._engine import ffi, lib
 from hostcalls.engine.errors import BadEntrypoint, BadMemoryAccess, GuestBusy, InstanceClosed
-from hostcalls.engine.module import ExternKind, ValueType
+from hostcalls.engine.module import FunctionType, ValueType
 from hostcalls.engine.traps import Trap, read_trap
 
 if TYPE_CHECKING:
@@ -146,12 +146,13 @@ class Instance:
         if self._started:
             raise GuestBusy("the guest was started before; an instance runs one call in its life")
         extern = self.linked.module.exports.get(export)
-        if extern is None or extern.function is None or extern.kind is not ExternKind.FUNCTION:
+        if extern is None or extern.function is None:
             raise BadEntrypoint(f"the module exports no function named {export!r}")
-        packed = _pack_values(export, extern.function.parameters, values)
+        kinds, packed = _pack_values(export, extern.function, values)
         name = export.encode()
-        if not lib.guest_start(guest, name, len(name), packed, len(values)):
-            raise BadEntrypoint(f"the function {export!r} cannot be called from the host")
+        results = len(extern.function.results)
+        if not lib.guest_start(guest, name, len(name), kinds, packed, len(values), results):
+            raise MemoryError(f"no memory to call the function {export!r}")
         self._started = True
         self._word |= _RUNNABLE
 
@@ -360,11 +361,20 @@ class Instance:
         raise GuestBusy("the guest runs on a worker; wait for wake")
 
 
-def _pack_values(export: str, parameters: tuple[ValueType, ...], values: Sequence[int | float]) -> bytes:
-    if len(parameters) != len(values):
-        raise BadEntrypoint(f"the function {export!r} takes {len(parameters)} values, not {len(values)}")
+def _pack_values(export: str, function: FunctionType, values: Sequence[int | float]) -> tuple[bytes, bytes]:
+    """Return the kinds of the parameters, a byte each, and the values, eight bytes each."""
+    if len(function.parameters) != len(values):
+        raise BadEntrypoint(
+            f"the function {export!r} takes {len(function.parameters)} values, not {len(values)}"
+        )
+    for result in function.results:
+        if result not in _FORMATS:
+            raise BadEntrypoint(
+                f"the function {export!r} returns a {result.name}, which the host cannot take"
+            )
+    kinds = bytearray()
     packed = bytearray()
-    for position, (parameter, value) in enumerate(zip(parameters, values, strict=True)):
+    for position, (parameter, value) in enumerate(zip(function.parameters, values, strict=True)):
         wrap = _WRAPS.get(parameter)
         try:
             if wrap is not None:
@@ -374,4 +384,5 @@ def _pack_values(export: str, parameters: tuple[ValueType, ...], values: Sequenc
             raise BadEntrypoint(
                 f"value {position} of the function {export!r} must be of type {parameter.name}, not {value!r}"
             ) from None
-    return bytes(packed)
+        kinds.append(parameter.value)
+    return bytes(kinds), bytes(packed)

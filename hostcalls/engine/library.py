@@ -50,6 +50,7 @@ def take_text(error: Any) -> str:
         return bytes(ffi.string(error[0])).decode(errors="replace")
     finally:
         lib.memory_free(error[0])
+        error[0] = ffi.NULL
 
 
 def _library_path() -> Path:

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "module.h"
 #include "text.h"
 
 uint64_t monotonic_now(void)
@@ -130,35 +129,24 @@ bool guest_release(guest *g)
 
 /* --- calls --- */
 
-bool guest_start(guest *g, const char *name, size_t name_size, const void *values, size_t count)
+bool guest_start(guest *g, const char *name, size_t name_size, const uint8_t *kinds, const void *values,
+                 size_t count, size_t results)
 {
     wasmtime_extern_t export;
     if (!wasmtime_instance_export_get(g->context, &g->instance, name, name_size, &export) ||
         export.kind != EXTERN_FUNC)
         return false;
-    wasm_functype_t *type = wasmtime_func_type(g->context, &export.of.func);
-    const wasm_valtype_vec_t *parameters = wasm_functype_params(type);
-    const wasm_valtype_vec_t *results = wasm_functype_results(type);
-    g->values = calloc(parameters->size + results->size + 1, sizeof *g->values);
-    bool fits = parameters->size == count && g->values != NULL;
-    g->parameters = parameters->size;
-    g->results = results->size;
-    for (size_t i = 0; fits && i < count; i++) {
-        g->values[i].kind = value_kind(parameters->data[i]);
-        memcpy(&g->values[i].of.bits, (const uint8_t *)values + 8 * i, 8);
-        fits = g->values[i].kind <= VALUE_F64;
-    }
-    for (size_t i = 0; fits && i < g->results; i++)
-        fits = value_kind(results->data[i]) <= VALUE_F64;
-    wasm_functype_delete(type);
-    if (!fits) {
-        free(g->values);
-        g->values = NULL;
+    if (count + results > 0 && (g->values = calloc(count + results, sizeof *g->values)) == NULL)
         return false;
-    }
     g->entry = export.of.func;
-    g->call = wasmtime_func_call_async(g->context, &g->entry, g->values, count, g->values + count, g->results,
-                                       &g->trap, &g->error);
+    g->parameters = count;
+    g->results = results;
+    for (size_t i = 0; i < count; i++) {
+        g->values[i].kind = kinds[i];
+        memcpy(&g->values[i].of.bits, (const uint8_t *)values + 8 * i, 8);
+    }
+    g->call = wasmtime_func_call_async(g->context, &g->entry, g->values, count,
+                                       results > 0 ? g->values + count : NULL, results, &g->trap, &g->error);
     g->step = STEP_PREEMPTED;
     return true;
 }
