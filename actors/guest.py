@@ -58,19 +58,21 @@ from hostcalls.abi import AbiParam
 from hostcalls.actor_abi import ActorReason, ReasonKind
 from hostcalls.arguments import argument
 from hostcalls.capability import Capability, capabilities
-from hostcalls.engine import StartTrapped, Trap
-from hostcalls.errors import AlreadyExists, HostcallError, InvalidArgument, NotFound, SubsystemError
+from hostcalls.engine import EngineError, StartTrapped, Trap
+from hostcalls.errors import AlreadyExists, InvalidArgument, NotFound, SubsystemError
 from hostcalls.errors import StartError as GuestStartError
 from hostcalls.execution import Returned
 from hostcalls.futures import Future
 from hostcalls.host import ActorHost, Ended, Incoming
 from hostcalls.host import Request as GuestRequest
+from hostcalls.inbox import Inbox
 from hostcalls.launch import Launch
 from hostcalls.limits import Limits
 from hostcalls.message import Message, message_of
+from hostcalls.modulespec import ModuleSpec
 from hostcalls.runtime import Runtime
 
-__all__ = ["Guest", "guests_of", "open_guests"]
+__all__ = ["Guest", "guests_of", "open_guests", "run_guest"]
 
 T = TypeVar("T")
 
@@ -149,8 +151,8 @@ class Guest(Spawnable["Guest"]):
         default=frozenset(), converter=capabilities, kw_only=True
     )
     entrypoint: str = attrs.field(default="start", kw_only=True)
-    arguments: Sequence[Any] = attrs.field(default=(), converter=tuple, kw_only=True)
-    results: tuple[AbiParam, ...] = attrs.field(default=(), converter=tuple, kw_only=True)
+    arguments: Sequence[Any] = attrs.field(default=(), kw_only=True)
+    results: tuple[AbiParam, ...] = attrs.field(default=(), kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
     label: str | None = attrs.field(default=None, kw_only=True)
 
@@ -160,6 +162,21 @@ class Guest(Spawnable["Guest"]):
             raise TypeError(f"a guest takes no keyword arguments, and was given {', '.join(kwargs)}")
         runtime = guests_of(process.node)
         return GuestBody(runtime, process, self._launch(runtime, args), None)
+
+    @classmethod
+    def from_spec(cls, spec: ModuleSpec, **options: Any) -> Guest:
+        """The guest that a module specification (`hostcalls.modulespec.parse`) describes.
+
+        `options` are further attributes: `limits`, `label`.
+        """
+        return cls(
+            spec.path,
+            capabilities=spec.capabilities,
+            entrypoint=spec.entrypoint,
+            arguments=spec.arguments,
+            results=spec.invocation.signature.results,
+            **options,
+        )
 
     def request(self, data: bytes) -> bytes:
         """Ask the guest: `await ref.call(Guest.request, data)`. The guest receives a request and replies.
@@ -183,6 +200,27 @@ class Guest(Spawnable["Guest"]):
             limits=self.limits,
             label=self.label or f"{name}:{self.entrypoint}",
         )
+
+
+async def run_guest(node: Node, guest: Guest) -> Reason:
+    """Run a guest to its end; the exit reason.
+
+    A checkpoint. The module is compiled in a worker thread; cancelled, the guest is stopped.
+
+    Raises:
+        StartError: it could not be started.
+    """
+    async with node.mailbox(label="run") as me:
+        me.trap_exits = True
+        try:
+            await guests_of(node).load(guest.module)
+        except (GuestStartError, EngineError) as error:
+            raise StartError(Crashed(error)) from error
+        ref = await me.spawn(guest, link=True)
+        exited = await me.receive(Exited)
+        while exited.ref != ref:
+            exited = await me.receive(Exited)
+        return exited.reason
 
 
 @attrs.frozen(eq=False)
@@ -233,14 +271,16 @@ class GuestBody:
         process = self.process
         if process.attention and not process.attend():
             return False
-        execution, actors = self.execution, self.actors
-        actors.look()
+        execution, inbox = self.execution, self.actors.inbox
+        if process.mailbox.overflow == "drop_oldest":
+            inbox.look_again()
+        inbox.look()
         for _ in range(budget):
             more = execution.turn()
             if execution.ended:
                 self._ended()
                 return False
-            if not (actors.look() or more):
+            if not (inbox.look() or more):
                 process.idle = True
                 return False
             if execution.computing:
@@ -284,16 +324,15 @@ class GuestBody:
 class _Actors:
     """The node, as one guest sees it: `hostcalls.host.Host` and `hostcalls.host.ActorHost` in one."""
 
-    __slots__ = ("_body", "_monitors", "_process", "_receives", "_seen", "_waiting", "actors")
+    __slots__ = ("_body", "_monitors", "_process", "_receives", "actors", "inbox")
 
     def __init__(self, body: GuestBody, *, receives: bool) -> None:
         self.actors: ActorHost | None = self
         self._body = body
         self._process = body.process
         self._receives = receives
-        self._seen = 0  # messages at the head of the queue that have been looked at
         self._monitors: dict[int, Monitor] = {}
-        self._waiting: _Receive | None = None
+        self.inbox = Inbox(body.process.queue, body.runtime.kernel.clock, self)
 
     # Processes.
 
@@ -323,71 +362,55 @@ class _Actors:
 
     # Receiving.
 
-    def look(self) -> bool:
-        """Look at what has come in; whether the guest got the message that it waits for."""
-        queue = self._process.queue
-        if self._process.mailbox.overflow == "drop_oldest":
-            self._seen = 0
-        while self._seen < len(queue):
-            message = queue[self._seen]
-            if type(message) is Tick:
-                counts, message = message.unwrap()
-                if not counts:
-                    del queue[self._seen]
-                    continue
-                queue[self._seen] = message
-            if isinstance(message, Exited) and message.ref == self._process.parent:
-                # As for every actor: who traps exits still ends with its parent.
-                self._body.reason = message.reason
-                self._body.execution.stop()
-                return False
-            incoming = self._incoming(message)
-            if incoming is None:
-                del queue[self._seen]
-                self._refuse(message)
-                continue
-            waiting = self._waiting
-            if waiting is not None and waiting.select(incoming):
-                self._waiting = None
-                self._take(self._seen, message, incoming, waiting)
-                return True
-            self._seen += 1
-        return False
-
     def receive(
         self,
         select: Callable[[Incoming], bool],
         timeout: float | None,
         convert: Callable[[Incoming | None], T],
     ) -> Future[T]:
-        if self._waiting is not None:
-            raise InvalidArgument
-        self.look()
-        waiting = _Receive(select, convert, Future(self._forget))
-        for index, message in enumerate(self._process.queue):
-            incoming = self._incoming(message)
-            if incoming is not None and select(incoming):
-                self._take(index, message, incoming, waiting)
-                return waiting.future
-        if timeout is not None and timeout <= 0:
-            waiting.future.resolve(convert(None))
-            return waiting.future
-        self._waiting = waiting
-        if timeout is not None:
-            waiting.timer = self._process.node.timers.call_after(timeout, self._timed_out)
-        return waiting.future
+        return self.inbox.receive(select, timeout, convert)
 
-    def _take(self, index: int, message: Any, incoming: Incoming, waiting: _Receive) -> None:
+    def admit(self, message: Any) -> Any:
         process = self._process
-        if waiting.timer is not None:
-            waiting.timer.cancel()
-        try:
-            value = waiting.convert(incoming)
-        except HostcallError as error:
-            waiting.future.fail(error)
-            return
-        del process.queue[index]
-        self._seen -= index < self._seen
+        if type(message) is Tick:
+            counts, message = message.unwrap()
+            if not counts:
+                return None
+        if isinstance(message, Exited):
+            if message.ref == process.parent:
+                # As for every actor: who traps exits still ends with its parent.
+                self._body.reason = message.reason
+                self._body.execution.stop()
+            return message
+        if isinstance(message, Down):
+            return message
+        call = isinstance(message, signals.Call)
+        content = _content(message) if call or isinstance(message, signals.Cast) else message_of(message)
+        if content is not None and self._receives:
+            return message if call else content
+        if call:
+            message.fail(UnknownMethod(message.method, Guest))
+        else:
+            process.node.dead_letters.publish(message, process.ref, _NOT_BYTES)
+        return None
+
+    def translate(self, message: Any) -> Incoming:
+        match message:
+            case Exited(ref, reason):
+                return Ended(None, ref, _abi_reason(reason))
+            case Down(monitor, ref, reason):
+                return Ended(monitor.number, ref, _abi_reason(reason))
+            case signals.Call():
+                content = _content(message)
+                assert content is not None
+                return GuestRequest(
+                    content, lambda answer: self._reply(message, answer), lambda: self._abandon(message)
+                )
+        assert isinstance(message, Message)
+        return message
+
+    def taken(self, message: Any, incoming: Incoming) -> None:
+        process = self._process
         if isinstance(incoming, Ended) and incoming.monitor is not None:
             self._monitors.pop(incoming.monitor, None)
         if isinstance(message, signals.Call):
@@ -396,43 +419,6 @@ class _Actors:
             process.observe(message)
             process.observed(message)
             process.settle()
-        waiting.future.resolve(value)
-
-    def _timed_out(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.future.resolve(waiting.convert(None))
-
-    def _forget(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None and waiting.timer is not None:
-            waiting.timer.cancel()
-
-    def _incoming(self, message: Any) -> Incoming | None:
-        """`message` as guests know it; None if it is not for guests."""
-        if isinstance(message, Exited):
-            return Ended(None, message.ref, _abi_reason(message.reason))
-        if isinstance(message, Down):
-            return Ended(message.monitor.number, message.ref, _abi_reason(message.reason))
-        if not self._receives:
-            return None
-        if isinstance(message, signals.Call):
-            content = _content(message)
-            if content is None:
-                return None
-            return GuestRequest(
-                content, lambda answer: self._reply(message, answer), lambda: self._abandon(message)
-            )
-        if isinstance(message, signals.Cast):
-            return _content(message)
-        return message_of(message)
-
-    def _refuse(self, message: Any) -> None:
-        process = self._process
-        if isinstance(message, signals.Call):
-            message.fail(UnknownMethod(message.method, Guest))
-        else:
-            process.node.dead_letters.publish(message, process.ref, _NOT_BYTES)
 
     def _reply(self, call: signals.Call, answer: Message) -> None:
         self._process.undefer(call)
@@ -505,7 +491,7 @@ class _Actors:
         if found is None:
             raise NotFound
         self._process.demonitor(found, flush)
-        self._seen = 0
+        self.inbox.look_again()
 
     def exit(self, actor: Ref[Any] | None, reason: ActorReason) -> None:
         if actor is not None:
@@ -533,16 +519,6 @@ class _Actors:
         if found is None:
             raise NotFound
         return found
-
-
-@attrs.define
-class _Receive:
-    """A guest that waits for a message."""
-
-    select: Callable[[Incoming], bool]
-    convert: Callable[[Any], Any]
-    future: Future[Any]
-    timer: Timer | None = None
 
 
 _NOT_BYTES = Custom("guests receive bytes and hostcalls.message.Message")

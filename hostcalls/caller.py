@@ -8,6 +8,7 @@ from .capability import Capability
 from .errors import InvalidArgument
 from .host import Host
 from .limits import Limits
+from .logs import Forwarder
 from .registry import Kind, Registry, Resource, Slots
 
 
@@ -27,6 +28,7 @@ class Caller:
         ended: whether it has ended; it can still be stopped once, and its log channel read, until it is
         forgotten.
         children: how many guests it has started that have not ended.
+        log: what forwards its log channel, if it has registered one.
         channel_bytes: capacity of the channels that it has created and that live.
     """
 
@@ -40,6 +42,7 @@ class Caller:
     ended: bool = False
     children: int = 0
     channel_bytes: int = 0
+    log: Forwarder | None = None
     slots: Slots = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -13,6 +13,7 @@ from .abi import BufferParam, ScalarParam, ScalarValue
 from .caller import Caller
 from .capability import Capability
 from .catalogue import CATALOGUE
+from .channel import Channel
 from .clock import Clock
 from .drivers import channel, session, singleton
 from .drivers.mailbox import MailboxDriver
@@ -25,6 +26,7 @@ from .host import Host
 from .hostcall import Hostcall
 from .invocation import Passage, materialise
 from .launch import Launch
+from .logs import Forwarder
 from .modules import ModuleStore
 from .operation import Operation
 from .registry import Kind, Registry, Resource
@@ -47,6 +49,7 @@ class Policy:
 
     upstream: bool = False
     tombstones: int = 256
+    forward_logs: bool = True
 
 
 class Kernel:
@@ -186,6 +189,13 @@ class Kernel:
             while len(self._tombstones) > self.policy.tombstones:
                 _, oldest = self._tombstones.popitem(last=False)
                 self.registry.remove(oldest)
+
+    def forward_log(self, caller: Caller, channel: Channel) -> None:
+        """A guest has registered its log channel: emit what it writes there as log records."""
+        if self.policy.forward_logs:
+            if caller.log is not None:
+                caller.log.close()
+            caller.log = Forwarder(channel, caller.label)
 
     def forget(self, process: Resource) -> None:
         """Remove a process's entry: it can be neither stopped nor asked for its log channel any more."""

@@ -28,7 +28,7 @@ from actors import (
     UnknownMethod,
     open_node,
 )
-from actors.guest import Guest, guests_of, open_guests
+from actors.guest import Guest, guests_of, open_guests, run_guest
 from actors.spec import Child
 from actors.supervisor import Supervisor
 from hostcalls.abi import ScalarType, ScalarValue
@@ -36,6 +36,7 @@ from hostcalls.capability import Capability
 from hostcalls.engine import EngineConfig
 from hostcalls.limits import Limits
 from hostcalls.message import Message
+from hostcalls.modulespec import parse
 from hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR, CAPABILITIES
 
@@ -316,3 +317,24 @@ async def test_reasons_are_values() -> None:
             await node.spawn(guest("missing"))
         assert isinstance(caught.value.reason, Crashed)
         assert Shutdown("x") != SHUTDOWN
+
+
+async def test_run_guest_from_a_specification(tmp_path: Path) -> None:
+    """A module specification becomes a guest, which runs to its end."""
+    probe = Assembler()
+    probe.function(
+        "main",
+        "(if (i32.ne (local.get 4) (i32.const 7000)) (then unreachable))",
+        "(param i32 i32 i32 i32 i32)",
+    )
+    (tmp_path / "probe.wat").write_text(probe.source())
+    text = "path=probe.wat;capabilities=TimeRead;entrypoint=main;params=utf8,u16;args=localhost,{}"
+    async with open_node("test") as node:
+        open_guests(node, modules=tmp_path)
+        assert await run_guest(node, Guest.from_spec(parse(text.format(7000)))) == NORMAL
+        assert isinstance(await run_guest(node, Guest.from_spec(parse(text.format(7)))), Trapped)
+        with pytest.raises(StartError, match="Module store error"):
+            await run_guest(node, Guest("none.wat"))
+        with trio.move_on_after(0.05):
+            await run_guest(node, guest("spin"))
+        await eventually(lambda: node.statistics().processes == 0 or None)

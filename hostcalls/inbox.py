@@ -1,0 +1,128 @@
+"""Selective receive: a guest waits for the first message that it wants, and all others keep their place.
+
+The queue belongs to the embedder, so that bounds and dead letters work as for its other processes; an
+`Inbox` looks at what has come in, takes out what is not for guests, and remembers how far it has looked: a
+message is offered to a waiting receive once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import attrs
+
+from .clock import Clock, Timer
+from .errors import HostcallError, InvalidArgument
+from .futures import Future
+from .host import Incoming
+
+T = TypeVar("T")
+
+
+class Sorter(Protocol):
+    """What the embedder knows about its messages."""
+
+    def admit(self, message: Any) -> Any:
+        """Look at a message for the first time; what stays in the queue for it, or None if nothing does."""
+        ...
+
+    def translate(self, message: Any) -> Incoming:
+        """An admitted message, as guests know it."""
+        ...
+
+    def taken(self, message: Any, incoming: Incoming) -> None:
+        """The guest has got this message, and it is no longer in the queue."""
+        ...
+
+
+@attrs.define
+class _Receive:
+    select: Callable[[Incoming], bool]
+    convert: Callable[[Any], Any]
+    future: Future[Any]
+    timer: Timer | None = None
+
+
+class Inbox:
+    """The receiving side of one guest."""
+
+    def __init__(self, queue: deque[Any], clock: Clock, sorter: Sorter) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._sorter = sorter
+        self._seen = 0  # messages at the head of the queue that were looked at
+        self._waiting: _Receive | None = None
+
+    def look(self) -> bool:
+        """Look at what has come in; whether the guest got the message that it waits for."""
+        queue = self._queue
+        while self._seen < len(queue):
+            index = self._seen
+            message = self._sorter.admit(queue[index])
+            if message is None:
+                del queue[index]
+                continue
+            queue[index] = message
+            self._seen += 1
+            waiting = self._waiting
+            if waiting is not None:
+                incoming = self._sorter.translate(message)
+                if waiting.select(incoming):
+                    self._waiting = None
+                    self._take(index, message, incoming, waiting)
+                    return True
+        return False
+
+    def look_again(self) -> None:
+        """Messages were taken out of the queue by others: do not rely on where the rest is."""
+        self._seen = 0
+
+    def receive(
+        self,
+        select: Callable[[Incoming], bool],
+        timeout: float | None,
+        convert: Callable[[Incoming | None], T],
+    ) -> Future[T]:
+        """See `hostcalls.host.ActorHost.receive`."""
+        if self._waiting is not None:
+            raise InvalidArgument
+        self.look()
+        waiting = _Receive(select, convert, Future(self._forget))
+        for index in range(self._seen):
+            message = self._queue[index]
+            incoming = self._sorter.translate(message)
+            if select(incoming):
+                self._take(index, message, incoming, waiting)
+                return waiting.future
+        if timeout is not None and timeout <= 0:
+            waiting.future.resolve(convert(None))
+            return waiting.future
+        self._waiting = waiting
+        if timeout is not None:
+            waiting.timer = self._clock.call_later(timeout, self._timed_out)
+        return waiting.future
+
+    def _take(self, index: int, message: Any, incoming: Incoming, waiting: _Receive) -> None:
+        if waiting.timer is not None:
+            waiting.timer.cancel()
+        try:
+            value = waiting.convert(incoming)
+        except HostcallError as error:
+            waiting.future.fail(error)
+            return
+        del self._queue[index]
+        self._seen -= 1
+        self._sorter.taken(message, incoming)
+        waiting.future.resolve(value)
+
+    def _timed_out(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.future.resolve(waiting.convert(None))
+
+    def _forget(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and waiting.timer is not None:
+            waiting.timer.cancel()

@@ -1,0 +1,189 @@
+"""Log records of guests: decoding, and forwarding into the logging tree."""
+
+from __future__ import annotations
+
+import logging
+import random
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hostcalls import logs
+from hostcalls.abi import ChannelBackpressure
+from hostcalls.channel import Channel
+from hostcalls.logs import Forwarder, InvalidRecord, LogRecord, Span, decode
+
+
+def table(values: list[object]) -> bytes:
+    """A table in one piece, its children behind it, as FlatBuffers wants: offsets lead forwards."""
+    vtable_size = 4 + 2 * len(values)
+    inline = bytearray(4)
+    offsets: list[int] = []
+    children: list[tuple[int, object]] = []
+    for value in values:
+        if value is None:
+            offsets.append(0)
+        elif isinstance(value, int) and value < 256:
+            offsets.append(len(inline))
+            inline += struct.pack("<b3x", value)
+        elif isinstance(value, int):
+            inline += bytes(-len(inline) % 8)
+            offsets.append(len(inline))
+            inline += struct.pack("<Q", value)
+        else:
+            offsets.append(len(inline))
+            children.append((len(inline), value))
+            inline += bytes(4)
+    start = vtable_size + -vtable_size % 8
+    struct.pack_into("<i", inline, 0, start)
+    out = bytearray(struct.pack(f"<HH{len(values)}H", vtable_size, len(inline), *offsets))
+    out += bytes(start - len(out)) + inline
+    for position, child in children:
+        out += bytes(-len(out) % 8)
+        struct.pack_into("<I", out, start + position, len(out) - start - position)
+        if isinstance(child, str):
+            encoded = child.encode()
+            out += struct.pack("<I", len(encoded)) + encoded + b"\0"
+        else:
+            assert isinstance(child, list)
+            vector = len(out)
+            out += struct.pack("<I", len(child)) + bytes(4 * len(child))
+            for index, values_of_child in enumerate(child):
+                out += bytes(-len(out) % 8)
+                inner = table(values_of_child)
+                slot = vector + 4 + 4 * index
+                size = struct.unpack_from("<H", inner)[0]
+                struct.pack_into("<I", out, slot, len(out) + size + -size % 8 - slot)
+                out += inner
+    return bytes(out)
+
+
+def encode(record: LogRecord) -> bytes:
+    """A record as guests write it, defaults left out."""
+
+    def pairs(fields: tuple[tuple[str, str], ...]) -> object:
+        return [[key, value] for key, value in fields] or None
+
+    body = table(
+        [
+            record.level or None,
+            record.target or None,
+            record.message or None,
+            pairs(record.fields),
+            [[span.name, pairs(span.fields)] for span in record.spans] or None,
+            (record.timestamp_ms + 256) if record.timestamp_ms else None,
+        ]
+    )
+    size = struct.unpack_from("<H", body)[0]
+    head = 8
+    return struct.pack("<I4x", head + size + -size % 8) + body
+
+
+FULL = LogRecord(
+    2,
+    "echo::client",
+    "hello",
+    (("slot", "42"), ("who", "me")),
+    (Span("inner"), Span("outer", (("a", "b"),))),
+    1000,
+)
+
+
+def test_decode() -> None:
+    """Every part of a record, and the defaults of those that are left out."""
+    expected = LogRecord(
+        FULL.level, FULL.target, FULL.message, FULL.fields, FULL.spans, FULL.timestamp_ms + 256
+    )
+    assert decode(encode(FULL)) == expected
+    assert decode(encode(LogRecord(0, "", ""))) == LogRecord(0, "", "")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 4),
+    st.text(max_size=20),
+    st.text(max_size=50),
+    st.lists(st.tuples(st.text(max_size=5), st.text(max_size=9)), max_size=4),
+)
+def test_round_trip(level: int, target: str, message: str, fields: list[tuple[str, str]]) -> None:
+    """Whatever the texts."""
+    record = LogRecord(level, target, message, tuple(fields))
+    assert decode(encode(record)) == record
+
+
+def test_garbage() -> None:
+    """Damaged records, and noise, are refused or decoded, never worse."""
+    generator = random.Random(7)
+    whole = encode(FULL)
+    for _ in range(3000):
+        data = bytearray(whole)
+        for _ in range(generator.randrange(1, 6)):
+            data[generator.randrange(len(data))] = generator.choice([0, 1, 4, 255, generator.randrange(256)])
+        try:
+            decode(bytes(data[: generator.randrange(len(data) + 1)]))
+        except InvalidRecord:
+            continue
+    for size in range(64):
+        try:
+            decode(generator.randbytes(size))
+        except InvalidRecord:
+            continue
+
+
+@pytest.mark.parametrize("data", [b"", bytes(7), b"\xff" * 8, struct.pack("<Ii", 4, 100) + bytes(8)])
+def test_refused(data: bytes) -> None:
+    """Offsets that lead nowhere."""
+    with pytest.raises(InvalidRecord):
+        decode(data)
+
+
+def test_late_replay_and_forwarding(caplog: pytest.LogCaptureFixture) -> None:
+    """What was written before the forwarder came is replayed; targets become loggers, levels are kept."""
+    channel = Channel(4096, ChannelBackpressure.DROP)
+    writer = channel.writer(strong=False)
+    writer.write(encode(LogRecord(2, "app::net", "early")))
+    with caplog.at_level(logging.DEBUG, logger="enfilade.guest"):
+        forwarder = Forwarder(channel, "worker")
+        writer.write(encode(LogRecord(4, "app", "late", (("code", "5"),), (Span("a"), Span("b")))))
+        writer.write(b"not a record")
+        writer.write(encode(LogRecord(1, "", "still here")))
+        channel.close()
+        forwarder.close()
+    assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("enfilade.guest.app.net", "INFO", "early"),
+        ("enfilade.guest.app", "ERROR", "late code=5"),
+        (
+            "enfilade.guest",
+            "WARNING",
+            "guest worker wrote an invalid log record: an offset leads to 544501614, and there are 12 bytes",
+        ),
+        ("enfilade.guest", "DEBUG", "still here"),
+    ]
+    late = caplog.records[1]
+    assert (late.guest, late.guest_spans, late.guest_fields) == ("worker", "a::b", "code=5")  # type: ignore[attr-defined]
+
+
+def test_a_forwarder_that_is_left_behind_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    """Losing records is said once, and the rest still comes."""
+    channel = Channel(256, ChannelBackpressure.DROP)
+    writer = channel.writer(strong=False)
+    received: list[str] = []
+    forwarder = Forwarder(channel, "burst", lambda record, guest: received.append(record.message))
+    reader = forwarder._reader
+    reader.sequence = reader.position = -1  # as if it had not kept up
+    writer.write(encode(LogRecord(2, "", "one")))
+    writer.write(encode(LogRecord(2, "", "two")))
+    assert received == ["one", "two"]
+    assert "were lost" in caplog.text
+
+
+def test_guests_cannot_make_loggers_without_end() -> None:
+    """The number of loggers is bounded; strange targets share one."""
+    for number in range(2000):
+        logs.emit(LogRecord(4, f"flood::{number}", "x"), "flood")
+    assert len(logs._PATHS) <= 1024
+    assert logs._logger("") is logs.logger
+    assert logs._logger("a" * 200) is logs.logger
+    assert logs._logger("bell\a") is logs.logger
