@@ -130,16 +130,19 @@ class Request(signals.Call, Generic[R]):
         if not self.settled:
             try:
                 return await self.wait(timeout)
-            finally:
-                self.settled = True
+            except BaseException as error:
+                if not self.settled:
+                    self.settled = True
+                    self.error = error if isinstance(error, CallTimeout) else CallTimeout(self.target, 0.0)
+                raise
         if self.error is not None:
             raise self.error
         return self.value  # type: ignore[no-any-return]
 
     def cancel(self) -> None:
         """Give up: a later reply is dropped. Not a checkpoint."""
-        self.settled = True
-        if self.error is None and self.value is None:
+        if not self.settled:
+            self.settled = True
             self.error = CallTimeout(self.target, 0.0)
 
     async def _park(self, seconds: float) -> None:
@@ -168,11 +171,13 @@ class Request(signals.Call, Generic[R]):
             self.waiter = None
             trio.lowlevel.reschedule(waiter)
 
-    def then(self, process: Process, fn: Callable[..., Any], *args: Any) -> None:
-        """Run `fn(request, *args)` inside `process`, between messages, once the outcome is there.
+    def then(self, fn: Callable[..., Any], *args: Any) -> None:
+        """Run `fn(request, *args)` inside the process that made the request, between messages, once it is
+        settled.
 
         This is how a sync actor uses a reply. Not a checkpoint.
         """
+        process = self.caller._process  # type: ignore[union-attr]
 
         def run(request: Request[Any]) -> None:
             process.continue_with(fn, request, *args)

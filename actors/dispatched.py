@@ -122,7 +122,7 @@ class SyncBody:
         dispatcher = process.dispatcher
         dispatcher.running = process
         process.idle = False
-        process.at_hand = None
+        process.at_hand = signals.HANDED_OFF
         try:
             result = process.node.context.run(handler, self.actor, *args, **kwargs)
             if process.attention:
@@ -132,6 +132,7 @@ class SyncBody:
             raise ProcessDied(process.ref, process.ended or reason_of(error)) from error
         finally:
             dispatcher.running = None
+            process.at_hand = None
         if process.ended is None:
             if process.queue or process.attention:
                 process.wake()

@@ -61,10 +61,12 @@ def finish(process: Process, reason: Reason, error: BaseException | None = None)
         node.groups.forget_watcher(process.ref)
     _fail_calls(process, body, reason)
     start = node.starting.pop(process, None) if node.starting else None
-    links.sever(process, reason)
     if start is not None:
         refused = isinstance(error, Ignore | StartError) and reason == NORMAL
+        if refused:
+            links.unlink_parent(process)
         start.fail(error if error is not None and refused else StartError(reason))
+    links.sever(process, reason)
     if process.owner is not None:
         _leave_arena(process)
     process.reader = None

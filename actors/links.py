@@ -198,6 +198,13 @@ def unlink(process: Process, ref: Ref[Any]) -> None:
     ref.deliver(signals.Unlink(process.ref, number))
 
 
+def unlink_parent(process: Process) -> None:
+    """The start of `process` is refused or given up: its starter hears of that otherwise than by an exit."""
+    parent = process.parent
+    if isinstance(parent, LocalRef) and process.links and parent in process.links:
+        unlink(parent._process, process.ref)
+
+
 def monitor(process: Process, target: Ref[Any] | str, mode: AliasMode | None, tag: Any) -> Monitor:
     """Set a monitor up."""
     node = process.node

@@ -366,7 +366,7 @@ class Process:
             RuntimeError: no call is being handled, or it is answered already.
         """
         request = self.at_hand
-        if request is None and self.dispatcher.running is self:
+        if request is signals.HANDED_OFF:
             request = self.body.handed_off()
         if request is None or request.settled or (self.rare is not None and request in self.rare.deferred):
             raise RuntimeError("there is no unanswered call at hand to defer")

@@ -308,7 +308,9 @@ class LocalRef(Ref[A]):
                 if dispatcher.handoffs:
                     result = process.body.hand_off(handler, args, kwargs)
                     if type(result) is Deferred:
-                        return await result.request.receive(self.limit)
+                        deferred: Request[Any] = result.request
+                        del result  # which the callee may drop, and then is to fail the call
+                        return await deferred.receive(self.limit)
                     return result
                 dispatcher.renew_handoffs()
                 await trio.lowlevel.checkpoint()

@@ -101,6 +101,10 @@ class Call:
         raise AssertionError("a bare Call has nobody to reply to")
 
 
+# Stands for the call at hand when its caller runs the handler itself.
+HANDED_OFF = Call("", (), {})
+
+
 @attrs.frozen
 class Link:
     """`sender` wants to be linked."""

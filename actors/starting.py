@@ -130,9 +130,7 @@ async def start(
 
 def _abandon(process: Process) -> None:
     process.node.starting.pop(process, None)
-    parent = process.parent
-    if isinstance(parent, LocalRef) and process.links and parent in process.links:
-        links.unlink(parent._process, process.ref)
+    links.unlink_parent(process)
     process.interrupt(KILLED)
 
 
@@ -150,9 +148,7 @@ async def _kill(process: Process) -> None:
 def _refused(process: Process, error: BaseException) -> BaseException:
     """The start failed with `error`: end the process; what to raise in the starter."""
     if isinstance(error, Ignore | StartError):
-        parent = process.parent
-        if isinstance(parent, LocalRef) and process.links and parent in process.links:
-            links.unlink(parent._process, process.ref)
+        links.unlink_parent(process)
         finish(process, NORMAL)
         return error
     reason = reason_of(error)

@@ -1,10 +1,9 @@
-"""A node under virtual time, which must be empty when it has closed."""
+"""A node that must be empty when it has closed. Tests ask for `autojump_clock` too, for virtual time."""
 
 from collections.abc import AsyncIterator
 
 import attrs
 import pytest
-import trio.testing
 
 from actors import Node, open_node
 
@@ -12,7 +11,7 @@ COUNTERS = {"dead_letters", "dropped", "unkillable"}
 
 
 @pytest.fixture
-async def node(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Node]:
+async def node() -> AsyncIterator[Node]:
     """A running node; after the test, nothing may be left of it."""
     async with open_node("test") as node:
         yield node

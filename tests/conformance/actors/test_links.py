@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import (
     KILL,
@@ -26,7 +28,9 @@ from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle, ob
 
 
 @pytest.mark.parametrize("tier", TIERS)
-async def test_act_j1_linked_peer_dies_with_same_reason(node: Node, tier: Any) -> None:
+async def test_act_j1_linked_peer_dies_with_same_reason(
+    autojump_clock: MockClock, node: Node, tier: Any
+) -> None:
     """An abnormal end goes over a link, and the peer ends with that very reason."""
     async with node.mailbox() as me:
         a, b = await node.spawn(tier), await node.spawn(tier)
@@ -39,17 +43,17 @@ async def test_act_j1_linked_peer_dies_with_same_reason(node: Node, tier: Any) -
 
 
 @pytest.mark.parametrize("tier", TIERS)
-async def test_normal_end_spares_a_linked_peer(node: Node, tier: Any) -> None:
+async def test_normal_end_spares_a_linked_peer(autojump_clock: MockClock, node: Node, tier: Any) -> None:
     """L3: the reason normal goes over a link without effect on one that does not trap."""
     a, b = await node.spawn(tier), await node.spawn(tier)
     await a.call(tier.link_to, b)
     await a.stop()
-    await trio.testing.wait_all_tasks_blocked()
+    await wait_all_tasks_blocked()
     assert await b.call(tier.echo, 1) == 1
 
 
 @pytest.mark.parametrize("reason", [NORMAL, SHUTDOWN, BOOM])
-async def test_trapped_exit_is_a_message(node: Node, reason: Any) -> None:
+async def test_trapped_exit_is_a_message(autojump_clock: MockClock, node: Node, reason: Any) -> None:
     """L3: one that traps is sent `Exited`, for a normal end too."""
     async with node.mailbox() as me:
         me.trap_exits = True
@@ -58,7 +62,7 @@ async def test_trapped_exit_is_a_message(node: Node, reason: Any) -> None:
         assert await me.receive(timeout=1) == Exited(child, reason)
 
 
-async def test_act_j4_raised_kill_is_trappable(node: Node) -> None:
+async def test_act_j4_raised_kill_is_trappable(autojump_clock: MockClock, node: Node) -> None:
     """A process that itself ends with the reason kill sends kill over its links, which can be trapped."""
     async with node.mailbox() as me:
         victim = await node.spawn(obedient)
@@ -70,7 +74,7 @@ async def test_act_j4_raised_kill_is_trappable(node: Node) -> None:
         assert peer._process.ended is None  # type: ignore[attr-defined]
 
 
-async def test_link_carried_kill_ends_with_kill(node: Node) -> None:
+async def test_link_carried_kill_ends_with_kill(autojump_clock: MockClock, node: Node) -> None:
     """L3: kill over a link is not converted; killed is for the untrappable signal."""
     async with node.mailbox() as me:
         victim, peer = await node.spawn(obedient), await node.spawn(idle)
@@ -81,7 +85,7 @@ async def test_link_carried_kill_ends_with_kill(node: Node) -> None:
 
 
 @pytest.mark.parametrize("tier", TIERS)
-async def test_kill_signal_is_untrappable(node: Node, tier: Any) -> None:
+async def test_kill_signal_is_untrappable(autojump_clock: MockClock, node: Node, tier: Any) -> None:
     """L3: exit(P, kill) ends even one that traps, as killed, without on_stop."""
     async with node.mailbox() as me:
         victim = await node.spawn(tier, me.ref, True)
@@ -93,7 +97,7 @@ async def test_kill_signal_is_untrappable(node: Node, tier: Any) -> None:
 
 
 @pytest.mark.parametrize("tier", TIERS)
-async def test_act_j5_normal_exit_to_self(node: Node, tier: Any) -> None:
+async def test_act_j5_normal_exit_to_self(autojump_clock: MockClock, node: Node, tier: Any) -> None:
     """exit(self, normal) ends the process, although normal from others would not."""
 
     class Suicidal(tier):  # type: ignore[misc]
@@ -111,7 +115,7 @@ async def test_act_j5_normal_exit_to_self(node: Node, tier: Any) -> None:
 
 
 @pytest.mark.parametrize("trapping", [True, False])
-async def test_act_j7_link_to_a_dead_process(node: Node, trapping: bool) -> None:
+async def test_act_j7_link_to_a_dead_process(autojump_clock: MockClock, node: Node, trapping: bool) -> None:
     """When trapping: Exited with no process; when not: the error."""
     dead = await node.spawn(Sync)
     await dead.stop()
@@ -126,7 +130,7 @@ async def test_act_j7_link_to_a_dead_process(node: Node, trapping: bool) -> None
 
 
 @pytest.mark.parametrize("link", [False, True])
-async def test_act_j8_failing_child(node: Node, link: bool) -> None:
+async def test_act_j8_failing_child(autojump_clock: MockClock, node: Node, link: bool) -> None:
     """Without a link the parent lives, with one it dies."""
 
     async def parent(me: Process) -> None:
@@ -144,7 +148,7 @@ async def test_act_j8_failing_child(node: Node, link: bool) -> None:
                 await me.receive(timeout=1)
 
 
-async def test_spawn_with_link_is_atomic(node: Node) -> None:
+async def test_spawn_with_link_is_atomic(autojump_clock: MockClock, node: Node) -> None:
     """L5: a child that dies in its first step is linked already."""
 
     async def stillborn(me: Process) -> None:
@@ -157,7 +161,7 @@ async def test_spawn_with_link_is_atomic(node: Node) -> None:
         assert exited.ref == child
 
 
-async def test_act_j10_two_links_are_one(node: Node) -> None:
+async def test_act_j10_two_links_are_one(autojump_clock: MockClock, node: Node) -> None:
     """Linking twice is one link: one unlink takes it down."""
     async with node.mailbox() as me:
         me.trap_exits = True
@@ -170,18 +174,18 @@ async def test_act_j10_two_links_are_one(node: Node) -> None:
             await me.receive(timeout=1)
 
 
-async def test_act_j11_queued_exit_survives_unlink(node: Node) -> None:
+async def test_act_j11_queued_exit_survives_unlink(autojump_clock: MockClock, node: Node) -> None:
     """An `Exited` that is queued stays when the link is taken down after."""
     async with node.mailbox() as me:
         me.trap_exits = True
         peer = await me.spawn(obedient, link=True)
         peer.send(BOOM)
-        await trio.testing.wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()
         me.unlink(peer)
         assert await me.receive(timeout=0) == Exited(peer, BOOM)
 
 
-async def test_link_to_self_is_nothing(node: Node) -> None:
+async def test_link_to_self_is_nothing(autojump_clock: MockClock, node: Node) -> None:
     """L1: a link to oneself is no link."""
     async with node.mailbox() as me:
         me.link(me.ref)
@@ -189,7 +193,7 @@ async def test_link_to_self_is_nothing(node: Node) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_act_j13_links_agree(node: Node, seed: int) -> None:
+async def test_act_j13_links_agree(autojump_clock: MockClock, node: Node, seed: int) -> None:
     """After any sequence of links and unlinks from both sides, both sides hold the same."""
     generator = random.Random(seed)
     pair = [(await node.spawn(idle))._process for _ in range(2)]  # type: ignore[attr-defined]
@@ -204,7 +208,7 @@ async def test_act_j13_links_agree(node: Node, seed: int) -> None:
     assert all(not links or list(links.values()) == [0] for links in held)
 
 
-async def test_act_j14_messages_before_exit(node: Node) -> None:
+async def test_act_j14_messages_before_exit(autojump_clock: MockClock, node: Node) -> None:
     """What a process sends before it dies arrives before its exit."""
 
     async def speaker(me: Process, listener: Any) -> None:
@@ -220,10 +224,10 @@ async def test_act_j14_messages_before_exit(node: Node) -> None:
         assert (await me.receive(timeout=1)).ref == child
 
 
-async def test_long_chain_of_links_dies(node: Node) -> None:
+async def test_long_chain_of_links_dies(autojump_clock: MockClock, node: Node) -> None:
     """L7: an exit that runs along ten thousand links exhausts no stack."""
     chain = [await node.spawn(Sync) for _ in range(10_000)]
-    for left, right in zip(chain, chain[1:], strict=False):
+    for left, right in itertools.pairwise(chain):
         left._process.link(right)  # type: ignore[attr-defined]
     async with node.mailbox() as me:
         me.monitor(chain[-1])
@@ -232,7 +236,7 @@ async def test_long_chain_of_links_dies(node: Node) -> None:
     assert not node.processes
 
 
-async def test_second_exit_signal_is_ignored(node: Node) -> None:
+async def test_second_exit_signal_is_ignored(autojump_clock: MockClock, node: Node) -> None:
     """L3: a process that is dying dies of the first signal."""
     async with node.mailbox() as me:
         victim = await node.spawn(Async)
@@ -242,11 +246,15 @@ async def test_second_exit_signal_is_ignored(node: Node) -> None:
         assert (await me.receive(match=Down, timeout=1)).reason == BOOM
 
 
-async def test_ephemeral_process_dies_of_a_link(node: Node) -> None:
+async def test_ephemeral_process_dies_of_a_link(autojump_clock: MockClock, node: Node) -> None:
     """L6: plain code in `node.mailbox()` is cancelled by an exit signal, and told why."""
-    with pytest.raises(ProcessDied) as died:
+
+    async def plain() -> None:
         async with node.mailbox() as me:
             child = await me.spawn(obedient, link=True)
             child.send(BOOM)
             await trio.sleep_forever()
+
+    with pytest.raises(ProcessDied) as died:
+        await plain()
     assert died.value.reason == BOOM

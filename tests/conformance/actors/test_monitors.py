@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import NO_PROCESS, NORMAL, Down, Node, NotOwner, Process, ReceiveTimeout
 from tests.conformance.actors.subjects import BOOM, TIERS, Sync, idle, obedient
 
 
 @pytest.mark.parametrize("tier", TIERS)
-async def test_monitor_is_one_way(node: Node, tier: Any) -> None:
+async def test_monitor_is_one_way(autojump_clock: MockClock, node: Node, tier: Any) -> None:
     """K1: the watcher is told; the watched is not affected by the watcher's end."""
     ref = await node.spawn(tier)
     async with node.mailbox() as me:
@@ -28,7 +28,7 @@ async def test_monitor_is_one_way(node: Node, tier: Any) -> None:
     assert not other._process.watchers  # type: ignore[attr-defined]
 
 
-async def test_act_k2_monitors_stack(node: Node) -> None:
+async def test_act_k2_monitors_stack(autojump_clock: MockClock, node: Node) -> None:
     """N monitors give N downs, each with its own monitor."""
     async with node.mailbox() as me:
         ref = await node.spawn(obedient)
@@ -42,7 +42,7 @@ async def test_act_k2_monitors_stack(node: Node) -> None:
 
 
 @pytest.mark.parametrize("target", ["dead", "nobody"])
-async def test_act_k3_dead_target(node: Node, target: str) -> None:
+async def test_act_k3_dead_target(autojump_clock: MockClock, node: Node, target: str) -> None:
     """Monitoring what does not exist is answered at once."""
     async with node.mailbox() as me:
         if target == "dead":
@@ -57,7 +57,7 @@ async def test_act_k3_dead_target(node: Node, target: str) -> None:
         assert not monitor.active
 
 
-async def test_monitor_by_name_follows_the_process(node: Node) -> None:
+async def test_monitor_by_name_follows_the_process(autojump_clock: MockClock, node: Node) -> None:
     """K3: a monitor by name watches who held the name when it was set up."""
     async with node.mailbox() as me:
         first = await node.spawn(obedient, name="it")
@@ -71,14 +71,14 @@ async def test_monitor_by_name_follows_the_process(node: Node) -> None:
 
 
 @pytest.mark.parametrize("flush", [False, True])
-async def test_act_k5_queued_down(node: Node, flush: bool) -> None:
+async def test_act_k5_queued_down(autojump_clock: MockClock, node: Node, flush: bool) -> None:
     """A queued down stays when its monitor is taken down, unless that flushes."""
     async with node.mailbox() as me:
         ref = await node.spawn(obedient)
         monitor = me.monitor(ref)
         me.ref.send("before")
         ref.send(BOOM)
-        await trio.testing.wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()
         assert me.demonitor(monitor, flush=flush) is False
         assert await me.receive(timeout=0) == "before"
         if flush:
@@ -88,7 +88,7 @@ async def test_act_k5_queued_down(node: Node, flush: bool) -> None:
             assert (await me.receive(timeout=0)).monitor is monitor
 
 
-async def test_demonitor_is_idempotent(node: Node) -> None:
+async def test_demonitor_is_idempotent(autojump_clock: MockClock, node: Node) -> None:
     """K4: no down after it; says whether the monitor was up; twice is as good as once."""
     async with node.mailbox() as me:
         ref = await node.spawn(obedient)
@@ -100,7 +100,7 @@ async def test_demonitor_is_idempotent(node: Node) -> None:
             await me.receive(timeout=1)
 
 
-async def test_act_k6_only_the_owner_may_demonitor(node: Node) -> None:
+async def test_act_k6_only_the_owner_may_demonitor(autojump_clock: MockClock, node: Node) -> None:
     """Somebody else's monitor cannot be taken down."""
     ref = await node.spawn(idle)
     async with node.mailbox() as one, node.mailbox() as other:
@@ -110,7 +110,7 @@ async def test_act_k6_only_the_owner_may_demonitor(node: Node) -> None:
         assert monitor.active
 
 
-async def test_monitoring_oneself(node: Node) -> None:
+async def test_monitoring_oneself(autojump_clock: MockClock, node: Node) -> None:
     """K5: legal, and never answered."""
     async with node.mailbox() as me:
         monitor = me.monitor(me.ref)
@@ -118,7 +118,7 @@ async def test_monitoring_oneself(node: Node) -> None:
 
 
 @pytest.mark.parametrize("by_name", [False, True])
-async def test_act_k8_down_comes_last(node: Node, by_name: bool) -> None:
+async def test_act_k8_down_comes_last(autojump_clock: MockClock, node: Node, by_name: bool) -> None:
     """All that the target sent, by ref, name and alias, arrives in order and before the down."""
 
     async def target(me: Process, watcher: Any, alias: Any) -> None:
@@ -136,7 +136,7 @@ async def test_act_k8_down_comes_last(node: Node, by_name: bool) -> None:
         assert isinstance(await me.receive(timeout=1), Down)
 
 
-async def test_act_k9_tables_are_empty_in_the_end(node: Node) -> None:
+async def test_act_k9_tables_are_empty_in_the_end(autojump_clock: MockClock, node: Node) -> None:
     """Monitors that were made and removed leave nothing behind."""
     refs = [await node.spawn(Sync) for _ in range(50)]
     async with node.mailbox() as me:
@@ -152,7 +152,7 @@ async def test_act_k9_tables_are_empty_in_the_end(node: Node) -> None:
         assert (statistics.monitors, statistics.watchers) == (0, 0)
 
 
-async def test_names_are_free_before_the_down(node: Node) -> None:
+async def test_names_are_free_before_the_down(autojump_clock: MockClock, node: Node) -> None:
     """K6: whoever learns of an end can take the name at once."""
     async with node.mailbox() as me:
         ref = await node.spawn(Sync, name="it")
