@@ -69,6 +69,10 @@ class Dispatcher:
         """The caller is about to pass a checkpoint."""
         self.handoffs = HANDOFFS
 
+    def clear(self) -> None:
+        """The node has closed: nobody is left to run."""
+        self.queue.clear()
+
     async def run(self) -> None:
         """Work the run queue off until cancelled."""
         while True:
@@ -108,10 +112,10 @@ class Dispatcher:
                         if body.turn(turn):
                             left -= turn
                             requeue(process)
+                            break
                         continue
                     queue = process.queue
-                    budget = turn
-                    while True:
+                    for _ in range(turn):
                         message = queue.popleft()
                         kind = type(message)
                         if kind not in envelopes:
@@ -131,11 +135,10 @@ class Dispatcher:
                         if not queue:
                             process.idle = True
                             break
-                        budget -= 1
-                        if not budget:
-                            left -= turn
-                            requeue(process)
-                            break
+                    else:
+                        left -= turn
+                        requeue(process)
+                        break
                     left -= 1
             except BaseException as error:
                 if handlers is None:

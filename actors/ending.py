@@ -74,7 +74,8 @@ def finish(process: Process, reason: Reason, error: BaseException | None = None)
         for request in rare.stop_requests:
             request.reply(reason)
         rare.stop_requests = []
-    process.rare = None if rare is None or rare.heir is None else rare
+    if process.rare is not None and process.rare.heir is None:
+        process.rare = None
     node.ended(process, reason, error if start is None else None)
 
 

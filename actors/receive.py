@@ -46,8 +46,7 @@ class Reader:
         queue = process.queue
         skipped = self.skipped
         if skipped and (match is None or match is not self._match):
-            queue.extendleft(reversed(skipped))
-            skipped.clear()
+            self.restore()
         self._match = match
         test: Callable[[Any], Any] | None
         if match is None:

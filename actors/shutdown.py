@@ -44,6 +44,8 @@ async def running(node: Node) -> AsyncIterator[None]:
             with trio.CancelScope(shield=True):
                 await stopper.stop()
                 node.nursery.cancel_scope.cancel()
+                node.timers.clear()
+                node.dispatcher.clear()
                 if not node.unkillable:
                     await done.wait()
                 node.reports.close()

@@ -178,6 +178,14 @@ class Timers:
             heapq.heapify(self._heap)
             self._tombstones = 0
 
+    def clear(self) -> None:
+        """The node has closed: what is set never fires."""
+        for _, _, timer in self._heap:
+            timer.active = False
+        self._heap.clear()
+        self._lanes.clear()
+        self._tombstones = 0
+
     async def run(self) -> None:
         """Fire timers until cancelled."""
         while True:
