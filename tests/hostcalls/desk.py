@@ -1,0 +1,130 @@
+"""Hostcalls without guests: callers that tests speak for, through the dispatch table and the codecs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, cast
+
+from hostcalls.caller import Caller
+from hostcalls.capability import Capability
+from hostcalls.catalogue import CATALOGUE
+from hostcalls.engine import Engine
+from hostcalls.errors import NotFound, StartError
+from hostcalls.futures import Future
+from hostcalls.hostcall import Hostcall
+from hostcalls.kernel import Kernel, Policy
+from hostcalls.launch import Launch
+from hostcalls.limits import Limits
+from hostcalls.registry import Kind
+
+EVERYTHING = frozenset(Capability)
+INDEX = {hostcall.name: index for index, hostcall in enumerate(CATALOGUE)}
+
+
+class ManualClock:
+    """Time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self._timers: list[ManualTimer] = []
+
+    def unix_time(self) -> float:
+        return 1_700_000_000.0 + self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def call_later(self, delay: float, function: Callable[[], None]) -> ManualTimer:
+        timer = ManualTimer(self.now + delay, function)
+        self._timers.append(timer)
+        return timer
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        due = [timer for timer in self._timers if timer.due <= self.now]
+        self._timers = [timer for timer in self._timers if timer.due > self.now]
+        for timer in sorted(due, key=lambda timer: timer.due):
+            if not timer.cancelled:
+                timer.function()
+
+    @property
+    def waiting(self) -> int:
+        return sum(not timer.cancelled for timer in self._timers)
+
+
+class ManualTimer:
+    def __init__(self, due: float, function: Callable[[], None]) -> None:
+        self.due = due
+        self.function = function
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class NoHost:
+    """A host whose guest is the test."""
+
+    actors = None
+
+    def __init__(self) -> None:
+        self.stopped = 0
+
+    def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
+        raise AssertionError("nothing here needs a task")
+
+    async def start_child(self, launch: Launch) -> int:
+        raise StartError("there is nobody to start guests here")
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+class Desk:
+    """A kernel without an engine, for everything that does not start guests."""
+
+    def __init__(self, **policy: Any) -> None:
+        self.clock = ManualClock()
+        self.kernel = Kernel(cast(Engine, None), self.clock, policy=Policy(**policy))
+
+    def caller(
+        self,
+        grants: Iterable[Capability] = EVERYTHING,
+        *,
+        parent: int | None = None,
+        **limits: Any,
+    ) -> Caller:
+        """A process that tests speak for."""
+        registry = self.kernel.registry
+        entry = registry.reserve(Kind.PROCESS)
+        caller = Caller(entry, registry, frozenset(grants), Limits(**limits), NoHost(), parent=parent)
+        registry.initialise(entry.id, caller)
+        return caller
+
+    def call(self, caller: Caller, hostcall: Hostcall[Any, Any], value: Any = None) -> Any:
+        """Make a hostcall as a guest does, encoded both ways; what is not answered at once is a future."""
+        table, _ = self.kernel._table(caller.grants)
+        operation = table[INDEX[hostcall.name]]
+        wanted = hostcall.input.decode(hostcall.input.encode(value))
+        answer = operation.contract.run(caller, wanted)
+        if isinstance(answer, Future):
+            return answer
+        return hostcall.output.decode(hostcall.output.encode(answer))
+
+
+def fails(call: Callable[[], Any]) -> str:
+    """The error text that a guest would read."""
+    from hostcalls.errors import HostcallError
+
+    try:
+        answer = call()
+        if isinstance(answer, Future):
+            answer = answer.result()
+    except HostcallError as error:
+        return error.text
+    raise AssertionError(f"no error, but {answer!r}")
+
+
+NOT_FOUND = NotFound().text
+INVALID = "invalid argument"
+DENIED = "permission denied"
