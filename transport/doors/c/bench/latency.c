@@ -3,7 +3,7 @@
  *
  *   latency [calls]
  *
- * Prints microseconds (median of batches) and the ratio to SOCK_SEQPACKET. The server is another process; with
+ * Prints microseconds (median and best of the batches) and the median's ratio to SOCK_SEQPACKET. The server is another process; with
  * "same" both are pinned to one processor, with "apart" to two, with "free" the scheduler places them.
  */
 #ifndef _GNU_SOURCE
@@ -24,12 +24,13 @@
 
 enum { BATCHES = 21, MESSAGE_MAX = 1 << 20 };
 
-static int calls = 2000;
+static int calls = 10000;
 static char request[MESSAGE_MAX], result[MESSAGE_MAX];
 
 struct channel {
     int to, from; /* raw mechanisms */
     int door;
+    pid_t server;
     size_t size;
     void (*trip)(struct channel *);
 };
@@ -104,88 +105,92 @@ static int compare(const void *left, const void *right) {
     return difference < 0 ? -1 : difference > 0;
 }
 
-static double measure(struct channel *channel) {
-    double batches[BATCHES];
-    for (int i = 0; i < calls / 4; i++) {
+static double batch(struct channel *channel, int count) {
+    double start = now();
+    for (int i = 0; i < count; i++) {
         channel->trip(channel);
     }
-    for (int i = 0; i < BATCHES; i++) {
-        double start = now();
-        for (int j = 0; j < calls / BATCHES; j++) {
-            channel->trip(channel);
-        }
-        batches[i] = (now() - start) / (calls / BATCHES);
-    }
-    qsort(batches, BATCHES, sizeof *batches, compare);
-    return batches[BATCHES / 2];
+    return (now() - start) / count;
 }
 
-/* One mechanism in one placement, in processes of its own. */
-static double run(const char *mechanism, size_t size, int client_processor, int server_processor) {
+static void start(const char *mechanism, struct channel *channel, size_t size, int processor) {
     int forth[2], back[2], ready[2];
-    double *answer = mmap(NULL, sizeof *answer, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    struct channel channel = {.size = size, .trip = raw_trip};
-    must(pipe(ready) == 0);
-    bool is_door = strcmp(mechanism, "door_call") == 0;
     char path[64];
+    bool is_door = strcmp(mechanism, "door_call") == 0;
+    *channel = (struct channel){.size = size, .trip = is_door ? door_trip : raw_trip};
     snprintf(path, sizeof path, "/tmp/door-latency-%d", (int)getpid());
     if (strcmp(mechanism, "pipe") == 0) {
         must(pipe(forth) == 0 && pipe(back) == 0);
     } else {
-        int type = strcmp(mechanism, "seqpacket") == 0 ? SOCK_SEQPACKET : SOCK_STREAM;
-        must(socketpair(AF_UNIX, type, 0, forth) == 0);
+        must(socketpair(AF_UNIX, strcmp(mechanism, "seqpacket") == 0 ? SOCK_SEQPACKET : SOCK_STREAM, 0, forth) == 0);
         back[0] = forth[1], back[1] = forth[0]; /* one pair serves both ways */
     }
-    pid_t server = fork();
-    if (server == 0) {
-        pin(server_processor);
+    must(pipe(ready) == 0);
+    if ((channel->server = fork()) == 0) {
+        pin(processor);
         if (is_door) {
             fclose(fopen(path, "w"));
             int door = door_create(echo, NULL, 0);
             must(door >= 0 && fattach(door, path) == 0);
             must(write(ready[1], "r", 1) == 1);
-            pause();
+            for (;;) {
+                pause();
+            }
         }
-        if (forth[0] == back[1]) {
-            echo_loop(forth[0], forth[0], size);
-        }
+        must(write(ready[1], "r", 1) == 1);
         echo_loop(forth[0], back[1], size);
     }
-    pid_t client = fork();
-    if (client == 0) {
-        pin(client_processor);
-        channel.to = forth[1];
-        channel.from = back[0];
-        if (is_door) {
-            char byte;
-            must(read(ready[0], &byte, 1) == 1);
-            channel.door = door_open(path, 0);
-            channel.trip = door_trip;
-        }
-        *answer = measure(&channel);
-        _exit(0);
-    }
-    waitpid(client, NULL, 0);
-    kill(server, SIGKILL);
-    waitpid(server, NULL, 0);
-    for (int i = 0; i < 2; i++) {
-        close(forth[i]);
-        close(ready[i]);
-        if (strcmp(mechanism, "pipe") == 0) {
-            close(back[i]);
-        }
-    }
+    char byte;
+    must(read(ready[0], &byte, 1) == 1);
+    close(ready[0]);
+    close(ready[1]);
+    channel->to = forth[1];
+    channel->from = back[0];
     if (is_door) {
+        channel->door = door_open(path, 0);
         fdetach(path);
         unlink(path);
     }
-    double microseconds = *answer;
-    munmap(answer, sizeof *answer);
-    return microseconds;
+}
+
+/* All mechanisms take turns, so that a disturbance of the machine meets them alike. */
+static void compare_all(const char *place, size_t size, int client_processor, int server_processor) {
+    static const char *const mechanisms[] = {"seqpacket", "stream", "pipe", "door_call"};
+    enum { COUNT = sizeof mechanisms / sizeof *mechanisms };
+    double batches[COUNT][BATCHES], base = 0;
+    fflush(stdout);
+    pid_t client = fork();
+    if (client != 0) {
+        waitpid(client, NULL, 0);
+        return;
+    }
+    struct channel channels[COUNT];
+    for (int m = size == 0 ? COUNT - 1 : 0; m < COUNT; m++) {
+        start(mechanisms[m], &channels[m], size, server_processor);
+    }
+    pin(client_processor);
+    for (int b = -2; b < BATCHES; b++) {
+        for (int m = size == 0 ? COUNT - 1 : 0; m < COUNT; m++) {
+            double time = batch(&channels[m], calls / BATCHES + 1);
+            if (b >= 0) {
+                batches[m][b] = time;
+            }
+        }
+    }
+    for (int m = size == 0 ? COUNT - 1 : 0; m < COUNT; m++) {
+        qsort(batches[m], BATCHES, sizeof **batches, compare);
+        double median = batches[m][BATCHES / 2];
+        base = m == 0 ? median : base;
+        printf("%-8s %8zu  %-10s %10.2f %10.2f %8.2f\n", place, size, mechanisms[m], median, batches[m][0],
+               base > 0 ? median / base : 0);
+        kill(channels[m].server, SIGKILL);
+        waitpid(channels[m].server, NULL, 0);
+    }
+    fflush(stdout);
+    _exit(0);
 }
 
 int main(int argc, char **argv) {
-    static const char *const mechanisms[] = {"seqpacket", "stream", "pipe", "door_call"};
     static const size_t sizes[] = {0, 64, 4096, 65536};
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     struct {
@@ -195,23 +200,10 @@ int main(int argc, char **argv) {
     if (argc > 1) {
         calls = atoi(argv[1]);
     }
-    printf("%-8s %8s  %-10s %10s %8s\n", "place", "bytes", "mechanism", "us", "ratio");
+    printf("%-8s %8s  %-10s %10s %10s %8s\n", "place", "bytes", "mechanism", "median us", "best us", "ratio");
     for (size_t p = 0; p < sizeof placements / sizeof *placements; p++) {
-        if (placements[p].server > 0 && processors < 2) {
-            continue;
-        }
-        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
-            double base = 0;
-            for (size_t m = 0; m < sizeof mechanisms / sizeof *mechanisms; m++) {
-                if (sizes[s] == 0 && m < 3) {
-                    continue; /* raw mechanisms have no empty message that is told from the end */
-                }
-                double time = run(mechanisms[m], sizes[s], placements[p].client, placements[p].server);
-                base = m == 0 ? time : base;
-                printf("%-8s %8zu  %-10s %10.2f %8.2f\n", placements[p].name, sizes[s], mechanisms[m], time,
-                       base > 0 ? time / base : 0);
-                fflush(stdout);
-            }
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes && placements[p].server < processors; s++) {
+            compare_all(placements[p].name, sizes[s], placements[p].client, placements[p].server);
         }
     }
     return 0;

@@ -48,6 +48,9 @@ void channel_close_locked(struct channel *channel) {
         return;
     }
     channel->dead = true;
+    if (channel->attendant != NULL) {
+        attention_recall_locked(channel->attendant);
+    }
     struct channel **link = &channel->door->channels;
     while (*link != channel) {
         link = &(*link)->next;
@@ -196,10 +199,24 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt) {
     channel_reserve_locked(true);
 }
 
+/* Tells the client that there is a datagram, which it may not be waiting for. */
+void channel_ring(struct channel *channel) {
+    atomic_fetch_add(&channel->session->bell, 1);
+    if (atomic_load(&channel->session->listening) == LISTENING_TO_BELL) {
+        word_wake(&channel->session->bell);
+    }
+}
+
 /* Wakes the client of a call whose outcome is in the session memory. */
 void channel_answer(struct channel *channel, uint64_t sequence) {
-    struct message message = {.type = MESSAGE_REPLY, .sequence = sequence};
-    message_send(channel->fd, &message, NULL, 0);
+    atomic_fetch_add(&channel->session->bell, 1);
+    uint32_t listening = atomic_load(&channel->session->listening);
+    if (listening == LISTENING_TO_BELL) {
+        word_wake(&channel->session->bell);
+    } else if (listening != LISTENING_NOWHERE) {
+        struct message message = {.type = MESSAGE_REPLY, .sequence = sequence};
+        message_send(channel->fd, &message, NULL, 0);
+    }
 }
 
 /* Calls that no thread has taken yet end here; those in progress go on. */

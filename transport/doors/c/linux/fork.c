@@ -116,6 +116,7 @@ static void child(void) {
     if (thread != NULL) { /* the copy of a server thread serves nobody */
         thread->bound_invalid = thread->bound != NULL;
         thread->bound = NULL;
+        thread->recent = thread->attended = NULL;
         thread->parked = false;
         thread->self = pthread_self();
         thread->invocation = (struct invocation){.active = false};

@@ -60,6 +60,12 @@ struct region {
     size_t size;
 };
 
+/* Whether spinning has been worth it lately. */
+struct spinner {
+    int lost;
+    unsigned rest;
+};
+
 struct channel {
     struct channel *next;
     struct door *door;
@@ -80,6 +86,10 @@ struct channel {
     bool spared;                  /* a queued call was checked against older limits */
     uint64_t spared_sequence;
     struct limits spared_limits;
+    struct server_thread *attendant;
+    struct spinner spinner;
+    unsigned unattended; /* replies to come after which no thread waits for the next call */
+    unsigned backoff;
     struct region request, reply;
     int *received;
     unsigned received_count;
@@ -96,6 +106,8 @@ struct pool {
     int bell; /* eventfd for unreferenced invocations, or -1 */
     handle handle;
     unsigned idle;
+    unsigned attending; /* idle threads that wait for one client, those in the list */
+    struct server_thread *attendants;
     struct door *unreferenced; /* the door whose notification waits for an idle thread */
 };
 
@@ -142,6 +154,10 @@ struct server_thread {
     int cancellation;      /* the user's state, while ours is "disabled" */
     bool parked;           /* counted in pool->idle */
     struct pool *pool;     /* the one it is parked in or serves for */
+    struct channel *recent;   /* held: the one to attend to before parking */
+    struct channel *attended; /* the same, while the thread is in the pool's list of attendants */
+    struct server_thread *attendant_next, **attendant_link;
+    atomic_bool recalled;
     struct door *bound;    /* door_bind */
     bool bound_invalid;    /* copied by fork from a bound thread */
     bool caller_gone;
@@ -191,6 +207,13 @@ size_t memory_round(size_t size);
 void region_drop(struct region *region);
 int region_grow(struct region *region, size_t size, int *fd);
 enum { REGION_KEEP = 16 << 20 };
+
+/* word.c: waiting on words of the session memory. True: the word has changed. */
+bool word_sleep(_Atomic uint32_t *word, uint32_t value, unsigned microseconds);
+bool word_spin(struct spinner *spinner, uint32_t peer_processor, const _Atomic uint32_t *word, uint32_t value);
+void word_sleep_once(_Atomic uint32_t *word, uint32_t value);
+void word_wake(_Atomic uint32_t *word);
+uint32_t this_processor(void);
 
 /* status.c */
 struct status *status_create(int *fd);
@@ -242,6 +265,7 @@ bool channel_evict_locked(void);
 void channel_hang_up(struct channel *channel);
 void channel_revoke_locked(struct door *door);
 void channel_answer(struct channel *channel, uint64_t sequence);
+void channel_ring(struct channel *channel);
 void channel_drop_received(struct channel *channel);
 void channel_reserve_locked(bool keep);
 
@@ -253,8 +277,18 @@ void pool_deplete(struct server_thread *thread);
 void pool_start(const door_info_t *info); /* a thread for a new door's pool; NULL: the public one */
 
 /* take.c: an idle thread takes an invocation. */
+struct epoll_event;
 void take(struct server_thread *thread);
+bool take_event(struct server_thread *thread, const struct epoll_event *event);
+void take_return_event(struct server_thread *thread, const struct epoll_event *event);
+bool take_claimed_locked(struct server_thread *thread, struct channel *channel);
 int channel_await(struct channel *channel, uint64_t sequence, enum message_type type, int milliseconds, int *error);
+
+/* attention.c: idle threads that wait for one client. */
+bool attend_recent(struct server_thread *thread);
+void attention_end_locked(struct server_thread *thread);
+void attention_recall_locked(struct server_thread *thread);
+void attention_balance_locked(struct pool *pool);
 
 /* serve.c: threads that serve. */
 struct server_thread *server_thread_enter(void);
@@ -329,6 +363,8 @@ struct line {
     uid_t euid;
     gid_t egid;
     uint64_t used;
+    struct spinner spinner;
+    unsigned impatient; /* calls to come that do not wait for the bell, because others waited in vain */
     struct region request, reply;
 };
 int line_for(int fd, struct line **line); /* marks it in use */

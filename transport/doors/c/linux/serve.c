@@ -41,6 +41,11 @@ static void forget(void *object) {
     }
     if (thread->parked) {
         thread->pool->idle--;
+        attention_end_locked(thread);
+        attention_balance_locked(thread->pool);
+    }
+    if (thread->recent != NULL) {
+        channel_release_locked(thread->recent);
     }
     if (thread->bound != NULL) {
         door_release_locked(thread->bound);
@@ -140,7 +145,12 @@ void invocation_reply(struct server_thread *thread, int error, uint64_t size, un
     }
     atomic_store(&session->state, CALL_DONE);
     server_unlock();
+    atomic_store_explicit(&session->server_processor, this_processor(), memory_order_relaxed);
     channel_answer(channel, sequence);
+    if (error == 0 && !channel->orphan) {
+        thread->recent = channel; /* its next call is likely to be ours */
+        return;
+    }
     server_lock();
     if (channel->orphan && !channel->busy) {
         channel_close_locked(channel);
@@ -240,6 +250,7 @@ static bool begin(struct server_thread *thread) {
         struct message message = {.type = MESSAGE_ACCEPTED, .sequence = thread->invocation.sequence};
         int ignored;
         message_send(channel->fd, &message, NULL, 0);
+        channel_ring(channel);
         channel_await(channel, message.sequence, MESSAGE_GO, GO_PATIENCE, &ignored);
     }
     return true;
@@ -275,7 +286,9 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
     }
     if (count > 0) {
         struct message query = {.type = MESSAGE_FDQUERY, .sequence = sequence, .count = count};
-        if (message_send(channel->fd, &query, NULL, 0) != 0 ||
+        int sent = message_send(channel->fd, &query, NULL, 0);
+        channel_ring(channel);
+        if (sent != 0 ||
             channel_await(channel, sequence, MESSAGE_FDOK, FDOK_PATIENCE, &answer) != 0) {
             return EPIPE;
         }
@@ -296,6 +309,7 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
             if ((error = region_grow(&channel->reply, size, &fd)) == 0) {
                 struct message grow = {.type = MESSAGE_GROW, .sequence = sequence, .size = channel->reply.size};
                 error = message_send(channel->fd, &grow, &fd, 1);
+                flags |= ON_SOCKET;
                 close(fd);
             }
         }
@@ -305,7 +319,10 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
         if (size > 0) {
             memcpy(target, data, size);
         }
-        error = count > 0 ? descriptors_send(channel->fd, sequence, &outgoing) : 0;
+        if (count > 0) {
+            flags |= ON_SOCKET;
+            error = descriptors_send(channel->fd, sequence, &outgoing);
+        }
     }
     descriptors_discard(&outgoing);
     descriptors_release(descriptors, count);

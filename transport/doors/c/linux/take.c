@@ -11,6 +11,7 @@
 #include "internal.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -30,6 +31,7 @@ static bool take_unreferenced_locked(struct server_thread *thread, struct pool *
     thread->caller_gone = false;
     thread->invocation = (struct invocation){.active = true, .unreferenced = true, .door = door};
     memset(&thread->request, 0, sizeof thread->request);
+    attention_balance_locked(pool);
     return true;
 }
 
@@ -52,10 +54,9 @@ static void snapshot(struct server_thread *thread, struct channel *channel) {
 }
 
 /* Tries to win the call that the client says is queued. */
-static bool win(struct server_thread *thread, struct channel *channel, uint64_t sequence) {
+static bool win_locked(struct server_thread *thread, struct channel *channel, uint64_t sequence) {
     struct session *session = channel->session;
     uint32_t queued = CALL_QUEUED;
-    server_lock();
     struct door *door = channel->door;
     bool won = !channel->dead && atomic_load(&session->sequence) == sequence &&
                atomic_compare_exchange_strong(&session->state, &queued,
@@ -80,7 +81,14 @@ static bool win(struct server_thread *thread, struct channel *channel, uint64_t 
         channel->used = ++server.clock;
         door->active++;
         atomic_fetch_add_explicit(&door->status->calls, 1, memory_order_relaxed);
+        attention_balance_locked(thread->pool);
     }
+    return won;
+}
+
+static bool win(struct server_thread *thread, struct channel *channel, uint64_t sequence) {
+    server_lock();
+    bool won = win_locked(thread, channel, sequence);
     server_unlock();
     if (!won) {
         channel_drop_received(channel);
@@ -183,27 +191,61 @@ static bool take_call(struct server_thread *thread, struct channel *channel) {
     }
 }
 
+bool take_event(struct server_thread *thread, const struct epoll_event *event) {
+    enum kind kind;
+    server_lock();
+    void *object = handle_lookup(event->data.u64, &kind);
+    if (kind == KIND_CHANNEL) {
+        return take_call(thread, object);
+    }
+    bool taken = kind == KIND_POOL && take_unreferenced_locked(thread, object);
+    server_unlock();
+    return taken;
+}
+
+/*
+ * The client has claimed the thread's attention: the call is in the session memory, with no datagram. Keeps the
+ * caller's hold on the channel if it wins the call.
+ */
+bool take_claimed_locked(struct server_thread *thread, struct channel *channel) {
+    struct session *session = channel->session;
+    while (channel->busy && atomic_load(&session->state) == CALL_QUEUED) {
+        /* Another thread is reading a late datagram of an earlier call; it does not block. */
+        server_unlock();
+        sched_yield();
+        server_lock();
+    }
+    if (channel->busy || channel->dead || (*(volatile uint32_t *)&session->request.flags & ON_SOCKET)) {
+        return false;
+    }
+    channel->pending = false;
+    channel->busy = win_locked(thread, channel, atomic_load(&session->sequence));
+    return channel->busy;
+}
+
+/* Puts an event back that the thread has taken from the pool but cannot deal with. */
+void take_return_event(struct server_thread *thread, const struct epoll_event *event) {
+    enum kind kind;
+    server_lock();
+    void *object = handle_lookup(event->data.u64, &kind);
+    struct epoll_event again = {.events = EPOLLIN | EPOLLET, .data.u64 = event->data.u64};
+    if (kind == KIND_CHANNEL || kind == KIND_POOL) {
+        int fd = kind == KIND_CHANNEL ? ((struct channel *)object)->fd : ((struct pool *)object)->bell;
+        epoll_ctl(thread->pool->epoll, EPOLL_CTL_MOD, fd, &again);
+    }
+    server_unlock();
+}
+
 void take(struct server_thread *thread) {
+    if (thread->recent != NULL && attend_recent(thread)) {
+        return;
+    }
     for (;;) {
         struct epoll_event event;
         pthread_setcancelstate(thread->cancellation, NULL);
         int count = epoll_wait(thread->pool->epoll, &event, 1, -1);
         pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-        if (count != 1) {
-            continue;
-        }
-        enum kind kind;
-        server_lock();
-        void *object = handle_lookup(event.data.u64, &kind);
-        if (kind == KIND_CHANNEL) {
-            if (take_call(thread, object)) {
-                return;
-            }
-            continue;
-        }
-        bool taken = kind == KIND_POOL && take_unreferenced_locked(thread, object);
-        server_unlock();
-        if (taken) {
+        if (count == 1 && take_event(thread, &event)) {
             return;
         }
     }

@@ -79,7 +79,14 @@ enum call_state {
 enum { SESSION_REQUEST = 4096, SESSION_CAPACITY = 65536, SESSION_REPLY = SESSION_REQUEST + SESSION_CAPACITY,
        SESSION_SIZE = SESSION_REPLY + SESSION_CAPACITY };
 
-enum { REQUEST_NO_RESULTS = 1, REQUEST_RELEASES = 2, IN_REGION = 4 };
+/* Flags of requests and replies. ON_SOCKET: datagrams before the CALL or REPLY belong to it. */
+enum { REQUEST_NO_RESULTS = 1, REQUEST_RELEASES = 2, IN_REGION = 4, ON_SOCKET = 8 };
+
+/* Where a client waits, which says how to wake it. */
+enum { LISTENING_NOWHERE, LISTENING_TO_BELL, LISTENING_TO_SOCKET };
+
+/* How a server thread attends to one channel before it goes back to its pool. */
+enum { ATTENDING_NOT, ATTENDING_ASLEEP, ATTENDING_SPINNING };
 
 /* The first page of the session memory. Who writes what: the client request and sequence, the server reply. */
 struct session {
@@ -98,10 +105,11 @@ struct session {
         int32_t error;
         uint32_t unused;
     } reply;
-    _Alignas(64) _Atomic uint32_t attending; /* 1: a server thread sleeps on this word instead of its pool */
-    _Atomic uint32_t server_processor;       /* where the server thread last ran, plus one */
-    _Alignas(64) _Atomic uint32_t listening; /* 1: the client sleeps in poll and wants a REPLY datagram */
-    _Atomic uint32_t client_processor;
+    _Alignas(64) _Atomic uint32_t attending; /* a client that exchanges it for 0 has the thread's attention */
+    _Atomic uint32_t client_processor;       /* where the client last ran, plus one */
+    _Alignas(64) _Atomic uint32_t bell;      /* counts replies and datagrams for the client */
+    _Atomic uint32_t listening;
+    _Atomic uint32_t server_processor;
 };
 
 /* The page that makes a door's facts readable without asking its server. Only the server can write it. */

@@ -269,7 +269,10 @@ static void door_E17(void) {
 
 /* Doors through doors. */
 static void inspect_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
-    (void)cookie, (void)data, (void)size;
+    (void)cookie, (void)size;
+    if (data == DOOR_UNREF_DATA) {
+        door_return(NULL, 0, NULL, 0);
+    }
     door_desc_t seen = descriptors[0];
     for (uint_t i = 0; i < count; i++) {
         close(descriptors[i].d_data.d_desc.d_descriptor);

@@ -1,0 +1,99 @@
+/*
+ * Waiting on a word of the session memory: the fast path between a client and a server thread that know each
+ * other.
+ *
+ * Client and server thread sleep on futexes in the session memory instead of on sockets, which halves what a round
+ * trip costs. When they run on different processors they first spin for a few microseconds, because waking another
+ * processor costs more than the call. Spinning never happens on one processor, and a spinner that was wrong
+ * repeatedly stops for a while, so a loaded machine does not pay for it.
+ */
+#include "internal.h"
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SPIN_NANOSECONDS = 20000, CREDIT_MAX = 16, CREDIT_FIRST = 8, CREDIT_LOST = 4, REST = 500 };
+
+static uint64_t nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+bool word_sleep(_Atomic uint32_t *word, uint32_t value, unsigned microseconds) {
+    struct timespec timeout;
+    uint64_t end = nanoseconds() + (uint64_t)microseconds * 1000;
+    while (atomic_load(word) == value) {
+        uint64_t now = nanoseconds();
+        if (now >= end) {
+            return false;
+        }
+        timeout.tv_sec = (time_t)((end - now) / 1000000000u);
+        timeout.tv_nsec = (long)((end - now) % 1000000000u);
+        syscall(SYS_futex, word, FUTEX_WAIT, value, &timeout, NULL, 0);
+    }
+    return true;
+}
+
+/* Sleeps without a limit, until woken for whatever reason. */
+void word_sleep_once(_Atomic uint32_t *word, uint32_t value) {
+    syscall(SYS_futex, word, FUTEX_WAIT, value, NULL, NULL, 0);
+}
+
+void word_wake(_Atomic uint32_t *word) {
+    syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+uint32_t this_processor(void) {
+    int processor = sched_getcpu();
+    return processor < 0 ? 0 : (uint32_t)processor + 1;
+}
+
+static bool many_processors(void) {
+    static atomic_int count;
+    int known = atomic_load_explicit(&count, memory_order_relaxed);
+    if (known == 0) {
+        known = (int)sysconf(_SC_NPROCESSORS_ONLN);
+        known = known < 1 ? 1 : known;
+        atomic_store_explicit(&count, known, memory_order_relaxed);
+    }
+    return known > 1;
+}
+
+/* Spins while the word has the value, if the peer runs elsewhere and spinning has been worth it. */
+bool word_spin(struct spinner *spinner, uint32_t peer_processor, const _Atomic uint32_t *word, uint32_t value) {
+    if (!many_processors() || peer_processor == 0 || peer_processor == this_processor()) {
+        return false;
+    }
+    if (spinner->rest > 0) {
+        spinner->rest--;
+        return false;
+    }
+    uint64_t end = nanoseconds() + SPIN_NANOSECONDS;
+    do {
+        for (int i = 0; i < 32; i++) {
+            if (atomic_load_explicit(word, memory_order_acquire) != value) {
+                spinner->lost -= spinner->lost > 0;
+                return true;
+            }
+            relax();
+        }
+    } while (nanoseconds() < end);
+    spinner->lost += CREDIT_LOST;
+    if (spinner->lost > CREDIT_MAX) {
+        spinner->lost = CREDIT_MAX - CREDIT_FIRST;
+        spinner->rest = REST;
+    }
+    return false;
+}
