@@ -331,7 +331,7 @@ async def test_slow_handlers_do_not_starve_the_loop(node: Node) -> None:
         await trio.lowlevel.checkpoint()
         counts.append(actor.count)
     steps = sorted(later - earlier for earlier, later in pairwise(counts))
-    assert steps[-1] <= 64
+    assert steps[-1] <= 65
     assert steps[-2] <= 2
 
 
