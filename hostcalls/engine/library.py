@@ -35,7 +35,7 @@ def load_library() -> str:
             f"wasmtime {version} is installed and the engine is made for {MAJOR_VERSION}; "
             f"run: pip install 'wasmtime>={MAJOR_VERSION},<{MAJOR_VERSION + 1}'"
         )
-    path = _library_path()
+    path = library_path()
     error = ffi.new("char **")
     if not lib.library_load(str(path).encode(), error):
         raise EngineUnavailable(take_text(error))
@@ -53,7 +53,8 @@ def take_text(error: Any) -> str:
         error[0] = ffi.NULL
 
 
-def _library_path() -> Path:
+def library_path() -> Path:
+    """Return where the installed `wasmtime` package keeps its shared library; raise as `load_library` does."""
     spec = importlib.util.find_spec("wasmtime")
     if spec is None or spec.origin is None:
         raise EngineUnavailable("the package wasmtime cannot be found on the import path")

@@ -1,0 +1,168 @@
+/* Restless guests on workers and beside them, under whatever sanitizer this is compiled with.
+ *
+ *     stress LIBWASMTIME RESTLESS.wasm STEPS
+ *
+ * At every step the caller does one of the things that it may do to a guest at that moment: resume, offload, answer,
+ * fail, interrupt, release, take what it has submitted, close it and open another. What is checked here is that
+ * nothing crashes, hangs, leaks or races; what the answers are is checked elsewhere. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../engine.h"
+
+enum { GUESTS = 24, KEYS = 64 };
+
+typedef struct {
+    guest *guest;
+    bool offloaded;
+    uint64_t keys[KEYS]; /* some of its futures, answered or not */
+    uint32_t count;
+} subject;
+
+static uint32_t seed = 7;
+static subject subjects[GUESTS];
+
+static uint32_t draw(uint32_t below)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (uint32_t)(((uint64_t)seed * below) >> 32);
+}
+
+static uint8_t *read_file(const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "rb");
+    assert(file != NULL);
+    uint8_t *data = malloc(1 << 20);
+    *size = fread(data, 1, 1 << 20, file);
+    fclose(file);
+    return data;
+}
+
+static void open_guest(engine *e, const linked *l, uint32_t index)
+{
+    guest_limits limits = {.memory = 64 << 20,
+                           .table_elements = 100,
+                           .futures = 500,
+                           .queued_bytes = 1 << 20,
+                           .cpu_time = draw(4) == 0 ? 20000000 : UINT64_MAX,
+                           .start_time = 100000000};
+    int outcome;
+    char *error = NULL;
+    guest *g = guest_open(e, l, &limits, index, &outcome, &error);
+    /* Closed guests still end on their workers, so for a moment all places may be taken. */
+    assert(g != NULL || outcome == OPEN_EXHAUSTED);
+    subjects[index] = (subject){.guest = g};
+    uint64_t value = draw(UINT32_MAX);
+    uint8_t kind = VALUE_I32;
+    if (g != NULL)
+        assert(guest_start(g, "run", 3, &kind, &value, 1, 0));
+}
+
+static void take_submissions(subject *s, uint64_t word)
+{
+    size_t size = (size_t)(word >> SIZE_SHIFT);
+    if (word & HAS_SUBMISSIONS) {
+        const char *data = guest_submissions(s->guest);
+        for (size_t at = 0; at < size;) {
+            uint32_t length;
+            memcpy(&s->keys[s->count++ % KEYS], data + at, 8);
+            memcpy(&length, data + at + 12, 4);
+            at += 16 + (((size_t)length + 7) & ~(size_t)7);
+        }
+    }
+    const uint64_t *keys;
+    if (word & HAS_DROPS)
+        assert(guest_drops(s->guest, &keys) > 0);
+}
+
+static void answer(subject *s)
+{
+    static const uint8_t payload[5000] = "an answer";
+    uint64_t key = s->count == 0 ? draw(100) : s->keys[draw(s->count < KEYS ? s->count : KEYS)];
+    if (draw(4) == 0)
+        guest_fail(s->guest, key, payload, draw(400));
+    else
+        guest_complete(s->guest, key, payload, draw(4096));
+}
+
+static void take_stopped(engine *e)
+{
+    stopped_guest found[4];
+    size_t count;
+    while ((count = engine_stopped(e, found, 4)) > 0)
+        for (size_t i = 0; i < count; i++) {
+            subjects[found[i].key].offloaded = false;
+            take_submissions(&subjects[found[i].key], found[i].word);
+        }
+}
+
+static void step(engine *e, const linked *l)
+{
+    uint32_t index = draw(GUESTS);
+    subject *s = &subjects[index];
+    uint32_t choice = draw(100);
+    if (s->guest == NULL) {
+        open_guest(e, l, index);
+    } else if (choice < 2) {
+        guest_close(s->guest);
+        open_guest(e, l, index);
+    } else if (choice < 40) {
+        answer(s);
+    } else if (choice < 45) {
+        guest_release(s->guest);
+    } else if (choice < 46) {
+        guest_interrupt(s->guest);
+    } else if (s->offloaded) {
+        take_stopped(e);
+    } else {
+        uint64_t word = guest_resume(s->guest);
+        take_submissions(s, word);
+        if ((word & 3) == STEP_TRAPPED) {
+            assert(guest_trap(s->guest) != NULL);
+            guest_close(s->guest);
+            open_guest(e, l, index);
+        } else if (choice < 80 && (word & RUNNABLE)) {
+            s->offloaded = guest_offload(s->guest);
+            assert(s->offloaded);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    assert(argc == 4);
+    char *error = NULL;
+    assert(library_load(argv[1], &error));
+    engine_sizes sizes = {.max_guests = GUESTS + 8,
+                          .max_memory = 64 << 20,
+                          .reservation = 64 << 20,
+                          .guard = 65536,
+                          .max_elements = 100,
+                          .wasm_stack = 256 << 10,
+                          .tick = 300000,
+                          .workers = 3};
+    engine *e = engine_open(&sizes, &error);
+    assert(e != NULL);
+    size_t size;
+    uint8_t *source = read_file(argv[2], &size);
+    module *m = module_compile(e->wasm, source, size, &error);
+    assert(m != NULL);
+    hostcall_import import = {.module_name = "stress", .index = 1};
+    linked *l = linked_open(e->wasm, m, &import, 1, &error);
+    assert(l != NULL);
+    for (uint32_t i = 0; i < GUESTS; i++)
+        open_guest(e, l, i);
+    for (int i = atoi(argv[3]); i > 0; i--)
+        step(e, l);
+    for (uint32_t i = 0; i < GUESTS; i++)
+        if (subjects[i].guest != NULL)
+            guest_close(subjects[i].guest);
+    linked_free(l);
+    module_free(m);
+    free(source);
+    engine_close(e);
+    puts("shim stress test passed");
+    return 0;
+}
