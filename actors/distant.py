@@ -166,10 +166,10 @@ def arguments(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 def check_method(ref: Ref[Any], method: str) -> None:
     """A peer's call must name a public method: the callee's own code trusts its callers on that."""
-    process = getattr(ref, "_process", None)
-    protocol = getattr(getattr(process, "body", None), "protocol", None)
+    body = getattr(getattr(ref, "_process", None), "body", None)
+    protocol = getattr(body, "protocol", None)
     if protocol is not None and method not in protocol.handlers:
-        raise UnknownMethod(method, protocol.actor)
+        raise UnknownMethod(method, type(body.actor))
 
 
 def lower_fault(fault: RuntimeFault) -> list[Any]:

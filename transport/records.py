@@ -86,6 +86,8 @@ def _checker(annotation: Any) -> _Check | None:
     """A test for values of an annotation; None when all pass or the annotation is beyond this test."""
     origin = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
+    if annotation is Any:
+        return None
     if annotation is None or annotation is type(None):
         return lambda value: value is None
     if annotation is float:
