@@ -44,14 +44,14 @@ def _options(
 
 @app.command()
 def demo(
-    seconds: Annotated[float, typer.Option(min=5.0, max=300.0, help="How long the show goes on.")] = 10.0,
+    pace: Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds of calm around each act.")] = 2.0,
     plain: Annotated[bool, typer.Option(help="Plain lines, also on a terminal.")] = False,
     isolate: Annotated[bool, typer.Option(help="Give each zone namespaces of its own.")] = True,
 ) -> None:
     """Two zones, a supervision tree in each, messages through doors, a guest and a whole zone killed."""
     from actors.cli.demo import run_demo
 
-    raise typer.Exit(run_demo(seconds=seconds, plain=plain, isolate=isolate))
+    raise typer.Exit(run_demo(pace=pace, plain=plain, isolate=isolate))
 
 
 @app.command()

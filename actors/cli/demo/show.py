@@ -1,0 +1,282 @@
+"""The course of the demo, and the console node that watches both zones through their doors."""
+
+import contextlib
+import functools
+import logging
+import os
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+from rich.console import Console
+from rich.live import Live
+
+from actors.cli.demo.board import Board, ChildView, ZoneView
+from actors.cli.demo.drawing import draw, event_line, summary
+from actors.cli.demo.parts import POISON, Reporter, mill_module
+from actors.cli.demo.zones import KINDS, ZONE_FILE, ZoneProcess, zone
+from actors.cli.refusal import Refusal
+from actors.distant import NodeDown, NodeUp
+from actors.errors import ProcessDied, RuntimeFault
+from actors.guest import Guest
+from actors.links import Down
+from actors.node import Node, open_node
+from actors.process import Process
+from actors.reasons import Reason
+from actors.spec import Child
+from actors.supervisor import Supervisor
+from transport.namespaces import available
+from transport.rendezvous import Settings
+
+__all__ = ["run_demo"]
+
+NAMES = ("east", "west")
+VICTIM = "west"
+START_SECONDS = 30.0
+RECOVERY_SECONDS = 30.0
+POLL_SECONDS = 0.1
+RETRY_SECONDS = 0.002
+LONGEST_PAUSE_SECONDS = 0.25
+DRAWINGS_PER_SECOND = 10
+
+
+class Show:
+    """What the console knows, and how it says it."""
+
+    def __init__(self, board: Board, say: Callable[[str], None] | None) -> None:
+        self.board = board
+        self.begun = time.perf_counter()
+        self.running = {name: ZoneProcess(name) for name in NAMES}
+        self._say = say
+        self.working = trio.Event()
+        self.over = False
+        self._serials: dict[tuple[str, str], int] = {}
+
+    @property
+    def now(self) -> float:
+        return time.perf_counter() - self.begun
+
+    def event(self, text: str) -> None:
+        """Something happened; what happens after the show is nobody's business."""
+        if self.over:
+            return
+        at = self.now
+        self.board.events.append((at, text))
+        if self._say is not None:
+            self._say(event_line(at, text))
+
+    def up(self, name: str) -> None:
+        view = self.board.zones[name]
+        view.up = True
+        view.starts += 1
+        view.pid = self.running[name].pid
+        self.event(f"zone {name} is up, connected through {name}.door")
+
+    def down(self, name: str, reason: str) -> None:
+        self.board.zones[name].gone()
+        for key in [key for key in self._serials if key[0] == name]:
+            del self._serials[key]
+        self.event(f"zone {name} is down: {reason}")
+
+    def report(self, name: str, report: dict[str, Any]) -> None:
+        """What a zone says of itself; a child with another serial number was restarted."""
+        view = self.board.zones[name]
+        for child, serial in report["children"]:
+            shown = view.children.setdefault(child, ChildView(child, KINDS.get(child, "process")))
+            before = self._serials.get((name, child))
+            if serial and before and serial != before:
+                shown.restarts += 1
+                self.event(f"{child} in zone {name} runs again, as process {serial}")
+            if serial:
+                self._serials[name, child] = serial
+                shown.detail = f"#{serial}"
+        totals = report["totals"]
+        view.asked, view.answered, view.failed = totals["asked"], totals["answered"], totals["failed"]
+        view.round_trips = totals["round_trips"] or view.round_trips
+        if all(zone.answered for zone in self.board.zones.values()):
+            self.working.set()
+
+
+def run_demo(*, pace: float, plain: bool, isolate: bool) -> int:
+    """Run the demo.
+
+    Args:
+        pace: seconds of undisturbed work before and after each act.
+        plain: print lines, also on a terminal.
+        isolate: give the zones namespaces of their own, where the machine allows it.
+
+    Returns:
+        The status of the command: 0 when everything that was killed came back.
+
+    Raises:
+        Refusal: the zones did not start.
+    """
+    # What ends in the demo ends on purpose, and is told by its own lines.
+    logging.getLogger("enfilade").setLevel(logging.CRITICAL)
+    console = Console()
+    live = console.is_terminal and not plain
+    with tempfile.TemporaryDirectory(prefix="enfilade-") as directory:
+        return trio.run(_show, console, live, Path(directory), pace, isolate)
+
+
+async def _show(console: Console, live: bool, directory: Path, pace: float, isolate: bool) -> int:
+    say = functools.partial(console.print, highlight=False, soft_wrap=True)
+    kinds = available() if isolate else ()
+    say(
+        f"Two zones, {' and '.join(NAMES)}: each an OS process "
+        + (f"with its own {', '.join(kinds)} namespaces." if kinds else "in this zone's namespaces.")
+    )
+    board = Board({name: ZoneView(name) for name in NAMES})
+    show = Show(board, None if live else say)
+    _prepare(directory)
+    door = str(directory / "console.door")
+    settings = Settings(last_retry=LONGEST_PAUSE_SECONDS)
+    node_opened = open_node("console", zone="global", listen=door, settings=settings)
+    async with _drawn(console, board, live), node_opened as node:
+        children = [
+            Child(zone, show.running[name], directory, isolate, id=name, shutdown=10.0) for name in NAMES
+        ]
+        node.root = await node.spawn(Supervisor, children, intensity=5, period=60.0)
+        for name in NAMES:
+            node.distribution.keep_connected(str(directory / f"{name}.door"))
+        await _start(node, show, directory)
+        working = show.now
+        await trio.sleep(pace)
+        guest_seconds = await _kill_guest(node, show)
+        await trio.sleep(pace)
+        zone_seconds = await _kill_zone(node, show)
+        await trio.sleep(pace)
+        worked = show.now - working
+        show.over = True
+    for line in summary(board, worked):
+        say(line)
+    console.print(
+        f"the guest that trapped answered again after {guest_seconds * 1e3:.1f} ms", highlight=False
+    )
+    console.print(f"the zone that was killed answered again after {zone_seconds:.2f} s", highlight=False)
+    return 0
+
+
+def _prepare(directory: Path) -> None:
+    (directory / "mill.wasm").write_bytes(mill_module())
+    for name, peer in zip(NAMES, reversed(NAMES), strict=True):
+        text = ZONE_FILE.format(name=name, peer=peer, uid=os.geteuid())
+        (directory / f"{name}.toml").write_text(text)
+
+
+@asynccontextmanager
+async def _drawn(console: Console, board: Board, live: bool) -> AsyncIterator[None]:
+    """Keep the drawing current for the length of a block."""
+    if not live:
+        yield
+        return
+    with Live(draw(board), console=console, auto_refresh=False) as display:
+        async with trio.open_nursery() as nursery:
+
+            async def redraw() -> None:
+                while True:
+                    display.update(draw(board), refresh=True)
+                    await trio.sleep(1 / DRAWINGS_PER_SECOND)
+
+            nursery.start_soon(redraw)
+            yield
+            nursery.cancel_scope.cancel()
+        display.update(draw(board), refresh=True)
+
+
+async def _start(node: Node, show: Show, directory: Path) -> None:
+    """Watch both zones, and wait until work flows in both directions."""
+    await node.spawn(_watch_nodes, show)
+    for name in NAMES:
+        await node.spawn(_poll, show, name)
+    with trio.move_on_after(START_SECONDS) as starting:
+        await show.working.wait()
+    if starting.cancelled_caught:
+        logs = "\n".join((directory / f"{name}.log").read_text() for name in NAMES)
+        raise Refusal(f"the zones did not start within {START_SECONDS:.0f} s\n{logs}")
+
+
+async def _kill_guest(node: Node, show: Show) -> float:
+    """Have a guest trap; returns the seconds until its successor answers."""
+    show.event(f"a poisoned request goes to the mill in zone {VICTIM}")
+    mill = node.remote("mill", f"{VICTIM}@{VICTIM}")
+    with contextlib.suppress(ProcessDied):
+        await mill.call(Guest.request, POISON)
+        raise AssertionError("the mill survived its poison")
+    return await _answers_again(node, show, "mill")
+
+
+async def _kill_zone(node: Node, show: Show) -> float:
+    """Kill a whole zone; returns the seconds until its successor answers."""
+    victim = show.running[VICTIM]
+    show.event(f"kill -9 {victim.pid}: the whole zone {VICTIM}")
+    victim.send_signal(signal.SIGKILL)
+    return await _answers_again(node, show, "zone")
+
+
+async def _answers_again(node: Node, show: Show, what: str) -> float:
+    """Call the victim's mill until it answers.
+
+    Raises:
+        Refusal: it did not come back.
+    """
+    begun = time.perf_counter()
+    with trio.move_on_after(RECOVERY_SECONDS):
+        while True:
+            try:
+                await node.remote("mill", f"{VICTIM}@{VICTIM}").call(Guest.request, b"are you there?")
+            except RuntimeFault:
+                await trio.sleep(RETRY_SECONDS)
+            else:
+                return time.perf_counter() - begun
+    raise Refusal(f"the {what} that was killed did not come back within {RECOVERY_SECONDS:.0f} s")
+
+
+async def _watch_nodes(me: Process, show: Show) -> None:
+    """Turn node events, and the ends of the mills, into lines."""
+    me.node.distribution.monitor_nodes(me.ref)
+    watched: dict[Any, str] = {}
+
+    def watch(name: str) -> None:
+        try:
+            mill = me.node.remote("mill", f"{name}@{name}")
+        except RuntimeFault:
+            return
+        watched[me.monitor(mill)] = name
+
+    while True:
+        message = await me.receive((NodeUp, NodeDown, Down))
+        if isinstance(message, Down):
+            name = watched.pop(message.monitor)
+            show.event(f"monitor: the mill in zone {name} ended: {_first_line(message.reason)}")
+            if show.board.zones[name].up:
+                watch(name)
+        elif message.name.partition("@")[0] in NAMES:
+            name = message.name.partition("@")[0]
+            if isinstance(message, NodeUp):
+                show.up(name)
+                watch(name)
+            else:
+                show.down(name, message.reason)
+
+
+def _first_line(reason: Reason) -> str:
+    return str(reason).partition("\n")[0].rstrip(":")
+
+
+async def _poll(me: Process, show: Show, name: str) -> None:
+    """Ask a zone's reporter how it is going."""
+    while True:
+        try:
+            report = await me.node.remote("reporter", f"{name}@{name}").within(1.0).call(Reporter.report)
+        except RuntimeFault:
+            pass
+        else:
+            if show.board.zones[name].up:
+                show.report(name, report)
+        await trio.sleep(POLL_SECONDS)

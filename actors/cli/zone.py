@@ -1,0 +1,83 @@
+"""`enfilade zone run`: the node that a zone file describes, until it is told to stop."""
+
+import logging
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import trio
+import typer
+
+from actors.cli.refusal import Refusal
+from actors.cli.zonefile import ZoneFile, read_zone_file
+from actors.errors import StartError
+from actors.links import Down
+from actors.node import open_node
+from actors.supervisor import Supervisor
+from transport.carrier import CarrierError
+from transport.rendezvous import Settings
+
+__all__ = ["run_zone"]
+
+
+def run_zone(path: Path) -> int:
+    """Run the node that the file describes until SIGINT or SIGTERM, or until its root supervisor gives up.
+
+    Returns:
+        0 after a shutdown that was asked for, 1 when the root supervisor gave up.
+
+    Raises:
+        Refusal: the file is wrong, or the node cannot be started as it says.
+    """
+    logging.basicConfig(format="%(asctime)s %(name)s %(message)s", level=logging.WARNING)
+    zone_file = read_zone_file(path)
+    directory = path.resolve().parent
+    try:
+        return trio.run(_run, zone_file, directory)
+    except CarrierError as error:
+        raise Refusal(f"the door {zone_file.node.door}: {error}") from error
+    except StartError as error:
+        raise Refusal(f"the supervision tree did not start: {error}") from error
+
+
+async def _run(zone_file: ZoneFile, directory: Path) -> int:
+    settings = zone_file.node
+    children = zone_file.children(directory)
+    listen = None if settings.door is None else str(directory / settings.door)
+    gave_up = False
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_node(
+            settings.name,
+            zone=settings.zone,
+            listen=listen,
+            policy=zone_file.policy(),
+            settings=Settings(last_retry=settings.longest_pause),
+        ) as node:
+            for address in settings.connect:
+                node.distribution.keep_connected(str(directory / address))
+            flags = zone_file.supervisor
+            root = await node.spawn(
+                Supervisor,
+                children,
+                strategy=flags.strategy,
+                intensity=flags.intensity,
+                period=flags.period,
+                name="root",
+            )
+            node.root = root
+            typer.echo(f"{node.full_name} runs" + (f" at {listen}" if listen else ""))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_stop_on_signal, signals, nursery.cancel_scope)
+                async with node.mailbox() as me:
+                    me.monitor(root)
+                    down = await me.receive(Down)
+                typer.echo(f"{node.full_name}: the root supervisor ended: {down.reason}", err=True)
+                gave_up = True
+                nursery.cancel_scope.cancel()
+    return int(gave_up)
+
+
+async def _stop_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        break
+    scope.cancel()
