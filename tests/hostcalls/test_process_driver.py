@@ -1,0 +1,394 @@
+"""Starting and stopping guests from guests: every branch from reservation to tombstone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from hostcalls import abi
+from hostcalls import catalogue as c
+from hostcalls.abi import (
+    AbiParam,
+    AbiSignature,
+    BufferArg,
+    BufferParam,
+    EntrypointArg,
+    EntrypointInvocation,
+    ProcessLogLookup,
+    ProcessLogRegistration,
+    ProcessStart,
+    ResourceArg,
+    ScalarArg,
+    ScalarParam,
+    ScalarType,
+    ScalarValue,
+)
+from hostcalls.capability import Capability
+from hostcalls.channel import Channel
+from hostcalls.engine import Trap
+from hostcalls.errors import HostcallError
+from hostcalls.execution import Returned, Stopped
+from hostcalls.kernel import Policy
+from hostcalls.limits import Limits
+from hostcalls.registry import Kind
+from hostcalls.sdk.wat import Assembler
+from tests.hostcalls.desk import DENIED, INVALID, NOT_FOUND, NoHost
+from tests.hostcalls.harness import Harness, Process, open_harness
+
+KERNEL = "The kernel encountered an error. Please report this to your administrator."
+GRANTS = frozenset({Capability.TIME_READ, Capability.PROCESS_LIFECYCLE, Capability.CHANNEL_LIFECYCLE})
+I32, U64 = ScalarParam(ScalarType.I32), ScalarParam(ScalarType.U64)
+
+
+def modules(directory: Path) -> Path:
+    """A store with a module whose entrypoints take what the tests give."""
+    guest = Assembler("time::sleep", "channel::detach")
+    nap = guest.message(abi.TimeSleep, abi.TimeSleep(1_000_000))
+    guest.function("nap", f"(call $ok (call $time.sleep {nap}))")
+    guest.function("done", "nop")
+    guest.function("crash", "unreachable")
+    guest.function("spin", "(loop $l (br $l))")
+    guest.function(
+        "slot_zero",
+        """
+        (if (local.get 0) (then unreachable))
+        (i32.store (i32.const 65000) (local.get 0))
+        (call $ok (call $channel.detach (i32.const 65000) (i32.const 4)))
+        """,
+        "(param i32)",
+    )
+    guest.function(
+        "handle_seven",
+        """
+        (if (i32.ne (local.get 0) (i32.const 7)) (then unreachable))
+        (if (local.get 1) (then unreachable))
+        """,
+        "(param i32 i32)",
+    )
+    guest.function("answer", "(i32.const 300)", "(result i32)")
+    guest.function("words", "(i32.const -2) (i32.const 1)", "(result i32 i32)")
+    guest.function("slice", "(i32.const 65536) (i32.const 3)", "(result i32 i32)")
+    guest.function("far", "(i32.const -8) (i32.const 3)", "(result i32 i32)")
+    (directory / "m.wat").write_text(guest.source())
+    (directory / "alien.wat").write_text(
+        '(module (import "wasi" "exit" (func)) (memory (export "memory") 1))'
+    )
+    (directory / "blind.wat").write_text('(module (func (export "start")))')
+    (directory / "bad.wasm").write_bytes(b"\0asm junk")
+    return directory
+
+
+def invocation(
+    params: Iterable[AbiParam] = (), args: Iterable[EntrypointArg] = (), results: Iterable[AbiParam] = ()
+) -> EntrypointInvocation:
+    return EntrypointInvocation(AbiSignature(tuple(params), tuple(results)), tuple(args))
+
+
+def wanted(
+    name: str = "nap",
+    *,
+    module: str = "m.wat",
+    grants: Iterable[Capability] = (Capability.TIME_READ, Capability.CHANNEL_LIFECYCLE),
+    entrypoint: EntrypointInvocation | None = None,
+) -> ProcessStart:
+    return ProcessStart(module, name, tuple(grants), entrypoint or invocation())
+
+
+class Parent:
+    """A guest that the test speaks for."""
+
+    def __init__(self, harness: Harness, **limits: Any) -> None:
+        self.harness = harness
+        idle = Assembler("time::sleep")
+        nap = idle.message(abi.TimeSleep, abi.TimeSleep(1_000_000))
+        idle.function("start", f"(call $ok (call $time.sleep {nap}))")
+        self.process: Process = harness.start(idle, grants=GRANTS, limits=Limits(**limits))
+        self.caller = self.process.execution.caller
+        table, _ = harness.kernel._table(GRANTS)
+        self.operations = {operation.hostcall.name: operation for operation in table.operations}
+
+    async def call(self, hostcall: Any, value: Any) -> Any:
+        outcome = self.operations[hostcall.name].contract.run(self.caller, value)
+        return await outcome if hasattr(outcome, "__await__") else outcome
+
+    async def start(self, start: ProcessStart) -> Process:
+        """The child, once it runs."""
+        process = await self.call(c.PROCESS_START, start)
+        child = self.process.children[-1]
+        assert child.execution.caller.id == process
+        return child
+
+    async def refused(self, hostcall: Any, value: Any) -> str:
+        with pytest.raises(HostcallError) as caught:
+            await self.call(hostcall, value)
+        return caught.value.text
+
+
+async def test_start_and_stop(tmp_path: Path) -> None:
+    """A child runs with its own id; stopping it frees the id, and works once."""
+    async with open_harness(modules(tmp_path)) as harness:
+        parent = Parent(harness)
+        child = await parent.start(wanted())
+        process = child.execution.caller.id
+        assert process != parent.caller.id
+        assert (parent.caller.children, child.execution.caller.parent) == (1, parent.caller.id)
+        await parent.call(c.PROCESS_STOP, process)
+        assert await child.wait() == Stopped()
+        assert parent.caller.children == 0
+        assert await parent.refused(c.PROCESS_STOP, process) == NOT_FOUND
+
+
+async def test_finished_process_can_be_stopped_once(tmp_path: Path) -> None:
+    """The tombstone of a process that has ended answers one stop."""
+    async with open_harness(modules(tmp_path)) as harness:
+        parent = Parent(harness)
+        child = await parent.start(wanted("done"))
+        assert await child.wait() == Returned()
+        await parent.call(c.PROCESS_STOP, child.execution.caller.id)
+        assert await parent.refused(c.PROCESS_STOP, child.execution.caller.id) == NOT_FOUND
+
+
+async def test_tombstones_are_bounded(tmp_path: Path) -> None:
+    """The oldest of too many tombstones is forgotten."""
+    async with open_harness(modules(tmp_path), policy=Policy(tombstones=2)) as harness:
+        parent = Parent(harness)
+        children = [await parent.start(wanted("done")) for _ in range(3)]
+        for child in children:
+            await child.wait()
+        ids = [child.execution.caller.id for child in children]
+        assert await parent.refused(c.PROCESS_STOP, ids[0]) == NOT_FOUND
+        await parent.call(c.PROCESS_STOP, ids[1])
+
+
+async def test_computing_child_is_stopped(tmp_path: Path) -> None:
+    """A stop takes effect while the child computes."""
+    async with open_harness(modules(tmp_path)) as harness:
+        parent = Parent(harness)
+        child = await parent.start(wanted("spin"))
+        await trio.sleep(0.02)
+        await parent.call(c.PROCESS_STOP, child.execution.caller.id)
+        assert await child.wait() == Stopped()
+
+
+async def test_children_do_not_outlive_their_parent(tmp_path: Path) -> None:
+    """When the parent ends, so do its children."""
+    async with open_harness(modules(tmp_path)) as harness:
+        parent = Parent(harness)
+        child = await parent.start(wanted())
+        parent.process.stop()
+        assert await child.wait() == Stopped()
+
+
+@pytest.mark.parametrize(
+    ("start", "why"),
+    [
+        (wanted("missing"), "internal error: the module exports no function named 'missing'"),
+        (wanted("slot_zero"), "internal error: 'slot_zero' takes (i32); the arguments are ()"),
+        (wanted("answer"), "internal error: 'answer' returns (i32); its signature says ()"),
+        (wanted(module="none.wasm"), "internal error: Module store error: cannot read module"),
+        (wanted(module="../m.wat"), "internal error: Module store error: invalid module path"),
+        (wanted(module="/etc/passwd"), "internal error: Module store error: invalid module path"),
+        (wanted(module="bad.wasm"), "internal error: Wasmtime error:"),
+        (wanted(module="alien.wat"), "internal error: Wasmtime error:"),
+        (wanted("start", module="blind.wat"), "internal error: Wasmtime error:"),
+        (wanted(grants=[Capability.CHANNEL_READER]), DENIED),
+        (wanted(entrypoint=invocation([I32])), KERNEL),
+        (wanted(entrypoint=invocation([], [BufferArg(b"")])), KERNEL),
+        (wanted(entrypoint=invocation([BufferParam()], [ResourceArg(0)])), KERNEL),
+        (wanted(entrypoint=invocation([I32], [BufferArg(b"")])), KERNEL),
+        (wanted(entrypoint=invocation([ScalarParam(ScalarType.U32)], [ResourceArg(0)])), KERNEL),
+        (
+            wanted(entrypoint=invocation([I32], [ScalarArg(ScalarValue(ScalarType.U8, 1))])),
+            KERNEL,
+        ),
+        (wanted("slot_zero", entrypoint=invocation([I32], [ResourceArg(99)])), NOT_FOUND),
+        (wanted("handle_seven", entrypoint=invocation([U64], [ResourceArg(99)])), KERNEL),
+    ],
+)
+async def test_refused_starts(tmp_path: Path, start: ProcessStart, why: str) -> None:
+    """Each step that can fail tells the caller, and leaves no process, reservation or count behind."""
+    async with open_harness(modules(tmp_path)) as harness:
+        parent = Parent(harness)
+        before = len(harness.registry)
+        assert (await parent.refused(c.PROCESS_START, start)).startswith(why)
+        assert len(harness.registry) == before
+        assert parent.caller.children == 0
+
+
+async def test_resource_becomes_a_slot_of_the_child(tmp_path: Path) -> None:
+    """An I32 resource is looked up in the caller's slots and inserted into the child's, from slot 0."""
+    async with open_harness(modules(tmp_path)) as harness:
+        parent = Parent(harness)
+        channel = harness.registry.add(Kind.CHANNEL, Channel(64))
+        parent.caller.slots.insert(harness.registry.add(Kind.OTHER, object()))
+        slot = parent.caller.slots.insert(channel)
+        child = await parent.start(wanted("slot_zero", entrypoint=invocation([I32], [ResourceArg(slot)])))
+        assert await child.wait() == Returned()
+        assert parent.caller.slots.get(slot) is channel  # the child has detached its own
+        assert channel.holds == 1
+
+
+async def test_shared_handle_is_passed_on(tmp_path: Path) -> None:
+    """A U64 resource must be live and is passed as it is, low word first."""
+    async with open_harness(modules(tmp_path)) as harness:
+        parent = Parent(harness)
+        for _ in range(8):
+            resource = harness.registry.add(Kind.CHANNEL, Channel(64))
+            harness.registry.hold(resource)
+            harness.registry.share(resource)
+        child = await parent.start(wanted("handle_seven", entrypoint=invocation([U64], [ResourceArg(7)])))
+        assert await child.wait() == Returned()
+
+
+@pytest.mark.parametrize(
+    ("name", "results", "outcome"),
+    [
+        ("answer", [ScalarParam(ScalarType.U16)], abi.ScalarResult(ScalarValue(ScalarType.U16, 300))),
+        ("answer", [ScalarParam(ScalarType.I8)], "invalid argument"),
+        (
+            "words",
+            [ScalarParam(ScalarType.U64)],
+            abi.ScalarResult(ScalarValue(ScalarType.U64, (1 << 32) + 0xFFFF_FFFE)),
+        ),
+        ("slice", [BufferParam()], abi.BufferResult((1_000_000).to_bytes(8, "little")[:3])),
+        ("far", [BufferParam()], "results do not fit"),
+    ],
+)
+async def test_results(tmp_path: Path, name: str, results: list[AbiParam], outcome: object) -> None:
+    """Declared results are decoded; those that do not fit their declaration are a trap."""
+    async with open_harness(modules(tmp_path)) as harness:
+        child = await Parent(harness).start(wanted(name, entrypoint=invocation(results=results)))
+        ended = await child.wait()
+        if isinstance(outcome, str):
+            assert isinstance(ended, Trap)
+            assert outcome in ended.message
+        else:
+            assert ended == Returned((outcome,))  # type: ignore[arg-type]
+
+
+async def test_guest_errors_are_not_start_errors(tmp_path: Path) -> None:
+    """A guest that traps has been started all the same."""
+    async with open_harness(modules(tmp_path)) as harness:
+        child = await Parent(harness).start(wanted("crash"))
+        assert isinstance(await child.wait(), Trap)
+
+
+async def test_children_are_limited(tmp_path: Path) -> None:
+    """A parent has so many children at one time."""
+    async with open_harness(modules(tmp_path)) as harness:
+        parent = Parent(harness, children=2)
+        first = await parent.start(wanted())
+        await parent.start(wanted())
+        assert "limit of 2 children" in await parent.refused(c.PROCESS_START, wanted())
+        first.stop()
+        await first.wait()
+        await parent.start(wanted())
+
+
+async def test_stop_of_others(tmp_path: Path) -> None:
+    """A guest may stop its descendants; anybody else only under upstream's rules; ids of other kinds are
+    refused.
+    """
+    async with open_harness(modules(tmp_path)) as harness:
+        one, two = Parent(harness), Parent(harness)
+        child = await one.start(wanted(grants=GRANTS))
+        process = child.execution.caller.id
+        assert await two.refused(c.PROCESS_STOP, process) == DENIED
+        assert await two.refused(c.PROCESS_STOP, one.caller.id) == DENIED
+        other = harness.registry.add(Kind.OTHER, object())
+        assert await one.refused(c.PROCESS_STOP, other.id) == INVALID
+        assert await one.refused(c.PROCESS_STOP, 1 << 60) == NOT_FOUND
+        reserved = harness.registry.reserve(Kind.PROCESS)
+        assert await one.refused(c.PROCESS_STOP, reserved.id) == NOT_FOUND
+    async with open_harness(modules(tmp_path), policy=Policy(upstream=True)) as harness:
+        one, two = Parent(harness), Parent(harness)
+        child = await one.start(wanted(grants=[Capability.CHANNEL_READER, Capability.TIME_READ]))
+        await two.call(c.PROCESS_STOP, child.execution.caller.id)
+        assert await child.wait() == Stopped()
+
+
+async def test_grandchildren_can_be_stopped(tmp_path: Path) -> None:
+    """Descent is followed over several generations, also over one that has ended."""
+    async with open_harness(modules(tmp_path)) as harness:
+        parent = Parent(harness)
+        child = await parent.start(wanted(grants=GRANTS))
+        operation = parent.operations[c.PROCESS_START.name]
+        grandchild_id = await operation.contract.run(child.execution.caller, wanted())
+        grandchild = child.children[-1]
+        assert grandchild.execution.caller.id == grandchild_id
+        await parent.call(c.PROCESS_STOP, grandchild_id)
+        assert await grandchild.wait() == Stopped()
+
+
+async def test_log_channels(tmp_path: Path) -> None:
+    """One log channel a process, one process a log channel; readable after the process has ended."""
+    async with open_harness(modules(tmp_path)) as harness:
+        registry = harness.registry
+        one, two = Parent(harness), Parent(harness)
+        channel = registry.add(Kind.CHANNEL, Channel(64), owner=one.caller.id)
+        one.caller.slots.insert(channel)
+        handle = registry.share(channel)
+        mine = ProcessLogLookup(one.caller.id)
+        assert await two.refused(c.PROCESS_LOG_CHANNEL, mine) == NOT_FOUND
+        assert await one.refused(c.PROCESS_REGISTER_LOG_CHANNEL, ProcessLogRegistration(99)) == NOT_FOUND
+        await one.call(c.PROCESS_REGISTER_LOG_CHANNEL, ProcessLogRegistration(handle))
+        assert await two.call(c.PROCESS_LOG_CHANNEL, mine) == handle
+        # Another process takes it over, and the first has it back.
+        await two.call(c.PROCESS_REGISTER_LOG_CHANNEL, ProcessLogRegistration(handle))
+        assert await two.refused(c.PROCESS_LOG_CHANNEL, mine) == NOT_FOUND
+        await one.call(c.PROCESS_REGISTER_LOG_CHANNEL, ProcessLogRegistration(handle))
+        assert await one.refused(c.PROCESS_LOG_CHANNEL, ProcessLogLookup(two.caller.id)) == NOT_FOUND
+        channel.payload.writer(strong=False).write(b"last words")
+        one.process.stop()
+        await one.process.wait()
+        assert await two.call(c.PROCESS_LOG_CHANNEL, mine) == handle
+        reader = registry.shared(handle).payload.reader(strong=False)
+        assert reader.read(64).result().payload == b"last words"
+        harness.kernel.forget(one.caller.process)
+        assert await two.refused(c.PROCESS_LOG_CHANNEL, mine) == NOT_FOUND
+        assert not channel.alive
+
+
+async def test_log_channel_arguments(tmp_path: Path) -> None:
+    """A log channel is a channel, of a process that still has its entry; lookups want processes."""
+    async with open_harness(modules(tmp_path)) as harness:
+        registry = harness.registry
+        parent = Parent(harness)
+        other = registry.add(Kind.OTHER, object())
+        registry.hold(other)
+        not_a_channel = ProcessLogRegistration(registry.share(other))
+        assert await parent.refused(c.PROCESS_REGISTER_LOG_CHANNEL, not_a_channel) == INVALID
+        assert await parent.refused(c.PROCESS_LOG_CHANNEL, ProcessLogLookup(other.id)) == INVALID
+        assert await parent.refused(c.PROCESS_LOG_CHANNEL, ProcessLogLookup(1 << 50)) == NOT_FOUND
+        channel = registry.add(Kind.CHANNEL, Channel(64), owner=parent.caller.id)
+        registry.hold(channel)
+        handle = registry.share(channel)
+        registry.register_log_channel(parent.caller.process, channel)
+        unshared = registry.log_channel(parent.caller.id)
+        registry._shared.remove(handle)
+        unshared.shared = None
+        assert await parent.refused(c.PROCESS_LOG_CHANNEL, ProcessLogLookup(parent.caller.id)) == NOT_FOUND
+        again = registry.share(channel)
+        harness.kernel.forget(parent.caller.process)
+        assert (
+            await parent.refused(c.PROCESS_REGISTER_LOG_CHANNEL, ProcessLogRegistration(again)) == NOT_FOUND
+        )
+
+
+async def test_capability_without_a_hostcall() -> None:
+    """A capability that no hostcall of this kernel needs cannot be granted."""
+    async with open_harness() as harness:
+        guest = Assembler()
+        guest.function("start", "nop")
+        launch = harness.launch(guest)
+        from attrs import evolve
+
+        from hostcalls.errors import StartError
+
+        odd = evolve(launch, grants=frozenset({Capability(222)}))
+        with pytest.raises(StartError, match=r"capability \(Application222\) is not part of this kernel"):
+            harness.kernel.begin(odd, NoHost(), lambda: None)
