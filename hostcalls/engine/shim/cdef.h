@@ -86,8 +86,8 @@ int engine_fileno(const engine *e);
 size_t engine_stopped(engine *e, stopped_guest *found, size_t room);
 uint32_t engine_guests(engine *e);
 
-/* The engine's compiler, which outlives it while somebody uses it: compiling may go on, on another thread, while
- * the engine is closed. */
+/* The engine's compiler, which outlives it while somebody uses it: compiling may go on, on another thread,
+ * while the engine is closed. */
 wasm_engine_t *compiler_open(engine *e);
 void compiler_free(wasm_engine_t *compiler);
 
@@ -100,7 +100,8 @@ size_t module_export_count(const module *m);
 extern_view module_import_at(const module *m, size_t index);
 extern_view module_export_at(const module *m, size_t index);
 
-linked *linked_open(wasm_engine_t *compiler, const module *m, const hostcall_import *imports, size_t count, char **error);
+linked *linked_open(wasm_engine_t *compiler, const module *m, const hostcall_import *imports, size_t count,
+                    char **error);
 void linked_free(linked *l);
 
 guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64_t key, int *outcome,
@@ -108,8 +109,8 @@ guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64
 void guest_close(guest *g);
 uint8_t *guest_memory(guest *g, size_t *size);
 
-/* Begins the call of an exported function with `count` parameters of 8 bytes each, whose types are `kinds`. That these
- * and the number of results are the function's own is for the caller to know from the module. */
+/* Begins the call of an exported function with `count` parameters of 8 bytes each, whose types are `kinds`. That
+ * these and the number of results are the function's own is for the caller to know from the module. */
 bool guest_start(guest *g, const char *name, size_t name_size, const uint8_t *kinds, const void *values,
                  size_t count, size_t results);
 uint64_t guest_resume(guest *g);

@@ -80,6 +80,10 @@ uint64_t guest_word(const guest *g);
 /* Whether another guest_run() would get it further. */
 bool guest_can_go_on(const guest *g);
 
+/* Leaves an operation, or the drop of one, for the host to take. Return false if there is no memory. */
+bool guest_submit(guest *g, uint64_t key, uint32_t index, const uint8_t *arguments, uint32_t size);
+bool guest_report_drop(guest *g, uint64_t key);
+
 /* Applies the mail; the caller holds the workers' mutex. */
 void guest_take_mail(guest *g);
 
@@ -90,6 +94,9 @@ void guest_destroy(guest *g);
 
 /* Notes that the shim ends the guest with `fault`, and why; the first one counts. Returns the text. */
 const char *guest_fault(guest *g, int fault, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Tells the guest to end with a FAULT_ value as the fault; the first order counts. From any thread. */
+void guest_order(guest *g, int order);
 
 /* The text for an order, noted as the fault. */
 const char *guest_obey(guest *g, int order);

@@ -21,9 +21,6 @@ typedef struct {
     bool denied;
 } operation;
 
-static const char NOT_FOUND[] = "resource not found";
-static const char DENIED[] = "permission denied";
-
 /* Ends the guest's time slice at its next loop or call. Compiled code keeps the deadline in a register and
  * looks only at the epoch, so it is the epoch that must move; a guest on another worker may lose the rest of
  * its slice too. */
@@ -39,192 +36,221 @@ static wasm_trap_t *trap_with(const char *text)
     return wasmtime_trap_new(text, strlen(text));
 }
 
-static guest *enter(wasmtime_caller_t *caller, wasmtime_context_t **context)
+/* A guest inside one of its imports. */
+typedef struct {
+    guest *guest;
+    wasmtime_caller_t *caller;
+    wasmtime_context_t *context;
+    wasm_trap_t *trap; /* set if the import ends the guest; the answer then does not count */
+} visit;
+
+#define END_GUEST(v, fault, ...) ((v)->trap = trap_with(guest_fault((v)->guest, fault, __VA_ARGS__)))
+
+static visit enter(wasmtime_caller_t *caller)
 {
-    *context = wasmtime_caller_context(caller);
-    guest *g = wasmtime_context_get_data(*context);
+    wasmtime_context_t *context = wasmtime_caller_context(caller);
+    guest *g = wasmtime_context_get_data(context);
     g->in_hostcall = true;
     if (atomic_load_explicit(&g->has_mail, memory_order_acquire))
         guest_check_mail(g);
     if (g->open)
         mailbox_deliver(&g->mailbox, g->base);
-    return g;
+    return (visit){.guest = g, .caller = caller, .context = context};
 }
 
-static wasm_trap_t *leave(guest *g, wasm_trap_t *trap)
+static wasm_trap_t *leave(visit *v)
 {
-    g->in_hostcall = false;
-    return trap;
+    v->guest->in_hostcall = false;
+    return v->trap;
 }
 
-/* Returns the place of `size` bytes at the guest's `pointer`, or NULL with a trap. */
-static uint8_t *locate(guest *g, wasmtime_caller_t *caller, wasmtime_context_t *context, int32_t pointer,
-                       uint32_t size, wasm_trap_t **trap)
+/* Finds the guest's memory, and returns how much of it there is; 0 if it exports none. */
+static size_t find_memory(visit *v, uint8_t **base)
 {
-    uint8_t *base = g->base;
-    size_t limit = g->size;
-    if (base == NULL) {
-        /* In the start function the instance is not known yet; its export is. */
-        wasmtime_extern_t export;
-        if (!wasmtime_caller_export_get(caller, "memory", 6, &export) || export.kind != EXTERN_MEMORY) {
-            *trap = trap_with(guest_fault(g, FAULT_HOSTCALL, "hostcall of a module that exports no memory"));
-            return NULL;
-        }
-        base = wasmtime_memory_data(context, &export.of.memory);
-        limit = wasmtime_memory_data_size(context, &export.of.memory);
-    } else if (pointer < 0 || (uint64_t)pointer + size > limit) {
-        limit = g->size = wasmtime_memory_data_size(context, &g->memory);
+    guest *g = v->guest;
+    *base = g->base;
+    if (g->base != NULL)
+        return g->size = wasmtime_memory_data_size(v->context, &g->memory);
+    /* In the start function the instance is not known yet; its export is. */
+    wasmtime_extern_t export;
+    if (!wasmtime_caller_export_get(v->caller, "memory", 6, &export) || export.kind != EXTERN_MEMORY)
+        return 0;
+    *base = wasmtime_memory_data(v->context, &export.of.memory);
+    return wasmtime_memory_data_size(v->context, &export.of.memory);
+}
+
+/* Returns the place of `size` bytes at the guest's `pointer`; ends the guest and returns NULL if there is
+ * none. */
+static uint8_t *locate(visit *v, int32_t pointer, uint32_t size)
+{
+    uint64_t end = (uint64_t)(uint32_t)pointer + size;
+    if (pointer >= 0 && end <= v->guest->size && v->guest->base != NULL)
+        return v->guest->base + pointer;
+    uint8_t *base;
+    size_t limit = find_memory(v, &base);
+    if (pointer >= 0 && end <= limit && base != NULL)
+        return base + pointer;
+    END_GUEST(v, FAULT_HOSTCALL, "hostcall with %u bytes at %d, outside a memory of %zu bytes", size, pointer,
+              limit);
+    return NULL;
+}
+
+/* Where the guest wants an answer. */
+typedef struct {
+    int32_t pointer;
+    uint32_t room;
+} destination;
+
+/* Writes an error payload, cut to the guest's buffer, and returns the result word. */
+static uint32_t answer_failure(visit *v, destination to, const void *message, size_t size)
+{
+    if (to.room < FAILURE_SMALLEST) {
+        END_GUEST(v, FAULT_HOSTCALL, "result buffer of %u bytes, where an error needs %d", to.room,
+                  FAILURE_SMALLEST);
+        return 0;
     }
-    if (pointer < 0 || (uint64_t)pointer + size > limit) {
-        *trap = trap_with(guest_fault(g, FAULT_HOSTCALL,
-                                      "hostcall with %u bytes at %d, outside a memory of %zu bytes", size,
-                                      pointer, limit));
-        return NULL;
-    }
-    return base + pointer;
-}
-
-/* Writes an error payload, cut to the guest's buffer, and sets the result word. */
-static wasm_trap_t *answer_failure(guest *g, wasmtime_caller_t *caller, wasmtime_context_t *context,
-                                   int32_t pointer, uint32_t room, const void *message, size_t size,
-                                   wasmtime_val_raw_t *word)
-{
-    if (room < FAILURE_SMALLEST)
-        return trap_with(guest_fault(g, FAULT_HOSTCALL, "result buffer of %u bytes, where an error needs %d",
-                                     room, FAILURE_SMALLEST));
     /* The payload may be shorter than the buffer, and only what is written must lie in memory. */
-    size_t longest = 4 + 8 + ((size + 3) & ~(size_t)3);
-    if (room > longest)
-        room = (uint32_t)longest;
-    wasm_trap_t *trap = NULL;
-    uint8_t *out = locate(g, caller, context, pointer, room, &trap);
-    if (out != NULL) {
+    size_t longest = FAILURE_SMALLEST + ((size + 3) & ~(size_t)3);
+    uint32_t room = to.room < longest ? to.room : (uint32_t)longest;
+    uint8_t *out = locate(v, to.pointer, room);
+    if (out != NULL)
         failure_encode(out, room, message, size);
-        word->i32 = (int32_t)WORD_FAILED;
-    }
-    return trap;
+    return WORD_FAILED;
 }
 
-/* Leaves the operation in the queue for the host. Returns false if there is no memory. */
-static bool submit(guest *g, uint64_t key, uint32_t index, const uint8_t *arguments, uint32_t size)
+static uint32_t answer_result(visit *v, destination to, const future *f)
 {
-    size_t padded = ((size_t)size + 7) & ~(size_t)7;
-    uint8_t *record = buffer_extend(&g->submitted, 16 + padded);
-    if (record == NULL)
-        return false;
-    memcpy(record, &key, 8);
-    memcpy(record + 8, &index, 4);
-    memcpy(record + 12, &size, 4);
-    memcpy(record + 16, arguments, size);
-    memset(record + 16 + size, 0, padded - size);
-    g->submitted_count++;
-    return true;
+    if (f->size > to.room) {
+        END_GUEST(v, FAULT_HOSTCALL, "result of %u bytes, larger than the buffer of %u", f->size, to.room);
+        return 0;
+    }
+    uint8_t *out = locate(v, to.pointer, f->size);
+    if (out != NULL && f->size > 0)
+        memcpy(out, f->payload, f->size);
+    return f->size;
 }
+
+static uint32_t answer_unknown(visit *v, destination to)
+{
+    static const char message[] = "resource not found";
+    return answer_failure(v, to, message, sizeof message - 1);
+}
+
+static uint32_t answer_denied(visit *v, destination to)
+{
+    static const char message[] = "permission denied";
+    return answer_failure(v, to, message, sizeof message - 1);
+}
+
+static uint32_t add_future(visit *v, future_state state)
+{
+    guest *g = v->guest;
+    uint32_t id = futures_add(&g->futures, state, g->limits.futures);
+    if (id == NO_FUTURE)
+        END_GUEST(v, FAULT_LIMIT, "more than %u futures", g->limits.futures);
+    return id;
+}
+
+static uint32_t begin_operation(visit *v, uint32_t index, int32_t pointer, uint32_t size)
+{
+    guest *g = v->guest;
+    const uint8_t *arguments = locate(v, pointer, size);
+    if (arguments == NULL)
+        return 0;
+    if (g->submitted.size + g->futures.held + size > g->limits.queued_bytes) {
+        END_GUEST(v, FAULT_LIMIT, "more than %llu bytes queued", (unsigned long long)g->limits.queued_bytes);
+        return 0;
+    }
+    uint32_t id = add_future(v, FUTURE_PENDING);
+    if (id == NO_FUTURE)
+        return 0;
+    if (!guest_submit(g, futures_key(&g->futures, id), index, arguments, size))
+        END_GUEST(v, FAULT_LIMIT, "no memory for a submission of %u bytes", size);
+    if (g->submitted.size > GIVE_WAY_BYTES || g->submitted_count > GIVE_WAY_COUNT)
+        give_way(g);
+    return id;
+}
+
+static uint32_t poll_future(visit *v, uint32_t id, uint32_t task, destination to)
+{
+    guest *g = v->guest;
+    future *f = futures_find(&g->futures, id);
+    if (f == NULL)
+        return answer_unknown(v, to);
+    if (!g->open) {
+        END_GUEST(v, FAULT_HOSTCALL, "poll before the mailbox exists");
+        return 0;
+    }
+    if (f->state == FUTURE_DENIED) {
+        futures_remove(&g->futures, id);
+        return answer_denied(v, to);
+    }
+    if (f->state == FUTURE_PENDING) {
+        f->waited = true;
+        f->task = task;
+        return WORD_PENDING;
+    }
+    /* Ready: the task is woken all the same, since the guest frees what the id stands for when it takes it.
+     */
+    uint32_t word = 0;
+    if (!mailbox_enqueue(&g->mailbox, task, g->limits.futures))
+        END_GUEST(v, FAULT_LIMIT, "more than %u task ids wait for the mailbox", g->limits.futures);
+    else if (f->state == FUTURE_FAILED)
+        word = answer_failure(v, to, f->payload, f->size);
+    else
+        word = answer_result(v, to, f);
+    mailbox_deliver(&g->mailbox, g->base);
+    futures_remove(&g->futures, id);
+    return word;
+}
+
+static uint32_t drop_future(visit *v, uint32_t id, destination to)
+{
+    guest *g = v->guest;
+    future *f = futures_find(&g->futures, id);
+    if (f == NULL)
+        return answer_unknown(v, to);
+    if (f->state == FUTURE_PENDING) {
+        if (!guest_report_drop(g, futures_key(&g->futures, id)) || g->dropped.size > g->limits.queued_bytes)
+            END_GUEST(v, FAULT_LIMIT, "too many dropped futures");
+        if (g->dropped.size > GIVE_WAY_BYTES)
+            give_way(g);
+    }
+    futures_remove(&g->futures, id);
+    return 0;
+}
+
+/* --- the imports as Wasmtime calls them --- */
 
 static wasm_trap_t *create(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count)
 {
     (void)count;
     const operation *op = env;
-    wasmtime_context_t *context;
-    guest *g = enter(caller, &context);
-    const uint8_t *arguments = NULL;
-    uint32_t size = 0;
-    if (!op->denied) {
-        wasm_trap_t *trap = NULL;
-        size = (uint32_t)values[1].i32;
-        arguments = locate(g, caller, context, values[0].i32, size, &trap);
-        if (arguments == NULL)
-            return leave(g, trap);
-        if (g->submitted.size + g->futures.held + size > g->limits.queued_bytes)
-            return leave(g, trap_with(guest_fault(g, FAULT_LIMIT, "more than %llu bytes queued",
-                                                  (unsigned long long)g->limits.queued_bytes)));
-    }
-    uint32_t id = futures_add(&g->futures, op->denied ? FUTURE_DENIED : FUTURE_PENDING, g->limits.futures);
-    if (id == NO_FUTURE)
-        return leave(g, trap_with(guest_fault(g, FAULT_LIMIT, "more than %u futures", g->limits.futures)));
-    if (!op->denied && !submit(g, futures_key(&g->futures, id), op->index, arguments, size))
-        return leave(g,
-                     trap_with(guest_fault(g, FAULT_LIMIT, "no memory for a submission of %u bytes", size)));
-    if (g->submitted.size > GIVE_WAY_BYTES || g->submitted_count > GIVE_WAY_COUNT)
-        give_way(g);
+    visit v = enter(caller);
+    uint32_t id = op->denied ? add_future(&v, FUTURE_DENIED)
+                             : begin_operation(&v, op->index, values[0].i32, (uint32_t)values[1].i32);
     values[0].i32 = (int32_t)id;
-    return leave(g, NULL);
+    return leave(&v);
 }
 
 static wasm_trap_t *poll(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count)
 {
     (void)env;
     (void)count;
-    wasmtime_context_t *context;
-    guest *g = enter(caller, &context);
-    uint32_t id = (uint32_t)values[0].i32;
-    uint32_t task = (uint32_t)values[1].i32;
-    int32_t pointer = values[2].i32;
-    uint32_t room = (uint32_t)values[3].i32;
-    future *f = futures_find(&g->futures, id);
-    wasm_trap_t *trap = NULL;
-    if (f == NULL)
-        return leave(g, answer_failure(g, caller, context, pointer, room, NOT_FOUND, sizeof NOT_FOUND - 1,
-                                       &values[0]));
-    if (!g->open)
-        return leave(g, trap_with(guest_fault(g, FAULT_HOSTCALL, "poll before the mailbox exists")));
-    if (f->state == FUTURE_DENIED) {
-        futures_remove(&g->futures, id);
-        return leave(
-            g, answer_failure(g, caller, context, pointer, room, DENIED, sizeof DENIED - 1, &values[0]));
-    }
-    if (f->state == FUTURE_PENDING) {
-        f->waited = true;
-        f->task = task;
-        values[0].i32 = (int32_t)WORD_PENDING;
-        return leave(g, NULL);
-    }
-    /* Ready: the task is woken all the same, since its guest frees what the id stands for when it takes it.
-     */
-    if (!mailbox_enqueue(&g->mailbox, task, g->limits.futures))
-        trap = trap_with(
-            guest_fault(g, FAULT_LIMIT, "more than %u task ids wait for the mailbox", g->limits.futures));
-    mailbox_deliver(&g->mailbox, g->base);
-    if (trap == NULL && f->state == FUTURE_FAILED) {
-        trap = answer_failure(g, caller, context, pointer, room, f->payload, f->size, &values[0]);
-    } else if (trap == NULL && f->size > room) {
-        trap = trap_with(guest_fault(g, FAULT_HOSTCALL, "result of %u bytes, larger than the buffer of %u",
-                                     f->size, room));
-    } else if (trap == NULL) {
-        uint8_t *out = locate(g, caller, context, pointer, f->size, &trap);
-        if (out != NULL) {
-            if (f->size > 0)
-                memcpy(out, f->payload, f->size);
-            values[0].i32 = (int32_t)f->size;
-        }
-    }
-    futures_remove(&g->futures, id);
-    return leave(g, trap);
+    visit v = enter(caller);
+    destination to = {.pointer = values[2].i32, .room = (uint32_t)values[3].i32};
+    values[0].i32 = (int32_t)poll_future(&v, (uint32_t)values[0].i32, (uint32_t)values[1].i32, to);
+    return leave(&v);
 }
 
 static wasm_trap_t *drop(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count)
 {
     (void)env;
     (void)count;
-    wasmtime_context_t *context;
-    guest *g = enter(caller, &context);
-    uint32_t id = (uint32_t)values[0].i32;
-    future *f = futures_find(&g->futures, id);
-    if (f == NULL)
-        return leave(g, answer_failure(g, caller, context, values[1].i32, (uint32_t)values[2].i32, NOT_FOUND,
-                                       sizeof NOT_FOUND - 1, &values[0]));
-    if (f->state == FUTURE_PENDING) {
-        uint64_t key = futures_key(&g->futures, id);
-        uint8_t *place = buffer_extend(&g->dropped, sizeof key);
-        if (place == NULL || g->dropped.size > g->limits.queued_bytes)
-            return leave(g, trap_with(guest_fault(g, FAULT_LIMIT, "too many dropped futures")));
-        memcpy(place, &key, sizeof key);
-        if (g->dropped.size > GIVE_WAY_BYTES)
-            give_way(g);
-    }
-    futures_remove(&g->futures, id);
-    values[0].i32 = 0;
-    return leave(g, NULL);
+    visit v = enter(caller);
+    destination to = {.pointer = values[1].i32, .room = (uint32_t)values[2].i32};
+    values[0].i32 = (int32_t)drop_future(&v, (uint32_t)values[0].i32, to);
+    return leave(&v);
 }
 
 /* Whether yield_now is over. Called when the guest enters it and at each resumption. */
@@ -260,10 +286,11 @@ static void yield_now(void *env, wasmtime_caller_t *caller, const wasmtime_val_t
     (void)argument_count;
     (void)results;
     (void)result_count;
-    wasmtime_context_t *context;
-    guest *g = enter(caller, &context);
+    visit v = enter(caller);
+    guest *g = v.guest;
     if (!g->open) {
-        *trap = leave(g, trap_with(guest_fault(g, FAULT_HOSTCALL, "yield_now before the mailbox exists")));
+        END_GUEST(&v, FAULT_HOSTCALL, "yield_now before the mailbox exists");
+        *trap = leave(&v);
         continuation->callback = at_once;
         return;
     }

@@ -1,0 +1,134 @@
+/* What passes between a guest and its host: operations begun and dropped in the one direction, outcomes in
+ * the other. Outcomes for a guest that a worker has are left as mail, and applied where the guest stands
+ * still. */
+#include <string.h>
+
+#include "guest.h"
+
+/* --- what the guest has asked for --- */
+
+bool guest_submit(guest *g, uint64_t key, uint32_t index, const uint8_t *arguments, uint32_t size)
+{
+    size_t padded = ((size_t)size + 7) & ~(size_t)7;
+    uint8_t *record = buffer_extend(&g->submitted, 16 + padded);
+    if (record == NULL)
+        return false;
+    memcpy(record, &key, 8);
+    memcpy(record + 8, &index, 4);
+    memcpy(record + 12, &size, 4);
+    memcpy(record + 16, arguments, size);
+    memset(record + 16 + size, 0, padded - size);
+    g->submitted_count++;
+    return true;
+}
+
+bool guest_report_drop(guest *g, uint64_t key)
+{
+    uint8_t *place = buffer_extend(&g->dropped, sizeof key);
+    if (place != NULL)
+        memcpy(place, &key, sizeof key);
+    return place != NULL;
+}
+
+static void swap(buffer *filled, buffer *taken)
+{
+    buffer_clear(taken);
+    buffer empty = *taken;
+    *taken = *filled;
+    *filled = empty;
+}
+
+const char *guest_submissions(guest *g)
+{
+    swap(&g->submitted, &g->submitted_taken);
+    g->submitted_count = 0;
+    return (const char *)g->submitted_taken.data;
+}
+
+size_t guest_drops(guest *g, const uint64_t **keys)
+{
+    swap(&g->dropped, &g->dropped_taken);
+    *keys = (const uint64_t *)(const void *)g->dropped_taken.data;
+    return g->dropped_taken.size / sizeof **keys;
+}
+
+/* --- what the host answers --- */
+
+static void store_outcome(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size)
+{
+    bool woken;
+    uint32_t task;
+    resolve_outcome outcome = futures_resolve(&g->futures, key, state, payload, size, &woken, &task);
+    if (outcome == RESOLVE_NO_MEMORY || g->submitted.size + g->futures.held > g->limits.queued_bytes)
+        guest_order(g, FAULT_LIMIT);
+    if (woken && !mailbox_enqueue(&g->mailbox, task, g->limits.futures))
+        guest_order(g, FAULT_LIMIT);
+    if (woken && g->in_hostcall)
+        mailbox_deliver(&g->mailbox, g->base);
+}
+
+/* --- mail: outcomes for a guest that a worker has --- */
+
+typedef struct {
+    uint64_t key;
+    uint32_t state;
+    uint32_t size;
+} mail_header;
+
+static void leave_mail(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size)
+{
+    pthread_mutex_lock(&g->engine->workers.mutex);
+    uint8_t *place = NULL;
+    if (size <= INT32_MAX && g->mail.size + size <= g->limits.queued_bytes)
+        place = buffer_extend(&g->mail, sizeof(mail_header) + size);
+    if (place == NULL) {
+        guest_order(g, FAULT_LIMIT);
+    } else {
+        mail_header header = {.key = key, .state = state, .size = (uint32_t)size};
+        memcpy(place, &header, sizeof header);
+        if (size > 0)
+            memcpy(place + sizeof header, payload, size);
+        atomic_store_explicit(&g->has_mail, true, memory_order_release);
+    }
+    pthread_mutex_unlock(&g->engine->workers.mutex);
+}
+
+void guest_take_mail(guest *g)
+{
+    for (size_t at = 0; at < g->mail.size;) {
+        mail_header header;
+        memcpy(&header, g->mail.data + at, sizeof header);
+        at += sizeof header;
+        store_outcome(g, header.key, (future_state)header.state, g->mail.data + at, header.size);
+        at += header.size;
+    }
+    buffer_clear(&g->mail);
+    atomic_store_explicit(&g->has_mail, false, memory_order_relaxed);
+}
+
+void guest_check_mail(guest *g)
+{
+    pthread_mutex_lock(&g->engine->workers.mutex);
+    guest_take_mail(g);
+    pthread_mutex_unlock(&g->engine->workers.mutex);
+}
+
+static bool resolve(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size)
+{
+    if (g->offloaded) {
+        leave_mail(g, key, state, payload, size);
+        return false;
+    }
+    store_outcome(g, key, state, payload, size);
+    return guest_can_go_on(g);
+}
+
+bool guest_complete(guest *g, uint64_t future, const uint8_t *payload, size_t size)
+{
+    return resolve(g, future, FUTURE_READY, payload, size);
+}
+
+bool guest_fail(guest *g, uint64_t future, const uint8_t *message, size_t size)
+{
+    return resolve(g, future, FUTURE_FAILED, message, size);
+}
