@@ -74,17 +74,22 @@ def zone_run(
 
 @guest.command("run")
 def guest_run(
-    module: Annotated[Path, typer.Argument(help="The module, binary or text (.wat).", dir_okay=False)],
+    module: Annotated[
+        str, typer.Argument(help="A module's path (.wasm or .wat), or a module specification.")
+    ],
     entrypoint: Annotated[str, typer.Option(help="The exported function to run.")] = "start",
     capabilities: Annotated[str, typer.Option(help="What the guest may do: a comma list of names.")] = "",
     param: Annotated[
         list[str] | None, typer.Option(help="An argument as KIND:VALUE, such as u32:7; may be repeated.")
     ] = None,
+    work_dir: Annotated[
+        Path, typer.Option(help="Where `modules` lies, the directory of a specification's path.")
+    ] = Path(),
 ) -> None:
-    """Run one guest, print its log, and end with a status that tells its fate."""
+    """Run one guest, print its log, and end with status 0 when it returned, 3 when it trapped."""
     from actors.cli.guest import run_guest_command
 
-    raise typer.Exit(run_guest_command(module, entrypoint, capabilities, param or []))
+    raise typer.Exit(run_guest_command(module, entrypoint, capabilities, param or [], work_dir))
 
 
 def main() -> None:

@@ -177,4 +177,4 @@ def read_zone_file(path: Path) -> ZoneFile:
     except OSError as error:
         raise Refusal(f"{path}: {error.strerror}") from error
     except msgspec.MsgspecError as error:
-        raise Refusal(f"{path}: {error}") from error
+        raise Refusal(f"{path} is not a zone file: {error}") from error
