@@ -110,6 +110,7 @@ class Worker:
 @contextlib.asynccontextmanager
 async def _worker(cell: Cell, benchmark: Benchmark, scratch: Path, errors: Path) -> AsyncIterator[Worker]:
     environment = {**os.environ, **cell.runner.environment()}
+    environment["BENCH_SCRATCH"] = str(scratch)
     if benchmark.cold:
         environment[COLD] = "1"
     command = pinned(cell.runner.command(benchmark, cell.parameters, scratch), cell.cpus)

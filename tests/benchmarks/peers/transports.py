@@ -59,14 +59,18 @@ def round_trips(transport: Transport, calls: int, size: int, clients: int) -> fl
     go_read, go_write = os.pipe()
 
     def client(number: int) -> None:
-        exchange = transport.connect(number)
-        for _ in range(min(calls, 20)):
-            exchange(payload)
-        os.write(ready_write, b"r")
-        os.read(go_read, 1)
-        for _ in range(calls):
-            exchange(payload)
-        os.write(ready_write, b"f")
+        try:
+            exchange = transport.connect(number)
+            for _ in range(min(calls, 20)):
+                exchange(payload)
+            os.write(ready_write, b"r")
+            os.read(go_read, 1)
+            for _ in range(calls):
+                exchange(payload)
+            os.write(ready_write, b"f")
+        except BaseException:
+            os.write(ready_write, b"!")
+            raise
 
     pids = [fork(transport.serve)]
     try:
@@ -85,4 +89,7 @@ def round_trips(transport: Transport, calls: int, size: int, clients: int) -> fl
 
 def _await(descriptor: int, count: int) -> None:
     while count:
-        count -= len(os.read(descriptor, count))
+        marks = os.read(descriptor, count)
+        if b"!" in marks:
+            raise RuntimeError("a client failed; its traceback is above")
+        count -= len(marks)

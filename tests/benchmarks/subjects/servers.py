@@ -84,7 +84,7 @@ class Account(Actor):
     def transfer(self, amount: int, payee: Ref[Account]) -> Deferred[None]:
         self.value -= amount
         reply = self.process.defer()
-        self.process.request(payee, Account.deposit, amount).then(self.process, _confirm, reply)
+        self.process.request(payee, Account.deposit, amount).then(_confirm, reply)
         return reply
 
     def deposit(self, amount: int) -> None:
