@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The modes of a name are those it had before connect(2)'s needs were added, unless they were changed since. */
@@ -126,12 +127,24 @@ static int open_name(struct place *place, int oflag) {
     return number;
 }
 
-int door_open(const char *path, int oflag) {
+/* Whether the name leads elsewhere by now; then it was replaced while it was being opened. */
+static bool moved_on(const char *path, const struct place *place) {
+    struct stat now;
+    return stat(path, &now) == 0 &&
+           (now.st_ino != place->status.st_ino || now.st_dev != place->status.st_dev);
+}
+
+static int open_once(const char *path, int oflag) {
     struct place place;
     int error = place_find(path, oflag & O_NOFOLLOW, &place);
     if (error == 0 && place.attached) {
         int fd = open_name(&place, oflag);
         error = errno;
+        if (fd >= 0 && socket_hung_up(fd) && moved_on(path, &place)) {
+            close(fd);
+            fd = -1;
+            error = ENXIO;
+        }
         place_drop(&place);
         errno = error;
         return fd;
@@ -144,4 +157,14 @@ int door_open(const char *path, int oflag) {
         return -1;
     }
     return open(path, oflag, 0666);
+}
+
+int door_open(const char *path, int oflag) {
+    int fd = open_once(path, oflag);
+    for (int i = 0; i < 100 && fd < 0 && errno == ENXIO; i++) { /* a socket has come into a file's place */
+        struct timespec pause = {.tv_nsec = i < 10 ? 0 : 100000};
+        nanosleep(&pause, NULL);
+        fd = open_once(path, oflag);
+    }
+    return fd;
 }

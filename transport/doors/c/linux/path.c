@@ -41,13 +41,10 @@ static int split(struct place *place) {
     return place->directory < 0 ? errno : 0;
 }
 
-int place_find(const char *path, int flags, struct place *place) {
+static int find(const char *path, int flags, struct place *place) {
     struct stat covered;
     place->inode = place->directory = -1;
     place->attached = false;
-    if (path == NULL || !memory_readable(path, 1)) {
-        return path == NULL ? ENOENT : EFAULT;
-    }
     place->inode = open(path, O_PATH | O_CLOEXEC | flags);
     if (place->inode < 0) {
         return errno;
@@ -55,6 +52,9 @@ int place_find(const char *path, int flags, struct place *place) {
     int error = fstat(place->inode, &place->status) < 0 ? errno : 0;
     if (error == 0 && S_ISDIR(place->status.st_mode)) {
         return 0; /* nothing can be attached there, and it may be the root */
+    }
+    if (error == 0 && place->status.st_nlink == 0) {
+        error = ESTALE; /* replaced or removed since it was opened */
     }
     error = error ? error : split(place);
     if (error != 0) {
@@ -64,6 +64,17 @@ int place_find(const char *path, int flags, struct place *place) {
     place->attached = S_ISSOCK(place->status.st_mode) &&
                       fstatat(place->directory, place->covered, &covered, AT_SYMLINK_NOFOLLOW) == 0;
     return 0;
+}
+
+int place_find(const char *path, int flags, struct place *place) {
+    int error = ESTALE;
+    if (path == NULL || !memory_readable(path, 1)) {
+        return path == NULL ? ENOENT : EFAULT;
+    }
+    for (int i = 0; i < 100 && error == ESTALE; i++) {
+        error = find(path, flags, place);
+    }
+    return error;
 }
 
 void place_drop(struct place *place) {
