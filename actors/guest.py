@@ -229,12 +229,15 @@ class _Child(Spawnable[Guest]):
 
     launch: Launch
     parent: GuestBody
-    monitored: bool
+    linked: bool = False
+    monitored: bool = False
     started: list[tuple[GuestBody, int]] = attrs.field(factory=list)
 
     def body(self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> GuestBody:
         parent = self.parent
         body = GuestBody(parent.runtime, process, self.launch, parent)
+        if self.linked:
+            parent.process.link(process.ref)
         self.started.append((body, parent.actors.monitor(process.ref) if self.monitored else 0))
         return body
 
@@ -348,11 +351,11 @@ class _Actors:
 
     async def spawn(self, launch: Launch, link: bool, monitor: bool) -> tuple[Any, int, int]:
         process = self._process
-        child = _Child(launch, self._body, monitor)
+        child = _Child(launch, self._body, link, monitor)
         if self._body.execution.ended:
             raise GuestStartError("the process that starts it has ended")
         try:
-            ref = await process.node.spawn(child, spawner=process, link=link, label=launch.label)
+            ref = await process.node.spawn(child, spawner=process, label=launch.label)
         except (StartError, NodeStopped) as error:
             raise GuestStartError(_why(error)) from error
         body, number = child.started[0]

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+from typing import Any
+
+from actors import Ref
+from actors.guest import Guest
 from hostcalls import abi
 from hostcalls.actor_abi import ActorReceive
+from hostcalls.catalogue import CATALOGUE
+from hostcalls.hostcall import Hostcall
+from hostcalls.rkyv import codec
 from hostcalls.sdk.wat import Assembler
 
 ANYTHING = ActorReceive(timeout_ms=None, kinds=0, tag=None, data_limit=4096)
@@ -41,3 +49,70 @@ def actor() -> bytes:
 
 ACTOR = actor()
 CAPABILITIES = ("ActorMessage", "TimeRead")
+
+
+_ARGUMENTS, _OUTPUT = 0x70000, 0xC0000
+
+
+def puppet() -> bytes:
+    """A guest that makes the hostcalls that it is asked to make, and answers with what came of them.
+
+    A request is the hostcall's place in the catalogue and its encoded arguments; the answer is the result
+    word and what was written.
+    """
+    names = [hostcall.name.split("::", 1)[1].replace("::", ".") for hostcall in CATALOGUE]
+    guest = Assembler(*(hostcall.name.removeprefix("selium::") for hostcall in CATALOGUE))
+    anything = guest.message(ActorReceive, ActorReceive(None, 2, None, 60_000))
+    cases = "".join(
+        f"""
+        (if (i32.eq (local.get $number) (i32.const {number})) (then (local.set $word
+          (call ${name}
+            (i32.const {_ARGUMENTS}) (local.get $size)))))"""
+        for number, name in enumerate(names)
+    )
+    guest.function(
+        "start",
+        f"""
+        (loop $again
+          (call $received (call $actor.receive {anything}))
+          (local.set $request (call $request))
+          (local.set $number (i32.load (call $data)))
+          (local.set $size (i32.sub (call $length) (i32.const 4)))
+          (memory.copy (i32.const {_ARGUMENTS}) (i32.add (call $data) (i32.const 4)) (local.get $size))
+          {cases}
+          (i32.store (i32.const {_OUTPUT}) (local.get $word))
+          (local.set $size (local.get $word))
+          (if (i32.lt_s (local.get $word) (i32.const 0))
+            (then (local.set $size (i32.add (i32.const 4) (i32.load (global.get $result))))))
+          (memory.copy (i32.const {_OUTPUT + 4}) (global.get $result) (local.get $size))
+          (call $ok (call $reply_with (local.get $request) (i32.const {_OUTPUT})
+            (i32.add (local.get $size) (i32.const 4))))
+          (br $again))
+        """,
+        "(local $request i32) (local $number i32) (local $size i32) (local $word i32)",
+    )
+    return guest.binary()
+
+
+PUPPET = puppet()
+
+
+class GuestError(Exception):
+    """A hostcall gave a guest this error text."""
+
+
+class Puppet:
+    """The strings of a puppet."""
+
+    def __init__(self, ref: Ref[Guest]) -> None:
+        self.ref = ref
+
+    async def do(self, hostcall: Hostcall[Any, Any], value: Any = None) -> Any:
+        """Let the guest make a hostcall; its output. Raises `GuestError`."""
+        arguments = hostcall.input.encode(value)
+        number = CATALOGUE.index(hostcall)
+        answer = await self.ref.call(Guest.request, struct.pack("<I", number) + arguments)
+        word, written = int.from_bytes(answer[:4], "little"), answer[4:]
+        if word & 0x8000_0000:
+            raise GuestError(codec(str).decode(written[4:]))
+        return hostcall.output.decode(written)
