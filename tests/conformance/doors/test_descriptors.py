@@ -48,7 +48,9 @@ RELEASED = DOOR_DESCRIPTOR | DOOR_RELEASE
 
 
 def is_open(fd: int) -> bool:
-    """Whether the number is still the device that `null` opened; the library may have it for its own by now."""
+    """Whether the number is still the device that `null` opened; the library may have it for
+    its own by now.
+    """
     try:
         return stat.S_ISCHR(os.fstat(fd).st_mode)
     except OSError:

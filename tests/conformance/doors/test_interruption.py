@@ -1,7 +1,10 @@
 """7.13: signals, and clients that go away."""
 
+import ctypes
 import os
+import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +16,7 @@ import pytest
 from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import Arguments, CData, InThread, call, outcome
 from transport.doors import Client, Retry
-from transport.doors._doors import ffi
+from transport.doors._doors import ffi, lib
 from transport.doors.api import (
     DOOR_NO_CANCEL,
     DOOR_NO_DEPLETION_CB,
@@ -180,6 +183,12 @@ def sleeping_server(link: Link, path: str) -> None:
     link.hear()
 
 
+def call_with_data(link: Link, path: str) -> None:
+    door = door_open(path)
+    link.say("calling")
+    outcome(lambda: call(door, b"x"))
+
+
 def call_once(link: Link, path: str) -> None:
     door = door_open(path)
     link.say("calling")
@@ -200,6 +209,62 @@ def test_door_s7_no_cancel_and_a_client_that_dies(tmp_path: Path) -> None:
         assert server.hear() == "sleeping"
         assert server.hear() is True
         assert server.hear() == "b''"
+
+
+def cancellable_server(link: Link, path: str, library: str) -> None:
+    """A server whose procedure is in C and lets itself be cancelled; says when it is entered and when cleaned up."""
+    read, write = os.pipe()
+    loaded = ctypes.CDLL(library)
+    give_back = ctypes.c_void_p(int(ffi.cast("uintptr_t", ffi.addressof(lib, "door_return"))))
+    loaded.prepare(give_back, write, write)
+    address = ctypes.cast(loaded.procedure, ctypes.c_void_p).value
+    procedure = ffi.cast("door_server_procedure_t *", address)
+
+    def create(information: CData, start: CData, argument: CData, cookie: object) -> int:
+        server_thread(start, argument)
+        return 1
+
+    Path(path).touch()
+    fattach(door_xcreate(procedure, None, 0, create, None, None, 1), path)
+    link.say("ready")
+    for _ in range(2):
+        link.say(os.read(read, 1).decode())
+    link.hear()
+
+
+def test_door_s8_cancellation(tmp_path: Path) -> None:
+    """Without NO_CANCEL, a procedure that enables cancellation is cancelled when its client dies: its clean-up runs,
+    and the door is served by the thread that replaced it.
+    """
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    library = str(tmp_path / "cancelled.so")
+    source = Path(__file__).with_name("cancelled.c")
+    command = [
+        compiler,
+        "-shared",
+        "-fPIC",
+        "-pthread",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        str(source),
+        "-o",
+        library,
+    ]
+    subprocess.run(command, check=True, timeout=60)
+    path = str(tmp_path / "s8.door")
+    with Peer(cancellable_server, path, library) as server:
+        assert server.hear() == "ready"
+        with Peer(call_with_data, path) as client:
+            assert client.hear() == "calling"
+            assert server.hear() == "e"
+            client.kill()
+        assert server.hear() == "c"
+        door = door_open(path)
+        assert call(door) == b"done"
+        os.close(door)
 
 
 def test_door_s10_ucred_after_the_client_has_gone(slow: Slow) -> None:
