@@ -109,7 +109,7 @@ guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64
 void guest_close(guest *g);
 uint8_t *guest_memory(guest *g, size_t *size);
 
-/* Begins the call of an exported function with `count` parameters of 8 bytes each, whose types are `kinds`. That
+/* Begins the call of an exported function with `count` parameters of 8 bytes each and the types `kinds`. That
  * these and the number of results are the function's own is for the caller to know from the module. */
 bool guest_start(guest *g, const char *name, size_t name_size, const uint8_t *kinds, const void *values,
                  size_t count, size_t results);

@@ -85,7 +85,7 @@ static int bring_up(guest *g, const linked *l, char **error)
         const trap_view *view = guest_trap(g);
         if (view->fault != FAULT_NONE || view->code >= 0)
             return OPEN_TRAPPED;
-        *error = text_copy(view->message);
+        *error = text_copy_bytes(view->message, view->message_size);
         return OPEN_FAILED;
     }
     if (!find_memory(g))

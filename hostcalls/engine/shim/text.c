@@ -10,6 +10,11 @@ char *text_copy(const char *text)
     return strdup(text);
 }
 
+char *text_copy_bytes(const char *data, size_t size)
+{
+    return strndup(data, size);
+}
+
 char *text_format(const char *format, ...)
 {
     char line[512];
@@ -24,7 +29,7 @@ char *text_of_error(wasmtime_error_t *error)
 {
     wasm_name_t message;
     wasmtime_error_message(error, &message);
-    char *text = strndup(message.data, message.size);
+    char *text = text_copy_bytes(message.data, message.size);
     wasm_byte_vec_delete(&message);
     wasmtime_error_delete(error);
     return text;

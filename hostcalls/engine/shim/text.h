@@ -5,6 +5,7 @@
 #include "wasmtime.h"
 
 char *text_copy(const char *text);
+char *text_copy_bytes(const char *data, size_t size);
 char *text_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Returns the message of `error`, and deletes it. */

@@ -55,8 +55,9 @@ void trap_describe(guest *g)
         r->view.message = g->fault_text != NULL ? g->fault_text : "no memory";
         r->view.message_size = strlen(r->view.message);
     } else {
+        /* A trap's message ends in a zero byte, an error's does not. */
         r->view.message = r->message.data;
-        r->view.message_size = r->message.size;
+        r->view.message_size = strnlen(r->message.data, r->message.size);
     }
     describe_frames(r);
     g->report = r;
