@@ -237,7 +237,10 @@ class Process:
         """An exit signal that is not trapped: end with `reason`, between two messages or in the middle of a
         wait.
         """
-        if self.exit_signal is None and self.ended is None:
+        if self.ended is not None:
+            return
+        # Code that is dying of another signal may linger in its cleanup; a kill puts an end to that too.
+        if self.exit_signal is None or (reason == KILLED and self.exit_signal != KILLED):
             self.exit_signal = reason
             self.attention = True
             if self.body is not None:
