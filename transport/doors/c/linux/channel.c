@@ -132,17 +132,8 @@ static bool admit_locked(struct door *door, pid_t pid) {
 }
 
 static bool is_private_socket(int fd, pid_t pid, struct ucred *peer) {
-    int domain = 0, type = 0;
-    socklen_t length = sizeof domain;
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0 || domain != AF_UNIX) {
-        return false;
-    }
-    length = sizeof type;
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 || type != SOCK_SEQPACKET) {
-        return false;
-    }
-    length = sizeof *peer;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &length) == 0 && peer->pid == pid;
+    socklen_t length = sizeof *peer;
+    return socket_is_ours(fd) && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &length) == 0 && peer->pid == pid;
 }
 
 /*

@@ -28,7 +28,8 @@ bool socket_hung_up(int fd) {
     return poll(&entry, 1, 0) == 1 && (entry.revents & (POLLHUP | POLLRDHUP | POLLNVAL)) != 0;
 }
 
-static bool is_seqpacket(int fd) {
+/* The one kind of socket that doors are made of. */
+bool socket_is_ours(int fd) {
     int domain = 0, type = 0;
     socklen_t length = sizeof domain;
     if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0 || domain != AF_UNIX) {
@@ -67,7 +68,7 @@ int identify(int fd, struct identity *identity) {
     struct ucred peer = {0, 0, 0};
     socklen_t length = sizeof peer;
     *identity = (struct identity){.socket = socket_cookie(fd)};
-    if (identity->socket == 0 || !is_seqpacket(fd) || message_receive(fd, &hello, &receipt, MSG_PEEK) != 0) {
+    if (identity->socket == 0 || !socket_is_ours(fd) || message_receive(fd, &hello, &receipt, MSG_PEEK) != 0) {
         return EBADF;
     }
     if (hello.type != MESSAGE_HELLO || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0) {

@@ -234,6 +234,7 @@ int identify(int fd, struct identity *identity); /* 0, EBADF or EMFILE */
 void identity_drop(struct identity *identity);
 uint64_t socket_cookie(int fd); /* 0: not a socket */
 bool socket_hung_up(int fd);
+bool socket_is_ours(int fd); /* AF_UNIX, SOCK_SEQPACKET */
 door_attr_t identity_attributes(const struct identity *identity);
 
 /* door.c: the server's doors. Functions named ..._locked want server.lock. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { BACKLOG = 512, NAMES_BY_OTHERS = 64 };
@@ -51,6 +52,7 @@ int name_listen_locked(struct door *door, int listener, int inode, const char *p
 
 void name_close_locked(struct name *name) {
     struct door *door = name->door;
+    name_accept(name); /* who opened the name before it went holds the door */
     struct name **link = &door->names;
     while (*link != name) {
         link = &(*link)->next;
@@ -126,12 +128,29 @@ void name_changed(int watch) {
     }
 }
 
+/* A socket like those that fattach binds, and not yet listening. */
+static bool is_bound(int fd) {
+    struct sockaddr_un address;
+    int accepting = 1;
+    socklen_t length = sizeof accepting;
+    if (!socket_is_ours(fd) || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepting, &length) < 0 || accepting) {
+        return false;
+    }
+    length = sizeof address;
+    return getsockname(fd, (struct sockaddr *)&address, &length) == 0 &&
+           length > offsetof(struct sockaddr_un, sun_path) && address.sun_path[0] == '/';
+}
+
+static bool is_name_inode(int fd) {
+    struct stat status;
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_PATH) && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) &&
+           status.st_nlink > 0;
+}
+
 /* Another process attaches our door: it brings a bound socket, the socket's inode, and a socket to answer on. */
 void name_take_over(struct door *door, struct receipt *receipt, const struct message *message) {
     struct message answer = {.type = MESSAGE_NAMED, .sequence = message->sequence, .error = EINVAL};
-    struct stat status;
-    int accepting = 1;
-    socklen_t length = sizeof accepting;
     unsigned names = 0;
     if (receipt->count != 3) {
         return;
@@ -141,8 +160,7 @@ void name_take_over(struct door *door, struct receipt *receipt, const struct mes
     }
     if (names >= NAMES_BY_OTHERS) {
         answer.error = EAGAIN;
-    } else if (getsockopt(receipt->fds[0], SOL_SOCKET, SO_ACCEPTCONN, &accepting, &length) == 0 && !accepting &&
-               fstat(receipt->fds[1], &status) == 0 && S_ISSOCK(status.st_mode)) {
+    } else if (is_bound(receipt->fds[0]) && is_name_inode(receipt->fds[1])) {
         struct name *name;
         answer.error = name_listen_locked(door, receipt->fds[0], receipt->fds[1], NULL, &name);
     }

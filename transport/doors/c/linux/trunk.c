@@ -97,9 +97,6 @@ void trunk_event(struct trunk *trunk) {
         if (error == EAGAIN) {
             return;
         }
-        if (error == ECONNRESET) { /* the client end closed with the HELLO unread, as it always is */
-            continue;
-        }
         if (error == EBADMSG) {
             continue;
         }

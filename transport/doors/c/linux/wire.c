@@ -53,11 +53,13 @@ int message_receive(int fd, struct message *message, struct receipt *receipt, in
                             .msg_control = ancillary.bytes,
                             .msg_controllen = sizeof ancillary.bytes};
     ssize_t length;
+    int resets = 0;
     receipt->count = 0;
     receipt->truncated = receipt->credentialed = false;
     do {
         length = recvmsg(fd, &header, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    } while (length < 0 && errno == EINTR);
+        /* A peer that closed with something unread is reported once, before what it had sent. */
+    } while (length < 0 && (errno == EINTR || (errno == ECONNRESET && resets++ == 0)));
     if (length < 0) {
         return errno;
     }

@@ -1,0 +1,406 @@
+/*
+ * A fuzzer for the wire protocol, against both sides.
+ *
+ *   fuzz_wire [rounds [seed]]
+ *
+ * A hostile client holds a trunk of an honest server and sends what it likes: attachments with the wrong
+ * descriptors, unsealed or short memory, datagrams out of order, session memory that changes under the server's
+ * hands. After every round an honest client must be served, and in the end the server must have no descriptor more
+ * than before. Then a hostile server answers honest calls; the caller must come back, with whatever error, and be
+ * left with the descriptors it had.
+ */
+#include "../linux/wire.h"
+
+#include <door.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static uint64_t state = 1;
+static char path[64];
+
+static uint32_t any(void) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (uint32_t)(state >> 16);
+}
+
+static uint32_t below(uint32_t limit) {
+    return any() % limit;
+}
+
+static _Noreturn void broken(const char *what) {
+    fprintf(stderr, "fuzz_wire: %s (%s)\n", what, strerror(errno));
+    kill(0, SIGKILL);
+    _exit(1);
+}
+
+static int descriptors(void) {
+    int count = 0;
+    for (int fd = 0; fd < 4096; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
+/* Replies with the number of its open descriptors. */
+static void procedure(void *cookie, char *data, size_t size, door_desc_t *entries, uint_t count) {
+    (void)cookie;
+    volatile char sum = 0;
+    for (size_t i = 0; i < size && data != DOOR_UNREF_DATA; i += 512) {
+        sum = (char)(sum + data[i]);
+    }
+    for (uint_t i = 0; i < count; i++) {
+        close(entries[i].d_data.d_desc.d_descriptor);
+    }
+    int open = descriptors();
+    door_return((char *)&open, sizeof open, NULL, 0);
+    door_return(NULL, 0, NULL, 0);
+}
+
+static int some_descriptor(void) {
+    int pair[2];
+    size_t size = below(4) == 0 ? 4096 : SESSION_SIZE;
+    switch (below(7)) {
+    case 0:
+        return open("/dev/null", O_RDWR);
+    case 1:
+        return open(path, O_PATH);
+    case 2:
+        return socket(AF_INET, SOCK_STREAM, 0);
+    case 3:
+        if (socketpair(AF_UNIX, below(2) ? SOCK_SEQPACKET : SOCK_STREAM, 0, pair) < 0) {
+            return -1;
+        }
+        close(pair[0]);
+        return pair[1];
+    case 4:
+        return dup(0);
+    default: {
+        int fd = memfd_create("fuzz", MFD_ALLOW_SEALING | (below(8) ? 0 : MFD_CLOEXEC));
+        if (ftruncate(fd, (off_t)size) < 0 || (below(2) && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0)) {
+            close(fd);
+            return -1;
+        }
+        return fd;
+    }
+    }
+}
+
+static void send_anything(int fd, uint64_t sequence) {
+    struct message message = {0};
+    int fds[8];
+    unsigned count = below(3) ? 0 : below(8);
+    for (size_t i = 0; i < sizeof message; i++) {
+        ((unsigned char *)&message)[i] = (unsigned char)any();
+    }
+    message.type = (uint16_t)(below(16) ? below(14) : any());
+    message.sequence = below(3) ? sequence : any();
+    message.size = below(2) ? below(1 << 20) : message.size;
+    message.count = below(3) ? count : message.count;
+    for (unsigned i = 0; i < count; i++) {
+        fds[i] = some_descriptor();
+        if (fds[i] < 0) {
+            count = i;
+        }
+    }
+    if (below(10) == 0) {
+        send(fd, &message, below(sizeof message), MSG_NOSIGNAL | MSG_DONTWAIT);
+    } else {
+        message_send(fd, &message, fds, count);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        close(fds[i]);
+    }
+}
+
+/* Attaches as a good client would, then misbehaves. */
+static void misuse_channel(int trunk) {
+    int pair[2], memory = memfd_create("fuzz-session", MFD_ALLOW_SEALING);
+    if (memory < 0 || ftruncate(memory, SESSION_SIZE) < 0 || fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK) < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0) {
+        broken("cannot attach");
+    }
+    struct session *session = mmap(NULL, SESSION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    struct message attach = {.type = MESSAGE_ATTACH};
+    int fds[2] = {pair[1], memory};
+    message_send(trunk, &attach, fds, 2);
+    close(pair[1]);
+    close(memory);
+    unsigned steps = below(30);
+    for (unsigned i = 0; i < steps; i++) {
+        uint64_t sequence = atomic_load(&session->sequence);
+        switch (below(6)) {
+        case 0:
+            send_anything(pair[0], sequence);
+            break;
+        case 1: /* anything at all in the page */
+            ((volatile uint32_t *)session)[below(64)] = any();
+            break;
+        case 2: /* a plausible call */
+        case 3: {
+            struct message call = {.type = MESSAGE_CALL, .sequence = sequence + 1};
+            session->request.size = below(4) ? below(1000) : any();
+            session->request.count = below(4) ? 0 : below(3000);
+            session->request.flags = below(2) ? 0 : below(16);
+            atomic_store(&session->sequence, sequence + 1);
+            atomic_store(&session->state, below(8) ? (uint32_t)CALL_QUEUED : below(9));
+            if (below(2)) {
+                atomic_exchange(&session->attending, below(4));
+            }
+            message_send(pair[0], &call, NULL, 0);
+            for (int j = 0; j < 20; j++) {
+                session->request.size = any();
+                session->request.flags = any();
+            }
+            break;
+        }
+        case 4:
+            atomic_store(&session->attending, below(4));
+            atomic_store(&session->listening, below(4));
+            break;
+        default:
+            if (below(4) == 0) {
+                poll(NULL, 0, 1);
+            }
+        }
+    }
+    munmap(session, SESSION_SIZE);
+    close(pair[0]);
+}
+
+static void hostile_client(int rounds) {
+    for (int i = 0; i < rounds; i++) {
+        int trunk = door_open(path, O_RDONLY);
+        if (trunk < 0) {
+            broken("the door does not open");
+        }
+        for (unsigned j = below(4); j > 0; j--) {
+            send_anything(trunk, 0);
+        }
+        for (unsigned j = below(4); j > 0; j--) {
+            misuse_channel(trunk);
+        }
+        close(trunk);
+    }
+}
+
+static int ask(int door) {
+    int open = -1;
+    door_arg_t arguments = {.rbuf = (char *)&open, .rsize = sizeof open};
+    for (int i = 0; i < 5; i++) {
+        if (door_call(door, &arguments) == 0) {
+            return open;
+        }
+    }
+    broken("the server does not serve");
+}
+
+static void fuzz_server(int rounds) {
+    int ready[2];
+    if (pipe(ready) < 0) {
+        broken("pipe");
+    }
+    pid_t server = fork();
+    if (server == 0) {
+        int door = door_create(procedure, NULL, DOOR_UNREF_MULTI);
+        close(open(path, O_CREAT | O_RDWR, 0644));
+        if (door < 0 || fattach(door, path) < 0 || write(ready[1], "r", 1) != 1) {
+            broken("no server");
+        }
+        for (;;) {
+            pause();
+        }
+    }
+    char byte;
+    if (read(ready[0], &byte, 1) != 1) {
+        broken("no server");
+    }
+    int door = door_open(path, O_RDONLY);
+    ask(door);
+    int before = ask(door), now = 0;
+    for (int done = 0; done < rounds; done += 100) {
+        alarm(60);
+        hostile_client(100);
+        ask(door);
+    }
+    for (int i = 0; i < 500 && (now = ask(door)) > before; i++) {
+        poll(NULL, 0, 10);
+    }
+    if (now > before) {
+        char command[64];
+        fprintf(stderr, "fuzz_wire: the server has %d descriptors, had %d\n", now, before);
+        snprintf(command, sizeof command, "ls -l /proc/%d/fd >&2", (int)server);
+        if (system(command) != 0) {
+            broken("ls");
+        }
+        broken("descriptors have leaked");
+    }
+    if (waitpid(server, NULL, WNOHANG) != 0) {
+        broken("the server has died");
+    }
+    kill(server, SIGKILL);
+    waitpid(server, NULL, 0);
+    close(door);
+    fdetach(path);
+    unlink(path);
+}
+
+/* A hostile server: takes attachments from its end of a trunk and answers them at random. */
+struct liar {
+    int trunk;
+    uint64_t seed;
+};
+
+static void *lie(void *argument) {
+    struct liar *liar = argument;
+    struct session *session = NULL;
+    int channel = -1;
+    for (;;) {
+        struct pollfd entries[2] = {{.fd = liar->trunk, .events = POLLIN | POLLRDHUP}, {.fd = channel, .events = POLLIN}};
+        struct message message;
+        struct receipt receipt;
+        poll(entries, 2, 5);
+        int error = message_receive(liar->trunk, &message, &receipt, 0);
+        if (error == EPIPE) {
+            break;
+        }
+        if (error == 0 && receipt.count == 2) {
+            if (channel >= 0) {
+                close(channel);
+                munmap(session, SESSION_SIZE);
+            }
+            channel = receipt.fds[0];
+            session = mmap(NULL, SESSION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, receipt.fds[1], 0);
+            close(receipt.fds[1]);
+        } else if (error == 0) {
+            receipt_close(&receipt);
+        }
+        if (channel < 0) {
+            continue;
+        }
+        if (message_receive(channel, &message, &receipt, 0) == 0) {
+            receipt_close(&receipt);
+        }
+        uint64_t sequence = atomic_load(&session->sequence);
+        for (unsigned i = below(4); i > 0; i--) {
+            send_anything(channel, sequence);
+        }
+        session->reply.size = below(3) ? below(1 << 17) : any();
+        session->reply.count = below(3) ? 0 : below(2000);
+        session->reply.flags = below(16);
+        session->reply.error = below(3) ? 0 : (int32_t)below(140);
+        atomic_store(&session->state, below(8) ? (uint32_t)CALL_DONE : below(9));
+        atomic_fetch_add(&session->bell, below(2));
+        struct message reply = {.type = MESSAGE_REPLY, .sequence = sequence};
+        message_send(channel, &reply, NULL, 0);
+        if (below(6) == 0) {
+            close(channel);
+            munmap(session, SESSION_SIZE);
+            channel = -1;
+        }
+    }
+    if (channel >= 0) {
+        close(channel);
+        munmap(session, SESSION_SIZE);
+    }
+    return NULL;
+}
+
+static void lying_server(int socket_end) {
+    struct liar liar = {.trunk = socket_end};
+    lie(&liar);
+    _exit(0);
+}
+
+static void *call_in_a_thread(void *argument) {
+    int trunk = *(int *)argument, file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    char request[300] = {0}, result[64];
+    door_desc_t entry;
+    memset(&entry, 0, sizeof entry);
+    entry.d_attributes = DOOR_DESCRIPTOR;
+    entry.d_data.d_desc.d_descriptor = file;
+    door_arg_t arguments = {.data_ptr = request,
+                            .data_size = below(sizeof request),
+                            .desc_ptr = &entry,
+                            .desc_num = below(3) == 0,
+                            .rbuf = result,
+                            .rsize = below(sizeof result)};
+    if (door_call(trunk, &arguments) == 0) {
+        for (uint_t i = 0; i < arguments.desc_num; i++) {
+            close(arguments.desc_ptr[i].d_data.d_desc.d_descriptor);
+        }
+        if (arguments.rbuf != result) {
+            munmap(arguments.rbuf, arguments.rsize);
+        }
+    }
+    close(file);
+    return NULL;
+}
+
+static void fuzz_client(int rounds) {
+    int honest = door_create(procedure, NULL, 0);
+    ask(honest);
+    int before = descriptors();
+    for (int i = 0; i < rounds; i++) {
+        int pair[2], on = 1, page = memfd_create("fuzz-status", MFD_ALLOW_SEALING);
+        alarm(30);
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0 || ftruncate(page, STATUS_SIZE) < 0) {
+            broken("no trunk");
+        }
+        struct status status = {.magic = WIRE_MAGIC, .abi = WIRE_ABI, .id = any()};
+        atomic_store(&status.data_max, UINT64_MAX);
+        atomic_store(&status.descriptors_max, 1000);
+        atomic_store(&status.version, below(4) ? 0 : any());
+        if (pwrite(page, &status, sizeof status, 0) != sizeof status) {
+            broken("no status");
+        }
+        if (below(10)) {
+            fcntl(page, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
+        }
+        pid_t server = fork();
+        if (server == 0) {
+            state += (uint64_t)i;
+            close(pair[0]);
+            setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+            struct message hello = {.type = MESSAGE_HELLO, .sequence = any()};
+            message_send(pair[1], &hello, &page, 1);
+            lying_server(pair[1]);
+        }
+        close(pair[1]);
+        close(page);
+        poll(&(struct pollfd){.fd = pair[0], .events = POLLIN}, 1, 1000);
+        for (int j = 0; j < 3; j++) {
+            pthread_t thread;
+            pthread_create(&thread, NULL, call_in_a_thread, &pair[0]);
+            pthread_join(thread, NULL);
+        }
+        close(pair[0]);
+        waitpid(server, NULL, 0);
+    }
+    if (descriptors() > before + 1) {
+        broken("the client has leaked descriptors");
+    }
+    ask(honest);
+}
+
+int main(int argc, char **argv) {
+    int rounds = argc > 1 ? atoi(argv[1]) : 1000;
+    state = argc > 2 ? strtoull(argv[2], NULL, 0) | 1 : 88172645463325252ull;
+    setpgid(0, 0);
+    snprintf(path, sizeof path, "/tmp/door-fuzz-%d", (int)getpid());
+    fuzz_server(rounds);
+    fuzz_client(rounds / 20);
+    printf("fuzz_wire: %d rounds against the server, %d against the client\n", rounds, rounds / 20);
+    return 0;
+}
