@@ -83,7 +83,7 @@ static int bring_up(guest *g, const linked *l, char **error)
     if (g->trap != NULL || g->error != NULL) {
         trap_describe(g);
         const trap_view *view = guest_trap(g);
-        if (view->fault != FAULT_NONE || view->code >= 0)
+        if (view == NULL || view->fault != FAULT_NONE || view->code >= 0)
             return OPEN_TRAPPED;
         *error = text_copy_bytes(view->message, view->message_size);
         return OPEN_FAILED;
