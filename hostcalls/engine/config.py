@@ -2,8 +2,11 @@
 
 All guests of an engine share one pooling allocator: address space for `max_guests` linear memories and
 stacks is reserved at once and committed page by page as guests touch it. The kernel counts mappings, not
-bytes: each running guest costs up to four of the process's `vm.max_map_count`, which is therefore what
+bytes: each running guest costs up to six of the process's `vm.max_map_count`, which is therefore what
 bounds `max_guests`.
+
+If the address space allows, each linear memory has 4 GiB of it: then the code that Wasmtime makes needs no
+bounds checks, since whatever a 32-bit address reaches belongs to that guest or to nobody.
 """
 
 from __future__ import annotations
@@ -40,7 +43,8 @@ class EngineConfig:
         max_source: bytes of the longest module that is compiled.
         stack: bytes of wasm stack of each guest; more is the trap `TrapKind.STACK_OVERFLOW`.
         cache_directory: where compiled modules are kept between runs, or None to keep them in memory alone.
-            The directory must be writable by this user only: its files are machine code.
+            It is not used unless it belongs to this user and nobody else can write there: its files are
+            machine code.
         tick: seconds between two looks at whether a running guest must give way.
         workers: threads on which computing guests run beside the caller; 0 forbids `Instance.offload`.
     """
@@ -82,9 +86,7 @@ class EngineConfig:
         return self.max_memory, _SMALL_GUARD
 
     def check_mappings(self) -> None:
-        """Raise `InvalidConfig` if the kernel does not grant this process the mappings for `max_guests`
-        guests.
-        """
+        """Raise `InvalidConfig` if the kernel does not grant this process the mappings for all guests."""
         try:
             granted = int(_MAX_MAP_COUNT.read_text())
         except OSError:

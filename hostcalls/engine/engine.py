@@ -177,10 +177,9 @@ class Engine:
         return int(lib.engine_fileno(self._opened()))
 
     def dispatch(self) -> None:
-        """Take back every guest whose run on a worker has come to a stop, and call its `wake`. Does not
-        block.
+        """Take back every guest whose run on a worker has come to a stop, and call its `wake`.
 
-        Raises `EngineUnavailable` if the engine is closed.
+        Does not block. Raises `EngineUnavailable` if the engine is closed.
         """
         engine = self._opened()
         while count := lib.engine_stopped(engine, self._found, _STOPPED_AT_ONCE):

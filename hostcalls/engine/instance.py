@@ -276,10 +276,9 @@ class Instance:
             self.wake()
 
     def fail(self, future: int, message: str) -> None:
-        """Answer the operation `future` with an error text, which the guest reads cut to its buffer
-        (section 1.3).
+        """Answer the operation `future` with an error text; otherwise as `complete`.
 
-        Otherwise as `complete`.
+        The guest reads the text cut to its buffer (guest ABI, section 1.3).
         """
         if self._guest is None:
             self._refuse()
@@ -326,11 +325,10 @@ class Instance:
         return self._guest is None
 
     def close(self) -> None:
-        """Release everything the guest holds: stack, memory, futures, submissions. Safe at any time and any
-        number of times.
+        """Release everything the guest holds: stack, memory, futures, submissions.
 
-        A guest that runs on a worker is told to stop and released there as soon as it does; this call does
-        not wait.
+        Safe at any time and any number of times. A guest that runs on a worker is told to stop and released
+        there as soon as it does; this call does not wait.
         """
         if self._guest is not None:
             guest = self._guest

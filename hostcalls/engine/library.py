@@ -54,7 +54,7 @@ def take_text(error: Any) -> str:
 
 
 def library_path() -> Path:
-    """Return where the installed `wasmtime` package keeps its shared library; raise as `load_library` does."""
+    """Return where the `wasmtime` package keeps its shared library; raise as `load_library` does."""
     spec = importlib.util.find_spec("wasmtime")
     if spec is None or spec.origin is None:
         raise EngineUnavailable("the package wasmtime cannot be found on the import path")

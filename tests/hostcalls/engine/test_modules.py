@@ -185,6 +185,10 @@ class TestRecent:
         assert made == [0, 1, 2, 3, 4, 1, 3]
 
 
+def refuse_to_load(compiler: object, artifact: bytes) -> object:
+    raise AssertionError("machine code was loaded")
+
+
 class TestCache:
     def config(self, path: Path, **sizes: int) -> EngineConfig:
         return EngineConfig(max_guests=4, cache_directory=path / "deep" / "cache", **sizes)
@@ -248,6 +252,26 @@ class TestCache:
         monkeypatch.setattr("hostcalls.engine.engine.load_library", lambda: "50.99.0")
         self.seven(self.config(tmp_path))
         assert len(self.entries(tmp_path)) == 2
+
+    @pytest.mark.parametrize("mode", [0o770, 0o707, 0o1777])
+    def test_a_directory_that_others_can_write_to_is_not_used(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+    ) -> None:
+        config = self.config(tmp_path)
+        self.seven(config)
+        (entry,) = self.entries(tmp_path)
+        entry.parent.chmod(mode)
+        monkeypatch.setattr("hostcalls.engine.engine.load_module", refuse_to_load)
+        assert self.seven(config) == (7,)
+
+    def test_a_directory_of_another_user_is_not_used(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = self.config(tmp_path)
+        self.seven(config)
+        monkeypatch.setattr("os.geteuid", lambda: 4711)
+        monkeypatch.setattr("hostcalls.engine.engine.load_module", refuse_to_load)
+        assert self.seven(config) == (7,)
 
     def test_a_directory_that_cannot_be_made_does_no_harm(self, tmp_path: Path) -> None:
         (tmp_path / "deep").write_text("a file where the directory should be")
