@@ -34,6 +34,8 @@ def run_zone(path: Path) -> int:
     directory = path.resolve().parent
     try:
         return trio.run(_run, zone_file, directory)
+    except KeyboardInterrupt:
+        return 0  # SIGINT: the node has shut down in order before it raised this
     except CarrierError as error:
         raise Refusal(f"the door {zone_file.node.door}: {error}") from error
     except StartError as error:
@@ -45,7 +47,7 @@ async def _run(zone_file: ZoneFile, directory: Path) -> int:
     children = zone_file.children(directory)
     listen = None if settings.door is None else str(directory / settings.door)
     gave_up = False
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with open_node(
             settings.name,
             zone=settings.zone,
