@@ -76,6 +76,7 @@ class PythonRunner:
     module: str
     requires: str
     distribution: str
+    programs: tuple[str, ...] = ()
     interpreter: str = sys.executable
     _probed: tuple[str, str] | None = attrs.field(default=None, init=False)
 
@@ -95,6 +96,9 @@ class PythonRunner:
         return self._probed
 
     def absence(self) -> str | None:
+        missing = [program for program in self.programs if shutil.which(program) is None]
+        if missing:
+            return f"no {' and no '.join(missing)} on the path"
         state, detail = self._probe()
         return detail if state == "absent" else None
 
@@ -161,8 +165,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _subject(variant: str, *, cpus: int = 1, requires: str = "actors") -> PythonRunner:
-    return PythonRunner("enfilade", variant, cpus, "tests.benchmarks.subjects.{group}", requires, "enfilade")
+def _subject(
+    variant: str, *, cpus: int = 1, requires: str = "actors", programs: tuple[str, ...] = ()
+) -> PythonRunner:
+    module = "tests.benchmarks.subjects.{group}"
+    return PythonRunner("enfilade", variant, cpus, module, requires, "enfilade", programs)
 
 
 def _peer(
@@ -173,6 +180,7 @@ def _peer(
     module: str | None = None,
     requires: str | None = None,
     distribution: str | None = None,
+    programs: tuple[str, ...] = (),
 ) -> PythonRunner:
     return PythonRunner(
         family,
@@ -181,6 +189,7 @@ def _peer(
         module=f"tests.benchmarks.peers.{module or family}",
         requires=requires or family,
         distribution=family if distribution is None else distribution,
+        programs=programs,
     )
 
 
@@ -195,6 +204,9 @@ def all_runners(interpreters: Mapping[str, str]) -> list[Runner]:
         _subject("function"),
         _subject("node", cpus=2),
         _subject("door", cpus=2, requires="transport.doors"),
+        _subject("door in C", cpus=2, requires="transport.doors", programs=("make", "cc")),
+        _subject("engine", requires="hostcalls.engine"),
+        _subject("guest", requires="hostcalls.engine"),
         _peer("pykka"),
         _peer("xoscar", variant="pool"),
         _peer("xoscar", variant="processes", cpus=2),
@@ -206,6 +218,12 @@ def all_runners(interpreters: Mapping[str, str]) -> list[Runner]:
         _peer("multiprocessing", cpus=2, distribution=""),
         _peer("zmq", cpus=2, distribution="pyzmq"),
         _peer("grpc", cpus=2, distribution="grpcio"),
+        *(
+            _peer("C", variant=mechanism, cpus=2, module="c_streams", requires="os", programs=("make", "cc"))
+            for mechanism in ("seqpacket", "stream", "pipe")
+        ),
+        _peer("wasmtime", variant="package", module="wasmtime_package"),
+        _peer("wasmtime", variant="C API", module="wasmtime_c", programs=("make", "cc")),
     ]
     for family, interpreter in interpreters.items():
         chosen = [runner for runner in python if runner.family == family and family != "enfilade"]

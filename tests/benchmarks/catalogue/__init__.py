@@ -2,12 +2,13 @@
 
 from tests.benchmarks.benchmark import Benchmark
 from tests.benchmarks.catalogue.doors import DOORS
+from tests.benchmarks.catalogue.guests import GUESTS
 from tests.benchmarks.catalogue.messages import MESSAGES
 from tests.benchmarks.catalogue.nodes import NODES
 from tests.benchmarks.catalogue.processes import PROCESSES
 from tests.benchmarks.catalogue.servers import SERVERS
 from tests.benchmarks.catalogue.supervision import SUPERVISION
 
-BENCHMARKS: tuple[Benchmark, ...] = (*MESSAGES, *SERVERS, *PROCESSES, *SUPERVISION, *DOORS, *NODES)
+BENCHMARKS: tuple[Benchmark, ...] = (*MESSAGES, *SERVERS, *PROCESSES, *SUPERVISION, *DOORS, *GUESTS, *NODES)
 
 __all__ = ["BENCHMARKS"]

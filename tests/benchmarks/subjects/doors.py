@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import subprocess
 import tempfile
 import time
-from pathlib import Path
 
 from tests.benchmarks.kernel import kernel
+from tests.benchmarks.peers.c_streams import latency
 from tests.benchmarks.peers.transports import Exchange, round_trips
 from transport.doors import Client, Door, DoorOpenError, NotADoor, Request
-
-LIBRARY = Path(__file__).resolve().parents[3] / "transport" / "doors" / "c"
 
 
 class EchoDoor:
@@ -53,21 +49,11 @@ def door_call(calls: int, size: int, clients: int) -> float:
     return round_trips(EchoDoor(size, clients), calls, size, clients)
 
 
-@functools.cache
-def _program() -> str:
-    """The library's latency program, compiled outside of the source tree, once a run."""
-    build = os.path.join(os.environ["BENCH_SCRATCH"], "doors")
-    program = f"{build}/bench/latency"
-    command = ["make", "-s", "-C", str(LIBRARY), f"BUILD={build}", program]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return program
+@kernel("door-in-c", variant="door in C")
+def door_in_c(calls: int, size: int) -> float:
+    return latency("same", "door_call", size, calls)
 
 
-def latency(place: str, mechanism: str, size: int, calls: int) -> float:
-    """Seconds for a round trip in C, by the row of the program's table for that mechanism in that place."""
-    table = subprocess.run([_program(), str(calls)], check=True, capture_output=True, text=True).stdout
-    for row in table.splitlines():
-        fields = row.split()
-        if fields[:3] == [place, str(size), mechanism]:
-            return float(fields[3]) * 1e-6
-    raise LookupError(f"the latency program has no row for {mechanism} of {size} bytes, placed {place!r}")
+@kernel("door-in-c-apart", variant="door in C")
+def door_in_c_apart(calls: int, size: int) -> float:
+    return latency("apart", "door_call", size, calls)
