@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actors import links
+from actors import links, signals
 from actors.actor import Actor, protocol_of
 from actors.calls import Request
 from actors.dispatched import SyncBody
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from actors.node import Node
     from actors.process import Process
 
-__all__ = ["begin", "create", "start", "start_soon"]
+__all__ = ["begin", "create", "disinherit", "start", "start_soon"]
 
 
 def create(
@@ -104,6 +104,22 @@ def begin(
         request = node.starting[process] = Request(node, process.ref, "start", (), {}, None)
     run(process, body, target)
     return request
+
+
+def disinherit(ancestor: Ref[Any]) -> None:
+    """Nobody takes over what `ancestor` left: whoever waits for an answer is told, the rest is undeliverable."""
+    if not isinstance(ancestor, LocalRef):
+        return
+    process = ancestor._process
+    rare, reason = process.rare, process.ended or NORMAL
+    if rare is None or rare.heir is None:
+        return
+    left, rare.heir = rare.heir, None
+    for message in left:
+        if isinstance(message, signals.Call):
+            message.abandon(reason)
+        else:
+            process.node.dead_letters.publish(message, ancestor, reason)
 
 
 async def start(

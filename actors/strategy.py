@@ -100,9 +100,9 @@ class Strategy(Generic[R]):
         """Whether the supervisor is on its way out, or gone."""
         return self._job is Job.SHUT_DOWN or self._ended
 
-    def __contains__(self, ref: R) -> bool:
-        """Whether `ref` is a running child."""
-        return ref in self._by_ref
+    def child(self, ref: R) -> Record[R] | None:
+        """The child that runs as `ref`."""
+        return self._by_ref.get(ref)
 
     def children(self) -> tuple[ChildInfo[R], ...]:
         """All children, in start order."""
@@ -500,6 +500,8 @@ class Strategy(Generic[R]):
     def _stopped(self, child: Record[R], reason: Reason) -> None:
         """A child that was asked to stop has ended; say so if it was not in the way that was asked for."""
         ref = self._forget_process(child)
+        if self._job is Job.RESTART:
+            child.predecessor = ref
         expected = KILLED if child.spec.shutdown == "brutal_kill" else SHUTDOWN
         if reason != expected and not (reason.is_normal and child.spec.restart != "permanent"):
             self._report("shutdown_error", child, reason, ref)

@@ -104,7 +104,7 @@ class Supervisor(Actor):
             spawn's `StartError`.
     """
 
-    __slots__ = ("_answer", "_exit_reason", "_marked", "_starts", "_stops", "_strategy", "_work")
+    __slots__ = ("_answer", "_between", "_exit_reason", "_starts", "_stops", "_strategy", "_work")
 
     child_type: ClassVar[ChildType] = "supervisor"
 
@@ -128,7 +128,7 @@ class Supervisor(Actor):
         self._exit_reason: Reason | None = None
         self._starts: dict[Record[AnyRef], AnyRef] = {}
         self._stops: dict[AnyRef, Stopping] = {}
-        self._marked: dict[Record[AnyRef], AnyRef] = {}
+        self._between: dict[Record[AnyRef], AnyRef] = {}
         self._work: deque[Action[AnyRef]] | None = None
         self.process.trap_exits = True
         self.process.open_arena()
@@ -342,8 +342,11 @@ class Supervisor(Actor):
     def _event(self, event: Any) -> None:
         match event:
             case Exited(ref, reason) | Down(_, ref, reason):
-                if ref in self._strategy:
+                child = self._strategy.child(ref)
+                if child is not None:
                     self._ended(ref)
+                    if child.spec.mailbox.inherit:
+                        self._between[child] = ref
                     self._perform(self._strategy.exited(ref, reason))
                 elif isinstance(event, Exited) and ref in (self.process.parent, self.process.node.ref):
                     self._perform(self._strategy.shut_down(reason))
@@ -392,8 +395,8 @@ class Supervisor(Actor):
                 self._perform_one(work.popleft())
         finally:
             self._work = None
-        if self._marked:
-            self._unmark()
+        if self._between:
+            self._resolve()
 
     def _perform_one(self, action: Action[AnyRef]) -> None:
         match action:
@@ -402,7 +405,7 @@ class Supervisor(Actor):
             case Stop(children):
                 self._stop(children)
             case Retry(child, delay):
-                self._mark(child)
+                self._restarting(child)
                 if delay == 0:
                     self.process.put(action)
                 else:
@@ -434,7 +437,7 @@ class Supervisor(Actor):
             self._started(child, made.ref)
             return
         self._starts[child] = made.ref
-        self._mark(child)
+        self._restarting(child)
         request.observer = lambda request: process.put(Acknowledged(child, request))
 
     def _started(self, child: Record[AnyRef], ref: AnyRef) -> None:
@@ -489,19 +492,23 @@ class Supervisor(Actor):
                 # Nothing of it is on the stack, so it need not wait for its turn to die.
                 ended.attend()
 
-    # Calls to a child that is being restarted are told so.
+    # Between two incarnations: calls are told that the child is restarting, and its mailbox may be kept.
 
-    def _mark(self, child: Record[AnyRef]) -> None:
+    def _restarting(self, child: Record[AnyRef]) -> None:
         ref = child.predecessor
         if ref is not None:
-            self._marked[child] = ref
+            self._between[child] = ref
             self.process.node.mark_restarting(ref, child.spec.name)
 
-    def _unmark(self) -> None:
-        for child, ref in list(self._marked.items()):
-            if child.status is not Status.RESTARTING and child.status is not Status.STARTING:
-                del self._marked[child]
+    def _resolve(self) -> None:
+        """Look after the children that were between two incarnations and no longer are."""
+        busy = self._strategy.busy
+        for child, ref in list(self._between.items()):
+            status = child.status
+            if status is Status.RUNNING or (status is Status.STOPPED and not busy):
+                del self._between[child]
                 self.process.node.mark_restarting(ref, child.spec.name, restarting=False)
+                starting.disinherit(ref)
 
     def _report(self, report: Report[AnyRef]) -> None:
         if report.kind == "child_terminated" and not report.reason.is_normal:
