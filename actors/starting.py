@@ -107,7 +107,7 @@ def begin(
 
 
 def disinherit(ancestor: Ref[Any]) -> None:
-    """Nobody takes over what `ancestor` left: whoever waits for an answer is told, the rest is undeliverable."""
+    """Nobody takes over what `ancestor` left: who waits for an answer is told, the rest is undeliverable."""
     if not isinstance(ancestor, LocalRef):
         return
     process = ancestor._process
