@@ -1,11 +1,26 @@
 """The actor runtime: supervised processes that share nothing and talk by messages."""
 
 from actors.actor import Actor
+from actors.backoff import Backoff, InvalidBackoff
 from actors.body import Body, Control, Observer, Spawnable
 from actors.calls import Deferred, Request, RequestCollection, multi_call
+from actors.children import (
+    AlreadyPresent,
+    ChildCounts,
+    ChildInfo,
+    ChildNotFound,
+    ChildRestarting,
+    ChildRunning,
+    FailedToStart,
+    MaxChildren,
+    NoChildIds,
+    NoTemplate,
+    StartFailed,
+)
 from actors.config import NodeConfig
 from actors.deadletters import DeadLetter, DeadLetters
 from actors.distant import NodeDown, NodeUp, NotConnected, Refused
+from actors.dynamic import DynamicSupervisor
 from actors.errors import (
     AlreadyStarted,
     CallError,
@@ -33,6 +48,7 @@ from actors.groups import GroupMonitor, GroupScope, Joined, Left
 from actors.links import Alias, Down, Exited, IdleTimeout, Monitor
 from actors.mailbox import UNBOUNDED, Mailbox
 from actors.node import Node, NodeStatistics, open_node
+from actors.partition import PartitionStopped, PartitionSupervisor
 from actors.process import Process
 from actors.reasons import (
     KILL,
@@ -51,6 +67,9 @@ from actors.reasons import (
 )
 from actors.ref import NameRef, Ref
 from actors.signals import Call
+from actors.spec import BadCombination, Child, DuplicateChild, InvalidChild, InvalidFlag, check_child_specs
+from actors.supervisor import Supervisor
+from actors.tasks import Outcome, Task, TaskStream, TaskSupervisor, async_nolink, async_stream
 from actors.timers import KeyedTimers, Timer
 
 __all__ = [
@@ -64,12 +83,21 @@ __all__ = [
     "UNBOUNDED",
     "Actor",
     "Alias",
+    "AlreadyPresent",
     "AlreadyStarted",
+    "Backoff",
+    "BadCombination",
     "Body",
     "Call",
     "CallError",
     "CallTimeout",
     "CallingSelf",
+    "Child",
+    "ChildCounts",
+    "ChildInfo",
+    "ChildNotFound",
+    "ChildRestarting",
+    "ChildRunning",
     "Control",
     "Crashed",
     "Custom",
@@ -77,21 +105,30 @@ __all__ = [
     "DeadLetters",
     "Deferred",
     "Down",
+    "DuplicateChild",
+    "DynamicSupervisor",
     "Exit",
     "Exited",
+    "FailedToStart",
     "GroupMonitor",
     "GroupScope",
     "IdleTimeout",
     "Ignore",
+    "InvalidBackoff",
+    "InvalidChild",
+    "InvalidFlag",
     "Joined",
     "KeyedTimers",
     "Left",
     "Mailbox",
     "MailboxFull",
+    "MaxChildren",
     "Monitor",
     "NameRef",
     "NameTaken",
+    "NoChildIds",
     "NoProcess",
+    "NoTemplate",
     "Node",
     "NodeConfig",
     "NodeDown",
@@ -103,6 +140,9 @@ __all__ = [
     "NotOwner",
     "NotPublic",
     "Observer",
+    "Outcome",
+    "PartitionStopped",
+    "PartitionSupervisor",
     "Process",
     "ProcessDied",
     "Reason",
@@ -117,11 +157,19 @@ __all__ = [
     "Shutdown",
     "Spawnable",
     "StartError",
+    "StartFailed",
     "StartTimeout",
     "StashOverflow",
+    "Supervisor",
+    "Task",
+    "TaskStream",
+    "TaskSupervisor",
     "Timer",
     "Trapped",
     "UnknownMethod",
+    "async_nolink",
+    "async_stream",
+    "check_child_specs",
     "multi_call",
     "open_node",
 ]
