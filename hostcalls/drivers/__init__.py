@@ -1,0 +1,1 @@
+"""The drivers: what stands behind the hostcalls of the catalogue."""

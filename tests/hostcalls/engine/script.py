@@ -167,6 +167,13 @@ def ignore() -> None:
     pass
 
 
+def run_to_stop(instance: Instance) -> Step:
+    """Resume until the guest parks or ends."""
+    while (step := instance.resume()) is Step.PREEMPTED:
+        pass
+    return step
+
+
 class Script:
     """A guest with a program, started and not yet resumed."""
 
@@ -175,11 +182,7 @@ class Script:
         self.count = count
 
     def run(self) -> Step:
-        """Resume until the guest parks or ends."""
-        step = self.instance.resume()
-        while step is Step.PREEMPTED:
-            step = self.instance.resume()
-        return step
+        return run_to_stop(self.instance)
 
     def results(self) -> list[int]:
         """Return the results of all instructions; those not reached have the result of a fresh memory, 0."""

@@ -330,8 +330,11 @@ class TestLimits:
 
     def test_a_guest_that_submits_much_gives_way(self, script: ScriptRunner) -> None:
         run = script([(Op.CREATE_MANY, 0, 0, 3000), YIELD])
-        assert run.instance.resume() is Step.PREEMPTED
-        assert 1024 <= len(run.instance.submissions()) < 3000
+        batches: list[int] = []
+        while run.instance.resume() is Step.PREEMPTED:
+            batches.append(len(run.instance.submissions()))
+        assert len(batches) >= 2
+        assert max(batches) <= 1100
 
     def test_queued_arguments_beyond_the_limit_trap(self, script: ScriptRunner) -> None:
         run = script([create(0, 60_000), create(0, 60_000)], limits=Limits(queued_bytes=100_000))

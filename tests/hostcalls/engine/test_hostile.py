@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hostcalls.engine import Engine, Limits, Step, TrapKind
-from tests.hostcalls.engine.script import SPIN, YIELD, ScriptRunner
+from tests.hostcalls.engine.script import SPIN, YIELD, ScriptRunner, run_to_stop
 from tests.hostcalls.engine.test_leaks import resident
-from tests.hostcalls.engine.test_running import MEMORY, instance_of, run_to_end
+from tests.hostcalls.engine.test_running import MEMORY, instance_of
 
 HOSTCALLS = """(import "test" "create" (func $create (param i32 i32) (result i32)))
   (import "test" "poll" (func $poll (param i32 i32 i32 i32) (result i32)))
@@ -25,7 +25,7 @@ def test_hostcalls_from_the_last_byte_of_the_stack(engine: Engine) -> None:
       (func (export "run") (call $down (i64.const 1) (i64.const 2) (i64.const 3))))"""
     instance = instance_of(engine, wat)
     instance.start("run")
-    assert run_to_end(instance) is Step.TRAPPED
+    assert run_to_stop(instance) is Step.TRAPPED
     assert instance.trap is not None
     assert instance.trap.kind is TrapKind.STACK_OVERFLOW
 
@@ -39,7 +39,7 @@ def test_parking_deep_in_the_stack_and_being_closed_there(engine: Engine) -> Non
     for _ in range(20):
         instance = instance_of(engine, wat)
         instance.start("run")
-        assert instance.resume() is Step.PARKED
+        assert run_to_stop(instance) is Step.PARKED
         instance.close()
     assert engine.guests == 0
 
@@ -52,7 +52,7 @@ def test_a_memory_bomb_gets_what_its_limit_says(engine: Engine) -> None:
     before = resident()
     instance = instance_of(engine, wat, Limits(memory=20 << 20))
     instance.start("run")
-    assert run_to_end(instance) is Step.FINISHED
+    assert run_to_stop(instance) is Step.FINISHED
     assert instance.results == (320,)
     assert resident() - before < 30 << 20
     instance.close()
@@ -65,7 +65,7 @@ def test_a_table_bomb_gets_what_its_limit_says(engine: Engine) -> None:
       (table.size $t)))"""
     instance = instance_of(engine, wat, Limits(table_elements=1000))
     instance.start("run")
-    assert run_to_end(instance) is Step.FINISHED
+    assert run_to_stop(instance) is Step.FINISHED
     assert instance.results == (901,)
 
 
@@ -98,7 +98,7 @@ def test_a_guest_that_ignores_the_caller_cannot_grow_the_queue(engine: Engine) -
       (br $ever))))"""
     instance = instance_of(engine, wat, Limits(queued_bytes=1 << 20))
     instance.start("run")
-    assert run_to_end(instance) is Step.TRAPPED
+    assert run_to_stop(instance) is Step.TRAPPED
     assert instance.trap is not None
     assert instance.trap.kind is TrapKind.LIMIT
 
@@ -114,12 +114,12 @@ def test_writing_over_the_mailbox_hurts_the_guest_alone(engine: Engine, script: 
     instance.start("run")
     bystander = script([YIELD])
     bystander.run()
-    step = instance.resume()
+    step = run_to_stop(instance)
     while step is not Step.TRAPPED:
         for key, _, _ in instance.submissions():
             instance.complete(key, b"ok")
         instance.release()
-        step = instance.resume()
+        step = run_to_stop(instance)
     assert instance.trap is not None
     assert instance.trap.kind is TrapKind.LIMIT
     assert bystander.mailbox() == (0, 0, 0)

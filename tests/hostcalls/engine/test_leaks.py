@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from hostcalls.engine import Engine, EngineConfig, Limits, StartTrapped
-from tests.hostcalls.engine.script import SPIN, YIELD, Op, ScriptRunner, create, ignore, poll, wasm
+from tests.hostcalls.engine.script import (
+    SPIN,
+    YIELD,
+    Op,
+    ScriptRunner,
+    create,
+    ignore,
+    poll,
+    run_to_stop,
+    wasm,
+)
 from tests.hostcalls.engine.test_offload import wait_until_gone
 from tests.hostcalls.engine.test_running import instance_of
 
@@ -136,6 +146,6 @@ def test_an_idle_guest_is_small() -> None:
         for _ in range(count):
             instance = engine.instantiate(linked, Limits(), ignore)
             instance.start("run", [1])
-            instance.resume()
+            run_to_stop(instance)
         each = (resident() - before) / count
         assert each < 25 * 1024

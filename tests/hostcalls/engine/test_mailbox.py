@@ -143,7 +143,7 @@ class TestYield:
     def test_it_returns_at_once_while_the_flag_is_up(self, script: ScriptRunner) -> None:
         run = script([(Op.STORE, 4, 1), YIELD, YIELD, (Op.STORE, 4, 0), YIELD])
         assert run.run() is Step.PARKED
-        assert run.instance.resume() is Step.PARKED
+        assert run.run() is Step.PARKED
 
     def test_a_resume_without_a_wake_changes_nothing(self, script: ScriptRunner) -> None:
         run = script([YIELD, YIELD])

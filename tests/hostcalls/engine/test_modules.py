@@ -30,7 +30,7 @@ from hostcalls.engine import (
     library,
 )
 from hostcalls.engine.recent import Recent
-from tests.hostcalls.engine.script import ignore
+from tests.hostcalls.engine.script import ignore, run_to_stop
 
 I32, I64, F32, F64 = ValueType.I32, ValueType.I64, ValueType.F32, ValueType.F64
 
@@ -145,7 +145,7 @@ class TestSharing:
         )
         gc.collect()
         instance.start("seven")
-        assert instance.resume() is Step.FINISHED
+        assert run_to_stop(instance) is Step.FINISHED
         assert instance.results == (7,)
 
     def test_compiling_from_many_threads(self, engine: Engine) -> None:
@@ -201,7 +201,7 @@ class TestCache:
             linked = engine.link(engine.compile(SAMPLE), [Import("test", 1)])
             instance = engine.instantiate(linked, Limits(), ignore)
             instance.start("seven")
-            instance.resume()
+            run_to_stop(instance)
             return instance.results
 
     def test_a_compiled_module_is_kept_and_used(

@@ -27,7 +27,7 @@ from hostcalls.engine import (
     Step,
     TrapKind,
 )
-from tests.hostcalls.engine.script import SPIN, YIELD, Op, ScriptRunner, ignore
+from tests.hostcalls.engine.script import SPIN, YIELD, Op, ScriptRunner, ignore, run_to_stop
 
 PAGE = 65536
 
@@ -37,18 +37,12 @@ def instance_of(engine: Engine, wat: str, limits: Limits | None = None) -> Insta
     return engine.instantiate(linked, limits or Limits(), ignore)
 
 
-def run_to_end(instance: Instance) -> Step:
-    while (step := instance.resume()) is Step.PREEMPTED:
-        pass
-    return step
-
-
 def run_export(
     engine: Engine, wat: str, export: str = "run", values: Any = (), limits: Any = None
 ) -> Instance:
     instance = instance_of(engine, wat, limits)
     instance.start(export, values)
-    run_to_end(instance)
+    run_to_stop(instance)
     return instance
 
 
@@ -96,7 +90,7 @@ class TestCalls:
         with pytest.raises(BadEntrypoint, match=export):
             instance.start(export, values)
         instance.start("none")
-        assert run_to_end(instance) is Step.FINISHED
+        assert run_to_stop(instance) is Step.FINISHED
 
     def test_an_instance_runs_one_call_in_its_life(self, engine: Engine) -> None:
         instance = run_export(engine, self.WAT, "none")
@@ -105,10 +99,10 @@ class TestCalls:
 
     def test_resuming_what_does_not_run_changes_nothing(self, engine: Engine) -> None:
         instance = instance_of(engine, self.WAT)
-        seen = [(instance.resume(), instance.runnable)]
+        seen = [(run_to_stop(instance), instance.runnable)]
         instance.start("none")
         seen.append((instance.step, instance.runnable))
-        seen += [(instance.resume(), instance.runnable) for _ in range(2)]
+        seen += [(run_to_stop(instance), instance.runnable) for _ in range(2)]
         assert seen == [
             (Step.PARKED, False),
             (Step.PARKED, True),
@@ -322,7 +316,7 @@ class TestStartFunction:
           (func (export "run") (call $yield)))"""
         instance = instance_of(engine, wat)
         instance.start("run")
-        assert instance.resume() is Step.PARKED
+        assert run_to_stop(instance) is Step.PARKED
         assert instance.submissions() == [(0, 1, b"abc")]
 
     @pytest.mark.parametrize(

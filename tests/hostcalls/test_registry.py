@@ -1,0 +1,188 @@
+"""The registry: handles, holds, relations."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from hostcalls.errors import AlreadyExists, InvalidArgument, NotFound, RegistryError
+from hostcalls.message import Held, Message, message_of
+from hostcalls.registry import HandleTable, Kind, Registry, Resource, Slots
+
+
+def test_handles_are_reused_last_freed_first() -> None:
+    """Handles count from 0; a freed one is the next."""
+    table: HandleTable[str] = HandleTable()
+    assert [table.insert(word) for word in "abc"] == [0, 1, 2]
+    assert (table.remove(0), table.remove(1)) == ("a", "b")
+    assert [table.insert(word) for word in "xyz"] == [1, 0, 3]
+    for handle in (-1, 4, 1 << 70):
+        with pytest.raises(NotFound):
+            table.get(handle)
+    assert dict(table.items()) == {0: "y", 1: "x", 2: "c", 3: "z"}
+    assert len(table) == 4
+
+
+def test_reservation() -> None:
+    """A reservation is filled once; discarding is always allowed."""
+    registry = Registry()
+    entry = registry.reserve(Kind.PROCESS)
+    registry.initialise(entry.id, "process")
+    for identity in (entry.id, 99):
+        with pytest.raises(RegistryError):
+            registry.initialise(identity, "again")
+    registry.discard(entry.id)
+    registry.discard(entry.id)
+    with pytest.raises(NotFound):
+        registry.get(entry.id, Kind.PROCESS)
+
+
+def test_kinds() -> None:
+    """A resource is found by its id and its kind."""
+    registry = Registry()
+    resource = registry.add(Kind.CHANNEL, "channel")
+    assert registry.get(resource.id, Kind.CHANNEL) is resource
+    with pytest.raises(InvalidArgument):
+        registry.get(resource.id, Kind.READER)
+
+
+def test_release_is_called_once() -> None:
+    """However a resource goes, it is released once."""
+    registry, released = Registry(), []
+    resource = registry.add(Kind.OTHER, "x", release=lambda: released.append("x"))
+    registry.hold(resource)
+    registry.remove(resource)
+    registry.remove(resource)
+    registry.unhold(resource)
+    assert released == ["x"]
+
+
+def test_relations_go_with_the_resource() -> None:
+    """Shared handle, singleton id and log relation are erased with what they lead to."""
+    registry = Registry()
+    process, channel = registry.add(Kind.PROCESS, "p"), registry.add(Kind.CHANNEL, "c", owner=1)
+    handle = registry.share(channel)
+    registry.register_singleton(b"n", channel)
+    registry.register_log_channel(process, channel)
+    with pytest.raises(AlreadyExists):
+        registry.register_singleton(b"m", channel)
+    registry.remove(channel)
+    for look in (
+        lambda: registry.shared(handle),
+        lambda: registry.singleton(b"n"),
+        lambda: registry.log_channel(process.id),
+    ):
+        with pytest.raises(NotFound):
+            look()
+
+
+def test_log_channel_is_kept_until_its_process_is_forgotten() -> None:
+    """The log relation holds the channel, also when its owner has ended; replacing it lets the old one go."""
+    registry = Registry()
+    process = registry.add(Kind.PROCESS, "p")
+    first, second = [registry.add(Kind.CHANNEL, name, owner=process.id) for name in ("1", "2")]
+    registry.register_log_channel(process, first)
+    registry.owner_ended(process.id)
+    assert first.alive
+    assert not second.alive
+    third = registry.add(Kind.CHANNEL, "3")
+    registry.register_log_channel(process, third)
+    assert not first.alive
+    registry.register_log_channel(process, third)
+    assert third.holds == 1
+    registry.remove(process)
+    assert not third.alive
+
+
+def test_messages_hold_what_they_carry() -> None:
+    """A resource on its way lives as long as its message."""
+    registry = Registry()
+    resource = registry.add(Kind.OTHER, "thing", owner=5)
+    message = Message(b"", resources=(Held(registry, resource),))
+    registry.owner_ended(5)
+    assert message.resources[0].payload == "thing"
+    held = message.resources[0]
+    held.release()
+    held.release()
+    assert not resource.alive
+    with pytest.raises(ValueError, match="sent away"):
+        _ = held.resource
+    other = registry.add(Kind.OTHER, "other")
+    dropped = Message(b"", resources=(Held(registry, other),))
+    assert other.alive
+    del dropped
+    assert not other.alive
+
+
+def test_message_of() -> None:
+    """Bytes of every kind are messages; nothing else is."""
+    assert message_of(b"x") == message_of(bytearray(b"x")) == message_of(memoryview(b"x")) == Message(b"x")
+    assert message_of("x") is None
+
+
+class RegistryMachine(RuleBasedStateMachine):
+    """A resource lives exactly as long as somebody can reach it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.registry = Registry()
+        self.slots = {process: Slots(self.registry, 6) for process in (1, 2)}
+        self.resources: list[Resource] = []
+
+    @rule(process=st.sampled_from((1, 2)))
+    def create(self, process: int) -> None:
+        if process not in self.slots or len(self.slots[process]) == 6:
+            return
+        resource = self.registry.add(Kind.OTHER, object(), owner=process)
+        self.slots[process].insert(resource)
+        self.resources.append(resource)
+
+    @precondition(lambda self: self.resources)
+    @rule(data=st.data())
+    def share(self, data: st.DataObject) -> None:
+        resource = data.draw(st.sampled_from(self.resources))
+        if resource.alive:
+            assert self.registry.shared(self.registry.share(resource)) is resource
+
+    @precondition(lambda self: self.resources)
+    @rule(data=st.data(), process=st.sampled_from((1, 2)))
+    def attach(self, data: st.DataObject, process: int) -> None:
+        resource = data.draw(st.sampled_from(self.resources))
+        if resource.shared is not None and process in self.slots:
+            if len(self.slots[process]) == 6:
+                with pytest.raises(InvalidArgument):
+                    self.slots[process].insert(resource)
+            else:
+                self.slots[process].insert(resource)
+
+    @rule(process=st.sampled_from((1, 2)), slot=st.integers(0, 6))
+    def detach(self, process: int, slot: int) -> None:
+        if process in self.slots:
+            try:
+                self.slots[process].free(slot)
+            except NotFound:
+                return
+
+    @rule(process=st.sampled_from((1, 2)))
+    def end(self, process: int) -> None:
+        if process in self.slots:
+            self.slots.pop(process).clear()
+            self.registry.owner_ended(process)
+            if not self.slots:
+                assert len(self.registry) == 0
+                self.slots = {3 - process: Slots(self.registry, 6)}
+
+    @invariant()
+    def reachable_means_alive(self) -> None:
+        for resource in self.resources:
+            held = sum(
+                entry is resource for slots in self.slots.values() for _, entry in slots._table.items()
+            )
+            reachable = held > 0 or (resource.shared is not None and resource.owner is not None)
+            assert resource.alive == reachable or (resource.alive and held == resource.holds > 0)
+        self.resources = [resource for resource in self.resources if resource.alive]
+        assert len(self.registry) == len(self.resources)
+
+
+TestRegistryMachine = RegistryMachine.TestCase
+TestRegistryMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
