@@ -91,6 +91,7 @@ class Dispatcher:
     def _slice(self) -> None:
         next_process = self.queue.popleft
         requeue = self.queue.append
+        special = envelopes
         turn = self._turn
         left = SLICE
         now = perf_counter()
@@ -104,48 +105,49 @@ class Dispatcher:
                     except IndexError:
                         return
                     self.running = process
-                    handlers = process.handlers
-                    body = process.body
-                    if handlers is None or process.attention:
+                    actor = process.actor
+                    if actor is None or process.attention:
                         message = None
-                        left -= 1
-                        if body.turn(turn):
+                        if process.body.turn(turn):
                             left -= turn
                             requeue(process)
                             break
                         continue
                     queue = process.queue
-                    for _ in range(turn):
+                    on_message = process.on_message
+                    budget = turn
+                    while True:
                         message = queue.popleft()
-                        kind = type(message)
-                        if kind not in envelopes:
-                            body.on_message(body.actor, message)
-                        elif kind is Cast:
-                            handlers[message.method](body.actor, *message.args, **message.kwargs)
-                        elif kind is Request:
+                        if type(message) not in special:
+                            on_message(actor, message)
+                        elif type(message) is Cast:
+                            process.handlers[message.method](actor, *message.args, **message.kwargs)
+                        elif type(message) is Request:
                             process.at_hand = message
-                            body.answer(
-                                message, handlers[message.method](body.actor, *message.args, **message.kwargs)
-                            )
+                            result = process.handlers[message.method](actor, *message.args, **message.kwargs)
+                            process.body.answer(message, result)
                         else:
-                            body.handle(message)
+                            process.body.handle(message)
                         if process.attention:
                             requeue(process)
                             break
                         if not queue:
                             process.idle = True
                             break
-                    else:
+                        budget -= 1
+                        if not budget:
+                            requeue(process)
+                            break
+                    if not budget:
                         left -= turn
-                        requeue(process)
                         break
-                    left -= 1
+                left -= GROUP
             except BaseException as error:
-                if handlers is None:
-                    body.exit(reason_of(error))
+                if process.actor is None:
+                    process.body.exit(reason_of(error))
                     process.node.finish(process, reason_of(error), error)
                 else:
-                    body.crash(error, message)
+                    process.body.crash(error, message)
             finally:
                 self.running = None
             before, now = now, perf_counter()

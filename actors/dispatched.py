@@ -33,13 +33,16 @@ signals.envelopes.update({Down, Exited, Tick})
 class SyncBody:
     """Runs a sync actor's handlers."""
 
-    __slots__ = ("actor", "on_message", "process", "protocol")
+    __slots__ = ("process", "protocol")
 
     def __init__(self, process: Process, protocol: Protocol) -> None:
         self.process = process
         self.protocol = protocol
-        self.on_message = protocol.on_message
-        self.actor: Any = None
+
+    @property
+    def actor(self) -> Any:
+        """The actor object; None until it has been constructed."""
+        return self.process.actor
 
     @classmethod
     def start(
@@ -48,8 +51,10 @@ class SyncBody:
         """Construct the actor and run `on_start`; raises what they raise."""
         body = cls(process, protocol_of(actor))
         process.body = body
-        body.actor = construct(actor, process, args, kwargs)
-        body.protocol.on_start(body.actor)
+        made = construct(actor, process, args, kwargs)
+        body.protocol.on_start(made)
+        process.actor = made
+        process.on_message = body.protocol.on_message
         process.handlers = body.protocol.handlers
         return body
 
@@ -87,7 +92,7 @@ class SyncBody:
         elif kind in signals.envelopes:
             self._other(message)
         else:
-            self.on_message(self.actor, message)
+            self.protocol.on_message(self.actor, message)
 
     def answer(self, request: signals.Call, result: Any) -> None:
         """Reply; when the handler decided to stop, only after `on_stop`."""
@@ -124,7 +129,7 @@ class SyncBody:
         process.idle = False
         process.at_hand = signals.HANDED_OFF
         try:
-            result = process.node.context.run(handler, self.actor, *args, **kwargs)
+            result = process.node.context.run(handler, process.actor, *args, **kwargs)
             if process.attention:
                 self._stop_if_asked()
         except BaseException as error:

@@ -48,8 +48,8 @@ def finish(process: Process, reason: Reason, error: BaseException | None = None)
     process.ended = reason
     process.limit = 0
     process.idle = False
-    process.attention = False
-    process.handlers = None
+    process.attention = True  # the dispatcher must not take it for one that has nothing to do
+    process.actor = process.on_message = process.handlers = None
     body, process.body = process.body, ENDED
     del node.processes[process.serial]
     if process.name is not None:

@@ -18,7 +18,7 @@ The control lane is where system messages go (get the state, suspend, change cod
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 import trio
@@ -91,6 +91,7 @@ class Process:
     """
 
     __slots__ = (
+        "actor",
         "at_hand",
         "attention",
         "body",
@@ -108,6 +109,7 @@ class Process:
         "monitors",
         "name",
         "node",
+        "on_message",
         "owner",
         "queue",
         "rare",
@@ -135,7 +137,9 @@ class Process:
         self.suspended = False
         self.restarting = False
         self.trap_exits = False
-        self.handlers: Mapping[str, Callable[..., Any]] | None = None
+        self.actor: Any = None
+        self.on_message: Any = None
+        self.handlers: Any = None
         self.body: Any = None
         self.control: deque[Control] | None = None
         self.reader: Reader | None = None
