@@ -5,15 +5,14 @@
  * procedure when the queue is closed. So the cookie is a number, and the procedure looks the queue up
  * under a lock: it finds it and holds a reference, or finds it gone.
  *
- * Each door has a pool of one thread. The procedure cannot block, so one is enough, and a peer that calls
- * without pause keeps busy that thread and no other.
+ * The procedure does not block, so the door is served by the pool that all doors of the process share: a
+ * peer that calls without pause keeps one thread of it busy, and the pool makes another.
  */
 #include "queue.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -229,33 +228,6 @@ static void procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *dp
         door_return(NULL, 0, NULL, 0);
 }
 
-/* Start the pool's one thread, with all signals blocked so that it never takes one that Python waits for.
- * */
-static int start_thread(door_info_t *info, void *(*start)(void *), void *argument, void *cookie)
-{
-    (void)info;
-    (void)cookie;
-    sigset_t every, before;
-    pthread_attr_t attributes;
-    pthread_t thread;
-    if (pthread_attr_init(&attributes) != 0)
-        return -1;
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sigfillset(&every);
-    pthread_sigmask(SIG_SETMASK, &every, &before);
-    int error = pthread_create(&thread, &attributes, start, argument);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return error == 0 ? 1 : -1;
-}
-
-static void set_up_thread(void *cookie)
-{
-    int previous;
-    (void)cookie;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &previous);
-}
-
 struct queue *queue_create(const char *prefix, size_t prefix_size, size_t largest, size_t capacity,
                            unsigned calls)
 {
@@ -284,9 +256,7 @@ struct queue *queue_create(const char *prefix, size_t prefix_size, size_t larges
     queue->next = all;
     all = queue;
     pthread_mutex_unlock(&all_lock);
-    uint_t attributes = DOOR_UNREF_MULTI | DOOR_NO_CANCEL | DOOR_NO_DEPLETION_CB;
-    queue->door = door_xcreate(procedure, (void *)queue->number, attributes, start_thread, set_up_thread,
-                               NULL, 1);
+    queue->door = door_create(procedure, (void *)queue->number, DOOR_UNREF_MULTI | DOOR_NO_CANCEL);
     if (queue->door < 0) {
         int error = errno;
         release(queue);
