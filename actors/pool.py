@@ -316,7 +316,7 @@ class Pool(Actor):
         if self._stuck_after is not None:
             slot.watchdog = self.process.send_after(self._stuck_after, self.process.ref, _Stuck(slot, entry))
         request = self.process.request(slot.ref, Worker.work, entry.job)
-        request.then(self.process, self._finished, slot, entry)
+        request.then(self._finished, slot, entry)
 
     def _finished(self, request: Request[Any], slot: _Slot, entry: _Job) -> None:
         self._completed += 1

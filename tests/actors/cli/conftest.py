@@ -1,7 +1,6 @@
 """The command runs in other directories than the repository, and finds the packages all the same."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,5 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)
-def packages_on_the_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def packages_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    yield

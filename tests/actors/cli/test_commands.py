@@ -12,7 +12,8 @@ from tests.actors.cli.command import enfilade
 MODULE = """
 (module (memory (export "memory") 17)
   (func (export "start"))
-  (func (export "add") (param i32 i32) (if (i32.ne (i32.add (local.get 0) (local.get 1)) (i32.const 12)) (then unreachable)))
+  (func (export "add") (param i32 i32)
+    (if (i32.ne (i32.add (local.get 0) (local.get 1)) (i32.const 12)) (then unreachable)))
   (func (export "boom") unreachable))
 """
 
@@ -127,15 +128,7 @@ def test_a_zone_runs_until_it_is_told_to_stop(tmp_path: Path, number: signal.Sig
             assert process.wait(timeout=30) == 0
         finally:
             process.kill()
-    assert (
-        sorted(entry.name for entry in tmp_path.iterdir() if entry.suffix != ".pyc")
-        == [
-            "__pycache__",
-            "bank.toml",
-            "books.py",
-        ]
-        or not (tmp_path / "bank.door").exists()
-    )
+    assert not (tmp_path / "bank.door").exists(), "the name of the door stays behind"
 
 
 @pytest.mark.parametrize(
