@@ -85,25 +85,31 @@ static bool wait_for_claim(struct server_thread *thread, struct channel *channel
     return true;
 }
 
-static bool attend(struct server_thread *thread, struct channel *channel, bool *other) {
-    struct epoll_event event;
+/*
+ * Begins before the client is answered, so that a quick client finds the thread attending. The thread keeps its
+ * hold on the channel as thread->recent.
+ */
+void attention_begin_locked(struct server_thread *thread, struct channel *channel) {
+    if (channel->dead || channel->orphan || channel->attendant != NULL ||
+        channel->door->pool != thread->pool) { /* it has been bound or unbound */
+        return;
+    }
     if (channel->unattended > 0) {
         channel->unattended--;
-        return false;
+        return;
     }
-    server_lock();
-    bool substituted = thread->pool->idle >= thread->pool->attending + 2;
-    if (channel->dead || channel->attendant != NULL) {
-        server_unlock();
-        return false;
-    }
-    if (substituted) {
+    thread->substituted = thread->pool->idle >= thread->pool->attending + 2;
+    if (thread->substituted) {
         atomic_store(&thread->recalled, false);
         enlist_locked(thread, channel);
     }
     atomic_store(&channel->session->attending, ATTENDING_SPINNING);
-    server_unlock();
-    if (!substituted && epoll_wait(thread->pool->epoll, &event, 1, 0) == 1) {
+    thread->recent = channel;
+}
+
+static bool attend(struct server_thread *thread, struct channel *channel, bool *other) {
+    struct epoll_event event;
+    if (!thread->substituted && epoll_wait(thread->pool->epoll, &event, 1, 0) == 1) {
         uint32_t spinning = ATTENDING_SPINNING;
         if (atomic_compare_exchange_strong(&channel->session->attending, &spinning, ATTENDING_NOT)) {
             *other = take_event(thread, &event);
@@ -112,7 +118,7 @@ static bool attend(struct server_thread *thread, struct channel *channel, bool *
         take_return_event(thread, &event);
         return true;
     }
-    return wait_for_claim(thread, channel, substituted);
+    return wait_for_claim(thread, channel, thread->substituted);
 }
 
 /* Attends to the channel last served. True: the thread has taken an invocation. */

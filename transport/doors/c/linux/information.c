@@ -151,8 +151,7 @@ int door_setparam(int d, int param, size_t val) {
 
 uint_t door_capabilities(void) {
     struct utsname name;
-    int pidfd = -1, major = 0, minor = 0;
-    (void)pidfd;
+    int major = 0, minor = 0;
     if (uname(&name) == 0) {
         const char *dot = strchr(name.release, '.');
         for (const char *p = name.release; *p >= '0' && *p <= '9'; p++) {

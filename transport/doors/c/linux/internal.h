@@ -158,6 +158,7 @@ struct server_thread {
     struct channel *attended; /* the same, while the thread is in the pool's list of attendants */
     struct server_thread *attendant_next, **attendant_link;
     atomic_bool recalled;
+    bool substituted; /* its attention leaves another idle thread in the pool */
     struct door *bound;    /* door_bind */
     bool bound_invalid;    /* copied by fork from a bound thread */
     bool caller_gone;
@@ -286,6 +287,7 @@ bool take_claimed_locked(struct server_thread *thread, struct channel *channel);
 int channel_await(struct channel *channel, uint64_t sequence, enum message_type type, int milliseconds, int *error);
 
 /* attention.c: idle threads that wait for one client. */
+void attention_begin_locked(struct server_thread *thread, struct channel *channel);
 bool attend_recent(struct server_thread *thread);
 void attention_end_locked(struct server_thread *thread);
 void attention_recall_locked(struct server_thread *thread);

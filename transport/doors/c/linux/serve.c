@@ -143,12 +143,14 @@ void invocation_reply(struct server_thread *thread, int error, uint64_t size, un
     if (error != EINTR) {
         server_thread_rest_locked(thread);
     }
+    if (error == 0) {
+        attention_begin_locked(thread, channel); /* its next call is likely to be ours */
+    }
     atomic_store(&session->state, CALL_DONE);
     server_unlock();
     atomic_store_explicit(&session->server_processor, this_processor(), memory_order_relaxed);
     channel_answer(channel, sequence);
-    if (error == 0 && !channel->orphan) {
-        thread->recent = channel; /* its next call is likely to be ours */
+    if (thread->recent == channel) {
         return;
     }
     server_lock();
