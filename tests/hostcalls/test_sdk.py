@@ -19,6 +19,10 @@ SDK = Path(hostcalls.sdk.__file__).parent
 BUILD_SECONDS = 300
 
 
+def build(command: list[str | Path], directory: Path) -> None:
+    subprocess.run(command, check=True, cwd=directory, timeout=BUILD_SECONDS)
+
+
 @pytest.mark.skipif(
     not shutil.which("clang") or not shutil.which("wasm-ld"), reason="needs clang and wasm-ld"
 )
