@@ -12,6 +12,10 @@ from hostcalls.engine.errors import InvalidModule
 from hostcalls.engine.library import take_text
 
 
+#: Imports and exports that a module may have in all: to describe them takes time that others wait for.
+MOST_EXTERNS = 10_000
+
+
 class ExternKind(enum.Enum):
     """What an import or an export is; the values are those of Wasmtime's C API."""
 
@@ -114,10 +118,14 @@ def save_module(module: Any) -> bytes:
 
 def _owned(make: Any, compiler: Any, data: bytes) -> Any:
     error = ffi.new("char **")
-    module = make(compiler, data, len(data), error)
-    if module == ffi.NULL:
+    made = make(compiler, data, len(data), error)
+    if made == ffi.NULL:
         raise InvalidModule(take_text(error))
-    return ffi.gc(module, lib.module_free)
+    module = ffi.gc(made, lib.module_free)
+    externs = lib.module_import_count(module) + lib.module_export_count(module)
+    if externs > MOST_EXTERNS:
+        raise InvalidModule(f"the module has {externs} imports and exports, and may have {MOST_EXTERNS}")
+    return module
 
 
 def _views(read: Any, count: int, module: Any) -> Any:

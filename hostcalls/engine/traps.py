@@ -36,7 +36,7 @@ class Frame:
 
     Attributes:
         module: the module's own name, or None if it has none.
-        function: the function's name from the name section, or None.
+        function: the function's name from the name section, or None. Both names are cut to 400 bytes.
         index: the function's index in the module.
         offset: the byte offset of the instruction in the module.
     """
@@ -78,6 +78,9 @@ _FAULTS = {
     lib.FAULT_STOPPED: TrapKind.STOPPED,
 }
 
+# Names come from the module, whose author may have made them as long as the module.
+_LONGEST_TEXT = 400
+
 # Wasmtime's trap codes, as its C API numbers them.
 _CODES = {
     0: TrapKind.STACK_OVERFLOW,
@@ -115,4 +118,6 @@ def read_trap(guest: Any) -> Trap:
 
 
 def _name(data: Any, size: int) -> str | None:
-    return None if data == ffi.NULL else bytes(ffi.buffer(data, size)).decode(errors="replace")
+    if data == ffi.NULL:
+        return None
+    return bytes(ffi.buffer(data, min(size, _LONGEST_TEXT))).decode(errors="replace")

@@ -122,6 +122,11 @@ class TestRefusal:
             with pytest.raises(InvalidModule, match="max_source"):
                 engine.compile(SAMPLE + b"\0")
 
+    def test_too_many_exports(self, engine: Engine) -> None:
+        exports = "".join(f'(export "{n}" (func 0))' for n in range(10_001))
+        with pytest.raises(InvalidModule, match="10001 imports and exports"):
+            engine.compile(wasm(f"(module (func) {exports})"))
+
     def test_too_many_tables(self, engine: Engine) -> None:
         with pytest.raises(InvalidModule, match="tables"):
             engine.compile(wasm("(module " + "(table 1 funcref)" * 5 + ")"))

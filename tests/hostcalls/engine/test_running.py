@@ -203,6 +203,12 @@ class TestTraps:
         assert (frame.function, frame.index) == (None, 1)
         assert "<function 1>" in str(frame)
 
+    def test_endless_names_are_cut(self, engine: Engine) -> None:
+        wat = f'(module ${"m" * 5000} {MEMORY} (func ${"f" * 5000} (export "run") unreachable))'
+        trap = run_export(engine, wat).trap
+        assert trap is not None
+        assert (trap.backtrace[0].module, trap.backtrace[0].function) == ("m" * 400, "f" * 400)
+
     def test_the_trap_stays_and_the_guest_does_not_run_again(self, engine: Engine) -> None:
         instance = run_export(engine, f'(module {MEMORY} (func (export "run") unreachable))')
         first = instance.trap
