@@ -131,6 +131,8 @@ class _MessagePack:
     size: int | None = None
 
     def __init__(self, annotation: Any) -> None:
+        if isinstance(msgspec.inspect.type_info(annotation), msgspec.inspect.CustomType):
+            raise TypeError("it is neither a record nor made of builtin types")
         self._annotation = annotation
         self._decoder = msgspec.msgpack.Decoder(annotation)
         self._encoder = msgspec.msgpack.Encoder()

@@ -106,7 +106,7 @@ class DoorXcreateError(
         "creation "
         "function, or it returned 0",
         "EMFILE": "the process has no free descriptor; close some or raise RLIMIT_NOFILE",
-        "ENOMEM": "out of memory",
+        "ENOMEM": "the process is out of memory",
         "ENOTSUP": "a child of vfork() cannot create doors; use fork()",
         "EPIPE": "the thread creation function returned -1",
     },
@@ -259,7 +259,7 @@ class DoorUcredError(
         "EAGAIN": "the credential could not be allocated; try again",
         "EFAULT": _BAD_POINTER,
         "EINVAL": "the thread serves no call, or the client has gone meanwhile",
-        "ENOMEM": "out of memory",
+        "ENOMEM": "the process is out of memory",
     },
 ):
     """`door_ucred(3C)` failed."""

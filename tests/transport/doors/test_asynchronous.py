@@ -1,0 +1,147 @@
+"""Door calls and server procedures beside a trio loop."""
+
+import os
+import threading
+
+import pytest
+import trio
+
+from transport.doors import Descriptor, Door, DoorCallError, Request
+
+
+async def test_calls_run_side_by_side() -> None:
+    barrier = threading.Barrier(3, timeout=20)
+
+    def procedure(request: Request) -> bytes:
+        barrier.wait()
+        return request.data
+
+    answers: set[bytes] = set()
+    with Door(procedure) as door, door.client() as client:
+
+        async def one(number: int) -> None:
+            with await client.call_async(b"%d" % number) as reply:
+                answers.add(reply.data)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(one, number)
+    assert answers == {b"0", b"1", b"2"}
+
+
+async def test_cancellation_interrupts_a_call_in_progress() -> None:
+    """The call ends at once, the procedure goes on without its client, and the thread is free for the next
+    one.
+    """
+    entered, leave, abandoned = threading.Event(), threading.Event(), threading.Event()
+
+    def procedure(request: Request) -> None:
+        if request.data == b"wait":
+            entered.set()
+            assert leave.wait(20)
+            if request.is_abandoned:
+                abandoned.set()
+
+    with Door(procedure, threads=1) as door, door.client() as client:
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.call_async, b"wait")
+                await trio.to_thread.run_sync(entered.wait)
+                nursery.cancel_scope.cancel()
+            leave.set()
+            assert await trio.to_thread.run_sync(abandoned.wait, 20)
+            (await client.call_async(b"next")).close()
+
+
+async def test_cancellation_of_a_queued_call_means_it_never_runs() -> None:
+    entered, leave = threading.Event(), threading.Event()
+    ran: list[bytes] = []
+
+    def procedure(request: Request) -> None:
+        ran.append(request.data)
+        entered.set()
+        assert leave.wait(20)
+
+    reading, writing = os.pipe()
+    with Door(procedure, threads=1) as door, door.client() as client, trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.call_async, b"first")
+            await trio.to_thread.run_sync(entered.wait)
+            released = Descriptor(writing, release=True)
+            with trio.move_on_after(0.2) as scope:
+                await client.call_async(b"second", [released])
+            assert scope.cancelled_caught
+            assert not released.closed  # it had not begun: still ours
+            released.close()
+            leave.set()
+    assert ran == [b"first"]
+    os.close(reading)
+
+
+async def test_cancelled_before_it_begins() -> None:
+    with Door(lambda request: b"") as door, door.client() as client, trio.CancelScope() as scope:
+        scope.cancel()
+        await client.call_async()
+    assert scope.cancelled_caught
+
+
+async def test_async_procedures_run_in_the_loop() -> None:
+    where: list[int] = []
+
+    async def procedure(request: Request) -> bytes:
+        await trio.lowlevel.checkpoint()
+        where.append(threading.get_ident())
+        return str(request.credentials().pid).encode()
+
+    with Door(procedure) as door, door.client() as client, await client.call_async() as reply:
+        assert reply.data == str(os.getpid()).encode()
+    assert where == [threading.get_ident()]
+
+
+async def test_async_procedure_that_fails() -> None:
+    errors: list[Exception] = []
+
+    def hook(error: Exception, request: Request | None) -> bytes:
+        errors.append(error)
+        return b"sorry"
+
+    async def procedure(request: Request) -> bytes:
+        await trio.lowlevel.checkpoint()
+        raise ValueError(request.data)
+
+    with (
+        Door(procedure, on_error=hook) as door,
+        door.client() as client,
+        await client.call_async(b"x") as reply,
+    ):
+        assert reply.data == b"sorry"
+    assert isinstance(errors[0], ValueError)
+
+
+def test_async_procedure_whose_loop_has_ended() -> None:
+    """When the loop has gone the procedure cannot run: an error for the hook, and an answer for
+    the client.
+    """
+    errors: list[Exception] = []
+
+    def hook(error: Exception, request: Request | None) -> bytes:
+        errors.append(error)
+        return b"closed"
+
+    async def procedure(request: Request) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return b"open"
+
+    async def make() -> Door:
+        await trio.lowlevel.checkpoint()
+        return Door(procedure, on_error=hook)
+
+    with trio.run(make) as door, door.client() as client:
+        assert client.call_with_data(b"") == b"closed"
+    assert isinstance(errors[0], trio.RunFinishedError)
+
+
+async def test_errors_come_through() -> None:
+    door = Door(lambda request: b"", data_max=1)
+    with door, door.client() as client, pytest.raises(DoorCallError.ENOBUFS):
+        await client.call_async(b"two")

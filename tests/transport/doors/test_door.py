@@ -1,0 +1,336 @@
+"""The safe layer: who owns what, and for how long."""
+
+import gc
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from transport.doors import (
+    Attributes,
+    Client,
+    Descriptor,
+    Door,
+    DoorCallError,
+    DoorCreateError,
+    NotADoor,
+    Request,
+    Result,
+)
+
+
+def shout(request: Request) -> bytes:
+    return request.data.upper()
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    with Door(shout) as made:
+        yield made
+
+
+@pytest.fixture
+def client(door: Door) -> Iterator[Client]:
+    with door.client() as made:
+        yield made
+
+
+def pipe() -> tuple[int, int]:
+    return os.pipe()
+
+
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def test_small_reply_is_a_copy(client: Client) -> None:
+    reply = client.call(b"hello")
+    assert (reply.data, len(reply), reply.is_mapped) == (b"HELLO", 5, False)
+    reply.close()
+    reply.close()
+
+
+def test_reply_into_a_buffer_borrows_it(client: Client) -> None:
+    buffer = bytearray(16)
+    with client.call(b"hello", into=buffer) as reply:
+        assert bytes(reply.view) == b"HELLO"
+        assert buffer[:5] == b"HELLO"
+        buffer[0:1] = b"J"
+        assert reply.data == b"JELLO"
+
+
+def test_reply_too_large_for_the_buffer_is_mapped(client: Client) -> None:
+    buffer = bytearray(b"untouched")
+    with client.call(b"a longer request", into=buffer) as reply:
+        assert reply.is_mapped
+        assert reply.data == b"A LONGER REQUEST"
+    assert buffer == b"untouched"
+
+
+def test_large_reply_is_mapped_and_freed_with_its_last_reference(client: Client) -> None:
+    reply = client.call(b"x" * 200_000)
+    assert reply.is_mapped
+    view = reply.view[:10]
+    del reply
+    gc.collect()
+    assert bytes(view) == b"X" * 10  # still mapped, because it is still looked at
+
+
+def test_request_of_any_buffer(client: Client) -> None:
+    for data in (b"bytes", bytearray(b"bytes"), memoryview(b"bytes")):
+        assert client.call_with_data(data) == b"BYTES"
+    assert client.call_with_data(b"") == b""
+
+
+def test_nested_calls_do_not_share_buffers() -> None:
+    """A procedure that calls, in the thread that serves, gets its own answer, and so does its caller."""
+    with Door(shout) as inner, inner.client() as inner_client:
+        outer = Door(lambda request: inner_client.call_with_data(request.data) + b"!")
+        with outer, outer.client() as client:
+            assert client.call_with_data(b"deep") == b"DEEP!"
+
+
+def test_request_is_over_with_its_procedure() -> None:
+    """Data that was looked at may be kept; the view may not, and nothing can be asked of the request any
+    more.
+    """
+    kept: list[Request] = []
+    views: list[memoryview] = []
+
+    def procedure(request: Request) -> None:
+        assert request.data == b"kept"
+        kept.append(request)
+        views.append(request.view)
+
+    with Door(procedure) as door, door.client() as client:
+        client.call(b"kept").close()
+    assert kept[0].data == b"kept"
+    with pytest.raises(ValueError, match="over"):
+        _ = kept[0].view
+    with pytest.raises(ValueError, match="over"):
+        kept[0].credentials()
+    with pytest.raises(ValueError, match="released"):
+        bytes(views[0])
+
+
+def test_slice_that_outlives_its_request_is_reported() -> None:
+    slices: list[memoryview] = []
+    errors: list[Exception] = []
+
+    def hook(error: Exception, request: Request | None) -> None:
+        errors.append(error)
+
+    with (
+        Door(lambda request: slices.append(request.view[1:2]), on_error=hook) as door,
+        door.client() as client,
+    ):
+        client.call(b"data").close()
+    assert isinstance(errors[0], BufferError)
+    slices.clear()
+
+
+def test_descriptors_of_a_request_are_closed_unless_taken() -> None:
+    taken: list[Descriptor] = []
+
+    def procedure(request: Request) -> None:
+        if request.data == b"take":
+            taken.extend(request.take_descriptors())
+
+    reading, writing = pipe()
+    with Door(procedure) as door, door.client() as client:
+        client.call(b"leave", [Descriptor(writing, release=True)]).close()
+        assert os.read(reading, 1) == b""  # nobody holds the other end
+        client.call(b"take", [Descriptor(reading, release=True)]).close()
+        taken[0].close()
+
+
+def test_descriptor_of_the_request_in_the_result() -> None:
+    """What came with the request can be returned; the client has it then, and the server has not."""
+    reading, writing = pipe()
+    with Door(lambda request: Result(b"", request.descriptors)) as door, door.client() as client:
+        reply = client.call(b"", [Descriptor(writing, release=True)])
+        os.write(reply.descriptors[0].fileno(), b"x")
+        assert os.read(reading, 1) == b"x"
+        reply.close()
+        assert os.read(reading, 1) == b""
+    os.close(reading)
+
+
+def test_borrowed_descriptor_in_the_result_stays_open() -> None:
+    fd = os.open("/dev/null", os.O_RDONLY)
+    with Door(lambda request: Result(b"", [Descriptor(fd)])) as door, door.client() as client:
+        for _ in range(3):
+            client.call().close()
+        assert is_open(fd)
+    os.close(fd)
+
+
+def test_released_descriptor_after_failures() -> None:
+    """After an early failure it is still ours; after EINVAL it is gone."""
+    reading, writing = pipe()
+    with Door(shout, Attributes.REFUSE_DESC) as door, door.client() as client:
+        one = Descriptor(reading, release=True)
+        with pytest.raises(DoorCallError.ENOTSUP):
+            client.call(b"", [one])
+        assert not one.closed
+        one.close()
+    with Door(shout) as door, door.client() as client:
+        other = Descriptor(writing, release=True)
+        with pytest.raises(DoorCallError.EINVAL):
+            client.call(b"", [other, Descriptor(123_456)])
+        assert other.closed
+
+
+def test_descriptor_says_when_it_is_lost() -> None:
+    reading, writing = pipe()
+    os.close(writing)
+    lost = Descriptor(reading, owned=True)
+    with pytest.warns(ResourceWarning, match="never closed"):
+        del lost
+    assert not is_open(reading)
+
+
+def test_descriptor_is_detached_once() -> None:
+    descriptor = Descriptor(os.open("/dev/null", os.O_RDONLY), owned=True)
+    assert not descriptor.is_door
+    fd = descriptor.detach()
+    with pytest.raises(ValueError, match="detached"):
+        descriptor.detach()
+    os.close(fd)
+
+
+def test_door_through_a_door(door: Door) -> None:
+    """A door that is received is called like any other; it says whose it is."""
+    giver = Door(lambda request: Result(b"", [door.descriptor()]))
+    with giver, giver.client() as client, client.call() as reply:
+        received = reply.descriptors[0]
+        assert received.is_door
+        assert received.id == door.info().id
+        assert Attributes.LOCAL in received.attributes
+        with Client(received) as through:
+            assert through.call_with_data(b"again") == b"AGAIN"
+
+
+def test_client_refuses_what_is_no_door() -> None:
+    fd = os.open("/dev/null", os.O_RDONLY)
+    with pytest.raises(NotADoor):
+        Client(fd)
+    assert is_open(fd)
+    os.close(fd)
+
+
+def test_closed_client_and_revoked_door(door: Door) -> None:
+    client = door.client()
+    client.close()
+    client.close()
+    assert client.closed
+    with pytest.raises(ValueError, match="closed"):
+        client.call()
+    with door.client() as other:
+        door.revoke()
+        door.revoke()
+        with pytest.raises(DoorCallError.EBADF):
+            other.call()
+        assert not other.info().is_alive
+    assert door.closed
+
+
+def test_limits() -> None:
+    with Door(shout, data_min=2, data_max=4, descriptors_max=1) as door, door.client() as client:
+        assert client.call_with_data(b"abc") == b"ABC"
+        for data in (b"a", b"abcde"):
+            with pytest.raises(DoorCallError.ENOBUFS):
+                client.call(data)
+        with pytest.raises(DoorCallError.ENFILE):
+            client.call(b"abc", [Descriptor(0), Descriptor(0)])
+
+
+def test_limits_that_cross_leave_no_door_behind() -> None:
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    with pytest.raises(OSError, match="EINVAL"):
+        Door(shout, data_min=5, data_max=4)
+    with pytest.raises(DoorCreateError.EINVAL):
+        Door(shout, Attributes.UNREF | Attributes.UNREF_MULTI)
+    if before:
+        assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+def test_threads_bound_the_number_of_simultaneous_calls() -> None:
+    inside = 0
+    most = 0
+    lock = threading.Lock()
+
+    def procedure(request: Request) -> None:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        threading.Event().wait(0.02)
+        with lock:
+            inside -= 1
+
+    with Door(procedure, threads=2) as door, door.client() as client:
+        callers = [threading.Thread(target=lambda: client.call().close()) for _ in range(8)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join(20)
+    assert most == 2
+
+
+def test_on_unref_is_called_with_the_door() -> None:
+    seen: list[Door] = []
+    told = threading.Event()
+
+    def unreferenced(door: Door) -> None:
+        seen.append(door)
+        told.set()
+
+    with Door(shout, on_unref=unreferenced) as door:
+        client = door.client()
+        client.close()
+        assert told.wait(20)
+        assert seen == [door]
+
+
+def test_result_that_is_no_data_reaches_the_hook(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a hook errors are logged; the client gets an empty reply and is not kept waiting."""
+    with Door(lambda request: 7) as door, door.client() as client, caplog.at_level(logging.ERROR):
+        assert client.call_with_data(b"") == b""
+    assert "server procedure failed" in caplog.text
+
+
+def test_install_does_not_leave_its_file_when_it_fails(tmp_path: Path, door: Door) -> None:
+    door.install(tmp_path / "one")
+    door.uninstall(tmp_path / "one")
+    assert (tmp_path / "one").is_file()
+    with pytest.raises(FileNotFoundError):
+        door.install(tmp_path / "missing/one")
+
+
+def test_install_with_a_mode(tmp_path: Path, door: Door) -> None:
+    before = os.umask(0)
+    try:
+        door.install(tmp_path / "private", mode=0o600)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "private").stat().st_mode & 0o077 == 0
+
+
+def test_no_resource_warnings_in_ordinary_use(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with Door(shout) as door:
+            door.install(tmp_path / "tidy.door")
+            with Client.open(tmp_path / "tidy.door") as client:
+                assert client.call_with_data(b"x") == b"X"
+                assert "Client of door" in repr(client)
+        gc.collect()
