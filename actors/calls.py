@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
-from trio.lowlevel import Abort
+from trio.lowlevel import Abort, wait_task_rescheduled
 
 from actors import signals
 from actors.errors import CallTimeout, NoProcess, ProcessDied, SenderDropped
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from actors.node import Node
     from actors.process import Process
     from actors.ref import Ref
-    from actors.timers import Lane
 
 __all__ = ["Deferred", "Request", "RequestCollection", "multi_call"]
 
@@ -128,13 +127,13 @@ class Request(signals.Call, Generic[R]):
         Otherwise as `wait`. Source: `gen_server:receive_response/2`.
         """
         if not self.settled:
+            seconds = self.node.config.call_timeout if timeout is None else timeout
             try:
-                return await self.wait(timeout)
-            except BaseException as error:
+                await self._park(seconds)
+            finally:
                 if not self.settled:
                     self.settled = True
-                    self.error = error if isinstance(error, CallTimeout) else CallTimeout(self.target, 0.0)
-                raise
+                    self.error = CallTimeout(self.target, seconds)
         if self.error is not None:
             raise self.error
         return self.value  # type: ignore[no-any-return]
@@ -148,21 +147,20 @@ class Request(signals.Call, Generic[R]):
     async def _park(self, seconds: float) -> None:
         if self.waiter is not None:
             raise trio.BusyResourceError("another task is already waiting for this request")
-        lane: Lane | None = None if seconds == math.inf else self.node.timers.lane(seconds)
-
-        def give_up(_: object) -> Abort:
-            self.waiter = None
-            return Abort.SUCCEEDED
-
         self.waiter = trio.lowlevel.current_task()
-        if lane is None:
-            await trio.lowlevel.wait_task_rescheduled(give_up)
+        if seconds == math.inf:
+            await wait_task_rescheduled(self._abort)
             return
+        lane = self.node.timers.lane(seconds)
         lane.add(self)
         try:
-            await trio.lowlevel.wait_task_rescheduled(give_up)
+            await wait_task_rescheduled(self._abort)
         finally:
             lane.discard(self)
+
+    def _abort(self, _: object) -> Abort:
+        self.waiter = None
+        return Abort.SUCCEEDED
 
     def expire(self) -> None:
         """The time limit passed: what the timer task calls."""
@@ -314,7 +312,7 @@ class RequestCollection(Generic[L]):
 
         self._waiter = trio.lowlevel.current_task()
         with trio.fail_after(timeout):
-            await trio.lowlevel.wait_task_rescheduled(give_up)
+            await wait_task_rescheduled(give_up)
         answer = self.check()
         assert answer is not None
         return answer

@@ -151,15 +151,16 @@ class Reader:
         if process.waiter is not None:
             raise trio.BusyResourceError(f"another task is already receiving for {process.ref}")
 
-        def abort(_: object) -> Abort:
-            process.idle = False
-            process.waiter = None
-            return Abort.SUCCEEDED
-
         self._budget = BUDGET
         process.waiter = trio.lowlevel.current_task()
         process.idle = True
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        await trio.lowlevel.wait_task_rescheduled(self.abort)
+
+    def abort(self, _: object) -> Abort:
+        """The waiting task was cancelled."""
+        self._process.idle = False
+        self._process.waiter = None
+        return Abort.SUCCEEDED
 
 
 def _is_instance(kinds: Any) -> Callable[[Any], bool]:

@@ -14,8 +14,9 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import trio
+from trio.lowlevel import wait_task_rescheduled
 
-from actors import ending, signals
+from actors import ending
 from actors.actor import Actor, Protocol, construct, protocol_of
 from actors.calls import Deferred
 from actors.current import CURRENT
@@ -23,7 +24,7 @@ from actors.errors import Ignore, StartError, UnknownMethod
 from actors.links import Down, Exited
 from actors.reasons import KILLED, NORMAL, SHUTDOWN, Reason, reason_of
 from actors.receive import Reader
-from actors.signals import Cast
+from actors.signals import Call, Cast
 from actors.timers import Tick
 
 if TYPE_CHECKING:
@@ -152,10 +153,13 @@ class AsyncBody(TaskBody):
         await self._serve()
 
     async def _serve(self) -> None:
+        """The loop: as flat as possible, because every coroutine between trio and a handler costs a call."""
         process = self.process
         queue = process.queue
         reader = process.reader
         assert reader is not None
+        task = trio.lowlevel.current_task()
+        handlers = self.protocol.handlers
         budget = BUDGET
         while True:
             if process.attention:
@@ -165,50 +169,47 @@ class AsyncBody(TaskBody):
             if reader.skipped:
                 reader.restore()
             if not queue or process.suspended:
-                await reader.park()
+                process.waiter = task
+                process.idle = True
+                await wait_task_rescheduled(reader.abort)
                 budget = BUDGET
                 continue
-            message = queue.popleft()
+            self._message = message = queue.popleft()
             if process.attention:
                 process.observe(message)
-            await self._handle(message)
+            kind = type(message)
+            if kind is Cast or isinstance(message, Call):
+                handler = handlers.get(message.method)
+                if handler is None:
+                    raise UnknownMethod(message.method, type(self.actor))
+                if kind is not Cast:
+                    process.at_hand = message
+                result = handler(self.actor, *message.args, **message.kwargs)
+                if type(result) is CoroutineType:
+                    result = await result
+                if process.stopping is not None:
+                    self._message = (message, result)
+                    return
+                if kind is not Cast and type(result) is not Deferred:
+                    message.reply(result)
+                result = None  # which may be a deferred reply, and must not live on here
+            else:
+                await self._handle_other(kind, message)
             if process.attention:
                 process.observed(message)
+            self._message = message = None
             budget -= 1
             if budget <= 0:
                 budget = BUDGET
                 await trio.lowlevel.checkpoint()
 
-    async def _handle(self, message: Any) -> None:
-        process = self.process
-        self._message = message
-        kind = type(message)
-        if kind is Cast or isinstance(message, signals.Call):
-            handler = self.protocol.handlers.get(message.method)
-            if handler is None:
-                raise UnknownMethod(message.method, type(self.actor))
-            if kind is not Cast:
-                process.at_hand = message
-            result = handler(self.actor, *message.args, **message.kwargs)
-            if type(result) is CoroutineType:
-                result = await result
-            if kind is not Cast and process.stopping is None and type(result) is not Deferred:
-                message.reply(result)
-                self._message = None
-            elif process.stopping is not None:
-                self._message = (message, result)
-                return
-        else:
-            await self._handle_other(kind, message)
-        self._message = None
-
     async def _handle_other(self, kind: type, message: Any) -> None:
         protocol = self.protocol
         if kind is Tick:
             counts, message = message.unwrap()
-            if counts:
-                await self._handle(message)
-            return
+            if not counts:
+                return
+            kind = type(message)
         if kind is Down:
             result = protocol.on_down(self.actor, message)
         elif kind is Exited:
@@ -227,7 +228,7 @@ class AsyncBody(TaskBody):
             if inspect.isawaitable(result):
                 await result
         held = self._message
-        if type(held) is tuple and isinstance(held[0], signals.Call) and type(held[1]) is not Deferred:
+        if type(held) is tuple and isinstance(held[0], Call) and type(held[1]) is not Deferred:
             held[0].reply(held[1])
 
     @property

@@ -52,7 +52,7 @@ class Lane:
 
     def add(self, entry: Expiring) -> None:
         """Let `entry` expire in this lane's number of seconds."""
-        deadline = trio.current_time() + self._seconds
+        deadline = self._timers.now() + self._seconds
         self._entries[entry] = deadline
         if not self.armed:
             self.armed = True
@@ -130,9 +130,14 @@ def _nothing() -> None:
 
 
 class Timers:
-    """The node's heap of timers, and the task that fires them."""
+    """The node's heap of timers, and the task that fires them.
+
+    Attributes:
+        now: the present time, as `trio.current_time()` tells it.
+    """
 
     def __init__(self) -> None:
+        self.now = trio.lowlevel.current_clock().current_time
         self._heap: list[tuple[float, int, Timer]] = []
         self._sequence = itertools.count()
         self._lanes: dict[float, Lane] = {}
