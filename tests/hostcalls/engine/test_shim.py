@@ -42,11 +42,20 @@ def test_units_under_the_sanitizers(tmp_path: Path) -> None:
     assert "shim unit tests passed" in make(tmp_path, "test")
 
 
-def test_restless_guests_under_the_sanitizers(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("steps", "seed"),
+    [(2000, 7), *(pytest.param(100_000, seed, marks=pytest.mark.soak) for seed in range(5))],
+)
+def test_restless_guests_under_the_sanitizers(tmp_path: Path, steps: int, seed: int) -> None:
     restless = tmp_path / "restless.wasm"
     restless.write_bytes(wasmtime.wat2wasm((SHIM / "tests" / "restless.wat").read_text()))
     output = make(
-        tmp_path, "stress", f"WASMTIME={library.library_path()}", f"RESTLESS={restless}", "STEPS=2000"
+        tmp_path,
+        "stress",
+        f"WASMTIME={library.library_path()}",
+        f"RESTLESS={restless}",
+        f"STEPS={steps}",
+        f"SEED={seed}",
     )
     assert output.count("shim stress test passed") == 2
 

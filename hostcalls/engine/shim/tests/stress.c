@@ -1,6 +1,6 @@
 /* Restless guests on workers and beside them, under whatever sanitizer this is compiled with.
  *
- *     stress LIBWASMTIME RESTLESS.wasm STEPS
+ *     stress LIBWASMTIME RESTLESS.wasm STEPS SEED
  *
  * At every step the caller does one of the things that it may do to a guest at that moment: resume, offload, answer,
  * fail, interrupt, release, take what it has submitted, close it and open another. What is checked here is that
@@ -21,7 +21,7 @@ typedef struct {
     uint32_t count;
 } subject;
 
-static uint32_t seed = 7;
+static uint32_t seed;
 static subject subjects[GUESTS];
 
 static uint32_t draw(uint32_t below)
@@ -132,7 +132,8 @@ static void step(engine *e, const linked *l)
 
 int main(int argc, char **argv)
 {
-    assert(argc == 4);
+    assert(argc == 5);
+    seed = (uint32_t)atoi(argv[4]);
     char *error = NULL;
     assert(library_load(argv[1], &error));
     engine_sizes sizes = {.max_guests = GUESTS + 8,
