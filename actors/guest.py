@@ -77,6 +77,9 @@ __all__ = ["Guest", "guests_of", "open_guests", "run_guest"]
 T = TypeVar("T")
 
 
+#: Seconds after which a guest gives way to other processes.
+_TURN_SECONDS = 0.001
+
 _RUNTIMES: WeakKeyDictionary[Node, Runtime] = WeakKeyDictionary()
 
 
@@ -270,7 +273,7 @@ class GuestBody:
         process.attention = True  # so that it gets its first turn
 
     def turn(self, budget: int) -> bool:
-        """Resume the guest while it has something to do, at most `budget` times."""
+        """Resume the guest while it has something to do, at most `budget` times, and not for long."""
         process = self.process
         if process.attention and not process.attend():
             return False
@@ -278,6 +281,7 @@ class GuestBody:
         if process.mailbox.overflow == "drop_oldest":
             inbox.look_again()
         inbox.look()
+        deadline = time.perf_counter() + _TURN_SECONDS
         for _ in range(budget):
             more = execution.turn()
             if execution.ended:
@@ -286,7 +290,7 @@ class GuestBody:
             if not (inbox.look() or more):
                 process.idle = True
                 return False
-            if execution.computing:
+            if execution.computing or time.perf_counter() > deadline:
                 break
         return True
 

@@ -34,8 +34,4 @@ class Contract(Protocol[In_contra, Out_co]):
 class FunctionContract(Generic[In, Out]):
     """A contract that is one function."""
 
-    function: Callable[[Caller, In], Out | Awaitable[Out]]
-
-    def run(self, caller: Caller, input: In, /) -> Out | Awaitable[Out]:  # noqa: A002
-        """Call the function."""
-        return self.function(caller, input)
+    run: Callable[[Caller, In], Out | Awaitable[Out]]

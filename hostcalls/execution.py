@@ -8,7 +8,6 @@ when the guest drops the future, or dies, is cancelled.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
@@ -159,7 +158,7 @@ class Execution:
                 else:
                     self._pending[future] = outcome
                     outcome.when_done(lambda done: self._settle(future, operation, done))
-            elif inspect.isawaitable(outcome):
+            elif hasattr(outcome, "__await__"):
                 scope = self._pending[future] = trio.CancelScope()
                 self.caller.host.start_soon(lambda: self._await(future, operation, outcome, scope))
             else:

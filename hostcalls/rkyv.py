@@ -504,7 +504,68 @@ class Codec(Generic[T]):
         return value
 
 
+class _UnitCodec(Codec[None]):
+    """Nothing at all, which many hostcalls take or give."""
+
+    __slots__ = ()
+
+    def encode(self, value: None) -> bytes:
+        return super().encode(value) if value is not None else b""
+
+    def decode(self, data: bytes) -> None:
+        return None
+
+
+class _NumberCodec(Codec[float]):
+    """One number: no window, no leaves."""
+
+    __slots__ = ()
+
+    def encode(self, value: float) -> bytes:
+        try:
+            return self._struct.pack(value)
+        except struct.error as error:
+            raise EncodeError(f"{value!r} does not fit its type: {error}") from None
+
+    def decode(self, data: bytes) -> float:
+        if len(data) != self.size:
+            return super().decode(data)
+        value: float
+        (value,) = self._struct.unpack(data)
+        return value
+
+
+class _NumbersCodec(Codec[T]):
+    """A struct of numbers alone."""
+
+    __slots__ = ("_build", "_take")
+
+    def __init__(self, root: _Struct) -> None:
+        super().__init__(root)
+        self._build = root.build
+        self._take = root.take
+
+    def encode(self, value: T) -> bytes:
+        try:
+            return self._struct.pack(*self._take(value))
+        except (struct.error, AttributeError) as error:
+            raise EncodeError(f"{value!r} does not fit its type: {error}") from None
+
+    def decode(self, data: bytes) -> T:
+        if len(data) != self.size:
+            return super().decode(data)
+        value: T = self._build(*self._struct.unpack(data))
+        return value
+
+
 @functools.cache
 def codec(annotation: Any) -> Codec[Any]:
     """The codec of messages whose root is `annotation`; see the module's table. Raises `TypeError`."""
-    return Codec(layout(annotation))
+    root = layout(annotation)
+    if isinstance(root, _Unit):
+        return _UnitCodec(root)
+    if root.plain:
+        return _NumberCodec(root)
+    if isinstance(root, _Struct) and root.numbers and root.fields:
+        return _NumbersCodec(root)
+    return Codec(root)
