@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hostcalls.engine import Engine, Limits, Step, TrapKind
+import pytest
+
+from hostcalls.engine import Engine, Limits, StartTrapped, Step, TrapKind
 from tests.hostcalls.engine.script import SPIN, YIELD, ScriptRunner, run_to_stop
 from tests.hostcalls.engine.test_leaks import resident
 from tests.hostcalls.engine.test_running import MEMORY, instance_of
@@ -42,6 +44,35 @@ def test_parking_deep_in_the_stack_and_being_closed_there(engine: Engine) -> Non
         assert run_to_stop(instance) is Step.PARKED
         instance.close()
     assert engine.guests == 0
+
+
+def test_an_import_as_the_start_function(engine: Engine) -> None:
+    with pytest.raises(StartTrapped) as caught:
+        instance_of(engine, f"(module {HOSTCALLS} {MEMORY} (start $yield))")
+    assert caught.value.trap.kind is TrapKind.HOSTCALL
+    assert engine.guests == 0
+
+
+def test_imports_as_entrypoints(engine: Engine) -> None:
+    wat = f"""(module {HOSTCALLS} {MEMORY} (export "yield" (func $yield)) (export "create" (func $create))
+      (export "poll" (func $poll)) (export "drop" (func $drop)))"""
+    parked = instance_of(engine, wat)
+    parked.start("yield")
+    assert run_to_stop(parked) is Step.PARKED
+    parked.close()
+    created = instance_of(engine, wat)
+    created.start("create", [0, 4])
+    assert run_to_stop(created) is Step.FINISHED
+    assert (created.results, created.submissions()) == ((0,), [(0, 1, bytes(4))])
+    misused = instance_of(engine, wat)
+    misused.start("create", [-1, 4])
+    assert run_to_stop(misused) is Step.TRAPPED
+    assert misused.trap is not None
+    assert misused.trap.kind is TrapKind.HOSTCALL
+    polled = instance_of(engine, wat)
+    polled.start("poll", [5, 1, 4000, 100])
+    assert run_to_stop(polled) is Step.FINISHED
+    assert polled.results == (-(1 << 31) + 1,)
 
 
 def test_a_memory_bomb_gets_what_its_limit_says(engine: Engine) -> None:
