@@ -197,7 +197,7 @@ def open_as_nobody(link: Link) -> None:
 
 @root_only
 def test_door_n12_mode_decides_who_may_open(door: int, path: Path) -> None:
-    """Who may read the name may open the door; by the mode of the file, or as changed while it is attached."""
+    """Who may read the name may open the door: by the mode of the file, or as changed since."""
     with Peer(open_as_nobody) as peer:
         for mode, answer in (
             (0o600, "EACCES"),
