@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from actors.errors import UnknownMethod
 from actors.ref import HOOKS
 
 if TYPE_CHECKING:
     from actors.links import Down, Exited
     from actors.process import Process
     from actors.reasons import Reason
+    from actors.signals import Call, Cast
 
 __all__ = ["Actor", "Protocol"]
 
@@ -71,6 +73,10 @@ class Actor:
         while it traps exits; may be async. Not for other exit signals, nor for `KILL`. If it raises, that
         becomes the reason.
         """
+
+    def _unknown(self, request: Call | Cast) -> None:
+        """The request is for a method that this class does not have, which ends the process."""
+        raise UnknownMethod(request.method, type(self))
 
 
 @attrs.frozen(eq=False)

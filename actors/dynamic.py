@@ -21,7 +21,7 @@ import trio
 from actors.actions import Action, Step, Stop
 from actors.children import ChildCounts, ChildInfo, ChildNotFound, MaxChildren, NoChildIds, NoTemplate, Record
 from actors.ref import LocalRef, Ref
-from actors.spec import AutoShutdown, Child, Flags, InvalidFlag, child_spec
+from actors.spec import AutoShutdown, Child, Flags, InvalidFlag, check_child_specs
 from actors.strategy import Strategy
 from actors.supervisor import Supervisor
 
@@ -129,10 +129,14 @@ class DynamicStrategy(Strategy[R]):
         Raises:
             InvalidChild, BadCombination: the template is bad; nothing has changed then.
         """
-        specs = list(children)
+        specs = check_child_specs(children, flags.auto_shutdown)
         super().change(flags, ())
-        self.template = child_spec(specs[0]) if specs else None
+        self.template = specs[0] if specs else None
         return self._take()
+
+    def _check_flags(self, flags: Flags) -> None:
+        if flags.strategy != "simple_one_for_one":
+            raise InvalidFlag("strategy", flags.strategy, "the default: dynamic children are on their own")
 
     def _add(self, spec: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Action[R]]:
         if len(self._children) >= self.max_children:

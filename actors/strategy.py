@@ -38,7 +38,7 @@ from actors.children import (
 from actors.intensity import Window
 from actors.reasons import KILLED, SHUTDOWN, Reason
 from actors.reasons import Shutdown as ShutdownReason
-from actors.spec import Child, Flags, check_child_specs
+from actors.spec import Child, Flags, InvalidFlag, check_child_specs
 
 __all__ = ["Strategy"]
 
@@ -71,6 +71,7 @@ class Strategy(Generic[R]):
     """
 
     def __init__(self, flags: Flags, children: Iterable[Any] = (), *, clock: Callable[[], float]) -> None:
+        self._check_flags(flags)
         self.flags = flags
         self._clock = clock
         self._window = Window(flags.intensity, flags.period)
@@ -154,8 +155,10 @@ class Strategy(Generic[R]):
         listed but not started, those that are no longer specified stay, at the end.
 
         Raises:
+            InvalidFlag: the strategy is not for this kind of supervisor; nothing has changed then.
             InvalidChild, DuplicateChild, BadCombination: as `check_child_specs`; nothing has changed then.
         """
+        self._check_flags(flags)
         previous, self.flags = self.flags, flags
         try:
             specs = self._check(children)
@@ -470,6 +473,10 @@ class Strategy(Generic[R]):
                 self._restart(child)
 
     # Records.
+
+    def _check_flags(self, flags: Flags) -> None:
+        if flags.strategy == "simple_one_for_one":
+            raise InvalidFlag("strategy", flags.strategy, "for named children; use DynamicSupervisor")
 
     def _check(self, children: Iterable[Any]) -> list[Child]:
         return check_child_specs(children, self.flags.auto_shutdown)

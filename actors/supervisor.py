@@ -26,12 +26,12 @@ from actors.actions import Action, Answer, Exit, Ready, Refuse, Report, Retry, S
 from actors.actor import Actor
 from actors.calls import Request
 from actors.children import ChildCounts, ChildInfo, Record, Status
-from actors.errors import Ignore, ProcessDied, RuntimeFault, StartError
+from actors.errors import Ignore, ProcessDied, RuntimeFault, StartError, UnknownMethod
 from actors.links import Down, Exited
 from actors.reasons import KILL, SHUTDOWN, Crashed, Reason
 from actors.reasons import Exit as ExitProcess
 from actors.ref import LocalRef, Ref
-from actors.signals import Call
+from actors.signals import Call, Cast
 from actors.spec import AutoShutdown, Child, ChildType, Flags, StrategyName
 from actors.strategy import Strategy
 from actors.tasked import TaskBody
@@ -304,6 +304,13 @@ class Supervisor(Actor):
             self.process.node.dead_letters.publish(message, self.process.ref, SHUTDOWN)
         if self._strategy.busy:
             await self._settle()
+
+    def _unknown(self, request: Call | Cast) -> None:
+        """Nobody's mistake ends a supervisor: what it does not know it refuses, or drops and notes."""
+        if isinstance(request, Call):
+            request.fail(UnknownMethod(request.method, type(self)))
+        else:
+            self.process.node.dead_letters.publish(request, self.process.ref, SHUTDOWN)
 
     async def on_stop(self, reason: Reason) -> None:
         """Stop all children, last first."""

@@ -17,7 +17,10 @@ from actors.children import (
 from actors.dynamic import DynamicStrategy
 from actors.reasons import NORMAL, SHUTDOWN
 from actors.spec import BadCombination, Child, Flags, InvalidFlag
+from actors.strategy import Strategy
 from tests.actors.supervision.world import BOOM, World, child, target
+
+SIMPLE = Flags(strategy="simple_one_for_one")
 
 
 def pool(template: Child | None = None, *, max_children: float = float("inf"), **flags: Any) -> World:
@@ -160,9 +163,18 @@ def test_temporary_arguments_are_dropped() -> None:
 def test_bad_limits() -> None:
     for limit in (-1, 1.5, True):
         with pytest.raises(InvalidFlag, match="max_children"):
-            DynamicStrategy(Flags(), max_children=limit, clock=float)
+            DynamicStrategy(SIMPLE, max_children=limit, clock=float)
     with pytest.raises(BadCombination):
-        DynamicStrategy(Flags(), child("w", restart="transient", significant=True), clock=float)
+        DynamicStrategy(SIMPLE, child("w", restart="transient", significant=True), clock=float)
+
+
+def test_strategies_that_do_not_fit() -> None:
+    with pytest.raises(InvalidFlag, match="strategy"):
+        DynamicStrategy(Flags(), clock=float)
+    with pytest.raises(InvalidFlag, match="DynamicSupervisor"):
+        Strategy(SIMPLE, clock=float)
+    with pytest.raises(InvalidFlag, match="strategy"):
+        pool().strategy.change(Flags(), [])
 
 
 def test_change() -> None:

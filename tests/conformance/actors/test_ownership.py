@@ -23,6 +23,7 @@ from actors import (
     NoProcess,
     ProcessDied,
     Ref,
+    UnknownMethod,
 )
 from actors.backoff import Backoff
 from actors.spec import Child
@@ -168,9 +169,13 @@ async def test_act_r_unexpected_message_to_a_supervisor(autojump_clock: MockCloc
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, [family.child("a")])
-        supervisor.send("what is this")
+        anything: Ref[Any] = supervisor
+        anything.send("what is this")
+        anything.cast(Member.end, BOOM)
         await wait_all_tasks_blocked()
-        assert node.statistics().dead_letters == 1
+        assert node.statistics().dead_letters == 2
+        with pytest.raises(UnknownMethod):
+            await anything.call(Member.arguments)
         assert await family.shown(supervisor) == {"a": "a1"}
 
 
