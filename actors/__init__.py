@@ -2,7 +2,7 @@
 
 from actors.actor import Actor
 from actors.backoff import Backoff, InvalidBackoff
-from actors.body import Body, Control, Observer, Spawnable
+from actors.body import Body, Observer, Spawnable
 from actors.calls import Deferred, Request, RequestCollection, multi_call
 from actors.children import (
     AlreadyPresent,
@@ -18,6 +18,7 @@ from actors.children import (
     StartFailed,
 )
 from actors.config import NodeConfig
+from actors.control import Control
 from actors.deadletters import DeadLetter, DeadLetters
 from actors.distant import NodeDown, NodeUp, NotConnected, Refused
 from actors.dynamic import DynamicSupervisor

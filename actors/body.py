@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from actors.reasons import Reason
@@ -10,7 +10,7 @@ from actors.reasons import Reason
 if TYPE_CHECKING:
     from actors.process import Process
 
-__all__ = ["Body", "Control", "Observer", "Spawnable"]
+__all__ = ["Body", "Observer", "Spawnable"]
 
 A_co = TypeVar("A_co", covariant=True)
 
@@ -47,15 +47,6 @@ class Spawnable(Protocol[A_co]):
 
     def body(self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Body:
         """Make the body; runs inside the new process, and what it raises makes the start fail."""
-
-
-class Control(Protocol):
-    """An item of the control lane."""
-
-    def serve(self, process: Process) -> Coroutine[Any, Any, None] | None:
-        """Do it, inside the process, between two messages; what it returns is awaited where there is a
-        task.
-        """
 
 
 class Observer(Protocol):

@@ -97,6 +97,7 @@ class Dispatcher:
         now = perf_counter()
         deadline = now + SLICE_SECONDS
         message: Any = None
+        process: Any = None
         while left > 0:
             try:
                 for _ in range(GROUP if turn > 1 else 1):

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 import trio
 
 from actors import links, signals
-from actors.body import Control
+from actors.actor import Actor
 from actors.calls import Deferred, Request
+from actors.control import Continuation, Control, StopRequest
 from actors.errors import MailboxFull, Restarting, StashOverflow
 from actors.mailbox import Mailbox, limit_of, overflow
 from actors.rare import Rare
@@ -45,31 +46,7 @@ A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
 M = TypeVar("M")
-
-
-class _Continuation:
-    """Something to do before the next message."""
-
-    __slots__ = ("args", "fn")
-
-    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        self.fn = fn
-        self.args = args
-
-    def serve(self, process: Process) -> Coroutine[Any, Any, None] | None:
-        return self.fn(*self.args)  # type: ignore[no-any-return]
-
-
-class _StopRequest:
-    """Somebody asked the process to stop."""
-
-    __slots__ = ("reason",)
-
-    def __init__(self, reason: Reason) -> None:
-        self.reason = reason
-
-    def serve(self, process: Process) -> None:
-        process.stop(self.reason)
+T = TypeVar("T", bound=Actor)
 
 
 class Process:
@@ -231,7 +208,7 @@ class Process:
                     signal.fail(Restarting(self.ref)) if self.restarting else signal.abandon(NO_PROCESS)
                 elif signal.method == signals.STOP:
                     self.needs().stop_requests.append(signal)
-                    self.control_put(_StopRequest(*signal.args))
+                    self.control_put(StopRequest(*signal.args))
                 elif not self.offer(signal):
                     signal.fail(MailboxFull(self.ref, self.limit))
             case _:
@@ -348,14 +325,27 @@ class Process:
             raise RuntimeError(f"{self.ref} is a sync actor: its messages come to on_message")
         return await self.reader.receive(match, timeout)
 
+    @overload
     def request(
         self,
         ref: Ref[A],
-        method: Callable[Concatenate[A, P], R],
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
         /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Request[Any]:
+        *a: P.args,
+        **k: P.kwargs,
+    ) -> Request[R]: ...
+
+    @overload
+    def request(
+        self, ref: Ref[A], method: Callable[Concatenate[A, P], Deferred[R]], /, *a: P.args, **k: P.kwargs
+    ) -> Request[R]: ...
+
+    @overload
+    def request(
+        self, ref: Ref[A], method: Callable[Concatenate[A, P], R], /, *a: P.args, **k: P.kwargs
+    ) -> Request[R]: ...
+
+    def request(self, ref: Ref[Any], method: Any, /, *args: Any, **kwargs: Any) -> Request[Any]:
         """Call without waiting: `await request.receive()`, or `request.then(fn)`, has the reply. Not a
         checkpoint.
 
@@ -405,7 +395,7 @@ class Process:
         starter, and nothing that was queued meanwhile overtakes it. Source: `gen_server`'s `{continue,
         Term}`.
         """
-        self.control_put(_Continuation(fn, args))
+        self.control_put(Continuation(fn, args))
 
     def stop(self, reason: Reason = NORMAL) -> None:
         """End this actor with `reason` after the message at hand: `on_stop` runs first, then its reply is
@@ -562,6 +552,12 @@ class Process:
             self.rare.timers.pop(timer, None)
 
     # Children.
+
+    @overload
+    async def spawn(self, target: type[T], *args: Any, link: bool = ..., **options: Any) -> Ref[T]: ...
+
+    @overload
+    async def spawn(self, target: Any, *args: Any, link: bool = ..., **options: Any) -> Ref[Any]: ...
 
     async def spawn(self, target: Any, *args: Any, link: bool = False, **options: Any) -> Ref[Any]:
         """Spawn a child of this process; everything else as `Node.spawn`. A checkpoint."""

@@ -133,7 +133,7 @@ class Trapped(Reason):
 
     kind: str
     message: str = ""
-    backtrace: Sequence[str] = attrs.field(default=(), converter=tuple)
+    backtrace: Sequence[str] = ()
 
     def __str__(self) -> str:
         return f"trapped: {self.kind}: {self.message}"

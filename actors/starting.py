@@ -96,7 +96,8 @@ def begin(
     try:
         body = make_body(process, target, args, kwargs)
     except BaseException as error:
-        raise _refused(process, error) from None
+        refusal = _refused(process, error)
+        raise refusal from refusal.__cause__
     if not isinstance(body, TaskBody):
         return None
     request: Request[Any] | None = None

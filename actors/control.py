@@ -1,0 +1,52 @@
+"""The control lane: what a process does between two messages, ahead of any of them.
+
+System messages (get the state, replace it, suspend, resume, change code), requests to stop, and whatever
+the process left to be continued are items of this lane. `Process.control_put` queues one; it is never
+refused, and is served even while the process is suspended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from actors.reasons import Reason
+
+if TYPE_CHECKING:
+    from actors.process import Process
+
+__all__ = ["Continuation", "Control", "StopRequest"]
+
+
+class Control(Protocol):
+    """An item of the control lane."""
+
+    def serve(self, process: Process) -> Coroutine[Any, Any, None] | None:
+        """Do it, inside the process, between two messages; what it returns is awaited where there is a
+        task.
+        """
+
+
+class Continuation:
+    """Something to do before the next message."""
+
+    __slots__ = ("args", "fn")
+
+    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.fn = fn
+        self.args = args
+
+    def serve(self, process: Process) -> Coroutine[Any, Any, None] | None:
+        return self.fn(*self.args)  # type: ignore[no-any-return]
+
+
+class StopRequest:
+    """Somebody asked the process to stop."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+
+    def serve(self, process: Process) -> None:
+        process.stop(self.reason)
