@@ -1,0 +1,306 @@
+"""Payloads: everything that may travel comes out as it went in; everything else is told clearly."""
+
+import contextlib
+import dataclasses
+import datetime
+import decimal
+import enum
+import math
+import os
+import uuid
+from typing import Any, Literal
+
+import attrs
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transport import (
+    Codec,
+    FieldMismatch,
+    FileDescriptor,
+    PayloadError,
+    Registry,
+    RemoteError,
+    UnknownType,
+    UnregisteredType,
+    VersionMismatch,
+)
+from transport.payload import INLINE_LIMIT, External
+
+types = Registry()
+
+
+@types.register
+@attrs.frozen
+class Point:
+    x: int
+    y: float = 0.0
+    tags: list[str] = attrs.field(factory=list)
+    _hidden: Any = None
+
+
+@types.register
+@dataclasses.dataclass
+class Order:
+    name: str
+    amount: int | None
+    kind: Literal["buy", "sell"] = "buy"
+
+
+@types.register
+class Quote(msgspec.Struct):
+    price: float
+    point: Point
+
+
+@types.register
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = "b"
+
+
+@types.register
+class OutOfStockError(Exception):
+    pass
+
+
+def carry(value: Any, codec: Codec | None = None) -> Any:
+    """Encode and decode, as between two nodes."""
+    payload, descriptors = (codec or Codec(types, origin="there")).encode(value)
+    return Codec(types).decode(bytes(payload), descriptors)
+
+
+atoms = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(),
+    st.binary(),
+    st.builds(Point, st.integers(), st.floats(allow_nan=False), st.lists(st.text())),
+    st.sampled_from(Colour),
+    st.decimals(allow_nan=False),
+    st.uuids(),
+    st.datetimes(),
+    st.timedeltas(),
+)
+keys = st.one_of(st.text(), st.integers(), st.tuples(st.integers(), st.text()))
+values = st.recursive(
+    atoms,
+    lambda inner: st.one_of(
+        st.lists(inner), st.lists(inner).map(tuple), st.dictionaries(keys, inner), st.sets(keys)
+    ),
+    max_leaves=20,
+)
+
+
+@given(values)
+def test_round_trip(value: Any) -> None:
+    assert carry(value) == value
+
+
+@given(st.binary())
+def test_any_bytes_decode_or_fail_as_a_payload(data: bytes) -> None:
+    with contextlib.suppress(PayloadError):
+        Codec(types).decode(data)
+
+
+@given(st.integers(0, 60), st.binary(max_size=40))
+def test_any_extension_decodes_or_fails_as_a_payload(code: int, data: bytes) -> None:
+    payload = msgspec.msgpack.encode(msgspec.msgpack.Ext(code, data))
+    with contextlib.suppress(PayloadError):
+        Codec(types).decode(payload)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Point(1, 2.0, ["a"], (1, 2)),
+        Order("x", None),
+        Quote(1.5, Point(1)),
+        Colour.BLUE,
+        2**64 - 1,
+        -(2**63),
+        2**64,
+        -(2**63) - 1,
+        [2**100, FileDescriptor],
+        complex(1, -2),
+        range(1, 10, 3),
+        bytearray(b"abc"),
+        frozenset({1, 2}),
+        {(1, 2): {3: (4,)}},
+        decimal.Decimal("1.10"),
+        uuid.UUID(int=7),
+        datetime.date(2026, 1, 2),
+        datetime.time(1, 2, 3),
+        datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
+        math.inf,
+    ],
+    ids=repr,
+)
+def test_values(value: Any) -> None:
+    if value == [2**100, FileDescriptor]:
+        with pytest.raises(UnregisteredType):
+            carry(value)
+        return
+    came = carry(value)
+    assert came == value
+    assert type(came) is type(value)
+
+
+def test_exceptions() -> None:
+    known = carry(OutOfStockError("apples", 3))
+    assert isinstance(known, OutOfStockError)
+    assert known.args == ("apples", 3)
+    builtin = carry(KeyError("k"))
+    assert isinstance(builtin, KeyError)
+    assert isinstance(builtin.__cause__, RemoteError)
+
+    class Local(Exception):
+        pass
+
+    strange = carry(Local("odd"))
+    assert isinstance(strange, RemoteError)
+    assert (strange.type_name.endswith("Local"), strange.text, strange.origin) == (True, "odd", "there")
+    assert carry(strange).args == strange.args
+    with pytest.raises(UnregisteredType):
+        carry(Local)
+
+
+@pytest.mark.parametrize("name", ["SystemExit", "KeyboardInterrupt", "eval", "__import__", "no_such"])
+def test_an_exception_of_no_such_kind_is_only_told(name: str) -> None:
+    items = msgspec.msgpack.encode([name, "text", "origin", "trace", ["x"]])
+    came = Codec(types).decode(msgspec.msgpack.encode(msgspec.msgpack.Ext(6, items)))
+    assert isinstance(came, RemoteError)
+    assert came.type_name == name
+
+
+def test_unknown_type_and_version_are_told_apart() -> None:
+    def version(fields: list[tuple[str, type]], number: int = 1) -> tuple[Codec, type]:
+        registry = Registry()
+        cls = attrs.make_class("Thing", {name: attrs.field(type=kind) for name, kind in fields})
+        registry.register(cls, name="thing", version=number)
+        return Codec(registry), cls
+
+    one, first = version([("a", int)])
+    wider, _ = version([("a", int), ("b", int)])
+    newer, _ = version([("a", int)], 2)
+    payload, _ = one.encode(first(1))
+    with pytest.raises(UnknownType, match="'thing', which is not registered"):
+        Codec(Registry()).decode(payload)
+    with pytest.raises(VersionMismatch, match="version 1 of 'thing' with 1 fields; this node has version 1"):
+        wider.decode(payload)
+    with pytest.raises(VersionMismatch, match="this node has version 2"):
+        newer.decode(payload)
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        (Point("1"), "Point.x"),  # type: ignore[arg-type]
+        (Point(True), "Point.x"),
+        (Point(1, "2"), "Point.y"),  # type: ignore[arg-type]
+        (Point(1, 2, ["a", 3]), "Point.tags"),  # type: ignore[list-item]
+        (Order("a", "b"), "Order.amount"),  # type: ignore[arg-type]
+        (Order("a", 1, "hold"), "Order.kind"),  # type: ignore[arg-type]
+        (Quote(1.0, 2), "Quote.point"),  # type: ignore[arg-type]
+    ],
+)
+def test_act_s14_a_field_of_the_wrong_type_is_named(value: Any, field: str) -> None:
+    """act-S14: a type error that names the field, at the sender, and at the receiver if need be."""
+    with pytest.raises(FieldMismatch, match=field):
+        carry(value)
+    lenient = Codec(types)
+    record = types.by_type(type(value))
+    assert record is not None
+    fields = [getattr(value, name) for name in record.fields]
+    record_payload = lenient._extension(5, [record.name, record.version, record.shape, *fields])
+    with pytest.raises(FieldMismatch, match=field):
+        Codec(types).decode(msgspec.msgpack.encode(record_payload))
+
+
+def test_what_cannot_travel() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(PayloadError, match="contains itself"):
+        carry(endless)
+    with pytest.raises(PayloadError, match="Unicode"):
+        carry("\ud800")
+    with pytest.raises(UnregisteredType, match="function"):
+        carry({"f": len, "g": lambda: None})
+    with pytest.raises(TypeError, match="cannot be registered"):
+        Registry().register(int)
+    with pytest.raises(ValueError, match="give another name"):
+        Registry(types).register(Colour, name=f"{Point.__module__}.Point")
+
+
+def test_deep_nesting_from_a_peer_is_survived() -> None:
+    payload = b"\x91" * 100_000 + b"\xc0"
+    with pytest.raises(PayloadError):
+        Codec(types).decode(payload)
+
+
+def test_file_descriptors() -> None:
+    left, right = os.pipe()
+    os.write(right, b"hello")
+    before = len(os.listdir("/proc/self/fd"))
+    came = carry({"files": [FileDescriptor(left), FileDescriptor(right)]})
+    files = came["files"]
+    assert {file.fileno() for file in files}.isdisjoint({left, right})
+    assert os.read(files[0].fileno(), 5) == b"hello"
+    taken = files[1].take()
+    del came, files
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    for fileno in (taken, left, right):
+        os.close(fileno)
+
+
+@pytest.mark.parametrize("extra", [object(), 2**70])
+def test_no_descriptor_leaks_when_encoding_fails_or_is_repeated(extra: Any) -> None:
+    left, right = os.pipe()
+    before = len(os.listdir("/proc/self/fd"))
+    codec = Codec(types)
+    try:
+        _, descriptors = codec.encode([FileDescriptor(left), (FileDescriptor(right),), extra])
+    except UnregisteredType:
+        descriptors = []
+    else:
+        assert len(descriptors) == 2
+    for descriptor in descriptors:
+        os.close(descriptor)
+    assert len(os.listdir("/proc/self/fd")) == before
+    os.close(left)
+    os.close(right)
+
+
+@pytest.mark.parametrize("size", [INLINE_LIMIT - 10, INLINE_LIMIT + 10, 16 * 1024 * 1024])
+def test_long_payloads_go_into_sealed_memory(size: int) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    payload, descriptors = Codec(types).encode([os.urandom(size)])
+    assert (len(bytes(payload)) < 100) == (size > INLINE_LIMIT)
+    Codec(types).decode(payload, descriptors)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_unsealed_memory_is_refused() -> None:
+    memory = os.memfd_create("open", os.MFD_ALLOW_SEALING)
+    os.write(memory, b"\xc0")
+    payload = msgspec.msgpack.encode(msgspec.msgpack.Ext(9, msgspec.msgpack.encode([0, 1])))
+    with pytest.raises(PayloadError, match="not sealed"):
+        Codec(types).decode(payload, [memory])
+
+
+def test_externals() -> None:
+    class Handle:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+    external = External(Handle, 20, lambda handle: [handle.number], lambda fields: Handle(*fields))
+    codec = Codec(types, externals=[external])
+    payload, _ = codec.encode([{"h": Handle(7)}])
+    (came,) = codec.decode(payload)
+    assert came["h"].number == 7
+    with pytest.raises(PayloadError, match="unknown code 20"):
+        Codec(types).decode(payload)
