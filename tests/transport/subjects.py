@@ -1,0 +1,82 @@
+"""A node in a process of its own, for the tests that need one: `python -m tests.transport.subjects`.
+
+It attaches a rendezvous door to PATH, says "ready" on standard output, and lives until it is killed or its
+standard input ends, so that it never outlives a test that died.
+"""
+
+import os
+import sys
+from typing import Any
+
+import trio
+
+from actors import Actor, Node, Process, open_node
+from transport import Policy, Settings
+
+
+class Account(Actor):
+    """What the tests talk to."""
+
+    def __init__(self, balance: int = 0) -> None:
+        self.balance = balance
+        self.seen: list[Any] = []
+
+    def add(self, amount: int) -> int:
+        self.balance += amount
+        return self.balance
+
+    def fail(self, text: str) -> None:
+        raise ValueError(text)
+
+    def give(self, value: Any) -> Any:
+        return value
+
+    def history(self) -> list[Any]:
+        return self.seen
+
+    def read(self, file: Any) -> bytes:
+        return os.pread(file.fileno(), 100, 0)
+
+    def open_files(self) -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    def identity(self) -> tuple[int, str]:
+        return os.getpid(), os.readlink("/proc/self/ns/pid")
+
+    def on_message(self, message: Any) -> None:
+        self.seen.append(message)
+
+
+async def watcher(me: Process) -> None:
+    """Monitors a ref and tells another what it saw."""
+    target, friend = await me.receive()
+    me.monitor(target)
+    friend.send("watching")
+    down = await me.receive()
+    friend.send(down.reason)
+
+
+async def serve(path: str, name: str, period: float) -> None:
+    """Be a node until standard input ends."""
+    policy = Policy.same_user(exports=["account", "watcher"], entries="Account")
+    async with open_node(
+        name,
+        zone="z",
+        listen=path,
+        policy=policy,
+        entries={"Account": Account},
+        settings=Settings(period=period),
+    ) as node:
+        await populate(node)
+        print("ready", flush=True)
+        await trio.to_thread.run_sync(sys.stdin.buffer.read)
+
+
+async def populate(node: Node) -> None:
+    """What every node of the tests has."""
+    await node.spawn(Account, 10, name="account")
+    await node.spawn(watcher, name="watcher")
+
+
+if __name__ == "__main__":
+    trio.run(serve, sys.argv[1], sys.argv[2], float(sys.argv[3]))
