@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..catalogue import CATALOGUE
 from ..modules import binary
 from ..rkyv import codec
 
@@ -43,6 +44,7 @@ SCRATCH = 0xE0000
 #: Where the guest's own data begins; below lie the mailbox and the arguments.
 DATA = 0x10000
 
+_NAMES = {hostcall.name for hostcall in CATALOGUE}
 _PENDING = 0x8000_0000
 
 
@@ -56,7 +58,7 @@ class Assembler:
 
     def __init__(self, *hostcalls: str, pages: int = 17) -> None:
         self.nothing = "(i32.const 1) (i32.const 0)"
-        self._hostcalls = [name if name.startswith("enfilade::") else f"selium::{name}" for name in hostcalls]
+        self._hostcalls = [f"selium::{name}" if f"selium::{name}" in _NAMES else name for name in hostcalls]
         self._pages = pages
         self._data: list[tuple[int, bytes]] = []
         self._next = DATA
