@@ -54,9 +54,21 @@ class SyncBody:
         made = construct(actor, process, args, kwargs)
         body.protocol.on_start(made)
         process.actor = made
-        process.on_message = body.protocol.on_message
-        process.handlers = body.protocol.handlers
+        body.rebind(actor)
         return body
+
+    def rebind(self, actor: type[Actor]) -> None:
+        """Use the protocol of `actor` from now on.
+
+        Raises:
+            TypeError: `actor` needs a task.
+        """
+        protocol = protocol_of(actor)
+        if protocol.is_async:
+            raise TypeError(f"{actor.__qualname__} has async methods, and {self.process.ref} has no task")
+        self.protocol = protocol
+        self.process.on_message = protocol.on_message
+        self.process.handlers = protocol.handlers
 
     def turn(self, budget: int) -> bool:
         process = self.process

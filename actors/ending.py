@@ -119,7 +119,7 @@ def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
         for message in queue:
             if isinstance(message, signals.Call):
                 message.abandon(reason)
-            else:
+            elif type(message) is signals.Cast or type(message) not in signals.envelopes:
                 process.node.dead_letters.publish(message, process.ref, reason)
     queue.clear()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -27,6 +28,7 @@ class Rare:
         "continuing",
         "deferred",
         "emptied",
+        "exposed",
         "groups",
         "heir",
         "idle_timer",
@@ -44,6 +46,7 @@ class Rare:
         self.arena: dict[Process, None] | None = None
         self.deferred: dict[signals.Call, None] = {}
         self.emptied: trio.Event | None = None
+        self.exposed: tuple[Callable[[], Mapping[str, Any]], Callable[[Any], None]] | None = None
         self.groups: dict[tuple[str, Any], int] = {}
         self.heir: deque[Any] | None = None
         self.idle_timer: Timer | None = None

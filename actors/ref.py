@@ -34,7 +34,9 @@ A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
 
-HOOKS = frozenset({"on_start", "on_message", "on_exit", "on_down", "on_stop", "process"})
+HOOKS = frozenset(
+    {"on_start", "on_message", "on_exit", "on_down", "on_stop", "on_code_change", "process"},
+)
 
 
 def method_name(method: Any) -> str:

@@ -152,6 +152,10 @@ class AsyncBody(TaskBody):
         self.started()
         await self._serve()
 
+    def rebind(self, actor: type[Actor]) -> None:
+        """Use the protocol of `actor`, sync or async, from the next message on."""
+        self.protocol = protocol_of(actor)
+
     async def _serve(self) -> None:
         """The loop: as flat as possible, because every coroutine between trio and a handler costs a call."""
         process = self.process
@@ -166,6 +170,7 @@ class AsyncBody(TaskBody):
                 await reader.serve()
                 if process.stopping is not None:
                     return
+                handlers = self.protocol.handlers
             if reader.skipped:
                 reader.restore()
             if not queue or process.suspended:

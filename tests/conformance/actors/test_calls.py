@@ -78,7 +78,7 @@ async def test_act_l2_late_reply_is_dropped(autojump_clock: MockClock, node: Nod
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_l3_death_during_a_call(autojump_clock: MockClock, node: Node, tier: Any) -> None:
-    """The callee's end fails the call at once, with the reason."""
+    """C12: the callee's end fails the call at once, with the reason."""
     ref = await node.spawn(tier)
     started = trio.current_time()
     with pytest.raises(ProcessDied) as died:
@@ -253,7 +253,7 @@ async def test_act_l10_wait_keeps_and_receive_abandons(autojump_clock: MockClock
 
 
 async def test_act_l11_call_with_a_huge_queue(autojump_clock: MockClock, node: Node) -> None:
-    """A call looks at no message of the caller's own mailbox, however many wait."""
+    """C11, M2: A call looks at no message of the caller's own mailbox, however many wait."""
 
     class Suspicious:
         def __eq__(self, other: object) -> bool:

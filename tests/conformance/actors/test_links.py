@@ -31,7 +31,7 @@ from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle, ob
 async def test_act_j1_linked_peer_dies_with_same_reason(
     autojump_clock: MockClock, node: Node, tier: Any
 ) -> None:
-    """An abnormal end goes over a link, and the peer ends with that very reason."""
+    """L1: an abnormal end goes over a link, and the peer ends with that very reason."""
     async with node.mailbox() as me:
         a, b = await node.spawn(tier), await node.spawn(tier)
         await a.call(tier.link_to, b)
@@ -116,7 +116,7 @@ async def test_act_j5_normal_exit_to_self(autojump_clock: MockClock, node: Node,
 
 @pytest.mark.parametrize("trapping", [True, False])
 async def test_act_j7_link_to_a_dead_process(autojump_clock: MockClock, node: Node, trapping: bool) -> None:
-    """When trapping: Exited with no process; when not: the error."""
+    """L2: when trapping: Exited with no process; when not: the error."""
     dead = await node.spawn(Sync)
     await dead.stop()
     async with node.mailbox() as me:
@@ -175,7 +175,7 @@ async def test_act_j10_two_links_are_one(autojump_clock: MockClock, node: Node) 
 
 
 async def test_act_j11_queued_exit_survives_unlink(autojump_clock: MockClock, node: Node) -> None:
-    """An `Exited` that is queued stays when the link is taken down after."""
+    """L4: an `Exited` that is queued stays when the link is taken down after."""
     async with node.mailbox() as me:
         me.trap_exits = True
         peer = await me.spawn(obedient, link=True)
@@ -209,7 +209,7 @@ async def test_act_j13_links_agree(autojump_clock: MockClock, node: Node, seed: 
 
 
 async def test_act_j14_messages_before_exit(autojump_clock: MockClock, node: Node) -> None:
-    """What a process sends before it dies arrives before its exit."""
+    """O2: what a process sends before it dies arrives before its exit."""
 
     async def speaker(me: Process, listener: Any) -> None:
         listener.send("m1")

@@ -30,7 +30,7 @@ from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle
 
 
 async def test_act_p1_receive_without_filter(autojump_clock: MockClock, node: Node) -> None:
-    """Without a match any message, and the runtime's own, are received in order."""
+    """M1: without a match any message, and the runtime's own, are received in order."""
     async with node.mailbox() as me:
         me.trap_exits = True
         me.ref.send("message")
@@ -170,7 +170,7 @@ async def test_one_reader_at_a_time(autojump_clock: MockClock, node: Node) -> No
 async def test_act_p8_kill_interrupts_and_stop_does_not(
     autojump_clock: MockClock, node: Node, how: str
 ) -> None:
-    """An awaiting handler is interrupted by a kill, and completes when the actor is asked to stop."""
+    """L8: an awaiting handler is interrupted by a kill, and completes when the actor is asked to stop."""
     async with node.mailbox() as me:
         ref = await node.spawn(Async, me.ref)
         request = me.request(ref, Async.slow_echo, "done", 5)
@@ -397,7 +397,7 @@ class Stashing(Actor):
 
 
 async def test_act_p14_stash(autojump_clock: MockClock, node: Node) -> None:
-    """One more than the capacity overflows; unstashing keeps the order, ahead of what came later."""
+    """M12: one more than the capacity overflows; unstashing keeps the order, ahead of what came later."""
     async with node.mailbox() as me:
         ref = await node.spawn(Stashing, me.ref)
         for number in range(4):
@@ -444,9 +444,7 @@ async def test_act_p16_ask_of_a_stopping_parent(autojump_clock: MockClock, node:
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_p17_mailbox_is_inherited(autojump_clock: MockClock, node: Node, tier: Any) -> None:
-    """What was queued behind the message that crashed the process is handled by the next incarnation; that is
-    not.
-    """
+    """M11: what was queued behind the message that crashed the process is for the next incarnation."""
     async with node.mailbox() as me:
         mailbox = Mailbox(inherit=True)
         first = await node.spawn(tier, me.ref, mailbox=mailbox, name="it")

@@ -43,7 +43,7 @@ async def test_act_k2_monitors_stack(autojump_clock: MockClock, node: Node) -> N
 
 @pytest.mark.parametrize("target", ["dead", "nobody"])
 async def test_act_k3_dead_target(autojump_clock: MockClock, node: Node, target: str) -> None:
-    """Monitoring what does not exist is answered at once."""
+    """K2: monitoring what does not exist is answered at once."""
     async with node.mailbox() as me:
         if target == "dead":
             ref = await node.spawn(Sync)

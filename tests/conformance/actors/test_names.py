@@ -26,7 +26,7 @@ from tests.conformance.actors.subjects import BOOM, TIERS, Sync, idle
 
 
 async def test_act_o1_bad_registrations(autojump_clock: MockClock, node: Node) -> None:
-    """A taken name, a second name, a dead process, and what is no name: each is its own error."""
+    """N3: A taken name, a second name, a dead process, and what is no name: each is its own error."""
     one, two = await node.spawn(idle), await node.spawn(idle)
     node.register("one", one)
     with pytest.raises(NameTaken) as taken:
@@ -108,7 +108,7 @@ async def test_act_o4_duplicate_name_leaves_no_actor(autojump_clock: MockClock, 
 
 
 async def test_group_membership_counts(autojump_clock: MockClock, node: Node) -> None:
-    """G1: one that joins twice is there twice and has to leave twice; its end takes it out of everything."""
+    """G1, G2: one that joins twice has to leave twice; its end takes it out of everything."""
     scope = node.scope()
     one, two = await node.spawn(Sync), await node.spawn(Sync)
     scope.join("g", one)
@@ -171,7 +171,7 @@ async def test_act_o7_scope_monitor_removed(autojump_clock: MockClock, node: Nod
 
 
 async def test_act_o8_scopes_are_separate(autojump_clock: MockClock, node: Node) -> None:
-    """The same group name in two scopes is two groups."""
+    """G4: the same group name in two scopes is two groups."""
     ref = await node.spawn(Sync)
     async with node.mailbox() as me:
         node.scope("one").monitor_scope(me.ref)
@@ -223,7 +223,7 @@ async def test_timer_fires_once(autojump_clock: MockClock, node: Node) -> None:
 
 
 async def test_act_o11_timer_to_a_name(autojump_clock: MockClock, node: Node) -> None:
-    """The name is looked up when the timer fires; a name without a holder is no error."""
+    """T3: the name is looked up when the timer fires; a name without a holder is no error."""
     async with node.mailbox() as one, node.mailbox() as two:
         node.register("it", one.ref)
         node.send_after(1, node.named("it"), "tick")

@@ -155,7 +155,7 @@ async def test_already_started(autojump_clock: MockClock, node: Node) -> None:
 async def test_act_m5_continue_runs_before_queued_messages(
     autojump_clock: MockClock, node: Node, is_async: bool
 ) -> None:
-    """What `on_start` left to be continued runs after the acknowledgement and before anything that was
+    """S6: what `on_start` left to be continued runs after the acknowledgement and before anything that was
     queued.
     """
     order: list[Any] = []
@@ -254,7 +254,7 @@ async def test_crash_runs_on_stop(autojump_clock: MockClock, node: Node, tier: A
 async def test_act_m9_no_handler_for_a_message(
     autojump_clock: MockClock, node: Node, caplog: pytest.LogCaptureFixture, is_async: bool
 ) -> None:
-    """Without on_message a message is warned about and dropped, and the server lives."""
+    """S13: without on_message a message is warned about and dropped, and the server lives."""
 
     class Deaf(Actor):
         def echo(self, value: int) -> int:
@@ -296,7 +296,7 @@ async def test_act_m10_unknown_method_crashes(
 
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_act_m11_idle_timeout(autojump_clock: MockClock, node: Node, is_async: bool) -> None:
-    """No message within the time: IdleTimeout; any message in between cancels it."""
+    """S7: no message within the time: IdleTimeout; any message in between cancels it."""
 
     class Waiting(Actor):
         def __init__(self, observer: Ref[Any]) -> None:
@@ -326,7 +326,7 @@ async def test_act_m11_idle_timeout(autojump_clock: MockClock, node: Node, is_as
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_m12_parent_exit_and_others(autojump_clock: MockClock, node: Node, tier: Any) -> None:
-    """A trapping server stops when its parent exits; the exit of another linked process is a message."""
+    """S12: A trapping server stops when its parent exits; the exit of another linked process is a message."""
     async with node.mailbox() as me:
 
         async def parent(parent: Process) -> None:
@@ -358,7 +358,7 @@ async def test_exit_signal_skips_on_stop(autojump_clock: MockClock, node: Node, 
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_m13_cast_to_the_dead(autojump_clock: MockClock, node: Node, tier: Any) -> None:
-    """A cast, or a message, to a dead server is silently lost for its sender."""
+    """O3: A cast, or a message, to a dead server is silently lost for its sender."""
     ref = await node.spawn(tier)
     await ref.stop()
     ref.cast(tier.note, 1)

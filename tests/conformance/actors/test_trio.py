@@ -65,7 +65,7 @@ async def test_act_u1_ambient_cancellation_stops_in_reverse_order(autojump_clock
 
 
 async def test_act_u2_a_crash_cancels_nobody_else(autojump_clock: MockClock, node: Node) -> None:
-    """An unsupervised process that raises takes no other task with it."""
+    """U2: an unsupervised process that raises takes no other task with it."""
 
     async def crash(me: Process) -> None:
         raise ValueError("alone")
@@ -256,7 +256,7 @@ async def test_actors_do_not_see_ambient_cancellation(autojump_clock: MockClock)
 
 
 async def test_act_u8_nothing_is_left(autojump_clock: MockClock) -> None:
-    """After the node has closed, every table is empty."""
+    """U11: after the node has closed, every table is empty."""
     async with open_node("test") as node:
         refs = [await node.spawn(tier, name=f"{number}") for number in range(5) for tier in TIERS[:1]]
         refs += [await node.spawn(Async) for _ in range(5)]
