@@ -1,0 +1,465 @@
+"""Looking into running processes, and steering them: what OTP's `sys` does, for every kind of process.
+
+Each function sends a system message to one process of this node and waits until that has served it, between
+two of its own messages. System messages travel in the control lane: a full mailbox does not keep them out,
+and a suspended process serves nothing else.
+
+State is what an actor's attributes are, as a dict. A function process, which has no attributes, takes part
+by `expose`.
+
+Source: stdlib's `sys`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import attrs
+
+from actors.actor import Actor
+from actors.body import Observer
+from actors.calls import Request
+from actors.errors import CallingSelf, NoProcess, Restarting, RuntimeFault
+from actors.process import Process
+from actors.reasons import NORMAL, Reason
+from actors.ref import LocalRef, NameRef, Ref
+from actors.signals import Call, Cast
+
+__all__ = [
+    "NoState",
+    "Statistics",
+    "Status",
+    "change_code",
+    "expose",
+    "get_state",
+    "get_status",
+    "install",
+    "replace_state",
+    "resume",
+    "statistics",
+    "suspend",
+    "terminate",
+    "trace",
+    "uninstall",
+]
+
+logger = logging.getLogger("enfilade.trace")
+
+T = TypeVar("T")
+
+
+class NoState(RuntimeFault):
+    """The process has no state that could be looked at: it is a guest, or a function that exposes none."""
+
+    def __init__(self, ref: Ref[Any]) -> None:
+        super().__init__(
+            f"{ref} exposes no state; a function process does so with actors.system.expose(me, ...)"
+        )
+        self.ref = ref
+
+
+@attrs.frozen
+class Status:
+    """What can be said of any process.
+
+    Attributes:
+        ref: the process.
+        name: its registered name; None.
+        label: its label; None.
+        parent: who spawned it.
+        suspended: whether it serves system messages alone.
+        trap_exits: whether it traps exit signals.
+        queued: how many messages wait in its mailbox.
+        links: to whom it is linked.
+        state: its state; None when it has none to show.
+    """
+
+    ref: Ref[Any]
+    name: str | None
+    label: str | None
+    parent: Ref[Any]
+    suspended: bool
+    trap_exits: bool
+    queued: int
+    links: tuple[Ref[Any], ...]
+    state: Mapping[str, Any] | None
+
+
+@attrs.frozen
+class Statistics:
+    """What a process did since its statistics were switched on.
+
+    Attributes:
+        seconds: how long ago that was, by the wall.
+        messages: how many messages it took out of its mailbox.
+        calls: how many of them were calls.
+        casts: how many were casts.
+        busy: seconds spent in handlers.
+    """
+
+    seconds: float
+    messages: int
+    calls: int
+    casts: int
+    busy: float
+
+
+class _SystemMessage:
+    """An item of the control lane that answers a request."""
+
+    __slots__ = ("act", "request")
+
+    def __init__(self, request: Request[Any], act: Callable[[Process], Any]) -> None:
+        self.request = request
+        self.act = act
+
+    def serve(self, process: Process) -> None:
+        process.undefer(self.request)
+        try:
+            answer = self.act(process)
+        except Exception as error:
+            self.request.fail(error)
+        else:
+            self.request.reply(answer)
+
+
+async def _ask(ref: Ref[Any], act: Callable[[Process], T]) -> T:
+    """Have `act(process)` run inside the process of `ref`, between two messages."""
+    if isinstance(ref, NameRef):
+        ref = ref.resolve()
+    if not isinstance(ref, LocalRef):
+        raise TypeError(f"{ref} lives on another node; system messages reach processes of this node")
+    process = ref._process
+    node = process.node
+    if node.current is process:
+        raise CallingSelf(ref)
+    if process.ended is not None:
+        raise Restarting(ref) if process.restarting else NoProcess(ref)
+    request: Request[T] = Request(node, ref, "system", (), {}, node.current)
+    process.needs().deferred[request] = None  # its end fails what it owes an answer to
+    process.control_put(_SystemMessage(request, act))
+    return await request.receive(ref.limit)
+
+
+# State.
+
+
+def expose(me: Process, get: Callable[[], Mapping[str, Any]], put: Callable[[Any], None]) -> None:
+    """Let a function process take part: `get()` returns its state, `put(state)` replaces it.
+
+    Not a checkpoint.
+    """
+    me.needs().exposed = (get, put)
+
+
+def _actor(process: Process) -> Actor | None:
+    actor = getattr(process, "actor", None) or getattr(process.body, "actor", None)
+    return actor if isinstance(actor, Actor) else None
+
+
+def _attributes(actor: Actor) -> Iterator[tuple[str, Any]]:
+    for cls in type(actor).__mro__:
+        for name in getattr(cls, "__slots__", ()):
+            if name not in ("process", "__weakref__", "__dict__"):
+                with contextlib.suppress(AttributeError):
+                    yield name, getattr(actor, name)
+    yield from getattr(actor, "__dict__", {}).items()
+
+
+def _state(process: Process) -> dict[str, Any]:
+    exposed = None if process.rare is None else process.rare.exposed
+    if exposed is not None:
+        return dict(exposed[0]())
+    actor = _actor(process)
+    if actor is None:
+        raise NoState(process.ref)
+    return dict(_attributes(actor))
+
+
+def _put_state(process: Process, state: Mapping[str, Any]) -> None:
+    exposed = None if process.rare is None else process.rare.exposed
+    if exposed is not None:
+        exposed[1](state)
+        return
+    actor = _actor(process)
+    if actor is None:
+        raise NoState(process.ref)
+    for name in {name for name, _ in _attributes(actor)} - state.keys():
+        delattr(actor, name)
+    for name, value in state.items():
+        setattr(actor, name, value)
+
+
+async def get_state(ref: Ref[Any]) -> dict[str, Any]:
+    """The state of a process: an actor's attributes by name, not copied in depth.
+
+    A checkpoint when it has to wait; cancelled, nothing has changed. All functions of this file raise:
+
+    Raises:
+        NoProcess, Restarting: there is no such process, or not at the moment.
+        ProcessDied: it ended before it served the request.
+        CallTimeout: it was busy with one message for longer than the ref's time limit.
+        CallingSelf: a process cannot wait for itself.
+        TypeError: the process lives on another node.
+
+    and this one also:
+        NoState: it has none to show.
+    """
+    return await _ask(ref, _state)
+
+
+async def replace_state(ref: Ref[Any], fn: Callable[[dict[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
+    """Replace the state by `fn(state)`, which runs inside the process; returns the new state.
+
+    If `fn` raises, the state stays as it was, and so does the process; the caller gets the error.
+
+    Raises: as `get_state`, and what `fn` raises.
+    """
+
+    def act(process: Process) -> dict[str, Any]:
+        new = dict(fn(_state(process)))
+        _put_state(process, new)
+        return new
+
+    return await _ask(ref, act)
+
+
+async def get_status(ref: Ref[Any]) -> Status:
+    """What can be said of the process. Raises: as `get_state`, but never `NoState`."""
+
+    def act(process: Process) -> Status:
+        try:
+            state: Mapping[str, Any] | None = _state(process)
+        except NoState:
+            state = None
+        return Status(
+            ref=process.ref,
+            name=process.name,
+            label=process.label,
+            parent=process.parent,
+            suspended=process.suspended,
+            trap_exits=process.trap_exits,
+            queued=len(process.queue),
+            links=tuple(process.links or ()),
+            state=state,
+        )
+
+    return await _ask(ref, act)
+
+
+# Suspending.
+
+
+async def suspend(ref: Ref[Any]) -> None:
+    """Let the process serve system messages alone, until `resume`; others wait. Twice is once.
+
+    Raises: as `get_state`, but never `NoState`.
+    """
+
+    def act(process: Process) -> None:
+        process.suspended = True
+        process.attention = True
+
+    await _ask(ref, act)
+
+
+async def resume(ref: Ref[Any]) -> None:
+    """Let a suspended process go on; without effect on another. Raises: as `suspend`."""
+
+    def act(process: Process) -> None:
+        process.suspended = False
+
+    await _ask(ref, act)
+
+
+async def terminate(ref: Ref[Any], reason: Reason = NORMAL) -> None:
+    """Have the process stop with `reason`, also when it is suspended; returns once it is going to.
+
+    Raises: as `suspend`.
+    """
+    await _ask(ref, lambda process: process.stop(reason))
+
+
+async def change_code(ref: Ref[Any], actor: type[Actor], extra: Any = None) -> None:
+    """Make a running actor one of another class, and keep its state.
+
+    The new class may have a method `on_code_change(self, old: type, extra)`, which adapts the state; it runs
+    first. If it raises, the actor stays what it was, and the caller gets the error. Supervisors are changed
+    by `Supervisor.change`.
+
+    Args:
+        ref: an actor's process.
+        actor: the new class, sync if the process is a sync actor's, and laid out alike.
+        extra: passed to `on_code_change`.
+
+    Raises: as `get_state`, what `on_code_change` raises, and
+        TypeError: the new class needs a task and there is none, or their objects differ in layout.
+    """
+
+    def act(process: Process) -> None:
+        made = _actor(process)
+        if made is None:
+            raise NoState(process.ref)
+        old = type(made)
+        before = dict(_attributes(made))
+        try:
+            made.__class__ = actor
+            adapt = getattr(made, "on_code_change", None)
+            if adapt is not None:
+                adapt(old, extra)
+            process.body.rebind(actor)
+        except BaseException:
+            made.__class__ = old
+            _put_state(process, before)
+            raise
+
+    await _ask(ref, act)
+
+
+# Watching.
+
+
+class _Guarded:
+    """An observer that is taken out when it raises."""
+
+    __slots__ = ("observer",)
+
+    def __init__(self, observer: Observer) -> None:
+        self.observer = observer
+
+    def received(self, process: Process, message: Any) -> None:
+        self._run(self.observer.received, process, message)
+
+    def handled(self, process: Process, message: Any) -> None:
+        self._run(self.observer.handled, process, message)
+
+    def _run(self, fn: Callable[[Process, Any], None], process: Process, message: Any) -> None:
+        try:
+            fn(process, message)
+        except Exception:
+            logger.exception("an observer of %s raised and was removed", process.ref)
+            if process.rare is not None:
+                process.rare.observers = [other for other in process.rare.observers if other is not self]
+
+
+def _install(process: Process, observer: Observer) -> None:
+    process.needs().observers.append(_Guarded(observer))
+    process.attention = True
+
+
+def _uninstall(process: Process, unwanted: Callable[[Any], bool]) -> list[Any]:
+    rare = process.needs()
+    kept: list[Observer] = []
+    removed: list[Observer] = []
+    for entry in rare.observers:
+        observer = entry.observer if isinstance(entry, _Guarded) else entry
+        (removed if unwanted(observer) else kept).append(entry)
+    rare.observers = kept
+    return [entry.observer if isinstance(entry, _Guarded) else entry for entry in removed]
+
+
+async def install(ref: Ref[Any], observer: Observer) -> None:
+    """Show every message of the process to `observer`, before and after it is handled.
+
+    It runs inside the process, must be quick, and is taken out when it raises. Raises: as `suspend`.
+    """
+    await _ask(ref, lambda process: _install(process, observer))
+
+
+async def uninstall(ref: Ref[Any], observer: Observer) -> bool:
+    """Take an observer out; whether it was there. Raises: as `suspend`."""
+    return bool(await _ask(ref, lambda process: _uninstall(process, lambda other: other is observer)))
+
+
+def described(message: Any) -> str:
+    """A message in one line."""
+    if isinstance(message, Call | Cast):
+        arguments = [repr(arg) for arg in message.args]
+        arguments += [f"{name}={value!r}" for name, value in message.kwargs.items()]
+        kind = "cast" if isinstance(message, Cast) else "call"
+        return f"{kind} {message.method}({', '.join(arguments)})"
+    return f"message {message!r}"
+
+
+class _Trace:
+    """Logs every message, and remembers the last ones."""
+
+    def __init__(self, keep: int) -> None:
+        self.lines: deque[str] = deque(maxlen=keep)
+
+    def received(self, process: Process, message: Any) -> None:
+        line = described(message)
+        self.lines.append(line)
+        logger.info("%s got %s", process.ref, line)
+
+    def handled(self, process: Process, message: Any) -> None:
+        logger.debug("%s is done with it", process.ref)
+
+
+async def trace(ref: Ref[Any], on: bool = True, *, keep: int = 10) -> list[str]:
+    """Switch tracing on or off: every message is logged by `enfilade.trace`, and the last `keep` remembered.
+
+    Returns:
+        The lines that the trace that was on before remembers, oldest first.
+
+    Raises: as `suspend`.
+    """
+
+    def act(process: Process) -> list[str]:
+        former = _uninstall(process, lambda observer: type(observer) is _Trace)
+        if on:
+            _install(process, _Trace(keep))
+        return [line for observer in former for line in observer.lines]
+
+    return await _ask(ref, act)
+
+
+class _Counter:
+    """Counts messages and the time they take."""
+
+    def __init__(self) -> None:
+        self.since = time.perf_counter()
+        self.messages = self.calls = self.casts = 0
+        self.busy = 0.0
+        self.begun: float | None = None
+
+    def received(self, process: Process, message: Any) -> None:
+        self.messages += 1
+        self.calls += isinstance(message, Call)
+        self.casts += isinstance(message, Cast)
+        self.begun = time.perf_counter()
+
+    def handled(self, process: Process, message: Any) -> None:
+        if self.begun is not None:
+            self.busy += time.perf_counter() - self.begun
+            self.begun = None
+
+    def read(self) -> Statistics:
+        return Statistics(time.perf_counter() - self.since, self.messages, self.calls, self.casts, self.busy)
+
+
+async def statistics(ref: Ref[Any], on: bool | None = None) -> Statistics | None:
+    """Read the statistics of a process; switch them on (from zero) or off.
+
+    Args:
+        ref: the process.
+        on: True switches them on, False off, None only reads.
+
+    Returns:
+        What was counted so far; None when they were off.
+
+    Raises: as `suspend`.
+    """
+
+    def act(process: Process) -> Statistics | None:
+        counters = _uninstall(process, lambda observer: type(observer) is _Counter)
+        if on or (on is None and counters):
+            _install(process, _Counter() if on else counters[0])
+        return counters[0].read() if counters else None
+
+    return await _ask(ref, act)
