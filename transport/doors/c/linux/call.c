@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { AGAIN_ON_NEW_LINE = -1, ATTEMPTS = 50, TICK = 1 /* seconds */, BELL_MICROSECONDS = 200 };
+enum { AGAIN_ON_NEW_LINE = -1, ATTEMPTS = 500, TICK = 1 /* seconds */, BELL_MICROSECONDS = 200 };
 
 struct call {
     door_arg_t arguments;
@@ -431,11 +431,13 @@ int door_call(int d, door_arg_t *params) {
     pthread_sigmask(SIG_SETMASK, &all, &signals);
     int error = AGAIN_ON_NEW_LINE;
     for (int i = 0; i < ATTEMPTS && error == AGAIN_ON_NEW_LINE; i++) {
-        if (i > 1) {
-            struct timespec pause = {.tv_nsec = 1000000};
-            nanosleep(&pause, NULL);
+        /* Evicted, or no room for a channel in the server: come back later, and later still. */
+        struct timespec pause = {.tv_nsec = i < 2 ? 0 : i < 30 ? i * 1000000 : 30000000};
+        if (i > 1 && ppoll(NULL, 0, &pause, &signals) < 0) {
+            error = EAGAIN;
+        } else {
+            error = attempt(&call, d, &signals);
         }
-        error = attempt(&call, d, &signals);
     }
     descriptors_discard(&call.outgoing);
     pthread_sigmask(SIG_SETMASK, &signals, NULL);

@@ -296,9 +296,12 @@ void attention_balance_locked(struct pool *pool);
 /* serve.c: threads that serve. */
 struct server_thread *server_thread_enter(void);
 _Noreturn void server_thread_park(struct server_thread *thread);
+
+/* invocation.c: how one ends. */
 void server_thread_rest_locked(struct server_thread *thread);
 void invocation_end_locked(struct server_thread *thread);
 void invocation_reply(struct server_thread *thread, int error, uint64_t size, unsigned count, unsigned flags);
+void invocation_discard(struct server_thread *thread);
 
 /* xcreate.c */
 void *creation_start(void *argument);

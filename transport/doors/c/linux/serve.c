@@ -1,5 +1,5 @@
 /*
- * Server threads: the loop that runs procedures, and door_return, which ends one and never comes back.
+ * Server threads and the loop in which they run procedures.
  *
  * The first door_return of a thread enters a loop on the thread's stack, at whatever depth it was called. Every
  * later one, called somewhere below the procedure that the loop is running, jumps back to the loop with longjmp:
@@ -14,10 +14,8 @@
 
 #include <alloca.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 _Thread_local struct server_thread *this_server_thread;
@@ -26,7 +24,7 @@ static pthread_key_t key;
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 static int key_error;
 
-enum { GO_PATIENCE = 1000, FDOK_PATIENCE = 10000 }; /* milliseconds */
+enum { GO_PATIENCE = 1000 }; /* milliseconds */
 
 /* The thread ends: in the middle of an invocation its client gets EINTR. */
 static void forget(void *object) {
@@ -95,83 +93,6 @@ struct server_thread *server_thread_enter(void) {
     thread->stack_limit = stack_limit();
     this_server_thread = thread;
     return thread;
-}
-
-/* Counts the thread as idle again, in the pool of the door it is bound to, or the public one. */
-void server_thread_rest_locked(struct server_thread *thread) {
-    thread->pool = thread->bound ? thread->bound->pool : &server.public_pool;
-    thread->pool->idle++;
-    thread->parked = true;
-}
-
-/* The channel stays held; the caller lets go when it has answered. */
-void invocation_end_locked(struct server_thread *thread) {
-    struct invocation *invocation = &thread->invocation;
-    struct channel *channel = invocation->channel;
-    struct door *door = invocation->door;
-    invocation->active = false;
-    door->active--;
-    if (channel != NULL) {
-        channel->thread = NULL;
-        channel->busy = false;
-        channel_drop_received(channel);
-        if (channel->request.size > REGION_KEEP) {
-            region_drop(&channel->request);
-        }
-        if (channel->pending && !channel->dead) {
-            struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = channel->handle};
-            epoll_ctl(door->pool->epoll, EPOLL_CTL_MOD, channel->fd, &event);
-        }
-    }
-    unreferenced_idle_locked(door);
-    if (invocation->unreferenced) {
-        unreferenced_done_locked(door);
-    }
-}
-
-/* Publishes the outcome; the thread is idle before its client can know. */
-void invocation_reply(struct server_thread *thread, int error, uint64_t size, unsigned count, unsigned flags) {
-    struct channel *channel = thread->invocation.channel;
-    struct session *session = channel->session;
-    uint64_t sequence = thread->invocation.sequence;
-    session->reply.error = error;
-    session->reply.size = size;
-    session->reply.count = count;
-    session->reply.flags = flags;
-    server_lock();
-    invocation_end_locked(thread);
-    if (error != EINTR) {
-        server_thread_rest_locked(thread);
-    }
-    if (error == 0) {
-        attention_begin_locked(thread, channel); /* its next call is likely to be ours */
-    }
-    atomic_store(&session->state, CALL_DONE);
-    server_unlock();
-    atomic_store_explicit(&session->server_processor, this_processor(), memory_order_relaxed);
-    channel_answer(channel, sequence);
-    if (thread->recent == channel) {
-        return;
-    }
-    server_lock();
-    if (channel->orphan && !channel->busy) {
-        channel_close_locked(channel);
-    }
-    channel_release_locked(channel);
-    server_unlock();
-}
-
-/* Nobody waits for the outcome: just become idle. */
-static void invocation_discard(struct server_thread *thread) {
-    struct channel *channel = thread->invocation.channel;
-    server_lock();
-    invocation_end_locked(thread);
-    server_thread_rest_locked(thread);
-    if (channel != NULL) {
-        channel_close_locked(channel);
-        channel_release_locked(channel);
-    }
-    server_unlock();
 }
 
 static int check(struct server_thread *thread) {
@@ -271,151 +192,4 @@ _Noreturn void server_thread_park(struct server_thread *thread) {
             pthread_exit(NULL); /* the procedure returned: the thread ends, its client gets EINTR */
         }
     }
-}
-
-/* The reply proper. EPIPE: nobody waits for it any more. */
-static int reply(struct server_thread *thread, const char *data, size_t size, const door_desc_t *descriptors,
-                 unsigned count) {
-    struct channel *channel = thread->invocation.channel;
-    uint64_t sequence = thread->invocation.sequence;
-    struct outgoing outgoing = {.count = 0};
-    int error, answer = 0;
-    if ((thread->invocation.no_results && (size > 0 || count > 0)) || count > DESCRIPTORS_MAX) {
-        return E2BIG;
-    }
-    if (!memory_readable(data, size) || !memory_readable(descriptors, count * sizeof *descriptors)) {
-        return EFAULT;
-    }
-    if (count > 0) {
-        struct message query = {.type = MESSAGE_FDQUERY, .sequence = sequence, .count = count};
-        int sent = message_send(channel->fd, &query, NULL, 0);
-        channel_ring(channel);
-        if (sent != 0 ||
-            channel_await(channel, sequence, MESSAGE_FDOK, FDOK_PATIENCE, &answer) != 0) {
-            return EPIPE;
-        }
-        if (answer != 0) {
-            return EMFILE;
-        }
-        if ((error = descriptors_prepare(descriptors, count, &outgoing)) != 0) {
-            return error;
-        }
-    }
-    char *target = (char *)channel->session + SESSION_REPLY;
-    unsigned flags = 0;
-    error = 0;
-    if (size > SESSION_CAPACITY) {
-        flags = IN_REGION;
-        if (channel->reply.size < size) {
-            int fd;
-            if ((error = region_grow(&channel->reply, size, &fd)) == 0) {
-                struct message grow = {.type = MESSAGE_GROW, .sequence = sequence, .size = channel->reply.size};
-                error = message_send(channel->fd, &grow, &fd, 1);
-                flags |= ON_SOCKET;
-                close(fd);
-            }
-        }
-        target = channel->reply.base;
-    }
-    if (error == 0) {
-        if (size > 0) {
-            memcpy(target, data, size);
-        }
-        if (count > 0) {
-            flags |= ON_SOCKET;
-            error = descriptors_send(channel->fd, sequence, &outgoing);
-        }
-    }
-    descriptors_discard(&outgoing);
-    descriptors_release(descriptors, count);
-    if (channel->reply.size > REGION_KEEP) {
-        region_drop(&channel->reply);
-    }
-    if (error != 0) {
-        error = error == EMFILE ? EMFILE : EOVERFLOW;
-        invocation_reply(thread, error, 0, 0, 0);
-    } else {
-        invocation_reply(thread, 0, size, count, flags);
-    }
-    return 0;
-}
-
-int door_return(char *data_ptr, size_t data_size, door_desc_t *desc_ptr, uint_t num_desc) {
-    struct server_thread *thread = server_thread_enter();
-    if (thread == NULL || thread->bound_invalid) {
-        errno = thread ? EINVAL : ENOMEM;
-        return -1;
-    }
-    struct invocation *invocation = &thread->invocation;
-    int error = 0;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &thread->cancellation);
-    if (invocation->active && invocation->channel != NULL && !thread->caller_gone) {
-        error = reply(thread, data_ptr, data_size, desc_ptr, num_desc);
-        if (error != 0 && socket_hung_up(invocation->channel->fd)) {
-            error = EPIPE;
-        }
-    } else if (invocation->active && invocation->unreferenced) {
-        error = data_size > 0 || num_desc > 0 ? E2BIG : 0;
-    } else {
-        error = EPIPE;
-    }
-    if (error == EPIPE) {
-        error = memory_readable(desc_ptr, num_desc * sizeof *desc_ptr) ? 0 : EFAULT;
-        if (error == 0) {
-            descriptors_release(desc_ptr, num_desc);
-        }
-    }
-    if (error != 0) {
-        pthread_setcancelstate(thread->cancellation, NULL);
-        errno = error;
-        return -1;
-    }
-    if (invocation->active) {
-        invocation_discard(thread);
-    } else if (!thread->parked) {
-        server_lock();
-        server_thread_rest_locked(thread);
-        server_unlock();
-    }
-    server_thread_park(thread);
-}
-
-int door_bind(int did) {
-    int error;
-    struct door *door = door_of(did, &error);
-    if (door == NULL) {
-        errno = error == EPERM ? EINVAL : error;
-        return -1;
-    }
-    struct server_thread *thread = server_thread_enter();
-    if (thread == NULL || door->pool == &server.public_pool) {
-        server_unlock();
-        errno = thread ? EINVAL : ENOMEM;
-        return -1;
-    }
-    door->holds++;
-    if (thread->bound != NULL) {
-        door_release_locked(thread->bound);
-    }
-    thread->bound = door;
-    thread->bound_invalid = false;
-    server_unlock();
-    return 0;
-}
-
-int door_unbind(void) {
-    struct server_thread *thread = this_server_thread;
-    if (thread != NULL && thread->bound_invalid) {
-        thread->bound_invalid = false;
-        return 0;
-    }
-    if (thread == NULL || thread->bound == NULL) {
-        errno = EBADF;
-        return -1;
-    }
-    server_lock();
-    door_release_locked(thread->bound);
-    thread->bound = NULL;
-    server_unlock();
-    return 0;
 }

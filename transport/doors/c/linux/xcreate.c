@@ -43,6 +43,7 @@ static struct start *start_new(const struct creation *creation, unsigned holds) 
     return start;
 }
 
+/* Binds the calling thread, which has not served yet, and counts it as parked. */
 static int bind_by_id(uint64_t id) {
     struct server_thread *thread = server_thread_enter();
     server_lock();
@@ -53,6 +54,7 @@ static int bind_by_id(uint64_t id) {
             door_release_locked(thread->bound);
         }
         thread->bound = door;
+        server_thread_rest_locked(thread); /* idle from now on, so that the door begins with its full pool */
     }
     server_unlock();
     return door ? 0 : -1;

@@ -214,3 +214,7 @@ char *temporary_path(const char *name) {
     snprintf(path, sizeof paths[0], "%s/%d-%s", directory, (int)getpid(), name);
     return path;
 }
+
+bool limits_are_real(void) {
+    return getenv("DOOR_TEST_EMULATED_LIMITS") == NULL;
+}

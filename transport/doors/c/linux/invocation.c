@@ -1,0 +1,81 @@
+/* How an invocation ends: with a reply that somebody waits for, or unheard. */
+#include "internal.h"
+
+#include <sys/epoll.h>
+
+/* Counts the thread as idle again, in the pool of the door it is bound to, or the public one. */
+void server_thread_rest_locked(struct server_thread *thread) {
+    thread->pool = thread->bound ? thread->bound->pool : &server.public_pool;
+    thread->pool->idle++;
+    thread->parked = true;
+}
+
+/* The channel stays held; the caller lets go when it has answered. */
+void invocation_end_locked(struct server_thread *thread) {
+    struct invocation *invocation = &thread->invocation;
+    struct channel *channel = invocation->channel;
+    struct door *door = invocation->door;
+    invocation->active = false;
+    door->active--;
+    if (channel != NULL) {
+        channel->thread = NULL;
+        channel->busy = false;
+        channel_drop_received(channel);
+        if (channel->request.size > REGION_KEEP) {
+            region_drop(&channel->request);
+        }
+        if (channel->pending && !channel->dead) {
+            struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = channel->handle};
+            epoll_ctl(door->pool->epoll, EPOLL_CTL_MOD, channel->fd, &event);
+        }
+    }
+    unreferenced_idle_locked(door);
+    if (invocation->unreferenced) {
+        unreferenced_done_locked(door);
+    }
+}
+
+/* Publishes the outcome; the thread is idle before its client can know. */
+void invocation_reply(struct server_thread *thread, int error, uint64_t size, unsigned count, unsigned flags) {
+    struct channel *channel = thread->invocation.channel;
+    struct session *session = channel->session;
+    uint64_t sequence = thread->invocation.sequence;
+    session->reply.error = error;
+    session->reply.size = size;
+    session->reply.count = count;
+    session->reply.flags = flags;
+    server_lock();
+    invocation_end_locked(thread);
+    if (error != EINTR) {
+        server_thread_rest_locked(thread);
+    }
+    if (error == 0) {
+        attention_begin_locked(thread, channel); /* its next call is likely to be ours */
+    }
+    atomic_store(&session->state, CALL_DONE);
+    server_unlock();
+    atomic_store_explicit(&session->server_processor, this_processor(), memory_order_relaxed);
+    channel_answer(channel, sequence);
+    if (thread->recent == channel) {
+        return;
+    }
+    server_lock();
+    if (channel->orphan && !channel->busy) {
+        channel_close_locked(channel);
+    }
+    channel_release_locked(channel);
+    server_unlock();
+}
+
+/* Nobody waits for the outcome: just become idle. */
+void invocation_discard(struct server_thread *thread) {
+    struct channel *channel = thread->invocation.channel;
+    server_lock();
+    invocation_end_locked(thread);
+    server_thread_rest_locked(thread);
+    if (channel != NULL) {
+        channel_close_locked(channel);
+        channel_release_locked(channel);
+    }
+    server_unlock();
+}

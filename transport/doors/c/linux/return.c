@@ -1,0 +1,117 @@
+/*
+ * door_return: checks the results, hands them over, and parks the thread. It comes back only to say that the
+ * results were not accepted; then the client is still waiting.
+ */
+#include "internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+enum { FDOK_PATIENCE = 10000 }; /* milliseconds that a client may take to say whether it has room */
+
+/* The reply proper. EPIPE: nobody waits for it any more. */
+static int reply(struct server_thread *thread, const char *data, size_t size, const door_desc_t *descriptors,
+                 unsigned count) {
+    struct channel *channel = thread->invocation.channel;
+    uint64_t sequence = thread->invocation.sequence;
+    struct outgoing outgoing = {.count = 0};
+    int error, answer = 0;
+    if ((thread->invocation.no_results && (size > 0 || count > 0)) || count > DESCRIPTORS_MAX) {
+        return E2BIG;
+    }
+    if (!memory_readable(data, size) || !memory_readable(descriptors, count * sizeof *descriptors)) {
+        return EFAULT;
+    }
+    if (count > 0) {
+        struct message query = {.type = MESSAGE_FDQUERY, .sequence = sequence, .count = count};
+        int sent = message_send(channel->fd, &query, NULL, 0);
+        channel_ring(channel);
+        if (sent != 0 ||
+            channel_await(channel, sequence, MESSAGE_FDOK, FDOK_PATIENCE, &answer) != 0) {
+            return EPIPE;
+        }
+        if (answer != 0) {
+            return EMFILE;
+        }
+        if ((error = descriptors_prepare(descriptors, count, &outgoing)) != 0) {
+            return error;
+        }
+    }
+    char *target = (char *)channel->session + SESSION_REPLY;
+    unsigned flags = 0;
+    error = 0;
+    if (size > SESSION_CAPACITY) {
+        flags = IN_REGION;
+        if (channel->reply.size < size) {
+            int fd;
+            if ((error = region_grow(&channel->reply, size, &fd)) == 0) {
+                struct message grow = {.type = MESSAGE_GROW, .sequence = sequence, .size = channel->reply.size};
+                error = message_send(channel->fd, &grow, &fd, 1);
+                flags |= ON_SOCKET;
+                close(fd);
+            }
+        }
+        target = channel->reply.base;
+    }
+    if (error == 0) {
+        if (size > 0) {
+            memcpy(target, data, size);
+        }
+        if (count > 0) {
+            flags |= ON_SOCKET;
+            error = descriptors_send(channel->fd, sequence, &outgoing);
+        }
+    }
+    descriptors_discard(&outgoing);
+    descriptors_release(descriptors, count);
+    if (channel->reply.size > REGION_KEEP) {
+        region_drop(&channel->reply);
+    }
+    if (error != 0) {
+        error = error == EMFILE ? EMFILE : EOVERFLOW;
+        invocation_reply(thread, error, 0, 0, 0);
+    } else {
+        invocation_reply(thread, 0, size, count, flags);
+    }
+    return 0;
+}
+
+int door_return(char *data_ptr, size_t data_size, door_desc_t *desc_ptr, uint_t num_desc) {
+    struct server_thread *thread = server_thread_enter();
+    if (thread == NULL || thread->bound_invalid) {
+        errno = thread ? EINVAL : ENOMEM;
+        return -1;
+    }
+    struct invocation *invocation = &thread->invocation;
+    int error = 0;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &thread->cancellation);
+    if (invocation->active && invocation->channel != NULL && !thread->caller_gone) {
+        error = reply(thread, data_ptr, data_size, desc_ptr, num_desc);
+        if (error != 0 && socket_hung_up(invocation->channel->fd)) {
+            error = EPIPE;
+        }
+    } else if (invocation->active && invocation->unreferenced) {
+        error = data_size > 0 || num_desc > 0 ? E2BIG : 0;
+    } else {
+        error = EPIPE;
+    }
+    if (error == EPIPE) {
+        error = memory_readable(desc_ptr, num_desc * sizeof *desc_ptr) ? 0 : EFAULT;
+        if (error == 0) {
+            descriptors_release(desc_ptr, num_desc);
+        }
+    }
+    if (error != 0) {
+        pthread_setcancelstate(thread->cancellation, NULL);
+        errno = error;
+        return -1;
+    }
+    if (invocation->active) {
+        invocation_discard(thread);
+    } else if (!thread->parked) {
+        server_lock();
+        server_thread_rest_locked(thread);
+        server_unlock();
+    }
+    server_thread_park(thread);
+}
