@@ -22,7 +22,8 @@ from tests.benchmarks.harness import Options, measure
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.processtree import adopt_orphans
 from tests.benchmarks.report import document, table
-from tests.benchmarks.runners import Runner, all_runners
+from tests.benchmarks.runner import Runner
+from tests.benchmarks.runners import all_runners
 
 
 def chosen(pattern: str | None) -> list[Benchmark]:

@@ -19,7 +19,8 @@ import trio
 from tests.benchmarks.benchmark import Benchmark, Entry
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.processtree import pinned, process_tree
-from tests.benchmarks.runners import ROOT, PreparationFailed, Runner, runners_for
+from tests.benchmarks.runner import ROOT, PreparationFailed, Runner
+from tests.benchmarks.runners import runners_for
 from tests.benchmarks.worker import COLD, MARK
 
 
@@ -125,7 +126,7 @@ def cells_of(benchmark: Benchmark, runners: Sequence[Runner], options: Options) 
     return [
         _cell(benchmark, entry, runner, options)
         for entry in benchmark.entries
-        for runner in runners_for(entry, list(runners))
+        for runner in runners_for(entry, runners)
         if runner.family not in options.without
     ]
 

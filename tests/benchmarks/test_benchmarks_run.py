@@ -1,43 +1,100 @@
-"""Every benchmark runs once, with tiny parameters, and yields positive figures; speed is not asserted."""
+"""Every kernel runs once, with tiny parameters, and yields a positive figure; speed is not asserted.
+
+All kernels of a runner run in one process, which takes a fraction of the time that the harness's process
+for each cell takes. The harness itself is tested with few cells; `make soak` runs every benchmark through
+it.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.benchmarks.benchmark import Benchmark, Entry, Goal
+from tests.benchmarks.c_runner import CRunner
 from tests.benchmarks.catalogue import BENCHMARKS
+from tests.benchmarks.erlang_runner import ErlangRunner
 from tests.benchmarks.harness import Options, measure
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.processtree import adopt_orphans
+from tests.benchmarks.python_runner import PythonRunner
 from tests.benchmarks.report import cost, document, table, verdict
+from tests.benchmarks.runner import ROOT, Runner
 from tests.benchmarks.runners import all_runners, runners_for
+from tests.benchmarks.worker import MARK
 
 RUNNERS = all_runners({})
+REHEARSED = [r for r in RUNNERS if not isinstance(r, CRunner) and r.variant != "1 cpu"]
 
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One place for all benchmarks, so that what they compile is compiled once."""
-    adopt_orphans()
+    """One place for all, so that what is compiled is compiled once."""
     return tmp_path_factory.mktemp("benchmarks")
 
 
-@pytest.mark.parametrize("benchmark_", BENCHMARKS, ids=lambda b: b.name)
-async def test_benchmark_runs(benchmark_: Benchmark, scratch: Path) -> None:
+def _in_work_of(runner: Runner) -> list[Benchmark]:
+    """The benchmarks that name the runner, each kernel once."""
+    named = [b for b in BENCHMARKS if any(runner in runners_for(entry, RUNNERS) for entry in b.entries)]
+    return list({b.kernel: b for b in reversed(named)}.values())
+
+
+@pytest.mark.parametrize("runner", REHEARSED, ids=lambda r: f"{r.family} {r.variant}".strip())
+def test_kernels_run(runner: PythonRunner | ErlangRunner, scratch: Path) -> None:
     """Ours must run; a peer must run or be absent with a reason."""
-    measurements = await measure(benchmark_, RUNNERS, Options(runs=1, quick=True, timeout=30), scratch)
-    assert len(measurements) >= len(benchmark_.entries)
+    absent = runner.absence()
+    if absent is not None:
+        assert runner.family != "enfilade", absent
+        pytest.skip(absent)
+    benchmarks = _in_work_of(runner)
+    if isinstance(runner, ErlangRunner):
+        command = runner.rehearsal(benchmarks, scratch)
+    else:
+        command = runner.rehearsal(benchmarks)
+    environment = {**os.environ, **runner.environment(), "BENCH_SCRATCH": str(scratch)}
+    done = subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    answers = [json.loads(line.removeprefix(MARK)) for line in done.stdout.splitlines() if MARK in line]
+    assert [answer["kernel"] for answer in answers] == [b.kernel for b in benchmarks], done.stderr[-2000:]
+    # The resident set can stay as it is for the few processes of a rehearsal.
+    assert all(answer["value"] > 0 for answer in answers if not answer["kernel"].endswith("memory")), answers
+
+
+@pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
+async def test_harness_measures_runners_of_each_kind(scratch: Path, cold: bool) -> None:
+    """The harness asks each cell as often as it is told, ours and the peers'."""
+    benchmark = Benchmark(
+        name=f"ping-pong-{cold}",
+        group="messages",
+        operation="something that runners of several kinds can do",
+        parameters={"rounds": 10},
+        quick={"rounds": 10},
+        entries=(Entry("enfilade/sync"), Entry("pykka"), Entry("erlang/1 cpu")),
+        cold=cold,
+        kernel="ping-pong",
+    )
+    adopt_orphans()
+    measurements = await measure(benchmark, RUNNERS, Options(runs=2, quick=True, timeout=60), scratch)
     for measurement in measurements:
         assert measurement.failed is None, f"{measurement.label}: {measurement.failed}"
-        if measurement.absent is None:
-            assert [value > 0 for value in measurement.costs] == [True], measurement.label
-        else:
-            assert measurement.family != "enfilade" or measurement.cpus is None, measurement.absent
-    json.dumps(document([(benchmark_, measurements)], {}))
-    assert len(list(table([(benchmark_, measurements)]))) > len(measurements)
+        assert measurement.absent is not None or len(measurement.costs) == 2
+    json.dumps(document([(benchmark, measurements)], {}))
+    assert len(list(table([(benchmark, measurements)]))) > len(measurements)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("benchmark_", BENCHMARKS, ids=lambda b: b.name)
+async def test_benchmark_runs(benchmark_: Benchmark, scratch: Path) -> None:
+    """Every cell runs through the harness, in a process tree of its own."""
+    adopt_orphans()
+    measurements = await measure(benchmark_, RUNNERS, Options(runs=1, quick=True, timeout=60), scratch)
+    for measurement in measurements:
+        assert measurement.failed is None, f"{measurement.label}: {measurement.failed}"
 
 
 def test_catalogue_names_only_runners_and_cells_that_exist() -> None:

@@ -29,23 +29,23 @@ def _calls(name: str, operation: str, calls: int, size: int, clients: int = 1, c
     )
 
 
-def _calls_in_c(name: str, operation: str) -> Benchmark:
+def _calls_in_c(name: str, operation: str, cpus: int) -> Benchmark:
     return Benchmark(
         name=name,
         group="doors",
         operation=operation,
-        parameters={"calls": 1_000, "size": 64},
+        parameters={"calls": 20_000, "size": 64},
         quick={"calls": 42, "size": 64},
         entries=(Entry("enfilade/door in C"), Entry("C")),
         goals=(Goal("enfilade/door in C", 1.3, against="C/seqpacket"),),
-        cpus=2,
-        cold=True,
+        cpus=cpus,
+        kernel="door-in-c",
     )
 
 
 DOORS: tuple[Benchmark, ...] = (
-    _calls_in_c("door-in-c", "call with 64 bytes each way, from C to C, on one CPU"),
-    _calls_in_c("door-in-c-apart", "call with 64 bytes each way, from C to C, on two CPUs"),
+    _calls_in_c("door-in-c", "call with 64 bytes each way, from C to C, on one CPU", 1),
+    _calls_in_c("door-in-c-apart", "call with 64 bytes each way, from C to C, on two CPUs", 2),
     _calls("door-call-0", "call without data", 4_000, 0),
     _calls("door-call-64", "call with 64 bytes each way", 4_000, 64),
     _calls(

@@ -13,6 +13,7 @@ def _calls(name: str, operation: str, calls: int, size: int, goals: tuple[Goal, 
         entries=(
             Entry("enfilade/node"),
             Entry("stream/socket"),
+            Entry("trio"),
             Entry("multiprocessing"),
             Entry("zmq"),
             Entry("erlang/2 cpus"),

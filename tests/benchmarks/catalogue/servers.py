@@ -16,11 +16,12 @@ SERVERS: tuple[Benchmark, ...] = (
             Entry("pykka", {"calls": 4_000}),
             Entry("xoscar/pool", {"calls": 4_000}),
             Entry("thespian/simple", {"calls": 4_000}),
+            Entry("trio"),
         ),
         goals=(
             Goal("enfilade/sync", 1.5, against="erlang"),
             Goal("enfilade/sync", 0.05, against="pykka"),
-            Goal("enfilade/async", 10e-6),
+            Goal("enfilade/async", 3.33, against="trio"),
             Goal("enfilade/async", 0.2, against="pykka"),
         ),
     ),

@@ -2,7 +2,7 @@
 %% Arguments: the kernel's name, then parameters as name=integer. A kernel takes a map of parameters and returns
 %% the cost of one operation in seconds or bytes.
 -module(bench).
--export([main/0, clock/0, each/2, collect/2, scramble/1]).
+-export([main/0, rehearse/0, clock/0, each/2, collect/2, scramble/1]).
 
 -define(MODULES, [bench_messages, bench_processes, bench_servers, bench_supervision, bench_nodes]).
 
@@ -15,6 +15,22 @@ main() ->
     os:getenv("BENCH_COLD") =:= false andalso run(Module, Kernel, Parameters),
     io:format("@bench {\"ready\": true}~n"),
     serve(Module, Kernel, Parameters).
+
+%% Run kernels once each: the arguments of main, several times, with commas between.
+rehearse() ->
+    logger:set_primary_config(level, none),
+    rehearse(init:get_plain_arguments()),
+    halt().
+
+rehearse([]) -> ok;
+rehearse([Name | Arguments]) ->
+    {Mine, Rest} = lists:splitwith(fun(Text) -> Text =/= "," end, Arguments),
+    Kernel = list_to_atom(Name),
+    Cost = run(find(Kernel, ?MODULES), Kernel, maps:from_list([parameter(Text) || Text <- Mine])),
+    io:format("@bench {\"kernel\": \"~s\", \"value\": ~s}~n", [Name, text(Cost)]),
+    rehearse(case Rest of [","| Others] -> Others; [] -> [] end).
+
+text(Cost) -> float_to_list(float(Cost), [{scientific, 9}]).
 
 parameter(Text) ->
     [Key, Value] = string:split(Text, "="),
@@ -31,8 +47,7 @@ serve(Module, Kernel, Parameters) ->
     case io:get_line("") of
         eof -> halt();
         _Line ->
-            Cost = run(Module, Kernel, Parameters),
-            io:format("@bench {\"value\": ~s}~n", [float_to_list(float(Cost), [{scientific, 9}])]),
+            io:format("@bench {\"value\": ~s}~n", [text(run(Module, Kernel, Parameters))]),
             serve(Module, Kernel, Parameters)
     end.
 

@@ -7,7 +7,6 @@ import tempfile
 import time
 
 from tests.benchmarks.kernel import kernel
-from tests.benchmarks.peers.c_streams import latency
 from tests.benchmarks.peers.transports import Exchange, round_trips
 from transport.doors import Client, Door, DoorOpenError, NotADoor, Request
 
@@ -47,13 +46,3 @@ class EchoDoor:
 @kernel("door-call")
 def door_call(calls: int, size: int, clients: int) -> float:
     return round_trips(EchoDoor(size, clients), calls, size, clients)
-
-
-@kernel("door-in-c", variant="door in C")
-def door_in_c(calls: int, size: int) -> float:
-    return latency("same", "door_call", size, calls)
-
-
-@kernel("door-in-c-apart", variant="door in C")
-def door_in_c_apart(calls: int, size: int) -> float:
-    return latency("apart", "door_call", size, calls)
