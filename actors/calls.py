@@ -286,9 +286,8 @@ class RequestCollection(Generic[L]):
         """Take the next settled request with its label; None when there is none. Not a checkpoint."""
         while self._ready:
             request = self._ready.popleft()
-            label = self._labels.pop(request, None)
-            if label is not None or request not in self._labels:
-                return label, request  # type: ignore[return-value]
+            if request in self._labels:
+                return self._labels.pop(request), request
         return None
 
     async def wait(self, timeout: float = math.inf) -> tuple[L, Request[Any]]:

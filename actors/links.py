@@ -176,8 +176,25 @@ def deliver(process: Process, signal: signals.Signal) -> None:
             raise TypeError(f"not a signal: {signal!r}")
 
 
+def canonical(ref: Ref[Any]) -> Ref[Any]:
+    """The ref under which the process that `ref` stands for now is known.
+
+    Raises:
+        NoProcess: it is a name that nobody holds.
+        TypeError: it is no ref.
+    """
+    if isinstance(ref, NameRef):
+        return ref.resolve()
+    if isinstance(ref, LocalRef):
+        return ref._process.ref
+    if not isinstance(ref, Ref):
+        raise TypeError(f"{ref!r} is no ref")
+    return ref
+
+
 def link(process: Process, ref: Ref[Any]) -> None:
     """Link `process` and `ref`."""
+    ref = canonical(ref)
     if ref == process.ref:
         return
     if process.links is None:
@@ -192,6 +209,7 @@ def link(process: Process, ref: Ref[Any]) -> None:
 
 def unlink(process: Process, ref: Ref[Any]) -> None:
     """Take the link between `process` and `ref` down."""
+    ref = canonical(ref)
     if process.links is None or process.links.get(ref) != UP:
         return
     number = process.links[ref] = process.node.new_number()
@@ -215,7 +233,7 @@ def monitor(process: Process, target: Ref[Any] | str, mode: AliasMode | None, ta
     if isinstance(target, str):
         name, ref = target, node.whereis(target)
     else:
-        ref = target
+        ref = canonical(target)
     made = Monitor(process.ref, node.new_number(), ref, name, tag)
     if mode is not None:
         made.alias = alias(process, mode)

@@ -256,7 +256,10 @@ class Node:
         return process
 
     def start_task(self, run: Callable[[], Any], name: str) -> None:
-        """Start a task of this node: `run` must not raise."""
+        """Start a task of this node, in the node's context: `run` must not raise."""
+        self.context.copy().run(self._start_task, run, name)
+
+    def _start_task(self, run: Callable[[], Any], name: str) -> None:
         self.nursery.start_soon(run, name=name)
 
     @asynccontextmanager

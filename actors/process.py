@@ -30,7 +30,7 @@ from actors.control import Continuation, Control, StopRequest
 from actors.errors import MailboxFull, Restarting, StashOverflow
 from actors.mailbox import Mailbox, limit_of, overflow
 from actors.rare import Rare
-from actors.reasons import KILL, KILLED, NO_PROCESS, NORMAL, Reason
+from actors.reasons import KILL, KILLED, NO_PROCESS, NORMAL, Reason, checked
 from actors.ref import LocalRef, Ref, method_name
 from actors.timers import KeyedTimers, Timer, send_after
 
@@ -208,11 +208,19 @@ class Process:
                     signal.fail(Restarting(self.ref)) if self.restarting else signal.abandon(NO_PROCESS)
                 elif signal.method == signals.STOP:
                     self.needs().stop_requests.append(signal)
-                    self.control_put(StopRequest(*signal.args))
+                    self._asked_to_stop(*signal.args)
                 elif not self.offer(signal):
                     signal.fail(MailboxFull(self.ref, self.limit))
             case _:
                 links.deliver(self, signal)
+
+    def _asked_to_stop(self, reason: Reason) -> None:
+        if not getattr(self.body, "is_plain", False):
+            self.control_put(StopRequest(reason))
+        elif self.trap_exits:
+            self.exit_arrived(self.node.ref, reason, linked=False)
+        else:
+            self.interrupt(reason)
 
     def interrupt(self, reason: Reason) -> None:
         """An exit signal that is not trapped: end with `reason`, between two messages or in the middle of a
@@ -402,7 +410,7 @@ class Process:
         sent.
         """
         if self.stopping is None:
-            self.stopping = reason
+            self.stopping = checked(reason)
             self.attention = True
 
     def stash(self, message: Any, capacity: int | None = None) -> None:
@@ -498,7 +506,7 @@ class Process:
 
     def exit(self, ref: Ref[Any], reason: Reason) -> None:
         """Send an exit signal; `KILL` cannot be trapped. Not a checkpoint. Source: `erlang:exit/2`."""
-        ref.deliver(signals.Exit(self.ref, reason, linked=False))
+        ref.deliver(signals.Exit(self.ref, checked(reason), linked=False))
 
     def exit_arrived(self, sender: Ref[Any], reason: Reason, linked: bool) -> None:
         """Decide what an exit signal does."""

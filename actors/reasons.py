@@ -155,10 +155,19 @@ class Exit(Exception):
     """
 
     def __init__(self, reason: Reason = NORMAL) -> None:
-        if not isinstance(reason, Reason):
-            raise TypeError(f"an exit reason is a Reason, not {reason!r}; wrap other values in Custom(...)")
         super().__init__(reason)
-        self.reason = reason
+        self.reason = checked(reason)
+
+
+def checked(reason: object) -> Reason:
+    """`reason`, if it is one.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(reason, Reason):
+        raise TypeError(f"an exit reason is a Reason, not {reason!r}; wrap other values in Custom(...)")
+    return reason
 
 
 def reason_of(error: BaseException) -> Reason:

@@ -22,7 +22,7 @@ from actors import signals
 from actors.calls import Deferred, Request
 from actors.errors import CallingSelf, MailboxFull, NoProcess, NotPublic, ProcessDied, Restarting
 from actors.mailbox import overflow, wait_for_room
-from actors.reasons import NO_PROCESS, NORMAL, Reason
+from actors.reasons import NO_PROCESS, NORMAL, Reason, checked
 
 if TYPE_CHECKING:
     from actors.node import Node
@@ -204,7 +204,9 @@ class Ref(Generic[A]):
         """
         node = self._node()
         current = node.current
-        self.deliver(signals.Exit(node.ref if current is None else current.ref, reason, linked=False))
+        self.deliver(
+            signals.Exit(node.ref if current is None else current.ref, checked(reason), linked=False)
+        )
 
     async def stop(self, reason: Reason = NORMAL, timeout: float | None = None) -> None:
         """Ask the process to stop with `reason`, and wait until it has. A checkpoint.
@@ -223,7 +225,7 @@ class Ref(Generic[A]):
         current = node.current
         if current is not None and current.ref == self:
             raise CallingSelf(self)
-        request: Request[Any] = Request(node, self, signals.STOP, (reason,), {}, current)
+        request: Request[Any] = Request(node, self, signals.STOP, (checked(reason),), {}, current)
         self.deliver(request)
         ended = await request.receive(float("inf") if timeout is None else timeout)
         if ended != reason:

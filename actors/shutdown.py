@@ -56,7 +56,7 @@ async def running(node: Node) -> AsyncIterator[None]:
 async def _run(node: Node, opened: trio.Event, done: trio.Event) -> None:
     async with trio.open_nursery() as node.nursery:
         for task in (node.dispatcher.run, node.timers.run, node.reports.run):
-            node.nursery.start_soon(task)
+            node.start_task(task, task.__qualname__)
         opened.set()
     done.set()
 

@@ -201,7 +201,7 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
     outer, dispatcher.running = dispatcher.running, process
     try:
         if isinstance(target, type):
-            body = node.context.run(SyncBody.start, target, process, args, kwargs)
+            body = node.context.copy().run(SyncBody.start, target, process, args, kwargs)
         else:
             body = process.body = target.body(process, args, kwargs)
     finally:
@@ -223,7 +223,7 @@ def _is_async_function(target: Any) -> bool:
 def run(process: Process, body: TaskBody, target: Any) -> None:
     """Start the task, in the node's own context."""
     name = getattr(target, "__qualname__", None) or type(target).__qualname__
-    process.node.context.run(process.node.start_task, body.run, name)
+    process.node.start_task(body.run, name)
 
 
 class _Beginning:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 from trio.lowlevel import wait_task_rescheduled
@@ -41,9 +41,12 @@ class TaskBody:
     Attributes:
         scope: cancelled to interrupt the process.
         task: the task, once it runs.
+        is_plain: whether it is plain code, which to stop means to interrupt.
     """
 
     __slots__ = ("process", "scope", "task")
+
+    is_plain: ClassVar[bool] = True
 
     def __init__(self, process: Process) -> None:
         self.process = process
@@ -130,6 +133,8 @@ class AsyncBody(TaskBody):
     """Runs an actor that has async handlers, one message at a time."""
 
     __slots__ = ("_args", "_kwargs", "_message", "actor", "protocol")
+
+    is_plain: ClassVar[bool] = False
 
     def __init__(
         self, actor: type[Actor], process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]

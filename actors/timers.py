@@ -159,10 +159,10 @@ class Timers:
         return timer
 
     def call_after(self, seconds: float, action: Callable[[], None], owner: Process | None = None) -> Timer:
-        """Run `action()` in `seconds`; a negative number counts as 0."""
-        if math.isnan(seconds):
-            raise ValueError("a delay is a number of seconds, not nan")
-        return self.call_at(trio.current_time() + max(0.0, seconds), action, owner)
+        """Run `action()` in `seconds`, at least 0."""
+        if not seconds >= 0:
+            raise ValueError(f"a delay is a number of seconds of at least 0, not {seconds!r}")
+        return self.call_at(self.now() + seconds, action, owner)
 
     def lane(self, seconds: float) -> Lane:
         """The lane of everything that waits for `seconds`."""
@@ -250,10 +250,12 @@ class KeyedTimers:
             message: any object.
             every: whether to repeat until cancelled.
         """
-        if seconds < 0 or (every and seconds == 0):
-            raise ValueError(f"a timer runs for a positive number of seconds, not {seconds!r}")
+        if every and seconds == 0:
+            raise ValueError("a timer that repeats does so every so many seconds, more than 0")
+        tick = Tick(self, key, next(self._generations), message, seconds if every else None)
+        timer = self._timer(tick, seconds)
         self.cancel(key)
-        self._arm(Tick(self, key, next(self._generations), message, seconds if every else None), seconds)
+        self._current[key] = (tick.generation, timer)
 
     def cancel(self, key: Any) -> bool:
         """Cancel the timer of `key`, even when its message waits in the mailbox; false when there is none."""
@@ -268,7 +270,7 @@ class KeyedTimers:
         for key in list(self._current):
             self.cancel(key)
 
-    def _arm(self, tick: Tick, seconds: float) -> None:
+    def _timer(self, tick: Tick, seconds: float) -> Timer:
         process = self._process
 
         def fire() -> None:
@@ -276,7 +278,7 @@ class KeyedTimers:
 
         timer = process.node.timers.call_after(seconds, fire, process)
         process.timer_set(timer)
-        self._current[tick.key] = (tick.generation, timer)
+        return timer
 
     def admit(self, tick: Tick) -> bool:
         """A tick came out of the mailbox: whether it counts; if it repeats, set the next."""
@@ -286,7 +288,7 @@ class KeyedTimers:
         if tick.interval is None:
             del self._current[tick.key]
         else:
-            self._arm(tick, tick.interval)
+            self._current[tick.key] = (tick.generation, self._timer(tick, tick.interval))
         return True
 
 

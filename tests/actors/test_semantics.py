@@ -1,4 +1,4 @@
-"""docs/semantics.md and the tests agree: every clause has a test that cites it, every citation has its clause."""
+"""docs/semantics.md and the tests agree: every clause has a test that cites it, every citation a clause."""
 
 import re
 from pathlib import Path

@@ -326,9 +326,14 @@ async def test_bad_timers(autojump_clock: MockClock, node: Node, seconds: float)
     """T6: what is no delay is refused with its value."""
     async with node.mailbox() as me:
         with pytest.raises(ValueError, match=str(seconds)):
+            me.send_after(seconds, me.ref, "tick")
+        with pytest.raises(ValueError, match=str(seconds)):
+            me.timeout_after(seconds)
+        with pytest.raises(ValueError, match=str(seconds)):
             me.timers.start("key", seconds, "tick")
-        with pytest.raises(ValueError, match="0"):
+        with pytest.raises(ValueError, match="more than 0"):
             me.timers.start("key", 0, "tick", every=True)
+        assert not len(me.timers)
 
 
 async def test_timers_die_with_their_owner(autojump_clock: MockClock, node: Node) -> None:

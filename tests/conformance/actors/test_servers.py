@@ -216,6 +216,42 @@ async def test_act_m7_stop_waits(autojump_clock: MockClock, node: Node, tier: An
     assert died.value.reason == BOOM
 
 
+@pytest.mark.parametrize("trap", [False, True])
+async def test_stop_of_a_function_process(autojump_clock: MockClock, node: Node, trap: bool) -> None:
+    """S8: to plain code an order to stop is an exit signal, whatever the reason."""
+
+    async def plain(me: Process) -> None:
+        me.trap_exits = trap
+        if trap:
+            exited = await me.receive(match=Exited)
+            raise Exit(exited.reason)
+        await trio.sleep_forever()
+
+    for reason in (NORMAL, SHUTDOWN, BOOM):
+        ref = await node.spawn(plain)
+        await wait_all_tasks_blocked()
+        await ref.stop(reason, timeout=1)
+    assert not node.processes
+
+
+@pytest.mark.parametrize("reason", ["normal", None, ValueError()])
+async def test_what_is_no_reason(autojump_clock: MockClock, node: Node, reason: Any) -> None:
+    """S1: exit reasons are Reasons; anything else is refused where it is given."""
+    ref = await node.spawn(Sync)
+    async with node.mailbox() as me:
+        with pytest.raises(TypeError, match="Custom"):
+            me.exit(ref, reason)
+        with pytest.raises(TypeError, match="Custom"):
+            ref.exit(reason)
+        with pytest.raises(TypeError, match="Custom"):
+            await ref.stop(reason)
+        with pytest.raises(TypeError, match="Custom"):
+            raise Exit(reason)
+        for what in (me.link, me.unlink, me.monitor):
+            with pytest.raises(TypeError, match="ref"):
+                what(3)  # type: ignore[operator]
+
+
 async def test_act_m7_stop_times_out(autojump_clock: MockClock, node: Node) -> None:
     """With a timeout, stop gives up; the process still stops."""
 

@@ -390,6 +390,9 @@ async def test_handlers_run_in_the_node_s_context(autojump_clock: MockClock, nod
             return variable.get()
 
     variable.set("the caller's")
+    busy = await node.spawn(Reading)
+    busy._process.attention = True  # type: ignore[attr-defined]
+    assert await busy.call(Reading.read) == "nobody's"
     assert await (await node.spawn(Reading)).call(Reading.read) == "nobody's"
     assert await (await node.spawn(AsyncReading)).call(AsyncReading.read) == "nobody's"
 
