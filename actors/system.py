@@ -282,7 +282,14 @@ async def terminate(ref: Ref[Any], reason: Reason = NORMAL) -> None:
 
     Raises: as `suspend`.
     """
-    await _ask(ref, lambda process: process.stop(reason))
+
+    def act(process: Process) -> None:
+        if getattr(process.body, "is_plain", False):
+            process.interrupt(reason)  # a function has no message at hand that it could finish first
+        else:
+            process.stop(reason)
+
+    await _ask(ref, act)
 
 
 async def change_code(ref: Ref[Any], actor: type[Actor], extra: Any = None) -> None:
