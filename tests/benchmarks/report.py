@@ -87,19 +87,20 @@ def _row(
     median, spread = measurement.median, measurement.spread
     if median is None or spread is None:
         reason = f"absent: {measurement.absent}" if measurement.absent else f"failed: {measurement.failed}"
-        yield f"  {measurement.label:22}{'-':>10}{'-':>8}  {reason}"
+        yield f"  {measurement.label:22}{'-':>10}{'-':>10}{'-':>8}  {reason}"
         return
     who = f"{measurement.family}/{measurement.variant}"
     goals = [_goal_line(goal, benchmark.unit, measurements) for goal in benchmark.goals if goal.who == who]
     first, *more = goals or [""]
-    figures = f"{cost(median, benchmark.unit):>10}{spread:>8.0%}"
+    least = cost(min(measurement.costs), benchmark.unit)
+    figures = f"{cost(median, benchmark.unit):>10}{least:>10}{spread:>8.0%}"
     yield f"  {measurement.label:22}{figures}  {_ratios(measurement, measurements):32}{first}".rstrip()
-    yield from (f"{'':76}{goal}" for goal in more)
+    yield from (f"{'':86}{goal}" for goal in more)
 
 
 def table(results: Sequence[tuple[Benchmark, Sequence[Measurement]]]) -> Iterator[str]:
     """The lines of the table: under each benchmark our cells, then every peer with our ratio to it."""
-    yield f"{'':24}{'median':>10}{'spread':>8}  {'ours / this':32}goal"
+    yield f"{'':24}{'median':>10}{'least':>10}{'spread':>8}  {'ours / this':32}goal"
     for benchmark, measurements in results:
         yield ""
         yield f"{benchmark.name}: {benchmark.operation}"
