@@ -31,14 +31,14 @@ __all__ = [
 R = TypeVar("R", bound=Hashable)
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Start(Generic[R]):
     """Spawn the child, linked, and report `started`, `ignored` or `start_failed`."""
 
     child: Record[R]
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Stop(Generic[R]):
     """Stop these children by their shutdown rules, all at once, and report `exited` or `unkillable` for each.
 
@@ -48,7 +48,7 @@ class Stop(Generic[R]):
     children: tuple[Record[R], ...]
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Retry(Generic[R]):
     """Give this action back to `retry`, after what is already queued, and after `delay` seconds if that is
     not 0.
@@ -58,26 +58,26 @@ class Retry(Generic[R]):
     delay: float
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Ready:
     """The supervisor's own start is complete."""
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Answer:
     """The request in progress is done; `value` is its result."""
 
     value: Any
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Refuse:
     """The request in progress failed with `error`."""
 
     error: Exception
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Exit:
     """The supervisor ends with `reason`; no child is left."""
 
@@ -89,7 +89,7 @@ ReportKind = Literal[
 ]
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Report(Generic[R]):
     """Something that an operator wants to know; nothing waits for it."""
 

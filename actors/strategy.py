@@ -45,6 +45,7 @@ __all__ = ["Strategy"]
 R = TypeVar("R", bound=Hashable)
 
 STOPPED, STARTING, RUNNING, RESTARTING = Status
+ALONE = ("one_for_one", "simple_one_for_one")
 
 
 class Job(enum.Enum):
@@ -217,17 +218,14 @@ class Strategy(Generic[R]):
             self._stop_done(child)
         return self._take()
 
-    def exited(self, ref: R, reason: Reason) -> list[Action[R]]:
-        """The process `ref` has ended; unless it is a child this means nothing."""
-        child = self._by_ref.get(ref)
-        if child is None or child.exit is not None:
-            return []
+    def exited(self, child: Record[R], reason: Reason) -> list[Action[R]]:
+        """The child's process has ended. Told twice, the first reason counts."""
         if self._job is None:
             self._exited(child, reason)
         elif child in self._stopping:
             self._stopped(child, reason)
             self._stop_done(child)
-        else:
+        elif child.exit is None:
             child.exit = reason
             self._waiting.append(child)
         return self._take()
@@ -307,13 +305,13 @@ class Strategy(Generic[R]):
             self._report("child_terminated", child, reason, ref)
         if restart == "permanent" or (restart == "transient" and not reason.is_normal):
             child.predecessor = ref
-            if child.spec.backoff is not None and self._clock() - child.since >= child.spec.backoff.reset:
-                child.failures = 0
-            delay = self._delay(child)
-            if delay > 0:
-                self._retry_later(child, delay)
-            else:
+            backoff = child.spec.backoff
+            if backoff is None:
                 self._restart(child)
+                return
+            if self._clock() - child.since >= backoff.reset:
+                child.failures = 0
+            self._retry_later(child, self._delay(child))
         else:
             self._down(child)
             if child.spec.significant and self._significant_end(child):
@@ -325,7 +323,10 @@ class Strategy(Generic[R]):
         child.due = False
         if self._window.admit(self._clock()):
             self._job = Job.RESTART
-            self._plan.extend(self._restart_plan(child))
+            if self.flags.strategy in ALONE:
+                self._plan.append(Start(child))
+            else:
+                self._plan.extend(self._restart_plan(child))
             self._advance()
         else:
             self._report("reached_max_restart_intensity", child, SHUTDOWN)
@@ -344,14 +345,8 @@ class Strategy(Generic[R]):
 
     def _group(self, child: Record[R]) -> list[Record[R]]:
         """The children that are restarted together with `child`, in start order, itself included."""
-        match self.flags.strategy:
-            case "one_for_all":
-                return list(self._children.values())
-            case "rest_for_one":
-                later = list(self._children.values())
-                return later[later.index(child) :]
-            case _:
-                return [child]
+        group = list(self._children.values())
+        return group if self.flags.strategy == "one_for_all" else group[group.index(child) :]
 
     def _delay(self, child: Record[R]) -> float:
         backoff = child.spec.backoff
@@ -422,14 +417,13 @@ class Strategy(Generic[R]):
                 child = self._starting = step.child
                 child.status = STARTING
                 child.retry = None
-            else:
-                running = tuple(child for child in step.children if not self._is_down(child))
-                if not running:
-                    continue
+                self._actions.append(step)
+                return
+            running = tuple(child for child in step.children if not self._is_down(child))
+            if running:
                 self._stopping.update(running)
-                step = Stop(running)
-            self._actions.append(step)
-            return
+                self._actions.append(Stop(running))
+                return
         self._conclude()
 
     def _stop_done(self, child: Record[R]) -> None:
@@ -443,6 +437,8 @@ class Strategy(Generic[R]):
         """The plan is carried out."""
         job, self._job = self._job, None
         match job:
+            case Job.RESTART:
+                pass
             case Job.BOOT:
                 self._actions.append(Ready())
             case Job.START_CHILD | Job.RESTART_CHILD | Job.TERMINATE_CHILD:
@@ -451,7 +447,8 @@ class Strategy(Generic[R]):
             case Job.SHUT_DOWN:
                 self._ended = True
                 self._actions.append(Exit(self._exit_reason))
-        self._catch_up()
+        if self._waiting:
+            self._catch_up()
 
     def _is_down(self, child: Record[R]) -> bool:
         """Whether a child that is to be stopped needs no stopping; settles it if so."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, ClassVar
 
 import attrs
@@ -347,20 +347,20 @@ class Supervisor(Actor):
                 message.abandon(SHUTDOWN)
 
     def _event(self, event: Any) -> None:
-        match event:
-            case Exited(ref, reason) | Down(_, ref, reason):
-                child = self._strategy.child(ref)
-                if child is not None:
-                    self._ended(ref)
-                    if child.spec.mailbox.inherit:
-                        self._between[child] = ref
-                    self._perform(self._strategy.exited(ref, reason))
-                elif isinstance(event, Exited) and ref in (self.process.parent, self.process.node.ref):
-                    self._perform(self._strategy.shut_down(reason))
-            case Acknowledged(child, request):
-                self._acknowledged(child, request)
-            case TimeUp(stopping):
-                self._time_up(stopping)
+        if isinstance(event, Exited | Down):
+            child = self._strategy.child(event.ref)
+            if child is not None:
+                if self._stops:
+                    self._ended(event.ref)
+                if child.spec.mailbox.inherit:
+                    self._between[child] = event.ref
+                self._perform(self._strategy.exited(child, event.reason))
+            elif isinstance(event, Exited) and event.ref in (self.process.parent, self.process.node.ref):
+                self._perform(self._strategy.shut_down(event.reason))
+        elif isinstance(event, Acknowledged):
+            self._acknowledged(event.child, event.request)
+        elif isinstance(event, TimeUp):
+            self._time_up(event.stopping)
 
     def _ended(self, ref: AnyRef) -> None:
         """A child has ended: it is no longer waited for."""
@@ -373,7 +373,7 @@ class Supervisor(Actor):
     def _acknowledged(self, child: Record[AnyRef], request: Request[Any]) -> None:
         ref = self._starts.pop(child)
         if request.error is None:
-            self._started(child, ref)
+            self._perform(self._strategy.started(child, ref))
         else:
             self._ended(ref)
             self._not_started(child, request.error)
@@ -399,56 +399,32 @@ class Supervisor(Actor):
         work = self._work = deque(actions)
         try:
             while work:
-                self._perform_one(work.popleft())
+                action = work.popleft()
+                PERFORMERS[type(action)](self, action)
         finally:
             self._work = None
         if self._between:
             self._resolve()
 
-    def _perform_one(self, action: Action[AnyRef]) -> None:
-        match action:
-            case Start(child):
-                self._start(child)
-            case Stop(children):
-                self._stop(children)
-            case Retry(child, delay):
-                self._restarting(child)
-                if delay == 0:
-                    self.process.put(action)
-                else:
-                    self.process.send_after(delay, self.process.ref, action)
-            case Report():
-                self._report(action)
-            case Answer() | Refuse():
-                self._answer = action
-            case Exit(reason):
-                self._exit_reason = reason
-                self.process.stop(reason)
-            case Ready():
-                pass
-
-    def _start(self, child: Record[AnyRef]) -> None:
+    def _start(self, start: Start[AnyRef]) -> None:
+        child = start.child
         spec = child.spec
         process = self.process
-        node = process.node
         heir_of = child.predecessor if spec.mailbox.inherit else None
         try:
             made = starting.create(
-                node, process, spec.name, True, False, spec.mailbox, spec.label, "supervisor", heir_of
+                process.node, process, spec.name, True, False, spec.mailbox, spec.label, "supervisor", heir_of
             )
             request = starting.begin(made, spec.target, child.args, child.kwargs)
         except Exception as error:
             self._not_started(child, error)
             return
         if request is None:
-            self._started(child, made.ref)
+            self._perform(self._strategy.started(child, made.ref))
             return
         self._starts[child] = made.ref
         self._restarting(child)
         request.observer = lambda request: process.put(Acknowledged(child, request))
-
-    def _started(self, child: Record[AnyRef], ref: AnyRef) -> None:
-        self._perform(self._strategy.started(child, ref))
 
     def _not_started(self, child: Record[AnyRef], error: BaseException) -> None:
         if isinstance(error, Ignore):
@@ -457,10 +433,10 @@ class Supervisor(Actor):
             reason = error.reason if isinstance(error, StartError) else Crashed(error)
             self._perform(self._strategy.start_failed(child, reason))
 
-    def _stop(self, children: tuple[Record[AnyRef], ...]) -> None:
+    def _stop(self, stop: Stop[AnyRef]) -> None:
         stopping = Stopping()
         patience = 0.0
-        for child in children:
+        for child in stop.children:
             ref = self._starts[child] if child.ref is None else child.ref
             stopping.left[ref] = child
             self._stops[ref] = stopping
@@ -472,7 +448,7 @@ class Supervisor(Actor):
             else:
                 patience = max(patience, limit)
                 self._send_exit(ref, SHUTDOWN)
-        if all(child.spec.shutdown == "brutal_kill" for child in children):
+        if all(child.spec.shutdown == "brutal_kill" for child in stop.children):
             self._expect_the_killed(stopping)
         elif patience < math.inf:
             self._limit(stopping, patience)
@@ -499,6 +475,30 @@ class Supervisor(Actor):
                 # Nothing of it is on the stack, so it need not wait for its turn to die.
                 ended.attend()
 
+    def _retry(self, retry: Retry[AnyRef]) -> None:
+        self._restarting(retry.child)
+        if retry.delay == 0:
+            self.process.put(retry)
+        else:
+            self.process.send_after(retry.delay, self.process.ref, retry)
+
+    def _answered(self, answer: Answer | Refuse) -> None:
+        self._answer = answer
+
+    def _ready(self, ready: Ready) -> None:
+        """The start is acknowledged when `on_start` returns."""
+
+    def _exit(self, end: Exit) -> None:
+        self._exit_reason = end.reason
+        self.process.stop(end.reason)
+
+    def _report(self, report: Report[AnyRef]) -> None:
+        if report.kind != "child_terminated" or report.reason.is_normal:
+            self.process.node.reports.supervisor(
+                self.process, report.kind, report.child.spec.id, report.ref, report.reason
+            )
+        # Otherwise the node has noted the abnormal exit itself.
+
     # Between two incarnations: calls are told that the child is restarting, and its mailbox may be kept.
 
     def _restarting(self, child: Record[AnyRef]) -> None:
@@ -517,9 +517,14 @@ class Supervisor(Actor):
                 self.process.node.mark_restarting(ref, child.spec.name, restarting=False)
                 starting.disinherit(ref)
 
-    def _report(self, report: Report[AnyRef]) -> None:
-        if report.kind == "child_terminated" and not report.reason.is_normal:
-            return  # The node has noted the abnormal exit itself.
-        self.process.node.reports.supervisor(
-            self.process, report.kind, report.child.spec.id, report.ref, report.reason
-        )
+
+PERFORMERS: dict[type, Callable[[Supervisor, Any], None]] = {
+    Start: Supervisor._start,
+    Stop: Supervisor._stop,
+    Retry: Supervisor._retry,
+    Ready: Supervisor._ready,
+    Answer: Supervisor._answered,
+    Refuse: Supervisor._answered,
+    Exit: Supervisor._exit,
+    Report: Supervisor._report,
+}

@@ -385,7 +385,7 @@ def test_unkillable() -> None:
 
 def test_exit_of_a_stranger() -> None:
     tree = world("a")
-    assert tree.strategy.exited("somebody", BOOM) == []
+    assert tree.strategy.child("somebody") is None
 
 
 # Significant children.

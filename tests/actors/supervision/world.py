@@ -74,7 +74,7 @@ class World:
                     reason = self.last_words.pop(ref, expected)
                     if reason != "never":
                         self.alive.remove(ref)
-                        following += self.strategy.exited(ref, reason)
+                        following += self.strategy.exited(record, reason)
                 return following
             case Retry():
                 self.retries.append(action)
@@ -117,7 +117,9 @@ class World:
     def exit(self, ref: str, reason: Reason = BOOM) -> None:
         """The process `ref` ends by itself."""
         self.alive.remove(ref)
-        self.do(self.strategy.exited(ref, reason))
+        child = self.strategy.child(ref)
+        assert child is not None
+        self.do(self.strategy.exited(child, reason))
 
     def retry(self) -> None:
         """The oldest retry comes back."""
