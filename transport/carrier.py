@@ -13,7 +13,7 @@ import attrs
 
 from transport.policy import Credentials
 
-__all__ = ["Arrival", "Carrier", "CarrierError", "Handle", "Inlet", "Outlet", "Status"]
+__all__ = ["Arrival", "Carrier", "CarrierError", "Handle", "Inlet", "Outlet", "Status", "hand_over"]
 
 Handle: TypeAlias = int
 """Something that can travel beside bytes: a file descriptor, or a carrier's own name for an inlet."""
@@ -82,15 +82,40 @@ class Inlet(Protocol):
 class Outlet(Protocol):
     """The right to put batches into a peer's inlet."""
 
-    async def call(self, data: bytes, handles: Sequence[Handle]) -> Status:
-        """Hand over one batch. Handles are duplicated for the peer and stay the caller's own.
+    def start(self, data: bytes, handles: Sequence[Handle]) -> None:
+        """Begin to hand over one batch; the one before must have been answered. Never blocks.
 
-        A checkpoint. A call that is cancelled may or may not have been carried out; the outlet is then of no
-        more use.
+        Args:
+            data: the batch.
+            handles: duplicated for the peer; they stay the caller's own, who keeps them open until the
+                answer.
 
         Raises:
             CarrierError: the peer is gone.
         """
+        ...
+
+    def answer(self) -> Status | None:
+        """The answer to what was started, once; None while there is none.
+
+        Raises:
+            CarrierError: the peer is gone.
+        """
+        ...
+
+    async def wait(self) -> None:
+        """Wait until there is an answer that somebody has to look at. A checkpoint.
+
+        That is any answer after `want`, and otherwise one that is not ACCEPTED. So who has nothing more to
+        send is not woken to hear that all is well.
+
+        Raises:
+            CarrierError: the outlet is closed.
+        """
+        ...
+
+    def want(self) -> None:
+        """Whoever waits is to be told of the next answer, whatever it is."""
         ...
 
     def close(self) -> None:
@@ -130,3 +155,16 @@ class Carrier(Protocol):
     def discard(self, handle: Handle) -> None:
         """Close a handle that arrived and is not wanted."""
         ...
+
+
+async def hand_over(outlet: Outlet, data: bytes, handles: Sequence[Handle] = ()) -> Status:
+    """Hand over one batch and wait for the answer. A checkpoint.
+
+    Raises:
+        CarrierError: the peer is gone.
+    """
+    outlet.start(data, handles)
+    outlet.want()
+    while (status := outlet.answer()) is None:
+        await outlet.wait()
+    return status

@@ -178,21 +178,31 @@ class _DoorOutlet(Outlet):
         self._what = what
         self._status = ffi.new("unsigned *")
 
-    async def call(self, data: bytes, handles: Sequence[Handle]) -> Status:
+    def start(self, data: bytes, handles: Sequence[Handle]) -> None:
         if self._sender is None:
             raise CarrierError(errno.EBADF, "the outlet is closed")
         if lib.sender_start(self._sender, data, len(data), list(handles), len(handles)) < 0:
             raise self._failed()
-        while True:
-            try:
-                await trio.lowlevel.wait_readable(lib.sender_event(self._sender))
-            except trio.ClosedResourceError:
-                raise CarrierError(errno.EBADF, "the outlet is closed") from None
-            result = lib.sender_finish(self._sender, self._status)
-            if result < 0:
-                raise self._failed()
-            if result > 0:
-                return Status(self._status[0])
+
+    def answer(self) -> Status | None:
+        if self._sender is None:
+            raise CarrierError(errno.EBADF, "the outlet is closed")
+        result = lib.sender_finish(self._sender, self._status)
+        if result < 0:
+            raise self._failed()
+        return Status(self._status[0]) if result else None
+
+    async def wait(self) -> None:
+        if self._sender is None:
+            raise CarrierError(errno.EBADF, "the outlet is closed")
+        try:
+            await trio.lowlevel.wait_readable(lib.sender_event(self._sender))
+        except trio.ClosedResourceError:
+            raise CarrierError(errno.EBADF, "the outlet is closed") from None
+
+    def want(self) -> None:
+        if self._sender is not None:
+            lib.sender_want(self._sender)
 
     def _failed(self) -> CarrierError:
         return CarrierError(ffi.errno, f"{self._what} cannot be called: {os.strerror(ffi.errno)}")

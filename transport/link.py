@@ -143,7 +143,7 @@ class NodeLink:
             self._queue.popleft()
             frames.append(frame)
             size += len(frame)
-        if not frames and not self._is_grant_due() and now < self.due_at():
+        if not frames and not self.is_grant_due() and now < self.due_at():
             return None
         self._under_way = Outgoing(encode_batch(self._sequence, self._consumed, frames), handles)
         self._granted = self._consumed
@@ -214,5 +214,6 @@ class NodeLink:
         self._under_way = None
         return handles
 
-    def _is_grant_due(self) -> bool:
+    def is_grant_due(self) -> bool:
+        """Whether the peer should be told that it may send more."""
         return 2 * (self._consumed - self._granted) >= self._window

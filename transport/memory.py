@@ -200,25 +200,61 @@ class MemoryOutlet(Outlet):
         self.carrier = carrier
         self._inlet = inlet
         self._is_closed = False
+        self._is_wanted = False
+        self._answer: Status | CarrierError | None = None
+        self._answered = trio.Event()
         inlet.outlets.add(self)
 
-    async def call(self, data: bytes, handles: Sequence[Handle]) -> Status:
-        network = self.carrier.network
-        if self.carrier.delay:
-            await trio.sleep(self.carrier.delay)
+    def start(self, data: bytes, handles: Sequence[Handle]) -> None:
+        if self._is_closed:
+            raise CarrierError("the outlet is closed")
+        self._answer = None
+        if self.carrier.delay or self.carrier.is_frozen or self._inlet.carrier.is_frozen:
+            trio.lowlevel.spawn_system_task(self._call_later, data, handles)
         else:
-            await trio.lowlevel.checkpoint()
+            self._call(data, handles)
+
+    async def _call_later(self, data: bytes, handles: Sequence[Handle]) -> None:
+        await trio.sleep(self.carrier.delay)
         while self._inlet.carrier.is_frozen or self.carrier.is_frozen:
-            await network._changed.wait()
-        if self._is_closed or self._inlet._is_closed or self.carrier.is_killed:
-            raise CarrierError("the peer is gone")
-        if network.is_cut(self.carrier.host, self._inlet.carrier.host):
-            raise CarrierError("the peer cannot be reached")
-        return self._inlet.put(data, handles, self.carrier.credentials)
+            await self.carrier.network._changed.wait()
+            if self._is_closed:
+                return
+        self._call(data, handles)
+
+    def _call(self, data: bytes, handles: Sequence[Handle]) -> None:
+        mine, theirs = self.carrier, self._inlet.carrier
+        if self._is_closed or self._inlet._is_closed or mine.is_killed:
+            self._answer = CarrierError("the peer is gone")
+        elif mine.network.is_cut(mine.host, theirs.host):
+            self._answer = CarrierError("the peer cannot be reached")
+        else:
+            self._answer = self._inlet.put(data, handles, mine.credentials)
+        self._answered.set()
+
+    def answer(self) -> Status | None:
+        answer, self._answer = self._answer, None
+        if isinstance(answer, CarrierError):
+            raise answer
+        return answer
+
+    async def wait(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while self._answer is None or (self._answer is Status.ACCEPTED and not self._is_wanted):
+            if self._is_closed:
+                raise CarrierError("the outlet is closed")
+            self._answered = trio.Event()
+            await self._answered.wait()
+        self._is_wanted = False
+
+    def want(self) -> None:
+        self._is_wanted = True
+        self._answered.set()
 
     def close(self) -> None:
         if not self._is_closed:
             self._is_closed = True
+            self._answered.set()
             self._inlet.forget(self)
 
     def break_off(self) -> None:

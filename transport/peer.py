@@ -13,7 +13,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-import outcome
 import trio
 
 from transport.carrier import Arrival, Carrier, CarrierError, Handle, Inlet, Outlet, Status
@@ -100,7 +99,10 @@ class Peer:
         self._outlet = outlet
         self._early = early
         self._forget = forget
-        self._writer: trio.lowlevel.Task | None = None
+        self._tasks: trio.Nursery | None = None
+        self._is_calling = False
+        self._is_full = False
+        self._pause = FIRST_PAUSE
         # Cancelling what is around a node does not end its node links: the node says goodbye over them.
         self._scope = trio.CancelScope(shield=True)
         self._idle = trio.Event()
@@ -140,7 +142,7 @@ class Peer:
             self._discard(handles)
             self.end(str(error))
         else:
-            self._wake()
+            self._flush()
 
     async def wait_for_room(self) -> None:
         """Wait until little waits to leave, or the node link is over. A checkpoint."""
@@ -173,6 +175,7 @@ class Peer:
             return
         self._idle = trio.Event()
         self.send(Bye(text))
+        self._outlet.want()
         with trio.move_on_after(patience) as limit:
             limit.shield = True
             await self._idle.wait()
@@ -185,9 +188,11 @@ class Peer:
     async def run(self) -> None:
         """Serve the node link until it ends."""
         with self._scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write)
-                nursery.start_soon(self._watch)
+            async with trio.open_nursery() as self._tasks:
+                self._tasks.start_soon(self._write)
+                self._tasks.start_soon(self._watch)
+                if self._is_full:
+                    self._tasks.start_soon(self._try_again)
                 await self._read()
 
     async def _read(self) -> None:
@@ -241,33 +246,62 @@ class Peer:
                 self.end("what the peer sent could not be carried out")
             if farewell is not None:
                 self.end(f"the peer said goodbye: {farewell.text}")
-        self._wake()
+        if self._link.queued or self._link.is_grant_due():
+            self._flush()
 
     async def _write(self) -> None:
-        pause = FIRST_PAUSE
         while True:
-            batch = self._link.next_batch(trio.current_time())
-            if self._link.queued <= HIGH_WATER:
-                self._room.unpark_all()
-            if batch is None:
-                if not self._link.queued:
-                    self._idle.set()
-                await self._park()
-                continue
             try:
-                status = await self._outlet.call(batch.data, batch.handles)
+                await self._outlet.wait()
             except CarrierError as error:
                 self.end(str(error))
                 return
-            if status is Status.ACCEPTED:
-                self._discard(self._link.accepted())
-                pause = FIRST_PAUSE
-            elif status is Status.FULL:
-                await trio.sleep(pause)
-                pause = min(LAST_PAUSE, 2 * pause)
-            else:
-                self.end(f"the peer answered {status.name.lower()} to a batch")
-                return
+            self._flush()
+
+    async def _try_again(self) -> None:
+        await trio.sleep(self._pause)
+        self._pause = min(LAST_PAUSE, 2 * self._pause)
+        self._is_full = False
+        self._flush()
+
+    def _flush(self) -> None:
+        """Hand over the next batch, if there is one and the one before has been answered."""
+        try:
+            while not self.ended.is_set() and not self._is_full:
+                if self._is_calling:
+                    status = self._outlet.answer()
+                    if status is None:
+                        if self._link.queued:
+                            self._outlet.want()
+                        return
+                    self._is_calling = False
+                    if not self._took(status):
+                        return
+                batch = self._link.next_batch(trio.current_time())
+                if batch is None:
+                    if not self._link.queued:
+                        self._idle.set()
+                    return
+                self._outlet.start(batch.data, batch.handles)
+                self._is_calling = True
+        except CarrierError as error:
+            self.end(str(error))
+
+    def _took(self, status: Status) -> bool:
+        """Whether the peer took the batch. When it was full, we try again a little later."""
+        if status is Status.ACCEPTED:
+            self._discard(self._link.accepted())
+            self._pause = FIRST_PAUSE
+            if self._link.queued <= HIGH_WATER:
+                self._room.unpark_all()
+            return True
+        if status is Status.FULL:
+            self._is_full = True
+            if self._tasks is not None:
+                self._tasks.start_soon(self._try_again)
+        else:
+            self.end(f"the peer answered {status.name.lower()} to a batch")
+        return False
 
     async def _watch(self) -> None:
         while True:
@@ -277,23 +311,10 @@ class Peer:
                 return
             due = self._link.due_at()
             if now >= due:
-                # The writer may be in the middle of a call; then that call is the sign of life.
-                self._wake()
+                # A call may be under way; then that is the sign of life.
+                self._flush()
                 due = now + self._link.quarter
             await trio.sleep_until(min(self._link.dead_at(), due))
-
-    async def _park(self) -> None:
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._writer = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        self._writer = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(abort)
-
-    def _wake(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            trio.lowlevel.reschedule(writer, outcome.Value(None))
 
     def _discard(self, handles: Sequence[Handle]) -> None:
         for handle in handles:

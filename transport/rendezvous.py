@@ -30,7 +30,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from transport.carrier import Arrival, Carrier, CarrierError, Handle, Inlet, Outlet, Status
+from transport.carrier import Arrival, Carrier, CarrierError, Handle, Inlet, Outlet, Status, hand_over
 from transport.link import BATCH_LIMIT, NodeLink
 from transport.peer import Host, Peer
 from transport.policy import (
@@ -124,7 +124,7 @@ class _Conversation:
 
     async def say(self, frame: Frame, handles: Sequence[Handle] = ()) -> None:
         """Send a frame."""
-        await hand_over(self.outlet, frame, handles)
+        await say(self.outlet, frame, handles)
 
     async def hear(self, *kinds: type[Frame]) -> Frame:
         """Wait for a frame of one of the kinds; keep the outlet that comes with it."""
@@ -165,14 +165,14 @@ class _Conversation:
             self._outlet.close()
 
 
-async def hand_over(outlet: Outlet, frame: Frame, handles: Sequence[Handle] = ()) -> None:
+async def say(outlet: Outlet, frame: Frame, handles: Sequence[Handle] = ()) -> None:
     """Send one frame of a handshake.
 
     Raises:
         CarrierError: the peer is gone.
         HandshakeFailed: it does not take the frame.
     """
-    status = await outlet.call(encode_batch(0, 0, (encode_frame(frame),)), handles)
+    status = await hand_over(outlet, encode_batch(0, 0, (encode_frame(frame),)), handles)
     if status is not Status.ACCEPTED:
         raise HandshakeFailed(f"the other end answered {status.name.lower()} to {type(frame).__name__}")
 
@@ -306,7 +306,7 @@ class Rendezvous:
         try:
             meeting = await self._carrier.open(address)
             try:
-                await hand_over(meeting, self._hello(nonce), (talk.inlet.handle,))
+                await say(meeting, self._hello(nonce), (talk.inlet.handle,))
             finally:
                 meeting.close()
             answer = await talk.hear(Challenge, Welcome, Refused)

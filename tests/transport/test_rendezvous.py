@@ -6,7 +6,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.transport.model import Station, message
-from transport.carrier import CarrierError, Status
+from transport.carrier import CarrierError, Status, hand_over
 from transport.memory import MemoryNetwork
 from transport.policy import Credentials, NotAdmitted, Policy, Rights, Rule
 from transport.rendezvous import HandshakeFailed, Settings
@@ -148,7 +148,7 @@ async def test_act_s15_silent_caller_is_dropped(
     inlet = stranger.inlet(capacity=1000, largest=1000)
     outlet = await stranger.open("/b")
     hello = Hello(1, 1, "stranger", "z", 1, 1000, 15.0)
-    await outlet.call(encode_batch(0, 0, [encode_frame(hello)]), (inlet.handle,))
+    await hand_over(outlet, encode_batch(0, 0, [encode_frame(hello)]), (inlet.handle,))
     outlet.close()
     began = trio.current_time()
     while (arrival := (await inlet.receive())[0]).data is not None:
@@ -195,8 +195,8 @@ async def test_act_s22_nonsense_at_the_rendezvous(
     stranger = network.carrier("stranger")
     inlet = stranger.inlet(capacity=1000, largest=1000)
     outlet = await stranger.open("/b")
-    assert await outlet.call(encode_batch(0, 0, frames), (inlet.handle,)) is Status.ACCEPTED
-    assert await outlet.call(b"GET / HTTP/1.1", ()) is Status.MALFORMED
+    assert await hand_over(outlet, encode_batch(0, 0, frames), (inlet.handle,)) is Status.ACCEPTED
+    assert await hand_over(outlet, b"GET / HTTP/1.1", ()) is Status.MALFORMED
     await wait_all_tasks_blocked()
     assert len(b.host.refused) == 1
     a = Station(network, "a")
@@ -216,7 +216,7 @@ async def test_act_s22_nonsense_on_a_node_link(
     good = await a.rendezvous.connect("/b")
     bad = await c.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
-    assert await bad._outlet.call(encode_batch(77, 0, []), ()) is Status.ACCEPTED
+    assert await hand_over(bad._outlet, encode_batch(77, 0, []), ()) is Status.ACCEPTED
     await wait_all_tasks_blocked()
     assert [name for name, _ in b.host.down] == ["c"]
     assert "nonsense" in b.host.down[0][1]
@@ -363,7 +363,7 @@ async def test_somebody_else_with_the_peers_door_is_ignored(
     await wait_all_tasks_blocked()
     thief = network.carrier("thief", Credentials(pid=99, uid=99, gid=99))
     stolen = thief.outlet(b.host.up[0]._inlet.handle)
-    assert await stolen.call(encode_batch(0, 0, [encode_frame(message(666))]), ()) is Status.ACCEPTED
+    assert await hand_over(stolen, encode_batch(0, 0, [encode_frame(message(666))]), ()) is Status.ACCEPTED
     peer.send(message(1))
     await wait_all_tasks_blocked()
     assert b.host.numbers() == [1]

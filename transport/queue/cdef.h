@@ -34,6 +34,7 @@ struct sender;
 struct sender *sender_create(int);
 struct sender *sender_open(const char *);
 int sender_event(const struct sender *);
+void sender_want(struct sender *);
 int sender_start(struct sender *, const char *, size_t, const int *, unsigned);
 int sender_finish(struct sender *, unsigned *);
 int sender_close(struct sender *);

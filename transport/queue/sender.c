@@ -28,6 +28,7 @@ struct sender {
     pthread_cond_t changed;
     enum state state;
     int closing;
+    int wanted; /* somebody waits for the answer, whatever it is */
     char *data;
     size_t size;
     size_t capacity;
@@ -121,7 +122,8 @@ static void *run(void *argument)
         pthread_mutex_lock(&sender->lock);
         sender->error = error;
         sender->state = ANSWERED;
-        eventfd_write(sender->event, 1);
+        if (sender->wanted || error != 0 || sender->status != QUEUE_ACCEPTED)
+            eventfd_write(sender->event, 1);
     }
     sender->state = ENDED;
     pthread_mutex_unlock(&sender->lock);
@@ -229,6 +231,15 @@ int sender_start(struct sender *sender, const char *data, size_t size, const int
     return result;
 }
 
+void sender_want(struct sender *sender)
+{
+    pthread_mutex_lock(&sender->lock);
+    sender->wanted = 1;
+    if (sender->state == ANSWERED)
+        eventfd_write(sender->event, 1);
+    pthread_mutex_unlock(&sender->lock);
+}
+
 int sender_finish(struct sender *sender, unsigned *status)
 {
     int result = 0;
@@ -237,6 +248,7 @@ int sender_finish(struct sender *sender, unsigned *status)
     if (sender->state == ANSWERED) {
         eventfd_read(sender->event, &ignored);
         sender->state = IDLE;
+        sender->wanted = 0;
         *status = sender->status;
         errno = sender->error;
         result = sender->error == 0 ? 1 : -1;

@@ -20,7 +20,11 @@ struct sender *sender_create(int door);
  * first call, which fails as door_open() does when there is no door. NULL with errno. */
 struct sender *sender_open(const char *path);
 
-int sender_event(const struct sender *sender); /* an eventfd, readable while an answer waits to be fetched */
+/* An eventfd. It becomes readable when a call has failed, or was answered with anything but
+ * QUEUE_ACCEPTED; and, after sender_want(), whatever the answer is. So the usual answer wakes nobody who
+ * has nothing more to send. */
+int sender_event(const struct sender *sender);
+void sender_want(struct sender *sender);
 
 /* Begin a call. Data are copied; descriptors are duplicated for the peer by the call and stay the
  * caller's, who must keep them open until the answer. 0, or -1 with errno: EBUSY when the answer before
