@@ -275,10 +275,11 @@ class Node:
         body = EphemeralBody(process)
         process.body = body
         body.task = trio.lowlevel.current_task()
+        body.scope = scope = trio.CancelScope()
         token = CURRENT.set(process)
         raised: BaseException | None = None
         try:
-            with body.scope:
+            with scope:
                 try:
                     yield process
                 except BaseException as error:
@@ -289,7 +290,7 @@ class Node:
             with trio.CancelScope(shield=True):
                 await ending.empty_arena(process, body.result(raised))
             ending.finish(process, body.result(raised), None)
-        if body.scope.cancelled_caught:
+        if scope.cancelled_caught:
             raise ProcessDied(process.ref, body.result(None))
 
     # Names.

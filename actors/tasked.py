@@ -9,7 +9,7 @@ told.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -50,13 +50,14 @@ class TaskBody:
 
     def __init__(self, process: Process) -> None:
         self.process = process
-        self.scope = trio.CancelScope()
+        self.scope: trio.CancelScope | None = None
         self.task: trio.lowlevel.Task | None = None
         process.reader = Reader(process)
 
     def exit(self, reason: Reason) -> None:
         """Interrupt whatever it waits for; a killed one that does not end in time is given up."""
-        self.scope.cancel()
+        if self.scope is not None:
+            self.scope.cancel()
         if reason == KILLED:
             ending.expect_end(self.process)
 
@@ -77,36 +78,35 @@ class TaskBody:
         process = self.process
         CURRENT.set(process)
         self.task = trio.lowlevel.current_task()
-        reason, error = await self._guard(self.main)
-        if process.exit_signal is None and process not in process.node.starting:
-            if error is None and process.stopping is not None:
+        node = process.node
+        reason: Reason = NORMAL
+        error: BaseException | None = None
+        try:
+            if process.exit_signal is None:
+                with trio.CancelScope() as self.scope:
+                    await self.main()
+            if process.exit_signal is None and process.stopping is not None:
                 reason = process.stopping
-            changed, raised = await self._guard(self.stopped, reason)
-            if raised is not None:
-                reason, error = changed, raised
+        except trio.Cancelled:
+            node.finish(process, KILLED)
+            raise
+        except BaseException as raised:
+            refused = isinstance(raised, Ignore | StartError) and process in node.starting
+            reason, error = NORMAL if refused else reason_of(raised), raised
+        if process.exit_signal is None and not self.is_plain and process not in node.starting:
+            try:
+                with trio.CancelScope() as self.scope:
+                    await self.stopped(reason)
+            except trio.Cancelled:
+                node.finish(process, KILLED)
+                raise
+            except BaseException as raised:
+                reason, error = reason_of(raised), raised
         if process.exit_signal is not None:
             reason, error = process.exit_signal, None
-        await ending.empty_arena(process, reason)
-        process.node.finish(process, reason, error)
-
-    async def _guard(
-        self, fn: Callable[..., Coroutine[Any, Any, None]], *args: Any
-    ) -> tuple[Reason, BaseException | None]:
-        """Run `fn` in a scope of its own: how it ended."""
-        self.scope = trio.CancelScope()
-        if self.process.exit_signal is not None:
-            self.scope.cancel()
-        try:
-            with self.scope:
-                await fn(*args)
-        except trio.Cancelled:
-            self.process.node.finish(self.process, KILLED, None)
-            raise
-        except BaseException as error:
-            if isinstance(error, Ignore | StartError) and self.process in self.process.node.starting:
-                return NORMAL, error
-            return reason_of(error), error
-        return NORMAL, None
+        if process.rare is not None:
+            await ending.empty_arena(process, reason)
+        node.finish(process, reason, error)
 
 
 class FunctionBody(TaskBody):
