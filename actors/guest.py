@@ -52,12 +52,13 @@ from actors.reasons import (
     Shutdown,
     Trapped,
 )
-from actors.ref import Ref
+from actors.ref import LocalRef, Ref
 from actors.timers import Tick, Timer
 from hostcalls.abi import AbiParam
 from hostcalls.actor_abi import ActorReason, ReasonKind
 from hostcalls.arguments import argument
 from hostcalls.capability import Capability, capabilities
+from hostcalls.channel import Channel
 from hostcalls.engine import EngineError, StartTrapped, Trap
 from hostcalls.errors import AlreadyExists, InvalidArgument, NotFound, SubsystemError
 from hostcalls.errors import StartError as GuestStartError
@@ -68,11 +69,12 @@ from hostcalls.host import Request as GuestRequest
 from hostcalls.inbox import Inbox
 from hostcalls.launch import Launch
 from hostcalls.limits import Limits
-from hostcalls.message import Message, message_of
+from hostcalls.message import Held, Message, message_of
 from hostcalls.modulespec import ModuleSpec
+from hostcalls.registry import Kind
 from hostcalls.runtime import Runtime
 
-__all__ = ["Guest", "guests_of", "open_guests", "run_guest"]
+__all__ = ["Guest", "guests_of", "hold", "open_guests", "run_guest"]
 
 T = TypeVar("T")
 
@@ -96,8 +98,7 @@ def open_guests(node: Node, **settings: Any) -> Runtime:
         operations: hostcalls of the application's own, `hostcalls.operation.Operation`.
         policy: rules between guests, `hostcalls.kernel.Policy`.
 
-    Returns:
-        What the guests of the node share; its `load` compiles a module ahead of time.
+    What it returns can compile a module ahead of time: `await runtime.load(...)`.
 
     Raises:
         RuntimeError: the node is prepared already.
@@ -113,6 +114,12 @@ def open_guests(node: Node, **settings: Any) -> Runtime:
 def guests_of(node: Node) -> Runtime:
     """What the guests of `node` share, made now if need be. Not a checkpoint. Raises as `open_guests`."""
     return _RUNTIMES.get(node) or open_guests(node)
+
+
+def hold(node: Node, thing: Channel | Ref[Any]) -> Held:
+    """A channel, or a ref, as a resource that can be sent to guests in a `Message`. Not a checkpoint."""
+    registry = guests_of(node).kernel.registry
+    return Held(registry, registry.add(Kind.ACTOR if isinstance(thing, Ref) else Kind.CHANNEL, thing))
 
 
 class _NodeClock:
@@ -164,7 +171,11 @@ class Guest(Spawnable["Guest"]):
         if kwargs:
             raise TypeError(f"a guest takes no keyword arguments, and was given {', '.join(kwargs)}")
         runtime = guests_of(process.node)
-        return GuestBody(runtime, process, self._launch(runtime, args), None)
+        given = [
+            hold(process.node, value) if isinstance(value, Ref) else value
+            for value in (*self.arguments, *args)
+        ]
+        return GuestBody(runtime, process, self._launch(runtime, given), None)
 
     @classmethod
     def from_spec(cls, spec: ModuleSpec, **options: Any) -> Guest:
@@ -192,13 +203,13 @@ class Guest(Spawnable["Guest"]):
         """As `request`, with messages: `await ref.call(Guest.exchange, Message(b"...", resources=...))`."""
         raise TypeError("a Guest is a description: spawn it, and call Guest.exchange through the ref")
 
-    def _launch(self, runtime: Runtime, args: tuple[Any, ...]) -> Launch:
+    def _launch(self, runtime: Runtime, values: Sequence[Any]) -> Launch:
         name = "module" if isinstance(self.module, bytes) else str(self.module)
         return Launch(
             module=runtime.compile(self.module),
             entrypoint=self.entrypoint,
             grants=self.capabilities,
-            arguments=tuple(argument(runtime.kernel.registry, value) for value in (*self.arguments, *args)),
+            arguments=tuple(argument(runtime.kernel.registry, value) for value in values),
             results=self.results,
             limits=self.limits,
             label=self.label or f"{name}:{self.entrypoint}",
@@ -294,13 +305,9 @@ class GuestBody:
                 break
         return True
 
-    def exit(self, reason: Reason) -> None:
-        """An exit signal: the guest stops where it is."""
-        self._release()
-
     def stop(self, reason: Reason) -> None:
         """Somebody asked the process to stop, and may want to know when it has."""
-        self._release()
+        self.exit(reason)
         self.process.node.finish(self.process, reason)
 
     def _wake(self) -> None:
@@ -314,11 +321,11 @@ class GuestBody:
             reason = NORMAL
         elif isinstance(outcome, Trap):
             reason = _trapped(outcome)
-        self._release()
+        self.exit(reason)
         self.process.node.finish(self.process, reason)
 
-    def _release(self) -> None:
-        """Give up what the guest holds; its children do not outlive it."""
+    def exit(self, reason: Reason) -> None:
+        """An exit signal: the guest stops where it is, gives up what it holds, and its children end."""
         self.execution.stop()
         if self.parent is not None:
             self.parent.children.pop(self.process, None)
@@ -442,8 +449,10 @@ class _Actors:
         return self._process.ref
 
     def send(self, to: Ref[Any], message: Message) -> None:
+        if not isinstance(to, LocalRef) and message.resources:
+            raise SubsystemError("send failed: resources stay on their node")
         try:
-            to.send(message)
+            to.send(message if isinstance(to, LocalRef) else message.data)
         except RuntimeFault as error:
             raise SubsystemError(f"send failed: {error}") from error
 

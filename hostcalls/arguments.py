@@ -11,11 +11,6 @@ from .message import Held
 from .registry import Kind, Registry
 
 
-def hold(registry: Registry, channel: Channel) -> Held:
-    """A channel of this program, as something that can be passed or sent to guests."""
-    return Held(registry, registry.add(Kind.CHANNEL, channel))
-
-
 def argument(registry: Registry, value: Any) -> Argument:
     """`value` as an argument: text and bytes are buffers, an `int` is an i32, a `float` an f64.
 

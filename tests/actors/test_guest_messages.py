@@ -20,7 +20,7 @@ from actors import (
     Shutdown,
     open_node,
 )
-from actors.guest import Guest, guests_of, open_guests
+from actors.guest import Guest, guests_of, hold, open_guests
 from hostcalls import catalogue as c
 from hostcalls.abi import (
     ChannelBackpressure,
@@ -47,10 +47,10 @@ from hostcalls.actor_abi import (
     PlainMessage,
     ReasonKind,
 )
-from hostcalls.arguments import hold
 from hostcalls.capability import Capability
 from hostcalls.channel import Channel
 from hostcalls.message import Message
+from hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR, PUPPET, GuestError, Puppet
 
 EVERYTHING = [capability for capability in Capability if not capability.name.startswith("NET")]
@@ -238,7 +238,7 @@ async def test_channels_between_python_and_guests() -> None:
         node.register("python", me.ref)
         guest = await puppet(node)
         channel = Channel(64)
-        held = hold(guests_of(node).kernel.registry, channel)
+        held = hold(node, channel)
         guest.ref.send(Message(b"", resources=(held,)))
         del held
         slot = (await guest.do(c.ACTOR_RECEIVE, receive())).message.resources[0]
@@ -260,11 +260,10 @@ async def test_resources_in_calls() -> None:
     class Giver(Actor):
         def __init__(self, channel: Channel) -> None:
             self.channel = channel
-            self.registry = guests_of(self.process.node).kernel.registry
 
         def exchange(self, message: Message) -> Message:
             assert message.resources
-            return Message(b"take this", resources=(hold(self.registry, self.channel),))
+            return Message(b"take this", resources=(hold(self.process.node, self.channel),))
 
     async with open_node("test") as node:
         guest = await puppet(node)
@@ -447,3 +446,21 @@ async def test_reasons_of_python_actors() -> None:
             gate.set()
             got = (await guest.do(c.ACTOR_RECEIVE, receive(timeout_ms=5000, kinds=4))).message
             assert got == ExitedMessage(slot, ActorReason(kind, detail))
+
+
+async def test_refs_as_resources() -> None:
+    """A ref is passed as an argument or sent, and is a slot to which the guest can speak."""
+    probe = Assembler("enfilade::actor::send")
+    probe.function(
+        "start",
+        "(call $ok (call $send_to (local.get 0) (i32.const 65536) (i32.const 0)))",
+        "(param i32)",
+    )
+    async with open_node("test") as node, node.mailbox() as me:
+        await node.spawn(Guest(probe.binary(), capabilities=["ActorMessage"]), me.ref)
+        assert await me.receive(Message, timeout=5) == Message(b"")
+        guest = await puppet(node)
+        guest.ref.send(Message(b"", resources=(hold(node, me.ref),)))
+        slot = (await guest.do(c.ACTOR_RECEIVE, receive())).message.resources[0]
+        await guest.do(c.ACTOR_SEND, ActorSend(slot, 1, b"found you"))
+        assert await me.receive(Message, timeout=5) == Message(b"found you", tag=1)
