@@ -1,4 +1,8 @@
-/* fattach, fdetach, isastream: a door's socket takes a file's place by an atomic rename, and gives it back. */
+/*
+ * fattach, fdetach, isastream: a door's socket takes a file's place by an atomic rename, and gives it back.
+ *
+ * Unlike a mount, a rename needs write permission for the directory; where that is missing, the error is EACCES.
+ */
 #include "internal.h"
 
 #include <fcntl.h>
@@ -7,6 +11,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A descriptor that came from opening a name has a peer with a path; abstract addresses are the kernel's. */
@@ -43,6 +48,17 @@ static int bind_beside(const struct place *place, char temporary[64], int *liste
     return 0;
 }
 
+/*
+ * Keeps apart two that attach here at once. Anybody who can read the directory could hold the lock, so patience is
+ * limited; without it the worst is that one of the two gets EBUSY. The close of the directory unlocks.
+ */
+static void lock_directory(int directory) {
+    struct timespec pause = {.tv_nsec = 5000000};
+    for (int i = 0; i < 100 && flock(directory, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK; i++) {
+        nanosleep(&pause, NULL);
+    }
+}
+
 /* Gives the socket the file's owner and mode, keeps the file under its hidden name, and takes its place. */
 static int swap(const struct place *place, const char *temporary) {
     struct stat now;
@@ -54,7 +70,7 @@ static int swap(const struct place *place, const char *temporary) {
     if (fchmodat(place->directory, temporary, mode, 0) < 0) {
         return errno;
     }
-    flock(place->directory, LOCK_EX); /* two that attach here at once; advisory, and released by the close */
+    lock_directory(place->directory);
     if (fstatat(place->directory, place->name, &now, AT_SYMLINK_NOFOLLOW) < 0) {
         return errno;
     }
@@ -80,26 +96,35 @@ static int swap(const struct place *place, const char *temporary) {
     return 0;
 }
 
-static int attach_own(struct door *door, const struct place *place) { /* server.lock held */
+static int attach_own(int fildes, const struct place *place) {
     char temporary[64];
     int listener, inode;
-    struct name *name;
+    struct name *name = NULL;
     int error = bind_beside(place, temporary, &listener, &inode);
     if (error != 0) {
         return error;
     }
-    error = name_listen_locked(door, listener, inode, place->path, &name);
+    handle attached = 0;
+    struct door *door = door_of(fildes, &error);
+    if (door != NULL) {
+        error = name_listen_locked(door, listener, inode, place->path, &name);
+        attached = error == 0 ? name->handle : 0;
+        server_unlock();
+    }
     if (error != 0) {
         close(listener);
         close(inode);
-        unlinkat(place->directory, temporary, 0);
-        return error;
+    } else if ((error = swap(place, temporary)) != 0) {
+        enum kind kind;
+        server_lock();
+        name = handle_lookup(attached, &kind);
+        if (kind == KIND_NAME) {
+            name_close_locked(name);
+        }
+        server_unlock();
     }
-    name->mode = mode_connectable(place->status.st_mode);
-    error = swap(place, temporary);
     if (error != 0) {
         unlinkat(place->directory, temporary, 0);
-        name_close_locked(name);
     }
     return error;
 }
@@ -151,7 +176,21 @@ static int attach_other(int fildes, const struct place *place) {
     return error;
 }
 
-static void close_own(const struct stat *status);
+/* If the name was this process's own, its reference goes now rather than when the kernel tells us. */
+static void close_own(const struct stat *status) {
+    server_lock();
+    for (struct door *door = server.doors; door != NULL; door = door->next) {
+        for (struct name *name = door->names; name != NULL; name = name->next) {
+            struct stat own;
+            if (fstat(name->inode, &own) == 0 && own.st_ino == status->st_ino && own.st_dev == status->st_dev) {
+                name_close_locked(name);
+                server_unlock();
+                return;
+            }
+        }
+    }
+    server_unlock();
+}
 
 static int attach(int fildes, const char *path, bool replace) {
     struct identity identity;
@@ -180,11 +219,7 @@ static int attach(int fildes, const char *path, bool replace) {
     } else if (S_ISDIR(status->st_mode)) {
         error = EINVAL; /* a directory cannot be covered by a socket and come back by rename */
     } else if (local) {
-        struct door *door = door_of(fildes, &error);
-        if (door != NULL) {
-            error = attach_own(door, &place);
-            server_unlock();
-        }
+        error = attach_own(fildes, &place);
     } else {
         error = attach_other(fildes, &place);
     }
@@ -193,22 +228,6 @@ static int attach(int fildes, const char *path, bool replace) {
     }
     place_drop(&place);
     return error;
-}
-
-/* If the name was this process's own, its reference goes now rather than when the kernel tells us. */
-static void close_own(const struct stat *status) {
-    server_lock();
-    for (struct door *door = server.doors; door != NULL; door = door->next) {
-        for (struct name *name = door->names; name != NULL; name = name->next) {
-            struct stat own;
-            if (fstat(name->inode, &own) == 0 && own.st_ino == status->st_ino && own.st_dev == status->st_dev) {
-                name_close_locked(name);
-                server_unlock();
-                return;
-            }
-        }
-    }
-    server_unlock();
 }
 
 int fattach(int fildes, const char *path) {

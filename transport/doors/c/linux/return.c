@@ -14,8 +14,9 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
                  unsigned count) {
     struct channel *channel = thread->invocation.channel;
     uint64_t sequence = thread->invocation.sequence;
-    struct outgoing outgoing = {.count = 0};
+    struct outgoing outgoing;
     int error, answer = 0;
+    outgoing.count = 0;
     if ((thread->invocation.no_results && (size > 0 || count > 0)) || count > DESCRIPTORS_MAX) {
         return E2BIG;
     }

@@ -73,7 +73,7 @@ static size_t stack_limit(void) {
     size_t left = (size_t)((char *)__builtin_frame_address(0) - (char *)low);
     size_t reserve = size / 32;
     reserve = reserve > 65536 ? 65536 : reserve < 20480 ? 20480 : reserve;
-    return left > reserve + 512 ? left - reserve - 512 : 0;
+    return left > reserve + 1536 ? left - reserve - 512 : 1024;
 }
 
 struct server_thread *server_thread_enter(void) {

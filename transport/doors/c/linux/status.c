@@ -28,7 +28,6 @@ struct status *status_create(int *fd) {
     }
     status->magic = WIRE_MAGIC;
     status->abi = WIRE_ABI;
-    status->pid = getpid();
     return status;
 }
 

@@ -80,7 +80,6 @@ static bool win_locked(struct server_thread *thread, struct channel *channel, ui
         channel->thread = thread;
         channel->used = ++server.clock;
         door->active++;
-        atomic_fetch_add_explicit(&door->status->calls, 1, memory_order_relaxed);
         attention_balance_locked(thread->pool);
     }
     return won;
@@ -209,7 +208,7 @@ bool take_event(struct server_thread *thread, const struct epoll_event *event) {
  */
 bool take_claimed_locked(struct server_thread *thread, struct channel *channel) {
     struct session *session = channel->session;
-    while (channel->busy && atomic_load(&session->state) == CALL_QUEUED) {
+    while (channel->busy && channel->thread == NULL && atomic_load(&session->state) == CALL_QUEUED) {
         /* Another thread is reading a late datagram of an earlier call; it does not block. */
         server_unlock();
         sched_yield();

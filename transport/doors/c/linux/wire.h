@@ -116,11 +116,10 @@ struct session {
 struct status {
     uint64_t magic;
     uint32_t abi;
-    int32_t pid; /* in the server's pid namespace; readers use the socket's credentials instead */
+    uint32_t unused;
     uint64_t id;
     uint64_t procedure;
     uint64_t cookie;
-    uint64_t stack_limit;
     _Atomic uint32_t attributes;
     _Atomic uint32_t revoked;
     _Atomic uint32_t dead; /* made by door_open for a name whose server is gone */
@@ -129,8 +128,6 @@ struct status {
     _Atomic uint64_t data_max;
     _Atomic uint64_t descriptors_max;
     _Atomic uint32_t version; /* odd while the three limits change */
-    _Atomic uint32_t active;
-    _Atomic uint64_t calls;
 };
 
 enum { STATUS_SIZE = 4096 };
