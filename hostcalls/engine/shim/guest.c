@@ -18,7 +18,7 @@ uint64_t monotonic_now(void)
 
 uint64_t guest_used(const guest *g)
 {
-    return g->used + (monotonic_now() - g->run_start);
+    return guest_cpu_time(g) + (monotonic_now() - g->run_start);
 }
 
 /* --- faults and orders --- */
@@ -79,14 +79,14 @@ uint64_t guest_run(guest *g)
 {
     if (g->call == NULL)
         return guest_word(g);
-    if (g->used > g->limits.cpu_time)
+    if (guest_cpu_time(g) > g->limits.cpu_time)
         guest_order(g, FAULT_CPU_TIME);
     g->giving_way = false;
     ticker_begin(&g->engine->ticker);
     wasmtime_context_set_epoch_deadline(g->context, atomic_load(&g->order) == FAULT_NONE ? 1 : 0);
     g->run_start = monotonic_now();
     bool done = wasmtime_call_future_poll(g->call);
-    g->used = guest_used(g);
+    atomic_store_explicit(&g->used, guest_used(g), memory_order_relaxed);
     ticker_end(&g->engine->ticker);
     if (!done) {
         g->step = g->parked ? STEP_PARKED : STEP_PREEMPTED;
@@ -164,7 +164,7 @@ uint8_t guest_result(const guest *g, size_t index, uint64_t *bits)
 
 uint64_t guest_cpu_time(const guest *g)
 {
-    return g->used;
+    return atomic_load_explicit(&g->used, memory_order_relaxed);
 }
 
 uint8_t *guest_memory(guest *g, size_t *size)

@@ -1,8 +1,8 @@
 /* One guest: a store with one instance, one call on its fiber, and what passes between it and the host.
  *
  * A guest is touched by one thread at a time: the caller's, or, between workers_offload() and workers_take(),
- * a worker's. Only these may be used across threads meanwhile: `order` and `released`, which are atomic, and
- * the mail, under the workers' mutex. */
+ * a worker's. Only these may be used across threads meanwhile: `order`, `released` and `used`, which are
+ * atomic, and the mail, under the workers' mutex. */
 #ifndef ENFILADE_GUEST_H
 #define ENFILADE_GUEST_H
 
@@ -51,7 +51,7 @@ struct guest {
     atomic_int order;        /* a FAULT_ value that the host wants the guest to end with */
     atomic_bool released;    /* let out of yield_now once */
 
-    uint64_t used; /* nanoseconds run, before the current run */
+    _Atomic uint64_t used; /* nanoseconds run, before the current run; the caller reads it at any time */
     uint64_t run_start;
 
     future_table futures;

@@ -39,7 +39,7 @@ static void instantiate(guest *g, const linked *l)
     while (!wasmtime_call_future_poll(call))
         wasmtime_context_set_epoch_deadline(g->context, 1);
     wasmtime_call_future_delete(call);
-    g->used = guest_used(g);
+    atomic_store_explicit(&g->used, guest_used(g), memory_order_relaxed);
     g->starting = false;
     ticker_end(&g->engine->ticker);
 }

@@ -2,9 +2,9 @@
  *
  *     stress LIBWASMTIME RESTLESS.wasm STEPS SEED
  *
- * At every step the caller does one of the things that it may do to a guest at that moment: resume, offload, answer,
- * fail, interrupt, release, take what it has submitted, close it and open another. What is checked here is that
- * nothing crashes, hangs, leaks or races; what the answers are is checked elsewhere. */
+ * At every step the caller does one of the things that it may do to a guest at that moment: resume, offload,
+ * answer, fail, interrupt, release, take what it has submitted, close it and open another. What is checked
+ * here is that nothing crashes, hangs, leaks or races; what the answers are is checked elsewhere. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,8 +110,10 @@ static void step(engine *e, const linked *l)
         open_guest(e, l, index);
     } else if (choice < 40) {
         answer(s);
-    } else if (choice < 45) {
+    } else if (choice < 44) {
         guest_release(s->guest);
+    } else if (choice < 45) {
+        assert(guest_cpu_time(s->guest) < UINT64_MAX / 2);
     } else if (choice < 46) {
         guest_interrupt(s->guest);
     } else if (s->offloaded) {
