@@ -2,7 +2,9 @@
 of cases).
 """
 
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,3 +25,19 @@ FSTAT_SAYS_DOOR = Capabilities.FSTAT in HERE
 OPENS_NAMES = Capabilities.OPEN in HERE
 REPORTS_FAULTS = Capabilities.FAULT in HERE
 EMULATED = not NATIVE
+
+
+def path_of(fd: int | str) -> str:
+    """What a descriptor of this process refers to. Raises `OSError` where the system does not say."""
+    return os.readlink(f"/proc/self/{'path' if NATIVE else 'fd'}/{fd}")
+
+
+def figures() -> list[int]:
+    """How many descriptors, threads and mappings this process has; 0 where the system does not say."""
+    threads = Path("/proc/self/lwp" if NATIVE else "/proc/self/task")
+    maps = Path("/proc/self/maps")
+    return [
+        len(os.listdir("/proc/self/fd")),
+        len(os.listdir(threads)),
+        maps.read_text().count("\n") if maps.exists() else 0,
+    ]

@@ -1,12 +1,11 @@
 """Other processes for the conformance tests: servers and clients that live and die on their own.
 
-A test starts one with `Peer(function, *arguments)`: a fresh interpreter that runs `function(link,
-*arguments)`, a function of the test's own module. The two talk in lines of JSON: `say` and `hear` on both
-sides. A peer ends when its function does, when the test says nothing more (`hear` returns None), when the
-test's process dies, or after `WATCHDOG` seconds.
+A test starts one with `Peer(function, *arguments)`: a process that runs `function(link, *arguments)`, a
+function of the test's own module. The two talk in lines of JSON: `say` and `hear` on both sides. A peer ends
+when its function does, when the test says nothing more (`hear` returns None), when the test's process dies,
+or after `WATCHDOG` seconds.
 """
 
-import contextlib
 import ctypes
 import faulthandler
 import importlib
@@ -20,7 +19,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
+
+from tests.conformance.doors.forge import Forge, Made
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = 20.0
@@ -48,7 +49,14 @@ class PeerDied(AssertionError):
 
 
 class Peer:
-    """A process that runs one function. A context manager: leaving it ends the process."""
+    """A process that runs one function. A context manager: leaving it ends the process.
+
+    command: what to run it under, for instance in namespaces of its own; then it is an interpreter of its
+    own.
+    """
+
+    living: ClassVar[set["Peer"]] = set()
+    _forge: ClassVar[Forge | None] = None
 
     def __init__(
         self,
@@ -58,38 +66,36 @@ class Peer:
         command: Sequence[str] = (),
     ) -> None:
         module = ".".join(Path(inspect.getfile(function)).resolve().relative_to(ROOT).with_suffix("").parts)
-        self.process = subprocess.Popen(
-            [
-                *command,
-                sys.executable,
-                "-m",
-                "tests.conformance.doors.peer",
-                f"{module}:{function.__qualname__}",
-                json.dumps(arguments),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=pass_fds,
-            cwd=ROOT,
-        )
+        target, text = f"{module}:{function.__qualname__}", json.dumps(arguments)
+        theirs_in, self._to = os.pipe()
+        self._from, theirs_out = os.pipe()
+        self.process: Made | subprocess.Popen[bytes]
+        if command:
+            program = [*command, sys.executable, "-m", "tests.conformance.doors.peer", target, text]
+            self.process = subprocess.Popen(
+                program, stdin=theirs_in, stdout=theirs_out, pass_fds=pass_fds, cwd=ROOT
+            )
+        else:
+            if Peer._forge is None:
+                Peer._forge = Forge(str(ROOT))
+            self.process = Peer._forge.make(target, text, theirs_in, theirs_out, list(pass_fds))
+        os.close(theirs_in)
+        os.close(theirs_out)
         self._heard = b""
+        Peer.living.add(self)
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
     def say(self, value: object = None) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(value).encode() + b"\n")
-        self.process.stdin.flush()
+        os.write(self._to, json.dumps(value).encode() + b"\n")
 
     def hear(self, patience: float = PATIENCE) -> Any:
         """The next line. Raises `PeerDied` if none comes."""
-        assert self.process.stdout is not None
-        fd = self.process.stdout.fileno()
         while b"\n" not in self._heard:
-            ready, _, _ = select.select([fd], [], [], patience)
-            received = os.read(fd, 65536) if ready else b""
+            ready, _, _ = select.select([self._from], [], [], patience)
+            received = os.read(self._from, 65536) if ready else b""
             if not received:
                 state = f"exited with {self.process.wait(5)}" if ready else f"is silent after {patience} s"
                 raise PeerDied(f"the peer {state}")
@@ -106,24 +112,27 @@ class Peer:
         if number == signal.SIGKILL:
             self.process.wait(PATIENCE)
 
+    def _hang_up(self) -> None:
+        if self._to >= 0:
+            os.close(self._to)
+            self._to = -1
+
     def wait(self) -> int:
         """Let the peer end by itself; return its exit status."""
-        assert self.process.stdin is not None
-        with contextlib.suppress(OSError):
-            self.process.stdin.close()
+        self._hang_up()
         return self.process.wait(PATIENCE)
 
     def close(self) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        with contextlib.suppress(OSError):
-            self.process.stdin.close()
+        self._hang_up()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
+            self.process.wait(PATIENCE)
+        if self._from >= 0:
+            os.close(self._from)
+            self._from = -1
+        Peer.living.discard(self)
 
     def __enter__(self) -> Self:
         return self
@@ -142,17 +151,20 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
-def main() -> None:
+def be(target: str, arguments: str) -> None:
+    """Be a peer: run the function that `target` names, with standard input and output for the
+    conversation.
+    """
     die_with_parent()
     faulthandler.dump_traceback_later(WATCHDOG, exit=True)
-    module, _, name = sys.argv[1].partition(":")
+    module, _, name = target.partition(":")
     link = Link(os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)  # what else is printed is no part of the conversation
     function: Any = importlib.import_module(module)
     for part in name.split("."):
         function = getattr(function, part)
-    function(link, *json.loads(sys.argv[2]))
+    function(link, *json.loads(arguments))
 
 
 if __name__ == "__main__":
-    main()
+    be(sys.argv[1], sys.argv[2])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.doors.backend import native_only
+from tests.conformance.doors.backend import figures, native_only
 from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import (
     CData,
@@ -103,9 +103,6 @@ def test_door_c6_two_doors_of_one_procedure() -> None:
 
 
 def create_and_close(link: Link) -> None:
-    def figures() -> list[int]:
-        return [len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))]
-
     for _ in range(50):
         os.close(door_create(echo, None, 0))
     before = figures()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.doors.backend import path_of
 from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import (
     Arguments,
@@ -273,7 +274,7 @@ def open_descriptors() -> list[int]:
 
 def is_at(name: str, file: Path) -> bool:
     try:
-        return os.readlink(f"/proc/self/fd/{name}") == str(file)
+        return path_of(name) == str(file)
     except OSError:
         return False
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conformance.doors.backend import figures
 from tests.conformance.doors.peer import ROOT, Link, Peer
 from tests.conformance.doors.verbatim import Arguments, CData, call, echo, outcome, text
 from transport.doors import Client, Door, DoorCallError, DoorOpenError, NotADoor
@@ -35,16 +36,6 @@ from transport.doors.api import (
 CLIENTS = 32
 CALLS = 1000
 SIZES = (0, 1, 8, 63, 64, 500, 4096, 5000, 20_000, 70_000)
-
-
-def figures() -> list[int]:
-    """Descriptors, threads and mappings of this process."""
-    maps = Path("/proc/self/maps")
-    return [
-        len(os.listdir("/proc/self/fd")),
-        len(os.listdir("/proc/self/task")),
-        maps.read_text().count("\n"),
-    ]
 
 
 def digest_server(link: Link, path: str) -> None:
