@@ -273,9 +273,8 @@ class LocalRef(Ref[A]):
 
     def send(self, message: Any) -> None:
         process = self._process
-        queue = process.queue
         if process.idle:  # which implies that it lives, and has room
-            queue.append(message)
+            process.queue.append(message)
             process.idle = False
             if process.waiter is None:
                 dispatcher = process.dispatcher
@@ -284,8 +283,8 @@ class LocalRef(Ref[A]):
                     dispatcher.unpark()
             else:
                 process.wake()
-        elif len(queue) < process.limit:
-            queue.append(message)
+        elif len(process.queue) < process.limit:
+            process.queue.append(message)
         else:
             overflow(process, message)
 

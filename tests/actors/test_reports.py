@@ -1,0 +1,88 @@
+"""What is logged, how often, and by whom."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from actors import KILL, Actor, Custom, NodeConfig, ProcessDied, open_node
+
+
+class Fragile(Actor):
+    """Breaks when it is touched."""
+
+    def touch(self) -> None:
+        raise ValueError("broken")
+
+
+async def crash(node: object, times: int) -> None:
+    for _ in range(times):
+        ref = await node.spawn(Fragile)  # type: ignore[attr-defined]
+        with pytest.raises(ProcessDied):
+            await ref.call(Fragile.touch)
+    await wait_all_tasks_blocked()
+
+
+async def test_exits_are_logged_so_many_a_second(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S11: over the limit they are counted, and the count is logged when the second is over."""
+    async with open_node("test", config=NodeConfig(reports_per_second=3)) as node:
+        await crash(node, 10)
+        assert len(caplog.records) == 3
+        assert all(record.exc_info for record in caplog.records)
+        await trio.sleep(2)
+        await crash(node, 1)
+        assert [record.getMessage() for record in caplog.records[3:4]] == ["7 more exits were not logged"]
+        assert len(caplog.records) == 5
+    assert {record.name for record in caplog.records} == {"enfilade.actors"}
+
+
+async def test_end_by_a_signal_is_a_warning(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S11: one that was ended from outside has no traceback to show."""
+    async with open_node("test") as node:
+        for reason in (KILL, Custom("why")):
+            (await node.spawn(Fragile)).exit(reason)
+        await wait_all_tasks_blocked()
+        assert [(record.levelno, record.exc_info) for record in caplog.records] == [
+            (logging.WARNING, None)
+        ] * 2
+        assert "why" in caplog.text
+
+
+async def test_shutdown_is_silent(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """M10, S11: what a planned shutdown ends is not reported."""
+    async with open_node("test") as node:
+        for _ in range(3):
+            await node.spawn(Fragile)
+    assert not caplog.records
+
+
+async def test_dead_letters_are_logged_so_many_a_second(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M9: at level INFO, few of them."""
+    caplog.set_level(logging.INFO, "enfilade.actors")
+    async with open_node("test", config=NodeConfig(reports_per_second=2)) as node:
+        ref = await node.spawn(Fragile)
+        await ref.stop()
+        for number in range(10):
+            ref.send(number)
+        await wait_all_tasks_blocked()
+        assert len(caplog.records) == 2
+        assert node.dead_letters.count == 10
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"call_timeout": 0}, {"grace": -1}, {"kill_grace": 0}, {"slow_handler": -1}, {"reports_per_second": -1}],
+)
+def test_bad_settings(settings: dict[str, float]) -> None:
+    """S1: a setting out of its range is named."""
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        NodeConfig(**settings)  # type: ignore[arg-type]

@@ -1,0 +1,96 @@
+"""The timer heap and the lanes against the clock."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from actors import KILL, Actor, CallTimeout, Mailbox, open_node
+
+
+class Expiring:
+    """Notes when it expired."""
+
+    def __init__(self, log: list[tuple[float, int]], number: int) -> None:
+        self.log = log
+        self.number = number
+
+    def expire(self) -> None:
+        self.log.append((trio.current_time(), self.number))
+
+
+async def test_lane_expires_in_order(autojump_clock: MockClock) -> None:
+    """C3: time limits of one length expire in order, and those that were met do not."""
+    log: list[tuple[float, int]] = []
+    async with open_node("test") as node:
+        lane = node.timers.lane(5)
+        entries = [Expiring(log, number) for number in range(10)]
+        began = trio.current_time()
+        for entry in entries:
+            lane.add(entry)
+            await trio.sleep(1)
+        await trio.sleep(0.5)
+        lane.discard(entries[7])
+        assert [number for _, number in log] == [0, 1, 2, 3, 4, 5]
+        await trio.sleep(20)
+        assert [number for _, number in log] == [0, 1, 2, 3, 4, 5, 6, 8, 9]
+        assert [time - began for time, _ in log] == pytest.approx([5, 6, 7, 8, 9, 10, 11, 13, 14])
+        assert len(node.timers) == 0
+        assert node.timers.lane(5) is not lane
+
+
+async def test_earlier_timer_wakes_the_sleeper(autojump_clock: MockClock) -> None:
+    """T2: a timer that is due before the one that is waited for is not late."""
+    async with open_node("test") as node, node.mailbox() as me:
+        me.send_after(100, me.ref, "late")
+        await trio.sleep(1)
+        me.send_after(1, me.ref, "early")
+        assert await me.receive(timeout=1.5) == "early"
+        assert await me.receive(timeout=150) == "late"
+
+
+async def test_cancelled_timers_do_not_pile_up(autojump_clock: MockClock) -> None:
+    """T1: of a hundred thousand timers that were cancelled the heap keeps few."""
+    generator = random.Random(1)
+    async with open_node("test") as node, node.mailbox() as me:
+        for _ in range(100_000):
+            me.send_after(generator.uniform(1, 1000), me.ref, "never").cancel()
+        assert len(node.timers._heap) < 1000
+        assert len(node.timers) == 0
+
+
+async def test_timer_to_a_full_mailbox(autojump_clock: MockClock) -> None:
+    """T3: nobody is there to be told of a refusal, and the other timers go on."""
+    async with open_node("test") as node, node.mailbox(Mailbox(1, "fail")) as me:
+        for _ in range(3):
+            me.send_after(1, me.ref, "tick")
+        await trio.sleep(2)
+        assert len(me.queue) == 1
+
+
+async def test_many_time_limits(autojump_clock: MockClock) -> None:
+    """C3: a thousand callers that wait for different times are each told after theirs."""
+
+    class Silent(Actor):
+        async def never(self) -> None:
+            await trio.sleep_forever()
+
+    async with open_node("test") as node:
+        ref = await node.spawn(Silent)
+        late: dict[int, float] = {}
+
+        async def call(seconds: int) -> None:
+            began = trio.current_time()
+            with pytest.raises(CallTimeout):
+                await ref.within(seconds).call(Silent.never)
+            late[seconds] = trio.current_time() - began - seconds
+
+        async with trio.open_nursery() as nursery:
+            for seconds in range(1, 1001):
+                nursery.start_soon(call, seconds)
+        assert max(late.values()) == pytest.approx(0, abs=1e-6)
+        assert node.statistics().timers == 0
+        ref.exit(KILL)
