@@ -291,3 +291,74 @@ def test_unref_can_be_ignored_by_a_later_reference(holder: Holder) -> None:
     watched.next()
     assert call(watched.door) == b""
     door_revoke(watched.door)
+
+
+def forking(link: Link, how: str) -> None:
+    """A server whose child inherits its door, and exits or becomes another program."""
+    told = threading.Event()
+
+    def procedure(cookie: object, argp: CData, arg_size: int, dp: CData, n_desc: int) -> None:
+        if argp == DOOR_UNREF_DATA:
+            told.set()
+        return door_return(NULL, 0, NULL, 0)
+
+    door = door_create(procedure, None, DOOR_UNREF)
+    call(door)
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(write)
+        os.read(read, 1)
+        if how == "exec":
+            os.execv("/bin/sleep", ["sleep", "30"])
+        os._exit(0)
+    early = told.wait(SILENCE)
+    os.write(write, b"x")
+    link.say([early, told.wait(10)])
+    if how == "exec":
+        os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    link.hear()
+
+
+@pytest.mark.parametrize("how", ["exit", "exec"])
+def test_forked_child_is_a_reference(how: str) -> None:
+    """A child that inherited the door is a reference until it exits, or executes another program."""
+    with Peer(forking, how) as peer:
+        assert peer.hear() == [False, True]
+
+
+def test_notification_waits_for_calls_in_progress(holder: Holder) -> None:
+    """While a call is in progress the notification is kept back, and delivered when it has ended."""
+    entered, leave, told = threading.Event(), threading.Event(), threading.Event()
+
+    def procedure(cookie: object, argp: CData, arg_size: int, dp: CData, n_desc: int) -> None:
+        if argp == DOOR_UNREF_DATA:
+            told.set()
+        else:
+            entered.set()
+            assert leave.wait(20)
+        return door_return(NULL, 0, NULL, 0)
+
+    door = door_create(procedure, None, DOOR_UNREF)
+    holder.give(door)
+    caller = InThread(lambda: call(door))
+    assert entered.wait(20)
+    holder.close_one()
+    assert not told.wait(SILENCE)
+    leave.set()
+    assert caller.result() == b""
+    assert told.wait(20)
+    door_revoke(door)
+
+
+def test_data_min_does_not_keep_notifications_out(holder: Holder) -> None:
+    """A door that takes calls of eight bytes alone is still told that it is unreferenced."""
+    from transport.doors.api import DOOR_PARAM_DATA_MIN, door_setparam
+
+    watched = Watched(DOOR_UNREF)
+    door_setparam(watched.door, DOOR_PARAM_DATA_MIN, 8)
+    holder.give(watched.door)
+    holder.close_one()
+    assert watched.next()[0] == 0
+    door_revoke(watched.door)
