@@ -1,0 +1,20 @@
+"""A kit for testing programs of actors; its fixtures are in the plugin `actors.testing.plugin`."""
+
+from actors.testing.faults import crash_at, drop_queued, kill_after, stall
+from actors.testing.leaks import Leak, check_leaks
+from actors.testing.probe import Probe, Unexpected, open_probe
+from actors.testing.schedules import Shuffle, run_with_seed
+
+__all__ = [
+    "Leak",
+    "Probe",
+    "Shuffle",
+    "Unexpected",
+    "check_leaks",
+    "crash_at",
+    "drop_queued",
+    "kill_after",
+    "open_probe",
+    "run_with_seed",
+    "stall",
+]

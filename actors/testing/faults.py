@@ -1,0 +1,91 @@
+"""Faults on purpose: kill, crash, stall, lose messages, at a chosen step of a chosen process.
+
+All of them act on processes of this node, at once or between two of the process's messages, and none is a
+checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from actors.process import Process
+from actors.reasons import KILLED
+from actors.ref import LocalRef, NameRef, Ref
+
+__all__ = ["crash_at", "drop_queued", "kill_after", "stall"]
+
+
+def _process(ref: Ref[Any]) -> Process:
+    if isinstance(ref, NameRef):
+        ref = ref.resolve()
+    if not isinstance(ref, LocalRef):
+        raise TypeError(f"{ref} lives on another node; faults are injected where the process lives")
+    return ref._process
+
+
+def _watch(process: Process, observer: Any) -> None:
+    process.needs().observers.append(observer)
+    process.attention = True
+
+
+class _CrashAt:
+    def __init__(self, message: int, error: BaseException) -> None:
+        self.left = message
+        self.error = error
+
+    def received(self, process: Process, message: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise self.error
+
+    def handled(self, process: Process, message: Any) -> None:
+        return
+
+
+class _KillAfter:
+    def __init__(self, messages: int) -> None:
+        self.left = messages
+
+    def received(self, process: Process, message: Any) -> None:
+        return
+
+    def handled(self, process: Process, message: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            process.interrupt(KILLED)
+
+
+def crash_at(ref: Ref[Any], message: int, error: BaseException | None = None) -> None:
+    """Have the process crash with `error` as it takes up a message: 1 is the next, 2 the one after that."""
+    _watch(_process(ref), _CrashAt(message, error or RuntimeError("injected fault")))
+
+
+def kill_after(ref: Ref[Any], messages: int = 0) -> None:
+    """Kill the process after it has handled so many more messages; 0 kills it at once."""
+    process = _process(ref)
+    if messages == 0:
+        process.interrupt(KILLED)
+    else:
+        _watch(process, _KillAfter(messages))
+
+
+def stall(ref: Ref[Any], seconds: float) -> None:
+    """Let the process handle nothing for `seconds`, as if its machine were slow; messages queue up."""
+    process = _process(ref)
+    process.suspended = True
+    process.attention = True
+
+    def go_on() -> None:
+        process.suspended = False
+        process.continue_with(lambda: None)
+
+    process.node.timers.call_after(seconds, go_on)
+
+
+def drop_queued(ref: Ref[Any], unwanted: Callable[[Any], bool] = lambda _: True) -> int:
+    """Lose the queued messages for which `unwanted` is true; how many. Calls among them get no answer."""
+    process = _process(ref)
+    before = len(process.queue)
+    process.remove_message(unwanted)
+    return before - len(process.queue)
