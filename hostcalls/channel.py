@@ -30,7 +30,7 @@ from .errors import InvalidArgument, SubsystemError
 from .futures import Future
 
 _WRITER_IDS = 65_535
-_LEAST_FRAMES = 4096  # a channel may hold so many frames, however small its capacity
+_LEAST_FRAMES = 1024  # a channel may hold so many frames, however small its capacity
 
 
 class ChannelError(SubsystemError):
@@ -97,7 +97,7 @@ class Channel:
         self.backpressure = backpressure
         self.state = State.OPEN
         self.discarded = 0  # frames that were dropped for want of room
-        self._most_frames = max(_LEAST_FRAMES, self.capacity // 16)
+        self._most_frames = max(_LEAST_FRAMES, self.capacity // 64)
         self._frames: deque[Frame] = deque()
         self._base = 0  # sequence number of the first frame that is kept
         self._next = 0  # the first free position

@@ -9,7 +9,10 @@ when the guest drops the future, or dies, is cancelled.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Awaitable
+from math import inf
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -18,7 +21,7 @@ import trio
 from . import callplan
 from .abi import BufferResult, ScalarResult
 from .caller import Caller
-from .engine import BadMemoryAccess, Instance, Step, Trap, TrapKind
+from .engine import BadMemoryAccess, Instance, Step, Submission, Trap, TrapKind
 from .errors import HostcallError, KernelError
 from .futures import Cancelled, Future
 from .launch import Launch
@@ -33,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 #: Turns without an answer from the guest after which it is taken to compute, and handed to a worker.
 _PATIENCE = 2
+
+#: Seconds of serving after which other processes get their turn.
+_SERVE_SECONDS = 0.001
 
 
 @attrs.frozen
@@ -70,6 +76,8 @@ class Execution:
         self.instance = instance
         self.outcome: Outcome | None = None
         self._operations = table.operations
+        self._submitted: deque[Submission] = deque()
+        self._dropped: list[int] = []
         self._pending: dict[int, Future[Any] | trio.CancelScope] = {}
         self.computing = 0
 
@@ -89,30 +97,35 @@ class Execution:
         Returns whether it could go on at once; if not, `wake` is called when it can. Not a checkpoint.
         After the guest's end `outcome` says how it ended.
         """
-        instance = self.instance
-        if self.outcome is not None or instance.offloaded:
+        instance = self.instance if self.outcome is None else None
+        if instance is None or instance.offloaded:
             return False
-        if not instance.runnable:
-            # A run on a worker may have ended since, with something to serve or an end to report.
-            step = instance.step
-        else:
-            step = instance.resume()
-        busy = self._serve()
+        if not self._submitted:
+            if instance.runnable:
+                instance.resume()
+            # Otherwise it may have stopped on a worker, with something to serve or an end to report.
+            self._submitted.extend(instance.submissions())
+            self._dropped.extend(instance.drops())
+        busy = bool(self._submitted or self._dropped)
+        self._serve()
         if self.ended:
             return False
-        if step is Step.FINISHED:
-            self._finish(self._returned())
-            return False
-        if step is Step.TRAPPED:
-            self._finish(instance.trap or Trap(TrapKind.OTHER, "the guest trapped"))
-            return False
-        if step is Step.PREEMPTED and not busy:
-            self.computing += 1
-            if self.computing >= _PATIENCE and self.kernel.engine.config.workers:
-                instance.offload()
+        if self._submitted:
+            return True
+        match instance.step:
+            case Step.FINISHED:
+                self._finish(self._returned())
                 return False
-        else:
-            self.computing = 0
+            case Step.TRAPPED:
+                self._finish(instance.trap or Trap(TrapKind.OTHER, "the guest trapped"))
+                return False
+            case Step.PREEMPTED if not busy:
+                self.computing += 1
+                if self.computing >= _PATIENCE and self.kernel.engine.config.workers:
+                    instance.offload()
+                    return False
+            case _:
+                self.computing = 0
         return instance.runnable
 
     def stop(self) -> None:
@@ -122,19 +135,19 @@ class Execution:
 
     # Serving.
 
-    def _serve(self) -> bool:
-        """Do what the guest has asked for; whether it has asked for anything."""
-        submissions = self.instance.submissions()
-        for future, index, arguments in submissions:
+    def _serve(self) -> None:
+        """Do what the guest has asked for, in order; what takes too long is left for the next turn."""
+        submitted = self._submitted
+        deadline = perf_counter() + _SERVE_SECONDS if len(submitted) > 1 else inf
+        while submitted:
+            future, index, arguments = submitted.popleft()
             self._dispatch(future, self._operations[index], arguments)
-            if self.ended:
-                return True
-        drops = self.instance.drops()
-        for future in drops:
-            pending = self._pending.pop(future, None)
+            if self.ended or perf_counter() > deadline:
+                return
+        while self._dropped:
+            pending = self._pending.pop(self._dropped.pop(), None)
             if pending is not None:
                 pending.cancel()
-        return bool(submissions or drops)
 
     def _dispatch(self, future: int, operation: Operation[Any, Any], arguments: bytes) -> None:
         hostcall = operation.hostcall
@@ -235,6 +248,8 @@ class Execution:
 
     def _finish(self, outcome: Outcome) -> None:
         self.outcome = outcome
+        self._submitted.clear()
+        self._dropped.clear()
         pending, self._pending = self._pending, {}
         for operation in pending.values():
             operation.cancel()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -90,8 +91,7 @@ class Inbox:
             raise InvalidArgument
         self.look()
         waiting = _Receive(select, convert, Future(self._forget))
-        for index in range(self._seen):
-            message = self._queue[index]
+        for index, message in enumerate(islice(self._queue, self._seen)):
             incoming = self._sorter.translate(message)
             if select(incoming):
                 self._take(index, message, incoming, waiting)

@@ -23,13 +23,15 @@ class Limits(engine.Limits):
         children: child processes that the guest may have at one time.
         argument_bytes: bytes of all buffers among the arguments of its entrypoint, together.
         mailbox: messages that may wait in its mailbox.
+        message_bytes: bytes that a message or reply of the guest may have; more goes through channels.
     """
 
     resources: int = 1024
     channel_bytes: int = 64 * MEBIBYTE
     children: int = 64
     argument_bytes: int = 256 * KIBIBYTE
-    mailbox: int = 10_000
+    mailbox: int = 4096
+    message_bytes: int = 64 * KIBIBYTE
 
     def within(self, outer: engine.Limits) -> Limits:
         """These limits, each lowered to that of `outer` where it is higher."""

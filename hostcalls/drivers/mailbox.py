@@ -69,7 +69,7 @@ class MailboxDriver:
     def send(self, caller: Caller, wanted: ActorSend) -> None:
         """Send a message."""
         to = _actor(caller, wanted.to)
-        _actors(caller).send(to, Message(wanted.data, wanted.tag, _take(caller, wanted.resources)))
+        _actors(caller).send(to, _message(caller, wanted.data, wanted.resources, wanted.tag))
 
     def receive(self, caller: Caller, wanted: ActorReceive) -> Future[ActorReceived]:
         """The next message that is wanted."""
@@ -91,7 +91,7 @@ class MailboxDriver:
     def call(self, caller: Caller, wanted: ActorCall) -> Future[ActorBody]:
         """Send a request and wait for its answer."""
         to = _actor(caller, wanted.to)
-        message = Message(wanted.data, 0, _take(caller, wanted.resources))
+        message = _message(caller, wanted.data, wanted.resources)
         timeout = None if wanted.timeout_ms is None else wanted.timeout_ms / 1000
 
         def convert(answer: Message) -> ActorBody:
@@ -103,7 +103,7 @@ class MailboxDriver:
     def reply(self, caller: Caller, wanted: ActorReply) -> None:
         """Answer a request."""
         request: Request = caller.get(wanted.request, Kind.REQUEST).payload
-        request.reply(Message(wanted.data, 0, _take(caller, wanted.resources)))
+        request.reply(_message(caller, wanted.data, wanted.resources))
         caller.slots.free(wanted.request)
 
     def release(self, caller: Caller, slot: int) -> None:
@@ -181,6 +181,13 @@ def _slot(caller: Caller, actor: Any) -> int:
         caller.slots.check_room()
         slot = caller.slots.insert(caller.registry.add(Kind.ACTOR, actor, owner=caller.id))
     return slot
+
+
+def _message(caller: Caller, data: bytes, slots: Sequence[int], tag: int = 0) -> Message:
+    """What the caller sends: its data within the limit, and resources out of its slots."""
+    if len(data) > caller.limits.message_bytes:
+        raise InvalidArgument
+    return Message(data, tag, _take(caller, slots))
 
 
 def _take(caller: Caller, slots: Sequence[int]) -> tuple[Held, ...]:

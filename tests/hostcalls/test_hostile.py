@@ -15,6 +15,7 @@ from hostcalls.abi import ChannelBackpressure, ChannelCreate, IoRead, IoWrite, P
 from hostcalls.actor_abi import ActorCall, ActorReceive, ActorReply, ActorSend
 from hostcalls.capability import Capability
 from hostcalls.catalogue import CATALOGUE
+from hostcalls.channel import Channel, Frame, Writer
 from hostcalls.limits import Limits
 from hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR
@@ -355,3 +356,55 @@ async def test_writes_that_wait_for_ever() -> None:
     async with open_node("test") as node:
         trapped(await end(node, guest), "unreachable instruction")
         assert len(guests_of(node).kernel.registry) == 2  # the tombstones of the two guests
+
+
+async def test_flood_of_submissions_is_served_in_pieces() -> None:
+    """Thousands of hostcalls begun at once do not hold up the loop; all are done, in order, before the
+    guest's end.
+    """
+    guest = Assembler("channel::create", "channel::weak_writer_create", "channel::weak_write")
+    create = guest.message(ChannelCreate, ChannelCreate(1 << 20, ChannelBackpressure.PARK))
+    zero = guest.message(abi.U32, 0)
+    write = guest.message(IoWrite, IoWrite(1, b"x"))
+    guest.function(
+        "start",
+        f"""
+        (call $ok (call $channel.create {create}))
+        (call $ok (call $channel.weak_writer_create {zero}))
+        (loop $more
+          (drop (call $channel.weak_write.create {write}))
+          (local.set 0 (i32.add (local.get 0) (i32.const 1)))
+          (br_if $more (i32.lt_u (local.get 0) (i32.const 10000))))
+        """,
+        "(local i32)",
+    )
+    written: list[int] = []
+    original = Channel._reserve
+
+    def counted(self: Channel, writer: Writer, payload: bytes) -> Frame | None:
+        frame = original(self, writer, payload)
+        written.append(0 if frame is None else frame.sequence)
+        return frame
+
+    async with open_node("test") as node:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Channel, "_reserve", counted)
+            assert await end(node, guest) == NORMAL
+    assert written == list(range(10_000))
+
+
+async def test_messages_that_are_too_long() -> None:
+    """Messages beyond the limit are refused; large data goes through channels."""
+    guest = Assembler("enfilade::actor::self", "enfilade::actor::send")
+    guest.function(
+        "start",
+        f"""
+        (local.set 0 (call $ok32 (call $actor.self {guest.nothing})))
+        (if (i32.ge_s (call $send_to (local.get 0) (i32.const 65536) (i32.const 1001)) (i32.const 0))
+          (then unreachable))
+        (call $ok (call $send_to (local.get 0) (i32.const 65536) (i32.const 1000)))
+        """,
+        "(local i32)",
+    )
+    async with open_node("test") as node:
+        assert await end(node, guest, limits=Limits(message_bytes=1000)) == NORMAL

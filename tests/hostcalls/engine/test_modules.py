@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import os
@@ -331,6 +332,23 @@ class TestEngine:
             EngineConfig(max_guests=100_000).check_mappings()
         monkeypatch.setattr("hostcalls.engine.config._MAX_MAP_COUNT", tmp_path / "missing")
         EngineConfig(max_guests=100_000).check_mappings()
+
+    def test_mappings_that_are_in_use_count(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        granted, present = tmp_path / "max_map_count", tmp_path / "maps"
+        granted.write_text("65530\n")
+        present.write_bytes(b"\n" * 50_000)
+        monkeypatch.setattr("hostcalls.engine.config._MAX_MAP_COUNT", granted)
+        monkeypatch.setattr("hostcalls.engine.config._MAPPINGS", present)
+        EngineConfig(max_guests=5000).check_mappings()
+        with pytest.raises(InvalidConfig, match="50000 are in use"):
+            EngineConfig(max_guests=6000).check_mappings()
+
+    def test_address_space_that_is_not_to_be_had_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Wasmtime would end the process."""
+        monkeypatch.setattr(EngineConfig, "check_mappings", lambda self: None)
+        with contextlib.ExitStack() as engines, pytest.raises(InvalidConfig, match="address space"):
+            for _ in range(20):
+                engines.enter_context(Engine(config=EngineConfig(max_guests=8000, workers=0)))
 
     @pytest.mark.parametrize("version", ["49.0.0", "51.2.0"])
     def test_another_major_version_is_refused(self, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
