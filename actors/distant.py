@@ -14,7 +14,7 @@ import attrs
 from actors import errors, signals
 from actors.errors import RuntimeFault, UnknownMethod
 from actors.reasons import Reason
-from actors.ref import Carrier, Ref, RemoteRef
+from actors.ref import Carrier, LocalRef, Ref, RemoteRef
 
 if TYPE_CHECKING:
     from actors.node import Node
@@ -158,15 +158,19 @@ def arguments(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     Raises:
         ValueError: they are none.
     """
-    match value:
-        case [list(args), dict(kwargs)] if all(isinstance(name, str) for name in kwargs):
+    if type(value) is list and len(value) == 2:
+        args, kwargs = value
+        if type(args) is list and type(kwargs) is dict and all(type(name) is str for name in kwargs):
             return tuple(args), kwargs
     raise ValueError(f"not arguments: {value!r:.80}")
 
 
 def check_method(ref: Ref[Any], method: str) -> None:
     """A peer's call must name a public method: the callee's own code trusts its callers on that."""
-    body = getattr(getattr(ref, "_process", None), "body", None)
+    process = ref._process if isinstance(ref, LocalRef) else None
+    if process is None or (process.handlers is not None and method in process.handlers):
+        return
+    body: Any = process.body
     protocol = getattr(body, "protocol", None)
     if protocol is not None and method not in protocol.handlers:
         raise UnknownMethod(method, type(body.actor))

@@ -116,27 +116,29 @@ class RemoteNode:
         if peer is None:
             self._deliver_later(ref, signal)
             return
-        target: wire.Target = ref.target if isinstance(ref, RemoteNameRef) else ref._serial
-        if isinstance(ref, HeldRef) and ref.shown_to is not peer:
-            ref.shown_to = peer
-            peer.send(wire.Present(ref._serial, ref.token))
-        match signal:
-            case signals.Send(message):
-                payload, files = self._codec.encode(message)
-                peer.send(wire.Send(target, payload, len(files)), files)
-            case signals.Cast(method, args, kwargs):
-                payload, files = self._codec.encode([list(args), dict(kwargs)])
-                peer.send(wire.Cast(target, method, payload, len(files)), files)
-            case signals.Call(method, args, kwargs):
-                payload, files = self._codec.encode([list(args), dict(kwargs)])
-                number = self._node.new_number()
-                self._until_sweep -= 1
-                if self._until_sweep <= 0:
-                    self._sweep()
-                self._open.calls[number] = signal
-                peer.send(wire.Call(number, target, method, payload, len(files)), files)
-            case _:
-                self._forward(peer, ref, target, signal)
+        target: wire.Target = ref._serial
+        if isinstance(ref, HeldRef):
+            if ref.shown_to is not peer:
+                ref.shown_to = peer
+                peer.send(wire.Present(ref._serial, ref.token))
+        elif isinstance(ref, RemoteNameRef):
+            target = ref.target
+        if isinstance(signal, signals.Cast):
+            payload, files = self._codec.encode_arguments(signal.args, signal.kwargs)
+            peer.send(wire.Cast(target, signal.method, payload, len(files)), files)
+        elif isinstance(signal, signals.Send):
+            payload, files = self._codec.encode(signal.message)
+            peer.send(wire.Send(target, payload, len(files)), files)
+        elif isinstance(signal, signals.Call):
+            payload, files = self._codec.encode_arguments(signal.args, signal.kwargs)
+            number = self._node.new_number()
+            self._until_sweep -= 1
+            if self._until_sweep <= 0:
+                self._sweep()
+            self._open.calls[number] = signal
+            peer.send(wire.Call(number, target, signal.method, payload, len(files)), files)
+        else:
+            self._forward(peer, ref, target, signal)
 
     def _sweep(self) -> None:
         """Tell the peer of the calls that nobody waits for any more."""
@@ -282,17 +284,16 @@ class RemoteNode:
                 if handles and (count := getattr(frame, "files", 0)):
                     files = handles[used : used + count]
                     used += count
-                match frame:
-                    case wire.Send(to, payload):
-                        self._receive(to, payload, files, None)
-                    case wire.Cast(to, method, payload):
-                        self._receive(to, payload, files, method)
-                    case wire.Call():
-                        self._receive_call(frame, files)
-                    case wire.Reply(number, succeeded, payload):
-                        self._receive_reply(number, succeeded, payload, files)
-                    case _:
-                        self._carry_out(frame, files)
+                if isinstance(frame, wire.Cast):
+                    self._receive(frame.to, frame.payload, files, frame.method)
+                elif isinstance(frame, wire.Send):
+                    self._receive(frame.to, frame.payload, files, None)
+                elif isinstance(frame, wire.Call):
+                    self._receive_call(frame, files)
+                elif isinstance(frame, wire.Reply):
+                    self._receive_reply(frame.id, frame.succeeded, frame.payload, files)
+                else:
+                    self._carry_out(frame, files)
         finally:
             close_all(handles[used:])
 
@@ -307,8 +308,9 @@ class RemoteNode:
             Refused: it may not address it.
         """
         if isinstance(to, int):
-            if to in self._passing.granted:
-                return self._passing.granted[to]
+            granted = self._passing.granted
+            if to in granted:
+                return granted[to]
         elif self._rights().sees(to):
             return self._node.whereis(to)
         raise self._refuse(f"exports nothing under {to!r}")
@@ -340,7 +342,10 @@ class RemoteNode:
             self._node.dead_letters.publish(value, self._node.ref, NO_PROCESS)
             return
         try:
-            ref.deliver(value if method is not None else signals.Send(value))
+            if isinstance(ref, LocalRef):
+                ref.send(value)
+            else:
+                ref.deliver(value if method is not None else signals.Send(value))
         except MailboxFull:
             self._node.dead_letters.publish(value, ref, Custom("mailbox full"))
 

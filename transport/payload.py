@@ -55,6 +55,8 @@ _DICT: Final = 10
 _ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
 """Types that MessagePack carries as they are; an int only while it fits in 64 bits."""
 
+_NO_KEYWORDS: Final[dict[str, Any]] = {}
+
 INLINE_LIMIT: Final = 64 * 1024
 """Bytes of a payload that travels inside its frame; a longer one goes into a sealed memory file."""
 
@@ -177,6 +179,19 @@ class Codec:
             raise
         return msgspec.Raw(data), self._outgoing
 
+    def encode_arguments(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[msgspec.Raw, Sequence[int]]:
+        """Encode the arguments of a call as the pair [positional, keyword]. Otherwise as `encode`."""
+        if not kwargs and _ATOMS.issuperset(map(type, args)):
+            try:
+                data = self._encoder.encode((args, _NO_KEYWORDS))
+            except (OverflowError, UnicodeEncodeError):
+                data = b""
+            if 0 < len(data) <= INLINE_LIMIT:
+                return msgspec.Raw(data), ()
+        return self.encode([list(args), dict(kwargs)])
+
     def decode(self, payload: msgspec.Raw | bytes | memoryview, descriptors: Sequence[int] = ()) -> Any:
         """Decode a value.
 
@@ -191,18 +206,20 @@ class Codec:
             FieldMismatch: a record's field holds a value that its class does not allow.
             PayloadError: it is not a payload.
         """
-        if descriptors:
-            self._incoming = [FileDescriptor.received(descriptor) for descriptor in descriptors]
         try:
-            return self._decoder.decode(payload)
+            if not descriptors:
+                return self._decoder.decode(payload)
+            self._incoming = [FileDescriptor.received(descriptor) for descriptor in descriptors]
+            try:
+                return self._decoder.decode(payload)
+            finally:
+                self._incoming = ()
         except PayloadError:
             raise
         except RecursionError as error:
             raise PayloadError("the payload is nested too deeply") from error
         except Exception as error:
             raise PayloadError(f"malformed payload: {error}") from error
-        finally:
-            self._incoming = ()
 
     def _pack(self, value: Any) -> bytes:
         mark = len(self._outgoing)

@@ -101,6 +101,7 @@ class Peer:
         self._forget = forget
         self._tasks: trio.Nursery | None = None
         self._is_calling = False
+        self._is_awaited = False
         self._is_full = False
         self._pause = FIRST_PAUSE
         # Cancelling what is around a node does not end its node links: the node says goodbye over them.
@@ -129,12 +130,13 @@ class Peer:
             FrameTooLarge: the frame has more than `FRAME_LIMIT` bytes.
         """
         data = encode_frame(frame)
-        if self.ended.is_set() or len(data) > FRAME_LIMIT:
+        if len(data) > FRAME_LIMIT:
             self._discard(handles)
-            if len(data) > FRAME_LIMIT:
-                raise FrameTooLarge(
-                    f"a frame may have {FRAME_LIMIT} bytes, this {type(frame).__name__} has {len(data)}"
-                )
+            raise FrameTooLarge(
+                f"a frame may have {FRAME_LIMIT} bytes, this {type(frame).__name__} has {len(data)}"
+            )
+        if self.reason:
+            self._discard(handles)
             return
         try:
             self._link.send(data, handles)
@@ -142,7 +144,8 @@ class Peer:
             self._discard(handles)
             self.end(str(error))
         else:
-            self._flush()
+            if not self._is_awaited:
+                self._flush()
 
     async def wait_for_room(self) -> None:
         """Wait until little waits to leave, or the node link is over. A checkpoint."""
@@ -272,9 +275,11 @@ class Peer:
                     status = self._outlet.answer()
                     if status is None:
                         if self._link.queued:
+                            # From here on frames gather until the writer is told of the answer.
+                            self._is_awaited = True
                             self._outlet.want()
                         return
-                    self._is_calling = False
+                    self._is_calling = self._is_awaited = False
                     if not self._took(status):
                         return
                 batch = self._link.next_batch(trio.current_time())
