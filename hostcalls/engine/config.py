@@ -22,14 +22,19 @@ from hostcalls.engine.limits import KIBIBYTE, MEBIBYTE
 #: before, in and behind the module's initial data, and what is not yet grown.
 MAPPINGS_PER_GUEST = 6
 
+#: Those of them that are there from the beginning: the stacks.
+MAPPINGS_PER_PLACE = 2
+
 #: Mappings that are left for everything else in the process.
 SPARE_MAPPINGS = 4096
 
 _ADDRESS_SPACE = 1 << 46
+_ADDRESS_SPACE_SHARE = 1 << 45
 _FULL_RESERVATION = 4096 * MEBIBYTE
 _FULL_GUARD = 32 * MEBIBYTE
 _SMALL_GUARD = 64 * KIBIBYTE
 _MAX_MAP_COUNT = Path("/proc/sys/vm/max_map_count")
+_MAPPINGS = Path("/proc/self/maps")
 
 
 @attrs.frozen(kw_only=True)
@@ -49,7 +54,7 @@ class EngineConfig:
         workers: threads on which computing guests run beside the caller; 0 forbids `Instance.offload`.
     """
 
-    max_guests: int = 10_000
+    max_guests: int = 4000
     max_memory: int = 256 * MEBIBYTE
     max_source: int = 64 * MEBIBYTE
     stack: int = 512 * KIBIBYTE
@@ -81,14 +86,18 @@ class EngineConfig:
     @property
     def reservation(self) -> tuple[int, int]:
         """The bytes of address space for each linear memory, and behind it."""
-        if self.max_guests * (_FULL_RESERVATION + _FULL_GUARD) <= _ADDRESS_SPACE:
+        if self.max_guests * (_FULL_RESERVATION + _FULL_GUARD) <= _ADDRESS_SPACE_SHARE:
             return _FULL_RESERVATION, _FULL_GUARD
         return self.max_memory, _SMALL_GUARD
 
     def check_mappings(self) -> None:
-        """Raise `InvalidConfig` if the kernel does not grant this process the mappings for all guests."""
+        """Raise `InvalidConfig` if the kernel does not grant this process the mappings that the guests need.
+
+        An engine that is alone must have enough for all its guests; one beside others, for its own stacks.
+        """
         try:
             granted = int(_MAX_MAP_COUNT.read_text())
+            present = _MAPPINGS.read_bytes().count(b"\n")
         except OSError:
             return
         needed = self.max_guests * MAPPINGS_PER_GUEST + SPARE_MAPPINGS
@@ -97,4 +106,12 @@ class EngineConfig:
                 f"{self.max_guests} guests need about {needed} memory mappings, the kernel grants {granted}; "
                 f"lower max_guests to {(granted - SPARE_MAPPINGS) // MAPPINGS_PER_GUEST}, "
                 f"or run: sysctl vm.max_map_count={needed}"
+            )
+        stacks = self.max_guests * MAPPINGS_PER_PLACE
+        needed = present + stacks + SPARE_MAPPINGS
+        if needed > granted:
+            raise InvalidConfig(
+                f"{self.max_guests} guests need {stacks} memory mappings at once; "
+                f"the kernel grants {granted}, and {present} are in use; "
+                f"lower max_guests, or run: sysctl vm.max_map_count={needed}"
             )

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/mman.h>
 
 #include "text.h"
 
@@ -54,8 +54,32 @@ static wasm_config_t *make_config(const engine_sizes *sizes)
     return config;
 }
 
+/* Asks the kernel for what the pool will map, and gives it back. Wasmtime ends the process if it is refused
+ * there. */
+static bool pool_fits(const engine_sizes *sizes)
+{
+    size_t guests = sizes->max_guests;
+    size_t reserved = guests * (sizes->reservation + sizes->guard);
+    size_t used = guests * (sizes->wasm_stack + HOST_STACK + TABLES_PER_MODULE * sizes->max_elements * 8);
+    void *memories = mmap(NULL, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *others =
+        mmap(NULL, used, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    bool fits = memories != MAP_FAILED && others != MAP_FAILED;
+    if (memories != MAP_FAILED)
+        munmap(memories, reserved);
+    if (others != MAP_FAILED)
+        munmap(others, used);
+    return fits;
+}
+
 engine *engine_open(const engine_sizes *sizes, char **error)
 {
+    if (!pool_fits(sizes)) {
+        *error = text_format("the kernel does not grant the address space for %u guests; lower max_guests, "
+                             "max_memory or stack",
+                             sizes->max_guests);
+        return NULL;
+    }
     engine *e = calloc(1, sizeof *e);
     if (e == NULL) {
         *error = text_copy("no memory");
@@ -63,12 +87,6 @@ engine *engine_open(const engine_sizes *sizes, char **error)
     }
     e->max_guests = sizes->max_guests;
     e->wasm = wasm_engine_new_with_config(make_config(sizes));
-    if (e->wasm == NULL) {
-        *error =
-            text_copy("Wasmtime refuses the configuration: the pool does not fit into the address space");
-        free(e);
-        return NULL;
-    }
     int failure = ticker_start(&e->ticker, e->wasm, sizes->tick);
     if (failure == 0) {
         failure = workers_start(&e->workers, sizes->workers);
