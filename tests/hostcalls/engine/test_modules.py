@@ -346,9 +346,14 @@ class TestEngine:
     def test_address_space_that_is_not_to_be_had_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Wasmtime would end the process."""
         monkeypatch.setattr(EngineConfig, "check_mappings", lambda self: None)
-        with contextlib.ExitStack() as engines, pytest.raises(InvalidConfig, match="address space"):
-            for _ in range(20):
-                engines.enter_context(Engine(config=EngineConfig(max_guests=8000, workers=0)))
+
+        def open_many() -> None:
+            with contextlib.ExitStack() as engines:
+                for _ in range(20):
+                    engines.enter_context(Engine(config=EngineConfig(max_guests=8000, workers=0)))
+
+        with pytest.raises(InvalidConfig, match="address space"):
+            open_many()
 
     @pytest.mark.parametrize("version", ["49.0.0", "51.2.0"])
     def test_another_major_version_is_refused(self, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
