@@ -1,0 +1,84 @@
+"""What a guest's logging does first of all, and what becomes of its records."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from actors import NORMAL, open_node
+from actors.guest import Guest, guests_of, open_guests, run_guest
+from hostcalls.abi import U32, ChannelBackpressure, ChannelCreate, IoWrite, ProcessLogRegistration
+from hostcalls.kernel import Policy
+from hostcalls.logs import LogRecord
+from hostcalls.sdk.wat import Assembler
+from tests.hostcalls.test_logs import encode
+
+CAPABILITIES = ["ChannelLifecycle", "ChannelWriter", "TimeRead"]
+
+
+def logging_guest() -> bytes:
+    """A guest that begins as those of the guest ABI's own library do: slots 0 and 1 are its log channel and
+    writer.
+    """
+    guest = Assembler(
+        "channel::create",
+        "channel::share",
+        "process::register_log_channel",
+        "channel::weak_writer_create",
+        "channel::weak_write",
+    )
+    create = guest.message(ChannelCreate, ChannelCreate(524288, ChannelBackpressure.DROP))
+    zero = guest.message(U32, 0)
+    registration = guest.message(ProcessLogRegistration, ProcessLogRegistration(0))
+    first = guest.message(IoWrite, IoWrite(1, encode(LogRecord(2, "app", "hello", (("slot", "42"),)))))
+    last = guest.message(IoWrite, IoWrite(1, encode(LogRecord(3, "app", "last words"))))
+    guest.function(
+        "start",
+        f"""
+        (if (call $ok32 (call $channel.create {create})) (then unreachable))
+        (if (i64.ne (call $ok64 (call $channel.share {zero})) (i64.const 0)) (then unreachable))
+        (call $ok (call $process.register_log_channel {registration}))
+        (if (i32.ne (call $ok32 (call $channel.weak_writer_create {zero})) (i32.const 1)) (then unreachable))
+        (call $ok (call $channel.weak_write {first}))
+        (call $ok (call $channel.weak_write {last}))
+        """,
+    )
+    return guest.binary()
+
+
+async def test_log_of_a_guest(caplog: pytest.LogCaptureFixture) -> None:
+    """Records arrive in the logging tree, with the guest's label; the log channel outlives the guest for a
+    while.
+    """
+    with caplog.at_level(logging.INFO, logger="enfilade.guest"):
+        async with open_node("test") as node:
+            guest = Guest(logging_guest(), capabilities=CAPABILITIES, label="talker")
+            assert await run_guest(node, guest) == NORMAL
+            registry = guests_of(node).kernel.registry
+            assert registry.shared(0).payload.frames == 2
+    records = [record for record in caplog.records if record.name == "enfilade.guest.app"]
+    assert [(record.levelname, record.getMessage()) for record in records] == [
+        ("INFO", "hello slot=42"),
+        ("WARNING", "last words"),
+    ]
+    assert records[0].guest == "talker"  # type: ignore[attr-defined]
+
+
+async def test_logs_are_not_forwarded_where_nobody_wants_them(caplog: pytest.LogCaptureFixture) -> None:
+    """The policy can leave log channels to whoever looks them up."""
+    with caplog.at_level(logging.INFO, logger="enfilade.guest"):
+        async with open_node("test") as node:
+            open_guests(node, policy=Policy(forward_logs=False))
+            assert await run_guest(node, Guest(logging_guest(), capabilities=CAPABILITIES)) == NORMAL
+    assert not [record for record in caplog.records if record.name.startswith("enfilade.guest")]
+
+
+async def test_without_the_capabilities_its_logging_fails() -> None:
+    """Such a guest needs ChannelLifecycle and ChannelWriter: without them it traps before its own code
+    runs.
+    """
+    async with open_node("test") as node:
+        for capabilities in (["ChannelWriter"], ["ChannelLifecycle"], []):
+            reason = await run_guest(node, Guest(logging_guest(), capabilities=capabilities))
+            assert str(reason).startswith("trapped")
