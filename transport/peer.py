@@ -222,7 +222,7 @@ class Peer:
 
     def _take_in_batch(self, arrival: Arrival, data: bytes) -> None:
         known, caller = self.identity.credentials, arrival.credentials
-        if (known.pid, known.uid) != (caller.pid, caller.uid):
+        if known is not caller and (known.pid, known.uid) != (caller.pid, caller.uid):
             # Somebody else got hold of the peer's door. It is worth nothing in his hands.
             self._discard(arrival.handles)
             self._host.caller_refused(
