@@ -116,7 +116,7 @@ void dispatch_procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *
     }
     struct dispatch_invocation *invocation = &thread->invocation;
     *invocation = (struct dispatch_invocation){
-        .cookie = cookie, .argp = argp, .arg_size = arg_size, .dp = dp, .n_desc = n_desc};
+        .cookie = (uintptr_t)cookie, .argp = argp, .arg_size = arg_size, .dp = dp, .n_desc = n_desc};
 
     if (!enter_python()) {
         close_descriptors(dp, n_desc);

@@ -12,6 +12,7 @@
 
 #include <door.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* What Python asks for when it has returned. */
 #define DISPATCH_RETURN 0 /* call door_return() with the reply in the invocation */
@@ -20,7 +21,7 @@
 
 /* One invocation, as Python sees it.  There is one per server thread, reused, so its address names the thread. */
 struct dispatch_invocation {
-    void *cookie; /* the arguments of the server procedure */
+    uintptr_t cookie; /* the arguments of the server procedure; the cookie is Python's, a number */
     char *argp;
     size_t arg_size;
     door_desc_t *dp;

@@ -152,7 +152,7 @@ static void misuse_channel(int trunk) {
             struct message call = {.type = MESSAGE_CALL, .sequence = sequence + 1};
             session->request.size = below(4) ? below(1000) : any();
             session->request.count = below(4) ? 0 : below(3000);
-            session->request.flags = below(2) ? 0 : below(16);
+            session->request.flags = below(2) ? 0 : below(32);
             atomic_store(&session->sequence, sequence + 1);
             atomic_store(&session->state, below(8) ? (uint32_t)CALL_QUEUED : below(9));
             if (below(2)) {
@@ -298,7 +298,7 @@ static void *lie(void *argument) {
         }
         session->reply.size = below(3) ? below(1 << 17) : any();
         session->reply.count = below(3) ? 0 : below(2000);
-        session->reply.flags = below(16);
+        session->reply.flags = below(32);
         session->reply.error = below(3) ? 0 : (int32_t)below(140);
         atomic_store(&session->state, below(8) ? (uint32_t)CALL_DONE : below(9));
         atomic_fetch_add(&session->bell, below(2));

@@ -24,6 +24,7 @@ struct call {
     struct outgoing outgoing;
     bool checked;
     bool no_results;
+    bool read_only; /* the arguments can be read but not written: an error, but only when there are results */
     bool released;
     int cancellation;
     int reserved[DESCRIPTORS_MAX];
@@ -91,6 +92,10 @@ static int send_request(struct call *call, uint64_t *sequence) {
             close(fd);
         }
         target = line->request.base;
+        line->small_requests = 0;
+    } else if (line->request.base != NULL && ++line->small_requests > REGION_IDLE) {
+        flags |= REGION_DROPPED;
+        region_drop(&line->request);
     }
     if (error == 0 && size > 0) {
         memcpy(target, call->arguments.data_ptr, size);
@@ -323,6 +328,8 @@ static int take_reply(struct call *call) {
     if (flags & IN_REGION) {
         data = line->reply.base;
         capacity = line->reply.size;
+    } else if (flags & REGION_DROPPED) {
+        region_drop(&line->reply);
     }
     release(call);
     if (call->truncated) {
@@ -330,6 +337,9 @@ static int take_reply(struct call *call) {
     }
     if (size > capacity || count != call->received_count || (call->no_results && (size > 0 || count > 0))) {
         return EINTR;
+    }
+    if (call->read_only) {
+        return EFAULT;
     }
     error = results_place(&call->arguments, data, size, call->received, count);
     if (error == 0) {
@@ -419,8 +429,9 @@ int door_call(int d, door_arg_t *params) {
     call.reserved_count = call.received_count = call.outgoing.count = 0;
     call.outgoing.releases = false;
     memset(&call.arguments, 0, sizeof call.arguments);
+    call.read_only = params != NULL && !memory_writable(params, sizeof *params);
     if (params != NULL) {
-        if (!memory_readable(params, sizeof *params)) {
+        if (call.read_only && !memory_readable(params, sizeof *params)) {
             errno = EFAULT;
             return -1;
         }

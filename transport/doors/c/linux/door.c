@@ -157,6 +157,9 @@ static struct door *allocate(door_server_procedure_t *procedure, void *cookie, u
     door->pool = &server.public_pool;
     if (attributes & DOOR_PRIVATE) {
         door->pool = calloc(1, sizeof *door->pool);
+        if (door->pool != NULL) {
+            door->pool->epoll = door->pool->bell = -1;
+        }
     }
     if (door->pool == NULL || (*error = pool_open(door->pool)) != 0) {
         *error = door->pool ? *error : ENOMEM;

@@ -91,6 +91,7 @@ struct channel {
     unsigned unattended; /* replies to come after which no thread waits for the next call */
     unsigned backoff;
     struct region request, reply;
+    unsigned small_replies; /* in a row, while there is a region */
     int *received;
     unsigned received_count;
     bool received_truncated;
@@ -161,7 +162,7 @@ struct server_thread {
     bool substituted; /* its attention leaves another idle thread in the pool */
     struct door *bound;    /* door_bind */
     bool bound_invalid;    /* copied by fork from a bound thread */
-    bool caller_gone;
+    atomic_bool caller_gone;
     bool last_idle;        /* its invocation took the pool's last idle thread */
     size_t stack_limit;    /* largest request, door_info and descriptors included */
     pthread_t self;
@@ -207,7 +208,8 @@ bool memory_writable(void *address, size_t size);
 size_t memory_round(size_t size);
 void region_drop(struct region *region);
 int region_grow(struct region *region, size_t size, int *fd);
-enum { REGION_KEEP = 16 << 20 };
+/* A region larger than this serves one call; a smaller one goes after so many calls that did not need it. */
+enum { REGION_KEEP = 16 << 20, REGION_IDLE = 32 };
 
 /* word.c: waiting on words of the session memory. True: the word has changed. */
 bool word_sleep(_Atomic uint32_t *word, uint32_t value, unsigned microseconds);
@@ -370,6 +372,7 @@ struct line {
     gid_t egid;
     uint64_t used;
     struct spinner spinner;
+    unsigned small_requests; /* in a row, while there is a region */
     unsigned impatient; /* calls to come that do not wait for the bell, because others waited in vain */
     struct region request, reply;
 };

@@ -6,6 +6,7 @@
 /* Counts the thread as idle again, in the pool of the door it is bound to, or the public one. */
 void server_thread_rest_locked(struct server_thread *thread) {
     thread->pool = thread->bound ? thread->bound->pool : &server.public_pool;
+    pool_open(thread->pool); /* the public one may not be in use yet */
     thread->pool->idle++;
     thread->parked = true;
 }

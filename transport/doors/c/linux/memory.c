@@ -20,10 +20,7 @@
 #endif
 
 size_t memory_round(size_t size) {
-    static size_t page;
-    if (page == 0) {
-        page = (size_t)sysconf(_SC_PAGESIZE);
-    }
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
     return (size + page - 1) & ~(page - 1);
 }
 

@@ -17,11 +17,11 @@ enum { STACK_DEFAULT = 2 << 20, STACK_MARGIN = 1 << 20 };
 static void default_function(door_info_t *info);
 static _Atomic(door_server_func_t *) creation_function = default_function;
 
+/* Does nothing to a pool that is open. */
 int pool_open(struct pool *pool) {
-    if (pool == &server.public_pool && pool->epoll >= 0) {
-        return 0;
+    if (pool->epoll < 0) {
+        pool->epoll = epoll_create1(EPOLL_CLOEXEC);
     }
-    *pool = (struct pool){.epoll = epoll_create1(EPOLL_CLOEXEC), .bell = -1};
     return pool->epoll < 0 ? errno : 0;
 }
 
@@ -60,6 +60,7 @@ static void *default_thread(void *unused) {
     (void)unused;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     struct server_thread *thread = server_thread_enter();
+    pthread_setname_np(pthread_self(), "door-server");
     if (thread != NULL) {
         thread->stack_limit = STACK_DEFAULT - STACK_DEFAULT / 32 - 512;
         door_return(NULL, 0, NULL, 0);

@@ -53,6 +53,10 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
             }
         }
         target = channel->reply.base;
+        channel->small_replies = 0;
+    } else if (channel->reply.base != NULL && ++channel->small_replies > REGION_IDLE) {
+        flags |= REGION_DROPPED;
+        region_drop(&channel->reply);
     }
     if (error == 0) {
         if (size > 0) {

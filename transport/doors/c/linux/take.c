@@ -45,6 +45,8 @@ static void snapshot(struct server_thread *thread, struct channel *channel) {
     if (thread->request.flags & IN_REGION) {
         thread->request.data = channel->request.base;
         capacity = channel->request.size;
+    } else if (thread->request.flags & REGION_DROPPED) {
+        region_drop(&channel->request);
     }
     if (thread->request.size > capacity) {
         thread->request.data = NULL;
@@ -246,6 +248,13 @@ void take(struct server_thread *thread) {
         pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
         if (count == 1 && take_event(thread, &event)) {
             return;
+        }
+        if (count < 0 && errno == EBADF) { /* there was no descriptor left for the public pool */
+            struct timespec pause = {.tv_nsec = 10000000};
+            nanosleep(&pause, NULL);
+            server_lock();
+            pool_open(thread->pool);
+            server_unlock();
         }
     }
 }

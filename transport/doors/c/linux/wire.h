@@ -79,8 +79,9 @@ enum call_state {
 enum { SESSION_REQUEST = 4096, SESSION_CAPACITY = 65536, SESSION_REPLY = SESSION_REQUEST + SESSION_CAPACITY,
        SESSION_SIZE = SESSION_REPLY + SESSION_CAPACITY };
 
-/* Flags of requests and replies. ON_SOCKET: datagrams before the CALL or REPLY belong to it. */
-enum { REQUEST_NO_RESULTS = 1, REQUEST_RELEASES = 2, IN_REGION = 4, ON_SOCKET = 8 };
+/* Flags of requests and replies. IN_REGION: the payload lies in the sender's region, which came with
+ * a GROW; REGION_DROPPED: the sender has let go of it; ON_SOCKET: datagrams before the CALL or REPLY belong to it. */
+enum { REQUEST_NO_RESULTS = 1, REQUEST_RELEASES = 2, IN_REGION = 4, ON_SOCKET = 8, REGION_DROPPED = 16 };
 
 /* Where a client waits, which says how to wake it. */
 enum { LISTENING_NOWHERE, LISTENING_TO_BELL, LISTENING_TO_SOCKET };

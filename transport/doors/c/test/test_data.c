@@ -229,6 +229,39 @@ static void door_D13(void) {
     }
 }
 
+/* Regions come and go; what is in them stays right. */
+static void door_large_and_small_in_turn(void) {
+    int door = door_create(order_procedure, NULL, 0), maps = 0;
+    struct {
+        struct order order;
+        char padding[300000];
+    } *request = calloc(1, sizeof *request);
+    for (int i = 0; i < 400; i++) {
+        bool large = i % 100 < 3;
+        size_t size = large ? sizeof *request : sizeof request->order;
+        request->order = (struct order){large ? 500000 + (size_t)i : 10, (char)i};
+        door_arg_t arguments = {.data_ptr = (char *)request, .data_size = size};
+        CHECK_EQUAL(door_call(door, &arguments), 0);
+        CHECK_EQUAL(arguments.data_size, request->order.reply);
+        CHECK(arguments.data_ptr[0] == (char)i && arguments.data_ptr[arguments.data_size - 1] == (char)i);
+        CHECK_EQUAL(munmap(arguments.rbuf, arguments.rsize), 0);
+        if (i == 99) {
+            maps = mappings();
+        }
+    }
+    CHECK(mappings() <= maps + 1);
+    free(request);
+}
+
+static void door_B18_arguments_that_cannot_be_written(void) {
+    int door = door_create(order_procedure, NULL, 0);
+    struct order order = {5, 'x'};
+    door_arg_t *arguments = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    *arguments = (door_arg_t){.data_ptr = (char *)&order, .data_size = sizeof order};
+    CHECK_EQUAL(mprotect(arguments, 4096, PROT_READ), 0);
+    CHECK_ERROR(door_call(door, arguments), EFAULT);
+}
+
 /* Refuses to be fooled by a caller that wants no results. */
 static int return_errors[4];
 static int gate[2];
@@ -355,6 +388,6 @@ static const struct test tests[] = {
     TEST(door_D7_D14_D15),  TEST(door_D11),        TEST(door_D12),
     TEST(door_D13),         TEST(door_D6),         TEST(door_R3_R4),
     TEST(door_R6_falling_off), TEST(door_R7),      TEST(door_R_at_any_depth),
-    TEST(door_E1_E2),
+    TEST(door_E1_E2),       TEST(door_large_and_small_in_turn), TEST(door_B18_arguments_that_cannot_be_written),
 };
 TEST_MAIN(tests)

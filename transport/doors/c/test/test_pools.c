@@ -104,6 +104,22 @@ static void door_P3_P4_P8(void) {
     CHECK_ERROR(door_unbind(), EBADF);
 }
 
+/* A thread that parks before the process has any door. */
+static void door_R7_before_any_door(void) {
+    pthread_t thread;
+    door_server_create(no_threads);
+    CHECK_EQUAL(pthread_create(&thread, NULL, server_thread, NULL), 0);
+    settle();
+    int door = door_create(query_procedure, NULL, 0);
+    struct {
+        int result;
+        door_id_t id;
+        pthread_t thread;
+    } reply;
+    CHECK_EQUAL(call(door, NULL, 0, &reply, sizeof reply, NULL), 0);
+    CHECK(pthread_equal(reply.thread, thread));
+}
+
 static void *counting_bound_thread(void *unused) {
     return bound_thread(unused);
 }
@@ -340,6 +356,7 @@ static void door_K8(void) {
 static const struct test tests[] = {
     TEST(door_C9_C11_P10),
     TEST(door_P3_P4_P8),
+    TEST(door_R7_before_any_door),
     TEST(door_P11),
     TEST(door_P9),
     TEST(door_X2_to_X7),

@@ -321,7 +321,7 @@ static void door_K1_K2_K9(void) {
     CHECK_ERROR(door_ucred(&credentials), EINVAL);
 }
 
-static int self_door;
+static atomic_int self_door;
 
 static void recursive_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
     (void)cookie, (void)descriptors, (void)count, (void)size;
