@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable
-from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -138,12 +137,14 @@ class Execution:
     def _serve(self) -> None:
         """Do what the guest has asked for, in order; what takes too long is left for the next turn."""
         submitted = self._submitted
-        deadline = perf_counter() + _SERVE_SECONDS if len(submitted) > 1 else inf
+        deadline = 0.0
         while submitted:
             future, index, arguments = submitted.popleft()
             self._dispatch(future, self._operations[index], arguments)
-            if self.ended or perf_counter() > deadline:
-                return
+            if submitted:
+                now = perf_counter()
+                if now > (deadline := deadline or now + _SERVE_SECONDS):
+                    return
         while self._dropped:
             pending = self._pending.pop(self._dropped.pop(), None)
             if pending is not None:
@@ -213,7 +214,7 @@ class Execution:
             self._answer(future, operation, value)
 
     def _answer(self, future: int, operation: Operation[Any, Any], value: Any) -> None:
-        if self.ended:
+        if self.outcome is not None:
             return
         try:
             payload = operation.hostcall.output.encode(value)

@@ -412,14 +412,8 @@ def _option(inner: Layout) -> Layout:
 def _fields(cls: type) -> tuple[list[Layout], Callable[[Any], Sequence[Any]]]:
     hints = typing.get_type_hints(cls, include_extras=True)
     names = [field.name for field in attrs.fields(cls)]
-    take: Callable[[Any], Sequence[Any]]
-    if len(names) > 1:
-        take = operator.attrgetter(*names)
-    else:
-
-        def take(value: Any) -> Sequence[Any]:
-            return [getattr(value, name) for name in names]
-
+    getters = [operator.attrgetter(name) for name in names]
+    take = operator.attrgetter(*names) if len(names) > 1 else lambda value: [get(value) for get in getters]
     return [layout(hints[name]) for name in names], take
 
 
