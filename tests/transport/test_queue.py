@@ -1,6 +1,7 @@
 """The inbound queue in C and the thread that calls it, through doors, inside one process and across two."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -182,7 +183,8 @@ async def test_a_stopped_server_blocks_nobody(carrier: DoorCarrier, tmp_path: Pa
             await trio.to_thread.run_sync(server.stdout.readline)
             outlet = await carrier.open(str(tmp_path / "door"))
             assert await hand_over(outlet, BATCH) is Status.ACCEPTED
-            server.send_signal(19)
+            os.kill(server.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, server.pid, os.WSTOPPED)
             began = time.monotonic()
             outlet.start(BATCH, ())
             assert time.monotonic() - began < 1
