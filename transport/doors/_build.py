@@ -137,47 +137,47 @@ ssize_t getzonenamebyid(zoneid_t, char *, size_t);
 
 # What dispatch.h declares and Python uses or, for the functions marked extern, defines.
 DISPATCH = """
-    #define DISPATCH_RETURN ...
-    #define DISPATCH_EMPTY ...
-    #define DISPATCH_EXIT ...
-    #define DISPATCH_STACK_SIZE ...
+#define DISPATCH_RETURN ...
+#define DISPATCH_EMPTY ...
+#define DISPATCH_EXIT ...
+#define DISPATCH_STACK_SIZE ...
 
-    struct dispatch_invocation {
-        void *cookie;
-        char *argp;
-        size_t arg_size;
-        door_desc_t *dp;
-        uint_t n_desc;
-        char *data_ptr;
-        size_t data_size;
-        door_desc_t *desc_ptr;
-        uint_t num_desc;
-        int action;
-        int error;
-    };
+struct dispatch_invocation {
+    uintptr_t cookie;
+    char *argp;
+    size_t arg_size;
+    door_desc_t *dp;
+    uint_t n_desc;
+    char *data_ptr;
+    size_t data_size;
+    door_desc_t *desc_ptr;
+    uint_t num_desc;
+    int action;
+    int error;
+};
 
-    extern "Python+C" void dispatch_python_invoke(struct dispatch_invocation *);
-    extern "Python+C" void dispatch_python_failed(struct dispatch_invocation *);
-    extern "Python+C" void dispatch_python_create(door_info_t *);
-    extern "Python+C" int dispatch_python_xcreate(door_info_t *, void *(*)(void *), void *, void *);
-    extern "Python+C" void dispatch_python_setup(void *);
-    extern "Python+C" int dispatch_python_thread(void *);
+extern "Python+C" void dispatch_python_invoke(struct dispatch_invocation *);
+extern "Python+C" void dispatch_python_failed(struct dispatch_invocation *);
+extern "Python+C" void dispatch_python_create(door_info_t *);
+extern "Python+C" int dispatch_python_xcreate(door_info_t *, void *(*)(void *), void *, void *);
+extern "Python+C" void dispatch_python_setup(void *);
+extern "Python+C" int dispatch_python_thread(void *);
 
-    void dispatch_procedure(void *, char *, size_t, door_desc_t *, uint_t);
-    void dispatch_create(door_info_t *);
-    int dispatch_xcreate(door_info_t *, void *(*)(void *), void *, void *);
-    void dispatch_setup(void *);
-    void dispatch_default_create(door_info_t *);
-    char *dispatch_copy(const char *, size_t);
-    door_desc_t *dispatch_copy_descriptors(const door_desc_t *, uint_t);
-    int dispatch_thread(void *(*)(void *), void *, size_t);
-    int dispatch_thread_in_python(void *, size_t);
-    int dispatch_call_masked(int, door_arg_t *);
-    int dispatch_prepare_interrupt(void);
-    int dispatch_interrupt(unsigned long);
-    unsigned long dispatch_self(void);
-    void dispatch_close(void);
-    int dispatch_in_python(void);
+void dispatch_procedure(void *, char *, size_t, door_desc_t *, uint_t);
+void dispatch_create(door_info_t *);
+int dispatch_xcreate(door_info_t *, void *(*)(void *), void *, void *);
+void dispatch_setup(void *);
+void dispatch_default_create(door_info_t *);
+char *dispatch_copy(const char *, size_t);
+door_desc_t *dispatch_copy_descriptors(const door_desc_t *, uint_t);
+int dispatch_thread(void *(*)(void *), void *, size_t);
+int dispatch_thread_in_python(void *, size_t);
+int dispatch_call_masked(int, door_arg_t *);
+int dispatch_prepare_interrupt(void);
+int dispatch_interrupt(unsigned long);
+unsigned long dispatch_self(void);
+void dispatch_close(void);
+int dispatch_in_python(void);
 """
 
 # What is added to <door.h> for what raw system calls cannot do on Linux. On illumos the binding defines these

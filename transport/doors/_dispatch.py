@@ -81,6 +81,7 @@ class _ThreadState(threading.local):
     generator: Any = None
     keep: Any = None
     parks: bool | None = None
+    fell_back: bool = False
 
 
 thread = _ThreadState()
@@ -88,7 +89,7 @@ thread = _ThreadState()
 
 @ffi.def_extern()
 def dispatch_python_invoke(invocation: CData) -> None:
-    entry = _entries.get(_number(invocation.cookie))
+    entry = _entries.get(invocation.cookie)
     if entry is None:
         log.error("a call arrived for a door that was revoked long ago; it is answered with nothing")
         invocation.action = lib.DISPATCH_EMPTY
@@ -105,7 +106,7 @@ def dispatch_python_invoke(invocation: CData) -> None:
 
 @ffi.def_extern()
 def dispatch_python_failed(invocation: CData) -> None:
-    entry = _entries.get(_number(invocation.cookie))
+    entry = _entries.get(invocation.cookie)
     if entry is None:
         return
     thread.invocation = invocation

@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias
 
 import trio
 
@@ -22,8 +22,6 @@ Answer: TypeAlias = Any
 
 Procedure: TypeAlias = Callable[[Request], Answer] | Callable[[Request], Awaitable[Answer]]
 ErrorHook: TypeAlias = Callable[[Exception, Request | None], bytes | None]
-
-T = TypeVar("T")
 
 RETURN_KEEPS = (DoorReturnError.E2BIG, DoorReturnError.EFAULT, DoorReturnError.EMFILE)
 
@@ -118,22 +116,29 @@ class Door:
     # What the dispatcher calls, on a server thread.
 
     def run(self, invocation: Any) -> None:
+        _dispatch.thread.fell_back = False
         if invocation.argp == lib.DOOR_UNREF_DATA:
             invocation.action = lib.DISPATCH_EMPTY
             if self._on_unref is not None:
-                self._guard(lambda: self._on_unref(self), None)  # type: ignore[misc]
+                try:
+                    self._on_unref(self)
+                except Exception as error:
+                    self._on_error(error, None)
             return
         request = Request(invocation.argp, invocation.arg_size, invocation.dp, invocation.n_desc)
-        answer = self._guard(lambda: self._serve(request), request)
-        result = answer if isinstance(answer, Result) else Result(b"" if answer is None else answer)
+        answer: Answer = None
         try:
-            _fill(invocation, result, request)
-        except Exception as error:  # what was returned is no data, or a descriptor in it is closed
-            _fill(invocation, Result(self._on_error(error, request) or b""), request)
-        try:
-            request._end(keep=result.descriptors)
-        except BufferError as error:
-            self._on_error(error, None)
+            try:
+                answer = self._serve(request)
+                _fill(invocation, answer, request)
+            except Exception as error:  # of the procedure; or its answer is no data, or a closed descriptor
+                answer = self._on_error(error, request)
+                _fill(invocation, answer, request)
+        finally:
+            try:
+                request._end(keep=answer.descriptors if isinstance(answer, Result) else ())
+            except BufferError as error:
+                self._on_error(error, None)
 
     def failed(self, invocation: Any) -> None:
         error = DoorReturnError.of(invocation.error)
@@ -141,21 +146,20 @@ class Door:
             if entry.d_attributes & lib.DOOR_RELEASE and isinstance(error, RETURN_KEEPS):
                 os.close(entry.d_data.d_desc.d_descriptor)
         fallback = self._on_error(error, None)
-        if fallback:
-            _fill(invocation, Result(fallback), None)
+        # A fallback that fails in its turn, as any would for a client that takes no results, is not tried
+        # again.
+        if fallback and not _dispatch.thread.fell_back:
+            _dispatch.thread.fell_back = True
+            _fill(invocation, fallback, None)
 
     def _serve(self, request: Request) -> Answer:
         if self._token is None:
             return self._procedure(request)
         request._remember_credentials()
-        return trio.from_thread.run(self._procedure, request, trio_token=self._token)
-
-    def _guard(self, function: Callable[[], T], request: Request | None) -> T | bytes | None:
         try:
-            return function()
-        except (Exception, trio.Cancelled) as error:
-            hooked = error if isinstance(error, Exception) else RuntimeError("the procedure was cancelled")
-            return self._on_error(hooked, request)
+            return trio.from_thread.run(self._procedure, request, trio_token=self._token)
+        except trio.Cancelled:
+            raise RuntimeError("the trio loop of the procedure has ended") from None
 
     # What the program calls.
 
@@ -273,31 +277,43 @@ class Door:
         return f"<Door {'closed' if self.closed else self._fd}>"
 
 
-def _fill(invocation: Any, result: Result, request: Request | None) -> None:
-    """Copy a result to where it stays until door_return() has read it, and give away what is released."""
-    data = ffi.from_buffer(result.data)
-    theirs: Sequence[Descriptor] = request.descriptors if request is not None else ()
-    array = ffi.new("door_desc_t[]", len(result.descriptors))
+def _fill(invocation: Any, answer: Answer, request: Request | None) -> None:
+    """Copy an answer to where it stays until door_return() has read it, and give away what is released."""
+    data, descriptors = (answer.data, answer.descriptors) if isinstance(answer, Result) else (answer, ())
+    if data is None:
+        data = b""
+    elif not isinstance(data, bytes):
+        data = ffi.from_buffer(data)
+    size = len(data)
+    if size:
+        invocation.data_ptr = lib.dispatch_copy(data, size)
+        if invocation.data_ptr == ffi.NULL:
+            raise MemoryError(f"no memory for a reply of {size} bytes")
+    invocation.data_size = size
+    invocation.num_desc = 0
+    if descriptors:
+        _fill_descriptors(invocation, descriptors, request.descriptors if request is not None else ())
+    invocation.action = lib.DISPATCH_RETURN
+
+
+def _fill_descriptors(
+    invocation: Any, descriptors: Sequence[Descriptor], theirs: Sequence[Descriptor]
+) -> None:
+    array = ffi.new("door_desc_t[]", len(descriptors))
     leaving = []
-    for entry, descriptor in zip(array, result.descriptors, strict=True):
+    for entry, descriptor in zip(array, descriptors, strict=True):
         leaves = descriptor.release or any(descriptor is one for one in theirs)
         entry.d_attributes = lib.DOOR_DESCRIPTOR | (lib.DOOR_RELEASE if leaves else 0)
         entry.d_data.d_desc.d_descriptor = descriptor.fileno()
         if leaves:
             leaving.append(descriptor)
-    if len(data):
-        invocation.data_ptr = lib.dispatch_copy(data, len(data))
-        if invocation.data_ptr == ffi.NULL:
-            raise MemoryError(f"no memory for a reply of {len(data)} bytes")
-    if leaving or result.descriptors:
-        invocation.desc_ptr = lib.dispatch_copy_descriptors(array, len(array))
-        if invocation.desc_ptr == ffi.NULL:
-            raise MemoryError(f"no memory for {len(array)} descriptors")
-    invocation.data_size = len(data)
+    invocation.desc_ptr = lib.dispatch_copy_descriptors(array, len(array))
+    if invocation.desc_ptr == ffi.NULL:
+        raise MemoryError(f"no memory for {len(array)} descriptors")
     invocation.num_desc = len(array)
-    invocation.action = lib.DISPATCH_RETURN
     for descriptor in leaving:
-        descriptor.detach()  # door_return() closes them, or failed() does
+        if not descriptor.closed:  # door_return() closes it, or failed() does
+            descriptor.detach()
 
 
 def _create_file(path: api.Path, mode: int) -> bool:

@@ -17,10 +17,12 @@ from transport.doors import (
     Door,
     DoorCallError,
     DoorCreateError,
+    DoorReturnError,
     NotADoor,
     Request,
     Result,
 )
+from transport.doors.api import NULL, door_call
 
 
 def shout(request: Request) -> bytes:
@@ -306,6 +308,19 @@ def test_result_that_is_no_data_reaches_the_hook(caplog: pytest.LogCaptureFixtur
     with Door(lambda request: 7) as door, door.client() as client, caplog.at_level(logging.ERROR):
         assert client.call_with_data(b"") == b""
     assert "server procedure failed" in caplog.text
+
+
+def test_client_that_takes_no_results_is_not_answered_for_ever() -> None:
+    """Whatever the hook would fall back to, a caller without parameters gets nothing."""
+    errors: list[Exception] = []
+
+    def hook(error: Exception, request: Request | None) -> bytes:
+        errors.append(error)
+        return b"fallback"
+
+    with Door(lambda request: b"data", on_error=hook) as door, door.client() as client:
+        assert door_call(client.fileno(), NULL) == 0
+    assert [type(error) for error in errors] == [DoorReturnError.E2BIG] * 2
 
 
 def test_install_does_not_leave_its_file_when_it_fails(tmp_path: Path, door: Door) -> None:
