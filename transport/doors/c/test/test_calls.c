@@ -207,6 +207,39 @@ static void door_M9(void) {
     CHECK_ERROR(door_call(door, NULL), ENOBUFS);
 }
 
+/* A reply with descriptors that nobody waits for any more. */
+static void descriptor_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
+    (void)cookie, (void)data, (void)size, (void)descriptors, (void)count;
+    door_desc_t entry;
+    memset(&entry, 0, sizeof entry);
+    entry.d_attributes = DOOR_DESCRIPTOR | DOOR_RELEASE;
+    entry.d_data.d_desc.d_descriptor = open("/dev/null", O_RDONLY);
+    send_byte(entered[1], 'e');
+    receive_byte(leave[0]);
+    send_byte(ran[1], 'r');
+    door_return("x", 1, &entry, 1);
+}
+
+static void door_F17(void) {
+    make_pipes();
+    int door = door_create(descriptor_procedure, NULL, DOOR_NO_CANCEL), before = 0;
+    handle(SIGUSR1, 0);
+    for (int i = 0; i < 4; i++) {
+        struct caller caller = {0};
+        start_caller(&caller, door);
+        receive_byte(entered[0]);
+        pthread_kill(caller.thread, SIGUSR1);
+        CHECK_EQUAL(caller_error(&caller), EINTR);
+        close(caller.done[0]);
+        close(caller.done[1]);
+        send_byte(leave[1], 'l');
+        receive_byte(ran[0]);
+        settle();
+        before = i == 1 ? open_descriptors() : before;
+    }
+    CHECK_EQUAL(open_descriptors(), before);
+}
+
 static void one_client_many_doors(int socket, void *unused) {
     (void)unused;
     enum { DOORS = 100 };
@@ -303,6 +336,7 @@ static const struct test tests[] = {
     TEST(door_S5),
     TEST(door_S12_client_cancelled),
     TEST(door_M9),
+    TEST(door_F17),
     TEST(door_many_for_one_thread),
     TEST(door_channels_are_evicted),
     TEST(door_O8_O9),

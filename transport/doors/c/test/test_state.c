@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include <grp.h>
+#include <sched.h>
 #include <time.h>
 #include <zone.h>
 
@@ -321,6 +322,41 @@ static void door_K1_K2_K9(void) {
     CHECK_ERROR(door_ucred(&credentials), EINVAL);
 }
 
+/* A client in namespaces of its own: another zone, and the kernel still knows who it is. */
+static void client_elsewhere(int socket, void *unused) {
+    (void)unused;
+    int door = receive_fd(socket), answer[9], status;
+    if (unshare(CLONE_NEWPID | CLONE_NEWNS) < 0) {
+        return; /* not allowed here */
+    }
+    pid_t pid = fork(); /* the first process of the pid namespace */
+    if (pid == 0) {
+        CHECK_EQUAL(call(door, NULL, 0, answer, sizeof answer, NULL), 0);
+        send_byte(socket, (char)(answer[0] > 1));
+        send_byte(socket, (char)answer[7]);
+        CHECK_EQUAL(answer[1], geteuid());
+        _exit(0);
+    }
+    CHECK_EQUAL(waitpid(pid, &status, 0), pid);
+    CHECK_EQUAL(status, 0);
+}
+
+static void door_Z4_K12(void) {
+    struct child child = start_child(client_elsewhere, NULL);
+    send_fd(child.socket, door_create(credentials_procedure, NULL, 0));
+    struct pollfd entry = {.fd = child.socket, .events = POLLIN};
+    poll(&entry, 1, 20000);
+    char bytes[2], name[ZONENAME_MAX];
+    if (read(child.socket, bytes, 1) == 1) { /* nothing is sent where namespaces are not allowed */
+        CHECK_EQUAL(bytes[0], 1);
+        CHECK_EQUAL(read(child.socket, bytes + 1, 1), 1);
+        CHECK(bytes[1] >= MIN_USERZONEID);
+        CHECK(getzonenamebyid(bytes[1], name, sizeof name) > 0);
+        CHECK_EQUAL(getzoneidbyname(name), bytes[1]);
+    }
+    finish_child(child);
+}
+
 static atomic_int self_door;
 
 static void recursive_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
@@ -426,6 +462,7 @@ static const struct test tests[] = {
     TEST(door_C6_C8_I1), TEST(door_I4_by_door_dup), TEST(door_U1_U3_U5), TEST(door_U6),
     TEST(door_U7),       TEST(door_U9_names),       TEST(door_U16_fork), TEST(door_U17_U20),
     TEST(door_V11),      TEST(door_M1_to_M10),      TEST(door_I2_V2_O5_O6), TEST(door_K1_K2_K9),
+    TEST(door_Z4_K12),
     TEST(door_K6_K7),    TEST(door_O1_O7_E4),       TEST(door_O3),       TEST(door_Z1_Z2_Z5),
 };
 TEST_MAIN(tests)
