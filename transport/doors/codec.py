@@ -146,7 +146,7 @@ class _MessagePack:
     def decode(self, data: memoryview) -> Any:
         try:
             return self._decoder.decode(data)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise CodecError(f"the bytes are not a {self._annotation}: {error}") from error
 
 

@@ -119,6 +119,8 @@ def test_value_that_does_not_fit(annotation: Any, value: object) -> None:
         (Order, b"\xc0"),
         (Order, b""),
         (list[int], b"\x91\xa1x"),
+        (dict[str, float], b"\x81\xa2\x00\x80"),
+        (Any, b"\x91" * 100_000),
     ],
 )
 def test_bytes_that_are_no_value(annotation: Any, data: bytes) -> None:
