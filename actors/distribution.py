@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +17,7 @@ import trio
 
 from actors.distant import HeldRef, NodeDown, NodeUp, NotConnected, PeerCarrier, RemoteNameRef
 from actors.errors import RuntimeFault
+from actors.groups import Joined, Left
 from actors.passing import Handouts
 from actors.reasons import NO_CONNECTION, NO_PROCESS, Reason
 from actors.ref import Ref
@@ -78,6 +79,8 @@ class Remote(PeerCarrier, Protocol):
 
     def connected(self, peer: Any) -> None: ...
 
+    def tell_members(self, scope: str, group: Any, refs: Sequence[Ref[Any]]) -> None: ...
+
     def lost(self) -> None: ...
 
 
@@ -107,6 +110,8 @@ class Distribution:
         self._nodes: weakref.WeakValueDictionary[tuple[str, int], Remote] = weakref.WeakValueDictionary()
         self._current: dict[str, Remote] = {}
         self._watchers: dict[Ref[Any], None] = {}
+        # Members of groups on other nodes: by node, scope and group.
+        self._members: dict[str, dict[str, dict[Hashable, list[Ref[Any]]]]] = {}
         self._is_running = False
 
     @asynccontextmanager
@@ -114,9 +119,11 @@ class Distribution:
         """Be connected, and can be, for the length of a block."""
         async with self.rendezvous.open(self.address or None, self.node.nursery):
             self._is_running = True
+            self.node.groups.listen(self._group_changed)
             try:
                 yield
             finally:
+                self.node.groups.listen(None)
                 self._is_running = False
 
     # What users ask for.
@@ -275,6 +282,20 @@ class Distribution:
         """Call a node because there is something to deliver."""
         self.start_soon(remote.call, self.rendezvous.connect)
 
+    def _group_changed(self, event: Joined | Left) -> None:
+        members = self.node.groups.scope(event.scope).local_members(event.group)
+        for name in self.peers:
+            self._current[name].tell_members(event.scope, event.group, members)
+
+    def members_told(self, node_name: str, scope: str, told: Any) -> None:
+        """A peer has told who of its processes is in a group."""
+        group, refs = told
+        groups = self._members.setdefault(node_name, {}).setdefault(scope, {})
+        groups[group] = [ref for ref in refs if isinstance(ref, HeldRef) and ref.node_name == node_name]
+        if not groups[group]:
+            del groups[group]
+        self.node.groups.scope(scope).replace_remote(node_name, groups)
+
     # What the rendezvous tells.
 
     def peer_up(self, peer: Link) -> None:
@@ -284,6 +305,9 @@ class Distribution:
         self._current[identity.name] = remote
         logger.info("node %s is connected", identity.name)
         remote.connected(peer)
+        for scope in self.node.groups.scopes():
+            for group, members in scope.local().items():
+                remote.tell_members(scope.name, group, members)
         self._tell(NodeUp(identity.name))
 
     def peer_frames(self, peer: Link, frames: Sequence[Any], handles: Sequence[int]) -> None:
@@ -294,6 +318,8 @@ class Distribution:
         """See `transport.peer.Host`."""
         logger.info("node %s is no longer connected: %s", peer.name, reason)
         self._current[peer.name].lost()
+        for scope in self._members.pop(peer.name, {}):
+            self.node.groups.scope(scope).replace_remote(peer.name, {})
         self._tell(NodeDown(peer.name, reason))
 
     def attempt_failed(self, address: str, error: Exception) -> None:

@@ -210,12 +210,24 @@ class Groups:
 
     def __init__(self) -> None:
         self._scopes: dict[str, GroupScope] = {}
+        self._listener: Callable[[Joined | Left], None] | None = None
+
+    def listen(self, listener: Callable[[Joined | Left], None] | None) -> None:
+        """Have `listener` told of the local changes of every scope, also of those to come; None to stop."""
+        self._listener = listener
+        for scope in self._scopes.values():
+            scope.listener = listener
+
+    def scopes(self) -> list[GroupScope]:
+        """The scopes that have been used."""
+        return list(self._scopes.values())
 
     def scope(self, name: str = "default") -> GroupScope:
         """The scope of that name."""
         found = self._scopes.get(name)
         if found is None:
             found = self._scopes[name] = GroupScope(name)
+            found.listener = self._listener
         return found
 
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from actors.node import Node
 
 __all__ = ["Ledger", "undeliverable"]
+
+
+SWEEP: Final = 256
+"""How many calls are made before those that were given up are looked for."""
 
 
 @attrs.define(eq=False)
@@ -40,6 +44,19 @@ class Ledger:
     links: dict[tuple[int, int], tuple[Ref[Any], Ref[Any]]] = attrs.field(factory=dict)
     asked: dict[int, Callable[[Any], None]] = attrs.field(factory=dict)
     spawning: dict[int, trio.CancelScope] = attrs.field(factory=dict)
+    _until_sweep: int = attrs.field(default=SWEEP, init=False)
+
+    def add_call(self, number: int, call: signals.Call) -> list[int]:
+        """Enter a call; now and then, take out those that were given up, and return their numbers."""
+        self._until_sweep -= 1
+        over: list[int] = []
+        if self._until_sweep <= 0:
+            over = [known for known, made in self.calls.items() if made.settled]
+            for known in over:
+                del self.calls[known]
+            self._until_sweep = max(SWEEP, len(self.calls))
+        self.calls[number] = call
+        return over
 
     def lose(self, watcher: Ref[Any]) -> None:
         """The node link is over: tell everybody, monitors first, then links, then callers.

@@ -63,9 +63,6 @@ REF: Final = 16
 FAULT: Final = 17
 """Codes of the values that belong to a node link."""
 
-SWEEP: Final = 256
-"""How many calls are made before those that were given up are looked for."""
-
 CALLING: Final = (signals.Send, signals.Cast, signals.Call, signals.Monitor, signals.Link)
 """Signals for whose sake a node is called that is not connected."""
 
@@ -97,7 +94,6 @@ class RemoteNode:
         self._passing = RefPassing(distribution, self)
         self._codec = Codec(types, externals=self._externals(), origin=self._node.full_name)
         self._open = Ledger()
-        self._until_sweep = SWEEP
         self.refusals = 0
 
     @property
@@ -132,20 +128,11 @@ class RemoteNode:
         elif isinstance(signal, signals.Call):
             payload, files = self._codec.encode_arguments(signal.args, signal.kwargs)
             number = self._node.new_number()
-            self._until_sweep -= 1
-            if self._until_sweep <= 0:
-                self._sweep()
-            self._open.calls[number] = signal
+            for given_up in self._open.add_call(number, signal):
+                peer.send(wire.Cancel(given_up))
             peer.send(wire.Call(number, target, signal.method, payload, len(files)), files)
         else:
             self._forward(peer, ref, target, signal)
-
-    def _sweep(self) -> None:
-        """Tell the peer of the calls that nobody waits for any more."""
-        for number in [number for number, request in self._open.calls.items() if request.settled]:
-            del self._open.calls[number]
-            self._say(wire.Cancel(number))
-        self._until_sweep = max(SWEEP, len(self._open.calls))
 
     def _forward(self, peer: Peer, ref: RemoteRef[Any], target: wire.Target, signal: signals.Signal) -> None:
         match signal:
@@ -247,6 +234,11 @@ class RemoteNode:
         if number in self._open.asked:
             self._open.asked[number] = self._end_orphan
             self._say(wire.Abandon(number))
+
+    def tell_members(self, scope: str, group: Any, refs: Sequence[Ref[Any]]) -> None:
+        """Tell the other who of this node is in a group, if the two share its scope."""
+        if self.peer is not None and self.peer.rights.shares(scope):
+            self.peer.send(wire.Members(scope, self._codec.encode([group, list(refs)])[0]))
 
     def _end_orphan(self, answer: Any) -> None:
         if isinstance(answer, Ref):
@@ -447,6 +439,9 @@ class RemoteNode:
                 scope = self._open.spawning.pop(number, None)
                 if scope is not None:
                     scope.cancel()
+            case wire.Members(scope_name, payload):
+                if self._rights().shares(scope_name):
+                    self._distribution.members_told(self.node_name, scope_name, self._codec.decode(payload))
             case _:
                 raise wire.MalformedBatch(f"a {type(frame).__name__} has no place after the handshake")
 
@@ -533,7 +528,6 @@ class RemoteNode:
     def connected(self, peer: Peer) -> None:
         """A node link is up."""
         self.peer = peer
-        self._until_sweep = SWEEP
         waiting, self._waiting = self._waiting, None
         for ref, signal in waiting or ():
             ref.deliver(signal)

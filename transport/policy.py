@@ -108,11 +108,14 @@ class Rights:
     Attributes:
         exports: shell patterns of the registered names that the peer may send to, call, watch and look up.
         entries: shell patterns of the spawn entries that it may start.
+        groups: shell patterns of the scopes whose process groups the two nodes share: each tells the other
+            its members.
         limits: how much it may ask.
     """
 
     exports: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
     entries: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
+    groups: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
     limits: Limits = Limits()
 
     def sees(self, name: str) -> bool:
@@ -122,6 +125,10 @@ class Rights:
     def may_spawn(self, entry: str) -> bool:
         """Whether the peer may start a process from this entry."""
         return _matches(entry, self.entries)
+
+    def shares(self, scope: str) -> bool:
+        """Whether the process groups of a scope are shared with the peer."""
+        return _matches(scope, self.groups)
 
 
 @attrs.frozen(kw_only=True)
@@ -176,6 +183,7 @@ class Policy:
         *,
         exports: Iterable[str] | str = (),
         entries: Iterable[str] | str = (),
+        groups: Iterable[str] | str = (),
         limits: Limits | None = None,
     ) -> "Policy":
         """Admit the processes of this user, in any zone, and nobody else.
@@ -183,9 +191,10 @@ class Policy:
         Args:
             exports: shell patterns of the names that they may reach; none by default.
             entries: shell patterns of the spawn entries that they may start; none by default.
+            groups: shell patterns of the group scopes that are shared with them; none by default.
             limits: how much each may ask.
         """
-        rights = Rights(exports=exports, entries=entries, limits=limits or Limits())
+        rights = Rights(exports=exports, entries=entries, groups=groups, limits=limits or Limits())
         return cls(rules=(Rule(uids=(os.geteuid(),), rights=rights),))
 
     def admit(self, peer: Identity) -> Rights:

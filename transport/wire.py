@@ -42,7 +42,6 @@ __all__ = [
     "MalformedBatch",
     "Members",
     "Monitor",
-    "Names",
     "Present",
     "Prove",
     "Ready",
@@ -274,18 +273,10 @@ class WhereisReply(_Frame, tag=37):
     payload: msgspec.Raw
 
 
-class Names(_Frame, tag=38):
-    """Exported names that have come (the payload is a map from name to ref) and gone."""
-
-    payload: msgspec.Raw
-    gone: list[str]
-
-
 class Members(_Frame, tag=39):
-    """A group's members on the sender's node, with multiplicity; the payload is an array of refs."""
+    """All members of a group that live on the sender's node; the payload is the pair [group, refs]."""
 
     scope: str
-    group: str
     payload: msgspec.Raw
 
 
@@ -321,7 +312,6 @@ Frame = Union[  # noqa: UP007 - get_args() below reads it, and msgspec decodes b
     Abandon,
     Whereis,
     WhereisReply,
-    Names,
     Members,
     Present,
 ]

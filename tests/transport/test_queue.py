@@ -184,7 +184,7 @@ async def test_a_stopped_server_blocks_nobody(carrier: DoorCarrier, tmp_path: Pa
             outlet = await carrier.open(str(tmp_path / "door"))
             assert await hand_over(outlet, BATCH) is Status.ACCEPTED
             os.kill(server.pid, signal.SIGSTOP)
-            os.waitid(os.P_PID, server.pid, os.WSTOPPED)
+            await trio.to_thread.run_sync(os.waitid, os.P_PID, server.pid, os.WSTOPPED)
             began = time.monotonic()
             outlet.start(BATCH, ())
             assert time.monotonic() - began < 1

@@ -657,3 +657,51 @@ async def test_nothing_is_left(town: Town, autojump_clock: object) -> None:
             assert not len(remote._passing.granted)
     assert town.b.statistics().watchers == 0
     assert town.a.statistics().links == 0
+
+
+async def test_act_o9_groups_agree_again_after_a_split(autojump_clock: object) -> None:
+    """act-O9: given a netsplit of two nodes, when healed, then group views agree."""
+    network = MemoryNetwork()
+    async with AsyncExitStack() as stack:
+        a, b, c = [
+            await stack.enter_async_context(
+                open_node(
+                    name,
+                    carrier=network.carrier(name),
+                    listen=f"/{name}",
+                    policy=Policy.same_user(groups=[] if name == "c" else "shared"),
+                )
+            )
+            for name in "abc"
+        ]
+        at_a, at_b, later = await a.spawn(Account), await b.spawn(Account), await b.spawn(Account)
+        a.scope("shared").join("g", at_a)
+        b.scope("shared").join("g", at_b, at_b)
+        b.scope("private").join("g", at_b)
+        await a.connect("/b")
+        await a.connect("/c")
+        await settle()
+        assert a.scope("shared").members("g") == [at_a, at_b, at_b]
+        assert b.scope("shared").members("g") == [at_b, at_b, at_a]
+        assert c.scope("shared").members("g") == []
+        assert a.scope("private").members("g") == []
+        async with a.mailbox() as me:
+            a.scope("shared").monitor(me.ref, "g")
+            network.cut("a", "b")
+            left = await me.receive()
+            assert left.refs == (at_b, at_b)
+            b.scope("shared").join("g", later)
+            b.scope("shared").leave("g", at_b)
+            await settle()
+            assert a.scope("shared").members("g") == [at_a]
+            network.join("a", "b")
+            await a.connect("/b")
+            await settle()
+            assert a.scope("shared").members("g") == [at_a, at_b, later]
+            assert b.scope("shared").members("g") == [at_b, later, at_a]
+            later.exit(KILL)
+            await settle()
+            assert a.scope("shared").members("g") == [at_a, at_b]
+            a.scope("shared").members("g")[1].send("to a member far away")
+            await settle()
+        assert await at_b.call(Account.history) == ["to a member far away"]
