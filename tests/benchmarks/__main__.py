@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import fnmatch
-import functools
 import json
+import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ from tests.benchmarks.catalogue import BENCHMARKS
 from tests.benchmarks.harness import Options, measure
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.processtree import adopt_orphans
-from tests.benchmarks.report import document, table
+from tests.benchmarks.report import document, heading, rows
 from tests.benchmarks.runner import Runner
 from tests.benchmarks.runners import all_runners
 
@@ -33,15 +34,15 @@ def chosen(pattern: str | None) -> list[Benchmark]:
 
 
 async def measure_all(
-    benchmarks: Sequence[Benchmark], runners: Sequence[Runner], options: Options, console: Console
-) -> list[tuple[Benchmark, list[Measurement]]]:
+    benchmarks: Sequence[Benchmark], runners: Sequence[Runner], options: Options
+) -> AsyncGenerator[tuple[Benchmark, list[Measurement]], None]:
     """Measure the benchmarks one after the other."""
-    results = []
-    with tempfile.TemporaryDirectory(prefix="bench-") as scratch, console.status("starting") as status:
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         for benchmark in benchmarks:
-            cells = await measure(benchmark, runners, options, Path(scratch), status.update)
-            results.append((benchmark, cells))
-    return results
+            with console.status(benchmark.name) as status:
+                cells = await measure(benchmark, runners, options, Path(scratch), status.update)
+            yield benchmark, cells
 
 
 def main(
@@ -63,8 +64,8 @@ def main(
         raise typer.BadParameter(
             f"no benchmark or group matches {only!r}: {', '.join(b.name for b in BENCHMARKS)}"
         )
-    console = Console()
     adopt_orphans()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     runners = all_runners(dict(text.split("=", 1) for text in interpreter or ()))
     options = Options(runs=runs, quick=quick, timeout=timeout, without=frozenset(without or ()))
     about = {
@@ -74,11 +75,25 @@ def main(
         "runs": runs,
         "quick": quick,
     }
-    results = trio.run(functools.partial(measure_all, benchmarks, runners, options, console))
-    print("\n".join(table(results)))
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(document(results, about), indent=1) + "\n")
+
+    async def report() -> None:
+        """Print and write what is known after each benchmark, for the case that the run is cut short."""
+        results = []
+        print(heading())
+        async with contextlib.aclosing(measure_all(benchmarks, runners, options)) as measured:
+            async for benchmark, cells in measured:
+                results.append((benchmark, cells))
+                print("", *rows(benchmark, cells), sep="\n", flush=True)
+                if json_file is not None:
+                    write(json_file, json.dumps(document(results, about), indent=1))
+
+    trio.run(report)
+
+
+def write(path: Path, text: str) -> None:
+    """Put a text into a file, whose directory is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n")
 
 
 if __name__ == "__main__":

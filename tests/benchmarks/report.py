@@ -98,14 +98,16 @@ def _row(
     yield from (f"{'':86}{goal}" for goal in more)
 
 
-def table(results: Sequence[tuple[Benchmark, Sequence[Measurement]]]) -> Iterator[str]:
-    """The lines of the table: under each benchmark our cells, then every peer with our ratio to it."""
-    yield f"{'':24}{'median':>10}{'least':>10}{'spread':>8}  {'ours / this':32}goal"
-    for benchmark, measurements in results:
-        yield ""
-        yield f"{benchmark.name}: {benchmark.operation}"
-        for measurement in measurements:
-            yield from _row(measurement, benchmark, measurements)
+def heading() -> str:
+    """The line above the table."""
+    return f"{'':24}{'median':>10}{'least':>10}{'spread':>8}  {'ours / this':32}goal"
+
+
+def rows(benchmark: Benchmark, measurements: Sequence[Measurement]) -> Iterator[str]:
+    """The lines of one benchmark: our cells, then every peer with our ratio to it."""
+    yield f"{benchmark.name}: {benchmark.operation}"
+    for measurement in measurements:
+        yield from _row(measurement, benchmark, measurements)
 
 
 def document(

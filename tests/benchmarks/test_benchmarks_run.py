@@ -22,7 +22,7 @@ from tests.benchmarks.harness import Options, measure
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.processtree import adopt_orphans
 from tests.benchmarks.python_runner import PythonRunner
-from tests.benchmarks.report import cost, document, table, verdict
+from tests.benchmarks.report import cost, document, rows, verdict
 from tests.benchmarks.runner import ROOT, Runner
 from tests.benchmarks.runners import all_runners, runners_for
 from tests.benchmarks.worker import MARK
@@ -84,7 +84,7 @@ async def test_harness_measures_runners_of_each_kind(scratch: Path, cold: bool) 
         assert measurement.failed is None, f"{measurement.label}: {measurement.failed}"
         assert measurement.absent is not None or len(measurement.costs) == 2
     json.dumps(document([(benchmark, measurements)], {}))
-    assert len(list(table([(benchmark, measurements)]))) > len(measurements)
+    assert len(list(rows(benchmark, measurements))) > len(measurements)
 
 
 @pytest.mark.soak
@@ -149,4 +149,4 @@ async def test_an_absent_peer_is_said_to_be_absent(scratch: Path) -> None:
     (measurement,) = await measure(benchmark, runners, Options(runs=1, quick=True), scratch)
     assert measurement.absent is not None
     assert "/no/such/python" in measurement.absent
-    assert any("absent: " in line for line in table([(benchmark, [measurement])]))
+    assert any("absent: " in line for line in rows(benchmark, [measurement]))
