@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from actors import signals
+from actors import reasons, signals
 from actors.distant import (
     FAULTS,
     HeldRef,
@@ -69,8 +69,9 @@ CALLING: Final = (signals.Send, signals.Cast, signals.Call, signals.Monitor, sig
 types = Registry(base=registered)
 """What travels between nodes: what the program registered, and the exit reasons."""
 
-for _kind in Reason.__subclasses__():
-    types.register(_kind, name=f"enfilade.{_kind.__name__}")
+for _kind in vars(reasons).values():
+    if isinstance(_kind, type) and issubclass(_kind, Reason) and _kind is not Reason:
+        types.register(_kind, name=f"enfilade.{_kind.__name__}")
 
 
 class RemoteNode:
