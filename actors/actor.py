@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from actors.errors import UnknownMethod
 from actors.ref import HOOKS
 
 if TYPE_CHECKING:
     from actors.links import Down, Exited
     from actors.process import Process
     from actors.reasons import Reason
-    from actors.signals import Call, Cast
 
 __all__ = ["Actor", "Protocol"]
 
@@ -45,6 +43,7 @@ class Actor:
     process: Process
 
     protocol_: ClassVar[Protocol]
+    body_: ClassVar[Any] = None  # what runs it, where that is neither of the usual two bodies
 
     def on_start(self) -> Any:
         """Runs after `__init__`; may be async. To go on after `spawn` has returned:
@@ -73,10 +72,6 @@ class Actor:
         while it traps exits; may be async. Not for other exit signals, nor for `KILL`. If it raises, that
         becomes the reason.
         """
-
-    def _unknown(self, request: Call | Cast) -> None:
-        """The request is for a method that this class does not have, which ends the process."""
-        raise UnknownMethod(request.method, type(self))
 
 
 @attrs.frozen(eq=False)

@@ -18,7 +18,8 @@ from typing import Any, TypeVar, cast
 
 import trio
 
-from actors.actions import Action, Step, Stop
+from actors.actions import Action, Answer, Step, Stop
+from actors.calls import Deferred
 from actors.children import ChildCounts, ChildInfo, ChildNotFound, MaxChildren, NoChildIds, NoTemplate, Record
 from actors.ref import LocalRef, Ref
 from actors.spec import AutoShutdown, Child, Flags, InvalidFlag, check_child_specs
@@ -205,8 +206,6 @@ class DynamicSupervisor(Supervisor):
 
     __slots__ = ()
 
-    _strategy: DynamicStrategy[Ref[Any]]
-
     def __init__(
         self,
         template: Any = None,
@@ -221,7 +220,7 @@ class DynamicSupervisor(Supervisor):
         )
         self._supervise(DynamicStrategy(flags, template, max_children=max_children, clock=trio.current_time))
 
-    async def start_child(self, child: Any) -> Ref[Any] | None:
+    def start_child(self, child: Any) -> Deferred[Ref[Any] | None]:
         """Start one more child.
 
         Args:
@@ -235,9 +234,9 @@ class DynamicSupervisor(Supervisor):
             StartFailed: it did not start, and nothing is kept.
             InvalidChild, BadCombination: the specification is bad.
         """
-        return await super().start_child(child)
+        return super().start_child(child)
 
-    async def start_from_template(self, *args: Any, **kwargs: Any) -> Ref[Any] | None:
+    def start_from_template(self, *args: Any, **kwargs: Any) -> Deferred[Ref[Any] | None]:
         """Start one more child of the template.
 
         Args:
@@ -251,22 +250,24 @@ class DynamicSupervisor(Supervisor):
             NoTemplate: the supervisor was made without one.
             MaxChildren, StartFailed: as for `start_child`.
         """
-        answer: Ref[Any] | None = await self._request(self._strategy.start_from_template, args, kwargs)
-        return answer
+        strategy = cast("DynamicStrategy[Ref[Any]]", self._strategy)
+        return self._request(strategy.start_from_template, args, kwargs)
 
-    async def terminate_child(self, ref: Any) -> None:
+    def terminate_child(self, ref: Any) -> Deferred[None]:
         """Stop a child, by its shutdown rule, and forget it. A process that has ended is gone already.
 
         Raises:
             ChildNotFound: the process lives and is no child of this supervisor.
             NoChildIds: `ref` is no ref.
         """
+        return self._request(self._terminate, ref)
+
+    def _terminate(self, ref: Any) -> list[Action[Ref[Any]]]:
         if not isinstance(ref, Ref):
-            answer: None = self._refuse(NoChildIds("terminate_child"))
-            return answer
+            raise NoChildIds("terminate_child")
         try:
-            self._strategy.get_childspec(ref)
+            return self._strategy.terminate_child(ref)
         except ChildNotFound:
             if isinstance(ref, LocalRef) and ref._process.ended is not None:
-                return None
-        return await super().terminate_child(ref)
+                return [Answer(None)]
+            raise

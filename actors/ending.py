@@ -36,14 +36,36 @@ class _Ended:
 
 
 ENDED = _Ended()
+EMPTYING = _Ended()
 
 
 def finish(process: Process, reason: Reason, error: BaseException | None = None) -> None:
     """`process` has ended with `reason`; `error` is what it raised, if it did. Not a checkpoint, does not
     raise.
     """
-    if process.ended is not None:
+    if process.ended is not None or process.body is EMPTYING:
         return
+    if process.rare is not None and process.rare.arena:
+        _finish_later(process, reason, error)
+    else:
+        _finish(process, reason, error)
+
+
+def _finish_later(process: Process, reason: Reason, error: BaseException | None) -> None:
+    """What lives in the arena of a process does not outlive it: end that first."""
+
+    async def empty_and_finish() -> None:
+        await empty_arena(process, reason)
+        _finish(process, reason, error)
+
+    process.body = EMPTYING
+    process.actor = process.on_message = process.handlers = None
+    process.attention = True
+    process.idle = False
+    process.node.start_task(empty_and_finish, f"end of {process.ref}")
+
+
+def _finish(process: Process, reason: Reason, error: BaseException | None) -> None:
     node = process.node
     process.ended = reason
     process.limit = 0

@@ -9,8 +9,8 @@ import os
 from collections.abc import Hashable
 from typing import Any
 
+from actors.actions import Answer, Refuse
 from actors.calls import Deferred
-from actors.children import Status
 from actors.errors import RuntimeFault
 from actors.ref import Ref
 from actors.spec import InvalidFlag, child_spec
@@ -83,27 +83,28 @@ class PartitionSupervisor(Supervisor):
             raise InvalidFlag("partitions", partitions, f"at most the {most} that it was started with")
         return partitions
 
-    def partition(self, key: Hashable) -> Ref[Any]:
+    def partition(self, key: Hashable) -> Deferred[Ref[Any]]:
         """The ref of the partition that `key` belongs to: a ref to its name, if it has one.
 
         Raises:
             PartitionStopped: it has neither a name nor a process at present.
         """
+        return self._lookup(self._partition, key)
+
+    def _partition(self, key: Hashable) -> Ref[Any]:
         index = partition_index(key, self._partitions)
         if self._template.name is not None:
             return self.process.node.named(f"{self._template.name}.{index}")
         ref = next(child.ref for child in self._strategy.children() if child.id == index)
-        if ref is None or ref == Status.RESTARTING.value:
-            refused: Ref[Any] = self._refuse(PartitionStopped(index))
-            return refused
-        assert isinstance(ref, Ref)
+        if not isinstance(ref, Ref):
+            raise PartitionStopped(index)
         return ref
 
     def partitions(self) -> int:
         """How many partitions keys are spread over at present."""
         return self._partitions
 
-    async def resize(self, partitions: int) -> None:
+    def resize(self, partitions: int) -> Deferred[None]:
         """Spread keys over so many partitions from now on; stop those that are too many, start missing ones.
 
         Args:
@@ -113,19 +114,32 @@ class PartitionSupervisor(Supervisor):
             InvalidFlag: another number.
             StartFailed: a partition did not start again; it and those after it stay stopped.
         """
+        reply, deferred = self._reply()
         try:
             self._check(partitions, self._copies)
         except InvalidFlag as error:
-            answer: None = self._refuse(error)
-            return answer
-        while self._partitions > partitions:
-            self._partitions -= 1
-            outcome = await self._request(self._strategy.terminate_child, self._partitions)
-            if isinstance(outcome, Deferred):
-                return outcome  # type: ignore[return-value]
-        while self._partitions < partitions:
-            outcome = await self._request(self._strategy.restart_child, self._partitions)
-            if isinstance(outcome, Deferred):
-                return outcome  # type: ignore[return-value]
-            self._partitions += 1
-        return None
+            reply(Refuse(error))
+            return deferred
+
+        def step() -> None:
+            if partitions < self._partitions:
+                self._partitions -= 1
+                self._body.ask(then, self._strategy.terminate_child, self._partitions)
+            elif partitions > self._partitions:
+                self._body.ask(grown, self._strategy.restart_child, self._partitions)
+            else:
+                reply(Answer(None))
+
+        def grown(outcome: Answer | Refuse) -> None:
+            if isinstance(outcome, Answer):
+                self._partitions += 1
+            then(outcome)
+
+        def then(outcome: Answer | Refuse) -> None:
+            if isinstance(outcome, Answer):
+                self._body.onward(step)
+            else:
+                reply(outcome)
+
+        step()
+        return deferred

@@ -99,7 +99,8 @@ def begin(
         refusal = _refused(process, error)
         raise refusal from refusal.__cause__
     if not isinstance(body, TaskBody):
-        return None
+        # A body that has not finished starting has left the request that its acknowledgement settles.
+        return node.starting.get(process) if node.starting else None
     request: Request[Any] | None = None
     if not isinstance(body, FunctionBody):
         request = node.starting[process] = Request(node, process.ref, "start", (), {}, None)
@@ -187,7 +188,7 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
     node = process.node
     body: Any
     if isinstance(target, type) and issubclass(target, Actor):
-        if protocol_of(target).is_async:
+        if target.body_ is None and protocol_of(target).is_async:
             body = process.body = AsyncBody(target, process, args, kwargs)
             return body
     elif _is_async_function(target):
@@ -201,7 +202,8 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
     outer, dispatcher.running = dispatcher.running, process
     try:
         if isinstance(target, type):
-            body = node.context.copy().run(SyncBody.start, target, process, args, kwargs)
+            kind = target.body_ or SyncBody  # type: ignore[attr-defined]
+            body = node.context.copy().run(kind.start, target, process, args, kwargs)
         else:
             body = process.body = target.body(process, args, kwargs)
     finally:

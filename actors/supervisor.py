@@ -1,78 +1,32 @@
 """Supervisors: processes that start, watch, restart and stop other processes.
 
-A supervisor is an actor around a `Strategy`, which makes every decision. The actor performs: it starts
-children, sends them exit signals, sets timers, and tells the strategy how that went. While the strategy is
-busy the actor takes only what concerns its children out of its mailbox, so requests wait their turn, as in
-OTP; but it never waits for a child alone, and so it also hears its parent then.
-
-A child that has no task of its own is restarted within the supervisor's own turn: no task, no queue, no
-switch.
+This is what can be asked of a supervisor. What it decides is in `actors.strategy`, how that is carried out in
+`actors.supervising`.
 
 Source: stdlib's `supervisor`. Deviations are listed in docs/semantics-supervision.md.
 """
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, ClassVar
 
 import attrs
 import trio
 
-from actors import starting
-from actors.actions import Action, Answer, Exit, Ready, Refuse, Report, Retry, Start, Stop
+from actors.actions import Answer, Refuse
 from actors.actor import Actor
-from actors.calls import Request
-from actors.children import ChildCounts, ChildInfo, Record, Status
-from actors.errors import Ignore, ProcessDied, RuntimeFault, StartError, UnknownMethod
-from actors.links import Down, Exited
-from actors.reasons import KILL, SHUTDOWN, Crashed, Reason
-from actors.reasons import Exit as ExitProcess
-from actors.ref import LocalRef, Ref
-from actors.signals import Call, Cast
+from actors.calls import Deferred
+from actors.children import ChildCounts, ChildInfo
+from actors.errors import RuntimeFault
+from actors.ref import Ref
 from actors.spec import AutoShutdown, Child, ChildType, Flags, StrategyName
 from actors.strategy import Strategy
-from actors.tasked import TaskBody
-from actors.timers import Timer
+from actors.supervising import SupervisorBody
 
 __all__ = ["Supervisor"]
 
 AnyRef = Ref[Any]
-
-
-@attrs.frozen(eq=False)
-class Acknowledged:
-    """The start of a child that has a task came to its end, good or bad."""
-
-    child: Record[AnyRef]
-    request: Request[Any]
-
-
-@attrs.define(eq=False)
-class Stopping:
-    """A stop in progress: who is still there, and the timer that makes it harder.
-
-    Attributes:
-        left: the children whose end is awaited, by ref.
-        timer: what limits the patience; None for ever.
-        killed: whether the time for an orderly end is over.
-    """
-
-    left: dict[AnyRef, Record[AnyRef]] = attrs.Factory(dict)
-    timer: Timer | None = None
-    killed: bool = False
-
-
-@attrs.frozen(eq=False)
-class TimeUp:
-    """The patience with `stopping` is over."""
-
-    stopping: Stopping
-
-
-EVENTS = (Exited, Down, Acknowledged, TimeUp)
 
 
 class Supervisor(Actor):
@@ -104,11 +58,10 @@ class Supervisor(Actor):
             spawn's `StartError`.
     """
 
-    __slots__ = ("_answer", "_between", "_exit_reason", "_starts", "_stops", "_strategy", "_work")
+    __slots__ = ()
 
     child_type: ClassVar[ChildType] = "supervisor"
-
-    _strategy: Strategy[AnyRef]
+    body_ = SupervisorBody
 
     def __init__(
         self,
@@ -123,19 +76,20 @@ class Supervisor(Actor):
         self._supervise(Strategy(flags, children, clock=trio.current_time))
 
     def _supervise(self, strategy: Strategy[AnyRef]) -> None:
-        self._strategy = strategy
-        self._answer: Answer | Refuse | None = None
-        self._exit_reason: Reason | None = None
-        self._starts: dict[Record[AnyRef], AnyRef] = {}
-        self._stops: dict[AnyRef, Stopping] = {}
-        self._between: dict[Record[AnyRef], AnyRef] = {}
-        self._work: deque[Action[AnyRef]] | None = None
-        self.process.trap_exits = True
-        self.process.open_arena()
+        self._body.strategy = strategy
+
+    @property
+    def _body(self) -> SupervisorBody:
+        body: SupervisorBody = self.process.body
+        return body
+
+    @property
+    def _strategy(self) -> Strategy[AnyRef]:
+        return self._body.strategy
 
     # Requests.
 
-    async def start_child(self, child: Any) -> AnyRef | None:
+    def start_child(self, child: Any) -> Deferred[AnyRef | None]:
         """Add a child at the end and start it.
 
         Args:
@@ -150,10 +104,9 @@ class Supervisor(Actor):
             StartFailed: it did not start; the specification is discarded.
             InvalidChild, BadCombination: the specification is bad.
         """
-        answer: AnyRef | None = await self._request(self._strategy.start_child, child)
-        return answer
+        return self._request(self._strategy.start_child, child)
 
-    async def restart_child(self, id: Hashable) -> AnyRef | None:  # noqa: A002 (the field's name)
+    def restart_child(self, id: Hashable) -> Deferred[AnyRef | None]:  # noqa: A002 (the field's name)
         """Start a child that is stopped.
 
         Returns:
@@ -163,10 +116,9 @@ class Supervisor(Actor):
             ChildNotFound, ChildRunning, ChildRestarting: there is no stopped child of that id.
             StartFailed: it did not start; the specification stays.
         """
-        answer: AnyRef | None = await self._request(self._strategy.restart_child, id)
-        return answer
+        return self._request(self._strategy.restart_child, id)
 
-    async def terminate_child(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
+    def terminate_child(self, id: Hashable) -> Deferred[None]:  # noqa: A002 (the field's name)
         """Stop a child, by its shutdown rule, and do not restart it.
 
         The specification stays unless the child is temporary. A child that is stopped already is left alone.
@@ -174,17 +126,15 @@ class Supervisor(Actor):
         Raises:
             ChildNotFound: there is none of that id.
         """
-        answer: None = await self._request(self._strategy.terminate_child, id)
-        return answer
+        return self._request(self._strategy.terminate_child, id)
 
-    async def delete_child(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
+    def delete_child(self, id: Hashable) -> Deferred[None]:  # noqa: A002 (the field's name)
         """Remove a child that is stopped.
 
         Raises:
             ChildNotFound, ChildRunning, ChildRestarting: there is no stopped child of that id.
         """
-        answer: None = self._lookup(self._strategy.delete_child, id)
-        return answer
+        return self._lookup(self._strategy.delete_child, id)
 
     def children(self) -> tuple[ChildInfo[AnyRef], ...]:
         """All children, in start order."""
@@ -198,7 +148,7 @@ class Supervisor(Actor):
         """How many children there are: specifications, running ones, supervisors, workers."""
         return self._strategy.count_children()
 
-    def get_childspec(self, key: Hashable) -> Child:
+    def get_childspec(self, key: Hashable) -> Deferred[Child]:
         """The specification of a child, with all defaults filled in.
 
         Args:
@@ -207,10 +157,9 @@ class Supervisor(Actor):
         Raises:
             ChildNotFound: there is none.
         """
-        spec: Child = self._lookup(self._strategy.get_childspec, key)
-        return spec
+        return self._lookup(self._strategy.get_childspec, key)
 
-    async def change(
+    def change(
         self,
         children: Iterable[Any],
         *,
@@ -218,7 +167,7 @@ class Supervisor(Actor):
         intensity: int | None = None,
         period: float | None = None,
         auto_shutdown: AutoShutdown | None = None,
-    ) -> None:
+    ) -> Deferred[None]:
         """Replace the specifications, and the flags that are given: what a code upgrade does.
 
         Children are matched by id. Those that run keep running, under their new specification; new ones are
@@ -236,295 +185,36 @@ class Supervisor(Actor):
             "auto_shutdown": auto_shutdown,
         }
         changes = {name: value for name, value in given.items() if value is not None}
-        answer: None = self._lookup(self._change, children, changes)
-        return answer
+        return self._lookup(self._change, children, changes)
 
     def _change(self, children: Iterable[Any], changes: dict[str, Any]) -> None:
         self._strategy.change(attrs.evolve(self._strategy.flags, **changes), children)
 
-    async def _request(self, request: Any, *args: Any) -> Any:
-        """Carry out a request that takes steps; its refusals go to the caller."""
-        try:
-            actions = request(*args)
-        except RuntimeFault as error:
-            return self._refuse(error)
-        self._perform(actions)
-        await self._settle()
-        return self._take_answer()
-
-    def _take_answer(self) -> Any:
-        answer, self._answer = self._answer, None
-        if isinstance(answer, Answer):
-            return answer.value
-        if isinstance(answer, Refuse):
-            return self._refuse(answer.error)
-        # The request was given up because the supervisor has to go.
-        return self._refuse(ProcessDied(self.process.ref, self._exit_reason or SHUTDOWN))
-
-    def _lookup(self, request: Any, *args: Any) -> Any:
-        """Carry out a request that is answered at once."""
-        try:
-            return request(*args)
-        except RuntimeFault as error:
-            return self._refuse(error)
-
-    def _refuse(self, error: Exception) -> Any:
-        deferred = self.process.defer()
-        deferred.fail(error)
+    def _request(self, request: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        """Have the body carry out what may take steps; the caller is told how it went."""
+        reply, deferred = self._reply()
+        self._body.ask(reply, request, *args)
         return deferred
 
-    # The life of the supervisor.
-
-    async def on_start(self) -> None:
-        """Start the first children."""
-        self._perform(self._strategy.boot())
-        await self._settle()
-        if self._exit_reason is not None:
-            raise ExitProcess(self._exit_reason)
-
-    async def on_exit(self, exited: Exited) -> None:
-        """A child ended, or somebody who is none: that means nothing, unless it is the node."""
-        self._event(exited)
-        if self._strategy.busy:
-            await self._settle()
-
-    async def on_down(self, down: Down) -> None:
-        """A child that unlinked itself ended."""
-        self._event(down)
-        if self._strategy.busy:
-            await self._settle()
-
-    async def on_message(self, message: Any) -> None:
-        """What the supervisor tells itself; anything else is dropped, and noted."""
-        if isinstance(message, Retry):
-            self._perform(self._strategy.retry(message))
-        elif isinstance(message, EVENTS):
-            self._event(message)
-        else:
-            self.process.node.dead_letters.publish(message, self.process.ref, SHUTDOWN)
-        if self._strategy.busy:
-            await self._settle()
-
-    def _unknown(self, request: Call | Cast) -> None:
-        """Nobody's mistake ends a supervisor: what it does not know it refuses, or drops and notes."""
-        if isinstance(request, Call):
-            request.fail(UnknownMethod(request.method, type(self)))
-        else:
-            self.process.node.dead_letters.publish(request, self.process.ref, SHUTDOWN)
-
-    async def on_stop(self, reason: Reason) -> None:
-        """Stop all children, last first."""
-        self._perform(self._strategy.shut_down(reason))
-        await self._settle()
-        reader = self.process.reader
-        assert reader is not None
-        while reader.take(EVENTS)[0]:
-            # A child's end is told over its link and by its monitor; the second is no dead letter.
-            pass
-
-    # Events.
-
-    async def _settle(self) -> None:
-        """Carry the plan out: take what concerns the children, and the order to stop; leave the rest.
-
-        On the way out nothing is left for later: whoever asks for something now is told that it is too late.
-        """
-        process, strategy = self.process, self._strategy
-        reader = process.reader
-        assert reader is not None
-        while strategy.busy:
-            if process.control:
-                await reader.serve()
-            if process.stopping is not None and not strategy.stopping:
-                self._perform(strategy.shut_down(process.stopping))
-                continue
-            found, message = reader.take(None if strategy.stopping else EVENTS)
-            if not found:
-                await reader.park()
-            elif isinstance(message, EVENTS):
-                self._event(message)
-            elif isinstance(message, Call):
-                message.abandon(SHUTDOWN)
-
-    def _event(self, event: Any) -> None:
-        if isinstance(event, Exited | Down):
-            child = self._strategy.child(event.ref)
-            if child is not None:
-                if self._stops:
-                    self._ended(event.ref)
-                if child.spec.mailbox.inherit:
-                    self._between[child] = event.ref
-                self._perform(self._strategy.exited(child, event.reason))
-            elif isinstance(event, Exited) and event.ref in (self.process.parent, self.process.node.ref):
-                self._perform(self._strategy.shut_down(event.reason))
-        elif isinstance(event, Acknowledged):
-            self._acknowledged(event.child, event.request)
-        elif isinstance(event, TimeUp):
-            self._time_up(event.stopping)
-
-    def _ended(self, ref: AnyRef) -> None:
-        """A child has ended: it is no longer waited for."""
-        stopping = self._stops.pop(ref, None)
-        if stopping is not None:
-            del stopping.left[ref]
-            if not stopping.left and stopping.timer is not None:
-                stopping.timer.cancel()
-
-    def _acknowledged(self, child: Record[AnyRef], request: Request[Any]) -> None:
-        ref = self._starts.pop(child)
-        if request.error is None:
-            self._perform(self._strategy.started(child, ref))
-        else:
-            self._ended(ref)
-            self._not_started(child, request.error)
-
-    def _time_up(self, stopping: Stopping) -> None:
-        """Kill what is left; and what a kill does not end either is left behind."""
-        if not stopping.killed:
-            self._kill(stopping)
-            return
-        for ref, child in list(stopping.left.items()):
-            self._ended(ref)
-            self._perform(self._strategy.unkillable(child))
-
-    # Actions.
-
-    def _perform(self, actions: list[Action[AnyRef]]) -> None:
-        """Perform these actions, and those that follow from them, one after another."""
-        if self._work is not None:
-            self._work.extend(actions)
-            return
-        if not actions:
-            return
-        work = self._work = deque(actions)
+    def _lookup(self, request: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        """Carry out what is done at once."""
+        reply, deferred = self._reply()
         try:
-            while work:
-                action = work.popleft()
-                PERFORMERS[type(action)](self, action)
-        finally:
-            self._work = None
-        if self._between:
-            self._resolve()
+            reply(Answer(request(*args)))
+        except RuntimeFault as error:
+            reply(Refuse(error))
+        return deferred
 
-    def _start(self, start: Start[AnyRef]) -> None:
-        child = start.child
-        spec = child.spec
-        process = self.process
-        heir_of = child.predecessor if spec.mailbox.inherit else None
-        try:
-            made = starting.create(
-                process.node, process, spec.name, True, False, spec.mailbox, spec.label, "supervisor", heir_of
-            )
-            request = starting.begin(made, spec.target, child.args, child.kwargs)
-        except Exception as error:
-            self._not_started(child, error)
-            return
-        if request is None:
-            self._perform(self._strategy.started(child, made.ref))
-            return
-        self._starts[child] = made.ref
-        self._restarting(child)
-        request.observer = lambda request: process.put(Acknowledged(child, request))
+    def _reply(self) -> tuple[Callable[[Answer | Refuse], None], Deferred[Any]]:
+        """What to tell the outcome of the call at hand; nothing happens to that of a cast."""
+        deferred: Any = None if self.process.at_hand is None else self.process.defer()
 
-    def _not_started(self, child: Record[AnyRef], error: BaseException) -> None:
-        if isinstance(error, Ignore):
-            self._perform(self._strategy.ignored(child))
-        else:
-            reason = error.reason if isinstance(error, StartError) else Crashed(error)
-            self._perform(self._strategy.start_failed(child, reason))
-
-    def _stop(self, stop: Stop[AnyRef]) -> None:
-        stopping = Stopping()
-        patience = 0.0
-        for child in stop.children:
-            ref = self._starts[child] if child.ref is None else child.ref
-            stopping.left[ref] = child
-            self._stops[ref] = stopping
-            # The end is awaited by a monitor: a child that unlinked itself holds nobody up.
-            self.process.monitor(ref)
-            limit = child.spec.shutdown
-            if limit == "brutal_kill":
-                self._send_exit(ref, KILL)
+        def reply(outcome: Answer | Refuse) -> None:
+            if deferred is None:
+                return
+            if isinstance(outcome, Answer):
+                deferred.reply(outcome.value)
             else:
-                patience = max(patience, limit)
-                self._send_exit(ref, SHUTDOWN)
-        if all(child.spec.shutdown == "brutal_kill" for child in stop.children):
-            self._expect_the_killed(stopping)
-        elif patience < math.inf:
-            self._limit(stopping, patience)
+                deferred.fail(outcome.error)
 
-    def _kill(self, stopping: Stopping) -> None:
-        for ref in list(stopping.left):
-            self._send_exit(ref, KILL)
-        self._expect_the_killed(stopping)
-
-    def _expect_the_killed(self, stopping: Stopping) -> None:
-        """The runtime gives up a task that does not end within its grace; this bounds every other body."""
-        stopping.killed = True
-        self._limit(stopping, 2 * self.process.node.config.kill_grace)
-
-    def _limit(self, stopping: Stopping, seconds: float) -> None:
-        if stopping.left:
-            stopping.timer = self.process.send_after(seconds, self.process.ref, TimeUp(stopping))
-
-    def _send_exit(self, ref: AnyRef, reason: Reason) -> None:
-        self.process.exit(ref, reason)
-        if isinstance(ref, LocalRef):
-            ended = ref._process
-            if ended.exit_signal is not None and ended.ended is None and not isinstance(ended.body, TaskBody):
-                # Nothing of it is on the stack, so it need not wait for its turn to die.
-                ended.attend()
-
-    def _retry(self, retry: Retry[AnyRef]) -> None:
-        self._restarting(retry.child)
-        if retry.delay == 0:
-            self.process.put(retry)
-        else:
-            self.process.send_after(retry.delay, self.process.ref, retry)
-
-    def _answered(self, answer: Answer | Refuse) -> None:
-        self._answer = answer
-
-    def _ready(self, ready: Ready) -> None:
-        """The start is acknowledged when `on_start` returns."""
-
-    def _exit(self, end: Exit) -> None:
-        self._exit_reason = end.reason
-        self.process.stop(end.reason)
-
-    def _report(self, report: Report[AnyRef]) -> None:
-        if report.kind != "child_terminated" or report.reason.is_normal:
-            self.process.node.reports.supervisor(
-                self.process, report.kind, report.child.spec.id, report.ref, report.reason
-            )
-        # Otherwise the node has noted the abnormal exit itself.
-
-    # Between two incarnations: calls are told that the child is restarting, and its mailbox may be kept.
-
-    def _restarting(self, child: Record[AnyRef]) -> None:
-        ref = child.predecessor
-        if ref is not None:
-            self._between[child] = ref
-            self.process.node.mark_restarting(ref, child.spec.name)
-
-    def _resolve(self) -> None:
-        """Look after the children that were between two incarnations and no longer are."""
-        busy = self._strategy.busy
-        for child, ref in list(self._between.items()):
-            status = child.status
-            if status is Status.RUNNING or (status is Status.STOPPED and not busy):
-                del self._between[child]
-                self.process.node.mark_restarting(ref, child.spec.name, restarting=False)
-                starting.disinherit(ref)
-
-
-PERFORMERS: dict[type, Callable[[Supervisor, Any], None]] = {
-    Start: Supervisor._start,
-    Stop: Supervisor._stop,
-    Retry: Supervisor._retry,
-    Ready: Supervisor._ready,
-    Answer: Supervisor._answered,
-    Refuse: Supervisor._answered,
-    Exit: Supervisor._exit,
-    Report: Supervisor._report,
-}
+        return reply, deferred

@@ -20,7 +20,7 @@ from actors import ending
 from actors.actor import Actor, Protocol, construct, protocol_of
 from actors.calls import Deferred
 from actors.current import CURRENT
-from actors.errors import Ignore, StartError
+from actors.errors import Ignore, StartError, UnknownMethod
 from actors.links import Down, Exited
 from actors.reasons import KILLED, NORMAL, SHUTDOWN, Reason, reason_of
 from actors.receive import Reader
@@ -191,9 +191,7 @@ class AsyncBody(TaskBody):
             if kind is Cast or isinstance(message, Call):
                 handler = handlers.get(message.method)
                 if handler is None:
-                    self.actor._unknown(message)
-                    self._message = message = None
-                    continue
+                    raise UnknownMethod(message.method, type(self.actor))
                 if kind is not Cast:
                     process.at_hand = message
                 result = handler(self.actor, *message.args, **message.kwargs)

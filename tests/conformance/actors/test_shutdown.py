@@ -268,6 +268,7 @@ async def test_act_f_unkillable_child_is_left_behind(autojump_clock: MockClock) 
     async with clean_node(kill_grace=3.0) as node:
         spec = Child(shielded, id="s", shutdown=1.0)
         supervisor = await supervise(node, [family.child("a"), spec, family.child("b")])
+        await wait_all_tasks_blocked()
         family.take()
         before = trio.current_time()
         await supervisor.stop(SHUTDOWN)

@@ -1,0 +1,476 @@
+"""The body of a supervisor: performs what its `Strategy` decides.
+
+A supervisor runs in the dispatcher and never waits. Starting and stopping take time, so the body performs a
+step, goes back to its mailbox, and tells the strategy when word of the outcome comes. While the strategy is
+busy only what concerns the children is taken; requests are put off until it is done, as in OTP. The order to
+stop is always heard.
+
+A child that has no task of its own is restarted within the supervisor's turn: no task, no queue, no switch.
+The start of the supervisor itself is acknowledged when its children are up, and it has ended when nothing of
+its tree is left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from actors import starting
+from actors.actions import Action, Answer, Exit, Ready, Refuse, Report, Retry, Start, Stop
+from actors.actor import Actor, Protocol, construct, protocol_of
+from actors.calls import Deferred, Request
+from actors.children import Record, Status
+from actors.errors import Ignore, ProcessDied, RuntimeFault, StartError, UnknownMethod
+from actors.links import Down, Exited
+from actors.reasons import KILL, SHUTDOWN, Crashed, Reason, reason_of
+from actors.ref import LocalRef, Ref
+from actors.signals import Call, Cast
+from actors.strategy import Strategy
+from actors.tasked import TaskBody
+from actors.timers import Timer
+
+if TYPE_CHECKING:
+    from actors.process import Process
+
+__all__ = ["SupervisorBody"]
+
+AnyRef = Ref[Any]
+Outcome = Callable[[Answer | Refuse], None]
+
+
+@attrs.frozen(eq=False)
+class Acknowledged:
+    """The start of a child that has a task came to its end, good or bad."""
+
+    child: Record[AnyRef]
+    request: Request[Any]
+
+
+@attrs.define(eq=False)
+class Stopping:
+    """A stop in progress.
+
+    Attributes:
+        left: the children whose end is awaited, by ref.
+        timer: what limits the patience; None for ever.
+        killed: whether the time for an orderly end is over.
+    """
+
+    left: dict[AnyRef, Record[AnyRef]] = attrs.Factory(dict)
+    timer: Timer | None = None
+    killed: bool = False
+
+
+@attrs.frozen(eq=False)
+class TimeUp:
+    """The patience with `stopping` is over."""
+
+    stopping: Stopping
+
+
+@attrs.frozen(eq=False)
+class Onward:
+    """The next step of a request that takes several: `fn` asks for it once the strategy is free again."""
+
+    fn: Callable[[], None]
+
+
+EVENTS = (Exited, Down, Acknowledged, TimeUp)
+
+
+class SupervisorBody:
+    """Runs one supervisor.
+
+    Attributes:
+        actor: the `Supervisor` object, which turns calls into requests.
+        strategy: what decides.
+    """
+
+    __slots__ = (
+        "_asking",
+        "_between",
+        "_error",
+        "_exit_reason",
+        "_postponed",
+        "_starts",
+        "_stops",
+        "_work",
+        "actor",
+        "process",
+        "protocol",
+        "strategy",
+    )
+
+    strategy: Strategy[AnyRef]
+
+    def __init__(self, process: Process, protocol: Protocol) -> None:
+        self.process = process
+        self.protocol = protocol
+        self.actor: Any = None
+        self._asking: Outcome | None = None
+        self._between: dict[Record[AnyRef], AnyRef] = {}
+        self._error: BaseException | None = None
+        self._exit_reason: Reason | None = None
+        self._postponed: deque[Any] = deque()
+        self._starts: dict[Record[AnyRef], AnyRef] = {}
+        self._stops: dict[AnyRef, Stopping] = {}
+        self._work: deque[Action[AnyRef]] | None = None
+
+    @classmethod
+    def start(
+        cls, actor: type[Actor], process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> SupervisorBody:
+        """Make the supervisor; raises what its `__init__` and `on_start` raise."""
+        protocol = protocol_of(actor)
+        if protocol.is_async:
+            raise TypeError(
+                f"{actor.__qualname__} has async methods, and a supervisor has no task to run them in"
+            )
+        body = cls(process, protocol)
+        process.body = body
+        process.trap_exits = True
+        process.open_arena()
+        body.actor = construct(actor, process, args, kwargs)
+        protocol.on_start(body.actor)
+        # The children are started in a turn of its own, so that a deep tree is no deep recursion.
+        process.node.starting[process] = Request(process.node, process.ref, "start", (), {}, None)
+        body.onward(body._boot)
+        return body
+
+    def _boot(self) -> None:
+        self._perform(self.strategy.boot())
+
+    def rebind(self, actor: type[Actor]) -> None:
+        """Use the protocol of `actor` from now on."""
+        self.protocol = protocol_of(actor)
+
+    def exit(self, reason: Reason) -> None:
+        """Nothing to hasten: a supervisor never waits."""
+
+    # The mailbox.
+
+    def turn(self, budget: int) -> bool:
+        process = self.process
+        queue = process.queue
+        message: Any = None
+        try:
+            while budget:
+                message = None
+                if process.attention and not self._attend():
+                    return False
+                if self._postponed and not self.strategy.busy:
+                    message = self._postponed.popleft()
+                elif queue:
+                    message = queue.popleft()
+                else:
+                    process.idle = True
+                    return False
+                process.observe(message)
+                self._take(message)
+                process.observed(message)
+                if self._exit_reason is not None:
+                    self._end()
+                    return False
+                budget -= 1
+        except BaseException as error:
+            self._crash(error, message)
+            return False
+        return True
+
+    def _attend(self) -> bool:
+        """Serve the control lane, and the order to stop; false when the turn is over."""
+        process = self.process
+        while True:
+            if process.exit_signal is not None:
+                process.node.finish(process, process.exit_signal)
+                return False
+            if process.stopping is not None and not self.strategy.stopping:
+                self._perform(self.strategy.shut_down(process.stopping))
+            if self._exit_reason is not None:
+                self._end()
+                return False
+            if not process.control:
+                break
+            process.control.popleft().serve(process)
+        process.idle = process.suspended
+        process.settle()
+        return not process.suspended
+
+    def _take(self, message: Any) -> None:
+        if isinstance(message, EVENTS):
+            self._event(message)
+        elif not self.strategy.busy:
+            self._request(message)
+        elif not self.strategy.stopping:
+            self._postponed.append(message)
+        elif isinstance(message, Call):
+            # Nothing is put off any more: whoever asks now is told that it is too late.
+            message.abandon(SHUTDOWN)
+
+    def _request(self, message: Any) -> None:
+        process = self.process
+        if isinstance(message, Retry):
+            self._perform(self.strategy.retry(message))
+        elif isinstance(message, Onward):
+            message.fn()
+        elif isinstance(message, Call | Cast):
+            handler = self.protocol.handlers.get(message.method)
+            if handler is None:
+                self._unknown(message)
+                return
+            process.at_hand = message if isinstance(message, Call) else None
+            result = handler(self.actor, *message.args, **message.kwargs)
+            process.at_hand = None
+            if isinstance(message, Call) and not isinstance(result, Deferred):
+                message.reply(result)
+        else:
+            process.node.dead_letters.publish(message, process.ref, SHUTDOWN)
+
+    def _unknown(self, message: Call | Cast) -> None:
+        """Nobody's mistake ends a supervisor: what it does not know it refuses, or drops and notes."""
+        if isinstance(message, Call):
+            message.fail(UnknownMethod(message.method, type(self.actor)))
+        else:
+            self.process.node.dead_letters.publish(message, self.process.ref, SHUTDOWN)
+
+    # The end.
+
+    def stop(self, reason: Reason) -> None:
+        """End in order, with `reason`."""
+        self.process.stop(reason)
+
+    def _end(self) -> None:
+        """The tree is down."""
+        process = self.process
+        reason, error = self._exit_reason, self._error
+        assert reason is not None
+        try:
+            self.protocol.on_stop(self.actor, reason)
+        except BaseException as raised:
+            reason, error = reason_of(raised), raised
+        for message in self._postponed:
+            process.queue.append(message)
+        process.node.finish(process, reason, error)
+
+    def _crash(self, error: BaseException, message: Any) -> None:
+        """A method of a subclass raised: stop the tree in order, then end with that reason."""
+        process = self.process
+        if process.ended is not None:
+            return
+        reason = reason_of(error)
+        process.at_hand = None
+        if isinstance(message, Call):
+            message.abandon(reason)
+        if self.strategy.stopping:
+            process.node.finish(process, reason, error)
+            return
+        self._error = error
+        process.stop(reason)
+        process.wake()
+
+    # Requests.
+
+    def ask(self, outcome: Outcome, request: Callable[..., list[Action[AnyRef]]], *args: Any) -> None:
+        """Make a request of the strategy; `outcome` is told the answer, at once or later."""
+        try:
+            actions = request(*args)
+        except RuntimeFault as error:
+            outcome(Refuse(error))
+            return
+        self._asking = outcome
+        self._perform(actions)
+
+    def onward(self, fn: Callable[[], None]) -> None:
+        """Call `fn` when the strategy is free: the next step of a request that takes several."""
+        self.process.put(Onward(fn))
+
+    # Events.
+
+    def _event(self, event: Any) -> None:
+        if isinstance(event, Exited | Down):
+            child = self.strategy.child(event.ref)
+            if child is not None:
+                if self._stops:
+                    self._ended(event.ref)
+                if child.spec.mailbox.inherit:
+                    self._between[child] = event.ref
+                self._perform(self.strategy.exited(child, event.reason))
+            elif isinstance(event, Exited) and event.ref in (self.process.parent, self.process.node.ref):
+                self._perform(self.strategy.shut_down(event.reason))
+        elif isinstance(event, Acknowledged):
+            self._acknowledged(event.child, event.request)
+        elif isinstance(event, TimeUp):
+            self._time_up(event.stopping)
+
+    def _ended(self, ref: AnyRef) -> None:
+        """A child has ended: it is no longer waited for."""
+        stopping = self._stops.pop(ref, None)
+        if stopping is not None:
+            del stopping.left[ref]
+            if not stopping.left and stopping.timer is not None:
+                stopping.timer.cancel()
+
+    def _acknowledged(self, child: Record[AnyRef], request: Request[Any]) -> None:
+        ref = self._starts.pop(child)
+        if request.error is None:
+            self._perform(self.strategy.started(child, ref))
+        else:
+            self._ended(ref)
+            self._not_started(child, request.error)
+
+    def _time_up(self, stopping: Stopping) -> None:
+        """Kill what is left; and what a kill does not end either is left behind."""
+        if not stopping.killed:
+            for ref in list(stopping.left):
+                self._send_exit(ref, KILL)
+            self._expect_the_killed(stopping)
+            return
+        for ref, child in list(stopping.left.items()):
+            self._ended(ref)
+            self._perform(self.strategy.unkillable(child))
+
+    # Actions.
+
+    def _perform(self, actions: list[Action[AnyRef]]) -> None:
+        """Perform these actions, and those that follow from them, one after another."""
+        if self._work is not None:
+            self._work.extend(actions)
+            return
+        if not actions:
+            return
+        work = self._work = deque(actions)
+        try:
+            while work:
+                action = work.popleft()
+                PERFORMERS[type(action)](self, action)
+        finally:
+            self._work = None
+        if self._between:
+            self._resolve()
+
+    def _start(self, start: Start[AnyRef]) -> None:
+        child = start.child
+        spec = child.spec
+        process = self.process
+        heir_of = child.predecessor if spec.mailbox.inherit else None
+        try:
+            made = starting.create(
+                process.node, process, spec.name, True, False, spec.mailbox, spec.label, "supervisor", heir_of
+            )
+            request = starting.begin(made, spec.target, child.args, child.kwargs)
+        except Exception as error:
+            self._not_started(child, error)
+            return
+        if request is None:
+            self._perform(self.strategy.started(child, made.ref))
+            return
+        self._starts[child] = made.ref
+        self._restarting(child)
+        request.observer = lambda request: process.put(Acknowledged(child, request))
+
+    def _not_started(self, child: Record[AnyRef], error: BaseException) -> None:
+        if isinstance(error, Ignore):
+            self._perform(self.strategy.ignored(child))
+        else:
+            reason = error.reason if isinstance(error, StartError) else Crashed(error)
+            self._perform(self.strategy.start_failed(child, reason))
+
+    def _stop(self, stop: Stop[AnyRef]) -> None:
+        stopping = Stopping()
+        patience = 0.0
+        for child in stop.children:
+            ref = self._starts[child] if child.ref is None else child.ref
+            stopping.left[ref] = child
+            self._stops[ref] = stopping
+            # The end is awaited by a monitor: a child that unlinked itself holds nobody up.
+            self.process.monitor(ref)
+            limit = child.spec.shutdown
+            if limit == "brutal_kill":
+                self._send_exit(ref, KILL)
+            else:
+                patience = max(patience, limit)
+                self._send_exit(ref, SHUTDOWN)
+        if all(child.spec.shutdown == "brutal_kill" for child in stop.children):
+            self._expect_the_killed(stopping)
+        elif patience < math.inf:
+            self._limit(stopping, patience)
+
+    def _expect_the_killed(self, stopping: Stopping) -> None:
+        """The runtime gives up a task that does not end within its grace; this bounds every other body."""
+        stopping.killed = True
+        self._limit(stopping, 2 * self.process.node.config.kill_grace)
+
+    def _limit(self, stopping: Stopping, seconds: float) -> None:
+        stopping.timer = self.process.send_after(seconds, self.process.ref, TimeUp(stopping))
+
+    def _send_exit(self, ref: AnyRef, reason: Reason) -> None:
+        self.process.exit(ref, reason)
+        if isinstance(ref, LocalRef):
+            ended = ref._process
+            if ended.exit_signal is not None and ended.ended is None and not isinstance(ended.body, TaskBody):
+                # Nothing of it is on the stack, so it need not wait for its turn to die.
+                ended.attend()
+
+    def _retry(self, retry: Retry[AnyRef]) -> None:
+        self._restarting(retry.child)
+        if retry.delay == 0:
+            self.process.put(retry)
+        else:
+            self.process.send_after(retry.delay, self.process.ref, retry)
+
+    def _answered(self, answer: Answer | Refuse) -> None:
+        outcome, self._asking = self._asking, None
+        if outcome is not None:
+            outcome(answer)
+
+    def _ready(self, _ready: Ready) -> None:
+        """Acknowledge the start."""
+        start = self.process.node.starting.pop(self.process, None)
+        if start is not None:
+            start.reply(None)
+
+    def _exit(self, end: Exit) -> None:
+        self._exit_reason = end.reason
+        if self._asking is not None:
+            self._answered(Refuse(ProcessDied(self.process.ref, end.reason)))
+
+    def _report(self, report: Report[AnyRef]) -> None:
+        if report.kind != "child_terminated" or report.reason.is_normal:
+            self.process.node.reports.supervisor(
+                self.process, report.kind, report.child.spec.id, report.ref, report.reason
+            )
+        # Otherwise the node has noted the abnormal exit itself.
+
+    # Between two incarnations: calls are told that the child is restarting, and its mailbox may be kept.
+
+    def _restarting(self, child: Record[AnyRef]) -> None:
+        ref = child.predecessor
+        if ref is not None:
+            self._between[child] = ref
+            self.process.node.mark_restarting(ref, child.spec.name)
+
+    def _resolve(self) -> None:
+        """Look after the children that were between two incarnations and no longer are."""
+        busy = self.strategy.busy
+        for child, ref in list(self._between.items()):
+            status = child.status
+            if status is Status.RUNNING or (status is Status.STOPPED and not busy):
+                del self._between[child]
+                self.process.node.mark_restarting(ref, child.spec.name, restarting=False)
+                starting.disinherit(ref)
+
+
+PERFORMERS: dict[type, Callable[[SupervisorBody, Any], None]] = {
+    Start: SupervisorBody._start,
+    Stop: SupervisorBody._stop,
+    Retry: SupervisorBody._retry,
+    Ready: SupervisorBody._ready,
+    Answer: SupervisorBody._answered,
+    Refuse: SupervisorBody._answered,
+    Exit: SupervisorBody._exit,
+    Report: SupervisorBody._report,
+}
