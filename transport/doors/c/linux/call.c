@@ -136,16 +136,13 @@ static int hung_up(struct call *call) {
     return queued == CALL_REFUSED ? EBADF : queued == CALL_DONE ? 0 : EINTR;
 }
 
-static int interrupted(struct call *call, bool *done) {
+/* A signal has come. 0: the outcome was quicker. */
+static int interrupted(struct call *call) {
     uint32_t queued = CALL_QUEUED;
     if (atomic_compare_exchange_strong(&call->line->session->state, &queued, CALL_RETRACTED)) {
         return EAGAIN;
     }
-    if (queued == CALL_REFUSED) {
-        return EBADF;
-    }
-    if (queued == CALL_DONE) {
-        *done = true; /* the reply came first; read it */
+    if (queued == CALL_REFUSED || queued == CALL_DONE) {
         return 0;
     }
     release(call); /* the transfer has happened */
@@ -244,21 +241,20 @@ static int collect(struct call *call) {
 /* Waits for the outcome, with all signals blocked except while asleep. */
 static int await_reply(struct call *call, const sigset_t *signals) {
     struct line *line = call->line;
-    bool done = false;
     if (call->outgoing.count == 0) {
         listen_to_bell(call);
     }
     if (!has_outcome(line)) {
         atomic_store(&line->session->listening, LISTENING_TO_SOCKET);
     }
-    for (;;) {
+    for (unsigned ticks = 0;;) {
         if (has_outcome(line)) {
             return *(volatile uint32_t *)&line->session->reply.flags & ON_SOCKET ? collect(call) : 0;
         }
         struct message message;
         struct receipt receipt;
         int error = 0;
-        if (call->reserved_count > 0 && !done) {
+        if (call->reserved_count > 0) {
             struct pollfd entry = {.fd = line->fd, .events = POLLIN};
             if (poll(&entry, 1, 0) == 1) {
                 unreserve(call); /* right before they are needed */
@@ -280,24 +276,25 @@ static int await_reply(struct call *call, const sigset_t *signals) {
             }
             return error;
         }
-        if (done) {
-            return 0;
-        }
         struct pollfd entry = {.fd = line->fd, .events = POLLIN};
         struct timespec tick = {.tv_sec = TICK};
-        int state;
-        pthread_setcancelstate(call->cancellation, &state);
+        pthread_setcancelstate(call->cancellation, NULL);
         int count = ppoll(&entry, 1, &tick, signals);
         int failure = errno;
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-        if (count < 0 && failure == EINTR) {
-            error = interrupted(call, &done);
-            if (error != 0) {
-                return error;
-            }
-        } else if (count == 0 && server_exited(line)) {
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+        if (count < 0 && failure == EINTR && (error = interrupted(call)) != 0) {
+            return error;
+        }
+        if (count == 0 && server_exited(line)) {
             error = hung_up(call);
             return error == AGAIN_ON_NEW_LINE ? EBADF : error;
+        }
+        ticks += count == 0;
+        if (count == 0 && (ticks & (ticks - 1)) == 0 &&
+            atomic_load(&line->session->state) == CALL_QUEUED) {
+            /* The thread that was told may have been cancelled before it could take the call. */
+            struct message message = {.type = MESSAGE_CALL, .sequence = line->sequence};
+            message_send(line->fd, &message, NULL, 0);
         }
     }
 }
@@ -319,11 +316,19 @@ static int take_reply(struct call *call) {
     int error = *(volatile int32_t *)&session->reply.error;
     const char *data = (const char *)session + SESSION_REPLY;
     size_t capacity = SESSION_CAPACITY;
-    if (error != 0) {
-        if (error == EMFILE || error == EINTR || error == EOVERFLOW) {
-            release(call);
-        }
+    switch (error) {
+    case 0:
+        break;
+    case E2BIG: /* refused before the transfer: the descriptors are still ours */
+    case EFAULT:
+    case EINVAL:
+    case ENOBUFS:
+    case ENOTSUP:
+    case ENFILE:
         return error;
+    default:
+        release(call);
+        return error == EMFILE || error == EOVERFLOW ? error : EINTR;
     }
     if (flags & IN_REGION) {
         data = line->reply.base;

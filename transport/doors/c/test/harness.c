@@ -218,3 +218,11 @@ char *temporary_path(const char *name) {
 bool limits_are_real(void) {
     return getenv("DOOR_TEST_EMULATED_LIMITS") == NULL;
 }
+
+bool cancellation_is_known(void) {
+#ifdef __SANITIZE_ADDRESS__
+    return false;
+#else
+    return true;
+#endif
+}

@@ -92,6 +92,7 @@ int threads(void);
 /* Waits until the condition holds; for effects that the control thread brings about. */
 bool eventually(bool (*condition)(void *), void *argument);
 int call(int door, const void *data, size_t size, void *result, size_t capacity, size_t *result_size);
+bool cancellation_is_known(void);        /* AddressSanitizer does not know that a cancelled thread's frames are gone */
 bool limits_are_real(void);             /* not under a tool that emulates RLIMIT_NOFILE */
 char *temporary_path(const char *name); /* in a directory that the harness removes */
 

@@ -226,7 +226,7 @@ static void *sharing_thread(void *argument) {
 static void sharing_client(int socket, void *path) {
     enum { THREADS = 64 };
     pthread_t workers[THREADS];
-    (void)socket;
+    receive_byte(socket);
     shared_door = door_open(path, O_RDONLY);
     int before = open_descriptors();
     for (uintptr_t i = 0; i < THREADS; i++) {
@@ -240,8 +240,10 @@ static void sharing_client(int socket, void *path) {
 
 static void door_T4(void) {
     char *path = temporary_path("t4");
+    struct child child = start_child(sharing_client, path); /* before there are threads whose stacks it would inherit */
     attached(path);
-    finish_child(start_child(sharing_client, path));
+    send_byte(child.socket, 'g');
+    finish_child(child);
 }
 
 /* Descriptors against a model: every byte written into a passed pipe arrives, released ends are closed. */
