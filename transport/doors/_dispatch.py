@@ -41,6 +41,7 @@ class Invocable(Protocol):
 _handles = itertools.count(1)
 _entries: dict[int, Any] = {}
 _retired: deque[int] = deque()
+_companions: dict[int, int] = {}
 
 PROCEDURE = ffi.addressof(lib, "dispatch_procedure")
 CREATE = ffi.addressof(lib, "dispatch_create")
@@ -61,13 +62,20 @@ def forget(handle: CData) -> None:
     _entries.pop(_number(handle), None)
 
 
+def accompany(handle: CData, other: CData) -> None:
+    """Let the entry of `other` go together with that of `handle`."""
+    _companions[_number(handle)] = _number(other)
+
+
 def retire(handle: int) -> None:
     """The door of `handle` has been revoked: let its entry go when others have followed it."""
     if handle not in _entries:
         return
     _retired.append(handle)
     while len(_retired) > RETIRED_KEPT:
-        _entries.pop(_retired.popleft(), None)
+        gone = _retired.popleft()
+        _entries.pop(gone, None)
+        _entries.pop(_companions.pop(gone, -1), None)
 
 
 def _number(handle: CData) -> int:

@@ -1,6 +1,7 @@
 """The door functions as they are in C: the same names, the same order of arguments, the same constants.
 
-Buffers and structures are the caller's, made with `ffi.new`; nothing is allocated here for a call:
+Buffers and structures are the caller's, made with `ffi.new` (`ffi` is here too); nothing is allocated here
+for a call:
 
     params = ffi.new("door_arg_t *")
     number = ffi.new("uint64_t *", 111)
@@ -32,7 +33,8 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeAlias
 
 from transport.doors import _dispatch
-from transport.doors._doors import ffi, lib
+from transport.doors._doors import ffi as ffi
+from transport.doors._doors import lib
 from transport.doors.errors import (
     DoorBindError,
     DoorCallError,
@@ -81,6 +83,18 @@ DOOR_UNREF_DATA = lib.DOOR_UNREF_DATA
 DOOR_PARAM_DESC_MAX = lib.DOOR_PARAM_DESC_MAX
 DOOR_PARAM_DATA_MAX = lib.DOOR_PARAM_DATA_MAX
 DOOR_PARAM_DATA_MIN = lib.DOOR_PARAM_DATA_MIN
+
+# Parts of a `ucred_t *`, as in ucred_get(3C): each takes one, and gives -1 where the system does not tell.
+ucred_free = lib.ucred_free
+ucred_geteuid = lib.ucred_geteuid
+ucred_getruid = lib.ucred_getruid
+ucred_getsuid = lib.ucred_getsuid
+ucred_getegid = lib.ucred_getegid
+ucred_getrgid = lib.ucred_getrgid
+ucred_getsgid = lib.ucred_getsgid
+ucred_getgroups = lib.ucred_getgroups  # also a `gid_t **`, which it sets; gives their number
+ucred_getpid = lib.ucred_getpid
+ucred_getzoneid = lib.ucred_getzoneid
 
 
 def _check(result: int, error: type[DoorError], subject: object = "") -> int:
@@ -200,8 +214,15 @@ def door_xcreate(
         create = _dispatch.XCREATE
         create_cookie = _dispatch.enter(_Xcreation(thr_create_func, setup, crcookie))
         setup = NULL if thr_setup_func is None else _dispatch.SETUP
+    if create == _dispatch.XCREATE and procedure == _dispatch.PROCEDURE:
+        _dispatch.accompany(handle, create_cookie)
     d = lib.door_xcreate(procedure, handle, attributes, create, setup, create_cookie, nthread)
-    return _check(d, DoorXcreateError)
+    error = ffi.errno
+    if d < 0:
+        if procedure == _dispatch.PROCEDURE:
+            _dispatch.retire(int(ffi.cast("uintptr_t", handle)))  # threads that were started may still ask
+        raise DoorXcreateError.of(error)
+    return d
 
 
 def door_call(d: int, params: CData) -> int:

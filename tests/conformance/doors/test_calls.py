@@ -18,7 +18,6 @@ from tests.conformance.doors.verbatim import (
     text,
 )
 from transport.doors import DoorCallError, DoorReturnError
-from transport.doors._doors import ffi
 from transport.doors.api import (
     NULL,
     door_call,
@@ -28,6 +27,7 @@ from transport.doors.api import (
     door_revoke,
     door_server_create,
     fattach,
+    ffi,
     server_thread,
 )
 

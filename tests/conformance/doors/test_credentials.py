@@ -13,7 +13,6 @@ from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import CData, call, outcome, text
 from transport import namespaces
 from transport.doors import Credentials, Door, Request, Result
-from transport.doors._doors import ffi
 from transport.doors.api import (
     DOOR_NO_DEPLETION_CB,
     NULL,
@@ -26,6 +25,7 @@ from transport.doors.api import (
     door_xcreate,
     fattach,
     fdetach,
+    ffi,
     server_thread,
 )
 

@@ -10,7 +10,6 @@ import pytest
 from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import Arguments, CData, call, echo, outcome
 from transport.doors import DoorCallError
-from transport.doors._doors import ffi
 from transport.doors.api import (
     DOOR_DESCRIPTOR,
     DOOR_PARAM_DATA_MAX,
@@ -25,6 +24,7 @@ from transport.doors.api import (
     door_revoke,
     door_setparam,
     fattach,
+    ffi,
 )
 
 

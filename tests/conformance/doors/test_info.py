@@ -19,7 +19,6 @@ from tests.conformance.doors.verbatim import (
     outcome,
 )
 from transport.doors import DoorInfoError
-from transport.doors._doors import ffi
 from transport.doors.api import (
     DOOR_IS_UNREF,
     DOOR_LOCAL,
@@ -37,6 +36,7 @@ from transport.doors.api import (
     door_revoke,
     fattach,
     fdetach,
+    ffi,
 )
 
 

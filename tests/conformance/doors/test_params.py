@@ -9,7 +9,6 @@ import pytest
 from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import CData, InThread, call, echo, outcome, param
 from transport.doors import DoorCallError, DoorGetparamError, DoorSetparamError
-from transport.doors._doors import ffi
 from transport.doors.api import (
     DOOR_PARAM_DATA_MAX,
     DOOR_PARAM_DATA_MIN,
@@ -23,6 +22,7 @@ from transport.doors.api import (
     door_revoke,
     door_setparam,
     fattach,
+    ffi,
 )
 
 INT_MAX = 2**31 - 1

@@ -8,7 +8,6 @@ import pytest
 from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import CData, InThread, bound_thread, call, echo, info, outcome
 from transport.doors import DoorBindError, DoorUnbindError
-from transport.doors._doors import ffi
 from transport.doors.api import (
     DOOR_DEPLETION_CB,
     DOOR_PRIVATE,
@@ -20,6 +19,7 @@ from transport.doors.api import (
     door_revoke,
     door_server_create,
     door_unbind,
+    ffi,
     server_thread,
 )
 

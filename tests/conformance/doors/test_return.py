@@ -12,7 +12,6 @@ from tests.conformance.doors.backend import REPORTS_FAULTS
 from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import Arguments, CData, InThread, call, descriptors, echo
 from transport.doors import Attributes, Client, Descriptor, Door, DoorError, DoorReturnError, Result
-from transport.doors._doors import ffi
 from transport.doors.api import (
     DOOR_DESCRIPTOR,
     DOOR_RELEASE,
@@ -24,6 +23,7 @@ from transport.doors.api import (
     door_return,
     door_revoke,
     door_server_create,
+    ffi,
     server_thread,
 )
 

@@ -20,7 +20,6 @@ from tests.conformance.doors.backend import figures
 from tests.conformance.doors.peer import ROOT, Link, Peer
 from tests.conformance.doors.verbatim import Arguments, CData, call, echo, outcome, text
 from transport.doors import Client, Door, DoorCallError, DoorOpenError, NotADoor
-from transport.doors._doors import ffi
 from transport.doors.api import (
     DOOR_DESCRIPTOR,
     DOOR_RELEASE,
@@ -31,6 +30,7 @@ from transport.doors.api import (
     door_return,
     door_revoke,
     fattach,
+    ffi,
 )
 
 CLIENTS = 32

@@ -12,8 +12,7 @@ from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import call
 from transport import namespaces, zones
 from transport.doors import Door, Request
-from transport.doors._doors import ffi
-from transport.doors.api import door_open
+from transport.doors.api import door_open, ffi
 from transport.zones import ZoneError, getzoneid, getzoneidbyname, getzonenamebyid
 
 

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from transport.doors._doors import ffi
 from transport.doors.api import (
     DOOR_DESCRIPTOR,
     DOOR_PRIVATE,
@@ -15,6 +14,7 @@ from transport.doors.api import (
     door_getparam,
     door_info,
     door_return,
+    ffi,
     munmap,
     server_thread,
 )

@@ -19,8 +19,7 @@ from transport.doors import (
     TypedClient,
     server_procedure,
 )
-from transport.doors._doors import ffi
-from transport.doors.api import DOOR_PARAM_DATA_MAX, DOOR_PARAM_DATA_MIN, door_getparam
+from transport.doors.api import DOOR_PARAM_DATA_MAX, DOOR_PARAM_DATA_MIN, door_getparam, ffi
 
 
 @attrs.frozen
