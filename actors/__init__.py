@@ -1,5 +1,6 @@
 """The actor runtime: supervised processes that share nothing and talk by messages."""
 
+from actors import system
 from actors.actor import Actor
 from actors.backoff import Backoff, InvalidBackoff
 from actors.body import Body, Observer, Spawnable
@@ -45,11 +46,15 @@ from actors.errors import (
     StashOverflow,
     UnknownMethod,
 )
+from actors.events import EventHandler, EventManager, HandlerExists, HandlerRemoved, NoHandler, RemoveHandler
 from actors.groups import GroupMonitor, GroupScope, Joined, Left
+from actors.guest import Guest
 from actors.links import Alias, Down, Exited, IdleTimeout, Monitor
+from actors.machine import Machine
 from actors.mailbox import UNBOUNDED, Mailbox
 from actors.node import Node, NodeStatistics, open_node
 from actors.partition import PartitionStopped, PartitionSupervisor
+from actors.pool import JobDiscarded, Pool, PoolDraining, PoolStatistics, Worker
 from actors.process import Process
 from actors.reasons import (
     KILL,
@@ -108,19 +113,26 @@ __all__ = [
     "Down",
     "DuplicateChild",
     "DynamicSupervisor",
+    "EventHandler",
+    "EventManager",
     "Exit",
     "Exited",
     "FailedToStart",
     "GroupMonitor",
     "GroupScope",
+    "Guest",
+    "HandlerExists",
+    "HandlerRemoved",
     "IdleTimeout",
     "Ignore",
     "InvalidBackoff",
     "InvalidChild",
     "InvalidFlag",
+    "JobDiscarded",
     "Joined",
     "KeyedTimers",
     "Left",
+    "Machine",
     "Mailbox",
     "MailboxFull",
     "MaxChildren",
@@ -128,6 +140,7 @@ __all__ = [
     "NameRef",
     "NameTaken",
     "NoChildIds",
+    "NoHandler",
     "NoProcess",
     "NoTemplate",
     "Node",
@@ -144,12 +157,16 @@ __all__ = [
     "Outcome",
     "PartitionStopped",
     "PartitionSupervisor",
+    "Pool",
+    "PoolDraining",
+    "PoolStatistics",
     "Process",
     "ProcessDied",
     "Reason",
     "ReceiveTimeout",
     "Ref",
     "Refused",
+    "RemoveHandler",
     "Request",
     "RequestCollection",
     "Restarting",
@@ -168,9 +185,11 @@ __all__ = [
     "Timer",
     "Trapped",
     "UnknownMethod",
+    "Worker",
     "async_nolink",
     "async_stream",
     "check_child_specs",
     "multi_call",
     "open_node",
+    "system",
 ]

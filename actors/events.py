@@ -82,7 +82,7 @@ class EventHandler:
         """Runs last, unless the handler was the one that crashed; what it returns goes to who deleted it."""
 
 
-class Removed(Exception):
+class RemoveHandler(Exception):
     """Raised by a handler that wants to be taken out, without further ado."""
 
 
@@ -218,7 +218,7 @@ class EventManager(Actor):
         """Run a handler's method; a handler that raises is taken out."""
         try:
             return fn(*args)
-        except Removed:
+        except RemoveHandler:
             self._remove(key, NORMAL)
         except Exception as error:
             self._crashed(key, error)

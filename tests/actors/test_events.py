@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from actors import NORMAL, Crashed, Process, Reason, open_node
-from actors.events import EventHandler, EventManager, HandlerExists, HandlerRemoved, NoHandler, Removed
+from actors.events import EventHandler, EventManager, HandlerExists, HandlerRemoved, NoHandler, RemoveHandler
 
 
 class Collector(EventHandler):
@@ -18,7 +18,7 @@ class Collector(EventHandler):
         if event == "crash":
             raise RuntimeError("on purpose")
         if event == "leave":
-            raise Removed
+            raise RemoveHandler
         self.seen.append(event)
 
     def on_call(self, request: Any) -> Any:
