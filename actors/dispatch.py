@@ -122,7 +122,11 @@ class Dispatcher:
                         if type(message) not in special:
                             on_message(actor, message)
                         elif type(message) is Cast:
-                            process.handlers[message.method](actor, *message.args, **message.kwargs)
+                            name, args, kwargs = message
+                            if len(args) == 1 and not kwargs:  # by far the cheapest kind of call there is
+                                process.handlers[name](actor, args[0])
+                            else:
+                                process.handlers[name](actor, *args, **kwargs)
                         elif type(message) is Request:
                             process.at_hand = message
                             result = process.handlers[message.method](actor, *message.args, **message.kwargs)

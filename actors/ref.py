@@ -34,6 +34,8 @@ A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
 
+new_tuple: Any = tuple.__new__
+
 HOOKS = frozenset(
     {"on_start", "on_message", "on_exit", "on_down", "on_stop", "on_code_change", "process"},
 )
@@ -289,7 +291,21 @@ class LocalRef(Ref[A]):
             overflow(process, message)
 
     def cast(self, method: Any, /, *args: Any, **kwargs: Any) -> None:
-        self.send(signals.Cast(method_name(method), args, kwargs))
+        try:
+            name = method.__name__
+        except AttributeError:
+            raise NotPublic(method) from None
+        process = self._process
+        handlers = process.handlers
+        if handlers is None or name not in handlers:
+            name = method_name(method)
+        message = new_tuple(signals.Cast, (name, args, kwargs or signals.NO_KWARGS))
+        if len(process.queue) < process.limit:
+            process.queue.append(message)
+            if process.idle:
+                process.wake()
+        else:
+            overflow(process, message)
 
     async def send_wait(self, message: Any) -> None:
         process = self._process

@@ -12,7 +12,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
@@ -49,13 +49,16 @@ class Send:
     message: Any
 
 
-@attrs.define(eq=False)
-class Cast:
-    """A request that wants no reply."""
+class Cast(NamedTuple):
+    """A request that wants no reply. A tuple, because casts are made by the million."""
 
     method: str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+
+
+# The keyword arguments of a request without any: nobody may change it.
+NO_KWARGS: Mapping[str, Any] = {}
 
 
 # The types of everything in a mailbox that is not a plain message: the other files add theirs.
