@@ -21,7 +21,7 @@ from actors.links import Down, Monitor
 from actors.reasons import NORMAL, Reason, Shutdown, reason_of
 from actors.ref import Ref
 
-__all__ = ["EventHandler", "EventManager", "HandlerExists", "HandlerRemoved", "NoHandler"]
+__all__ = ["EventHandler", "EventManager", "HandlerExists", "HandlerRemoved", "NoHandler", "RemoveHandler"]
 
 logger = logging.getLogger("enfilade.actors")
 

@@ -41,7 +41,7 @@ class Process:
         return payload
 
 
-def test_chan_04_slots_are_reused_last_freed_first() -> None:
+def test_chan_4_slots_are_reused_last_freed_first() -> None:
     process = Process(Desk())
     assert [process.create(), process.create()] == [0, 1]
     process.delete(0)

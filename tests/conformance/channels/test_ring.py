@@ -66,7 +66,7 @@ def nothing_to_read(reader: Reader) -> None:
     future.cancel()
 
 
-def test_chan_01_capacity_is_rounded_up() -> None:
+def test_chan_1_capacity_is_rounded_up() -> None:
     side = Side(5, DROP)
     reader, writer = side.sr(), side.sw()
     wrote(writer, b"12345678")
@@ -75,7 +75,7 @@ def test_chan_01_capacity_is_rounded_up() -> None:
     nothing_to_read(reader)
 
 
-def test_chan_03_powers_of_two_are_kept() -> None:
+def test_chan_3_powers_of_two_are_kept() -> None:
     side = Side(65536)
     side.sr()
     writer = side.sw()
@@ -83,7 +83,7 @@ def test_chan_03_powers_of_two_are_kept() -> None:
     parks(writer.write(b"x"))
 
 
-def test_chan_05_one_frame() -> None:
+def test_chan_5_one_frame() -> None:
     side = Side()
     reader, writer = side.sr(), side.sw()
     wrote(writer, b"hello")
@@ -91,14 +91,14 @@ def test_chan_05_one_frame() -> None:
     assert (frame.payload, frame.writer_id) == (b"hello", 1)
 
 
-def test_chan_07_empty_payload_is_no_frame() -> None:
+def test_chan_7_empty_payload_is_no_frame() -> None:
     side = Side()
     reader, writer = side.sr(), side.sw()
     assert writer.write(b"").result() == 0
     nothing_to_read(reader)
 
 
-def test_chan_08_frames_are_not_merged() -> None:
+def test_chan_8_frames_are_not_merged() -> None:
     side = Side()
     reader, writer = side.sr(), side.sw()
     wrote(writer, b"x")
@@ -106,7 +106,7 @@ def test_chan_08_frames_are_not_merged() -> None:
     assert [read(reader), read(reader)] == [b"x", b"y"]
 
 
-def test_chan_09_wrapping() -> None:
+def test_chan_9_wrapping() -> None:
     side = Side(4)
     reader, writer = side.sr(), side.sw()
     wrote(writer, b"abc")

@@ -137,7 +137,7 @@ def test_door_d7_unref_cannot_be_forged() -> None:
 
 @pytest.mark.skipif(not REPORTS_FAULTS, reason="this implementation does not report bad pointers")
 @pytest.mark.parametrize("what", ["data", "descriptors", "params"])
-def test_door_d8_d9_d10_bad_pointers(what: str) -> None:
+def test_door_d8_door_d9_door_d10_bad_pointers(what: str) -> None:
     """Bad pointers to data, descriptors or the parameters are EFAULT, and the procedure does not run."""
     ran: list[int] = []
 

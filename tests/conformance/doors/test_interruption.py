@@ -110,7 +110,7 @@ def caller(link: Link, path: str, disposition: str, form: str) -> None:
     "disposition",
     [pytest.param("interrupt", id="s1_without_restart"), pytest.param("restart", id="s2_with_restart")],
 )
-def test_door_s1_s2_signal_during_the_procedure(slow: Slow, disposition: str) -> None:
+def test_door_s1_door_s2_signal_during_the_procedure(slow: Slow, disposition: str) -> None:
     """A handled signal while the procedure runs is EINTR, SA_RESTART or not; the procedure completes."""
     with Peer(caller, str(slow.path), disposition, "verbatim") as peer:
         assert peer.hear() == "calling"

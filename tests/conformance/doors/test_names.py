@@ -218,7 +218,7 @@ def test_door_n12_mode_decides_who_may_open(door: int, path: Path) -> None:
             fdetach(path)
 
 
-def test_door_n14_n15_server_exits(tmp_path: Path) -> None:
+def test_door_n14_door_n15_server_exits(tmp_path: Path) -> None:
     """The name of a server that has exited is there and opens; calls are EBADF; force_install
     takes it over.
     """

@@ -60,7 +60,7 @@ def hanging(link: Link, path: str, last_act: str) -> None:
     os._exit(3)
 
 
-def test_door_o1_o2_server_killed(tmp_path: Path) -> None:
+def test_door_o1_door_o2_server_killed(tmp_path: Path) -> None:
     """A server that is killed: EINTR for the call in progress, EBADF for the one that waits and for later
     ones.
     """

@@ -55,7 +55,7 @@ def test_door_b2_one_byte_too_small(door: int) -> None:
 
 
 @pytest.mark.parametrize("rsize", [pytest.param(0, id="b3_no_buffer"), pytest.param(1, id="b4_one_byte")])
-def test_door_b3_b4_page_of_reply(door: int, rsize: int) -> None:
+def test_door_b3_door_b4_page_of_reply(door: int, rsize: int) -> None:
     """A page of reply with no buffer, or one of a byte, is in a mapping of one page."""
     with Arguments(wanted(PAGE), rsize=rsize).call(door) as arguments:
         assert arguments.moved

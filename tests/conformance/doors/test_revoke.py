@@ -96,7 +96,7 @@ def test_door_v3_no_door() -> None:
     os.close(file)
 
 
-def test_door_v4_v6_call_in_progress() -> None:
+def test_door_v4_door_v6_call_in_progress() -> None:
     """Revoking returns at once while a call is in progress, and the call completes with its reply."""
     held = Held()
     caller = InThread(lambda: call(held.door))
