@@ -82,9 +82,10 @@ class TaskBody:
         reason: Reason = NORMAL
         error: BaseException | None = None
         try:
-            if process.exit_signal is None:
-                with trio.CancelScope() as self.scope:
-                    await self.main()
+            with trio.CancelScope() as self.scope:
+                if process.exit_signal is not None:
+                    self.scope.cancel()  # as in trio, it still runs up to its first checkpoint
+                await self.main()
             if process.exit_signal is None and process.stopping is not None:
                 reason = process.stopping
         except trio.Cancelled:
