@@ -56,12 +56,12 @@ class _Interruptible:
             await trio.sleep(REPEAT_SECONDS)
 
 
-async def call_in_thread(call: Callable[[], T]) -> T:
+async def call_in_thread(call: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
     """Run `call`, which makes one interruptible door call, in a worker thread; cancellation interrupts it."""
     if lib.dispatch_prepare_interrupt() < 0:
         raise OSError(ffi.errno, "another part of the program uses the signal that interrupts door calls")
     await trio.lowlevel.checkpoint_if_cancelled()
-    async with trio.to_thread.current_default_thread_limiter():
+    async with limiter or trio.to_thread.current_default_thread_limiter():
         work = _Interruptible(call)
         task = trio.lowlevel.current_task()
         token = trio.lowlevel.current_trio_token()

@@ -329,8 +329,9 @@ def door_unbind() -> int:
 
 
 def door_cred(info: CData) -> int:
-    """Fill in `info`, a `door_cred_t *`, with the credentials of the present caller; return 0. Prefer
-    `door_ucred`.
+    """Fill in `info`, a `door_cred_t *`, with the credentials of the present caller; return 0.
+
+    Prefer `door_ucred`.
 
     Raises `DoorCredError`: EFAULT, EINVAL. Source: door_cred(3C).
     """
@@ -408,8 +409,9 @@ def isastream(fildes: int) -> int:
 
 
 def door_open(path: Path, oflag: int = os.O_RDONLY) -> int:
-    """Open the name of a door; return a descriptor. On illumos it is `open(2)`, which Linux cannot do for a
-    door.
+    """Open the name of a door; return a descriptor.
+
+    On illumos it is `open(2)`, which Linux cannot do for a door.
 
     Raises `DoorOpenError`: EACCES, EEXIST, ELOOP, EMFILE, ENAMETOOLONG, ENOENT, ENOTDIR.
     """
@@ -417,8 +419,9 @@ def door_open(path: Path, oflag: int = os.O_RDONLY) -> int:
 
 
 def door_dup(d: int) -> int:
-    """Return another descriptor of the door. On illumos it is `dup(2)`; on Linux it is the form whose
-    references are counted.
+    """Return another descriptor of the door.
+
+    On illumos it is `dup(2)`; on Linux it is the form whose references are counted.
 
     Raises `DoorDupError`: EBADF, EMFILE.
     """

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import attrs
+import trio
 
 from transport.doors import api
 from transport.doors._asynchronous import call_in_thread
@@ -19,7 +20,7 @@ from transport.doors.reply import Reply
 REPLY_SIZE = 64 * 1024
 
 # How opening something that is no door fails where open(2) does not open doors.
-_NO_DOOR = frozenset({errno.EINVAL, errno.ENOTSOCK, errno.ECONNREFUSED, errno.EPROTOTYPE, errno.EBADF})
+_NO_DOOR = frozenset({errno.ENXIO, errno.EOPNOTSUPP, errno.EPROTOTYPE})
 
 
 @attrs.frozen
@@ -28,8 +29,7 @@ class Retry:
 
     attempts: how many calls there are at most.
     idempotent: also call again when the procedure had begun (EINTR), because twice does no harm. Otherwise
-        only when
-    it had not (EAGAIN), which is always safe.
+    only when it had not (EAGAIN), which is always safe.
     delay: seconds to wait before each further call.
     """
 
@@ -45,9 +45,7 @@ class Retry:
 
 
 class _Scratch:
-    """The parameters of a call, and a buffer for its results; reused, because making them costs more than a
-    call.
-    """
+    """The parameters of a call, and a buffer for its results; reused, because they are costly to make."""
 
     __slots__ = ("params", "rbuf")
 
@@ -64,9 +62,8 @@ _free: list[_Scratch] = []
 class Client:
     """A door that is called.
 
-    file: the descriptor of a door, or an object that has one. With `owned` (the default for a number) it
-        is closed with
-    the client.
+    file: the descriptor of a door, or an object that has one. With `owned` (the default for a number) it is
+    closed with the client.
 
     Raises `NotADoor` if it is none.
 
@@ -128,7 +125,7 @@ class Client:
         data: the request, anything with the buffer protocol.
         descriptors: to pass; those with `release` are given away.
         into: a writable buffer for the reply, which then borrows it; if the reply does not fit, it owns a
-            mapping.
+        mapping.
 
         All signals of this thread are blocked for exactly the time of the call: it cannot be interrupted,
         not by Ctrl-C either, and ends when the server returns or dies. Use `call_interruptible` where that
@@ -177,15 +174,22 @@ class Client:
             return reply.data
 
     async def call_async(
-        self, data: Any = b"", descriptors: Sequence[Descriptor] = (), *, into: Any = None
+        self,
+        data: Any = b"",
+        descriptors: Sequence[Descriptor] = (),
+        *,
+        into: Any = None,
+        limiter: trio.CapacityLimiter | None = None,
     ) -> Reply:
         """Call the door in a worker thread of trio. Arguments, result and errors as for `call`.
+
+        limiter: bounds the number of threads; by default that of `trio.to_thread`, which has 40.
 
         A checkpoint. When it is cancelled the call is interrupted: if the procedure had not begun it never
         will; if it had, it goes on without its client, and released descriptors are gone. A call that was
         completed in the same moment is returned all the same.
         """
-        return await call_in_thread(lambda: self._call(lib.door_call, data, descriptors, into))
+        return await call_in_thread(lambda: self._call(lib.door_call, data, descriptors, into), limiter)
 
     def _call(
         self, function: Callable[[int, Any], int], data: Any, descriptors: Sequence[Descriptor], into: Any

@@ -13,8 +13,7 @@ class Credentials:
     """The caller of a door, as the kernel vouches for it.
 
     pid: its process; 0 for the notification that a door is unreferenced, and, on Linux, for a caller in a
-        process
-    namespace that cannot be seen from here.
+    process namespace that cannot be seen from here.
     euid, egid: effective user and group, which permissions are checked against.
     ruid, rgid, suid, sgid: real and saved ones; -1 where the system does not tell.
     groups: supplementary groups.

@@ -36,25 +36,27 @@ def log_error(error: Exception, request: Request | None) -> None:
 class Door:
     """A door of this process: calls to it run `procedure`.
 
-    procedure: a function that is given a `Request` and returns `None`, the reply's data, or a `Result`; or
-        a function
-    marked with `@server_procedure`, which takes and returns values of the types that it is annotated with.
-    An async one runs in the trio loop that the door was created in; a sync one on a server thread, many at
-    a time. attributes: `Attributes.REFUSE_DESC`, `UNREF`, `UNREF_MULTI` and so on. `NO_CANCEL` is always
+    procedure: a function that is given a `Request` and returns `None`, the reply's data, or a `Result`; or a
+    function marked with `@server_procedure`, which takes and returns values of the types that it is annotated
+    with. A sync one runs on a server thread, many at a time. An async one runs in the trio loop that the door
+    was created in; code in that loop calls such a door with `call_async`, because with `call` it would wait
+    for itself.
+    attributes: `Attributes.REFUSE_DESC`, `UNREF`, `UNREF_MULTI` and so on. `NO_CANCEL` is always
     added: a client that goes away does not disturb the procedure, which may ask `request.is_abandoned`.
     threads: serve with so many threads that serve nothing else, and no more than these: calls beyond wait.
-        By default
-    the door shares the process's pool, which grows with the number of simultaneous calls.
+    By default the door shares the process's pool, which grows with the number of simultaneous calls.
     stack_size: of those threads, in bytes; a request must fit the stack. 0 means 2 MiB.
     data_min, data_max, descriptors_max: limits of a request; what is outside of them is refused before the
     procedure runs (ENOBUFS, ENFILE). By default only what the types of a typed procedure imply.
     on_unref: called with the door, on a server thread, when only one reference to it is left. Implies
     `Attributes.UNREF` unless `UNREF_MULTI` is given. The call is a hint: look at `info()` before acting on
-    it. on_error: called with an exception that the procedure raised, or a `DoorReturnError` that its
-    result met, and the request, or `None` when it is over; it may return data for the client, who
-    otherwise gets an empty reply. By default the error is logged.
+    it.
+    on_error: called with an exception that the procedure raised, or a `DoorReturnError` that its result
+    met, and the request, or `None` when it is over; it may return data for the client, who otherwise gets
+    an empty reply. By default the error is logged.
 
-    Raises `DoorCreateError` or `DoorXcreateError`: EINVAL, EMFILE.
+    Raises `DoorCreateError` or `DoorXcreateError`: EINVAL, EMFILE; `RuntimeError` for an async procedure
+    outside of trio.
 
     A context manager: leaving it detaches the names that `install` gave, and revokes the door.
     """
@@ -79,7 +81,7 @@ class Door:
         if on_unref is not None and not attributes & (Attributes.UNREF | Attributes.UNREF_MULTI):
             attributes |= Attributes.UNREF
         self._procedure = procedure
-        self._token = trio.lowlevel.current_trio_token() if inspect.iscoroutinefunction(procedure) else None
+        self._token = _current_loop() if inspect.iscoroutinefunction(procedure) else None
         self._on_unref = on_unref
         self._on_error = on_error
         self._names: list[str] = []
@@ -275,6 +277,15 @@ class Door:
 
     def __repr__(self) -> str:
         return f"<Door {'closed' if self.closed else self._fd}>"
+
+
+def _current_loop() -> trio.lowlevel.TrioToken:
+    try:
+        return trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        raise RuntimeError(
+            "an async server procedure runs in the trio loop that its door is created in: there is none here"
+        ) from None
 
 
 def _fill(invocation: Any, answer: Answer, request: Request | None) -> None:

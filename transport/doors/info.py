@@ -1,7 +1,7 @@
 """What `door_info` tells about a door."""
 
 import enum
-from typing import Self
+from typing import Any, Self
 
 import attrs
 
@@ -62,14 +62,14 @@ class DoorInfo:
     id: int
 
     @classmethod
-    def from_structure(cls, info: "object") -> Self:
+    def from_structure(cls, info: Any) -> Self:
         """From a `door_info_t` (a cffi structure or a pointer to one)."""
         return cls(
-            target=info.di_target,  # type: ignore[attr-defined]
-            procedure=info.di_proc,  # type: ignore[attr-defined]
-            cookie=info.di_data,  # type: ignore[attr-defined]
-            attributes=Attributes(info.di_attributes),  # type: ignore[attr-defined]
-            id=info.di_uniquifier,  # type: ignore[attr-defined]
+            target=info.di_target,
+            procedure=info.di_proc,
+            cookie=info.di_data,
+            attributes=Attributes(info.di_attributes),
+            id=info.di_uniquifier,
         )
 
     @property

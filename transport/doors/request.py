@@ -17,8 +17,7 @@ class Result:
     """What a server procedure returns when it returns more than data.
 
     data: anything with the buffer protocol. descriptors: to pass to the client; those with `release`, and
-        those that came
-    with the request, are given away.
+    those that came with the request, are given away.
     """
 
     data: Any = b""
@@ -29,8 +28,7 @@ class Request:
     """One call, as the server procedure sees it. It ends with the procedure.
 
     descriptors: those that the client passed, owned by the request: they are closed when the procedure
-        returns, unless
-    they are detached, taken, or part of the result.
+    returns, unless they are detached, taken, or part of the result.
     """
 
     __slots__ = ("_argp", "_buffer", "_credentials", "_data", "_over", "_size", "_view", "descriptors")
@@ -58,8 +56,9 @@ class Request:
 
     @property
     def view(self) -> memoryview:
-        """The request where it lies, not copied and read-only. Neither it nor a slice of it may outlive
-        the procedure.
+        """The request where it lies, not copied and read-only.
+
+        Neither it nor a slice of it may outlive the procedure.
 
         Raises `ValueError` after that, as the view itself does.
         """

@@ -38,8 +38,9 @@ class BadReply(CodecError):
 
 
 class ServerProcedure(Generic[Req, Rep]):
-    """A function whose annotations say what goes through a door. Made by `@server_procedure`; given to
-    `Door`.
+    """A function whose annotations say what goes through a door.
+
+    Made by `@server_procedure`; given to `Door`.
 
     request, reply: the codecs. Called, it calls the function, as if there were no door.
     """

@@ -4,6 +4,7 @@ import os
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -214,7 +215,13 @@ def test_door_n12_mode_decides_who_may_open(door: int, path: Path) -> None:
             path.chmod(0o666)
             fattach(door, path)
             path.chmod(mode)
-            assert peer.ask(str(path)) == answer, f"changed to mode {mode:o}"
+            found = peer.ask(str(path))
+            for _ in range(100):
+                if found == answer or answer is not None:
+                    break
+                time.sleep(0.05)  # the emulation's server has to see the change before others may connect
+                found = peer.ask(str(path))
+            assert found == answer, f"changed to mode {mode:o}"
             fdetach(path)
 
 
@@ -361,7 +368,7 @@ def test_door_n22_open_what_is_no_door(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as plain:
         plain.bind(str(path.parent / "socket"))
         plain.listen()
-        with pytest.raises((NotADoor, DoorOpenError)):
+        with pytest.raises(NotADoor):
             Client.open(path.parent / "socket")
 
 

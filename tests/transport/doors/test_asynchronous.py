@@ -141,6 +141,37 @@ def test_async_procedure_whose_loop_has_ended() -> None:
     assert isinstance(errors[0], trio.RunFinishedError)
 
 
+def test_async_procedure_outside_of_a_loop() -> None:
+    async def procedure(request: Request) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return b""
+
+    with pytest.raises(RuntimeError, match="trio loop"):
+        Door(procedure)
+
+
+async def test_limiter_of_ones_own() -> None:
+    limiter = trio.CapacityLimiter(1)
+    inside: list[int] = []
+    most: list[int] = []
+
+    def procedure(request: Request) -> None:
+        inside.append(1)
+        most.append(len(inside))
+        threading.Event().wait(0.02)
+        inside.pop()
+
+    with Door(procedure) as door, door.client() as client:
+
+        async def one() -> None:
+            (await client.call_async(limiter=limiter)).close()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(one)
+    assert max(most) == 1
+
+
 async def test_errors_come_through() -> None:
     door = Door(lambda request: b"", data_max=1)
     with door, door.client() as client, pytest.raises(DoorCallError.ENOBUFS):
