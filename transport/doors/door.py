@@ -27,9 +27,7 @@ RETURN_KEEPS = (DoorReturnError.E2BIG, DoorReturnError.EFAULT, DoorReturnError.E
 
 
 def log_error(error: Exception, request: Request | None) -> None:
-    """The error hook that a door has unless it is given another: log the error; the client gets an empty
-    reply.
-    """
+    """The error hook that a door has unless it is given another: the error is logged, the reply empty."""
     _dispatch.log.error("a server procedure failed; its client gets an empty reply", exc_info=error)
 
 
@@ -41,16 +39,15 @@ class Door:
     with. A sync one runs on a server thread, many at a time. An async one runs in the trio loop that the door
     was created in; code in that loop calls such a door with `call_async`, because with `call` it would wait
     for itself.
-    attributes: `Attributes.REFUSE_DESC`, `UNREF`, `UNREF_MULTI` and so on. `NO_CANCEL` is always
-    added: a client that goes away does not disturb the procedure, which may ask `request.is_abandoned`.
+    attributes: `Attributes.REFUSE_DESC`, `UNREF`, `UNREF_MULTI` and so on. `NO_CANCEL` is always added: a
+    client that goes away does not disturb the procedure, which may ask `request.is_abandoned`.
     threads: serve with so many threads that serve nothing else, and no more than these: calls beyond wait.
     By default the door shares the process's pool, which grows with the number of simultaneous calls.
     stack_size: of those threads, in bytes; a request must fit the stack. 0 means 2 MiB.
     data_min, data_max, descriptors_max: limits of a request; what is outside of them is refused before the
     procedure runs (ENOBUFS, ENFILE). By default only what the types of a typed procedure imply.
     on_unref: called with the door, on a server thread, when only one reference to it is left. Implies
-    `Attributes.UNREF` unless `UNREF_MULTI` is given. The call is a hint: look at `info()` before acting on
-    it.
+    `Attributes.UNREF` unless `UNREF_MULTI` is given. It is a hint: look at `info()` before acting on it.
     on_error: called with an exception that the procedure raised, or a `DoorReturnError` that its result
     met, and the request, or `None` when it is over; it may return data for the client, who otherwise gets
     an empty reply. By default the error is logged.
@@ -198,8 +195,8 @@ class Door:
 
         Who may read the file may open the door; who holds the door may call it.
 
-        Raises `FattachError`: EBUSY if a door is there already, EPERM, EACCES, ENOENT for a missing
-        directory, ...
+        Raises `FattachError`: EBUSY if a door is there already, EPERM, EACCES and so on; `OSError` as of
+        `open(2)`, for instance `FileNotFoundError`, if the file cannot be created.
         """
         created = _create_file(path, mode)
         try:
@@ -216,16 +213,15 @@ class Door:
 
         Several servers may do so at a time: one of them, the last, has the name.
 
-        Raises `FattachError`: EPERM, EACCES, EBUSY if something else than a door is there, ...
+        Raises `FattachError`: EBUSY if something else than a door is there, EPERM, EACCES and so on; `OSError`
+        as of `open(2)` if the file cannot be created.
         """
         for last in (False, False, True):
             _create_file(path, mode)
             try:
                 api.door_replace(self.fileno(), path)
                 break
-            except (
-                FattachError.ENOENT
-            ):  # it was removed since it was created, or its directory does not exist
+            except FattachError.ENOENT:  # somebody has removed it since it was created
                 if last:
                     raise
         self._names.append(_absolute(path))
@@ -253,9 +249,7 @@ class Door:
             api.door_revoke(fd)
 
     def close(self) -> None:
-        """Close this descriptor of the door and keep serving: those who hold the door may call it until the
-        process ends.
-        """
+        """Close this descriptor and keep serving: who holds the door may call it until the process ends."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)

@@ -103,8 +103,7 @@ class DoorXcreateError(
         "E2BIG": "the caller's stack has no room for the book-keeping of so many threads; ask for fewer",
         "EBADF": "a new server thread could not be bound to the door",
         "EINVAL": "the attributes are wrong, fewer than one thread was asked for, there is no thread "
-        "creation "
-        "function, or it returned 0",
+        "creation function, or it returned 0",
         "EMFILE": "the process has no free descriptor; close some or raise RLIMIT_NOFILE",
         "ENOMEM": "the process is out of memory",
         "ENOTSUP": "a child of vfork() cannot create doors; use fork()",
@@ -126,21 +125,18 @@ class DoorCallError(
     DoorError,
     function="door_call",
     errors={
-        "E2BIG": "the request does not fit the server thread's stack, or has more than 1024 descriptors; the "
-        "procedure did not run",
-        "EAGAIN": "a signal arrived while no server thread was free; the procedure did not run, so it "
-        "is safe to "
-        "call again",
-        "EBADF": "the descriptor is not a door, or the door was revoked, or its server has exited; open "
-        "it again",
+        "E2BIG": "the request does not fit the server thread's stack, or has more than 1024 descriptors; "
+        "the procedure did not run",
+        "EAGAIN": "a signal arrived while no server thread was free; the procedure did not run, so it is "
+        "safe to call again",
+        "EBADF": "the descriptor is not a door, or the door was revoked, or its server has exited; open it "
+        "again",
         "EFAULT": "the parameters, the request, the descriptors or the result buffer are not memory of "
         "this process",
         "EINTR": "a signal arrived while the procedure ran, or the server ended before it returned; the "
-        "procedure "
-        "did start, so call again only if twice does no harm",
-        "EINVAL": "an entry of the descriptor array lacks DOOR_DESCRIPTOR, or is not an open "
-        "descriptor; every "
-        "entry with DOOR_RELEASE has been closed",
+        "procedure did start, so call again only if twice does no harm",
+        "EINVAL": "an entry of the descriptor array lacks DOOR_DESCRIPTOR, or is not an open descriptor; "
+        "every entry with DOOR_RELEASE has been closed",
         "EMFILE": "the client or the server has no room for the descriptors that were passed",
         "ENFILE": "more descriptors than the door's DOOR_PARAM_DESC_MAX",
         "ENOBUFS": "the request is smaller than the door's DOOR_PARAM_DATA_MIN or larger than its "
@@ -168,9 +164,8 @@ class DoorReturnError(
     DoorError,
     function="door_return",
     errors={
-        "E2BIG": "the caller takes no results (it passed no parameters, or this is an unref "
-        "notification), or there "
-        "are more than 1024 descriptors; return nothing instead",
+        "E2BIG": "the caller takes no results (it passed no parameters, or this is an unref notification), "
+        "or there are more than 1024 descriptors; return nothing instead",
         "EFAULT": "the data or the descriptor array is not memory of this process",
         "EINTR": "this process is not the one that owns the door",
         "EINVAL": "an entry of the descriptor array is bad, or the thread is a fork child's copy of a "
@@ -206,8 +201,8 @@ class DoorRevokeError(
     function="door_revoke",
     errors={
         "EBADF": _NOT_A_DOOR,
-        "EPERM": "the door belongs to another process, or its server has exited; the descriptor is "
-        "still open",
+        "EPERM": "the door belongs to another process, or its server has exited; the descriptor is still "
+        "open",
     },
 ):
     """`door_revoke(3C)` failed."""
@@ -294,8 +289,8 @@ class DoorSetparamError(
     function="door_setparam",
     errors={
         "EBADF": f"{_NOT_A_DOOR}, or it has been revoked",
-        "EINVAL": "no such parameter, or DATA_MIN would be larger than DATA_MAX; change them in the "
-        "other order",
+        "EINVAL": "no such parameter, or DATA_MIN would be larger than DATA_MAX; change them in the other "
+        "order",
         "ENOTSUP": "the door was created with DOOR_REFUSE_DESC: its DESC_MAX is 0 for ever",
         "EPERM": "the door belongs to another process",
         "ERANGE": "DESC_MAX is larger than INT_MAX",
