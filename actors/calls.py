@@ -126,11 +126,21 @@ class Request(signals.Call, Generic[R]):
 
         Otherwise as `wait`. Source: `gen_server:receive_response/2`.
         """
-        if not self.settled:
+        if (
+            not self.settled
+        ):  # what follows is `_park` again: a coroutine in between would cost each call dearly
+            if self.waiter is not None:
+                raise trio.BusyResourceError("another task is already waiting for this request")
             seconds = self.node.config.call_timeout if timeout is None else timeout
+            lane = None if seconds == math.inf else self.node.timers.lane(seconds)
+            if lane is not None:
+                lane.add(self)
+            self.waiter = trio.lowlevel.current_task()
             try:
-                await self._park(seconds)
+                await wait_task_rescheduled(self._abort)
             finally:
+                if lane is not None:
+                    lane.discard(self)
                 if not self.settled:
                     self.settled = True
                     self.error = CallTimeout(self.target, seconds)

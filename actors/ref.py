@@ -316,16 +316,18 @@ class LocalRef(Ref[A]):
     async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
         process = self._process
         handlers = process.handlers
-        if handlers is not None and process.idle and not process.attention:
+        try:
+            name = method.__name__
+        except AttributeError:
+            raise NotPublic(method) from None
+        if handlers is None or name not in handlers:
+            name = method_name(method)
+        elif process.actor is not None and process.idle and not process.attention:
             dispatcher = process.dispatcher
-            try:
-                handler = handlers.get(method.__name__)
-            except AttributeError:
-                raise NotPublic(method) from None
-            if handler is not None and dispatcher.running is None:
+            if dispatcher.running is None:
                 dispatcher.handoffs -= 1
                 if dispatcher.handoffs:
-                    result = process.body.hand_off(handler, args, kwargs)
+                    result = process.body.hand_off(handlers[name], args, kwargs)
                     if type(result) is Deferred:
                         deferred: Request[Any] = result.request
                         del result  # which the callee may drop, and then is to fail the call
@@ -333,7 +335,6 @@ class LocalRef(Ref[A]):
                     return result
                 dispatcher.renew_handoffs()
                 await trio.lowlevel.checkpoint()
-        name = method_name(method)
         node = process.node
         caller = node.current
         if caller is process:

@@ -152,6 +152,7 @@ class AsyncBody(TaskBody):
         self._args, self._kwargs = (), {}
         made = construct(self.actor, self.process, args, kwargs)
         self.actor = made
+        self.process.handlers = self.protocol.handlers
         result = self.protocol.on_start(made)
         if type(result) is CoroutineType:
             await result
@@ -161,6 +162,7 @@ class AsyncBody(TaskBody):
     def rebind(self, actor: type[Actor]) -> None:
         """Use the protocol of `actor`, sync or async, from the next message on."""
         self.protocol = protocol_of(actor)
+        self.process.handlers = self.protocol.handlers
 
     async def _serve(self) -> None:
         """The loop: as flat as possible, because every coroutine between trio and a handler costs a call."""
