@@ -33,9 +33,7 @@ class Invocable(Protocol):
         """Serve the call: fill in the reply of the `struct dispatch_invocation`, and its action."""
 
     def failed(self, invocation: CData) -> None:
-        """`door_return` failed with `invocation.error`: fill in another reply, or leave the
-        action at empty.
-        """
+        """`door_return` failed with `invocation.error`: fill in another reply, or let it be empty."""
 
 
 _handles = itertools.count(1)

@@ -107,9 +107,7 @@ class Descriptor:
 
 
 def received(array: Any, count: int) -> tuple[Descriptor, ...]:
-    """The owned descriptors in the first `count` entries of a `door_desc_t` array that a door function filled
-    in.
-    """
+    """The descriptors, owned, of the first `count` entries of a `door_desc_t` array that was filled in."""
     return tuple(
         Descriptor(
             entry.d_data.d_desc.d_descriptor,

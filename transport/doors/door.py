@@ -213,8 +213,8 @@ class Door:
 
         Several servers may do so at a time: one of them, the last, has the name.
 
-        Raises `FattachError`: EBUSY if something else than a door is there, EPERM, EACCES and so on; `OSError`
-        as of `open(2)` if the file cannot be created.
+        Raises `FattachError`: EBUSY if something else than a door is there, EPERM, EACCES and so on;
+        `OSError` as of `open(2)` if the file cannot be created.
         """
         for last in (False, False, True):
             _create_file(path, mode)
