@@ -30,14 +30,11 @@ _NAME_BYTES = 64
 _ATTRIBUTE_UNIQUE_ID = 5
 _UNKNOWN = "there is no such zone, or it cannot be seen from here"
 
-# Inode numbers that the kernel gives the namespaces that it starts with.
+# Inode numbers that the kernel gives the namespaces that it starts with. That of the mounts was the first of
+# those that are given out, until it became fixed as well.
 _INITIAL_USER = 0xEFFFFFFD
 _INITIAL_PROCESS = 0xEFFFFFFC
-_INITIAL_MOUNT = (
-    0xEFFFFFF8,
-    0xF0000000,
-    0xF0000001,
-)  # fixed since 6.18; before, the first that were given out
+_INITIAL_MOUNT = (0xEFFFFFF8, 0xF0000000, 0xF0000001)
 
 _NAMESPACES = re.compile(r"ns-([0-9a-f]+)-([0-9a-f]+)-([0-9a-f]+)")
 

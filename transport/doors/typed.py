@@ -32,9 +32,7 @@ Rep = TypeVar("Rep")
 
 
 class BadReply(CodecError):
-    """The reply is not of the door's type: the server procedure failed, or the door has other types than the
-    client thinks.
-    """
+    """The reply is not of the door's type: the server procedure failed, or the door has other types."""
 
 
 class ServerProcedure(Generic[Req, Rep]):

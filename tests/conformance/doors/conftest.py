@@ -14,7 +14,7 @@ from tests.conformance.doors.backend import path_of
 from tests.conformance.doors.peer import Link, Peer
 from transport.doors import is_door
 
-PATIENCE = 45
+PATIENCE = 120
 O_PATH = getattr(os, "O_PATH", 0)
 
 

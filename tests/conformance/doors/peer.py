@@ -24,8 +24,8 @@ from typing import Any, ClassVar, Self
 from tests.conformance.doors.forge import Forge, Made
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE = 20.0
-WATCHDOG = 90.0
+PATIENCE = 60.0
+WATCHDOG = 300.0
 
 
 class Link:
