@@ -263,12 +263,12 @@ static void door_B18_arguments_that_cannot_be_written(void) {
 }
 
 /* Refuses to be fooled by a caller that wants no results. */
-static int return_errors[4];
+static atomic_int return_error;
 static int gate[2];
 
 static void stubborn_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
     (void)cookie, (void)data, (void)size, (void)descriptors, (void)count;
-    return_errors[0] = door_return("x", 1, NULL, 0) == -1 ? errno : 0;
+    return_error = door_return("x", 1, NULL, 0) == -1 ? errno : 0;
     send_byte(gate[1], 'g');
     receive_byte(gate[0]);
     door_return(NULL, 0, NULL, 0);
@@ -279,7 +279,7 @@ static void door_D6(void) {
     int door = door_create(stubborn_procedure, NULL, 0);
     send_byte(gate[1], 'x'); /* for the procedure's receive_byte */
     CHECK_EQUAL(door_call(door, NULL), 0);
-    CHECK_EQUAL(return_errors[0], E2BIG);
+    CHECK_EQUAL(return_error, E2BIG);
 }
 
 static void faulty_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
