@@ -124,6 +124,12 @@ static void allowed(int socket, void *path) {
     CHECK_ERROR(door_open(path, O_RDWR), EACCES);
 }
 
+static void readable(int socket, void *path) {
+    (void)socket;
+    CHECK_EQUAL(setresuid(1234, 1234, 1234), 0);
+    CHECK(door_open(path, O_RDONLY) >= 0);
+}
+
 static void door_N12(void) {
     char *path = temporary_path("n12");
     make_attached(path);
@@ -131,6 +137,8 @@ static void door_N12(void) {
         finish_child(start_child(allowed, path));
         CHECK_EQUAL(chmod(path, 0600), 0);
         finish_child(start_child(denied, path));
+        CHECK_EQUAL(chmod(path, 0644), 0);
+        finish_child(start_child(readable, path));
     }
 }
 
