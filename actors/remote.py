@@ -181,11 +181,8 @@ class RemoteNode:
 
     async def wait_for_room(self, ref: RemoteRef[Any]) -> None:
         """Wait until what was sent before has nearly left; see `actors.ref.Carrier`."""
-        peer = self.peer
-        if peer is None:
-            await trio.lowlevel.checkpoint()
-        else:
-            await peer.wait_for_room()
+        if self.peer is not None:
+            await self.peer.wait_for_room()
 
     def reply(self, number: int, succeeded: bool, value: Any) -> None:
         """Answer a call of the peer."""

@@ -60,6 +60,12 @@ _NO_KEYWORDS: Final[dict[str, Any]] = {}
 INLINE_LIMIT: Final = 64 * 1024
 """Bytes of a payload that travels inside its frame; a longer one goes into a sealed memory file."""
 
+PAYLOAD_LIMIT: Final = 256 * 1024 * 1024
+"""Bytes of a payload, however it travels."""
+
+DESCRIPTORS_LIMIT: Final = 128
+"""File descriptors in one payload."""
+
 _SEALS: Final = (
     fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
     if hasattr(fcntl, "F_SEAL_SHRINK")
@@ -167,6 +173,12 @@ class Codec:
             self._outgoing = []
         try:
             data = self._pack(value)
+            if len(data) > PAYLOAD_LIMIT:
+                raise PayloadError(f"a payload may have {PAYLOAD_LIMIT} bytes, this one has {len(data)}")
+            if len(self._outgoing) > DESCRIPTORS_LIMIT:
+                raise PayloadError(
+                    f"a payload may carry {DESCRIPTORS_LIMIT} descriptors, this one has {len(self._outgoing)}"
+                )
             if len(data) > INLINE_LIMIT:
                 data = self._into_memory(data)
         except BaseException as error:
@@ -375,6 +387,8 @@ class Codec:
 
     def _revive_memory(self, items: list[int]) -> Any:
         index, size = items
+        if not 0 < size <= PAYLOAD_LIMIT:
+            raise PayloadError(f"a payload may have {PAYLOAD_LIMIT} bytes, this one claims {size}")
         memory = self._revive_descriptor(index).fileno()
         if fcntl.fcntl(memory, fcntl.F_GET_SEALS) & _SEALS != _SEALS or os.fstat(memory).st_size != size:
             raise PayloadError("the payload's memory file is not sealed, or not of the announced size")

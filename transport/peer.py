@@ -29,7 +29,7 @@ LAST_PAUSE: Final = 0.064
 """Seconds between attempts to hand over a batch for which the peer has no room; doubled each time."""
 
 
-HIGH_WATER: Final = 1024 * 1024
+HIGH_WATER: Final = 256 * 1024
 """Bytes that may wait to leave before those who are willing to wait have to."""
 
 
@@ -148,8 +148,7 @@ class Peer:
                 self._flush()
 
     async def wait_for_room(self) -> None:
-        """Wait until little waits to leave, or the node link is over. A checkpoint."""
-        await trio.lowlevel.checkpoint()
+        """Wait until little waits to leave, or the node link is over. A checkpoint when it has to wait."""
         while self._link.queued > HIGH_WATER and not self.ended.is_set():
             await self._room.park()
 
@@ -237,7 +236,9 @@ class Peer:
             self.end(f"the peer sent nonsense: {error}")
             return
         frames = batch.frames
-        if frames:
+        if not frames:
+            self._discard(arrival.handles)
+        else:
             farewell = frames[-1] if isinstance(frames[-1], Bye) else None
             try:
                 self._host.peer_frames(self, frames if farewell is None else frames[:-1], arrival.handles)

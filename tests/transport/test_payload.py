@@ -284,6 +284,18 @@ def test_long_payloads_go_into_sealed_memory(size: int) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_limits_of_a_payload() -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    with pytest.raises(PayloadError, match="128 descriptors, this one has 129"):
+        Codec(types).encode([FileDescriptor(null)] * 129)
+    os.close(null)
+    memory = os.memfd_create("huge", os.MFD_ALLOW_SEALING)
+    os.truncate(memory, 2**40)
+    payload = msgspec.msgpack.encode(msgspec.msgpack.Ext(9, msgspec.msgpack.encode([0, 2**40])))
+    with pytest.raises(PayloadError, match="claims"):
+        Codec(types).decode(payload, [memory])
+
+
 def test_unsealed_memory_is_refused() -> None:
     memory = os.memfd_create("open", os.MFD_ALLOW_SEALING)
     os.write(memory, b"\xc0")
