@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+enum { POPULATE_MAX = 32 << 20 };
+
 /*
  * Writes the reply and updates the arguments. On EOVERFLOW or EFAULT nothing is kept, and the descriptors are
  * still the caller's to close. Descriptors start at the next multiple of their own size, not of an alignment.
@@ -24,7 +26,8 @@ int results_place(door_arg_t *arguments, const char *data, size_t size, const in
     }
     if (needed > arguments->rsize) {
         mapped_size = memory_round(needed);
-        mapped = mmap(NULL, mapped_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        int populate = mapped_size <= POPULATE_MAX ? MAP_POPULATE : 0; /* all of it is about to be written */
+        mapped = mmap(NULL, mapped_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | populate, -1, 0);
         if (mapped == MAP_FAILED) {
             return EOVERFLOW;
         }
