@@ -4,7 +4,7 @@ from actors import system
 from actors.actor import Actor
 from actors.backoff import Backoff, InvalidBackoff
 from actors.body import Body, Observer, Spawnable
-from actors.calls import Deferred, Request, RequestCollection, multi_call
+from actors.calls import Deferred, Request, RequestCollection, multi_call, multi_cast
 from actors.children import (
     AlreadyPresent,
     ChildCounts,
@@ -190,6 +190,7 @@ __all__ = [
     "async_stream",
     "check_child_specs",
     "multi_call",
+    "multi_cast",
     "open_node",
     "system",
 ]

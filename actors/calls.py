@@ -9,6 +9,7 @@ mailbox, at hand, deferred), so a call needs no entry in any monitor table.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +19,7 @@ import trio
 from trio.lowlevel import Abort, wait_task_rescheduled
 
 from actors import signals
-from actors.errors import CallTimeout, NoProcess, ProcessDied, SenderDropped
+from actors.errors import CallTimeout, MailboxFull, NoProcess, ProcessDied, Restarting, SenderDropped
 from actors.reasons import NO_PROCESS, Reason
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from actors.process import Process
     from actors.ref import Ref
 
-__all__ = ["Deferred", "Request", "RequestCollection", "multi_call"]
+__all__ = ["Deferred", "Request", "RequestCollection", "multi_call", "multi_cast"]
 
 R = TypeVar("R")
 L = TypeVar("L")
@@ -362,3 +363,16 @@ async def multi_call(
         request.cancel()
         failures.append((ref, CallTimeout(ref, timeout)))
     return replies, failures
+
+
+def multi_cast(refs: Iterable[Ref[Any]], method: Callable[..., Any], /, *args: Any) -> None:
+    """Cast the same to several processes; one that cannot be reached does not keep the others from it.
+
+    Not a checkpoint. Source: `gen_server:abcast/2`.
+
+    Raises:
+        NotPublic: `method` is not a public method.
+    """
+    for ref in refs:
+        with contextlib.suppress(NoProcess, Restarting, MailboxFull):
+            ref.cast(method, *args)

@@ -18,6 +18,7 @@ from actors import (
     CallTimeout,
     Crashed,
     Deferred,
+    Mailbox,
     Node,
     NodeConfig,
     NoProcess,
@@ -31,6 +32,7 @@ from actors import (
     Restarting,
     SenderDropped,
     multi_call,
+    multi_cast,
     open_node,
 )
 from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle
@@ -285,6 +287,19 @@ async def test_act_l12_multi_call(autojump_clock: MockClock, node: Node) -> None
         assert {ref: type(error) for ref, error in failures} == {dead: NoProcess, silent: CallTimeout}
         with pytest.raises(ReceiveTimeout):
             await me.receive(timeout=1)
+
+
+async def test_multi_cast(autojump_clock: MockClock, node: Node) -> None:
+    """O3: everybody who can be reached is; who cannot, is skipped."""
+    good = [await node.spawn(tier) for tier in TIERS]
+    dead = await node.spawn(Sync)
+    await dead.stop()
+    full = await node.spawn(idle, mailbox=Mailbox(1, "fail"))
+    full.send("full")
+    multi_cast([dead, full, node.named("nobody"), *good], Sync.note, "hello")
+    assert [await ref.call(Sync.notes) for ref in good] == [["hello"]] * 2
+    with pytest.raises(NotPublic):
+        multi_cast(good, Sync.on_stop, NORMAL)
 
 
 class Post(Actor):
