@@ -95,10 +95,8 @@ async def test_act_b_bad_start_child(autojump_clock: MockClock) -> None:
         assert await family.shown(supervisor) == {}
 
 
-async def test_act_b7_ref_of_the_start(autojump_clock: MockClock) -> None:
-    """What start_child and restart_child return is the child that the list shows, whatever it was started
-    with.
-    """
+async def test_act_b7_result_of_a_start(autojump_clock: MockClock) -> None:
+    """The start of a child has no result but its ref, start_child's and restart_child's alike (SUP-6)."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, [])
