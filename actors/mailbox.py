@@ -12,7 +12,6 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
-import trio
 
 from actors.errors import MailboxFull
 from actors.reasons import Crashed
@@ -107,5 +106,3 @@ async def wait_for_room(process: Process) -> None:
         if process.node.current is process:
             raise MailboxFull(process.ref, process.mailbox.capacity or 0)
         await process.room().park()
-    if process.node.stopping and process.ended is not None:
-        await trio.lowlevel.checkpoint()

@@ -97,7 +97,8 @@ class Node:
         groups: the process groups.
         timers: the node's timers.
         dispatcher: what runs the processes that have no task.
-        stopping: whether the shutdown has begun.
+        stopping: whether the shutdown has begun: only processes may spawn now, to end well.
+        stopped: whether the time for an ordered end is over: nothing is spawned any more.
     """
 
     def __init__(self, name: str, zone: str, config: NodeConfig) -> None:
@@ -119,6 +120,7 @@ class Node:
         self.starting: dict[Process, Request[Any]] = {}
         self.restarting_names: set[str] = set()
         self.stopping = False
+        self.stopped = False
         self.dropped = 0
         self.unkillable = 0
         self.nursery: trio.Nursery
@@ -241,7 +243,7 @@ class Node:
 
     def new_process(self, parent: Process | None, mailbox: Mailbox, arena: str = "supervisor") -> Process:
         """A record for a new process, in the table."""
-        if self.stopping:
+        if self.stopped or (self.stopping and parent is None):
             raise NodeStopped(self.full_name)
         process = Process(self, self.new_number(), parent, mailbox)
         if arena == "node":

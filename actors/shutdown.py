@@ -81,10 +81,10 @@ class _Stopper:
             if isinstance(node.root, LocalRef):
                 await self._shut_down(node.root._process)
             node.stopping = True
-            for process in reversed(list(node.processes.values())):
-                if process.owner is None and process.ended is None:
+            while outermost := [process for process in node.processes.values() if process.owner is None]:
+                for process in reversed(outermost):
                     await self._shut_down(process)
-        node.stopping = True
+        node.stopping = node.stopped = True
         with trio.move_on_after(2 * node.config.kill_grace):
             while node.processes:
                 for process in reversed(list(node.processes.values())):
@@ -95,6 +95,8 @@ class _Stopper:
                     await self._wait(process)
 
     async def _shut_down(self, process: Process) -> None:
+        if process.ended is not None:
+            return
         process.deliver(signals.Exit(self._node.ref, SHUTDOWN, linked=False))
         self._finish_at_once(process)
         await self._wait(process)

@@ -255,6 +255,24 @@ async def test_actors_do_not_see_ambient_cancellation(autojump_clock: MockClock)
     assert answers == ["still here"]
 
 
+async def test_processes_may_spawn_while_the_node_stops(autojump_clock: MockClock) -> None:
+    """U1: what a process needs to end well it can still start; what it leaves is shut down too."""
+    answers: list[Any] = []
+
+    class Saving(Actor):
+        def __init__(self) -> None:
+            self.process.trap_exits = True
+
+        async def on_stop(self, reason: Any) -> None:
+            helper = await self.process.spawn(Async)
+            answers.append(await helper.call(Async.echo, "saved"))
+
+    async with open_node("test") as node:
+        await node.spawn(Saving)
+    assert answers == ["saved"]
+    assert node.statistics().processes == 0
+
+
 async def test_act_u8_nothing_is_left(autojump_clock: MockClock) -> None:
     """U11: after the node has closed, every table is empty."""
     async with open_node("test") as node:
