@@ -20,7 +20,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-zone = typer.Typer(help="Start a node from a file.", no_args_is_help=True)
+zone = typer.Typer(
+    help="Start a node from a file; talk to a running node through its door.", no_args_is_help=True
+)
 guest = typer.Typer(help="Run WebAssembly guests.", no_args_is_help=True)
 app.add_typer(zone, name="zone")
 app.add_typer(guest, name="guest")
@@ -66,10 +68,67 @@ def doctor() -> None:
 def zone_run(
     file: Annotated[Path, typer.Argument(help="The zone file (TOML).", exists=True, dir_okay=False)],
 ) -> None:
-    """Start the node that FILE describes and keep it running until SIGINT or SIGTERM."""
+    """Start the node that FILE describes and keep it running until `zone stop`, SIGINT or SIGTERM."""
     from actors.cli.zone import run_zone
 
     raise typer.Exit(run_zone(file))
+
+
+Door = Annotated[Path, typer.Argument(help="The path of the running node's door.")]
+Name = Annotated[str, typer.Argument(help="A registered name that the node exports to us.")]
+
+
+@zone.command("ps")
+def zone_ps(door: Door) -> None:
+    """List the processes of the node at DOOR: serial, name, label, kind, queued messages."""
+    from actors.cli.operator import list_processes
+
+    raise typer.Exit(list_processes(door))
+
+
+@zone.command("tree")
+def zone_tree(door: Door) -> None:
+    """Show the supervision tree of the node at DOOR."""
+    from actors.cli.operator import draw_tree
+
+    raise typer.Exit(draw_tree(door))
+
+
+@zone.command("call")
+def zone_call(
+    door: Door,
+    name: Name,
+    method: Annotated[str, typer.Argument(help="A public method.")],
+    arguments: Annotated[list[str] | None, typer.Argument(help="Its arguments, each as JSON.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the reply.")] = 5.0,
+) -> None:
+    """Call METHOD of the process NAME on the node at DOOR, and print the reply as JSON."""
+    from actors.cli.operator import call_process
+
+    raise typer.Exit(call_process(door, name, method, arguments or [], timeout))
+
+
+@zone.command("send")
+def zone_send(
+    door: Door,
+    name: Name,
+    message: Annotated[str, typer.Argument(help="The message, as JSON.")],
+) -> None:
+    """Send MESSAGE to the process NAME on the node at DOOR."""
+    from actors.cli.operator import send_message
+
+    raise typer.Exit(send_message(door, name, message))
+
+
+@zone.command("stop")
+def zone_stop(
+    door: Door,
+    timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to wait until it has stopped.")] = 60.0,
+) -> None:
+    """Have the node at DOOR shut down in order, and wait until it has."""
+    from actors.cli.operator import stop_node
+
+    raise typer.Exit(stop_node(door, timeout))
 
 
 @guest.command("run")

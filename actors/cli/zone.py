@@ -1,18 +1,24 @@
 """`enfilade zone run`: the node that a zone file describes, until it is told to stop."""
 
+import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import trio
 import typer
 
+from actors.cli.control import CONTROL, Control
 from actors.cli.refusal import Refusal
 from actors.cli.zonefile import ZoneFile, read_zone_file
-from actors.errors import StartError
+from actors.errors import RuntimeFault, StartError
 from actors.links import Down
-from actors.node import open_node
+from actors.node import Node, open_node
+from actors.reasons import SHUTDOWN, Reason
+from actors.ref import Ref
+from actors.spec import Child
 from actors.supervisor import Supervisor
 from transport.carrier import CarrierError
 from transport.rendezvous import Settings
@@ -21,7 +27,8 @@ __all__ = ["run_zone"]
 
 
 def run_zone(path: Path) -> int:
-    """Run the node that the file describes until SIGINT or SIGTERM, or until its root supervisor gives up.
+    """Run the node that the file describes until SIGINT, SIGTERM or an operator stops it, or until its root
+    supervisor gives up.
 
     Returns:
         0 after a shutdown that was asked for, 1 when the root supervisor gave up.
@@ -52,7 +59,7 @@ async def _run(zone_file: ZoneFile, directory: Path) -> int:
             settings.name,
             zone=settings.zone,
             listen=listen,
-            policy=zone_file.policy(),
+            policy=zone_file.policy(directory),
             settings=Settings(last_retry=settings.longest_pause),
         ) as node:
             for address in settings.connect:
@@ -67,19 +74,37 @@ async def _run(zone_file: ZoneFile, directory: Path) -> int:
                 name="root",
             )
             node.root = root
+            ordered = trio.Event()
+            control = Child(Control, ordered.set, name=CONTROL)
+            await node.spawn(Supervisor, [control], label="control")
             typer.echo(f"{node.full_name} runs" + (f" at {listen}" if listen else ""))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_on_signal, signals, nursery.cancel_scope)
-                async with node.mailbox() as me:
-                    me.monitor(root)
-                    down = await me.receive(Down)
-                typer.echo(f"{node.full_name}: the root supervisor ended: {down.reason}", err=True)
-                gave_up = True
+                nursery.start_soon(_stop_on_order, ordered, root, nursery.cancel_scope)
+                reason = await _end_of(node, root)
+                if not ordered.is_set():
+                    typer.echo(f"{node.full_name}: the root supervisor ended: {reason}", err=True)
+                    gave_up = True
                 nursery.cancel_scope.cancel()
     return int(gave_up)
+
+
+async def _end_of(node: Node, ref: Ref[Any]) -> Reason:
+    async with node.mailbox() as me:
+        me.monitor(ref)
+        down: Down = await me.receive(Down)
+        return down.reason
 
 
 async def _stop_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
     async for _ in signals:
         break
+    scope.cancel()
+
+
+async def _stop_on_order(ordered: trio.Event, root: Ref[Any], scope: trio.CancelScope) -> None:
+    """Stop the tree while the door is open, so that an operator who sees it close knows that it has."""
+    await ordered.wait()
+    with contextlib.suppress(RuntimeFault):  # it ended by itself, or with another reason
+        await root.stop(SHUTDOWN)
     scope.cancel()

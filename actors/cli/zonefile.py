@@ -28,26 +28,34 @@
     nodes = ["shop@*"]
     uids = [0]
     exports = ["ledger"]             # the names that it may reach
+    control = true                   # whether it may list the node's processes, and stop it
 
-Without a `peer` table the processes of the same user may connect, and reach nothing.
+    [peer.limits]                    # what it may ask for at most; the fields of `transport.Limits`
+    pending = 1000
+
+Without a `peer` table the processes of the same user may connect and control the node, and reach nothing
+else. With `secret = "FILE"` in the node's table only nodes connect, and are connected to, that know what that
+file contains.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from actors.cli.control import CONTROL, OperatorRights
 from actors.cli.refusal import Refusal
 from actors.guest import Guest
 from actors.spec import Child
 from hostcalls.errors import HostcallError
-from transport.policy import Policy, Rights, Rule
+from transport.policy import Limits, Policy, Rule
 
-__all__ = ["ZoneFile", "read_zone_file"]
+__all__ = ["ZoneFile", "read_secret", "read_zone_file"]
 
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,6 +70,7 @@ class NodeTable(_Table):
     door: str | None = None
     connect: list[str] = []
     longest_pause: float = 10.0
+    secret: str | None = None
 
 
 class SupervisorTable(_Table):
@@ -87,6 +96,19 @@ class ChildTable(_Table):
     shutdown: float | Literal["brutal_kill"] | None = None
 
 
+class LimitsTable(_Table):
+    """How much a peer may ask for: what `transport.Limits` says, and its defaults."""
+
+    backlog: int = Limits().backlog
+    references: int = Limits().references
+    pending: int = Limits().pending
+    rate: float | None = None
+
+    def limits(self) -> Limits:
+        """The same for a policy. Raises ValueError when a number is out of range."""
+        return Limits(**msgspec.structs.asdict(self))
+
+
 class PeerTable(_Table):
     """Who may connect, and what for."""
 
@@ -95,7 +117,20 @@ class PeerTable(_Table):
     uids: list[int] | None = None
     gids: list[int] | None = None
     exports: list[str] = []
+    control: bool = False
+    limits: LimitsTable = msgspec.field(default_factory=LimitsTable)
     refuse: bool = False
+
+    def rule(self) -> Rule:
+        """The same for a policy. Raises ValueError when a limit is out of range."""
+        rights = OperatorRights(exports=self.exports, control=self.control, limits=self.limits.limits())
+        return Rule(
+            nodes=self.nodes,
+            zones=self.zones,
+            uids=self.uids,
+            gids=self.gids,
+            rights=None if self.refuse else rights,
+        )
 
 
 class ZoneFile(_Table):
@@ -106,22 +141,20 @@ class ZoneFile(_Table):
     child: list[ChildTable] = []
     peer: list[PeerTable] = []
 
-    def policy(self) -> Policy:
-        """Who may connect to the node."""
+    def policy(self, directory: Path) -> Policy:
+        """Who may connect to the node; the secret is looked for in `directory`.
+
+        Raises:
+            Refusal: the secret cannot be read, or a limit is out of range.
+        """
+        secret = None if self.node.secret is None else read_secret(directory / self.node.secret)
         if not self.peer:
-            return Policy.same_user()
-        return Policy(
-            rules=[
-                Rule(
-                    nodes=peer.nodes,
-                    zones=peer.zones,
-                    uids=peer.uids,
-                    gids=peer.gids,
-                    rights=None if peer.refuse else Rights(exports=peer.exports),
-                )
-                for peer in self.peer
-            ]
-        )
+            rule = Rule(uids=[os.geteuid()], rights=OperatorRights(control=True))
+            return Policy(rules=[rule], secret=secret)
+        try:
+            return Policy(rules=[peer.rule() for peer in self.peer], secret=secret)
+        except ValueError as error:
+            raise Refusal(f"a peer's limits: {error}") from error
 
     def children(self, directory: Path) -> list[Child]:
         """The children's specifications; modules and guests are looked for in `directory` first.
@@ -135,6 +168,8 @@ class ZoneFile(_Table):
 def _child(table: ChildTable, directory: Path) -> Child:
     if (table.actor is None) == (table.guest is None):
         raise Refusal(f"child {table.id!r}: give it either an actor or a guest")
+    if table.name == CONTROL:
+        raise Refusal(f"child {table.id!r}: the name {CONTROL!r} is that of the node's control process")
     try:
         target = _guest(table, directory) if table.actor is None else _import(table.actor, directory)
         return Child(
@@ -178,3 +213,22 @@ def read_zone_file(path: Path) -> ZoneFile:
         raise Refusal(f"{path}: {error.strerror}") from error
     except msgspec.MsgspecError as error:
         raise Refusal(f"{path} is not a zone file: {error}") from error
+
+
+def read_secret(path: Path) -> bytes:
+    """The secret in a file, without white space around it.
+
+    Raises:
+        Refusal: the file cannot be read, others than its owner may read it, or it is empty.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            secret = file.read().strip()
+    except OSError as error:
+        raise Refusal(f"the secret {path}: {error.strerror}") from error
+    if mode & 0o077:
+        raise Refusal(f"the secret {path} is open to others than its owner; `chmod 600` it")
+    if not secret:
+        raise Refusal(f"the secret {path} is empty")
+    return secret

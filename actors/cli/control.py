@@ -1,0 +1,152 @@
+"""The control process of a node that `enfilade zone run` started: what an operator asks, it answers.
+
+It is an ordinary process with a reserved name, and peers reach it as they reach any other: by the policy. A
+pattern such as `*` among a peer's exports does not include it; only `control = true` does.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+
+from actors.actor import Actor
+from actors.dispatched import SyncBody
+from actors.errors import CallError
+from actors.guest import GuestBody
+from actors.process import Process
+from actors.ref import Ref
+from actors.supervising import SupervisorBody
+from actors.supervisor import Supervisor
+from actors.tasked import AsyncBody, EphemeralBody, FunctionBody
+from transport.policy import Rights
+from transport.records import register
+
+__all__ = ["CONTROL", "Branch", "Control", "OperatorRights", "ProcessEntry"]
+
+CONTROL: Final = "enfilade.control"
+"""The name that the control process is registered under."""
+
+PATIENCE: Final = 1.0
+"""Seconds that a supervisor has to name its children."""
+
+KINDS: Final[dict[type, str]] = {
+    AsyncBody: "actor",
+    EphemeralBody: "mailbox",
+    FunctionBody: "function",
+    GuestBody: "guest",
+    SupervisorBody: "supervisor",
+    SyncBody: "actor",
+}
+
+
+@attrs.frozen(kw_only=True)
+class OperatorRights(Rights):
+    """The rights of a peer of such a node.
+
+    Attributes:
+        control: whether the peer reaches the control process, which `exports` does not decide.
+    """
+
+    control: bool = False
+
+    def sees(self, name: str) -> bool:
+        """Whether a registered name is exported to the peer."""
+        return self.control if name == CONTROL else super().sees(name)
+
+
+@attrs.frozen
+class ProcessEntry:
+    """One process, as `enfilade zone ps` lists it.
+
+    Attributes:
+        serial: its number on the node.
+        name: the name it is registered under; None.
+        label: its label; None.
+        kind: "actor", "supervisor", "function", "guest" or "mailbox".
+        queued: how many messages wait in its mailbox.
+    """
+
+    serial: int
+    name: str | None
+    label: str | None
+    kind: str
+    queued: int
+
+
+@attrs.frozen
+class Branch:
+    """One place in the supervision tree, as `enfilade zone tree` draws it.
+
+    Attributes:
+        id: the id of its specification, as text; the name of the root.
+        state: "running", "restarting", "stopped", "silent" for a supervisor that names no children now, or
+            "elsewhere" for a child on another node.
+        restart: "permanent", "transient", "temporary"; None for the root.
+        process: what runs there; None when nothing does, or on another node.
+        children: what is below.
+    """
+
+    id: str
+    state: str
+    restart: str | None
+    process: ProcessEntry | None
+    children: "list[Branch]"
+
+
+register(ProcessEntry, name="enfilade.cli.ProcessEntry")
+register(Branch, name="enfilade.cli.Branch")
+
+
+class Control(Actor):
+    """The control process.
+
+    Args:
+        order_stop: orders the node's shutdown, and returns at once.
+    """
+
+    __slots__ = ("_order_stop",)
+
+    def __init__(self, order_stop: Callable[[], None]) -> None:
+        self._order_stop = order_stop
+
+    def processes(self) -> list[ProcessEntry]:
+        """All processes of the node, oldest first."""
+        return [_entry(process) for process in self.process.node.processes.values()]
+
+    async def tree(self) -> Branch | None:
+        """The supervision tree from its root; None when there is none (any more)."""
+        root = self.process.node.root
+        return None if root is None else await self._branch("root", root, None)
+
+    def stop(self) -> None:
+        """Order the node's shutdown. The answer says that it was ordered, not that it is done."""
+        self._order_stop()
+
+    async def _branch(self, id: str, ref: Any, restart: str | None) -> Branch:  # noqa: A002 (the field's name)
+        if not isinstance(ref, Ref):
+            return Branch(id, "restarting" if ref == "restarting" else "stopped", restart, None, [])
+        node = self.process.node
+        if ref.node_name != node.full_name:
+            return Branch(id, "elsewhere", restart, None, [])
+        process = node.processes.get(ref.serial)
+        if process is None:
+            return Branch(id, "stopped", restart, None, [])
+        entry = _entry(process)
+        if entry.kind != "supervisor":
+            return Branch(id, "running", restart, entry, [])
+        try:
+            children = await ref.within(PATIENCE).call(Supervisor.children)
+        except CallError:  # it starts or stops a child, or has ended meanwhile
+            return Branch(id, "silent", restart, entry, [])
+        below = [await self._branch(_id_of(child.id), child.ref, child.restart) for child in children]
+        return Branch(id, "running", restart, entry, below)
+
+
+def _id_of(id: object) -> str:  # noqa: A002 (the field's name)
+    """An id as text; children of dynamic supervisors have none."""
+    return "-" if id is None else str(id)
+
+
+def _entry(process: Process) -> ProcessEntry:
+    kind = KINDS.get(type(process.body), "starting" if process.body is None else type(process.body).__name__)
+    return ProcessEntry(process.serial, process.name, process.label, kind, len(process.queue))

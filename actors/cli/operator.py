@@ -1,0 +1,267 @@
+"""`enfilade zone ps|tree|call|send|stop`: an operator's short visit to a running node, through its door.
+
+The command is a node of its own for the length of the visit, with a name and the kernel's word for who runs
+it, so that the visited node's policy decides about it as about any other peer. It exports nothing itself.
+"""
+
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+import trio
+import typer
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from actors.cli.control import CONTROL, Branch, Control, ProcessEntry
+from actors.cli.refusal import Refusal
+from actors.distant import NodeDown, Refused
+from actors.errors import NoProcess, RuntimeFault
+from actors.node import Node, open_node
+from transport import zones
+from transport.carrier import CarrierError
+from transport.policy import NotAdmitted, Policy, Rights, Rule
+from transport.records import PayloadError
+from transport.rendezvous import HandshakeFailed
+
+__all__ = ["call_process", "draw_tree", "list_processes", "send_message", "stop_node"]
+
+R = TypeVar("R")
+Visit = Callable[[Node, str], Awaitable[R]]
+
+ANSWER_SECONDS: Final = 5.0
+HEADINGS: Final = ("SERIAL", "NAME", "LABEL", "KIND", "QUEUED")
+
+
+def list_processes(door: Path) -> int:
+    """Print a table of the node's processes.
+
+    Returns:
+        0.
+
+    Raises:
+        Refusal: the node cannot be reached, or does not let us.
+    """
+
+    entries: list[ProcessEntry] = _visit(door, lambda node, peer: _ask_control(node, peer, Control.processes))
+    rows = [HEADINGS, *(_row(entry) for entry in entries)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+    return 0
+
+
+def draw_tree(door: Path) -> int:
+    """Print the node's supervision tree: drawn on a terminal, else as indented lines.
+
+    Returns:
+        0.
+
+    Raises:
+        Refusal: the node cannot be reached, does not let us, or has no supervision tree.
+    """
+
+    root: Branch | None = _visit(door, lambda node, peer: _ask_control(node, peer, Control.tree))
+    if root is None:
+        raise Refusal("the node has no supervision tree")
+    console = Console()
+    if console.is_terminal:
+        console.print(_drawn(root, None))
+    else:
+        _print_lines(root, 0)
+    return 0
+
+
+def call_process(door: Path, name: str, method: str, arguments: Sequence[str], timeout: float) -> int:
+    """Call a method of the process of that name, and print what it returns as JSON.
+
+    Args:
+        door: the path of the node's door.
+        name: a name that the node exports to us.
+        method: a public method.
+        arguments: its positional arguments, each as JSON.
+        timeout: seconds to wait for the reply.
+
+    Returns:
+        0.
+
+    Raises:
+        Refusal: the call cannot be made, or ended without a reply.
+    """
+    values = [_value(argument) for argument in arguments]
+
+    def named(*_: Any) -> None:
+        """Stands for the method, whose class is not known here; a call carries no more than its name."""
+
+    named.__name__ = named.__qualname__ = method
+
+    async def visit(node: Node, peer: str) -> Any:
+        return await node.remote(name, peer).within(timeout).call(named, *values)
+
+    answer = _visit(door, visit)
+    try:
+        typer.echo(msgspec.json.encode(answer, enc_hook=str).decode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Refusal(f"the reply cannot be written as JSON: {_line(error)}") from error
+    return 0
+
+
+def send_message(door: Path, name: str, message: str) -> int:
+    """Send a message, given as JSON, to the process of that name; it has been taken in when this returns.
+
+    Returns:
+        0.
+
+    Raises:
+        Refusal: the message cannot be sent, or the node exports no such name to us.
+    """
+    value = _value(message)
+
+    async def visit(node: Node, peer: str) -> None:
+        with trio.fail_after(ANSWER_SECONDS):
+            ref = await node.whereis_on(peer, name)
+            if ref is None:
+                raise Refusal(f"node {peer} exports nothing under {name!r} to us, or nobody has that name")
+            ref.send(value)
+            await node.whereis_on(peer, name)  # an answer to what was said after the message
+
+    _visit(door, visit)
+    return 0
+
+
+def stop_node(door: Path, timeout: float) -> int:
+    """Have the node shut down in order, and wait until it has.
+
+    The wait ends with the node's process where that can be seen (a Linux with process file descriptors, a
+    process id that means something in this zone), and otherwise with the node's goodbye, which comes when
+    its supervision tree has stopped.
+
+    Args:
+        door: the path of the node's door.
+        timeout: seconds to wait.
+
+    Returns:
+        0.
+
+    Raises:
+        Refusal: the node cannot be reached, does not let us, or has not stopped in time.
+    """
+
+    async def visit(node: Node, peer: str) -> None:
+        process = _watch_process(node.distribution.rendezvous.peers[peer].identity.credentials.pid)
+        try:
+            async with node.mailbox() as me:
+                node.distribution.monitor_nodes(me.ref)
+                await _ask_control(node, peer, Control.stop)
+                with trio.move_on_after(timeout):
+                    await me.receive(NodeDown)
+                    if process is not None:
+                        await trio.lowlevel.wait_readable(process)
+                    return
+            raise Refusal(f"node {peer} was told to stop and has not stopped within {timeout:g} s")
+        finally:
+            if process is not None:
+                os.close(process)
+
+    _visit(door, visit)
+    return 0
+
+
+def _watch_process(pid: int) -> int | None:
+    """A descriptor that becomes readable when the process ends; None when it cannot be watched from here."""
+    if pid <= 0 or not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+def _visit(door: Path, visit: Visit[R]) -> R:
+    """Connect to the node behind the door, do something there, and leave.
+
+    Raises:
+        Refusal: whatever went wrong.
+    """
+    logging.getLogger("enfilade").setLevel(logging.CRITICAL)  # what went wrong is told once, below
+    try:
+        return trio.run(_connected, door, visit)  # type: ignore[no-any-return]
+    except CarrierError as error:
+        raise Refusal(f"the door {door}: {_line(error.strerror or error)}") from error
+    except HandshakeFailed as error:
+        raise Refusal(f"the door {door} is no node's: {_line(error)}") from error
+    except trio.TooSlowError as error:
+        raise Refusal(f"the node at {door} did not answer within {ANSWER_SECONDS:g} s") from error
+    except Refusal:
+        raise
+    except (NotAdmitted, RuntimeFault, PayloadError) as error:
+        raise Refusal(_line(error)) from error
+    except Exception as error:  # what the callee answered in the place of a reply
+        raise Refusal(f"{type(error).__name__}: {_line(error)}") from error
+
+
+async def _connected(door: Path, visit: Visit[R]) -> R:
+    # Whose door it is, its path says; we let the node that serves it do nothing here.
+    anybody = Policy(rules=[Rule(rights=Rights())])
+    async with open_node(f"operator-{os.getpid()}", zone=zones.own().name, policy=anybody) as node:
+        return await visit(node, await node.connect(str(door)))
+
+
+async def _ask_control(node: Node, peer: str, method: Callable[..., Any]) -> Any:
+    try:
+        return await node.remote(CONTROL, peer).call(method)
+    except Refused as error:
+        raise Refusal(f"node {peer} does not let us control it") from error
+    except NoProcess as error:
+        raise Refusal(f"node {peer} has no control process: `enfilade zone run` did not start it") from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Refusal(f"{text!r:.80} is not JSON ({_line(error)}); a string needs its quotes") from error
+
+
+def _line(text: object) -> str:
+    """A text that may come from elsewhere as one line that a terminal can be trusted with."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))
+
+
+def _row(entry: ProcessEntry) -> tuple[str, ...]:
+    name, label = (_line(text or "-") for text in (entry.name, entry.label))
+    return (str(entry.serial), name, label, _line(entry.kind), str(entry.queued))
+
+
+def _described(branch: Branch) -> str:
+    parts = [] if branch.state == "running" else [branch.state]
+    if branch.process is not None:
+        entry = branch.process
+        parts.insert(0, f"{entry.kind} {entry.serial}")
+        if entry.name not in (None, branch.id):
+            parts.append(f"named {entry.name}")
+        if entry.label not in (None, branch.id):
+            parts.append(f"label {entry.label}")
+    if branch.restart is not None:
+        parts.append(branch.restart)
+    return _line(", ".join(parts))
+
+
+def _drawn(branch: Branch, parent: Tree | None) -> Tree:
+    text = Text.assemble((_line(branch.id), "bold"), "  ", (_described(branch), "dim"))
+    if branch.state not in ("running", "elsewhere"):
+        text.stylize("red")
+    tree = Tree(text) if parent is None else parent.add(text)
+    for child in branch.children:
+        _drawn(child, tree)
+    return tree
+
+
+def _print_lines(branch: Branch, depth: int) -> None:
+    typer.echo(f"{'  ' * depth}{_line(branch.id)}: {_described(branch)}")
+    for child in branch.children:
+        _print_lines(child, depth + 1)
