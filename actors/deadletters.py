@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors.errors import RuntimeFault
 from actors.reasons import Reason
 from actors.signals import Call
 
@@ -70,5 +69,5 @@ class DeadLetters:
             if subscriber != ref:
                 try:
                     subscriber.send(DeadLetter(message, ref, reason))
-                except RuntimeFault:
+                except Exception:  # full, or on another node that cannot be sent this
                     self.unsubscribe(subscriber)

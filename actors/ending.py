@@ -15,6 +15,7 @@ import trio
 
 from actors import links, signals
 from actors.errors import Ignore, StartError
+from actors.guarded import guarded
 from actors.reasons import KILLED, NORMAL, SHUTDOWN, Reason
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class _Ended:
     def exit(self, reason: Reason) -> None:
         return None
 
+
+FATAL = (SystemExit, KeyboardInterrupt)  # what an actor raises to end the program
 
 ENDED = _Ended()
 EMPTYING = _Ended()
@@ -98,7 +101,7 @@ def _finish(process: Process, reason: Reason, error: BaseException | None) -> No
         rare.stop_requests = []
     if process.rare is not None and process.rare.heir is None:
         process.rare = None
-    node.ended(process, reason, error if start is None else None)
+    node.ended(process, reason, error if start is None or isinstance(error, FATAL) else None)
 
 
 def _release(process: Process) -> None:
@@ -110,7 +113,7 @@ def _release(process: Process) -> None:
     for timer in list(rare.timers):
         timer.cancel()
     if rare.groups:
-        process.node.groups.leave_all(process)
+        guarded(process.node.groups.leave_all, process)
     if rare.room is not None:
         rare.room.unpark_all()
 
@@ -124,12 +127,12 @@ def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
         reader.restore()
     at_hand = getattr(body, "at_hand", None)
     if isinstance(at_hand, signals.Call) and not at_hand.settled:
-        at_hand.abandon(reason)
+        guarded(at_hand.abandon, reason)
     process.at_hand = None
     rare = process.rare
     if rare is not None:
         for call in list(rare.deferred):
-            call.abandon(reason)
+            guarded(call.abandon, reason)
         rare.deferred.clear()
         process.unstash()
     queue = process.queue
@@ -140,9 +143,9 @@ def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
     else:
         for message in queue:
             if isinstance(message, signals.Call):
-                message.abandon(reason)
+                guarded(message.abandon, reason)
             elif type(message) is signals.Cast or type(message) not in signals.envelopes:
-                process.node.dead_letters.publish(message, process.ref, reason)
+                guarded(process.node.dead_letters.publish, message, process.ref, reason)
     queue.clear()
 
 

@@ -15,6 +15,7 @@ import attrs
 
 from actors import signals
 from actors.errors import MailboxFull, NoProcess, NotOwner
+from actors.guarded import guarded
 from actors.reasons import KILLED, NO_PROCESS, SHUTDOWN, Reason
 from actors.ref import LocalRef, NameRef, Ref
 
@@ -304,7 +305,7 @@ def sever(process: Process, reason: Reason) -> None:
         for target in process.monitors.values():
             target.active = False
             assert target.ref is not None
-            target.ref.deliver(signals.Demonitor(process.ref, target.number))
+            guarded(target.ref.deliver, signals.Demonitor(process.ref, target.number))
     linked, process.links = process.links, None
     watchers, process.watchers = process.watchers, None
     process.monitors = None
@@ -312,10 +313,10 @@ def sever(process: Process, reason: Reason) -> None:
         notice = signals.Exit(process.ref, reason, linked=True)
         for ref, state in linked.items():
             if state == UP:
-                ref.deliver(notice)
+                guarded(ref.deliver, notice)
     if watchers:
         for watcher, number in watchers:
-            watcher.deliver(signals.Down(number, reason))
+            guarded(watcher.deliver, signals.Down(number, reason))
 
 
 def killed_over(process: Process) -> None:

@@ -146,6 +146,26 @@ async def test_a_dead_watcher_is_forgotten(autojump_clock: MockClock) -> None:
         assert two.statistics().watchers == 0
 
 
+async def test_a_broken_way_leaves_nobody_untold(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """U2, K6: a carrier that fails while a process ends is logged, and the others are told all the same."""
+    async with open_node("one") as one, open_node("two") as two:
+        there, _ = connect(one, two)
+
+        def broken(ref: Any, signal: Any) -> None:
+            raise LookupError("no way")
+
+        async with one.mailbox() as me:
+            victim = await one.spawn(idle)
+            victim.deliver(signals.Monitor(there.ref(await two.spawn(idle)), 1))
+            me.monitor(victim)
+            there.deliver = broken  # type: ignore[method-assign]
+            victim.exit(KILL)
+            assert (await me.receive(match=Down, timeout=1)).ref == victim
+    assert "no way" in caplog.text
+
+
 async def test_signals_to_the_dead_are_answered(autojump_clock: MockClock) -> None:
     """K2, L2: a link, an unlink, a monitor that reach a process too late are answered as such."""
     async with open_node("one") as one, open_node("two") as two:

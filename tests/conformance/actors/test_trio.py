@@ -29,6 +29,7 @@ from actors import (
     ProcessDied,
     ReceiveTimeout,
     Ref,
+    StartError,
     open_node,
 )
 from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle
@@ -218,6 +219,25 @@ async def test_system_exit_from_an_actor(
     with pytest.raises(error):
         await run()
     assert log == ["a stopping", "a stopped"]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+async def test_system_exit_from_a_start(autojump_clock: MockClock, tier: Any) -> None:
+    """U5: also when it is raised before the actor has started."""
+
+    class Fatal(tier):  # type: ignore[misc]
+        def __init__(self) -> None:
+            raise SystemExit(3)
+
+    async def run() -> None:
+        async with open_node("test") as node:
+            with pytest.raises(StartError):
+                await node.spawn(Fatal)
+            await trio.sleep_forever()
+
+    with pytest.raises(SystemExit) as stopped:
+        await run()
+    assert stopped.value.code == 3
 
 
 async def test_exception_of_the_block_is_not_wrapped(autojump_clock: MockClock) -> None:
