@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.conformance.doors.backend import NATIVE, native_only
 from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import call
 from transport import namespaces, zones
-from transport.doors import Door, Request
+from transport.doors import Client, Door, Request
 from transport.doors.api import door_open, ffi
 from transport.zones import ZoneError, getzoneid, getzoneidbyname, getzonenamebyid
 
@@ -108,12 +109,6 @@ def test_door_z7_zone_reboot(tmp_path: Path) -> None:
     with Door(lambda request: b"from the global zone") as door:
         for _ in range(2):
             door.force_install(root / ".enfilade-test")
-            with Client_open(root / ".enfilade-test") as client:
+            with Client.open(root / ".enfilade-test") as client:
                 assert client.call_with_data(b"") == b"from the global zone"
-            os.system(f"zoneadm -z {zone} reboot")
-
-
-def Client_open(path: Path):  # type: ignore[no-untyped-def]  # noqa: N802
-    from transport.doors import Client
-
-    return Client.open(path)
+            subprocess.run(["zoneadm", "-z", zone, "reboot"], check=True, timeout=300)
