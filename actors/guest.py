@@ -79,9 +79,6 @@ __all__ = ["Guest", "guests_of", "hold", "open_guests", "run_guest"]
 T = TypeVar("T")
 
 
-#: Seconds after which a guest gives way to other processes.
-_TURN_SECONDS = 0.001
-
 _RUNTIMES: WeakKeyDictionary[Node, Runtime] = WeakKeyDictionary()
 
 
@@ -284,26 +281,23 @@ class GuestBody:
         process.attention = True  # so that it gets its first turn
 
     def turn(self, budget: int) -> bool:
-        """Resume the guest while it has something to do, at most `budget` times, and not for long."""
+        """Give the guest its messages, and let it run for a while; the budget is in time."""
         process = self.process
         if process.attention and not process.attend():
             return False
-        execution, inbox = self.execution, self.actors.inbox
+        execution, inbox, queue = self.execution, self.actors.inbox, process.queue
         if process.mailbox.overflow == "drop_oldest":
             inbox.look_again()
-        inbox.look()
-        deadline = time.perf_counter() + _TURN_SECONDS
-        for _ in range(budget):
-            more = execution.turn()
-            if execution.ended:
-                self._ended()
-                return False
-            if not (inbox.look() or more):
-                process.idle = True
-                return False
-            if execution.computing or time.perf_counter() > deadline:
-                break
-        return True
+        if queue:
+            inbox.look()
+        more = execution.turn()
+        if execution.ended:
+            self._ended()
+            return False
+        if more or (queue and inbox.look()):
+            return True
+        process.idle = True
+        return False
 
     def stop(self, reason: Reason) -> None:
         """Somebody asked the process to stop, and may want to know when it has."""

@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 #: Turns without an answer from the guest after which it is taken to compute, and handed to a worker.
 _PATIENCE = 2
 
-#: Seconds of serving after which other processes get their turn.
-_SERVE_SECONDS = 0.001
+#: Seconds after which other processes get their turn.
+_TURN_SECONDS = 0.001
 
 
 @attrs.frozen
@@ -91,41 +91,50 @@ class Execution:
         return len(self._pending)
 
     def turn(self) -> bool:
-        """Let the guest run until it parks, ends, or its slice is over, and serve what it asked for.
+        """Let the guest run, and serve what it asks for, until it waits, ends, or a millisecond is over.
 
         Returns whether it could go on at once; if not, `wake` is called when it can. Not a checkpoint.
         After the guest's end `outcome` says how it ended.
         """
-        instance = self.instance if self.outcome is None else None
-        if instance is None or instance.offloaded:
+        if self.outcome is not None or self.instance.offloaded:
             return False
-        if not self._submitted:
-            if instance.runnable:
-                instance.resume()
-            # Otherwise it may have stopped on a worker, with something to serve or an end to report.
-            self._submitted.extend(instance.submissions())
-            self._dropped.extend(instance.drops())
-        busy = bool(self._submitted or self._dropped)
-        self._serve()
-        if self.ended:
-            return False
-        if self._submitted:
-            return True
-        match instance.step:
-            case Step.FINISHED:
+        instance, submitted = self.instance, self._submitted
+        deadline = perf_counter() + _TURN_SECONDS
+        while True:
+            if not submitted:
+                if instance.runnable:
+                    instance.resume()
+                # Otherwise it may have stopped on a worker, with something to serve or an end to report.
+                submitted.extend(instance.submissions())
+                self._dropped.extend(instance.drops())
+            busy = bool(submitted or self._dropped)
+            while submitted:
+                self._dispatch(*submitted.popleft())
+                if perf_counter() > deadline:
+                    break
+            if self.ended or submitted:
+                return not self.ended
+            if self._dropped:
+                self._cancel_dropped()
+            step = instance.step
+            if step is Step.PARKED:
+                self.computing = 0
+            elif step is Step.FINISHED:
                 self._finish(self._returned())
                 return False
-            case Step.TRAPPED:
+            elif step is Step.TRAPPED:
                 self._finish(instance.trap or Trap(TrapKind.OTHER, "the guest trapped"))
                 return False
-            case Step.PREEMPTED if not busy:
+            elif busy:
+                self.computing = 0
+            else:
                 self.computing += 1
                 if self.computing >= _PATIENCE and self.kernel.engine.config.workers:
                     instance.offload()
                     return False
-            case _:
-                self.computing = 0
-        return instance.runnable
+                return True
+            if not instance.runnable or perf_counter() > deadline:
+                return instance.runnable
 
     def stop(self) -> None:
         """End the guest at once, wherever it is, and release all it holds. Stopping twice is the same."""
@@ -134,23 +143,15 @@ class Execution:
 
     # Serving.
 
-    def _serve(self) -> None:
-        """Do what the guest has asked for, in order; what takes too long is left for the next turn."""
-        submitted = self._submitted
-        deadline = 0.0
-        while submitted:
-            future, index, arguments = submitted.popleft()
-            self._dispatch(future, self._operations[index], arguments)
-            if submitted:
-                now = perf_counter()
-                if now > (deadline := deadline or now + _SERVE_SECONDS):
-                    return
+    def _cancel_dropped(self) -> None:
+        """Cancel what is under way for futures that the guest has dropped."""
         while self._dropped:
             pending = self._pending.pop(self._dropped.pop(), None)
             if pending is not None:
                 pending.cancel()
 
-    def _dispatch(self, future: int, operation: Operation[Any, Any], arguments: bytes) -> None:
+    def _dispatch(self, future: int, index: int, arguments: bytes) -> None:
+        operation = self._operations[index]
         hostcall = operation.hostcall
         try:
             value = hostcall.input.decode(arguments)
