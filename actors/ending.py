@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import traceback
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -37,6 +38,9 @@ class _Ended:
 
 
 FATAL = (SystemExit, KeyboardInterrupt)  # what an actor raises to end the program
+
+# The mailbox of all that have ended: a ref may keep a record for long, and a deque is the larger half of it.
+NO_QUEUE: deque[Any] = deque(maxlen=0)
 
 ENDED = _Ended()
 EMPTYING = _Ended()
@@ -95,6 +99,7 @@ def _finish(process: Process, reason: Reason, error: BaseException | None) -> No
     if process.owner is not None:
         _leave_arena(process)
     process.reader = None
+    process.queue = NO_QUEUE
     if rare is not None and rare.stop_requests:
         for request in rare.stop_requests:
             request.reply(reason)
