@@ -32,8 +32,8 @@ class Measurement:
 
     @property
     def median(self) -> float | None:
-        """The median cost of one operation, in the benchmark's unit."""
-        return statistics.median(self.costs) if self.costs else None
+        """The median cost of one operation, in the benchmark's unit; None for a cell that failed in any run."""
+        return statistics.median(self.costs) if self.costs and self.failed is None else None
 
     @property
     def spread(self) -> float | None:

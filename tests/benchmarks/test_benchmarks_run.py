@@ -136,6 +136,13 @@ def test_costs_are_written_with_three_digits(value: float, unit: str, text: str)
     assert cost(value, "bytes" if unit == "bytes" else "seconds") == text
 
 
+def test_a_cell_that_failed_in_one_run_has_no_figure() -> None:
+    failed = Measurement("b", "enfilade", "sync", "1", {}, None, [1.0, 2.0], failed="no answer in 1 s")
+    assert failed.median is None
+    assert failed.spread is None
+    assert failed.record()["costs"] == [1.0, 2.0]
+
+
 async def test_an_absent_peer_is_said_to_be_absent(scratch: Path) -> None:
     benchmark = Benchmark(
         name="node-call",
