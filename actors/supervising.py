@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors import starting
+from actors import signals, starting
 from actors.actions import Action, Answer, Exit, Ready, Refuse, Report, Retry, Start, Stop
 from actors.actor import Actor, Protocol, construct, protocol_of
 from actors.calls import Deferred, Request
 from actors.children import Record, Status
+from actors.dispatched import SyncBody
 from actors.errors import Ignore, ProcessDied, RuntimeFault, StartError, UnknownMethod
 from actors.links import Down, Exited
 from actors.reasons import KILL, SHUTDOWN, Crashed, Reason, reason_of
@@ -162,24 +163,59 @@ class SupervisorBody:
                 message = None
                 if process.attention and not self._attend():
                     return False
+                if self._exit_reason is not None:
+                    self._end()
+                    return False
                 if self._postponed and not self.strategy.busy:
                     message = self._postponed.popleft()
                 elif queue:
                     message = queue.popleft()
                 else:
-                    process.idle = True
+                    self._idle()
                     return False
-                process.observe(message)
+                if process.attention:
+                    process.observe(message)
                 self._take(message)
-                process.observed(message)
-                if self._exit_reason is not None:
-                    self._end()
-                    return False
+                if process.attention:
+                    process.observed(message)
                 budget -= 1
         except BaseException as error:
             self._crash(error, message)
             return False
         return True
+
+    def _idle(self) -> None:
+        """Nothing is to be done: callers may run a request themselves, unless the strategy is busy."""
+        process = self.process
+        process.handlers = None if self.strategy.busy else self.protocol.handlers
+        process.idle = True
+
+    def hand_off(self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run a request in the caller's task, as `SyncBody.hand_off` does.
+
+        Raises:
+            ProcessDied: the method raised, and the supervisor ends.
+        """
+        process = self.process
+        dispatcher = process.dispatcher
+        dispatcher.running = process
+        process.idle = False
+        process.at_hand = signals.HANDED_OFF
+        try:
+            result = process.node.context.run(handler, self.actor, *args, **kwargs)
+        except BaseException as error:
+            self._crash(error, None)
+            raise ProcessDied(process.ref, reason_of(error)) from error
+        finally:
+            dispatcher.running = None
+            process.at_hand = None
+        if process.queue or process.attention or self._exit_reason is not None:
+            process.wake()
+        else:
+            self._idle()
+        return result
+
+    handed_off = SyncBody.handed_off
 
     def _attend(self) -> bool:
         """Serve the control lane, and the order to stop; false when the turn is over."""
@@ -269,6 +305,7 @@ class SupervisorBody:
             process.node.finish(process, reason, error)
             return
         self._error = error
+        process.handlers = None
         process.stop(reason)
         process.wake()
 
