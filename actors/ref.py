@@ -322,7 +322,7 @@ class LocalRef(Ref[A]):
             raise NotPublic(method) from None
         if handlers is None or name not in handlers:
             name = method_name(method)
-        elif process.actor is not None and process.idle and not process.attention:
+        elif process.idle and process.waiter is None and not process.attention:
             dispatcher = process.dispatcher
             if dispatcher.running is None:
                 dispatcher.handoffs -= 1
