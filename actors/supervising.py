@@ -80,7 +80,9 @@ class Onward:
     fn: Callable[[], None]
 
 
-EVENTS = (Exited, Down, Acknowledged, TimeUp)
+ENDS = (Exited, Down)
+EVENTS = (*ENDS, Acknowledged, TimeUp)
+REQUESTS = (Call, Cast)
 
 
 class SupervisorBody:
@@ -253,7 +255,7 @@ class SupervisorBody:
             self._perform(self.strategy.retry(message))
         elif isinstance(message, Onward):
             message.fn()
-        elif isinstance(message, Call | Cast):
+        elif isinstance(message, REQUESTS):
             handler = self.protocol.handlers.get(message.method)
             if handler is None:
                 self._unknown(message)
@@ -328,7 +330,7 @@ class SupervisorBody:
     # Events.
 
     def _event(self, event: Any) -> None:
-        if isinstance(event, Exited | Down):
+        if isinstance(event, ENDS):
             child = self.strategy.child(event.ref)
             if child is not None:
                 if self._stops:
