@@ -9,7 +9,6 @@ import pytest
 from tests.actors.cli.command import enfilade
 from transport.namespaces import available
 
-
 MARK = "ENFILADE_TEST_RUN"
 
 
