@@ -76,22 +76,23 @@ def zone_run(
 
 Door = Annotated[Path, typer.Argument(help="The path of the running node's door.")]
 Name = Annotated[str, typer.Argument(help="A registered name that the node exports to us.")]
+Secret = Annotated[Path | None, typer.Option(help="The file of the secret that the node asks for.")]
 
 
 @zone.command("ps")
-def zone_ps(door: Door) -> None:
+def zone_ps(door: Door, secret: Secret = None) -> None:
     """List the processes of the node at DOOR: serial, name, label, kind, queued messages."""
     from actors.cli.operator import list_processes
 
-    raise typer.Exit(list_processes(door))
+    raise typer.Exit(list_processes(door, secret))
 
 
 @zone.command("tree")
-def zone_tree(door: Door) -> None:
+def zone_tree(door: Door, secret: Secret = None) -> None:
     """Show the supervision tree of the node at DOOR."""
     from actors.cli.operator import draw_tree
 
-    raise typer.Exit(draw_tree(door))
+    raise typer.Exit(draw_tree(door, secret))
 
 
 @zone.command("call")
@@ -101,11 +102,12 @@ def zone_call(
     method: Annotated[str, typer.Argument(help="A public method.")],
     arguments: Annotated[list[str] | None, typer.Argument(help="Its arguments, each as JSON.")] = None,
     timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the reply.")] = 5.0,
+    secret: Secret = None,
 ) -> None:
     """Call METHOD of the process NAME on the node at DOOR, and print the reply as JSON."""
     from actors.cli.operator import call_process
 
-    raise typer.Exit(call_process(door, name, method, arguments or [], timeout))
+    raise typer.Exit(call_process(door, name, method, arguments or [], timeout, secret))
 
 
 @zone.command("send")
@@ -113,22 +115,24 @@ def zone_send(
     door: Door,
     name: Name,
     message: Annotated[str, typer.Argument(help="The message, as JSON.")],
+    secret: Secret = None,
 ) -> None:
     """Send MESSAGE to the process NAME on the node at DOOR."""
     from actors.cli.operator import send_message
 
-    raise typer.Exit(send_message(door, name, message))
+    raise typer.Exit(send_message(door, name, message, secret))
 
 
 @zone.command("stop")
 def zone_stop(
     door: Door,
     timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to wait until it has stopped.")] = 60.0,
+    secret: Secret = None,
 ) -> None:
     """Have the node at DOOR shut down in order, and wait until it has."""
     from actors.cli.operator import stop_node
 
-    raise typer.Exit(stop_node(door, timeout))
+    raise typer.Exit(stop_node(door, timeout, secret))
 
 
 @guest.command("run")

@@ -2,6 +2,8 @@
 
 The command is a node of its own for the length of the visit, with a name and the kernel's word for who runs
 it, so that the visited node's policy decides about it as about any other peer. It exports nothing itself.
+
+`door` is the path of the node's door throughout, `secret` the file of the secret that it asks for, or None.
 """
 
 import logging
@@ -19,6 +21,7 @@ from rich.tree import Tree
 
 from actors.cli.control import CONTROL, Branch, Control, ProcessEntry
 from actors.cli.refusal import Refusal
+from actors.cli.zonefile import read_secret
 from actors.distant import NodeDown, Refused
 from actors.errors import NoProcess, RuntimeFault
 from actors.node import Node, open_node
@@ -37,7 +40,7 @@ ANSWER_SECONDS: Final = 5.0
 HEADINGS: Final = ("SERIAL", "NAME", "LABEL", "KIND", "QUEUED")
 
 
-def list_processes(door: Path) -> int:
+def list_processes(door: Path, secret: Path | None) -> int:
     """Print a table of the node's processes.
 
     Returns:
@@ -47,7 +50,9 @@ def list_processes(door: Path) -> int:
         Refusal: the node cannot be reached, or does not let us.
     """
 
-    entries: list[ProcessEntry] = _visit(door, lambda node, peer: _ask_control(node, peer, Control.processes))
+    entries: list[ProcessEntry] = _visit(
+        door, secret, lambda node, peer: _ask_control(node, peer, Control.processes)
+    )
     rows = [HEADINGS, *(_row(entry) for entry in entries)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -55,7 +60,7 @@ def list_processes(door: Path) -> int:
     return 0
 
 
-def draw_tree(door: Path) -> int:
+def draw_tree(door: Path, secret: Path | None) -> int:
     """Print the node's supervision tree: drawn on a terminal, else as indented lines.
 
     Returns:
@@ -65,7 +70,7 @@ def draw_tree(door: Path) -> int:
         Refusal: the node cannot be reached, does not let us, or has no supervision tree.
     """
 
-    root: Branch | None = _visit(door, lambda node, peer: _ask_control(node, peer, Control.tree))
+    root: Branch | None = _visit(door, secret, lambda node, peer: _ask_control(node, peer, Control.tree))
     if root is None:
         raise Refusal("the node has no supervision tree")
     console = Console()
@@ -76,11 +81,12 @@ def draw_tree(door: Path) -> int:
     return 0
 
 
-def call_process(door: Path, name: str, method: str, arguments: Sequence[str], timeout: float) -> int:
+def call_process(
+    door: Path, name: str, method: str, arguments: Sequence[str], timeout: float, secret: Path | None
+) -> int:
     """Call a method of the process of that name, and print what it returns as JSON.
 
     Args:
-        door: the path of the node's door.
         name: a name that the node exports to us.
         method: a public method.
         arguments: its positional arguments, each as JSON.
@@ -102,7 +108,7 @@ def call_process(door: Path, name: str, method: str, arguments: Sequence[str], t
     async def visit(node: Node, peer: str) -> Any:
         return await node.remote(name, peer).within(timeout).call(named, *values)
 
-    answer = _visit(door, visit)
+    answer = _visit(door, secret, visit)
     try:
         typer.echo(msgspec.json.encode(answer, enc_hook=str).decode())
     except (TypeError, ValueError, RecursionError) as error:
@@ -110,7 +116,7 @@ def call_process(door: Path, name: str, method: str, arguments: Sequence[str], t
     return 0
 
 
-def send_message(door: Path, name: str, message: str) -> int:
+def send_message(door: Path, name: str, message: str, secret: Path | None) -> int:
     """Send a message, given as JSON, to the process of that name; it has been taken in when this returns.
 
     Returns:
@@ -129,11 +135,11 @@ def send_message(door: Path, name: str, message: str) -> int:
             ref.send(value)
             await node.whereis_on(peer, name)  # an answer to what was said after the message
 
-    _visit(door, visit)
+    _visit(door, secret, visit)
     return 0
 
 
-def stop_node(door: Path, timeout: float) -> int:
+def stop_node(door: Path, timeout: float, secret: Path | None) -> int:
     """Have the node shut down in order, and wait until it has.
 
     The wait ends with the node's process where that can be seen (a Linux with process file descriptors, a
@@ -141,7 +147,6 @@ def stop_node(door: Path, timeout: float) -> int:
     its supervision tree has stopped.
 
     Args:
-        door: the path of the node's door.
         timeout: seconds to wait.
 
     Returns:
@@ -167,7 +172,7 @@ def stop_node(door: Path, timeout: float) -> int:
             if process is not None:
                 os.close(process)
 
-    _visit(door, visit)
+    _visit(door, secret, visit)
     return 0
 
 
@@ -181,7 +186,7 @@ def _watch_process(pid: int) -> int | None:
         return None
 
 
-def _visit(door: Path, visit: Visit[R]) -> R:
+def _visit(door: Path, secret: Path | None, visit: Visit[R]) -> R:
     """Connect to the node behind the door, do something there, and leave.
 
     Raises:
@@ -189,7 +194,7 @@ def _visit(door: Path, visit: Visit[R]) -> R:
     """
     logging.getLogger("enfilade").setLevel(logging.CRITICAL)  # what went wrong is told once, below
     try:
-        return trio.run(_connected, door, visit)  # type: ignore[no-any-return]
+        return trio.run(_connected, door, None if secret is None else read_secret(secret), visit)  # type: ignore[no-any-return]
     except CarrierError as error:
         raise Refusal(f"the door {door}: {_line(error.strerror or error)}") from error
     except HandshakeFailed as error:
@@ -204,11 +209,15 @@ def _visit(door: Path, visit: Visit[R]) -> R:
         raise Refusal(f"{type(error).__name__}: {_line(error)}") from error
 
 
-async def _connected(door: Path, visit: Visit[R]) -> R:
+async def _connected(door: Path, secret: bytes | None, visit: Visit[R]) -> R:
     # Whose door it is, its path says; we let the node that serves it do nothing here.
-    anybody = Policy(rules=[Rule(rights=Rights())])
+    anybody = Policy(rules=[Rule(rights=Rights())], secret=secret)
     async with open_node(f"operator-{os.getpid()}", zone=zones.own().name, policy=anybody) as node:
-        return await visit(node, await node.connect(str(door)))
+        peer = await node.connect(str(door))
+        try:
+            return await visit(node, peer)
+        finally:
+            node.distribution.disconnect(peer)  # all was answered, and nobody waits for a goodbye
 
 
 async def _ask_control(node: Node, peer: str, method: Callable[..., Any]) -> Any:

@@ -1,0 +1,303 @@
+"""`enfilade zone ps|tree|call|send|stop`: what they print, whom they reach, and how they say no."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from actors.cli.control import CONTROL, OperatorRights
+from tests.actors.cli.command import enfilade
+from tests.actors.cli.test_commands import refused
+from transport.doors import Door, Request
+
+SECONDS = 60
+
+PARTS = """
+import trio
+from actors import Actor, Child, Supervisor
+
+class Ledger(Actor):
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.notes = []
+
+    def add(self, amount: int) -> int:
+        self.total += amount
+        return self.total
+
+    def on_message(self, message) -> None:
+        self.notes.append(message)
+
+    def read(self) -> dict:
+        return {"total": self.total, "notes": self.notes, "me": self.process.ref}
+
+    def crash(self) -> None:
+        raise RuntimeError("two\\nlines\\x1b[31m")
+
+class Slow(Actor):
+    def on_start(self) -> None:
+        self.process.trap_exits = True
+
+    async def wait(self) -> None:
+        await trio.sleep_forever()
+
+    async def on_stop(self, reason) -> None:
+        with open("stopped", "w") as file:
+            file.write("in order")
+
+class Branch(Supervisor):
+    def __init__(self) -> None:
+        super().__init__([Child(Ledger, 0, id="leaf", restart="transient")])
+"""
+
+ZONE = """
+[node]
+name = "bank"
+zone = "east"
+door = "bank.door"
+
+[supervisor]
+intensity = 100
+
+[[child]]
+id = "books"
+actor = "parts:Ledger"
+arguments = [10]
+name = "ledger"
+
+[[child]]
+id = "slow"
+actor = "parts:Slow"
+name = "slow"
+
+[[child]]
+id = "branch"
+actor = "parts:Branch"
+
+[[child]]
+id = "vault"
+actor = "parts:Ledger"
+arguments = [1000]
+name = "vault"
+"""
+
+OPERATORS = f"""
+[[peer]]
+nodes = ["operator-*"]
+uids = [{os.geteuid()}]
+exports = ["ledger", "slow"]
+control = true
+"""
+
+Start = Callable[[str], Path]
+
+
+@contextmanager
+def running(directory: Path, text: str) -> Iterator[Path]:
+    (directory / "parts.py").write_text(PARTS)
+    (directory / "bank.toml").write_text(text)
+    with subprocess.Popen(
+        [sys.executable, "-m", "actors.cli", "zone", "run", "bank.toml"],
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert "runs at" in process.stdout.readline()
+            yield directory / "bank.door"
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a node from the text of a zone file and gives the path of its door."""
+    with ExitStack() as stack:
+        yield lambda text: stack.enter_context(running(tmp_path, text))
+
+
+def zone(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return enfilade("zone", *map(str, arguments), seconds=SECONDS)
+
+
+def answered(result: "subprocess.CompletedProcess[str]") -> str:
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stderr == ""
+    return result.stdout
+
+
+def test_ps_lists_processes(start: Start) -> None:
+    lines = answered(zone("ps", start(ZONE))).splitlines()
+    assert lines[0].split() == ["SERIAL", "NAME", "LABEL", "KIND", "QUEUED"]
+    rows = {line.split()[1]: line.split() for line in lines[1:]}
+    assert rows["root"][2:] == ["-", "supervisor", "0"]
+    assert rows["ledger"][2:] == ["-", "actor", "0"]
+    assert rows[CONTROL][2:] == ["-", "actor", "0"]
+    assert [line.split()[2:4] for line in lines if " control " in line] == [["control", "supervisor"]]
+    serials = [int(line.split()[0]) for line in lines[1:]]
+    assert serials == sorted(serials)
+
+
+def test_tree_shows_supervision(start: Start) -> None:
+    lines = answered(zone("tree", start(ZONE))).splitlines()
+    assert lines[0].startswith("root: supervisor ")
+    shown = [(line.split(":")[0], line.split(": ")[1].split()[0], line.split(", ")[-1]) for line in lines[1:]]
+    assert shown == [
+        ("  books", "actor", "permanent"),
+        ("  slow", "actor", "permanent"),
+        ("  branch", "supervisor", "permanent"),
+        ("    leaf", "actor", "transient"),
+        ("  vault", "actor", "permanent"),
+    ]
+    assert "named ledger" in lines[1]
+
+
+def test_tree_is_drawn_on_a_terminal(start: Start) -> None:
+    door = start(ZONE)
+    master, slave = pty.openpty()
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "actors.cli", "zone", "tree", str(door)],
+            stdout=slave,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+            timeout=SECONDS,
+            check=False,
+        )
+        os.set_blocking(master, False)
+        drawn = os.read(master, 65536).decode()
+    finally:
+        os.close(slave)
+        os.close(master)
+    assert result.returncode == 0, result.stderr
+    assert "\u251c\u2500\u2500" in drawn
+    assert "leaf" in drawn
+
+
+def test_call_and_send_speak_json(start: Start) -> None:
+    door = start(ZONE + OPERATORS)
+    assert json.loads(answered(zone("call", door, "ledger", "add", "5"))) == 15
+    assert answered(zone("send", door, "ledger", '{"rent": [1, null]}')) == ""
+    reply = json.loads(answered(zone("call", door, "ledger", "read")))
+    assert reply["total"] == 15
+    assert reply["notes"] == [{"rent": [1, None]}]
+    assert reply["me"].startswith("<bank@east:")
+
+
+def test_stop_waits_for_an_orderly_end(start: Start, tmp_path: Path) -> None:
+    door = start(ZONE)
+    assert answered(zone("stop", door)) == ""
+    assert not door.exists()
+    assert (tmp_path / "stopped").read_text() == "in order"
+    assert "cannot be called" in refused(zone("ps", door))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("call", "vault", "add", "1"), "exports nothing under 'vault'"),
+        (("send", "vault", "1"), "exports nothing under 'vault'"),
+        (("call", "nobody", "add", "1"), "exports nothing under 'nobody'"),
+        (("send", "nobody", "1"), "exports nothing under 'nobody'"),
+        (("call", "ledger", "subtract", "1"), "no public method 'subtract'"),
+        (("call", "ledger", "_add", "1"), "cannot be called from outside"),
+        (("call", "ledger", "on_stop"), "cannot be called from outside"),
+        (("call", "ledger", "add", "five"), "is not JSON"),
+        (("send", "ledger", "[" * 20000), "is not JSON"),
+        (("call", "slow", "wait", "--timeout", "0.2"), "did not reply within 0.2 s"),
+        (("call", "ledger", "crash"), "ended before it replied: crashed: RuntimeError"),
+        (("call", "ledger", "add"), "ended before it replied: crashed: TypeError"),
+    ],
+)
+def test_a_refusal_is_one_line(start: Start, arguments: tuple[str, ...], says: str) -> None:
+    command, *rest = arguments
+    line = refused(zone(command, start(ZONE + OPERATORS), *rest))
+    assert says in line
+    assert line.isprintable()
+
+
+def test_a_name_that_is_exported_and_held_by_nobody(start: Start) -> None:
+    door = start(ZONE + OPERATORS.replace('"slow"', '"s*"'))
+    assert "no process" in refused(zone("call", door, "soon", "add", "1"))
+
+
+def test_a_door_that_is_not_there(tmp_path: Path) -> None:
+    assert "No such file or directory" in refused(zone("ps", tmp_path / "no.door"))
+
+
+def test_a_file_that_is_no_door(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("")
+    assert "plain" in refused(zone("ps", tmp_path / "plain"))
+
+
+def test_a_door_that_is_no_nodes(tmp_path: Path) -> None:
+    def echo(request: Request) -> bytes:
+        return request.data
+
+    with Door(echo) as door:
+        door.force_install(str(tmp_path / "echo.door"))
+        assert "echo.door" in refused(zone("ps", tmp_path / "echo.door"))
+
+
+@pytest.mark.parametrize("command", ["ps", "tree", "stop"])
+def test_control_is_not_among_what_a_pattern_exports(start: Start, command: str) -> None:
+    door = start(ZONE + '[[peer]]\nexports = ["*"]\n')
+    assert "does not let us control it" in refused(zone(command, door))
+    assert "exports nothing" in refused(zone("call", door, CONTROL, "stop"))
+    assert json.loads(answered(zone("call", door, "vault", "add", "1"))) == 1001
+
+
+def test_without_a_peer_table_there_is_control_and_nothing_else(start: Start) -> None:
+    door = start(ZONE)
+    assert "root" in answered(zone("ps", door))
+    assert "exports nothing" in refused(zone("call", door, "ledger", "read"))
+
+
+def test_a_caller_that_the_policy_does_not_admit(start: Start) -> None:
+    door = start(ZONE + '[[peer]]\nnodes = ["shop@*"]\ncontrol = true\n')
+    assert "the policy does not admit node 'operator-" in refused(zone("ps", door))
+
+
+def test_a_secret(start: Start, tmp_path: Path) -> None:
+    secret, other = tmp_path / "secret", tmp_path / "other"
+    secret.write_text("open sesame\n")
+    other.write_text("open barley\n")
+    secret.chmod(0o600)
+    other.chmod(0o600)
+    door = start(ZONE.replace("[supervisor]", 'secret = "secret"\n[supervisor]', 1))
+    assert "root" in answered(zone("ps", door, "--secret", secret))
+    assert "has another secret than ours" in refused(zone("ps", door, "--secret", other))
+    assert "secret" in refused(zone("ps", door))
+    secret.chmod(0o644)
+    assert "open to others than its owner" in refused(zone("ps", door, "--secret", secret))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (ZONE.replace('name = "vault"', f'name = "{CONTROL}"'), "that of the node's control process"),
+        (ZONE + OPERATORS + "[peer.limits]\npending = 0\n", "pending must be more than 0"),
+        (ZONE + OPERATORS + "[peer.limits]\npendign = 5\n", "pendign"),
+        (ZONE + OPERATORS + 'control = "yes"\n', "control"),
+        (ZONE.replace("[supervisor]", 'secret = "nowhere"\n[supervisor]', 1), "nowhere"),
+    ],
+)
+def test_a_wrong_zone_file_says_what_is_wrong(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "parts.py").write_text(PARTS)
+    (tmp_path / "bank.toml").write_text(text.replace('control = true\ncontrol = "yes"', 'control = "yes"'))
+    assert says in refused(zone("run", tmp_path / "bank.toml"))
+
+
+def test_rights_to_the_control_process() -> None:
+    assert OperatorRights(control=True).sees(CONTROL)
+    assert not OperatorRights(exports=("*", CONTROL)).sees(CONTROL)
+    assert not OperatorRights(control=True).sees("ledger")
+    assert OperatorRights(exports=("led*",)).sees("ledger")
