@@ -32,7 +32,7 @@ class Measurement:
 
     @property
     def median(self) -> float | None:
-        """The median cost of one operation, in the benchmark's unit; None for a cell that failed in any run."""
+        """The median cost of one operation, in the benchmark's unit; None when any run failed."""
         return statistics.median(self.costs) if self.costs and self.failed is None else None
 
     @property
