@@ -82,13 +82,14 @@ class Inlet(Protocol):
 class Outlet(Protocol):
     """The right to put batches into a peer's inlet."""
 
-    def start(self, data: bytes, handles: Sequence[Handle]) -> None:
-        """Begin to hand over one batch; the one before must have been answered. Never blocks.
+    def start(self, data: bytes, handles: Sequence[Handle], *, repeatable: bool = False) -> None:
+        """Begin to hand over one batch; the one before must have been answered. Blocks for a moment at most.
 
         Args:
             data: the batch.
             handles: duplicated for the peer; they stay the caller's own, who keeps them open until the
                 answer.
+            repeatable: the peer passes over what it has already, so the batch may be handed over twice.
 
         Raises:
             CarrierError: the peer is gone.

@@ -204,10 +204,10 @@ class _DoorOutlet(Outlet):
         self._what = what
         self._status = ffi.new("unsigned *")
 
-    def start(self, data: bytes, handles: Sequence[Handle]) -> None:
+    def start(self, data: bytes, handles: Sequence[Handle], *, repeatable: bool = False) -> None:
         if self._sender is None:
             raise CarrierError(errno.EBADF, "the outlet is closed")
-        if lib.sender_start(self._sender, data, len(data), list(handles), len(handles)) < 0:
+        if lib.sender_start(self._sender, data, len(data), list(handles), len(handles), repeatable) < 0:
             raise self._failed()
 
     def answer(self) -> Status | None:

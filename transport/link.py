@@ -3,9 +3,10 @@
 What goes out is a queue of encoded frames, cut into batches; one batch is under way at a time. What comes
 in is checked and handed on. The rules:
 
-* Order. Frames leave in the order of `send`; a batch carries its number, and a number that is not the next
-  one means that something was lost or repeated, which ends the node link. So frames arrive once and in
-  order, or the node link is down and everybody is told.
+* Order. Frames leave in the order of `send`, and a batch carries its number. A number that was due earlier
+  means that the batch was handed over twice, and it is passed over; one that is not due yet means that
+  something was lost, which ends the node link. So frames arrive once and in order, or the node link is down
+  and everybody is told.
 * Credit. Each side announces a window, and tells with every batch how many bytes of frames it has taken in
   since the beginning. A sender has at most a window of bytes under way beyond that count. An inlet that
   holds a window therefore never overflows between honest nodes; when it says FULL all the same, the very
@@ -164,14 +165,17 @@ class NodeLink:
         return handles
 
     def received(self, data: bytes, now: float) -> Batch:
-        """Take in a batch.
+        """Take in a batch. One that came before comes out empty.
 
         Raises:
-            MalformedBatch: it is not one, or not the next one, or more than the window allows.
+            MalformedBatch: it is not one, or one before it is missing, or it grants what was not sent.
         """
         batch = decode_batch(data)
-        if batch.sequence != self._expected:
+        if batch.sequence > self._expected:
             raise MalformedBatch(f"batch {batch.sequence} came where {self._expected} was due")
+        if batch.sequence < self._expected:
+            # Handed over again, because its sender could not know whether it had arrived.
+            return attrs.evolve(batch, frames=(), size=0)
         if not self._taken_in <= batch.consumed <= self._sent:
             raise MalformedBatch(f"the peer says that it took in {batch.consumed} of {self._sent} bytes")
         self._expected += 1

@@ -205,7 +205,7 @@ class MemoryOutlet(Outlet):
         self._answered = trio.Event()
         inlet.outlets.add(self)
 
-    def start(self, data: bytes, handles: Sequence[Handle]) -> None:
+    def start(self, data: bytes, handles: Sequence[Handle], *, repeatable: bool = False) -> None:
         if self._is_closed:
             raise CarrierError("the outlet is closed")
         self._answer = None

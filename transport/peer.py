@@ -275,7 +275,7 @@ class Peer:
                 if self._is_calling:
                     status = self._outlet.answer()
                     if status is None:
-                        if self._link.queued:
+                        if self._link.queued or self._link.is_grant_due():
                             # From here on frames gather until the writer is told of the answer.
                             self._is_awaited = True
                             self._outlet.want()
@@ -288,7 +288,7 @@ class Peer:
                     if not self._link.queued:
                         self._idle.set()
                     return
-                self._outlet.start(batch.data, batch.handles)
+                self._outlet.start(batch.data, batch.handles, repeatable=True)
                 self._is_calling = True
         except CarrierError as error:
             self.end(str(error))

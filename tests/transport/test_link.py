@@ -49,6 +49,14 @@ class TwoSides(RuleBasedStateMachine):
                 self.on_the_way[side] = batch.data
 
     @rule(side=st.integers(0, 1))
+    def was_taken_without_word(self, side: int) -> None:
+        """The batch arrived, but its sender does not know: it will hand it over again."""
+        data = self.on_the_way[side]
+        if data is not None:
+            batch = self.sides[1 - side].received(data, self.now)
+            self.arrived[side] += [each.to for each in batch.frames]  # type: ignore[union-attr, misc]
+
+    @rule(side=st.integers(0, 1))
     def was_full(self, side: int) -> None:
         """The other said FULL: the very same batch is given out again."""
         data, self.on_the_way[side] = self.on_the_way[side], None
@@ -105,10 +113,12 @@ def make(**options: float) -> NodeLink:
     )
 
 
-def test_a_lost_or_repeated_batch_ends_the_node_link() -> None:
+def test_a_repeated_batch_is_passed_over_and_a_lost_one_ends_the_node_link() -> None:
     link = make()
-    link.received(encode_batch(0, 0, [frame(1)]), 0.0)
-    for number in (0, 2, 2**64 - 1):
+    assert len(link.received(encode_batch(0, 0, [frame(1)]), 0.0).frames) == 1
+    for _ in range(3):
+        assert not link.received(encode_batch(0, 0, [frame(1)]), 0.0).frames
+    for number in (2, 2**64 - 1):
         with pytest.raises(MalformedBatch, match="where 1 was due"):
             link.received(encode_batch(number, 0, [frame(1)]), 0.0)
 

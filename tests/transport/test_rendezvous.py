@@ -391,3 +391,25 @@ async def test_rate_limit_slows_the_peer_and_nobody_else(
     await wait_all_tasks_blocked()
     assert b.host.numbers()[-1] == 123456
     nursery.cancel_scope.cancel()
+
+
+async def test_a_small_window_is_granted_anew_in_time(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """A full window is granted anew as soon as it can be, and not with the next sign of life."""
+    small = Settings(window=10_000, period=1000.0)
+    a, b = Station(network, "a", settings=small), Station(network, "b", settings=small)
+    await nursery.start(a.run, None)
+    await nursery.start(b.run, "/b")
+    peer = await a.rendezvous.connect("/b")
+    await wait_all_tasks_blocked()
+    b.carrier.delay = 1.0
+    b.host.up[0].send(message(1))
+    began = trio.current_time()
+    for number in range(20_000):
+        peer.send(message(number))
+    for _ in range(100):
+        await trio.sleep(1)
+    assert trio.current_time() - began == pytest.approx(100)
+    assert b.host.numbers() == list(range(20_000))
+    nursery.cancel_scope.cancel()

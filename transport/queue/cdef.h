@@ -35,6 +35,6 @@ struct sender *sender_create(int);
 struct sender *sender_open(const char *);
 int sender_event(const struct sender *);
 void sender_want(struct sender *);
-int sender_start(struct sender *, const char *, size_t, const int *, unsigned);
+int sender_start(struct sender *, const char *, size_t, const int *, unsigned, int);
 int sender_finish(struct sender *, unsigned *);
 int sender_close(struct sender *);

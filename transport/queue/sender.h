@@ -26,11 +26,11 @@ struct sender *sender_open(const char *path);
 int sender_event(const struct sender *sender);
 void sender_want(struct sender *sender);
 
-/* Begin a call. Data are copied; descriptors are duplicated for the peer by the call and stay the
- * caller's, who must keep them open until the answer. 0, or -1 with errno: EBUSY when the answer before
- * has not been fetched. */
-int sender_start(struct sender *sender, const char *data, size_t size, const int *descriptors,
-                 unsigned count);
+/* Begin a call. Data are copied; descriptors are duplicated for the peer by the call and stay the caller's,
+ * who must keep them open until the answer. A call that may be `repeated` can be over when this returns, and
+ * may be made twice. 0, or -1 with errno: EBUSY when the answer before has not been fetched. */
+int sender_start(struct sender *sender, const char *data, size_t size, const int *descriptors, unsigned count,
+                 int repeated);
 
 /* Fetch the answer. 1: `*status` is what the queue at the other end said; 0: there is none yet; -1 with
  * errno: the call failed as door_call() does, or EPROTO when the answer was not one of a queue. */
