@@ -121,12 +121,13 @@ class MailboxDriver:
                 try:
                     launch = await self._processes.launch(caller, wanted.start, passage)
                     actor, process, monitor = await actors.spawn(launch, wanted.link, wanted.monitor)
-                    return ActorSpawned(_slot(caller, actor), process, monitor)
+                    spawned = ActorSpawned(_slot(caller, actor), process, monitor)
                 except StartError as error:
                     caller.children -= 1
                     raise SubsystemError(str(error)) from error
                 finally:
                     passage.release()
+            return spawned
 
         return spawn()
 

@@ -42,12 +42,13 @@ class ProcessDriver:
             # A guest that drops the future has still asked for the child.
             with trio.CancelScope(shield=True):
                 try:
-                    return await caller.host.start_child(await self.launch(caller, wanted, passage))
+                    process = await caller.host.start_child(await self.launch(caller, wanted, passage))
                 except StartError as error:
                     caller.children -= 1
                     raise SubsystemError(str(error)) from error
                 finally:
                     passage.release()
+            return process
 
         return start()
 
