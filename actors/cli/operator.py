@@ -194,7 +194,7 @@ def _visit(door: Path, secret: Path | None, visit: Visit[R]) -> R:
     """
     logging.getLogger("enfilade").setLevel(logging.CRITICAL)  # what went wrong is told once, below
     try:
-        return trio.run(_connected, door, None if secret is None else read_secret(secret), visit)  # type: ignore[no-any-return]
+        return trio.run(_connected, door, None if secret is None else read_secret(secret), visit)
     except CarrierError as error:
         raise Refusal(f"the door {door}: {_line(error.strerror or error)}") from error
     except HandshakeFailed as error:
