@@ -5,7 +5,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import trio
 import typer
@@ -24,6 +24,9 @@ from transport.carrier import CarrierError
 from transport.rendezvous import Settings
 
 __all__ = ["run_zone"]
+
+FAREWELL_SECONDS: Final = 10.0
+"""How long an ordered shutdown keeps the door open while the tree stops; then the node closes anyway."""
 
 
 def run_zone(path: Path) -> int:
@@ -105,6 +108,6 @@ async def _stop_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) 
 async def _stop_on_order(ordered: trio.Event, root: Ref[Any], scope: trio.CancelScope) -> None:
     """Stop the tree while the door is open, so that an operator who sees it close knows that it has."""
     await ordered.wait()
-    with contextlib.suppress(RuntimeFault):  # it ended by itself, or with another reason
-        await root.stop(SHUTDOWN)
+    with contextlib.suppress(RuntimeFault):  # it ended by itself, with another reason, or takes its time
+        await root.stop(SHUTDOWN, timeout=FAREWELL_SECONDS)
     scope.cancel()
