@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import fnmatch
 import json
 import signal
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,10 +18,8 @@ from tests.benchmarks import machine
 from tests.benchmarks.benchmark import Benchmark
 from tests.benchmarks.catalogue import BENCHMARKS
 from tests.benchmarks.harness import Options, measure
-from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.processtree import adopt_orphans
 from tests.benchmarks.report import document, heading, rows
-from tests.benchmarks.runner import Runner
 from tests.benchmarks.runners import all_runners
 
 
@@ -33,16 +29,11 @@ def chosen(pattern: str | None) -> list[Benchmark]:
     return [b for b in BENCHMARKS if fnmatch.fnmatch(b.name, wanted) or fnmatch.fnmatch(b.group, wanted)]
 
 
-async def measure_all(
-    benchmarks: Sequence[Benchmark], runners: Sequence[Runner], options: Options
-) -> AsyncGenerator[tuple[Benchmark, list[Measurement]], None]:
-    """Measure the benchmarks one after the other."""
-    console = Console(stderr=True)
-    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        for benchmark in benchmarks:
-            with console.status(benchmark.name) as status:
-                cells = await measure(benchmark, runners, options, Path(scratch), status.update)
-            yield benchmark, cells
+async def stop_at_termination(scope: trio.CancelScope) -> None:
+    """End the run, and with it every process that it has started, when this process is to end (SIGTERM)."""
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _number in signals:
+            scope.cancel()
 
 
 def main(
@@ -65,7 +56,6 @@ def main(
             f"no benchmark or group matches {only!r}: {', '.join(b.name for b in BENCHMARKS)}"
         )
     adopt_orphans()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     runners = all_runners(dict(text.split("=", 1) for text in interpreter or ()))
     options = Options(runs=runs, quick=quick, timeout=timeout, without=frozenset(without or ()))
     about = {
@@ -79,13 +69,19 @@ def main(
     async def report() -> None:
         """Print and write what is known after each benchmark, for the case that the run is cut short."""
         results = []
+        status = Console(stderr=True).status("")
         print(heading())
-        async with contextlib.aclosing(measure_all(benchmarks, runners, options)) as measured:
-            async for benchmark, cells in measured:
-                results.append((benchmark, cells))
-                print("", *rows(benchmark, cells), sep="\n", flush=True)
-                if json_file is not None:
-                    write(json_file, json.dumps(document(results, about), indent=1))
+        with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stop_at_termination, nursery.cancel_scope)
+                for benchmark in benchmarks:
+                    with status:
+                        cells = await measure(benchmark, runners, options, Path(scratch), status.update)
+                    results.append((benchmark, cells))
+                    print("", *rows(benchmark, cells), sep="\n", flush=True)
+                    if json_file is not None:
+                        write(json_file, json.dumps(document(results, about), indent=1))
+                nursery.cancel_scope.cancel()
 
     trio.run(report)
 

@@ -7,10 +7,7 @@ from typing import Any
 
 import trio
 
-from actors import KILL, SHUTDOWN, Actor, Down, Process, Ref, open_node
-from actors.dynamic import DynamicSupervisor
-from actors.spec import Child
-from actors.supervisor import Supervisor
+from actors import KILL, SHUTDOWN, Actor, Child, Down, DynamicSupervisor, Process, Ref, Supervisor, open_node
 from tests.benchmarks.kernel import kernel
 from tests.benchmarks.subjects.tier import run
 
