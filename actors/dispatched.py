@@ -90,7 +90,10 @@ class SyncBody:
         except BaseException as error:
             self.crash(error, message)
             return False
-        return True
+        if queue or process.attention:
+            return True
+        process.idle = True  # the budget ended with the last message
+        return False
 
     def handle(self, message: Any) -> None:
         """Handle one message of any kind; raises what the handler raises."""

@@ -1,0 +1,71 @@
+"""The dispatcher: turns, budgets, and processes that fall silent at their edges."""
+
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from actors import Actor, Observer, Process, open_node
+from actors.dispatch import TURN
+
+
+class Tally(Actor):
+    def __init__(self) -> None:
+        self.count = 0
+
+    def on_message(self, message: Any) -> None:
+        self.count += 1
+
+    def counted(self) -> int:
+        return self.count
+
+
+class Onlooker(Observer):
+    def received(self, process: Process, message: Any) -> None:
+        """Only its presence matters: an observed process gets the careful turn."""
+
+    def handled(self, process: Process, message: Any) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize("observed", [False, True], ids=["plain", "observed"])
+@pytest.mark.parametrize("messages", [TURN - 1, TURN, TURN + 1, 8 * TURN, 8 * TURN + 1])
+async def test_a_turn_may_end_with_the_last_message(messages: int, observed: bool) -> None:
+    """A process whose budget and queue end together falls idle, and can be woken again."""
+    async with open_node("n") as node:
+        ref = await node.spawn(Tally)
+        process = node.processes[ref.serial]
+        if observed:
+            process.needs().observers.append(Onlooker())
+            process.attention = True
+        for expected in (messages, 2 * messages):
+            for number in range(messages):
+                ref.send(number)
+            await trio.testing.wait_all_tasks_blocked()
+            assert await ref.call(Tally.counted) == expected
+        assert process.ended is None
+
+
+async def test_an_observer_that_leaves_within_the_last_message_of_a_turn() -> None:
+    """Attention may end together with budget and queue."""
+
+    class Leaving(Onlooker):
+        left = TURN
+
+        def handled(self, process: Process, message: Any) -> None:
+            self.left -= 1
+            if self.left == 0:
+                process.needs().observers.clear()
+                process.settle()
+
+    async with open_node("n") as node:
+        ref = await node.spawn(Tally)
+        process = node.processes[ref.serial]
+        process.needs().observers.append(Leaving())
+        process.attention = True
+        for number in range(TURN):
+            ref.send(number)
+        await trio.testing.wait_all_tasks_blocked()
+        assert process.ended is None
+        assert await ref.call(Tally.counted) == TURN
