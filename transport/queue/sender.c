@@ -337,7 +337,7 @@ int sender_start(struct sender *sender, const char *data, size_t size, const int
             sender->descriptors[i].d_data.d_desc.d_descriptor = descriptors[i];
         }
         /* The thread sleeps, and nobody else calls: the lock is held for the one that tries. */
-        if (repeated && try_call(sender)) {
+        if (repeated && count == 0 && try_call(sender)) {
             sender->state = ANSWERED;
         } else {
             sender->state = STARTED;
