@@ -54,11 +54,13 @@ async def running(node: Node) -> AsyncIterator[None]:
 
 
 async def _run(node: Node, opened: trio.Event, done: trio.Event) -> None:
-    async with trio.open_nursery() as node.nursery:
-        for task in (node.dispatcher.run, node.timers.run, node.reports.run):
-            node.start_task(task, task.__qualname__)
-        opened.set()
-    done.set()
+    try:
+        async with trio.open_nursery() as node.nursery:
+            for task in (node.dispatcher.run, node.timers.run, node.reports.run):
+                node.start_task(task, task.__qualname__)
+            opened.set()
+    finally:
+        done.set()  # also when a task of the runtime itself has failed, so that nobody waits for it in vain
 
 
 class _Stopper:

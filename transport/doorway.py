@@ -114,6 +114,8 @@ class _DoorInlet(Inlet):
                 await trio.lowlevel.wait_readable(lib.queue_event(self._queue))
             except trio.ClosedResourceError:
                 raise CarrierError(errno.EBADF, "the inlet is closed") from None
+            if self._queue is None:  # closed in the very moment in which it became readable
+                continue
             arrivals = self._take()
             if arrivals:
                 return arrivals
