@@ -54,7 +54,8 @@ class SyncBody:
         made = construct(actor, process, args, kwargs)
         body.protocol.on_start(made)
         process.actor = made
-        body.rebind(actor)
+        process.on_message = body.protocol.on_message
+        process.handlers = body.protocol.handlers
         return body
 
     def rebind(self, actor: type[Actor]) -> None:

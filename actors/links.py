@@ -9,6 +9,7 @@ the other side that was under way is ignored; so crossing link and unlink leave 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
@@ -136,45 +137,67 @@ def mailbox_full(process: Process) -> MailboxFull:
     return MailboxFull(process.ref, process.mailbox.capacity or 0)
 
 
-def deliver(process: Process, signal: signals.Signal) -> None:
-    """A signal about links and monitors reached `process`."""
-    match signal:
-        case signals.Exit(sender, reason, linked):
-            if process.ended is not None:
-                return
-            if linked:
-                if process.links is None or process.links.get(sender) != UP:
-                    return
-                del process.links[sender]
-            process.exit_arrived(sender, reason, linked)
-        case signals.Link(sender):
-            if process.ended is not None:
-                sender.deliver(signals.Exit(process.ref, NO_PROCESS, linked=True))
-                return
-            if process.links is None:
-                process.links = {}
-            process.links.setdefault(sender, UP)
-        case signals.Unlink(sender, number):
-            if process.links is not None and process.links.get(sender) == UP:
-                del process.links[sender]
-            sender.deliver(signals.UnlinkAck(process.ref, number))
-        case signals.UnlinkAck(sender, number):
-            if process.links is not None and process.links.get(sender) == number:
-                del process.links[sender]
-        case signals.Monitor(watcher, tag):
-            if process.ended is not None:
-                watcher.deliver(signals.Down(tag, NO_PROCESS))
-                return
-            if process.watchers is None:
-                process.watchers = {}
-            process.watchers[watcher, tag] = None
-        case signals.Demonitor(watcher, tag):
-            if process.watchers is not None:
-                process.watchers.pop((watcher, tag), None)
-        case signals.Down(tag, reason):
-            _down(process, tag, reason)
-        case _:
-            raise TypeError(f"not a signal: {signal!r}")
+def _exit_arrived(process: Process, signal: signals.Exit) -> None:
+    sender = signal.sender
+    if process.ended is not None:
+        return
+    if signal.linked:
+        if process.links is None or process.links.get(sender) != UP:
+            return
+        del process.links[sender]
+    process.exit_arrived(sender, signal.reason, signal.linked)
+
+
+def _link_arrived(process: Process, signal: signals.Link) -> None:
+    sender = signal.sender
+    if process.ended is not None:
+        sender.deliver(signals.Exit(process.ref, NO_PROCESS, linked=True))
+        return
+    if process.links is None:
+        process.links = {}
+    process.links.setdefault(sender, UP)
+
+
+def _unlink_arrived(process: Process, signal: signals.Unlink) -> None:
+    sender = signal.sender
+    if process.links is not None and process.links.get(sender) == UP:
+        del process.links[sender]
+    sender.deliver(signals.UnlinkAck(process.ref, signal.id))
+
+
+def _unlink_ack_arrived(process: Process, signal: signals.UnlinkAck) -> None:
+    if process.links is not None and process.links.get(signal.sender) == signal.id:
+        del process.links[signal.sender]
+
+
+def _monitor_arrived(process: Process, signal: signals.Monitor) -> None:
+    if process.ended is not None:
+        signal.watcher.deliver(signals.Down(signal.tag, NO_PROCESS))
+        return
+    if process.watchers is None:
+        process.watchers = {}
+    process.watchers[signal.watcher, signal.tag] = None
+
+
+def _demonitor_arrived(process: Process, signal: signals.Demonitor) -> None:
+    if process.watchers is not None:
+        process.watchers.pop((signal.watcher, signal.tag), None)
+
+
+def _down_arrived(process: Process, signal: signals.Down) -> None:
+    _down(process, signal.tag, signal.reason)
+
+
+# What a process does when a signal about links and monitors reaches it, by the type of the signal.
+ARRIVALS: dict[type, Callable[[Process, Any], None]] = {
+    signals.Exit: _exit_arrived,
+    signals.Link: _link_arrived,
+    signals.Unlink: _unlink_arrived,
+    signals.UnlinkAck: _unlink_ack_arrived,
+    signals.Monitor: _monitor_arrived,
+    signals.Demonitor: _demonitor_arrived,
+    signals.Down: _down_arrived,
+}
 
 
 def canonical(ref: Ref[Any]) -> Ref[Any]:
@@ -206,6 +229,14 @@ def link(process: Process, ref: Ref[Any]) -> None:
         raise NoProcess(ref)
     process.links[ref] = UP
     ref.deliver(signals.Link(process.ref))
+
+
+def link_newborn(parent: Process, child: Process) -> None:
+    """Link `parent` and the process that it has just made. Nothing can cross this link: no signal is sent."""
+    if parent.links is None:
+        parent.links = {}
+    parent.links[child.ref] = UP
+    child.links = {parent.ref: UP}
 
 
 def unlink(process: Process, ref: Ref[Any]) -> None:

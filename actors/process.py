@@ -198,6 +198,10 @@ class Process:
 
     def deliver(self, signal: signals.Signal) -> None:
         """A signal reached this process."""
+        arrived = links.ARRIVALS.get(type(signal))
+        if arrived is not None:
+            arrived(self, signal)
+            return
         match signal:
             case signals.Send(message):
                 self.offer(message)
@@ -212,7 +216,7 @@ class Process:
                 elif not self.offer(signal):
                     signal.fail(MailboxFull(self.ref, self.limit))
             case _:
-                links.deliver(self, signal)
+                raise TypeError(f"not a signal: {signal!r}")
 
     def _asked_to_stop(self, reason: Reason) -> None:
         if not getattr(self.body, "is_plain", False):

@@ -263,7 +263,7 @@ class LocalRef(Ref[A]):
         return Ref.__eq__(self, other)
 
     def __hash__(self) -> int:
-        return hash(self._process.serial)
+        return self._process.serial
 
     def __repr__(self) -> str:
         process = self._process

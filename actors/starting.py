@@ -63,7 +63,7 @@ def create(
         inherit(process, heir_of)
     if spawner is not None:
         if link:
-            links.link(spawner, process.ref)
+            links.link_newborn(spawner, process)
         if monitor:
             links.monitor(spawner, process.ref, None, None)
     return process
