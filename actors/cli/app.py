@@ -67,11 +67,14 @@ def doctor() -> None:
 @zone.command("run")
 def zone_run(
     file: Annotated[Path, typer.Argument(help="The zone file (TOML).", exists=True, dir_okay=False)],
+    until_eof: Annotated[
+        bool, typer.Option(help="Stop when standard input ends, too: when whoever holds it has died.")
+    ] = False,
 ) -> None:
     """Start the node that FILE describes and keep it running until `zone stop`, SIGINT or SIGTERM."""
     from actors.cli.zone import run_zone
 
-    raise typer.Exit(run_zone(file))
+    raise typer.Exit(run_zone(file, until_eof=until_eof))
 
 
 Door = Annotated[Path, typer.Argument(help="The path of the running node's door.")]

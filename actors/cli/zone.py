@@ -2,7 +2,9 @@
 
 import contextlib
 import logging
+import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -29,9 +31,14 @@ FAREWELL_SECONDS: Final = 10.0
 """How long an ordered shutdown keeps the door open while the tree stops; then the node closes anyway."""
 
 
-def run_zone(path: Path) -> int:
+def run_zone(path: Path, *, until_eof: bool = False) -> int:
     """Run the node that the file describes until SIGINT, SIGTERM or an operator stops it, or until its root
     supervisor gives up.
+
+    Args:
+        path: the zone file.
+        until_eof: stop when standard input ends, too. Whoever starts the node and keeps the other end of a
+            pipe open takes the node along when it dies, however it dies.
 
     Returns:
         0 after a shutdown that was asked for, 1 when the root supervisor gave up.
@@ -43,7 +50,7 @@ def run_zone(path: Path) -> int:
     zone_file = read_zone_file(path)
     directory = path.resolve().parent
     try:
-        return trio.run(_run, zone_file, directory)
+        return trio.run(_run, zone_file, directory, until_eof)
     except KeyboardInterrupt:
         return 0  # SIGINT: the node has shut down in order before it raised this
     except CarrierError as error:
@@ -52,7 +59,7 @@ def run_zone(path: Path) -> int:
         raise Refusal(f"the supervision tree did not start: {error}") from error
 
 
-async def _run(zone_file: ZoneFile, directory: Path) -> int:
+async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
     settings = zone_file.node
     children = zone_file.children(directory)
     listen = None if settings.door is None else str(directory / settings.door)
@@ -83,6 +90,8 @@ async def _run(zone_file: ZoneFile, directory: Path) -> int:
             typer.echo(f"{node.full_name} runs" + (f" at {listen}" if listen else ""))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_on_signal, signals, nursery.cancel_scope)
+                if until_eof:
+                    nursery.start_soon(_stop_at_end_of_input, nursery.cancel_scope)
                 nursery.start_soon(_stop_on_order, ordered, root, nursery.cancel_scope)
                 reason = await _end_of(node, root)
                 if not ordered.is_set():
@@ -102,6 +111,13 @@ async def _end_of(node: Node, ref: Ref[Any]) -> Reason:
 async def _stop_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
     async for _ in signals:
         break
+    scope.cancel()
+
+
+async def _stop_at_end_of_input(scope: trio.CancelScope) -> None:
+    async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as stream:
+        async for _ in stream:
+            pass
     scope.cancel()
 
 

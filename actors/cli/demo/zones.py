@@ -85,12 +85,12 @@ class ZoneProcess:
 
 async def zone(me: Process, running: ZoneProcess, directory: Path, isolate: bool) -> None:
     """Run a zone's node until it ends or we are told to end it; anything but status 0 is abnormal."""
-    program = [sys.executable, "-m", "actors.cli", "zone", "run", f"{running.name}.toml"]
+    program = [sys.executable, "-m", "actors.cli", "zone", "run", "--until-eof", f"{running.name}.toml"]
     with (directory / f"{running.name}.log").open("ab") as log:
         running.process = await trio.lowlevel.open_process(
             command(program) if isolate else program,
             cwd=directory,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # held open: the zone ends when we do, however we end
             stdout=log,
             stderr=log,
         )
@@ -105,12 +105,13 @@ async def zone(me: Process, running: ZoneProcess, directory: Path, isolate: bool
 
 
 async def _end(running: ZoneProcess) -> None:
-    """The teardown ladder: ask, wait, kill, reap."""
+    """The teardown ladder: end its input, wait, kill, reap."""
     process = running.process
-    if process is None or process.returncode is not None:
+    if process is None:
         return
     with trio.CancelScope(shield=True):
-        running.send_signal(signal.SIGTERM)
+        if process.stdin is not None:
+            await process.stdin.aclose()
         with trio.move_on_after(STOP_SECONDS):
             await process.wait()
         if process.returncode is None:
