@@ -59,7 +59,7 @@ class Record(Generic[R]):
         retry: the pending `Retry` of a child that is restarting; any other one is out of date.
         due: whether that retry came while the supervisor was occupied.
         failures: restarts since the last quiet time, for back-off.
-        since: when the present incarnation started, for back-off.
+        since: when the present incarnation of a child with back-off started.
     """
 
     key: Hashable

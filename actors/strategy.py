@@ -59,6 +59,10 @@ class Job(enum.Enum):
     SHUT_DOWN = enum.auto()
 
 
+# To look a member up in its class is a call of its own in Python 3.11, and a restart asks for several.
+BOOT, RESTART, START_CHILD, RESTART_CHILD, TERMINATE_CHILD, SHUT_DOWN = Job
+
+
 class Strategy(Generic[R]):
     """The state of one supervisor with named children, and its decisions.
 
@@ -100,7 +104,7 @@ class Strategy(Generic[R]):
     @property
     def stopping(self) -> bool:
         """Whether the supervisor is on its way out, or gone."""
-        return self._job is Job.SHUT_DOWN or self._ended
+        return self._job is SHUT_DOWN or self._ended
 
     def child(self, ref: R) -> Record[R] | None:
         """The child that runs as `ref`."""
@@ -137,7 +141,7 @@ class Strategy(Generic[R]):
 
     def boot(self) -> list[Action[R]]:
         """Start the first children, left to right; `Ready` follows, or `Exit` once all is rolled back."""
-        return self._begin(Job.BOOT, [Start(record) for record in self._children.values()])
+        return self._begin(BOOT, [Start(record) for record in self._children.values()])
 
     def shut_down(self, reason: Reason) -> list[Action[R]]:
         """Stop all children, then exit with `reason`.
@@ -184,7 +188,8 @@ class Strategy(Generic[R]):
         """The child is up, as `ref`."""
         child.ref = ref
         child.status = RUNNING
-        child.since = self._clock()
+        if child.spec.backoff is not None:
+            child.since = self._clock()
         child.predecessor = None
         self._by_ref[ref] = child
         if child.spec.restart == "temporary":
@@ -275,7 +280,7 @@ class Strategy(Generic[R]):
         Raises:
             ChildNotFound, ChildRunning, ChildRestarting: there is no child of that id that is stopped.
         """
-        return self._begin(Job.RESTART_CHILD, [Start(self._find_stopped(id))])
+        return self._begin(RESTART_CHILD, [Start(self._find_stopped(id))])
 
     def terminate_child(self, key: Hashable) -> list[Action[R]]:
         """Stop a child, if it runs, and do not restart it.
@@ -285,7 +290,7 @@ class Strategy(Generic[R]):
         Raises:
             ChildNotFound: there is no such child.
         """
-        return self._begin(Job.TERMINATE_CHILD, [Stop((self._find(key),))])
+        return self._begin(TERMINATE_CHILD, [Stop((self._find(key),))])
 
     def delete_child(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
         """Remove the specification of a stopped child.
@@ -322,7 +327,7 @@ class Strategy(Generic[R]):
         child.retry = None
         child.due = False
         if self._window.admit(self._clock()):
-            self._job = Job.RESTART
+            self._job = RESTART
             if self.flags.strategy in ALONE:
                 self._plan.append(Start(child))
             else:
@@ -372,7 +377,7 @@ class Strategy(Generic[R]):
         )
 
     def _shut_down(self, reason: Reason) -> None:
-        self._job = Job.SHUT_DOWN
+        self._job = SHUT_DOWN
         self._exit_reason = reason
         self._plan = self._shutdown_plan()
         if not self._stopping:
@@ -384,19 +389,19 @@ class Strategy(Generic[R]):
     def _start_failed(self, child: Record[R], reason: Reason) -> None:
         """The start in progress failed: what follows depends on what it was for."""
         self._plan.clear()
-        match self._job:
-            case Job.BOOT:
-                self._report("start_error", child, reason)
-                self._shut_down(ShutdownReason(FailedToStart(child.spec.id, reason)))
-            case Job.RESTART:
-                self._report("start_error", child, reason)
-                self._retry_later(child, self._delay(child))
-                self._advance()
-            case job:
-                if job is Job.START_CHILD:
-                    del self._children[child.key]
-                self._answer = StartFailed(child.spec.id, reason)
-                self._advance()
+        job = self._job
+        if job is BOOT:
+            self._report("start_error", child, reason)
+            self._shut_down(ShutdownReason(FailedToStart(child.spec.id, reason)))
+        elif job is RESTART:
+            self._report("start_error", child, reason)
+            self._retry_later(child, self._delay(child))
+            self._advance()
+        else:
+            if job is START_CHILD:
+                del self._children[child.key]
+            self._answer = StartFailed(child.spec.id, reason)
+            self._advance()
 
     # The plan.
 
@@ -436,17 +441,14 @@ class Strategy(Generic[R]):
     def _conclude(self) -> None:
         """The plan is carried out."""
         job, self._job = self._job, None
-        match job:
-            case Job.RESTART:
-                pass
-            case Job.BOOT:
-                self._actions.append(Ready())
-            case Job.START_CHILD | Job.RESTART_CHILD | Job.TERMINATE_CHILD:
-                answer, self._answer = self._answer, None
-                self._actions.append(Refuse(answer) if isinstance(answer, StartFailed) else Answer(answer))
-            case Job.SHUT_DOWN:
-                self._ended = True
-                self._actions.append(Exit(self._exit_reason))
+        if job is BOOT:
+            self._actions.append(Ready())
+        elif job is SHUT_DOWN:
+            self._ended = True
+            self._actions.append(Exit(self._exit_reason))
+        elif job is not RESTART:
+            answer, self._answer = self._answer, None
+            self._actions.append(Refuse(answer) if isinstance(answer, StartFailed) else Answer(answer))
         if self._waiting:
             self._catch_up()
 
@@ -483,7 +485,7 @@ class Strategy(Generic[R]):
 
     def _start_child(self, record: Record[R]) -> list[Action[R]]:
         self._children[record.key] = record
-        return self._begin(Job.START_CHILD, [Start(record)])
+        return self._begin(START_CHILD, [Start(record)])
 
     def _find(self, key: Hashable, *, by_ref: bool = False) -> Record[R]:
         record = self._children.get(key)
@@ -504,7 +506,7 @@ class Strategy(Generic[R]):
     def _stopped(self, child: Record[R], reason: Reason) -> None:
         """A child that was asked to stop has ended; say so if it was not in the way that was asked for."""
         ref = self._forget_process(child)
-        if self._job is Job.RESTART:
+        if self._job is RESTART:
             child.predecessor = ref
         expected = KILLED if child.spec.shutdown == "brutal_kill" else SHUTDOWN
         if reason != expected and not (reason.is_normal and child.spec.restart != "permanent"):
