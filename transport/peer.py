@@ -158,6 +158,7 @@ class Peer:
             return
         self.reason = reason
         self.ended.set()
+        self._idle.set()  # nobody needs to wait for the goodbye any more
         self._discard(self._link.leftovers())
         self._inlet.close()
         self._outlet.close()

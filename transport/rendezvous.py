@@ -217,6 +217,7 @@ class Rendezvous:
         self._answering: dict[str, _Conversation] = {}
         self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self._is_closing = False
         self.peers: dict[str, Peer] = {}
         """The peers whose node link is up, by name."""
 
@@ -241,6 +242,7 @@ class Rendezvous:
                 yield
             finally:
                 with trio.CancelScope(shield=True):
+                    self._is_closing = True
                     await self._say_goodbye()
                     self._tasks().cancel_scope.cancel()
                     await over.wait()
@@ -473,7 +475,13 @@ class Rendezvous:
     def _open(
         self, talk: _Conversation, identity: Identity, rights: Rights, window: int, period: float
     ) -> Peer:
-        """Take a node link into use."""
+        """Take a node link into use.
+
+        Raises:
+            HandshakeFailed: the node is saying its goodbyes, and would not say one over this node link.
+        """
+        if self._is_closing:
+            raise HandshakeFailed("this node stops")
         older = self.peers.get(identity.name)
         if older is not None:
             older.end("a newer node link takes its place")

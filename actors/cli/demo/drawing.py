@@ -9,7 +9,7 @@ from rich.tree import Tree
 from actors.cli.demo.board import Board, ZoneView
 
 EVENTS_SHOWN = 9
-PANEL_WIDTH = 46
+PANEL_WIDTH = 58
 
 STYLES = {"supervisor": "bold", "actor": "cyan", "task": "blue", "guest": "magenta"}
 
@@ -20,7 +20,7 @@ def microseconds(seconds: float | None) -> str:
 
 def zone_panel(zone: ZoneView) -> Panel:
     """One zone: its tree, its counts, in a frame that says whether it is alive."""
-    state = f"process {zone.pid}" if zone.up else "down"
+    state = f"process {zone.pid}" if zone.up else ("down" if zone.starts else "starting")
     tree = Tree(Text("supervisor (one_for_one)", style=STYLES["supervisor"]))
     for child in zone.children.values():
         line = Text(f"{child.id} ", style=STYLES.get(child.kind, ""))
@@ -42,7 +42,7 @@ def zone_panel(zone: ZoneView) -> Panel:
         Group(tree, Text(), counts),
         title=f"zone {zone.name}",
         subtitle=state,
-        border_style="green" if zone.up else "red",
+        border_style="green" if zone.up else ("red" if zone.starts else "yellow"),
         width=PANEL_WIDTH,
         height=10,
     )

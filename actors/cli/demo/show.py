@@ -37,8 +37,8 @@ __all__ = ["run_demo"]
 
 NAMES = ("east", "west")
 VICTIM = "west"
-START_SECONDS = 30.0
-RECOVERY_SECONDS = 30.0
+START_SECONDS = 60.0
+RECOVERY_SECONDS = 60.0
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 0.002
 LONGEST_PAUSE_SECONDS = 0.25
@@ -133,7 +133,7 @@ async def _show(console: Console, live: bool, directory: Path, pace: float, isol
     )
     board = Board({name: ZoneView(name) for name in NAMES})
     show = Show(board, None if live else say)
-    _prepare(directory)
+    _prepare(directory, 0 if "user" in kinds else os.geteuid())
     door = str(directory / "console.door")
     settings = Settings(last_retry=LONGEST_PAUSE_SECONDS)
     node_opened = open_node("console", zone="global", listen=door, settings=settings)
@@ -162,10 +162,11 @@ async def _show(console: Console, live: bool, directory: Path, pace: float, isol
     return 0
 
 
-def _prepare(directory: Path) -> None:
+def _prepare(directory: Path, uid: int) -> None:
+    """Write the zones' files; `uid` is ours as the zones see it, whose user namespaces map us to root."""
     (directory / "mill.wasm").write_bytes(mill_module())
     for name, peer in zip(NAMES, reversed(NAMES), strict=True):
-        text = ZONE_FILE.format(name=name, peer=peer, uid=os.geteuid())
+        text = ZONE_FILE.format(name=name, peer=peer, uid=uid)
         (directory / f"{name}.toml").write_text(text)
 
 
@@ -176,7 +177,7 @@ async def _drawn(console: Console, board: Board, live: bool) -> AsyncIterator[No
         yield
         return
     with Live(draw(board), console=console, auto_refresh=False) as display:
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery(strict_exception_groups=False) as nursery:
 
             async def redraw() -> None:
                 while True:
@@ -197,8 +198,13 @@ async def _start(node: Node, show: Show, directory: Path) -> None:
     with trio.move_on_after(START_SECONDS) as starting:
         await show.working.wait()
     if starting.cancelled_caught:
-        logs = "\n".join((directory / f"{name}.log").read_text() for name in NAMES)
-        raise Refusal(f"the zones did not start within {START_SECONDS:.0f} s\n{logs}")
+        last = [_last_line(directory / f"{name}.log") for name in NAMES]
+        raise Refusal(f"the zones did not start within {START_SECONDS:.0f} s; their last words: {last}")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text().splitlines() if log.exists() else []
+    return lines[-1] if lines else "none"
 
 
 async def _kill_guest(node: Node, show: Show) -> float:
