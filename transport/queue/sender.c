@@ -58,10 +58,11 @@ struct sender {
     int error;
 };
 
-/* The signal that interrupts a call. Its handler does nothing; that there is one ends the call. */
+/* The signal that interrupts a call. Its handler does nothing; that there is one ends the call. Not the one
+ * by which transport/doors/c/dispatch.c interrupts the calls of Python's threads. */
 static int interrupting_signal(void)
 {
-    return SIGRTMAX - 1;
+    return SIGRTMAX - 2;
 }
 
 static void do_nothing(int number)
