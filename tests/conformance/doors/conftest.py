@@ -68,7 +68,7 @@ def tidy() -> Iterator[None]:
     before, before_children = owned(), children()
     try:
         yield
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while (owned() - before or children() - before_children) and time.monotonic() < deadline:
             time.sleep(0.01)  # a server thread may be just about to close what it was passed
         left_open, left_running = owned() - before, children() - before_children

@@ -89,14 +89,19 @@ def test_trapped_and_abandoned_guests_leave_nothing_behind(script: ScriptRunner)
 
 
 def test_results_that_nobody_reads_are_freed(script: ScriptRunner) -> None:
-    run = script([(Op.CREATE_MANY, 0, 0, 500), YIELD])
-    run.run()
+    def life() -> None:
+        run = script([(Op.CREATE_MANY, 0, 0, 500), YIELD])
+        run.run()
+        for key, _, _ in run.instance.submissions():
+            run.instance.complete(key, bytes(30_000))
+        run.instance.close()
+        gc.collect()
+
+    life()  # what the allocator keeps for itself is there after the first
     before = resident()
-    for key, _, _ in run.instance.submissions():
-        run.instance.complete(key, bytes(30_000))
-    run.instance.close()
-    gc.collect()
-    assert resident() - before < 4 << 20, "15 MB were held"
+    for _ in range(4):
+        life()
+    assert resident() - before < 15 << 20, "60 MB were held"
 
 
 def test_an_engine_leaves_no_descriptor_thread_or_mapping() -> None:
