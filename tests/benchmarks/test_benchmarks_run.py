@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,14 @@ from tests.benchmarks.worker import MARK
 
 RUNNERS = all_runners({})
 REHEARSED = [r for r in RUNNERS if not isinstance(r, CRunner) and r.variant != "1 cpu"]
+
+
+@pytest.fixture(autouse=True)
+def orphans() -> Iterator[None]:
+    """The harness reaps what its cells leave; the tests after these must not be given any orphans."""
+    adopt_orphans()
+    yield
+    adopt_orphans(False)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +87,6 @@ async def test_harness_measures_runners_of_each_kind(scratch: Path, cold: bool) 
         cold=cold,
         kernel="ping-pong",
     )
-    adopt_orphans()
     measurements = await measure(benchmark, RUNNERS, Options(runs=2, quick=True, timeout=60), scratch)
     for measurement in measurements:
         assert measurement.failed is None, f"{measurement.label}: {measurement.failed}"
@@ -91,7 +99,6 @@ async def test_harness_measures_runners_of_each_kind(scratch: Path, cold: bool) 
 @pytest.mark.parametrize("benchmark_", BENCHMARKS, ids=lambda b: b.name)
 async def test_benchmark_runs(benchmark_: Benchmark, scratch: Path) -> None:
     """Every cell runs through the harness, in a process tree of its own."""
-    adopt_orphans()
     measurements = await measure(benchmark_, RUNNERS, Options(runs=1, quick=True, timeout=60), scratch)
     for measurement in measurements:
         assert measurement.failed is None, f"{measurement.label}: {measurement.failed}"

@@ -89,7 +89,9 @@ async def test_descriptors_arrive_or_are_closed(carrier: DoorCarrier, inlet: Inl
     for arrival in await inlet.receive():
         for handle in arrival.handles:
             carrier.discard(handle)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    with trio.fail_after(SECONDS):
+        while len(os.listdir("/proc/self/fd")) > before:  # noqa: ASYNC110 (the library tells nobody)
+            await trio.sleep(0.01)  # the door closes its end of a client's channel in its own time
     outlet.close()
     os.close(left)
     os.close(right)
