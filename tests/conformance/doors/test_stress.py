@@ -104,12 +104,14 @@ def test_door_t1_many_clients(tmp_path: Path) -> None:
         before = server.ask("figures")
         with Peer(crowd, path, CLIENTS, CALLS) as clients:
             assert clients.hear(100) == CLIENTS
-        # The pool grows with the number of simultaneous calls and stays; what belongs to a client has to go.
+        # Threads stay, as many as were ever busy at once: those in a call, and those that have replied and not parked
+        # yet while their client calls again. What belongs to a client has to go.
         descriptors, threads, mappings = before
-        grown = settled(server, [descriptors + 8, threads + CLIENTS, mappings + 4 * CLIENTS])
+        most = threads + 2 * CLIENTS
+        grown = settled(server, [descriptors + 8, most, mappings + 4 * CLIENTS])
         assert grown[0] <= descriptors + 8
-        assert grown[1] <= threads + CLIENTS
-        assert grown[2] <= mappings + 4 * CLIENTS + 16
+        assert grown[1] <= most
+        assert grown[2] <= mappings + 4 * max(grown[1] - threads, CLIENTS) + 16
 
 
 def doomed(link: Link, path: str) -> None:
