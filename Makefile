@@ -14,10 +14,12 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
 
 $(BIN)/python:
+	@echo "Making the virtual environment $(VENV): a minute or two, this once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 
 $(VENV)/.installed: $(SOURCES) | $(BIN)/python
+	@echo "Compiling doors and the guest engine, installing what they need."
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
