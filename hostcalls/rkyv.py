@@ -25,8 +25,8 @@ an attrs class                        a struct, its fields in declaration order
 
 Decoding accepts exactly what the validator of the Rust crate accepts: out-of-line regions lie before their
 owner, do not overlap and come in the order of the fields; tags are in range; text is UTF-8. Whatever bytes
-are given, decoding ends with a value or with `DecodeError`, after work that is bounded by the size of the
-message.
+are given, decoding ends with a value or with `DecodeError`. Bytes and text cost no more than a copy; what
+becomes Python objects one by one is bounded for each message, since nobody else runs meanwhile.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ import attrs
 
 T = TypeVar("T")
 
+#: Elements that the vectors of a message may have together, where they are numbers, and where they are not.
+MOST_NUMBERS = 65_536
+MOST_ELEMENTS = 4_096
+
 _INLINE = 8  # bytes of text that a String holds itself
 _LONGEST = 0x3FFF_FFFF  # bytes of text that the tagged length can express
 
@@ -62,14 +66,21 @@ class DecodeError(CodecError):
 
 
 class _Window:
-    """The message, and the part of it where the next out-of-line region may lie."""
+    """The message, the part where the next out-of-line region may lie, the numbers that may still come."""
 
-    __slots__ = ("data", "end", "start")
+    __slots__ = ("data", "end", "numbers", "start")
 
     def __init__(self, data: bytes, end: int) -> None:
         self.data = data
         self.start = 0
         self.end = end
+        self.numbers = MOST_NUMBERS
+
+    def count(self, elements: int, element: Layout) -> None:
+        """Count a vector's elements; one that is not a number counts for as many numbers as it costs."""
+        self.numbers -= elements if element.plain else elements * (MOST_NUMBERS // MOST_ELEMENTS)
+        if self.numbers < 0:
+            raise DecodeError(f"a vector of {elements} makes too many elements for one message")
 
     def claim(self, start: int, size: int, align: int) -> None:
         """Check that a region may lie at `start`; the caller moves the window when it has read it."""
@@ -279,6 +290,7 @@ class _Vector(Layout):
         start, count = position + leaves[index], leaves[index + 1]
         size = count * element.size
         window.claim(start, size, element.align)
+        window.count(count, element)
         outer, window.end = window.end, start
         items = tuple(
             element.read(item, 0, start + offset, window)
@@ -460,6 +472,10 @@ def layout(annotation: Any) -> Layout:
     raise TypeError(f"{annotation!r} has no rkyv layout; use the annotations that hostcalls.rkyv lists")
 
 
+#: What Python raises when a value is not of the type that it is packed as.
+_MISFITS = (struct.error, TypeError, AttributeError, ValueError, OverflowError)
+
+
 class Codec(Generic[T]):
     """Encodes and decodes messages whose root is one type."""
 
@@ -482,7 +498,9 @@ class Codec(Generic[T]):
             if out:
                 out += bytes(-len(out) % self.align)
             packed = self._struct.pack(*self._layout.leaves(prepared, len(out)))
-        except (struct.error, TypeError, AttributeError, UnicodeEncodeError) as error:
+        except CodecError:
+            raise
+        except _MISFITS as error:
             raise EncodeError(f"{value!r} does not fit its type: {error}") from None
         return bytes(out) + packed if out else packed
 
@@ -518,7 +536,7 @@ class _NumberCodec(Codec[float]):
     def encode(self, value: float) -> bytes:
         try:
             return self._struct.pack(value)
-        except struct.error as error:
+        except _MISFITS as error:
             raise EncodeError(f"{value!r} does not fit its type: {error}") from None
 
     def decode(self, data: bytes) -> float:
@@ -542,7 +560,7 @@ class _NumbersCodec(Codec[T]):
     def encode(self, value: T) -> bytes:
         try:
             return self._struct.pack(*self._take(value))
-        except (struct.error, AttributeError) as error:
+        except _MISFITS as error:
             raise EncodeError(f"{value!r} does not fit its type: {error}") from None
 
     def decode(self, data: bytes) -> T:

@@ -20,6 +20,8 @@ from hostcalls.rkyv import (
     I16,
     I32,
     I64,
+    MOST_ELEMENTS,
+    MOST_NUMBERS,
     U8,
     U16,
     U32,
@@ -226,6 +228,11 @@ def test_regions_come_in_the_order_of_the_fields() -> None:
     ("annotation", "value"),
     [
         (U8, 256),
+        (F32, 1e40),
+        (abi.AbiScalarValue, abi.ScalarValue(abi.ScalarType.F32, -1e40)),
+        (abi.TimeSleep, abi.TimeSleep(1.5)),  # type: ignore[arg-type]
+        (bytes, [300]),
+        (bytes, 5),
         (U8, "x"),
         (U32, -1),
         (str, 5),
@@ -244,6 +251,33 @@ def test_values_that_do_not_fit(annotation: Any, value: object) -> None:
     with pytest.raises(EncodeError):
         codec(annotation).encode(value)
     assert issubclass(EncodeError, CodecError)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "element", "most"),
+    [
+        (tuple[Capability, ...], Capability.TIME_READ, MOST_ELEMENTS),
+        (tuple[abi.EntrypointArg, ...], abi.ResourceArg(1), MOST_ELEMENTS),
+        (tuple[str, ...], "", MOST_ELEMENTS),
+        (tuple[U8, ...], 1, MOST_NUMBERS),
+    ],
+    ids=str,
+)
+def test_elements_are_bounded(annotation: Any, element: object, most: int) -> None:
+    """A message makes so many objects at the most, however many of them its bytes have room for."""
+    reader = codec(annotation)
+    assert len(reader.decode(reader.encode((element,) * most))) == most
+    with pytest.raises(DecodeError, match="too many elements"):
+        reader.decode(reader.encode((element,) * (most + 1)))
+
+
+def test_elements_are_counted_over_all_vectors() -> None:
+    """The bound is that of the message, not of each of its vectors."""
+    texts = tuple[tuple[str, ...], ...]
+    half = ("",) * (MOST_ELEMENTS // 2)
+    assert codec(texts).decode(codec(texts).encode((half,))) == (half,)
+    with pytest.raises(DecodeError, match="too many elements"):
+        codec(texts).decode(codec(texts).encode((half, half)))
 
 
 @pytest.mark.parametrize("annotation", [int, dict[str, str], set, tuple[None, ...], object()])
