@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import trio
 
-from .channel import BrokenPipe, Channel, Interrupted, Writer
+from .channel import BrokenPipe, Channel, Interrupted, Reader, Writer
 from .errors import InvalidArgument
 from .futures import Future
 
@@ -32,23 +32,22 @@ class ChannelSender(trio.abc.SendChannel[bytes]):
         self.channel = channel
         self._writer: Writer = channel.writer(strong=strong)
 
-    async def send(self, value: bytes) -> None:
-        """Write `value` as one frame, when there is room. A checkpoint.
+    async def send(self, value: bytes | bytearray | memoryview) -> None:
+        """Write a copy of `value` as one frame, when there is room. A checkpoint.
 
-        A frame that has its place is written even if the wait for room is cancelled; an empty one is none.
-        In a channel that drops, a frame that finds no room is lost without an error.
+        Cancelled before it has begun, it has written nothing; a frame that has its place is written even if
+        the wait for room is cancelled. An empty value is no frame. In a channel that drops, a frame that
+        finds no room is lost without an error.
 
-        Raises: trio.ClosedResourceError: this sender was closed. trio.BrokenResourceError: the channel
-        drains or was terminated. trio.BusyResourceError: another task is sending with it.
-        hostcalls.channel.Stalled: the frame is larger than the channel, and a strong reader would wait for
-        it.
+        Raises: TypeError: `value` is not bytes. trio.ClosedResourceError: this sender is or was closed.
+        trio.BrokenResourceError: the channel drains or was terminated. trio.BusyResourceError: another task
+        is sending with it. hostcalls.channel.Stalled: the frame is larger than the channel, and a strong
+        reader would wait for it.
         """
-        if self._writer.closed:
-            raise trio.ClosedResourceError
-        await _outcome(self._writer.write, value)
+        await _outcome(self._writer, self._writer.write, bytes(memoryview(value)))
 
     async def aclose(self) -> None:
-        """Close this sender; the channel stays. A checkpoint."""
+        """Close this sender; the channel stays. A checkpoint, and closed even if cancelled."""
         self._writer.close()
         await trio.lowlevel.checkpoint()
 
@@ -68,15 +67,13 @@ class ChannelReceiver(trio.abc.ReceiveChannel[bytes]):
     async def receive(self) -> bytes:
         """The next frame. A checkpoint; cancelled, it has taken none.
 
-        Raises: trio.ClosedResourceError: this receiver was closed. trio.EndOfChannel: the channel drains,
-        and everything was read. trio.BrokenResourceError: the channel was terminated.
+        Raises: trio.ClosedResourceError: this receiver is or was closed. trio.EndOfChannel: the channel
+        drains, and everything was read. trio.BrokenResourceError: the channel was terminated.
         trio.BusyResourceError: another task is receiving with it. hostcalls.channel.LeftBehind: it is weak
         and was too slow; the next frame is the oldest that is left.
         """
-        if self._reader.closed:
-            raise trio.ClosedResourceError
         try:
-            frame = await _outcome(self._reader.read, _ANY_LENGTH)
+            frame = await _outcome(self._reader, self._reader.read, _ANY_LENGTH)
         except trio.BrokenResourceError as error:
             if isinstance(error.__cause__, Interrupted):
                 raise trio.EndOfChannel from None
@@ -84,18 +81,30 @@ class ChannelReceiver(trio.abc.ReceiveChannel[bytes]):
         return frame.payload
 
     async def aclose(self) -> None:
-        """Close this receiver; the channel stays. A checkpoint."""
+        """Close this receiver; the channel stays. A checkpoint, and closed even if cancelled."""
         self._reader.close()
         await trio.lowlevel.checkpoint()
 
 
-async def _outcome(operation: Callable[[A], Future[T]], argument: A) -> T:
-    """Wait for a reader's or writer's operation, with trio's exceptions."""
+async def _outcome(end: Reader | Writer, operation: Callable[[A], Future[T]], argument: A) -> T:
+    """Wait for an operation of one end of a channel, with trio's exceptions.
+
+    The operation may be over as soon as it has begun; from then on nothing may be cancelled, or a frame
+    would be lost or written again.
+    """
+    await trio.lowlevel.checkpoint_if_cancelled()
+    if end.closed:
+        raise trio.ClosedResourceError
     try:
         future = operation(argument)
     except InvalidArgument:
         raise trio.BusyResourceError("another task is using this end of the channel") from None
     try:
+        if future.done:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return future.result()
         return await future.wait()
     except (BrokenPipe, Interrupted) as error:
+        if end.closed:
+            raise trio.ClosedResourceError from None
         raise trio.BrokenResourceError(str(error)) from error

@@ -1,5 +1,7 @@
 """Channels in trio's style."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 import trio
 from trio.testing import assert_checkpoints
@@ -79,3 +81,97 @@ async def test_weak_receiver() -> None:
     with pytest.raises(LeftBehind):
         await receiver.receive()
     assert await receiver.receive() == b"efgh"
+
+
+async def test_cancelled_before_it_has_begun() -> None:
+    """In a cancelled scope nothing is taken and nothing is written, also when it would not have to wait."""
+    channel = Channel(64)
+    sender, receiver = ChannelSender(channel), ChannelReceiver(channel)
+    await sender.send(b"one")
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await receiver.receive()
+    assert scope.cancelled_caught
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await sender.send(b"never")
+    assert scope.cancelled_caught
+    await sender.send(b"two")
+    assert [await receiver.receive(), await receiver.receive()] == [b"one", b"two"]
+
+
+async def test_cancelled_as_the_frame_arrives() -> None:
+    """A receive that has its frame gives it, though it is cancelled before its task runs again."""
+    channel = Channel(64)
+    sender, receiver = ChannelSender(channel), ChannelReceiver(channel)
+    received: list[bytes] = []
+
+    async def receive(scope: trio.CancelScope) -> None:
+        with scope:
+            received.append(await receiver.receive())
+
+    async with trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+        nursery.start_soon(receive, scope)
+        await trio.testing.wait_all_tasks_blocked()
+        sender._writer.write(b"just in time")
+        scope.cancel()
+    assert received == [b"just in time"]
+
+
+async def test_closed_while_it_is_used() -> None:
+    """Who waits in a receiver or sender that another task closes is told that it was closed."""
+    channel = Channel(4)
+    sender, receiver, idle = ChannelSender(channel), ChannelReceiver(channel), ChannelReceiver(channel)
+    await sender.send(b"full")
+    assert await receiver.receive() == b"full"
+
+    async def closed(wait: Callable[[], Awaitable[object]]) -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(closed, receiver.receive)
+        await trio.testing.wait_all_tasks_blocked()
+        await receiver.aclose()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await idle.aclose()
+    with pytest.raises(trio.ClosedResourceError):
+        await idle.receive()
+
+
+async def test_what_is_sent_is_copied() -> None:
+    """A buffer may be used again after `send`; what is not bytes is refused where it is sent."""
+    channel = Channel(64)
+    sender, receiver = ChannelSender(channel), ChannelReceiver(channel)
+    buffer = bytearray(b"first")
+    await sender.send(buffer)
+    buffer[:] = b"again"
+    await sender.send(memoryview(buffer)[:2])
+    assert [await receiver.receive(), await receiver.receive()] == [b"first", b"ag"]
+    with pytest.raises(TypeError):
+        await sender.send("text")  # type: ignore[arg-type]
+
+
+async def test_draining_ends_everybody_after_the_last_frame() -> None:
+    """Whoever waits when the channel drains is told at once; a frame that had its place comes before."""
+    channel = Channel(4)
+    sender, receiver = ChannelSender(channel), ChannelReceiver(channel)
+    await sender.send(b"full")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sender.send, b"last")
+        await trio.testing.wait_all_tasks_blocked()
+        channel.drain()
+        assert [frame async for frame in receiver] == [b"full", b"last"]
+    waiting = Channel(4)
+    late = ChannelReceiver(waiting)
+
+    async def end() -> None:
+        with pytest.raises(trio.EndOfChannel):
+            await late.receive()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(end)
+        await trio.testing.wait_all_tasks_blocked()
+        waiting.drain()
