@@ -9,7 +9,6 @@ when the guest drops the future, or dies, is cancelled.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Awaitable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ import trio
 from . import callplan
 from .abi import BufferResult, ScalarResult
 from .caller import Caller
-from .engine import BadMemoryAccess, Instance, Step, Submission, Trap, TrapKind
+from .engine import BadMemoryAccess, Instance, Pause, Step, Trap, TrapKind
 from .errors import HostcallError, KernelError
 from .futures import Cancelled, Future
 from .launch import Launch
@@ -63,8 +62,18 @@ class Execution:
         caller: the guest as drivers know it; `caller.id` is its process id.
         instance: the engine's side of it, while it lives.
         outcome: how it ended, None while it lives.
-        computing: turns in a row that ended with the time slice.
     """
+
+    __slots__ = (
+        "_computing",
+        "_entries",
+        "_pending",
+        "caller",
+        "instance",
+        "kernel",
+        "launch",
+        "outcome",
+    )
 
     def __init__(
         self, kernel: Kernel, launch: Launch, caller: Caller, instance: Instance, table: DispatchTable
@@ -74,11 +83,9 @@ class Execution:
         self.caller = caller
         self.instance = instance
         self.outcome: Outcome | None = None
-        self._operations = table.operations
-        self._submitted: deque[Submission] = deque()
-        self._dropped: list[int] = []
+        self._entries = table.entries
         self._pending: dict[int, Future[Any] | trio.CancelScope] = {}
-        self.computing = 0
+        self._computing = 0  # turns in a row that ended with the time slice
 
     @property
     def ended(self) -> bool:
@@ -98,86 +105,63 @@ class Execution:
         """
         if self.outcome is not None or self.instance.offloaded:
             return False
-        instance, submitted = self.instance, self._submitted
-        deadline = perf_counter() + _TURN_SECONDS
-        while True:
-            if not submitted:
-                if instance.runnable:
-                    instance.resume()
-                # Otherwise it may have stopped on a worker, with something to serve or an end to report.
-                submitted.extend(instance.submissions())
-                self._dropped.extend(instance.drops())
-            busy = bool(submitted or self._dropped)
-            while submitted:
-                self._dispatch(*submitted.popleft())
-                if perf_counter() > deadline:
-                    break
-            if self.ended or submitted:
-                return not self.ended
-            if self._dropped:
-                self._cancel_dropped()
-            step = instance.step
-            if step is Step.PARKED:
-                self.computing = 0
-            elif step is Step.FINISHED:
-                self._finish(self._returned())
+        pause = self.instance.run(self, perf_counter() + _TURN_SECONDS)
+        if pause is Pause.COMPUTING:
+            self._computing += 1
+            if self._computing >= _PATIENCE and self.kernel.engine.config.workers:
+                self.instance.offload()
                 return False
-            elif step is Step.TRAPPED:
-                self._finish(instance.trap or Trap(TrapKind.OTHER, "the guest trapped"))
-                return False
-            elif busy:
-                self.computing = 0
-            else:
-                self.computing += 1
-                if self.computing >= _PATIENCE and self.kernel.engine.config.workers:
-                    instance.offload()
-                    return False
-                return True
-            if not instance.runnable or perf_counter() > deadline:
-                return instance.runnable
+            return True
+        self._computing = 0
+        if pause is Pause.ENDED and not self.ended:
+            self._finish(self._ending())
+        return pause is Pause.READY
 
     def stop(self) -> None:
         """End the guest at once, wherever it is, and release all it holds. Stopping twice is the same."""
         if not self.ended:
             self._finish(Stopped())
 
-    # Serving.
+    # Serving: what `Instance.run` calls.
 
-    def _cancel_dropped(self) -> None:
-        """Cancel what is under way for futures that the guest has dropped."""
-        while self._dropped:
-            pending = self._pending.pop(self._dropped.pop(), None)
-            if pending is not None:
-                pending.cancel()
-
-    def _dispatch(self, future: int, index: int, arguments: bytes) -> None:
-        operation = self._operations[index]
-        hostcall = operation.hostcall
+    def serve(self, future: int, index: int, arguments: bytes) -> bytes | None:
+        """Begin one operation; its encoded output if it is there at once."""
+        decode, run, encode, operation = self._entries[index]
         try:
-            value = hostcall.input.decode(arguments)
+            value = decode(arguments)
         except CodecError as error:
             # The guest ABI has this trap happen inside `create`; the guest cannot tell.
-            self._finish(Trap(TrapKind.HOSTCALL, f"{hostcall.name}: {error}"))
-            return
+            self._finish(Trap(TrapKind.HOSTCALL, f"{operation.hostcall.name}: {error}"))
+            return None
         try:
-            outcome = operation.contract.run(self.caller, value)
+            outcome = run(self.caller, value)
+            if type(outcome) is not Future and not hasattr(outcome, "__await__"):
+                return encode(outcome)
         except HostcallError as error:
-            if not self.ended:
+            if self.outcome is None:
                 self.instance.fail(future, error.text)
         except Exception:
             self._failed(future, operation)
         else:
-            if isinstance(outcome, Future):
-                if outcome.done:
-                    self._settle(future, operation, outcome)
-                else:
-                    self._pending[future] = outcome
-                    outcome.when_done(lambda done: self._settle(future, operation, done))
-            elif hasattr(outcome, "__await__"):
-                scope = self._pending[future] = trio.CancelScope()
-                self.caller.host.start_soon(lambda: self._await(future, operation, outcome, scope))
-            else:
-                self._answer(future, operation, outcome)
+            self._begin(future, operation, outcome)
+        return None
+
+    def dropped(self, future: int) -> None:
+        """Cancel what is under way for a future that the guest has dropped."""
+        pending = self._pending.pop(future, None)
+        if pending is not None:
+            pending.cancel()
+
+    def _begin(self, future: int, operation: Operation[Any, Any], outcome: Any) -> None:
+        """Answer when `outcome`, an awaitable, has a value."""
+        if not isinstance(outcome, Future):
+            scope = self._pending[future] = trio.CancelScope()
+            self.caller.host.start_soon(lambda: self._await(future, operation, outcome, scope))
+        elif outcome.done:
+            self._settle(future, operation, outcome)
+        else:
+            self._pending[future] = outcome
+            outcome.when_done(lambda done: self._settle(future, operation, done))
 
     def _settle(self, future: int, operation: Operation[Any, Any], outcome: Future[Any]) -> None:
         self._pending.pop(future, None)
@@ -232,7 +216,11 @@ class Execution:
 
     # The end.
 
-    def _returned(self) -> Outcome:
+    def _ending(self) -> Outcome:
+        """How the guest has ended by itself."""
+        instance = self.instance
+        if instance.step is Step.TRAPPED:
+            return instance.trap or Trap(TrapKind.OTHER, "the guest trapped")
         declared = self.launch.results
         try:
             return Returned(
@@ -250,8 +238,6 @@ class Execution:
 
     def _finish(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        self._submitted.clear()
-        self._dropped.clear()
         pending, self._pending = self._pending, {}
         for operation in pending.values():
             operation.cancel()

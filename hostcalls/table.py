@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 from .capability import Capability
 from .hostcall import Hostcall
 from .operation import Operation, absent_operation, denied_operation
+
+Entry: TypeAlias = tuple[
+    Callable[[bytes], Any], Callable[[Any, Any], Any], Callable[[Any], bytes], Operation[Any, Any]
+]
 
 
 class DispatchTable:
@@ -23,7 +27,7 @@ class DispatchTable:
     hostcall, or one serves a hostcall that is not in the catalogue.
     """
 
-    __slots__ = ("grants", "operations")
+    __slots__ = ("entries", "grants", "operations")
 
     def __init__(
         self,
@@ -48,6 +52,16 @@ class DispatchTable:
             if hostcall.capability in grants
             else denied_operation(hostcall)
             for hostcall in catalogue
+        )
+        #: What serving needs of each operation, in one step: decode, run, encode, and the operation itself.
+        self.entries: tuple[Entry, ...] = tuple(
+            (
+                operation.hostcall.input.decode,
+                operation.contract.run,
+                operation.hostcall.output.encode,
+                operation,
+            )
+            for operation in self.operations
         )
 
     def __getitem__(self, index: int) -> Operation[Any, Any]:

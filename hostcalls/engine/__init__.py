@@ -17,7 +17,7 @@ from hostcalls.engine.errors import (
     StartError,
     StartTrapped,
 )
-from hostcalls.engine.instance import Instance, Step, Submission
+from hostcalls.engine.instance import Instance, Pause, Server, Step, Submission
 from hostcalls.engine.limits import Limits
 from hostcalls.engine.linked import Import, Linked
 from hostcalls.engine.module import Extern, ExternKind, FunctionType, ImportedExtern, Module, ValueType
@@ -47,6 +47,8 @@ __all__ = [
     "Linked",
     "Module",
     "NoMemory",
+    "Pause",
+    "Server",
     "StartError",
     "StartTrapped",
     "Step",

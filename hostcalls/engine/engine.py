@@ -71,6 +71,7 @@ class Engine:
         self._error = ffi.new("char **")
         self._limits: dict[Limits, Any] = {}
         self._found = ffi.new("stopped_guest[]", _STOPPED_AT_ONCE)
+        self._stage = ffi.buffer(lib.engine_stage(self._engine), lib.STAGE_SIZE)
         self._cache: CompileCache | None = None
         if self.config.cache_directory is not None:
             fingerprint = f"wasmtime {version} memory {self.config.reservation} stack {self.config.stack}"

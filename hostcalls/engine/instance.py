@@ -8,9 +8,10 @@ stands still, and only then may its memory be touched. The life of a guest:
                     -> FINISHED   the entrypoint returned; `results`
                     -> TRAPPED    it was cut short; `trap`
 
-After each stop the host takes `submissions()` (operations that the guest has begun) and `drops()`
-(operations whose outcome nobody will read), and answers each submission once, now or later, with `complete`
-or `fail`.
+`run` is the host's loop: it resumes the guest and serves what the guest asks for, over and over. A host that
+would rather do that itself takes, after each stop, `submissions()` (operations that the guest has begun) and
+`drops()` (operations whose outcome nobody will read), and answers each submission once, now or later, with
+`complete` or `fail`.
 
 A guest that computes is handed to a worker thread with `offload`: it then runs beside the caller until it
 parks, ends or has asked for something, and `Engine.dispatch` reports that through `wake`.
@@ -23,7 +24,8 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
 from hostcalls.engine._engine import ffi, lib
 from hostcalls.engine.errors import BadEntrypoint, BadMemoryAccess, GuestBusy, InstanceClosed
@@ -49,10 +51,13 @@ _STEP_MASK = 3
 _HAS_SUBMISSIONS = lib.HAS_SUBMISSIONS
 _HAS_DROPS = lib.HAS_DROPS
 _RUNNABLE = lib.RUNNABLE
+_STAGED = lib.STAGED
 _SIZE_SHIFT = lib.SIZE_SHIFT
+_NO_KEY = lib.NO_KEY
 
 # A look-up in `lib` costs as much as a short hostcall.
 _guest_resume = lib.guest_resume
+_guest_advance = lib.guest_advance
 _guest_submissions = lib.guest_submissions
 _guest_complete = lib.guest_complete
 _unpack = ffi.unpack
@@ -71,6 +76,31 @@ class Step(enum.IntEnum):
 _STEPS = tuple(Step)
 
 
+class Pause(enum.Enum):
+    """How `Instance.run` left a guest."""
+
+    WAITING = "it cannot go on before `wake`"
+    READY = "it could go on, but its time is over"
+    COMPUTING = "it was preempted, and has asked for nothing"
+    ENDED = "it has finished, has trapped, or was closed"
+
+
+class Server(Protocol):
+    """What serves a guest that `Instance.run` runs."""
+
+    def serve(self, future: int, index: int, arguments: bytes) -> bytes | None:
+        """Begin the operation `future` of the hostcall `index` (`Import.index`).
+
+        Returns its encoded output; or None, when `Instance.complete` or `Instance.fail` gives the answer. May
+        close the instance.
+        """
+        ...
+
+    def dropped(self, future: int) -> None:
+        """The guest has dropped this future before its operation was answered."""
+        ...
+
+
 class Instance:
     """A guest made by `Engine.instantiate`. It must be closed, which is safe at any time.
 
@@ -81,7 +111,7 @@ class Instance:
             be called more often than needed, and never after `close`.
     """
 
-    __slots__ = ("_engine", "_guest", "_key", "_resting", "_started", "_word", "linked", "wake")
+    __slots__ = ("_engine", "_guest", "_key", "_resting", "_started", "_unserved", "_word", "linked", "wake")
 
     def __init__(
         self, engine: Engine, guest: Any, key: int, linked: Linked, wake: Callable[[], None]
@@ -93,6 +123,7 @@ class Instance:
         self._guest = guest  # None once closed
         self._resting = guest  # the same, but None also while a worker has it
         self._word = int(Step.PARKED)
+        self._unserved = b""  # submissions that `run` has taken and had no time for
         self._started = False
 
     # --- memory -------------------------------------------------------------------------------------------
@@ -170,6 +201,76 @@ class Instance:
         word = self._word = _guest_resume(guest)
         return _STEPS[word & _STEP_MASK]
 
+    def run(self, server: Server, deadline: float) -> Pause:
+        """Run the guest and serve what it asks for, until it waits, ends, or the time is over.
+
+        This is `resume`, `submissions`, `complete` and `drops` in a loop, with one call into the shim for a
+        hostcall that is answered at once. Not a checkpoint.
+
+        Args:
+            server: answers operations, and is told of those that were dropped.
+            deadline: on `time.perf_counter`; looked at between any two operations, and each time the guest
+                has stopped.
+
+        Raises `GuestBusy` while the guest runs on a worker, `InstanceClosed` after `close`.
+        """
+        guest = self._resting
+        if guest is None:
+            self._refuse()
+        serve, stage = server.serve, self._engine._stage
+        records, self._unserved = self._unserved, b""
+        asked = bool(records)
+        future, answer = _NO_KEY, b""
+        while self._guest is not None:
+            if not records:
+                word = self._word = _guest_advance(guest, future, answer, len(answer))
+                future = _NO_KEY
+                if word & _STAGED:
+                    records = stage[: word >> _SIZE_SHIFT]
+                elif word & _HAS_SUBMISSIONS:
+                    records = self._take()
+                elif not word & _HAS_DROPS:
+                    if not word & _RUNNABLE:
+                        return Pause.ENDED if word & _STEP_MASK >= Step.FINISHED else Pause.WAITING
+                    if not asked:
+                        return Pause.COMPUTING
+            asked = True
+            position, size = 0, len(records)
+            while position < size:
+                key, index, length = _unpack_header(records, position)
+                position += 16
+                reply = serve(key, index, records[position : position + length])
+                if self._guest is None:
+                    return Pause.ENDED
+                position += (length + 7) & ~7
+                if reply is not None:
+                    if future != _NO_KEY:
+                        self._store(future, answer)
+                    future, answer = key, reply
+                if position < size and perf_counter() > deadline:
+                    break
+            records = records[position:]
+            if self._word & _HAS_DROPS and not records:
+                for key in self.drops():
+                    server.dropped(key)
+            if perf_counter() > deadline:
+                if future != _NO_KEY:
+                    self._store(future, answer)
+                self._unserved = records
+                return Pause.READY
+        return Pause.ENDED
+
+    def _take(self) -> bytes:
+        """Take the records of all submissions."""
+        word = self._word
+        self._word = word & ~_HAS_SUBMISSIONS
+        return bytes(_unpack(_guest_submissions(self._resting), word >> _SIZE_SHIFT))
+
+    def _store(self, future: int, payload: bytes) -> None:
+        """Answer `future` from within `run`, where nobody need be woken."""
+        if _guest_complete(self._guest, future, payload, len(payload)):
+            self._word |= _RUNNABLE
+
     def offload(self) -> None:
         """Let the guest go on on a worker thread until it parks, ends, or has submissions for the host.
 
@@ -234,12 +335,10 @@ class Instance:
         guest = self._resting
         if guest is None:
             self._refuse()
-        word = self._word
-        if not word & _HAS_SUBMISSIONS:
+        if not self._word & _HAS_SUBMISSIONS:
             return []
-        self._word = word & ~_HAS_SUBMISSIONS
-        size = word >> _SIZE_SHIFT
-        taken = _unpack(_guest_submissions(guest), size)
+        taken = self._take()
+        size = len(taken)
         found: list[Submission] = []
         position = 0
         while position < size:
@@ -333,6 +432,7 @@ class Instance:
         if self._guest is not None:
             guest = self._guest
             self._guest = self._resting = None
+            self._unserved = b""
             self._word &= ~_RUNNABLE
             self._engine._forget(self._key)
             lib.guest_close(guest)

@@ -71,7 +71,13 @@ typedef struct {
 enum { STEP_PARKED = 0, STEP_PREEMPTED = 1, STEP_FINISHED = 2, STEP_TRAPPED = 3 };
 
 /* The word that describes a guest at rest: the step, these flags, and above them the bytes of submissions. */
-enum { HAS_SUBMISSIONS = 4, HAS_DROPS = 8, RUNNABLE = 16, SIZE_SHIFT = 8 };
+enum { HAS_SUBMISSIONS = 4, HAS_DROPS = 8, RUNNABLE = 16, STAGED = 32, SIZE_SHIFT = 8 };
+
+/* Bytes of an engine's stage, where guest_advance() puts submissions. */
+enum { STAGE_SIZE = 4096 };
+
+/* The key of no future. */
+#define NO_KEY 0xffffffffffffffff
 
 enum { FAULT_NONE = 0, FAULT_HOSTCALL, FAULT_LIMIT, FAULT_CPU_TIME, FAULT_START_TIME, FAULT_STOPPED };
 
@@ -85,6 +91,7 @@ void engine_close(engine *e);
 int engine_fileno(const engine *e);
 size_t engine_stopped(engine *e, stopped_guest *found, size_t room);
 uint32_t engine_guests(engine *e);
+const uint8_t *engine_stage(const engine *e);
 
 /* The engine's compiler, which outlives it while somebody uses it: compiling may go on, on another thread,
  * while the engine is closed. */
@@ -114,6 +121,11 @@ uint8_t *guest_memory(guest *g, size_t *size);
 bool guest_start(guest *g, const char *name, size_t name_size, const uint8_t *kinds, const void *values,
                  size_t count, size_t results);
 uint64_t guest_resume(guest *g);
+
+/* Answers `future`, unless it is NO_KEY; runs the guest, if it can go on and nothing that it has submitted waits;
+ * and takes its submissions to the engine's stage, if they fit there. The word then says STAGED, and the size is
+ * that of what lies on the stage. */
+uint64_t guest_advance(guest *g, uint64_t future, const uint8_t *payload, size_t size);
 bool guest_offload(guest *g);
 bool guest_interrupt(guest *g);
 bool guest_release(guest *g);

@@ -126,6 +126,11 @@ uint32_t engine_guests(engine *e)
     return atomic_load(&e->guests);
 }
 
+const uint8_t *engine_stage(const engine *e)
+{
+    return e->stage;
+}
+
 wasm_engine_t *compiler_open(engine *e)
 {
     return wasmtime_engine_clone(e->wasm);

@@ -15,6 +15,7 @@ struct engine {
     atomic_uint guests;
     ticker ticker;
     workers workers;
+    uint8_t stage[STAGE_SIZE]; /* what the caller's last guest_advance() has taken */
 };
 
 #endif

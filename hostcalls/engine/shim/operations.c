@@ -123,6 +123,27 @@ static bool resolve(guest *g, uint64_t key, future_state state, const uint8_t *p
     return guest_can_go_on(g);
 }
 
+/* Moves the submissions to the engine's stage, if they fit there; returns the word that says so. */
+static uint64_t stage(guest *g)
+{
+    uint64_t word = guest_word(g);
+    size_t size = g->submitted.size;
+    if (size == 0 || size > STAGE_SIZE)
+        return word;
+    memcpy(g->engine->stage, g->submitted.data, size);
+    g->submitted.size = g->submitted_count = 0;
+    return (word & ~(uint64_t)HAS_SUBMISSIONS) | STAGED;
+}
+
+uint64_t guest_advance(guest *g, uint64_t future, const uint8_t *payload, size_t size)
+{
+    if (future != NO_KEY)
+        store_outcome(g, future, FUTURE_READY, payload, size);
+    if (g->submitted.size == 0 && guest_can_go_on(g))
+        guest_run(g);
+    return stage(g);
+}
+
 bool guest_complete(guest *g, uint64_t future, const uint8_t *payload, size_t size)
 {
     return resolve(g, future, FUTURE_READY, payload, size);
