@@ -5,12 +5,12 @@ A channel hands every frame to every reader (broadcast), in one total order: the
 `capacity` of them.
 
 * A **strong** reader holds the ring back: what it has not read is not overwritten. The slowest one is the
-*head*.
+  *head*.
   A **weak** reader holds nothing; when its bytes have been overwritten it learns so once and goes on with
   the oldest frame that is left.
 * A write that finds no room **parks** until the head has moved, or **drops** its frame, whole, as the
-channel was
-  created to do. A parked frame has its place already and is seen by readers when all its bytes fit.
+  channel was created to do. A parked frame has its place already and is seen by readers when all its bytes
+  fit. As many may be parked as would fill another ring; further writes wait in line for a place.
 * **Drain** lets readers finish what is there and refuses new frames; **terminate** ends everything at once.
 
 The frames are kept as they came instead of being copied into a ring: the positions alone say what would
@@ -31,6 +31,8 @@ from .futures import Future
 
 _WRITER_IDS = 65_535
 _LEAST_FRAMES = 1024  # a channel may hold so many frames, however small its capacity
+_LEAST_PARKED = 4096  # and so many bytes may be parked
+_LARGEST = 1 << 32
 
 
 class ChannelError(SubsystemError):
@@ -90,14 +92,20 @@ class State(enum.Enum):
 
 
 class Channel:
-    """A channel of `capacity` bytes, rounded up to a power of two, that parks or drops when it is full."""
+    """A channel of `capacity` bytes, rounded up to a power of two, that parks or drops when it is full.
+
+    Raises `ValueError` when the capacity is negative or more than 4 GiB.
+    """
 
     def __init__(self, capacity: int, backpressure: ChannelBackpressure = ChannelBackpressure.PARK) -> None:
+        if not 0 <= capacity <= _LARGEST:
+            raise ValueError(f"a channel of {capacity} bytes; give 0 to {_LARGEST}")
         self.capacity = 1 << (max(1, capacity) - 1).bit_length()
         self.backpressure = backpressure
         self.state = State.OPEN
         self.discarded = 0  # frames that were dropped for want of room
         self._most_frames = max(_LEAST_FRAMES, self.capacity // 64)
+        self._most_parked = max(_LEAST_PARKED, self.capacity)
         self._frames: deque[Frame] = deque()
         self._base = 0  # sequence number of the first frame that is kept
         self._next = 0  # the first free position
@@ -106,6 +114,8 @@ class Channel:
         self._slowest: Reader | None = None
         self._waiting: dict[Reader, None] = {}
         self._parked: deque[tuple[Writer, Frame]] = deque()
+        self._parked_bytes = 0
+        self._line: dict[Writer, None] = {}  # writers that wait for a place, first come first served
         self._free_ids: list[int] = []
         self._last_id = 0
         self._writers: dict[Writer, None] = {}
@@ -175,6 +185,7 @@ class Channel:
         self._base += len(self._frames)
         self._frames.clear()
         self._parked.clear()
+        self._parked_bytes = 0
         for writer in list(self._writers):
             writer._break()
         self._wake_readers()
@@ -199,6 +210,15 @@ class Channel:
             end - head.position <= self.capacity and sequence - head.sequence < self._most_frames
         )
 
+    def _has_place(self, size: int) -> bool:
+        """Whether a frame of `size` bytes may have its place now; what is refused or dropped needs none."""
+        parks = self.backpressure is ChannelBackpressure.PARK and self.state is State.OPEN
+        if not parks or size > self.capacity:
+            return True
+        if self._fits(self._next + size, self._base + len(self._frames)):
+            return True
+        return self._parked_bytes + size <= self._most_parked and len(self._parked) < self._most_frames
+
     def _reserve(self, writer: Writer, payload: bytes) -> Frame | None:
         """Give `payload` the next place; None when it was dropped."""
         size = len(payload)
@@ -217,6 +237,7 @@ class Channel:
             self._wake_readers()
         else:
             self._parked.append((writer, frame))
+            self._parked_bytes += size
         return frame
 
     def _find_slowest(self) -> None:
@@ -234,10 +255,16 @@ class Channel:
         completed = []
         while self._parked and self._fits(self._parked[0][1].end, self._parked[0][1].sequence):
             completed.append(self._parked.popleft())
+            self._parked_bytes -= len(completed[-1][1].payload)
         if completed:
             self._wake_readers()
         for writer, frame in completed:
             writer._completed(frame)
+        while self._line:
+            first = next(iter(self._line))
+            if not self._has_place(len(first._unreserved)):
+                break
+            first._place(first._leave_line())
 
     def _prune(self) -> None:
         """Forget the frames whose bytes would have been overwritten."""
@@ -253,8 +280,8 @@ class Channel:
                 self._base += 1
 
     def _wake_readers(self) -> None:
-        for reader in list(self._waiting):
-            reader._retry()
+        if [reader for reader in list(self._waiting) if reader._retry()]:
+            self._head_moved()
 
 
 class Reader:
@@ -282,7 +309,8 @@ class Reader:
         future: Future[Frame] = Future(self._forget)
         self._length = length
         self._pending = future
-        self._retry()
+        if self._retry():
+            self.channel._head_moved()
         if not future.done:
             self.channel._waiting[self] = None
         return future
@@ -305,21 +333,22 @@ class Reader:
         self._pending = None
         self.channel._waiting.pop(self, None)
 
-    def _retry(self) -> None:
+    def _retry(self) -> bool:
+        """Try again what waits; whether the head may have moved by that."""
         future = self._pending
         if future is None:
-            return
+            return False
         try:
             frame = self._take()
         except ChannelError as error:
             self._forget()
             future.fail(error)
-        else:
-            if frame is not None:
-                self._forget()
-                future.resolve(frame)
-                if self.strong and self.channel._slowest is self:
-                    self.channel._head_moved()
+            return False
+        if frame is None:
+            return False
+        self._forget()
+        future.resolve(frame)
+        return self.channel._slowest is self
 
     def _take(self) -> Frame | None:
         channel = self.channel
@@ -355,7 +384,7 @@ class Writer:
         self.strong = strong
         self.closed = False
         self._frame: Frame | None = None  # reserved and not complete yet
-        self._unreserved: bytes | None = None  # waits for that
+        self._unreserved = b""  # waits for that, or in line for a place
         self._pending: Future[int] | None = None
 
     def write(self, payload: bytes) -> Future[int]:
@@ -371,7 +400,9 @@ class Writer:
             return Future.of(0)
         future: Future[int] = Future(self._cancelled)
         self._pending = future
-        if self._frame is not None and not self.closed:
+        if self.closed:
+            self._finish(BrokenPipe())
+        elif self._frame is not None:
             self._unreserved = payload
         else:
             self._begin(payload)
@@ -390,9 +421,18 @@ class Writer:
             self.channel._free_ids.append(self.id)
 
     def _begin(self, payload: bytes) -> None:
+        """Give the payload its place, or its turn behind those who wait for theirs."""
+        channel = self.channel
+        if channel._line or not channel._has_place(len(payload)):
+            self._unreserved = payload
+            channel._line[self] = None
+        else:
+            self._place(payload)
+
+    def _place(self, payload: bytes) -> None:
         channel = self.channel
         try:
-            if self.closed or channel.state is State.TERMINATED:
+            if channel.state is State.TERMINATED:
                 raise BrokenPipe
             if channel.state is State.DRAINING:
                 raise Interrupted
@@ -405,25 +445,31 @@ class Writer:
         else:
             self._frame = frame
 
+    def _leave_line(self) -> bytes:
+        """Wait no longer; the payload that has waited, if any."""
+        self.channel._line.pop(self, None)
+        payload, self._unreserved = self._unreserved, b""
+        return payload
+
     def _completed(self, frame: Frame) -> None:
         self._frame = None
-        payload, self._unreserved = self._unreserved, None
-        if payload is not None:
+        payload = self._leave_line()
+        if payload:
             self._begin(payload)
         else:
             self._finish(len(frame.payload))
 
     def _cancelled(self) -> None:
         self._pending = None
-        self._unreserved = None
+        self._leave_line()
 
     def _fail_unreserved(self, error: ChannelError) -> None:
-        if self._unreserved is not None:
-            self._unreserved = None
+        if self._leave_line():
             self._finish(error)
 
     def _break(self) -> None:
-        self._frame = self._unreserved = None
+        self._frame = None
+        self._leave_line()
         self._finish(BrokenPipe())
 
     def _finish(self, outcome: int | ChannelError) -> None:

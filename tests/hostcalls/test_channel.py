@@ -128,6 +128,66 @@ def test_oversize_frame_without_strong_readers_is_lost() -> None:
     assert reader.read(99).result().payload == b"next"
 
 
+def test_parked_frames_are_bounded() -> None:
+    """Beyond a second ring of parked frames, writes wait in line: in order, and without holding anything."""
+    channel = Channel(4096)
+    reader = channel.reader()
+    channel.writer().write(bytes(4096))
+    writers = [channel.writer() for _ in range(9)]
+    futures = [writer.write(b"%d" % number * 1024) for number, writer in enumerate(writers)]
+    assert channel.unread == 2 * 4096
+    futures[5].cancel()
+    writers[6].close()
+    with pytest.raises(BrokenPipe):
+        futures[6].result()
+    for _ in range(3):  # whoever has no place is gone when its writer is
+        late = channel.writer()
+        late.write(bytes(1024)).cancel()
+        late.write(bytes(1024))
+        late.close()
+    assert channel.unread == 2 * 4096
+    read = [reader.read(4096).result().payload for _ in range(8)]
+    assert [payload[:1] for payload in read[1:]] == [b"0", b"1", b"2", b"3", b"4", b"7", b"8"]
+    assert all(future.done for future in futures)
+    assert channel.unread == 0
+
+
+def test_writes_in_line_end_with_the_channel() -> None:
+    """A drain interrupts those who wait in line, a close breaks them; a closed writer waits for nothing."""
+    for end, error in ((Channel.drain, Interrupted), (Channel.close, BrokenPipe)):
+        channel = Channel(4096)
+        channel.reader()
+        for _ in range(2):
+            channel.writer().write(bytes(4096))
+        writer = channel.writer()
+        waiting = writer.write(b"x")
+        closed = channel.writer()
+        closed.close()
+        with pytest.raises(BrokenPipe):
+            closed.write(b"x").result()
+        end(channel)
+        with pytest.raises(error):
+            waiting.result()
+        with pytest.raises(error):
+            writer.write(b"x").result()
+
+
+def test_the_line_moves_on_when_the_slow_reader_goes() -> None:
+    """Writers in line get their places as soon as nobody holds the ring back."""
+    channel = Channel(4096)
+    slow = channel.reader()
+    futures = [channel.writer().write(bytes(4096)) for _ in range(5)]
+    slow.close()
+    assert all(future.result() == 4096 for future in futures)
+
+
+@pytest.mark.parametrize("capacity", [-1, (1 << 32) + 1])
+def test_impossible_capacities(capacity: int) -> None:
+    """A capacity is told what it may be."""
+    with pytest.raises(ValueError, match=r"a channel of .* bytes; give 0 to 4294967296"):
+        Channel(capacity)
+
+
 class ChannelMachine(RuleBasedStateMachine):
     """Strong readers see every frame once, in the order of reservation, each writer's frames in its own
     order.
@@ -136,6 +196,7 @@ class ChannelMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.channel = Channel(16)
+        self.channel._most_parked = 24  # so that some writes wait in line
         self.keeper = self.channel.reader()
         self.readers: dict[Reader, tuple[deque[bytes], Future[Frame] | None]] = {self.keeper: (deque(), None)}
         self.writers: list[tuple[Writer, list[Future[int]]]] = []
