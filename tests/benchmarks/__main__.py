@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks``: measure, print the table, write the JSON."""
+"""``python -m tests.benchmarks``: measure, print the table and what became of the goals, write the JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime
 import fnmatch
 import json
 import signal
-import tempfile
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +19,9 @@ from tests.benchmarks.benchmark import Benchmark
 from tests.benchmarks.catalogue import BENCHMARKS
 from tests.benchmarks.harness import Options, measure
 from tests.benchmarks.processtree import adopt_orphans
-from tests.benchmarks.report import document, heading, rows
+from tests.benchmarks.report import Result, document, heading, rows, summary
 from tests.benchmarks.runners import all_runners
+from tests.benchmarks.scratch import scratch_directory
 
 
 def chosen(pattern: str | None) -> list[Benchmark]:
@@ -39,6 +40,7 @@ async def stop_at_termination(scope: trio.CancelScope) -> None:
 def main(
     only: Annotated[str | None, typer.Option(help="Benchmarks or groups that match this pattern.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs of every cell.")] = 5,
+    most_runs: Annotated[int, typer.Option(help="Runs of a cell whose goal stays open, at most.")] = 15,
     quick: Annotated[
         bool, typer.Option(help="Tiny parameters: shows that all runs, measures nothing.")
     ] = False,
@@ -57,12 +59,19 @@ def main(
         )
     adopt_orphans()
     runners = all_runners(dict(text.split("=", 1) for text in interpreter or ()))
-    options = Options(runs=runs, quick=quick, timeout=timeout, without=frozenset(without or ()))
+    options = Options(
+        runs=runs,
+        most_runs=runs if quick else max(runs, most_runs),
+        quick=quick,
+        timeout=timeout,
+        without=frozenset(without or ()),
+    )
     about = {
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "started": _now(),
         "machine": machine.describe(),
         "load": machine.load(),
-        "runs": runs,
+        "runs": options.runs,
+        "most_runs": options.most_runs,
         "quick": quick,
     }
 
@@ -71,19 +80,25 @@ def main(
         results = []
         status = Console(stderr=True).status("")
         print(heading())
-        with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        with scratch_directory() as scratch:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stop_at_termination, nursery.cancel_scope)
                 for benchmark in benchmarks:
+                    begin = time.monotonic()
                     with status:
-                        cells = await measure(benchmark, runners, options, Path(scratch), status.update)
-                    results.append((benchmark, cells))
-                    print("", *rows(benchmark, cells), sep="\n", flush=True)
+                        cells = await measure(benchmark, runners, options, scratch, status.update)
+                    results.append(Result(benchmark, cells, round(time.monotonic() - begin, 1)))
+                    print("", *rows(results[-1]), sep="\n", flush=True)
                     if json_file is not None:
-                        write(json_file, json.dumps(document(results, about), indent=1))
+                        write(json_file, json.dumps(document(results, {**about, "ended": _now()}), indent=1))
                 nursery.cancel_scope.cancel()
+        print(*summary(results), sep="\n", flush=True)
 
     trio.run(report)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def write(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What a benchmark is: a name, the meaning of one operation, its parameters, who takes part, and the goal."""
+"""What a benchmark is: a name, the meaning of one operation, its parameters, who takes part, its goals."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from types import MappingProxyType
 from typing import Literal
 
 import attrs
+
+from tests.benchmarks.goals import Goal
 
 Unit = Literal["seconds", "bytes"]
 Group = Literal["messages", "servers", "processes", "supervision", "doors", "guests", "nodes"]
@@ -34,15 +36,6 @@ class Entry:
     @property
     def variant(self) -> str:
         return self.who.partition("/")[2]
-
-
-@attrs.frozen
-class Goal:
-    """What one of our cells must reach: a limit in units, or a ratio to the best cell of a peer."""
-
-    who: str
-    limit: float
-    against: str | None = None
 
 
 @attrs.frozen

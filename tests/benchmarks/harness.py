@@ -3,6 +3,9 @@
 Each cell is one tree of OS processes that warms up and then waits. A run asks every cell of the benchmark
 once, so that a disturbance of the machine falls on ours and on the peers alike; the order turns round with
 every run. Only one cell works at a time.
+
+When the runs leave a goal open, because the medians say one thing and the least costs another, the cells that
+it speaks of are asked again, until both agree or a bound is reached.
 """
 
 from __future__ import annotations
@@ -10,17 +13,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import attrs
 import trio
 
+from tests.benchmarks import machine
 from tests.benchmarks.benchmark import Benchmark, Entry
-from tests.benchmarks.measurement import Measurement
+from tests.benchmarks.goals import verdict
+from tests.benchmarks.measurement import Measurement, Run
 from tests.benchmarks.processtree import pinned, process_tree
 from tests.benchmarks.runner import ROOT, PreparationFailed, Runner
 from tests.benchmarks.runners import runners_for
+from tests.benchmarks.scratch import VARIABLE
 from tests.benchmarks.worker import COLD, MARK
 
 
@@ -28,12 +35,17 @@ class CellFailed(Exception):
     """A cell ended, or gave no answer in time."""
 
 
+class CellAbsent(Exception):
+    """A cell cannot run on this machine; the text says why."""
+
+
 @attrs.frozen
 class Options:
-    """How to measure: runs of every cell, tiny parameters or full ones, seconds to wait for one run, the
-    families left out, the CPUs to use."""
+    """How to measure: runs of every cell, the most runs of one whose goal stays open, tiny parameters or full
+    ones, seconds to wait for one run, the families left out, the CPUs to use."""
 
     runs: int = 5
+    most_runs: int = 15
     quick: bool = False
     timeout: float = 120.0
     without: frozenset[str] = frozenset()
@@ -47,7 +59,7 @@ class Cell:
     runner: Runner
     parameters: dict[str, int]
     cpus: list[int] | None
-    costs: list[float] = attrs.Factory(list)
+    runs: list[Run] = attrs.Factory(list)
     absent: str | None = None
     failed: str | None = None
 
@@ -59,7 +71,7 @@ class Cell:
             version="" if self.absent else self.runner.version(),
             parameters=self.parameters,
             cpus=self.cpus,
-            costs=self.costs,
+            runs=self.runs,
             absent=self.absent,
             failed=self.failed,
         )
@@ -74,24 +86,29 @@ class Worker:
     _buffer: bytes = b""
 
     async def answer(self, timeout: float) -> dict[str, object]:
-        """The next answer of the worker. Raises CellFailed."""
+        """The next answer of the worker. Raises CellFailed, CellAbsent."""
         try:
             with trio.fail_after(timeout):
-                while True:
+                line = await self._line()
+                while not line.startswith(MARK):
                     line = await self._line()
-                    if line.startswith(MARK):
-                        return dict(json.loads(line.removeprefix(MARK)))
         except trio.TooSlowError:
-            raise CellFailed(f"no answer in {timeout:.0f} s") from None
+            raise CellFailed(f"no answer in {timeout:g} s") from None
+        answer = dict(json.loads(line.removeprefix(MARK)))
+        if "absent" in answer:
+            raise CellAbsent(answer["absent"])
+        return answer
 
-    async def run(self, timeout: float) -> float:
-        """The cost of one run. Raises CellFailed."""
+    async def run(self, timeout: float) -> Run:
+        """One run. Raises CellFailed, CellAbsent."""
         assert self.process.stdin is not None
+        before = machine.load()
         try:
             await self.process.stdin.send_all(b"run\n")
         except trio.BrokenResourceError:
             raise CellFailed(self._last_error()) from None
-        return float(str((await self.answer(timeout))["value"]))
+        cost = float(str((await self.answer(timeout))["value"]))
+        return Run(cost, before, machine.load())
 
     async def _line(self) -> str:
         assert self.process.stdout is not None
@@ -109,16 +126,16 @@ class Worker:
 
 
 @contextlib.asynccontextmanager
-async def _worker(cell: Cell, benchmark: Benchmark, scratch: Path, errors: Path) -> AsyncIterator[Worker]:
-    environment = {**os.environ, **cell.runner.environment()}
-    environment["BENCH_SCRATCH"] = str(scratch)
-    if benchmark.cold:
-        environment[COLD] = "1"
-    command = pinned(cell.runner.command(benchmark, cell.parameters, scratch), cell.cpus)
-    stream = errors.open("wb")
-    async with process_tree(command, environment=environment, directory=ROOT, errors=stream) as process:
-        stream.close()
-        yield Worker(process, errors)
+async def _worker(cell: Cell, benchmark: Benchmark, scratch: Path) -> AsyncIterator[Worker]:
+    """The cell's process, ready to run; its temporary files go when it goes."""
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="", ignore_cleanup_errors=True) as directory:
+        environment = {**os.environ, **cell.runner.environment(), VARIABLE: str(scratch), "TMPDIR": directory}
+        if benchmark.cold:
+            environment[COLD] = "1"
+        command = pinned(cell.runner.command(benchmark, cell.parameters, scratch), cell.cpus)
+        errors = Path(directory, "stderr")
+        async with process_tree(command, environment=environment, directory=ROOT, errors=errors) as process:
+            yield Worker(process, errors)
 
 
 def cells_of(benchmark: Benchmark, runners: Sequence[Runner], options: Options) -> list[Cell]:
@@ -153,31 +170,48 @@ async def measure(
     ``progress`` is told what is being done. Cancellation ends every process that was started.
     """
     cells = cells_of(benchmark, runners, options)
-    present = [cell for cell in cells if cell.absent is None]
     async with contextlib.AsyncExitStack() as stack:
         workers: dict[int, Worker] = {}
 
-        async def take(cell: Cell, run: int) -> None:
-            progress(f"{benchmark.name}: {cell.runner.family} {cell.runner.variant}, run {run + 1}")
-            number = cells.index(cell)
-            errors = scratch / f"{benchmark.name}-{number}.stderr"
-            try:
-                if benchmark.cold:
-                    async with _worker(cell, benchmark, scratch, errors) as worker:
-                        await worker.answer(options.timeout)
-                        cell.costs.append(await worker.run(options.timeout))
-                    return
-                if number not in workers:
-                    workers[number] = await stack.enter_async_context(
-                        _worker(cell, benchmark, scratch, errors)
-                    )
-                    await workers[number].answer(options.timeout)
-                cell.costs.append(await workers[number].run(options.timeout))
-            except (CellFailed, PreparationFailed) as problem:
-                cell.failed = str(problem)
+        async def ask(cell: Cell) -> Run:
+            if benchmark.cold:
+                async with _worker(cell, benchmark, scratch) as worker:
+                    await worker.answer(options.timeout)
+                    return await worker.run(options.timeout)
+            if id(cell) not in workers:
+                worker = await stack.enter_async_context(_worker(cell, benchmark, scratch))
+                await worker.answer(options.timeout)
+                workers[id(cell)] = worker
+            return await workers[id(cell)].run(options.timeout)
+
+        async def take_turns(run: int, cells: Sequence[Cell]) -> None:
+            for cell in cells if run % 2 == 0 else reversed(cells):
+                if cell.absent is None and cell.failed is None:
+                    progress(f"{benchmark.name}: {cell.runner.family} {cell.runner.variant}, run {run + 1}")
+                    try:
+                        cell.runs.append(await ask(cell))
+                    except CellAbsent as reason:
+                        cell.absent = str(reason)
+                    except (CellFailed, PreparationFailed) as problem:
+                        cell.failed = str(problem)
 
         for run in range(options.runs):
-            for cell in present if run % 2 == 0 else reversed(present):
-                if cell.failed is None:
-                    await take(cell, run)
+            await take_turns(run, cells)
+        for run in range(options.runs, options.most_runs):
+            open_ones = _in_open_goals(benchmark, cells)
+            if not open_ones:
+                break
+            await take_turns(run, open_ones)
     return [cell.measurement(benchmark) for cell in cells]
+
+
+def _in_open_goals(benchmark: Benchmark, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells of goals of which the medians say another thing than the least costs."""
+    measurements = [cell.measurement(benchmark) for cell in cells]
+    close = [goal for goal in benchmark.goals if verdict(goal, measurements).is_close]
+    names = {goal.who for goal in close} | {goal.against for goal in close}
+    return [
+        cell
+        for cell, measurement in zip(cells, measurements, strict=True)
+        if not names.isdisjoint({measurement.who, measurement.family})
+    ]

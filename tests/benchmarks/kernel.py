@@ -18,6 +18,10 @@ AnyKernel = TypeVar("AnyKernel", bound=Callable[..., Any])
 _kernels: dict[tuple[str, str, str], Kernel] = {}
 
 
+class CannotRun(Exception):
+    """The machine does not allow what the kernel needs; the message says what."""
+
+
 class UnknownKernel(LookupError):
     """The module has no kernel of that name and variant."""
 

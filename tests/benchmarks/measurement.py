@@ -1,4 +1,4 @@
-"""What came of a cell: its costs, or why there are none."""
+"""What came of a cell: its runs, or why there are none."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ import attrs
 
 
 @attrs.frozen
+class Run:
+    """One run: the cost of one operation, and the system's load average before and after (getloadavg(3))."""
+
+    cost: float
+    load_before: float = 0.0
+    load_after: float = 0.0
+
+
+@attrs.frozen
 class Measurement:
-    """The costs that one cell gave, a run each; or the reason why it gave none.
+    """The runs of one cell; or the reason why it has none.
 
     ``absent`` says why the cell could not run here, ``failed`` what went wrong when it did.
     """
@@ -21,9 +30,14 @@ class Measurement:
     version: str
     parameters: dict[str, int]
     cpus: list[int] | None
-    costs: list[float] = attrs.Factory(list)
+    runs: list[Run] = attrs.Factory(list)
     absent: str | None = None
     failed: str | None = None
+
+    @property
+    def who(self) -> str:
+        """Who was measured, as the catalogue names it."""
+        return f"{self.family}/{self.variant}" if self.variant else self.family
 
     @property
     def label(self) -> str:
@@ -31,9 +45,19 @@ class Measurement:
         return f"{self.family}, {self.variant}" if self.variant else self.family
 
     @property
+    def costs(self) -> list[float]:
+        """The cost of one operation in each run, in the benchmark's unit; empty when any run failed."""
+        return [run.cost for run in self.runs] if self.failed is None else []
+
+    @property
     def median(self) -> float | None:
-        """The median cost of one operation, in the benchmark's unit; None when any run failed."""
-        return statistics.median(self.costs) if self.costs and self.failed is None else None
+        """The median cost; None when there is none."""
+        return statistics.median(self.costs) if self.costs else None
+
+    @property
+    def least(self) -> float | None:
+        """The least cost; None when there is none."""
+        return min(self.costs, default=None)
 
     @property
     def spread(self) -> float | None:
@@ -43,4 +67,12 @@ class Measurement:
 
     def record(self) -> dict[str, Any]:
         """The measurement as JSON values."""
-        return {**attrs.asdict(self), "median": self.median, "spread": self.spread}
+        derived = {"median": self.median, "least": self.least, "spread": self.spread}
+        return {**attrs.asdict(self), **derived}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Measurement:
+        """The measurement that `record` gave."""
+        fields = {field.name: record[field.name] for field in attrs.fields(cls)}
+        fields["runs"] = [Run(**run) for run in record["runs"]]
+        return cls(**fields)

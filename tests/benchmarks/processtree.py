@@ -15,7 +15,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import trio
 
@@ -38,21 +37,25 @@ def pinned(command: Sequence[str], cpus: Sequence[int] | None) -> list[str]:
 
 @contextlib.asynccontextmanager
 async def process_tree(
-    command: Sequence[str], *, environment: Mapping[str, str], directory: Path, errors: BinaryIO
+    command: Sequence[str], *, environment: Mapping[str, str], directory: Path, errors: Path
 ) -> AsyncIterator[trio.Process]:
-    """The started command, its standard input and output piped, its standard error in ``errors``.
+    """The started command, its standard input and output piped, its standard error in the file ``errors``.
 
     When the block ends, the command and all that it started are killed and reaped.
     """
-    process: trio.Process = await trio.lowlevel.open_process(
-        list(command),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        cwd=directory,
-        env=dict(environment),
-        start_new_session=True,
-    )
+    stderr = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        process: trio.Process = await trio.lowlevel.open_process(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            cwd=directory,
+            env=dict(environment),
+            start_new_session=True,
+        )
+    finally:
+        os.close(stderr)
     members: set[int] = set()
     try:
         yield process

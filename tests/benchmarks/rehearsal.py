@@ -1,8 +1,8 @@
 """Run kernels once each, many in one process: ``python -m tests.benchmarks.rehearsal CELLS``.
 
-``CELLS`` is JSON: a list of [module, kernel, variant, parameters]. For each a line with its cost is
-printed, marked as the worker's answers are. It shows that the kernels work, in a fraction of the time that
-a process for each would take.
+``CELLS`` is JSON: a list of [module, kernel, variant, parameters]. For each a line with its cost, or why it
+cannot run here, is printed, marked as the worker's answers are. It shows that the kernels work, in a fraction
+of the time that a process for each would take.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 
-from tests.benchmarks.kernel import find
+from tests.benchmarks.kernel import CannotRun, find
 from tests.benchmarks.worker import MARK
 
 
@@ -24,8 +24,11 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     for module, name, variant, parameters in json.loads(sys.argv[1]):
         importlib.import_module(module)
-        cost = find(module, name, variant)(**parameters)
-        print(MARK + json.dumps({"kernel": name, "value": cost}), file=answers, flush=True)
+        try:
+            outcome: dict[str, object] = {"value": find(module, name, variant)(**parameters)}
+        except CannotRun as reason:
+            outcome = {"absent": str(reason)}
+        print(MARK + json.dumps({"kernel": name, **outcome}), file=answers, flush=True)
 
 
 if __name__ == "__main__":

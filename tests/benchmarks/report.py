@@ -10,38 +10,25 @@ from typing import Any
 
 import attrs
 
-from tests.benchmarks.benchmark import Benchmark, Goal, Unit
+from tests.benchmarks.benchmark import Benchmark, Unit
+from tests.benchmarks.goals import ANCHORS, ARCHITECTURE, Goal, State, Verdict, verdict
 from tests.benchmarks.measurement import Measurement
 
 OURS = "enfilade"
 
 
 @attrs.frozen
-class Verdict:
-    """A goal, and the figure that was reached: a ratio, or a cost when the goal is not against anyone."""
+class Result:
+    """One benchmark, its measurements, and how long it took in seconds."""
 
-    goal: Goal
-    reached: float | None
+    benchmark: Benchmark
+    measurements: list[Measurement]
+    seconds: float = 0.0
 
     @property
-    def met(self) -> bool | None:
-        """Whether the goal is met; None when there is no figure to compare with."""
-        return None if self.reached is None else self.reached <= self.goal.limit
-
-
-def verdict(goal: Goal, measurements: Sequence[Measurement]) -> Verdict:
-    """How far one of our cells came with its goal; a peer counts with its best variant."""
-    ours = [m.median for m in measurements if f"{m.family}/{m.variant}" == goal.who and m.median is not None]
-    if not ours:
-        return Verdict(goal, None)
-    if goal.against is None:
-        return Verdict(goal, ours[0])
-    peers = [
-        m.median
-        for m in measurements
-        if m.median is not None and goal.against in (m.family, f"{m.family}/{m.variant}")
-    ]
-    return Verdict(goal, ours[0] / min(peers) if peers else None)
+    def verdicts(self) -> list[Verdict]:
+        """One for each goal of the benchmark."""
+        return [verdict(goal, self.measurements) for goal in self.benchmark.goals]
 
 
 def cost(value: float, unit: Unit) -> str:
@@ -62,7 +49,23 @@ def ratio(value: float) -> str:
 
 def goal_text(goal: Goal, unit: Unit) -> str:
     """The goal in words."""
-    return f"<= {cost(goal.limit, unit)}" if goal.against is None else f"<= {goal.limit:g} x {goal.against}"
+    return f"<= {cost(goal.limit, unit)}" if goal.against is None else f"<= {goal.limit:.3g} x {goal.against}"
+
+
+def reached_text(result: Verdict, unit: Unit) -> str:
+    """The figure that was reached, in words."""
+    if result.reached is None:
+        return "-"
+    return cost(result.reached, unit) if result.goal.against is None else ratio(result.reached)
+
+
+def verdict_text(result: Verdict, unit: Unit) -> str:
+    """What became of a goal, in words."""
+    if result.state is State.UNKNOWN:
+        return str(result.state.value)
+    state = result.state.value if result.state is State.MET else result.state.value.upper()
+    doubt = ", the least costs say otherwise" if result.is_close else ""
+    return f"{state}, {reached_text(result, unit)}{doubt}"
 
 
 def _ratios(measurement: Measurement, measurements: Sequence[Measurement]) -> str:
@@ -73,28 +76,18 @@ def _ratios(measurement: Measurement, measurements: Sequence[Measurement]) -> st
     return "  ".join(f"{m.variant} {ratio((m.median or 0) / measurement.median)}".strip() for m in ours)
 
 
-def _goal_line(goal: Goal, unit: Unit, measurements: Sequence[Measurement]) -> str:
-    result = verdict(goal, measurements)
-    if result.reached is None:
-        return f"{goal_text(goal, unit)}: no figure"
-    reached = cost(result.reached, unit) if goal.against is None else ratio(result.reached)
-    return f"{goal_text(goal, unit)}: {'met' if result.met else 'MISSED'}, {reached}"
-
-
-def _row(
-    measurement: Measurement, benchmark: Benchmark, measurements: Sequence[Measurement]
-) -> Iterator[str]:
-    median, spread = measurement.median, measurement.spread
-    if median is None or spread is None:
+def _row(measurement: Measurement, result: Result) -> Iterator[str]:
+    unit = result.benchmark.unit
+    median, least, spread = measurement.median, measurement.least, measurement.spread
+    if median is None or least is None or spread is None:
         reason = f"absent: {measurement.absent}" if measurement.absent else f"failed: {measurement.failed}"
         yield f"  {measurement.label:22}{'-':>10}{'-':>10}{'-':>8}  {reason}"
         return
-    who = f"{measurement.family}/{measurement.variant}"
-    goals = [_goal_line(goal, benchmark.unit, measurements) for goal in benchmark.goals if goal.who == who]
+    verdicts = [v for v in result.verdicts if v.goal.who == measurement.who]
+    goals = [f"{goal_text(v.goal, unit)}: {verdict_text(v, unit)}" for v in verdicts]
     first, *more = goals or [""]
-    least = cost(min(measurement.costs), benchmark.unit)
-    figures = f"{cost(median, benchmark.unit):>10}{least:>10}{spread:>8.0%}"
-    yield f"  {measurement.label:22}{figures}  {_ratios(measurement, measurements):32}{first}".rstrip()
+    figures = f"{cost(median, unit):>10}{cost(least, unit):>10}{spread:>8.0%}"
+    yield f"  {measurement.label:22}{figures}  {_ratios(measurement, result.measurements):32}{first}".rstrip()
     yield from (f"{'':86}{goal}" for goal in more)
 
 
@@ -103,36 +96,92 @@ def heading() -> str:
     return f"{'':24}{'median':>10}{'least':>10}{'spread':>8}  {'ours / this':32}goal"
 
 
-def rows(benchmark: Benchmark, measurements: Sequence[Measurement]) -> Iterator[str]:
+def rows(result: Result) -> Iterator[str]:
     """The lines of one benchmark: our cells, then every peer with our ratio to it."""
-    yield f"{benchmark.name}: {benchmark.operation}"
-    for measurement in measurements:
-        yield from _row(measurement, benchmark, measurements)
+    yield f"{result.benchmark.name}: {result.benchmark.operation}"
+    for measurement in result.measurements:
+        yield from _row(measurement, result)
 
 
-def document(
-    results: Sequence[tuple[Benchmark, Sequence[Measurement]]], about: dict[str, Any]
-) -> dict[str, Any]:
-    """The whole run as JSON values: what it was made on, each cell with its costs, each goal."""
+@attrs.frozen
+class Judged:
+    """A goal that was measured: where, and what came of it."""
+
+    benchmark: Benchmark
+    verdict: Verdict
+
+    @property
+    def text(self) -> tuple[str, str, str, str]:
+        """Row, benchmark and cell, goal, what became of it."""
+        goal, unit = self.verdict.goal, self.benchmark.unit
+        cell = f"{self.benchmark.name}, {goal.who.partition('/')[2]}"
+        return goal.row, cell, goal_text(goal, unit), verdict_text(self.verdict, unit)
+
+
+def judged(results: Sequence[Result], rows: Sequence[str]) -> list[Judged]:
+    """The goals of these rows, in their order."""
+    every = [Judged(result.benchmark, v) for result in results for v in result.verdicts]
+    return [each for row in rows for each in every if each.verdict.goal.row == row]
+
+
+def count_text(goals: Sequence[Judged]) -> str:
+    """How many goals were met and missed, and which were not met."""
+    parts = []
+    for state in State:
+        these = [each for each in goals if each.verdict.state is state]
+        if these or state is not State.UNKNOWN:
+            names = "" if state is State.MET or not these else f" ({'; '.join(map(_short, these))})"
+            parts.append(f"{len(these)} {state.value}{names}")
+    return ", ".join(parts)
+
+
+def _short(goal: Judged) -> str:
+    row, cell, limit, _state = goal.text
+    return f"{row}: {cell} {reached_text(goal.verdict, goal.benchmark.unit)} {limit}"
+
+
+def summary(results: Sequence[Result]) -> Iterator[str]:
+    """The lines below the table: every goal and what became of it, then how many were met."""
+    for title, names, counted in (
+        ("goals of architecture.md, section 7", ARCHITECTURE, "goals"),
+        ("targets of performance.md, section 7.1, set for another machine", ANCHORS, "targets"),
+    ):
+        goals = judged(results, names)
+        if goals:
+            yield ""
+            yield title
+            for row, cell, limit, state in (each.text for each in goals):
+                yield f"  {row:42}{cell:30}{limit:28}{state}"
+            yield f"{counted}: {count_text(goals)}"
+
+
+def document(results: Sequence[Result], about: dict[str, Any]) -> dict[str, Any]:
+    """The whole run as JSON values: what it was made on, each cell with its runs, each goal."""
     return {
         "about": about,
         "benchmarks": [
             {
-                "name": benchmark.name,
-                "group": benchmark.group,
-                "operation": benchmark.operation,
-                "unit": benchmark.unit,
-                "cells": [measurement.record() for measurement in measurements],
+                "name": result.benchmark.name,
+                "group": result.benchmark.group,
+                "operation": result.benchmark.operation,
+                "unit": result.benchmark.unit,
+                "seconds": result.seconds,
+                "cells": [measurement.record() for measurement in result.measurements],
                 "goals": [
                     {
-                        "who": goal.who,
-                        "goal": goal_text(goal, benchmark.unit),
-                        "reached": verdict(goal, measurements).reached,
-                        "met": verdict(goal, measurements).met,
+                        **attrs.asdict(each.goal),
+                        "goal": goal_text(each.goal, result.benchmark.unit),
+                        "reached": each.reached,
+                        "reached_by_least": each.least,
+                        "state": each.state.value,
                     }
-                    for goal in benchmark.goals
+                    for each in result.verdicts
                 ],
             }
-            for benchmark, measurements in results
+            for result in results
         ],
+        "summary": {
+            "goals": count_text(judged(results, ARCHITECTURE)),
+            "targets": count_text(judged(results, ANCHORS)),
+        },
     }

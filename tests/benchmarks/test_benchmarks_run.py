@@ -15,15 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.benchmark import Benchmark, Entry, Goal
+from tests.benchmarks.benchmark import Benchmark, Entry
 from tests.benchmarks.c_runner import CRunner
 from tests.benchmarks.catalogue import BENCHMARKS
 from tests.benchmarks.erlang_runner import ErlangRunner
+from tests.benchmarks.goals import ANCHORS, ARCHITECTURE, PING_PONG, Goal, State, verdict
 from tests.benchmarks.harness import Options, measure
-from tests.benchmarks.measurement import Measurement
+from tests.benchmarks.measurement import Measurement, Run
 from tests.benchmarks.processtree import adopt_orphans
 from tests.benchmarks.python_runner import PythonRunner
-from tests.benchmarks.report import cost, document, rows, verdict
+from tests.benchmarks.report import Result, cost, document, rows, summary
 from tests.benchmarks.runner import ROOT, Runner
 from tests.benchmarks.runners import all_runners, runners_for
 from tests.benchmarks.worker import MARK
@@ -71,7 +72,8 @@ def test_kernels_run(runner: PythonRunner | ErlangRunner, scratch: Path) -> None
     answers = [json.loads(line.removeprefix(MARK)) for line in done.stdout.splitlines() if MARK in line]
     assert [answer["kernel"] for answer in answers] == [b.kernel for b in benchmarks], done.stderr[-2000:]
     # The resident set can stay as it is for the few processes of a rehearsal.
-    assert all(answer["value"] > 0 for answer in answers if not answer["kernel"].endswith("memory")), answers
+    measured = [a for a in answers if "absent" not in a and not a["kernel"].endswith("memory")]
+    assert all(answer["value"] > 0 for answer in measured), answers
 
 
 @pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
@@ -91,8 +93,9 @@ async def test_harness_measures_runners_of_each_kind(scratch: Path, cold: bool) 
     for measurement in measurements:
         assert measurement.failed is None, f"{measurement.label}: {measurement.failed}"
         assert measurement.absent is not None or len(measurement.costs) == 2
-    json.dumps(document([(benchmark, measurements)], {}))
-    assert len(list(rows(benchmark, measurements))) > len(measurements)
+    result = Result(benchmark, measurements)
+    json.dumps(document([result], {}))
+    assert len(list(rows(result))) > len(measurements)
 
 
 @pytest.mark.soak
@@ -115,19 +118,43 @@ def test_catalogue_names_only_runners_and_cells_that_exist() -> None:
 
 
 def _measured(family: str, variant: str, *costs: float) -> Measurement:
-    return Measurement("b", family, variant, "1", {}, None, list(costs))
+    return Measurement("b", family, variant, "1", {}, None, [Run(cost) for cost in costs])
+
+
+def _benchmark(*goals: Goal) -> Benchmark:
+    entries = (Entry("enfilade/sync"), Entry("erlang"))
+    return Benchmark("b", "messages", "nothing", {}, {}, entries, goals)
 
 
 def test_a_goal_is_against_the_best_variant_of_a_peer() -> None:
-    goal = Goal("enfilade/sync", 1.0, against="erlang")
+    goal = Goal(PING_PONG, "enfilade/sync", 1.0, against="erlang")
     measurements = [
         _measured("enfilade", "sync", 3.0, 2.0, 9.0),
         _measured("erlang", "1 cpu", 2.0),
         _measured("erlang", "2 cpus", 4.0),
     ]
     assert verdict(goal, measurements).reached == pytest.approx(1.5)
-    assert verdict(goal, measurements).met is False
-    assert verdict(goal, measurements[:1]).met is None
+    assert verdict(goal, measurements).state is State.MISSED
+    assert verdict(goal, measurements).is_close, "the least of ours is as good as Erlang"
+    assert verdict(goal, measurements[:1]).state is State.UNKNOWN
+
+
+def test_the_summary_counts_goals_and_names_those_that_were_not_met() -> None:
+    met = Goal(PING_PONG, "enfilade/sync", 2.0, against="erlang")
+    missed = Goal(ARCHITECTURE[-1], "enfilade/sync", 1.0)
+    unknown = Goal(ANCHORS[0], "enfilade/async", 1.0)
+    result = Result(
+        _benchmark(met, missed, unknown),
+        [_measured("enfilade", "sync", 3.0), _measured("erlang", "1 cpu", 2.0)],
+    )
+    lines = list(summary([result]))
+    assert f"goals: 1 met, 1 missed ({ARCHITECTURE[-1]}: b, sync 3 s <= 1 s)" in lines
+    assert f"targets: 0 met, 0 missed, 1 no figure ({ANCHORS[0]}: b, async - <= 1 s)" in lines
+
+
+def test_every_row_of_the_goals_is_measured() -> None:
+    rows_held = {goal.row for each in BENCHMARKS for goal in each.goals}
+    assert rows_held == {*ARCHITECTURE, *ANCHORS}
 
 
 @pytest.mark.parametrize(
@@ -144,10 +171,15 @@ def test_costs_are_written_with_three_digits(value: float, unit: str, text: str)
 
 
 def test_a_cell_that_failed_in_one_run_has_no_figure() -> None:
-    failed = Measurement("b", "enfilade", "sync", "1", {}, None, [1.0, 2.0], failed="no answer in 1 s")
+    failed = Measurement("b", "enfilade", "sync", "1", {}, None, [Run(1.0), Run(2.0)], failed="no answer")
     assert failed.median is None
     assert failed.spread is None
-    assert failed.record()["costs"] == [1.0, 2.0]
+    assert [run["cost"] for run in failed.record()["runs"]] == [1.0, 2.0]
+
+
+def test_a_measurement_survives_its_record() -> None:
+    measurement = _measured("enfilade", "sync", 1.0, 3.0, 2.0)
+    assert Measurement.from_record(json.loads(json.dumps(measurement.record()))) == measurement
 
 
 async def test_an_absent_peer_is_said_to_be_absent(scratch: Path) -> None:
@@ -163,4 +195,4 @@ async def test_an_absent_peer_is_said_to_be_absent(scratch: Path) -> None:
     (measurement,) = await measure(benchmark, runners, Options(runs=1, quick=True), scratch)
     assert measurement.absent is not None
     assert "/no/such/python" in measurement.absent
-    assert any("absent: " in line for line in rows(benchmark, [measurement]))
+    assert any("absent: " in line for line in rows(Result(benchmark, [measurement])))

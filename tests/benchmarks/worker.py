@@ -2,7 +2,8 @@
 PARAMETERS``.
 
 It speaks lines with the harness. It warms up, says it is ready, then runs the kernel once for every line
-``run`` on its standard input and answers with the cost, until the input ends. Its own lines start with a
+``run`` on its standard input and answers with the cost, until the input ends. A kernel that cannot run on
+this machine makes it answer why, and end. Its own lines start with a
 mark, so that whatever a peer prints does no harm. Runs are asked for one by one because the harness takes the
 cells of a benchmark in turn: a noisy moment of the machine then falls on all of them.
 """
@@ -17,7 +18,7 @@ import os
 import sys
 from typing import TextIO
 
-from tests.benchmarks.kernel import find
+from tests.benchmarks.kernel import CannotRun, find
 
 MARK = "@bench "
 COLD = "BENCH_COLD"
@@ -32,12 +33,15 @@ def serve(module: str, name: str, variant: str, parameters: dict[str, int], answ
     logging.disable(logging.CRITICAL)
     importlib.import_module(module)
     kernel = find(module, name, variant)
-    if COLD not in os.environ:
-        kernel(**parameters)
-    answer(ready=True)
-    for _line in sys.stdin:
-        gc.collect()
-        answer(value=kernel(**parameters))
+    try:
+        if COLD not in os.environ:
+            kernel(**parameters)
+        answer(ready=True)
+        for _line in sys.stdin:
+            gc.collect()
+            answer(value=kernel(**parameters))
+    except CannotRun as reason:
+        answer(absent=str(reason))
 
 
 def main() -> None:

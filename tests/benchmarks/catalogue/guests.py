@@ -1,8 +1,25 @@
 """Guests: spawning them, their hostcalls, messages to them, their memory, and computing beside the loop."""
 
-from tests.benchmarks.benchmark import Benchmark, Entry, Goal
+from tests.benchmarks.benchmark import Benchmark, Entry
+from tests.benchmarks.goals import ANCHOR_GUEST_SEND, ANCHOR_GUEST_SPAWN, GUEST_SPAWN, HOSTCALL, IDLE, Goal
 
 _PACKAGE, _RAW = "wasmtime/package", "wasmtime/C API"
+
+
+def _memory(name: str, guests: int) -> Benchmark:
+    return Benchmark(
+        name=name,
+        group="guests",
+        operation=f"resident memory of one of {guests:,} idle guests",
+        parameters={"guests": guests},
+        quick={"guests": 50},
+        entries=(Entry("enfilade/guest"),),
+        goals=(Goal(IDLE, "enfilade/guest", 25_000),),
+        unit="bytes",
+        cold=True,
+        kernel="guest-memory",
+    )
+
 
 GUESTS: tuple[Benchmark, ...] = (
     Benchmark(
@@ -13,8 +30,9 @@ GUESTS: tuple[Benchmark, ...] = (
         quick={"guests": 4},
         entries=(Entry("enfilade/engine"), Entry("enfilade/guest"), Entry(_RAW), Entry(_PACKAGE)),
         goals=(
-            Goal("enfilade/engine", 3.0, against=_RAW),
-            Goal("enfilade/guest", 3.0, against=_RAW),
+            Goal(GUEST_SPAWN, "enfilade/engine", 3.0, against=_RAW),
+            Goal(GUEST_SPAWN, "enfilade/guest", 3.0, against=_RAW),
+            Goal(ANCHOR_GUEST_SPAWN, "enfilade/guest", 50e-6),
         ),
     ),
     Benchmark(
@@ -25,10 +43,10 @@ GUESTS: tuple[Benchmark, ...] = (
         quick={"calls": 5},
         entries=(Entry("enfilade/engine"), Entry("enfilade/guest"), Entry(_PACKAGE)),
         goals=(
-            Goal("enfilade/engine", 5e-6),
-            Goal("enfilade/engine", 0.1, against=_PACKAGE),
-            Goal("enfilade/guest", 5e-6),
-            Goal("enfilade/guest", 0.1, against=_PACKAGE),
+            Goal(HOSTCALL, "enfilade/engine", 5e-6),
+            Goal(HOSTCALL, "enfilade/engine", 0.1, against=_PACKAGE),
+            Goal(HOSTCALL, "enfilade/guest", 5e-6),
+            Goal(HOSTCALL, "enfilade/guest", 0.1, against=_PACKAGE),
         ),
     ),
     Benchmark(
@@ -40,16 +58,40 @@ GUESTS: tuple[Benchmark, ...] = (
         entries=(Entry("enfilade/guest"), Entry(_PACKAGE)),
     ),
     Benchmark(
-        name="guest-memory",
+        name="guest-send",
         group="guests",
-        operation="resident memory of one of 10,000 idle guests",
-        parameters={"guests": 10_000},
-        quick={"guests": 50},
-        entries=(Entry("enfilade/guest"),),
-        goals=(Goal("enfilade/guest", 25_000),),
-        unit="bytes",
-        cold=True,
+        operation="message of 64 bytes from Python to a guest",
+        parameters={"messages": 10_000},
+        quick={"messages": 20},
+        entries=(Entry("enfilade/guest"), Entry(_PACKAGE)),
+        goals=(Goal(ANCHOR_GUEST_SEND, "enfilade/guest", 2e-6),),
     ),
+    Benchmark(
+        name="guest-to-guest",
+        group="guests",
+        operation="call from a guest to another and its answer, 64 bytes each",
+        parameters={"calls": 5_000},
+        quick={"calls": 5},
+        entries=(Entry("enfilade/guest"),),
+    ),
+    Benchmark(
+        name="guest-kill",
+        group="guests",
+        operation="guest in an endless loop: spawn, 10 ms of CPU budget, end, told by a monitor",
+        parameters={"guests": 10, "budget_ms": 10},
+        quick={"guests": 1, "budget_ms": 5},
+        entries=(Entry("enfilade/guest"), Entry(_PACKAGE)),
+    ),
+    Benchmark(
+        name="channel",
+        group="guests",
+        operation="frame of 64 bytes through a channel of 64 KiB, from a guest or a task to a task",
+        parameters={"frames": 10_000, "capacity": 2**16},
+        quick={"frames": 20, "capacity": 2**10},
+        entries=(Entry("enfilade/guest"), Entry("enfilade/function"), Entry("trio")),
+    ),
+    _memory("guest-memory", 10_000),
+    _memory("guest-memory-100k", 100_000),
     Benchmark(
         name="guest-compute",
         group="guests",

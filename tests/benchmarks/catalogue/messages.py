@@ -1,6 +1,7 @@
 """Plain messages: Savina micro-benchmarks, smaller where its default sizes take minutes."""
 
-from tests.benchmarks.benchmark import Benchmark, Entry, Goal
+from tests.benchmarks.benchmark import Benchmark, Entry
+from tests.benchmarks.goals import ONE_WAY, PING_PONG, Goal
 
 MESSAGES: tuple[Benchmark, ...] = (
     Benchmark(
@@ -18,7 +19,7 @@ MESSAGES: tuple[Benchmark, ...] = (
             Entry("xoscar/pool", {"rounds": 2_000}),
             Entry("thespian/simple", {"rounds": 4_000}),
         ),
-        goals=(Goal("enfilade/sync", 1.0, against="erlang"),),
+        goals=(Goal(PING_PONG, "enfilade/sync", 1.0, against="erlang"),),
     ),
     Benchmark(
         name="counting",
@@ -35,7 +36,10 @@ MESSAGES: tuple[Benchmark, ...] = (
             Entry("xoscar/pool", {"messages": 4_000}),
             Entry("thespian/simple", {"messages": 10_000}),
         ),
-        goals=(Goal("enfilade/sync", 2.0, against="erlang"), Goal("enfilade/sync", 0.1, against="pykka")),
+        goals=(
+            Goal(ONE_WAY, "enfilade/sync", 2.0, against="erlang"),
+            Goal(ONE_WAY, "enfilade/sync", 0.1, against="pykka"),
+        ),
     ),
     Benchmark(
         name="fan-in",

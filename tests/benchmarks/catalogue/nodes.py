@@ -1,6 +1,7 @@
 """Two nodes on one machine: call and reply, one-way messages, payloads, and how soon a death is known."""
 
-from tests.benchmarks.benchmark import Benchmark, Entry, Goal
+from tests.benchmarks.benchmark import Benchmark, Entry
+from tests.benchmarks.goals import ANCHOR_NODE_CALL, NODE_CALL, NODE_SEND, Goal
 
 
 def _calls(name: str, operation: str, calls: int, size: int, goals: tuple[Goal, ...] = ()) -> Benchmark:
@@ -34,8 +35,9 @@ NODES: tuple[Benchmark, ...] = (
         2_000,
         64,
         (
-            Goal("enfilade/node", 2.5, against="stream/socket"),
-            Goal("enfilade/node", 1 / 3, against="tractor"),
+            Goal(NODE_CALL, "enfilade/node", 2.5, against="stream/socket"),
+            Goal(NODE_CALL, "enfilade/node", 1 / 3, against="tractor"),
+            Goal(ANCHOR_NODE_CALL, "enfilade/node", 100e-6),
         ),
     ),
     _calls("node-call-1k", "call and reply with 1 KiB", 2_000, 2**10),
@@ -58,7 +60,7 @@ NODES: tuple[Benchmark, ...] = (
             Entry("thespian/processes", {"messages": 500}),
             Entry("tractor", {"messages": 2_000}),
         ),
-        goals=(Goal("enfilade/node", 1 / 300_000),),
+        goals=(Goal(NODE_SEND, "enfilade/node", 1 / 300_000),),
         cpus=2,
     ),
     Benchmark(

@@ -1,6 +1,7 @@
 """Processes: making and ending them, links, monitors, timers, memory."""
 
-from tests.benchmarks.benchmark import Benchmark, Entry, Goal
+from tests.benchmarks.benchmark import Benchmark, Entry
+from tests.benchmarks.goals import IDLE, Goal
 
 PROCESSES: tuple[Benchmark, ...] = (
     Benchmark(
@@ -61,7 +62,7 @@ PROCESSES: tuple[Benchmark, ...] = (
             Entry("enfilade/function", {"processes": 20_000}),
             Entry("erlang"),
         ),
-        goals=(Goal("enfilade/sync", 1536),),
+        goals=(Goal(IDLE, "enfilade/sync", 1536),),
         unit="bytes",
         cold=True,
     ),

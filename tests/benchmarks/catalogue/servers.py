@@ -1,6 +1,7 @@
 """Servers: calls, casts, deferred replies."""
 
-from tests.benchmarks.benchmark import Benchmark, Entry, Goal
+from tests.benchmarks.benchmark import Benchmark, Entry
+from tests.benchmarks.goals import ANCHOR_CALL, ASYNC_CALL, CALL, ONE_WAY, Goal
 
 SERVERS: tuple[Benchmark, ...] = (
     Benchmark(
@@ -19,10 +20,11 @@ SERVERS: tuple[Benchmark, ...] = (
             Entry("trio"),
         ),
         goals=(
-            Goal("enfilade/sync", 1.5, against="erlang"),
-            Goal("enfilade/sync", 0.05, against="pykka"),
-            Goal("enfilade/async", 3.33, against="trio"),
-            Goal("enfilade/async", 0.2, against="pykka"),
+            Goal(CALL, "enfilade/sync", 1.5, against="erlang"),
+            Goal(CALL, "enfilade/sync", 0.05, against="pykka"),
+            Goal(ASYNC_CALL, "enfilade/async", 3.33, against="trio"),
+            Goal(ASYNC_CALL, "enfilade/async", 0.2, against="pykka"),
+            Goal(ANCHOR_CALL, "enfilade/sync", 1.5e-6),
         ),
     ),
     Benchmark(
@@ -39,7 +41,10 @@ SERVERS: tuple[Benchmark, ...] = (
             Entry("xoscar/pool", {"casts": 4_000}),
             Entry("thespian/simple", {"casts": 10_000}),
         ),
-        goals=(Goal("enfilade/sync", 2.0, against="erlang"), Goal("enfilade/sync", 0.1, against="pykka")),
+        goals=(
+            Goal(ONE_WAY, "enfilade/sync", 2.0, against="erlang"),
+            Goal(ONE_WAY, "enfilade/sync", 0.1, against="pykka"),
+        ),
     ),
     Benchmark(
         name="call-past-queue",

@@ -1,6 +1,7 @@
 """Supervision: restarts and shutdowns, reports off on both sides."""
 
-from tests.benchmarks.benchmark import Benchmark, Entry, Goal
+from tests.benchmarks.benchmark import Benchmark, Entry
+from tests.benchmarks.goals import ANCHOR_RESTART, ANCHOR_TASK_RESTART, RESTART, Goal
 
 _OURS = (Entry("enfilade/sync"), Entry("enfilade/function"))
 
@@ -12,7 +13,11 @@ SUPERVISION: tuple[Benchmark, ...] = (
         parameters={"restarts": 300},
         quick={"restarts": 5},
         entries=(*_OURS, Entry("erlang")),
-        goals=(Goal("enfilade/sync", 2.0, against="erlang"), Goal("enfilade/function", 50e-6)),
+        goals=(
+            Goal(RESTART, "enfilade/sync", 2.0, against="erlang"),
+            Goal(ANCHOR_RESTART, "enfilade/sync", 10e-6),
+            Goal(ANCHOR_TASK_RESTART, "enfilade/function", 50e-6),
+        ),
     ),
     Benchmark(
         name="restart-storm",

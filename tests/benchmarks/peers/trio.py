@@ -24,6 +24,24 @@ async def checkpoint(calls: int) -> float:
     return (time.perf_counter() - begin) / calls
 
 
+@kernel("channel", run=run)
+async def channel(frames: int, capacity: int) -> float:
+    """A memory channel with room for as many frames."""
+    send, receive = trio.open_memory_channel[bytes](capacity // 64)
+    message = bytes(64)
+
+    async def read() -> None:
+        for _ in range(frames):
+            await receive.receive()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        begin = time.perf_counter()
+        for _ in range(frames):
+            await send.send(message)
+    return (time.perf_counter() - begin) / frames
+
+
 @kernel("node-call")
 def node_call(calls: int, size: int) -> float:
     """A Unix socket through trio's streams on both sides."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -68,6 +69,38 @@ def guest_call(calls: int, size: int) -> float:
         memory.write(store, payload, 65536)
         memory.read(store, 131072, 131072 + echo(store, 65536, size))
     return (time.perf_counter() - begin) / calls
+
+
+@kernel("guest-send")
+def guest_send(messages: int) -> float:
+    """A write into the guest's memory, and a call that copies what was written."""
+    store, exports = Host().spawn()
+    memory, echo = exports["memory"], exports["echo"]
+    payload = bytes(64)
+    begin = time.perf_counter()
+    for _ in range(messages):
+        memory.write(store, payload, 65536)
+        echo(store, 65536, 64)
+    return (time.perf_counter() - begin) / messages
+
+
+@kernel("guest-kill")
+def guest_kill(guests: int, budget_ms: int) -> float:
+    """A timer raises the epoch when the time is over."""
+    host = Host()
+    begin = time.perf_counter()
+    for _ in range(guests):
+        store, exports = host.spawn()
+        store.set_epoch_deadline(1)
+        timer = threading.Timer(budget_ms / 1000, host.engine.increment_epoch)
+        timer.start()
+        try:
+            exports["compute"](store, -1)
+        except wasmtime.Trap as trap:
+            if trap.trap_code is not wasmtime.TrapCode.INTERRUPT:
+                raise
+        timer.join()
+    return (time.perf_counter() - begin) / guests
 
 
 @kernel("guest-compute")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -11,14 +12,20 @@ import trio.testing
 
 from actors import KILL, Down, open_node
 from actors.guest import Guest, open_guests
-from hostcalls.actor_abi import ActorReceive
-from hostcalls.engine import Engine, EngineConfig, Import, Limits, Step
+from hostcalls.abi import IoWrite
+from hostcalls.actor_abi import ActorCall, ActorReceive
+from hostcalls.channel import Channel
+from hostcalls.endpoints import ChannelReceiver, ChannelSender
+from hostcalls.engine import Engine, EngineConfig, Import, InvalidConfig, Step
+from hostcalls.limits import Limits
+from hostcalls.rkyv import codec
 from hostcalls.sdk.wat import Assembler
-from tests.benchmarks.kernel import kernel, resident_bytes
+from tests.benchmarks.kernel import CannotRun, kernel, resident_bytes
 from tests.benchmarks.peers.modules import ASKING, PARKING, binary
 from tests.benchmarks.subjects.tier import run
 
-CAPABILITIES = ("ActorMessage", "TimeRead")
+CAPABILITIES = ("ActorMessage", "TimeRead", "ChannelWriter")
+MESSAGE = bytes(64)
 
 
 def _wake() -> None:
@@ -27,8 +34,16 @@ def _wake() -> None:
 
 @functools.cache
 def _module() -> bytes:
-    """`idle` receives for ever, `echo` answers requests, `ask` reads the clock, `compute` counts."""
-    guest = Assembler("enfilade::actor::receive", "enfilade::actor::reply", "time::now")
+    """`idle` receives for ever, `echo` answers requests, `take` receives so many messages, `converse` calls
+    another so often, `write` writes so many frames, `ask` reads the clock, `compute` counts."""
+    guest = Assembler(
+        "enfilade::actor::receive",
+        "enfilade::actor::reply",
+        "enfilade::actor::call",
+        "channel::strong_writer_create",
+        "channel::strong_write",
+        "time::now",
+    )
     anything = guest.message(ActorReceive, ActorReceive(timeout_ms=None, kinds=0, tag=None, data_limit=4096))
     guest.function("idle", f"(loop $again (call $ok (call $actor.receive {anything})) (br $again))")
     guest.function(
@@ -39,6 +54,39 @@ def _module() -> bytes:
           (if (i32.eq (call $kind) (i32.const 1))
             (then (call $ok (call $reply_with (call $request) (call $data) (call $length)))))
           (br $again))""",
+    )
+    guest.function(
+        "take",
+        f"""
+        (loop $again
+          (call $ok (call $actor.receive {anything}))
+          (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
+          (br_if $again (local.get 0)))""",
+        "(param i32)",
+    )
+    call, callee = _with_slot(guest, ActorCall, lambda slot: ActorCall(slot, None, MESSAGE, (), 4096))
+    guest.function(
+        "converse",
+        f"""
+        (i32.store (i32.const {callee}) (local.get 0))
+        (loop $again
+          (call $ok (call $actor.call {call}))
+          (local.set 1 (i32.sub (local.get 1) (i32.const 1)))
+          (br_if $again (local.get 1)))""",
+        "(param i32 i32)",
+    )
+    write, writer = _with_slot(guest, IoWrite, lambda slot: IoWrite(slot, MESSAGE))
+    guest.function(
+        "write",
+        f"""
+        (i32.store (i32.const 65536) (local.get 0))
+        (i32.store (i32.const {writer})
+          (call $ok32 (call $channel.strong_writer_create (i32.const 65536) (i32.const 4))))
+        (loop $again
+          (call $ok (call $channel.strong_write {write}))
+          (local.set 1 (i32.sub (local.get 1) (i32.const 1)))
+          (br_if $again (local.get 1)))""",
+        "(param i32 i32)",
     )
     guest.function(
         "ask",
@@ -60,8 +108,22 @@ def _module() -> bytes:
     return guest.binary()
 
 
-def _guest(entrypoint: str, *arguments: int) -> Guest:
-    return Guest(_module(), entrypoint=entrypoint, capabilities=CAPABILITIES, arguments=arguments)
+def _with_slot(guest: Assembler, annotation: Any, message: Callable[[int], Any]) -> tuple[str, int]:
+    """The operands of an encoded message, and the address of the slot number in it, to be written later."""
+    one, other = codec(annotation).encode(message(0)), codec(annotation).encode(message(0xFFFFFFFF))
+    offset = next(at for at, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
+    address = guest.data(one)
+    return f"(i32.const {address}) (i32.const {len(one)})", address + offset
+
+
+def _guest(entrypoint: str, *arguments: Any, limits: Limits | None = None) -> Guest:
+    return Guest(
+        _module(),
+        entrypoint=entrypoint,
+        capabilities=CAPABILITIES,
+        arguments=arguments,
+        limits=limits or Limits(),
+    )
 
 
 @kernel("guest-spawn", variant="engine")
@@ -147,11 +209,87 @@ async def guest_call(calls: int, size: int) -> float:
         return (time.perf_counter() - begin) / calls
 
 
+@kernel("guest-send", variant="guest", run=run)
+async def guest_send(messages: int) -> float:
+    async with open_node("bench") as node, node.mailbox() as me:
+        await open_guests(node).load(_module())
+        ref = await node.spawn(_guest("take", messages, limits=Limits(mailbox=messages + 1)))
+        me.monitor(ref)
+        begin = time.perf_counter()
+        for _ in range(messages):
+            ref.send(MESSAGE)
+        await me.receive(Down)
+        return (time.perf_counter() - begin) / messages
+
+
+@kernel("guest-to-guest", variant="guest", run=run)
+async def guest_to_guest(calls: int) -> float:
+    async with open_node("bench") as node, node.mailbox() as me:
+        await open_guests(node).load(_module())
+        echo = await node.spawn(_guest("echo"))
+        begin = time.perf_counter()
+        me.monitor(await node.spawn(_guest("converse", echo, calls)))
+        down = await me.receive(Down)
+        assert down.reason.is_normal, down.reason
+        return (time.perf_counter() - begin) / calls
+
+
+@kernel("guest-kill", variant="guest", run=run)
+async def guest_kill(guests: int, budget_ms: int) -> float:
+    """One after another, each by the budget that it has used up."""
+    endless = _guest("compute", -1, limits=Limits(cpu_time=budget_ms / 1000))
+    async with open_node("bench") as node, node.mailbox() as me:
+        await open_guests(node).load(_module())
+        begin = time.perf_counter()
+        for _ in range(guests):
+            me.monitor(await node.spawn(endless))
+            down = await me.receive(Down)
+            assert not down.reason.is_normal
+        return (time.perf_counter() - begin) / guests
+
+
+async def _read(channel: Channel, frames: int) -> None:
+    receiver = ChannelReceiver(channel)
+    for _ in range(frames):
+        await receiver.receive()
+
+
+@kernel("channel", variant="guest", run=run)
+async def channel_from_guest(frames: int, capacity: int) -> float:
+    """A guest writes, Python reads."""
+    channel = Channel(capacity)
+    async with open_node("bench") as node:
+        await open_guests(node).load(_module())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_read, channel, frames)
+            await trio.testing.wait_all_tasks_blocked()
+            begin = time.perf_counter()
+            await node.spawn(_guest("write", channel, frames))
+        return (time.perf_counter() - begin) / frames
+
+
+@kernel("channel", variant="function", run=run)
+async def channel_of_functions(frames: int, capacity: int) -> float:
+    """One task writes, another reads."""
+    channel = Channel(capacity)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_read, channel, frames)
+        await trio.testing.wait_all_tasks_blocked()
+        begin = time.perf_counter()
+        sender = ChannelSender(channel)
+        for _ in range(frames):
+            await sender.send(MESSAGE)
+    return (time.perf_counter() - begin) / frames
+
+
 @kernel("guest-memory", variant="guest", run=run)
 async def guest_memory(guests: int) -> float:
     idle = _guest("idle")
     async with open_node("bench") as node:
-        await open_guests(node, engine=EngineConfig(max_guests=guests + 1)).load(_module())
+        try:
+            await open_guests(node, engine=EngineConfig(max_guests=guests + 1)).load(_module())
+        except InvalidConfig as refusal:
+            raise CannotRun(str(refusal)) from refusal
         await node.spawn(idle)
         await trio.testing.wait_all_tasks_blocked()
         before = resident_bytes()
