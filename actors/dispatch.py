@@ -122,11 +122,13 @@ class Dispatcher:
                         if type(message) not in special:
                             on_message(actor, message)
                         elif type(message) is Cast:
-                            name, args, kwargs = message
-                            if len(args) == 1 and not kwargs:  # by far the cheapest kind of call there is
-                                process.handlers[name](actor, args[0])
+                            handler = process.handlers[message.method]
+                            if message.kwargs:
+                                handler(actor, *message.args, **message.kwargs)
+                            elif len(message.args) == 1:  # by far the cheapest kind of call there is
+                                handler(actor, message.args[0])
                             else:
-                                process.handlers[name](actor, *args, **kwargs)
+                                handler(actor, *message.args)
                         elif type(message) is Request:
                             process.at_hand = message
                             result = process.handlers[message.method](actor, *message.args, **message.kwargs)

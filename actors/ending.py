@@ -17,6 +17,7 @@ import trio
 from actors import links, signals
 from actors.errors import Ignore, StartError
 from actors.guarded import guarded
+from actors.mailbox import ClosedQueue
 from actors.reasons import KILLED, NORMAL, SHUTDOWN, Reason
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ class _Ended:
 
 
 FATAL = (SystemExit, KeyboardInterrupt)  # what an actor raises to end the program
-
-# The mailbox of all that have ended: a ref may keep a record for long, and a deque is the larger half of it.
-NO_QUEUE: deque[Any] = deque(maxlen=0)
 
 ENDED = _Ended()
 EMPTYING = _Ended()
@@ -99,7 +97,8 @@ def _finish(process: Process, reason: Reason, error: BaseException | None) -> No
     if process.owner is not None:
         _leave_arena(process)
     process.reader = None
-    process.queue = NO_QUEUE
+    # A ref may keep the record for long, and the deque is the larger half of it.
+    process.queue = ClosedQueue(process)  # type: ignore[assignment]
     if rare is not None and rare.stop_requests:
         for request in rare.stop_requests:
             request.reply(reason)
@@ -144,7 +143,7 @@ def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
     if not queue:
         return
     if process.mailbox.inherit:
-        process.needs().heir = type(queue)(queue)
+        process.needs().heir = deque(queue)
     else:
         for message in queue:
             if isinstance(message, signals.Call):

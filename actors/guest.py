@@ -264,6 +264,8 @@ class GuestBody:
         self.parent = parent
         self.reason: Reason = SHUTDOWN
         self.children: dict[Process, None] = {}
+        if process.mailbox.capacity is None:
+            process.bound(attrs.evolve(process.mailbox, capacity=launch.limits.mailbox))
         self.actors = _Actors(self, receives=launch.receives)
         try:
             self.execution = runtime.kernel.begin(launch, self.actors, self._wake)
@@ -274,9 +276,6 @@ class GuestBody:
             raise
         if parent is not None:
             parent.children[process] = None
-        if process.mailbox.capacity is None:
-            process.mailbox = attrs.evolve(process.mailbox, capacity=launch.limits.mailbox)
-            process.limit = launch.limits.mailbox
         process.label = process.label or launch.label
         process.attention = True  # so that it gets its first turn
 

@@ -4,11 +4,17 @@ A mailbox has two lanes. The *control lane* carries signals and system messages;
 served before any message. The *data lane* is a deque of messages in order of arrival, and this file is about
 its bound. Replies, exit and down messages lie in the data lane, so that they keep their place among the
 messages of the same sender, but are never refused.
+
+Whether a message is let in is the queue's own affair, so a sender need not ask: to `append` to the plain deque
+of an unbounded mailbox costs no test, and the queue of a bounded mailbox, or of a process that has ended, does
+something else instead.
 """
 
 from __future__ import annotations
 
 import sys
+from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
@@ -61,9 +67,43 @@ class Mailbox:
 UNBOUNDED = Mailbox()
 
 
-def limit_of(mailbox: Mailbox) -> int:
-    """The number that a sender compares the queue's length with."""
-    return LIMITLESS if mailbox.capacity is None else mailbox.capacity
+class BoundedQueue(deque[Any]):
+    """The data lane of a bounded mailbox: what finds no room is dealt with by its policy."""
+
+    __slots__ = ("_process",)
+
+    def __init__(self, process: Process) -> None:
+        super().__init__()
+        self._process = process
+
+    def append(self, message: Any) -> None:
+        process = self._process
+        if len(self) < process.limit:
+            put(self, message)
+        else:
+            overflow(process, message)
+
+
+class ClosedQueue:
+    """The data lane of a process that has ended: it is empty, and what comes is undeliverable."""
+
+    __slots__ = ("_process",)
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def __len__(self) -> int:
+        return 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def append(self, message: Any) -> None:
+        overflow(self._process, message)
+
+
+# Queue a message whether there is room or not.
+put = deque.append
 
 
 def overflow(process: Process, message: Any) -> None:

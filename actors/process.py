@@ -5,11 +5,11 @@ task body (async actors, async functions, ephemeral mailboxes) has a trio task. 
 both, small because there may be a hundred thousand of it: what few processes need lies in `Rare`, made on
 first use.
 
-Three fields carry the hot path. `limit` is the number of messages that the data lane may hold, 0 once the
-process has ended, so that one comparison covers both. `idle` says that the body waits for something to do, so
-that whoever brings something must `wake` it. `attention` says that a plain look at the data lane is not
-enough: the control lane holds something, an exit signal came, somebody waits for room, or an observer wants
-to see every message. A body tests it before each message and calls `attend`.
+Three fields carry the hot path. `queue` is the data lane, which decides itself what it lets in. `idle` says
+that the body waits for something to do, so that whoever brings something must `wake` it. `attention` says
+that a plain look at the data lane is not enough: the control lane holds something, an exit signal came,
+somebody waits for room, or an observer wants to see every message. A body tests it before each message and
+calls `attend`.
 
 The control lane is where system messages go (get the state, suspend, change code, stop): an item has
 `serve(process)`, is run inside the process between two messages, and is never refused for want of room.
@@ -28,7 +28,7 @@ from actors.actor import Actor
 from actors.calls import Deferred, Request
 from actors.control import Continuation, Control, StopRequest
 from actors.errors import MailboxFull, Restarting, StashOverflow
-from actors.mailbox import Mailbox, limit_of, overflow
+from actors.mailbox import LIMITLESS, BoundedQueue, Mailbox, put
 from actors.rare import Rare
 from actors.reasons import KILL, KILLED, NO_PROCESS, NORMAL, Reason, checked
 from actors.ref import LocalRef, Ref, method_name
@@ -108,7 +108,9 @@ class Process:
         self.ref: Ref[Any] = LocalRef(self)
         self.queue: deque[Any] = deque()
         self.mailbox = mailbox
-        self.limit = limit_of(mailbox)
+        self.limit = LIMITLESS
+        if mailbox.capacity is not None:
+            self.bound(mailbox)
         self.idle = False
         self.attention: Any = False  # a bool; mypy must not take it for constant between two tests
         self.suspended = False
@@ -150,6 +152,13 @@ class Process:
             self.rare = Rare()
         return self.rare
 
+    def bound(self, mailbox: Mailbox) -> None:
+        """Give the mailbox its bound."""
+        waiting, self.queue = self.queue, BoundedQueue(self)
+        self.queue.extend(waiting)
+        self.mailbox = mailbox
+        self.limit = LIMITLESS if mailbox.capacity is None else mailbox.capacity
+
     # What arrives.
 
     def wake(self) -> None:
@@ -177,9 +186,9 @@ class Process:
     def put(self, message: Any) -> None:
         """Queue `message` whether there is room or not: replies and runtime messages are never refused."""
         if self.ended is not None:
-            overflow(self, message)
+            self.queue.append(message)
             return
-        self.queue.append(message)
+        put(self.queue, message)
         if self.idle:
             self.wake()
 
@@ -488,6 +497,8 @@ class Process:
 
     def remove_message(self, unwanted: Callable[[Any], bool]) -> None:
         """Take matching messages out of the mailbox."""
+        if self.ended is not None:
+            return
         if self.reader is not None:
             self.reader.restore()
         kept = [message for message in self.queue if not unwanted(message)]

@@ -21,8 +21,9 @@ import trio
 from actors import signals
 from actors.calls import Deferred, Request
 from actors.errors import CallingSelf, MailboxFull, NoProcess, NotPublic, ProcessDied, Restarting
-from actors.mailbox import overflow, wait_for_room
+from actors.mailbox import wait_for_room
 from actors.reasons import NO_PROCESS, NORMAL, Reason, checked
+from actors.signals import NO_KWARGS, Cast
 
 if TYPE_CHECKING:
     from actors.node import Node
@@ -33,8 +34,6 @@ __all__ = ["Carrier", "NameRef", "Ref", "RemoteRef"]
 A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
-
-new_tuple: Any = tuple.__new__
 
 HOOKS = frozenset(
     {"on_start", "on_message", "on_exit", "on_down", "on_stop", "on_code_change", "process"},
@@ -138,7 +137,7 @@ class Ref(Generic[A]):
             NotPublic: `method` is not a public method.
             MailboxFull, NoProcess: as `send`.
         """
-        self.deliver(signals.Cast(method_name(method), args, kwargs))
+        self.deliver(Cast(method_name(method), args, kwargs))
 
     async def send_wait(self, message: Any) -> None:
         """Wait until the mailbox has room, then `send`. A checkpoint only when it waits; cancelled, it sent
@@ -275,8 +274,8 @@ class LocalRef(Ref[A]):
 
     def send(self, message: Any) -> None:
         process = self._process
-        if process.idle:  # which implies that it lives, and has room
-            process.queue.append(message)
+        process.queue.append(message)
+        if process.idle:
             process.idle = False
             if process.waiter is None:
                 dispatcher = process.dispatcher
@@ -285,10 +284,6 @@ class LocalRef(Ref[A]):
                     dispatcher.unpark()
             else:
                 process.wake()
-        elif len(process.queue) < process.limit:
-            process.queue.append(message)
-        else:
-            overflow(process, message)
 
     def cast(self, method: Any, /, *args: Any, **kwargs: Any) -> None:
         try:
@@ -299,13 +294,9 @@ class LocalRef(Ref[A]):
         handlers = process.handlers
         if handlers is None or name not in handlers:
             name = method_name(method)
-        message = new_tuple(signals.Cast, (name, args, kwargs or signals.NO_KWARGS))
-        if len(process.queue) < process.limit:
-            process.queue.append(message)
-            if process.idle:
-                process.wake()
-        else:
-            overflow(process, message)
+        process.queue.append(Cast(name, args, kwargs or NO_KWARGS))
+        if process.idle:
+            process.wake()
 
     async def send_wait(self, message: Any) -> None:
         process = self._process

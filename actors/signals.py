@@ -7,14 +7,19 @@ another one.
 
 `Call` and `Cast` are also what lies in a mailbox; a plain message lies there bare, without a `Send` around
 it.
+
+Signals are made by the million, so those that nobody extends are msgspec's structs: made in C, for a quarter
+of what another class costs. A cast, of which a hundred thousand may be queued, is moreover spared by the
+cyclic garbage collector: what a cycle could go through are its arguments, which are not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import attrs
+import msgspec
 
 from actors.reasons import Reason
 
@@ -42,15 +47,14 @@ __all__ = [
 STOP = "!stop"
 
 
-@attrs.frozen
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """A plain message."""
 
     message: Any
 
 
-class Cast(NamedTuple):
-    """A request that wants no reply. A tuple, because casts are made by the million."""
+class Cast(msgspec.Struct, frozen=True, gc=False):
+    """A request that wants no reply."""
 
     method: str
     args: tuple[Any, ...]
@@ -108,55 +112,48 @@ class Call:
 HANDED_OFF = Call("", (), {})
 
 
-@attrs.frozen
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """`sender` wants to be linked."""
 
     sender: Ref[Any]
 
 
-@attrs.frozen
-class Unlink:
+class Unlink(msgspec.Struct, frozen=True):
     """`sender` no longer wants to be linked; to be acknowledged with the same `id`."""
 
     sender: Ref[Any]
     id: int
 
 
-@attrs.frozen
-class UnlinkAck:
+class UnlinkAck(msgspec.Struct, frozen=True):
     """`sender` has seen the unlink `id`: a later link of the pair is a new one."""
 
     sender: Ref[Any]
     id: int
 
 
-@attrs.frozen
-class Monitor:
+class Monitor(msgspec.Struct, frozen=True):
     """`watcher` wants to be told of the receiver's end, under its own number `tag`."""
 
     watcher: Ref[Any]
     tag: int
 
 
-@attrs.frozen
-class Demonitor:
+class Demonitor(msgspec.Struct, frozen=True):
     """`watcher` takes its monitor `tag` down."""
 
     watcher: Ref[Any]
     tag: int
 
 
-@attrs.frozen
-class Down:
+class Down(msgspec.Struct, frozen=True):
     """The monitored process behind the receiver's monitor `tag` ended with `reason`."""
 
     tag: int
     reason: Reason
 
 
-@attrs.frozen
-class Exit:
+class Exit(msgspec.Struct, frozen=True):
     """An exit signal. `linked` tells one that a link carried from one that was sent on purpose."""
 
     sender: Ref[Any]

@@ -290,8 +290,7 @@ class SupervisorBody:
             self.protocol.on_stop(self.actor, reason)
         except BaseException as raised:
             reason, error = reason_of(raised), raised
-        for message in self._postponed:
-            process.queue.append(message)
+        process.queue.extend(self._postponed)
         process.node.finish(process, reason, error)
 
     def _crash(self, error: BaseException, message: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-import attrs
+import msgspec
 
 from actors import Node, Ref
 from actors.ref import LocalRef, RemoteRef
@@ -74,11 +74,11 @@ class Way:
         if isinstance(signal, Call):
             return Reply(signal, None)
         changes = {
-            field.name: self.back.ref(value)
-            for field in attrs.fields(type(signal))
-            if isinstance(value := getattr(signal, field.name), LocalRef)
+            name: self.back.ref(value)
+            for name in signal.__struct_fields__
+            if isinstance(value := getattr(signal, name), LocalRef)
         }
-        return attrs.evolve(signal, **changes)
+        return msgspec.structs.replace(signal, **changes)
 
 
 def connect(one: Node, other: Node) -> tuple[Way, Way]:
