@@ -220,7 +220,7 @@ class Channel:
         return self._parked_bytes + size <= self._most_parked and len(self._parked) < self._most_frames
 
     def _reserve(self, writer: Writer, payload: bytes) -> Frame | None:
-        """Give `payload` the next place; None when it was dropped."""
+        """Give `payload` the next place; its frame if it is parked there, None if it is done with."""
         size = len(payload)
         sequence, end = self._base + len(self._frames), self._next + size
         if self.backpressure is ChannelBackpressure.DROP:
@@ -234,10 +234,11 @@ class Channel:
         self._frames.append(frame)
         if self._fits(end, sequence):
             self._prune()
-            self._wake_readers()
-        else:
-            self._parked.append((writer, frame))
-            self._parked_bytes += size
+            if self._waiting:
+                self._wake_readers()
+            return None
+        self._parked.append((writer, frame))
+        self._parked_bytes += size
         return frame
 
     def _find_slowest(self) -> None:
@@ -436,14 +437,12 @@ class Writer:
                 raise BrokenPipe
             if channel.state is State.DRAINING:
                 raise Interrupted
-            frame = channel._reserve(self, payload)
+            self._frame = channel._reserve(self, payload)
         except ChannelError as error:
             self._finish(error)
             return
-        if frame is None or channel._fits(frame.end, frame.sequence):
+        if self._frame is None:
             self._finish(len(payload))
-        else:
-            self._frame = frame
 
     def _leave_line(self) -> bytes:
         """Wait no longer; the payload that has waited, if any."""
