@@ -18,6 +18,7 @@ when nothing is running; `handoffs` is how often it may before it owes the loop 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,19 @@ class Dispatcher:
         if self.parked is not None:
             trio.lowlevel.reschedule(self.parked)
             self.parked = None
+
+    def lend(self, fn: Callable[..., None], *args: Any) -> None:
+        """Call `fn(*args)`, the last that the present task does, and give the processes that it wakes their
+        turns here: to wake the dispatcher's own task for them would cost a round of the loop.
+        """
+        parked, self.parked = self.parked, None
+        fn(*args)
+        if parked is not None:
+            if self.queue:
+                self._slice()
+            self.parked = parked
+            if self.queue:
+                self.unpark()
 
     def renew_handoffs(self) -> None:
         """The caller is about to pass a checkpoint."""

@@ -22,8 +22,9 @@ from actors.reasons import KILLED, NORMAL, SHUTDOWN, Reason
 
 if TYPE_CHECKING:
     from actors.process import Process
+    from actors.tasked import TaskBody
 
-__all__ = ["empty_arena", "expect_end", "finish"]
+__all__ = ["empty_arena", "expect_end", "finish", "give_up"]
 
 
 class _Ended:
@@ -86,6 +87,8 @@ def _finish(process: Process, reason: Reason, error: BaseException | None) -> No
         _release(process)
     if node.groups:
         node.groups.forget_watcher(process.ref)
+    if process.exit_signal == KILLED:
+        node.timers.lane(node.config.kill_grace).discard(body)
     _fail_calls(process, body, reason)
     start = node.starting.pop(process, None) if node.starting else None
     if start is not None:
@@ -127,11 +130,11 @@ def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
     undeliverable.
     """
     reader = process.reader
-    if reader is not None:
+    if reader is not None:  # which only bodies with a task have
         reader.restore()
-    at_hand = getattr(body, "at_hand", None)
-    if isinstance(at_hand, signals.Call) and not at_hand.settled:
-        guarded(at_hand.abandon, reason)
+        at_hand = getattr(body, "at_hand", None)
+        if isinstance(at_hand, signals.Call) and not at_hand.settled:
+            guarded(at_hand.abandon, reason)
     process.at_hand = None
     rare = process.rare
     if rare is not None:
@@ -195,21 +198,20 @@ async def _wait_until_empty(process: Process, seconds: float) -> None:
         rare.emptied = None
 
 
-def expect_end(process: Process) -> None:
-    """`process` was killed: if its task is not gone within the grace, report it and end the process without
-    it.
-    """
+def expect_end(body: TaskBody) -> None:
+    """The process of `body` was killed: if its task is not gone within the grace, `give_up`."""
+    node = body.process.node
+    node.timers.lane(node.config.kill_grace).add(body)
 
-    def give_up() -> None:
-        if process.ended is not None:
-            return
-        task = getattr(process.body, "task", None)
-        frames = "" if task is None else "".join(traceback.format_list(_stack(task)))
+
+def give_up(body: TaskBody) -> None:
+    """Report that the task of a killed process does not end, and end the process without it."""
+    process = body.process
+    if process.ended is None:
+        frames = "" if body.task is None else "".join(traceback.format_list(_stack(body.task)))
         process.node.reports.unkillable(process, frames)
         process.node.unkillable += 1
         finish(process, KILLED)
-
-    process.timer_set(process.node.timers.call_after(process.node.config.kill_grace, give_up, process))
 
 
 def _stack(task: trio.lowlevel.Task) -> list[traceback.FrameSummary]:

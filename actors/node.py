@@ -415,7 +415,7 @@ class Node:
             waiter = self.end_waiters.pop(process, None)
             if waiter is not None:
                 waiter.set()
-        if self.root == process.ref:
+        if self.root is not None and self.root == process.ref:
             self.root = None
 
     def stop_for(self, error: BaseException) -> None:

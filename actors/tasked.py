@@ -59,7 +59,11 @@ class TaskBody:
         if self.scope is not None:
             self.scope.cancel()
         if reason == KILLED:
-            ending.expect_end(self.process)
+            ending.expect_end(self)
+
+    def expire(self) -> None:
+        """It was killed, and the time that it had to end is over."""
+        ending.give_up(self)
 
     async def main(self) -> None:
         """The body proper. Cancelled when an exit signal ends the process."""
@@ -107,7 +111,7 @@ class TaskBody:
             reason, error = process.exit_signal, None
         if process.rare is not None:
             await ending.empty_arena(process, reason)
-        node.finish(process, reason, error)
+        node.dispatcher.lend(node.finish, process, reason, error)
 
 
 class FunctionBody(TaskBody):
