@@ -28,6 +28,7 @@ __all__ = [
     "RemoteCall",
     "RemoteNameRef",
     "arguments",
+    "check_call",
     "check_method",
     "lower_fault",
     "revive_fault",
@@ -163,6 +164,18 @@ def arguments(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if type(args) is list and type(kwargs) is dict and all(type(name) is str for name in kwargs):
             return tuple(args), kwargs
     raise ValueError(f"not arguments: {value!r:.80}")
+
+
+def check_call(ref: Ref[Any], method: str, args: tuple[Any, ...]) -> None:
+    """As `check_method`; but a peer may also ask a process to stop.
+
+    Raises:
+        ValueError: not with a reason.
+    """
+    if method != signals.STOP:
+        check_method(ref, method)
+    elif len(args) != 1 or not isinstance(args[0], Reason):
+        raise ValueError(f"a process is asked to stop with a reason, not with {args!r:.80}")
 
 
 def check_method(ref: Ref[Any], method: str) -> None:

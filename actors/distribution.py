@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
+from actors import starting
 from actors.distant import HeldRef, NodeDown, NodeUp, NotConnected, PeerCarrier, RemoteNameRef
 from actors.errors import RuntimeFault
 from actors.groups import Joined, Left
+from actors.mailbox import UNBOUNDED
 from actors.passing import Handouts
 from actors.reasons import NO_CONNECTION, NO_PROCESS, Reason
-from actors.ref import Ref
+from actors.ref import LocalRef, Ref
 
 if TYPE_CHECKING:
     from actors.node import Node
@@ -237,11 +239,19 @@ class Distribution:
     async def spawn_for(
         self, scope: trio.CancelScope, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Ref[Any] | Exception | None:
-        """Spawn what a peer asked for: the ref, why not, or None when the scope was cancelled."""
+        """Spawn what a peer asked for: the ref, why not, or None when the scope was cancelled.
+
+        All keyword arguments are the target's: a peer gives no names, and has no say in what `Node.spawn`
+        lets this program decide.
+        """
         answer: Ref[Any] | Exception | None = None
         with scope:
             try:
-                answer = await self.node.spawn(target, *args, **kwargs)
+                process = starting.create(
+                    self.node, None, None, False, False, UNBOUNDED, None, "supervisor", None
+                )
+                await starting.start(process, target, tuple(args), kwargs, None)
+                answer = process.ref
             except (RuntimeFault, TypeError) as error:
                 answer = error
         return answer
@@ -332,4 +342,9 @@ class Distribution:
 
     def _tell(self, event: NodeUp | NodeDown) -> None:
         for watcher in list(self._watchers):
-            watcher.send(event)
+            if not isinstance(watcher, LocalRef):
+                watcher.send(event)
+            elif watcher._process.ended is None:
+                watcher._process.put(event)  # the runtime's own: no bound refuses it
+            else:
+                del self._watchers[watcher]

@@ -222,8 +222,14 @@ class Process:
                 elif signal.method == signals.STOP:
                     self.needs().stop_requests.append(signal)
                     self._asked_to_stop(*signal.args)
-                elif not self.offer(signal):
-                    signal.fail(MailboxFull(self.ref, self.limit))
+                elif len(self.queue) < self.limit:
+                    self.put(signal)
+                elif self.mailbox.overflow == "drop_oldest":
+                    self.node.dropped += 1
+                    self.drop_oldest()
+                    self.put(signal)
+                else:
+                    signal.fail(links.mailbox_full(self))
             case _:
                 raise TypeError(f"not a signal: {signal!r}")
 
@@ -521,14 +527,11 @@ class Process:
 
     def exit(self, ref: Ref[Any], reason: Reason) -> None:
         """Send an exit signal; `KILL` cannot be trapped. Not a checkpoint. Source: `erlang:exit/2`."""
-        if type(ref) is not LocalRef:
-            ref.deliver(signals.Exit(self.ref, checked(reason), linked=False))
-        elif ref._process.ended is None:
-            ref._process.exit_arrived(self.ref, checked(reason), linked=False)
+        ref.deliver(signals.Exit(self.ref, checked(reason), linked=False))
 
     def exit_arrived(self, sender: Ref[Any], reason: Reason, linked: bool) -> None:
         """Decide what an exit signal does."""
-        if not linked and (reason is KILL or reason == KILL):
+        if not linked and reason == KILL:
             self.interrupt(KILLED)
         elif self.trap_exits:
             self.put(links.Exited(sender, reason))

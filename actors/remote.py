@@ -28,18 +28,22 @@ from actors import reasons, signals
 from actors.distant import (
     FAULTS,
     HeldRef,
+    NodeDown,
+    NodeUp,
     Refused,
     RemoteCall,
     RemoteNameRef,
     arguments,
+    check_call,
     check_method,
     lower_fault,
     revive_fault,
 )
 from actors.distribution import Distribution
 from actors.errors import MailboxFull, Restarting, RuntimeFault, UnknownMethod
+from actors.groups import Joined, Left
 from actors.ledger import Ledger, undeliverable
-from actors.links import Alias
+from actors.links import Alias, Exited, IdleTimeout
 from actors.passing import RefPassing
 from actors.reasons import KILL, NO_CONNECTION, NO_PROCESS, Custom, Reason
 from actors.ref import LocalRef, NameRef, NodeRef, Ref, RemoteRef
@@ -67,11 +71,14 @@ CALLING: Final = (signals.Send, signals.Cast, signals.Call, signals.Monitor, sig
 """Signals for whose sake a node is called that is not connected."""
 
 types = Registry(base=registered)
-"""What travels between nodes: what the program registered, and the exit reasons."""
+"""What travels between nodes: what the program registered, the exit reasons, and what the runtime tells
+processes, because they may tell others."""
 
 for _kind in vars(reasons).values():
     if isinstance(_kind, type) and issubclass(_kind, Reason) and _kind is not Reason:
         types.register(_kind, name=f"enfilade.{_kind.__name__}")
+for _kind in (Exited, IdleTimeout, Joined, Left, NodeUp, NodeDown):
+    types.register(_kind, name=f"enfilade.{_kind.__name__}")
 
 
 class RemoteNode:
@@ -147,12 +154,9 @@ class RemoteNode:
                 if self._open.watched.pop(tag, None) is not None:
                     peer.send(wire.Down(tag, self._encode_reason(reason)))
             case signals.Link(sender):
-                if not isinstance(target, int):
-                    sender.deliver(signals.Exit(ref, NO_PROCESS, linked=True))
-                    return
                 self._passing.grant(sender)
-                self._open.links[sender.serial, target] = (sender, ref)
-                peer.send(wire.Link(sender.serial, target))
+                self._open.links[sender.serial, ref._serial] = (sender, ref)
+                peer.send(wire.Link(sender.serial, ref._serial))
             case signals.Unlink(sender, number):
                 self._open.links.pop((sender.serial, ref._serial), None)
                 peer.send(wire.Unlink(sender.serial, ref._serial, number))
@@ -163,7 +167,7 @@ class RemoteNode:
                     self._open.links.pop((sender.serial, ref._serial), None)
                 else:
                     self._passing.grant(sender)
-                peer.send(wire.Exit(sender.serial, ref._serial, linked, self._encode_reason(reason)))
+                peer.send(wire.Exit(sender.serial, target, linked, self._encode_reason(reason)))
             case _:
                 raise TypeError(f"not a signal: {signal!r}")
 
@@ -357,7 +361,7 @@ class RemoteNode:
             values = arguments(self._codec.decode(frame.payload, files))
             call = RemoteCall(self.reply, number, frame.method, *values)
             if ref is not None:
-                check_method(ref, frame.method)
+                check_call(ref, frame.method, values[0])
         except (PayloadError, UnknownMethod, ValueError) as error:
             self._answer(number, False, error)
             return
@@ -418,7 +422,7 @@ class RemoteNode:
             case wire.UnlinkAck(sender, to, number):
                 self._local(to).deliver(signals.UnlinkAck(self._ref(sender), number))
             case wire.Exit(sender, to, linked, payload):
-                if linked:
+                if linked and isinstance(to, int):
                     self._open.links.pop((to, sender), None)
                 reason = self._decode_reason(payload)
                 self._local(to).deliver(signals.Exit(self._ref(sender), reason, linked))
@@ -443,10 +447,10 @@ class RemoteNode:
             case _:
                 raise wire.MalformedBatch(f"a {type(frame).__name__} has no place after the handshake")
 
-    def _local(self, serial: int) -> Ref[Any]:
+    def _local(self, to: wire.Target) -> Ref[Any]:
         """The receiver of a signal of the peer's process; nobody, when it may not have it or it is gone."""
         try:
-            return self._target(serial) or self._node.ref
+            return self._target(to) or self._node.ref
         except Refused:
             return self._node.ref
 

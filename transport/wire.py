@@ -209,10 +209,10 @@ class UnlinkAck(_Frame, tag=26):
 
 
 class Exit(_Frame, tag=27):
-    """An exit signal: carried by a link, or sent by a process on its own account."""
+    """An exit signal: carried by a link, or sent by a process on its own account, then perhaps to a name."""
 
     sender: int
-    to: int
+    to: Target
     linked: bool
     reason: msgspec.Raw
 

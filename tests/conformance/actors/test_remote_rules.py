@@ -10,6 +10,7 @@ from actors import (
     KILL,
     NO_CONNECTION,
     NO_PROCESS,
+    NORMAL,
     Crashed,
     Custom,
     DeadLetter,
@@ -27,10 +28,11 @@ from actors import (
     UnknownMethod,
     open_node,
 )
+from actors.signals import STOP
 from tests.conformance.actors.town import Account, Point, Town, settle, town
 from transport import Limits, Policy
 from transport.memory import MemoryNetwork
-from transport.wire import Call, Monitor
+from transport.wire import Call, Cast, Monitor
 
 __all__ = ["town"]
 
@@ -165,6 +167,11 @@ async def test_spawn_is_allowed_by_list_only(town: Town, autojump_clock: object)
         await town.a.spawn_on("b@right", "Account", 1, 2, 3)
     with pytest.raises(NotConnected):
         await town.a.spawn_on("nobody@nowhere", "Account")
+    # What the keywords of `Node.spawn` decide, the spawning node does not: they would be the target's own.
+    for option in ({"name": "account"}, {"link": True}, {"spawner": None}, {"arena": "node"}):
+        with pytest.raises(StartError, match=f"unexpected keyword argument '{next(iter(option))}'"):
+            await town.a.spawn_on("b@right", "Account", **option)
+    assert town.b.whereis("account") is None
 
 
 async def test_monitor_of_what_may_not_be_addressed(town: Town, autojump_clock: object) -> None:
@@ -246,6 +253,9 @@ async def test_only_public_methods(town: Town, autojump_clock: object) -> None:
         with pytest.raises(UnknownMethod):
             await request.receive(5)
     remote.peer.send(Call(77, ref.serial, "add", remote._codec.encode("not arguments")[0]))
+    remote.peer.send(Cast(ref.serial, STOP, remote._codec.encode([[NORMAL], {}])[0]))
+    for arguments in ([], ["normal"], [NORMAL, NORMAL]):
+        remote.peer.send(Call(78, ref.serial, STOP, remote._codec.encode([arguments, {}])[0]))
     await settle()
     assert await ref.call(Account.add, 1) == 2
 

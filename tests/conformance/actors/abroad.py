@@ -1,0 +1,194 @@
+"""One fixture, two back ends: what a case spawns lives on another node than the case itself.
+
+`Abroad` answers as a `Node` does, as far as the cases of processes, links, monitors, calls, names and
+mailboxes use one. The case is at home; whatever it spawns, it spawns on the far node, and what it holds of it
+is a ref across the node link. So a case that was written for one node runs a second time with its two parties
+in different zones, word for word.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from trio.testing import wait_all_tasks_blocked
+
+from actors import Node, NodeStatistics, Process, Ref, open_node
+from actors.distant import HeldRef
+from transport import Policy, Settings
+from transport.memory import MemoryNetwork
+
+__all__ = ["BACK_ENDS", "CUSHION", "Abroad", "Traveller", "open_abroad", "passed", "settled"]
+
+BACK_ENDS = ("memory", "doors")
+"""What carries the node link: the model, or the kernel."""
+
+CUSHION = {"memory": 0.0, "doors": 0.1}
+"""Real seconds without anything to do after which nothing is under way any more."""
+
+PATIENCE = Settings(period=1e9, handshake=math.inf, goodbye=math.inf)
+"""Virtual time jumps while doors are called: it must not be what ends a node link."""
+
+
+def passed(value: Any, giver: Node, taker: Node) -> Any:
+    """What `taker` has when `giver` has sent it `value`."""
+    to_taker: Any = giver.distribution._current[taker.full_name]
+    from_giver: Any = taker.distribution._current[giver.full_name]
+    return from_giver._codec.decode(*to_taker._codec.encode(value))
+
+
+class Abroad:
+    """Two nodes that look like one.
+
+    Attributes:
+        home: where the case is.
+        far: where everything that it spawns is.
+    """
+
+    def __init__(self, home: Node, far: Node) -> None:
+        self.home = home
+        self.far = far
+        self._spawned: dict[int, Ref[Any]] = {}
+
+    @property
+    def processes(self) -> dict[int, Process]:
+        """The processes of the far node."""
+        return self.far.processes
+
+    @property
+    def _here(self) -> Node:
+        """The node whose code asks."""
+        return self.home if self.far.current is None else self.far
+
+    @property
+    def _there(self) -> Node:
+        return self.far if self._here is self.home else self.home
+
+    def _seen(self, ref: Ref[Any] | None) -> Ref[Any] | None:
+        """A ref of the far node as whoever asks sees it."""
+        return ref if ref is None or self._here is self.far else passed(ref, self.far, self.home)
+
+    async def spawn(self, target: Any, /, *args: Any, **options: Any) -> Any:
+        """Start a process on the far node."""
+        if self._here is self.home:
+            args = tuple(passed(arg, self.home, self.far) if isinstance(arg, Ref) else arg for arg in args)
+            if "heir_of" in options:
+                options["heir_of"] = self._spawned[options["heir_of"].serial]
+        ref = await self.far.spawn(target, *args, **options)
+        self._spawned[ref.serial] = ref
+        return self._seen(ref)
+
+    @asynccontextmanager
+    async def mailbox(self, *args: Any, **options: Any) -> AsyncIterator[Any]:
+        """Be a process at home."""
+        async with self.home.mailbox(*args, **options) as me:
+            yield Traveller(me, self)
+
+    def register(self, name: str, ref: Ref[Any]) -> None:
+        """Give a name to a process on whichever node it is."""
+        if isinstance(ref, HeldRef):
+            self.far.register(name, self._spawned[ref.serial])
+        else:
+            self.home.register(name, ref)
+
+    def unregister(self, name: str) -> None:
+        """Take a name back."""
+        (self.home if self.home.whereis(name) is not None else self.far).unregister(name)
+
+    def whereis(self, name: str) -> Ref[Any] | None:
+        """Who holds a name, on whichever node."""
+        return self.home.whereis(name) or self._seen(self.far.whereis(name))
+
+    def named(self, name: str) -> Ref[Any]:
+        """A ref to whoever holds the name."""
+        here, there = self._here, self._there
+        if here.whereis(name) is not None:
+            return here.named(name)
+        return here.remote(name, there.full_name)
+
+    def send(self, name: str, message: Any) -> None:
+        """Send to whoever holds the name."""
+        self.named(name).send(message)
+
+    def mark_restarting(self, ref: Ref[Any], name: str | None = None, *, restarting: bool = True) -> None:
+        """What a supervisor on the far node says."""
+        self.far.mark_restarting(self._spawned[ref.serial], name, restarting=restarting)
+
+    def statistics(self) -> NodeStatistics:
+        """What both hold together."""
+        one, other = self.home.statistics(), self.far.statistics()
+        return NodeStatistics(
+            **{
+                name: getattr(one, name) + getattr(other, name)
+                for name in NodeStatistics.__slots__
+                if name[0] != "_"
+            }
+        )
+
+
+class Traveller:
+    """A process at home that spawns abroad."""
+
+    def __init__(self, process: Process, abroad: Abroad) -> None:
+        vars(self).update(_process=process, _abroad=abroad)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._process, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._process, name, value)
+
+    async def spawn(
+        self, target: Any, /, *args: Any, link: bool = False, monitor: bool = False, **options: Any
+    ) -> Any:
+        """Start a process on the far node, and link or monitor it."""
+        ref = await self._abroad.spawn(target, *args, **options)
+        if link:
+            self._process.link(ref)
+        if monitor:
+            self._process.monitor(ref)
+        return ref
+
+    def monitor(self, target: Ref[Any] | str, **options: Any) -> Any:
+        """Monitor a process on whichever node."""
+        return self._process.monitor(
+            self._abroad.named(target) if isinstance(target, str) else target, **options
+        )
+
+
+async def settled(back_end: str) -> None:
+    """Wait until nothing is under way, on either node or between them."""
+    await wait_all_tasks_blocked(CUSHION[back_end])
+
+
+@asynccontextmanager
+async def open_abroad(back_end: str, directory: Path, **options: Any) -> AsyncIterator[Abroad]:
+    """Two connected nodes in two zones, for the length of a block.
+
+    Args:
+        back_end: one of `BACK_ENDS`.
+        directory: where doors are attached.
+        options: for both nodes.
+    """
+    network = MemoryNetwork()
+    policy = Policy.same_user(exports="*", entries="*", groups="*")
+    async with AsyncExitStack() as stack:
+        nodes = []
+        for name, zone in (("home", "left"), ("far", "right")):
+            carrier = {"carrier": network.carrier(name)} if back_end == "memory" else {}
+            listen = str(directory / f"{name}.door")
+            nodes.append(
+                await stack.enter_async_context(
+                    open_node(
+                        name, zone=zone, listen=listen, policy=policy, settings=PATIENCE, **carrier, **options
+                    )
+                )
+            )
+        home, far = nodes
+        await home.connect(str(directory / "far.door"))
+        while not far.peers:
+            await settled(back_end)
+        yield Abroad(home, far)
