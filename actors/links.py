@@ -138,14 +138,21 @@ def mailbox_full(process: Process) -> MailboxFull:
 
 
 def _exit_arrived(process: Process, signal: signals.Exit) -> None:
-    sender = signal.sender
-    if process.ended is not None:
-        return
     if signal.linked:
-        if process.links is None or process.links.get(sender) != UP:
-            return
-        del process.links[sender]
-    process.exit_arrived(sender, signal.reason, signal.linked)
+        _link_ended(process, signal.sender, signal.reason)
+    elif process.ended is None:
+        process.exit_arrived(signal.sender, signal.reason, linked=False)
+
+
+def _link_ended(process: Process, sender: Ref[Any], reason: Reason) -> None:
+    """`sender`, to which `process` is linked, has ended; without effect when the link is no longer up."""
+    linked = process.links
+    if process.ended is None and linked is not None:
+        state = linked.pop(sender, None)
+        if state == UP:
+            process.exit_arrived(sender, reason, linked=True)
+        elif state is not None:
+            linked[sender] = state
 
 
 def _link_arrived(process: Process, signal: signals.Link) -> None:
@@ -343,10 +350,12 @@ def sever(process: Process, reason: Reason) -> None:
     watchers, process.watchers = process.watchers, None
     process.monitors = None
     if linked:
-        notice = signals.Exit(process.ref, reason, linked=True)
         for ref, state in linked.items():
             if state == UP:
-                guarded(ref.deliver, notice)
+                if isinstance(ref, LocalRef):
+                    _link_ended(ref._process, process.ref, reason)
+                else:
+                    guarded(ref.deliver, signals.Exit(process.ref, reason, linked=True))
     if watchers:
         for watcher, number in watchers:
             guarded(watcher.deliver, signals.Down(number, reason))

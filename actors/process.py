@@ -527,11 +527,14 @@ class Process:
 
     def exit(self, ref: Ref[Any], reason: Reason) -> None:
         """Send an exit signal; `KILL` cannot be trapped. Not a checkpoint. Source: `erlang:exit/2`."""
-        ref.deliver(signals.Exit(self.ref, checked(reason), linked=False))
+        if type(ref) is not LocalRef:
+            ref.deliver(signals.Exit(self.ref, checked(reason), linked=False))
+        elif ref._process.ended is None:
+            ref._process.exit_arrived(self.ref, checked(reason), linked=False)
 
     def exit_arrived(self, sender: Ref[Any], reason: Reason, linked: bool) -> None:
         """Decide what an exit signal does."""
-        if not linked and reason == KILL:
+        if not linked and (reason is KILL or reason == KILL):
             self.interrupt(KILLED)
         elif self.trap_exits:
             self.put(links.Exited(sender, reason))
