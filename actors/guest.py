@@ -123,16 +123,9 @@ class _NodeClock:
     """Time as the node has it."""
 
     def __init__(self, node: Node) -> None:
-        self._timers = node.timers
-
-    def unix_time(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return trio.current_time()
-
-    def call_later(self, delay: float, function: Callable[[], None]) -> Timer:
-        return self._timers.call_after(delay, function)
+        self.unix_time = time.time
+        self.monotonic = node.timers.now
+        self.call_later = node.timers.call_after
 
 
 @attrs.frozen(eq=False)

@@ -17,7 +17,9 @@ class TimeDriver:
     """Tells the time and sleeps, by the clock of the embedder."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self._unix_time = clock.unix_time
+        self._monotonic = clock.monotonic
+        self._call_later = clock.call_later
         self._first: float | None = None
 
     def operations(self) -> Iterable[Operation[Any, Any]]:
@@ -27,13 +29,13 @@ class TimeDriver:
 
     def now(self, caller: Caller, _: None) -> TimeNow:
         """The time of day, and the time since anybody first asked."""
-        moment = self._clock.monotonic()
+        moment = self._monotonic()
         if self._first is None:
             self._first = moment
-        return TimeNow(int(self._clock.unix_time() * 1000), int((moment - self._first) * 1000))
+        return TimeNow(int(self._unix_time() * 1000), int((moment - self._first) * 1000))
 
     def sleep(self, caller: Caller, wanted: TimeSleep) -> Future[None]:
         """Nothing, after so many milliseconds."""
-        timer = self._clock.call_later(wanted.duration_ms / 1000, lambda: future.resolve(None))
+        timer = self._call_later(wanted.duration_ms / 1000, lambda: future.resolve(None))
         future: Future[None] = Future(timer.cancel)
         return future
