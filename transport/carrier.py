@@ -7,9 +7,9 @@ with a yes or no, and tells when the other end is gone, can carry a node link.
 
 import enum
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
-import attrs
+import trio
 
 from transport.policy import Credentials
 
@@ -35,8 +35,7 @@ class Status(enum.IntEnum):
     """This is not a batch."""
 
 
-@attrs.frozen
-class Arrival:
+class Arrival(NamedTuple):
     """What an inlet's queue gives.
 
     Attributes:
@@ -82,8 +81,10 @@ class Inlet(Protocol):
 class Outlet(Protocol):
     """The right to put batches into a peer's inlet."""
 
-    def start(self, data: bytes, handles: Sequence[Handle], *, repeatable: bool = False) -> None:
-        """Begin to hand over one batch; the one before must have been answered. Blocks for a moment at most.
+    def start(
+        self, data: bytes, handles: Sequence[Handle] = (), *, repeatable: bool = False
+    ) -> Status | None:
+        """Hand over one batch; the one before must have been answered. Blocks for a moment at most.
 
         Args:
             data: the batch.
@@ -91,13 +92,16 @@ class Outlet(Protocol):
                 answer.
             repeatable: the peer passes over what it has already, so the batch may be handed over twice.
 
+        Returns:
+            The answer, if it came at once; None while the batch is under way.
+
         Raises:
             CarrierError: the peer is gone.
         """
         ...
 
     def answer(self) -> Status | None:
-        """The answer to what was started, once; None while there is none.
+        """The answer to the batch that is under way, once; None while there is none.
 
         Raises:
             CarrierError: the peer is gone.
@@ -105,7 +109,8 @@ class Outlet(Protocol):
         ...
 
     async def wait(self) -> None:
-        """Wait until there is an answer that somebody has to look at. A checkpoint.
+        """Wait until there is an answer to a batch that was under way, and somebody has to look at it. A
+        checkpoint.
 
         That is any answer after `want`, and otherwise one that is not ACCEPTED. So who has nothing more to
         send is not woken to hear that all is well.
@@ -164,8 +169,11 @@ async def hand_over(outlet: Outlet, data: bytes, handles: Sequence[Handle] = ())
     Raises:
         CarrierError: the peer is gone.
     """
-    outlet.start(data, handles)
-    outlet.want()
-    while (status := outlet.answer()) is None:
-        await outlet.wait()
+    status = outlet.start(data, handles)
+    if status is None:
+        outlet.want()
+        while (status := outlet.answer()) is None:
+            await outlet.wait()
+    else:
+        await trio.lowlevel.checkpoint()
     return status

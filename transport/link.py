@@ -1,36 +1,36 @@
 """The state of one node link, without input or output.
 
-What goes out is a queue of encoded frames, cut into batches; one batch is under way at a time. What comes
-in is checked and handed on. The rules:
+What goes out is a queue of encoded frames, gathered into batches as they come; one batch is under way at a
+time. What comes in is checked and handed on. The rules:
 
 * Order. Frames leave in the order of `send`, and a batch carries its number. A number that was due earlier
   means that the batch was handed over twice, and it is passed over; one that is not due yet means that
   something was lost, which ends the node link. So frames arrive once and in order, or the node link is down
   and everybody is told.
 * Credit. Each side announces a window, and tells with every batch how many bytes of frames it has taken in
-  since the beginning. A sender has at most a window of bytes under way beyond that count. An inlet that
-  holds a window therefore never overflows between honest nodes; when it says FULL all the same, the very
-  same batch is sent again later.
-* Life. Any batch is a sign of life. A side that has sent nothing for a quarter of the period sends an empty
-  batch. A side that has heard nothing for a whole period declares the peer dead.
-
-Times come from outside, as seconds of whatever clock the caller uses, so that tests can run in virtual time.
+  since the beginning, at the latest when that is half a window more than it last told. A sender has at most
+  a window of bytes under way beyond that count, or half a window and one batch. An inlet that holds a window
+  and a batch therefore never overflows between honest nodes; when it says FULL all the same, the very same
+  batch is sent again later.
+* Life. Any batch is a sign of life. Time is counted in quarters of the period, so that no message has to
+  look at a clock: a side that has sent nothing for a whole quarter sends an empty batch, and a side that has
+  heard nothing for four quarters takes the peer for dead, 0.75 to 1.25 periods after it fell silent.
 """
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
 import attrs
 
 from transport.carrier import Handle
 from transport.policy import Limits
-from transport.wire import Batch, MalformedBatch, decode_batch, encode_batch
+from transport.wire import OVERHEAD, Frame, MalformedBatch, decode_batch, encode_batch
 
 __all__ = ["Backlogged", "NodeLink", "Outgoing"]
 
-QUARTER: Final = 0.25
-"""The part of the period after which an idle side says that it lives."""
+QUARTERS: Final = 4
+"""The parts of a period."""
 
 HANDLES_LIMIT: Final = 200
 """Handles in one batch; below what one call can carry on every carrier."""
@@ -44,18 +44,20 @@ class Backlogged(Exception):
     """So much waits for a peer that does not take it in that the node link must end."""
 
 
-@attrs.frozen
-class Outgoing:
+class Outgoing(NamedTuple):
     """A batch to hand over. The handles are the node link's own, to be closed when it has been accepted."""
 
     data: bytes
     handles: Sequence[Handle]
 
 
-@attrs.define
-class _Queued:
-    frame: bytes
-    handles: Sequence[Handle]
+@attrs.define(eq=False)
+class _Gathered:
+    """Frames that leave together."""
+
+    frames: list[bytes]
+    handles: list[Handle]
+    size: int
 
 
 class NodeLink:
@@ -65,30 +67,31 @@ class NodeLink:
         window: bytes that we let the peer have under way.
         peer_window: bytes that the peer lets us have under way.
         limits: what we let the peer do.
-        period: seconds of silence after which the peer is dead; the same on both sides.
-        now: the time.
+        clock: the time in seconds, for the peer's rate.
     """
 
-    def __init__(self, *, window: int, peer_window: int, limits: Limits, period: float, now: float) -> None:
+    def __init__(self, *, window: int, peer_window: int, limits: Limits, clock: Callable[[], float]) -> None:
         self._window = window
         self._peer_window = peer_window
+        self._largest = min(BATCH_LIMIT, peer_window)
         self._limits = limits
-        self._period = period
+        self._clock = clock
         # Out.
-        self._queue: deque[bytes | _Queued] = deque()
+        self._gathered: deque[_Gathered] = deque()
         self._queued = 0
         self._sent = 0
         self._taken_in = 0
         self._sequence = 0
         self._under_way: Outgoing | None = None
-        self._last_sent = now
+        self._is_sign_due = False
+        self._has_sent = True
         # In.
         self._expected = 0
         self._consumed = 0
         self._granted = 0
-        self._last_heard = now
+        self._silent = 0
         self._allowance = limits.rate or 0.0
-        self._allowance_at = now
+        self._allowance_at = clock()
 
     @property
     def queued(self) -> int:
@@ -100,58 +103,67 @@ class NodeLink:
         """Bytes of frames that have left, or are leaving, and that the peer has not yet taken in."""
         return self._sent - self._taken_in
 
-    def send(self, frame: bytes, handles: Sequence[Handle] = ()) -> None:
+    def send(self, frame: bytes, handles: Sequence[Handle] = ()) -> bool:
         """Queue a frame.
 
         Args:
             frame: from `encode_frame`.
             handles: travel with it; the node link closes them.
 
+        Returns:
+            Whether a batch that waits has just become as full as it will be.
+
         Raises:
             Backlogged: there is no room; nothing was queued.
         """
-        if self._queued + len(frame) > self._limits.backlog:
+        size = len(frame)
+        if self._queued + size > self._limits.backlog:
             raise Backlogged(
                 f"{self._queued} bytes wait for a peer that does not take them in; "
                 f"the limit is {self._limits.backlog}"
             )
-        self._queued += len(frame)
-        self._queue.append(_Queued(frame, handles) if handles else frame)
+        self._queued += size
+        if self._gathered:
+            last = self._gathered[-1]
+            if last.size + size <= self._largest and len(last.handles) + len(handles) <= HANDLES_LIMIT:
+                last.frames.append(frame)
+                last.size += size
+                if handles:
+                    last.handles += handles
+                return False
+        self._gathered.append(_Gathered([frame], list(handles), size))
+        return len(self._gathered) > 1
 
-    def next_batch(self, now: float) -> Outgoing | None:
+    def next_batch(self, *, last: bool = True) -> Outgoing | None:
         """The batch to hand over now, or None when there is nothing to say or no credit to say it.
 
-        The same batch is given out again until it has been `accepted`. A frame larger than the peer's whole
-        window leaves when nothing else is under way; it could never leave otherwise.
+        The same batch is given out again until it has been `accepted`. One too large for what is left of the
+        window leaves when less than half a window is under way: so much the peer need not have granted anew.
+
+        Args:
+            last: also the last batch, which more frames may join.
         """
         if self._under_way is not None:
             return self._under_way
-        frames: list[bytes] = []
-        handles: list[Handle] = []
-        size = 0
-        room = self._peer_window - self.under_way
-        while self._queue:
-            head = self._queue[0]
-            frame = head if isinstance(head, bytes) else head.frame
-            if size + len(frame) > room and (frames or self.under_way):
-                break
-            if frames and size + len(frame) > BATCH_LIMIT:
-                break
-            if isinstance(head, _Queued):
-                if frames and len(handles) + len(head.handles) > HANDLES_LIMIT:
-                    break
-                handles += head.handles
-            self._queue.popleft()
-            frames.append(frame)
-            size += len(frame)
-        if not frames and not self.is_grant_due() and now < self.due_at():
+        waiting = self._gathered
+        if len(waiting) > (not last) and self._may_leave(waiting[0].size):
+            gathered = waiting.popleft()
+            self._queued -= gathered.size
+            self._sent += gathered.size
+            frames, handles = gathered.frames, gathered.handles
+        elif self._is_sign_due or self.is_grant_due():
+            frames, handles = [], []
+        else:
             return None
-        self._under_way = Outgoing(encode_batch(self._sequence, self._consumed, frames), handles)
         self._granted = self._consumed
-        self._queued -= size
-        self._sent += size
-        self._last_sent = now
+        self._has_sent = True
+        self._is_sign_due = False
+        self._under_way = Outgoing(encode_batch(self._sequence, self._consumed, frames), handles)
         return self._under_way
+
+    def _may_leave(self, size: int) -> bool:
+        under_way = self._sent - self._taken_in
+        return under_way + size <= self._peer_window or 2 * under_way < self._peer_window
 
     def accepted(self) -> Sequence[Handle]:
         """Tell that the peer has the batch that was given out last.
@@ -164,29 +176,29 @@ class NodeLink:
         self._sequence += 1
         return handles
 
-    def received(self, data: bytes, now: float) -> Batch:
-        """Take in a batch. One that came before comes out empty.
+    def received(self, data: bytes) -> Sequence[Frame]:
+        """Take in a batch: its frames. One that came before has none.
 
         Raises:
             MalformedBatch: it is not one, or one before it is missing, or it grants what was not sent.
         """
         batch = decode_batch(data)
-        if batch.sequence > self._expected:
+        if batch.sequence != self._expected:
+            if batch.sequence < self._expected:
+                return ()  # handed over again, because its sender could not know whether it had arrived
             raise MalformedBatch(f"batch {batch.sequence} came where {self._expected} was due")
-        if batch.sequence < self._expected:
-            # Handed over again, because its sender could not know whether it had arrived.
-            return attrs.evolve(batch, frames=(), size=0)
         if not self._taken_in <= batch.consumed <= self._sent:
             raise MalformedBatch(f"the peer says that it took in {batch.consumed} of {self._sent} bytes")
         self._expected += 1
         self._taken_in = batch.consumed
-        self._last_heard = now
-        self._consumed += batch.size
+        self._silent = 0
+        self._consumed += len(data) - OVERHEAD
         if self._limits.rate is not None:
+            now = self._clock()
             elapsed, self._allowance_at = now - self._allowance_at, now
             self._allowance = min(self._limits.rate, self._allowance + elapsed * self._limits.rate)
             self._allowance -= len(batch.frames)
-        return batch
+        return batch.frames
 
     def pause(self) -> float:
         """Seconds to wait before taking in more, so that the peer keeps to its rate."""
@@ -194,30 +206,23 @@ class NodeLink:
             return 0.0
         return -self._allowance / self._limits.rate
 
-    def dead_at(self) -> float:
-        """When the peer is dead, if nothing is heard from it before."""
-        return self._last_heard + self._period
-
-    @property
-    def quarter(self) -> float:
-        """Seconds without sending after which a sign of life is due."""
-        return self._period * QUARTER
-
-    def due_at(self) -> float:
-        """When to give a sign of life, if nothing is sent before."""
-        return self._last_sent + self.quarter
-
-    def leftovers(self) -> Sequence[Handle]:
-        """Forget everything that waits to leave, and return the handles to close: the node link is over."""
-        handles = [] if self._under_way is None else list(self._under_way.handles)
-        for queued in self._queue:
-            if isinstance(queued, _Queued):
-                handles += queued.handles
-        self._queue.clear()
-        self._queued = 0
-        self._under_way = None
-        return handles
+    def quarter(self) -> bool:
+        """A quarter of the period has passed: false when the peer is dead."""
+        self._is_sign_due = not self._has_sent
+        self._has_sent = False
+        self._silent += 1
+        return self._silent <= QUARTERS
 
     def is_grant_due(self) -> bool:
         """Whether the peer should be told that it may send more."""
         return 2 * (self._consumed - self._granted) >= self._window
+
+    def leftovers(self) -> Sequence[Handle]:
+        """Forget everything that waits to leave, and return the handles to close: the node link is over."""
+        handles = [] if self._under_way is None else list(self._under_way.handles)
+        for gathered in self._gathered:
+            handles += gathered.handles
+        self._gathered.clear()
+        self._queued = 0
+        self._under_way = None
+        return handles

@@ -205,14 +205,15 @@ class MemoryOutlet(Outlet):
         self._answered = trio.Event()
         inlet.outlets.add(self)
 
-    def start(self, data: bytes, handles: Sequence[Handle], *, repeatable: bool = False) -> None:
+    def start(
+        self, data: bytes, handles: Sequence[Handle] = (), *, repeatable: bool = False
+    ) -> Status | None:
         if self._is_closed:
             raise CarrierError("the outlet is closed")
-        self._answer = None
         if self.carrier.delay or self.carrier.is_frozen or self._inlet.carrier.is_frozen:
             trio.lowlevel.spawn_system_task(self._call_later, data, handles)
-        else:
-            self._call(data, handles)
+            return None
+        return self._call(data, handles)
 
     async def _call_later(self, data: bytes, handles: Sequence[Handle]) -> None:
         await trio.sleep(self.carrier.delay)
@@ -220,20 +221,24 @@ class MemoryOutlet(Outlet):
             await self.carrier.network._changed.wait()
             if self._is_closed:
                 return
-        self._call(data, handles)
+        try:
+            self._answer = self._call(data, handles)
+        except CarrierError as error:
+            self._answer = error
+        self._answered.set()
 
-    def _call(self, data: bytes, handles: Sequence[Handle]) -> None:
+    def _call(self, data: bytes, handles: Sequence[Handle]) -> Status:
         mine, theirs = self.carrier, self._inlet.carrier
         if self._is_closed or self._inlet._is_closed or mine.is_killed:
-            self._answer = CarrierError("the peer is gone")
-        elif mine.network.is_cut(mine.host, theirs.host):
-            self._answer = CarrierError("the peer cannot be reached")
-        else:
-            self._answer = self._inlet.put(data, handles, mine.credentials)
-        self._answered.set()
+            raise CarrierError("the peer is gone")
+        if mine.network.is_cut(mine.host, theirs.host):
+            raise CarrierError("the peer cannot be reached")
+        return self._inlet.put(data, handles, mine.credentials)
 
     def answer(self) -> Status | None:
         answer, self._answer = self._answer, None
+        if answer is not None:
+            self._is_wanted = False
         if isinstance(answer, CarrierError):
             raise answer
         return answer
@@ -245,7 +250,6 @@ class MemoryOutlet(Outlet):
                 raise CarrierError("the outlet is closed")
             self._answered = trio.Event()
             await self._answered.wait()
-        self._is_wanted = False
 
     def want(self) -> None:
         self._is_wanted = True

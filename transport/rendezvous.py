@@ -117,10 +117,10 @@ class _Conversation:
             raise HandshakeFailed("the node at the other end sent no way to answer it")
         return self._outlet
 
-    @property
-    def early(self) -> Sequence[Arrival]:
-        """What came after the frames that were heard."""
-        return self._arrivals
+    def take_rest(self) -> Sequence[Arrival]:
+        """What came after the frames that were heard, which is from here on the taker's."""
+        rest, self._arrivals = self._arrivals, deque()
+        return rest
 
     async def say(self, frame: Frame, handles: Sequence[Handle] = ()) -> None:
         """Send a frame."""
@@ -489,18 +489,18 @@ class Rendezvous:
             window=self._settings.window,
             peer_window=window,
             limits=rights.limits,
-            period=min(period, self._settings.period),
-            now=trio.current_time(),
+            clock=trio.current_time,
         )
         peer = Peer(
             self._carrier,
             self._host,
             node_link,
+            period=min(period, self._settings.period),
             identity=identity,
             rights=rights,
             inlet=talk.inlet,
             outlet=talk.outlet,
-            early=talk.early,
+            early=talk.take_rest(),
             forget=self._forget,
         )
         self.peers[identity.name] = peer

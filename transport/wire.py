@@ -16,14 +16,15 @@ frames.
 `docs/wire.md` gives the bytes.
 """
 
+import struct
 from collections.abc import Sequence
 from typing import Final, TypeAlias, Union, get_args
 
-import attrs
 import msgspec
 
 __all__ = [
     "FRAME_LIMIT",
+    "OVERHEAD",
     "PREFIX",
     "VERSION",
     "Abandon",
@@ -319,37 +320,29 @@ Frame = Union[  # noqa: UP007 - get_args() below reads it, and msgspec decodes b
 FRAMES: Final[tuple[type[_Frame], ...]] = get_args(Frame)
 
 
-class _Envelope(msgspec.Struct, array_like=True, gc=False):
-    sequence: int
-    consumed: int
-    frames: list[Frame]
-
-
-@attrs.frozen
-class Batch:
+class Batch(msgspec.Struct, array_like=True, gc=False):
     """A decoded batch.
 
     Attributes:
         sequence: its number on the node link, from 0.
         consumed: bytes of frames that its sender has taken out of batches from its peer, since the beginning.
         frames: in the order in which they were sent.
-        size: bytes of its frames, which is what they cost in credit.
     """
 
     sequence: int
     consumed: int
-    frames: Sequence[Frame]
-    size: int
+    frames: list[Frame]
 
 
 _HEAD: Final = PREFIX + b"\x93\xcf"
 """The prefix, an array of three, and the mark of a 64-bit number."""
 
-_OVERHEAD: Final = len(_HEAD) + 8 + 9 + 5
-"""The bytes of a batch that are not frames."""
+OVERHEAD: Final = len(_HEAD) + 8 + 9 + 5
+"""The bytes of a batch that are not frames; those of the frames are what it costs in credit."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Envelope).decode
+_decode = msgspec.msgpack.Decoder(Batch).decode
+_pack_head = struct.Struct(f">{len(_HEAD)}sQcQcI").pack
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -365,17 +358,8 @@ def encode_batch(sequence: int, consumed: int, frames: Sequence[bytes]) -> bytes
         consumed: bytes consumed from the peer so far.
         frames: frames from `encode_frame`.
     """
-    return b"".join(
-        (
-            _HEAD,
-            sequence.to_bytes(8, "big"),
-            b"\xcf",
-            consumed.to_bytes(8, "big"),
-            b"\xdd",
-            len(frames).to_bytes(4, "big"),
-            *frames,
-        )
-    )
+    head = _pack_head(_HEAD, sequence, b"\xcf", consumed, b"\xdd", len(frames))
+    return b"".join((head, *frames))
 
 
 def decode_batch(data: bytes) -> Batch:
@@ -386,10 +370,9 @@ def decode_batch(data: bytes) -> Batch:
     """
     if not data.startswith(PREFIX):
         raise MalformedBatch(f"a batch begins with {PREFIX!r}, this one with {bytes(data[:8])!r}")
-    if len(data) < _OVERHEAD:
-        raise MalformedBatch(f"a batch has at least {_OVERHEAD} bytes, this one {len(data)}")
+    if len(data) < OVERHEAD:
+        raise MalformedBatch(f"a batch has at least {OVERHEAD} bytes, this one {len(data)}")
     try:
-        envelope = _decode(memoryview(data)[len(PREFIX) :])
+        return _decode(memoryview(data)[len(PREFIX) :])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise MalformedBatch(f"not a batch of frames: {error}") from error
-    return Batch(envelope.sequence, envelope.consumed, envelope.frames, len(data) - _OVERHEAD)

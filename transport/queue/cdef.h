@@ -9,6 +9,7 @@ struct queue;
 struct queue_item {
     struct queue_item *next;
     int is_unreferenced;
+    unsigned long caller;
     pid_t pid;
     uid_t uid;
     gid_t gid;
@@ -35,6 +36,8 @@ struct sender *sender_create(int);
 struct sender *sender_open(const char *);
 int sender_event(const struct sender *);
 void sender_want(struct sender *);
-int sender_start(struct sender *, const char *, size_t, const int *, unsigned, int);
-int sender_finish(struct sender *, unsigned *);
+#define SENDER_FAILED ...
+#define SENDER_UNDER_WAY ...
+int sender_call(struct sender *, const char *, size_t, const int *, unsigned, int);
+int sender_finish(struct sender *);
 int sender_close(struct sender *);

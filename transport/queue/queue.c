@@ -20,6 +20,16 @@
 
 #define STATUSES 4
 
+struct caller {
+    unsigned long number;
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+    int zone;
+    unsigned n_groups;
+    gid_t *groups;
+};
+
 struct queue {
     struct queue *next; /* among all queues, guarded by `all_lock`, as is `references` */
     uintptr_t number;
@@ -37,6 +47,7 @@ struct queue {
     int closed;
     struct queue_item *first;
     struct queue_item **last;
+    struct caller caller; /* of the last item */
     size_t held_bytes;
     unsigned held_calls;
     int malformed_noted;
@@ -73,6 +84,7 @@ static void release(struct queue *queue)
     if (left == 0) {
         close(queue->event);
         pthread_mutex_destroy(&queue->lock);
+        free(queue->caller.groups);
         free(queue);
     }
 }
@@ -128,8 +140,33 @@ static struct queue_item *make_item(const char *data, size_t size, const door_de
     return item;
 }
 
+/* Number the item's caller. One that cannot be remembered counts as new every time. */
+static void number_caller(struct caller *known, struct queue_item *item)
+{
+    size_t size = item->n_groups * sizeof(gid_t);
+    if (known->number == 0 || known->pid != item->pid || known->uid != item->uid || known->gid != item->gid
+        || known->zone != item->zone || known->n_groups != item->n_groups
+        || (size > 0 && (known->groups == NULL || memcmp(known->groups, item->groups, size) != 0))) {
+        free(known->groups);
+        *known = (struct caller){
+            .number = known->number + 1,
+            .pid = item->pid,
+            .uid = item->uid,
+            .gid = item->gid,
+            .zone = item->zone,
+            .n_groups = item->n_groups,
+            .groups = size > 0 ? malloc(size) : NULL,
+        };
+        if (known->groups != NULL)
+            memcpy(known->groups, item->groups, size);
+    }
+    item->caller = known->number;
+}
+
 static void append(struct queue *queue, struct queue_item *item)
 {
+    if (!item->is_unreferenced)
+        number_caller(&queue->caller, item);
     if (queue->first == NULL)
         eventfd_write(queue->event, 1);
     *queue->last = item;
@@ -281,7 +318,8 @@ struct queue_item *queue_take(struct queue *queue)
     eventfd_t ignored;
     pthread_mutex_lock(&queue->lock);
     struct queue_item *first = queue->first;
-    eventfd_read(queue->event, &ignored);
+    if (first != NULL)
+        eventfd_read(queue->event, &ignored);
     queue->first = NULL;
     queue->last = &queue->first;
     queue->held_bytes = 0;

@@ -30,7 +30,8 @@ struct queue;
 struct queue_item {
     struct queue_item *next;
     int is_unreferenced;
-    pid_t pid; /* the caller, as door_ucred() tells */
+    unsigned long caller; /* changes when it is another one than that of the item before */
+    pid_t pid;            /* the caller, as door_ucred() tells */
     uid_t uid;
     gid_t gid;
     int zone;

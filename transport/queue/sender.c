@@ -28,9 +28,8 @@
  */
 #define PATIENCE_NANOSECONDS 1000000
 #define CALLS_AFTER_IMPATIENCE 64
-#define SINGLE_BYTES 4096
-#define SINGLE_NANOSECONDS 30000
 
+#define THREAD_ONLY (getenv("SENDER_THREAD") != NULL)
 enum state { IDLE, STARTED, CALLING, ANSWERED, ENDED };
 
 struct sender {
@@ -45,7 +44,6 @@ struct sender {
     int wanted; /* somebody waits for the answer, whatever it is */
     int impatient; /* calls to come that are not tried first */
 #ifdef SIGEV_THREAD_ID
-    int64_t over_at; /* when the last call ended, in nanoseconds */
     timer_t timer;
     pid_t timed; /* the thread that the timer interrupts; 0: there is no timer */
 #endif
@@ -119,9 +117,10 @@ static int call(struct sender *sender)
     const door_desc_t *returned = argument.desc_ptr;
     for (uint_t i = 0; i < argument.desc_num; i++)
         close(returned[i].d_data.d_desc.d_descriptor);
-    if (argument.data_size == sizeof sender->status && argument.desc_num == 0)
+    if (argument.data_size == sizeof sender->status)
         memcpy(&sender->status, argument.data_ptr, sizeof sender->status);
-    else
+    if (argument.data_size != sizeof sender->status || argument.desc_num != 0
+        || sender->status > QUEUE_MALFORMED)
         error = EPROTO;
     if (argument.rbuf != reply)
         munmap(argument.rbuf, argument.rsize);
@@ -155,29 +154,10 @@ static int make_timer(struct sender *sender)
     return 0;
 }
 
-static int64_t now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
-
-static void note_end(struct sender *sender)
-{
-    sender->over_at = now();
-}
-
-/* Whether this looks like one message and not like one of many: many are better sent together, by the
- * thread. */
-static int is_single(const struct sender *sender)
-{
-    return sender->size <= SINGLE_BYTES && now() - sender->over_at > SINGLE_NANOSECONDS;
-}
-
 /* Try the call here. Whether it has an outcome; if not, the thread has to make it. */
 static int try_call(struct sender *sender)
 {
-    if (sender->door < 0 || !is_single(sender))
+    if (sender->door < 0 || THREAD_ONLY)
         return 0;
     if (sender->impatient > 0) {
         sender->impatient--;
@@ -187,7 +167,6 @@ static int try_call(struct sender *sender)
         return 0;
     int error = call(sender);
     set_timer(sender, 0);
-    note_end(sender);
     if (error == EAGAIN || error == EINTR) {
         sender->impatient = CALLS_AFTER_IMPATIENCE;
         return 0;
@@ -206,11 +185,6 @@ static int try_call(struct sender *sender)
 {
     (void)sender;
     return 0;
-}
-
-static void note_end(struct sender *sender)
-{
-    (void)sender;
 }
 
 static void drop_timer(struct sender *sender)
@@ -234,8 +208,7 @@ static void *run(void *argument)
         pthread_mutex_lock(&sender->lock);
         sender->error = error;
         sender->state = ANSWERED;
-        note_end(sender);
-        if (sender->wanted || error != 0 || sender->status != QUEUE_ACCEPTED)
+            if (sender->wanted || error != 0 || sender->status != QUEUE_ACCEPTED)
             eventfd_write(sender->event, 1);
     }
     sender->state = ENDED;
@@ -319,10 +292,16 @@ static int reserve(struct sender *sender, size_t size)
     return 0;
 }
 
-int sender_start(struct sender *sender, const char *data, size_t size, const int *descriptors, unsigned count,
-                 int repeated)
+static int outcome(const struct sender *sender)
 {
-    int result = -1;
+    errno = sender->error;
+    return sender->error == 0 ? (int)sender->status : SENDER_FAILED;
+}
+
+int sender_call(struct sender *sender, const char *data, size_t size, const int *descriptors, unsigned count,
+                int repeatable)
+{
+    int result = SENDER_FAILED;
     pthread_mutex_lock(&sender->lock);
     if (sender->state != IDLE) {
         errno = EBUSY;
@@ -338,13 +317,13 @@ int sender_start(struct sender *sender, const char *data, size_t size, const int
             sender->descriptors[i].d_data.d_desc.d_descriptor = descriptors[i];
         }
         /* The thread sleeps, and nobody else calls: the lock is held for the one that tries. */
-        if (repeated && count == 0 && try_call(sender)) {
-            sender->state = ANSWERED;
+        if (repeatable && count == 0 && try_call(sender)) {
+            result = outcome(sender);
         } else {
             sender->state = STARTED;
             pthread_cond_signal(&sender->changed);
+            result = SENDER_UNDER_WAY;
         }
-        result = 0;
     }
     pthread_mutex_unlock(&sender->lock);
     return result;
@@ -359,18 +338,16 @@ void sender_want(struct sender *sender)
     pthread_mutex_unlock(&sender->lock);
 }
 
-int sender_finish(struct sender *sender, unsigned *status)
+int sender_finish(struct sender *sender)
 {
-    int result = 0;
+    int result = SENDER_UNDER_WAY;
     eventfd_t ignored;
     pthread_mutex_lock(&sender->lock);
     if (sender->state == ANSWERED) {
         eventfd_read(sender->event, &ignored);
         sender->state = IDLE;
         sender->wanted = 0;
-        *status = sender->status;
-        errno = sender->error;
-        result = sender->error == 0 ? 1 : -1;
+        result = outcome(sender);
     }
     pthread_mutex_unlock(&sender->lock);
     return result;

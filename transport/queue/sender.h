@@ -26,15 +26,19 @@ struct sender *sender_open(const char *path);
 int sender_event(const struct sender *sender);
 void sender_want(struct sender *sender);
 
-/* Begin a call. Data are copied; descriptors are duplicated for the peer by the call and stay the caller's,
- * who must keep them open until the answer. A call that may be `repeated` can be over when this returns, and
- * may be made twice. 0, or -1 with errno: EBUSY when the answer before has not been fetched. */
-int sender_start(struct sender *sender, const char *data, size_t size, const int *descriptors, unsigned count,
-                 int repeated);
+#define SENDER_FAILED    (-1) /* with errno */
+#define SENDER_UNDER_WAY (-2) /* there is no answer yet */
 
-/* Fetch the answer. 1: `*status` is what the queue at the other end said; 0: there is none yet; -1 with
- * errno: the call failed as door_call() does, or EPROTO when the answer was not one of a queue. */
-int sender_finish(struct sender *sender, unsigned *status);
+/* Make a call: what the queue at the other end said, SENDER_UNDER_WAY when the thread makes it, or
+ * SENDER_FAILED: as door_call() does, EPROTO when the answer was not one of a queue, EBUSY when the answer
+ * before has not been fetched. Data are copied; descriptors are duplicated for the peer by the call and stay the
+ * caller's, who must keep them open until the answer. A call that is `repeatable` may be made twice; it is what
+ * can be over when this returns. */
+int sender_call(struct sender *sender, const char *data, size_t size, const int *descriptors, unsigned count,
+                int repeatable);
+
+/* Fetch the answer to the call that was under way, as sender_call() gives it. */
+int sender_finish(struct sender *sender);
 
 /* End it. A call under way is interrupted; the thread frees what is left when it has come out of it. Until
  * then, 0 is returned and the call should be repeated a little later, because a signal that comes too
