@@ -152,6 +152,9 @@ class Kernel:
 
     def close(self) -> None:
         """Forget everything; the engine is closed and no guest is left."""
+        for entry in self.registry.of_kind(Kind.PROCESS):
+            if entry.payload is not None and entry.payload.log is not None:
+                entry.payload.log.close()
         self._links.clear()
         self._tombstones.clear()
         self.registry = Registry()
@@ -190,12 +193,21 @@ class Kernel:
                 _, oldest = self._tombstones.popitem(last=False)
                 self.registry.remove(oldest)
 
-    def forward_log(self, caller: Caller, channel: Channel) -> None:
-        """A guest has registered its log channel: emit what it writes there as log records."""
-        if self.policy.forward_logs:
-            if caller.log is not None:
-                caller.log.close()
-            caller.log = Forwarder(channel, caller.label)
+    def forward_log(self, caller: Caller, channel: Channel, before: int | None) -> None:
+        """A guest has registered its log channel: emit what it writes there as log records.
+
+        `before` is the process whose log channel it was; what that has written is not emitted twice.
+        """
+        previous = self._living(before)
+        if previous is caller:
+            return
+        if caller.log is not None:
+            caller.log.close()
+        if previous is not None and previous.log is not None:
+            caller.log, previous.log = previous.log, None
+            caller.log.guest = caller.label
+        elif self.policy.forward_logs:
+            caller.log = Forwarder(channel, caller.label, self.clock)
 
     def forget(self, process: Resource) -> None:
         """Remove a process's entry: it can be neither stopped nor asked for its log channel any more."""

@@ -169,6 +169,14 @@ class Registry:
             raise InvalidArgument
         return resource
 
+    def of_kind(self, kind: Kind) -> list[Resource]:
+        """All resources of this kind, in the order of their ids."""
+        return [resource for resource in self._resources.values() if resource.kind is kind]
+
+    def owned(self, process: int) -> int:
+        """How many resources this process owns."""
+        return len(self._owned.get(process, ()))
+
     def remove(self, resource: Resource) -> None:
         """Erase the resource and all its relations, and release its payload. Removing twice is the same."""
         if not resource.alive:
@@ -248,15 +256,19 @@ class Registry:
 
     # Log channels.
 
-    def register_log_channel(self, process: Resource, channel: Resource) -> None:
-        """Make `channel` the log channel of `process`, and of no other; an earlier one is replaced."""
+    def register_log_channel(self, process: Resource, channel: Resource) -> int | None:
+        """Make `channel` the log channel of `process`, and of no other; an earlier one is replaced.
+
+        Returns the id of the process whose log channel it was before, if there was one.
+        """
         self.hold(channel)
-        self._forget_log_channel(process.id)
         before = self._logging.get(channel.id)
+        self._forget_log_channel(process.id)
         if before is not None:
             self._forget_log_channel(before)
         self._log_channels[process.id] = channel
         self._logging[channel.id] = process.id
+        return before
 
     def log_channel(self, process: int) -> Resource:
         """The log channel of this process. Raises `NotFound`."""

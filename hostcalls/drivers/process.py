@@ -106,8 +106,8 @@ class ProcessDriver:
             raise InvalidArgument
         if not caller.process.alive:
             raise NotFound
-        caller.registry.register_log_channel(caller.process, channel)
-        self._kernel.forward_log(caller, channel.payload)
+        before = caller.registry.register_log_channel(caller.process, channel)
+        self._kernel.forward_log(caller, channel.payload, before)
 
     def log_channel(self, caller: Caller, wanted: ProcessLogLookup) -> int:
         """The shared handle of a process's log channel."""

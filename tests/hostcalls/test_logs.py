@@ -14,6 +14,7 @@ from hostcalls import logs
 from hostcalls.abi import ChannelBackpressure
 from hostcalls.channel import Channel
 from hostcalls.logs import Forwarder, InvalidRecord, LogRecord, Span, decode
+from tests.hostcalls.desk import ManualClock
 
 
 def table(values: list[object]) -> bytes:
@@ -145,7 +146,7 @@ def test_late_replay_and_forwarding(caplog: pytest.LogCaptureFixture) -> None:
     writer = channel.writer(strong=False)
     writer.write(encode(LogRecord(2, "app::net", "early")))
     with caplog.at_level(logging.DEBUG, logger="enfilade.guest"):
-        forwarder = Forwarder(channel, "worker")
+        forwarder = Forwarder(channel, "worker", ManualClock())
         writer.write(encode(LogRecord(4, "app", "late", (("code", "5"),), (Span("a"), Span("b")))))
         writer.write(b"not a record")
         writer.write(encode(LogRecord(1, "", "still here")))
@@ -170,13 +171,90 @@ def test_a_forwarder_that_is_left_behind_goes_on(caplog: pytest.LogCaptureFixtur
     channel = Channel(256, ChannelBackpressure.DROP)
     writer = channel.writer(strong=False)
     received: list[str] = []
-    forwarder = Forwarder(channel, "burst", lambda record, guest: received.append(record.message))
+    forwarder = Forwarder(
+        channel, "burst", ManualClock(), lambda record, guest: received.append(record.message)
+    )
     reader = forwarder._reader
     reader.sequence = reader.position = -1  # as if it had not kept up
     writer.write(encode(LogRecord(2, "", "one")))
     writer.write(encode(LogRecord(2, "", "two")))
     assert received == ["one", "two"]
     assert "were lost" in caplog.text
+
+
+def test_replay_gives_others_their_turn() -> None:
+    """However much was written before, a part is forwarded at a time, and the rest when it is closed."""
+    channel = Channel(1 << 16)
+    writer = channel.writer(strong=False)
+    for number in range(300):
+        writer.write(encode(LogRecord(2, "", str(number))))
+    received: list[str] = []
+    clock = ManualClock()
+    forwarder = Forwarder(channel, "g", clock, lambda record, guest: received.append(record.message))
+    assert len(received) == 64
+    clock.advance(0)
+    assert len(received) == 128
+    writer.write(encode(LogRecord(2, "", "300")))
+    forwarder.close()
+    assert received == [str(number) for number in range(301)]
+    clock.advance(0)
+    writer.write(encode(LogRecord(2, "", "nobody listens")))
+    assert len(received) == 301
+    assert clock.waiting == 0
+
+
+def test_a_failing_receiver_is_told_of_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    """What handles records may fail; the channel is read on."""
+    channel = Channel(1 << 16)
+    writer = channel.writer(strong=False)
+    received: list[str] = []
+
+    def receive(record: LogRecord, guest: str) -> None:
+        received.append(record.message)
+        raise RuntimeError("a bug in a handler")
+
+    Forwarder(channel, "g", ManualClock(), receive)
+    for word in ("one", "two"):
+        writer.write(encode(LogRecord(2, "", word)))
+    assert received == ["one", "two"]
+    assert "a log record of guest g could not be handled" in caplog.text
+
+
+def test_a_record_is_not_larger_than_it_looks() -> None:
+    """Offsets that lead again and again to the same tables and texts make no more than a record may have."""
+    text = struct.pack("<I", 60_000) + b"x" * 60_000
+    pairs = struct.pack("<HHHH", 8, 12, 4, 8) + struct.pack("<iII", 8, 8, 4)
+    for spans, fields in ((1, 4096), (3000, 3000)):
+        # A record whose spans are all one table, whose fields are all one table, whose texts are all one.
+        out = bytearray(8)
+        vtable = len(out)
+        out += struct.pack("<HH6H", 16, 8, 0, 0, 0, 0, 4, 0)
+        record = len(out)
+        struct.pack_into("<I", out, 0, record)
+        out += struct.pack("<iI", record - vtable, 4)
+        vector = len(out)
+        out += struct.pack("<I", spans) + bytes(4 * spans)
+        span_vtable = len(out)
+        out += struct.pack("<HHHH", 8, 8, 0, 4)
+        span = len(out)
+        for index in range(spans):
+            struct.pack_into("<I", out, vector + 4 + 4 * index, span - (vector + 4 + 4 * index))
+        out += struct.pack("<iI", span - span_vtable, 4)
+        inner = len(out)
+        out += struct.pack("<I", fields) + bytes(4 * fields)
+        field = len(out) + 8
+        for index in range(fields):
+            struct.pack_into("<I", out, inner + 4 + 4 * index, field - (inner + 4 + 4 * index))
+        out += pairs + text
+        with pytest.raises(InvalidRecord, match=r"a (vector of|text of)"):
+            decode(bytes(out))
+
+
+def test_a_message_is_one_line_and_does_nothing_to_a_terminal(caplog: pytest.LogCaptureFixture) -> None:
+    """Control characters are written as escapes; lines after the first are indented."""
+    with caplog.at_level(logging.INFO, logger="enfilade.guest"):
+        logs.emit(LogRecord(2, "", "\x1b[2Jhello\r\nERROR forged\t\x9b", (("key", "a\0b"),)), "g")
+    assert caplog.records[0].getMessage() == "\\x1b[2Jhello\\x0d\n    ERROR forged\t\\x9b key=a\\x00b"
 
 
 def test_guests_cannot_make_loggers_without_end() -> None:

@@ -353,6 +353,27 @@ async def test_log_channels(tmp_path: Path) -> None:
         assert not channel.alive
 
 
+async def test_log_channels_are_forwarded_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Registered again, or by another process, a channel's records are not emitted again; the label is the
+    latest process's. A process that registers another channel has that forwarded.
+    """
+    async with open_harness(modules(tmp_path)) as harness:
+        registry = harness.registry
+        one, two = Parent(harness), Parent(harness)
+        channels = [registry.add(Kind.CHANNEL, Channel(256), owner=one.caller.id) for _ in range(2)]
+        handles = [registry.share(channel) for channel in channels]
+        writers = [channel.payload.writer(strong=False) for channel in channels]
+        writers[0].write(b"1 before")
+        for parent in (one, one, two, one):
+            await parent.call(c.PROCESS_REGISTER_LOG_CHANNEL, ProcessLogRegistration(handles[0]))
+        writers[0].write(b"2 after")
+        assert caplog.text.count("invalid log record") == 2
+        await one.call(c.PROCESS_REGISTER_LOG_CHANNEL, ProcessLogRegistration(handles[1]))
+        writers[0].write(b"3 nobody's")
+        writers[1].write(b"4 its own")
+        assert caplog.text.count("invalid log record") == 3
+
+
 async def test_log_channel_arguments(tmp_path: Path) -> None:
     """A log channel is a channel, of a process that still has its entry; lookups want processes."""
     async with open_harness(modules(tmp_path)) as harness:
