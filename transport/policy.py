@@ -81,12 +81,15 @@ class Limits:
         references: refs of this node that the peer may hold at a time.
         pending: calls, monitors and spawns of the peer that may be open here at a time, of each.
         rate: frames a second that the peer may send on average over a second; None for no limit.
+        silence: seconds of silence after which the peer is dead, in the place of the period that the two
+            nodes have agreed on; `math.inf` where the kernel tells of its death. None for that period.
     """
 
     backlog: int = attrs.field(default=64 * 1024 * 1024, validator=_positive)
     references: int = attrs.field(default=1_000_000, validator=_positive)
     pending: int = attrs.field(default=100_000, validator=_positive)
     rate: float | None = None
+    silence: float | None = None
 
 
 def _patterns(value: Iterable[str] | str) -> tuple[str, ...]:

@@ -495,7 +495,7 @@ class Rendezvous:
             self._carrier,
             self._host,
             node_link,
-            period=min(period, self._settings.period),
+            period=rights.limits.silence or min(period, self._settings.period),
             identity=identity,
             rights=rights,
             inlet=talk.inlet,
