@@ -200,7 +200,11 @@ class Strategy(Generic[R]):
             child.args, child.kwargs = (), {}
         if self._starting is child:
             self._answer = ref
-            self._advance()
+            if self._plan:
+                self._advance()
+            else:
+                self._starting = None
+                self._conclude()
         return self._take()
 
     def ignored(self, child: Record[R]) -> list[Action[R]]:
@@ -306,9 +310,9 @@ class Strategy(Generic[R]):
         """A child ended by itself: the decision table of restart types."""
         ref = self._forget_process(child)
         restart = child.spec.restart
-        if restart == "permanent" or not reason.is_normal:
-            self._report("child_terminated", child, reason, ref)
         if restart == "permanent" or (restart == "transient" and not reason.is_normal):
+            if reason.is_normal:
+                self._report("child_terminated", child, reason, ref)
             child.predecessor = ref
             backoff = child.spec.backoff
             if backoff is None:
@@ -329,10 +333,10 @@ class Strategy(Generic[R]):
         if self._window.admit(self._clock()):
             self._job = RESTART
             if self.flags.strategy in ALONE:
-                self._plan.append(Start(child))
+                self._start(Start(child))
             else:
                 self._plan.extend(self._restart_plan(child))
-            self._advance()
+                self._advance()
         else:
             self._report("reached_max_restart_intensity", child, SHUTDOWN)
             self._down(child)
@@ -419,10 +423,7 @@ class Strategy(Generic[R]):
         while plan:
             step = plan.popleft()
             if isinstance(step, Start):
-                child = self._starting = step.child
-                child.status = STARTING
-                child.retry = None
-                self._actions.append(step)
+                self._start(step)
                 return
             running = tuple(child for child in step.children if not self._is_down(child))
             if running:
@@ -430,6 +431,12 @@ class Strategy(Generic[R]):
                 self._actions.append(Stop(running))
                 return
         self._conclude()
+
+    def _start(self, step: Start[R]) -> None:
+        child = self._starting = step.child
+        child.status = STARTING
+        child.retry = None
+        self._actions.append(step)
 
     def _stop_done(self, child: Record[R]) -> None:
         """A child is down; go on if it was the last one that the step in progress waits for."""
@@ -441,12 +448,14 @@ class Strategy(Generic[R]):
     def _conclude(self) -> None:
         """The plan is carried out."""
         job, self._job = self._job, None
-        if job is BOOT:
+        if job is RESTART:
+            pass  # nobody has asked for it
+        elif job is BOOT:
             self._actions.append(Ready())
         elif job is SHUT_DOWN:
             self._ended = True
             self._actions.append(Exit(self._exit_reason))
-        elif job is not RESTART:
+        else:
             answer, self._answer = self._answer, None
             self._actions.append(Refuse(answer) if isinstance(answer, StartFailed) else Answer(answer))
         if self._waiting:
@@ -514,10 +523,9 @@ class Strategy(Generic[R]):
         self._down(child)
 
     def _forget_process(self, child: Record[R]) -> R | None:
-        ref = child.ref
+        ref, child.ref = child.ref, None
         if ref is not None:
             self._by_ref.pop(ref, None)
-        child.ref = None
         child.status = STOPPED
         child.exit = None
         return ref

@@ -80,8 +80,6 @@ class Onward:
     fn: Callable[[], None]
 
 
-ENDS = (Exited, Down)
-EVENTS = (*ENDS, Acknowledged, TimeUp)
 REQUESTS = (Call, Cast)
 
 
@@ -98,6 +96,7 @@ class SupervisorBody:
         "_between",
         "_error",
         "_exit_reason",
+        "_performing",
         "_postponed",
         "_starts",
         "_stops",
@@ -121,7 +120,8 @@ class SupervisorBody:
         self._postponed: deque[Any] = deque()
         self._starts: dict[Record[AnyRef], AnyRef] = {}
         self._stops: dict[AnyRef, Stopping] = {}
-        self._work: deque[Action[AnyRef]] | None = None
+        self._performing = False
+        self._work: deque[Action[AnyRef]] = deque()
 
     @classmethod
     def start(
@@ -239,8 +239,9 @@ class SupervisorBody:
         return not process.suspended
 
     def _take(self, message: Any) -> None:
-        if isinstance(message, EVENTS):
-            self._event(message)
+        event = EVENTS.get(type(message))
+        if event is not None:
+            event(self, message)
         elif not self.strategy.busy:
             self._request(message)
         elif not self.strategy.stopping:
@@ -328,21 +329,17 @@ class SupervisorBody:
 
     # Events.
 
-    def _event(self, event: Any) -> None:
-        if isinstance(event, ENDS):
-            child = self.strategy.child(event.ref)
-            if child is not None:
-                if self._stops:
-                    self._ended(event.ref)
-                if child.spec.mailbox.inherit:
-                    self._between[child] = event.ref
-                self._perform(self.strategy.exited(child, event.reason))
-            elif isinstance(event, Exited) and event.ref in (self.process.parent, self.process.node.ref):
-                self._perform(self.strategy.shut_down(event.reason))
-        elif isinstance(event, Acknowledged):
-            self._acknowledged(event.child, event.request)
-        elif isinstance(event, TimeUp):
-            self._time_up(event.stopping)
+    def _exit_arrived(self, event: Exited | Down) -> None:
+        ref = event.ref
+        child = self.strategy.child(ref)
+        if child is not None:
+            if self._stops:
+                self._ended(ref)
+            if child.spec.mailbox.inherit:
+                self._between[child] = ref
+            self._perform(self.strategy.exited(child, event.reason))
+        elif isinstance(event, Exited) and ref in (self.process.parent, self.process.node.ref):
+            self._perform(self.strategy.shut_down(event.reason))
 
     def _ended(self, ref: AnyRef) -> None:
         """A child has ended: it is no longer waited for."""
@@ -352,7 +349,8 @@ class SupervisorBody:
             if not stopping.left and stopping.timer is not None:
                 stopping.timer.cancel()
 
-    def _acknowledged(self, child: Record[AnyRef], request: Request[Any]) -> None:
+    def _acknowledged(self, event: Acknowledged) -> None:
+        child, request = event.child, event.request
         ref = self._starts.pop(child)
         if request.error is None:
             self._perform(self.strategy.started(child, ref))
@@ -360,8 +358,9 @@ class SupervisorBody:
             self._ended(ref)
             self._not_started(child, request.error)
 
-    def _time_up(self, stopping: Stopping) -> None:
+    def _time_up(self, event: TimeUp) -> None:
         """Kill what is left; and what a kill does not end either is left behind."""
+        stopping = event.stopping
         if not stopping.killed:
             for ref in list(stopping.left):
                 self._send_exit(ref, KILL)
@@ -375,18 +374,20 @@ class SupervisorBody:
 
     def _perform(self, actions: list[Action[AnyRef]]) -> None:
         """Perform these actions, and those that follow from them, one after another."""
-        if self._work is not None:
-            self._work.extend(actions)
+        work = self._work
+        if self._performing:
+            work.extend(actions)
             return
-        if not actions:
-            return
-        work = self._work = deque(actions)
+        self._performing = True
         try:
+            for action in actions:
+                PERFORMERS[type(action)](self, action)
             while work:
                 action = work.popleft()
                 PERFORMERS[type(action)](self, action)
         finally:
-            self._work = None
+            work.clear()
+            self._performing = False
         if self._between:
             self._resolve()
 
@@ -477,11 +478,9 @@ class SupervisorBody:
             self._answered(Refuse(ProcessDied(self.process.ref, end.reason)))
 
     def _report(self, report: Report[AnyRef]) -> None:
-        if report.kind != "child_terminated" or report.reason.is_normal:
-            self.process.node.reports.supervisor(
-                self.process, report.kind, report.child.spec.id, report.ref, report.reason
-            )
-        # Otherwise the node has noted the abnormal exit itself.
+        self.process.node.reports.supervisor(
+            self.process, report.kind, report.child.spec.id, report.ref, report.reason
+        )
 
     # Between two incarnations: calls are told that the child is restarting, and its mailbox may be kept.
 
@@ -501,6 +500,14 @@ class SupervisorBody:
                 self.process.node.mark_restarting(ref, child.spec.name, restarting=False)
                 starting.disinherit(ref)
 
+
+# What is taken at any time, busy or not.
+EVENTS: dict[type, Callable[[SupervisorBody, Any], None]] = {
+    Exited: SupervisorBody._exit_arrived,
+    Down: SupervisorBody._exit_arrived,
+    Acknowledged: SupervisorBody._acknowledged,
+    TimeUp: SupervisorBody._time_up,
+}
 
 PERFORMERS: dict[type, Callable[[SupervisorBody, Any], None]] = {
     Start: SupervisorBody._start,
