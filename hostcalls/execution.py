@@ -68,6 +68,7 @@ class Execution:
         "_computing",
         "_entries",
         "_pending",
+        "_pending_bytes",
         "caller",
         "instance",
         "kernel",
@@ -84,7 +85,8 @@ class Execution:
         self.instance = instance
         self.outcome: Outcome | None = None
         self._entries = table.entries
-        self._pending: dict[int, Future[Any] | trio.CancelScope] = {}
+        self._pending: dict[int, tuple[Future[Any] | trio.CancelScope, int]] = {}  # with its arguments' size
+        self._pending_bytes = 0
         self._computing = 0  # turns in a row that ended with the time slice
 
     @property
@@ -143,28 +145,44 @@ class Execution:
         except Exception:
             self._failed(future, operation)
         else:
-            self._begin(future, operation, outcome)
+            self._begin(future, operation, outcome, len(arguments))
         return None
 
     def dropped(self, future: int) -> None:
         """Cancel what is under way for a future that the guest has dropped."""
-        pending = self._pending.pop(future, None)
+        pending = self._take_pending(future)
         if pending is not None:
             pending.cancel()
 
-    def _begin(self, future: int, operation: Operation[Any, Any], outcome: Any) -> None:
-        """Answer when `outcome`, an awaitable, has a value."""
+    def _begin(self, future: int, operation: Operation[Any, Any], outcome: Any, size: int) -> None:
+        """Answer when `outcome`, an awaitable, has a value; `size` bytes of arguments may wait with it."""
         if not isinstance(outcome, Future):
-            scope = self._pending[future] = trio.CancelScope()
+            scope = trio.CancelScope()
+            self._add_pending(future, scope, size)
             self.caller.host.start_soon(lambda: self._await(future, operation, outcome, scope))
         elif outcome.done:
             self._settle(future, operation, outcome)
         else:
-            self._pending[future] = outcome
             outcome.when_done(lambda done: self._settle(future, operation, done))
+            self._add_pending(future, outcome, size)
+
+    def _add_pending(self, future: int, pending: Future[Any] | trio.CancelScope, size: int) -> None:
+        if self.ended:
+            pending.cancel()
+            return
+        self._pending[future] = pending, size
+        self._pending_bytes += size
+        limit = self.launch.limits.queued_bytes
+        if self._pending_bytes > limit:
+            self._finish(Trap(TrapKind.LIMIT, f"more than {limit} bytes queued"))
+
+    def _take_pending(self, future: int) -> Future[Any] | trio.CancelScope | None:
+        pending, size = self._pending.pop(future, (None, 0))
+        self._pending_bytes -= size
+        return pending
 
     def _settle(self, future: int, operation: Operation[Any, Any], outcome: Future[Any]) -> None:
-        self._pending.pop(future, None)
+        self._take_pending(future)
         try:
             value = outcome.result()
         except HostcallError as error:
@@ -190,7 +208,7 @@ class Execution:
             except Exception:
                 self._failed(future, operation)
                 return
-        self._pending.pop(future, None)
+        self._take_pending(future)
         if scope.cancelled_caught or self.ended:
             return
         if failure is not None:
@@ -210,7 +228,7 @@ class Execution:
 
     def _failed(self, future: int, operation: Operation[Any, Any]) -> None:
         logger.exception("the driver of %s failed for guest %s", operation.hostcall.name, self.caller.label)
-        self._pending.pop(future, None)
+        self._take_pending(future)
         if not self.ended:
             self.instance.fail(future, KernelError().text)
 
@@ -239,7 +257,7 @@ class Execution:
     def _finish(self, outcome: Outcome) -> None:
         self.outcome = outcome
         pending, self._pending = self._pending, {}
-        for operation in pending.values():
+        for operation, _ in pending.values():
             operation.cancel()
         self.instance.close()
         # The entry of a process outlives it, and must not keep its module.

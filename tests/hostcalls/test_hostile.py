@@ -392,6 +392,43 @@ async def test_flood_of_submissions_is_served_in_pieces() -> None:
     assert written == list(range(10_000))
 
 
+async def test_what_waits_with_the_host_is_bounded() -> None:
+    """Arguments whose operation is under way count as long as it is: a thousand parked writes of a mebibyte
+    each are a trap, and not a gibibyte.
+    """
+    guest = Assembler(
+        "channel::create",
+        "channel::weak_writer_create",
+        "channel::strong_reader_create",
+        "channel::weak_write",
+        pages=40,
+    )
+    create = guest.message(ChannelCreate, ChannelCreate(1 << 20, ChannelBackpressure.PARK))
+    zero = guest.message(abi.U32, 0)
+    root = (1 << 16) + (1 << 20)  # IoWrite behind its mebibyte of payload
+    guest.function(
+        "start",
+        f"""
+        (call $ok (call $channel.create {create}))
+        (call $ok (call $channel.strong_reader_create {zero}))
+        (i32.store offset=4 (i32.const {root}) (i32.const {-(1 << 20) - 4}))
+        (i32.store offset=8 (i32.const {root}) (i32.const {1 << 20}))
+        (loop $more
+          (local.set 0 (call $ok32 (call $channel.weak_writer_create {zero})))
+          (i32.store (i32.const {root}) (local.get 0))
+          (drop (call $channel.weak_write.create (i32.const {1 << 16}) (i32.const {(1 << 20) + 12})))
+          (br_if $more (i32.lt_u (local.get 0) (i32.const 1000))))
+        """,
+        "(local i32)",
+    )
+    async with open_node("test") as node:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        reason = await end(node, guest)
+        trapped(reason, "limit exceeded")
+        assert "more than 16777216 bytes queued" in reason.message  # type: ignore[union-attr]
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
 async def test_messages_that_are_too_long() -> None:
     """Messages beyond the limit are refused; large data goes through channels."""
     guest = Assembler("enfilade::actor::self", "enfilade::actor::send")

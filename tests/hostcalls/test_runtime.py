@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import trio
 
-from hostcalls.abi import U32
+from hostcalls.abi import U32, ScalarParam, ScalarType
 from hostcalls.caller import Caller
 from hostcalls.capability import Capability
 from hostcalls.catalogue import CATALOGUE, TIME_NOW, TIME_SLEEP
 from hostcalls.clock import TrioClock
 from hostcalls.engine import EngineConfig, InvalidModule
 from hostcalls.errors import HostcallError, NotFound
-from hostcalls.execution import Returned
+from hostcalls.execution import Returned, Stopped
 from hostcalls.futures import Future
 from hostcalls.hostcall import Hostcall, hostcall
 from hostcalls.modules import ModuleError, ModuleStore, binary
@@ -118,8 +118,6 @@ def asking(question: int, body: str = "(call $ok32 (call $ask {ask}))") -> Assem
 
 async def answered(contract: Any, question: int = 1) -> Any:
     """What a guest gets from a contract: a number, or an error text."""
-    from hostcalls.abi import ScalarParam, ScalarType
-
     result = ScalarParam(ScalarType.U32)
     async with open_harness(operations=[operation(ASK, contract)]) as harness:
         assert len(harness.kernel.catalogue) == len(CATALOGUE) + 1
@@ -264,8 +262,6 @@ async def test_what_a_dead_guest_waited_for_is_cancelled() -> None:
 
     for question in (1, 2):
         async with open_harness(operations=[operation(ASK, contract)]) as harness:
-            from hostcalls.abi import ScalarParam, ScalarType
-
             results = (ScalarParam(ScalarType.U32),)
             process = harness.start(asking(question), grants=[MINE], results=results)
             await trio.testing.wait_all_tasks_blocked()
@@ -276,6 +272,31 @@ async def test_what_a_dead_guest_waited_for_is_cancelled() -> None:
             assert process.execution.pending == 0
             assert len(harness.registry) == 1
     assert cancelled == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ["future", "coroutine"])
+async def test_a_contract_that_ends_its_guest(kind: str) -> None:
+    """What a contract still gives for a guest that it has ended is cancelled."""
+    cancelled: list[str] = []
+
+    def contract(caller: Caller, question: int) -> Any:
+        caller.host.stop()
+        if kind == "future":
+            return Future(lambda: cancelled.append("future"))
+
+        async def run() -> int:
+            try:
+                await trio.sleep_forever()
+            finally:
+                cancelled.append("coroutine")
+
+        return run()
+
+    async with open_harness(operations=[operation(ASK, contract)]) as harness:
+        results = (ScalarParam(ScalarType.U32),)
+        assert await harness.run(asking(1), grants=[MINE], results=results) == Stopped()
+        await trio.testing.wait_all_tasks_blocked()
+    assert cancelled == [kind]
 
 
 async def test_replacing_a_driver() -> None:
