@@ -68,6 +68,11 @@ def scramble(state: int) -> int:
     return (state * 1103515245 + 12345) & 0x7FFFFFFF
 
 
+def fibonacci(number: int) -> int:
+    """The work that a client of the chat application does, computed as badly as one can."""
+    return number if number < 2 else fibonacci(number - 1) + fibonacci(number - 2)
+
+
 def resident_bytes() -> int:
     """The resident set of this OS process in bytes (proc(5), /proc/self/statm)."""
     with open("/proc/self/statm") as statm:

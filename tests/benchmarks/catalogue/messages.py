@@ -122,6 +122,14 @@ MESSAGES: tuple[Benchmark, ...] = (
         entries=(Entry("enfilade/sync"), Entry("enfilade/async"), Entry("erlang")),
     ),
     Benchmark(
+        name="barber",
+        group="messages",
+        operation="haircut of one of 5,000 customers, of whom 1,000 find a seat at a time",
+        parameters={"size": 1_000, "customers": 5_000},
+        quick={"size": 3, "customers": 10},
+        entries=(Entry("enfilade/sync"), Entry("enfilade/async"), Entry("erlang")),
+    ),
+    Benchmark(
         name="selective-receive",
         group="messages",
         operation="receive of the newest message past 100,000 that do not match",

@@ -4,7 +4,7 @@
 -module(bench).
 -export([main/0, rehearse/0, clock/0, each/2, collect/2, scramble/1]).
 
--define(MODULES, [bench_messages, bench_processes, bench_servers, bench_supervision, bench_nodes]).
+-define(MODULES, [bench_messages, bench_applications, bench_processes, bench_servers, bench_supervision, bench_nodes]).
 
 main() ->
     [Name | Rest] = init:get_plain_arguments(),

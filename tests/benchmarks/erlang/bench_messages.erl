@@ -1,7 +1,7 @@
 %% Plain messages between processes.
 -module(bench_messages).
 -export(['ping-pong'/1, counting/1, 'fan-in'/1, 'thread-ring'/1, big/1, chameneos/1, 'bounded-buffer'/1,
-         'selective-receive'/1, 'fork-join-throughput'/1]).
+         'selective-receive'/1, 'fork-join-throughput'/1, barber/1]).
 
 'ping-pong'(#{rounds := Rounds}) ->
     Pong = spawn_link(fun pong/0),
@@ -195,6 +195,62 @@ consumer(Manager) ->
         {item, _Item} -> Manager ! {consumed, self()}, consumer(Manager);
         stop -> ok
     end.
+
+%% This process is the street: it makes the customers; those who find the room full wait here until somebody
+%% has left.
+barber(#{size := Size, customers := Count}) ->
+    Self = self(),
+    Barber = spawn_link(fun cut/0),
+    Room = spawn_link(fun() -> seat(Size, Barber, queue:new(), 0, true) end),
+    Begin = bench:clock(),
+    [Room ! {enter, spawn_link(fun() -> customer(Self) end), Self} || _ <- lists:seq(1, Count)],
+    street(Count, Room, queue:new()),
+    Elapsed = bench:clock() - Begin,
+    [Pid ! stop || Pid <- [Barber, Room]],
+    Elapsed / Count.
+
+street(0, _Room, _Outside) -> ok;
+street(Left, Room, Outside) ->
+    receive
+        {full, Customer} -> street(Left, Room, queue:in(Customer, Outside));
+        done ->
+            case queue:out(Outside) of
+                {{value, Customer}, Rest} ->
+                    Room ! {enter, Customer, self()},
+                    street(Left - 1, Room, Rest);
+                {empty, _} -> street(Left - 1, Room, Outside)
+            end
+    end.
+
+customer(Street) -> receive cut -> Street ! done end.
+
+cut() ->
+    receive
+        {Customer, Room} -> Customer ! cut, Room ! next, cut();
+        stop -> ok
+    end.
+
+seat(Size, Barber, Seated, Size, Asleep) ->
+    receive
+        {enter, Customer, Street} ->
+            Street ! {full, Customer},
+            seat(Size, Barber, Seated, Size, Asleep);
+        next -> admit(Size, Barber, Seated, Size);
+        stop -> ok
+    end;
+seat(Size, Barber, Seated, Count, Asleep) ->
+    receive
+        {enter, Customer, _Street} when Asleep -> admit(Size, Barber, queue:in(Customer, Seated), Count + 1);
+        {enter, Customer, _Street} -> seat(Size, Barber, queue:in(Customer, Seated), Count + 1, false);
+        next -> admit(Size, Barber, Seated, Count);
+        stop -> ok
+    end.
+
+admit(Size, Barber, Seated, 0) -> seat(Size, Barber, Seated, 0, true);
+admit(Size, Barber, Seated, Count) ->
+    {{value, Customer}, Rest} = queue:out(Seated),
+    Barber ! {Customer, self()},
+    seat(Size, Barber, Rest, Count - 1, false).
 
 %% Take the newest message past all the older ones that do not match.
 'selective-receive'(#{queued := Queued, receives := Receives}) ->

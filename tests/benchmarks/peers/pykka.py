@@ -9,7 +9,7 @@ from typing import Any
 
 import pykka
 
-from tests.benchmarks.kernel import kernel, scramble
+from tests.benchmarks.kernel import fibonacci, kernel, scramble
 
 Ref = pykka.ActorRef[Any]
 
@@ -324,3 +324,131 @@ def banking(accounts: int, transfers: int, window: int) -> float:
     for actor in actors:
         actor.stop()
     return elapsed / transfers
+
+
+class Chat(pykka.ThreadingActor):
+    def __init__(self, conductor: Ref, members: list[Ref]) -> None:
+        super().__init__()
+        self.conductor, self.members = conductor, members
+        self.absent = len(members) - 1
+        self.unseen = self.posts = 0
+
+    def on_receive(self, message: Any) -> None:
+        kind, client = message
+        if kind == "seen":
+            self.unseen -= 1
+            if self.unseen == 0:
+                self.conductor.tell(self.posts)
+                self.posts = 0
+        elif kind == "post":
+            self.posts += 1
+            self.unseen += len(self.members)
+            for member in self.members:
+                member.tell(("message", self.actor_ref))
+        elif kind == "present":
+            self.absent -= 1
+            if self.absent == 0:
+                self.conductor.tell(1)
+        else:
+            self.members.remove(client)
+            self.conductor.tell(1)
+            if not self.members:
+                self.stop()
+
+
+class Client(pykka.ThreadingActor):
+    def __init__(self, seed: int, conductor: Ref) -> None:
+        super().__init__()
+        self.state, self.conductor = seed, conductor
+        self.friends: list[Ref] = []
+        self.chats: list[Ref] = []
+        self.received = 0
+
+    def on_receive(self, message: Any) -> None:
+        kind, content = message
+        if kind == "message":
+            self.received += 1
+            content.tell(("seen", None))
+        elif kind == "act":
+            self.act()
+        elif kind == "joined":
+            self.chats.append(content)
+            content.tell(("present", None))
+        else:
+            self.friends = content
+            self.invite(content)
+
+    def act(self) -> None:
+        action = self.choose(100)
+        if action < 75 and self.chats:
+            self.chats[self.choose(len(self.chats))].tell(("post", None))
+        elif 75 <= action < 80 and self.chats:
+            self.chats.pop(self.choose(len(self.chats))).tell(("leave", self.actor_ref))
+        elif 80 <= action < 85:
+            self.invite([self.friends[self.choose(len(self.friends))]])
+        else:
+            if 85 <= action < 95:
+                fibonacci(10)
+            self.conductor.tell(1)
+
+    def invite(self, friends: list[Ref]) -> None:
+        chat = Chat.start(self.conductor, [self.actor_ref, *friends])
+        self.chats.append(chat)
+        for friend in friends:
+            friend.tell(("joined", chat))
+
+    def choose(self, count: int) -> int:
+        self.state = scramble(self.state)
+        return (self.state >> 8) % count
+
+
+class Conductor(pykka.ThreadingActor):
+    def __init__(self, turns: int, times: list[float], finished: threading.Event) -> None:
+        super().__init__()
+        self.turns, self.times, self.finished = turns, times, finished
+        self.clients: list[Ref] = []
+        self.left = 0
+
+    def on_receive(self, message: Any) -> None:
+        if isinstance(message, list):
+            self.clients = [client for client, _friends in message]
+            self.left = len(message)
+            for client, friends in message:
+                client.tell(("meet", friends))
+            return
+        self.left -= message
+        if self.left == 0:
+            self.times.append(time.perf_counter())
+            if self.turns == 0:
+                self.finished.set()
+                return
+            self.turns -= 1
+            self.left = len(self.clients)
+            for client in self.clients:
+                client.tell(("act", None))
+
+
+def _chat(clients: int, friends: int, turns: int) -> tuple[float, float]:
+    times = [time.perf_counter()]
+    finished = threading.Event()
+    conductor = Conductor.start(turns, times, finished)
+    everyone = [Client.start(seed, conductor) for seed in range(1, clients + 1)]
+    conductor.tell(
+        [
+            (each, [everyone[(number + k * k + 1) % clients] for k in range(1, friends + 1)])
+            for number, each in enumerate(everyone)
+        ]
+    )
+    finished.wait()
+    pykka.ActorRegistry.stop_all()
+    return (times[1] - times[0]) / clients, (times[-1] - times[1]) / (clients * turns)
+
+
+@kernel("chat-setup")
+def chat_setup(clients: int, friends: int, turns: int) -> float:
+    return _chat(clients, friends, turns)[0]
+
+
+@kernel("chat")
+def chat(clients: int, friends: int, turns: int) -> float:
+    return _chat(clients, friends, turns)[1]

@@ -11,7 +11,7 @@ from typing import Any
 
 import xoscar  # type: ignore[import-untyped]
 
-from tests.benchmarks.kernel import kernel, scramble
+from tests.benchmarks.kernel import fibonacci, kernel, scramble
 
 
 def run(main: Any) -> float:
@@ -332,6 +332,134 @@ async def banking(accounts: int, transfers: int, window: int) -> float:
                 payee = actors[payers + (state >> 8) % (accounts - payers)]
                 group.create_task(transfer(actors[(one >> 8) % payers], payee))
         return (time.perf_counter() - begin) / transfers
+
+
+class Chat(xoscar.StatelessActor):
+    def __init__(self, conductor: Any, members: list[Any]) -> None:
+        self.conductor, self.members = conductor, members
+        self.absent = len(members) - 1
+        self.unseen = self.posts = 0
+
+    async def seen(self) -> None:
+        self.unseen -= 1
+        if self.unseen == 0:
+            posts, self.posts = self.posts, 0
+            await self.conductor.done.tell(posts)
+
+    async def post(self) -> None:
+        self.posts += 1
+        self.unseen += len(self.members)
+        for member in list(self.members):
+            await member.message.tell(self.ref())
+
+    async def present(self) -> None:
+        self.absent -= 1
+        if self.absent == 0:
+            await self.conductor.done.tell(1)
+
+    async def leave(self, client: Any) -> None:
+        self.members.remove(client)
+        if not self.members:
+            await xoscar.destroy_actor(self.ref())
+        await self.conductor.done.tell(1)
+
+
+class Client(xoscar.StatelessActor):
+    def __init__(self, seed: int, conductor: Any) -> None:
+        self.state, self.conductor = seed, conductor
+        self.friends: list[Any] = []
+        self.chats: list[Any] = []
+        self.received = 0
+
+    async def message(self, chat: Any) -> None:
+        self.received += 1
+        await chat.seen.tell()
+
+    async def joined(self, chat: Any) -> None:
+        self.chats.append(chat)
+        await chat.present.tell()
+
+    async def meet(self, friends: list[Any]) -> None:
+        self.friends = friends
+        await self.invite(friends)
+
+    async def act(self) -> None:
+        action = self.choose(100)
+        if action < 75 and self.chats:
+            await self.chats[self.choose(len(self.chats))].post.tell()
+        elif 75 <= action < 80 and self.chats:
+            await self.chats.pop(self.choose(len(self.chats))).leave.tell(self.ref())
+        elif 80 <= action < 85:
+            await self.invite([self.friends[self.choose(len(self.friends))]])
+        else:
+            if 85 <= action < 95:
+                fibonacci(10)
+            await self.conductor.done.tell(1)
+
+    async def invite(self, friends: list[Any]) -> None:
+        members = [self.ref(), *friends]
+        chat = await xoscar.create_actor(Chat, self.conductor, members, address=self.address)
+        self.chats.append(chat)
+        for friend in friends:
+            await friend.joined.tell(chat)
+
+    def choose(self, count: int) -> int:
+        self.state = scramble(self.state)
+        return (self.state >> 8) % count
+
+
+class Conductor(xoscar.StatelessActor):
+    def __init__(self, turns: int, times: list[float], finished: asyncio.Event) -> None:
+        self.turns, self.times, self.finished = turns, times, finished
+        self.clients: list[Any] = []
+        self.left = 0
+
+    async def begin(self, meetings: list[Any]) -> None:
+        self.clients = [client for client, _friends in meetings]
+        self.left = len(meetings)
+        for client, friends in meetings:
+            await client.meet.tell(friends)
+
+    async def done(self, count: int) -> None:
+        self.left -= count
+        if self.left == 0:
+            self.times.append(time.perf_counter())
+            if self.turns == 0:
+                self.finished.set()
+                return
+            self.turns -= 1
+            self.left = len(self.clients)
+            for client in self.clients:
+                await client.act.tell()
+
+
+async def _chat(clients: int, friends: int, turns: int) -> tuple[float, float]:
+    async with pool() as address:
+        times = [time.perf_counter()]
+        finished = asyncio.Event()
+        conductor = await xoscar.create_actor(Conductor, turns, times, finished, address=address)
+        everyone = [
+            await xoscar.create_actor(Client, seed, conductor, address=address)
+            for seed in range(1, clients + 1)
+        ]
+        await conductor.begin.tell(
+            [
+                (each, [everyone[(number + k * k + 1) % clients] for k in range(1, friends + 1)])
+                for number, each in enumerate(everyone)
+            ]
+        )
+        await finished.wait()
+    return (times[1] - times[0]) / clients, (times[-1] - times[1]) / (clients * turns)
+
+
+@kernel("chat-setup", run=run)
+async def chat_setup(clients: int, friends: int, turns: int) -> float:
+    return (await _chat(clients, friends, turns))[0]
+
+
+@kernel("chat", run=run)
+async def chat(clients: int, friends: int, turns: int) -> float:
+    return (await _chat(clients, friends, turns))[1]
 
 
 @kernel("node-call", run=run)

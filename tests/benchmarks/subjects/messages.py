@@ -340,6 +340,80 @@ async def bounded_buffer(variant: str, size: int, producers: int, consumers: int
         return (time.perf_counter() - begin) / total
 
 
+class WaitingRoom(Actor):
+    """Seats so many customers; sends the others back, and the next one in when the barber asks."""
+
+    def __init__(self, size: int, barber: Ref[Any]) -> None:
+        self.size, self.barber = size, barber
+        self.seated: deque[Ref[Any]] = deque()
+        self.asleep = True
+
+    def on_message(self, message: Any) -> None:
+        customer, street = message
+        if customer is None:
+            self.asleep = True
+        elif len(self.seated) == self.size:
+            street.send(customer)
+        else:
+            self.seated.append(customer)
+        if self.asleep and self.seated:
+            self.asleep = False
+            self.barber.send((self.seated.popleft(), self.process.ref))
+
+
+class Barber(Actor):
+    def on_message(self, message: Any) -> None:
+        customer, room = message
+        customer.send("cut")
+        room.send((None, None))
+
+
+class Customer(Actor):
+    def __init__(self, street: Ref[Any]) -> None:
+        self.street = street
+
+    def on_message(self, _message: Any) -> None:
+        self.street.send("done")
+        self.process.stop()
+
+
+class Street(Actor):
+    """Makes the customers; those who find the room full wait here until somebody has left."""
+
+    def __init__(self, customer: type[Any], customers: int, finished: trio.Event) -> None:
+        self.customer, self.left, self.finished = customer, customers, finished
+        self.outside: deque[Ref[Any]] = deque()
+        self.room: Any = None
+
+    def on_message(self, message: Any) -> None:
+        me = self.process.ref
+        if self.room is None:
+            self.room = message
+            for _ in range(self.left):
+                self.room.send((self.process.spawn_soon(self.customer, me), me))
+        elif message != "done":
+            self.outside.append(message)
+        else:
+            self.left -= 1
+            if self.left == 0:
+                self.finished.set()
+            elif self.outside:
+                self.room.send((self.outside.popleft(), me))
+
+
+@kernel("barber", run=run)
+async def barber(variant: str, size: int, customers: int) -> float:
+    async with open_node("bench") as node:
+        finished = trio.Event()
+        cutter = await node.spawn(in_tier(variant, Barber))
+        room = await node.spawn(in_tier(variant, WaitingRoom), size, cutter)
+        street = await node.spawn(in_tier(variant, Street), in_tier(variant, Customer), customers, finished)
+        begin = time.perf_counter()
+        street.send(room)
+        await finished.wait()
+        return (time.perf_counter() - begin) / customers
+
+
 @kernel("selective-receive", variant="function", run=run)
 async def selective_receive(queued: int, receives: int) -> float:
     async with open_node("bench") as node, node.mailbox() as me:
