@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar, cast
 
-import trio
 
 from actors.actions import Action, Answer, Step, Stop
 from actors.calls import Deferred
@@ -218,7 +217,9 @@ class DynamicSupervisor(Supervisor):
         flags = Flags(
             strategy="simple_one_for_one", intensity=intensity, period=period, auto_shutdown=auto_shutdown
         )
-        self._supervise(DynamicStrategy(flags, template, max_children=max_children, clock=trio.current_time))
+        self._supervise(
+            DynamicStrategy(flags, template, max_children=max_children, clock=self.process.node.timers.now)
+        )
 
     def start_child(self, child: Any) -> Deferred[Ref[Any] | None]:
         """Start one more child.

@@ -87,7 +87,7 @@ def _finish(process: Process, reason: Reason, error: BaseException | None) -> No
         _release(process)
     if node.groups:
         node.groups.forget_watcher(process.ref)
-    if process.exit_signal == KILLED:
+    if process.reader is not None and process.exit_signal == KILLED:
         node.timers.lane(node.config.kill_grace).discard(body)
     _fail_calls(process, body, reason)
     start = node.starting.pop(process, None) if node.starting else None

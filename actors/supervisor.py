@@ -12,7 +12,6 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any, ClassVar
 
 import attrs
-import trio
 
 from actors.actions import Answer, Refuse
 from actors.actor import Actor
@@ -73,7 +72,7 @@ class Supervisor(Actor):
         auto_shutdown: AutoShutdown = "never",
     ) -> None:
         flags = Flags(strategy=strategy, intensity=intensity, period=period, auto_shutdown=auto_shutdown)
-        self._supervise(Strategy(flags, children, clock=trio.current_time))
+        self._supervise(Strategy(flags, children, clock=self.process.node.timers.now))
 
     def _supervise(self, strategy: Strategy[AnyRef]) -> None:
         self._body.strategy = strategy
