@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar, cast
 
-
 from actors.actions import Action, Answer, Step, Stop
 from actors.calls import Deferred
 from actors.children import ChildCounts, ChildInfo, ChildNotFound, MaxChildren, NoChildIds, NoTemplate, Record
