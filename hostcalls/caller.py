@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import attrs
 
 from .capability import Capability
@@ -56,6 +59,26 @@ class Caller:
     def get(self, slot: int, kind: Kind) -> Resource:
         """The resource in one of the guest's slots. Raises `NotFound` or `InvalidArgument`."""
         return self.slots.get(slot, kind)
+
+    def add(self, kind: Kind, payload: Any, release: Callable[[], None] | None = None) -> int:
+        """A slot of the guest for something new, which the guest then owns.
+
+        `release` is called once: when nobody has the resource any more, or now, if the guest has as many as
+        it may have. Then `InvalidArgument` is raised.
+        """
+        try:
+            self.check_room()
+        except InvalidArgument:
+            if release is not None:
+                release()
+            raise
+        return self.slots.insert(self.registry.add(kind, payload, owner=self.id, release=release))
+
+    def check_room(self, resources: int = 1) -> None:
+        """Raise `InvalidArgument` unless the guest may have so many slots more, and own so many resources."""
+        self.slots.check_room(resources)
+        if self.registry.owned(self.id) + resources > self.limits.resources:
+            raise InvalidArgument
 
     def reserve_channel_bytes(self, size: int) -> None:
         """Count `size` bytes of channel against the limit. Raises `InvalidArgument` if that exceeds it."""

@@ -11,7 +11,10 @@ from ..caller import Caller
 from ..channel import Channel, Reader, State, Writer
 from ..errors import InvalidArgument, SubsystemError
 from ..operation import Operation, operation
-from ..registry import Kind
+from ..registry import Kind, Resource
+
+#: What the smallest channel counts for: it is an object, too, and may have frames parked.
+_LEAST_BYTES = 4096
 
 
 def operations() -> Iterable[Operation[Any, Any]]:
@@ -35,16 +38,15 @@ def operations() -> Iterable[Operation[Any, Any]]:
 
 def create(caller: Caller, wanted: ChannelCreate) -> int:
     """A new channel; the slot."""
-    caller.slots.check_room()
     channel = Channel(wanted.capacity, wanted.backpressure)
-    caller.reserve_channel_bytes(channel.capacity)
+    size = max(channel.capacity, _LEAST_BYTES)
+    caller.reserve_channel_bytes(size)
 
     def release() -> None:
         channel.close()
-        caller.release_channel_bytes(channel.capacity)
+        caller.release_channel_bytes(size)
 
-    resource = caller.registry.add(Kind.CHANNEL, channel, owner=caller.id, release=release)
-    return caller.slots.insert(resource)
+    return caller.add(Kind.CHANNEL, channel, release)
 
 
 def delete(caller: Caller, slot: int) -> None:
@@ -130,27 +132,25 @@ def weak_write(caller: Caller, frame: IoWrite) -> Awaitable[int]:
 
 
 def _reader(caller: Caller, slot: int, *, strong: bool) -> int:
-    channel = caller.get(slot, Kind.CHANNEL).payload
-    caller.slots.check_room()
-    return _child(caller, slot, Kind.READER, channel.reader(strong=strong))
+    channel = caller.get(slot, Kind.CHANNEL)
+    return _child(caller, channel, Kind.READER, channel.payload.reader(strong=strong))
 
 
 def _writer(caller: Caller, slot: int, *, strong: bool) -> int:
-    channel = caller.get(slot, Kind.CHANNEL).payload
-    caller.slots.check_room()
-    return _child(caller, slot, Kind.WRITER, channel.writer(strong=strong))
+    channel = caller.get(slot, Kind.CHANNEL)
+    return _child(caller, channel, Kind.WRITER, channel.payload.writer(strong=strong))
 
 
-def _child(caller: Caller, slot: int, kind: Kind, payload: Reader | Writer) -> int:
+def _child(caller: Caller, channel: Resource, kind: Kind, payload: Reader | Writer) -> int:
     """A slot for a reader or a writer, which holds its channel."""
-    registry, channel = caller.registry, caller.slots.get(slot)
+    registry = caller.registry
     registry.hold(channel)
 
     def release() -> None:
         payload.close()
         registry.unhold(channel)
 
-    return caller.slots.insert(registry.add(kind, payload, owner=caller.id, release=release))
+    return caller.add(kind, payload, release)
 
 
 def _read(caller: Caller, wanted: IoRead, *, strong: bool) -> Awaitable[IoFrame]:

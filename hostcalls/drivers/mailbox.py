@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import trio
 
@@ -27,7 +27,7 @@ from ..actor_abi import (
 )
 from ..caller import Caller
 from ..channel import FrameTooLong
-from ..errors import InvalidArgument, StartError, SubsystemError
+from ..errors import HostcallError, InvalidArgument, StartError, SubsystemError
 from ..futures import Future
 from ..host import ActorHost, Ended, Incoming, Request
 from ..message import Held, Message
@@ -35,7 +35,12 @@ from ..operation import Operation, operation
 from ..registry import Kind
 from .process import ProcessDriver
 
+T = TypeVar("T")
+
 _PLAIN, _REQUEST, _EXITED, _DOWN = 1, 2, 4, 8
+
+#: What a resource counts for in the length of a message.
+_RESOURCE_BYTES = 1024
 
 
 class MailboxDriver:
@@ -69,7 +74,8 @@ class MailboxDriver:
     def send(self, caller: Caller, wanted: ActorSend) -> None:
         """Send a message."""
         to = _actor(caller, wanted.to)
-        _actors(caller).send(to, _message(caller, wanted.data, wanted.resources, wanted.tag))
+        message = _message(caller, wanted.data, wanted.resources, wanted.tag)
+        _hand_over(caller, message, lambda: _actors(caller).send(to, message))
 
     def receive(self, caller: Caller, wanted: ActorReceive) -> Future[ActorReceived]:
         """The next message that is wanted."""
@@ -91,18 +97,21 @@ class MailboxDriver:
     def call(self, caller: Caller, wanted: ActorCall) -> Future[ActorBody]:
         """Send a request and wait for its answer."""
         to = _actor(caller, wanted.to)
-        message = _message(caller, wanted.data, wanted.resources)
         timeout = None if wanted.timeout_ms is None else wanted.timeout_ms / 1000
 
         def convert(answer: Message) -> ActorBody:
             _check(caller, answer, wanted.data_limit)
             return ActorBody(answer.data, _give(caller, answer.resources))
 
-        return _actors(caller).call(to, message, timeout).then(convert)
+        message = _message(caller, wanted.data, wanted.resources)
+        answer = _hand_over(caller, message, lambda: _actors(caller).call(to, message, timeout))
+        return answer.then(convert)
 
     def reply(self, caller: Caller, wanted: ActorReply) -> None:
         """Answer a request."""
         request: Request = caller.get(wanted.request, Kind.REQUEST).payload
+        if wanted.request in wanted.resources:
+            raise InvalidArgument
         request.reply(_message(caller, wanted.data, wanted.resources))
         caller.slots.free(wanted.request)
 
@@ -113,7 +122,7 @@ class MailboxDriver:
     def spawn(self, caller: Caller, wanted: ActorSpawn) -> Awaitable[ActorSpawned]:
         """Start a guest as a child of the caller."""
         actors = _actors(caller)
-        caller.slots.check_room()
+        caller.check_room()
         passage = self._processes.admit(caller, wanted.start)
 
         async def spawn() -> ActorSpawned:
@@ -149,6 +158,7 @@ class MailboxDriver:
 
     def exit(self, caller: Caller, wanted: ActorExit) -> None:
         """Send an exit signal, or end."""
+        _check_text(caller, wanted.reason.detail)
         _actors(caller).exit(None if wanted.to is None else _actor(caller, wanted.to), wanted.reason)
 
     def trap(self, caller: Caller, trap: bool) -> bool:
@@ -157,6 +167,7 @@ class MailboxDriver:
 
     def register(self, caller: Caller, wanted: ActorRegister) -> None:
         """Give an actor a name."""
+        _check_text(caller, wanted.name)
         _actors(caller).register(wanted.name, _actor(caller, wanted.actor))
 
     def whereis(self, caller: Caller, name: str) -> int:
@@ -179,16 +190,31 @@ def _slot(caller: Caller, actor: Any) -> int:
     """The caller's slot for `actor`, a new one if there is none."""
     slot = caller.slots.find(Kind.ACTOR, actor)
     if slot is None:
-        caller.slots.check_room()
-        slot = caller.slots.insert(caller.registry.add(Kind.ACTOR, actor, owner=caller.id))
+        slot = caller.add(Kind.ACTOR, actor)
     return slot
 
 
 def _message(caller: Caller, data: bytes, slots: Sequence[int], tag: int = 0) -> Message:
     """What the caller sends: its data within the limit, and resources out of its slots."""
-    if len(data) > caller.limits.message_bytes:
+    if len(data) + len(slots) * _RESOURCE_BYTES > caller.limits.message_bytes:
         raise InvalidArgument
     return Message(data, tag, _take(caller, slots))
+
+
+def _check_text(caller: Caller, text: str) -> None:
+    """Raise unless a message could have this text, which others keep."""
+    if len(text) > caller.limits.message_bytes:
+        raise InvalidArgument
+
+
+def _hand_over(caller: Caller, message: Message, send: Callable[[], T]) -> T:
+    """Send a message of the caller's; if that fails, it has the resources back."""
+    try:
+        return send()
+    except HostcallError:
+        # The slot that was freed last is given out first, so that each resource finds its own again.
+        _give(caller, message.resources[::-1])
+        raise
 
 
 def _take(caller: Caller, slots: Sequence[int]) -> tuple[Held, ...]:
@@ -221,7 +247,7 @@ def _check(caller: Caller, message: Message, data_limit: int, slots: int = 0) ->
     """Raise unless the caller has room for the message."""
     if len(message.data) > data_limit:
         raise FrameTooLong
-    caller.slots.check_room(len(message.resources) + slots)
+    caller.check_room(len(message.resources) + slots)
 
 
 def _received(
@@ -232,8 +258,7 @@ def _received(
         return PlainMessage(incoming.tag, incoming.data, _give(caller, incoming.resources))
     if isinstance(incoming, Request):
         _check(caller, incoming.message, data_limit, slots=1)
-        request = caller.registry.add(Kind.REQUEST, incoming, owner=caller.id, release=incoming.abandon)
-        slot = caller.slots.insert(request)
+        slot = caller.add(Kind.REQUEST, incoming, incoming.abandon)
         return RequestMessage(slot, incoming.message.data, _give(caller, incoming.message.resources))
     assert isinstance(incoming, Ended)
     actor = _slot(caller, incoming.actor)

@@ -64,7 +64,7 @@ def create(caller: Caller, wanted: SessionCreate) -> int:
     if scope is Scope.NONE:
         raise PermissionDenied
     session = Session(parent, wanted.pubkey)
-    slot = caller.slots.insert(caller.registry.add(Kind.SESSION, session, owner=caller.id))
+    slot = caller.add(Kind.SESSION, session)
     if isinstance(scope, set):
         scope.add(slot)
     return slot

@@ -49,6 +49,7 @@ from hostcalls.actor_abi import (
 )
 from hostcalls.capability import Capability
 from hostcalls.channel import Channel
+from hostcalls.limits import Limits
 from hostcalls.message import Message
 from hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR, PUPPET, GuestError, Puppet
@@ -230,6 +231,33 @@ async def test_act_t11_sent_resources_change_hands() -> None:
         await two.do(c.ACTOR_SEND, ActorSend(me, 0, b"", (again,)))
         await two.ref.stop()
         assert len(registry) <= before
+
+
+async def test_what_cannot_be_sent_stays() -> None:
+    """When a send fails, the sender has its resources under the same slots as before; requests, too long
+    texts and too many resources are refused before anything is given away.
+    """
+    async with open_node("test") as node:
+        limits = Limits(message_bytes=4096)
+        guest = Puppet(await node.spawn(Guest(PUPPET, capabilities=EVERYTHING, limits=limits)))
+        me = await guest.do(c.ACTOR_SELF)
+        first, second = [await guest.do(c.CHANNEL_CREATE, PARK) for _ in range(2)]
+        with pytest.raises(GuestError, match="invalid argument"):  # nobody calls itself
+            await guest.do(c.ACTOR_CALL, ActorCall(me, None, b"", (second, first), 99))
+        reader = await guest.do(c.CHANNEL_STRONG_READER_CREATE, second)
+        writer = await guest.do(c.CHANNEL_STRONG_WRITER_CREATE, second)
+        await guest.do(c.CHANNEL_STRONG_WRITE, IoWrite(writer, b"mine"))
+        assert (await guest.do(c.CHANNEL_STRONG_READ, IoRead(reader, 9))).payload == b"mine"
+        await guest.do(c.CHANNEL_DRAIN, first)
+        handle = await guest.do(c.CHANNEL_SHARE, me)
+        many = tuple([await guest.do(c.CHANNEL_ATTACH, handle) for _ in range(5)])
+        with pytest.raises(GuestError, match="invalid argument"):
+            await guest.do(c.ACTOR_SEND, ActorSend(me, 0, b"", many))
+        await guest.do(c.ACTOR_RELEASE, many[4])
+        with pytest.raises(GuestError, match="invalid argument"):
+            await guest.do(c.ACTOR_REGISTER, ActorRegister("x" * 4097, me))
+        with pytest.raises(GuestError, match="invalid argument"):
+            await guest.do(c.ACTOR_EXIT, ActorExit(None, ActorReason(ReasonKind.OTHER, "x" * 4097)))
 
 
 async def test_channels_between_python_and_guests() -> None:

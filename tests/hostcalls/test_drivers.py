@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hostcalls import catalogue as c
@@ -22,6 +24,8 @@ from hostcalls.abi import (
 from hostcalls.caller import Caller
 from hostcalls.capability import Capability
 from hostcalls.drivers.session import Scope, Session
+from hostcalls.errors import InvalidArgument
+from hostcalls.hostcall import Hostcall
 from hostcalls.registry import Kind
 from tests.hostcalls.desk import DENIED, INVALID, NOT_FOUND, Desk, fails
 
@@ -79,8 +83,8 @@ def test_downgraded_writer(desk: Desk, caller: Caller) -> None:
 
 def test_limits_of_channels(desk: Desk) -> None:
     """Slots and bytes of channel are bounded for each process; what is freed can be used again."""
-    caller = desk.caller(resources=2, channel_bytes=1024)
-    big = ChannelCreate(1000, ChannelBackpressure.PARK)
+    caller = desk.caller(resources=2, channel_bytes=8192)
+    big = ChannelCreate(5000, ChannelBackpressure.PARK)
     first = desk.call(caller, c.CHANNEL_CREATE, big)
     assert fails(lambda: desk.call(caller, c.CHANNEL_CREATE, big)) == INVALID
     desk.call(caller, c.CHANNEL_DELETE, first)
@@ -93,6 +97,37 @@ def test_limits_of_channels(desk: Desk) -> None:
         fails(lambda: desk.call(caller, c.CHANNEL_CREATE, ChannelCreate((1 << 32) - 1, big.backpressure)))
         == INVALID
     )
+
+
+def test_what_has_no_slot_counts_too(desk: Desk) -> None:
+    """A guest that shares what it makes and lets go of the slots comes to its limit all the same, whatever
+    the kind; nothing is left behind by what was refused.
+    """
+
+    def make(caller: Caller, hostcall: Hostcall[Any, Any], value: object) -> None:
+        slot = desk.call(caller, hostcall, value)
+        desk.call(caller, c.CHANNEL_SHARE, slot)
+        desk.call(caller, c.CHANNEL_DETACH, slot)
+
+    for hostcall, value in (
+        (c.CHANNEL_CREATE, PARK),
+        (c.CHANNEL_STRONG_READER_CREATE, 0),
+        (c.CHANNEL_WEAK_WRITER_CREATE, 0),
+        (c.SESSION_CREATE, SessionCreate(1, KEY)),
+    ):
+        caller = desk.caller(resources=50)
+        channel = desk.call(caller, c.CHANNEL_CREATE, PARK)
+        session = session_of(desk, caller, session_lifecycle=Scope.ANY)
+        assert (channel, session) == (0, 1)
+        before = len(desk.kernel.registry)
+        for _ in range(49):
+            make(caller, hostcall, value)
+        with pytest.raises(InvalidArgument):
+            make(caller, hostcall, value)
+        assert len(desk.kernel.registry) == before + 49
+        payload = caller.get(channel, Kind.CHANNEL).payload
+        assert len(payload._writers) + len(payload._strong) <= 49
+        caller.end()
 
 
 def test_detached_readers_are_gone(desk: Desk, caller: Caller) -> None:
@@ -136,7 +171,7 @@ def test_dead_guest_leaves_nothing(desk: Desk, caller: Caller) -> None:
     caller.end()
     assert waiting.result() == 4
     assert fails(lambda: desk.call(other, c.CHANNEL_ATTACH, unused)) == NOT_FOUND
-    assert caller.channel_bytes == 4
+    assert caller.channel_bytes == 4096  # what the smallest counts for
     other.end()
     assert caller.channel_bytes == 0
     assert len(desk.kernel.registry) == 2  # the two processes' own entries

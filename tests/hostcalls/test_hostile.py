@@ -274,7 +274,7 @@ async def test_channels_without_end() -> None:
     )
     async with open_node("test") as node:
         assert await end(node, guest, limits=Limits(resources=32)) == NORMAL
-        assert await end(node, guest, limits=Limits(channel_bytes=32 * 1024)) == NORMAL
+        assert await end(node, guest, limits=Limits(channel_bytes=32 * 4096)) == NORMAL
 
 
 async def test_polling_what_is_not_there() -> None:
