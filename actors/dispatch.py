@@ -90,9 +90,9 @@ class Dispatcher:
     async def run(self) -> None:
         """Work the run queue off until cancelled."""
         while True:
+            self._slice()
+            self.handoffs = HANDOFFS
             if self.queue:
-                self._slice()
-                self.handoffs = HANDOFFS
                 await trio.lowlevel.checkpoint()
             else:
                 self.parked = trio.lowlevel.current_task()
@@ -133,20 +133,22 @@ class Dispatcher:
                     budget = turn
                     while True:
                         message = queue.popleft()
-                        if type(message) not in special:
+                        kind = type(message)
+                        if kind not in special:
                             on_message(actor, message)
-                        elif type(message) is Cast:
+                        elif kind is Cast:
                             handler = process.handlers[message.method]
+                            args = message.args
                             if message.kwargs:
-                                handler(actor, *message.args, **message.kwargs)
-                            elif len(message.args) == 1:  # by far the cheapest kind of call there is
-                                handler(actor, message.args[0])
+                                handler(actor, *args, **message.kwargs)
+                            elif len(args) == 1:  # by far the cheapest kind of call there is
+                                handler(actor, args[0])
                             else:
-                                handler(actor, *message.args)
-                        elif type(message) is Request:
+                                handler(actor, *args)
+                        elif kind is Request:
                             process.at_hand = message
-                            result = process.handlers[message.method](actor, *message.args, **message.kwargs)
-                            process.body.answer(message, result)
+                            handler = process.handlers[message.method]
+                            process.body.answer(message, handler(actor, *message.args, **message.kwargs))
                         else:
                             process.body.handle(message)
                         if process.attention:

@@ -9,13 +9,13 @@ the other side that was under way is ignored; so crossing link and unlink leave 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
+import msgspec
 
 from actors import signals
-from actors.errors import MailboxFull, NoProcess, NotOwner
+from actors.errors import NoProcess, NotOwner
 from actors.guarded import guarded
 from actors.reasons import KILLED, NO_PROCESS, SHUTDOWN, Reason
 from actors.ref import LocalRef, NameRef, Ref, RemoteRef
@@ -32,8 +32,7 @@ AliasMode = Literal["explicit", "demonitor", "reply", "reply_demonitor"]
 UP = 0  # the state of a link; any other number is the id of an unlink that has not been acknowledged
 
 
-@attrs.frozen
-class Exited:
+class Exited(msgspec.Struct, frozen=True):
     """A trapped exit signal: `ref` ended with `reason`, or sent it on purpose."""
 
     ref: Ref[Any]
@@ -62,8 +61,7 @@ class Monitor:
     active: bool = True
 
 
-@attrs.frozen
-class Down:
+class Down(msgspec.Struct, frozen=True):
     """The process behind `monitor` ended with `reason`, or was not there to begin with.
 
     `ref` is the monitored process; when it was monitored by a name that nobody held, a ref to that name.
@@ -132,11 +130,6 @@ class Alias(LocalRef[A]):
         raise TypeError("an alias carries one message or request; set the time limit where it is waited for")
 
 
-def mailbox_full(process: Process) -> MailboxFull:
-    """The error that names `process`."""
-    return MailboxFull(process.ref, process.mailbox.capacity or 0)
-
-
 def _exit_arrived(process: Process, signal: signals.Exit) -> None:
     if signal.linked:
         _link_ended(process, signal.sender, signal.reason)
@@ -195,16 +188,17 @@ def _down_arrived(process: Process, signal: signals.Down) -> None:
     _down(process, signal.tag, signal.reason)
 
 
-# What a process does when a signal about links and monitors reaches it, by the type of the signal.
-ARRIVALS: dict[type, Callable[[Process, Any], None]] = {
-    signals.Exit: _exit_arrived,
-    signals.Link: _link_arrived,
-    signals.Unlink: _unlink_arrived,
-    signals.UnlinkAck: _unlink_ack_arrived,
-    signals.Monitor: _monitor_arrived,
-    signals.Demonitor: _demonitor_arrived,
-    signals.Down: _down_arrived,
-}
+signals.arrivals.update(
+    {
+        signals.Exit: _exit_arrived,
+        signals.Link: _link_arrived,
+        signals.Unlink: _unlink_arrived,
+        signals.UnlinkAck: _unlink_ack_arrived,
+        signals.Monitor: _monitor_arrived,
+        signals.Demonitor: _demonitor_arrived,
+        signals.Down: _down_arrived,
+    }
+)
 
 
 def canonical(ref: Ref[Any]) -> Ref[Any]:
@@ -278,7 +272,7 @@ def monitor(process: Process, target: Ref[Any] | str, mode: AliasMode | None, ta
     made = Monitor(process.ref, node.new_number(), ref, name, tag)
     if mode is not None:
         made.alias = alias(process, mode)
-    if ref == process.ref:
+    if ref is process.ref:
         return made
     if process.monitors is None:
         process.monitors = {}

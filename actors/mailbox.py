@@ -5,9 +5,9 @@ served before any message. The *data lane* is a deque of messages in order of ar
 its bound. Replies, exit and down messages lie in the data lane, so that they keep their place among the
 messages of the same sender, but are never refused.
 
-Whether a message is let in is the queue's own affair, so a sender need not ask: to `append` to the plain deque
-of an unbounded mailbox costs no test, and the queue of a bounded mailbox, or of a process that has ended, does
-something else instead.
+Whether a message is let in is the queue's own affair, so a sender need not ask: to `append` to the plain
+deque of an unbounded mailbox costs no test, and the queue of a bounded mailbox, or of a process that has
+ended, does something else instead.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
 
-from actors.errors import MailboxFull
-from actors.reasons import Crashed
+from actors import signals
+from actors.errors import MailboxFull, Restarting
+from actors.reasons import NO_PROCESS, Crashed
 
 if TYPE_CHECKING:
     from actors.process import Process
@@ -106,6 +107,43 @@ class ClosedQueue:
 put = deque.append
 
 
+def mailbox_full(process: Process) -> MailboxFull:
+    """The error that names `process`."""
+    return MailboxFull(process.ref, process.mailbox.capacity or 0)
+
+
+def _send_arrived(process: Process, signal: signals.Send) -> None:
+    _offer(process, signal.message)
+
+
+def _offer(process: Process, message: Any) -> None:
+    """Queue `message` if there is room; where that would be an error of the sender, it is dropped."""
+    try:
+        process.ref.send(message)
+    except MailboxFull:
+        process.node.dropped += 1
+
+
+def _call_arrived(process: Process, signal: signals.Call) -> None:
+    if process.ended is not None:
+        signal.fail(Restarting(process.ref)) if process.restarting else signal.abandon(NO_PROCESS)
+    elif signal.method == signals.STOP:
+        process.asked_to_stop(signal, *signal.args)
+    elif len(process.queue) < process.limit:
+        process.put(signal)
+    elif process.mailbox.overflow == "drop_oldest":
+        process.node.dropped += 1
+        process.drop_oldest()
+        process.put(signal)
+    else:
+        signal.fail(mailbox_full(process))
+
+
+signals.arrivals.update(
+    {signals.Send: _send_arrived, signals.Cast: _offer, signals.Call: _call_arrived},
+)
+
+
 def overflow(process: Process, message: Any) -> None:
     """A message found no room: `process` has ended, or its mailbox is full. Not a checkpoint.
 
@@ -117,10 +155,9 @@ def overflow(process: Process, message: Any) -> None:
         node.dead_letters.publish(message, process.ref, process.ended)
         return
     mailbox = process.mailbox
-    capacity = mailbox.capacity or 0
     match mailbox.overflow:
         case "block" | "fail":
-            raise MailboxFull(process.ref, capacity)
+            raise mailbox_full(process)
         case "drop_newest":
             node.dropped += 1
         case "drop_oldest":
@@ -128,10 +165,10 @@ def overflow(process: Process, message: Any) -> None:
             process.drop_oldest()
             process.put(message)
         case "dead_letter":
-            node.dead_letters.publish(message, process.ref, Crashed(MailboxFull(process.ref, capacity)))
+            node.dead_letters.publish(message, process.ref, Crashed(mailbox_full(process)))
         case "crash":
-            process.interrupt(Crashed(MailboxFull(process.ref, capacity)))
-            node.dead_letters.publish(message, process.ref, Crashed(MailboxFull(process.ref, capacity)))
+            process.interrupt(Crashed(mailbox_full(process)))
+            node.dead_letters.publish(message, process.ref, Crashed(mailbox_full(process)))
 
 
 async def wait_for_room(process: Process) -> None:
@@ -144,5 +181,5 @@ async def wait_for_room(process: Process) -> None:
     """
     while process.ended is None and len(process.queue) >= process.limit:
         if process.node.current is process:
-            raise MailboxFull(process.ref, process.mailbox.capacity or 0)
+            raise mailbox_full(process)
         await process.room().park()

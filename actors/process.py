@@ -27,10 +27,10 @@ from actors import links, signals
 from actors.actor import Actor
 from actors.calls import Deferred, Request
 from actors.control import Continuation, Control, StopRequest
-from actors.errors import MailboxFull, Restarting, StashOverflow
-from actors.mailbox import LIMITLESS, BoundedQueue, Mailbox, put
+from actors.errors import StashOverflow
+from actors.mailbox import LIMITLESS, BoundedQueue, Mailbox, mailbox_full, put
 from actors.rare import Rare
-from actors.reasons import KILL, KILLED, NO_PROCESS, NORMAL, Reason, checked
+from actors.reasons import KILL, KILLED, NORMAL, Reason, checked
 from actors.ref import LocalRef, Ref, method_name
 from actors.timers import KeyedTimers, Timer, send_after
 
@@ -174,15 +174,6 @@ class Process:
             self.waiter = None
             trio.lowlevel.reschedule(waiter)
 
-    def offer(self, message: Any) -> bool:
-        """Queue `message` if its bound allows; false when it refuses. Never raises."""
-        try:
-            self.ref.send(message)
-        except MailboxFull:
-            self.node.dropped += 1
-            return False
-        return True
-
     def put(self, message: Any) -> None:
         """Queue `message` whether there is room or not: replies and runtime messages are never refused."""
         if self.ended is not None:
@@ -207,33 +198,11 @@ class Process:
 
     def deliver(self, signal: signals.Signal) -> None:
         """A signal reached this process."""
-        arrived = links.ARRIVALS.get(type(signal))
-        if arrived is not None:
-            arrived(self, signal)
-            return
-        match signal:
-            case signals.Send(message):
-                self.offer(message)
-            case signals.Cast():
-                self.offer(signal)
-            case signals.Call():
-                if self.ended is not None:
-                    signal.fail(Restarting(self.ref)) if self.restarting else signal.abandon(NO_PROCESS)
-                elif signal.method == signals.STOP:
-                    self.needs().stop_requests.append(signal)
-                    self._asked_to_stop(*signal.args)
-                elif len(self.queue) < self.limit:
-                    self.put(signal)
-                elif self.mailbox.overflow == "drop_oldest":
-                    self.node.dropped += 1
-                    self.drop_oldest()
-                    self.put(signal)
-                else:
-                    signal.fail(links.mailbox_full(self))
-            case _:
-                raise TypeError(f"not a signal: {signal!r}")
+        signals.arrivals[type(signal)](self, signal)
 
-    def _asked_to_stop(self, reason: Reason) -> None:
+    def asked_to_stop(self, request: signals.Call, reason: Reason) -> None:
+        """Somebody wants this process to stop, and `request` to be told when it has."""
+        self.needs().stop_requests.append(request)
         if not getattr(self.body, "is_plain", False):
             self.control_put(StopRequest(reason))
         elif self.trap_exits:
@@ -321,7 +290,7 @@ class Process:
         """Make room for one message."""
         oldest = self.reader.drop_oldest() if self.reader is not None else self.queue.popleft()
         if isinstance(oldest, signals.Call):
-            oldest.fail(links.mailbox_full(self))
+            oldest.fail(mailbox_full(self))
 
     # Messages.
 

@@ -20,7 +20,7 @@ import trio
 
 from actors import signals
 from actors.calls import Deferred, Request
-from actors.errors import CallingSelf, MailboxFull, NoProcess, NotPublic, ProcessDied, Restarting
+from actors.errors import CallingSelf, NoProcess, NotPublic, ProcessDied, Restarting
 from actors.mailbox import wait_for_room
 from actors.reasons import NO_PROCESS, NORMAL, Reason, checked
 from actors.signals import NO_KWARGS, Cast
@@ -270,7 +270,7 @@ class LocalRef(Ref[A]):
         return f"<{process.node.full_name}:{process.serial}{f' {shown}' if shown else ''}>"
 
     def deliver(self, signal: signals.Signal) -> None:
-        self._process.deliver(signal)
+        signals.arrivals[type(signal)](self._process, signal)
 
     def send(self, message: Any) -> None:
         process = self._process
@@ -333,16 +333,10 @@ class LocalRef(Ref[A]):
         if process.ended is not None:
             await trio.lowlevel.checkpoint_if_cancelled()
             raise Restarting(self) if process.restarting else NoProcess(self)
-        if len(process.queue) >= process.limit:
-            if process.mailbox.overflow != "block":
-                if process.mailbox.overflow == "drop_oldest":
-                    process.drop_oldest()
-                else:
-                    raise MailboxFull(self, process.limit)
-            else:
-                await wait_for_room(process)
+        if len(process.queue) >= process.limit and process.mailbox.overflow == "block":
+            await wait_for_room(process)
         request: Request[Any] = Request(node, self, name, args, kwargs, caller)
-        process.put(request)
+        self.deliver(request)
         return await request.receive(self.limit)
 
     def _node(self) -> Node:

@@ -15,7 +15,7 @@ cyclic garbage collector: what a cycle could go through are its arguments, which
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -24,6 +24,7 @@ import msgspec
 from actors.reasons import Reason
 
 if TYPE_CHECKING:
+    from actors.process import Process
     from actors.ref import Ref
 
 __all__ = [
@@ -64,6 +65,20 @@ class Cast(msgspec.Struct, frozen=True, gc=False):
 # The keyword arguments of a request without any: nobody may change it.
 NO_KWARGS: Mapping[str, Any] = {}
 
+
+class Arrivals(dict[type, "Callable[[Process, Any], None]"]):
+    """What a process does when a signal reaches it, by the type of the signal."""
+
+    def __missing__(self, kind: type) -> Callable[[Process, Any], None]:
+        """A subclass, which only calls have, is treated as its base."""
+        if kind is object:
+            raise TypeError("only signals can be delivered")
+        found = self[kind] = self[kind.__mro__[1]]
+        return found
+
+
+# The other files add theirs.
+arrivals = Arrivals()
 
 # The types of everything in a mailbox that is not a plain message: the other files add theirs.
 envelopes: set[type] = {Cast}
