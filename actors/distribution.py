@@ -105,7 +105,7 @@ class Distribution:
     ) -> None:
         self.node = node
         self.address = address
-        self.entries = dict(entries)
+        self.entries = entries
         self.handouts = Handouts(node)
         self.rendezvous: Meeting
         self._make_remote = make_remote
@@ -115,6 +115,7 @@ class Distribution:
         # Members of groups on other nodes: by node, scope and group.
         self._members: dict[str, dict[str, dict[Hashable, list[Ref[Any]]]]] = {}
         self._is_running = False
+        self._on_kill: Callable[[str], None] | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -200,6 +201,15 @@ class Distribution:
     def demonitor_nodes(self, ref: Ref[Any]) -> None:
         """Stop that. Not a checkpoint."""
         self._watchers.pop(ref, None)
+
+    def listen_for_kills(self, listener: Callable[[str], None]) -> None:
+        """Have `listener` told the name of each node on which this one kills a process."""
+        self._on_kill = listener
+
+    def killing(self, peer: str) -> None:
+        """A `KILL` is on its way to a process of the node `peer`."""
+        if self._on_kill is not None:
+            self._on_kill(peer)
 
     def _peer_node(self, name: str) -> Remote:
         remote = self._current.get(name)

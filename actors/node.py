@@ -13,8 +13,8 @@ from __future__ import annotations
 import contextvars
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeVar, overload
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import attrs
 import trio
@@ -38,6 +38,9 @@ from actors.registry import Registry
 from actors.reports import Reports
 from actors.tasked import EphemeralBody
 from actors.timers import Timer, Timers, send_after
+
+if TYPE_CHECKING:
+    from actors.workers import Workers
 
 __all__ = ["Node", "NodeStatistics", "open_node"]
 
@@ -129,6 +132,7 @@ class Node:
         self.end_waiters: dict[Process, trio.Event] = {}
         self._number = 0
         self._distribution: Distribution | None = None
+        self._workers: Workers | None = None
 
     def __repr__(self) -> str:
         return f"<Node {self.full_name}>"
@@ -379,6 +383,17 @@ class Node:
         return self._distribution
 
     @property
+    def workers(self) -> Workers:
+        """This node's workers.
+
+        Raises:
+            NotConnected: the node was opened without.
+        """
+        if self._workers is None:
+            raise NotConnected(f"node {self.full_name} has no workers: open it with `workers=`")
+        return self._workers
+
+    @property
     def peers(self) -> tuple[str, ...]:
         """The names of the nodes that are connected."""
         return () if self._distribution is None else self._distribution.peers
@@ -453,6 +468,7 @@ async def open_node(
     zone: str = "local",
     config: NodeConfig | None = None,
     listen: str | None = None,
+    workers: int = 0,
     **peering: Any,
 ) -> AsyncIterator[Node]:
     """Run a node for the length of a block.
@@ -466,11 +482,14 @@ async def open_node(
         zone: the zone's name.
         config: the node's settings.
         listen: the path of the rendezvous door at which other nodes find it.
+        workers: how many worker nodes to start and keep: processes of the operating system for actors that
+            compute. The block begins when all are connected; see `actors.workers.Workers`.
         peering: `policy`, `entries`, `settings` and `carrier`, as of `actors.remote.distributed`; with
             `listen` or any of them the node can have peers.
 
     Raises:
-        ValueError: the name or zone is empty, or contains `@` or `:`.
+        ValueError: the name or zone is empty, or contains `@` or `:`; `workers` is negative.
+        StartError: the workers did not start in time.
         KeyboardInterrupt, SystemExit: after the shutdown, when SIGINT, or an actor's own, ended the node.
     """
     for part in (name, zone):
@@ -478,12 +497,26 @@ async def open_node(
             raise ValueError(
                 f"a node's name, and its zone's, has a character and neither '@' nor ':', unlike {part!r}"
             )
+    if workers < 0:
+        raise ValueError(f"a node has 0 or more workers, not {workers!r}")
     node = Node(name, zone, config or NodeConfig())
-    async with shutdown.running(node):
-        if listen is None and not peering:
+    async with shutdown.running(node) as stopper:
+        if listen is None and not peering and not workers:
             yield node
             return
         from actors.remote import distributed  # a node without peers does without transport
 
-        async with distributed(node, listen=listen, **peering) as node._distribution:
+        async with AsyncExitStack() as stack:
+            if workers:
+                from actors.workers import Workers
+
+                node._workers = Workers(node, workers)
+                listen, peering["policy"] = stack.enter_context(
+                    node._workers.housed(listen, peering.get("policy"))
+                )
+            node._distribution = await stack.enter_async_context(distributed(node, listen=listen, **peering))
+            # Processes end while the node links are up, so that other nodes learn how.
+            stack.push_async_callback(stopper.stop)
+            if node._workers is not None:
+                await node._workers.start()
             yield node

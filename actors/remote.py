@@ -167,6 +167,8 @@ class RemoteNode:
                     self._open.links.pop((sender.serial, ref._serial), None)
                 else:
                     self._passing.grant(sender)
+                    if reason == KILL:
+                        self._distribution.killing(self.node_name)
                 peer.send(wire.Exit(sender.serial, target, linked, self._encode_reason(reason)))
             case _:
                 raise TypeError(f"not a signal: {signal!r}")
@@ -582,7 +584,9 @@ async def distributed(
         from transport.doorway import DoorCarrier  # the extension module is needed only here
 
         carrier = DoorCarrier()
-    distribution = Distribution(node, RemoteNode, address=listen or "", entries=entries or {})
+    distribution = Distribution(
+        node, RemoteNode, address=listen or "", entries={} if entries is None else entries
+    )
     distribution.rendezvous = Rendezvous(
         carrier,
         name=node.full_name,

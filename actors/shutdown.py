@@ -24,22 +24,27 @@ if TYPE_CHECKING:
     from actors.node import Node
     from actors.process import Process
 
-__all__ = ["running"]
+__all__ = ["Stopper", "running"]
 
 
 @asynccontextmanager
-async def running(node: Node) -> AsyncIterator[None]:
-    """Run the node's tasks for the length of a block, then shut it down and raise what stopped it."""
+async def running(node: Node) -> AsyncIterator[Stopper]:
+    """Run the node's tasks for the length of a block, then shut it down and raise what stopped it.
+
+    Returns:
+        What ends the processes, for who has something to do after that and before the runtime's own tasks
+        end.
+    """
     opened = trio.Event()
     done = trio.Event()
-    stopper = _Stopper(node)
+    stopper = Stopper(node)
     trio.lowlevel.spawn_system_task(_run, node, opened, done, name=f"node {node.full_name}")
     with trio.CancelScope(shield=True):
         await opened.wait()
     with _interrupts(node, stopper):
         try:
             with trio.CancelScope() as node.body_scope:
-                yield
+                yield stopper
         finally:
             with trio.CancelScope(shield=True):
                 await stopper.stop()
@@ -63,7 +68,7 @@ async def _run(node: Node, opened: trio.Event, done: trio.Event) -> None:
         done.set()  # also when a task of the runtime itself has failed, so that nobody waits for it in vain
 
 
-class _Stopper:
+class Stopper:
     """Shuts the node down, once."""
 
     def __init__(self, node: Node) -> None:
@@ -75,7 +80,14 @@ class _Stopper:
         self._ordered.cancel()
 
     async def stop(self) -> None:
-        """End every process. A checkpoint that takes at most the grace and the kill grace."""
+        """End every process, once. A checkpoint that takes at most the grace and the kill grace, and that
+        cancellation does not hasten.
+        """
+        if not self._node.stopped:
+            with trio.CancelScope(shield=True):
+                await self._stop()
+
+    async def _stop(self) -> None:
         node = self._node
         node.dead_letters.muted = True
         self._ordered.deadline = trio.current_time() + node.config.grace
@@ -119,7 +131,7 @@ class _Stopper:
 
 
 @contextmanager
-def _interrupts(node: Node, stopper: _Stopper) -> Iterator[None]:
+def _interrupts(node: Node, stopper: Stopper) -> Iterator[None]:
     """Take SIGINT over: once is an order to stop, twice to kill, three times an exception."""
     if (
         not node.config.handle_interrupt

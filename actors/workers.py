@@ -1,45 +1,56 @@
 """Worker nodes: more processors for actors that compute.
 
-Each worker is an OS process with a node of its own, started by exec and not by fork, that connects back to
-its parent and starts whatever the parent asks for, by name, from a list that was given when it was opened.
-A worker that dies is replaced; its actors' monitors and links fire as those on any lost node do.
+Each worker is an OS process with a node of its own, started by exec and not by fork. It connects to the node
+that it works for, its employer, and starts there what that one asks for. To the employer a worker is a child
+of a supervisor: one that dies is replaced under the same name, with a new incarnation, and what others hold
+of its processes behaves as it does when any node is lost.
 
-No worker outlives its parent. The parent holds the other end of every worker's standard input; when that
+A worker may be busy for as long as it likes. That it lives is the kernel's word and not its own, so its
+silence means nothing. Only who kills a process there wants it to be gone: a worker that then does not answer
+is blocked by whatever it runs, and is killed as a whole, which is the one way to end such code.
+
+No worker outlives its employer. The employer holds the other end of every worker's standard input; when that
 ends, for whatever reason, a thread in the worker orders it to stop, and ends it if it does not.
-
-Run as a program, this module is such a worker.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import itertools
 import json
 import logging
+import math
 import os
+import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
 
+from actors.backoff import Backoff
 from actors.distant import NodeDown, NodeUp, NotConnected
+from actors.errors import StartError
+from actors.links import Exited
 from actors.node import open_node
+from actors.reasons import Custom, Exit, Reason
 from actors.ref import Ref
-from transport.policy import Policy
+from actors.spec import Child
+from actors.supervisor import Supervisor
+from transport.policy import Identity, Limits, Policy, Rights
 
 if TYPE_CHECKING:
     from actors.node import Node
     from actors.process import Process
 
-__all__ = ["Workers", "open_workers"]
+__all__ = ["Workers", "work"]
 
 logger = logging.getLogger("enfilade.actors")
 
@@ -49,198 +60,329 @@ START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 2.0
 """How long each step of the ladder (end of input, SIGTERM, SIGKILL) may take."""
 
+ANSWER_SECONDS: Final = 2.0
+"""How long a worker may take to answer once a process on it has been killed."""
+
 POLL_SECONDS: Final = 0.02
-"""How often it is looked whether a worker has ended."""
+"""How often it is looked whether a process has ended, where that cannot be waited for."""
 
-RESTART_SECONDS: Final = 0.5
-"""The pause before a worker that died is replaced."""
+WATCH_SECONDS: Final = 1.0
+"""How often a worker looks whether it still has the parent that it was born to."""
+
+ENDLESS: Final = 2**62
+"""As many restarts as there may be: a worker is replaced whenever it dies, after a pause that grows."""
+
+PAUSES: Final = Backoff(first=0.1, maximum=10.0)
+
+BOOT: Final = (
+    "import json, sys; spec = json.loads(sys.stdin.buffer.readline()); sys.path[:] = spec['path']; "
+    "from actors.workers import work; work(spec)"
+)
+"""The program of a worker: it must be able to import this file before it can do anything else."""
+
+FAMILY: Final = Rights(exports="*", entries="*", groups="*", limits=Limits(silence=math.inf))
+"""What an employer and its workers may do with one another: everything, and be silent while they compute."""
 
 
-@attrs.define(eq=False)
-class _Worker:
-    name: str
-    process: subprocess.Popen[bytes]
-    up: trio.Event = attrs.field(factory=trio.Event)
-    down: trio.Event = attrs.field(factory=trio.Event)
+@attrs.frozen(kw_only=True)
+class FamilyPolicy(Policy):
+    """The processes of one program, which the kernel vouches for, have all rights; the rules are for others.
+
+    Attributes:
+        family: the process ids that belong to it at this moment.
+    """
+
+    family: Callable[[], Collection[int]]
+
+    def admit(self, peer: Identity) -> Rights:
+        """See `Policy.admit`."""
+        return FAMILY if peer.credentials.pid in self.family() else super().admit(peer)
 
 
 class Workers:
-    """A set of worker nodes. Made by `open_workers`."""
+    """The worker nodes of a node: its `workers`, when it was opened with any."""
 
-    def __init__(self, node: Node, entries: Mapping[str, str]) -> None:
+    def __init__(self, node: Node, count: int) -> None:
         self._node = node
-        self._entries = dict(entries)
-        self._workers: dict[str, _Worker] = {}
-        self._numbers = itertools.count(1)
-        self._turn = itertools.count()
-        self.scope = trio.CancelScope()
+        self._expected = {f"{node.name}-worker-{number}" for number in range(1, count + 1)}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._directory = ""
+        self._secret: bytes | None = None
+        self._turn = 0
 
     @property
     def names(self) -> tuple[str, ...]:
         """The node names of the workers that are connected."""
-        return tuple(
-            name for name, worker in self._workers.items() if worker.up.is_set() and not worker.down.is_set()
-        )
+        peers = self._node.peers
+        return tuple(name for name in map(self._full, sorted(self._expected)) if name in peers)
 
-    async def spawn(self, entry: str, /, *args: Any, **kwargs: Any) -> Ref[Any]:
-        """Start an actor on the next worker in turn. A checkpoint.
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process ids of the workers that have been started, by their node names."""
+        return {self._full(name): process.pid for name, process in self._processes.items()}
+
+    def _full(self, name: str) -> str:
+        return f"{name}@{self._node.zone}"
+
+    async def spawn(self, target: Any, /, *args: Any, **kwargs: Any) -> Ref[Any]:
+        """Start a process on the next worker in turn. A checkpoint; cancelled, it is killed.
 
         Args:
-            entry: a name from the entries that the workers were opened with.
-            args: its arguments, which must be able to travel.
+            target: an actor class or an async function at the top level of a module, or its name as
+                "module:name". A worker imports it by that name, so it cannot be one of the program's main
+                file.
+            args: its arguments, which must be able to travel; so do the keyword arguments.
 
         Raises:
+            ValueError: `target` has no such name.
             NotConnected: no worker is up, or it died meanwhile.
-            Refused: there is no such entry.
             StartError: the start failed.
+            transport.PayloadError: an argument cannot travel.
         """
+        entry = entry_of(target)
         names = self.names
         if not names:
-            raise NotConnected("no worker is up at this moment")
-        return await self._node.spawn_on(names[next(self._turn) % len(names)], entry, *args, **kwargs)
+            raise NotConnected("no worker is up at this moment; those that died are being replaced")
+        self._turn += 1
+        return await self._node.spawn_on(names[self._turn % len(names)], entry, *args, **kwargs)
 
-    async def run(self, count: int, ready: trio.Event, over: trio.Event) -> None:
-        """Keep `count` workers running until cancelled; `ready` when all have connected once."""
-        try:
-            with self.scope:
-                async with self._node.mailbox(label="workers") as me, trio.open_nursery() as nursery:
-                    self._node.distribution.monitor_nodes(me.ref)
-                    once = [trio.Event() for _ in range(count)]
-                    for event in once:
-                        nursery.start_soon(self._keep, event)
-                    nursery.start_soon(self._listen, me)
-                    for event in once:
-                        await event.wait()
-                    ready.set()
-        finally:
-            over.set()
+    @contextlib.contextmanager
+    def housed(self, listen: str | None, policy: Policy | None) -> Iterator[tuple[str, Policy]]:
+        """Have a directory for doors for the length of a block.
 
-    async def _listen(self, me: Process) -> None:
-        while True:
-            event = await me.receive((NodeUp, NodeDown))
-            worker = self._workers.get(event.name)
-            if worker is not None:
-                (worker.up if isinstance(event, NodeUp) else worker.down).set()
+        Args:
+            listen: where the node is to be found, or None for a place in that directory.
+            policy: who else may connect to the node; by default nobody.
 
-    async def _keep(self, once: trio.Event) -> None:
-        """Keep one worker running; replace it when it dies."""
-        while True:
-            worker = self._start()
-            try:
-                with trio.move_on_after(START_SECONDS):
-                    await worker.up.wait()
-                if worker.up.is_set():
-                    once.set()
-                    await worker.down.wait()
-                logger.warning("worker %s is gone; another takes its place", worker.name)
-            finally:
-                del self._workers[worker.name]
-                with trio.CancelScope(shield=True):
-                    await _stop(worker.process)
-            await trio.sleep(RESTART_SECONDS)
+        Returns:
+            Where the node is to be found, and a policy that admits its workers, too.
+        """
+        with tempfile.TemporaryDirectory(prefix="enfilade-", ignore_cleanup_errors=True) as self._directory:
+            policy = Policy(rules=[]) if policy is None else policy
+            self._secret = policy.secret
+            yield (
+                listen or os.path.join(self._directory, "employer.door"),
+                FamilyPolicy(rules=policy.rules, secret=policy.secret, family=lambda: self.pids.values()),
+            )
 
-    def _start(self) -> _Worker:
+    async def start(self) -> None:
+        """Start the workers, and wait until all are connected. A checkpoint.
+
+        Raises:
+            StartError: they were not in time.
+        """
         node = self._node
-        name = f"{node.name}-worker-{next(self._numbers)}"
-        process = subprocess.Popen([sys.executable, "-m", "actors.workers"], stdin=subprocess.PIPE)
+        node.distribution.listen_for_kills(self._killing)
+        async with node.mailbox(label="start of the workers") as me:
+            node.distribution.monitor_nodes(me.ref)
+            children = [
+                Child(self._employ, name, id=name, label=name, shutdown=4 * STOP_SECONDS, backoff=PAUSES)
+                for name in sorted(self._expected)
+            ]
+            await node.spawn(Supervisor, children, intensity=ENDLESS, label="workers", arena="node")
+            with trio.move_on_after(START_SECONDS):
+                while len(self.names) < len(self._expected):
+                    await me.receive(NodeUp)
+                return
+        raise StartError(Custom(f"{len(self.names)} of {len(self._expected)} workers were up in time"))
+
+    async def _employ(self, me: Process, name: str) -> None:
+        """Have one worker for as long as this process lives."""
+        me.trap_exits = True
+        me.node.distribution.monitor_nodes(me.ref)
+        process = self._processes[name] = self._exec(name)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_tell_end, process, me.ref)
+                reason = await self._end_of_employment(me, name)
+                nursery.cancel_scope.cancel()
+            raise Exit(reason)
+        finally:
+            del self._processes[name]
+            with trio.CancelScope(shield=True):
+                await _stop(process)
+
+    async def _end_of_employment(self, me: Process, name: str) -> Reason:
+        """Wait until a worker is no more, or no longer wanted: why."""
+        with trio.move_on_after(START_SECONDS) as limit:
+            while True:
+                match await me.receive((NodeUp, NodeDown, Exited, _Ended)):
+                    case NodeUp(up) if up == self._full(name):
+                        limit.deadline = math.inf
+                    case NodeDown(down, text) if down == self._full(name):
+                        return Custom(f"worker {name} is lost: {text}")
+                    case _Ended(status):
+                        return Custom(f"worker {name} ended with status {status}")
+                    case Exited(_, reason):
+                        return reason
+        return Custom(f"worker {name} did not connect within {START_SECONDS:g} s")
+
+    def _exec(self, name: str) -> subprocess.Popen[bytes]:
+        node = self._node
         spec = {
             "name": name,
             "zone": node.zone,
-            "parent": node.distribution.address,
-            "entries": self._entries,
+            "employer": node.distribution.address,
+            "directory": self._directory,
+            "secret": None if self._secret is None else self._secret.hex(),
             "path": sys.path,
         }
+        # In a session of its own: a SIGINT of the terminal is for the employer, which passes the word on.
+        process = subprocess.Popen(
+            [sys.executable, "-c", BOOT], stdin=subprocess.PIPE, start_new_session=True
+        )
         assert process.stdin is not None, "a pipe was asked for"
-        process.stdin.write(json.dumps(spec).encode() + b"\n")
-        process.stdin.flush()
-        worker = self._workers[f"{name}@{node.zone}"] = _Worker(f"{name}@{node.zone}", process)
-        return worker
+        with contextlib.suppress(BrokenPipeError):  # then its end will be noticed
+            process.stdin.write(json.dumps(spec).encode() + b"\n")
+            process.stdin.flush()
+        return process
+
+    def _killing(self, peer: str) -> None:
+        """A process on the node `peer` was killed: if that is a worker, see whether it notices."""
+        name = peer.partition("@")[0]
+        process = self._processes.get(name)
+        if process is not None and peer == self._full(name):
+            self._node.distribution.start_soon(self._expect_answer, peer, process)
+
+    async def _expect_answer(self, peer: str, process: subprocess.Popen[bytes]) -> None:
+        with trio.move_on_after(ANSWER_SECONDS), contextlib.suppress(NotConnected):
+            await self._node.whereis_on(peer, "")
+            return
+        if process.poll() is None:
+            logger.warning("worker %s does not answer while a process on it is to die; it is killed", peer)
+            process.kill()
+
+
+@attrs.frozen
+class _Ended:
+    """The OS process of a worker has ended."""
+
+    status: int
+
+
+async def _tell_end(process: subprocess.Popen[bytes], watcher: Ref[Any]) -> None:
+    await _end_of(process)
+    watcher.send(_Ended(process.wait()))
+
+
+async def _end_of(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process has ended, without reaping it."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):  # not on every system
+        while process.poll() is None:  # noqa: ASYNC110 (there is nothing to wait for)
+            await trio.sleep(POLL_SECONDS)
+        return
+    try:
+        await trio.lowlevel.wait_readable(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 async def _stop(process: subprocess.Popen[bytes]) -> None:
     """The ladder: end of input, SIGTERM, SIGKILL; and no zombie is left."""
     assert process.stdin is not None, "a pipe was asked for"
-    process.stdin.close()
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
     for step in (process.terminate, process.kill):
-        if await _has_ended(process):
-            return
-        step()
-    await _has_ended(process)
+        with trio.move_on_after(STOP_SECONDS):
+            await _end_of(process)
+        if process.poll() is None:
+            step()
+    await _end_of(process)
+    process.wait()
 
 
-async def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    for _ in range(int(STOP_SECONDS / POLL_SECONDS)):
-        if process.poll() is not None:
-            return True
-        await trio.sleep(POLL_SECONDS)
-    return process.poll() is not None
-
-
-@asynccontextmanager
-async def open_workers(node: Node, count: int, entries: Mapping[str, str]) -> AsyncIterator[Workers]:
-    """Run worker nodes for the length of a block; it begins when all are connected.
-
-    Args:
-        node: the parent, opened with `listen`; its policy must admit its own user.
-        count: how many.
-        entries: what may be started there: a name for each "module:class" or "module:function".
+def entry_of(target: Any) -> str:
+    """The name that a worker imports `target` by.
 
     Raises:
-        ValueError: `count` is not positive, an entry is not of that form, or the node cannot be called.
-        trio.TooSlowError: a worker did not connect in time.
+        ValueError: it has none.
     """
-    if count < 1:
-        raise ValueError(f"there must be at least one worker, not {count}")
-    for target in entries.values():
-        if target.count(":") != 1:
-            raise ValueError(f'an entry is "module:name", not {target!r}')
-    if not node.distribution.address:
-        raise ValueError("workers connect to their parent: open the node with `listen`")
-    workers = Workers(node, entries)
-    ready, over = trio.Event(), trio.Event()
-    node.nursery.start_soon(workers.run, count, ready, over)
+    if isinstance(target, str):
+        entry = target
+    else:
+        entry = f"{getattr(target, '__module__', None)}:{getattr(target, '__qualname__', None)}"
     try:
-        with trio.fail_after(START_SECONDS):
-            await ready.wait()
-        yield workers
-    finally:
-        workers.scope.cancel()
-        with trio.CancelScope(shield=True):
-            await over.wait()
+        found = load(entry)
+    except (ImportError, AttributeError, ValueError):
+        found = None
+    if entry.startswith("__main__:") or found is None or (found is not target and found != target != entry):
+        raise ValueError(
+            f"a worker cannot import {target!r}: it must be an actor class or a function at the top level of "
+            "a module, and not of the program's main file"
+        )
+    return entry
 
 
-def _load(target: str) -> Any:
-    module, _, name = target.partition(":")
+def load(entry: str) -> Any:
+    """What the entry "module:name" names.
+
+    Raises:
+        ImportError, AttributeError, ValueError: nothing.
+    """
+    module, _, name = entry.partition(":")
     found: Any = importlib.import_module(module)
     for part in name.split("."):
         found = getattr(found, part)
     return found
 
 
-def _end_with_parent() -> None:
-    """The parent has gone, or wants the worker to: stop in order, and if that takes too long, at once."""
-    sys.stdin.buffer.read()
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(STOP_SECONDS)
-    os._exit(1)
+class Importable(Mapping[str, Any]):
+    """The entries of a worker: whatever its employer names, and only that may name any."""
+
+    def __getitem__(self, entry: str) -> Any:
+        try:
+            return load(entry)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise KeyError(entry) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
 
 
-async def _work(spec: Mapping[str, Any]) -> None:
-    entries = {name: _load(target) for name, target in spec["entries"].items()}
-    policy = Policy.same_user(exports="*", entries="*")
-    async with open_node(spec["name"], zone=spec["zone"], policy=policy, entries=entries) as node:
-        await node.connect(spec["parent"])
+def work(spec: Mapping[str, Any]) -> None:
+    """Be a worker, as standard input has described it: what a worker's process runs."""
+    employer = os.getppid()
+    threading.Thread(target=_end_with, args=(employer, spec["directory"]), daemon=True).start()
+    try:
+        trio.run(_work, spec, employer)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        _tidy_up_for(employer, spec["directory"])
+
+
+async def _work(spec: Mapping[str, Any], employer: int) -> None:
+    name = spec["name"]
+    secret = None if spec["secret"] is None else bytes.fromhex(spec["secret"])
+    same_user = Policy.same_user()  # siblings, to which refs were handed
+    policy = FamilyPolicy(rules=same_user.rules, secret=secret, family=lambda: (employer,))
+    async with open_node(
+        name,
+        zone=spec["zone"],
+        listen=os.path.join(spec["directory"], f"{name}.door"),
+        policy=policy,
+        entries=Importable(),
+    ) as node:
+        await node.connect(spec["employer"])
         await trio.sleep_forever()
 
 
-def main() -> None:
-    """Be a worker, as standard input describes it."""
-    spec = json.loads(sys.stdin.buffer.readline())
-    sys.path[:] = spec["path"]
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with contextlib.suppress(KeyboardInterrupt):
-        trio.run(_work, spec)
+def _end_with(employer: int, directory: str) -> None:
+    """When the employer has gone, or wants the worker to: stop in order, and if that takes long, at once."""
+    while not select.select([sys.stdin], [], [], WATCH_SECONDS)[0] and os.getppid() == employer:
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(STOP_SECONDS)
+    _tidy_up_for(employer, directory)
+    os._exit(1)
 
 
-if __name__ == "__main__":
-    main()
+def _tidy_up_for(employer: int, directory: str) -> None:
+    """Remove the directory of the doors if the one whose it was has died."""
+    if os.getppid() != employer:
+        shutil.rmtree(directory, ignore_errors=True)

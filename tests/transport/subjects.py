@@ -6,11 +6,12 @@ standard input ends, so that it never outlives a test that died.
 
 import os
 import sys
+import time
 from typing import Any
 
 import trio
 
-from actors import Actor, Node, Process, open_node
+from actors import Actor, Node, Process, Ref, open_node
 from transport import Policy, Settings
 
 
@@ -40,11 +41,42 @@ class Account(Actor):
     def open_files(self) -> int:
         return len(os.listdir("/proc/self/fd"))
 
+    def block(self, seconds: float) -> None:
+        """Hold the loop of the node, without computing."""
+        time.sleep(seconds)
+
+    def compute(self, seconds: float) -> tuple[float, float]:
+        """Hold the loop of the node and a processor: from when to when."""
+        began = time.monotonic()
+        while time.monotonic() < began + seconds:
+            pass
+        return began, time.monotonic()
+
+    def crash_process(self) -> None:
+        os._exit(7)
+
     def identity(self) -> tuple[int, str]:
         return os.getpid(), os.readlink("/proc/self/ns/pid")
 
     def on_message(self, message: Any) -> None:
         self.seen.append(message)
+
+
+class Broker(Actor):
+    """Asks others."""
+
+    async def add(self, account: Ref[Account], amount: int) -> int:
+        return await account.within(30).call(Account.add, amount)
+
+
+async def nest(me: Process, depth: int, trigger: str) -> None:
+    """A tree of processes of the operating system, two below each, whose leaves fail on demand."""
+    async with open_node(f"level-{depth}", workers=2 if depth else 0) as node, node.mailbox() as here:
+        for _ in range(2 if depth else 0):
+            here.link(await node.workers.spawn(nest, depth - 1, trigger))
+        while depth or not await trio.Path(trigger).exists():  # noqa: ASYNC110 (across processes)
+            await trio.sleep(0.05)
+        raise ValueError("a leaf fails")
 
 
 async def watcher(me: Process) -> None:

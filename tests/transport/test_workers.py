@@ -1,112 +1,255 @@
-"""Worker nodes: real processes, killed and left behind."""
+"""Worker nodes: real processes, killed, blocked and left behind."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
 
-from actors import NO_CONNECTION, Down, Node, Refused, open_node
-from actors.workers import Workers, open_workers
-from tests.transport.subjects import Account
+from actors import (
+    NO_CONNECTION,
+    Down,
+    Node,
+    NodeUp,
+    NotConnected,
+    Process,
+    Ref,
+    StartError,
+    open_node,
+)
+from tests.transport.subjects import Account, Broker
+from transport import NotAdmitted, Policy, Settings, UnregisteredType
 
-ENTRIES = {"Account": "tests.transport.subjects:Account"}
 ROOT = Path(__file__).resolve().parents[2]
+
+SECONDS = 100.0
+"""After which a test is given up."""
 
 
 @pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    with trio.fail_after(100):
-        async with open_node("parent", listen=str(tmp_path / "parent.door")) as node:
+async def node() -> AsyncIterator[Node]:
+    with trio.fail_after(SECONDS):
+        async with open_node("parent", workers=2) as node:
+            pids = list(node.workers.pids.values())
             yield node
+            pids += node.workers.pids.values()
+        assert not any(map(is_running, pids))
 
 
 def is_running(pid: int) -> bool:
+    """Whether a process is there, as anything but a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
-async def pids(workers: Workers) -> list[int]:
-    refs = [await workers.spawn("Account") for _ in workers.names]
-    return [(await ref.within(30).call(Account.identity))[0] for ref in refs]
+def is_there(pid: int) -> bool:
+    """Whether a process is there, even as a zombie."""
+    return Path(f"/proc/{pid}").exists()
 
 
-async def test_work_is_spread_and_nothing_is_left(node: Node) -> None:
-    async with open_workers(node, 2, ENTRIES) as workers:
-        found = await pids(workers)
-        assert len(set(found)) == 2
-        assert os.getpid() not in found
-        ref = await workers.spawn("Account", 5)
-        assert await ref.within(30).call(Account.add, 1) == 6
-        with pytest.raises(Refused):
-            await workers.spawn("os:system")
-    assert not any(map(is_running, found))
-    assert node.peers == ()
+async def spawn(node: Node, balance: int = 0) -> Ref[Account]:
+    return (await node.workers.spawn(Account, balance)).within(60)
 
 
-async def test_a_killed_worker_is_noticed_and_replaced(node: Node) -> None:
-    async with open_workers(node, 1, ENTRIES) as workers:
-        (name,) = workers.names
-        ref = await workers.spawn("Account")
-        (pid,) = await pids(workers)
-        async with node.mailbox() as me:
-            me.monitor(ref)
+async def until_all_are_up(node: Node, me: Process, count: int = 2) -> None:
+    while len(node.workers.names) < count:
+        await me.receive(NodeUp)
+
+
+async def test_work_is_spread(node: Node) -> None:
+    """One after another, each in a process of its own, under the names that they keep."""
+    assert node.workers.names == ("parent-worker-1@local", "parent-worker-2@local")
+    refs = [await spawn(node, 5) for _ in range(4)]
+    found = [(await ref.call(Account.identity))[0] for ref in refs]
+    assert set(found) == set(node.workers.pids.values())
+    assert found[:2] == found[2:]
+    assert os.getpid() not in found
+    assert [await ref.call(Account.add, 1) for ref in refs] == [6] * 4
+    by_name = await node.spawn_on(node.workers.names[0], "tests.transport.subjects:Account", 3)
+    assert await by_name.call(Account.add, 1) == 4
+
+
+async def test_two_compute_at_once(node: Node) -> None:
+    """Each worker has a processor of its own, and its loop, held for longer than a period, is not missed."""
+    spans: list[tuple[float, float]] = []
+
+    async def compute(ref: Ref[Account]) -> None:
+        spans.append(await ref.call(Account.compute, 1.0))
+
+    refs = [await spawn(node) for _ in range(2)]
+    async with trio.open_nursery() as nursery:
+        for ref in refs:
+            nursery.start_soon(compute, ref)
+    (first, first_over), (second, second_over) = spans
+    assert max(first, second) < min(first_over, second_over)
+
+
+async def test_a_busy_worker_may_be_silent() -> None:
+    """A worker is not taken for dead because it computes for longer than the period of its employer."""
+    with trio.fail_after(SECONDS):
+        async with open_node("parent", workers=1, settings=Settings(period=0.4)) as node:
+            ref = await spawn(node)
+            await ref.call(Account.block, 2.0)
+            assert await ref.call(Account.add, 1) == 1
+
+
+async def test_siblings_reach_one_another(node: Node) -> None:
+    """A ref to a process of one worker is good on the other: they connect on demand."""
+    account = await spawn(node, 10)
+    broker: Ref[Broker] = await node.workers.spawn(Broker)
+    assert account.node_name != broker.node_name
+    assert await broker.within(60).call(Broker.add, account, 5) == 15
+
+
+@pytest.mark.parametrize("how", ["kill", "exit"])
+async def test_a_lost_worker_is_noticed_and_replaced(node: Node, how: str) -> None:
+    """Its processes are lost with it; another takes its place under the same name."""
+    ref = await spawn(node)
+    before = node.workers.pids[ref.node_name]
+    async with node.mailbox() as me:
+        me.monitor(ref)
+        node.distribution.monitor_nodes(me.ref)
+        if how == "kill":
+            os.kill(before, signal.SIGKILL)
+        else:
+            ref.cast(Account.crash_process)
+        assert (await me.receive(Down)).reason == NO_CONNECTION
+        await until_all_are_up(node, me)
+    assert node.workers.pids[ref.node_name] != before
+    assert not is_there(before), "a zombie"
+    again = await node.spawn_on(ref.node_name, "tests.transport.subjects:Account", 1)
+    assert await again.within(60).call(Account.add, 1) == 2
+
+
+async def test_a_stopped_worker_is_ended_with_its_node() -> None:
+    """One that does not even react to SIGTERM is killed, and the node closes in time."""
+    with trio.fail_after(SECONDS):
+        async with open_node("parent", workers=1) as node:
+            (pid,) = node.workers.pids.values()
+            os.kill(pid, signal.SIGSTOP)
+        assert not is_there(pid)
+
+
+async def spawn_until_none_is_up(node: Node) -> None:
+    while node.workers.names:
+        with suppress(NotConnected):  # the one in turn died meanwhile
+            await node.workers.spawn(Account)
+    await node.workers.spawn(Account)
+
+
+async def test_all_workers_can_be_lost_at_once(node: Node) -> None:
+    async with node.mailbox() as me:
+        node.distribution.monitor_nodes(me.ref)
+        for pid in node.workers.pids.values():
             os.kill(pid, signal.SIGKILL)
-            assert (await me.receive(Down)).reason == NO_CONNECTION
-        for _ in range(1000):
-            if workers.names not in ((), (name,)):
-                break
-            await trio.sleep(0.05)
-        assert await (await workers.spawn("Account", 1)).within(30).call(Account.add, 1) == 2
-        assert not is_running(pid)
+        with pytest.raises(NotConnected, match="no worker is up"):
+            await spawn_until_none_is_up(node)
+        await until_all_are_up(node, me)
+        await node.workers.spawn(Account)
+
+
+@pytest.fixture
+def parent(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A program with two workers, which prints its own directory and their process ids."""
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, cwd=ROOT) as parent:
+        yield parent
+        parent.kill()
 
 
 PARENT = """
-import sys, trio
+import trio
 from actors import open_node
-from actors.workers import open_workers
-from tests.transport.subjects import Account
 async def main():
-    async with open_node("parent", listen=sys.argv[1]) as node:
-        async with open_workers(node, 2, {"Account": "tests.transport.subjects:Account"}) as workers:
-            for _ in workers.names:
-                ref = await workers.spawn("Account")
-                print((await ref.within(30).call(Account.identity))[0], flush=True)
-            await trio.sleep_forever()
+    async with open_node("parent", workers=2) as node:
+        print(node.distribution.address, *node.workers.pids.values(), flush=True)
+        await trio.sleep_forever()
 trio.run(main)
 """
 
 
-def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(tmp_path / "door")], stdout=subprocess.PIPE, cwd=ROOT
-    )
-    try:
-        assert parent.stdout is not None
-        workers = [int(parent.stdout.readline()) for _ in range(2)]
-        assert all(map(is_running, workers))
-    finally:
-        parent.kill()
-        parent.wait()
-        assert parent.stdout is not None
-        parent.stdout.close()
-    deadline = time.monotonic() + 30
-    while any(map(is_running, workers)) and time.monotonic() < deadline:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_worker_outlives_its_parent(parent: "subprocess.Popen[bytes]", number: int) -> None:
+    """However the parent ends, its workers end too, and nothing of it is left on the disk."""
+    assert parent.stdout is not None
+    address, *pids = parent.stdout.readline().decode().split()
+    assert all(is_running(int(pid)) for pid in pids)
+    assert Path(address).exists()
+    parent.send_signal(number)
+    parent.wait()
+    deadline = time.monotonic() + SECONDS
+    while any(is_running(int(pid)) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not any(map(is_running, workers))
+    assert not any(is_running(int(pid)) for pid in pids)
+    assert not Path(address).parent.exists()
+
+
+async def test_workers_beside_other_peers(tmp_path: Path) -> None:
+    """A node's policy for others stays what it is, and its secret is the workers' as well."""
+    same_user = Policy.same_user()
+    secret = Policy(rules=same_user.rules, secret=b"only the family knows")
+    door = str(tmp_path / "parent.door")
+    with trio.fail_after(SECONDS):
+        async with open_node("parent", workers=1, listen=door, policy=secret) as node:
+            assert node.distribution.address == door
+            assert await (await spawn(node)).call(Account.add, 1) == 1
+            with pytest.raises(NotAdmitted, match="secret"):
+                async with open_node("stranger", policy=same_user) as stranger:
+                    await stranger.connect(door)
+
+
+STRANGER = """
+import sys, trio
+from actors import open_node
+from transport import Policy
+async def main():
+    async with open_node(sys.argv[1], policy=Policy.same_user()) as node:
+        try:
+            print(await node.spawn_on(await node.connect(sys.argv[2]), "tests.transport.subjects:Account"))
+        except Exception as error:
+            print(error)
+trio.run(main)
+"""
+
+
+async def test_what_the_family_may_do_others_may_not(node: Node) -> None:
+    """Another process of the same user, whatever it calls itself, reaches neither node; it may only come to
+    a worker with a ref, as a sibling does.
+    """
+
+    async def answer(name: str, door: str) -> str:
+        command = [sys.executable, "-c", STRANGER, name, door]
+        done = await trio.run_process(command, capture_stdout=True, cwd=ROOT)
+        return done.stdout.decode()
+
+    employers = node.distribution.address
+    workers = employers.replace("employer", "parent-worker-1")
+    assert "does not admit" in await answer("stranger", employers)
+    assert "does not admit" in await answer("parent-worker-2", employers)
+    assert "exports no spawn entry" in await answer("parent-worker-2", workers)
 
 
 async def test_misuse_is_told(node: Node) -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        async with open_workers(node, 0, {}):
+    class Local(Account):
+        pass
+
+    for target in (Local, lambda: None, "nothing", "nowhere:at_all", "os:nothing", 3, Account(0)):
+        with pytest.raises(ValueError, match="a worker cannot import"):
+            await node.workers.spawn(target)
+    with pytest.raises(StartError):
+        await node.workers.spawn(Account, 1, 2, 3)
+    with pytest.raises(UnregisteredType):
+        await node.workers.spawn(Account, object())
+    with pytest.raises(ValueError, match="0 or more workers, not -1"):
+        async with open_node("x", workers=-1):
             pass
-    with pytest.raises(ValueError, match='"module:name"'):
-        async with open_workers(node, 1, {"x": "nothing"}):
-            pass
+    async with open_node("x") as other:
+        with pytest.raises(NotConnected, match="open it with `workers=`"):
+            _ = other.workers
