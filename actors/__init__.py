@@ -16,6 +16,7 @@ from actors.children import (
     MaxChildren,
     NoChildIds,
     NoTemplate,
+    Started,
     StartFailed,
 )
 from actors.config import NodeConfig
@@ -177,6 +178,7 @@ __all__ = [
     "StartError",
     "StartFailed",
     "StartTimeout",
+    "Started",
     "StashOverflow",
     "Supervisor",
     "Task",

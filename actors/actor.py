@@ -48,6 +48,8 @@ class Actor:
     def on_start(self) -> Any:
         """Runs after `__init__`; may be async. To go on after `spawn` has returned:
         `self.process.continue_with(...)`.
+
+        What it returns, if that is not None, is for whoever has a supervisor start the actor: see `Started`.
         """
 
     def on_message(self, message: Any) -> Any:

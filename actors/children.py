@@ -29,6 +29,7 @@ __all__ = [
     "NoTemplate",
     "Record",
     "StartFailed",
+    "Started",
     "Status",
 ]
 
@@ -74,6 +75,19 @@ class Record(Generic[R]):
     due: bool = False
     failures: int = 0
     since: float = 0.0
+
+
+@attrs.frozen
+class Started(Generic[R]):
+    """A child that was started on request, and had something to tell: OTP's `{ok, Child, Info}`.
+
+    Attributes:
+        ref: its process.
+        info: what its `on_start` returned.
+    """
+
+    ref: R
+    info: Any
 
 
 @attrs.frozen

@@ -52,7 +52,9 @@ class SyncBody:
         body = cls(process, protocol_of(actor))
         process.body = body
         made = construct(actor, process, args, kwargs)
-        body.protocol.on_start(made)
+        info = body.protocol.on_start(made)
+        if info is not None:
+            process.needs().start_info = info
         process.actor = made
         process.on_message = body.protocol.on_message
         process.handlers = body.protocol.handlers

@@ -18,7 +18,17 @@ from typing import Any, TypeVar, cast
 
 from actors.actions import Action, Answer, Step, Stop
 from actors.calls import Deferred
-from actors.children import ChildCounts, ChildInfo, ChildNotFound, MaxChildren, NoChildIds, NoTemplate, Record
+from actors.children import (
+    ChildCounts,
+    ChildInfo,
+    ChildNotFound,
+    MaxChildren,
+    NoChildIds,
+    NoTemplate,
+    Record,
+    Started,
+)
+from actors.links import canonical
 from actors.ref import LocalRef, Ref
 from actors.spec import AutoShutdown, Child, Flags, InvalidFlag, check_child_specs
 from actors.strategy import Strategy
@@ -144,7 +154,10 @@ class DynamicStrategy(Strategy[R]):
 
     def _find(self, key: Hashable, *, by_ref: bool = True) -> Record[R]:
         ref = cast("R", key)
-        record = self._by_ref.get(ref) or self._restarting.get(ref)
+        try:
+            record = self._by_ref.get(ref) or self._restarting.get(ref)
+        except TypeError:  # it is not hashable, and so no ref
+            record = None
         if record is None:
             raise ChildNotFound(key)
         return record
@@ -155,10 +168,10 @@ class DynamicStrategy(Strategy[R]):
             self._restarting[child.predecessor] = child
         super()._retry_later(child, delay)
 
-    def started(self, child: Record[R], ref: R) -> list[Action[R]]:
+    def started(self, child: Record[R], ref: R, info: Any = None) -> list[Action[R]]:
         """The child is up, as `ref`."""
         self._no_longer_restarting(child)
-        return super().started(child, ref)
+        return super().started(child, ref, info)
 
     def _down(self, child: Record[R]) -> None:
         self._no_longer_restarting(child)
@@ -220,14 +233,14 @@ class DynamicSupervisor(Supervisor):
             DynamicStrategy(flags, template, max_children=max_children, clock=self.process.node.timers.now)
         )
 
-    def start_child(self, child: Any) -> Deferred[Ref[Any] | None]:
+    def start_child(self, child: Any) -> Deferred[Ref[Any] | Started[Ref[Any]] | None]:
         """Start one more child.
 
         Args:
             child: its specification; the id means nothing here.
 
         Returns:
-            Its ref; None when it declined to start, and nothing is kept.
+            As of `Supervisor.start_child`; nothing is kept of a child that declines.
 
         Raises:
             MaxChildren: there are as many as there may be.
@@ -236,7 +249,7 @@ class DynamicSupervisor(Supervisor):
         """
         return super().start_child(child)
 
-    def start_from_template(self, *args: Any, **kwargs: Any) -> Deferred[Ref[Any] | None]:
+    def start_from_template(self, *args: Any, **kwargs: Any) -> Deferred[Ref[Any] | Started[Ref[Any]] | None]:
         """Start one more child of the template.
 
         Args:
@@ -244,7 +257,7 @@ class DynamicSupervisor(Supervisor):
             kwargs: are added to the template's own, and replace those of the same name.
 
         Returns:
-            Its ref; None when it declined to start, and nothing is kept.
+            As of `start_child`.
 
         Raises:
             NoTemplate: the supervisor was made without one.
@@ -258,6 +271,7 @@ class DynamicSupervisor(Supervisor):
 
         Raises:
             ChildNotFound: the process lives and is no child of this supervisor.
+            NoProcess: it is a ref to a name that nobody holds.
             NoChildIds: `ref` is no ref.
         """
         return self._request(self._terminate, ref)
@@ -265,6 +279,7 @@ class DynamicSupervisor(Supervisor):
     def _terminate(self, ref: Any) -> list[Action[Ref[Any]]]:
         if not isinstance(ref, Ref):
             raise NoChildIds("terminate_child")
+        ref = canonical(ref)
         try:
             return self._strategy.terminate_child(ref)
         except ChildNotFound:

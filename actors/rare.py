@@ -35,6 +35,7 @@ class Rare:
         "keyed",
         "observers",
         "room",
+        "start_info",
         "stash",
         "stash_capacity",
         "stop_requests",
@@ -55,5 +56,6 @@ class Rare:
         self.room: trio.lowlevel.ParkingLot | None = None
         self.stash: deque[Any] = deque()
         self.stash_capacity: int | None = None
+        self.start_info: Any = None
         self.stop_requests: list[signals.Call] = []
         self.timers: dict[Timer, None] = {}

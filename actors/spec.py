@@ -278,7 +278,11 @@ def child_spec(child: Any) -> Child:
         return child
     convention = getattr(child, "child_spec", None)
     if convention is not None:
-        answer = convention()
+        try:
+            answer = convention()
+        except Exception as error:
+            expected = f"a Child; {child!r}.child_spec() raised {error!r}"
+            raise InvalidChild("child_spec", child, expected) from error
         if not isinstance(answer, Child):
             raise InvalidChild("child_spec", answer, f"a Child; this is what {child!r}.child_spec() answers")
         return answer

@@ -32,6 +32,7 @@ from actors.children import (
     ChildRunning,
     FailedToStart,
     Record,
+    Started,
     StartFailed,
     Status,
 )
@@ -88,7 +89,7 @@ class Strategy(Generic[R]):
         self._starting: Record[R] | None = None
         self._stopping: set[Record[R]] = set()
         self._job: Job | None = None
-        self._answer: R | StartFailed | None = None
+        self._answer: R | Started[R] | StartFailed | None = None
         self._exit_reason: Reason = SHUTDOWN
         self._waiting: deque[Record[R]] = deque()
         self._actions: list[Action[R]] = []
@@ -184,8 +185,8 @@ class Strategy(Generic[R]):
 
     # Events: how a Start or Stop ended, and exits.
 
-    def started(self, child: Record[R], ref: R) -> list[Action[R]]:
-        """The child is up, as `ref`."""
+    def started(self, child: Record[R], ref: R, info: Any = None) -> list[Action[R]]:
+        """The child is up, as `ref`; `info` is what its start has to tell whoever asked for it."""
         child.ref = ref
         child.status = RUNNING
         if child.spec.backoff is not None:
@@ -199,7 +200,7 @@ class Strategy(Generic[R]):
                 child.spec = child.spec.without_arguments()
             child.args, child.kwargs = (), {}
         if self._starting is child:
-            self._answer = ref
+            self._answer = ref if info is None else Started(ref, info)
             if self._plan:
                 self._advance()
             else:
@@ -261,7 +262,8 @@ class Strategy(Generic[R]):
     # Events: requests; only while not busy.
 
     def start_child(self, child: Any) -> list[Action[R]]:
-        """Add a child and start it; the answer is its ref, or None when it declined to start.
+        """Add a child and start it; the answer is its ref, with what its start had to tell if anything, or
+        None when it declined to start.
 
         A failed start discards the specification. So does a temporary child that declines.
 
@@ -277,7 +279,7 @@ class Strategy(Generic[R]):
         return self._start_child(self._record(spec.id, spec))
 
     def restart_child(self, id: Hashable) -> list[Action[R]]:  # noqa: A002 (the field's name)
-        """Start a stopped child; the answer is its ref, or None when it declined.
+        """Start a stopped child; the answer is as that of `start_child`.
 
         A failed start keeps the specification.
 
@@ -497,9 +499,12 @@ class Strategy(Generic[R]):
         return self._begin(START_CHILD, [Start(record)])
 
     def _find(self, key: Hashable, *, by_ref: bool = False) -> Record[R]:
-        record = self._children.get(key)
-        if record is None and by_ref:
-            record = self._by_ref.get(cast("R", key))
+        try:
+            record = self._children.get(key)
+            if record is None and by_ref:
+                record = self._by_ref.get(cast("R", key))
+        except TypeError:  # it is not hashable, and so nobody's key
+            record = None
         if record is None:
             raise ChildNotFound(key)
         return record

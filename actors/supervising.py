@@ -118,7 +118,7 @@ class SupervisorBody:
         self._error: BaseException | None = None
         self._exit_reason: Reason | None = None
         self._postponed: deque[Any] = deque()
-        self._starts: dict[Record[AnyRef], AnyRef] = {}
+        self._starts: dict[Record[AnyRef], Process] = {}
         self._stops: dict[AnyRef, Stopping] = {}
         self._performing = False
         self._work: deque[Action[AnyRef]] = deque()
@@ -137,8 +137,11 @@ class SupervisorBody:
         process.body = body
         process.trap_exits = True
         process.open_arena()
+        process.ref.limit = math.inf  # a child may take any time to start
         body.actor = construct(actor, process, args, kwargs)
-        protocol.on_start(body.actor)
+        info = protocol.on_start(body.actor)
+        if info is not None:
+            process.needs().start_info = info
         # The children are started in a turn of its own, so that a deep tree is no deep recursion.
         process.node.starting[process] = Request(process.node, process.ref, "start", (), {}, None)
         body.onward(body._boot)
@@ -351,11 +354,11 @@ class SupervisorBody:
 
     def _acknowledged(self, event: Acknowledged) -> None:
         child, request = event.child, event.request
-        ref = self._starts.pop(child)
+        made = self._starts.pop(child)
         if request.error is None:
-            self._perform(self.strategy.started(child, ref))
+            self._started(child, made)
         else:
-            self._ended(ref)
+            self._ended(made.ref)
             self._not_started(child, request.error)
 
     def _time_up(self, event: TimeUp) -> None:
@@ -405,11 +408,17 @@ class SupervisorBody:
             self._not_started(child, error)
             return
         if request is None:
-            self._perform(self.strategy.started(child, made.ref))
+            self._started(child, made)
             return
-        self._starts[child] = made.ref
+        self._starts[child] = made
         self._restarting(child)
         request.observer = lambda request: process.put(Acknowledged(child, request))
+
+    def _started(self, child: Record[AnyRef], made: Process) -> None:
+        info = None
+        if made.rare is not None:
+            info, made.rare.start_info = made.rare.start_info, None
+        self._perform(self.strategy.started(child, made.ref, info))
 
     def _not_started(self, child: Record[AnyRef], error: BaseException) -> None:
         if isinstance(error, Ignore):
@@ -422,7 +431,7 @@ class SupervisorBody:
         stopping = Stopping()
         patience = 0.0
         for child in stop.children:
-            ref = self._starts[child] if child.ref is None else child.ref
+            ref = self._starts[child].ref if child.ref is None else child.ref
             stopping.left[ref] = child
             self._stops[ref] = stopping
             # The end is awaited by a monitor: a child that unlinked itself holds nobody up.

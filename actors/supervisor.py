@@ -16,7 +16,7 @@ import attrs
 from actors.actions import Answer, Refuse
 from actors.actor import Actor
 from actors.calls import Deferred
-from actors.children import ChildCounts, ChildInfo
+from actors.children import ChildCounts, ChildInfo, Started
 from actors.errors import RuntimeFault
 from actors.ref import Ref
 from actors.spec import AutoShutdown, Child, ChildType, Flags, StrategyName
@@ -38,8 +38,8 @@ class Supervisor(Actor):
     like any other process.
 
     Requests are calls: `await ref.call(Supervisor.start_child, Child(...))`. They are served one after
-    another, and none while children are being started, stopped or restarted; give the ref patience with
-    `ref.within(...)` where a child takes long to start.
+    another, and none while children are being started, stopped or restarted. A child may take long to start,
+    so these calls have no time limit, but for those through a ref that has one: `ref.within(...)`.
 
     Args:
         children: specifications, classes with a `child_spec()`, or plain targets, in start order.
@@ -88,14 +88,15 @@ class Supervisor(Actor):
 
     # Requests.
 
-    def start_child(self, child: Any) -> Deferred[AnyRef | None]:
+    def start_child(self, child: Any) -> Deferred[AnyRef | Started[AnyRef] | None]:
         """Add a child at the end and start it.
 
         Args:
             child: as an entry of the list of children.
 
         Returns:
-            Its ref; None when it declined to start (`Ignore`), in which case a temporary child is not kept.
+            Its ref; `Started` if its `on_start` returned something; None when it declined to start
+            (`Ignore`), in which case a temporary child is not kept.
 
         Raises:
             ChildRunning: a child with that id runs; the error has its ref.
@@ -105,11 +106,11 @@ class Supervisor(Actor):
         """
         return self._request(self._strategy.start_child, child)
 
-    def restart_child(self, id: Hashable) -> Deferred[AnyRef | None]:  # noqa: A002 (the field's name)
+    def restart_child(self, id: Hashable) -> Deferred[AnyRef | Started[AnyRef] | None]:  # noqa: A002 (the field's name)
         """Start a child that is stopped.
 
         Returns:
-            Its ref; None when it declined to start.
+            As of `start_child`.
 
         Raises:
             ChildNotFound, ChildRunning, ChildRestarting: there is no stopped child of that id.

@@ -159,7 +159,9 @@ class AsyncBody(TaskBody):
         self.process.handlers = self.protocol.handlers
         result = self.protocol.on_start(made)
         if type(result) is CoroutineType:
-            await result
+            result = await result
+        if result is not None:
+            self.process.needs().start_info = result
         self.started()
         await self._serve()
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import Actor, NoProcess
+from actors import Actor, CallTimeout, NoProcess, Ref, Started
 from actors.backoff import Backoff
 from actors.children import (
     AlreadyPresent,
@@ -21,9 +21,9 @@ from actors.children import (
     StartFailed,
 )
 from actors.dynamic import DynamicSupervisor
-from actors.spec import BadCombination, Child, InvalidChild
+from actors.spec import BadCombination, Child, InvalidChild, InvalidFlag
 from actors.supervisor import Supervisor
-from tests.conformance.actors.family import BOOM, Family, Member, clean_node, supervise
+from tests.conformance.actors.family import BOOM, Family, clean_node, supervise
 
 TIERS = ("sync", "async")
 
@@ -95,21 +95,110 @@ async def test_act_b_bad_start_child(autojump_clock: MockClock) -> None:
         assert await family.shown(supervisor) == {}
 
 
-async def test_act_b7_result_of_a_start(autojump_clock: MockClock) -> None:
-    """The start of a child has no result but its ref, start_child's and restart_child's alike (SUP-6)."""
+@pytest.mark.parametrize("tier", TIERS)
+async def test_act_b7_information_of_a_start(tier: str, autojump_clock: MockClock) -> None:
+    """SUP-6: what a start has to tell is passed through by start_child, restart_child and the template's."""
+
+    class Telling(Actor):
+        def __init__(self, *told: str) -> None:
+            self.told = told
+
+        def on_start(self) -> Any:
+            return self.told or None
+
+    class AsyncTelling(Telling):
+        async def on_start(self) -> Any:
+            await trio.lowlevel.checkpoint()
+            return self.told or None
+
+    actor = Telling if tier == "sync" else AsyncTelling
+    async with clean_node() as node:
+        supervisor = await supervise(node, [Child(actor, "early", id="early")])
+        started = await supervisor.call(Supervisor.start_child, Child(actor, "x", 1, id="a"))
+        (_, info) = await supervisor.call(Supervisor.children)
+        assert started == Started(info.ref, ("x", 1))
+        await supervisor.call(Supervisor.terminate_child, "a")
+        again = await supervisor.call(Supervisor.restart_child, "a")
+        assert isinstance(again, Started)
+        assert again.info == ("x", 1)
+        assert again.ref != started.ref
+        assert isinstance(await supervisor.call(Supervisor.start_child, Child(actor, id="b")), Ref)
+        pool = await node.spawn(DynamicSupervisor, Child(actor, "x"))
+        grown = await pool.call(DynamicSupervisor.start_from_template, "y")
+        assert isinstance(grown, Started)
+        assert grown.info == ("x", "y")
+        assert isinstance(await node.spawn(actor, "z"), Ref)
+
+
+async def test_act_b_patience(autojump_clock: MockClock) -> None:
+    """SUP-50: administration has no time limit, but for one that is asked for, and can be cancelled."""
+
+    class Slow(Actor):
+        async def on_start(self) -> None:
+            await trio.sleep(1000)
+
+    async with clean_node(call_timeout=1.0) as node:
+        supervisor = await supervise(node, [])
+        node.register("tree", supervisor)
+        assert isinstance(await supervisor.call(Supervisor.start_child, Child(Slow, id=1)), Ref)
+        named: Ref[Supervisor] = node.named("tree")
+        assert isinstance(await named.call(Supervisor.start_child, Child(Slow, id=2)), Ref)
+        with pytest.raises(CallTimeout):
+            await supervisor.within(10).call(Supervisor.start_child, Child(Slow, id=3))
+        with trio.move_on_after(10) as scope:
+            await supervisor.call(Supervisor.count_children)
+        assert scope.cancelled_caught
+        await supervisor.call(Supervisor.terminate_child, 3)
+        assert (await supervisor.call(Supervisor.count_children)).active == 2
+
+
+class Faulty:
+    """Its specification cannot be had."""
+
+    @classmethod
+    def child_spec(cls) -> Child:
+        raise OSError("no configuration")
+
+
+async def test_act_b_bad_arguments(autojump_clock: MockClock) -> None:
+    """SUP-57: what is wrong with a request is told to whoever makes it, and the supervisor goes on."""
     family = Family()
     async with clean_node() as node:
-        supervisor = await supervise(node, [])
-        spec = Child(Member, family, "a", "good", {"extra": 1}, id="a")
-        started = await supervisor.call(Supervisor.start_child, spec)
-        assert started is not None
-        assert await started.call(Member.arguments) == ({"extra": 1},)
-        await supervisor.call(Supervisor.terminate_child, "a")
-        restarted = await supervisor.call(Supervisor.restart_child, "a")
-        assert restarted is not None
-        assert await restarted.call(Member.arguments) == ({"extra": 1},)
-        (info,) = await supervisor.call(Supervisor.children)
-        assert info.ref == restarted
+        supervisor = await supervise(node, [family.child("a")])
+        unknown: Any = ["unhashable"]
+        for request in (
+            Supervisor.terminate_child,
+            Supervisor.restart_child,
+            Supervisor.delete_child,
+            Supervisor.get_childspec,
+        ):
+            with pytest.raises(ChildNotFound, match="unhashable"):
+                await supervisor.call(request, unknown)
+        with pytest.raises(InvalidChild, match="no configuration") as invalid:
+            await supervisor.call(Supervisor.start_child, Faulty)
+        assert (invalid.value.field, invalid.value.value) == ("child_spec", Faulty)
+        with pytest.raises(InvalidFlag, match="'intensity' is -1"):
+            await supervisor.call(Supervisor.change, [], intensity=-1)
+        with pytest.raises(InvalidChild, match="'children' is 5"):
+            await supervisor.call(Supervisor.change, 5)  # type: ignore[arg-type]
+        assert await family.shown(supervisor) == {"a": "a1"}
+        pool = await node.spawn(DynamicSupervisor, family.child("w"))
+        with pytest.raises(ChildNotFound):
+            await pool.call(Supervisor.get_childspec, unknown)
+        with pytest.raises(NoChildIds):
+            await pool.call(DynamicSupervisor.terminate_child, unknown)
+        with pytest.raises(NoProcess):
+            await pool.call(DynamicSupervisor.terminate_child, node.named("nobody"))
+
+
+async def test_act_b_terminate_by_name(autojump_clock: MockClock) -> None:
+    """SUP-72: a ref to a name stands for its holder."""
+    family = Family()
+    async with clean_node() as node:
+        pool = await node.spawn(DynamicSupervisor)
+        await pool.call(DynamicSupervisor.start_child, family.child("a", name="a"))
+        await pool.call(DynamicSupervisor.terminate_child, node.named("a"))
+        assert (await pool.call(Supervisor.count_children)).active == 0
 
 
 async def test_act_b8_no_supervisor(autojump_clock: MockClock) -> None:
