@@ -37,7 +37,7 @@ from actors.ref import LocalRef, NameRef, NodeRef, Ref
 from actors.registry import Registry
 from actors.reports import Reports
 from actors.tasked import EphemeralBody
-from actors.timers import Timer, Timers, send_after
+from actors.timers import Timer, Timers
 
 if TYPE_CHECKING:
     from actors.workers import Workers
@@ -359,7 +359,7 @@ class Node:
 
     def send_after(self, seconds: float, destination: Ref[Any], message: Any) -> Timer:
         """Send `message` to `destination` in `seconds`; a name is looked up only then. Not a checkpoint."""
-        return send_after(None, self.timers, seconds, destination, message)
+        return self.timers.send_after(seconds, destination, message)
 
     def scope(self, name: str = "default") -> GroupScope:
         """The process groups of that scope. Not a checkpoint."""

@@ -32,7 +32,7 @@ from actors.mailbox import LIMITLESS, BoundedQueue, Mailbox, mailbox_full, put
 from actors.rare import Rare
 from actors.reasons import KILL, KILLED, NORMAL, Reason, checked
 from actors.ref import LocalRef, Ref, method_name
-from actors.timers import KeyedTimers, Timer, send_after
+from actors.timers import KeyedTimers, Timer
 
 if TYPE_CHECKING:
     from actors.dispatch import Dispatcher
@@ -286,11 +286,19 @@ class Process:
         self.attention = True
         return rare.room
 
-    def drop_oldest(self) -> None:
-        """Make room for one message."""
+    def drop_oldest(self) -> Any:
+        """Make room for one message: drop the oldest, and return it."""
         oldest = self.reader.drop_oldest() if self.reader is not None else self.queue.popleft()
         if isinstance(oldest, signals.Call):
             oldest.fail(mailbox_full(self))
+        return oldest
+
+    def put_first(self, message: Any) -> None:
+        """Put `message` before all others, into the place of one that was dropped."""
+        if self.reader is None:
+            self.queue.appendleft(message)
+        else:
+            self.reader.put_first(message)
 
     # Messages.
 
@@ -527,7 +535,7 @@ class Process:
 
         A name is looked up when the timer fires. Not a checkpoint.
         """
-        return send_after(self, self.node.timers, seconds, destination, message)
+        return self.node.timers.send_after(seconds, destination, message, self)
 
     def timeout_after(self, seconds: float) -> None:
         """Have `on_message` called with `IdleTimeout` if no message is handled within `seconds`.
@@ -538,19 +546,9 @@ class Process:
         if rare.idle_timer is not None:
             rare.idle_timer.cancel()
         rare.idle_timer = self.node.timers.call_after(
-            seconds, lambda: self.put(links.IdleTimeout(seconds)), self
+            seconds, self.put, links.IdleTimeout(seconds), owner=self
         )
-        self.timer_set(rare.idle_timer)
         self.attention = True
-
-    def timer_set(self, timer: Timer) -> None:
-        """`timer` dies with this process."""
-        self.needs().timers[timer] = None
-
-    def timer_over(self, timer: Timer) -> None:
-        """`timer` fired or was cancelled."""
-        if self.rare is not None:
-            self.rare.timers.pop(timer, None)
 
     # Children.
 

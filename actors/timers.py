@@ -10,6 +10,7 @@ leaving cost a dict operation.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import math
@@ -84,16 +85,22 @@ class Timer:
         active: whether it still will.
     """
 
-    __slots__ = ("_action", "_timers", "active", "deadline", "owner")
+    __slots__ = ("_args", "_fn", "_owner", "_timers", "active", "deadline")
 
     def __init__(
-        self, timers: Timers, deadline: float, action: Callable[[], None], owner: Process | None = None
+        self,
+        timers: Timers,
+        deadline: float,
+        owner: Process | None,
+        fn: Callable[..., None],
+        args: tuple[Any, ...],
     ) -> None:
         self._timers = timers
-        self._action = action
+        self._owner = owner
+        self._fn = fn
+        self._args = args
         self.deadline = deadline
         self.active = True
-        self.owner = owner
 
     def cancel(self) -> bool:
         """Keep the timer from firing; false when it has fired already. Not a checkpoint.
@@ -112,21 +119,29 @@ class Timer:
         return max(0.0, self.deadline - trio.current_time()) if self.active else 0.0
 
     def fire(self) -> None:
-        """Run the action: what the timer task calls."""
+        """Run the function: what the timer task calls."""
         self.active = False
-        action = self._action
+        fn, args = self._fn, self._args
         self._release()
-        action()
+        fn(*args)
 
     def _release(self) -> None:
-        self._action = _nothing
-        if self.owner is not None:
-            self.owner.timer_over(self)
-            self.owner = None
+        self._fn, self._args = _nothing, ()
+        owner = self._owner
+        if owner is not None:
+            self._owner = None
+            if owner.rare is not None:
+                owner.rare.timers.pop(self, None)
 
 
 def _nothing() -> None:
     return None
+
+
+def _send(destination: Ref[Any], message: Any) -> None:
+    """What a timer may send to can be gone, or full, by the time it fires."""
+    with contextlib.suppress(RuntimeFault):
+        destination.send(message)
 
 
 class Timers:
@@ -139,7 +154,7 @@ class Timers:
     def __init__(self) -> None:
         self.now = trio.lowlevel.current_clock().current_time
         self._heap: list[tuple[float, int, Timer]] = []
-        self._sequence = itertools.count()
+        self._sequence = 0
         self._lanes: dict[float, Lane] = {}
         self._tombstones = 0
         self._sleeper: trio.CancelScope | None = None
@@ -150,19 +165,35 @@ class Timers:
             len(self._heap) - self._tombstones + sum(len(lane) - lane.armed for lane in self._lanes.values())
         )
 
-    def call_at(self, deadline: float, action: Callable[[], None], owner: Process | None = None) -> Timer:
-        """Run `action()` at `deadline`; those of one deadline run in the order of these calls."""
-        timer = Timer(self, deadline, action, owner)
-        heapq.heappush(self._heap, (deadline, next(self._sequence), timer))
+    def call_at(self, deadline: float, fn: Callable[..., None], *args: Any) -> Timer:
+        """Run `fn(*args)` at `deadline`; those of one deadline run in the order of these calls."""
+        return self._set(deadline, None, fn, args)
+
+    def call_after(
+        self, seconds: float, fn: Callable[..., None], *args: Any, owner: Process | None = None
+    ) -> Timer:
+        """Run `fn(*args)` in `seconds`, at least 0, unless `owner` has ended."""
+        if not seconds >= 0:
+            raise ValueError(f"a delay is a number of seconds of at least 0, not {seconds!r}")
+        return self._set(self.now() + seconds, owner, fn, args)
+
+    def send_after(
+        self, seconds: float, destination: Ref[Any], message: Any, owner: Process | None = None
+    ) -> Timer:
+        """Send `message` to `destination` in `seconds`; a name is looked up only then."""
+        return self.call_after(seconds, _send, destination, message, owner=owner)
+
+    def _set(
+        self, deadline: float, owner: Process | None, fn: Callable[..., None], args: tuple[Any, ...]
+    ) -> Timer:
+        timer = Timer(self, deadline, owner, fn, args)
+        self._sequence += 1
+        heapq.heappush(self._heap, (deadline, self._sequence, timer))
+        if owner is not None:
+            owner.needs().timers[timer] = None
         if self._sleeper is not None and deadline < self._sleeper.deadline:
             self._sleeper.deadline = deadline
         return timer
-
-    def call_after(self, seconds: float, action: Callable[[], None], owner: Process | None = None) -> Timer:
-        """Run `action()` in `seconds`, at least 0."""
-        if not seconds >= 0:
-            raise ValueError(f"a delay is a number of seconds of at least 0, not {seconds!r}")
-        return self.call_at(self.now() + seconds, action, owner)
 
     def lane(self, seconds: float) -> Lane:
         """The lane of everything that waits for `seconds`."""
@@ -272,13 +303,7 @@ class KeyedTimers:
 
     def _timer(self, tick: Tick, seconds: float) -> Timer:
         process = self._process
-
-        def fire() -> None:
-            process.put(tick)
-
-        timer = process.node.timers.call_after(seconds, fire, process)
-        process.timer_set(timer)
-        return timer
+        return process.node.timers.call_after(seconds, process.put, tick, owner=process)
 
     def admit(self, tick: Tick) -> bool:
         """A tick came out of the mailbox: whether it counts; if it repeats, set the next."""
@@ -290,20 +315,3 @@ class KeyedTimers:
         else:
             self._current[tick.key] = (tick.generation, self._timer(tick, tick.interval))
         return True
-
-
-def send_after(
-    process: Process | None, timers: Timers, seconds: float, destination: Ref[Any], message: Any
-) -> Timer:
-    """Send `message` to `destination` in `seconds`; a name is looked up only then."""
-
-    def fire() -> None:
-        try:
-            destination.send(message)
-        except RuntimeFault:
-            return
-
-    timer = timers.call_after(seconds, fire, process)
-    if process is not None:
-        process.timer_set(timer)
-    return timer
