@@ -11,7 +11,7 @@
 
 int door_open(const char *path, int oflag)
 {
-    return open(path, oflag | O_CLOEXEC, 0600);
+    return open(path, oflag, 0600);
 }
 
 int door_dup(int d)
@@ -61,7 +61,17 @@ int door_replace(int fildes, const char *path)
     return -1;
 }
 
-/* Everything but the one that has no meaning here: illumos names the peer by a credential, not by a pidfd. */
+int door_counters(int d, door_counters_t *counters)
+{
+    (void)counters;
+    if (is_door(d) == 1)
+        errno = ENOTSUP;
+    else
+        errno = EBADF;
+    return -1;
+}
+
+/* Everything but what has no meaning here: illumos names the peer by a credential, not by a pidfd, and counts nothing. */
 uint_t door_capabilities(void)
 {
     return DOOR_CAPABILITY_FSTAT | DOOR_CAPABILITY_OPEN | DOOR_CAPABILITY_COUNTED_DUP | DOOR_CAPABILITY_HANDOFF |

@@ -137,6 +137,15 @@ int door_replace(int fildes, const char *path); /* fattach that takes the place 
 int door_dup(int d);
 int is_door(int fd); /* 1: a door, 0: some other descriptor; -1 with EBADF: not open */
 
+/* What has become of a door's calls; any holder may ask, and its server need not answer. Errors as door_info. */
+typedef struct door_counters {
+    uint64_t calls;      /* taken by a server thread */
+    uint64_t failures;   /* of them, those whose client got an error, or was gone */
+    uint_t active;       /* invocations in progress */
+    uint_t references;   /* descriptors handed out, and names */
+} door_counters_t;
+int door_counters(int d, door_counters_t *counters);
+
 /* What the running back end does exactly as illumos does. */
 #define DOOR_CAPABILITY_FSTAT 0x01        /* fstat says S_IFDOOR; poll fails with ENOSYS */
 #define DOOR_CAPABILITY_OPEN 0x02         /* open(2) opens names */
@@ -146,6 +155,7 @@ int is_door(int fd); /* 1: a door, 0: some other descriptor; -1 with EBADF: not 
 #define DOOR_CAPABILITY_FAULT 0x20        /* bad pointers are reported with EFAULT */
 #define DOOR_CAPABILITY_PEER_PIDFD 0x40   /* the kernel names the peer by a pidfd */
 #define DOOR_CAPABILITY_VFORK 0x80        /* a vfork child is refused by door_create */
+#define DOOR_CAPABILITY_COUNTERS 0x100    /* door_counters; illumos has none */
 uint_t door_capabilities(void);
 
 #ifdef __cplusplus

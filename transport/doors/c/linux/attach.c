@@ -63,7 +63,10 @@ static void lock_directory(int directory) {
 static int swap(const struct place *place, const char *temporary) {
     struct stat now;
     mode_t mode = mode_connectable(place->status.st_mode);
-    if (geteuid() == 0 &&
+    if (fstatat(place->directory, temporary, &now, AT_SYMLINK_NOFOLLOW) < 0) {
+        return errno;
+    }
+    if (geteuid() == 0 && (now.st_uid != place->status.st_uid || now.st_gid != place->status.st_gid) &&
         fchownat(place->directory, temporary, place->status.st_uid, place->status.st_gid, AT_SYMLINK_NOFOLLOW) < 0) {
         return errno;
     }
@@ -192,6 +195,11 @@ static void close_own(const struct stat *status) {
     server_unlock();
 }
 
+/* Terminals are no place for doors. */
+static bool is_terminal(const struct place *place) {
+    return strncmp(place->path, "/dev/pts/", 9) == 0 || strncmp(place->path, "/dev/vt/", 8) == 0;
+}
+
 static int attach(int fildes, const char *path, bool replace) {
     struct identity identity;
     struct place place;
@@ -212,6 +220,8 @@ static int attach(int fildes, const char *path, bool replace) {
     bool root = geteuid() == 0;
     if ((place.attached && !replace) || opened_by_name(fildes)) {
         error = EBUSY;
+    } else if (is_terminal(&place)) {
+        error = ENOTSUP;
     } else if (!root && status->st_uid != geteuid()) {
         error = EPERM;
     } else if (!root && !(status->st_mode & S_IWUSR)) {

@@ -32,7 +32,9 @@ struct call {
     int received[DESCRIPTORS_MAX];
     unsigned received_count;
     bool truncated;
+    struct region results; /* a reply that came in memory of its own */
     uint32_t bell;
+    sigset_t signals; /* the caller's mask */
 };
 
 #ifndef SO_PEERPIDFD
@@ -58,6 +60,14 @@ static bool server_exited(struct line *line) {
 static void unreserve(struct call *call) {
     close_all(call->reserved, call->reserved_count);
     call->reserved_count = 0;
+}
+
+/* What has arrived and was not made the caller's. */
+static void forget_reply(struct call *call) {
+    close_all(call->received, call->received_count);
+    call->received_count = 0;
+    call->truncated = false;
+    region_drop(&call->results);
 }
 
 static void release(struct call *call) {
@@ -105,6 +115,7 @@ static int send_request(struct call *call, uint64_t *sequence) {
     }
     if (error == 0) {
         session->request.size = size;
+        session->request.room = call->arguments.rsize;
         session->request.count = call->outgoing.count;
         session->request.flags = flags;
         atomic_store(&session->sequence, *sequence);
@@ -173,13 +184,21 @@ static bool hear(struct call *call, const struct message *message, struct receip
         message_send(line->fd, &answer, NULL, 0);
         return false;
     case MESSAGE_GROW:
-        if (receipt->count != 1 || message->size == 0 || message->size > SIZE_MAX / 2 ||
+        if (receipt->count != 1 || message->size == 0 ||
             memory_adopt(receipt->fds[0], message->size, PROT_READ, &base) != 0) {
             *error = EOVERFLOW;
             return true;
         }
         region_drop(&line->reply);
         line->reply = (struct region){base, message->size};
+        return false;
+    case MESSAGE_RESULTS:
+        region_drop(&call->results);
+        if (receipt->count != 1 || message->size == 0 || memory_thaw(receipt->fds[0], message->size, &base) != 0) {
+            *error = EOVERFLOW;
+            return true;
+        }
+        call->results = (struct region){base, message->size};
         return false;
     case MESSAGE_FDS:
         if (receipt->truncated) {
@@ -238,8 +257,34 @@ static int collect(struct call *call) {
     return error;
 }
 
+/* The thread is cancelled in the middle of its call. */
+static void cancelled(void *argument) {
+    struct call *call = argument;
+    interrupted(call);
+    descriptors_discard(&call->outgoing);
+    unreserve(call);
+    forget_reply(call);
+    line_abandon(call->line);
+    pthread_sigmask(SIG_SETMASK, &call->signals, NULL);
+}
+
+/* Sleeps until the server has sent something, a signal has come, or a tick has passed: as ppoll(2). */
+static int sleep_interruptibly(struct call *call) {
+    struct pollfd entry = {.fd = call->line->fd, .events = POLLIN};
+    struct timespec tick = {.tv_sec = TICK};
+    volatile int count; /* the macros may use setjmp */
+    pthread_cleanup_push(cancelled, call);
+    pthread_setcancelstate(call->cancellation, NULL);
+    count = ppoll(&entry, 1, &tick, &call->signals);
+    int failure = errno;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    errno = failure;
+    pthread_cleanup_pop(0);
+    return count;
+}
+
 /* Waits for the outcome, with all signals blocked except while asleep. */
-static int await_reply(struct call *call, const sigset_t *signals) {
+static int await_reply(struct call *call) {
     struct line *line = call->line;
     if (call->outgoing.count == 0) {
         listen_to_bell(call);
@@ -276,13 +321,8 @@ static int await_reply(struct call *call, const sigset_t *signals) {
             }
             return error;
         }
-        struct pollfd entry = {.fd = line->fd, .events = POLLIN};
-        struct timespec tick = {.tv_sec = TICK};
-        pthread_setcancelstate(call->cancellation, NULL);
-        int count = ppoll(&entry, 1, &tick, signals);
-        int failure = errno;
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-        if (count < 0 && failure == EINTR && (error = interrupted(call)) != 0) {
+        int count = sleep_interruptibly(call);
+        if (count < 0 && errno == EINTR && (error = interrupted(call)) != 0) {
             return error;
         }
         if (count == 0 && server_exited(line)) {
@@ -320,6 +360,8 @@ static int take_reply(struct call *call) {
     case 0:
         break;
     case E2BIG: /* refused before the transfer: the descriptors are still ours */
+        region_drop(&line->request); /* the server may not have mapped it */
+        return error;
     case EFAULT:
     case EINVAL:
     case ENOBUFS:
@@ -330,11 +372,15 @@ static int take_reply(struct call *call) {
         release(call);
         return error == EMFILE || error == EOVERFLOW ? error : EINTR;
     }
-    if (flags & IN_REGION) {
+    if (flags & REGION_DROPPED) {
+        region_drop(&line->reply);
+    }
+    if (flags & IN_RESULTS) {
+        data = call->results.base;
+        capacity = call->results.size;
+    } else if (flags & IN_REGION) {
         data = line->reply.base;
         capacity = line->reply.size;
-    } else if (flags & REGION_DROPPED) {
-        region_drop(&line->reply);
     }
     release(call);
     if (call->truncated) {
@@ -346,7 +392,7 @@ static int take_reply(struct call *call) {
     if (call->read_only) {
         return EFAULT;
     }
-    error = results_place(&call->arguments, data, size, call->received, count);
+    error = results_place(&call->arguments, data, size, call->received, count, &call->results);
     if (error == 0) {
         call->received_count = 0;
     }
@@ -379,7 +425,7 @@ static int check(struct call *call, int d) {
 }
 
 /* One attempt on one line. */
-static int attempt(struct call *call, int d, const sigset_t *signals) {
+static int attempt(struct call *call, int d) {
     uint64_t sequence;
     int error = line_for(d, &call->line);
     if (error != 0) {
@@ -399,7 +445,7 @@ static int attempt(struct call *call, int d, const sigset_t *signals) {
         if (atomic_load(&line->status->revoked) &&
             atomic_compare_exchange_strong(&line->session->state, &queued, CALL_RETRACTED)) {
             error = EBADF; /* the sweep of a revocation may have missed it */
-        } else if ((error = await_reply(call, signals)) == 0) {
+        } else if ((error = await_reply(call)) == 0) {
             error = take_reply(call);
             keep = atomic_load(&line->session->state) == CALL_DONE;
         }
@@ -407,9 +453,7 @@ static int attempt(struct call *call, int d, const sigset_t *signals) {
         error = EBADF;
     }
     unreserve(call);
-    close_all(call->received, call->received_count);
-    call->received_count = 0;
-    call->truncated = false;
+    forget_reply(call);
     if (keep) {
         if (line->request.size > REGION_KEEP) {
             region_drop(&line->request);
@@ -428,11 +472,12 @@ static int attempt(struct call *call, int d, const sigset_t *signals) {
 
 int door_call(int d, door_arg_t *params) {
     struct call call;
-    sigset_t all, signals;
+    sigset_t all;
     call.no_results = params == NULL;
     call.checked = call.released = call.truncated = false;
     call.reserved_count = call.received_count = call.outgoing.count = 0;
     call.outgoing.releases = false;
+    call.results = (struct region){NULL, 0};
     memset(&call.arguments, 0, sizeof call.arguments);
     call.read_only = params != NULL && !memory_writable(params, sizeof *params);
     if (params != NULL) {
@@ -444,19 +489,19 @@ int door_call(int d, door_arg_t *params) {
     }
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &call.cancellation);
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &signals);
+    pthread_sigmask(SIG_SETMASK, &all, &call.signals);
     int error = AGAIN_ON_NEW_LINE;
     for (int i = 0; i < ATTEMPTS && error == AGAIN_ON_NEW_LINE; i++) {
         /* Evicted, or no room for a channel in the server: come back later, and later still. */
         struct timespec pause = {.tv_nsec = i < 2 ? 0 : i < 30 ? i * 1000000 : 30000000};
-        if (i > 1 && ppoll(NULL, 0, &pause, &signals) < 0) {
+        if (i > 1 && ppoll(NULL, 0, &pause, &call.signals) < 0) {
             error = EAGAIN;
         } else {
-            error = attempt(&call, d, &signals);
+            error = attempt(&call, d);
         }
     }
     descriptors_discard(&call.outgoing);
-    pthread_sigmask(SIG_SETMASK, &signals, NULL);
+    pthread_sigmask(SIG_SETMASK, &call.signals, NULL);
     pthread_setcancelstate(call.cancellation, NULL);
     if (error != 0) {
         errno = error == AGAIN_ON_NEW_LINE ? EAGAIN : error;

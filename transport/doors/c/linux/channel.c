@@ -2,6 +2,7 @@
 #include "internal.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -75,11 +76,34 @@ void channel_hang_up(struct channel *channel) {
     channel_close_locked(channel);
 }
 
-static bool evict_one_locked(struct door *first, bool only, pid_t pid) {
-    struct channel *oldest = NULL;
-    for (struct door *door = first; door != NULL; door = only ? NULL : door->next) {
+/* Which channels count, or may be evicted: a process's at one door, a user's at all of them, or any. */
+struct group {
+    const struct door *door;
+    const pid_t *pid;
+    const uid_t *user;
+};
+
+static bool is_of(const struct channel *channel, const struct group *group) {
+    return (group->door == NULL || channel->door == group->door) &&
+           (group->pid == NULL || channel->pid == *group->pid) &&
+           (group->user == NULL || channel->euid == *group->user);
+}
+
+static unsigned count_locked(const struct group *group) {
+    unsigned count = 0;
+    for (struct door *door = server.doors; door != NULL; door = door->next) {
         for (struct channel *channel = door->channels; channel != NULL; channel = channel->next) {
-            if (!channel->busy && channel->thread == NULL && (pid == 0 || channel->pid == pid) &&
+            count += is_of(channel, group);
+        }
+    }
+    return count;
+}
+
+static bool evict_one_locked(const struct group *group) {
+    struct channel *oldest = NULL;
+    for (struct door *door = server.doors; door != NULL; door = door->next) {
+        for (struct channel *channel = door->channels; channel != NULL; channel = channel->next) {
+            if (!channel->busy && channel->thread == NULL && is_of(channel, group) &&
                 atomic_load(&channel->session->state) == CALL_IDLE &&
                 (oldest == NULL || channel->used < oldest->used)) {
                 oldest = channel;
@@ -96,7 +120,7 @@ static bool evict_one_locked(struct door *first, bool only, pid_t pid) {
 
 /* Closes the idle channel that was used longest ago; its client attaches again when it calls again. */
 bool channel_evict_locked(void) {
-    return evict_one_locked(server.doors, false, 0);
+    return evict_one_locked(&(struct group){NULL, NULL, NULL});
 }
 
 /*
@@ -116,13 +140,26 @@ void channel_reserve_locked(bool keep) {
     }
 }
 
-static bool admit_locked(struct door *door, pid_t pid) {
+/*
+ * How many of our descriptors one user may occupy. Whether a channel is idle is written where its client can write,
+ * so eviction alone would not keep a user from taking them all. For ourselves and root there is no such limit.
+ */
+unsigned stranger_share(uid_t user) {
     struct rlimit limit;
-    unsigned of_process = 0;
-    for (struct channel *channel = door->channels; channel != NULL; channel = channel->next) {
-        of_process += channel->pid == pid;
+    if (user == 0 || user == geteuid() || getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > UINT_MAX) {
+        return UINT_MAX;
     }
-    if (of_process >= CHANNELS_A_PROCESS && !evict_one_locked(door, true, pid)) {
+    return (unsigned)limit.rlim_cur / 4;
+}
+
+static bool admit_locked(struct door *door, const struct ucred *peer) {
+    struct rlimit limit;
+    struct group process = {door, &peer->pid, NULL}, user = {NULL, NULL, &peer->uid};
+    unsigned share = stranger_share(peer->uid);
+    if (count_locked(&process) >= CHANNELS_A_PROCESS && !evict_one_locked(&process)) {
+        return false;
+    }
+    if (share < UINT_MAX && count_locked(&user) >= share && !evict_one_locked(&user)) {
         return false;
     }
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && server.channels >= limit.rlim_cur - limit.rlim_cur / 4) {
@@ -132,8 +169,7 @@ static bool admit_locked(struct door *door, pid_t pid) {
 }
 
 static bool is_private_socket(int fd, pid_t pid, struct ucred *peer) {
-    socklen_t length = sizeof *peer;
-    return socket_is_ours(fd) && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &length) == 0 && peer->pid == pid;
+    return socket_is_ours(fd) && socket_peer(fd, peer) && peer->pid == pid;
 }
 
 /*
@@ -151,7 +187,7 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt) {
         return;
     }
     if (receipt->count != 2 || !receipt->credentialed || door->revoked ||
-        !is_private_socket(receipt->fds[0], receipt->credentials.pid, &peer) || !admit_locked(door, peer.pid) ||
+        !is_private_socket(receipt->fds[0], receipt->credentials.pid, &peer) || !admit_locked(door, &peer) ||
         memory_adopt(receipt->fds[1], SESSION_SIZE, PROT_READ | PROT_WRITE, &session) != 0) {
         return;
     }

@@ -7,6 +7,7 @@
 
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/timerfd.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -18,10 +19,51 @@ static void inotify_event(void) {
     ssize_t length = read(server.notify, buffer.bytes, sizeof buffer.bytes);
     for (ssize_t at = 0; at < length;) {
         const struct inotify_event *event = (const void *)(buffer.bytes + at);
-        if (event->wd >= 0 && !(event->mask & IN_IGNORED)) {
+        if (event->mask & IN_Q_OVERFLOW) {
+            names_look_locked();
+        } else if (!(event->mask & IN_IGNORED)) {
             name_changed(event->wd);
         }
         at += (ssize_t)(sizeof *event + event->len);
+    }
+}
+
+/* Gives the control thread a descriptor to wait for, or closes it. */
+static int adopt_locked(int fd, enum kind kind) {
+    handle handle = fd >= 0 ? handle_new(kind, &server) : 0;
+    if (handle != 0 && control_watch_locked(fd, EPOLLIN, handle) == 0) {
+        return fd;
+    }
+    handle_free(handle);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return -1;
+}
+
+/*
+ * Tells name_changed() of changes of an inode; returns the watch. A user has a limited number of inotify instances
+ * and watches: without one, -1, and all names are looked at every second.
+ */
+int control_inotify_locked(const char *path) {
+    if (server.notify < 0) {
+        server.notify = adopt_locked(inotify_init1(IN_CLOEXEC | IN_NONBLOCK), KIND_WATCH);
+    }
+    int watch = server.notify < 0 ? -1 : inotify_add_watch(server.notify, path, IN_ATTRIB);
+    if (watch < 0 && server.timer < 0) {
+        const struct itimerspec second = {.it_value.tv_sec = 1, .it_interval.tv_sec = 1};
+        server.timer = adopt_locked(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), KIND_TIMER);
+        if (server.timer >= 0) {
+            timerfd_settime(server.timer, 0, &second, NULL);
+        }
+    }
+    return watch;
+}
+
+static void timer_event(void) {
+    uint64_t expirations;
+    if (read(server.timer, &expirations, sizeof expirations) > 0) {
+        names_look_locked();
     }
 }
 
@@ -42,6 +84,9 @@ static void dispatch(const struct epoll_event *event) {
         break;
     case KIND_WATCH:
         inotify_event();
+        break;
+    case KIND_TIMER:
+        timer_event();
         break;
     default:
         break;
@@ -84,22 +129,11 @@ int control_watch_locked(int fd, uint32_t events, handle handle) {
 
 static int open_locked(void) {
     server.epoll = epoll_create1(EPOLL_CLOEXEC);
-    server.notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    handle watch = server.notify >= 0 ? handle_new(KIND_WATCH, &server) : 0;
-    if (server.epoll >= 0 && watch != 0 && control_watch_locked(server.notify, EPOLLIN, watch) == 0) {
-        channel_reserve_locked(true);
-        return 0;
+    if (server.epoll < 0) {
+        return errno;
     }
-    int error = errno ? errno : ENOMEM;
-    handle_free(watch);
-    if (server.epoll >= 0) {
-        close(server.epoll);
-    }
-    if (server.notify >= 0) {
-        close(server.notify);
-    }
-    server.epoll = server.notify = -1;
-    return error;
+    channel_reserve_locked(true);
+    return 0;
 }
 
 int control_start_locked(void) {

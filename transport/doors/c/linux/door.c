@@ -11,6 +11,7 @@
 struct server server = {.lock = PTHREAD_MUTEX_INITIALIZER,
                         .epoll = -1,
                         .notify = -1,
+                        .timer = -1,
                         .public_pool = {.epoll = -1, .bell = -1}};
 
 /*
@@ -63,6 +64,7 @@ struct door *door_of(int fd, int *error) {
 
 static void publish_locked(struct door *door) {
     atomic_store(&door->status->unreferenced, door->references == 1 && door->named == 0);
+    atomic_store(&door->status->references, door->references);
 }
 
 void door_reference_locked(struct door *door, bool named) {
@@ -95,6 +97,14 @@ void door_dereference_locked(struct door *door, bool named) {
         }
     }
     door_release_locked(door);
+}
+
+void door_begin_locked(struct door *door) {
+    atomic_store_explicit(&door->status->active, ++door->active, memory_order_relaxed);
+}
+
+void door_end_locked(struct door *door) {
+    atomic_store_explicit(&door->status->active, --door->active, memory_order_relaxed);
 }
 
 /* Lets go of the memory; the last one frees. */
@@ -197,6 +207,10 @@ int door_make(door_server_procedure_t *procedure, void *cookie, uint_t attribute
               door_info_t *info) {
     int pair[2], error;
     const uint_t both = DOOR_UNREF | DOOR_UNREF_MULTI;
+    if (process_is_borrowed()) {
+        errno = ENOTSUP;
+        return -1;
+    }
     if ((attributes & ~(uint_t)DOOR_CREATE_MASK) || (attributes & both) == both) {
         errno = EINVAL;
         return -1;
@@ -205,7 +219,6 @@ int door_make(door_server_procedure_t *procedure, void *cookie, uint_t attribute
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
         return -1;
     }
-    fork_prepare_once();
     server_lock();
     struct door *door = NULL;
     if ((error = control_start_locked()) == 0) {

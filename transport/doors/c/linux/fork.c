@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pid_t owner; /* the process whose memory this is */
 
 static void prepare(void) {
     lines_lock();
@@ -86,6 +86,7 @@ static void forget_door(struct door *door) {
 }
 
 static void child(void) {
+    owner = getpid();
     struct server_thread *thread = this_server_thread;
     struct door *door = server.doors;
     while (door != NULL) {
@@ -101,14 +102,19 @@ static void child(void) {
     }
     if (server.epoll >= 0) {
         close(server.epoll);
+    }
+    if (server.notify >= 0) {
         close(server.notify);
+    }
+    if (server.timer >= 0) {
+        close(server.timer);
     }
     channel_reserve_locked(false);
     handle_forget_all();
     server.doors = NULL;
     server.public_pool = (struct pool){.epoll = -1, .bell = -1};
     server.public_started = false;
-    server.epoll = server.notify = -1;
+    server.epoll = server.notify = server.timer = -1;
     server.control_running = false;
     server.channels = 0;
     server.unreferenced_first = server.unreferenced_last = NULL;
@@ -126,10 +132,13 @@ static void child(void) {
     lines_unlock();
 }
 
-static void install(void) {
+/* From the beginning, because a child that was forked unseen could not be told from one of vfork. */
+__attribute__((constructor)) static void begin(void) {
+    owner = getpid();
     pthread_atfork(prepare, parent, child);
 }
 
-void fork_prepare_once(void) {
-    pthread_once(&once, install);
+/* Whether the caller only borrows this memory: a child of vfork(2), which must make no doors in it. */
+bool process_is_borrowed(void) {
+    return getpid() != owner;
 }

@@ -39,6 +39,12 @@ bool socket_is_ours(int fd) {
     return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_SEQPACKET;
 }
 
+/* Who made the socket at the other end, as the kernel recorded it. */
+bool socket_peer(int fd, struct ucred *peer) {
+    socklen_t length = sizeof *peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &length) == 0;
+}
+
 /* A door of this process: the kernel says that we made the socket, and we know the number. */
 static struct status *local_status(uint64_t id) {
     server_lock();
@@ -66,12 +72,11 @@ int identify(int fd, struct identity *identity) {
     struct message hello;
     struct receipt receipt;
     struct ucred peer = {0, 0, 0};
-    socklen_t length = sizeof peer;
     *identity = (struct identity){.socket = socket_cookie(fd)};
     if (identity->socket == 0 || !socket_is_ours(fd) || message_receive(fd, &hello, &receipt, MSG_PEEK) != 0) {
         return EBADF;
     }
-    if (hello.type != MESSAGE_HELLO || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0) {
+    if (hello.type != MESSAGE_HELLO || !socket_peer(fd, &peer)) {
         receipt_close(&receipt);
         return EBADF;
     }

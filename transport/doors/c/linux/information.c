@@ -54,6 +54,25 @@ int door_info(int d, door_info_t *info) {
     return 0;
 }
 
+int door_counters(int d, door_counters_t *counters) {
+    struct identity identity;
+    int error = identify(d, &identity);
+    if (error != 0) {
+        return fail(error);
+    }
+    const struct status *status = identity.status;
+    door_counters_t result = {.calls = atomic_load(&status->calls),
+                              .failures = atomic_load(&status->failures),
+                              .active = identity.dead ? 0 : atomic_load(&status->active),
+                              .references = identity.dead ? 0 : atomic_load(&status->references)};
+    identity_drop(&identity);
+    if (!memory_writable(counters, sizeof *counters)) {
+        return fail(EFAULT);
+    }
+    memcpy(counters, &result, sizeof result);
+    return 0;
+}
+
 uint_t door_capabilities(void) {
     struct utsname name;
     int major = 0, minor = 0;
@@ -66,6 +85,7 @@ uint_t door_capabilities(void) {
             minor = minor * 10 + (*p - '0');
         }
     }
-    uint_t found = major > 5 || (major == 5 && minor >= 14) ? DOOR_CAPABILITY_FAULT : 0;
+    uint_t found = DOOR_CAPABILITY_VFORK | DOOR_CAPABILITY_COUNTERS |
+                   (major > 5 || (major == 5 && minor >= 14) ? DOOR_CAPABILITY_FAULT : 0);
     return found | (major > 6 || (major == 6 && minor >= 5) ? DOOR_CAPABILITY_PEER_PIDFD : 0);
 }

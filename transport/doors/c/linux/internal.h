@@ -29,7 +29,7 @@
 
 typedef uint64_t handle;
 
-enum kind { KIND_FREE, KIND_TRUNK, KIND_NAME, KIND_CHANNEL, KIND_POOL, KIND_WATCH };
+enum kind { KIND_FREE, KIND_TRUNK, KIND_NAME, KIND_CHANNEL, KIND_POOL, KIND_WATCH, KIND_TIMER };
 
 enum trunk_kind { TRUNK_HOME, TRUNK_EXPORT, TRUNK_CONNECTION };
 
@@ -38,6 +38,7 @@ struct trunk {
     struct door *door;
     handle handle;
     enum trunk_kind kind;
+    uid_t user; /* of a TRUNK_CONNECTION: who opened it */
     int fd;
     int home;             /* TRUNK_HOME: the descriptor that door_create returned */
     uint64_t home_cookie; /* ... and the socket it referred to */
@@ -170,6 +171,7 @@ struct server_thread {
     struct {
         const char *data; /* in memory that the client can still write */
         uint64_t size;
+        uint64_t room; /* of the client's result buffer */
         uint32_t count;
         uint32_t flags;
         int *fds;
@@ -182,8 +184,9 @@ extern struct server {
     struct door *doors;
     struct pool public_pool;
     bool public_started;
-    int epoll; /* the control thread's, or -1 */
-    int notify;
+    int epoll;          /* the control thread's, or -1 */
+    int notify;         /* inotify, once there are names, or -1 */
+    int timer;          /* once there are names that inotify has no room for, or -1 */
     bool control_running;
     unsigned channels;
     uint64_t clock;
@@ -203,6 +206,8 @@ void handle_forget_all(void);
 int memory_create(const char *name, size_t size);
 void *memory_map(int fd, size_t size, int protection);
 int memory_adopt(int fd, size_t size, int protection, void **base);
+int memory_freeze(const char *name, const char *data, size_t size, size_t total);
+int memory_thaw(int fd, size_t size, void **base);
 bool memory_readable(const void *address, size_t size);
 bool memory_writable(void *address, size_t size);
 size_t memory_round(size_t size);
@@ -238,6 +243,7 @@ void identity_drop(struct identity *identity);
 uint64_t socket_cookie(int fd); /* 0: not a socket */
 bool socket_hung_up(int fd);
 bool socket_is_ours(int fd); /* AF_UNIX, SOCK_SEQPACKET */
+bool socket_peer(int fd, struct ucred *peer);
 door_attr_t identity_attributes(const struct identity *identity);
 
 /* door.c: the server's doors. Functions named ..._locked want server.lock. */
@@ -252,6 +258,8 @@ void door_dereference_locked(struct door *door, bool named);
 void door_release_locked(struct door *door);
 void door_describe(struct door *door, door_info_t *info);
 void door_refresh_locked(struct door *door);
+void door_begin_locked(struct door *door); /* an invocation */
+void door_end_locked(struct door *door);
 
 /* trunk.c */
 struct trunk *trunk_create_locked(struct door *door, enum trunk_kind kind, int *client, int *error);
@@ -266,6 +274,7 @@ void channel_hold_locked(struct channel *channel);
 void channel_release_locked(struct channel *channel);
 void channel_close_locked(struct channel *channel);
 bool channel_evict_locked(void);
+unsigned stranger_share(uid_t user);
 void channel_hang_up(struct channel *channel);
 void channel_revoke_locked(struct door *door);
 void channel_answer(struct channel *channel, uint64_t sequence);
@@ -312,6 +321,7 @@ void creation_deplete(const struct creation *creation, door_info_t *info);
 /* control.c */
 int control_start_locked(void);
 int control_watch_locked(int fd, uint32_t events, handle handle);
+int control_inotify_locked(const char *path);
 void control_drain(void);
 
 /* unref.c */
@@ -324,6 +334,7 @@ void unreferenced_cancel_locked(struct door *door);
 int name_listen_locked(struct door *door, int listener, int inode, const char *path, struct name **made);
 void name_accept(struct name *name);
 void name_changed(int watch);
+void names_look_locked(void);
 void name_close_locked(struct name *name);
 void name_take_over(struct door *door, struct receipt *receipt, const struct message *message);
 
@@ -384,10 +395,12 @@ void lines_lock(void);
 void lines_unlock(void);
 
 /* results.c */
-int results_place(door_arg_t *arguments, const char *data, size_t size, const int *fds, unsigned count);
+bool results_size(size_t size, unsigned count, size_t *offset, size_t *needed); /* false: more than there can be */
+int results_place(door_arg_t *arguments, const char *data, size_t size, const int *fds, unsigned count,
+                  struct region *ready);
 
 /* fork.c */
-void fork_prepare_once(void);
+bool process_is_borrowed(void);
 
 #pragma GCC visibility pop
 

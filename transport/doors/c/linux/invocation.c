@@ -17,7 +17,7 @@ void invocation_end_locked(struct server_thread *thread) {
     struct channel *channel = invocation->channel;
     struct door *door = invocation->door;
     invocation->active = false;
-    door->active--;
+    door_end_locked(door);
     if (channel != NULL) {
         channel->thread = NULL;
         channel->busy = false;
@@ -46,6 +46,9 @@ void invocation_reply(struct server_thread *thread, int error, uint64_t size, un
     session->reply.count = count;
     session->reply.flags = flags;
     server_lock();
+    if (error != 0) {
+        atomic_fetch_add_explicit(&channel->door->status->failures, 1, memory_order_relaxed);
+    }
     invocation_end_locked(thread);
     if (error != EINTR) {
         server_thread_rest_locked(thread);
@@ -75,6 +78,7 @@ void invocation_discard(struct server_thread *thread) {
     invocation_end_locked(thread);
     server_thread_rest_locked(thread);
     if (channel != NULL) {
+        atomic_fetch_add_explicit(&channel->door->status->failures, 1, memory_order_relaxed);
         channel_close_locked(channel);
         channel_release_locked(channel);
     }

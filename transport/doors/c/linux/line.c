@@ -167,7 +167,6 @@ static int attach(int fd, struct line **result) {
         identity_drop(&identity);
         return error;
     }
-    fork_prepare_once();
     pthread_once(&key_once, make_key);
     if (key_made) {
         pthread_setspecific(key, &key);

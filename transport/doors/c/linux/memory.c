@@ -43,17 +43,52 @@ void *memory_map(int fd, size_t size, int protection) {
     return base == MAP_FAILED ? NULL : base;
 }
 
-int memory_adopt(int fd, size_t size, int protection, void **base) {
+static bool is_trustworthy(int fd, size_t size, int wanted) {
     struct stat status;
     struct statfs filesystem;
     int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &status) < 0 || status.st_size < 0 ||
-        (uint64_t)status.st_size < size || fstatfs(fd, &filesystem) < 0 ||
-        filesystem.f_type != TMPFS_MAGIC) {
+    return seals >= 0 && (seals & wanted) == wanted && fstat(fd, &status) == 0 && status.st_size >= 0 &&
+           (uint64_t)status.st_size >= size && fstatfs(fd, &filesystem) == 0 &&
+           filesystem.f_type == TMPFS_MAGIC;
+}
+
+int memory_adopt(int fd, size_t size, int protection, void **base) {
+    if (!is_trustworthy(fd, size, F_SEAL_SHRINK)) {
         return EPROTO;
     }
     *base = memory_map(fd, size, protection);
     return *base ? 0 : ENOMEM;
+}
+
+/* Memory of `total` bytes that begins with the data and can never be changed: its descriptor, or -1 with errno. */
+int memory_freeze(const char *name, const char *data, size_t size, size_t total) {
+    int fd = memory_create(name, total);
+    for (size_t done = 0; fd >= 0 && done < size;) {
+        ssize_t count = pwrite(fd, data + done, size - done, (off_t)done);
+        if (count <= 0 && errno != EINTR) {
+            int error = errno;
+            close(fd);
+            errno = error;
+            return -1;
+        }
+        done += count > 0 ? (size_t)count : 0;
+    }
+    if (fd >= 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL) < 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+/* A private copy of frozen memory, made page by page as it is written to. */
+int memory_thaw(int fd, size_t size, void **base) {
+    if (!is_trustworthy(fd, size, F_SEAL_SHRINK | F_SEAL_WRITE)) {
+        return EPROTO;
+    }
+    *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    return *base != MAP_FAILED ? 0 : ENOMEM;
 }
 
 void region_drop(struct region *region) {
@@ -91,7 +126,7 @@ int region_grow(struct region *region, size_t size, int *fd) {
  * they are: from the current frame upwards to the stack's base everything is mapped.
  */
 static bool on_stack(const void *address, size_t size) {
-    static _Thread_local const char *base;
+    static _Thread_local const char *limit, *base;
     if (base == NULL) {
         pthread_attr_t attributes;
         void *low;
@@ -100,12 +135,13 @@ static bool on_stack(const void *address, size_t size) {
             return false;
         }
         if (pthread_attr_getstack(&attributes, &low, &length) == 0) {
-            base = (const char *)low + length;
+            limit = low;
+            base = limit + length;
         }
         pthread_attr_destroy(&attributes);
     }
     const char *start = address, *here = __builtin_frame_address(0);
-    return start >= here && start < base && size <= (size_t)(base - start);
+    return here >= limit && start >= here && start < base && size <= (size_t)(base - start); /* or on a fiber */
 }
 
 /* A kernel before 5.14 cannot be asked; there a bad pointer is the program's own crash. */

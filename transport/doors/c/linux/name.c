@@ -2,6 +2,7 @@
 #include "internal.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +39,7 @@ int name_listen_locked(struct door *door, int listener, int inode, const char *p
         return error;
     }
     snprintf(link, sizeof link, "/proc/self/fd/%d", inode);
-    name->watch = inotify_add_watch(server.notify, link, IN_ATTRIB);
+    name->watch = control_inotify_locked(link);
     name->listener = listener;
     name->inode = inode;
     name->mode = status.st_mode & 07777;
@@ -69,6 +70,21 @@ void name_close_locked(struct name *name) {
     door_dereference_locked(door, true);
 }
 
+/* Whether who has just connected holds as many connections as one user may. */
+static bool is_greedy(int fd) {
+    struct ucred peer;
+    unsigned count = 0;
+    if (!socket_peer(fd, &peer) || stranger_share(peer.uid) == UINT_MAX) {
+        return false;
+    }
+    for (struct door *door = server.doors; door != NULL; door = door->next) {
+        for (struct trunk *trunk = door->trunks; trunk != NULL; trunk = trunk->next) {
+            count += trunk->kind == TRUNK_CONNECTION && trunk->user == peer.uid;
+        }
+    }
+    return count >= stranger_share(peer.uid);
+}
+
 void name_accept(struct name *name) {
     for (int i = 0; i < BACKLOG; i++) {
         int error, fd = accept4(name->listener, NULL, NULL, SOCK_CLOEXEC);
@@ -85,18 +101,18 @@ void name_accept(struct name *name) {
             }
             return;
         }
-        if (trunk_adopt_locked(name->door, TRUNK_CONNECTION, fd, &error) == NULL) {
+        if (is_greedy(fd) || trunk_adopt_locked(name->door, TRUNK_CONNECTION, fd, &error) == NULL) {
             close(fd);
         }
     }
 }
 
-/* The inode's links or mode have changed. */
-static void examine(struct name *name) {
+/* The inode's links or mode may have changed. Returns whether the name is gone, and perhaps its door with it. */
+static bool examine(struct name *name) {
     struct stat status, other;
     char link[64];
     if (fstat(name->inode, &status) < 0) {
-        return;
+        return false;
     }
     if (status.st_nlink == 0) {
         if (name->path != NULL && lstat(name->path, &other) < 0 && errno == ENOENT) {
@@ -108,13 +124,16 @@ static void examine(struct name *name) {
             unlink(covered);
         }
         name_close_locked(name);
-    } else if ((status.st_mode & 07777) != name->mode) {
+        return true;
+    }
+    if ((status.st_mode & 07777) != name->mode) {
         name->mode = mode_connectable(status.st_mode);
         snprintf(link, sizeof link, "/proc/self/fd/%d", name->inode);
         if (name->mode != (status.st_mode & 07777)) {
             chmod(link, name->mode);
         }
     }
+    return false;
 }
 
 void name_changed(int watch) {
@@ -125,6 +144,23 @@ void name_changed(int watch) {
                 return;
             }
         }
+    }
+}
+
+static bool look_once_locked(void) {
+    for (struct door *door = server.doors; door != NULL; door = door->next) {
+        for (struct name *name = door->names; name != NULL; name = name->next) {
+            if (examine(name)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* For names that are not watched, and for events that were lost. */
+void names_look_locked(void) {
+    while (look_once_locked()) {
     }
 }
 

@@ -45,6 +45,7 @@ static int find(const char *path, int flags, struct place *place) {
     struct stat covered;
     place->inode = place->directory = -1;
     place->attached = false;
+    place->path[0] = 0;
     place->inode = open(path, O_PATH | O_CLOEXEC | flags);
     if (place->inode < 0) {
         return errno;

@@ -9,6 +9,43 @@
 
 enum { FDOK_PATIENCE = 10000 }; /* milliseconds that a client may take to say whether it has room */
 
+/*
+ * The data as memory of its own, which the client makes its result mapping. It saves a copy, and costs fresh pages; that
+ * pays where a region would have to be made for this one reply as well.
+ */
+static int send_alone(struct channel *channel, uint64_t sequence, const char *data, size_t size, size_t needed) {
+    size_t total = memory_round(needed);
+    int fd = memory_freeze("door-results", data, size, total);
+    if (fd < 0) {
+        return errno;
+    }
+    struct message results = {.type = MESSAGE_RESULTS, .sequence = sequence, .size = total};
+    int error = message_send(channel->fd, &results, &fd, 1);
+    close(fd);
+    return error;
+}
+
+/* The data into the region that the two sides share, which grows if it has to. */
+static int fill_region(struct channel *channel, uint64_t sequence, const char *data, size_t size, unsigned *flags) {
+    *flags |= IN_REGION;
+    channel->small_replies = 0;
+    if (channel->reply.size < size) {
+        int fd, error = region_grow(&channel->reply, size, &fd);
+        if (error != 0) {
+            return error;
+        }
+        struct message grow = {.type = MESSAGE_GROW, .sequence = sequence, .size = channel->reply.size};
+        error = message_send(channel->fd, &grow, &fd, 1);
+        *flags |= ON_SOCKET;
+        close(fd);
+        if (error != 0) {
+            return error;
+        }
+    }
+    memcpy(channel->reply.base, data, size);
+    return 0;
+}
+
 /* The reply proper. EPIPE: nobody waits for it any more. */
 static int reply(struct server_thread *thread, const char *data, size_t size, const door_desc_t *descriptors,
                  unsigned count) {
@@ -38,34 +75,25 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
             return error;
         }
     }
-    char *target = (char *)channel->session + SESSION_REPLY;
     unsigned flags = 0;
-    error = 0;
-    if (size > SESSION_CAPACITY) {
-        flags = IN_REGION;
-        if (channel->reply.size < size) {
-            int fd;
-            if ((error = region_grow(&channel->reply, size, &fd)) == 0) {
-                struct message grow = {.type = MESSAGE_GROW, .sequence = sequence, .size = channel->reply.size};
-                error = message_send(channel->fd, &grow, &fd, 1);
-                flags |= ON_SOCKET;
-                close(fd);
-            }
-        }
-        target = channel->reply.base;
-        channel->small_replies = 0;
-    } else if (channel->reply.base != NULL && ++channel->small_replies > REGION_IDLE) {
+    size_t offset, needed = 0;
+    error = results_size(size, count, &offset, &needed) ? 0 : EOVERFLOW;
+    if (error == 0 && size > REGION_KEEP && needed > thread->request.room) {
+        flags = IN_RESULTS | ON_SOCKET;
+        error = send_alone(channel, sequence, data, size, needed);
+    } else if (error == 0 && size > SESSION_CAPACITY) {
+        error = fill_region(channel, sequence, data, size, &flags);
+    } else if (error == 0 && size > 0) {
+        memcpy((char *)channel->session + SESSION_REPLY, data, size);
+    }
+    if (error == 0 && !(flags & IN_REGION) && channel->reply.base != NULL &&
+        ++channel->small_replies > REGION_IDLE) {
         flags |= REGION_DROPPED;
         region_drop(&channel->reply);
     }
-    if (error == 0) {
-        if (size > 0) {
-            memcpy(target, data, size);
-        }
-        if (count > 0) {
-            flags |= ON_SOCKET;
-            error = descriptors_send(channel->fd, sequence, &outgoing);
-        }
+    if (error == 0 && count > 0) {
+        flags |= ON_SOCKET;
+        error = descriptors_send(channel->fd, sequence, &outgoing);
     }
     descriptors_discard(&outgoing);
     descriptors_release(descriptors, count);

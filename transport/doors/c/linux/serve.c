@@ -123,7 +123,7 @@ static int check(struct server_thread *thread) {
     if (channel->received_count != count) {
         return EINVAL;
     }
-    return size > 0 && thread->request.data == NULL ? EFAULT : 0;
+    return size > 0 && thread->request.data == NULL ? E2BIG : 0;
 }
 
 static __attribute__((noinline)) void run(struct server_thread *thread) {

@@ -25,7 +25,7 @@ static bool take_unreferenced_locked(struct server_thread *thread, struct pool *
     }
     pool->unreferenced = NULL;
     door->unreferenced_queued = false;
-    door->active++;
+    door_begin_locked(door);
     thread->parked = false;
     thread->last_idle = --pool->idle == 0;
     thread->caller_gone = false;
@@ -38,6 +38,7 @@ static bool take_unreferenced_locked(struct server_thread *thread, struct pool *
 static void snapshot(struct server_thread *thread, struct channel *channel) {
     struct session *session = channel->session;
     thread->request.size = *(volatile uint64_t *)&session->request.size;
+    thread->request.room = *(volatile uint64_t *)&session->request.room;
     thread->request.count = *(volatile uint32_t *)&session->request.count;
     thread->request.flags = *(volatile uint32_t *)&session->request.flags;
     size_t capacity = SESSION_CAPACITY;
@@ -81,7 +82,8 @@ static bool win_locked(struct server_thread *thread, struct channel *channel, ui
         };
         channel->thread = thread;
         channel->used = ++server.clock;
-        door->active++;
+        door_begin_locked(door);
+        atomic_fetch_add_explicit(&door->status->calls, 1, memory_order_relaxed);
         attention_balance_locked(thread->pool);
     }
     return won;
@@ -119,21 +121,29 @@ static bool keep_descriptors(struct channel *channel, struct receipt *receipt, u
     return true;
 }
 
-static bool keep_region(struct channel *channel, struct receipt *receipt, uint64_t size) {
+/* A region too large for any request that the thread could take is not mapped: a client must not be able to use up
+ * our addresses. The call in it is too big. */
+static bool keep_region(struct server_thread *thread, struct channel *channel, struct receipt *receipt,
+                        uint64_t size) {
     void *base;
-    if (receipt->count != 1 || size == 0 || size > SIZE_MAX / 2 ||
-        memory_adopt(receipt->fds[0], size, PROT_READ, &base) != 0) {
+    region_drop(&channel->request);
+    if (receipt->count == 1 && size > REGION_KEEP && size > memory_round(thread->stack_limit)) {
+        return true;
+    }
+    if (receipt->count != 1 || size == 0 || memory_adopt(receipt->fds[0], size, PROT_READ, &base) != 0) {
         return false;
     }
-    region_drop(&channel->request);
     channel->request = (struct region){base, size};
     return true;
 }
 
 enum outcome { OUTCOME_NOTHING, OUTCOME_WON, OUTCOME_BROKEN };
 
+/* More datagrams than these before a call can be taken are a flood, which would keep the thread from others. */
+enum { DATAGRAMS_A_CALL = 128 };
+
 static enum outcome hear(struct server_thread *thread, struct channel *channel) {
-    for (;;) {
+    for (int i = 0; i < DATAGRAMS_A_CALL; i++) {
         struct message message;
         struct receipt receipt;
         int error = message_receive(channel->fd, &message, &receipt, 0);
@@ -149,13 +159,14 @@ static enum outcome hear(struct server_thread *thread, struct channel *channel) 
         } else if (message.type == MESSAGE_FDS) {
             good = keep_descriptors(channel, &receipt, message.count);
         } else if (message.type == MESSAGE_GROW) {
-            good = keep_region(channel, &receipt, message.size);
+            good = keep_region(thread, channel, &receipt, message.size);
         }
         receipt_close(&receipt);
         if (!good) {
             return OUTCOME_BROKEN;
         }
     }
+    return OUTCOME_BROKEN;
 }
 
 /* Called with server.lock, which it releases. */

@@ -30,6 +30,8 @@ struct trunk *trunk_adopt_locked(struct door *door, enum trunk_kind kind, int fd
     trunk->kind = kind;
     trunk->fd = fd;
     trunk->home = trunk->inherited = -1;
+    struct ucred peer;
+    trunk->user = kind == TRUNK_CONNECTION && socket_peer(fd, &peer) ? peer.uid : 0;
     if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0) {
         *error = errno;
     } else if ((*error = hello_send(fd, door)) == 0) {

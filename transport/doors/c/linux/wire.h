@@ -36,6 +36,7 @@ enum message_type {
     MESSAGE_FDQUERY,   /* server to channel: have you room for `count` descriptors? */
     MESSAGE_FDOK,      /* client to channel: `error` is 0 or EMFILE */
     MESSAGE_REPLY,     /* server to channel: the reply is in the session memory */
+    MESSAGE_RESULTS,   /* server to channel: write-sealed memory that becomes the client's results as it is */
 };
 
 struct message {
@@ -43,7 +44,7 @@ struct message {
     uint16_t abi;
     uint16_t type;
     uint64_t sequence; /* of the call; the door's number in a HELLO */
-    uint64_t size;     /* GROW: bytes of the region */
+    uint64_t size;     /* GROW, RESULTS: bytes of the region */
     uint32_t count;    /* FDS, FDQUERY: descriptors */
     int32_t error;
     uint64_t reserved[4];
@@ -80,8 +81,16 @@ enum { SESSION_REQUEST = 4096, SESSION_CAPACITY = 65536, SESSION_REPLY = SESSION
        SESSION_SIZE = SESSION_REPLY + SESSION_CAPACITY };
 
 /* Flags of requests and replies. IN_REGION: the payload lies in the sender's region, which came with
- * a GROW; REGION_DROPPED: the sender has let go of it; ON_SOCKET: datagrams before the CALL or REPLY belong to it. */
-enum { REQUEST_NO_RESULTS = 1, REQUEST_RELEASES = 2, IN_REGION = 4, ON_SOCKET = 8, REGION_DROPPED = 16 };
+ * a GROW; REGION_DROPPED: the sender has let go of it; ON_SOCKET: datagrams before the CALL or REPLY belong to it;
+ * IN_RESULTS: the reply lies in memory of its own, which came with a RESULTS. */
+enum {
+    REQUEST_NO_RESULTS = 1,
+    REQUEST_RELEASES = 2,
+    IN_REGION = 4,
+    ON_SOCKET = 8,
+    REGION_DROPPED = 16,
+    IN_RESULTS = 32
+};
 
 /* Where a client waits, which says how to wake it. */
 enum { LISTENING_NOWHERE, LISTENING_TO_BELL, LISTENING_TO_SOCKET };
@@ -96,6 +105,7 @@ struct session {
     _Atomic uint64_t sequence;
     struct {
         uint64_t size;
+        uint64_t room; /* bytes of the client's result buffer */
         uint32_t count;
         uint32_t flags;
     } request;
@@ -129,6 +139,10 @@ struct status {
     _Atomic uint64_t data_max;
     _Atomic uint64_t descriptors_max;
     _Atomic uint32_t version; /* odd while the three limits change */
+    _Atomic uint32_t active;  /* the rest is for whoever watches the door */
+    _Atomic uint32_t references;
+    _Atomic uint64_t calls;
+    _Atomic uint64_t failures;
 };
 
 enum { STATUS_SIZE = 4096 };

@@ -195,6 +195,39 @@ static void door_S12_client_cancelled(void) {
     CHECK_EQUAL(receive_byte(ran[0]), EINVAL);
 }
 
+static bool descriptors_are(void *expected) {
+    return open_descriptors() == *(int *)expected;
+}
+
+/* What a cancelled call had made goes with it: the one descriptor that stays is what the procedure was passed. */
+static void door_S12_cancelled_with_descriptors(void) {
+    if (!cancellation_is_known()) {
+        return;
+    }
+    make_pipes();
+    int door = door_create(blocking_procedure, NULL, DOOR_NO_CANCEL);
+    int passed = door_create(blocking_procedure, NULL, 0);
+    for (int i = 0, expected = 0; i < 3; i++, expected += 2) {
+        door_desc_t entry = {.d_attributes = DOOR_DESCRIPTOR};
+        entry.d_data.d_desc.d_descriptor = passed;
+        struct caller caller = {.descriptors = &entry, .count = 1};
+        start_caller(&caller, door);
+        receive_byte(entered[0]);
+        settle();
+        CHECK_EQUAL(pthread_cancel(caller.thread), 0);
+        CHECK_EQUAL(pthread_join(caller.thread, NULL), 0);
+        send_byte(leave[1], 'l');
+        CHECK_EQUAL(receive_byte(ran[0]), EINVAL);
+        close(caller.done[0]);
+        close(caller.done[1]);
+        if (i == 0) { /* by now all threads and pools are there */
+            settle();
+            expected = open_descriptors();
+        }
+        CHECK(eventually(descriptors_are, &expected)); /* and the server's end of the door that it is */
+    }
+}
+
 static void door_M9(void) {
     make_pipes();
     door_server_create(one_thread);
@@ -341,6 +374,7 @@ static const struct test tests[] = {
     TEST(door_V5_private),
     TEST(door_S5),
     TEST(door_S12_client_cancelled),
+    TEST(door_S12_cancelled_with_descriptors),
     TEST(door_M9),
     TEST(door_F17),
     TEST(door_many_for_one_thread),

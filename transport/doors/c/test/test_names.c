@@ -1,6 +1,9 @@
 /* Names: group N of the conformance cases. */
 #include "harness.h"
 
+#include <sched.h>
+#include <sys/resource.h>
+
 static void pid_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
     (void)cookie, (void)data, (void)size, (void)descriptors, (void)count;
     int pid = getpid();
@@ -208,6 +211,56 @@ static void door_N17(void) {
     CHECK_ERROR(stat(covered, &status), ENOENT);
 }
 
+/* The same for a user who has no inotify instances left. */
+static void door_N17_unwatched(void) {
+    int fd;
+    if (unshare(CLONE_NEWUSER) < 0 || (fd = open("/proc/self/uid_map", O_WRONLY)) < 0 ||
+        write(fd, "0 0 1", 5) != 5 || (fd = open("/proc/sys/user/max_inotify_instances", O_WRONLY)) < 0 ||
+        write(fd, "0", 1) != 1) {
+        return; /* user namespaces are not for everybody */
+    }
+    door_N17();
+}
+
+static void door_N_terminals(void) {
+    int door = door_create(pid_procedure, NULL, 0);
+    if (access("/dev/pts/ptmx", F_OK) == 0) {
+        CHECK_ERROR(fattach(door, "/dev/pts/ptmx"), ENOTSUP);
+    }
+}
+
+static void greedy_client(int socket, void *path) {
+    enum { STRANGER = 4321 };
+    int opened = 0;
+    receive_byte(socket);
+    CHECK_EQUAL(setuid(STRANGER), 0);
+    for (int i = 0; i < 100; i++) {
+        opened += ask(door_open(path, O_RDONLY)) > 0;
+    }
+    CHECK(opened > 0 && opened < 30); /* a quarter of the server's table */
+    send_byte(socket, 'f');
+    receive_byte(socket);
+}
+
+/* A stranger who opens a name again and again cannot take all of the server's descriptors. */
+static void door_connections_have_a_share(void) {
+    char *path = temporary_path("share");
+    if (geteuid() != 0) {
+        return;
+    }
+    make_attached(path);
+    CHECK_EQUAL(chmod(path, 0666), 0);
+    struct child greedy = start_child(greedy_client, path);
+    struct rlimit limit = {100, 100};
+    CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    send_byte(greedy.socket, 'g');
+    receive_byte(greedy.socket);
+    CHECK_EQUAL(ask(door_open(path, O_RDONLY)), getpid());
+    CHECK(open_descriptors() < 80);
+    send_byte(greedy.socket, 'e');
+    finish_child(greedy);
+}
+
 static void door_N18(void) {
     char *path = temporary_path("n18");
     make_attached(path);
@@ -322,6 +375,9 @@ static const struct test tests[] = {
     TEST(door_N14_N15),
     TEST(door_N16),
     TEST(door_N17),
+    TEST(door_N17_unwatched),
+    TEST(door_N_terminals),
+    TEST(door_connections_have_a_share),
     TEST(door_N18),
     TEST(door_N20),
     TEST(door_N21),

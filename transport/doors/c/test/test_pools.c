@@ -258,6 +258,23 @@ static void door_C3_C4(void) {
     CHECK_ERROR(door_create(blocking_procedure, NULL, 0x10000), EINVAL);
 }
 
+/* A child of vfork runs in our memory: what it made would be ours, with sockets of its own. */
+static void door_C12(void) {
+    volatile int error = 0, later = 0;
+    int before = door_create(blocking_procedure, NULL, 0);
+    pid_t child = vfork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        error = door_create(blocking_procedure, NULL, 0) < 0 ? errno : 0;
+        later = door_create(blocking_procedure, NULL, DOOR_PRIVCREATE) < 0 ? errno : 0;
+        _exit(0);
+    }
+    CHECK_EQUAL(waitpid(child, NULL, 0), child);
+    CHECK_EQUAL(error, ENOTSUP);
+    CHECK_EQUAL(later, EINVAL);
+    CHECK(before >= 0 && door_create(blocking_procedure, NULL, 0) >= 0);
+}
+
 static void door_C5_C7(void) {
     int door = door_create(blocking_procedure, NULL, 0);
     door_server_create(no_threads);
@@ -363,7 +380,7 @@ static const struct test tests[] = {
     TEST(door_X8),
     TEST(door_X9),
     TEST(door_X10),
-    TEST(door_C3_C4),
+    TEST(door_C3_C4), TEST(door_C12),
     TEST(door_C5_C7),
     TEST(door_K8),
     TEST(door_P7_P12),

@@ -133,6 +133,25 @@ static void door_U6(void) {
     kill_child(child);
 }
 
+static void door_counters_of_calls(void) {
+    door_counters_t counters;
+    int door = door_create(nothing_procedure, NULL, 0);
+    CHECK_EQUAL(door_counters(door, &counters), 0);
+    CHECK(counters.calls == 0 && counters.failures == 0 && counters.active == 0);
+    CHECK_EQUAL(counters.references, 1);
+    int another = door_dup(door);
+    CHECK_EQUAL(door_call(another, NULL), 0);
+    CHECK_EQUAL(door_call(door, NULL), 0);
+    CHECK_EQUAL(door_setparam(door, DOOR_PARAM_DATA_MIN, 1), 0);
+    CHECK_ERROR(door_call(door, NULL), ENOBUFS); /* no thread has seen it */
+    CHECK_EQUAL(door_counters(another, &counters), 0);
+    CHECK_EQUAL(counters.calls, 2);
+    CHECK_EQUAL(counters.failures, 0);
+    CHECK_EQUAL(counters.references, 2);
+    CHECK_ERROR(door_counters(-1, &counters), EBADF);
+    CHECK_ERROR(door_counters(door, NULL), EFAULT);
+}
+
 static void door_U7(void) {
     CHECK_EQUAL(pipe2(seen, O_CLOEXEC), 0);
     int door = door_create(unref_procedure, NULL, DOOR_UNREF_MULTI);
@@ -462,7 +481,7 @@ static const struct test tests[] = {
     TEST(door_C6_C8_I1), TEST(door_I4_by_door_dup), TEST(door_U1_U3_U5), TEST(door_U6),
     TEST(door_U7),       TEST(door_U9_names),       TEST(door_U16_fork), TEST(door_U17_U20),
     TEST(door_V11),      TEST(door_M1_to_M10),      TEST(door_I2_V2_O5_O6), TEST(door_K1_K2_K9),
-    TEST(door_Z4_K12),
+    TEST(door_Z4_K12),   TEST(door_counters_of_calls),
     TEST(door_K6_K7),    TEST(door_O1_O7_E4),       TEST(door_O3),       TEST(door_Z1_Z2_Z5),
 };
 TEST_MAIN(tests)
