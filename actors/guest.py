@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import attrs
-import trio
 
 from actors import signals
 from actors.body import Spawnable
@@ -259,9 +258,10 @@ class GuestBody:
         self.children: dict[Process, None] = {}
         if process.mailbox.capacity is None:
             process.bound(attrs.evolve(process.mailbox, capacity=launch.limits.mailbox))
-        self.actors = _Actors(self, receives=launch.receives)
         try:
-            self.execution = runtime.kernel.begin(launch, self.actors, self._wake)
+            prepared = runtime.kernel.prepare(launch)
+            self.actors = _Actors(self, receives=prepared.receives)
+            self.execution = runtime.kernel.begin(prepared, self.actors, self._wake)
         except GuestStartError as error:
             cause = error.__cause__
             if isinstance(cause, StartTrapped):
@@ -348,6 +348,8 @@ class _Actors:
 
     async def spawn(self, launch: Launch, link: bool, monitor: bool) -> tuple[Any, int, int]:
         process = self._process
+        if monitor:
+            self._check_monitors()
         child = _Child(launch, self._body, link, monitor)
         if self._body.execution.ended:
             raise GuestStartError("the process that starts it has ended")
@@ -435,8 +437,7 @@ class _Actors:
         return self._process.ref
 
     def send(self, to: Ref[Any], message: Message) -> None:
-        if not isinstance(to, LocalRef) and message.resources:
-            raise SubsystemError("send failed: resources stay on their node")
+        _check_place(to, message, "send")
         try:
             to.send(message if isinstance(to, LocalRef) else message.data)
         except RuntimeFault as error:
@@ -446,6 +447,7 @@ class _Actors:
         process = self._process
         if to == process.ref:
             raise InvalidArgument
+        _check_place(to, message, "call")
         method, content = ("exchange", message) if message.resources else ("request", message.data)
         request: Request[Any] = Request(process.node, to, method, (content,), {}, process)
         timer: Timer | None = None
@@ -475,6 +477,7 @@ class _Actors:
     # Links, monitors, names.
 
     def link(self, actor: Ref[Any]) -> None:
+        self._check_mailbox()
         try:
             self._process.link(actor)
         except NoProcess:
@@ -484,9 +487,21 @@ class _Actors:
         self._process.unlink(actor)
 
     def monitor(self, actor: Ref[Any]) -> int:
+        self._check_monitors()
         monitor = self._process.monitor(actor)
         self._monitors[monitor.number] = monitor
         return monitor.number
+
+    def _check_monitors(self) -> None:
+        """Raise unless the guest may have another monitor, with the notice that may come of it."""
+        self._check_mailbox()
+        if len(self._monitors) >= self._body.execution.caller.limits.resources:
+            raise InvalidArgument
+
+    def _check_mailbox(self) -> None:
+        """Raise unless the mailbox has room: what a guest causes itself is bounded as messages are."""
+        if len(self._process.queue) >= self._body.execution.caller.limits.mailbox:
+            raise InvalidArgument
 
     def demonitor(self, monitor: int, flush: bool) -> None:
         found = self._monitors.pop(monitor, None)
@@ -497,6 +512,7 @@ class _Actors:
 
     def exit(self, actor: Ref[Any] | None, reason: ActorReason) -> None:
         if actor is not None:
+            self._check_mailbox()
             self._process.exit(actor, _reason(reason))
         else:
             self._body.reason = _reason(reason)
@@ -574,6 +590,12 @@ def _why(error: BaseException) -> str:
         case StartError(reason=reason):
             return f"the start failed: {reason}"
     return str(error)
+
+
+def _check_place(to: Ref[Any], message: Message, operation: str) -> None:
+    """Raise unless the message can go where `to` is."""
+    if message.resources and not isinstance(to, LocalRef):
+        raise SubsystemError(f"{operation} failed: resources stay on their node")
 
 
 def _content(request: signals.Call | signals.Cast) -> Message | None:

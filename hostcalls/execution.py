@@ -22,10 +22,9 @@ from .caller import Caller
 from .engine import BadMemoryAccess, Instance, Pause, Step, Trap, TrapKind
 from .errors import HostcallError, KernelError
 from .futures import Cancelled, Future
-from .launch import Launch
+from .launch import Prepared
 from .operation import Operation
 from .rkyv import CodecError
-from .table import DispatchTable
 
 if TYPE_CHECKING:
     from .kernel import Kernel
@@ -76,15 +75,13 @@ class Execution:
         "outcome",
     )
 
-    def __init__(
-        self, kernel: Kernel, launch: Launch, caller: Caller, instance: Instance, table: DispatchTable
-    ) -> None:
+    def __init__(self, kernel: Kernel, prepared: Prepared, caller: Caller, instance: Instance) -> None:
         self.kernel = kernel
-        self.launch = launch
+        self.launch = prepared.launch
         self.caller = caller
         self.instance = instance
         self.outcome: Outcome | None = None
-        self._entries = table.entries
+        self._entries = prepared.entries
         self._pending: dict[int, tuple[Future[Any] | trio.CancelScope, int]] = {}  # with its arguments' size
         self._pending_bytes = 0
         self._computing = 0  # turns in a row that ended with the time slice

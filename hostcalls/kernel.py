@@ -9,23 +9,23 @@ from typing import Any
 import attrs
 
 from . import callplan, engine
-from .abi import BufferParam, ScalarParam, ScalarValue
+from .abi import BufferParam, ScalarParam
 from .caller import Caller
 from .capability import Capability
-from .catalogue import CATALOGUE
+from .catalogue import ACTOR_RECEIVE, CATALOGUE
 from .channel import Channel
 from .clock import Clock
 from .drivers import channel, session, singleton
 from .drivers.mailbox import MailboxDriver
 from .drivers.process import ProcessDriver
 from .drivers.time import TimeDriver
-from .engine import Engine, Import, Instance, Linked, Module
+from .engine import Call, Engine, ExternKind, Import, Linked, Module, call_of
 from .errors import HostcallError, StartError
 from .execution import Execution
 from .host import Host
 from .hostcall import Hostcall
-from .invocation import Passage, materialise
-from .launch import Launch
+from .invocation import Argument, Passage, materialise
+from .launch import Launch, Prepared
 from .logs import Forwarder
 from .modules import ModuleStore
 from .operation import Operation
@@ -101,42 +101,69 @@ class Kernel:
         )
         self._tombstones: OrderedDict[int, Resource] = OrderedDict()
 
-    def begin(self, launch: Launch, host: Host, wake: Callable[[], None]) -> Execution:
-        """Make the guest that `launch` describes, ready for its first turn.
+    def prepare(self, launch: Launch) -> Prepared:
+        """Check what `launch` describes, and do what need not be done again for each guest.
+
+        Raises `StartError`.
+        """
+        for capability in sorted(launch.grants - self._known):
+            raise StartError(f"The requested capability ({capability.title}) is not part of this kernel")
+        arguments = [argument for argument in launch.arguments if not isinstance(argument, Resource)]
+        call: Call | None = None
+        writes: tuple[tuple[int, bytes], ...] = ()
+        try:
+            table, linked = self._linked(launch.module, launch.grants)
+            plan = callplan.plan(arguments, limit=launch.limits.argument_bytes)
+            _check_exports(launch)
+            if len(arguments) == len(launch.arguments):
+                call, writes = call_of(launch.module, launch.entrypoint, plan.values), plan.writes
+        except engine.EngineError as error:
+            raise StartError(f"Wasmtime error: {error}") from error
+        except HostcallError as error:
+            raise StartError(str(error)) from error
+        receives = Capability.ACTOR_MESSAGE in launch.grants and any(
+            extern.module_name == ACTOR_RECEIVE.name for extern in launch.module.imports
+        )
+        return Prepared(
+            launch=launch, entries=table.entries, linked=linked, call=call, writes=writes, receives=receives
+        )
+
+    def begin(self, prepared: Prepared, host: Host, wake: Callable[[], None]) -> Execution:
+        """Make a guest, ready for its first turn.
 
         Args:
-            launch: what to start.
+            prepared: what to start, from `prepare`.
             host: the embedder's side of it.
             wake: called whenever the guest can go on, in the loop's thread.
 
         Returns the execution; its process id is live. Raises `StartError`, and then nothing is left behind.
         """
-        for capability in sorted(launch.grants - self._known):
-            raise StartError(f"The requested capability ({capability.title}) is not part of this kernel")
-        entry = self.registry.reserve(Kind.PROCESS)
-        caller = Caller(
-            entry, self.registry, launch.grants, launch.limits, host, label=launch.label, parent=launch.parent
-        )
+        launch, registry = prepared.launch, self.registry
+        entry = registry.reserve(Kind.PROCESS)
+        caller = Caller(entry, registry, launch.grants, launch.limits, host, launch.label, launch.parent)
         instance = None
-        passage = Passage(self.registry, launch.arguments)
+        passage = Passage(registry, launch.arguments)
         try:
-            table, linked = self._linked(launch.module, launch.grants)
-            instance = self.engine.instantiate(linked, launch.limits, wake)
-            self._call(launch, caller, instance)
-        except (engine.EngineError, HostcallError, StartError) as error:
+            instance = self.engine.instantiate(prepared.linked, launch.limits, wake)
+            call, writes = prepared.call, prepared.writes
+            if call is None:
+                arguments = materialise(launch.arguments, caller.slots)
+                plan = callplan.plan(arguments, limit=launch.limits.argument_bytes)
+                call, writes = call_of(launch.module, launch.entrypoint, plan.values), plan.writes
+            for offset, data in writes:
+                instance.write(offset, data)
+            instance.begin(call)
+        except (engine.EngineError, HostcallError) as error:
             if instance is not None:
                 instance.close()
             caller.end()
-            self.registry.discard(entry.id)
-            if isinstance(error, engine.EngineError):
-                raise StartError(f"Wasmtime error: {error}") from error
-            if isinstance(error, HostcallError):
-                raise StartError(str(error)) from error
-            raise
+            registry.discard(entry.id)
+            detail = f"Wasmtime error: {error}" if isinstance(error, engine.EngineError) else str(error)
+            raise StartError(detail) from error
         finally:
             passage.release()
-        self.registry.initialise(entry.id, caller)
-        return Execution(self, launch, caller, instance, table)
+        registry.initialise(entry.id, caller)
+        return Execution(self, prepared, caller, instance)
 
     def _linked(self, module: Module, grants: frozenset[Capability]) -> tuple[DispatchTable, Linked]:
         key = module.digest, grants
@@ -159,27 +186,6 @@ class Kernel:
         self._tombstones.clear()
         self.registry = Registry()
         del self.engine
-
-    def _call(self, launch: Launch, caller: Caller, instance: Instance) -> None:
-        """Materialise the arguments, check the entrypoint against them, and begin the call."""
-        arguments = materialise(launch.arguments, caller.slots)
-        plan = callplan.plan(arguments, limit=launch.limits.argument_bytes)
-        name, export = launch.entrypoint, launch.module.exports.get(launch.entrypoint)
-        if export is None or export.function is None:
-            raise StartError(f"the module exports no function named {name!r}")
-        given = tuple(kind for argument in arguments for kind in _kinds(argument))
-        wanted = tuple(kind.name.lower() for kind in export.function.parameters)
-        if given != wanted:
-            raise StartError(f"{name!r} takes ({', '.join(wanted)}); the arguments are ({', '.join(given)})")
-        declared = callplan.flatten(launch.results)
-        returned = tuple(kind.name.lower() for kind in export.function.results)
-        if declared != returned:
-            raise StartError(
-                f"{name!r} returns ({', '.join(returned)}); its signature says ({', '.join(declared)})"
-            )
-        for offset, data in plan.writes:
-            instance.write(offset, data)
-        instance.start(name, plan.values)
 
     def ended(self, caller: Caller) -> None:
         """A guest has ended: keep its entry for a while. Called once for each guest, by its execution."""
@@ -245,7 +251,30 @@ class Kernel:
         return found
 
 
-def _kinds(argument: ScalarValue | bytes) -> tuple[str, ...]:
+def _check_exports(launch: Launch) -> None:
+    """Raise unless the module exports a memory, and the entrypoint with the types that the launch says."""
+    memory = launch.module.exports.get("memory")
+    if memory is None or memory.kind is not ExternKind.MEMORY:
+        raise engine.NoMemory("the module exports no memory named 'memory'")
+    name, export = launch.entrypoint, launch.module.exports.get(launch.entrypoint)
+    if export is None or export.function is None:
+        raise StartError(f"the module exports no function named {name!r}")
+    given = tuple(kind for argument in launch.arguments for kind in _kinds(argument))
+    wanted = tuple(kind.name.lower() for kind in export.function.parameters)
+    if given != wanted:
+        raise StartError(f"{name!r} takes ({', '.join(wanted)}); the arguments are ({', '.join(given)})")
+    declared = callplan.flatten(launch.results)
+    returned = tuple(kind.name.lower() for kind in export.function.results)
+    if declared != returned:
+        raise StartError(
+            f"{name!r} returns ({', '.join(returned)}); its signature says ({', '.join(declared)})"
+        )
+
+
+def _kinds(argument: Argument) -> tuple[str, ...]:
+    """The wasm types of what an argument becomes; a resource becomes a slot."""
+    if isinstance(argument, Resource):
+        return ("i32",)
     return callplan.flatten([BufferParam() if isinstance(argument, bytes) else ScalarParam(argument.kind)])
 
 

@@ -6,10 +6,10 @@ import attrs
 
 from .abi import AbiParam
 from .capability import Capability
-from .catalogue import ACTOR_RECEIVE
-from .engine import Module
+from .engine import Call, Linked, Module
 from .invocation import Argument
 from .limits import Limits
+from .table import Entry
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -36,9 +36,25 @@ class Launch:
     label: str = ""
     parent: int | None = None
 
-    @property
-    def receives(self) -> bool:
-        """Whether the guest can receive messages at all."""
-        return Capability.ACTOR_MESSAGE in self.grants and any(
-            extern.module_name == ACTOR_RECEIVE.name for extern in self.module.imports
-        )
+
+@attrs.frozen(kw_only=True, eq=False)
+class Prepared:
+    """A launch that was checked, with all that any number of guests begun from it can share.
+
+    Made by `hostcalls.kernel.Kernel.prepare`, for that kernel.
+
+    Attributes:
+        launch: what is to be started.
+        entries: the dispatch table's entries for its grants.
+        linked: its module, joined with the hostcalls.
+        call: the call of the entrypoint, or None when the arguments must first become slots of the guest.
+        writes: what to put into the guest's memory before the call, with its places.
+        receives: whether the guest can receive messages at all.
+    """
+
+    launch: Launch
+    entries: tuple[Entry, ...]
+    linked: Linked
+    call: Call | None
+    writes: tuple[tuple[int, bytes], ...]
+    receives: bool

@@ -1,5 +1,6 @@
 """The Wasmtime engine that runs guests: compile, link, instantiate, resume."""
 
+from hostcalls.engine.call import Call, call_of
 from hostcalls.engine.config import EngineConfig
 from hostcalls.engine.engine import Engine
 from hostcalls.engine.errors import (
@@ -26,6 +27,7 @@ from hostcalls.engine.traps import Frame, Trap, TrapKind
 __all__ = [
     "BadEntrypoint",
     "BadMemoryAccess",
+    "Call",
     "Engine",
     "EngineConfig",
     "EngineError",
@@ -56,4 +58,5 @@ __all__ = [
     "Trap",
     "TrapKind",
     "ValueType",
+    "call_of",
 ]

@@ -28,8 +28,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
 from hostcalls.engine._engine import ffi, lib
-from hostcalls.engine.errors import BadEntrypoint, BadMemoryAccess, GuestBusy, InstanceClosed
-from hostcalls.engine.module import FunctionType, ValueType
+from hostcalls.engine.call import FORMATS, Call, call_of
+from hostcalls.engine.errors import BadMemoryAccess, GuestBusy, InstanceClosed
+from hostcalls.engine.module import ValueType
 from hostcalls.engine.traps import Trap, read_trap
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 Submission: TypeAlias = tuple[int, int, bytes]
 
 _HEADER = struct.Struct("<QII")
-_FORMATS = {ValueType.I32: "<ixxxx", ValueType.I64: "<q", ValueType.F32: "<fxxxx", ValueType.F64: "<d"}
-_WRAPS = {ValueType.I32: 1 << 32, ValueType.I64: 1 << 64}
 
 # The word that the shim answers after each run: the step, flags, and above them the size of the
 # submissions.
@@ -173,17 +172,20 @@ class Instance:
             GuestBusy: a call was begun before. An instance runs one call in its life.
             InstanceClosed: after `close`.
         """
+        self._rested()
+        self.begin(call_of(self.linked.module, export, values))
+
+    def begin(self, call: Call) -> None:
+        """Begin a call that was made for this instance's module; nothing runs before `resume`.
+
+        Raises `GuestBusy` if a call was begun before, `InstanceClosed` after `close`.
+        """
         guest = self._rested()
         if self._started:
             raise GuestBusy("the guest was started before; an instance runs one call in its life")
-        extern = self.linked.module.exports.get(export)
-        if extern is None or extern.function is None:
-            raise BadEntrypoint(f"the module exports no function named {export!r}")
-        kinds, packed = _pack_values(export, extern.function, values)
-        name = export.encode()
-        results = len(extern.function.results)
-        if not lib.guest_start(guest, name, len(name), kinds, packed, len(values), results):
-            raise MemoryError(f"no memory to call the function {export!r}")
+        name, kinds = call.name, call.kinds
+        if not lib.guest_start(guest, name, len(name), kinds, call.values, len(kinds), call.results):
+            raise MemoryError(f"no memory to call the function {name.decode()!r}")
         self._started = True
         self._word |= _RUNNABLE
 
@@ -401,7 +403,7 @@ class Instance:
         bits = ffi.new("uint64_t *")
         for position in range(lib.guest_result_count(guest)):
             kind = ValueType(lib.guest_result(guest, position, bits))
-            (value,) = struct.unpack(_FORMATS[kind], struct.pack("<Q", bits[0]))
+            (value,) = struct.unpack(FORMATS[kind], struct.pack("<Q", bits[0]))
             found.append(value)
         return tuple(found)
 
@@ -457,30 +459,3 @@ class Instance:
         if self._guest is None:
             raise InstanceClosed("the instance is closed")
         raise GuestBusy("the guest runs on a worker; wait for wake")
-
-
-def _pack_values(export: str, function: FunctionType, values: Sequence[int | float]) -> tuple[bytes, bytes]:
-    """Return the kinds of the parameters, a byte each, and the values, eight bytes each."""
-    if len(function.parameters) != len(values):
-        raise BadEntrypoint(
-            f"the function {export!r} takes {len(function.parameters)} values, not {len(values)}"
-        )
-    for result in function.results:
-        if result not in _FORMATS:
-            raise BadEntrypoint(
-                f"the function {export!r} returns a {result.name}, which the host cannot take"
-            )
-    kinds = bytearray()
-    packed = bytearray()
-    for position, (parameter, value) in enumerate(zip(function.parameters, values, strict=True)):
-        wrap = _WRAPS.get(parameter)
-        try:
-            if wrap is not None:
-                value = value - wrap if wrap // 2 <= value < wrap else value
-            packed += struct.pack(_FORMATS[parameter], value)
-        except (KeyError, struct.error, OverflowError, TypeError):
-            raise BadEntrypoint(
-                f"value {position} of the function {export!r} must be of type {parameter.name}, not {value!r}"
-            ) from None
-        kinds.append(parameter.value)
-    return bytes(kinds), bytes(packed)

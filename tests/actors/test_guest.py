@@ -245,7 +245,7 @@ async def test_start_errors(change: dict[str, object], why: str) -> None:
 async def test_start_function_that_traps() -> None:
     """A trap in the module's start function is the reason that the start fails with."""
     async with open_node("test") as node:
-        source = b'(module (memory (export "memory") 1) (func unreachable) (start 0))'
+        source = b'(module (memory (export "memory") 1) (func (export "start")) (func unreachable) (start 1))'
         import wasmtime
 
         with pytest.raises(StartError) as caught:

@@ -114,7 +114,7 @@ class Harness:
 
     def begin(self, launch: Launch) -> Process:
         process = Process(self)
-        process.execution = self.kernel.begin(launch, process, process.wake)
+        process.execution = self.kernel.begin(self.kernel.prepare(launch), process, process.wake)
         self.nursery.start_soon(process.run)
         return process
 

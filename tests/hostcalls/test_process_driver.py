@@ -412,4 +412,4 @@ async def test_capability_without_a_hostcall() -> None:
 
         odd = evolve(launch, grants=frozenset({Capability(222)}))
         with pytest.raises(StartError, match=r"capability \(Application222\) is not part of this kernel"):
-            harness.kernel.begin(odd, NoHost(), lambda: None)
+            harness.kernel.begin(harness.kernel.prepare(odd), NoHost(), lambda: None)
