@@ -12,7 +12,15 @@ from actors import NORMAL, Down, Node, Reason, Trapped, open_node
 from actors.guest import Guest, guests_of, open_guests
 from hostcalls import abi
 from hostcalls.abi import ChannelBackpressure, ChannelCreate, IoRead, IoWrite, ProcessStart, TimeSleep
-from hostcalls.actor_abi import ActorCall, ActorReceive, ActorReply, ActorSend
+from hostcalls.actor_abi import (
+    ActorCall,
+    ActorExit,
+    ActorReason,
+    ActorReceive,
+    ActorReply,
+    ActorSend,
+    ReasonKind,
+)
 from hostcalls.capability import Capability
 from hostcalls.catalogue import CATALOGUE
 from hostcalls.channel import Channel, Frame, Writer
@@ -256,6 +264,58 @@ async def test_messages_to_itself_are_bounded() -> None:
     async with open_node("test") as node:
         assert await end(node, guest, limits=Limits(mailbox=100)) == NORMAL
         assert node.dead_letters.count == 2000
+
+
+@pytest.mark.parametrize(
+    ("body", "limit"),
+    [
+        ("(br_if $more (i32.ge_s (call $actor.monitor {other}) (i32.const 0)))", "resources"),
+        (
+            """
+            (local.set $word (call $actor.monitor {dead}))
+            (i64.store (i32.const {demonitor}) (i64.load (global.get $result)))
+            (if (i32.ge_s (local.get $word) (i32.const 0)) (then
+              (call $ok (call $actor.demonitor (i32.const {demonitor}) (i32.const 16)))
+              (br $more)))
+            """,
+            "mailbox",
+        ),
+        ("(br_if $more (i32.ge_s (call $actor.link {dead}) (i32.const 0)))", "mailbox"),
+        ("(br_if $more (i32.ge_s (call $actor.exit {exit}) (i32.const 0)))", "mailbox"),
+    ],
+    ids=["monitors", "notices", "links", "exits"],
+)
+async def test_notices_without_end(body: str, limit: str) -> None:
+    """Monitors, and the notices that a guest causes itself, are bounded; the guest gets an error there."""
+    guest = Assembler(
+        *(f"enfilade::actor::{name}" for name in ("self", "trap", "link", "monitor", "demonitor", "exit"))
+    )
+    operands = {
+        "other": guest.message(abi.U32, 0),
+        "dead": guest.message(abi.U32, 1),
+        "exit": guest.message(ActorExit, ActorExit(2, ActorReason(ReasonKind.OTHER, "again"))),
+        "demonitor": str(guest.data(bytes(16))),
+    }
+    guest.function(
+        "start",
+        f"""
+        (call $ok (call $actor.self {guest.nothing}))
+        (call $ok (call $actor.trap {guest.message(bool, True)}))
+        (loop $more
+          (local.set $turns (i32.add (local.get $turns) (i32.const 1)))
+          {body.format(**operands)})
+        (if (i32.ne (local.get $turns) (i32.const 101)) (then unreachable))
+        """,
+        "(param i32 i32) (local $turns i32) (local $word i32)",
+    )
+    async with open_node("test") as node, node.mailbox() as me:
+        dead = await node.spawn(Guest(ACTOR, entrypoint="done", capabilities=EVERYTHING))
+        me.monitor(dead)
+        await me.receive(Down, timeout=10)
+        limits = Limits(mailbox=100) if limit == "mailbox" else Limits(resources=100)
+        hostile = Guest(guest.binary(), capabilities=EVERYTHING, limits=limits)
+        me.monitor(await node.spawn(hostile, me.ref, dead))
+        assert (await me.receive(Down, timeout=60)).reason == NORMAL
 
 
 async def test_channels_without_end() -> None:
