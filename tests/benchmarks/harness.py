@@ -24,7 +24,7 @@ from tests.benchmarks import machine
 from tests.benchmarks.benchmark import Benchmark, Entry
 from tests.benchmarks.goals import verdict
 from tests.benchmarks.measurement import Measurement, Run
-from tests.benchmarks.processtree import pinned, process_tree
+from tests.benchmarks.processtree import MEMBERSHIP, pinned, process_tree
 from tests.benchmarks.runner import ROOT, PreparationFailed, Runner
 from tests.benchmarks.runners import runners_for
 from tests.benchmarks.scratch import VARIABLE
@@ -129,7 +129,8 @@ class Worker:
 async def _worker(cell: Cell, benchmark: Benchmark, scratch: Path) -> AsyncIterator[Worker]:
     """The cell's process, ready to run; its temporary files go when it goes."""
     with tempfile.TemporaryDirectory(dir=scratch, prefix="", ignore_cleanup_errors=True) as directory:
-        environment = {**os.environ, **cell.runner.environment(), VARIABLE: str(scratch), "TMPDIR": directory}
+        environment = {**os.environ, **cell.runner.environment()}
+        environment |= {VARIABLE: str(scratch), MEMBERSHIP: directory, "TMPDIR": directory}
         if benchmark.cold:
             environment[COLD] = "1"
         command = pinned(cell.runner.command(benchmark, cell.parameters, scratch), cell.cpus)

@@ -1,7 +1,8 @@
 """One cell's tree of OS processes: started on chosen CPUs, and gone without a trace at the end.
 
-Peers start daemons that leave their process group, so the harness makes itself the reaper of its descendants
-(prctl(2), PR_SET_CHILD_SUBREAPER) and ends whatever is left below it when a cell is over.
+Peers start daemons that leave their process group and session. They are found by a variable that the whole
+tree has in its environment, or, where a program overwrites its environment, as descendants: for those the
+harness makes itself the reaper of what is orphaned below it (prctl(2), PR_SET_CHILD_SUBREAPER).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import trio
 
+MEMBERSHIP = "BENCH_CELL"
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -41,7 +43,8 @@ async def process_tree(
 ) -> AsyncIterator[trio.Process]:
     """The started command, its standard input and output piped, its standard error in the file ``errors``.
 
-    When the block ends, the command and all that it started are killed and reaped.
+    ``environment`` must have ``MEMBERSHIP``. When the block ends, the command and all that it started are
+    killed and reaped.
     """
     stderr = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
@@ -56,20 +59,18 @@ async def process_tree(
         )
     finally:
         os.close(stderr)
-    members: set[int] = set()
     try:
         yield process
     finally:
-        members.update(_descendants(process.pid), {process.pid})
         with trio.CancelScope(shield=True):
-            await _end(process, members)
+            await _end(process, f"{MEMBERSHIP}={environment[MEMBERSHIP]}")
 
 
-async def _end(process: trio.Process, members: set[int]) -> None:
-    session = process.pid
-    for _attempt in range(20):
-        members |= {pid for member in members for pid in _descendants(member)}
-        members |= {pid for pid in _descendants(os.getpid()) if _session(pid) == session}
+async def _end(process: trio.Process, mark: str) -> None:
+    members = {process.pid}
+    for _attempt in range(50):
+        members.update(pid for member in list(members) for pid in _descendants(member))
+        members.update(marked(mark))
         for pid in members:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -80,6 +81,14 @@ async def _end(process: trio.Process, members: set[int]) -> None:
         if not members:
             return
         await trio.sleep(0.02)
+
+
+def marked(entry: str) -> Iterator[int]:
+    """The processes that were started with this entry in their environment (proc(5), /proc/PID/environ)."""
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if entry.encode() in path.read_bytes().split(b"\0"):
+                yield int(path.parent.name)
 
 
 def _reap(pids: set[int]) -> None:
@@ -94,13 +103,6 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def _session(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return None
 
 
 def _descendants(pid: int) -> Iterator[int]:

@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.benchmarks.processtree import marked
+
 VARIABLE = "BENCH_SCRATCH"
 _PREFIX = "enfilade-bench-"
 _AGE = 10.0  # seconds after which a run has locked its place
@@ -46,7 +48,7 @@ def _remove_if_abandoned(path: Path) -> None:
         if status.st_uid != os.geteuid() or time.time() - status.st_mtime < _AGE:
             return
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for pid in _users(path):
+        for pid in marked(f"{VARIABLE}={path}"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         shutil.rmtree(path, ignore_errors=True)
@@ -54,12 +56,3 @@ def _remove_if_abandoned(path: Path) -> None:
         return
     finally:
         os.close(descriptor)
-
-
-def _users(path: Path) -> Iterator[int]:
-    """The processes that were started for the run at ``path`` (proc(5), /proc/PID/environ)."""
-    wanted = f"{VARIABLE}={path}".encode()
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if wanted in environment.read_bytes().split(b"\0"):
-                yield int(environment.parent.name)

@@ -22,8 +22,11 @@ from tests.benchmarks.processtree import adopt_orphans
 from tests.benchmarks.scratch import VARIABLE, scratch_directory
 
 SCRIPT = """
-import json, sys, time
+import json, subprocess, sys, time
 for answer in json.loads(sys.argv[1]):
+    if answer == "daemon":
+        daemon = subprocess.Popen(["setsid", "sleep", "1000"], stdout=subprocess.DEVNULL)
+        answer = {"value": daemon.pid}
     if answer == "hang":
         time.sleep(1000)
     if answer == "end":
@@ -110,6 +113,15 @@ async def test_a_cell_that_hangs_has_failed(tmp_path: Path) -> None:
     hung = await measured([{"ready": True}, "hang"], Options(runs=2, timeout=0.5), tmp_path)
     assert hung.failed == "no answer in 0.5 s"
     assert hung.median is None
+
+
+async def test_what_a_cell_leaves_running_ends_with_it(tmp_path: Path) -> None:
+    """Also a daemon in a session of its own whose parent has ended."""
+    measurement = await measured([{"ready": True}, "daemon", "end"], Options(runs=2), tmp_path)
+    assert measurement.failed == "it broke"
+    pid = int(measurement.runs[0].cost)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 async def test_a_cell_that_ends_has_failed_with_its_last_words(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Applications: much of what actors do, mixed; after the chat of "Run, Actor, Run" (AGERE 2019), in two phases."""
+"""Applications: much of what actors do, mixed: the chat of "Run, Actor, Run" (AGERE 2019), in two phases."""
 
 from tests.benchmarks.benchmark import Benchmark, Entry
 

@@ -18,6 +18,7 @@ MESSAGES: tuple[Benchmark, ...] = (
             Entry("pykka", {"rounds": 4_000}),
             Entry("xoscar/pool", {"rounds": 2_000}),
             Entry("thespian/simple", {"rounds": 4_000}),
+            Entry("tractor", {"rounds": 200}),
         ),
         goals=(Goal(PING_PONG, "enfilade/sync", 1.0, against="erlang"),),
     ),
@@ -35,6 +36,7 @@ MESSAGES: tuple[Benchmark, ...] = (
             Entry("pykka", {"messages": 40_000}),
             Entry("xoscar/pool", {"messages": 4_000}),
             Entry("thespian/simple", {"messages": 10_000}),
+            Entry("tractor", {"messages": 1_000}),
         ),
         goals=(
             Goal(ONE_WAY, "enfilade/sync", 2.0, against="erlang"),

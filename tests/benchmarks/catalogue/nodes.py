@@ -1,4 +1,4 @@
-"""Two nodes on one machine: call and reply, one-way messages, payloads, and how soon a death is known."""
+"""Nodes on one machine: calls, one-way messages, payloads, many peers, spawns, loss and reconnection."""
 
 from tests.benchmarks.benchmark import Benchmark, Entry
 from tests.benchmarks.goals import ANCHOR_NODE_CALL, NODE_CALL, NODE_SEND, Goal
@@ -28,6 +28,48 @@ def _calls(name: str, operation: str, calls: int, size: int, goals: tuple[Goal, 
     )
 
 
+def _sends(name: str, operation: str, messages: int, size: int, goals: tuple[Goal, ...] = ()) -> Benchmark:
+    return Benchmark(
+        name=name,
+        group="nodes",
+        operation=operation,
+        parameters={"messages": messages, "size": size},
+        quick={"messages": 128, "size": size},
+        entries=(
+            Entry("enfilade/node"),
+            Entry("stream/socket"),
+            Entry("multiprocessing"),
+            Entry("zmq"),
+            Entry("erlang/2 cpus"),
+            Entry("xoscar/processes", {"messages": min(messages, 500)}),
+            Entry("thespian/processes", {"messages": min(messages, 200)}),
+            Entry("tractor", {"messages": min(messages, 1_000)}),
+        ),
+        goals=goals,
+        kernel="node-send",
+        cpus=2,
+    )
+
+
+def _crowd(clients: int, calls: int) -> Benchmark:
+    return Benchmark(
+        name=f"node-call-{clients}-peers",
+        group="nodes",
+        operation=f"call and reply with 64 bytes, {clients} nodes calling one",
+        parameters={"calls": calls, "size": 64, "clients": clients},
+        quick={"calls": 3, "size": 64, "clients": 2},
+        entries=(
+            Entry("enfilade/node"),
+            Entry("stream/socket"),
+            Entry("multiprocessing"),
+            Entry("zmq"),
+            Entry("erlang/2 cpus"),
+        ),
+        kernel="node-crowd",
+        cpus=2,
+    )
+
+
 NODES: tuple[Benchmark, ...] = (
     _calls(
         "node-call",
@@ -44,31 +86,52 @@ NODES: tuple[Benchmark, ...] = (
     _calls("node-call-64k", "call and reply with 64 KiB", 400, 2**16),
     _calls("node-call-1m", "call and reply with 1 MiB", 50, 2**20),
     _calls("node-call-16m", "call and reply with 16 MiB", 5, 2**24),
+    _crowd(2, 500),
+    _crowd(4, 250),
+    _crowd(8, 125),
+    _sends(
+        "node-send",
+        "one-way message with 64 bytes",
+        20_000,
+        64,
+        (Goal(NODE_SEND, "enfilade/node", 1 / 300_000),),
+    ),
+    _sends("node-send-64k", "one-way message with 64 KiB", 1_000, 2**16),
     Benchmark(
-        name="node-send",
+        name="node-spawn",
         group="nodes",
-        operation="one-way message with 64 bytes",
-        parameters={"messages": 50_000, "size": 64},
-        quick={"messages": 128, "size": 64},
+        operation="process started on another node, and its first answer (thespian, tractor: an OS process)",
+        parameters={"processes": 500},
+        quick={"processes": 2},
         entries=(
             Entry("enfilade/node"),
-            Entry("stream/socket"),
-            Entry("multiprocessing"),
-            Entry("zmq"),
             Entry("erlang/2 cpus"),
-            Entry("xoscar/processes", {"messages": 2_000}),
-            Entry("thespian/processes", {"messages": 500}),
-            Entry("tractor", {"messages": 2_000}),
+            Entry("xoscar/processes", {"processes": 200}),
+            Entry("thespian/processes", {"processes": 20}),
+            Entry("tractor", {"processes": 3}),
         ),
-        goals=(Goal(NODE_SEND, "enfilade/node", 1 / 300_000),),
         cpus=2,
     ),
     Benchmark(
         name="node-down",
         group="nodes",
-        operation="SIGKILL of a node until its monitor's message, the end of the stream for a socket",
-        parameters={"count": 5},
+        operation="SIGKILL of a node until its monitor's message (socket: end of stream, xoscar: of a call)",
+        parameters={"count": 3},
         quick={"count": 1},
+        entries=(
+            Entry("enfilade/node"),
+            Entry("stream/socket"),
+            Entry("erlang/2 cpus"),
+            Entry("xoscar/processes"),
+        ),
+        cpus=2,
+    ),
+    Benchmark(
+        name="node-reconnect",
+        group="nodes",
+        operation="node link cut, until a call has made a new one and is answered",
+        parameters={"count": 30},
+        quick={"count": 2},
         entries=(Entry("enfilade/node"), Entry("stream/socket"), Entry("erlang/2 cpus")),
         cpus=2,
     ),

@@ -56,6 +56,11 @@ def node_call(calls: int, size: int) -> float:
     return door_call(calls, size, 1)
 
 
+@kernel("node-crowd")
+def node_crowd(calls: int, size: int, clients: int) -> float:
+    return door_call(calls, size, clients)
+
+
 @kernel("node-send")
 def node_send(messages: int, size: int) -> float:
     client, server = multiprocessing.Pipe()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
+import tempfile
 import threading
 import time
 
@@ -93,6 +95,11 @@ def node_call(calls: int, size: int) -> float:
     return socket_call(calls, size, 1)
 
 
+@kernel("node-crowd")
+def node_crowd(calls: int, size: int, clients: int) -> float:
+    return socket_call(calls, size, clients)
+
+
 @kernel("node-send")
 def node_send(messages: int, size: int) -> float:
     """One-way messages, sixty-four to a write; the reader takes what has come and says when it has all."""
@@ -117,6 +124,34 @@ def node_send(messages: int, size: int) -> float:
     client.close()
     server.close()
     return elapsed / (messages // batch * batch)
+
+
+@kernel("node-reconnect")
+def node_reconnect(count: int) -> float:
+    """A new connection to a listening socket, and one exchange of 64 bytes."""
+    message = bytes(64)
+    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as listener:
+        path = f"{directory}/socket"
+        listener.bind(path)
+        listener.listen()
+
+        def serve() -> None:
+            while True:
+                with listener.accept()[0] as server, contextlib.suppress(EOFError):
+                    while True:
+                        _send(server.fileno(), _receive(server.fileno()))
+
+        pid = fork(serve)
+        try:
+            begin = time.perf_counter()
+            for _ in range(count):
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(path)
+                    _send(client.fileno(), message)
+                    _receive(client.fileno())
+            return (time.perf_counter() - begin) / count
+        finally:
+            end(pid)
 
 
 @kernel("node-down")

@@ -211,3 +211,14 @@ def node_send(messages: int, size: int) -> float:
         while actors.ask(relay, 0, _PATIENCE) < messages:
             pass
         return (time.perf_counter() - begin) / messages
+
+
+@kernel("node-spawn")
+def node_spawn(processes: int) -> float:
+    """Every actor is an OS process."""
+    with system("processes") as actors:
+        actors.ask(actors.createActor(Relay), 0, _PATIENCE)
+        begin = time.perf_counter()
+        for _ in range(processes):
+            actors.ask(actors.createActor(Relay), 0, _PATIENCE)
+        return (time.perf_counter() - begin) / processes

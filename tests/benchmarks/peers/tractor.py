@@ -1,11 +1,12 @@
 """tractor: an actor is an OS process that runs trio. Its release on PyPI needs a trio older than ours.
 
-Run it with an interpreter of its own: ``--interpreter tractor=PATH``.
+Run it with an interpreter of its own: ``--interpreter tractor=PATH``; ``make bench`` makes one.
 """
 
 # mypy: allow-subclassing-any, allow-untyped-decorators
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -43,6 +44,10 @@ async def stream() -> AsyncIterator[Any]:
 
 @kernel("node-call", run=run)
 async def node_call(calls: int, size: int) -> float:
+    return await node_call_of(calls, size)
+
+
+async def node_call_of(calls: int, size: int) -> float:
     message = bytes(size)
     async with stream() as opened:
         for _ in range(10):
@@ -57,6 +62,10 @@ async def node_call(calls: int, size: int) -> float:
 
 @kernel("node-send", run=run)
 async def node_send(messages: int, size: int) -> float:
+    return await node_send_of(messages, size)
+
+
+async def node_send_of(messages: int, size: int) -> float:
     payload = bytes(size)
     async with stream() as opened:
         begin = time.perf_counter()
@@ -65,3 +74,35 @@ async def node_send(messages: int, size: int) -> float:
         await opened.send("finished")
         await opened.receive()
         return (time.perf_counter() - begin) / messages
+
+
+@kernel("ping-pong", run=run)
+async def ping_pong(rounds: int) -> float:
+    return await node_call_of(rounds, 4)
+
+
+@kernel("counting", run=run)
+async def counting(messages: int) -> float:
+    return await node_send_of(messages, 4)
+
+
+async def ready() -> int:
+    """The process id of the actor."""
+    return os.getpid()
+
+
+@kernel("node-spawn", run=run)
+async def node_spawn(processes: int) -> float:
+    """Every actor is an OS process."""
+    async with tractor.open_nursery() as nursery:
+        begin = time.perf_counter()
+        portals = [
+            await nursery.start_actor(f"actor{number}", enable_modules=[__name__])
+            for number in range(processes)
+        ]
+        for portal in portals:
+            await portal.run(ready)
+        elapsed = time.perf_counter() - begin
+        for portal in portals:
+            await portal.cancel_actor()
+    return elapsed / processes

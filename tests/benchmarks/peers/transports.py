@@ -55,36 +55,55 @@ def end(*pids: int) -> None:
 def round_trips(transport: Transport, calls: int, size: int, clients: int) -> float:
     """Seconds for one exchange of ``size`` bytes, with that many clients calling at once."""
     payload = bytes(size)
+
+    def client(number: int, begin: Callable[[], None]) -> None:
+        exchange = transport.connect(number)
+        for _ in range(min(calls, 20)):
+            exchange(payload)
+        begin()
+        for _ in range(calls):
+            exchange(payload)
+
+    try:
+        return together(transport.serve, client, clients) / (calls * clients)
+    finally:
+        transport.close()
+
+
+def together(
+    server: Callable[[], None], client: Callable[[int, Callable[[], None]], None], clients: int
+) -> float:
+    """Seconds that so many clients work, each in a process of its own, beside a server that never ends.
+
+    A client is given its number and a function to call when it is prepared, which returns when all are.
+    """
     ready_read, ready_write = os.pipe()
     go_read, go_write = os.pipe()
 
-    def client(number: int) -> None:
+    def begin() -> None:
+        os.write(ready_write, b"r")
+        os.read(go_read, 1)
+
+    def run(number: int) -> None:
         try:
-            exchange = transport.connect(number)
-            for _ in range(min(calls, 20)):
-                exchange(payload)
-            os.write(ready_write, b"r")
-            os.read(go_read, 1)
-            for _ in range(calls):
-                exchange(payload)
+            client(number, begin)
             os.write(ready_write, b"f")
         except BaseException:
             os.write(ready_write, b"!")
             raise
 
-    pids = [fork(transport.serve)]
+    pids = [fork(server)]
     try:
-        pids.extend(fork(functools.partial(client, number)) for number in range(clients))
+        pids.extend(fork(functools.partial(run, number)) for number in range(clients))
         _await(ready_read, clients)
-        begin = time.perf_counter()
+        started = time.perf_counter()
         os.write(go_write, b"g" * clients)
         _await(ready_read, clients)
-        return (time.perf_counter() - begin) / (calls * clients)
+        return time.perf_counter() - started
     finally:
         end(*pids)
         for descriptor in (ready_read, ready_write, go_read, go_write):
             os.close(descriptor)
-        transport.close()
 
 
 def _await(descriptor: int, count: int) -> None:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -276,6 +278,12 @@ class Adder(xoscar.StatelessActor):
     async def echo(self, payload: bytes) -> bytes:
         return payload
 
+    async def process_id(self) -> int:
+        return os.getpid()
+
+    async def wait(self) -> None:
+        await asyncio.sleep(3600)
+
 
 @kernel("call", run=run)
 async def call(calls: int) -> float:
@@ -484,3 +492,31 @@ async def node_send(messages: int, size: int) -> float:
         while await adder.add(0) < messages:
             pass
         return (time.perf_counter() - begin) / messages
+
+
+@kernel("node-spawn", run=run)
+async def node_spawn(processes: int) -> float:
+    async with pool(1) as address:
+        begin = time.perf_counter()
+        for _ in range(processes):
+            adder = await xoscar.create_actor(Adder, address=address)
+            await adder.add(1)
+        return (time.perf_counter() - begin) / processes
+
+
+@kernel("node-down", run=run)
+async def node_down(count: int) -> float:
+    """From kill(2) to the failure of a call that waits."""
+    elapsed = 0.0
+    for _ in range(count):
+        async with pool(1) as address:
+            adder = await xoscar.create_actor(Adder, address=address)
+            pid = await adder.process_id()
+            waiting = asyncio.create_task(adder.wait())
+            await adder.add(1)
+            begin = time.perf_counter()
+            os.kill(pid, signal.SIGKILL)
+            await asyncio.wait([waiting])
+            elapsed += time.perf_counter() - begin
+            assert waiting.exception() is not None
+    return elapsed / count
