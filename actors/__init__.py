@@ -26,6 +26,7 @@ from actors.distant import NodeDown, NodeUp, NotConnected, Refused
 from actors.dynamic import DynamicSupervisor
 from actors.errors import (
     AlreadyStarted,
+    BadArguments,
     CallError,
     CallingSelf,
     CallTimeout,
@@ -93,6 +94,7 @@ __all__ = [
     "AlreadyPresent",
     "AlreadyStarted",
     "Backoff",
+    "BadArguments",
     "BadCombination",
     "Body",
     "Call",

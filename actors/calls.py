@@ -247,8 +247,10 @@ class Deferred(Generic[R]):
         from actors.ref import method_name
 
         name = method_name(method)
-        self._process.undefer(self.request)
         forwarded = self.request
+        self._process.undefer(forwarded)
+        if self._process.at_hand is forwarded:
+            self._process.at_hand = None  # no longer this process's to answer
         onward: Request[Any] = Request(self._process.node, ref, name, args, kwargs, None)
         onward.caller = forwarded.caller
         onward.observer = lambda done: (

@@ -14,6 +14,7 @@ import trio
 
 from actors import signals
 from actors.actor import Actor, Protocol, construct, protocol_of
+from actors.arguments import bad_arguments, refused
 from actors.calls import Deferred, Request
 from actors.current import CURRENT
 from actors.errors import ProcessDied, UnknownMethod
@@ -139,6 +140,7 @@ class SyncBody:
         empty.
 
         Raises:
+            BadArguments: the handler takes no such arguments.
             ProcessDied: the handler crashed, and the process with it.
         """
         process = self.process
@@ -155,16 +157,25 @@ class SyncBody:
             if process.attention:
                 self._stop_if_asked()
         except BaseException as error:
+            misfit = bad_arguments(error, handler, args, kwargs)
+            if misfit is not None:
+                self._rest()
+                raise misfit from None
             self.crash(error, None)
             raise ProcessDied(process.ref, process.ended or reason_of(error)) from error
         finally:
             dispatcher.running = None
             process.at_hand = None
+        self._rest()
+        return result
+
+    def _rest(self) -> None:
+        """A handler has been left: go on, or wait for something to do."""
+        process = self.process
         if not process.queue and not process.attention:
             process.idle = True
         elif process.ended is None:
             process.wake()
-        return result
 
     def _stop_if_asked(self) -> None:
         if self.process.stopping is not None and self.process.ended is None:
@@ -194,13 +205,20 @@ class SyncBody:
         process.node.finish(process, reason, error)
 
     def crash(self, error: BaseException, message: Any) -> None:
-        """A handler raised `error`: `on_stop`, then the end; the call at hand learns of it."""
+        """A handler raised `error`: `on_stop`, then the end; the call at hand learns of it.
+
+        But arguments that the handler does not take are the fault of who sent `message`.
+        """
         process = self.process
         if process.ended is not None:
             return
-        called = isinstance(message, Cast | signals.Call)
-        if isinstance(error, KeyError) and called and message.method not in self.protocol.handlers:
-            error = UnknownMethod(message.method, type(self.actor))
+        if isinstance(message, Cast | signals.Call):
+            handler = self.protocol.handlers.get(message.method)
+            if handler is None:
+                error = UnknownMethod(message.method, type(self.actor))
+            elif refused(process, message, handler, error):
+                self._rest()
+                return
         reason = reason_of(error)
         try:
             if self.actor is not None:

@@ -6,6 +6,8 @@ subclasses are what a spawn can end with instead of a ref. Each carries what it 
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from actors.reasons import TIMEOUT, Crashed, Custom, Reason
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyStarted",
+    "BadArguments",
     "CallError",
     "CallTimeout",
     "CallingSelf",
@@ -111,6 +114,25 @@ class UnknownMethod(RuntimeFault):
 
     def __init__(self, method: str, actor: type) -> None:
         super().__init__(f"{actor.__qualname__} has no public method {method!r}")
+        self.method = method
+
+
+class BadArguments(RuntimeFault, TypeError):
+    """A method was called, or cast, with arguments that it does not take. The callee lives on.
+
+    `method` is the method's qualified name.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        signature: inspect.Signature,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        problem: str,
+    ) -> None:
+        given = [f"{arg!r:.80}" for arg in args] + [f"{name}={arg!r:.80}" for name, arg in kwargs.items()]
+        super().__init__(f"{method}{signature} was given ({', '.join(given)}): {problem}")
         self.method = method
 
 

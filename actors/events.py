@@ -133,13 +133,13 @@ class EventManager(Actor):
             Whatever making or adding the handler raises; the manager goes on.
         """
         if key in self._entries:
-            return self._refuse(HandlerExists(key))
+            return self.process.refuse(HandlerExists(key))
         try:
             made = handler(*args)
             made.manager = self
             made.on_add()
         except Exception as error:
-            return self._refuse(error)
+            return self.process.refuse(error)
         entry = self._entries[key] = _Entry(made)
         if supervised is not None:
             entry.owner = supervised
@@ -153,7 +153,7 @@ class EventManager(Actor):
             NoHandler: there is none of that key.
         """
         if key not in self._entries:
-            return self._refuse(NoHandler(key))
+            return self.process.refuse(NoHandler(key))
         return self._remove(key, NORMAL)
 
     def swap_handler(
@@ -170,9 +170,9 @@ class EventManager(Actor):
             NoHandler, HandlerExists: as above.
         """
         if key not in self._entries:
-            return self._refuse(NoHandler(key))
+            return self.process.refuse(NoHandler(key))
         if new_key != key and new_key in self._entries:
-            return self._refuse(HandlerExists(new_key))
+            return self.process.refuse(HandlerExists(new_key))
         owner = self._entries[key].owner
         left = self._remove(key, NORMAL, tell=False)
         return self.add_handler(new_key, handler, *args, left, supervised=owner)
@@ -186,12 +186,12 @@ class EventManager(Actor):
         """
         entry = self._entries.get(key)
         if entry is None:
-            return self._refuse(NoHandler(key))
+            return self.process.refuse(NoHandler(key))
         try:
             return entry.handler.on_call(request)
         except Exception as error:
             self._crashed(key, error)
-            return self._refuse(error)
+            return self.process.refuse(error)
 
     def which_handlers(self) -> list[Hashable]:
         """The ids of all handlers, oldest first."""
@@ -207,12 +207,6 @@ class EventManager(Actor):
     def on_stop(self, reason: Reason) -> None:
         for key in list(self._entries):
             self._remove(key, reason)
-
-    def _refuse(self, error: BaseException) -> Any:
-        """Answer the call at hand with an error, without harm to the manager."""
-        deferred = self.process.defer()
-        deferred.fail(error)
-        return deferred
 
     def _guard(self, key: Hashable, fn: Callable[..., Any], *args: Any) -> Any:
         """Run a handler's method; a handler that raises is taken out."""

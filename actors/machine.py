@@ -232,12 +232,7 @@ class Machine(Actor):
         if self._retried is not None:
             self._postponed.append(self._retried)
             return _AGAIN
-        deferred: Deferred[Any] | None = None
-        if method not in HOOKS:
-            try:
-                deferred = self.process.defer()
-            except RuntimeError:
-                deferred = None  # a cast: nobody waits
+        deferred = None if method in HOOKS else self.process.defer_if_called()
         self._postponed.append(_Event(method, args, kwargs, deferred))
         return deferred
 

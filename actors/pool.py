@@ -201,7 +201,7 @@ class Pool(Actor):
             PoolDraining: the pool takes nothing new.
             ProcessDied: the worker ended during the job, by itself or because it was stuck.
         """
-        deferred = self._defer()
+        deferred = self.process.defer_if_called()
         self._submitted += 1
         entry = _Job(self._submitted, job, key, deferred)
         if self._drained is not None:
@@ -217,7 +217,7 @@ class Pool(Actor):
 
     def drain(self) -> Any:
         """Take nothing new, finish what is there, and return once all is done."""
-        deferred = self._defer()
+        deferred = self.process.defer_if_called()
         if self._drained is None:
             self._drained = []
         if deferred is not None:
@@ -236,10 +236,7 @@ class Pool(Actor):
         try:
             _check_size(size)
         except ValueError as error:
-            deferred = self._defer()
-            if deferred is not None:
-                deferred.fail(error)
-            return deferred
+            return self.process.refuse(error)
         self._size = size
         for slot in self._slots[size:]:
             slot.retiring = True
@@ -384,12 +381,6 @@ class Pool(Actor):
             self.process.exit(ref, SHUTDOWN)
 
     # Replies.
-
-    def _defer(self) -> Deferred[Any] | None:
-        try:
-            return self.process.defer()
-        except RuntimeError:
-            return None  # a cast: nobody waits
 
     def _fail(self, entry: _Job, error: RuntimeFault) -> None:
         if entry.deferred is not None:

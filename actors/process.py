@@ -366,13 +366,32 @@ class Process:
         Raises:
             RuntimeError: no call is being handled, or it is answered already.
         """
+        deferred = self.defer_if_called()
+        if deferred is None:
+            raise RuntimeError("there is no unanswered call at hand to defer")
+        return deferred
+
+    def defer_if_called(self) -> Deferred[Any] | None:
+        """As `defer`, but None where that raises: when a cast is being handled, say. Not a checkpoint."""
         request = self.at_hand
         if request is signals.HANDED_OFF:
             request = self.body.handed_off()
         if request is None or request.settled or (self.rare is not None and request in self.rare.deferred):
-            raise RuntimeError("there is no unanswered call at hand to defer")
+            return None
         self.needs().deferred[request] = None
         return Deferred(self, request)
+
+    def refuse(self, error: Exception) -> Deferred[Any] | None:
+        """Answer the call at hand with `error` and live on: return what this returns. Not a checkpoint.
+
+        The caller's `call` raises `error`. Nobody waits for the outcome of a cast: its refusal is logged.
+        """
+        deferred = self.defer_if_called()
+        if deferred is None:
+            self.node.reports.refused(self, error)
+        else:
+            deferred.fail(error)
+        return deferred
 
     def owe(self, call: signals.Call) -> None:
         """The process's own code took `call` out of the mailbox: should it end without a reply, the call

@@ -65,6 +65,10 @@ class Reports:
             "supervisor reports", level, "%s: %s: child %r, %s: %s", (process.ref, kind, child, ref, reason)
         )
 
+    def refused(self, process: Process, error: Exception) -> None:
+        """A cast asked for what the process does not do."""
+        self._note("refused casts", logging.WARNING, "%s refused a cast: %s", (process.ref, error))
+
     def slow_handler(self, process: Process, seconds: float) -> None:
         """A sync handler held the loop."""
         self._note(

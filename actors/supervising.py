@@ -22,6 +22,7 @@ import attrs
 from actors import signals, starting
 from actors.actions import Action, Answer, Exit, Ready, Refuse, Report, Retry, Start, Stop
 from actors.actor import Actor, Protocol, construct, protocol_of
+from actors.arguments import bad_arguments, refused
 from actors.calls import Deferred, Request
 from actors.children import Record, Status
 from actors.dispatched import SyncBody
@@ -199,6 +200,7 @@ class SupervisorBody:
         """Run a request in the caller's task, as `SyncBody.hand_off` does.
 
         Raises:
+            BadArguments: the method takes no such arguments.
             ProcessDied: the method raised, and the supervisor ends.
         """
         process = self.process
@@ -209,6 +211,10 @@ class SupervisorBody:
         try:
             result = process.node.context.run(handler, self.actor, *args, **kwargs)
         except BaseException as error:
+            misfit = bad_arguments(error, handler, args, kwargs)
+            if misfit is not None:
+                self._idle()
+                raise misfit from None
             self._crash(error, None)
             raise ProcessDied(process.ref, reason_of(error)) from error
         finally:
@@ -265,7 +271,12 @@ class SupervisorBody:
                 self._unknown(message)
                 return
             process.at_hand = message if isinstance(message, Call) else None
-            result = handler(self.actor, *message.args, **message.kwargs)
+            try:
+                result = handler(self.actor, *message.args, **message.kwargs)
+            except TypeError as error:
+                if not refused(process, message, handler, error):
+                    raise
+                result = None
             process.at_hand = None
             if isinstance(message, Call) and not isinstance(result, Deferred):
                 message.reply(result)

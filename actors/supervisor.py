@@ -207,7 +207,7 @@ class Supervisor(Actor):
 
     def _reply(self) -> tuple[Callable[[Answer | Refuse], None], Deferred[Any]]:
         """What to tell the outcome of the call at hand; nothing happens to that of a cast."""
-        deferred: Any = None if self.process.at_hand is None else self.process.defer()
+        deferred: Any = self.process.defer_if_called()
 
         def reply(outcome: Answer | Refuse) -> None:
             if deferred is None:

@@ -18,6 +18,7 @@ from trio.lowlevel import wait_task_rescheduled
 
 from actors import ending
 from actors.actor import Actor, Protocol, construct, protocol_of
+from actors.arguments import refused
 from actors.calls import Deferred
 from actors.current import CURRENT
 from actors.errors import Ignore, StartError, UnknownMethod
@@ -203,9 +204,14 @@ class AsyncBody(TaskBody):
                     raise UnknownMethod(message.method, type(self.actor))
                 if kind is not Cast:
                     process.at_hand = message
-                result = handler(self.actor, *message.args, **message.kwargs)
-                if type(result) is CoroutineType:
-                    result = await result
+                try:
+                    result = handler(self.actor, *message.args, **message.kwargs)
+                    if type(result) is CoroutineType:
+                        result = await result
+                except TypeError as error:
+                    if not refused(process, message, handler, error):
+                        raise
+                    result = None
                 if process.stopping is not None:
                     self._message = (message, result)
                     return

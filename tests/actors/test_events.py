@@ -1,5 +1,6 @@
 """The event manager: every event to every handler, and none of them can hurt the rest."""
 
+import logging
 from typing import Any
 
 import pytest
@@ -147,3 +148,13 @@ async def test_when_the_manager_stops_its_handlers_say_goodbye() -> None:
         await manager.call(EventManager.add_handler, "a", Collector, [], supervised=me.ref)
         await manager.stop()
         assert (await me.receive(HandlerRemoved)).key == "a"
+
+
+async def test_a_cast_that_is_refused_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_node("events") as node:
+        manager = await node.spawn(EventManager)
+        with caplog.at_level(logging.WARNING):
+            manager.cast(EventManager.delete_handler, "nobody")
+            assert await manager.call(EventManager.which_handlers) == []
+            await trio.testing.wait_all_tasks_blocked()
+    assert "there is no handler with the key 'nobody'" in caplog.text

@@ -387,6 +387,20 @@ async def test_forwarded_reply(autojump_clock: MockClock, node: Node, post: type
 
 
 @pytest.mark.parametrize("post", POSTS)
+async def test_forwarded_call_is_no_longer_at_hand(
+    autojump_clock: MockClock, node: Node, post: type[Post]
+) -> None:
+    """C9: who has forwarded a call cannot answer it any more, not even while it is under way."""
+    ref, other = await node.spawn(post), await node.spawn(Async)
+    async with node.mailbox() as me:
+        request = me.request(ref, post.forward, other)
+        ref.send(me.ref)
+        assert await me.receive(timeout=1) == "nothing to defer"
+        assert not request.check()
+        assert await request.receive() == "forwarded"
+
+
+@pytest.mark.parametrize("post", POSTS)
 async def test_act_l14_dropped_reply(autojump_clock: MockClock, node: Node, post: type[Post]) -> None:
     """A deferred reply that is dropped fails the call at once, not by a timeout."""
     ref = await node.spawn(post)
