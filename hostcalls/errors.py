@@ -71,8 +71,11 @@ class SubsystemError(HostcallError):
         self.detail = detail
 
 
-class BadArguments(Exception):
-    """The bytes that a guest gave to `create` are not a valid input; the guest is trapped for it."""
+class NotInThisBuild(SubsystemError):
+    """The hostcall called `name` was granted, and there is nothing behind it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is not part of this build")
 
 
 class StartError(Exception):

@@ -15,7 +15,7 @@ from .capability import Capability
 from .catalogue import ACTOR_RECEIVE, CATALOGUE
 from .channel import Channel
 from .clock import Clock
-from .drivers import channel, session, singleton
+from .drivers import channel, net, session, singleton
 from .drivers.mailbox import MailboxDriver
 from .drivers.process import ProcessDriver
 from .drivers.time import TimeDriver
@@ -88,6 +88,7 @@ class Kernel:
             *channel.operations(),
             *singleton.operations(),
             *session.operations(),
+            *net.operations(),
             *TimeDriver(clock).operations(),
             *processes.operations(),
             *MailboxDriver(processes).operations(),

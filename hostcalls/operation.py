@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 import attrs
 
 from .contract import Contract, FunctionContract
-from .errors import PermissionDenied, SubsystemError
+from .errors import NotInThisBuild, PermissionDenied
 from .hostcall import Hostcall
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class _Absent:
     name: str
 
     def run(self, caller: Caller, input: Any, /) -> NoReturn:  # noqa: A002
-        raise SubsystemError(f"{self.name} is not part of this build")
+        raise NotInThisBuild(self.name)
 
 
 def absent_operation(hostcall: Hostcall[In, Out]) -> Operation[In, Out]:
