@@ -32,7 +32,8 @@ class CRunner:
 
     def command(self, benchmark: Benchmark, parameters: Mapping[str, int], scratch: Path) -> list[str]:
         program = _compiled(scratch)
-        return [str(program), self.mechanism, str(parameters["calls"]), str(parameters["size"])]
+        arguments = [str(parameters[name]) for name in ("calls", "size", "clients")]
+        return [str(program), self.mechanism, *arguments]
 
     def environment(self) -> dict[str, str]:
         return {}

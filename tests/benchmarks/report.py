@@ -137,7 +137,7 @@ def count_text(goals: Sequence[Judged]) -> str:
 
 def _short(goal: Judged) -> str:
     row, cell, limit, _state = goal.text
-    return f"{row}: {cell} {reached_text(goal.verdict, goal.benchmark.unit)} {limit}"
+    return f"{row}: {cell}: {reached_text(goal.verdict, goal.benchmark.unit)}, not {limit}"
 
 
 def summary(results: Sequence[Result]) -> Iterator[str]:

@@ -148,8 +148,8 @@ def test_the_summary_counts_goals_and_names_those_that_were_not_met() -> None:
         [_measured("enfilade", "sync", 3.0), _measured("erlang", "1 cpu", 2.0)],
     )
     lines = list(summary([result]))
-    assert f"goals: 1 met, 1 missed ({ARCHITECTURE[-1]}: b, sync 3 s <= 1 s)" in lines
-    assert f"targets: 0 met, 0 missed, 1 no figure ({ANCHORS[0]}: b, async - <= 1 s)" in lines
+    assert f"goals: 1 met, 1 missed ({ARCHITECTURE[-1]}: b, sync: 3 s, not <= 1 s)" in lines
+    assert f"targets: 0 met, 0 missed, 1 no figure ({ANCHORS[0]}: b, async: -, not <= 1 s)" in lines
 
 
 def test_every_row_of_the_goals_is_measured() -> None:
