@@ -127,8 +127,8 @@ class Custom(Reason):
 class Trapped(Reason):
     """A WebAssembly guest trapped.
 
-    `kind` names the trap ("unreachable", "out of memory", ...), `message` is the engine's text, `backtrace`
-    the guest's frames, innermost first.
+    `kind` names the trap ("unreachable instruction", "limit exceeded", ...), `message` is what there is to say
+    beyond that, `backtrace` the guest's frames, innermost first.
     """
 
     kind: str
@@ -136,7 +136,7 @@ class Trapped(Reason):
     backtrace: Sequence[str] = ()
 
     def __str__(self) -> str:
-        return f"trapped: {self.kind}: {self.message}"
+        return f"trapped: {self.kind}: {self.message}" if self.message else f"trapped: {self.kind}"
 
 
 NORMAL = Normal()

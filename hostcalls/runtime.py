@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import trio
 
 from .clock import Clock
 from .engine import Engine, EngineConfig, Module
 from .kernel import Kernel, Policy
+from .launch import Launch, Prepared
 from .modules import ModuleStore, binary
 from .operation import Operation
 
-#  Guests at one time, unless the embedder says otherwise: small enough for several runtimes in one program,
-# each of
-#: which reserves address space for all its guests.
+#: Where a module is: a name in the module directory, a path, or the module itself.
+Source: TypeAlias = str | Path | bytes
+
+#: Guests at one time, unless the embedder says otherwise: small enough for several runtimes in one program,
+#: each of which reserves address space for all its guests.
 _GUESTS = 4_000
+
+#: Prepared launches that are kept.
+_KEPT = 256
 
 
 class Runtime:
@@ -47,29 +53,67 @@ class Runtime:
     ) -> None:
         self._store = modules if isinstance(modules, ModuleStore) else ModuleStore(modules)
         self._engine = Engine(config=engine or EngineConfig(max_guests=_GUESTS))
-        self._compiled: dict[str | Path | bytes, Module] = {}
+        self._compiled: dict[Source, Module] = {}
+        self._loading: dict[Source, trio.Lock] = {}
+        self._prepared: dict[Hashable, Prepared] = {}
         self.kernel = Kernel(self._engine, clock, modules=self._store, operations=operations, policy=policy)
 
-    def compile(self, source: str | Path | bytes) -> Module:
-        """The compiled module: a name in the module directory, a path, or the module itself. Not a
-        checkpoint.
+    def compiled(self, source: Source) -> Module | None:
+        """The module, if it was loaded before. Not a checkpoint."""
+        return self._compiled.get(source)
 
-        It is compiled once and kept; `load` does that without holding up the loop. Raises `StartError` when
-        it cannot be read, `hostcalls.engine.InvalidModule` when it is not valid.
-        """
+    def compile(self, source: Source) -> Module:
+        """As `load`, in this thread: it holds up the loop. Not a checkpoint."""
         module = self._compiled.get(source)
         if module is None:
-            module = self._compiled[source] = self._engine.compile(self._read(source))
+            module = self._compiled[source] = self._compile(source)
         return module
 
-    async def load(self, source: str | Path | bytes) -> Module:
-        """As `compile`, in a worker thread. A checkpoint."""
-        if source not in self._compiled:
-            content = await trio.to_thread.run_sync(self._read, source)
-            self._compiled[source] = await trio.to_thread.run_sync(self._engine.compile, content)
-        return self._compiled[source]
+    async def load(self, source: Source) -> Module:
+        """Read the module and compile it, in a worker thread, unless that was done before.
 
-    def _read(self, source: str | Path | bytes) -> bytes:
+        A checkpoint, unless the module is there; what two ask for at the same time is compiled once.
+        Cancelled, the module may be there all the same.
+
+        Args:
+            source: a name in the module directory, a path, or the module itself.
+
+        Raises:
+            hostcalls.errors.StartError: it cannot be read.
+            hostcalls.engine.InvalidModule: it is not valid.
+        """
+        module = self._compiled.get(source)
+        if module is not None:
+            return module
+        turn = self._loading.setdefault(source, trio.Lock())
+        async with turn:
+            module = self._compiled.get(source)
+            if module is None:
+                module = await trio.to_thread.run_sync(self._compile, source)
+                self._compiled[source] = module
+        self._loading.pop(source, None)
+        return module
+
+    def prepare(self, launch: Launch, description: Hashable | None = None) -> Prepared:
+        """Prepare a launch, as `hostcalls.kernel.Kernel.prepare` does, and keep it under `description`.
+
+        What needs the resources among its arguments is not kept. Raises `StartError`.
+        """
+        prepared = self.kernel.prepare(launch)
+        if description is not None and prepared.call is not None:
+            if len(self._prepared) >= _KEPT:
+                del self._prepared[next(iter(self._prepared))]
+            self._prepared[description] = prepared
+        return prepared
+
+    def prepared(self, description: Hashable) -> Prepared | None:
+        """What was prepared under this description not long ago."""
+        return self._prepared.get(description)
+
+    def _compile(self, source: Source) -> Module:
+        return self._engine.compile(self._read(source))
+
+    def _read(self, source: Source) -> bytes:
         if isinstance(source, str):
             return self._store.read(source)
         if isinstance(source, bytes):
@@ -85,6 +129,6 @@ class Runtime:
         finally:
             self._engine.close()
             self.kernel.close()
-            # What Wasmtime has reserved goes with the last module; let that be now.
             self._compiled.clear()
+            self._prepared.clear()
             del self._engine

@@ -8,12 +8,16 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import platform
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from hostcalls.engine._engine import ffi, lib
 from hostcalls.engine.errors import EngineUnavailable
+
+# What Wasmtime puts between an error and its causes, and between those.
+_CAUSE = re.compile(r"\s*\n(?:Caused by:\s*)?(?:\s*[0-9]+: )?\s*")
 
 #: The major version whose C API the shim declares.
 MAJOR_VERSION = 50
@@ -43,11 +47,12 @@ def load_library() -> str:
 
 
 def take_text(error: Any) -> str:
-    """Return the text that the shim has put into `error`, a `char **`, and free it."""
+    """Return the text that the shim has put into `error`, a `char **`, as one line, and free it."""
     if error[0] == ffi.NULL:
         return "no memory"
     try:
-        return bytes(ffi.string(error[0])).decode(errors="replace")
+        text = bytes(ffi.string(error[0])).decode(errors="replace")
+        return _CAUSE.sub(": ", text.strip())
     finally:
         lib.memory_free(error[0])
         error[0] = ffi.NULL

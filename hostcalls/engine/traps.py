@@ -58,16 +58,16 @@ class Trap:
 
     Attributes:
         kind: which cause.
-        message: one sentence for people.
+        message: what there is to say beyond that, one sentence for people; it may be empty.
         backtrace: wasm frames, the innermost first.
     """
 
     kind: TrapKind
-    message: str
+    message: str = ""
     backtrace: tuple[Frame, ...] = ()
 
     def __str__(self) -> str:
-        return self.message
+        return f"{self.kind}: {self.message}" if self.message else str(self.kind)
 
 
 _FAULTS = {
@@ -110,10 +110,9 @@ def read_trap(guest: Any) -> Trap:
         for frame in ffi.unpack(view.frames, view.frame_count)
     )
     if view.fault in _FAULTS:
-        kind = _FAULTS[view.fault]
-        return Trap(kind, f"{kind}: {_name(view.message, view.message_size)}", backtrace)
+        return Trap(_FAULTS[view.fault], _name(view.message, view.message_size) or "", backtrace)
     kind = _CODES.get(view.code, TrapKind.OTHER)
-    message = str(kind) if kind is not TrapKind.OTHER else _name(view.message, view.message_size)
+    message = _name(view.message, view.message_size) if kind is TrapKind.OTHER else None
     return Trap(kind, message or "", backtrace)
 
 

@@ -15,7 +15,7 @@ from actors import (
     KILLED,
     NORMAL,
     SHUTDOWN,
-    Crashed,
+    Custom,
     Down,
     Exited,
     Node,
@@ -311,11 +311,11 @@ def test_description() -> None:
 
 
 async def test_reasons_are_values() -> None:
-    """A crashed start carries the error itself."""
+    """What keeps a guest from starting is the reason, in words."""
     async with open_node("test") as node:
         with pytest.raises(StartError) as caught:
             await node.spawn(guest("missing"))
-        assert isinstance(caught.value.reason, Crashed)
+        assert caught.value.reason == Custom("the module exports no function named 'missing'")
         assert Shutdown("x") != SHUTDOWN
 
 
