@@ -53,7 +53,7 @@ from actors.groups import GroupMonitor, GroupScope, Joined, Left
 from actors.guest import Guest
 from actors.links import Alias, Down, Exited, IdleTimeout, Monitor
 from actors.machine import Machine
-from actors.mailbox import UNBOUNDED, Mailbox
+from actors.mailbox import UNBOUNDED, Lagged, Mailbox
 from actors.node import Node, NodeStatistics, open_node
 from actors.partition import PartitionStopped, PartitionSupervisor
 from actors.pool import JobDiscarded, Pool, PoolDraining, PoolStatistics, Worker
@@ -134,6 +134,7 @@ __all__ = [
     "JobDiscarded",
     "Joined",
     "KeyedTimers",
+    "Lagged",
     "Left",
     "Machine",
     "Mailbox",

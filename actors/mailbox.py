@@ -26,9 +26,9 @@ from actors.reasons import NO_PROCESS, Crashed
 if TYPE_CHECKING:
     from actors.process import Process
 
-__all__ = ["UNBOUNDED", "Mailbox", "Overflow"]
+__all__ = ["UNBOUNDED", "Lagged", "Mailbox", "Overflow"]
 
-Overflow = Literal["block", "drop_newest", "drop_oldest", "fail", "dead_letter", "crash"]
+Overflow = Literal["block", "drop_newest", "drop_oldest", "lag", "fail", "dead_letter", "crash"]
 
 LIMITLESS = sys.maxsize
 
@@ -53,6 +53,8 @@ class Mailbox:
             "block": `send` raises `MailboxFull`, `send_wait` waits (as it does under every policy).
             "drop_newest": the message is dropped.
             "drop_oldest": the oldest waiting message is dropped in its favour.
+            "lag": so it is, and a `Lagged` in the place of what was dropped tells the receiver how much it
+                has missed; that notice counts, so the capacity is at least 2.
             "fail": the sender gets `MailboxFull`.
             "dead_letter": the message becomes a dead letter.
             "crash": the receiver ends, as one that outgrew its heap. What is dropped is counted.
@@ -63,6 +65,20 @@ class Mailbox:
     capacity: int | None = attrs.field(default=None, validator=_check_capacity)
     overflow: Overflow = attrs.field(default="dead_letter", validator=_check_overflow)
     inherit: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.overflow == "lag" and self.capacity == 1:
+            raise ValueError("a mailbox that tells of lag has a capacity of at least 2, not 1")
+
+
+@attrs.frozen
+class Lagged:
+    """The receiver was too slow: here the mailbox has dropped `missed` messages in favour of later ones.
+
+    What, for example, the receivers of a broadcast are told, if each has a mailbox with the policy "lag".
+    """
+
+    missed: int
 
 
 UNBOUNDED = Mailbox()
@@ -129,11 +145,7 @@ def _call_arrived(process: Process, signal: signals.Call) -> None:
         signal.fail(Restarting(process.ref)) if process.restarting else signal.abandon(NO_PROCESS)
     elif signal.method == signals.STOP:
         process.asked_to_stop(signal, *signal.args)
-    elif len(process.queue) < process.limit:
-        process.put(signal)
-    elif process.mailbox.overflow == "drop_oldest":
-        process.node.dropped += 1
-        process.drop_oldest()
+    elif len(process.queue) < process.limit or make_room(process):
         process.put(signal)
     else:
         signal.fail(mailbox_full(process))
@@ -142,6 +154,23 @@ def _call_arrived(process: Process, signal: signals.Call) -> None:
 signals.arrivals.update(
     {signals.Send: _send_arrived, signals.Cast: _offer, signals.Call: _call_arrived},
 )
+
+
+def make_room(process: Process) -> bool:
+    """Drop what is oldest in favour of one more message, if that is the policy."""
+    policy = process.mailbox.overflow
+    if policy == "drop_oldest":
+        process.node.dropped += 1
+        process.drop_oldest()
+    elif policy == "lag":
+        oldest = process.drop_oldest()
+        missed = oldest.missed if isinstance(oldest, Lagged) else 1
+        process.drop_oldest()
+        process.put_first(Lagged(missed + 1))
+        process.node.dropped += 1 if isinstance(oldest, Lagged) else 2
+    else:
+        return False
+    return True
 
 
 def overflow(process: Process, message: Any) -> None:
@@ -160,9 +189,8 @@ def overflow(process: Process, message: Any) -> None:
             raise mailbox_full(process)
         case "drop_newest":
             node.dropped += 1
-        case "drop_oldest":
-            node.dropped += 1
-            process.drop_oldest()
+        case "drop_oldest" | "lag":
+            make_room(process)
             process.put(message)
         case "dead_letter":
             node.dead_letters.publish(message, process.ref, Crashed(mailbox_full(process)))

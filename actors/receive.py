@@ -95,6 +95,14 @@ class Reader:
             return oldest
         return self._process.queue.popleft()
 
+    def put_first(self, message: Any) -> None:
+        """Put a message before all others."""
+        if self.skipped:
+            self.skipped.appendleft(message)
+            self._count()
+        else:
+            self._process.queue.appendleft(message)
+
     def restore(self) -> None:
         """Put what was skipped back into the queue."""
         if self.skipped:

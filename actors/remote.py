@@ -44,6 +44,7 @@ from actors.errors import MailboxFull, Restarting, RuntimeFault, UnknownMethod
 from actors.groups import Joined, Left
 from actors.ledger import Ledger, undeliverable
 from actors.links import Alias, Exited, IdleTimeout
+from actors.mailbox import Lagged
 from actors.passing import RefPassing
 from actors.reasons import KILL, NO_CONNECTION, NO_PROCESS, Custom, Reason
 from actors.ref import LocalRef, NameRef, NodeRef, Ref, RemoteRef
@@ -77,7 +78,7 @@ processes, because they may tell others."""
 for _kind in vars(reasons).values():
     if isinstance(_kind, type) and issubclass(_kind, Reason) and _kind is not Reason:
         types.register(_kind, name=f"enfilade.{_kind.__name__}")
-for _kind in (Exited, IdleTimeout, Joined, Left, NodeUp, NodeDown):
+for _kind in (Exited, IdleTimeout, Joined, Lagged, Left, NodeUp, NodeDown):
     types.register(_kind, name=f"enfilade.{_kind.__name__}")
 
 

@@ -7,6 +7,7 @@ standard input ends, so that it never outlives a test that died.
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -29,6 +30,9 @@ class Account(Actor):
     def fail(self, text: str) -> None:
         raise ValueError(text)
 
+    def fail_by_number(self) -> None:
+        raise ValueError(str(self.balance))
+
     def give(self, value: Any) -> Any:
         return value
 
@@ -41,8 +45,10 @@ class Account(Actor):
     def open_files(self) -> int:
         return len(os.listdir("/proc/self/fd"))
 
-    def block(self, seconds: float) -> None:
-        """Hold the loop of the node, without computing."""
+    def block(self, seconds: float, sign: str = "") -> None:
+        """Hold the loop of the node, without computing; a file at `sign` says that it has begun."""
+        if sign:
+            Path(sign).touch()
         time.sleep(seconds)
 
     def compute(self, seconds: float) -> tuple[float, float]:

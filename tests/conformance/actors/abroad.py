@@ -14,14 +14,28 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from trio.testing import wait_all_tasks_blocked
+import attrs
+import pytest
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import Node, NodeStatistics, Process, Ref, open_node
 from actors.distant import HeldRef
+from tests.conformance.actors.conftest import COUNTERS
 from transport import Policy, Settings
 from transport.memory import MemoryNetwork
 
-__all__ = ["BACK_ENDS", "CUSHION", "Abroad", "Traveller", "open_abroad", "passed", "settled"]
+__all__ = [
+    "BACK_ENDS",
+    "CUSHION",
+    "Abroad",
+    "Traveller",
+    "autojump_clock",
+    "back_end",
+    "node",
+    "open_abroad",
+    "passed",
+    "settled",
+]
 
 BACK_ENDS = ("memory", "doors")
 """What carries the node link: the model, or the kernel."""
@@ -192,3 +206,29 @@ async def open_abroad(back_end: str, directory: Path, **options: Any) -> AsyncIt
         while not far.peers:
             await settled(back_end)
         yield Abroad(home, far)
+
+
+@pytest.fixture(params=BACK_ENDS)
+def back_end(request: pytest.FixtureRequest) -> str:
+    """What carries the node link."""
+    back_end: str = request.param
+    return back_end
+
+
+@pytest.fixture
+def autojump_clock(back_end: str) -> MockClock:
+    """Virtual time that does not jump while something may be on its way through a door."""
+    return MockClock(autojump_threshold=CUSHION[back_end])
+
+
+@pytest.fixture
+async def node(back_end: str, tmp_path: Path) -> AsyncIterator[Abroad]:
+    """Two nodes that look like one; after the test, nothing may be left of either."""
+    async with open_abroad(back_end, tmp_path) as abroad:
+        yield abroad
+    left = {
+        key: value
+        for key, value in attrs.asdict(abroad.statistics()).items()
+        if key not in COUNTERS and value
+    }
+    assert not left

@@ -6,12 +6,9 @@ listed with the reason.
 
 import itertools
 import random
-from collections.abc import AsyncIterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import attrs
 import pytest
 import trio
 from trio.testing import MockClock
@@ -43,9 +40,10 @@ from tests.conformance.actors import (
     test_names,
     test_servers,
 )
-from tests.conformance.actors.abroad import BACK_ENDS, CUSHION, Abroad, open_abroad, passed, settled
-from tests.conformance.actors.conftest import COUNTERS
+from tests.conformance.actors.abroad import BACK_ENDS, Abroad, autojump_clock, node, passed, settled
 from tests.conformance.actors.subjects import BOOM, TIERS, Sync, idle, obedient, trapper
+
+__all__ = ["autojump_clock", "node"]
 
 HERE_ONLY = {
     "they look into the record of a process, which only its own node has; the rules come again below": (
@@ -138,25 +136,6 @@ def back_end(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         if hasattr(module, "wait_all_tasks_blocked"):
             monkeypatch.setattr(module, "wait_all_tasks_blocked", wait)
     return back_end
-
-
-@pytest.fixture
-def autojump_clock(back_end: str) -> MockClock:
-    """Virtual time that does not jump while something may be on its way through a door."""
-    return MockClock(autojump_threshold=CUSHION[back_end])
-
-
-@pytest.fixture
-async def node(back_end: str, tmp_path: Path) -> AsyncIterator[Abroad]:
-    """Two nodes that look like one; after the test, nothing may be left of either."""
-    async with open_abroad(back_end, tmp_path) as abroad:
-        yield abroad
-    left = {
-        key: value
-        for key, value in attrs.asdict(abroad.statistics()).items()
-        if key not in COUNTERS and value
-    }
-    assert not left
 
 
 MODULES = (test_links, test_monitors, test_calls, test_names, test_mailboxes, test_servers)

@@ -16,6 +16,7 @@ from actors import (
     Crashed,
     DeadLetter,
     Down,
+    Lagged,
     Mailbox,
     MailboxFull,
     Node,
@@ -250,6 +251,7 @@ async def test_act_p13_drop_policies(autojump_clock: MockClock, node: Node) -> N
     for overflow, expected in (
         ("drop_newest", [0, 1, 2]),
         ("drop_oldest", [1, 2, 3]),
+        ("lag", [Lagged(2), 2, 3]),
         ("dead_letter", [0, 1, 2]),
     ):
         async with node.mailbox() as me:
@@ -265,7 +267,29 @@ async def test_act_p13_drop_policies(autojump_clock: MockClock, node: Node) -> N
             await wait_all_tasks_blocked()
             assert seen == [*expected, 4]
             node.dead_letters.unsubscribe(me.ref)
-    assert node.dropped == 2
+    assert node.dropped == 4
+
+
+async def test_lag_is_told_once_and_counted(autojump_clock: MockClock, node: Node) -> None:
+    """M7: however much was missed, one notice says how much, and it keeps its place before what remains."""
+    async with node.mailbox(Mailbox(4, "lag")) as me:
+        for number in range(100):
+            me.ref.send(number)
+        with pytest.raises(ReceiveTimeout):
+            await me.receive(match=str, timeout=0)
+        for number in range(100, 110):
+            me.ref.send(number)
+        assert await me.receive(timeout=0) == Lagged(107)
+        assert [await me.receive(timeout=0) for _ in range(3)] == [107, 108, 109]
+        me.ref.send(110)
+        assert await me.receive(timeout=0) == 110
+        for number in range(4):
+            me.ref.send(number)
+        request = me.request(me.ref, Sync.echo, 1)
+        assert [await me.receive(timeout=0) for _ in range(3)] == [Lagged(2), 2, 3]
+        assert not request.check()
+        assert (await me.receive(timeout=0)).args == (1,)
+    assert node.dropped == 109
 
 
 @pytest.mark.parametrize("overflow", ["fail", "block"])
@@ -459,7 +483,9 @@ async def test_act_p17_mailbox_is_inherited(autojump_clock: MockClock, node: Nod
         assert await second.call(tier.notes) == ["m2", "m3"]
 
 
-@pytest.mark.parametrize(("capacity", "overflow"), [(0, "fail"), (-1, "fail"), (1.5, "fail"), (1, "explode")])
+@pytest.mark.parametrize(
+    ("capacity", "overflow"), [(0, "fail"), (-1, "fail"), (1.5, "fail"), (1, "explode"), (1, "lag")]
+)
 async def test_bad_mailboxes(capacity: Any, overflow: Any) -> None:
     """M6: a bound that makes no sense is refused with its value."""
     with pytest.raises(ValueError, match="mailbox"):
