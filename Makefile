@@ -55,8 +55,15 @@ c-tests: $(VENV)/.installed-test  ## the C parts alone, also under sanitizers an
 	$(MAKE) -C transport/doors/c test asan valgrind
 	$(MAKE) -C hostcalls/engine/shim test
 
-bench: $(VENV)/.installed-bench  ## our figures beside each peer's
-	$(BIN)/python -m tests.benchmarks
+# tractor needs an older trio than ours and an older pip than today's. Without it, it is reported as absent.
+$(VENV)/tractor/.installed: tests/benchmarks/peers/tractor.txt | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)/tractor
+	-$(VENV)/tractor/bin/pip install --quiet 'pip<24.1' && \
+	  $(VENV)/tractor/bin/pip install --quiet --disable-pip-version-check --requirement $< && \
+	  $(VENV)/tractor/bin/pip install --quiet --disable-pip-version-check --no-deps 'tractor==0.1.0a5' && touch $@
+
+bench: $(VENV)/.installed-bench $(VENV)/tractor/.installed  ## our figures beside each peer's
+	$(BIN)/python -m tests.benchmarks --interpreter tractor=$(VENV)/tractor/bin/python $(BENCH)
 
 docs: $(VENV)/.installed-docs  ## the documentation, as HTML in docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
