@@ -191,13 +191,13 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
         if target.body_ is None and protocol_of(target).is_async:
             body = process.body = AsyncBody(target, process, args, kwargs)
             return body
-    elif _is_async_function(target):
+    elif not hasattr(target, "body"):
+        if not _is_async_function(target):
+            raise NotSpawnable(
+                f"cannot spawn {target!r}: it is no Actor class, no async function, and has no body()"
+            )
         body = process.body = FunctionBody(process, target, args, kwargs)
         return body
-    elif not hasattr(target, "body"):
-        raise NotSpawnable(
-            f"cannot spawn {target!r}: it is no Actor class, no async function, and has no body()"
-        )
     dispatcher = node.dispatcher
     outer, dispatcher.running = dispatcher.running, process
     try:
