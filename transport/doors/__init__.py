@@ -13,6 +13,7 @@ from transport.doors.door import Door
 from transport.doors.errors import (
     DoorBindError,
     DoorCallError,
+    DoorCountersError,
     DoorCreateError,
     DoorCredError,
     DoorDupError,
@@ -33,7 +34,7 @@ from transport.doors.errors import (
     NotADoor,
     NotStarted,
 )
-from transport.doors.info import Attributes, Capabilities, DoorInfo
+from transport.doors.info import Attributes, Capabilities, DoorCounters, DoorInfo
 from transport.doors.reply import Reply
 from transport.doors.request import Request, Result
 from transport.doors.typed import BadReply, ServerProcedure, TypedClient, server_procedure
@@ -50,6 +51,8 @@ __all__ = [
     "Door",
     "DoorBindError",
     "DoorCallError",
+    "DoorCounters",
+    "DoorCountersError",
     "DoorCreateError",
     "DoorCredError",
     "DoorDupError",

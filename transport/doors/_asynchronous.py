@@ -6,15 +6,17 @@ so it is repeated until the thread has come out.
 """
 
 import errno
+import queue
 import threading
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import outcome
 import trio
 
 from transport.doors._doors import ffi, lib
 from transport.doors.errors import DoorCallError
+from transport.doors.request import Request
 
 T = TypeVar("T")
 
@@ -80,3 +82,76 @@ async def call_in_thread(call: Callable[[], T], limiter: trio.CapacityLimiter | 
             if work.interrupted:
                 await trio.lowlevel.checkpoint_if_cancelled()
             raise
+
+
+class _Service:
+    """A call that a server thread has taken and the loop answers.
+
+    The thread waits for the answer, and meanwhile answers questions that only it can: who calls is known to
+    the thread that a call was given to, and to no other.
+    """
+
+    def __init__(self) -> None:
+        self._inbox: queue.SimpleQueue[outcome.Outcome[object] | Callable[[], None]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._finished = False
+
+    def wait(self) -> object:
+        """On the server thread: answer questions until the result is there, and return it."""
+        while True:
+            item = self._inbox.get()
+            if callable(item):
+                item()
+            else:
+                return item.unwrap()
+
+    def finish(self, result: outcome.Outcome[object]) -> None:
+        """In the loop: the procedure has ended."""
+        with self._lock:
+            self._finished = True
+            self._inbox.put(result)
+
+    def inquire(self, question: Callable[[], bool]) -> bool:
+        """Anywhere else: have the server thread answer."""
+        answer: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        with self._lock:
+            if self._finished:
+                raise ValueError("the request is over: its server procedure has returned")
+            self._inbox.put(lambda: answer.put(question()))
+        return answer.get()
+
+
+class AsyncProcedure:
+    """An async server procedure in the role of a sync one: it runs in the loop that this is made in.
+
+    Raises `RuntimeError` outside of trio.
+    """
+
+    def __init__(self, procedure: Callable[[Request], Awaitable[Any]]) -> None:
+        self._procedure = procedure
+        try:
+            self._token = trio.lowlevel.current_trio_token()
+        except RuntimeError:
+            raise RuntimeError(
+                "an async server procedure runs in the trio loop that its door is created in: "
+                "there is none here"
+            ) from None
+
+    def __call__(self, request: Request) -> Any:
+        service = _Service()
+        request._travel(service.inquire)
+
+        async def serve() -> None:
+            service.finish(await outcome.acapture(self._procedure, request))
+
+        def start() -> None:
+            try:
+                trio.lowlevel.spawn_system_task(serve)
+            except RuntimeError as error:  # the loop takes no more tasks
+                service.finish(outcome.Error(error))
+
+        self._token.run_sync_soon(start)
+        try:
+            return service.wait()
+        except trio.Cancelled:
+            raise RuntimeError("the trio loop of the procedure has ended") from None

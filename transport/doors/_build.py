@@ -70,7 +70,9 @@ typedef struct door_cred {
     int dc_resv[4];
 } door_cred_t;
 
+typedef int projid_t;
 typedef struct ucred_s ucred_t;
+typedef struct priv_set priv_set_t;
 
 #define DOOR_UNREF ...
 #define DOOR_PRIVATE ...
@@ -127,7 +129,12 @@ gid_t ucred_getrgid(const ucred_t *);
 gid_t ucred_getsgid(const ucred_t *);
 int ucred_getgroups(const ucred_t *, const gid_t **);
 pid_t ucred_getpid(const ucred_t *);
+projid_t ucred_getprojid(const ucred_t *);
 zoneid_t ucred_getzoneid(const ucred_t *);
+uint_t ucred_getpflags(const ucred_t *, uint_t);
+const priv_set_t *ucred_getprivset(const ucred_t *, const char *);
+ucred_t *ucred_get(pid_t);
+size_t ucred_size(void);
 
 zoneid_t getzoneid(void);
 zoneid_t getzoneidbyname(const char *);
@@ -148,15 +155,17 @@ struct dispatch_invocation {
     size_t arg_size;
     door_desc_t *dp;
     uint_t n_desc;
+    int is_unreferenced;
     char *data_ptr;
     size_t data_size;
     door_desc_t *desc_ptr;
     uint_t num_desc;
     int action;
     int error;
+    int failures;
 };
 
-extern "Python+C" void dispatch_python_invoke(struct dispatch_invocation *);
+extern "Python+C" void dispatch_python_invoke(struct dispatch_invocation *, uintptr_t);
 extern "Python+C" void dispatch_python_failed(struct dispatch_invocation *);
 extern "Python+C" void dispatch_python_create(door_info_t *);
 extern "Python+C" int dispatch_python_xcreate(door_info_t *, void *(*)(void *), void *, void *);
@@ -168,11 +177,16 @@ void dispatch_create(door_info_t *);
 int dispatch_xcreate(door_info_t *, void *(*)(void *), void *, void *);
 void dispatch_setup(void *);
 void dispatch_default_create(door_info_t *);
+int dispatch_reply(struct dispatch_invocation *, const char *, size_t);
+int dispatch_reply_in_place(struct dispatch_invocation *, const char *, size_t);
 char *dispatch_copy(const char *, size_t);
 door_desc_t *dispatch_copy_descriptors(const door_desc_t *, uint_t);
 int dispatch_thread(void *(*)(void *), void *, size_t);
 int dispatch_thread_in_python(void *, size_t);
 int dispatch_call_masked(int, door_arg_t *);
+#define DISPATCH_FAILED ...
+#define DISPATCH_ELSEWHERE ...
+long dispatch_exchange(int, const char *, size_t, door_desc_t *, uint_t, char *, size_t, door_arg_t *, int);
 int dispatch_prepare_interrupt(void);
 int dispatch_interrupt(unsigned long);
 unsigned long dispatch_self(void);

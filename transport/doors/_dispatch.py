@@ -81,33 +81,34 @@ def _number(handle: CData) -> int:
 
 
 class _ThreadState(threading.local):
-    """What a server thread knows: the invocation that it serves, if Python is running it just now."""
+    """What a server thread knows.
+
+    invocation: the one that it serves, while a procedure of the verbatim layer is running. generator: that
+    procedure's, if it is one. keep: what the last reply points into. parks: of a thread that
+    `server_thread` has started and that serves nothing yet, whether it is to park.
+    """
 
     invocation: CData | None = None
     generator: Any = None
     keep: Any = None
     parks: bool | None = None
-    fell_back: bool = False
 
 
 thread = _ThreadState()
 
 
 @ffi.def_extern()
-def dispatch_python_invoke(invocation: CData) -> None:
-    entry = _entries.get(invocation.cookie)
+def dispatch_python_invoke(invocation: CData, handle: int) -> None:
+    entry = _entries.get(handle)
     if entry is None:
         log.error("a call arrived for a door that was revoked long ago; it is answered with nothing")
         invocation.action = lib.DISPATCH_EMPTY
         return
-    thread.invocation = invocation
     try:
         entry.run(invocation)
     except BaseException:
         log.exception("a server procedure failed; its client gets an empty reply")
         invocation.action = lib.DISPATCH_EMPTY
-    finally:
-        thread.invocation = None
 
 
 @ffi.def_extern()
@@ -115,14 +116,11 @@ def dispatch_python_failed(invocation: CData) -> None:
     entry = _entries.get(invocation.cookie)
     if entry is None:
         return
-    thread.invocation = invocation
     try:
         entry.failed(invocation)
     except BaseException:
         log.exception("a server procedure failed; its client gets an empty reply")
         invocation.action = lib.DISPATCH_EMPTY
-    finally:
-        thread.invocation = None
 
 
 # The function that door_server_create() was given last, if it was written in Python.

@@ -38,6 +38,7 @@ from transport.doors._doors import lib
 from transport.doors.errors import (
     DoorBindError,
     DoorCallError,
+    DoorCountersError,
     DoorCreateError,
     DoorCredError,
     DoorDupError,
@@ -94,7 +95,17 @@ ucred_getrgid = lib.ucred_getrgid
 ucred_getsgid = lib.ucred_getsgid
 ucred_getgroups = lib.ucred_getgroups  # also a `gid_t **`, which it sets; gives their number
 ucred_getpid = lib.ucred_getpid
+ucred_getprojid = lib.ucred_getprojid
 ucred_getzoneid = lib.ucred_getzoneid
+ucred_getpflags = lib.ucred_getpflags  # also the flags that are asked for
+ucred_getprivset = lib.ucred_getprivset  # also one of the four names; gives a `const priv_set_t *`, or `NULL`
+ucred_get = lib.ucred_get  # takes a pid; gives a `ucred_t *`, or `NULL`
+ucred_size = lib.ucred_size  # the bytes of a `ucred_t`
+
+PRIV_EFFECTIVE = b"Effective"
+PRIV_PERMITTED = b"Permitted"
+PRIV_INHERITABLE = b"Inheritable"
+PRIV_LIMIT = b"Limit"
 
 
 def _check(result: int, error: type[DoorError], subject: object = "") -> int:
@@ -113,13 +124,17 @@ class _Procedure:
     def run(self, invocation: CData) -> None:
         thread = _dispatch.thread
         thread.generator = thread.keep = None  # the ones of this thread's last call are over
+        thread.invocation = invocation
         invocation.action = lib.DISPATCH_EXIT  # what is left to happen if nothing is returned
-        result = self.function(
-            self.cookie, invocation.argp, invocation.arg_size, invocation.dp, invocation.n_desc
-        )
-        if isinstance(result, Generator):
-            thread.generator = result
-            self.advance(invocation, lambda: next(result))
+        try:
+            result = self.function(
+                self.cookie, invocation.argp, invocation.arg_size, invocation.dp, invocation.n_desc
+            )
+            if isinstance(result, Generator):
+                thread.generator = result
+                self.advance(invocation, lambda: next(result))
+        finally:
+            thread.invocation = None
 
     def failed(self, invocation: CData) -> None:
         error = DoorReturnError.of(invocation.error)
@@ -128,7 +143,11 @@ class _Procedure:
             _dispatch.log.error("%s; the client gets an empty reply", error)
             return
         invocation.action = lib.DISPATCH_EXIT
-        self.advance(invocation, lambda: generator.throw(error))
+        _dispatch.thread.invocation = invocation
+        try:
+            self.advance(invocation, lambda: generator.throw(error))
+        finally:
+            _dispatch.thread.invocation = None
 
     @staticmethod
     def advance(invocation: CData, step: Callable[[], object]) -> None:
@@ -437,6 +456,18 @@ def door_replace(fildes: int, path: Path) -> int:
     Raises `FattachError`: EACCES, EBUSY if something else than a door is there, and as `fattach` does.
     """
     return _check(lib.door_replace(fildes, os.fsencode(path)), FattachError, os.fsdecode(path))
+
+
+def door_counters(d: int, counters: CData) -> int:
+    """Fill in `counters`, a `door_counters_t *`, with what has become of the door's calls; return 0.
+
+    For Linux: `calls` that a server thread has taken, `failures` among them (the client got an error or was
+    gone), invocations that are `active`, and `references` (descriptors handed out, and names). Any holder may
+    ask; the server is not disturbed.
+
+    Raises `DoorCountersError`: EBADF, EFAULT, and ENOTSUP on illumos, which does not count.
+    """
+    return _check(lib.door_counters(d, counters), DoorCountersError, f"descriptor {d}")
 
 
 def is_door(d: int) -> bool:

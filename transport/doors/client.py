@@ -3,7 +3,7 @@
 import errno
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import attrs
@@ -14,10 +14,11 @@ from transport.doors._asynchronous import call_in_thread
 from transport.doors._doors import ffi, lib
 from transport.doors.descriptor import Descriptor, HasFileno, number_of, passed, received, settle
 from transport.doors.errors import DoorCallError, DoorOpenError, NotADoor
-from transport.doors.info import DoorInfo
+from transport.doors.info import DoorCounters, DoorInfo
 from transport.doors.reply import Reply
 
 REPLY_SIZE = 64 * 1024
+MOST_SCRATCH = 1024 * 1024
 
 # How opening something that is no door fails where open(2) does not open doors.
 _NO_DOOR = frozenset({errno.ENXIO, errno.EOPNOTSUPP, errno.EPROTOTYPE})
@@ -47,16 +48,40 @@ class Retry:
 class _Scratch:
     """The parameters of a call, and a buffer for its results; reused, because they are costly to make."""
 
-    __slots__ = ("params", "rbuf")
+    __slots__ = ("params", "rbuf", "room")
 
     def __init__(self) -> None:
         self.params = ffi.new("door_arg_t *")
-        self.rbuf = ffi.new("char[]", REPLY_SIZE)
+        self.make_room(REPLY_SIZE)
 
+    def make_room(self, room: int) -> None:
+        self.room = room
+        self.rbuf = _uncleared("char[]", room)
+
+
+_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 # Taken out for the time of a call, so that a signal handler or a finaliser that calls in between finds
 # another.
 _free: list[_Scratch] = []
+
+
+def _take() -> _Scratch:
+    try:
+        return _free.pop()
+    except IndexError:
+        return _Scratch()
+
+
+def _results(outcome: int, fd: int, params: Any, rbuf: Any, into: Any = None) -> Reply:
+    """What the parameters tell after a call whose reply is not simply in the buffer, or its error."""
+    if outcome == lib.DISPATCH_FAILED:
+        raise DoorCallError.of(ffi.errno, f"descriptor {fd}")
+    size = params.data_size
+    found = received(params.desc_ptr, params.desc_num) if params.desc_num else ()
+    if params.rbuf != rbuf:
+        return Reply.mapped(params.rbuf, params.rsize, size, found)
+    return Reply(memoryview(ffi.unpack(rbuf, size) if into is None else into).cast("B")[:size], found)
 
 
 class Client:
@@ -86,7 +111,7 @@ class Client:
         Raises `DoorOpenError` (ENOENT, EACCES, ...), and `NotADoor` if something else is there.
         """
         try:
-            fd = api.door_open(path, os.O_RDONLY)
+            fd = api.door_open(path, os.O_RDONLY | os.O_CLOEXEC)
         except DoorOpenError as error:
             if error.errno in _NO_DOOR:
                 raise NotADoor.at(os.fsdecode(path)) from error
@@ -115,6 +140,10 @@ class Client:
         """What the door tells about itself; also when its server has exited."""
         return self._descriptor.info()
 
+    def counters(self) -> DoorCounters:
+        """What has become of the door's calls. Raises `DoorCountersError.ENOTSUP` on illumos."""
+        return DoorCounters.of(self.fileno())
+
     def descriptor(self, *, release: bool = False) -> Descriptor:
         """The door as a descriptor to pass on: with `release`, a duplicate that is given away."""
         return Descriptor(api.door_dup(self.fileno()) if release else self.fileno(), release=release)
@@ -134,7 +163,7 @@ class Client:
         Raises `DoorCallError`: EINTR when the server died during the call, EBADF when it had died or
         revoked the door, and E2BIG, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOTSUP, EOVERFLOW as `door_call` does.
         """
-        return self._call(lib.dispatch_call_masked, data, descriptors, into)
+        return self._call(True, data, descriptors, into)
 
     def call_interruptible(
         self,
@@ -156,7 +185,7 @@ class Client:
         attempt = 1
         while True:
             try:
-                return self._call(lib.door_call, data, descriptors, into)
+                return self._call(False, data, descriptors, into)
             except DoorCallError as error:
                 spent = isinstance(error, DoorCallError.EINTR) and any(one.release for one in descriptors)
                 if retry is None or spent or attempt >= retry.attempts or not retry.allows(error):
@@ -170,8 +199,22 @@ class Client:
 
         Signals and errors as for `call`.
         """
-        with self.call(data) as reply:
-            return reply.data
+        fd = self._descriptor.fileno()
+        request = data if type(data) is bytes else ffi.from_buffer(data)
+        scratch = _take()
+        try:
+            size = lib.dispatch_exchange(
+                fd, request, len(request), ffi.NULL, 0, scratch.rbuf, scratch.room, scratch.params, True
+            )
+            if size >= 0:
+                answer: bytes = ffi.unpack(scratch.rbuf, size)
+                return answer
+            with _results(size, fd, scratch.params, scratch.rbuf) as reply:
+                if scratch.room < len(reply) <= MOST_SCRATCH:
+                    scratch.make_room(len(reply))  # there may be more like it
+                return reply.data
+        finally:
+            _free.append(scratch)
 
     async def call_async(
         self,
@@ -189,47 +232,28 @@ class Client:
         will; if it had, it goes on without its client, and released descriptors are gone. A call that was
         completed in the same moment is returned all the same.
         """
-        return await call_in_thread(lambda: self._call(lib.door_call, data, descriptors, into), limiter)
+        return await call_in_thread(lambda: self._call(False, data, descriptors, into), limiter)
 
-    def _call(
-        self, function: Callable[[int, Any], int], data: Any, descriptors: Sequence[Descriptor], into: Any
-    ) -> Reply:
+    def _call(self, masked: bool, data: Any, descriptors: Sequence[Descriptor], into: Any) -> Reply:
         fd = self._descriptor.fileno()
+        request = data if type(data) is bytes else ffi.from_buffer(data)
+        array, count = (passed(descriptors), len(descriptors)) if descriptors else (ffi.NULL, 0)
+        scratch = _take()
         try:
-            scratch = _free.pop()
-        except IndexError:
-            scratch = _Scratch()
-        params = scratch.params
-        request = ffi.from_buffer(data)
-        array = passed(descriptors) if descriptors else ffi.NULL
-        params.data_ptr = request
-        params.data_size = len(request)
-        params.desc_ptr = array
-        params.desc_num = len(descriptors)
-        if into is None:
-            rbuf, size = scratch.rbuf, REPLY_SIZE
-        else:
-            rbuf = ffi.from_buffer(into, require_writable=True)
-            size = len(rbuf)
-        params.rbuf = rbuf
-        params.rsize = size
-        if function(fd, params) < 0:
-            error = DoorCallError.of(ffi.errno, f"descriptor {fd}")
+            if into is None:
+                rbuf, room = scratch.rbuf, REPLY_SIZE
+            else:
+                rbuf = ffi.from_buffer(into, require_writable=True)
+                room = len(rbuf)
+            params = scratch.params
+            size = lib.dispatch_exchange(fd, request, len(request), array, count, rbuf, room, params, masked)
+            if count:
+                settle(descriptors, 0 if size != lib.DISPATCH_FAILED else ffi.errno)
+            if size < 0:
+                return _results(size, fd, params, rbuf, into)
+            return Reply(memoryview(ffi.unpack(rbuf, size) if into is None else into).cast("B")[:size])
+        finally:
             _free.append(scratch)
-            if descriptors:
-                settle(descriptors, error)  # type: ignore[arg-type]
-            raise error
-        if descriptors:
-            settle(descriptors, None)
-        found = received(params.desc_ptr, params.desc_num) if params.desc_num else ()
-        if params.rbuf != rbuf:
-            reply = Reply.mapped(params.rbuf, params.rsize, params.data_size, found)
-        elif into is None:
-            reply = Reply(memoryview(ffi.buffer(rbuf, params.data_size)[:]), found)
-        else:
-            reply = Reply(memoryview(into).cast("B")[: params.data_size], found)
-        _free.append(scratch)
-        return reply
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,6 @@ from typing import Any, Protocol, Self
 
 from transport.doors import api
 from transport.doors._doors import ffi, lib
-from transport.doors.errors import DoorCallError
 from transport.doors.info import Attributes, DoorInfo
 
 
@@ -107,7 +106,12 @@ class Descriptor:
 
 
 def received(array: Any, count: int) -> tuple[Descriptor, ...]:
-    """The descriptors, owned, of the first `count` entries of a `door_desc_t` array that was filled in."""
+    """The descriptors, owned, of the first `count` entries of a `door_desc_t` array that was filled in.
+
+    Doors leave them open on exec; here they are closed, as everything that Python opens is (PEP 446).
+    """
+    for entry in array[0:count]:
+        os.set_inheritable(entry.d_data.d_desc.d_descriptor, False)
     return tuple(
         Descriptor(
             entry.d_data.d_desc.d_descriptor,
@@ -133,9 +137,9 @@ def passed(descriptors: Sequence[Descriptor]) -> Any:
 _GONE_AFTER = frozenset({errno.EINTR, errno.EINVAL, errno.EMFILE, errno.EOVERFLOW})
 
 
-def settle(descriptors: Sequence[Descriptor], error: DoorCallError | None) -> None:
-    """After a call: forget the numbers of the descriptors that were released by it."""
-    if error is None or error.errno in _GONE_AFTER:
+def settle(descriptors: Sequence[Descriptor], error: int) -> None:
+    """After a call, which ended with the errno `error` or 0: forget the numbers that were released by it."""
+    if error == 0 or error in _GONE_AFTER:
         for descriptor in descriptors:
             if descriptor.release:
                 descriptor._fd = -1

@@ -6,14 +6,13 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self, TypeAlias
 
-import trio
-
 from transport.doors import _dispatch, api
+from transport.doors._asynchronous import AsyncProcedure
 from transport.doors._doors import ffi, lib
 from transport.doors.client import Client
-from transport.doors.descriptor import Descriptor
+from transport.doors.descriptor import Descriptor, received
 from transport.doors.errors import DoorReturnError, FattachError, FdetachError, NotADoor
-from transport.doors.info import Attributes, DoorInfo
+from transport.doors.info import Attributes, DoorCounters, DoorInfo
 from transport.doors.request import Request, Result
 from transport.doors.typed import ServerProcedure
 
@@ -22,6 +21,9 @@ Answer: TypeAlias = Any
 
 Procedure: TypeAlias = Callable[[Request], Answer] | Callable[[Request], Awaitable[Answer]]
 ErrorHook: TypeAlias = Callable[[Exception, Request | None], bytes | None]
+
+# Bytes that are shorter are copied, which costs less than to keep them until the thread's next reply.
+COPIED = 32 * 1024
 
 RETURN_KEEPS = (DoorReturnError.E2BIG, DoorReturnError.EFAULT, DoorReturnError.EMFILE)
 
@@ -77,8 +79,7 @@ class Door:
             procedure = procedure.serve
         if on_unref is not None and not attributes & (Attributes.UNREF | Attributes.UNREF_MULTI):
             attributes |= Attributes.UNREF
-        self._procedure = procedure
-        self._token = _current_loop() if inspect.iscoroutinefunction(procedure) else None
+        self._serve = AsyncProcedure(procedure) if inspect.iscoroutinefunction(procedure) else procedure
         self._on_unref = on_unref
         self._on_error = on_error
         self._names: list[str] = []
@@ -115,16 +116,11 @@ class Door:
     # What the dispatcher calls, on a server thread.
 
     def run(self, invocation: Any) -> None:
-        _dispatch.thread.fell_back = False
-        if invocation.argp == lib.DOOR_UNREF_DATA:
-            invocation.action = lib.DISPATCH_EMPTY
-            if self._on_unref is not None:
-                try:
-                    self._on_unref(self)
-                except Exception as error:
-                    self._on_error(error, None)
+        if invocation.is_unreferenced:
+            self._tell_unreferenced(invocation)
             return
-        request = Request(invocation.argp, invocation.arg_size, invocation.dp, invocation.n_desc)
+        count = invocation.n_desc
+        request = Request(invocation, received(invocation.dp, count) if count else ())
         answer: Answer = None
         try:
             try:
@@ -139,6 +135,14 @@ class Door:
             except BufferError as error:
                 self._on_error(error, None)
 
+    def _tell_unreferenced(self, invocation: Any) -> None:
+        invocation.action = lib.DISPATCH_EMPTY
+        if self._on_unref is not None:
+            try:
+                self._on_unref(self)
+            except Exception as error:
+                self._on_error(error, None)
+
     def failed(self, invocation: Any) -> None:
         error = DoorReturnError.of(invocation.error)
         for entry in invocation.desc_ptr[0 : invocation.num_desc] if invocation.num_desc else ():
@@ -147,18 +151,8 @@ class Door:
         fallback = self._on_error(error, None)
         # A fallback that fails in its turn, as any would for a client that takes no results, is not tried
         # again.
-        if fallback and not _dispatch.thread.fell_back:
-            _dispatch.thread.fell_back = True
+        if fallback and invocation.failures == 1:
             _fill(invocation, fallback, None)
-
-    def _serve(self, request: Request) -> Answer:
-        if self._token is None:
-            return self._procedure(request)
-        request._remember_credentials()
-        try:
-            return trio.from_thread.run(self._procedure, request, trio_token=self._token)
-        except trio.Cancelled:
-            raise RuntimeError("the trio loop of the procedure has ended") from None
 
     # What the program calls.
 
@@ -181,6 +175,10 @@ class Door:
         info = ffi.new("door_info_t *")
         api.door_info(self.fileno(), info)
         return DoorInfo.from_structure(info)
+
+    def counters(self) -> DoorCounters:
+        """What has become of the door's calls. Raises `DoorCountersError.ENOTSUP` on illumos."""
+        return DoorCounters.of(self.fileno())
 
     def client(self) -> Client:
         """A client of the door in this process, with a descriptor of its own."""
@@ -273,32 +271,27 @@ class Door:
         return f"<Door {'closed' if self.closed else self._fd}>"
 
 
-def _current_loop() -> trio.lowlevel.TrioToken:
-    try:
-        return trio.lowlevel.current_trio_token()
-    except RuntimeError:
-        raise RuntimeError(
-            "an async server procedure runs in the trio loop that its door is created in: there is none here"
-        ) from None
-
-
 def _fill(invocation: Any, answer: Answer, request: Request | None) -> None:
-    """Copy an answer to where it stays until door_return() has read it, and give away what is released."""
+    """Make an answer the reply. It stays where it is, or is copied to where it stays, until C has read it."""
     data, descriptors = (answer.data, answer.descriptors) if isinstance(answer, Result) else (answer, ())
     if data is None:
         data = b""
-    elif not isinstance(data, bytes):
+    size = len(data) if isinstance(data, bytes) else -1
+    if size < 0:
         data = ffi.from_buffer(data)
-    size = len(data)
-    if size:
-        invocation.data_ptr = lib.dispatch_copy(data, size)
-        if invocation.data_ptr == ffi.NULL:
+        size = len(data)
+        before = lib.dispatch_reply(invocation, data, size)
+    elif size < COPIED:
+        before = lib.dispatch_reply(invocation, data, size)
+    else:
+        before = lib.dispatch_reply_in_place(invocation, data, size)
+        _dispatch.thread.keep, before = data, 0
+    if before:
+        if before < 0:
             raise MemoryError(f"no memory for a reply of {size} bytes")
-    invocation.data_size = size
-    invocation.num_desc = 0
+        _dispatch.thread.keep = None
     if descriptors:
         _fill_descriptors(invocation, descriptors, request.descriptors if request is not None else ())
-    invocation.action = lib.DISPATCH_RETURN
 
 
 def _fill_descriptors(
@@ -314,6 +307,7 @@ def _fill_descriptors(
             leaving.append(descriptor)
     invocation.desc_ptr = lib.dispatch_copy_descriptors(array, len(array))
     if invocation.desc_ptr == ffi.NULL:
+        invocation.action = lib.DISPATCH_EMPTY
         raise MemoryError(f"no memory for {len(array)} descriptors")
     invocation.num_desc = len(array)
     for descriptor in leaving:

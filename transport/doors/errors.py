@@ -393,6 +393,22 @@ class DoorDupError(
     EMFILE: ClassVar[type["DoorDupError"]]
 
 
+class DoorCountersError(
+    DoorError,
+    function="door_counters",
+    errors={
+        "EBADF": _NOT_A_DOOR,
+        "EFAULT": _BAD_POINTER,
+        "ENOTSUP": "this system does not count the calls of a door",
+    },
+):
+    """`door_counters`, which only Linux has, failed."""
+
+    EBADF: ClassVar[type["DoorCountersError"]]
+    EFAULT: ClassVar[type["DoorCountersError"]]
+    ENOTSUP: ClassVar[type["DoorCountersError"]]
+
+
 class NotADoor(DoorError):
     """What was opened, or given as a descriptor, is no door. Nothing has been left open."""
 

@@ -5,7 +5,8 @@ from typing import Any, Self
 
 import attrs
 
-from transport.doors._doors import lib
+from transport.doors import api
+from transport.doors._doors import ffi, lib
 
 
 class Attributes(enum.IntFlag):
@@ -83,6 +84,27 @@ class DoorInfo:
         return Attributes.LOCAL in self.attributes
 
 
+@attrs.frozen
+class DoorCounters:
+    """What has become of a door's calls, as counted where every holder of the door can look (on Linux).
+
+    calls: how many a server thread has taken. failures: how many of them ended with an error for the client,
+    or without it. active: invocations in progress. references: descriptors handed out, and names.
+    """
+
+    calls: int
+    failures: int
+    active: int
+    references: int
+
+    @classmethod
+    def of(cls, fd: int) -> Self:
+        """Those of the door `fd`. Raises `DoorCountersError`: EBADF, ENOTSUP."""
+        counters = ffi.new("door_counters_t *")
+        api.door_counters(fd, counters)
+        return cls(counters.calls, counters.failures, counters.active, counters.references)
+
+
 class Capabilities(enum.IntFlag):
     """What the running implementation of doors does exactly as illumos does.
 
@@ -94,7 +116,8 @@ class Capabilities(enum.IntFlag):
     * `FAULT`: bad pointers are reported with EFAULT.
     * `VFORK`: a child of `vfork` is refused by `door_create`.
 
-    And one that illumos has no need of: `PEER_PIDFD`, the kernel names the peer by a pidfd.
+    And two that illumos has not: `PEER_PIDFD`, the kernel names the peer by a pidfd; `COUNTERS`, calls are
+    counted where every holder of the door can look.
     """
 
     FSTAT = lib.DOOR_CAPABILITY_FSTAT
@@ -105,6 +128,7 @@ class Capabilities(enum.IntFlag):
     FAULT = lib.DOOR_CAPABILITY_FAULT
     PEER_PIDFD = lib.DOOR_CAPABILITY_PEER_PIDFD
     VFORK = lib.DOOR_CAPABILITY_VFORK
+    COUNTERS = lib.DOOR_CAPABILITY_COUNTERS
 
     @classmethod
     def here(cls) -> Self:

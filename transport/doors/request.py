@@ -1,14 +1,14 @@
 """What a server procedure is given, and what it gives back."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
 
 from transport.doors._doors import ffi
 from transport.doors.credentials import Credentials
-from transport.doors.descriptor import Descriptor, received
+from transport.doors.descriptor import Descriptor
 from transport.doors.errors import DoorUcredError
 
 
@@ -31,17 +31,17 @@ class Request:
     returns, unless they are detached, taken, or part of the result.
     """
 
-    __slots__ = ("_argp", "_buffer", "_credentials", "_data", "_over", "_size", "_view", "descriptors")
+    # What most requests never have.
+    _data: bytes | None = None
+    _buffer: Any = None
+    _view: memoryview | None = None
+    _credentials: Credentials | None = None
+    _inquiry: Callable[[Callable[[], bool]], bool] | None = None
+    _over = False
 
-    def __init__(self, argp: Any, size: int, dp: Any, count: int) -> None:
-        self._argp = argp
-        self._size = size
-        self._buffer: Any = None
-        self._data: bytes | None = None
-        self._view: memoryview | None = None
-        self._credentials: Credentials | None = None
-        self._over = False
-        self.descriptors: tuple[Descriptor, ...] = received(dp, count) if count else ()
+    def __init__(self, invocation: Any, descriptors: tuple[Descriptor, ...] = ()) -> None:
+        self._invocation = invocation
+        self.descriptors = descriptors
 
     @property
     def data(self) -> bytes:
@@ -51,7 +51,8 @@ class Request:
         """
         if self._data is None:
             self._check()
-            self._data = ffi.buffer(self._argp, self._size)[:] if self._size else b""
+            size = self._invocation.arg_size
+            self._data = ffi.unpack(self._invocation.argp, size) if size else b""
         return self._data
 
     @property
@@ -64,7 +65,8 @@ class Request:
         """
         self._check()
         if self._view is None:
-            self._buffer = ffi.buffer(self._argp, self._size) if self._size else b""
+            size = self._invocation.arg_size
+            self._buffer = ffi.buffer(self._invocation.argp, size) if size else b""
             self._view = memoryview(self._buffer).toreadonly()
         return self._view
 
@@ -88,22 +90,22 @@ class Request:
     def is_abandoned(self) -> bool:
         """Whether the client has gone: it was killed, or a signal ended its call.
 
-        For sync procedures alone.
+        Raises `ValueError` when the procedure has returned.
         """
         self._check()
-        try:
-            Credentials.of_caller()
-        except DoorUcredError.EINVAL:
-            return True
-        return False
+        return _is_gone() if self._inquiry is None else self._inquiry(_is_gone)
 
     def _check(self) -> None:
         if self._over:
             raise ValueError("the request is over: its server procedure has returned")
 
-    def _remember_credentials(self) -> None:
-        """Ask now, on the server thread, for a procedure that will run elsewhere and cannot ask."""
+    def _travel(self, inquiry: Callable[[Callable[[], bool]], bool]) -> None:
+        """The procedure will run elsewhere, where nobody can ask who calls: ask now, on the server thread.
+
+        inquiry: has a question asked there later.
+        """
         self._credentials = Credentials.of_caller()
+        self._inquiry = inquiry
 
     def _end(self, keep: Sequence[Descriptor] = ()) -> None:
         """The procedure has returned: close the descriptors but those in `keep`, and make the view invalid.
@@ -111,6 +113,8 @@ class Request:
         Raises `BufferError` when a slice of the view is still alive, whose memory is about to go.
         """
         self._over = True
+        if not self.descriptors and self._view is None:
+            return
         for descriptor in self.descriptors:
             if not any(descriptor is kept for kept in keep):
                 descriptor.close()
@@ -121,3 +125,11 @@ class Request:
                 raise BufferError(
                     "a slice of the request's view has outlived the server procedure; its memory is gone"
                 )
+
+
+def _is_gone() -> bool:
+    try:
+        Credentials.of_caller()
+    except DoorUcredError.EINVAL:
+        return True
+    return False

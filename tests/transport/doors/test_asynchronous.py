@@ -176,3 +176,43 @@ async def test_errors_come_through() -> None:
     door = Door(lambda request: b"", data_max=1)
     with door, door.client() as client, pytest.raises(DoorCallError.ENOBUFS):
         await client.call_async(b"two")
+
+
+async def test_async_procedure_may_ask_whether_it_is_abandoned() -> None:
+    """Who calls is known to the server thread alone; it answers, however often, and from whatever task."""
+    asked: list[bool] = []
+    entered, gone = trio.Event(), trio.Event()
+
+    async def procedure(request: Request) -> bytes:
+        if request.data != b"wait":
+            return b"%d" % request.is_abandoned
+        asked.append(request.is_abandoned)
+        entered.set()
+        while not request.is_abandoned:
+            await trio.sleep(0.005)
+        asked.append(await trio.to_thread.run_sync(lambda: request.is_abandoned))
+        gone.set()
+        return b""
+
+    with Door(procedure) as door, door.client() as client, trio.fail_after(20):
+        with await client.call_async(b"") as reply:
+            assert reply.data == b"0"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.call_async, b"wait")
+            await entered.wait()
+            nursery.cancel_scope.cancel()
+        await gone.wait()
+    assert asked == [False, True]
+
+
+async def test_request_of_an_async_procedure_is_over_when_it_has_returned() -> None:
+    kept: list[Request] = []
+
+    async def procedure(request: Request) -> None:
+        await trio.lowlevel.checkpoint()
+        kept.append(request)
+
+    with Door(procedure) as door, door.client() as client, trio.fail_after(20):
+        (await client.call_async(b"")).close()
+        with pytest.raises(ValueError, match="over"):
+            _ = kept[0].is_abandoned

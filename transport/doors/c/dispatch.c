@@ -19,6 +19,7 @@ struct server_thread {
     size_t data_capacity;
     door_desc_t *descriptors;
     uint_t descriptor_capacity;
+    int in_place; /* the last reply was not copied */
 };
 
 static pthread_key_t thread_key;
@@ -116,18 +117,24 @@ void dispatch_procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *
     }
     struct dispatch_invocation *invocation = &thread->invocation;
     *invocation = (struct dispatch_invocation){
-        .cookie = (uintptr_t)cookie, .argp = argp, .arg_size = arg_size, .dp = dp, .n_desc = n_desc};
+        .cookie = (uintptr_t)cookie,
+        .argp = argp,
+        .arg_size = arg_size,
+        .dp = dp,
+        .n_desc = n_desc,
+        .is_unreferenced = argp == (char *)DOOR_UNREF_DATA};
 
     if (!enter_python()) {
         close_descriptors(dp, n_desc);
         return; /* ends the thread: the client gets EINTR, as it does from a server that has died */
     }
-    dispatch_python_invoke(invocation);
+    dispatch_python_invoke(invocation, (uintptr_t)cookie);
     leave_python();
 
     while (invocation->action == DISPATCH_RETURN) {
         door_return(invocation->data_ptr, invocation->data_size, invocation->desc_ptr, invocation->num_desc);
         invocation->error = errno;
+        invocation->failures++;
         invocation->action = DISPATCH_EMPTY;
         if (enter_python()) {
             dispatch_python_failed(invocation);
@@ -138,11 +145,8 @@ void dispatch_procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *
         door_return(NULL, 0, NULL, 0);
 }
 
-char *dispatch_copy(const char *data, size_t size)
+static char *copy(struct server_thread *thread, const char *data, size_t size)
 {
-    struct server_thread *thread = this_thread();
-    if (thread == NULL)
-        return NULL;
     if (size > thread->data_capacity) {
         /* Nothing in the old buffer is wanted, so do not let realloc() copy it. */
         free(thread->data);
@@ -155,6 +159,36 @@ char *dispatch_copy(const char *data, size_t size)
     if (size > 0)
         memcpy(thread->data, data, size);
     return thread->data;
+}
+
+char *dispatch_copy(const char *data, size_t size)
+{
+    struct server_thread *thread = this_thread();
+    return thread == NULL ? NULL : copy(thread, data, size);
+}
+
+static int reply(struct server_thread *thread, char *data, size_t size, int in_place)
+{
+    int before = thread->in_place;
+    thread->in_place = in_place;
+    thread->invocation.data_ptr = data;
+    thread->invocation.data_size = size;
+    thread->invocation.num_desc = 0;
+    thread->invocation.action = DISPATCH_RETURN;
+    return before;
+}
+
+/* An invocation is the first member of its thread. */
+int dispatch_reply(struct dispatch_invocation *invocation, const char *data, size_t size)
+{
+    struct server_thread *thread = (struct server_thread *)invocation;
+    char *place = copy(thread, data, size);
+    return place == NULL && size > 0 ? -1 : reply(thread, place, size, 0);
+}
+
+int dispatch_reply_in_place(struct dispatch_invocation *invocation, const char *data, size_t size)
+{
+    return reply((struct server_thread *)invocation, (char *)(uintptr_t)data, size, 1);
 }
 
 door_desc_t *dispatch_copy_descriptors(const door_desc_t *descriptors, uint_t count)
@@ -288,6 +322,20 @@ int dispatch_call_masked(int d, door_arg_t *params)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = error;
     return result;
+}
+
+long dispatch_exchange(int d, const char *data, size_t size, door_desc_t *descriptors, uint_t count, char *buffer,
+                       size_t room, door_arg_t *params, int masked)
+{
+    *params = (door_arg_t){.data_ptr = (char *)(uintptr_t)data,
+                           .data_size = size,
+                           .desc_ptr = descriptors,
+                           .desc_num = count,
+                           .rbuf = buffer,
+                           .rsize = room};
+    if ((masked ? dispatch_call_masked(d, params) : door_call(d, params)) < 0)
+        return DISPATCH_FAILED;
+    return params->rbuf == buffer && params->desc_num == 0 ? (long)params->data_size : DISPATCH_ELSEWHERE;
 }
 
 static void do_nothing(int signal)

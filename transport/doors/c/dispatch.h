@@ -26,16 +26,18 @@ struct dispatch_invocation {
     size_t arg_size;
     door_desc_t *dp;
     uint_t n_desc;
+    int is_unreferenced; /* not a call: the notification that a single reference remains */
     char *data_ptr; /* the arguments that door_return() is to have */
     size_t data_size;
     door_desc_t *desc_ptr;
     uint_t num_desc;
-    int action; /* DISPATCH_... */
-    int error;  /* errno of the door_return() that failed; 0 at first */
+    int action;   /* DISPATCH_... */
+    int error;    /* errno of the door_return() that failed */
+    int failures; /* how many have failed in this invocation */
 };
 
 /* Written in Python (or, in the unit test of the binding, in C). */
-void dispatch_python_invoke(struct dispatch_invocation *invocation); /* run the procedure */
+void dispatch_python_invoke(struct dispatch_invocation *invocation, uintptr_t cookie); /* run the procedure */
 void dispatch_python_failed(struct dispatch_invocation *invocation); /* its door_return() failed with `error` */
 void dispatch_python_create(door_info_t *info);                      /* a server create function */
 int dispatch_python_xcreate(door_info_t *info, void *(*start)(void *), void *argument, void *cookie);
@@ -52,6 +54,12 @@ void dispatch_setup(void *cookie);
  * signals blocked, so that no Python signal handler is ever asked for on a server thread. */
 void dispatch_default_create(door_info_t *info);
 
+/* Make data without descriptors the reply of an invocation.  The first copies them into the server thread's buffer; -1
+ * with errno ENOMEM when there is no room.  The second leaves them where they are, and they must stay there until the
+ * thread's next invocation.  Both return 1 when the reply before was left where it was, and may go now, else 0. */
+int dispatch_reply(struct dispatch_invocation *invocation, const char *data, size_t size);
+int dispatch_reply_in_place(struct dispatch_invocation *invocation, const char *data, size_t size);
+
 /* Copy a reply into the buffer of the calling server thread, which lives until the thread's next reply.  Returns
  * NULL with errno ENOMEM when there is no room. */
 char *dispatch_copy(const char *data, size_t size);
@@ -66,6 +74,13 @@ int dispatch_thread_in_python(void *handle, size_t stack_size);
 
 /* door_call() with every signal blocked for exactly its duration: EAGAIN and EINTR by signal handlers cannot occur. */
 int dispatch_call_masked(int d, door_arg_t *params);
+
+/* A call in one step, masked or not.  Returns the size of the reply, which is in `buffer`; DISPATCH_FAILED with errno;
+ * or DISPATCH_ELSEWHERE when the reply did not fit, or has descriptors: then the results are those in `params`. */
+#define DISPATCH_FAILED (-1)
+#define DISPATCH_ELSEWHERE (-2)
+long dispatch_exchange(int d, const char *data, size_t size, door_desc_t *descriptors, uint_t count, char *buffer,
+                       size_t room, door_arg_t *params, int masked);
 
 /* Wake a thread out of an interruptible door_call().  The signal is a real-time one whose handler does nothing. */
 int dispatch_prepare_interrupt(void);

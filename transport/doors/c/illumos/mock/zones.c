@@ -150,6 +150,25 @@ pid_t ucred_getpid(const ucred_t *cred)
     return cred->pid;
 }
 
+projid_t ucred_getprojid(const ucred_t *cred)
+{
+    (void)cred;
+    return 3; /* "default" */
+}
+
+uint_t ucred_getpflags(const ucred_t *cred, uint_t flags)
+{
+    (void)cred, (void)flags;
+    return 0;
+}
+
+const priv_set_t *ucred_getprivset(const ucred_t *cred, priv_ptype_t type)
+{
+    (void)cred, (void)type;
+    errno = EINVAL;
+    return NULL;
+}
+
 zoneid_t ucred_getzoneid(const ucred_t *cred)
 {
     (void)cred;
