@@ -35,11 +35,12 @@ if TYPE_CHECKING:
 __all__ = ["Dispatcher"]
 
 TURN = 64
-SLICE = 512
+SLICE = 4096
 SLICE_SECONDS = 0.005
 GROUP = 16
 QUICK_GROUP_SECONDS = 0.001
-HANDOFFS = 64
+HANDOFFS = 256
+FEW_HANDOFFS = 16
 
 
 class Dispatcher:
@@ -51,13 +52,14 @@ class Dispatcher:
         parked: the dispatcher's task while there is nothing to do.
     """
 
-    __slots__ = ("_turn", "handoffs", "parked", "queue", "running")
+    __slots__ = ("_renewed", "_turn", "handoffs", "parked", "queue", "running")
 
     def __init__(self) -> None:
         self.queue: deque[Process] = deque()
         self.running: Process | None = None
         self.parked: trio.lowlevel.Task | None = None
         self.handoffs = HANDOFFS
+        self._renewed = perf_counter()
         self._turn = TURN
 
     def unpark(self) -> None:
@@ -80,8 +82,9 @@ class Dispatcher:
                 self.unpark()
 
     def renew_handoffs(self) -> None:
-        """The caller is about to pass a checkpoint."""
-        self.handoffs = HANDOFFS
+        """Others are about to run; how soon they are to again depends on how long they had to wait."""
+        before, self._renewed = self._renewed, perf_counter()
+        self.handoffs = HANDOFFS if self._renewed - before < SLICE_SECONDS else FEW_HANDOFFS
 
     def clear(self) -> None:
         """The node has closed: nobody is left to run."""
@@ -91,7 +94,7 @@ class Dispatcher:
         """Work the run queue off until cancelled."""
         while True:
             self._slice()
-            self.handoffs = HANDOFFS
+            self.renew_handoffs()
             if self.queue:
                 await trio.lowlevel.checkpoint()
             else:

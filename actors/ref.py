@@ -306,6 +306,11 @@ class LocalRef(Ref[A]):
 
     async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
         process = self._process
+        dispatcher = process.dispatcher
+        dispatcher.handoffs -= 1
+        if not dispatcher.handoffs:
+            dispatcher.renew_handoffs()
+            await trio.lowlevel.checkpoint()
         handlers = process.handlers
         try:
             name = method.__name__
@@ -313,19 +318,13 @@ class LocalRef(Ref[A]):
             raise NotPublic(method) from None
         if handlers is None or name not in handlers:
             name = method_name(method)
-        elif process.idle and process.waiter is None and not process.attention:
-            dispatcher = process.dispatcher
-            if dispatcher.running is None:
-                dispatcher.handoffs -= 1
-                if dispatcher.handoffs:
-                    result = process.body.hand_off(handlers[name], args, kwargs)
-                    if type(result) is Deferred:
-                        deferred: Request[Any] = result.request
-                        del result  # which the callee may drop, and then is to fail the call
-                        return await deferred.receive(self.limit)
-                    return result
-                dispatcher.renew_handoffs()
-                await trio.lowlevel.checkpoint()
+        elif process.idle and process.waiter is None and not process.attention and dispatcher.running is None:
+            result = process.body.hand_off(handlers[name], args, kwargs)
+            if type(result) is not Deferred:
+                return result
+            deferred: Request[Any] = result.request
+            del result  # which the callee may drop, and then is to fail the call
+            return await deferred.receive(self.limit)
         node = process.node
         caller = node.current
         if caller is process:

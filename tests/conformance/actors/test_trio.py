@@ -32,6 +32,7 @@ from actors import (
     StartError,
     open_node,
 )
+from actors.dispatch import SLICE
 from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle
 
 
@@ -344,7 +345,7 @@ async def test_act_u9_slices_are_bounded(node: Node) -> None:
     for _ in range(10):
         await trio.lowlevel.checkpoint()
     handled = actor.count - before
-    assert 0 < handled <= 10 * 2 * 512
+    assert 0 < handled <= 10 * SLICE
 
 
 async def test_slow_handlers_do_not_starve_the_loop(node: Node) -> None:
