@@ -69,17 +69,20 @@ class Dispatcher:
             self.parked = None
 
     def lend(self, fn: Callable[..., None], *args: Any) -> None:
-        """Call `fn(*args)`, the last that the present task does, and give the processes that it wakes their
-        turns here: to wake the dispatcher's own task for them would cost a round of the loop.
+        """Call `fn(*args)`, the last that the present task does before it ends or waits, and give the
+        processes that it wakes their turns here: to wake the dispatcher's own task for them would cost a round
+        of the loop. Raises what `fn` raises.
         """
         parked, self.parked = self.parked, None
-        fn(*args)
-        if parked is not None:
-            if self.queue:
+        try:
+            fn(*args)
+            if parked is not None and self.queue:
                 self._slice()
-            self.parked = parked
-            if self.queue:
-                self.unpark()
+        finally:
+            if parked is not None:
+                self.parked = parked
+                if self.queue:
+                    self.unpark()
 
     def renew_handoffs(self) -> None:
         """Others are about to run; how soon they are to again depends on how long they had to wait."""

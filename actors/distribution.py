@@ -332,7 +332,7 @@ class Distribution:
 
     def peer_frames(self, peer: Link, frames: Sequence[Any], handles: Sequence[int]) -> None:
         """See `transport.peer.Host`."""
-        self._current[peer.name].take_in(frames, handles)
+        self.node.dispatcher.lend(self._current[peer.name].take_in, frames, handles)
 
     def peer_down(self, peer: Link, reason: str) -> None:
         """See `transport.peer.Host`."""

@@ -68,6 +68,9 @@ class Carrier(Protocol):
         receiver.
         """
 
+    def look(self) -> None:
+        """Take in what has arrived from that node, if anything has."""
+
     async def wait_for_room(self, ref: RemoteRef[Any]) -> None:
         """Wait until the way has room for another message. A checkpoint."""
 
@@ -370,6 +373,20 @@ class RemoteRef(Ref[A]):
 
     def deliver(self, signal: signals.Signal) -> None:
         self._carrier.deliver(self, signal)
+
+    async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
+        node = self._home
+        request: Request[Any] = Request(node, self, method_name(method), args, kwargs, node.current)
+        self._carrier.deliver(self, request)
+        dispatcher = node.dispatcher
+        dispatcher.handoffs -= 1
+        if dispatcher.handoffs <= 0:
+            dispatcher.renew_handoffs()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        elif not request.settled:
+            # The callee may have been given this very processor, and be done: then there is no need to wait.
+            self._carrier.look()
+        return await request.receive(self.limit)
 
     async def send_wait(self, message: Any) -> None:
         await self._carrier.wait_for_room(self)

@@ -186,6 +186,11 @@ class RemoteNode:
     def _fail(self, ref: RemoteRef[Any], signal: signals.Signal) -> None:
         undeliverable(self._node, ref, signal, self._distribution.reason_for(self))
 
+    def look(self) -> None:
+        """Take in what has arrived; see `actors.ref.Carrier`."""
+        if self.peer is not None:
+            self.peer.look()
+
     async def wait_for_room(self, ref: RemoteRef[Any]) -> None:
         """Wait until what was sent before has nearly left; see `actors.ref.Carrier`."""
         if self.peer is not None:
@@ -430,7 +435,8 @@ class RemoteNode:
                 reason = self._decode_reason(payload)
                 self._local(to).deliver(signals.Exit(self._ref(sender), reason, linked))
             case wire.Present(serial, token):
-                self._receive_token(serial, token)
+                if not self._passing.present(serial, token):
+                    self._refuse(f"never gave out the token for process {serial} that was presented")
             case wire.Whereis(number, name):
                 found = self._node.whereis(name) if self._rights().sees(name) else None
                 self._say(wire.WhereisReply(number, self._codec.encode(found)[0]))
@@ -450,20 +456,20 @@ class RemoteNode:
             case _:
                 raise wire.MalformedBatch(f"a {type(frame).__name__} has no place after the handshake")
 
-    def _local(self, to: wire.Target) -> Ref[Any]:
-        """The receiver of a signal of the peer's process; nobody, when it may not have it or it is gone."""
+    def _seen(self, to: wire.Target) -> Ref[Any] | None:
+        """Whom the peer means; None when nobody is there, or none whom it may address."""
         try:
-            return self._target(to) or self._node.ref
+            return self._target(to)
         except Refused:
-            return self._node.ref
+            return None
+
+    def _local(self, to: wire.Target) -> Ref[Any]:
+        return self._seen(to) or self._node.ref
 
     def _receive_monitor(self, number: int, to: wire.Target) -> None:
         if number in self._open.watched:
             raise wire.MalformedBatch(f"monitor {number} was set up twice")
-        try:
-            ref = self._target(to)
-        except Refused:
-            ref = None
+        ref = self._seen(to)
         if ref is None or len(self._open.watched) >= self._rights().limits.pending:
             self._say(wire.Down(number, self._encode_reason(NO_PROCESS)))
             return
@@ -471,19 +477,12 @@ class RemoteNode:
         ref.deliver(signals.Monitor(self._ref(0), number))
 
     def _receive_link(self, sender: int, to: int) -> None:
-        try:
-            ref = self._target(to)
-        except Refused:
-            ref = None
+        ref = self._seen(to)
         if ref is None:
             self._say(wire.Exit(to, sender, True, self._encode_reason(NO_PROCESS)))
             return
         self._open.links[to, sender] = (ref, self._ref(sender))
         ref.deliver(signals.Link(self._ref(sender)))
-
-    def _receive_token(self, serial: int, token: bytes) -> None:
-        if not self._passing.present(serial, token):
-            self._refuse(f"never gave out the token for process {serial} that was presented")
 
     def _receive_spawn(self, frame: wire.Spawn, files: Sequence[Handle]) -> None:
         number = frame.id

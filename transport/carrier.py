@@ -65,6 +65,14 @@ class Inlet(Protocol):
         """
         ...
 
+    def take(self) -> Sequence[Arrival]:
+        """Take what is there now. Not a checkpoint.
+
+        Raises:
+            CarrierError: the inlet is closed.
+        """
+        ...
+
     def attach(self, address: str) -> None:
         """Give the inlet a name, under which `Carrier.open` finds it.
 

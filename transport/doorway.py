@@ -111,21 +111,19 @@ class _DoorInlet(Inlet):
         return lib.queue_door(self._queue)  # type: ignore[no-any-return]
 
     async def receive(self) -> Sequence[Arrival]:
-        # A busy inlet is looked at first: it costs less than to wait for the eventfd.
-        await trio.lowlevel.checkpoint_if_cancelled()
-        arrivals = self._take()
-        if arrivals:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        while not arrivals:
+        while True:
+            if self._queue is None:
+                raise CarrierError(errno.EBADF, "the inlet is closed")
             with contextlib.suppress(trio.ClosedResourceError):
                 await trio.lowlevel.wait_readable(self._event)
-            arrivals = self._take()
-        return arrivals
+            arrivals = self.take()
+            if arrivals:
+                return arrivals
 
-    def _take(self) -> list[Arrival]:
+    def take(self) -> Sequence[Arrival]:
         if self._queue is None:
             raise CarrierError(errno.EBADF, "the inlet is closed")
-        arrivals = []
+        arrivals: list[Arrival] = []
         item = lib.queue_take(self._queue)
         while item != ffi.NULL:
             if item.is_unreferenced:

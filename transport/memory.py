@@ -147,6 +147,11 @@ class MemoryInlet(Inlet):
             else:
                 self._arrived = trio.Event()
                 await self._arrived.wait()
+        return self.take()
+
+    def take(self) -> Sequence[Arrival]:
+        if self.carrier.is_frozen:
+            return ()
         arrivals, self._arrivals, self._size = list(self._arrivals), deque(), 0
         return arrivals
 

@@ -109,6 +109,7 @@ class Peer:
         self._quarter = period / QUARTERS
         self._tasks: trio.Nursery | None = None
         self._gatherer: trio.lowlevel.Task | None = None
+        self._is_receiving = False
         self._is_gathering = False
         self._has_left = False  # something, since the peer last said something
         self._is_calling = False
@@ -234,10 +235,27 @@ class Peer:
                 elif self._arrived:
                     await trio.lowlevel.checkpoint()
             try:
+                self._arrived.extend(self._inlet.take())  # a busy peer is not waited for
+                if self._arrived:
+                    await trio.lowlevel.checkpoint()
+                    continue
+                self._is_receiving = True
                 self._arrived.extend(await self._inlet.receive())
             except CarrierError as error:
                 self.end(str(error))
                 return
+            finally:
+                self._is_receiving = False
+
+    def look(self) -> None:
+        """Take in what has arrived, as the reader would do when its turn comes. Not a checkpoint."""
+        if not self._is_receiving or self.rights.limits.rate is not None:
+            return
+        self._arrived.extend(self._inlet.take())
+        self._is_receiving = False
+        while self._arrived:
+            self._take_in(self._arrived.popleft())
+        self._is_receiving = not self.reason
 
     def _take_in(self, arrival: Arrival) -> None:
         if arrival.data is None:

@@ -56,6 +56,9 @@ class Way:
     def deliver(self, ref: RemoteRef[Any], signal: Signal) -> None:
         self.under_way.append((ref.serial, signal))
 
+    def look(self) -> None:
+        """Nothing arrives by itself."""
+
     async def wait_for_room(self, ref: RemoteRef[Any]) -> None:
         """There always is."""
 
