@@ -124,14 +124,15 @@ def judged(results: Sequence[Result], rows: Sequence[str]) -> list[Judged]:
     return [each for row in rows for each in every if each.verdict.goal.row == row]
 
 
-def count_text(goals: Sequence[Judged]) -> str:
-    """How many goals were met and missed, and which were not met."""
+def count_text(goals: Sequence[Judged], *, names: bool = True) -> str:
+    """How many goals were met and missed, and, with names, which were not met."""
     parts = []
     for state in State:
         these = [each for each in goals if each.verdict.state is state]
         if these or state is not State.UNKNOWN:
-            names = "" if state is State.MET or not these else f" ({'; '.join(map(_short, these))})"
-            parts.append(f"{len(these)} {state.value}{names}")
+            named = names and these and state is not State.MET
+            which = f" ({'; '.join(map(_short, these))})" if named else ""
+            parts.append(f"{len(these)} {state.value}{which}")
     return ", ".join(parts)
 
 

@@ -14,8 +14,6 @@ import attrs
 import trio
 
 from actors import Actor, Down, Node, Ref, open_node
-from actors.distribution import Distribution
-from actors.remote import distributed
 from tests.benchmarks.kernel import kernel
 from tests.benchmarks.peers.transports import end, fork, together
 from transport import Policy
@@ -40,34 +38,30 @@ class Connected:
     """A node that is connected to the server, and a ref to the echo actor there."""
 
     node: Node
-    distribution: Distribution
     server: str
     echo: Ref[Echo]
 
 
 async def _serve(path: str) -> None:
     policy = Policy.same_user(exports="echo", entries="echo")
-    async with (
-        open_node("server") as node,
-        distributed(node, listen=path, policy=policy, entries={"echo": Echo}),
-    ):
+    async with open_node("server", listen=path, policy=policy, entries={"echo": Echo}) as node:
         await node.spawn(Echo, name="echo")
         await trio.sleep_forever()
 
 
 @asynccontextmanager
 async def _connected(name: str, path: str) -> AsyncIterator[Connected]:
-    async with open_node(name) as node, distributed(node) as distribution:
+    async with open_node(name, policy=Policy.same_user()) as node:
         while True:
             try:
-                server = await distribution.connect(path)
+                server = await node.connect(path)
                 break
             except OSError:  # the server is not there yet
                 await trio.sleep(0.01)
         echo: Ref[Echo] | None = None
         while echo is None:
-            echo = await distribution.whereis_on(server, "echo")
-        yield Connected(node, distribution, server, echo)
+            echo = await node.whereis_on(server, "echo")
+        yield Connected(node, server, echo)
 
 
 def _with_server(main: Callable[[Connected, int], Awaitable[float]]) -> float:
@@ -145,7 +139,7 @@ def node_spawn(processes: int) -> float:
     async def main(client: Connected, _pid: int) -> float:
         begin = time.perf_counter()
         for _ in range(processes):
-            ref = await client.distribution.spawn_on(client.server, "echo")
+            ref = await client.node.spawn_on(client.server, "echo")
             await ref.call(Echo.count)
         return (time.perf_counter() - begin) / processes
 
@@ -159,8 +153,8 @@ def node_reconnect(count: int) -> float:
     async def main(client: Connected, _pid: int) -> float:
         begin = time.perf_counter()
         for _ in range(count):
-            client.distribution.disconnect(client.server)
-            while client.server in client.distribution.peers:
+            client.node.distribution.disconnect(client.server)
+            while client.server in client.node.peers:
                 await trio.lowlevel.checkpoint()
             await client.echo.call(Echo.count)
         return (time.perf_counter() - begin) / count
