@@ -50,6 +50,8 @@ class Stopped:
     """The guest was ended from outside."""
 
 
+_STOPPED = Stopped()
+
 #: How a guest ended.
 Outcome = Returned | Trap | Stopped
 
@@ -119,7 +121,7 @@ class Execution:
     def stop(self) -> None:
         """End the guest at once, wherever it is, and release all it holds. Stopping twice is the same."""
         if not self.ended:
-            self._finish(Stopped())
+            self._finish(_STOPPED)
 
     # Serving: what `Instance.run` calls.
 
@@ -253,9 +255,10 @@ class Execution:
 
     def _finish(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        pending, self._pending = self._pending, {}
-        for operation, _ in pending.values():
-            operation.cancel()
+        if self._pending:
+            pending, self._pending = self._pending, {}
+            for operation, _ in pending.values():
+                operation.cancel()
         self.instance.close()
         # The entry of a process outlives it, and must not keep its module.
         del self.instance, self.launch

@@ -49,6 +49,8 @@ class _Receive:
 class Inbox:
     """The receiving side of one guest."""
 
+    __slots__ = ("_clock", "_queue", "_seen", "_sorter", "_waiting")
+
     def __init__(self, queue: deque[Any], clock: Clock, sorter: Sorter) -> None:
         self._queue = queue
         self._clock = clock

@@ -142,11 +142,12 @@ class Kernel:
         launch, registry = prepared.launch, self.registry
         entry = registry.reserve(Kind.PROCESS)
         caller = Caller(entry, registry, launch.grants, launch.limits, host, launch.label, launch.parent)
-        instance = None
-        passage = Passage(registry, launch.arguments)
+        instance = passage = None
+        call, writes = prepared.call, prepared.writes
+        if call is None:
+            passage = Passage(registry, launch.arguments)
         try:
             instance = self.engine.instantiate(prepared.linked, launch.limits, wake)
-            call, writes = prepared.call, prepared.writes
             if call is None:
                 arguments = materialise(launch.arguments, caller.slots)
                 plan = callplan.plan(arguments, limit=launch.limits.argument_bytes)
@@ -162,7 +163,8 @@ class Kernel:
             detail = f"Wasmtime error: {error}" if isinstance(error, engine.EngineError) else str(error)
             raise StartError(detail) from error
         finally:
-            passage.release()
+            if passage is not None:
+                passage.release()
         registry.initialise(entry.id, caller)
         return Execution(self, prepared, caller, instance)
 
@@ -190,12 +192,14 @@ class Kernel:
 
     def ended(self, caller: Caller) -> None:
         """A guest has ended: keep its entry for a while. Called once for each guest, by its execution."""
-        parent = self._living(caller.parent)
-        if parent is not None:
-            parent.children -= 1
+        if caller.parent is not None:
+            parent = self._living(caller.parent)
+            if parent is not None:
+                parent.children -= 1
         caller.end()
-        if caller.process.alive:
-            self._tombstones[caller.id] = caller.process
+        process = caller.process
+        if process.alive:
+            self._tombstones[process.id] = process
             while len(self._tombstones) > self.policy.tombstones:
                 _, oldest = self._tombstones.popitem(last=False)
                 self.registry.remove(oldest)

@@ -66,6 +66,9 @@ class Resource:
     release: Callable[[], None] | None = None
 
 
+_NOTHING: dict[int, Resource] = {}
+
+
 class HandleTable(Generic[T]):
     """Numbers from 0 for objects; a freed number is the next one given out."""
 
@@ -210,7 +213,7 @@ class Registry:
 
     def owner_ended(self, process: int) -> None:
         """The process has ended: what it created goes, unless somebody else holds it."""
-        for resource in list(self._owned.pop(process, {}).values()):
+        for resource in list(self._owned.pop(process, _NOTHING).values()):
             resource.owner = None
             self._remove_unreachable(resource)
 
@@ -292,6 +295,8 @@ class Slots:
         limit: how many slots the guest may use.
     """
 
+    __slots__ = ("_limit", "_registry", "_table")
+
     def __init__(self, registry: Registry, limit: int) -> None:
         self._registry = registry
         self._table: HandleTable[Resource] = HandleTable()
@@ -343,5 +348,7 @@ class Slots:
 
     def clear(self) -> None:
         """Free every slot."""
+        if not self._table:
+            return
         for slot, _ in list(self._table.items()):
             self.free(slot)

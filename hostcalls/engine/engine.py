@@ -41,6 +41,7 @@ _MODULES_KEPT = 64
 _LINKS_KEPT = 128
 _LIMITS_KEPT = 64
 _OPEN_READY = lib.OPEN_READY
+_guest_open = lib.guest_open
 _MAGIC = b"\0asm"
 
 
@@ -146,12 +147,14 @@ class Engine:
                 limits.
             EngineUnavailable: the engine is closed.
         """
-        engine = self._opened()
+        engine = self._engine
+        if engine is None:
+            raise EngineUnavailable("the engine is closed")
         key = next(self._keys)
         shim_limits = self._limits.get(limits)
         if shim_limits is None:
             shim_limits = self._shim_limits(limits)
-        guest = lib.guest_open(engine, linked._linked, shim_limits, key, self._outcome, self._error)
+        guest = _guest_open(engine, linked._linked, shim_limits, key, self._outcome, self._error)
         outcome = self._outcome[0]
         if outcome == _OPEN_READY:
             instance = self._instances[key] = Instance(self, guest, key, linked, wake)
@@ -285,9 +288,6 @@ class Engine:
             self._limits.clear()
         self._limits[limits] = shim_limits
         return shim_limits
-
-    def _forget(self, key: int) -> None:
-        del self._instances[key]
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -55,6 +55,8 @@ _SIZE_SHIFT = lib.SIZE_SHIFT
 _NO_KEY = lib.NO_KEY
 
 # A look-up in `lib` costs as much as a short hostcall.
+_guest_start = lib.guest_start
+_guest_close = lib.guest_close
 _guest_resume = lib.guest_resume
 _guest_advance = lib.guest_advance
 _guest_submissions = lib.guest_submissions
@@ -180,11 +182,13 @@ class Instance:
 
         Raises `GuestBusy` if a call was begun before, `InstanceClosed` after `close`.
         """
-        guest = self._rested()
+        guest = self._resting
+        if guest is None:
+            self._refuse()
         if self._started:
             raise GuestBusy("the guest was started before; an instance runs one call in its life")
         name, kinds = call.name, call.kinds
-        if not lib.guest_start(guest, name, len(name), kinds, call.values, len(kinds), call.results):
+        if not _guest_start(guest, name, len(name), kinds, call.values, len(kinds), call.results):
             raise MemoryError(f"no memory to call the function {name.decode()!r}")
         self._started = True
         self._word |= _RUNNABLE
@@ -436,8 +440,8 @@ class Instance:
             self._guest = self._resting = None
             self._unserved = b""
             self._word &= ~_RUNNABLE
-            self._engine._forget(self._key)
-            lib.guest_close(guest)
+            del self._engine._instances[self._key]
+            _guest_close(guest)
 
     # --- for the engine -----------------------------------------------------------------------------------
 
