@@ -15,7 +15,7 @@ def argument(registry: Registry, value: Any) -> Argument:
     """`value` as an argument: text and bytes are buffers, an `int` is an i32, a `float` an f64.
 
     Other kinds of number are given as `ScalarValue`. A channel, or anything held, becomes a slot of the
-    guest. Raises `TypeError` for other values.
+    guest. Raises `TypeError` for other values, `ValueError` for an `int` of more than 32 bits.
     """
     if isinstance(value, str):
         return value.encode()
@@ -24,6 +24,8 @@ def argument(registry: Registry, value: Any) -> Argument:
     if isinstance(value, ScalarValue):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
+        if not -(1 << 31) <= value < 1 << 32:
+            raise ValueError(f"{value} has more than 32 bits; give ScalarValue(ScalarType.I64, ...)")
         return ScalarValue(ScalarType.I32 if value < 1 << 31 else ScalarType.U32, value)
     if isinstance(value, float):
         return ScalarValue(ScalarType.F64, value)

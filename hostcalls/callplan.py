@@ -6,6 +6,7 @@ its bytes are put into the guest's memory behind the mailbox, where a fresh gues
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
 
@@ -33,6 +34,10 @@ _RANGES = {
 }
 
 
+#: The least number that rounds to infinity as an f32.
+F32_OVERFLOW = (2 - 2**-24) * 2.0**127
+
+
 @attrs.frozen
 class CallPlan:
     """The values of a call, and what to write into memory before it."""
@@ -43,10 +48,13 @@ class CallPlan:
 
 def check_scalar(scalar: ScalarValue) -> None:
     """Raise `InvalidArgument` unless the value is one of its kind."""
-    span = _RANGES.get(scalar.kind)
-    if span is None:
-        return
-    if not isinstance(scalar.value, int) or not span[0] <= scalar.value < span[1]:
+    value, span = scalar.value, _RANGES.get(scalar.kind)
+    if span is not None:
+        fits = isinstance(value, int) and span[0] <= value < span[1]
+    else:
+        most = F32_OVERFLOW if scalar.kind is ScalarType.F32 else math.inf
+        fits = isinstance(value, int | float) and not most <= abs(value) < math.inf
+    if not fits:
         raise InvalidArgument
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 
 from .errors import StartError
@@ -65,4 +66,7 @@ def binary(source: bytes | str, name: str = "module") -> bytes:
     try:
         return bytes(wasmtime.wat2wasm(source))
     except (wasmtime.WasmtimeError, UnicodeDecodeError) as error:
-        raise ModuleError(f"{name!r} is not valid in the text format: {error}") from None
+        why, _, place = str(error).partition("\n")
+        found = re.search(r"<anon>:(\d+):(\d+)", place)
+        where = f" in line {found[1]}, column {found[2]}" if found else ""
+        raise ModuleError(f"{name!r} is not valid in the text format: {why}{where}") from None

@@ -19,7 +19,9 @@ The grammar is that of the guest ABI's runtime, so that its specifications work 
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 
 import attrs
 
@@ -36,7 +38,7 @@ from .abi import (
     ScalarType,
     ScalarValue,
 )
-from .callplan import check_scalar
+from .callplan import F32_OVERFLOW, check_scalar
 from .capability import Capability
 from .errors import InvalidArgument
 
@@ -93,14 +95,15 @@ _KEYS = {
     "param": "params",
     "args": "args",
 }
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+_SIGNED = re.compile(r"[+-]?[0-9]+")
+_UNSIGNED = re.compile(r"[+]?[0-9]+")
 _FLOAT = re.compile(r"[+-]?(inf|infinity|nan|([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?)", re.IGNORECASE)
 
 
 def parse(text: str) -> ModuleSpec:
     """The specification that `text` writes. Raises `ModuleSpecError`."""
     found: dict[str, str] = {}
-    for line in text.replace(";", "\n").splitlines():
+    for line in text.replace(";", "\n").split("\n"):
         line = line.strip()
         if not line or line.startswith("#"):
             continue
@@ -141,7 +144,13 @@ def parse_invocation(params: str | None, args: str, *, log_uri: str | None = Non
     Without `params` every value must be typed. Raises `ModuleSpecError`.
     """
     kinds = None if params is None else [_kind(item) for item in _items("params", params)]
-    values = _items("args", args)
+    return make_invocation(kinds, _items("args", args), log_uri=log_uri)
+
+
+def make_invocation(
+    kinds: Sequence[str] | None, values: Sequence[str], *, log_uri: str | None = None
+) -> EntrypointInvocation:
+    """As `parse_invocation`, with the values apart, so that they may contain commas."""
     if kinds is not None and len(kinds) != len(values):
         raise ModuleSpecError(f"there are {len(kinds)} params and {len(values)} args; give one arg a param")
     signature: list[AbiParam] = []
@@ -192,9 +201,13 @@ def _value(kind: str, text: str) -> tuple[AbiParam, EntrypointArg]:
 
 def _number(kind: ScalarType, text: str) -> ScalarValue:
     real = kind in (ScalarType.F32, ScalarType.F64)
-    if not (_FLOAT if real else _INTEGER).fullmatch(text):
+    form = _FLOAT if real else _UNSIGNED if kind.name.startswith("U") else _SIGNED
+    if not form.fullmatch(text):
         raise ModuleSpecError(f"{text!r} is not a number of kind {kind.name.lower()}")
-    scalar = ScalarValue(kind, float(text) if real else int(text))
+    value = float(text) if real else int(text)
+    if kind is ScalarType.F32 and abs(value) >= F32_OVERFLOW:
+        value = math.copysign(math.inf, value)  # as rounding has it
+    scalar = ScalarValue(kind, value)
     try:
         check_scalar(scalar)
     except InvalidArgument:

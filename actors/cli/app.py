@@ -143,8 +143,12 @@ def guest_run(
     module: Annotated[
         str, typer.Argument(help="A module's path (.wasm or .wat), or a module specification.")
     ],
-    entrypoint: Annotated[str, typer.Option(help="The exported function to run.")] = "start",
-    capabilities: Annotated[str, typer.Option(help="What the guest may do: a comma list of names.")] = "",
+    entrypoint: Annotated[
+        str | None, typer.Option(help="The exported function to run.", show_default="start")
+    ] = None,
+    capabilities: Annotated[
+        str | None, typer.Option(help="What the guest may do: a comma list of names.", show_default="none")
+    ] = None,
     param: Annotated[
         list[str] | None, typer.Option(help="An argument as KIND:VALUE, such as u32:7; may be repeated.")
     ] = None,
@@ -156,6 +160,14 @@ def guest_run(
     from actors.cli.guest import run_guest_command
 
     raise typer.Exit(run_guest_command(module, entrypoint, capabilities, param or [], work_dir))
+
+
+@guest.command("sdk")
+def guest_sdk() -> None:
+    """Print the directory of the kits for guests in C and Zig, with their examples."""
+    from actors.cli.guest import find_sdk
+
+    typer.echo(find_sdk())
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`enfilade guest run`: one guest, from its start to its end, with its log on the terminal."""
+"""`enfilade guest`: one guest, from its start to its end, with its log on the terminal; and the kits."""
 
 import logging
 from pathlib import Path
@@ -7,35 +7,36 @@ import attrs
 import trio
 import typer
 
+import hostcalls.sdk
 from actors.cli.refusal import Refusal
 from actors.errors import StartError
 from actors.guest import Guest, open_guests, run_guest
 from actors.node import open_node
-from actors.reasons import Reason
+from actors.reasons import Reason, Trapped
 from hostcalls.errors import HostcallError
-from hostcalls.modulespec import ModuleSpec, ModuleSpecError, parse, parse_capabilities, parse_invocation
+from hostcalls.modulespec import ModuleSpec, ModuleSpecError, make_invocation, parse, parse_capabilities
 
-__all__ = ["run_guest_command"]
+__all__ = ["find_sdk", "run_guest_command"]
 
 RETURNED = 0
 FAILED = 3
 
 
 def run_guest_command(
-    module: str, entrypoint: str, capabilities: str, parameters: list[str], work_directory: Path
+    module: str, entrypoint: str | None, capabilities: str | None, parameters: list[str], work_directory: Path
 ) -> int:
     """Run one guest.
 
     Args:
         module: the path of a module, or a whole module specification (`path=...; capabilities=...`), whose
             path is looked for in the directory `modules` of the work directory.
-        entrypoint: the export to call; not with a specification.
-        capabilities: a comma list; not with a specification.
-        parameters: arguments as KIND:VALUE; not with a specification.
+        entrypoint: the export to call, None for `start`; None with a specification, which has its own.
+        capabilities: a comma list, None for none; None with a specification.
+        parameters: arguments as KIND:VALUE; none with a specification.
         work_directory: where `modules` lies.
 
     Returns:
-        0 when the entrypoint returned, 3 when the guest trapped or was stopped.
+        0 when the guest ended normally, 3 when it did not: it trapped, exceeded a limit, was killed.
 
     Raises:
         Refusal: the guest cannot be described so, or cannot be started.
@@ -49,8 +50,14 @@ def run_guest_command(
         raise Refusal(f"{module}: {_root_cause(error)}") from error
     if reason.is_normal:
         return RETURNED
-    typer.echo(f"enfilade: the guest ended: {reason}", err=True)
+    where = f", in {reason.backtrace[0]}" if isinstance(reason, Trapped) and reason.backtrace else ""
+    typer.echo(f"enfilade: the guest ended: {reason}{where}", err=True)
     return FAILED
+
+
+def find_sdk() -> Path:
+    """The directory of the kits for guests in C and Zig, with their examples."""
+    return Path(hostcalls.sdk.__file__).parent
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -59,17 +66,17 @@ def _root_cause(error: BaseException) -> BaseException:
     return error
 
 
-def _describe(module: str, entrypoint: str, capabilities: str, parameters: list[str]) -> Guest:
+def _describe(module: str, entrypoint: str | None, capabilities: str | None, parameters: list[str]) -> Guest:
+    path = Path(module)
     try:
-        if "=" in module:
-            if capabilities or parameters:
-                raise Refusal("a module specification has its own capabilities and args; give no options")
+        if "=" in module and not path.is_file():
+            if entrypoint is not None or capabilities is not None or parameters:
+                raise Refusal("a module specification has its own entrypoint, capabilities and args")
             return Guest.from_spec(parse(module))
-        invocation = parse_invocation(None, ",".join(parameters))
-        spec = ModuleSpec(module, parse_capabilities(capabilities), entrypoint, "", invocation)
+        grants = parse_capabilities(capabilities or "")
+        spec = ModuleSpec(module, grants, entrypoint or "start", "", make_invocation(None, parameters))
     except ModuleSpecError as error:
         raise Refusal(str(error)) from error
-    path = Path(module)
     if not path.is_file():
         raise Refusal(f"there is no module {module}")
     return attrs.evolve(Guest.from_spec(spec), module=path)

@@ -287,6 +287,8 @@ async def test_arguments(tmp_path: Path) -> None:
             assert (await me.receive(Down, timeout=10)).reason == NORMAL
         with pytest.raises(StartError, match="cannot be passed"):
             await node.spawn(Guest("probe.wat", arguments=[object()]))
+        with pytest.raises(StartError, match="4294967296 has more than 32 bits; give ScalarValue"):
+            await node.spawn(Guest("probe.wat", arguments=[1 << 32]))
 
 
 async def test_node_shutdown_ends_guests() -> None:

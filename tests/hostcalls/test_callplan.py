@@ -1,5 +1,8 @@
 """Call plans: from arguments to wasm values, and back from values to results."""
 
+import math
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,6 +91,16 @@ def test_floats(value: float) -> None:
     assert made.values == (value,)
     back = results([ScalarParam(ScalarType.F64)], made.values, lambda *_: b"", limit=0)
     assert back == (ScalarResult(ScalarValue(ScalarType.F64, value)),)
+
+
+@pytest.mark.parametrize("value", [1e39, -1e300, 1 << 200, "1"])
+def test_what_is_no_f32(value: Any) -> None:
+    """A finite number beyond the largest f32, or no number, is refused; infinity is not."""
+    with pytest.raises(InvalidArgument):
+        plan([ScalarValue(ScalarType.F32, value)], limit=0)
+    for limit in (math.inf, -math.inf, 3.4028235e38):
+        assert plan([ScalarValue(ScalarType.F32, limit)], limit=0).values == (limit,)
+    assert math.isnan(plan([ScalarValue(ScalarType.F32, math.nan)], limit=0).values[0])
 
 
 def test_flatten() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from hostcalls.abi import BufferArg, BufferParam, ResourceArg, ScalarArg, ScalarParam, ScalarType, ScalarValue
 from hostcalls.capability import Capability
-from hostcalls.modulespec import ModuleSpecError, parse, parse_invocation
+from hostcalls.modulespec import ModuleSpecError, make_invocation, parse, parse_invocation
 
 LOG = (BufferParam(), BufferArg(b""))
 
@@ -53,6 +53,10 @@ def test_value_with_an_equals_sign() -> None:
         ("u8", "u8:+7", ScalarArg(ScalarValue(ScalarType.U8, 7))),
         ("i64", "-9223372036854775808", ScalarArg(ScalarValue(ScalarType.I64, -(1 << 63)))),
         ("f32", "1.5", ScalarArg(ScalarValue(ScalarType.F32, 1.5))),
+        ("f32", "1e40", ScalarArg(ScalarValue(ScalarType.F32, float("inf")))),
+        ("f32", "-Infinity", ScalarArg(ScalarValue(ScalarType.F32, float("-inf")))),
+        ("f64", ".5", ScalarArg(ScalarValue(ScalarType.F64, 0.5))),
+        ("i32", "-0", ScalarArg(ScalarValue(ScalarType.I32, 0))),
         (None, "f64:-2e3", ScalarArg(ScalarValue(ScalarType.F64, -2000.0))),
         ("buffer", "raw", BufferArg(b"raw")),
         ("bytes", "hex:0xDE_ad be", BufferArg(b"\xde\xad\xbe")),
@@ -72,6 +76,18 @@ def test_values(params: str | None, args: str, argument: object) -> None:
 def test_resource_is_a_u64_parameter() -> None:
     """A shared handle is passed as a u64."""
     assert parse_invocation("resource", "7").signature.params == (ScalarParam(ScalarType.U64),)
+
+
+def test_only_newlines_and_semicolons_end_a_line() -> None:
+    """Other characters that Python takes for line breaks are part of the value."""
+    spec = parse("path=a\x0cb.wasm\ncapabilities=TimeRead\r\nargs=utf8:one\u2028two")
+    assert spec.path == "a\x0cb.wasm"
+    assert spec.invocation.args == (BufferArg(b""), BufferArg("one\u2028two".encode()))
+
+
+def test_values_apart_may_contain_commas() -> None:
+    """What is not a comma list has no items to be separated."""
+    assert make_invocation(None, ["utf8:a, b", "buffer:;"]).args == (BufferArg(b"a, b"), BufferArg(b";"))
 
 
 @pytest.mark.parametrize(
@@ -98,6 +114,11 @@ def test_resource_is_a_u64_parameter() -> None:
         ("path=a;capabilities=TimeRead;args=u8:1_0", "not a number"),
         ("path=a;capabilities=TimeRead;args=u8:0x10", "not a number"),
         ("path=a;capabilities=TimeRead;args=f32:1 5", "not a number"),
+        ("path=a;capabilities=TimeRead;args=u8:-0", "not a number"),
+        ("path=a;capabilities=TimeRead;args=u64:-1", "not a number"),
+        ("path=a;capabilities=TimeRead;args=i8:128", "outside"),
+        ("path=a;capabilities=TimeRead;args=f32:.", "not a number"),
+        ("path=a;capabilities=TimeRead;args=i32:", "not a number"),
         ("path=a;capabilities=TimeRead;args=buffer:hex:abc", "even number"),
         ("path=a;capabilities=TimeRead;args=buffer:hex:zz", "even number"),
     ],

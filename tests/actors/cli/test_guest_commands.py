@@ -1,0 +1,242 @@
+"""`enfilade guest`: every form of a guest's description, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.cli.guest import find_sdk, run_guest_command
+from actors.cli.refusal import Refusal
+from hostcalls import abi
+from hostcalls.abi import ChannelBackpressure, ChannelCreate, IoWrite
+from hostcalls.logs import LogRecord
+from hostcalls.sdk.wat import Assembler
+from tests.actors.cli.command import enfilade
+from tests.hostcalls.test_logs import encode
+
+MODULE = """
+(module (memory (export "memory") 17)
+  (func (export "start"))
+  (func (export "boom") unreachable)
+  (func (export "spin") (loop $again (br $again)))
+  (func (export "answer") (result i32) (i32.const 42))
+  (global (export "number") i32 (i32.const 1))
+  (func (export "four") (param $at i32) (param $length i32)
+    (if (i32.ne (local.get $length) (i32.const 4)) (then unreachable)))
+  (func (export "every") (param i32 i32 i32 i32 f32 f64 i32 i32)
+    (if (i32.ne (local.get 0) (i32.const -1)) (then unreachable))
+    (if (i32.ne (local.get 1) (i32.const 255)) (then unreachable))
+    (if (i32.ne (local.get 2) (i32.const 1)) (then unreachable))
+    (if (i32.ne (local.get 3) (i32.const 2)) (then unreachable))
+    (if (f32.ne (local.get 4) (f32.const 0.5)) (then unreachable))
+    (if (f64.ne (local.get 5) (f64.const -2000)) (then unreachable))
+    (if (i32.ne (i32.load (local.get 6)) (i32.const 0x2c6261)) (then unreachable)))
+  (func (export "specified") (param $log i32) (param $size i32) (param i32)
+    (if (i32.ne (local.get $size) (i32.const 10)) (then unreachable))
+    (if (i32.ne (local.get 2) (i32.const 7000)) (then unreachable))))
+"""
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working directory: modules of every kind, good and bad; log levels are put back afterwards."""
+    (tmp_path / "modules").mkdir()
+    for place in ("small.wat", "modules/small.wat", "odd=name.wat"):
+        (tmp_path / place).write_text(MODULE)
+    (tmp_path / "bad.wasm").write_bytes(b"\0asm\1\0\0\0junk")
+    (tmp_path / "bad.wat").write_text("(module (func")
+    (tmp_path / "elf.wasm").write_bytes(b"\x7fELF" + bytes(100))
+    (tmp_path / "empty.wasm").touch()
+    (tmp_path / "alien.wat").write_text(
+        '(module (import "wasi" "exit" (func)) (memory (export "memory") 1) (func (export "start")))'
+    )
+    (tmp_path / "blind.wat").write_text('(module (func (export "start")))')
+    (tmp_path / "early.wat").write_text(
+        '(module (memory (export "memory") 1) (func $f unreachable) (start $f) (func (export "start")))'
+    )
+    monkeypatch.chdir(tmp_path)
+    root, quiet = logging.getLogger(), logging.getLogger("enfilade.actors")
+    before = root.level, quiet.level
+    yield tmp_path
+    root.setLevel(before[0])
+    quiet.setLevel(before[1])
+
+
+def run(module: str, *parameters: str, entrypoint: str | None = None, capabilities: str | None = None) -> int:
+    return run_guest_command(module, entrypoint, capabilities, list(parameters), Path())
+
+
+DROP = ChannelBackpressure.DROP
+EVERY = ("i8:-1", "u8:255", "i64:8589934593", "f32:.5", "f64:-2e3", "utf8:ab,")
+
+
+@pytest.mark.parametrize(
+    ("module", "parameters", "options"),
+    [
+        ("small.wat", (), {}),
+        ("odd=name.wat", (), {}),
+        ("small.wat", (), {"entrypoint": "start", "capabilities": "TimeRead,channel-writer,CHANNEL_READER"}),
+        ("small.wat", ("text:abcd",), {"entrypoint": "four"}),
+        ("small.wat", ("buffer:hex:00 01_02ff",), {"entrypoint": "four"}),
+        ("small.wat", EVERY, {"entrypoint": "every"}),
+        (
+            "path=small.wat; capabilities=TimeRead; entrypoint=specified; log_uri=sel://logs;params=u16;args=7000",
+            (),
+            {},
+        ),
+        (
+            "# a comment\npath = small.wat\ncapabilities = time_read\n"  # noqa: ISC004
+            "entrypoint = specified\nlog-uri = sel://logs\nargs = u16:7000",
+            (),
+            {},
+        ),
+    ],
+)
+def test_guests_that_return(
+    directory: Path, module: str, parameters: tuple[str, ...], options: dict[str, str]
+) -> None:
+    """Every form of description; the i64 is two words, the low one first."""
+    assert run(module, *parameters, **options) == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "parameters", "options", "why"),
+    [
+        ("none.wasm", (), {}, "there is no module none.wasm"),
+        ("modules", (), {}, "there is no module modules"),
+        ("elf.wasm", (), {}, "'elf.wasm' is not a WebAssembly module"),
+        ("empty.wasm", (), {}, "'empty.wasm' is not a WebAssembly module"),
+        ("bad.wasm", (), {}, "failed to parse WebAssembly module"),
+        ("bad.wat", (), {}, "not valid in the text format: expected `)` in line 1, column 14"),
+        ("alien.wat", (), {}, "unknown import: `wasi::exit`"),
+        ("blind.wat", (), {}, "exports no memory"),
+        ("early.wat", (), {}, "unreachable instruction"),
+        ("small.wat", (), {"entrypoint": "missing"}, "exports no function named 'missing'"),
+        ("small.wat", (), {"entrypoint": "number"}, "exports no function named 'number'"),
+        ("small.wat", (), {"entrypoint": "answer"}, "'answer' returns (i32); its signature says ()"),
+        ("small.wat", (), {"entrypoint": "four"}, "'four' takes (i32, i32); the arguments are ()"),
+        ("small.wat", ("u8:1", "u8:2", "u8:3"), {"entrypoint": "four"}, "arguments are (i32, i32, i32)"),
+        ("small.wat", ("f32:1", "f64:2"), {"entrypoint": "four"}, "the arguments are (f32, f64)"),
+        ("small.wat", ("u8:256",), {}, "256 is outside of u8"),
+        ("small.wat", ("u8:-1",), {}, "'-1' is not a number of kind u8"),
+        ("small.wat", ("i32:seven",), {}, "'seven' is not a number of kind i32"),
+        ("small.wat", ("7",), {}, "write it as KIND:VALUE"),
+        ("small.wat", ("",), {}, "write it as KIND:VALUE"),
+        ("small.wat", ("word:7",), {}, "write it as KIND:VALUE"),
+        ("small.wat", ("buffer:hex:abc",), {}, "not an even number of hexadecimal digits"),
+        ("small.wat", (), {"capabilities": "Flying"}, "there is no capability 'Flying'; there are ActorLink"),
+        ("small.wat", (), {"capabilities": "TimeRead,,"}, "empty item"),
+        ("small.wat", (), {"capabilities": "200"}, "there is no capability '200'"),
+        ("small.wat", (), {"capabilities": "Application200"}, "(Application200) is not part of this kernel"),
+        ("path=small.wat", (), {}, "capabilities is missing"),
+        ("capabilities=TimeRead", (), {}, "path is missing"),
+        ("path=none.wat; capabilities=TimeRead", (), {}, "cannot read module 'none.wat'"),
+        ("path=../small.wat; capabilities=TimeRead", (), {}, "must be relative and free of '..'"),
+        ("path=/small.wat; capabilities=TimeRead", (), {}, "must be relative and free of '..'"),
+        ("path=small.wat; capabilities=TimeRead", (), {}, "'start' takes (); the arguments are (i32, i32)"),
+        ("path=small.wat; capabilities=TimeRead; colour=red", (), {}, "not key=value with one of the keys"),
+        ("path=small.wat; capabilities=TimeRead", ("u8:1",), {}, "has its own entrypoint, capabilities"),
+        ("path=small.wat; capabilities=TimeRead", (), {"entrypoint": "start"}, "has its own entrypoint"),
+        ("path=small.wat; capabilities=TimeRead", (), {"capabilities": ""}, "has its own entrypoint"),
+    ],
+)
+def test_mistakes(
+    directory: Path, module: str, parameters: tuple[str, ...], options: dict[str, str], why: str
+) -> None:
+    """One line that says what is wrong."""
+    with pytest.raises(Refusal) as caught:
+        run(module, *parameters, **options)
+    assert why in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_trap_is_told_with_its_place(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A guest that traps ends with status 3, and where it did is said."""
+    assert run("small.wat", entrypoint="boom") == 3
+    said = capsys.readouterr().err
+    assert said.startswith("enfilade: the guest ended: trapped: unreachable instruction, in <module>!")
+    assert said.count("\n") == 1
+
+
+def test_the_command_itself(directory: Path) -> None:
+    """The options are those that the help names; wrong usage ends with status 2, a mistake with 1."""
+    options = ("--entrypoint", "four", "--capabilities", "TimeRead", "--param", "utf8:a,bc")
+    assert enfilade("guest", "run", "small.wat", *options).returncode == 0
+    result = enfilade("guest", "run", "path=small.wat;capabilities=TimeRead;entrypoint=boom", cwd=directory)
+    assert result.returncode == 1
+    assert result.stderr.startswith("enfilade: path=small.wat")
+    assert result.stderr.count("\n") == 1
+    assert enfilade("guest", "run").returncode == 2
+    assert enfilade("guest", "run", "small.wat", "--colour", "red").returncode == 2
+
+
+def test_the_log_is_on_the_terminal(directory: Path) -> None:
+    """What a guest logs is a line each on standard error, of the level and the target that it gave; nothing
+    is lost when it ends at once.
+    """
+    guest = Assembler(
+        "channel::create", "channel::share", "process::register_log_channel", "channel::weak_writer_create",
+        "channel::weak_write",
+    )  # fmt: skip
+    zero = guest.message(abi.U32, 0)
+    records = [
+        guest.message(IoWrite, IoWrite(1, encode(LogRecord(level, "probe::net", f"line {number}"))))
+        for number, level in enumerate([2, 4, 1] + [3] * 100)
+    ]
+    guest.function(
+        "start",
+        f"""
+        (call $ok (call $channel.create {guest.message(ChannelCreate, ChannelCreate(1 << 19, DROP))}))
+        (call $ok (call $channel.weak_writer_create {zero}))
+        {"".join(f"(call $ok (call $channel.weak_write {record}))" for record in records)}
+        (call $ok (call $channel.share {zero}))
+        (call $ok (call $process.register_log_channel (global.get $result) (i32.const 8)))
+        """,
+    )
+    (directory / "probe.wasm").write_bytes(guest.binary())
+    capabilities = "ChannelLifecycle,ChannelWriter"
+    result = enfilade("guest", "run", "probe.wasm", "--capabilities", capabilities, cwd=directory)
+    assert result.returncode == 0, result.stderr
+    lines = [line.split(maxsplit=2)[2] for line in result.stderr.splitlines()]
+    assert lines == [
+        "INFO enfilade.guest.probe.net line 0",
+        "ERROR enfilade.guest.probe.net line 1",
+        *(f"WARNING enfilade.guest.probe.net line {number}" for number in range(3, 103)),
+    ]
+
+
+def test_an_interrupted_guest_is_stopped(directory: Path) -> None:
+    """SIGINT ends a guest that computes, and the command as shells expect it."""
+    command = [sys.executable, "-m", "actors.cli", "guest", "run", "small.wat", "--entrypoint", "spin"]
+    with subprocess.Popen(command, cwd=directory, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            until_it_computes(process.pid)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 130
+            assert process.stderr is not None
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
+
+
+def until_it_computes(pid: int) -> None:
+    """Wait until the process has used two seconds of processor, more than it needs to start."""
+    while True:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        if int(fields[11]) + int(fields[12]) > 400:
+            return
+        time.sleep(0.1)
+
+
+def test_the_kits_are_where_the_command_says(directory: Path) -> None:
+    """`enfilade guest sdk` prints a directory with the header for C and the library for Zig."""
+    assert enfilade("guest", "sdk").stdout.strip() == str(find_sdk())
+    assert (find_sdk() / "c" / "enfilade.h").is_file()
+    assert (find_sdk() / "zig" / "enfilade.zig").is_file()
