@@ -1,7 +1,7 @@
 """A node's part in a net of nodes: who is connected, what may be asked of them, who is told of their
 coming and going.
 
-How signals travel is not known here; see `actors.remote`, which brings this together with the node links of
+How signals travel is not known here; see `actors.peering`, which brings this together with the node links of
 `transport`.
 """
 
@@ -19,6 +19,7 @@ from actors import starting
 from actors.distant import HeldRef, NodeDown, NodeUp, NotConnected, PeerCarrier, RemoteNameRef
 from actors.errors import RuntimeFault
 from actors.groups import Joined, Left
+from actors.guarded import guarded
 from actors.mailbox import UNBOUNDED
 from actors.passing import Handouts
 from actors.reasons import NO_CONNECTION, NO_PROCESS, Reason
@@ -353,7 +354,7 @@ class Distribution:
     def _tell(self, event: NodeUp | NodeDown) -> None:
         for watcher in list(self._watchers):
             if not isinstance(watcher, LocalRef):
-                watcher.send(event)
+                guarded(watcher.send, event)
             elif watcher._process.ended is None:
                 watcher._process.put(event)  # the runtime's own: no bound refuses it
             else:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from actors.errors import NoProcess, NotJoined
+from actors.guarded import guarded
 from actors.ref import LocalRef, Ref
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _tell(watcher: Ref[Any], event: Joined | Left) -> None:
     if isinstance(watcher, LocalRef):
         watcher._process.put(event)
     else:
-        watcher.send(event)
+        guarded(watcher.send, event)
 
 
 class Groups:

@@ -231,7 +231,11 @@ def link(process: Process, ref: Ref[Any]) -> None:
     if isinstance(ref, LocalRef) and ref._process.ended is not None and not process.trap_exits:
         raise NoProcess(ref)
     process.links[ref] = UP
-    ref.deliver(signals.Link(process.ref))
+    try:
+        ref.deliver(signals.Link(process.ref))
+    except Exception:  # the other node may hold no further ref of this one
+        del process.links[ref]
+        raise
 
 
 def link_newborn(parent: Process, child: Process) -> None:

@@ -484,7 +484,7 @@ async def open_node(
         listen: the path of the rendezvous door at which other nodes find it.
         workers: how many worker nodes to start and keep: processes of the operating system for actors that
             compute. The block begins when all are connected; see `actors.workers.Workers`.
-        peering: `policy`, `entries`, `settings` and `carrier`, as of `actors.remote.distributed`; with
+        peering: `policy`, `entries`, `settings` and `carrier`, as of `actors.peering.distributed`; with
             `listen` or any of them the node can have peers.
 
     Raises:
@@ -504,7 +504,7 @@ async def open_node(
         if listen is None and not peering and not workers:
             yield node
             return
-        from actors.remote import distributed  # a node without peers does without transport
+        from actors.peering import distributed  # a node without peers does without transport
 
         async with AsyncExitStack() as stack:
             if workers:

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
 
 import trio
 
@@ -49,18 +49,15 @@ from actors.passing import RefPassing
 from actors.reasons import KILL, NO_CONNECTION, NO_PROCESS, Custom, Reason
 from actors.ref import LocalRef, NameRef, NodeRef, Ref, RemoteRef
 from transport import wire
-from transport.carrier import Carrier, Handle
+from transport.carrier import Handle
 from transport.descriptor import close_all
 from transport.payload import Codec, External
-from transport.peer import Peer
-from transport.policy import NotAdmitted, Policy, Rights
+from transport.peer import FrameTooLarge, Peer
+from transport.policy import NotAdmitted, Rights
 from transport.records import PayloadError, Registry, registered
-from transport.rendezvous import HandshakeFailed, Rendezvous, Settings
+from transport.rendezvous import HandshakeFailed
 
-if TYPE_CHECKING:
-    from actors.node import Node
-
-__all__ = ["distributed"]
+__all__ = ["RemoteNode"]
 
 logger = logging.getLogger("enfilade.actors")
 
@@ -126,6 +123,9 @@ class RemoteNode:
             if ref.shown_to is not peer:
                 ref.shown_to = peer
                 peer.send(wire.Present(ref._serial, ref.token))
+                if self.peer is not peer:  # that was one frame too many for it
+                    self._deliver_later(ref, signal)
+                    return
         elif isinstance(ref, RemoteNameRef):
             target = ref.target
         if isinstance(signal, signals.Cast):
@@ -137,9 +137,14 @@ class RemoteNode:
         elif isinstance(signal, signals.Call):
             payload, files = self._codec.encode_arguments(signal.args, signal.kwargs)
             number = self._node.new_number()
-            for given_up in self._open.add_call(number, signal):
+            ledger = self._open
+            for given_up in ledger.add_call(number, signal):
                 peer.send(wire.Cancel(given_up))
-            peer.send(wire.Call(number, target, signal.method, payload, len(files)), files)
+            try:
+                peer.send(wire.Call(number, target, signal.method, payload, len(files)), files)
+            except FrameTooLarge:
+                ledger.calls.pop(number, None)
+                raise
         else:
             self._forward(peer, ref, target, signal)
 
@@ -167,7 +172,8 @@ class RemoteNode:
                 if linked:
                     self._open.links.pop((sender.serial, ref._serial), None)
                 else:
-                    self._passing.grant(sender)
+                    with suppress(Refused):  # then the other cannot answer
+                        self._passing.grant(sender)
                     if reason == KILL:
                         self._distribution.killing(self.node_name)
                 peer.send(wire.Exit(sender.serial, target, linked, self._encode_reason(reason)))
@@ -202,12 +208,15 @@ class RemoteNode:
             self._answer(number, succeeded, value)
 
     def _answer(self, number: int, succeeded: bool, value: Any) -> None:
+        payload, files, encoded = self._encode(value)
+        self._say(wire.Reply(number, succeeded and encoded, payload, len(files)), files)
+
+    def _encode(self, value: Any) -> tuple[Any, Sequence[Handle], bool]:
+        """Encode what this node says of its own accord, or, when that is not possible, why not."""
         try:
-            payload, files = self._codec.encode(value)
-        except PayloadError as error:
-            payload, files = self._codec.encode(Custom(str(value)) if isinstance(value, Reason) else error)
-            succeeded = False
-        self._say(wire.Reply(number, succeeded, payload, len(files)), files)
+            return *self._codec.encode(value), True
+        except (PayloadError, Refused, OSError) as error:
+            return *self._codec.encode(Custom(str(value)) if isinstance(value, Reason) else error), False
 
     def _say(self, frame: wire.Frame, files: Sequence[Handle] = ()) -> None:
         if self.peer is None:
@@ -235,8 +244,13 @@ class RemoteNode:
             close_all(files)
             then(NO_CONNECTION)
         else:
-            self._open.asked[number] = then
-            self.peer.send(frame, files)
+            asked = self._open.asked
+            asked[number] = then
+            try:
+                self.peer.send(frame, files)
+            except FrameTooLarge:
+                del asked[number]
+                raise
         return number
 
     def abandon(self, number: int) -> None:
@@ -248,7 +262,12 @@ class RemoteNode:
     def tell_members(self, scope: str, group: Any, refs: Sequence[Ref[Any]]) -> None:
         """Tell the other who of this node is in a group, if the two share its scope."""
         if self.peer is not None and self.peer.rights.shares(scope):
-            self.peer.send(wire.Members(scope, self._codec.encode([group, list(refs)])[0]))
+            payload, files, encoded = self._encode([group, list(refs)])
+            if encoded and not files:
+                self.peer.send(wire.Members(scope, payload))
+            else:
+                close_all(files)
+                logger.warning("node %s cannot be told who is in the group %r", self.node_name, group)
 
     def _end_orphan(self, answer: Any) -> None:
         if isinstance(answer, Ref):
@@ -262,10 +281,11 @@ class RemoteNode:
         return refs + [External(kind, FAULT, lower_fault, revive_fault) for kind in FAULTS.values()]
 
     def _encode_reason(self, reason: Reason) -> Any:
-        try:
-            return self._codec.encode(reason)[0]
-        except PayloadError:
-            return self._codec.encode(Custom(str(reason)))[0]
+        payload, files, _ = self._encode(reason)
+        if files:  # no room for them beside the reason of an exit
+            close_all(files)
+            payload = self._codec.encode(Custom(str(reason)[:1000]))[0]
+        return payload
 
     def _ref(self, serial: int) -> HeldRef:
         """A ref to a process that the peer spoke for."""
@@ -439,7 +459,7 @@ class RemoteNode:
                     self._refuse(f"never gave out the token for process {serial} that was presented")
             case wire.Whereis(number, name):
                 found = self._node.whereis(name) if self._rights().sees(name) else None
-                self._say(wire.WhereisReply(number, self._codec.encode(found)[0]))
+                self._say(wire.WhereisReply(number, self._encode(found)[0]))
             case wire.WhereisReply(number, payload) | wire.Spawned(number, payload):
                 then = self._open.asked.pop(number, None)
                 if then is not None:
@@ -495,9 +515,7 @@ class RemoteNode:
             raise wire.MalformedBatch(f"spawn {number} was asked for twice")
         if len(self._open.spawning) >= self._rights().limits.pending:
             close_all(files)
-            self._answer(
-                number, False, Refused(f"{len(self._open.spawning)} spawns are under way, the limit")
-            )
+            self._answer(number, False, Refused(f"{len(self._open.spawning)} spawns go on, the limit"))
             return
         try:
             args, kwargs = arguments(self._codec.decode(frame.payload, files))
@@ -516,7 +534,10 @@ class RemoteNode:
             if wanted:
                 self._answer(number, False, answer)
         elif wanted and answer is not None:
-            self._say(wire.Spawned(number, self._codec.encode(answer)[0]))
+            payload, _, encoded = self._encode(answer)
+            self._say(wire.Spawned(number, payload))
+            if not encoded:
+                answer.exit(KILL)
         elif answer is not None:
             answer.exit(KILL)
 
@@ -554,47 +575,3 @@ class RemoteNode:
         ledger, self._open = self._open, Ledger()
         ledger.lose(self._ref(0))
         self._passing.forget()
-
-
-@asynccontextmanager
-async def distributed(
-    node: Node,
-    *,
-    listen: str | None = None,
-    policy: Policy | None = None,
-    entries: Mapping[str, Any] | None = None,
-    settings: Settings | None = None,
-    carrier: Carrier | None = None,
-) -> AsyncIterator[Distribution]:
-    """Let a node have peers for the length of a block.
-
-    Args:
-        node: the node.
-        listen: the path of its rendezvous door; None: it calls others and cannot be called.
-        policy: who may connect, and to what; by default the same user, and to nothing that was not handed
-            out.
-        entries: what peers may spawn, by name: whatever `Node.spawn` takes. The policy must let them.
-        settings: times and sizes of its node links.
-        carrier: another way to carry node links than doors.
-
-    Raises:
-        transport.CarrierError: the door cannot be attached to that path.
-    """
-    if carrier is None:
-        from transport.doorway import DoorCarrier  # the extension module is needed only here
-
-        carrier = DoorCarrier()
-    distribution = Distribution(
-        node, RemoteNode, address=listen or "", entries={} if entries is None else entries
-    )
-    distribution.rendezvous = Rendezvous(
-        carrier,
-        name=node.full_name,
-        zone=node.zone,
-        incarnation=node.incarnation,
-        policy=policy or Policy.same_user(),
-        host=distribution,
-        settings=settings or Settings(),
-    )
-    async with distribution.running():
-        yield distribution

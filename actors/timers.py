@@ -22,6 +22,7 @@ import trio
 from trio.lowlevel import Abort
 
 from actors.errors import RuntimeFault
+from actors.guarded import guarded
 
 if TYPE_CHECKING:
     from actors.process import Process
@@ -181,7 +182,7 @@ class Timers:
         self, seconds: float, destination: Ref[Any], message: Any, owner: Process | None = None
     ) -> Timer:
         """Send `message` to `destination` in `seconds`; a name is looked up only then."""
-        return self.call_after(seconds, _send, destination, message, owner=owner)
+        return self.call_after(seconds, guarded, _send, destination, message, owner=owner)
 
     def _set(
         self, deadline: float, owner: Process | None, fn: Callable[..., None], args: tuple[Any, ...]

@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -67,8 +67,8 @@ class Identity:
     credentials: Credentials
 
 
-def _positive(_: object, attribute: "attrs.Attribute[int]", value: int) -> None:
-    if value <= 0:
+def _positive(_: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
+    if value is not None and not value > 0:
         raise ValueError(f"{attribute.name} must be more than 0, not {value!r}")
 
 
@@ -88,8 +88,8 @@ class Limits:
     backlog: int = attrs.field(default=64 * 1024 * 1024, validator=_positive)
     references: int = attrs.field(default=1_000_000, validator=_positive)
     pending: int = attrs.field(default=100_000, validator=_positive)
-    rate: float | None = None
-    silence: float | None = None
+    rate: float | None = attrs.field(default=None, validator=_positive)
+    silence: float | None = attrs.field(default=None, validator=_positive)
 
 
 def _patterns(value: Iterable[str] | str) -> tuple[str, ...]:
