@@ -71,6 +71,7 @@ class Process:
         "actor",
         "at_hand",
         "attention",
+        "awaited",
         "body",
         "callers",
         "control",
@@ -124,6 +125,7 @@ class Process:
         self.reader: Reader | None = None
         self.waiter: trio.lowlevel.Task | None = None
         self.at_hand: signals.Call | None = None
+        self.awaited: Request[Any] | None = None
         self.exit_signal: Reason | None = None
         self.stopping: Reason | None = None
         self.ended: Reason | None = None

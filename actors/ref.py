@@ -20,6 +20,7 @@ import trio
 
 from actors import signals
 from actors.calls import Deferred, Request
+from actors.deadlock import begin_waiting
 from actors.errors import CallingSelf, NoProcess, NotPublic, ProcessDied, Restarting
 from actors.mailbox import wait_for_room
 from actors.reasons import NO_PROCESS, NORMAL, Reason, checked
@@ -339,7 +340,13 @@ class LocalRef(Ref[A]):
             await wait_for_room(process)
         request: Request[Any] = Request(node, self, name, args, kwargs, caller)
         self.deliver(request)
-        return await request.receive(self.limit)
+        if caller is None:
+            return await request.receive(self.limit)
+        begin_waiting(caller, request)
+        try:
+            return await request.receive(self.limit)
+        finally:
+            caller.awaited = None
 
     def _node(self) -> Node:
         return self._process.node

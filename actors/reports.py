@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -17,6 +18,7 @@ from trio.lowlevel import Abort
 from actors.reasons import Reason
 
 if TYPE_CHECKING:
+    from actors.calls import Request
     from actors.config import NodeConfig
     from actors.process import Process
     from actors.ref import Ref
@@ -46,6 +48,15 @@ class Reports:
     def dead_letter(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
         """A message reached nobody."""
         self._note("dead letters", logging.INFO, "dead letter for %s (%s): %.200r", (ref, reason, message))
+
+    def deadlock(self, circle: Sequence[Request[Any]]) -> None:
+        """Calls wait for one another in a circle."""
+        calls = ", ".join(
+            f"{request.caller} waits for {request.method} of {request.target}" for request in circle
+        )
+        self._note(
+            "deadlocks", logging.WARNING, "calls in a circle, which only a time limit ends: %s", (calls,)
+        )
 
     def unkillable(self, process: Process, frames: str) -> None:
         """A killed process does not end."""
