@@ -37,7 +37,7 @@ class _Interruptible:
         with self._lock:
             if self.interrupted:
                 raise DoorCallError.of(errno.EAGAIN)
-            self._thread = lib.dispatch_self()
+            self._thread = lib.interrupt_self()
         try:
             return self._call()
         finally:
@@ -50,7 +50,7 @@ class _Interruptible:
         with self._lock:
             self.interrupted = True
             if self._thread is not None:
-                lib.dispatch_interrupt(self._thread)
+                lib.interrupt_thread(self._thread)
             return not self._finished
 
     async def keep_interrupting(self) -> None:
@@ -60,7 +60,7 @@ class _Interruptible:
 
 async def call_in_thread(call: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
     """Run `call`, which makes one interruptible door call, in a worker thread; cancellation interrupts it."""
-    if lib.dispatch_prepare_interrupt() < 0:
+    if lib.interrupt_prepare() < 0:
         raise OSError(ffi.errno, "another part of the program uses the signal that interrupts door calls")
     await trio.lowlevel.checkpoint_if_cancelled()
     async with limiter or trio.to_thread.current_default_thread_limiter():

@@ -187,9 +187,9 @@ int dispatch_call_masked(int, door_arg_t *);
 #define DISPATCH_FAILED ...
 #define DISPATCH_ELSEWHERE ...
 long dispatch_exchange(int, const char *, size_t, door_desc_t *, uint_t, char *, size_t, door_arg_t *, int);
-int dispatch_prepare_interrupt(void);
-int dispatch_interrupt(unsigned long);
-unsigned long dispatch_self(void);
+int interrupt_prepare(void);
+int interrupt_thread(unsigned long);
+unsigned long interrupt_self(void);
 void dispatch_close(void);
 int dispatch_in_python(void);
 """
@@ -236,6 +236,7 @@ INCLUDES = """
 #include <ucred.h>
 #include <zone.h>
 #include "dispatch.h"
+#include "interrupt.h"
 """
 
 ILLUMOS_INCLUDES = """
@@ -278,6 +279,7 @@ def describe(
         sources=[
             *(base + path for path in relative(f"transport/doors/c/{'illumos' if illumos else 'linux'}/*.c")),
             f"{here}/dispatch.c",
+            f"{here}/interrupt.c",
             *(base + path for path in sources),
         ],
         include_dirs=[

@@ -21,7 +21,12 @@ CASES = [name for name in vars(illumos_cases) if name.startswith("case_")]
 REPLICA = [C / "illumos/replica", C / "illumos", C]
 SOURCES = [
     (path, REPLICA)
-    for path in (C / "dispatch.c", *sorted(C.glob("illumos/*.c")), *sorted(C.glob("illumos/mock/*.c")))
+    for path in (
+        C / "dispatch.c",
+        C / "interrupt.c",
+        *sorted(C.glob("illumos/*.c")),
+        *sorted(C.glob("illumos/mock/*.c")),
+    )
 ]
 SOURCES.append((C / "dispatch.c", [C / "include", C]))  # the one file that both systems share
 

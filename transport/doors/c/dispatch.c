@@ -13,6 +13,10 @@
 /* A reply larger than this is not kept for reuse: its buffer is given back at the thread's next invocation. */
 #define KEPT_BUFFER (1024u * 1024)
 
+/* Shorter data are laid on the stack before they are passed on. There the library for Linux need not ask the kernel
+ * whether they can be read, which costs more than to copy them. */
+#define SMALL 4096
+
 struct server_thread {
     struct dispatch_invocation invocation;
     char *data;
@@ -20,6 +24,7 @@ struct server_thread {
     door_desc_t *descriptors;
     uint_t descriptor_capacity;
     int in_place; /* the last reply was not copied */
+    char *small;  /* SMALL bytes on the stack, during an invocation */
 };
 
 static pthread_key_t thread_key;
@@ -115,6 +120,8 @@ void dispatch_procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *
         thread->data = NULL;
         thread->data_capacity = 0;
     }
+    char small[SMALL];
+    thread->small = small;
     struct dispatch_invocation *invocation = &thread->invocation;
     *invocation = (struct dispatch_invocation){
         .cookie = (uintptr_t)cookie,
@@ -147,6 +154,10 @@ void dispatch_procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *
 
 static char *copy(struct server_thread *thread, const char *data, size_t size)
 {
+    if (size == 0)
+        return thread->small;
+    if (size <= SMALL)
+        return memcpy(thread->small, data, size);
     if (size > thread->data_capacity) {
         /* Nothing in the old buffer is wanted, so do not let realloc() copy it. */
         free(thread->data);
@@ -156,9 +167,7 @@ static char *copy(struct server_thread *thread, const char *data, size_t size)
             return NULL;
         thread->data_capacity = size;
     }
-    if (size > 0)
-        memcpy(thread->data, data, size);
-    return thread->data;
+    return memcpy(thread->data, data, size);
 }
 
 char *dispatch_copy(const char *data, size_t size)
@@ -183,7 +192,7 @@ int dispatch_reply(struct dispatch_invocation *invocation, const char *data, siz
 {
     struct server_thread *thread = (struct server_thread *)invocation;
     char *place = copy(thread, data, size);
-    return place == NULL && size > 0 ? -1 : reply(thread, place, size, 0);
+    return place == NULL ? -1 : reply(thread, place, size, 0);
 }
 
 int dispatch_reply_in_place(struct dispatch_invocation *invocation, const char *data, size_t size)
@@ -327,50 +336,20 @@ int dispatch_call_masked(int d, door_arg_t *params)
 long dispatch_exchange(int d, const char *data, size_t size, door_desc_t *descriptors, uint_t count, char *buffer,
                        size_t room, door_arg_t *params, int masked)
 {
-    *params = (door_arg_t){.data_ptr = (char *)(uintptr_t)data,
-                           .data_size = size,
-                           .desc_ptr = descriptors,
-                           .desc_num = count,
-                           .rbuf = buffer,
-                           .rsize = room};
-    if ((masked ? dispatch_call_masked(d, params) : door_call(d, params)) < 0)
+    char small[SMALL];
+    door_arg_t arguments = {.data_ptr = (char *)(uintptr_t)data,
+                            .data_size = size,
+                            .desc_ptr = descriptors,
+                            .desc_num = count,
+                            .rbuf = buffer,
+                            .rsize = room};
+    if (size > 0 && size <= SMALL)
+        arguments.data_ptr = memcpy(small, data, size);
+    if ((masked ? dispatch_call_masked(d, &arguments) : door_call(d, &arguments)) < 0)
         return DISPATCH_FAILED;
-    return params->rbuf == buffer && params->desc_num == 0 ? (long)params->data_size : DISPATCH_ELSEWHERE;
+    if (arguments.rbuf == buffer && arguments.desc_num == 0)
+        return (long)arguments.data_size;
+    *params = arguments;
+    return DISPATCH_ELSEWHERE;
 }
 
-static void do_nothing(int signal)
-{
-    (void)signal;
-}
-
-/* The last real-time signal: the first ones are what other libraries and libc itself like to take. */
-static int interrupt_signal(void)
-{
-    return SIGRTMAX - 1;
-}
-
-int dispatch_prepare_interrupt(void)
-{
-    struct sigaction action, present;
-    if (sigaction(interrupt_signal(), NULL, &present) != 0)
-        return -1;
-    if (present.sa_handler != SIG_DFL)
-        return present.sa_handler == do_nothing ? 0 : (errno = EBUSY, -1);
-    memset(&action, 0, sizeof action);
-    action.sa_handler = do_nothing; /* without SA_RESTART: a blocked call must come back */
-    sigemptyset(&action.sa_mask);
-    return sigaction(interrupt_signal(), &action, NULL);
-}
-
-unsigned long dispatch_self(void)
-{
-    return (unsigned long)pthread_self();
-}
-
-int dispatch_interrupt(unsigned long thread)
-{
-    int error = pthread_kill((pthread_t)thread, interrupt_signal());
-    if (error != 0)
-        errno = error;
-    return error == 0 ? 0 : -1;
-}

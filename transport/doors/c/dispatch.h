@@ -82,11 +82,6 @@ int dispatch_call_masked(int d, door_arg_t *params);
 long dispatch_exchange(int d, const char *data, size_t size, door_desc_t *descriptors, uint_t count, char *buffer,
                        size_t room, door_arg_t *params, int masked);
 
-/* Wake a thread out of an interruptible door_call().  The signal is a real-time one whose handler does nothing. */
-int dispatch_prepare_interrupt(void);
-int dispatch_interrupt(unsigned long thread);
-unsigned long dispatch_self(void);
-
 /* The interpreter is about to end: from now on no thread enters Python.  A call that arrives is answered by ending its
  * thread.  dispatch_in_python() says how many threads are still inside. */
 void dispatch_close(void);

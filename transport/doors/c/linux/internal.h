@@ -215,6 +215,8 @@ void region_drop(struct region *region);
 int region_grow(struct region *region, size_t size, int *fd);
 /* A region larger than this serves one call; a smaller one goes after so many calls that did not need it. */
 enum { REGION_KEEP = 16 << 20, REGION_IDLE = 32 };
+/* A larger reply that the client has no buffer for travels in memory of its own, which becomes its result mapping. */
+enum { RESULTS_ALONE = 8 << 20 };
 
 /* word.c: waiting on words of the session memory. True: the word has changed. */
 bool word_sleep(_Atomic uint32_t *word, uint32_t value, unsigned microseconds);

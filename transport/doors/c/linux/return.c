@@ -9,10 +9,7 @@
 
 enum { FDOK_PATIENCE = 10000 }; /* milliseconds that a client may take to say whether it has room */
 
-/*
- * The data as memory of its own, which the client makes its result mapping. It saves a copy, and costs fresh pages; that
- * pays where a region would have to be made for this one reply as well.
- */
+/* The data as memory of its own: that saves the client a copy and costs fresh pages, so it pays for large ones alone. */
 static int send_alone(struct channel *channel, uint64_t sequence, const char *data, size_t size, size_t needed) {
     size_t total = memory_round(needed);
     int fd = memory_freeze("door-results", data, size, total);
@@ -78,7 +75,7 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
     unsigned flags = 0;
     size_t offset, needed = 0;
     error = results_size(size, count, &offset, &needed) ? 0 : EOVERFLOW;
-    if (error == 0 && size > REGION_KEEP && needed > thread->request.room) {
+    if (error == 0 && size > RESULTS_ALONE && needed > thread->request.room) {
         flags = IN_RESULTS | ON_SOCKET;
         error = send_alone(channel, sequence, data, size, needed);
     } else if (error == 0 && size > SESSION_CAPACITY) {
