@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "interrupt.h"
 #include "queue.h"
 
 /*
@@ -29,7 +30,10 @@
 #define PATIENCE_NANOSECONDS 1000000
 #define CALLS_AFTER_IMPATIENCE 64
 
-#define THREAD_ONLY (getenv("SENDER_THREAD") != NULL)
+/* Shorter data are laid on the stack before they are passed on: there the doors of Linux need not ask the kernel
+ * whether they can be read. */
+#define SMALL 4096
+
 enum state { IDLE, STARTED, CALLING, ANSWERED, ENDED };
 
 struct sender {
@@ -56,34 +60,6 @@ struct sender {
     int error;
 };
 
-/* The signal that interrupts a call. Its handler does nothing; that there is one ends the call. Not the one
- * by which transport/doors/c/dispatch.c interrupts the calls of Python's threads. */
-static int interrupting_signal(void)
-{
-    return SIGRTMAX - 2;
-}
-
-static void do_nothing(int number)
-{
-    (void)number;
-}
-
-static int prepare_signal(void)
-{
-    struct sigaction action;
-    if (sigaction(interrupting_signal(), NULL, &action) < 0)
-        return -1;
-    if (action.sa_handler == do_nothing)
-        return 0;
-    if (action.sa_handler != SIG_DFL) {
-        errno = EBUSY;
-        return -1;
-    }
-    memset(&action, 0, sizeof action);
-    action.sa_handler = do_nothing;
-    return sigaction(interrupting_signal(), &action, NULL);
-}
-
 static int open_door(struct sender *sender)
 {
     int door = door_open(sender->path, O_RDONLY | O_CLOEXEC);
@@ -97,14 +73,16 @@ static int open_door(struct sender *sender)
     return 0;
 }
 
+/* Make the call: 0 and the status, or an errno. */
 static int call(struct sender *sender)
 {
+    char small[SMALL];
     int failed = sender->door < 0 ? open_door(sender) : 0;
     if (failed != 0)
         return failed;
     char reply[64];
     door_arg_t argument = {
-        .data_ptr = sender->data,
+        .data_ptr = sender->size <= SMALL ? memcpy(small, sender->data, sender->size) : sender->data,
         .data_size = sender->size,
         .desc_ptr = sender->descriptors,
         .desc_num = sender->count,
@@ -145,7 +123,7 @@ static int make_timer(struct sender *sender)
         return 0;
     if (sender->timed != 0)
         timer_delete(sender->timer);
-    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = interrupting_signal()};
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = interrupt_signal()};
     event.sigev_notify_thread_id = thread;
     sender->timed = 0;
     if (timer_create(CLOCK_MONOTONIC, &event, &sender->timer) < 0)
@@ -157,7 +135,7 @@ static int make_timer(struct sender *sender)
 /* Try the call here. Whether it has an outcome; if not, the thread has to make it. */
 static int try_call(struct sender *sender)
 {
-    if (sender->door < 0 || THREAD_ONLY)
+    if (sender->door < 0)
         return 0;
     if (sender->impatient > 0) {
         sender->impatient--;
@@ -220,7 +198,7 @@ static int start_thread(struct sender *sender)
 {
     sigset_t mask, before;
     sigfillset(&mask);
-    sigdelset(&mask, interrupting_signal());
+    sigdelset(&mask, interrupt_signal());
     pthread_sigmask(SIG_SETMASK, &mask, &before);
     int error = pthread_create(&sender->thread, NULL, run, sender);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -243,7 +221,7 @@ static void release(struct sender *sender)
 
 static struct sender *create(int door, const char *path)
 {
-    struct sender *sender = prepare_signal() < 0 ? NULL : calloc(1, sizeof *sender);
+    struct sender *sender = interrupt_prepare() < 0 ? NULL : calloc(1, sizeof *sender);
     if (sender == NULL) {
         int error = errno;
         if (door >= 0)
@@ -360,7 +338,7 @@ int sender_close(struct sender *sender)
     pthread_cond_signal(&sender->changed);
     int is_calling = sender->state == CALLING;
     if (is_calling)
-        pthread_kill(sender->thread, interrupting_signal());
+        pthread_kill(sender->thread, interrupt_signal());
     pthread_mutex_unlock(&sender->lock);
     if (is_calling)
         return 0;

@@ -352,4 +352,3 @@ long dispatch_exchange(int d, const char *data, size_t size, door_desc_t *descri
     *params = arguments;
     return DISPATCH_ELSEWHERE;
 }
-
