@@ -51,6 +51,7 @@ MOST_ELEMENTS = 4_096
 
 _INLINE = 8  # bytes of text that a String holds itself
 _LONGEST = 0x3FFF_FFFF  # bytes of text that the tagged length can express
+_SMALL = 64  # bytes of the longest message whose decoding is remembered
 
 
 class CodecError(ValueError):
@@ -98,6 +99,7 @@ class Layout(ABC):
     format: str
     leaf_count: int = 1
     plain: bool = False  # one number, with no check beyond those of `struct`
+    constant: bool = True  # its values cannot be changed: two decodings may give the same object
 
     @abstractmethod
     def prepare(self, value: Any, out: bytearray) -> Any:
@@ -304,6 +306,10 @@ class _Vector(Layout):
         return items
 
 
+def _is_constant(build: Any) -> bool:
+    return not isinstance(build, type) or build.__setattr__.__name__ == "_frozen_setattrs"  # attrs.frozen
+
+
 class _Struct(Layout):
     """Fields in C layout; `build` makes the object, `take` yields its fields' values."""
 
@@ -325,6 +331,7 @@ class _Struct(Layout):
         self.format += "x" * (-offset % self.align)
         self.size = offset + -offset % self.align
         self.numbers = all(field.plain for field in fields)
+        self.constant = all(field.constant for field in fields) and _is_constant(build)
 
     def prepare(self, value: Any, out: bytearray) -> Any:
         values = self.take(value)
@@ -373,6 +380,7 @@ class Choice(Layout):
         self.format = f"{self.size}s"
         self.split = split
         self.join = join
+        self.constant = all(variant.constant for variant in structs)
 
     def prepare(self, value: Any, out: bytearray) -> tuple[int, Any]:
         tag, values = self.split(value)
@@ -439,7 +447,9 @@ def _union(classes: Sequence[type]) -> Layout:
             raise EncodeError(f"{value!r} is none of {', '.join(cls.__name__ for cls in classes)}")
         return tag, variants[tag][1](value)
 
-    return Choice([fields for fields, _ in variants], split, lambda tag, values: classes[tag](*values))
+    choice = Choice([fields for fields, _ in variants], split, lambda tag, values: classes[tag](*values))
+    choice.constant &= all(map(_is_constant, classes))
+    return choice
 
 
 @functools.cache
@@ -479,13 +489,16 @@ _MISFITS = (struct.error, TypeError, AttributeError, ValueError, OverflowError)
 class Codec(Generic[T]):
     """Encodes and decodes messages whose root is one type."""
 
-    __slots__ = ("_layout", "_struct", "align", "size")
+    __slots__ = ("_layout", "_remembered", "_struct", "align", "size")
 
     def __init__(self, root: Layout) -> None:
         self._layout = root
         self._struct = struct.Struct("<" + root.format)
         self.size = root.size
         self.align = root.align
+        # Guests ask for the same thing again and again: to receive anything, to read so many bytes.
+        remember = root.constant and root.size <= _SMALL
+        self._remembered = functools.lru_cache(self._read) if remember else self._read
 
     def encode(self, value: T) -> bytes:
         """The archive of `value`, byte for byte what the Rust crate writes.
@@ -511,6 +524,10 @@ class Codec(Generic[T]):
             raise DecodeError(f"{len(data)} bytes where at least {self.size} are needed")
         if position % self.align:
             raise DecodeError(f"the root at {position} is not aligned to {self.align}")
+        return self._read(data) if position else self._remembered(data)
+
+    def _read(self, data: bytes) -> T:
+        position = len(data) - self.size
         window = _Window(data, position)
         value: T = self._layout.read(self._struct.unpack_from(data, position), 0, position, window)
         return value

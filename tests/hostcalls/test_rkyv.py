@@ -285,3 +285,28 @@ def test_types_without_a_layout(annotation: Any) -> None:
     """Only the listed annotations have a layout; a vector needs elements with a size."""
     with pytest.raises(TypeError):
         layout(annotation)
+
+
+def test_only_what_cannot_change_is_decoded_once() -> None:
+    """Two decodings of the same small message may give one object, unless its class lets it be changed."""
+
+    @attrs.define
+    class Open:
+        number: U32
+        flag: bool
+
+    @attrs.frozen
+    class Closed:
+        number: U32
+        flag: bool
+
+    @attrs.frozen
+    class Around:
+        open: Open
+
+    data = codec(Closed).encode(Closed(7, True))
+    assert codec(Closed).decode(data) is codec(Closed).decode(data)
+    for kind in (Open, Around):
+        first, second = codec(kind).decode(data), codec(kind).decode(data)
+        assert first == second
+        assert first is not second
