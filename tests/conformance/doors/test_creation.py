@@ -1,14 +1,18 @@
 """7.2 and 7.3: door_create, door_server_create, door_xcreate."""
 
+import ctypes
+import errno
 import os
 import resource
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conformance.doors.backend import figures, native_only
+from tests.conformance.doors.backend import figures
+from tests.conformance.doors.compiled import compiled
 from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import (
     CData,
@@ -179,15 +183,20 @@ def test_door_c11_door_server_create_returns_the_previous_function() -> None:
     assert door_server_create(original) == original
 
 
-@native_only("Linux cannot tell a child of vfork from its parent, whose memory it runs in")
-def test_door_c12_vfork_child() -> None:
-    """A child of vfork cannot create doors.
-
-    CPython never runs Python in one; posix_spawn's are its only ones.
-    """
-    program = "import os; from transport.doors.api import *; door_create(None, None, 0)"
-    pid = os.posix_spawn("/usr/bin/python3", ["python3", "-c", program], os.environ)
-    assert os.waitpid(pid, 0)[1] != 0
+def test_door_c12_vfork_child(tmp_path: Path) -> None:
+    """A child of vfork, which runs in its parent's memory, cannot create doors; its parent still can."""
+    door = door_create(echo, None, 0)
+    library = ctypes.CDLL(compiled("vforked.c", tmp_path))
+    create, procedure = (
+        ctypes.c_void_p(int(ffi.cast("uintptr_t", ffi.addressof(lib, name))))
+        for name in ("door_create", "dispatch_procedure")
+    )
+    assert library.create_in_child(create, procedure) == errno.ENOTSUP
+    assert call(door, b"still") == b"still"
+    another = door_create(echo, None, 0)
+    assert call(another, b"again") == b"again"
+    door_revoke(door)
+    door_revoke(another)
 
 
 def test_private_create_calls_the_create_function_every_time() -> None:

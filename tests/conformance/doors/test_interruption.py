@@ -2,9 +2,7 @@
 
 import ctypes
 import os
-import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +11,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from tests.conformance.doors.compiled import address, compiled
 from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import Arguments, CData, InThread, call, outcome
 from transport.doors import Client, Retry
@@ -217,8 +216,7 @@ def cancellable_server(link: Link, path: str, library: str) -> None:
     loaded = ctypes.CDLL(library)
     give_back = ctypes.c_void_p(int(ffi.cast("uintptr_t", ffi.addressof(lib, "door_return"))))
     loaded.prepare(give_back, write, write)
-    address = ctypes.cast(loaded.procedure, ctypes.c_void_p).value
-    procedure = ffi.cast("door_server_procedure_t *", address)
+    procedure = ffi.cast("door_server_procedure_t *", address(loaded.procedure))
 
     def create(information: CData, start: CData, argument: CData, cookie: object) -> int:
         server_thread(start, argument)
@@ -237,24 +235,7 @@ def test_door_s8_cancellation(tmp_path: Path) -> None:
 
     Its clean-up handler runs, and the door is served by the thread that replaced it.
     """
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    library = str(tmp_path / "cancelled.so")
-    source = Path(__file__).with_name("cancelled.c")
-    command = [
-        compiler,
-        "-shared",
-        "-fPIC",
-        "-pthread",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        str(source),
-        "-o",
-        library,
-    ]
-    subprocess.run(command, check=True, timeout=60)
+    library = compiled("cancelled.c", tmp_path)
     path = str(tmp_path / "s8.door")
     with Peer(cancellable_server, path, library) as server:
         assert server.hear() == "ready"
