@@ -104,8 +104,8 @@ def test_door_t1_many_clients(tmp_path: Path) -> None:
         before = server.ask("figures")
         with Peer(crowd, path, CLIENTS, CALLS) as clients:
             assert clients.hear(100) == CLIENTS
-        # Threads stay, as many as were ever busy at once: those in a call, and those that have replied and not yet
-        # parked while their client calls again. What belongs to a client has to go.
+        # Threads stay, as many as were ever busy at once: those in a call, and those that have replied and
+        # not yet parked while their client calls again. What belongs to a client has to go.
         descriptors, threads, mappings = before
         most = threads + 2 * CLIENTS
         grown = settled(server, [descriptors + 8, most, mappings + 4 * CLIENTS])
