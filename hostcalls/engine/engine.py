@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -66,6 +67,7 @@ class Engine:
         self._compiler = ffi.gc(lib.compiler_open(self._engine), lib.compiler_free)
         self._modules: Recent[str, Module] = Recent(_MODULES_KEPT)
         self._links: Recent[tuple[str, tuple[Import, ...]], Linked] = Recent(_LINKS_KEPT)
+        self._using_modules = threading.Lock()
         self._instances: dict[int, Instance] = {}
         self._keys = itertools.count(1)
         self._outcome = ffi.new("int *")
@@ -114,7 +116,11 @@ class Engine:
                 self._load(compiler, digest) or self._compile(compiler, digest, bytes(source)), digest
             )
 
-        return self._modules.find(digest, make)
+        module = self._modules.find(digest, make)
+        if self.closed:
+            self._release()
+            self._compiler_opened()
+        return module
 
     def link(self, module: Module, hostcalls: Sequence[Import]) -> Linked:
         """Return `module` joined with those of `hostcalls` that it imports.
@@ -126,10 +132,9 @@ class Engine:
             LinkError: the module imports something else, or with another type.
             EngineUnavailable: the engine is closed.
         """
-        compiler = self._compiler_opened()
         wanted = {extern.module_name for extern in module.imports}
         granted = tuple(sorted({hostcall for hostcall in hostcalls if hostcall.module_name in wanted}))
-        return self._links.find((module.digest, granted), lambda: self._link(compiler, module, granted))
+        return self._links.find((module.digest, granted), lambda: self._link(module, granted))
 
     def instantiate(self, linked: Linked, limits: Limits, wake: Callable[[], None]) -> Instance:
         """Return a new guest: instantiated, start function run, memory grown to 16 MiB, mailbox made.
@@ -203,7 +208,8 @@ class Engine:
     def close(self) -> None:
         """Close every instance, stop the threads and release everything. May be called any number of times.
 
-        It waits for guests on workers to stop, about a tick.
+        Of modules that somebody still holds only the description is left. It waits for guests on workers to
+        stop, about a tick.
         """
         if self._engine is not None:
             for instance in list(self._instances.values()):
@@ -211,6 +217,15 @@ class Engine:
             engine = self._engine
             self._engine = self._compiler = None
             lib.engine_close(engine)
+            self._release()
+
+    def _release(self) -> None:
+        """Release compiled code, and with the last of it what the pool has reserved."""
+        with self._using_modules:
+            for linked in self._links.clear():
+                ffi.release(linked._linked)
+            for module in self._modules.clear():
+                ffi.release(module._module)
 
     def _open(self) -> Any:
         sizes = ffi.new(
@@ -259,7 +274,7 @@ class Engine:
             self._cache.write(digest, save_module(module))
         return module
 
-    def _link(self, compiler: Any, module: Module, granted: tuple[Import, ...]) -> Linked:
+    def _link(self, module: Module, granted: tuple[Import, ...]) -> Linked:
         names = [ffi.new("char[]", hostcall.module_name.encode()) for hostcall in granted]
         imports = ffi.new("hostcall_import[]", len(granted))
         for entry, hostcall, name in zip(imports, granted, names, strict=True):
@@ -267,7 +282,8 @@ class Engine:
             entry.index = hostcall.index
             entry.denied = hostcall.denied
         error = ffi.new("char **")
-        linked = lib.linked_open(compiler, module._module, imports, len(granted), error)
+        with self._using_modules:
+            linked = lib.linked_open(self._compiler_opened(), module._module, imports, len(granted), error)
         if linked == ffi.NULL:
             raise LinkError(take_text(error))
         return Linked(module, ffi.gc(linked, lib.linked_free))

@@ -16,6 +16,8 @@ class Recent(Generic[K, V]):
     holds.
 
     Safe to use from any thread. Values must allow weak references.
+
+    What several threads ask for at the same time is made by the first of them, while the others wait.
     """
 
     def __init__(self, size: int) -> None:
@@ -23,22 +25,43 @@ class Recent(Generic[K, V]):
         self._lock = threading.Lock()
         self._known: weakref.WeakValueDictionary[K, V] = weakref.WeakValueDictionary()
         self._held: dict[K, V] = {}
+        self._making: dict[K, threading.Lock] = {}
 
     def find(self, key: K, make: Callable[[], V]) -> V:
-        """Return the value of `key`, made if it is not known.
-
-        `make` runs without the lock: two threads may make the same value, and the first one is kept.
-        """
+        """Return the value of `key`, made if it is not known. What `make` raises is raised."""
         with self._lock:
-            value = self._known.get(key)
+            value = self._look(key)
             if value is not None:
-                self._hold(key, value)
                 return value
-        made = make()
+            turn = self._making.setdefault(key, threading.Lock())
+        with turn:
+            with self._lock:
+                value = self._look(key)
+            if value is not None:
+                return value
+            try:
+                value = make()
+            finally:
+                with self._lock:
+                    self._making.pop(key, None)
+            with self._lock:
+                self._known[key] = value
+                self._hold(key, value)
+        return value
+
+    def clear(self) -> list[V]:
+        """Hold nothing any more; what is known."""
         with self._lock:
-            value = self._known.setdefault(key, made)
+            known = list(self._known.values())
+            self._known.clear()
+            self._held.clear()
+        return known
+
+    def _look(self, key: K) -> V | None:
+        value = self._known.get(key)
+        if value is not None:
             self._hold(key, value)
-            return value
+        return value
 
     def _hold(self, key: K, value: V) -> None:
         self._held.pop(key, None)

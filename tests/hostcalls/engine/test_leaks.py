@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hostcalls.engine import Engine, EngineConfig, Limits, StartTrapped
+from hostcalls.engine import Engine, EngineConfig, EngineUnavailable, Limits, StartTrapped
 from tests.hostcalls.engine.script import (
     SPIN,
     YIELD,
@@ -123,6 +123,28 @@ def test_an_engine_leaves_no_descriptor_thread_or_mapping() -> None:
     assert threads() == before[1]
     assert threading.active_count() == python_threads
     assert mappings() - before[2] < 20
+
+
+def address_space() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_what_somebody_holds_of_a_closed_engine_is_a_description() -> None:
+    """Modules and linked code are gone with the engine, and so is the address space of its pool."""
+    before = address_space()
+    engine = Engine(config=EngineConfig(max_guests=1000))
+    script = ScriptRunner(engine)
+    linked = script.linked()
+    run = script([YIELD])
+    run.run()
+    assert address_space() - before > 1000 << 32
+    engine.close()
+    assert address_space() - before < 1 << 30
+    assert linked.module.exports["run"].function is not None
+    with pytest.raises(EngineUnavailable):
+        engine.link(linked.module, [])
+    with pytest.raises(EngineUnavailable):
+        engine.compile(wasm())
 
 
 def test_ten_engines_need_no_more_memory_than_one() -> None:

@@ -190,6 +190,50 @@ class TestRecent:
             recent.find(key, lambda key=key: make(key))  # type: ignore[misc]
         assert made == [0, 1, 2, 3, 4, 1, 3]
 
+    def test_what_two_want_at_once_is_made_once(self) -> None:
+        class Value:
+            pass
+
+        recent: Recent[int, Value] = Recent(3)
+        begun, go_on = threading.Event(), threading.Event()
+        made: list[Value] = []
+        found: list[Value] = []
+
+        def make() -> Value:
+            begun.set()
+            assert go_on.wait(30)
+            made.append(Value())
+            return made[-1]
+
+        threads = [threading.Thread(target=lambda: found.append(recent.find(1, make))) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        assert begun.wait(30)
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        assert found == made * 5
+        assert len(made) == 1
+
+    def test_who_waited_for_one_that_failed_tries_too(self) -> None:
+        class Value:
+            pass
+
+        recent: Recent[int, Value] = Recent(3)
+        attempts: list[int] = []
+
+        def make() -> Value:
+            attempts.append(1)
+            if len(attempts) == 1:
+                raise ValueError
+            return Value()
+
+        with pytest.raises(ValueError):  # noqa: PT011 - any will do
+            recent.find(1, make)
+        value = recent.find(1, make)
+        assert recent.clear() == [value]
+        assert recent.find(1, make) is not value
+
 
 def refuse_to_load(compiler: object, artifact: bytes) -> object:
     raise AssertionError("machine code was loaded")
