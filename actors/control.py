@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
+from actors import signals
 from actors.reasons import Reason
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Continuation:
 
 
 class StopRequest:
-    """Somebody asked the process to stop."""
+    """Somebody asked the process to stop; in the data lane, after what lies there before it."""
 
     __slots__ = ("reason",)
 
@@ -50,3 +51,6 @@ class StopRequest:
 
     def serve(self, process: Process) -> None:
         process.stop(self.reason)
+
+
+signals.envelopes.add(StopRequest)

@@ -8,7 +8,7 @@ that a caller runs itself, and how such an actor ends.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
@@ -16,6 +16,7 @@ from actors import signals
 from actors.actor import Actor, Protocol, construct, protocol_of
 from actors.arguments import bad_arguments, refused
 from actors.calls import Deferred, Request
+from actors.control import StopRequest
 from actors.current import CURRENT
 from actors.errors import ProcessDied, UnknownMethod
 from actors.links import Down, Exited
@@ -35,6 +36,8 @@ class SyncBody:
     """Runs a sync actor's handlers."""
 
     __slots__ = ("process", "protocol")
+
+    drains: ClassVar[bool] = True
 
     def __init__(self, process: Process, protocol: Protocol) -> None:
         self.process = process
@@ -130,6 +133,8 @@ class SyncBody:
                 self.handle(message)
         elif type(message) is Down:
             self.protocol.on_down(self.actor, message)
+        elif type(message) is StopRequest:
+            message.serve(process)
         elif message.ref == process.parent or message.ref is process.node.ref:
             self.stop(message.reason)
         else:

@@ -172,7 +172,7 @@ def check_call(ref: Ref[Any], method: str, args: tuple[Any, ...]) -> None:
     Raises:
         ValueError: not with a reason.
     """
-    if method != signals.STOP:
+    if method not in (signals.STOP, signals.DRAIN):
         check_method(ref, method)
     elif len(args) != 1 or not isinstance(args[0], Reason):
         raise ValueError(f"a process is asked to stop with a reason, not with {args!r:.80}")

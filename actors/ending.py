@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors import links, signals
+from actors.control import StopRequest
 from actors.errors import Ignore, StartError
 from actors.guarded import guarded
 from actors.mailbox import ClosedQueue
@@ -100,8 +101,6 @@ def _finish(process: Process, reason: Reason, error: BaseException | None) -> No
     if process.owner is not None:
         _leave_arena(process)
     process.reader = None
-    # A ref may keep the record for long, and the deque is the larger half of it.
-    process.queue = ClosedQueue(process)  # type: ignore[assignment]
     if rare is not None and rare.stop_requests:
         for request in rare.stop_requests:
             request.reply(reason)
@@ -127,33 +126,34 @@ def _release(process: Process) -> None:
 
 def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
     """Whoever waits for an answer of this process learns that none will come; other messages are
-    undeliverable.
+    undeliverable, unless somebody is to inherit them.
     """
-    reader = process.reader
-    if reader is not None:  # which only bodies with a task have
+    reader, rare = process.reader, process.rare
+    if reader is not None:
         reader.restore()
+    if rare is not None:
+        process.unstash()
+    # Nothing is queued any more. A ref may keep the record for long, and a deque is the larger half of it.
+    queue, process.queue = process.queue, ClosedQueue(process)  # type: ignore[assignment]
+    process.at_hand = None
+    if reader is not None:  # which only bodies with a task have
         at_hand = getattr(body, "at_hand", None)
         if isinstance(at_hand, signals.Call) and not at_hand.settled:
             guarded(at_hand.abandon, reason)
-    process.at_hand = None
-    rare = process.rare
     if rare is not None:
-        for call in list(rare.deferred):
+        owed, rare.deferred = rare.deferred, {}
+        for call in owed:
             guarded(call.abandon, reason)
-        rare.deferred.clear()
-        process.unstash()
-    queue = process.queue
     if not queue:
         return
     if process.mailbox.inherit:
-        process.needs().heir = deque(queue)
-    else:
-        for message in queue:
-            if isinstance(message, signals.Call):
-                guarded(message.abandon, reason)
-            elif type(message) is signals.Cast or type(message) not in signals.envelopes:
-                guarded(process.node.dead_letters.publish, message, process.ref, reason)
-    queue.clear()
+        process.needs().heir = deque(message for message in queue if type(message) is not StopRequest)
+        return
+    for message in queue:
+        if isinstance(message, signals.Call):
+            guarded(message.abandon, reason)
+        elif type(message) is signals.Cast or type(message) not in signals.envelopes:
+            guarded(process.node.dead_letters.publish, message, process.ref, reason)
 
 
 def _leave_arena(process: Process) -> None:

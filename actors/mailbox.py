@@ -145,6 +145,8 @@ def _call_arrived(process: Process, signal: signals.Call) -> None:
         signal.fail(Restarting(process.ref)) if process.restarting else signal.abandon(NO_PROCESS)
     elif signal.method == signals.STOP:
         process.asked_to_stop(signal, *signal.args)
+    elif signal.method == signals.DRAIN:
+        process.asked_to_stop(signal, *signal.args, drain=True)
     elif len(process.queue) < process.limit or make_room(process):
         process.put(signal)
     else:

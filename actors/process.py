@@ -202,10 +202,12 @@ class Process:
         """A signal reached this process."""
         signals.arrivals[type(signal)](self, signal)
 
-    def asked_to_stop(self, request: signals.Call, reason: Reason) -> None:
+    def asked_to_stop(self, request: signals.Call, reason: Reason, *, drain: bool = False) -> None:
         """Somebody wants this process to stop, and `request` to be told when it has."""
         self.needs().stop_requests.append(request)
-        if not getattr(self.body, "is_plain", False):
+        if drain and getattr(self.body, "drains", False):
+            self.put(StopRequest(reason))
+        elif not getattr(self.body, "is_plain", False):
             self.control_put(StopRequest(reason))
         elif self.trap_exits:
             self.exit_arrived(self.node.ref, reason, linked=False)

@@ -213,12 +213,19 @@ class Ref(Generic[A]):
             signals.Exit(node.ref if current is None else current.ref, checked(reason), linked=False)
         )
 
-    async def stop(self, reason: Reason = NORMAL, timeout: float | None = None) -> None:
+    async def stop(
+        self, reason: Reason = NORMAL, timeout: float | None = None, *, drain: bool = False
+    ) -> None:
         """Ask the process to stop with `reason`, and wait until it has. A checkpoint.
 
         The process finishes the message at hand, runs `on_stop`, and ends. Cancelled, it is still asked to
-        stop.
-        Source: `gen_server:stop/3`.
+        stop. Source: `gen_server:stop/3`.
+
+        Args:
+            reason: what it is to end with.
+            timeout: how many seconds to wait for its end; None for any number.
+            drain: whether an actor is to handle first what came before this order; what comes after it
+                becomes a dead letter. Other processes have no use for it.
 
         Raises:
             NoProcess: there is no such process.
@@ -230,7 +237,8 @@ class Ref(Generic[A]):
         current = node.current
         if current is not None and current.ref == self:
             raise CallingSelf(self)
-        request: Request[Any] = Request(node, self, signals.STOP, (checked(reason),), {}, current)
+        order = signals.DRAIN if drain else signals.STOP
+        request: Request[Any] = Request(node, self, order, (checked(reason),), {}, current)
         self.deliver(request)
         ended = await request.receive(float("inf") if timeout is None else timeout)
         if ended != reason:

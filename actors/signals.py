@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from actors.ref import Ref
 
 __all__ = [
+    "DRAIN",
     "STOP",
     "Call",
     "Cast",
@@ -43,9 +44,10 @@ __all__ = [
 ]
 
 
-# The method of a `Call` that asks the process itself to stop, with the reason as its argument.
-# No actor's method has such a name.
+# The methods of a `Call` that asks the process itself to stop, with the reason as its argument: at once, or
+# when it has handled what it has. No actor's methods have such names.
 STOP = "!stop"
+DRAIN = "!drain"
 
 
 class Send(msgspec.Struct, frozen=True):

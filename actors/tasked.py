@@ -20,6 +20,7 @@ from actors import ending
 from actors.actor import Actor, Protocol, construct, protocol_of
 from actors.arguments import refused
 from actors.calls import Deferred
+from actors.control import StopRequest
 from actors.current import CURRENT
 from actors.errors import Ignore, StartError, UnknownMethod
 from actors.links import Down, Exited
@@ -141,6 +142,7 @@ class AsyncBody(TaskBody):
     __slots__ = ("_args", "_kwargs", "_message", "actor", "protocol")
 
     is_plain: ClassVar[bool] = False
+    drains: ClassVar[bool] = True
 
     def __init__(
         self, actor: type[Actor], process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -237,6 +239,9 @@ class AsyncBody(TaskBody):
             kind = type(message)
         if kind is Down:
             result = protocol.on_down(self.actor, message)
+        elif kind is StopRequest:
+            message.serve(self.process)
+            return
         elif kind is Exited:
             if message.ref == self.process.parent or message.ref is self.process.node.ref:
                 self.process.stop(message.reason)
