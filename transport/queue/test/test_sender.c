@@ -1,0 +1,262 @@
+/* The outbound side: calls made at once and by the thread, what may be wrong with the answer, and the end. */
+#include "harness.h"
+
+#include "queue.h"
+#include "sender.h"
+
+#define PREFIX "ENF\x01"
+enum { SIZE = 64, LARGE = 100000 };
+
+static char data[LARGE] = PREFIX;
+
+static struct queue *create(void) {
+    struct queue *queue = queue_create(PREFIX, 4, LARGE, 100 * LARGE, 1000);
+    CHECK(queue != NULL);
+    return queue;
+}
+
+static struct sender *sender_for(int door) {
+    struct sender *sender = sender_create(door_dup(door));
+    CHECK(sender != NULL);
+    return sender;
+}
+
+/* The answer, however long it takes. */
+static int settle(struct sender *sender, int result) {
+    if (result == SENDER_UNDER_WAY) {
+        sender_want(sender);
+        CHECK(byte_within(sender_event(sender), 20000));
+        result = sender_finish(sender);
+        CHECK(result != SENDER_UNDER_WAY);
+        CHECK(!byte_within(sender_event(sender), 0));
+    }
+    return result;
+}
+
+static int say(struct sender *sender, size_t size, int repeatable) {
+    return settle(sender, sender_call(sender, data, size, NULL, 0, repeatable));
+}
+
+static void finish(struct sender *sender) {
+    while (!sender_close(sender)) {
+        poll(NULL, 0, 5);
+    }
+}
+
+static unsigned drain(struct queue *queue) {
+    unsigned count = 0;
+    struct queue_item *item = queue_take(queue);
+    while (item != NULL) {
+        struct queue_item *next = item->next;
+        for (unsigned i = 0; i < item->n_descriptors; i++) {
+            close(item->descriptors[i]);
+        }
+        count += !item->is_unreferenced;
+        queue_item_free(item);
+        item = next;
+    }
+    return count;
+}
+
+static void test_at_once_and_by_the_thread(void) {
+    struct queue *queue = create();
+    struct sender *sender = sender_for(queue_door(queue));
+    CHECK_EQUAL(sender_finish(sender), SENDER_UNDER_WAY); /* nothing is under way, nor is there an answer */
+    for (int i = 0; i < 200; i++) {
+        CHECK_EQUAL(say(sender, i % 2 ? SIZE : LARGE, i % 3 == 0), QUEUE_ACCEPTED);
+        unsigned taken = drain(queue);
+        CHECK(taken == 1 || (i % 3 == 0 && taken == 2)); /* what was interrupted may have been carried out */
+    }
+    CHECK_EQUAL(sender_call(sender, data, SIZE, NULL, 0, 0), SENDER_UNDER_WAY);
+    CHECK_ERROR(sender_call(sender, data, SIZE, NULL, 0, 1), EBUSY);
+    CHECK_EQUAL(settle(sender, SENDER_UNDER_WAY), QUEUE_ACCEPTED);
+    int none[QUEUE_DESCRIPTORS_MAX + 1];
+    memset(none, 0, sizeof none);
+    CHECK_ERROR(sender_call(sender, data, SIZE, none, QUEUE_DESCRIPTORS_MAX + 1, 0), E2BIG);
+    finish(sender);
+    queue_close(queue);
+}
+
+static void test_descriptors_stay_the_callers(void) {
+    struct queue *queue = create();
+    struct sender *sender = sender_for(queue_door(queue));
+    int ends[2];
+    CHECK_EQUAL(pipe2(ends, O_CLOEXEC), 0);
+    CHECK_EQUAL(settle(sender, sender_call(sender, data, SIZE, ends, 2, 1)), QUEUE_ACCEPTED);
+    struct queue_item *item = queue_take(queue);
+    CHECK_EQUAL(item->n_descriptors, 2);
+    send_byte(ends[1], 'a');
+    CHECK_EQUAL(receive_byte(item->descriptors[0]), 'a');
+    close(item->descriptors[0]);
+    close(item->descriptors[1]);
+    queue_item_free(item);
+    finish(sender);
+    queue_close(queue);
+}
+
+static void test_whoever_does_not_want_it_is_not_woken(void) {
+    struct queue *queue = create();
+    struct sender *sender = sender_for(queue_door(queue));
+    CHECK_EQUAL(sender_call(sender, data, SIZE, NULL, 0, 0), SENDER_UNDER_WAY);
+    CHECK(byte_within(queue_event(queue), 20000)); /* it has been carried out */
+    CHECK(!byte_within(sender_event(sender), 50));
+    sender_want(sender);
+    CHECK(byte_within(sender_event(sender), 20000));
+    CHECK_EQUAL(sender_finish(sender), QUEUE_ACCEPTED);
+    queue_close(queue);
+    CHECK_EQUAL(sender_call(sender, data, SIZE, NULL, 0, 0), SENDER_UNDER_WAY);
+    CHECK(byte_within(sender_event(sender), 20000)); /* bad news is told unasked */
+    CHECK_ERROR(sender_finish(sender), EBADF);
+    CHECK_ERROR(say(sender, SIZE, 1), EBADF);
+    finish(sender);
+}
+
+static void answer_badly(void *cookie, char *argp, size_t size, door_desc_t *dp, uint_t count) {
+    (void)dp, (void)count;
+    static const uint32_t strange = 99;
+    static char much[LARGE];
+    int ends[2];
+    if (argp == DOOR_UNREF_DATA || size < 5) {
+        door_return(NULL, 0, NULL, 0);
+    }
+    switch (argp[4]) {
+    case 's':
+        door_return((char *)&strange, sizeof strange, NULL, 0);
+        break;
+    case 'n':
+        door_return((char *)(const uint32_t[]){UINT32_MAX}, sizeof strange, NULL, 0);
+        break;
+    case 'm':
+        door_return(much, sizeof much, NULL, 0);
+        break;
+    case 'd':
+        CHECK_EQUAL(pipe(ends), 0);
+        door_desc_t both[2];
+        memset(both, 0, sizeof both);
+        for (int i = 0; i < 2; i++) {
+            both[i].d_attributes = DOOR_DESCRIPTOR | DOOR_RELEASE;
+            both[i].d_data.d_desc.d_descriptor = ends[i];
+        }
+        door_return(cookie, sizeof(uint32_t), both, 2);
+        break;
+    default:
+        door_return(NULL, 0, NULL, 0);
+    }
+}
+
+static void test_answers_that_are_none(void) {
+    static uint32_t zero;
+    int door = door_create(answer_badly, &zero, 0);
+    struct sender *sender = sender_for(door);
+    const char kinds[] = "snmde";
+    int before = 0, mapped = 0;
+    for (int i = 0; i < 40; i++) {
+        data[4] = kinds[i % 5];
+        CHECK_ERROR(say(sender, SIZE, i % 2), EPROTO);
+        if (i == 9) {
+            before = open_descriptors();
+            mapped = mappings();
+        }
+    }
+    CHECK(open_descriptors() <= before);
+    CHECK(mappings() <= mapped + 2);
+    finish(sender);
+    door_revoke(door);
+}
+
+static void test_names(void) {
+    struct queue *queue = create();
+    const char *path = temporary_path("name");
+    struct sender *sender = sender_open(path);
+    CHECK_ERROR(say(sender, SIZE, 1), ENOENT);
+    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    CHECK(file >= 0);
+    close(file);
+    CHECK(say(sender, SIZE, 1) == SENDER_FAILED);
+    CHECK_EQUAL(fattach(queue_door(queue), path), 0);
+    CHECK_EQUAL(say(sender, SIZE, 1), QUEUE_ACCEPTED);
+    CHECK_EQUAL(say(sender, SIZE, 1), QUEUE_ACCEPTED);
+    finish(sender);
+    CHECK_EQUAL(fdetach(path), 0);
+    queue_close(queue);
+}
+
+static void serve(int socket, void *argument) {
+    (void)argument;
+    struct queue *queue = create();
+    send_fd(socket, queue_door(queue));
+    for (;;) {
+        byte_within(queue_event(queue), 1000);
+        drain(queue);
+    }
+}
+
+static void test_a_stopped_server_holds_nobody_up(void) {
+    int all = threads();
+    struct child child = start_child(serve, NULL);
+    struct sender *sender = sender_create(receive_fd(child.socket));
+    CHECK(sender != NULL);
+    CHECK_EQUAL(say(sender, SIZE, 1), QUEUE_ACCEPTED);
+    kill(child.pid, SIGSTOP);
+    int status;
+    CHECK_EQUAL(waitpid(child.pid, &status, WUNTRACED), child.pid);
+    CHECK_EQUAL(sender_call(sender, data, SIZE, NULL, 0, 1), SENDER_UNDER_WAY);
+    sender_want(sender);
+    CHECK(!byte_within(sender_event(sender), 100));
+    CHECK_EQUAL(sender_finish(sender), SENDER_UNDER_WAY);
+    kill(child.pid, SIGCONT);
+    CHECK_EQUAL(settle(sender, SENDER_UNDER_WAY), QUEUE_ACCEPTED);
+    for (int i = 0; i < 100; i++) { /* its patience comes back */
+        CHECK_EQUAL(say(sender, SIZE, 1), QUEUE_ACCEPTED);
+    }
+    kill(child.pid, SIGSTOP);
+    CHECK_EQUAL(waitpid(child.pid, &status, WUNTRACED), child.pid);
+    CHECK_EQUAL(sender_call(sender, data, SIZE, NULL, 0, 1), SENDER_UNDER_WAY);
+    finish(sender); /* in the middle of the call */
+    CHECK_EQUAL(threads(), all);
+    kill_child(child);
+}
+
+static void test_a_killed_server_is_an_error(void) {
+    struct child child = start_child(serve, NULL);
+    struct sender *sender = sender_create(receive_fd(child.socket));
+    CHECK_EQUAL(say(sender, SIZE, 1), QUEUE_ACCEPTED);
+    kill(child.pid, SIGSTOP);
+    int status;
+    CHECK_EQUAL(waitpid(child.pid, &status, WUNTRACED), child.pid);
+    CHECK_EQUAL(sender_call(sender, data, SIZE, NULL, 0, 1), SENDER_UNDER_WAY);
+    kill_child(child);
+    CHECK_EQUAL(settle(sender, SENDER_UNDER_WAY), SENDER_FAILED);
+    finish(sender);
+}
+
+static void test_making_and_ending_many(void) {
+    struct queue *queue = create();
+    struct sender *first = sender_for(queue_door(queue));
+    CHECK_EQUAL(say(first, SIZE, 1), QUEUE_ACCEPTED);
+    int all = threads();
+    for (int i = 0; i < 100; i++) {
+        struct sender *sender = sender_for(queue_door(queue));
+        if (i % 2) {
+            CHECK_EQUAL(sender_call(sender, data, SIZE, NULL, 0, 0), SENDER_UNDER_WAY);
+        }
+        finish(sender);
+        drain(queue);
+    }
+    CHECK(threads() <= all + 4); /* the pool of the door may have grown */
+    finish(first);
+    queue_close(queue);
+}
+
+static const struct test tests[] = {
+    TEST(test_at_once_and_by_the_thread),
+    TEST(test_descriptors_stay_the_callers),
+    TEST(test_whoever_does_not_want_it_is_not_woken),
+    TEST(test_answers_that_are_none),
+    TEST(test_names),
+    TEST(test_a_stopped_server_holds_nobody_up),
+    TEST(test_a_killed_server_is_an_error),
+    TEST(test_making_and_ending_many),
+};
+
+TEST_MAIN(tests)
