@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from actors import signals
 from actors.calls import Request
+from actors.distant import check_method
 from actors.errors import (
     NameTaken,
     NoProcess,
@@ -179,6 +180,10 @@ class NodeHost:
             raise InvalidArgument
         _check_place(to, message, "call")
         method, content = ("exchange", message) if message.resources else ("request", message.data)
+        try:
+            check_method(to, method)
+        except UnknownMethod as error:
+            raise SubsystemError(f"call failed: {error}") from None
         request: Request[Any] = Request(process.node, to, method, (content,), {}, process)
         timer: Timer | None = None
         future: Future[Message] = Future(request.cancel)

@@ -68,12 +68,12 @@ class ProcessDriver:
 
     async def launch(self, caller: Caller, wanted: ProcessStart, passage: Passage) -> Launch:
         """Read and compile the module; raises `StartError`. A checkpoint."""
-        kernel, store = self._kernel, self._kernel.modules
+        engine, store = self._kernel.engine, self._kernel.modules  # the kernel may be closed meanwhile
         if store is None:
             raise StartError("Module store error: this runtime has none")
         source = await trio.to_thread.run_sync(store.read, wanted.module_id)
         try:
-            module = await trio.to_thread.run_sync(kernel.engine.compile, source)
+            module = await trio.to_thread.run_sync(engine.compile, source)
         except EngineError as error:
             raise StartError(f"Wasmtime error: {error}") from error
         return Launch(

@@ -169,6 +169,10 @@ async def test_call() -> None:
             await guest.do(c.ACTOR_CALL, ActorCall(upper, None, b"hello", (), 4))
         with pytest.raises(GuestError, match="call failed: the reply is not bytes"):
             await guest.do(c.ACTOR_CALL, ActorCall(odd, None, b"x", (), 99))
+        mine = await guest.do(c.CHANNEL_CREATE, PARK)
+        with pytest.raises(GuestError, match="call failed: Upper has no public method 'exchange'"):
+            await guest.do(c.ACTOR_CALL, ActorCall(upper, None, b"x", (mine,), 99))
+        await guest.do(c.CHANNEL_DRAIN, mine)
         with pytest.raises(GuestError, match="call failed: the process ended: crashed"):
             await guest.do(c.ACTOR_CALL, ActorCall(upper, 1000, b"crash", (), 99))
         with pytest.raises(GuestError, match="call failed: no process"):

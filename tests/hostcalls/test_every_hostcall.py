@@ -310,6 +310,15 @@ def test_no_hostcall_is_left_out() -> None:
     assert [case.hostcall for case in CASES] == list(c.CATALOGUE)
 
 
+async def make_channel(guest: Puppet) -> None:
+    """The first slots of every scene."""
+    assert await guest.do(c.CHANNEL_CREATE, PARK) == CHANNEL
+    assert await guest.do(c.CHANNEL_STRONG_READER_CREATE, CHANNEL) == STRONG_READER
+    assert await guest.do(c.CHANNEL_WEAK_READER_CREATE, CHANNEL) == WEAK_READER
+    assert await guest.do(c.CHANNEL_STRONG_WRITER_CREATE, CHANNEL) == STRONG_WRITER
+    assert await guest.do(c.CHANNEL_WEAK_WRITER_CREATE, CHANNEL) == WEAK_WRITER
+
+
 @asynccontextmanager
 async def scene(directory: Path) -> AsyncIterator[tuple[Node, Puppet, dict[str, int]]]:
     """A guest whose slots are filled, another process, and the ids of what is there."""
@@ -318,11 +327,7 @@ async def scene(directory: Path) -> AsyncIterator[tuple[Node, Puppet, dict[str, 
         registry = open_guests(node, modules=directory).kernel.registry
         await node.spawn(Other, name="other")
         guest = Puppet(await node.spawn(Guest(PUPPET, capabilities=Capability)))
-        assert await guest.do(c.CHANNEL_CREATE, PARK) == CHANNEL
-        assert await guest.do(c.CHANNEL_STRONG_READER_CREATE, CHANNEL) == STRONG_READER
-        assert await guest.do(c.CHANNEL_WEAK_READER_CREATE, CHANNEL) == WEAK_READER
-        assert await guest.do(c.CHANNEL_STRONG_WRITER_CREATE, CHANNEL) == STRONG_WRITER
-        assert await guest.do(c.CHANNEL_WEAK_WRITER_CREATE, CHANNEL) == WEAK_WRITER
+        await make_channel(guest)
         (caller,) = [entry.payload for entry in registry.of_kind(Kind.PROCESS)]
         place_of_the_request = caller.add(Kind.OTHER, "it is free between two requests")
         child = Session(scopes={Capability.CHANNEL_WRITER: {4}})
