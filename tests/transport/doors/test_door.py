@@ -13,10 +13,12 @@ import pytest
 
 from transport.doors import (
     Attributes,
+    Capabilities,
     Client,
     Descriptor,
     Door,
     DoorCallError,
+    DoorCounters,
     DoorCreateError,
     DoorReturnError,
     NotADoor,
@@ -360,3 +362,66 @@ def test_no_resource_warnings_in_ordinary_use(tmp_path: Path) -> None:
                 assert client.call_with_data(b"x") == b"X"
                 assert "Client of door" in repr(client)
         gc.collect()
+
+
+def test_replies_of_all_sizes_in_turn() -> None:
+    """Short ones are copied, long ones stay where they are until they have been read; none is mistaken."""
+    sizes = (0, 1, 4096, 4097, 40_000, 70_000, 2_000_000, 3, 9_000_000, 0)
+    with Door(lambda request: os.urandom(1) * int(request.data), threads=1) as door, door.client() as client:
+        for size in sizes * 2:
+            reply = client.call_with_data(b"%d" % size)
+            assert len(reply) == size
+            assert len(set(reply)) == min(size, 1)
+            with client.call(b"%d" % size) as again:
+                assert len(again) == size
+                assert len(set(again.data)) == min(size, 1)
+
+
+def test_reply_that_changes_later_was_copied() -> None:
+    kept = bytearray(100_000)
+
+    def procedure(request: Request) -> bytearray:
+        kept[:] = request.data * len(kept)
+        return kept
+
+    with Door(procedure) as door, door.client() as client:
+        first = client.call_with_data(b"1")
+        assert client.call_with_data(b"2") == b"2" * len(kept)
+        assert first == b"1" * len(kept)
+
+
+def test_received_descriptors_are_not_inherited() -> None:
+    """What the safe layer receives is closed on exec, as all that Python opens."""
+    seen: list[bool] = []
+
+    def procedure(request: Request) -> Result:
+        seen.extend(os.get_inheritable(one.fileno()) for one in request.descriptors)
+        return Result(b"", request.descriptors)
+
+    with Door(procedure) as door, door.client() as client, client.call(b"", [Descriptor(0)] * 2) as reply:
+        assert [os.get_inheritable(one.fileno()) for one in reply.descriptors] == [False, False]
+    assert seen == [False, False]
+
+
+@pytest.mark.skipif(Capabilities.COUNTERS not in Capabilities.here(), reason="this system does not count")
+def test_counters_tell_what_has_become_of_calls(tmp_path: Path) -> None:
+    """Every holder sees them, also when the server is busy: calls, those that failed, those in progress."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def procedure(request: Request) -> None:
+        entered.set()
+        assert leave.wait(20)
+
+    with Door(procedure, data_max=4) as door:
+        door.install(tmp_path / "counted.door")
+        with Client.open(tmp_path / "counted.door") as client:
+            assert client.counters() == DoorCounters(calls=0, failures=0, active=0, references=3)
+            thread = threading.Thread(target=client.call_with_data, args=(b"",))
+            thread.start()
+            assert entered.wait(20)
+            assert client.counters() == DoorCounters(calls=1, failures=0, active=1, references=3)
+            leave.set()
+            thread.join()
+            with pytest.raises(DoorCallError.ENOBUFS):
+                client.call(b"more than four")
+            assert door.counters() == DoorCounters(calls=1, failures=0, active=0, references=3)
