@@ -95,7 +95,7 @@ def _goals(results: Sequence[Result], rows: Sequence[str], counted: str) -> Iter
     for row, cell, limit, state in (goal.text for goal in goals):
         yield f"| {row} | {cell} | {_plain(limit)} | {state.replace('MISSED', '**missed**')} |"
     yield ""
-    yield f"Of {len(goals)} {counted}: {count_text(goals, names=False)}."
+    yield f"Of {len(goals)} {counted}: {count_text(goals)}."
 
 
 def _plain(limit: str) -> str:

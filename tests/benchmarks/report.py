@@ -124,21 +124,18 @@ def judged(results: Sequence[Result], rows: Sequence[str]) -> list[Judged]:
     return [each for row in rows for each in every if each.verdict.goal.row == row]
 
 
-def count_text(goals: Sequence[Judged], *, names: bool = True) -> str:
-    """How many goals were met and missed, and, with names, which were not met."""
-    parts = []
-    for state in State:
-        these = [each for each in goals if each.verdict.state is state]
-        if these or state is not State.UNKNOWN:
-            named = names and these and state is not State.MET
-            which = f" ({'; '.join(map(_short, these))})" if named else ""
-            parts.append(f"{len(these)} {state.value}{which}")
-    return ", ".join(parts)
+def count_text(goals: Sequence[Judged]) -> str:
+    """How many goals were met, missed, and left without a figure."""
+    counts = {state: sum(each.verdict.state is state for each in goals) for state in State}
+    return ", ".join(f"{n} {state.value}" for state, n in counts.items() if n or state is not State.UNKNOWN)
 
 
-def _short(goal: Judged) -> str:
-    row, cell, limit, _state = goal.text
-    return f"{row}: {cell}: {reached_text(goal.verdict, goal.benchmark.unit)}, not {limit}"
+def not_met(goals: Sequence[Judged]) -> Iterator[str]:
+    """For each goal that was not met, what was measured and what it should have been."""
+    for each in goals:
+        if each.verdict.state is not State.MET:
+            _row, cell, limit, _state = each.text
+            yield f"{cell} {reached_text(each.verdict, each.benchmark.unit)} ({limit})"
 
 
 def summary(results: Sequence[Result]) -> Iterator[str]:
@@ -154,6 +151,7 @@ def summary(results: Sequence[Result]) -> Iterator[str]:
             for row, cell, limit, state in (each.text for each in goals):
                 yield f"  {row:42}{cell:30}{limit:28}{state}"
             yield f"{counted}: {count_text(goals)}"
+            yield from (f"  not met: {line}" for line in not_met(goals))
 
 
 def document(results: Sequence[Result], about: dict[str, Any]) -> dict[str, Any]:
@@ -182,7 +180,10 @@ def document(results: Sequence[Result], about: dict[str, Any]) -> dict[str, Any]
             for result in results
         ],
         "summary": {
-            "goals": count_text(judged(results, ARCHITECTURE)),
-            "targets": count_text(judged(results, ANCHORS)),
+            counted: {
+                "text": count_text(judged(results, rows)),
+                "not_met": list(not_met(judged(results, rows))),
+            }
+            for counted, rows in (("goals", ARCHITECTURE), ("targets", ANCHORS))
         },
     }

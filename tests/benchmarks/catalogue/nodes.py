@@ -3,8 +3,15 @@
 from tests.benchmarks.benchmark import Benchmark, Entry
 from tests.benchmarks.goals import ANCHOR_NODE_CALL, NODE_CALL, NODE_SEND, Goal
 
+#: Bytes at which one call takes thespian and tractor seconds.
+SECONDS_EACH = 2**24
+
 
 def _calls(name: str, operation: str, calls: int, size: int, goals: tuple[Goal, ...] = ()) -> Benchmark:
+    slow = (
+        Entry("thespian/processes", {"calls": max(3, calls // 10)}),
+        Entry("tractor", {"calls": max(3, calls // 10)}),
+    )
     return Benchmark(
         name=name,
         group="nodes",
@@ -19,8 +26,7 @@ def _calls(name: str, operation: str, calls: int, size: int, goals: tuple[Goal, 
             Entry("zmq"),
             Entry("erlang/2 cpus"),
             Entry("xoscar/processes", {"calls": max(3, calls // 4)}),
-            Entry("thespian/processes", {"calls": max(3, calls // 10)}),
-            Entry("tractor", {"calls": max(3, calls // 10)}),
+            *(slow if size < SECONDS_EACH else ()),
         ),
         goals=goals,
         kernel="node-call",

@@ -50,7 +50,7 @@ async def node_call(calls: int, size: int) -> float:
 async def node_call_of(calls: int, size: int) -> float:
     message = bytes(size)
     async with stream() as opened:
-        for _ in range(10):
+        for _ in range(min(calls, 10)):
             await opened.send(message)
             await opened.receive()
         begin = time.perf_counter()
