@@ -75,6 +75,22 @@ class Actor:
         becomes the reason.
         """
 
+    def format_status(self) -> Any:
+        """What others are to see of the state, where that is secret, or large; None for the attributes.
+
+        It is shown by `system.get_status`, and in the log, as a note on the error that ends the actor. If it
+        raises, that is what they show. Source: `gen_server:format_status/1`.
+        """
+        return None
+
+
+def formatted_status(actor: Actor) -> Any:
+    """What the actor's `format_status` returns, or that it raises."""
+    try:
+        return actor.format_status()
+    except Exception as error:
+        return f"format_status raised {error!r}"
+
 
 @attrs.frozen(eq=False)
 class Protocol:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors import links, signals
+from actors.actor import Actor, formatted_status
 from actors.control import StopRequest
 from actors.errors import Ignore, StartError
 from actors.guarded import guarded
@@ -52,10 +53,19 @@ def finish(process: Process, reason: Reason, error: BaseException | None = None)
     """
     if process.ended is not None or process.body is EMPTYING:
         return
+    if error is not None and not reason.is_normal:
+        _note_status(process, error)
     if process.rare is not None and process.rare.arena:
         _finish_later(process, reason, error)
     else:
         _finish(process, reason, error)
+
+
+def _note_status(process: Process, error: BaseException) -> None:
+    actor = process.actor or getattr(process.body, "actor", None)
+    status = formatted_status(actor) if isinstance(actor, Actor) else None
+    if status is not None:
+        error.add_note(f"status of {process.ref}: {status!r}")
 
 
 def _finish_later(process: Process, reason: Reason, error: BaseException | None) -> None:

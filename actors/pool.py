@@ -66,7 +66,7 @@ class PoolStatistics:
         busy: how many have a job.
         queued: jobs that nobody has begun.
         completed: jobs that were answered, errors included.
-        discarded: jobs that found no room.
+        discarded: jobs that found no room, or whose submitters had given up before they were begun.
         replaced: workers that ended and were replaced.
     """
 
@@ -187,7 +187,7 @@ class Pool(Actor):
     # Requests.
 
     def submit(self, job: Any, key: Hashable = None) -> Any:
-        """Have `job` done.
+        """Have `job` done. One that is not begun when its caller gives up is dropped.
 
         Args:
             job: what `Worker.work` is given.
@@ -334,22 +334,31 @@ class Pool(Actor):
     def _next(self, slot: _Slot) -> None:
         """The worker of `slot` may be free: give it something to do, or let it go."""
         if slot.free:
-            if slot.queue:
-                self._queued -= 1
-                self._begin(slot, slot.queue.popleft())
+            entry = self._take(slot.queue)
+            if entry is None and not slot.retiring:
+                entry = self._take(self._queue)
+                if entry is not None and self._routing == "sticky" and entry.key is not None:
+                    self._hold(entry, slot)
+            if entry is not None:
+                self._begin(slot, entry)
             elif slot.retiring:
                 self._slots.remove(slot)
                 assert slot.ref is not None
                 del self._workers[slot.ref]
                 self.process.unlink(slot.ref)
                 self.process.exit(slot.ref, SHUTDOWN)
-            elif self._queue:
-                self._queued -= 1
-                entry = self._queue.popleft()
-                if self._routing == "sticky" and entry.key is not None:
-                    self._hold(entry, slot)
-                self._begin(slot, entry)
         self._check_drained()
+
+    def _take(self, queue: deque[_Job]) -> _Job | None:
+        """The oldest job of `queue`; not one whose submitter has given up waiting for it."""
+        while queue:
+            self._queued -= 1
+            entry = queue.popleft()
+            if entry.deferred is None or not entry.deferred.request.settled:
+                return entry
+            self._release_key(entry)
+            self._discarded += 1
+        return None
 
     def _hold(self, entry: _Job, slot: _Slot) -> None:
         """A job of the common queue found its worker: later ones of its key, queued before, follow it."""

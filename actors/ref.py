@@ -37,7 +37,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 HOOKS = frozenset(
-    {"on_start", "on_message", "on_exit", "on_down", "on_stop", "on_code_change", "process"},
+    {
+        "on_start",
+        "on_message",
+        "on_exit",
+        "on_down",
+        "on_stop",
+        "on_code_change",
+        "format_status",
+        "process",
+    },
 )
 
 

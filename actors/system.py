@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from actors.actor import Actor
+from actors.actor import Actor, formatted_status
 from actors.body import Observer
 from actors.calls import Request
 from actors.errors import CallingSelf, NoProcess, Restarting, RuntimeFault
@@ -76,7 +76,7 @@ class Status:
         trap_exits: whether it traps exit signals.
         queued: how many messages wait in its mailbox.
         links: to whom it is linked.
-        state: its state; None when it has none to show.
+        state: its state, as the actor's `format_status` shows it; None when it has none to show.
     """
 
     ref: Ref[Any]
@@ -87,7 +87,7 @@ class Status:
     trap_exits: bool
     queued: int
     links: tuple[Ref[Any], ...]
-    state: Mapping[str, Any] | None
+    state: Any
 
 
 @attrs.frozen
@@ -99,6 +99,7 @@ class Statistics:
         messages: how many messages it took out of its mailbox.
         calls: how many of them were calls.
         casts: how many were casts.
+        replies: how many of the calls were answered by their handlers, not later.
         busy: seconds spent in handlers.
     """
 
@@ -106,6 +107,7 @@ class Statistics:
     messages: int
     calls: int
     casts: int
+    replies: int
     busy: float
 
 
@@ -233,10 +235,11 @@ async def get_status(ref: Ref[Any]) -> Status:
     """What can be said of the process. Raises: as `get_state`, but never `NoState`."""
 
     def act(process: Process) -> Status:
-        try:
-            state: Mapping[str, Any] | None = _state(process)
-        except NoState:
-            state = None
+        actor = _actor(process)
+        state: Any = None if actor is None else formatted_status(actor)
+        if state is None:
+            with contextlib.suppress(NoState):
+                state = _state(process)
         return Status(
             ref=process.ref,
             name=process.name,
@@ -431,7 +434,7 @@ class _Counter:
 
     def __init__(self) -> None:
         self.since = time.perf_counter()
-        self.messages = self.calls = self.casts = 0
+        self.messages = self.calls = self.casts = self.replies = 0
         self.busy = 0.0
         self.begun: float | None = None
 
@@ -442,12 +445,15 @@ class _Counter:
         self.begun = time.perf_counter()
 
     def handled(self, process: Process, message: Any) -> None:
+        self.replies += isinstance(message, Call) and message.settled
         if self.begun is not None:
             self.busy += time.perf_counter() - self.begun
             self.begun = None
 
     def read(self) -> Statistics:
-        return Statistics(time.perf_counter() - self.since, self.messages, self.calls, self.casts, self.busy)
+        return Statistics(
+            time.perf_counter() - self.since, self.messages, self.calls, self.casts, self.replies, self.busy
+        )
 
 
 async def statistics(ref: Ref[Any], on: bool | None = None) -> Statistics | None:

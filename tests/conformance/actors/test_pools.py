@@ -233,3 +233,20 @@ async def test_a_pool_leaves_nothing_behind() -> None:
         await pool.stop()
         await trio.testing.wait_all_tasks_blocked()
         assert node.statistics().processes == 0
+
+
+@pytest.mark.parametrize("routing", ["any", "round_robin", "key", "sticky"])
+async def test_a_job_that_nobody_waits_for_any_more_is_not_begun(routing: Any) -> None:
+    async with open_node("n") as node, node.mailbox() as me:
+        office = Office(node)
+        pool = await office.open(size=1, routing=routing)
+        first = await submit(me, pool, 1, "key")
+        given_up = await submit(me, pool, 2, "key")
+        last = await submit(me, pool, 3, "key")
+        given_up.cancel()
+        await office.finish(1, 2, 3)
+        assert (await first.receive(), await last.receive()) == (1, 3)
+        assert [job for _, job in office.done] == [1, 3]
+        statistics = await pool.call(Pool.statistics)
+        assert (statistics.queued, statistics.discarded, statistics.completed) == (0, 1, 2)
+        await pool.call(Pool.drain)

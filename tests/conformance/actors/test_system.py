@@ -107,7 +107,7 @@ async def test_act_n5_statistics_count_what_came_in(actor: type[Sync]) -> None:
         await ref.call(Sync.add, 1)
         counted = await system.statistics(ref, on=False)
         assert counted is not None
-        assert (counted.messages, counted.calls, counted.casts) == (3, 1, 1)
+        assert (counted.messages, counted.calls, counted.casts, counted.replies) == (3, 1, 1, 1)
         assert 0 < counted.busy < counted.seconds
         assert await system.statistics(ref) is None
 

@@ -1,0 +1,83 @@
+"""What others see of an actor's state. Clause S14 of docs/semantics.md."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from actors import Actor, Crashed, Node, ProcessDied, system
+
+pytest_plugins = ["actors.testing.plugin"]
+
+
+class Safe(Actor):
+    def __init__(self, formats: bool = True) -> None:
+        self.secret = "xyzzy"
+        self.formats = formats
+
+    def fail(self) -> None:
+        raise ValueError("as asked")
+
+    def format_status(self) -> Any:
+        if not self.formats:
+            raise LookupError("no format")
+        return {"secret": len(self.secret)}
+
+
+class AsyncSafe(Safe):
+    async def nothing(self) -> None:
+        pass
+
+
+class Open(Actor):
+    def __init__(self) -> None:
+        self.value = 1
+
+    def fail(self) -> None:
+        raise ValueError("as asked")
+
+
+@pytest.mark.parametrize("kind", [Safe, AsyncSafe])
+async def test_status_is_formatted(
+    autojump_clock: MockClock, node: Node, caplog: pytest.LogCaptureFixture, kind: Any
+) -> None:
+    """S14: the status and the log of a crash show what `format_status` returns."""
+    ref = await node.spawn(kind)
+    assert (await system.get_status(ref)).state == {"secret": 5}
+    with pytest.raises(ProcessDied) as raised:
+        await ref.call(kind.fail)
+    await wait_all_tasks_blocked()
+    assert isinstance(raised.value.reason, Crashed)
+    assert isinstance(raised.value.reason.error, ValueError)
+    assert "{'secret': 5}" in caplog.text
+    assert "xyzzy" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", [Safe, AsyncSafe])
+async def test_format_that_fails(
+    autojump_clock: MockClock, node: Node, caplog: pytest.LogCaptureFixture, kind: Any
+) -> None:
+    """S14: a `format_status` that raises hides nothing."""
+    ref = await node.spawn(kind, False)
+    assert (await system.get_status(ref)).state == "format_status raised LookupError('no format')"
+    with pytest.raises(ProcessDied) as raised:
+        await ref.call(kind.fail)
+    await wait_all_tasks_blocked()
+    assert isinstance(raised.value.reason, Crashed)
+    assert isinstance(raised.value.reason.error, ValueError)
+    assert "LookupError('no format')" in caplog.text
+
+
+async def test_status_as_it_is(
+    autojump_clock: MockClock, node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S14: without it the status shows the attributes, and the log nothing."""
+    ref = await node.spawn(Open)
+    assert (await system.get_status(ref)).state == {"value": 1}
+    with caplog.at_level(logging.INFO), pytest.raises(ProcessDied):
+        await ref.call(Open.fail)
+    await wait_all_tasks_blocked()
+    assert "status of" not in caplog.text
