@@ -432,7 +432,7 @@ def door_open(path: Path, oflag: int = os.O_RDONLY) -> int:
 
     On illumos it is `open(2)`, which Linux cannot do for a door.
 
-    Raises `DoorOpenError`: EACCES, EEXIST, ELOOP, EMFILE, ENAMETOOLONG, ENOENT, ENOTDIR.
+    Raises `DoorOpenError`: EACCES, EEXIST, EINTR, ELOOP, EMFILE, ENAMETOOLONG, ENOENT, ENOTDIR.
     """
     return _check(lib.door_open(os.fsencode(path), oflag), DoorOpenError, os.fsdecode(path))
 

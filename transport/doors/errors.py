@@ -365,6 +365,7 @@ class DoorOpenError(
     | {
         "EACCES": "the mode of the attached name does not let this user open it",
         "EEXIST": "O_CREAT and O_EXCL were given and the name exists",
+        "EINTR": "a signal arrived before the server had answered the connection; open it again",
         "EMFILE": "the process has no free descriptor; close some or raise RLIMIT_NOFILE",
     },
 ):
@@ -372,6 +373,7 @@ class DoorOpenError(
 
     EACCES: ClassVar[type["DoorOpenError"]]
     EEXIST: ClassVar[type["DoorOpenError"]]
+    EINTR: ClassVar[type["DoorOpenError"]]
     ELOOP: ClassVar[type["DoorOpenError"]]
     EMFILE: ClassVar[type["DoorOpenError"]]
     ENAMETOOLONG: ClassVar[type["DoorOpenError"]]
