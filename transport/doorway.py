@@ -12,6 +12,7 @@ inlet any more, doors say so, and that is how the death of a peer is noticed.
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -83,6 +84,8 @@ class DoorCarrier(Carrier):
 
     async def open(self, address: str) -> Outlet:
         await trio.lowlevel.checkpoint()
+        if _is_plain(address):
+            raise CarrierError(errno.ENXIO, f"no door is attached to {address!r}")
         return _DoorOutlet(lib.sender_open(os.fsencode(address)), f"the door at {address!r}")
 
     def discard(self, handle: Handle) -> None:
@@ -171,6 +174,15 @@ class _DoorInlet(Inlet):
             item, done = item.next, item
             lib.queue_item_free(done)
         lib.queue_close(queue)
+
+
+def _is_plain(address: str) -> bool:
+    """Whether something is there that is certainly no door. On Linux a door is a socket."""
+    try:
+        mode = os.stat(address).st_mode
+    except OSError:
+        return False  # the call will say why
+    return not stat.S_ISDOOR(mode) and not stat.S_ISSOCK(mode)
 
 
 def _make_way(address: str, mode: int) -> bool:
