@@ -60,6 +60,10 @@ def vouched_zone(zone: int) -> str | None:
         return None
 
 
+SCARCE = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Failures of a call that say nothing about the peer: there is nothing left to make it with, now."""
+
+
 class DoorCarrier(Carrier):
     """Makes inlets and outlets of doors.
 
@@ -234,6 +238,8 @@ class _DoorOutlet(Outlet):
             return STATUSES[result]
         if result == lib.SENDER_UNDER_WAY:
             return None
+        if ffi.errno in SCARCE:
+            return Status.FULL
         raise CarrierError(ffi.errno, f"{self._what} cannot be called: {os.strerror(ffi.errno)}")
 
     async def wait(self) -> None:

@@ -386,3 +386,21 @@ async def test_nothing_is_left(town: Town, autojump_clock: object) -> None:
             assert not len(remote._passing.granted)
     assert town.b.statistics().watchers == 0
     assert town.a.statistics().links == 0
+
+
+async def test_what_the_runtime_cannot_send_harms_nobody(
+    town: Town, autojump_clock: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A timer, the name of a group, a reason that cannot travel: said in the log, or as well as it can be."""
+    ref = await town.a.spawn_on("b@right", "Account")
+    town.a.send_after(0.1, ref, object())
+    await settle()
+    assert "cannot travel" in caplog.text
+    async with town.a.mailbox() as me:
+        local = await town.a.spawn(_carry)
+        town.a.scope("shared").monitor_scope(ref)
+        town.a.scope("shared").join(frozenset({Ref}), local)
+        monitor = me.monitor(ref)
+        me.exit(ref, Custom({1: object()}))
+        assert (await me.receive(Down)).monitor is monitor
+        assert town.a.peers == ("b@right",)
