@@ -120,6 +120,8 @@ class Alias(LocalRef[A]):
     def send(self, message: Any) -> None:
         self.deliver(signals.Send(message))
 
+    cast = Ref.cast
+
     async def send_wait(self, message: Any) -> None:
         self.send(message)
 

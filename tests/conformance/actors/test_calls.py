@@ -178,6 +178,9 @@ async def test_unalias(autojump_clock: MockClock, node: Node) -> None:
         assert me.unalias(alias)
         assert not me.unalias(alias)
         alias.send(2)
+        alias.cast(Sync.note, 3)
+        with pytest.raises(NoProcess):
+            await alias.call(Sync.echo, 4)
         assert await me.receive(timeout=0) == 1
         with pytest.raises(ReceiveTimeout):
             await me.receive(timeout=1)

@@ -26,6 +26,7 @@ from actors import (
     ReceiveTimeout,
     Ref,
     StashOverflow,
+    system,
 )
 from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle
 
@@ -378,6 +379,21 @@ async def test_bound_counts_skipped_messages(autojump_clock: MockClock, node: No
         with pytest.raises(MailboxFull):
             me.ref.send(5)
         assert [await me.receive(timeout=0) for _ in range(4)] == [1, 2, 3, 4]
+
+
+async def test_bound_of_a_suspended_process(autojump_clock: MockClock, node: Node) -> None:
+    """M7: a process that serves system messages alone has no more room than another."""
+    ref = await node.spawn(Sync, mailbox=Mailbox(capacity=2, overflow="fail"))
+    await system.suspend(ref)
+    ref.send(1)
+    ref.cast(Sync.note, 2)
+    for _ in range(2):
+        with pytest.raises(MailboxFull):
+            ref.send(3)
+        with pytest.raises(MailboxFull):
+            ref.cast(Sync.note, 3)
+    await system.resume(ref)
+    assert await ref.call(Sync.notes) == [1, 2]
 
 
 async def test_control_lane_is_never_bounded(autojump_clock: MockClock, node: Node) -> None:
