@@ -35,6 +35,7 @@ _FULL_GUARD = 32 * MEBIBYTE
 _SMALL_GUARD = 64 * KIBIBYTE
 _MAX_MAP_COUNT = Path("/proc/sys/vm/max_map_count")
 _MAPPINGS = Path("/proc/self/maps")
+_NO_LIMIT = 1 << 62
 
 
 @attrs.frozen(kw_only=True)
@@ -95,23 +96,39 @@ class EngineConfig:
 
         An engine that is alone must have enough for all its guests; one beside others, for its own stacks.
         """
-        try:
-            granted = int(_MAX_MAP_COUNT.read_text())
-            present = _MAPPINGS.read_bytes().count(b"\n")
-        except OSError:
-            return
+        limit, present = granted_mappings(), _present_mappings()
         needed = self.max_guests * MAPPINGS_PER_GUEST + SPARE_MAPPINGS
-        if needed > granted:
+        if needed > limit:
             raise InvalidConfig(
-                f"{self.max_guests} guests need about {needed} memory mappings, the kernel grants {granted}; "
-                f"lower max_guests to {(granted - SPARE_MAPPINGS) // MAPPINGS_PER_GUEST}, "
-                f"or run: sysctl vm.max_map_count={needed}"
+                f"{self.max_guests} guests need about {needed} memory mappings, the kernel grants {limit}, "
+                f"enough for {most_guests()}; lower max_guests, or raise vm.max_map_count: "
+                f"sysctl vm.max_map_count={needed}"
             )
         stacks = self.max_guests * MAPPINGS_PER_PLACE
         needed = present + stacks + SPARE_MAPPINGS
-        if needed > granted:
+        if needed > limit:
             raise InvalidConfig(
                 f"{self.max_guests} guests need {stacks} memory mappings at once; "
-                f"the kernel grants {granted}, and {present} are in use; "
-                f"lower max_guests, or run: sysctl vm.max_map_count={needed}"
+                f"the kernel grants {limit}, and {present} are in use; "
+                f"lower max_guests, or raise vm.max_map_count: sysctl vm.max_map_count={needed}"
             )
+
+
+def granted_mappings() -> int:
+    """The memory mappings that the kernel grants a process (vm.max_map_count)."""
+    try:
+        return int(_MAX_MAP_COUNT.read_text())
+    except OSError:
+        return _NO_LIMIT
+
+
+def _present_mappings() -> int:
+    try:
+        return _MAPPINGS.read_bytes().count(b"\n")
+    except OSError:
+        return 0
+
+
+def most_guests() -> int:
+    """How many guests one process can hold with the mappings that the kernel grants."""
+    return max(0, granted_mappings() - SPARE_MAPPINGS) // MAPPINGS_PER_GUEST

@@ -6,6 +6,7 @@ the worker threads for guests that compute, and the compiled modules.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import math
@@ -16,7 +17,7 @@ from typing import Any, Self
 
 from hostcalls.engine._engine import ffi, lib
 from hostcalls.engine.cache import CompileCache
-from hostcalls.engine.config import EngineConfig
+from hostcalls.engine.config import EngineConfig, granted_mappings, most_guests
 from hostcalls.engine.errors import (
     EngineUnavailable,
     Exhausted,
@@ -44,6 +45,7 @@ _LIMITS_KEPT = 64
 _OPEN_READY = lib.OPEN_READY
 _guest_open = lib.guest_open
 _MAGIC = b"\0asm"
+_OUT_OF_MEMORY = f"(os error {errno.ENOMEM})"
 
 
 class Engine:
@@ -149,7 +151,7 @@ class Engine:
             NoMemory: the module exports no memory.
             StartTrapped: the start function trapped or exceeded `limits.start_time`.
             StartError: Wasmtime could not instantiate the module; for instance, its memory exceeds the
-                limits.
+                limits. What comes for want of memory or mappings is `Exhausted`.
             EngineUnavailable: the engine is closed.
         """
         engine = self._engine
@@ -170,11 +172,18 @@ class Engine:
             raise StartTrapped(trap)
         if outcome == lib.OPEN_EXHAUSTED:
             raise Exhausted(
-                f"all {self.config.max_guests} places for guests are taken (EngineConfig.max_guests)"
+                f"all {self.config.max_guests} places for guests are taken (EngineConfig.max_guests); "
+                f"this machine has mappings for {most_guests()} (vm.max_map_count)"
             )
         if outcome == lib.OPEN_NO_MEMORY:
             raise NoMemory("the module exports no memory named 'memory'")
-        raise StartError(take_text(self._error))
+        text = take_text(self._error)
+        if _OUT_OF_MEMORY in text:
+            raise Exhausted(
+                f"the kernel has no memory or no mappings for another guest: {text}; "
+                f"a process may have {granted_mappings()} mappings, or raise vm.max_map_count"
+            )
+        raise StartError(text)
 
     @property
     def guests(self) -> int:

@@ -12,6 +12,9 @@ enum {
     /* Bytes of a dead guest's memory that are zeroed for the next one rather than given back. */
     KEPT_MEMORY = 16 * 1024,
     TABLES_PER_MODULE = 4,
+    GUARD_PAGE = 64 * 1024, /* below each stack, at most */
+    /* Address space that must be left for the threads and for what Wasmtime notes down. */
+    SPARE_SPACE = 128 * 1024 * 1024,
 };
 
 static void set_pool(wasm_config_t *config, const engine_sizes *sizes)
@@ -59,8 +62,9 @@ static wasm_config_t *make_config(const engine_sizes *sizes)
 static bool pool_fits(const engine_sizes *sizes)
 {
     size_t guests = sizes->max_guests;
-    size_t reserved = guests * (sizes->reservation + sizes->guard);
-    size_t used = guests * (sizes->wasm_stack + HOST_STACK + TABLES_PER_MODULE * sizes->max_elements * 8);
+    size_t stack = sizes->wasm_stack + HOST_STACK + GUARD_PAGE;
+    size_t reserved = guests * (sizes->reservation + sizes->guard) + sizes->guard;
+    size_t used = guests * (stack + TABLES_PER_MODULE * sizes->max_elements * 8) + SPARE_SPACE;
     void *memories = mmap(NULL, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     void *others =
         mmap(NULL, used, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -372,7 +372,7 @@ class TestEngine:
         granted.write_text("65530\n")
         monkeypatch.setattr("hostcalls.engine.config._MAX_MAP_COUNT", granted)
         EngineConfig(max_guests=10_000).check_mappings()
-        with pytest.raises(InvalidConfig, match=r"sysctl vm\.max_map_count=604096"):
+        with pytest.raises(InvalidConfig, match=r"enough for 10239; .* sysctl vm\.max_map_count=604096"):
             EngineConfig(max_guests=100_000).check_mappings()
         monkeypatch.setattr("hostcalls.engine.config._MAX_MAP_COUNT", tmp_path / "missing")
         EngineConfig(max_guests=100_000).check_mappings()
