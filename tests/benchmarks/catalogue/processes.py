@@ -32,6 +32,7 @@ PROCESSES: tuple[Benchmark, ...] = (
             Entry("erlang"),
             Entry("pykka", {"processes": 1_000}),
             Entry("xoscar/pool", {"processes": 2_000}),
+            Entry("thespian/simple", {"processes": 2_000}),
         ),
     ),
     Benchmark(

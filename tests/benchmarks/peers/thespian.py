@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from thespian.actors import Actor, ActorAddress, ActorSystem  # type: ignore[import-untyped]
+from thespian.actors import Actor, ActorAddress, ActorExitRequest, ActorSystem  # type: ignore[import-untyped]
 
 from tests.benchmarks.kernel import kernel
 
@@ -152,6 +152,17 @@ def thread_ring(processes: int, hops: int) -> float:
         begin = time.perf_counter()
         assert actors.ask(members[0], (hops, None), _PATIENCE) == "finished"
         return (time.perf_counter() - begin) / hops
+
+
+@kernel("fork-join-create")
+def fork_join_create(processes: int) -> float:
+    with system("simple") as actors:
+        begin = time.perf_counter()
+        every = [actors.createActor(Relay) for _ in range(processes)]
+        for actor in every:
+            actors.ask(actor, 1, _PATIENCE)
+            actors.tell(actor, ActorExitRequest())
+        return (time.perf_counter() - begin) / processes
 
 
 def _calls(variant: str, calls: int, message: Any) -> float:
