@@ -24,6 +24,7 @@ from actors.control import Control
 from actors.deadletters import DeadLetter, DeadLetters
 from actors.distant import NodeDown, NodeUp, NotConnected, Refused
 from actors.dynamic import DynamicSupervisor
+from actors.entry import InvalidEntry, RemoteEntry
 from actors.errors import (
     AlreadyStarted,
     BadArguments,
@@ -130,6 +131,7 @@ __all__ = [
     "Ignore",
     "InvalidBackoff",
     "InvalidChild",
+    "InvalidEntry",
     "InvalidFlag",
     "JobDiscarded",
     "Joined",
@@ -170,6 +172,7 @@ __all__ = [
     "ReceiveTimeout",
     "Ref",
     "Refused",
+    "RemoteEntry",
     "RemoveHandler",
     "Request",
     "RequestCollection",

@@ -50,8 +50,8 @@ class Stop(Generic[R]):
 
 @attrs.define(eq=False)
 class Retry(Generic[R]):
-    """Give this action back to `retry`, after what is already queued, and after `delay` seconds if that is
-    not 0.
+    """Give this action back to `retry`: after what is already queued, and after `delay` seconds if that is
+    not 0; if it is infinite, when one of the child's nodes is there.
     """
 
     child: Record[R]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from actors import starting
+from actors import links, starting
 from actors.distant import HeldRef, NodeDown, NodeUp, NotConnected, PeerCarrier, RemoteNameRef
 from actors.errors import RuntimeFault
 from actors.groups import Joined, Left
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["Distribution", "NotConnected"]
 
 logger = logging.getLogger("enfilade.actors")
+
+Given = tuple[Sequence[Any], Mapping[str, Any]]
+"""Positional and keyword arguments."""
 
 
 class Link(Protocol):
@@ -71,7 +74,7 @@ class Remote(PeerCarrier, Protocol):
     def ask_whereis(self, name: str, then: Callable[[Any], None]) -> int: ...
 
     def ask_spawn(
-        self, entry: str, args: Sequence[Any], kwargs: Mapping[str, Any], then: Callable[[Any], None]
+        self, entry: str, given: Given, then: Callable[[Any], None], parent: Ref[Any] | None = None
     ) -> int: ...
 
     def abandon(self, number: int) -> None: ...
@@ -192,11 +195,35 @@ class Distribution:
         """
         remote = self._peer_node(peer)
         return await self._answer(  # type: ignore[no-any-return]
-            remote, lambda then: remote.ask_spawn(entry, args, kwargs, then)
+            remote, lambda then: remote.ask_spawn(entry, (args, kwargs), then)
         )
 
+    def start_on(
+        self,
+        peer: str,
+        entry: str,
+        parent: Ref[Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        then: Callable[[Any], None],
+    ) -> Callable[[], None]:
+        """Start a process on another node as a child of `parent`, linked to it from birth. Not a checkpoint.
+
+        Args:
+            then: called with its ref, the exception that `spawn_on` would raise, or `NO_CONNECTION`.
+
+        Returns:
+            What to call to give it up: then `then` is not called any more, and the process is killed.
+
+        Raises:
+            NotConnected, transport.PayloadError: as `spawn_on`.
+        """
+        remote = self._peer_node(peer)
+        number = remote.ask_spawn(entry, (args, kwargs), then, parent)
+        return lambda: remote.abandon(number)
+
     def monitor_nodes(self, ref: Ref[Any]) -> None:
-        """Have `NodeUp` and `NodeDown` sent to `ref`. Not a checkpoint."""
+        """Have `NodeUp` and `NodeDown` sent to `ref`, until it ends. Not a checkpoint."""
         self._watchers[ref] = None
 
     def demonitor_nodes(self, ref: Ref[Any]) -> None:
@@ -248,21 +275,29 @@ class Distribution:
         self.rendezvous.start_soon(run, *args)
 
     async def spawn_for(
-        self, scope: trio.CancelScope, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> Ref[Any] | Exception | None:
+        self,
+        scope: trio.CancelScope,
+        target: Any,
+        given: Given,
+        parent: Ref[Any] | None,
+    ) -> LocalRef[Any] | Exception | None:
         """Spawn what a peer asked for: the ref, why not, or None when the scope was cancelled.
+
+        With a `parent`, a process of the peer, it is that one's child, and linked to it before it starts.
 
         All keyword arguments are the target's: a peer gives no names, and has no say in what `Node.spawn`
         lets this program decide.
         """
-        answer: Ref[Any] | Exception | None = None
+        answer: LocalRef[Any] | Exception | None = None
         with scope:
             try:
                 process = starting.create(
                     self.node, None, None, False, False, UNBOUNDED, None, "supervisor", None
                 )
-                await starting.start(process, target, tuple(args), kwargs, None)
-                answer = process.ref
+                if parent is not None:
+                    links.link_newborn_abroad(process, parent)
+                await starting.start(process, target, tuple(given[0]), given[1], None)
+                answer = process.ref  # type: ignore[assignment]
             except (RuntimeFault, TypeError) as error:
                 answer = error
         return answer

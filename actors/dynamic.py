@@ -47,7 +47,7 @@ class DynamicStrategy(Strategy[R]):
         template: what `start_from_template` starts, or None.
         max_children: how many children there may be, those that are restarting included; `math.inf` for no
             limit.
-        clock: as for `Strategy`.
+        clock, present: as for `Strategy`.
 
     Raises:
         InvalidFlag: `max_children` is not a number of children.
@@ -61,8 +61,9 @@ class DynamicStrategy(Strategy[R]):
         *,
         max_children: float = math.inf,
         clock: Callable[[], float],
+        present: Callable[[Child], bool] = lambda _: True,
     ) -> None:
-        super().__init__(flags, clock=clock)
+        super().__init__(flags, clock=clock, present=present)
         if isinstance(max_children, bool) or not (
             max_children == math.inf or (isinstance(max_children, int) and max_children >= 0)
         ):
@@ -229,8 +230,9 @@ class DynamicSupervisor(Supervisor):
         flags = Flags(
             strategy="simple_one_for_one", intensity=intensity, period=period, auto_shutdown=auto_shutdown
         )
+        clock, present = self.process.node.timers.now, self._body.present
         self._supervise(
-            DynamicStrategy(flags, template, max_children=max_children, clock=self.process.node.timers.now)
+            DynamicStrategy(flags, template, max_children=max_children, clock=clock, present=present)
         )
 
     def start_child(self, child: Any) -> Deferred[Ref[Any] | Started[Ref[Any]] | None]:

@@ -35,3 +35,7 @@ class Window:
             instants.popleft()
         instants.append(now)
         return len(instants) <= self.intensity
+
+    def take_back(self) -> None:
+        """The restart that was counted last was none."""
+        self._instants.pop()

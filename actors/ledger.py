@@ -9,8 +9,8 @@ import attrs
 import trio
 
 from actors import signals
-from actors.reasons import NO_CONNECTION, Reason
-from actors.ref import Ref
+from actors.reasons import KILLED, NO_CONNECTION, Reason
+from actors.ref import LocalRef, Ref
 
 if TYPE_CHECKING:
     from actors.distant import RemoteCall
@@ -68,6 +68,7 @@ class Ledger:
             owner.deliver(signals.Down(number, NO_CONNECTION))
         for local, remote in self.links.values():
             local.deliver(signals.Exit(remote, NO_CONNECTION, linked=True))
+            _end_orphan(local, remote)
         for request in self.calls.values():
             request.abandon(NO_CONNECTION)
         for then in self.asked.values():
@@ -78,6 +79,14 @@ class Ledger:
             scope.cancel()
         for call in self.answering.values():
             call.settled = True
+
+
+def _end_orphan(local: Ref[Any], parent: Ref[Any]) -> None:
+    """The node of the parent is lost, so nobody else is left to kill the child if it does not end as told."""
+    process = local._process if isinstance(local, LocalRef) else None
+    if process is not None and process.ended is None and process.parent == parent:
+        seconds = process.node.config.kill_grace
+        process.node.timers.call_after(seconds, process.interrupt, KILLED, owner=process)
 
 
 def undeliverable(node: Node, ref: Ref[Any], signal: signals.Signal, reason: Reason) -> None:

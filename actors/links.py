@@ -248,6 +248,12 @@ def link_newborn(parent: Process, child: Process) -> None:
     child.links = {parent.ref: UP}
 
 
+def link_newborn_abroad(process: Process, parent: Ref[Any]) -> None:
+    """`process`, which has not started yet, is the child of a process of another node, and linked to it."""
+    process.callers = (parent,)
+    process.links = {parent: UP}
+
+
 def unlink(process: Process, ref: Ref[Any]) -> None:
     """Take the link between `process` and `ref` down."""
     ref = canonical(ref)

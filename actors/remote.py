@@ -18,18 +18,16 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import trio
 
-from actors import reasons, signals
+from actors import signals
 from actors.distant import (
     FAULTS,
     HeldRef,
-    NodeDown,
-    NodeUp,
     Refused,
     RemoteCall,
     RemoteNameRef,
@@ -39,13 +37,11 @@ from actors.distant import (
     lower_fault,
     revive_fault,
 )
-from actors.distribution import Distribution
+from actors.distribution import Distribution, Given
 from actors.errors import MailboxFull, Restarting, RuntimeFault, UnknownMethod
-from actors.groups import Joined, Left
 from actors.ledger import Ledger, undeliverable
-from actors.links import Alias, Exited, IdleTimeout
-from actors.mailbox import Lagged
-from actors.passing import RefPassing
+from actors.links import Alias
+from actors.passing import PASSED_ON, RefPassing
 from actors.reasons import KILL, NO_CONNECTION, NO_PROCESS, Custom, Reason
 from actors.ref import LocalRef, NameRef, NodeRef, Ref, RemoteRef
 from transport import wire
@@ -69,13 +65,9 @@ CALLING: Final = (signals.Send, signals.Cast, signals.Call, signals.Monitor, sig
 """Signals for whose sake a node is called that is not connected."""
 
 types = Registry(base=registered)
-"""What travels between nodes: what the program registered, the exit reasons, and what the runtime tells
-processes, because they may tell others."""
+"""What travels between nodes: what the program registered, and what the runtime has."""
 
-for _kind in vars(reasons).values():
-    if isinstance(_kind, type) and issubclass(_kind, Reason) and _kind is not Reason:
-        types.register(_kind, name=f"enfilade.{_kind.__name__}")
-for _kind in (Exited, IdleTimeout, Joined, Lagged, Left, NodeUp, NodeDown):
+for _kind in PASSED_ON:
     types.register(_kind, name=f"enfilade.{_kind.__name__}")
 
 
@@ -230,12 +222,15 @@ class RemoteNode:
         return self._ask(number, wire.Whereis(number, name), (), then)
 
     def ask_spawn(
-        self, entry: str, args: Sequence[Any], kwargs: Mapping[str, Any], then: Callable[[Any], None]
+        self, entry: str, given: Given, then: Callable[[Any], None], parent: Ref[Any] | None = None
     ) -> int:
-        """Ask to start a process. `then` is called with its ref, an exception, or a Reason."""
-        payload, files = self._codec.encode([list(args), dict(kwargs)])
+        """Ask to start a process, a child of `parent`. `then` gets its ref, an exception, or a Reason."""
+        payload, files = self._codec.encode([list(given[0]), dict(given[1])])
         number = self._node.new_number()
-        return self._ask(number, wire.Spawn(number, entry, payload, len(files)), files, then)
+        if parent is not None:
+            self._passing.grant(parent)
+        child_of = 0 if parent is None else parent.serial
+        return self._ask(number, wire.Spawn(number, entry, payload, len(files), child_of), files, then)
 
     def _ask(
         self, number: int, frame: wire.Frame, files: Sequence[Handle], then: Callable[[Any], None]
@@ -518,17 +513,17 @@ class RemoteNode:
             self._answer(number, False, Refused(f"{len(self._open.spawning)} spawns go on, the limit"))
             return
         try:
-            args, kwargs = arguments(self._codec.decode(frame.payload, files))
+            given = arguments(self._codec.decode(frame.payload, files))
         except (PayloadError, ValueError) as error:
             self._answer(number, False, error)
             return
         scope = self._open.spawning[number] = trio.CancelScope()
-        self._distribution.start_soon(self._spawn, scope, number, target, args, kwargs)
+        self._distribution.start_soon(self._spawn, scope, frame, target, given)
 
-    async def _spawn(
-        self, scope: trio.CancelScope, number: int, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        answer = await self._distribution.spawn_for(scope, target, args, kwargs)
+    async def _spawn(self, scope: trio.CancelScope, frame: wire.Spawn, target: Any, given: Given) -> None:
+        number = frame.id
+        parent = self._ref(frame.parent) if frame.parent else None
+        answer = await self._distribution.spawn_for(scope, target, given, parent)
         wanted = self._open.spawning.pop(number, None) is scope
         if isinstance(answer, BaseException):
             if wanted:
@@ -538,6 +533,10 @@ class RemoteNode:
             self._say(wire.Spawned(number, payload))
             if not encoded:
                 answer.exit(KILL)
+            elif parent is not None:
+                self._open.links[answer.serial, parent.serial] = (answer, parent)
+                if answer._process.ended is not None:  # before the other side knew it
+                    self.deliver(parent, signals.Exit(answer, answer._process.ended, linked=True))
         elif answer is not None:
             answer.exit(KILL)
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import attrs
 
 from actors.backoff import Backoff
+from actors.entry import RemoteEntry
 from actors.errors import RuntimeFault
 from actors.mailbox import UNBOUNDED, Mailbox
 
@@ -118,8 +119,8 @@ def _one_of(names: tuple[str, ...]) -> tuple[Callable[[Any], bool], str]:
 CHILD_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
         "target",
-        lambda value: callable(value) or hasattr(value, "body"),
-        "an actor class, an async function or a guest",
+        lambda value: callable(value) or hasattr(value, "body") or isinstance(value, RemoteEntry),
+        "an actor class, an async function, a guest or a RemoteEntry",
     ),
     ("kwargs", _names_arguments, "a mapping from argument names to values"),
     ("id", lambda value: value is not None, "given, because the target has no name of its own"),
@@ -158,7 +159,8 @@ class Child:
     named belongs to the specification.
 
     Attributes:
-        target: what to spawn: an actor class, an async function, a guest, anything that `Node.spawn` takes.
+        target: what to spawn: an actor class, an async function, a guest, anything that `Node.spawn` takes;
+            or a `RemoteEntry`, for a child on another node, which decides about name, label and mailbox.
         args: positional arguments for the target.
         kwargs: keyword arguments for the target, from `kwargs={...}`.
         id: hashable and not None, unique among the children of one supervisor. Default: the target's own
@@ -179,7 +181,8 @@ class Child:
 
     Raises:
         InvalidChild: a field has a bad value.
-        BadCombination: a permanent child is called significant.
+        BadCombination: a permanent child is called significant; or one on another node is given what that
+            node decides.
     """
 
     target: Any
@@ -235,6 +238,13 @@ class Child:
                 {"restart": restart, "significant": True},
                 "a permanent child always comes back; make it transient or temporary",
             )
+        if isinstance(target, RemoteEntry):
+            for field, usual in (("name", None), ("label", None), ("mailbox", UNBOUNDED)):
+                if getattr(self, field) != usual:
+                    raise BadCombination(
+                        {"target": target, field: getattr(self, field)},
+                        "the node where a child lives decides that; leave it out",
+                    )
 
     def with_arguments(self, *args: Any, **kwargs: Any) -> Child:
         """The same specification with further arguments for the target: positional ones after those that are

@@ -18,6 +18,7 @@ Source: stdlib's `supervisor` module and its test suite; the deviations are in d
 from __future__ import annotations
 
 import enum
+import math
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Generic, TypeVar, cast
@@ -36,6 +37,7 @@ from actors.children import (
     StartFailed,
     Status,
 )
+from actors.entry import RemoteEntry
 from actors.intensity import Window
 from actors.reasons import KILLED, SHUTDOWN, Reason
 from actors.reasons import Shutdown as ShutdownReason
@@ -62,6 +64,7 @@ class Job(enum.Enum):
 
 # To look a member up in its class is a call of its own in Python 3.11, and a restart asks for several.
 BOOT, RESTART, START_CHILD, RESTART_CHILD, TERMINATE_CHILD, SHUT_DOWN = Job
+WAITING = (BOOT, RESTART)  # where nobody asked for the child, so that it may wait for its node
 
 
 class Strategy(Generic[R]):
@@ -71,15 +74,25 @@ class Strategy(Generic[R]):
         flags: how it behaves.
         children: its first children, in start order.
         clock: the present time in seconds; need not be the time of day, must not go back.
+        present: whether there is a node to start that child on. One that is to wait for its node
+            (`RemoteEntry`) is restarting until there is; the others are started, and may fail.
 
     Raises:
         InvalidChild, DuplicateChild, BadCombination: as `check_child_specs`.
     """
 
-    def __init__(self, flags: Flags, children: Iterable[Any] = (), *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        flags: Flags,
+        children: Iterable[Any] = (),
+        *,
+        clock: Callable[[], float],
+        present: Callable[[Child], bool] = lambda _: True,
+    ) -> None:
         self._check_flags(flags)
         self.flags = flags
         self._clock = clock
+        self._present = present
         self._window = Window(flags.intensity, flags.period)
         self._children: dict[Hashable, Record[R]] = {
             spec.id: self._record(spec.id, spec) for spec in self._check(children)
@@ -322,7 +335,7 @@ class Strategy(Generic[R]):
                 return
             if self._clock() - child.since >= backoff.reset:
                 child.failures = 0
-            self._retry_later(child, self._delay(child))
+            self._retry_later(child, math.inf if self._must_wait(child) else self._delay(child))
         else:
             self._down(child)
             if child.spec.significant and self._significant_end(child):
@@ -332,7 +345,9 @@ class Strategy(Generic[R]):
         """An attempt to restart: counted, then planned by strategy; one too many ends the supervisor."""
         child.retry = None
         child.due = False
-        if self._window.admit(self._clock()):
+        if self._must_wait(child):
+            self._retry_later(child, math.inf)
+        elif self._window.admit(self._clock()):
             self._job = RESTART
             if self.flags.strategy in ALONE:
                 self._start(Start(child))
@@ -400,8 +415,12 @@ class Strategy(Generic[R]):
             self._report("start_error", child, reason)
             self._shut_down(ShutdownReason(FailedToStart(child.spec.id, reason)))
         elif job is RESTART:
-            self._report("start_error", child, reason)
-            self._retry_later(child, self._delay(child))
+            if self._must_wait(child):
+                self._window.take_back()  # nobody was there to start it: that was no attempt
+                self._retry_later(child, math.inf)
+            else:
+                self._report("start_error", child, reason)
+                self._retry_later(child, self._delay(child))
             self._advance()
         else:
             if job is START_CHILD:
@@ -425,6 +444,9 @@ class Strategy(Generic[R]):
         while plan:
             step = plan.popleft()
             if isinstance(step, Start):
+                if self._job in WAITING and self._must_wait(step.child):
+                    self._retry_later(step.child, math.inf)
+                    continue
                 self._start(step)
                 return
             running = tuple(child for child in step.children if not self._is_down(child))
@@ -433,6 +455,11 @@ class Strategy(Generic[R]):
                 self._actions.append(Stop(running))
                 return
         self._conclude()
+
+    def _must_wait(self, child: Record[R]) -> bool:
+        """Whether the child lives on another node, and that is away, and it is to wait for it."""
+        target = child.spec.target
+        return type(target) is RemoteEntry and target.absent == "wait" and not self._present(child.spec)
 
     def _start(self, step: Start[R]) -> None:
         child = self._starting = step.child

@@ -26,14 +26,17 @@ from actors.arguments import bad_arguments, refused
 from actors.calls import Deferred, Request
 from actors.children import Record, Status
 from actors.dispatched import SyncBody
+from actors.distant import NodeDown, NodeUp, NotConnected
+from actors.elsewhere import Elsewhere, RemoteStart
+from actors.entry import RemoteEntry
 from actors.errors import Ignore, ProcessDied, RuntimeFault, StartError, UnknownMethod
 from actors.links import Down, Exited
-from actors.reasons import KILL, SHUTDOWN, Crashed, Reason, reason_of
+from actors.reasons import NO_CONNECTION, SHUTDOWN, Crashed, Reason, reason_of
 from actors.ref import LocalRef, Ref
 from actors.signals import Call, Cast
+from actors.spec import Child
+from actors.stopping import Stops, TimeUp
 from actors.strategy import Strategy
-from actors.tasked import TaskBody
-from actors.timers import Timer
 
 if TYPE_CHECKING:
     from actors.process import Process
@@ -49,29 +52,8 @@ class Acknowledged:
     """The start of a child that has a task came to its end, good or bad."""
 
     child: Record[AnyRef]
+    made: Process
     request: Request[Any]
-
-
-@attrs.define(eq=False)
-class Stopping:
-    """A stop in progress.
-
-    Attributes:
-        left: the children whose end is awaited, by ref.
-        timer: what limits the patience; None for ever.
-        killed: whether the time for an orderly end is over.
-    """
-
-    left: dict[AnyRef, Record[AnyRef]] = attrs.Factory(dict)
-    timer: Timer | None = None
-    killed: bool = False
-
-
-@attrs.frozen(eq=False)
-class TimeUp:
-    """The patience with `stopping` is over."""
-
-    stopping: Stopping
 
 
 @attrs.frozen(eq=False)
@@ -95,6 +77,7 @@ class SupervisorBody:
     __slots__ = (
         "_asking",
         "_between",
+        "_elsewhere",
         "_error",
         "_exit_reason",
         "_performing",
@@ -116,11 +99,12 @@ class SupervisorBody:
         self.actor: Any = None
         self._asking: Outcome | None = None
         self._between: dict[Record[AnyRef], AnyRef] = {}
+        self._elsewhere: Elsewhere | None = None
         self._error: BaseException | None = None
         self._exit_reason: Reason | None = None
         self._postponed: deque[Any] = deque()
-        self._starts: dict[Record[AnyRef], Process] = {}
-        self._stops: dict[AnyRef, Stopping] = {}
+        self._starts: dict[Record[AnyRef], Process | RemoteStart] = {}
+        self._stops = Stops(process)
         self._performing = False
         self._work: deque[Action[AnyRef]] = deque()
 
@@ -347,41 +331,44 @@ class SupervisorBody:
         ref = event.ref
         child = self.strategy.child(ref)
         if child is not None:
-            if self._stops:
-                self._ended(ref)
+            self._stops.ended(ref)
             if child.spec.mailbox.inherit:
                 self._between[child] = ref
+            if not isinstance(ref, LocalRef) and not event.reason.is_normal:
+                self._report(Report("child_terminated", child, ref, event.reason))
             self._perform(self.strategy.exited(child, event.reason))
         elif isinstance(event, Exited) and ref in (self.process.parent, self.process.node.ref):
             self._perform(self.strategy.shut_down(event.reason))
 
-    def _ended(self, ref: AnyRef) -> None:
-        """A child has ended: it is no longer waited for."""
-        stopping = self._stops.pop(ref, None)
-        if stopping is not None:
-            del stopping.left[ref]
-            if not stopping.left and stopping.timer is not None:
-                stopping.timer.cancel()
-
     def _acknowledged(self, event: Acknowledged) -> None:
-        child, request = event.child, event.request
-        made = self._starts.pop(child)
+        made, request = event.made, event.request
+        del self._starts[event.child]
         if request.error is None:
-            self._started(child, made)
+            self._started(event.child, made)
         else:
-            self._ended(made.ref)
-            self._not_started(child, request.error)
+            self._stops.ended(made.ref)
+            self._not_started(event.child, request.error)
+
+    def _answered_elsewhere(self, start: RemoteStart) -> None:
+        if self._starts.get(start.child) is not start:
+            return  # it was given up
+        del self._starts[start.child]
+        if start.ref is not None:
+            self._perform(self.strategy.started(start.child, start.ref))
+        else:
+            self._not_started(start.child, start.error)
+
+    def _node_up(self, event: NodeUp) -> None:
+        if self._elsewhere is not None:
+            for retry in self._elsewhere.node_up(event):
+                self._perform(self.strategy.retry(retry))
+
+    def _node_down(self, event: NodeDown) -> None:
+        if self._elsewhere is not None:
+            self._elsewhere.node_down(event)
 
     def _time_up(self, event: TimeUp) -> None:
-        """Kill what is left; and what a kill does not end either is left behind."""
-        stopping = event.stopping
-        if not stopping.killed:
-            for ref in list(stopping.left):
-                self._send_exit(ref, KILL)
-            self._expect_the_killed(stopping)
-            return
-        for ref, child in list(stopping.left.items()):
-            self._ended(ref)
+        for child in self._stops.time_up(event):
             self._perform(self.strategy.unkillable(child))
 
     # Actions.
@@ -409,6 +396,9 @@ class SupervisorBody:
         child = start.child
         spec = child.spec
         process = self.process
+        if type(spec.target) is RemoteEntry:
+            self._start_elsewhere(child)
+            return
         heir_of = child.predecessor if spec.mailbox.inherit else None
         try:
             made = starting.create(
@@ -423,7 +413,7 @@ class SupervisorBody:
             return
         self._starts[child] = made
         self._restarting(child)
-        request.observer = lambda request: process.put(Acknowledged(child, request))
+        request.observer = lambda request: process.put(Acknowledged(child, made, request))
 
     def _started(self, child: Record[AnyRef], made: Process) -> None:
         info = None
@@ -431,53 +421,57 @@ class SupervisorBody:
             info, made.rare.start_info = made.rare.start_info, None
         self._perform(self.strategy.started(child, made.ref, info))
 
-    def _not_started(self, child: Record[AnyRef], error: BaseException) -> None:
+    def _start_elsewhere(self, child: Record[AnyRef]) -> None:
+        try:
+            self._starts[child] = self._others().start(child)
+        except Exception as error:
+            self._not_started(child, error)
+
+    def _not_started(self, child: Record[AnyRef], error: BaseException | Reason) -> None:
         if isinstance(error, Ignore):
             self._perform(self.strategy.ignored(child))
+            return
+        if isinstance(error, StartError):
+            reason: Reason = error.reason
+        elif isinstance(error, NotConnected) and self._elsewhere is not None:
+            reason = NO_CONNECTION
         else:
-            reason = error.reason if isinstance(error, StartError) else Crashed(error)
-            self._perform(self.strategy.start_failed(child, reason))
+            reason = error if isinstance(error, Reason) else Crashed(error)
+        self._perform(self.strategy.start_failed(child, reason))
+
+    def _others(self) -> Elsewhere:
+        if self._elsewhere is None:
+            self._elsewhere = Elsewhere(self.process)
+        return self._elsewhere
+
+    def present(self, spec: Child) -> bool:
+        """Whether there is a node to start a child on that lives elsewhere; see `Strategy`."""
+        # On a node that has no peers at all the start fails, and says so.
+        return self.process.node._distribution is None or self._others().present(spec)
 
     def _stop(self, stop: Stop[AnyRef]) -> None:
-        stopping = Stopping()
-        patience = 0.0
+        there = []
         for child in stop.children:
             ref = self._starts[child].ref if child.ref is None else child.ref
-            stopping.left[ref] = child
-            self._stops[ref] = stopping
-            # The end is awaited by a monitor: a child that unlinked itself holds nobody up.
-            self.process.monitor(ref)
-            limit = child.spec.shutdown
-            if limit == "brutal_kill":
-                self._send_exit(ref, KILL)
+            if ref is None:
+                self._give_up(child)
             else:
-                patience = max(patience, limit)
-                self._send_exit(ref, SHUTDOWN)
-        if all(child.spec.shutdown == "brutal_kill" for child in stop.children):
-            self._expect_the_killed(stopping)
-        elif patience < math.inf:
-            self._limit(stopping, patience)
+                there.append((ref, child))
+        self._stops.begin(there)
 
-    def _expect_the_killed(self, stopping: Stopping) -> None:
-        """The runtime gives up a task that does not end within its grace; this bounds every other body."""
-        stopping.killed = True
-        self._limit(stopping, 2 * self.process.node.config.kill_grace)
-
-    def _limit(self, stopping: Stopping, seconds: float) -> None:
-        stopping.timer = self.process.send_after(seconds, self.process.ref, TimeUp(stopping))
-
-    def _send_exit(self, ref: AnyRef, reason: Reason) -> None:
-        self.process.exit(ref, reason)
-        if isinstance(ref, LocalRef):
-            ended = ref._process
-            if ended.exit_signal is not None and ended.ended is None and not isinstance(ended.body, TaskBody):
-                # Nothing of it is on the stack, so it need not wait for its turn to die.
-                ended.attend()
+    def _give_up(self, child: Record[AnyRef]) -> None:
+        """The child's node has not answered yet: it is to end what it starts, and is not waited for."""
+        start = self._starts.pop(child)
+        if isinstance(start, RemoteStart) and start.abandon is not None:
+            start.abandon()
+        self._perform(self.strategy.start_failed(child, SHUTDOWN))
 
     def _retry(self, retry: Retry[AnyRef]) -> None:
         self._restarting(retry.child)
         if retry.delay == 0:
             self.process.put(retry)
+        elif retry.delay == math.inf:
+            self._others().wait(retry)
         else:
             self.process.send_after(retry.delay, self.process.ref, retry)
 
@@ -526,6 +520,9 @@ EVENTS: dict[type, Callable[[SupervisorBody, Any], None]] = {
     Exited: SupervisorBody._exit_arrived,
     Down: SupervisorBody._exit_arrived,
     Acknowledged: SupervisorBody._acknowledged,
+    RemoteStart: SupervisorBody._answered_elsewhere,
+    NodeUp: SupervisorBody._node_up,
+    NodeDown: SupervisorBody._node_down,
     TimeUp: SupervisorBody._time_up,
 }
 

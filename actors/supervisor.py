@@ -72,7 +72,8 @@ class Supervisor(Actor):
         auto_shutdown: AutoShutdown = "never",
     ) -> None:
         flags = Flags(strategy=strategy, intensity=intensity, period=period, auto_shutdown=auto_shutdown)
-        self._supervise(Strategy(flags, children, clock=self.process.node.timers.now))
+        clock, present = self.process.node.timers.now, self._body.present
+        self._supervise(Strategy(flags, children, clock=clock, present=present))
 
     def _supervise(self, strategy: Strategy[AnyRef]) -> None:
         self._body.strategy = strategy

@@ -239,12 +239,16 @@ class Down(_Frame, tag=30):
 
 
 class Spawn(_Frame, tag=32):
-    """Start a process from an exported entry; the payload is the pair of its arguments."""
+    """Start a process from an exported entry; the payload is the pair of its arguments.
+
+    `parent` is the sender's process whose child it is, linked to it from its birth, or 0 for none.
+    """
 
     id: int
     entry: str
     payload: msgspec.Raw
     files: int = 0
+    parent: int = 0
 
 
 class Spawned(_Frame, tag=33):
