@@ -33,15 +33,20 @@ signals.envelopes.update({Down, Exited, Tick})
 
 
 class SyncBody:
-    """Runs a sync actor's handlers."""
+    """Runs a sync actor's handlers.
 
-    __slots__ = ("process", "protocol")
+    Attributes:
+        at_hand: the message whose handler has crashed.
+    """
+
+    __slots__ = ("at_hand", "process", "protocol")
 
     drains: ClassVar[bool] = True
 
     def __init__(self, process: Process, protocol: Protocol) -> None:
         self.process = process
         self.protocol = protocol
+        self.at_hand: Any = None
 
     @property
     def actor(self) -> Any:
@@ -224,6 +229,7 @@ class SyncBody:
             elif refused(process, message, handler, error):
                 self._rest()
                 return
+        self.at_hand = message
         reason = reason_of(error)
         try:
             if self.actor is not None:

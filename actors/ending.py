@@ -7,6 +7,7 @@ of the end can rely on the rest.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import traceback
 from collections import deque
@@ -21,6 +22,7 @@ from actors.errors import Ignore, StartError
 from actors.guarded import guarded
 from actors.mailbox import ClosedQueue
 from actors.reasons import KILLED, NORMAL, SHUTDOWN, Reason
+from actors.signals import described
 
 if TYPE_CHECKING:
     from actors.process import Process
@@ -54,15 +56,22 @@ def finish(process: Process, reason: Reason, error: BaseException | None = None)
     if process.ended is not None or process.body is EMPTYING:
         return
     if error is not None and not reason.is_normal:
-        _note_status(process, error)
+        _note_circumstances(process, error)
     if process.rare is not None and process.rare.arena:
         _finish_later(process, reason, error)
     else:
         _finish(process, reason, error)
 
 
-def _note_status(process: Process, error: BaseException) -> None:
-    actor = process.actor or getattr(process.body, "actor", None)
+def _note_circumstances(process: Process, error: BaseException) -> None:
+    """Note what the log of a crash should say besides: the message at hand, how many waited, the status."""
+    body = process.body
+    message = getattr(body, "at_hand", None)
+    if message is not None:
+        with contextlib.suppress(Exception):  # a message may have a repr that fails
+            error.add_note(f"{process.ref} was handling a {described(message):.200}")
+    error.add_note(f"{len(process.queue)} messages were waiting")
+    actor = process.actor or getattr(body, "actor", None)
     status = formatted_status(actor) if isinstance(actor, Actor) else None
     if status is not None:
         error.add_note(f"status of {process.ref}: {status!r}")

@@ -125,6 +125,16 @@ class Call:
         raise AssertionError("a bare Call has nobody to reply to")
 
 
+def described(message: Any) -> str:
+    """A message in one line."""
+    if isinstance(message, Call | Cast):
+        arguments = [repr(arg) for arg in message.args]
+        arguments += [f"{name}={value!r}" for name, value in message.kwargs.items()]
+        kind = "cast" if isinstance(message, Cast) else "call"
+        return f"{kind} {message.method}({', '.join(arguments)})"
+    return f"message {message!r}"
+
+
 # Stands for the call at hand when its caller runs the handler itself.
 HANDED_OFF = Call("", (), {})
 

@@ -28,7 +28,7 @@ from actors.errors import CallingSelf, NoProcess, Restarting, RuntimeFault
 from actors.process import Process
 from actors.reasons import NORMAL, Reason
 from actors.ref import LocalRef, NameRef, Ref
-from actors.signals import Call, Cast
+from actors.signals import Call, Cast, described
 
 __all__ = [
     "NoState",
@@ -384,16 +384,6 @@ async def install(ref: Ref[Any], observer: Observer) -> None:
 async def uninstall(ref: Ref[Any], observer: Observer) -> bool:
     """Take an observer out; whether it was there. Raises: as `suspend`."""
     return bool(await _ask(ref, lambda process: _uninstall(process, lambda other: other is observer)))
-
-
-def described(message: Any) -> str:
-    """A message in one line."""
-    if isinstance(message, Call | Cast):
-        arguments = [repr(arg) for arg in message.args]
-        arguments += [f"{name}={value!r}" for name, value in message.kwargs.items()]
-        kind = "cast" if isinstance(message, Cast) else "call"
-        return f"{kind} {message.method}({', '.join(arguments)})"
-    return f"message {message!r}"
 
 
 class _Trace:

@@ -81,3 +81,21 @@ async def test_status_as_it_is(
         await ref.call(Open.fail)
     await wait_all_tasks_blocked()
     assert "status of" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", [Safe, AsyncSafe])
+async def test_crash_is_logged_with_its_circumstances(
+    autojump_clock: MockClock, node: Node, caplog: pytest.LogCaptureFixture, kind: Any
+) -> None:
+    """S11: the log of a crash names the message at hand, and how many waited."""
+    ref = await node.spawn(kind)
+    await system.suspend(ref)
+    ref.cast(kind.fail)
+    for number in range(3):
+        ref.send(number)
+    await system.resume(ref)
+    await wait_all_tasks_blocked()
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert record.exc_info is not None
+    notes = record.exc_info[1].__notes__  # type: ignore[union-attr]
+    assert notes[:2] == [f"{ref} was handling a cast fail()", "3 messages were waiting"]
