@@ -56,7 +56,7 @@ from actors.links import Alias, Down, Exited, IdleTimeout, Monitor
 from actors.machine import Machine
 from actors.mailbox import UNBOUNDED, Lagged, Mailbox
 from actors.node import Node, NodeStatistics, open_node
-from actors.partition import PartitionStopped, PartitionSupervisor
+from actors.partition import InvalidKey, PartitionStopped, PartitionSupervisor
 from actors.pool import JobDiscarded, Pool, PoolDraining, PoolStatistics, Worker
 from actors.process import Process
 from actors.reasons import (
@@ -133,6 +133,7 @@ __all__ = [
     "InvalidChild",
     "InvalidEntry",
     "InvalidFlag",
+    "InvalidKey",
     "JobDiscarded",
     "Joined",
     "KeyedTimers",

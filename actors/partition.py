@@ -16,7 +16,7 @@ from actors.ref import Ref
 from actors.spec import InvalidFlag, child_spec
 from actors.supervisor import Supervisor
 
-__all__ = ["PartitionStopped", "PartitionSupervisor"]
+__all__ = ["InvalidKey", "PartitionStopped", "PartitionSupervisor"]
 
 
 class PartitionStopped(RuntimeFault):
@@ -27,13 +27,27 @@ class PartitionStopped(RuntimeFault):
         self.index = index
 
 
+class InvalidKey(RuntimeFault, TypeError):
+    """What is given for a key cannot be one: it is not hashable. `key` is what was given."""
+
+    def __init__(self, key: object) -> None:
+        super().__init__(f"{key!r} is no key for a partition: it must be hashable")
+        self.key = key
+
+
 def partition_index(key: Hashable, partitions: int) -> int:
     """The partition, from 0, that `key` belongs to among so many.
 
     Integers are spread by their remainder, so that counting keys go round; anything else by its hash, which
     for strings differs from one run of Python to the next.
+
+    Raises:
+        InvalidKey: it is not hashable.
     """
-    return (abs(key) if isinstance(key, int) else hash(key)) % partitions
+    try:
+        return (abs(key) if isinstance(key, int) else hash(key)) % partitions
+    except TypeError:
+        raise InvalidKey(key) from None
 
 
 class PartitionSupervisor(Supervisor):
@@ -88,6 +102,7 @@ class PartitionSupervisor(Supervisor):
 
         Raises:
             PartitionStopped: it has neither a name nor a process at present.
+            InvalidKey: the key is not hashable.
         """
         return self._lookup(self._partition, key)
 

@@ -8,7 +8,16 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import Actor, CallTimeout, NoProcess, Ref, Started
+from actors import (
+    Actor,
+    BadArguments,
+    CallTimeout,
+    InvalidKey,
+    NoProcess,
+    PartitionSupervisor,
+    Ref,
+    Started,
+)
 from actors.backoff import Backoff
 from actors.children import (
     AlreadyPresent,
@@ -177,6 +186,11 @@ async def test_act_b_bad_arguments(autojump_clock: MockClock) -> None:
         with pytest.raises(InvalidChild, match="no configuration") as invalid:
             await supervisor.call(Supervisor.start_child, Faulty)
         assert (invalid.value.field, invalid.value.value) == ("child_spec", Faulty)
+        anything: Any = Supervisor.start_child
+        for args in ((), (1, 2)):
+            with pytest.raises(BadArguments, match="start_child"):
+                await supervisor.call(anything, *args)
+            supervisor.cast(anything, *args)
         with pytest.raises(InvalidFlag, match="'intensity' is -1"):
             await supervisor.call(Supervisor.change, [], intensity=-1)
         with pytest.raises(InvalidChild, match="'children' is 5"):
@@ -189,6 +203,10 @@ async def test_act_b_bad_arguments(autojump_clock: MockClock) -> None:
             await pool.call(DynamicSupervisor.terminate_child, unknown)
         with pytest.raises(NoProcess):
             await pool.call(DynamicSupervisor.terminate_child, node.named("nobody"))
+        shards = await node.spawn(PartitionSupervisor, family.child("p"), partitions=2)
+        with pytest.raises(InvalidKey, match="unhashable"):
+            await shards.call(PartitionSupervisor.partition, unknown)
+        assert (await shards.call(Supervisor.count_children)).active == 2
 
 
 async def test_act_b_terminate_by_name(autojump_clock: MockClock) -> None:
