@@ -9,6 +9,9 @@ So a receiver that has never heard of the type (UnknownType) is told apart from 
 version of it (VersionMismatch). Field values are checked against their annotations on both sides
 (FieldMismatch), at the sender first, which is where the mistake is.
 
+Long bytes do not pass through the frames: each object travels as a sealed memory file, into which the sender
+copies it once, and out of which the receiver copies it once.
+
 Values that belong to a node link, such as refs, are not known here. Their translation is given to the codec
 as an External.
 """
@@ -22,7 +25,7 @@ import mmap
 import os
 import traceback
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -51,6 +54,7 @@ _DESCRIPTOR: Final = 7
 _BYTEARRAY: Final = 8
 _MEMORY: Final = 9
 _DICT: Final = 10
+_BYTES: Final = 11
 
 _ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
 """Types that MessagePack carries as they are; an int only while it fits in 64 bits."""
@@ -58,10 +62,14 @@ _ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 
 INLINE_LIMIT: Final = 64 * 1024
-"""Bytes of a payload that travels inside its frame; a longer one goes into a sealed memory file."""
+"""Bytes of a payload that travels inside its frame; a longer one goes into a sealed memory file, and so do
+longer bytes in it, each object by itself."""
 
 PAYLOAD_LIMIT: Final = 256 * 1024 * 1024
-"""Bytes of a payload, however it travels."""
+"""Bytes of a payload, however it travels, all memory files taken together."""
+
+MEMORY_FILES: Final = 32
+"""Memory files for bytes in one payload; what is long beyond that stays in the payload, which then is one."""
 
 DESCRIPTORS_LIMIT: Final = 128
 """File descriptors in one payload."""
@@ -71,6 +79,17 @@ _SEALS: Final = (
     if hasattr(fcntl, "F_SEAL_SHRINK")
     else 0
 )
+
+
+def _is_atom(value: Any) -> bool:
+    """Whether MessagePack carries a value as it is, and it is not long."""
+    kind = type(value)
+    return kind in _ATOMS and (kind is not bytes or len(value) <= INLINE_LIMIT)
+
+
+def _are_atoms(values: Collection[Any]) -> bool:
+    types = set(map(type, values))
+    return types <= _ATOMS and (bytes not in types or all(map(_is_atom, values)))
 
 
 class RemoteError(Exception):
@@ -127,13 +146,14 @@ class Codec:
         self._origin = origin
         self._lowering: dict[type, Callable[[Any], Any]] = {
             int: self._lower_integer,
+            bytes: self._lower_bytes,
             list: self._lower_list,
             dict: self._lower_dict,
             tuple: lambda value: self._extension(_TUPLE, list(value)),
             set: lambda value: self._extension(_SET, list(value)),
             frozenset: lambda value: self._extension(_FROZENSET, list(value)),
             bytearray: lambda value: msgspec.msgpack.Ext(_BYTEARRAY, bytes(value)),
-            memoryview: bytes,
+            memoryview: self._lower_view,
             FileDescriptor: self._lower_descriptor,
             **{kind: self._native(name) for kind, (name, _, _) in _NATIVE.items()},
         }
@@ -145,6 +165,7 @@ class Codec:
             _ERROR: self._revive_error,
             _DESCRIPTOR: self._revive_descriptor,
             _MEMORY: self._revive_memory,
+            _BYTES: self._revive_bytes,
             _DICT: dict,
         }
         for external in externals:
@@ -154,6 +175,8 @@ class Codec:
         self._decoder = msgspec.msgpack.Decoder(ext_hook=self._revive)
         self._outgoing: list[int] = []
         self._incoming: Sequence[FileDescriptor] = ()
+        self._in_files = 0
+        self._left = 0
 
     def encode(self, value: Any) -> tuple[msgspec.Raw, Sequence[int]]:
         """Encode a value.
@@ -171,16 +194,18 @@ class Codec:
         """
         if self._outgoing:
             self._outgoing = []
+        self._in_files = 0
         try:
             data = self._pack(value)
-            if len(data) > PAYLOAD_LIMIT:
-                raise PayloadError(f"a payload may have {PAYLOAD_LIMIT} bytes, this one has {len(data)}")
+            size = len(data) + self._in_files
+            if size > PAYLOAD_LIMIT:
+                raise PayloadError(f"a payload may have {PAYLOAD_LIMIT} bytes, this one has {size}")
             if len(self._outgoing) > DESCRIPTORS_LIMIT:
                 raise PayloadError(
                     f"a payload may carry {DESCRIPTORS_LIMIT} descriptors, this one has {len(self._outgoing)}"
                 )
             if len(data) > INLINE_LIMIT:
-                data = self._into_memory(data)
+                data = self._encoder.encode(self._in_memory(_MEMORY, data))
         except BaseException as error:
             close_all(self._outgoing)
             self._outgoing = []
@@ -195,7 +220,7 @@ class Codec:
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> tuple[msgspec.Raw, Sequence[int]]:
         """Encode the arguments of a call as the pair [positional, keyword]. Otherwise as `encode`."""
-        if not kwargs and _ATOMS.issuperset(map(type, args)):
+        if not kwargs and _are_atoms(args):
             try:
                 data = self._encoder.encode((args, _NO_KEYWORDS))
             except (OverflowError, UnicodeEncodeError):
@@ -222,6 +247,7 @@ class Codec:
             if not descriptors:
                 return self._decoder.decode(payload)
             self._incoming = [FileDescriptor.received(descriptor) for descriptor in descriptors]
+            self._left = PAYLOAD_LIMIT
             try:
                 return self._decoder.decode(payload)
             finally:
@@ -234,31 +260,31 @@ class Codec:
             raise PayloadError(f"malformed payload: {error}") from error
 
     def _pack(self, value: Any) -> bytes:
-        mark = len(self._outgoing)
+        mark, in_files = len(self._outgoing), self._in_files
         try:
-            return self._encoder.encode(value if type(value) in _ATOMS else self._lower(value))
+            return self._encoder.encode(value if _is_atom(value) else self._lower(value))
         except OverflowError:
             close_all(self._outgoing[mark:])
             del self._outgoing[mark:]
+            self._in_files = in_files
             return self._encoder.encode(self._lower_exact(value))
 
-    def _into_memory(self, data: bytes) -> bytes:
-        """Move a long payload into a memory file, sealed so that nobody changes it while it is read."""
+    def _in_memory(self, code: int, data: bytes | memoryview) -> msgspec.msgpack.Ext:
+        """Copy long data into a memory file, sealed so that nobody changes it while it is read."""
         memory = os.memfd_create("payload", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         self._outgoing.append(memory)
+        self._in_files += len(data)
         view = memoryview(data)
         while view:
             view = view[os.write(memory, view) :]
         fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
-        return self._encoder.encode(
-            msgspec.msgpack.Ext(_MEMORY, self._encoder.encode([len(self._outgoing) - 1, len(data)]))
-        )
+        return msgspec.msgpack.Ext(code, self._encoder.encode([len(self._outgoing) - 1, len(data)]))
 
     # Lowering: from values to what MessagePack carries.
 
     def _lower(self, value: Any) -> Any:
         kind = type(value)
-        if kind in _ATOMS:
+        if _is_atom(value):
             return value
         lower = self._lowering.get(kind)
         if lower is not None:
@@ -290,11 +316,22 @@ class Codec:
         size = value.bit_length() // 8 + 1
         return msgspec.msgpack.Ext(_INTEGER, value.to_bytes(size, "big", signed=True))
 
+    def _lower_bytes(self, value: bytes | memoryview) -> Any:
+        if len(value) <= INLINE_LIMIT or len(self._outgoing) >= MEMORY_FILES:
+            return bytes(value)
+        if self._in_files + len(value) > PAYLOAD_LIMIT:
+            size = self._in_files + len(value)
+            raise PayloadError(f"a payload may have {PAYLOAD_LIMIT} bytes, this one has {size}")
+        return self._in_memory(_BYTES, value)
+
+    def _lower_view(self, value: memoryview) -> Any:
+        return self._lower_bytes(value.cast("B")) if value.contiguous else self._lower_bytes(bytes(value))
+
     def _lower_list(self, value: list[Any]) -> Any:
-        return value if _ATOMS.issuperset(map(type, value)) else [self._lower(item) for item in value]
+        return value if _are_atoms(value) else [self._lower(item) for item in value]
 
     def _lower_dict(self, value: dict[Any, Any]) -> Any:
-        if _ATOMS.issuperset(map(type, value)) and _ATOMS.issuperset(map(type, value.values())):
+        if _are_atoms(value) and _are_atoms(value.values()):
             return value
         if _ATOMS.issuperset(map(type, value)):
             return {key: self._lower(item) for key, item in value.items()}
@@ -386,14 +423,27 @@ class Codec:
         return self._incoming[index]
 
     def _revive_memory(self, items: list[int]) -> Any:
+        memory, size = self._memory(items)
+        with mmap.mmap(memory, size, prot=mmap.PROT_READ) as view:
+            return self._decoder.decode(view)
+
+    def _revive_bytes(self, items: list[int]) -> bytes:
+        memory, size = self._memory(items)
+        data = os.pread(memory, size, 0)  # of a memory file, all is read at once
+        if len(data) != size:
+            raise PayloadError(f"{len(data)} of {size} bytes could be read")
+        return data
+
+    def _memory(self, items: list[int]) -> tuple[int, int]:
+        """A memory file of the payload, and its size. It may be sparse or named twice: all sizes count."""
         index, size = items
-        if not 0 < size <= PAYLOAD_LIMIT:
-            raise PayloadError(f"a payload may have {PAYLOAD_LIMIT} bytes, this one claims {size}")
+        self._left -= size
+        if size <= 0 or self._left < 0:
+            raise PayloadError(f"a payload may have {PAYLOAD_LIMIT} bytes, this one claims another {size}")
         memory = self._revive_descriptor(index).fileno()
         if fcntl.fcntl(memory, fcntl.F_GET_SEALS) & _SEALS != _SEALS or os.fstat(memory).st_size != size:
             raise PayloadError("the payload's memory file is not sealed, or not of the announced size")
-        with mmap.mmap(memory, size, prot=mmap.PROT_READ) as view:
-            return self._decoder.decode(view)
+        return memory, size
 
 
 _NATIVE: Final[Mapping[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]] = {

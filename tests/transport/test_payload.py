@@ -5,29 +5,34 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import fcntl
 import math
 import os
 import uuid
+from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 import msgspec
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors import Actor, open_node
 from transport import (
     Codec,
     FieldMismatch,
     FileDescriptor,
     PayloadError,
+    Policy,
     Registry,
     RemoteError,
     UnknownType,
     UnregisteredType,
     VersionMismatch,
 )
-from transport.payload import INLINE_LIMIT, External
+from transport.payload import INLINE_LIMIT, PAYLOAD_LIMIT, External
 
 types = Registry()
 
@@ -275,13 +280,110 @@ def test_no_descriptor_leaks_when_encoding_fails_or_is_repeated(extra: Any) -> N
     os.close(right)
 
 
-@pytest.mark.parametrize("size", [INLINE_LIMIT - 10, INLINE_LIMIT + 10, 16 * 1024 * 1024])
+@pytest.mark.parametrize("size", [INLINE_LIMIT - 10, INLINE_LIMIT + 10])
 def test_long_payloads_go_into_sealed_memory(size: int) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    payload, descriptors = Codec(types).encode([os.urandom(size)])
+    text = "x" * size
+    payload, descriptors = Codec(types).encode([text])
     assert (len(bytes(payload)) < 100) == (size > INLINE_LIMIT)
-    Codec(types).decode(payload, descriptors)
+    assert Codec(types).decode(payload, descriptors) == [text]
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+LONG = os.urandom(INLINE_LIMIT + 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "files"),
+    [
+        (LONG, 1),
+        (b"x" * INLINE_LIMIT, 1),
+        (b"x" * (INLINE_LIMIT - 10), 0),
+        ([1, LONG, "a", LONG, b"short"], 2),
+        ((LONG, {"a": LONG, "b": [LONG]}), 3),
+        ({"a": LONG, "b": 2}, 1),
+        ({(1, 2): LONG}, 1),
+        ([LONG, "x" * INLINE_LIMIT], 2),
+        ([LONG, 2**70, LONG], 2),
+        ([LONG] * 200, 33),
+        (Point(1, hidden=LONG), 1),
+    ],
+    ids=lambda value: None if isinstance(value, int) else type(value).__name__,
+)
+def test_long_bytes_go_into_sealed_memory_of_their_own(value: Any, files: int) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    payload, descriptors = Codec(types).encode(value)
+    assert len(descriptors) == files
+    assert Codec(types).decode(payload, descriptors) == value
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_views_and_arguments() -> None:
+    for view in (memoryview(LONG), memoryview(LONG)[::-1], memoryview(b"short")):
+        assert Codec(types).decode(*Codec(types).encode(view)) == bytes(view)
+    payload, descriptors = Codec(types).encode_arguments((1, LONG), {"k": LONG})
+    assert len(descriptors) == 2
+    assert Codec(types).decode(payload, descriptors) == [[1, LONG], {"k": LONG}]
+
+
+def sealed(size: int) -> int:
+    """A sparse memory file."""
+    memory = os.memfd_create("sparse", os.MFD_ALLOW_SEALING)
+    os.truncate(memory, size)
+    fcntl.fcntl(
+        memory,
+        fcntl.F_ADD_SEALS,
+        fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL,
+    )
+    return memory
+
+
+def in_memory(code: int, index: int, size: int) -> msgspec.msgpack.Ext:
+    return msgspec.msgpack.Ext(code, msgspec.msgpack.encode([index, size]))
+
+
+@pytest.mark.parametrize("code", [9, 11])
+def test_memory_that_claims_too_much_is_refused(code: int) -> None:
+    """A memory file costs its sender nothing when it is sparse, and can be named as often as he likes."""
+    before = len(os.listdir("/proc/self/fd"))
+    half = PAYLOAD_LIMIT // 2 + 1
+    twice = msgspec.msgpack.encode([in_memory(11, 0, half), in_memory(code, 0, half)])
+    for payload, size, problem in (
+        (twice, half, "another"),
+        (msgspec.msgpack.encode(in_memory(code, 0, 2**40)), 2**20, "another"),
+        (msgspec.msgpack.encode(in_memory(code, 0, -1)), 2**20, "another"),
+        (msgspec.msgpack.encode(in_memory(code, 0, 2**20 + 1)), 2**20, "announced size"),
+        (msgspec.msgpack.encode(in_memory(code, 1, 2**20)), 2**20, "did not arrive"),
+    ):
+        with pytest.raises(PayloadError, match=problem):
+            Codec(types).decode(payload, [sealed(size)])
+    with pytest.raises(PayloadError, match="has 268435457"):
+        Codec(types).encode([bytes(PAYLOAD_LIMIT // 2), bytes(PAYLOAD_LIMIT // 2 + 1)])
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+class Mirror(Actor):
+    def echo(self, payload: bytes) -> bytes:
+        return payload
+
+
+@pytest.mark.parametrize("size", [64, INLINE_LIMIT, INLINE_LIMIT + 1, 2**20, 2**24])
+async def test_payloads_of_all_sizes_through_doors(tmp_path: Path, size: int) -> None:
+    """From node to node and back, by a real door, without a descriptor left over."""
+    payload = os.urandom(size)
+    path = str(tmp_path / "door")
+    with trio.fail_after(60):
+        async with (
+            open_node("server", listen=path, policy=Policy.same_user(exports="*")) as server,
+            open_node("client", policy=Policy.same_user()) as client,
+        ):
+            await server.spawn(Mirror, name="mirror")
+            mirror = await client.distribution.whereis_on(await client.connect(path), "mirror")
+            assert await mirror.call(Mirror.echo, payload) == payload
+            before = len(os.listdir("/proc/self/fd"))
+            for _ in range(5):
+                assert await mirror.call(Mirror.echo, payload) == payload
+            assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_limits_of_a_payload() -> None:
