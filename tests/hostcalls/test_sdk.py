@@ -1,8 +1,9 @@
-"""The kits for writing guests: their examples are built and run."""
+"""The kits for writing guests: every example is built, by the command of its kit, and run."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -11,28 +12,72 @@ from pathlib import Path
 import pytest
 
 import hostcalls.sdk
-from actors import NORMAL, Down, open_node
+from actors import NORMAL, Down, Node, Reason, Trapped, open_node
 from actors.guest import Guest, run_guest
+from hostcalls.actor_abi import ActorReceive
 from hostcalls.modules import ModuleError
 from hostcalls.sdk.wat import Assembler
 
 SDK = Path(hostcalls.sdk.__file__).parent
+EXAMPLES = SDK / "examples"
 BUILD_SECONDS = 300
 
+needs_clang = pytest.mark.skipif(
+    not shutil.which("clang") or not shutil.which("wasm-ld"), reason="needs clang and wasm-ld"
+)
+needs_zig = pytest.mark.skipif(
+    importlib.util.find_spec("ziglang") is None, reason="needs the ziglang package"
+)
 
-def build(command: list[str | Path], directory: Path) -> None:
+
+def build(command: list[str], directory: Path) -> None:
     subprocess.run(command, check=True, cwd=directory, timeout=BUILD_SECONDS)
 
 
-@pytest.mark.skipif(
-    not shutil.which("clang") or not shutil.which("wasm-ld"), reason="needs clang and wasm-ld"
-)
-async def test_c_example(tmp_path: Path) -> None:
-    """The counter in C compiles without a warning, by the command of its header, and counts."""
-    module = tmp_path / "counter.wasm"
-    command = "clang --target=wasm32 -mbulk-memory -std=c11 -O2 -Wall -Wextra -Werror -nostdlib"
-    link = "-Wl,--no-entry -Wl,--stack-first -Wl,-z,stack-size=65536"
-    build([*command.split(), *link.split(), "-o", module, "counter.c"], SDK / "c")
+def build_c(name: str, directory: Path) -> Path:
+    """An example in C, by the command that its header gives, and without a warning."""
+    header = (SDK / "c" / "enfilade.h").read_text()
+    found = re.search(r"^ \*   (clang [^*]*) \\\n \*  ([^*]*) guest.c$", header, re.MULTILINE)
+    assert found is not None
+    command = " ".join(found.groups()).replace('"$(enfilade guest sdk)/c"', str(SDK / "c"))
+    command = command.replace("guest.wasm", f"{name}.wasm")
+    warnings = ("-std=c11", "-Wall", "-Wextra", "-Werror")
+    build([*command.split(), *warnings, str(EXAMPLES / "c" / f"{name}.c")], directory)
+    return directory / f"{name}.wasm"
+
+
+def build_zig(name: str, directory: Path, config: pytest.Config) -> Path:
+    """An example in Zig, by the command that its library gives."""
+    library = (SDK / "zig" / "enfilade.zig").read_text()
+    found = re.search(r"^//!   zig (build-exe .*) \\\n//!  (.*)$", library, re.MULTILINE)
+    assert found is not None
+    command = " ".join(found.groups()).replace('"', "").replace("$(enfilade guest sdk)", str(SDK))
+    command = command.replace("guest.zig", str(EXAMPLES / "zig" / f"{name}.zig"))
+    command = command.replace("guest.wasm", f"{name}.wasm")
+    assert config.cache is not None
+    cache = str(config.cache.mkdir("zig"))
+    caches = ("--cache-dir", cache, "--global-cache-dir", cache)
+    build([sys.executable, "-m", "ziglang", *command.split(), *caches], directory)
+    return directory / f"{name}.wasm"
+
+
+async def ended(node: Node, guest: Guest) -> Reason:
+    async with node.mailbox() as me:
+        me.monitor(await node.spawn(guest))
+        return (await me.receive(Down, timeout=30)).reason
+
+
+def test_every_example_has_its_test() -> None:
+    """No example is left out below."""
+    assert sorted(path.name for path in EXAMPLES.rglob("*.*")) == [
+        *("client.c", "clock.zig", "counter.c", "echo.zig", "nap.c", "nap.wat")
+    ]
+
+
+@needs_clang
+async def test_c_counter(tmp_path: Path) -> None:
+    """A server in C answers requests and ends."""
+    module = build_c("counter", tmp_path)
     async with open_node("test") as node, node.mailbox() as me:
         counter = await node.spawn(Guest(module, capabilities=["ActorMessage"], arguments=[40]))
         me.monitor(counter)
@@ -43,28 +88,126 @@ async def test_c_example(tmp_path: Path) -> None:
         assert (await me.receive(Down, timeout=10)).reason == NORMAL
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="needs the ziglang package")
-async def test_zig_example(tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    """The clock in Zig builds by the command of its library, and agrees with the host about the time."""
-    module = tmp_path / "clock.wasm"
-    assert pytestconfig.cache is not None
-    cache = pytestconfig.cache.mkdir("zig")
-    command = "build-exe clock.zig -target wasm32-freestanding -O ReleaseSmall -fno-entry -rdynamic"
-    layout = "--stack 65536 --global-base=65536"
-    build(
-        [
-            *(sys.executable, "-m", "ziglang", *command.split(), *layout.split()),
-            *(f"-femit-bin={module}", "--cache-dir", str(cache), "--global-cache-dir", str(cache)),
-        ],
-        SDK / "zig",
+@needs_clang
+@pytest.mark.parametrize("name", ["counter", "a counter with a longer name"])
+async def test_c_client(tmp_path: Path, name: str) -> None:
+    """A client in C finds a server by its name and calls it; without the right to ask for names it traps."""
+    counter = Guest(build_c("counter", tmp_path), capabilities=["ActorMessage"], arguments=[0])
+    client = Guest(
+        build_c("client", tmp_path),
+        capabilities=["ActorMessage", "ActorRegistry"],
+        arguments=[name, 3, "3"],
     )
     async with open_node("test") as node:
+        await node.spawn(counter, name=name)
+        powerless = Guest(client.module, capabilities=["ActorMessage"], arguments=client.arguments)
+        assert isinstance(await ended(node, powerless), Trapped)
+        assert await ended(node, client) == NORMAL
+        assert isinstance(await ended(node, client), Trapped)  # the counter was stopped
+
+
+@needs_clang
+async def test_c_nap(tmp_path: Path) -> None:
+    """Hostcalls that the header does not know are made by its macro."""
+    module = build_c("nap", tmp_path)
+    async with open_node("test") as node:
         assert await run_guest(node, Guest(module, capabilities=["TimeRead"], arguments=[20])) == NORMAL
+        assert isinstance(await run_guest(node, Guest(module, arguments=[20])), Trapped)
+
+
+@needs_zig
+async def test_zig_clock(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """The clock in Zig agrees with the host about the time."""
+    module = build_zig("clock", tmp_path, pytestconfig)
+    async with open_node("test") as node:
+        assert await run_guest(node, Guest(module, capabilities=["TimeRead"], arguments=[20])) == NORMAL
+
+
+@needs_zig
+async def test_zig_echo(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """A server in Zig answers requests and ends."""
+    module = build_zig("echo", tmp_path, pytestconfig)
+    async with open_node("test") as node, node.mailbox() as me:
+        echo = await node.spawn(Guest(module, capabilities=["ActorMessage"]))
+        me.monitor(echo)
+        echo.send(b"plain messages are ignored")
+        for question in (b"", b"hello", bytes(range(256)) * 4):
+            assert await echo.call(Guest.request, question) == question[::-1]
+        assert await echo.call(Guest.request, b"stop") == b"pots"
+        assert (await me.receive(Down, timeout=10)).reason == NORMAL
+
+
+async def test_wat_nap() -> None:
+    """The example in the text format sleeps by the host's clock; without the capability it traps."""
+    nap = EXAMPLES / "wat" / "nap.wat"
+    async with open_node("test") as node:
+        assert await run_guest(node, Guest(nap, capabilities=["TimeRead"])) == NORMAL
+        assert isinstance(await run_guest(node, Guest(nap)), Trapped)
+
+
+NOTICES = """
+#include "enfilade.h"
+static union { uint64_t aligned; uint8_t bytes[ENFILADE_RESULT_MIN + 64]; } buffer;
+static union { uint64_t aligned; uint8_t bytes[ENFILADE_RESULT_MIN]; } small;
+ENFILADE_HOSTCALL(monitor, "enfilade::actor::monitor")
+ENFILADE_HOSTCALL(trap, "enfilade::actor::trap")
+ENFILADE_HOSTCALL(link, "enfilade::actor::link")
+#define MUST(truth) do { if (!(truth)) __builtin_trap(); } while (0)
+ENFILADE_EXPORT("start") void start(uint32_t victim)
+{
+    struct enfilade_message message;
+    uint64_t number;
+    const uint8_t yes = 1;
+    const char poke[] = "end";
+    MUST(enfilade_receive(&message, buffer.bytes, ENFILADE_RESULT_MIN - 1, 0) == -1);
+    MUST(enfilade_receive(&message, buffer.bytes, sizeof buffer.bytes, 0) == 0);
+    MUST(message.kind == ENFILADE_NOTHING);
+    MUST(trap(&yes, 1, small.bytes, sizeof small) == 1);
+    MUST(link(&victim, 4, small.bytes, sizeof small) == 0);
+    MUST(monitor(&victim, 4, small.bytes, sizeof small) == 8);
+    enfilade_copy(&number, small.bytes, 8);
+    MUST(enfilade_send(victim, 7, poke, 3) == 0);
+    int seen = 0;
+    while (seen != 3) {
+        MUST(enfilade_receive(&message, buffer.bytes, sizeof buffer.bytes, ENFILADE_FOREVER) == 0);
+        MUST(message.actor == victim && message.reason == ENFILADE_TRAPPED);
+        MUST(message.kind == ENFILADE_EXITED || message.kind == ENFILADE_DOWN);
+        MUST(message.kind == ENFILADE_EXITED || message.monitor == number);
+        seen |= message.kind == ENFILADE_EXITED ? 1 : 2;
+    }
+    const uint8_t *data;
+    uint32_t size;
+    MUST(enfilade_call(victim, poke, 3, buffer.bytes, sizeof buffer.bytes, 1000, &data, &size) == -1);
+    const char *text = enfilade_error(buffer.bytes, &size);
+    MUST(size > 12 && text[0] == 'i' && text[size - 1] == 's');
+    MUST(enfilade_whereis("nobody", 6) == -1);
+}
+"""
+
+
+@needs_clang
+async def test_c_notices_and_errors(tmp_path: Path) -> None:
+    """The C kit reads exits, downs and error texts."""
+    source = tmp_path / "notices.c"
+    source.write_text(NOTICES)
+    flags = "--target=wasm32 -mbulk-memory -std=c11 -O2 -Wall -Wextra -Werror -nostdlib -Wl,--no-entry"
+    stack = "-Wl,--stack-first -Wl,-z,stack-size=65536"
+    target = tmp_path / "notices.wasm"
+    build(
+        ["clang", *flags.split(), *stack.split(), f"-I{SDK / 'c'}", "-o", str(target), str(source)], tmp_path
+    )
+    victim = Assembler("enfilade::actor::receive")
+    anything = victim.message(ActorReceive, ActorReceive(None, 0, None, 64))
+    victim.function("start", f"(call $received (call $actor.receive {anything})) unreachable")
+    grants = ["ActorMessage", "ActorLink", "ActorRegistry"]
+    async with open_node("test") as node:
+        doomed = await node.spawn(Guest(victim.binary(), capabilities=grants))
+        assert await ended(node, Guest(target, capabilities=grants, arguments=[doomed])) == NORMAL
 
 
 def test_mistakes_in_the_text_are_told() -> None:
     """The assembler's text goes through the text format's own checks."""
     guest = Assembler("time::now")
     guest.function("start", "(call $no.such.function)")
-    with pytest.raises(ModuleError, match="no"):
+    with pytest.raises(ModuleError, match=r"unknown func: failed to find name `\$no.such.function` in line"):
         guest.binary()

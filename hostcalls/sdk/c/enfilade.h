@@ -2,7 +2,7 @@
  * Guests in C: this header is all that is needed.
  *
  *   clang --target=wasm32 -mbulk-memory -O2 -nostdlib -Wl,--no-entry -Wl,--stack-first -Wl,-z,stack-size=65536 \
- *         -o guest.wasm guest.c
+ *         -I "$(enfilade guest sdk)/c" -o guest.wasm guest.c
  *
  * Memory below 1040 is the mailbox, and the arguments of the entrypoint lie behind it; with --stack-first both are in
  * the deepest part of the stack, so leave it some room.
@@ -80,6 +80,15 @@ struct enfilade_bytes {
     uint32_t size;
 };
 
+/* Text of up to 8 bytes lies in the field itself, filled up with 0xff; longer text elsewhere. */
+union enfilade_text {
+    uint8_t within[8];
+    struct {
+        uint32_t tagged;
+        int32_t offset;
+    } elsewhere;
+};
+
 /* A number, or none. */
 struct enfilade_option {
     uint8_t present;
@@ -109,10 +118,10 @@ static inline const char *enfilade_error(const void *result, uint32_t *size)
     enfilade_copy(&encoded, result, 4);
     const uint8_t *root = (const uint8_t *)result + 4 + encoded - 8;
     if ((root[0] & 0xc0) == 0x80) {
-        struct { uint32_t tagged; int32_t offset; } text;
+        union enfilade_text text;
         enfilade_copy(&text, root, sizeof text);
-        *size = (text.tagged & 0x3f) | ((text.tagged & ~0xffu) >> 2);
-        return (const char *)root + text.offset;
+        *size = (text.elsewhere.tagged & 0x3f) | ((text.elsewhere.tagged & ~0xffu) >> 2);
+        return (const char *)root + text.elsewhere.offset;
     }
     uint32_t length = 0;
     while (length < 8 && root[length] != 0xff)
@@ -126,8 +135,10 @@ static inline const char *enfilade_error(const void *result, uint32_t *size)
 ENFILADE_HOSTCALL(enfilade_actor_self, "enfilade::actor::self")
 ENFILADE_HOSTCALL(enfilade_actor_send, "enfilade::actor::send")
 ENFILADE_HOSTCALL(enfilade_actor_receive, "enfilade::actor::receive")
+ENFILADE_HOSTCALL(enfilade_actor_call, "enfilade::actor::call")
 ENFILADE_HOSTCALL(enfilade_actor_reply, "enfilade::actor::reply")
 ENFILADE_HOSTCALL(enfilade_actor_release, "enfilade::actor::release")
+ENFILADE_HOSTCALL(enfilade_actor_whereis, "enfilade::actor::whereis")
 
 /* The kinds of message. */
 enum enfilade_kind {
@@ -138,6 +149,20 @@ enum enfilade_kind {
     ENFILADE_NOTHING = -1 /* the time was over, or the receive failed */
 };
 
+/* Why a process has ended. */
+enum enfilade_reason {
+    ENFILADE_NORMAL,
+    ENFILADE_SHUTDOWN,
+    ENFILADE_KILL,
+    ENFILADE_KILLED,
+    ENFILADE_NO_PROCESS,
+    ENFILADE_NO_CONNECTION,
+    ENFILADE_TIMEOUT,
+    ENFILADE_TRAPPED,
+    ENFILADE_CRASHED,
+    ENFILADE_OTHER
+};
+
 /* One message. `data` lies in the buffer that was given to enfilade_receive. */
 struct enfilade_message {
     enum enfilade_kind kind;
@@ -145,6 +170,9 @@ struct enfilade_message {
     uint64_t tag;     /* of a message */
     const uint8_t *data;
     uint32_t size;
+    uint32_t actor;              /* of what has ended: the slot of the process, */
+    enum enfilade_reason reason; /* why it has, */
+    uint64_t monitor;            /* and the monitor that tells so */
 };
 
 /* No time limit. */
@@ -162,7 +190,10 @@ static inline int enfilade_receive(struct enfilade_message *message, void *buffe
         struct enfilade_option tag;
         uint32_t limit;
     } wanted = {{timeout_ms != ENFILADE_FOREVER, timeout_ms}, 0, {0, 0}, capacity - ENFILADE_RESULT_MIN};
+    __builtin_memset(message, 0, sizeof *message);
     message->kind = ENFILADE_NOTHING;
+    if (capacity < ENFILADE_RESULT_MIN)
+        return -1;
     int32_t size = enfilade_actor_receive(&wanted, sizeof wanted, buffer, capacity);
     if (size < 0)
         return -1;
@@ -171,13 +202,31 @@ static inline int enfilade_receive(struct enfilade_message *message, void *buffe
     if (root[0] == 0)
         return 0;
     message->kind = (enum enfilade_kind)root[8];
-    enfilade_copy(&message->request, root + 12, 4);
-    enfilade_copy(&message->tag, root + 16, 8);
-    const struct enfilade_bytes *field =
-        (const struct enfilade_bytes *)(root + (message->kind == ENFILADE_MESSAGE ? 24 : 16));
-    if (message->kind == ENFILADE_MESSAGE || message->kind == ENFILADE_REQUEST) {
-        message->data = (const uint8_t *)enfilade_data(field);
-        message->size = field->size;
+    const struct enfilade_bytes *data = NULL;
+    switch (message->kind) {
+    case ENFILADE_MESSAGE:
+        enfilade_copy(&message->tag, root + 16, 8);
+        data = (const struct enfilade_bytes *)(root + 24);
+        break;
+    case ENFILADE_REQUEST:
+        enfilade_copy(&message->request, root + 12, 4);
+        data = (const struct enfilade_bytes *)(root + 16);
+        break;
+    case ENFILADE_EXITED:
+        enfilade_copy(&message->actor, root + 12, 4);
+        message->reason = (enum enfilade_reason)root[16];
+        break;
+    case ENFILADE_DOWN:
+        enfilade_copy(&message->monitor, root + 16, 8);
+        enfilade_copy(&message->actor, root + 24, 4);
+        message->reason = (enum enfilade_reason)root[28];
+        break;
+    case ENFILADE_NOTHING:
+        break;
+    }
+    if (data != NULL) {
+        message->data = (const uint8_t *)enfilade_data(data);
+        message->size = data->size;
     }
     return 0;
 }
@@ -235,6 +284,63 @@ static inline int enfilade_send(uint32_t actor, uint64_t tag, const void *data, 
     enfilade_point(&send->resources, send, 0);
     uint32_t length = (uint32_t)((uint8_t *)(send + 1) - enfilade_scratch.bytes);
     return enfilade_actor_send(enfilade_scratch.bytes, length, enfilade_outcome.bytes, ENFILADE_RESULT_MIN) < 0 ? -1 : 0;
+}
+
+/*
+ * Send a request to the actor in a slot and wait for its reply, at most `timeout_ms`; `*data` and `*data_size` are the
+ * reply, in the buffer. The buffer is as that of enfilade_receive. Returns 0, or -1 with an error text in the buffer.
+ */
+static inline int enfilade_call(uint32_t actor, const void *request, uint32_t request_size, void *buffer,
+                                uint32_t capacity, uint64_t timeout_ms, const uint8_t **data, uint32_t *data_size)
+{
+    struct call {
+        uint32_t to;
+        struct enfilade_option timeout;
+        struct enfilade_bytes data;
+        struct enfilade_bytes resources;
+        uint32_t limit;
+    } *call;
+    if (request_size > ENFILADE_LONGEST || capacity < ENFILADE_RESULT_MIN)
+        return -1;
+    enfilade_copy(enfilade_scratch.bytes, request, request_size);
+    call = (struct call *)(enfilade_scratch.bytes + ((request_size + 7) & ~7u));
+    call->to = actor;
+    call->timeout.present = timeout_ms != ENFILADE_FOREVER;
+    call->timeout.value = timeout_ms;
+    enfilade_point(&call->data, enfilade_scratch.bytes, request_size);
+    enfilade_point(&call->resources, call, 0);
+    call->limit = capacity - ENFILADE_RESULT_MIN;
+    uint32_t length = (uint32_t)((uint8_t *)(call + 1) - enfilade_scratch.bytes);
+    int32_t size = enfilade_actor_call(enfilade_scratch.bytes, length, buffer, capacity);
+    if (size < 0)
+        return -1;
+    const struct enfilade_bytes *reply = (const struct enfilade_bytes *)((const uint8_t *)buffer + size - 16);
+    *data = (const uint8_t *)enfilade_data(reply);
+    *data_size = reply->size;
+    return 0;
+}
+
+/* The slot of the actor that has this name (`size` bytes), or -1 if there is none, or it may not be asked for. */
+static inline int32_t enfilade_whereis(const char *name, uint32_t size)
+{
+    if (size > ENFILADE_LONGEST)
+        return -1;
+    uint32_t start = (size + 3) & ~3u; /* of the root, behind a name that does not lie in it */
+    union enfilade_text *root = (union enfilade_text *)(enfilade_scratch.bytes + start);
+    if (size <= sizeof root->within) {
+        root = (union enfilade_text *)enfilade_scratch.bytes;
+        __builtin_memset(root, 0xff, sizeof *root);
+    } else {
+        root->elsewhere.tagged = (size & 0x3f) | 0x80 | ((size & ~0x3fu) << 2);
+        root->elsewhere.offset = -(int32_t)start;
+    }
+    enfilade_copy(enfilade_scratch.bytes, name, size);
+    uint32_t length = (uint32_t)((uint8_t *)(root + 1) - enfilade_scratch.bytes);
+    if (enfilade_actor_whereis(enfilade_scratch.bytes, length, enfilade_outcome.bytes, ENFILADE_RESULT_MIN) < 0)
+        return -1;
+    int32_t slot;
+    enfilade_copy(&slot, enfilade_outcome.bytes, sizeof slot);
+    return slot;
 }
 
 #endif

@@ -1,6 +1,6 @@
 //! A guest that naps for as many milliseconds as it is told, and traps unless the clock agrees.
 
-const enfilade = @import("enfilade.zig");
+const enfilade = @import("enfilade");
 const std = @import("std");
 
 const Now = enfilade.Hostcall("selium::time::now");
