@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import attrs
 
 from actors import signals
+from actors.control import ask_to_stop
 from actors.errors import MailboxFull, Restarting
 from actors.reasons import NO_PROCESS, Crashed
 
@@ -144,9 +145,9 @@ def _call_arrived(process: Process, signal: signals.Call) -> None:
     if process.ended is not None:
         signal.fail(Restarting(process.ref)) if process.restarting else signal.abandon(NO_PROCESS)
     elif signal.method == signals.STOP:
-        process.asked_to_stop(signal, *signal.args)
+        ask_to_stop(process, signal, *signal.args)
     elif signal.method == signals.DRAIN:
-        process.asked_to_stop(signal, *signal.args, drain=True)
+        ask_to_stop(process, signal, *signal.args, drain=True)
     elif len(process.queue) < process.limit or make_room(process):
         process.put(signal)
     else:

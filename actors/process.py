@@ -26,7 +26,7 @@ import trio
 from actors import links, signals
 from actors.actor import Actor
 from actors.calls import Deferred, Request
-from actors.control import Continuation, Control, StopRequest
+from actors.control import Continuation, Control
 from actors.errors import StashOverflow
 from actors.mailbox import LIMITLESS, BoundedQueue, Mailbox, mailbox_full, put
 from actors.rare import Rare
@@ -201,18 +201,6 @@ class Process:
     def deliver(self, signal: signals.Signal) -> None:
         """A signal reached this process."""
         signals.arrivals[type(signal)](self, signal)
-
-    def asked_to_stop(self, request: signals.Call, reason: Reason, *, drain: bool = False) -> None:
-        """Somebody wants this process to stop, and `request` to be told when it has."""
-        self.needs().stop_requests.append(request)
-        if drain and getattr(self.body, "drains", False):
-            self.put(StopRequest(reason))
-        elif not getattr(self.body, "is_plain", False):
-            self.control_put(StopRequest(reason))
-        elif self.trap_exits:
-            self.exit_arrived(self.node.ref, reason, linked=False)
-        else:
-            self.interrupt(reason)
 
     def interrupt(self, reason: Reason) -> None:
         """An exit signal that is not trapped: end with `reason`, between two messages or in the middle of a
