@@ -63,7 +63,7 @@ $(VENV)/tractor/.installed: tests/benchmarks/peers/tractor.txt | $(BIN)/python
 	  $(VENV)/tractor/bin/pip install --quiet --disable-pip-version-check --no-deps 'tractor==0.1.0a5' && touch $@
 
 bench: $(VENV)/.installed-bench $(VENV)/tractor/.installed  ## our figures beside each peer's
-	$(BIN)/python -m tests.benchmarks --interpreter tractor=$(VENV)/tractor/bin/python $(BENCH)
+	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 docs: $(VENV)/.installed-docs  ## the documentation, as HTML in docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tests.benchmarks.benchmark import Entry
 from tests.benchmarks.c_runner import CRunner
@@ -33,7 +35,14 @@ def _peer(
         requires=requires or family,
         distribution=family if distribution is None else distribution,
         programs=programs,
+        interpreter=_interpreter(family),
     )
+
+
+def _interpreter(family: str) -> str:
+    """A peer's own Python, if `make bench` has put one into our virtual environment; else ours."""
+    own = Path(sys.prefix, family, "bin", "python")
+    return str(own) if own.exists() else sys.executable
 
 
 def _subjects() -> list[PythonRunner]:

@@ -1,6 +1,6 @@
 """tractor: an actor is an OS process that runs trio. Its release on PyPI needs a trio older than ours.
 
-Run it with an interpreter of its own: ``--interpreter tractor=PATH``; ``make bench`` makes one.
+Run it with an interpreter of its own, as ``make bench`` does: ``--interpreter tractor=PATH``.
 """
 
 # mypy: allow-subclassing-any, allow-untyped-decorators
