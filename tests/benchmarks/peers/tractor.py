@@ -7,6 +7,7 @@ Run it with an interpreter of its own, as ``make bench`` does: ``--interpreter t
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +23,13 @@ def run(main: Any) -> float:
     return float(trio.run(main))
 
 
+def open_nursery() -> Any:
+    """tractor's nursery, with a registrar at a free port instead of the one port of all programs."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return tractor.open_nursery(arbiter_addr=probe.getsockname())
+
+
 @tractor.context
 async def echo(ctx: tractor.Context) -> None:
     """Send back everything but increments."""
@@ -35,7 +43,7 @@ async def echo(ctx: tractor.Context) -> None:
 @asynccontextmanager
 async def stream() -> AsyncIterator[Any]:
     """A stream to ``echo`` in a process of its own."""
-    async with tractor.open_nursery() as nursery:
+    async with open_nursery() as nursery:
         portal = await nursery.start_actor("echo", enable_modules=[__name__])
         async with portal.open_context(echo) as (context, _first), context.open_stream() as opened:
             yield opened
@@ -94,7 +102,7 @@ async def ready() -> int:
 @kernel("node-spawn", run=run)
 async def node_spawn(processes: int) -> float:
     """Every actor is an OS process."""
-    async with tractor.open_nursery() as nursery:
+    async with open_nursery() as nursery:
         begin = time.perf_counter()
         portals = [
             await nursery.start_actor(f"actor{number}", enable_modules=[__name__])
