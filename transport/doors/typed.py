@@ -162,7 +162,10 @@ class TypedClient(Generic[Req, Rep]):
         No signal disturbs it (see `Client.call`). Raises `CodecError` if the value is not of the type,
         `BadReply` if the reply is not, and `DoorCallError`.
         """
-        with self.client.call(self._request.encode(value), descriptors) as reply:
+        request = self._request.encode(value)
+        if self._reply.size is not None and not descriptors:  # short, and worth no reply object
+            return self._decode(memoryview(self.client.call_with_data(request)))
+        with self.client.call(request, descriptors) as reply:
             return self._decode(reply.view)
 
     async def call_async(self, value: Req, descriptors: Sequence[Descriptor] = ()) -> Rep:

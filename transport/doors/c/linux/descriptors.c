@@ -108,7 +108,8 @@ void descriptors_describe(const int *fds, unsigned count, door_desc_t *descripto
         entry.d_attributes = DOOR_DESCRIPTOR;
         entry.d_data.d_desc.d_descriptor = fds[i];
         if (identify(fds[i], &identity) == 0) {
-            entry.d_attributes |= identity_attributes(&identity);
+            /* That a single reference remains is door_info's to say: here it would be about a moment long past. */
+            entry.d_attributes |= identity_attributes(&identity) & ~(door_attr_t)DOOR_IS_UNREF;
             entry.d_data.d_desc.d_id = identity.status->id;
             identity_drop(&identity);
         }

@@ -320,6 +320,26 @@ static void third_process(int socket, void *unused) {
     receive_byte(socket);
 }
 
+static void giving_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
+    (void)cookie, (void)data, (void)size, (void)descriptors, (void)count;
+    door_desc_t entry = descriptor(door_create(pid_procedure, NULL, 0), true);
+    door_return(NULL, 0, &entry, 1);
+}
+
+/* A door made for the occasion and given away: the receiver holds its only reference. */
+static void door_F10_given_away(void) {
+    int door = door_create(giving_procedure, NULL, 0);
+    char room[64];
+    door_arg_t arguments = {.rbuf = room, .rsize = sizeof room};
+    door_info_t info;
+    CHECK_EQUAL(door_call(door, &arguments), 0);
+    CHECK_EQUAL(arguments.desc_num, 1);
+    CHECK_EQUAL(arguments.desc_ptr->d_attributes, DOOR_DESCRIPTOR | DOOR_LOCAL);
+    CHECK_EQUAL(door_info(arguments.desc_ptr->d_data.d_desc.d_descriptor, &info), 0);
+    CHECK_EQUAL(info.di_attributes, DOOR_LOCAL | DOOR_IS_UNREF);
+    CHECK_EQUAL(info.di_uniquifier, arguments.desc_ptr->d_data.d_desc.d_id);
+}
+
 static void door_F11_F13(void) {
     struct child third = start_child(third_process, NULL);
     int through = receive_fd(third.socket), own = door_create(pid_procedure, NULL, 0), pids[2];
@@ -364,7 +384,7 @@ static const struct test tests[] = {
     TEST(door_L3_F2_F8), TEST(door_F3),          TEST(door_F3_before_the_procedure),
     TEST(door_F4_E6_E7_E8), TEST(door_E11),      TEST(door_E13_E14_F14),
     TEST(door_F18),      TEST(door_F9),          TEST(door_R_EMFILE_client_full),
-    TEST(door_E17),      TEST(door_F10),         TEST(door_F11_F13),
+    TEST(door_E17),      TEST(door_F10), TEST(door_F10_given_away),         TEST(door_F11_F13),
     TEST(door_F15),      TEST(door_B11_B12_B13_B14),
 };
 TEST_MAIN(tests)
