@@ -39,7 +39,6 @@ from actors.reasons import (
 )
 from actors.ref import LocalRef, Ref
 from actors.timers import Tick, Timer
-from actors.travelling import STAYING, TRAVELLING
 from hostcalls.actor_abi import ActorReason, ReasonKind
 from hostcalls.engine import Trap
 from hostcalls.errors import AlreadyExists, InvalidArgument, NotFound, SubsystemError
@@ -48,7 +47,7 @@ from hostcalls.host import ActorHost, Ended, Incoming
 from hostcalls.host import Request as GuestRequest
 from hostcalls.inbox import Inbox
 from hostcalls.launch import Launch
-from hostcalls.message import Held, Message, message_of
+from hostcalls.message import Message, message_of
 
 if TYPE_CHECKING:
     from actors.hosted import GuestBody
@@ -56,9 +55,6 @@ if TYPE_CHECKING:
 __all__ = ["NodeHost", "trapped", "why"]
 
 T = TypeVar("T")
-
-TRAVELLING["enfilade.Message"] = Message
-STAYING[Held] = "a guest's resource stays on its node: send the message without resources"
 
 
 class NodeHost:

@@ -44,13 +44,14 @@ from actors.links import Alias
 from actors.passing import PASSED_ON, RefPassing
 from actors.reasons import KILL, NO_CONNECTION, NO_PROCESS, Custom, Reason
 from actors.ref import LocalRef, NameRef, NodeRef, Ref, RemoteRef
+from actors.travelling import Types
 from transport import wire
 from transport.carrier import Handle
 from transport.descriptor import close_all
 from transport.payload import Codec, External
 from transport.peer import FrameTooLarge, Peer
 from transport.policy import NotAdmitted, Rights
-from transport.records import PayloadError, Registry, registered
+from transport.records import PayloadError, registered
 from transport.rendezvous import HandshakeFailed
 
 __all__ = ["RemoteNode"]
@@ -64,7 +65,7 @@ FAULT: Final = 17
 CALLING: Final = (signals.Send, signals.Cast, signals.Call, signals.Monitor, signals.Link)
 """Signals for whose sake a node is called that is not connected."""
 
-types = Registry(base=registered)
+types = Types(registered)
 """What travels between nodes: what the program registered, and what the runtime has."""
 
 for _kind in PASSED_ON:

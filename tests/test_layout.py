@@ -16,7 +16,13 @@ PACKAGES = ("actors", "hostcalls", "transport")
 # Which files of `actors` may import the packages below it: those that adapt guests, those that adapt nodes.
 MAY_IMPORT = {
     ("actors", "hostcalls"): ("actors/guest.py", "actors/hosted.py", "actors/host.py", "actors/cli/"),
-    ("actors", "transport"): ("actors/remote.py", "actors/peering.py", "actors/workers.py", "actors/cli/"),
+    ("actors", "transport"): (
+        "actors/remote.py",
+        "actors/travelling.py",
+        "actors/peering.py",
+        "actors/workers.py",
+        "actors/cli/",
+    ),
 }
 
 TOP_LEVEL = {
