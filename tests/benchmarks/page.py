@@ -15,13 +15,14 @@ import typer
 from tests.benchmarks.catalogue import BENCHMARKS
 from tests.benchmarks.goals import ANCHORS, ARCHITECTURE
 from tests.benchmarks.measurement import Measurement
-from tests.benchmarks.report import Result, cost, count_text, judged
+from tests.benchmarks.report import OURS, Result, cost, count_text, judged
 from tests.benchmarks.runner import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN = "<!-- The figures begin: python -m tests.benchmarks.page writes what lies between these marks. -->"
 END = "<!-- The figures end. -->"
 NOISY = 0.3
+LIBRARIES = ("trio", "wasmtime", "msgspec", "cffi")
 
 
 def results_of(document: dict[str, Any]) -> list[Result]:
@@ -57,7 +58,7 @@ def block(document: dict[str, Any]) -> Iterator[str]:
         f"more than {NOISY:.0%} of the median."
     )
     for group in dict.fromkeys(result.benchmark.group for result in results):
-        yield from _table(group, [result for result in results if result.benchmark.group == group])
+        yield from _group(group, [result for result in results if result.benchmark.group == group])
 
 
 def _conditions(about: dict[str, Any], results: Sequence[Result]) -> Iterator[str]:
@@ -66,10 +67,12 @@ def _conditions(about: dict[str, Any], results: Sequence[Result]) -> Iterator[st
     loads = []
     for measurement in (m for result in results for m in result.measurements):
         loads += [load for run in measurement.runs for load in (run.load_before, run.load_after)]
-        if measurement.version not in ("", "of this tree") and not measurement.version.startswith("Python "):
-            versions.setdefault(measurement.family, set()).add(measurement.version)
-    libraries = [f"{name} {machine[name]}" for name in ("trio", "wasmtime", "msgspec", "cffi")]
-    peers = [f"{family} {', '.join(sorted(found))}" for family, found in sorted(versions.items())]
+        versions.setdefault(measurement.family, set()).add(measurement.version)
+    libraries = [f"{name} {machine[name]}" for name in LIBRARIES]
+    peers = [
+        f"{family} {', '.join(sorted(versions[family] - {''}))}"
+        for family in sorted(versions.keys() - {OURS, "C", "stream", "multiprocessing", *LIBRARIES})
+    ]
     seconds = sum(result.seconds for result in results)
     yield (
         f"A run of {about['started'][:16].replace('T', ' ')} UTC, which took {seconds / 60:.0f} minutes: "
@@ -113,24 +116,43 @@ def _checkpoint(results: Sequence[Result]) -> str:
     return checkpoints[0] if checkpoints else "an unknown time"
 
 
-def _table(group: str, results: Sequence[Result]) -> Iterator[str]:
-    labels = list(dict.fromkeys(m.label for result in results for m in result.measurements))
-    yield from ("", f"#### {group.capitalize()}", "")
+def _group(group: str, results: Sequence[Result]) -> Iterator[str]:
+    """The tables of a group: benchmarks with nobody in common are not in one table."""
+    yield from ("", f"#### {group.capitalize()}")
+    table: list[Result] = []
+    for result in results:
+        if table and _labels(table).keys().isdisjoint(_labels([result])):
+            yield from _table(table)
+            table = []
+        table.append(result)
+    yield from _table(table)
+    yield ""
+    yield from (f"* `{r.benchmark.name}`: {r.benchmark.operation}." for r in results)
+    reasons = [
+        f"{result.benchmark.name}, {m.label}: {m.absent or f'failed: {m.failed}'}"
+        for result in results
+        for m in result.measurements
+        if m.absent or m.failed
+    ]
+    if reasons:
+        yield from ("", f"Without a figure: {'; '.join(reasons)}.")
+
+
+def _labels(results: Sequence[Result]) -> dict[str, None]:
+    """Who takes part, ours first."""
+    measurements = [m for result in results for m in result.measurements]
+    return {m.label: None for m in sorted(measurements, key=lambda m: m.family != OURS)}
+
+
+def _table(results: Sequence[Result]) -> Iterator[str]:
+    labels = _labels(results)
+    yield ""
     yield f"| | {' | '.join(labels)} |"
     yield f"|---|{'---|' * len(labels)}"
-    reasons = {}
     for result in results:
         by_label = {m.label: m for m in result.measurements}
         cells = [_cell(by_label.get(label), result) for label in labels]
         yield f"| {result.benchmark.name} | {' | '.join(cells)} |"
-        for m in result.measurements:
-            if m.absent or m.failed:
-                reasons[f"{result.benchmark.name}, {m.label}"] = m.absent or f"failed: {m.failed}"
-    yield ""
-    yield from (f"* `{r.benchmark.name}`: {r.benchmark.operation}." for r in results)
-    if reasons:
-        yield ""
-        yield "Without a figure: " + "; ".join(f"{who}: {why}" for who, why in reasons.items()) + "."
 
 
 def _cell(measurement: Measurement | None, result: Result) -> str:

@@ -8,7 +8,7 @@ PROCESSES: tuple[Benchmark, ...] = (
         name="spawn",
         group="processes",
         operation="spawn, one message, exit, told by a monitor; one at a time",
-        parameters={"processes": 10_000},
+        parameters={"processes": 5_000},
         quick={"processes": 10},
         entries=(
             Entry("enfilade/sync"),

@@ -50,7 +50,7 @@ SERVERS: tuple[Benchmark, ...] = (
         name="call-past-queue",
         group="servers",
         operation="call and reply, made by a process with 100,000 other messages queued",
-        parameters={"queued": 100_000, "calls": 1_000},
+        parameters={"queued": 100_000, "calls": 10_000},
         quick={"queued": 50, "calls": 5},
         entries=(Entry("enfilade/function"), Entry("erlang")),
     ),
@@ -58,7 +58,7 @@ SERVERS: tuple[Benchmark, ...] = (
         name="banking",
         group="servers",
         operation="transfer: a call that is answered when the payee has answered",
-        parameters={"accounts": 1_000, "transfers": 50_000, "window": 1_000},
+        parameters={"accounts": 1_000, "transfers": 20_000, "window": 1_000},
         quick={"accounts": 10, "transfers": 20, "window": 5},
         entries=(
             Entry("enfilade/sync"),
