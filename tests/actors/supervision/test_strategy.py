@@ -74,6 +74,7 @@ EXITS = (NORMAL, SHUTDOWN, Shutdown("enough"), BOOM, KILLED, Custom("odd"))
 @pytest.mark.parametrize("reason", EXITS, ids=str)
 @pytest.mark.parametrize("restart", ["permanent", "transient", "temporary"])
 def test_restart_decision(restart: Any, reason: Reason) -> None:
+    """SUP-10: the decision table."""
     tree = World([child("a", restart=restart)]).boot()
     tree.exit("a1", reason)
     restarted = restart == "permanent" or (restart == "transient" and not reason.is_normal)
@@ -96,6 +97,7 @@ def test_restart_decision(restart: Any, reason: Reason) -> None:
     ],
 )
 def test_group(strategy: Any, log: list[str]) -> None:
+    """SUP-12: which siblings are stopped and started."""
     tree = world("abcd", strategy=strategy)
     tree.exit("b1")
     assert tree.log_since(4) == log
@@ -124,7 +126,9 @@ def test_group_removes_temporary_siblings(strategy: Any) -> None:
 
 
 def test_sibling_that_died_before_its_stop() -> None:
-    """An exit that came during the plan is the answer to the stop, and its reason stands in the report."""
+    """SUP-14: an exit that came during the plan is the answer to the stop, and its reason stands in the
+    report.
+    """
     tree = World([child("a"), child("b"), child("c")], strategy="one_for_all", intensity=1).boot()
     tree.last_words["c1"] = "never"
     tree.exit("b1")
@@ -137,6 +141,7 @@ def test_sibling_that_died_before_its_stop() -> None:
 
 
 def test_exit_during_a_plan_that_does_not_stop_it() -> None:
+    """SUP-14: it is dealt with afterwards."""
     tree = world("abc", strategy="rest_for_one")
     tree.last_words["c1"] = "never"
     tree.exit("b1")
@@ -311,7 +316,7 @@ def test_shut_down_once() -> None:
     ],
 )
 def test_expected_ends(restart: Any, shutdown: Any, reason: Reason, reported: bool) -> None:
-    """An unexpected end is reported and stops nothing."""
+    """SUP-42: an unexpected end is reported and stops nothing."""
     tree = World([child("z"), child("a", restart=restart, shutdown=shutdown)]).boot()
     tree.last_words["a1"] = reason
     tree.do(tree.strategy.shut_down(SHUTDOWN))
@@ -535,7 +540,7 @@ def test_backoff_grows_and_resets() -> None:
 
 
 def test_backoff_of_failing_starts() -> None:
-    """A start that fails is no quiet time, however long ago the child last came up."""
+    """SUP-32: a start that fails is no quiet time, however long ago the child last came up."""
     tree = World([child("a", backoff=Backoff(first=1, jitter=0, reset=10))], intensity=100).boot()
     tree.script["a"] = [BOOM] * 3
     tree.exit("a1")

@@ -51,7 +51,9 @@ class Bank(Supervisor):
 
 
 async def test_methods_of_a_subclass(autojump_clock: MockClock) -> None:
-    """It is an actor: its methods are called, `on_start` runs before the children, `on_stop` after them."""
+    """SUP-7: it is an actor: its methods are called, `on_start` runs before the children, `on_stop` after
+    them.
+    """
     family = Family()
     async with clean_node() as node:
         bank: Ref[Bank] = await node.spawn(Bank, family)
@@ -63,7 +65,7 @@ async def test_methods_of_a_subclass(autojump_clock: MockClock) -> None:
 
 
 async def test_crash_of_a_subclass(autojump_clock: MockClock) -> None:
-    """Its tree is stopped in order; its own reason is the crash, and the caller is told."""
+    """SUP-7: its tree is stopped in order; its own reason is the crash, and the caller is told."""
     family = Family()
     async with clean_node() as node:
         bank: Ref[Bank] = await node.spawn(Bank, family)
@@ -80,6 +82,8 @@ async def test_crash_of_a_subclass(autojump_clock: MockClock) -> None:
 
 
 async def test_async_methods_are_refused(autojump_clock: MockClock) -> None:
+    """SUP-7: a supervisor has no task."""
+
     class Waiting(Supervisor):
         async def wait(self) -> None:
             await trio.sleep(1)

@@ -39,7 +39,9 @@ TIERS = ("sync", "async")
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_b_life_of_a_child(tier: str, autojump_clock: MockClock) -> None:
-    """start, terminate, restart, delete; each refused where the child is not in the right state."""
+    """SUP-51, SUP-52: start, terminate, restart, delete; each refused where the child is not in the right
+    state.
+    """
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, [])
@@ -66,6 +68,7 @@ async def test_act_b_life_of_a_child(tier: str, autojump_clock: MockClock) -> No
 
 
 async def test_act_b2_id_of_a_stopped_child(autojump_clock: MockClock) -> None:
+    """SUP-51: already present."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, [family.child("a")])
@@ -77,7 +80,7 @@ async def test_act_b2_id_of_a_stopped_child(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_b_failed_start_child(tier: str, autojump_clock: MockClock) -> None:
-    """The specification is discarded; so the id is free."""
+    """SUP-51: the specification is discarded; so the id is free."""
     family = Family()
     family.outcomes["a"] = [BOOM]
     async with clean_node() as node:
@@ -232,6 +235,7 @@ async def test_act_b8_no_supervisor(autojump_clock: MockClock) -> None:
 
 
 async def test_act_b9_counts(autojump_clock: MockClock) -> None:
+    """SUP-54: by type, running or not."""
     family = Family()
     async with clean_node() as node:
         children = [family.child("a"), family.child("b"), Child(Supervisor, id="s")]
@@ -254,6 +258,7 @@ async def test_act_b10_a_thousand_children(autojump_clock: MockClock) -> None:
 
 
 async def test_act_b11_dynamic_children_have_no_ids(autojump_clock: MockClock) -> None:
+    """SUP-71: requests by id are refused."""
     family = Family()
     async with clean_node() as node:
         pool = await node.spawn(DynamicSupervisor, family.child("w"))
@@ -265,7 +270,7 @@ async def test_act_b11_dynamic_children_have_no_ids(autojump_clock: MockClock) -
 
 
 async def test_act_b12_terminating_strangers(autojump_clock: MockClock) -> None:
-    """A live process that is no child is refused; one that has ended is gone already."""
+    """SUP-72: a live process that is no child is refused; one that has ended is gone already."""
     family = Family()
     async with clean_node() as node:
         pool = await node.spawn(DynamicSupervisor, family.child("w"))
@@ -299,7 +304,9 @@ async def test_act_b13_specification(autojump_clock: MockClock) -> None:
 
 
 async def test_act_b14_order(autojump_clock: MockClock) -> None:
-    """Newest first for which_children, start order for children; a restarted child stays in its place."""
+    """SUP-53: newest first for which_children, start order for children; a restarted child stays in its
+    place.
+    """
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, family.children("abc"))
@@ -314,7 +321,7 @@ async def test_act_b14_order(autojump_clock: MockClock) -> None:
 
 
 async def test_act_b_requests_wait_for_a_start_in_progress(autojump_clock: MockClock) -> None:
-    """OTP's order: a slow start holds every other request up."""
+    """SUP-50: OTP's order: a slow start holds every other request up."""
     family = Family()
     order = []
 

@@ -31,6 +31,7 @@ class Worker(Member):
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_g2_restart_with_its_own_arguments(tier: str, autojump_clock: MockClock) -> None:
+    """SUP-70: the template's arguments first, then its own."""
     family = Family()
     async with clean_node() as node:
         pool = await node.spawn(DynamicSupervisor, Child(Worker, family, "fixed"))
@@ -46,6 +47,7 @@ async def test_act_g2_restart_with_its_own_arguments(tier: str, autojump_clock: 
 
 
 async def test_act_g3_concurrent_shutdown(autojump_clock: MockClock) -> None:
+    """SUP-73: all are told at once."""
     family = Family()
     async with clean_node() as node:
         pool = await node.spawn(DynamicSupervisor, family.child("w", "slow", tier="async"))
@@ -99,6 +101,7 @@ async def test_act_g_max_children(autojump_clock: MockClock) -> None:
 
 
 async def test_act_g8_restarting_children_count(autojump_clock: MockClock) -> None:
+    """SUP-74: they count."""
     family = Family()
     async with clean_node() as node:
         pool = await node.spawn(DynamicSupervisor, family.child("w", backoff=SLOWLY), max_children=1)
@@ -109,6 +112,7 @@ async def test_act_g8_restarting_children_count(autojump_clock: MockClock) -> No
 
 
 async def test_act_g9_restart_that_declines(autojump_clock: MockClock) -> None:
+    """SUP-71: nothing remains."""
     family = Family()
     async with clean_node() as node:
         pool = await node.spawn(DynamicSupervisor, family.child("w"))
@@ -119,7 +123,7 @@ async def test_act_g9_restart_that_declines(autojump_clock: MockClock) -> None:
 
 
 async def test_act_g_full_specifications(autojump_clock: MockClock) -> None:
-    """Children of any specification under one dynamic supervisor; ids may repeat."""
+    """SUP-70: children of any specification under one dynamic supervisor; ids may repeat."""
     family = Family()
     async with clean_node() as node:
         pool = await node.spawn(DynamicSupervisor)
@@ -142,7 +146,7 @@ class Shard(Actor):
 
 
 async def test_act_g_partitions(autojump_clock: MockClock) -> None:
-    """Integers go by their remainder, other keys by their hash; names follow a restart."""
+    """SUP-75: integers go by their remainder, other keys by their hash; names follow a restart."""
     async with clean_node() as node:
         shards: Ref[PartitionSupervisor] = await node.spawn(
             PartitionSupervisor, Child(Shard, name="shard"), partitions=4, with_index=True
@@ -162,7 +166,7 @@ async def test_act_g_partitions(autojump_clock: MockClock) -> None:
 
 
 async def test_act_g11_resize(autojump_clock: MockClock) -> None:
-    """Down and up again, but never above the number that it was started with."""
+    """SUP-75: down and up again, but never above the number that it was started with."""
     async with clean_node() as node:
         shards: Ref[PartitionSupervisor] = await node.spawn(
             PartitionSupervisor, Shard, partitions=4, with_index=True
@@ -207,7 +211,7 @@ async def test_act_g_task_result(autojump_clock: MockClock) -> None:
 
 
 async def test_act_g12_task_that_crashes(autojump_clock: MockClock) -> None:
-    """The caller lives, and is told the reason when it waits."""
+    """SUP-76: the caller lives, and is told the reason when it waits."""
     async with clean_node() as node:
         tasks = await node.spawn(TaskSupervisor)
         async with node.mailbox():

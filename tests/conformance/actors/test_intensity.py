@@ -34,7 +34,7 @@ async def test_act_e1_intensity_zero(tier: str, autojump_clock: MockClock) -> No
 
 @pytest.mark.parametrize("strategy", ["one_for_one", "one_for_all"])
 async def test_act_e2_escalation(strategy: Any, autojump_clock: MockClock) -> None:
-    """Intensity 2: the third crash in the period ends the supervisor; siblings are stopped."""
+    """SUP-30: intensity 2: the third crash in the period ends the supervisor; siblings are stopped."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, family.children("ab"), strategy=strategy, intensity=2)
@@ -61,6 +61,7 @@ async def test_act_e4_escalation_of_rest_for_one(autojump_clock: MockClock) -> N
 
 
 async def test_act_e5_group_restart_counts_once(autojump_clock: MockClock) -> None:
+    """SUP-30: whatever the size of the group."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, family.children("abcde"), strategy="one_for_all", intensity=1)
@@ -72,7 +73,8 @@ async def test_act_e5_group_restart_counts_once(autojump_clock: MockClock) -> No
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_e_retries_count(tier: str, autojump_clock: MockClock) -> None:
-    """Intensity 3 and a child that never comes back: one restart, two retries, and the fourth entry is the
+    """SUP-30: intensity 3 and a child that never comes back: one restart, two retries, and the fourth entry
+    is the
     end.
     """
     family = Family()
@@ -96,7 +98,7 @@ async def test_act_e7_restarts_wide_apart(autojump_clock: MockClock) -> None:
 
 
 async def test_act_e_edge_of_the_window(autojump_clock: MockClock) -> None:
-    """A restart exactly one period old still counts."""
+    """SUP-31: a restart exactly one period old still counts."""
     family = Family()
     async with clean_node() as node:
         await supervise(node, [family.child("a")], intensity=1, period=4.0)

@@ -50,7 +50,9 @@ async def test_act_r1_killed_supervisor(tier: str, behaviour: Any, autojump_cloc
 
 
 async def test_act_r_subtrees_do_not_overlap(autojump_clock: MockClock) -> None:
-    """A killed supervisor is restarted only when nothing of its old tree is left, however slow that is."""
+    """SUP-45: a killed supervisor is restarted only when nothing of its old tree is left, however slow that
+    is.
+    """
     family = Family()
     async with clean_node() as node:
         inner = Child(Supervisor, [family.child("b", "slow", tier="async")], id="inner")
@@ -165,7 +167,7 @@ async def test_act_r9_unexpected_message(caplog: pytest.LogCaptureFixture, autoj
 
 
 async def test_act_r_unexpected_message_to_a_supervisor(autojump_clock: MockClock) -> None:
-    """It becomes a dead letter, and the supervisor goes on; a cast of something unknown too."""
+    """SUP-16: it becomes a dead letter, and the supervisor goes on; a cast of something unknown too."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, [family.child("a")])
@@ -188,7 +190,7 @@ async def test_act_r10_rest_for_one(autojump_clock: MockClock) -> None:
 
 
 async def test_act_r12_watching(autojump_clock: MockClock) -> None:
-    """A monitor tells a stop from a failure by the reason, and a failure's reason has its cause."""
+    """SUP-80: a monitor tells a stop from a failure by the reason, and a failure's reason has its cause."""
 
     class Fragile(Actor):
         def fail(self) -> None:
@@ -208,7 +210,8 @@ async def test_act_r12_watching(autojump_clock: MockClock) -> None:
 
 
 async def test_act_r13_death_pact(autojump_clock: MockClock) -> None:
-    """The choice made here: a link is the pact. Who only watches lives on; who is linked and does not trap,
+    """SUP-81: the choice made here: a link is the pact. Who only watches lives on; who is linked and does
+    not trap,
     dies.
     """
     family = Family()
@@ -233,7 +236,7 @@ async def test_act_r13_death_pact(autojump_clock: MockClock) -> None:
 
 
 async def test_act_r16_backoff(autojump_clock: MockClock) -> None:
-    """Delays grow to the maximum; after the reset time without a failure they start over."""
+    """SUP-23: delays grow to the maximum; after the reset time without a failure they start over."""
     family = Family()
     backoff = Backoff(first=1, factor=2, maximum=5, jitter=0, reset=60)
     async with clean_node() as node:
@@ -287,7 +290,8 @@ async def test_act_r17_replaced_timer(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_r_inherited_mailbox(tier: str, autojump_clock: MockClock) -> None:
-    """With `Mailbox(inherit=True)` the next incarnation handles what was queued, without what was being
+    """SUP-25: with `Mailbox(inherit=True)` the next incarnation handles what was queued, without what was
+    being
     handled.
     """
     family = Family()
@@ -302,7 +306,7 @@ async def test_act_r_inherited_mailbox(tier: str, autojump_clock: MockClock) -> 
 
 
 async def test_act_r_inherited_calls_fail_when_there_is_no_heir(autojump_clock: MockClock) -> None:
-    """When the child is not started again, whoever waits for it is told."""
+    """SUP-25: when the child is not started again, whoever waits for it is told."""
     family = Family()
     async with clean_node() as node:
         spec = family.child("a", mailbox=Mailbox(inherit=True), restart="temporary")

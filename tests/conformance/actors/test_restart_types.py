@@ -36,13 +36,14 @@ async def test_act_c_permanent(tier: str, reason: Reason, autojump_clock: MockCl
 
 @pytest.mark.parametrize("reason", [SHUTDOWN, Shutdown("term")], ids=str)
 async def test_act_c4_permanent_shutdown(reason: Reason, autojump_clock: MockClock) -> None:
+    """SUP-10: restarted."""
     assert await one_end("sync", "permanent", reason) == (["start a1", "start a2"], {"a": "a2"})
 
 
 @pytest.mark.parametrize("reason", [SHUTDOWN, Shutdown("term"), NORMAL], ids=str)
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_c5_transient_shutdown(tier: str, reason: Reason, autojump_clock: MockClock) -> None:
-    """Not restarted, and the specification stays."""
+    """SUP-10, SUP-11: not restarted, and the specification stays."""
     assert await one_end(tier, "transient", reason) == (["start a1"], {"a": None})
 
 
@@ -53,7 +54,7 @@ async def test_act_c_transient_abnormal(tier: str, autojump_clock: MockClock) ->
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_c3_temporary_normal(tier: str, autojump_clock: MockClock) -> None:
-    """Not restarted, and the specification is gone."""
+    """SUP-11: not restarted, and the specification is gone."""
     assert await one_end(tier, "temporary", NORMAL) == (["start a1"], {})
 
 
@@ -95,7 +96,7 @@ async def test_act_c_function_that_returns(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("strategy", ["one_for_all", "rest_for_one"])
 async def test_act_c10_temporary_bystander(strategy: Any, autojump_clock: MockClock) -> None:
-    """A temporary sibling that is stopped with the group is removed, and the supervisor lives."""
+    """SUP-13: a temporary sibling that is stopped with the group is removed, and the supervisor lives."""
     family = Family()
     async with clean_node() as node:
         children = [family.child("a"), family.child("t", restart="temporary"), family.child("c")]
@@ -118,6 +119,7 @@ class Taker(Actor):
 async def test_act_c11_arguments_of_temporary_children_are_dropped(
     dynamic: bool, autojump_clock: MockClock
 ) -> None:
+    """SUP-55: once they run."""
     async with clean_node() as node:
         supervisor = await node.spawn(DynamicSupervisor if dynamic else Supervisor)
         arguments = []

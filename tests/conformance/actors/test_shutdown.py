@@ -29,7 +29,7 @@ async def test_act_f_reverse_order(tier: str, autojump_clock: MockClock) -> None
 
 
 async def test_act_f_stopping_is_sequential(autojump_clock: MockClock) -> None:
-    """Each child has its own time, and the next is told when the one before is gone."""
+    """SUP-40: each child has its own time, and the next is told when the one before is gone."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, [family.child(letter, "slow", tier="async") for letter in "abc"])
@@ -39,7 +39,7 @@ async def test_act_f_stopping_is_sequential(autojump_clock: MockClock) -> None:
 
 
 async def test_act_f_time_is_up(autojump_clock: MockClock) -> None:
-    """A child that does not stop in its time is killed, and the shutdown goes on."""
+    """SUP-40: a child that does not stop in its time is killed, and the shutdown goes on."""
     family = Family()
     async with clean_node() as node:
         stubborn = family.child("b", "stubborn", tier="async", shutdown=2.0)
@@ -55,7 +55,7 @@ async def test_act_f_time_is_up(autojump_clock: MockClock) -> None:
 
 
 async def test_act_f3_time_is_up_for_dynamic_children(autojump_clock: MockClock) -> None:
-    """All are told at once and share one timer."""
+    """SUP-73: all are told at once and share one timer."""
     family = Family()
     async with clean_node() as node:
         spec = family.child("w", "stubborn", tier="async", shutdown=2.0)
@@ -72,7 +72,7 @@ async def test_act_f3_time_is_up_for_dynamic_children(autojump_clock: MockClock)
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_f4_brutal_kill(tier: str, autojump_clock: MockClock) -> None:
-    """The reason is killed, and the child had no say."""
+    """SUP-40: the reason is killed, and the child had no say."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, [family.child("a", tier=tier, shutdown="brutal_kill")])
@@ -85,6 +85,7 @@ async def test_act_f4_brutal_kill(tier: str, autojump_clock: MockClock) -> None:
 
 
 async def test_act_f_infinite_patience(autojump_clock: MockClock) -> None:
+    """SUP-40: no kill, however long it takes."""
     family = Family()
     async with clean_node(grace=10_000) as node:
 
@@ -117,7 +118,7 @@ async def test_act_f_child_that_does_not_trap(tier: str, autojump_clock: MockClo
 
 @pytest.mark.parametrize("dynamic", [False, True])
 async def test_act_f6_children_that_end_meanwhile(dynamic: bool, autojump_clock: MockClock) -> None:
-    """A child that ends by itself meanwhile keeps its own reason; the supervisor says shutdown."""
+    """SUP-41: a child that ends by itself meanwhile keeps its own reason; the supervisor says shutdown."""
     family = Family()
     async with clean_node() as node:
         children = [family.child("a"), family.child("b"), family.child("c", "slow", tier="async")]
@@ -150,7 +151,7 @@ async def test_act_f7_dynamic_children_with_other_reasons(autojump_clock: MockCl
 
 
 async def test_act_f_odd_answer_to_a_stop(autojump_clock: MockClock) -> None:
-    """It is reported, and the shutdown goes on."""
+    """SUP-42: it is reported, and the shutdown goes on."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, [family.child("a"), family.child("b", "odd"), family.child("c")])
@@ -161,7 +162,7 @@ async def test_act_f_odd_answer_to_a_stop(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_f8_child_that_unlinked_itself(tier: str, autojump_clock: MockClock) -> None:
-    """The supervisor waits on a monitor, so it does not hang."""
+    """SUP-41: the supervisor waits on a monitor, so it does not hang."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, [family.child("a", tier=tier)])
@@ -202,6 +203,7 @@ async def test_act_f10_thousands_of_children(dynamic: bool, autojump_clock: Mock
 
 
 async def test_act_f11_exit_of_somebody_else(autojump_clock: MockClock) -> None:
+    """SUP-15: it is ignored."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, [family.child("a")])
@@ -213,7 +215,7 @@ async def test_act_f11_exit_of_somebody_else(autojump_clock: MockClock) -> None:
 
 
 async def test_act_f12_parent_that_exits_normally(autojump_clock: MockClock) -> None:
-    """Children are stopped, and the supervisor exits normally."""
+    """SUP-44: children are stopped, and the supervisor exits normally."""
     family = Family()
     supervisors: list[Ref[Any]] = []
 
@@ -233,7 +235,7 @@ async def test_act_f12_parent_that_exits_normally(autojump_clock: MockClock) -> 
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_f13_killed_supervisor(tier: str, autojump_clock: MockClock) -> None:
-    """Children that trap see the reason killed from their parent, and stop."""
+    """SUP-45: children that trap see the reason killed from their parent, and stop."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, family.children("ab", tier=tier))
@@ -257,7 +259,9 @@ async def test_act_f_node_exit_stops_the_tree_in_order(autojump_clock: MockClock
 
 
 async def test_act_f_unkillable_child_is_left_behind(autojump_clock: MockClock) -> None:
-    """A child that shields itself from a kill is reported and counted; the supervisor goes on without it."""
+    """SUP-43: a child that shields itself from a kill is reported and counted; the supervisor goes on without
+    it.
+    """
     family = Family()
     release = trio.Event()
 
@@ -279,7 +283,7 @@ async def test_act_f_unkillable_child_is_left_behind(autojump_clock: MockClock) 
 
 
 async def test_act_f_requests_to_a_stopping_supervisor_fail(autojump_clock: MockClock) -> None:
-    """A child that asks its stopping supervisor for something is told at once, and nothing deadlocks."""
+    """SUP-46: a child that asks its stopping supervisor is told at once, and nothing deadlocks."""
     outcomes: list[BaseException] = []
 
     class Asking(Actor):

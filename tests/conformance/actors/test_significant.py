@@ -21,6 +21,7 @@ def alive(node: Any, ref: Ref[Any]) -> bool:
 
 
 async def test_act_h1_significant_under_never(autojump_clock: MockClock) -> None:
+    """SUP-62: refused."""
     family = Family()
     async with clean_node() as node:
         for restart in ("transient", "temporary"):
@@ -46,7 +47,9 @@ async def test_act_h1_significant_under_never(autojump_clock: MockClock) -> None
 async def test_act_h2_any_significant(
     restart: Any, reason: Reason, ends: bool, autojump_clock: MockClock
 ) -> None:
-    """A transient one that ends normally, or a temporary one that ends; a transient that crashes restarts."""
+    """SUP-60: a transient one that ends normally, or a temporary one that ends; a transient that crashes
+    restarts.
+    """
     family = Family()
     async with clean_node() as node:
         significant = family.child("s", restart=restart, significant=True)
@@ -66,6 +69,7 @@ async def test_act_h2_any_significant(
 
 @pytest.mark.parametrize("tier", ["sync", "async"])
 async def test_act_h5_all_significant(tier: str, autojump_clock: MockClock) -> None:
+    """SUP-60: the end of the last one ends the supervisor."""
     family = Family()
     async with clean_node() as node:
         options: dict[str, Any] = {"tier": tier, "restart": "transient", "significant": True}
@@ -91,7 +95,7 @@ async def test_act_h_insignificant_children_do_not_matter(mode: Any, autojump_cl
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("restart", ["transient", "temporary"])
 async def test_act_h7_bystanders(mode: Any, restart: Any, autojump_clock: MockClock) -> None:
-    """A significant child that its supervisor stops ends nothing: by request, or with a group."""
+    """SUP-61: a significant child that its supervisor stops ends nothing: by request, or with a group."""
     family = Family()
     significant = family.child("s", restart=restart, significant=True)
     async with clean_node() as node:

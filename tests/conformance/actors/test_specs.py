@@ -85,7 +85,8 @@ def test_act_i_contradictions() -> None:
 
 
 async def test_act_i4_change(autojump_clock: MockClock) -> None:
-    """Running processes are kept, new children are not started, missing ones stay at the end, flags take
+    """SUP-56: running processes are kept, new children are not started, missing ones stay at the end, flags
+    take
     effect.
     """
     family = Family()
@@ -109,7 +110,7 @@ async def test_act_i4_change(autojump_clock: MockClock) -> None:
 
 
 async def test_act_i_bad_change(autojump_clock: MockClock) -> None:
-    """It is refused whole, and the supervisor goes on as it was."""
+    """SUP-56: it is refused whole, and the supervisor goes on as it was."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, family.children("ab"))

@@ -31,7 +31,7 @@ async def test_act_d_one_for_one(tier: str, autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_d2_one_for_all(tier: str, autojump_clock: MockClock) -> None:
-    """b crashes: c and a are stopped, in reverse order; a, b and c are started."""
+    """SUP-12: b crashes: c and a are stopped, in reverse order; a, b and c are started."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, family.children("abc", tier=tier), strategy="one_for_all")
@@ -56,6 +56,7 @@ async def test_act_d3_rest_for_one_ends(tier: str, autojump_clock: MockClock) ->
 
 
 async def test_act_d4_one_for_all_revives_the_terminated(autojump_clock: MockClock) -> None:
+    """SUP-13: stopped by request, it is started with the group."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, family.children("abc"), strategy="one_for_all")
@@ -66,7 +67,7 @@ async def test_act_d4_one_for_all_revives_the_terminated(autojump_clock: MockClo
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_d5_rest_for_one(tier: str, autojump_clock: MockClock) -> None:
-    """b crashes: d and c are stopped; b, c and d are started; a keeps its process."""
+    """SUP-12: b crashes: d and c are stopped; b, c and d are started; a keeps its process."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, family.children("abcd", tier=tier), strategy="rest_for_one")
@@ -88,7 +89,9 @@ async def test_act_d_rest_for_one_revives_later_ones_only(autojump_clock: MockCl
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_d8_later_sibling_fails_to_start(tier: str, autojump_clock: MockClock) -> None:
-    """rest_for_one: the retry begins at the sibling that failed; those before it keep their processes."""
+    """SUP-20, SUP-21: rest_for_one: the retry begins at the sibling that failed; those before it keep their
+    processes.
+    """
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, family.children("abcd", tier=tier), strategy="rest_for_one")
@@ -102,7 +105,7 @@ async def test_act_d8_later_sibling_fails_to_start(tier: str, autojump_clock: Mo
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_d_one_for_all_sibling_fails_to_start(tier: str, autojump_clock: MockClock) -> None:
-    """one_for_all: the retry stops what had started, and starts all."""
+    """SUP-21: one_for_all: the retry stops what had started, and starts all."""
     family = Family()
     async with clean_node() as node:
         await supervise(node, family.children("abc", tier=tier), strategy="one_for_all")
@@ -130,7 +133,8 @@ async def test_act_d9_requests_during_a_restart_loop(tier: str, autojump_clock: 
 
 
 async def test_act_d9_requests_interleave_with_attempts(autojump_clock: MockClock) -> None:
-    """Without back-off too: each attempt is a message of its own, so a request that is queued comes between
+    """SUP-20: without back-off too: each attempt is a message of its own, so a request that is queued comes
+    between
     two.
     """
     family = Family()
@@ -163,7 +167,7 @@ async def test_act_d10_terminate_in_a_restart_loop(autojump_clock: MockClock) ->
 
 
 async def test_act_d_terminate_in_a_rest_for_one_retry(autojump_clock: MockClock) -> None:
-    """OTP's quirk: the later siblings stay down."""
+    """SUP-22: OTP's quirk: the later siblings stay down."""
     family = Family()
     async with clean_node() as node:
         children = [family.child("a"), family.child("b", backoff=SLOWLY), family.child("c")]
@@ -205,7 +209,9 @@ async def test_act_d13_counts_of_restarting_children(autojump_clock: MockClock) 
 
 
 async def test_act_d_calls_to_a_restarting_child(autojump_clock: MockClock) -> None:
-    """They say that it is being restarted, by ref and by name; once it is given up there is no process."""
+    """SUP-24: they say that it is being restarted, by ref and by name; once it is given up there is no
+    process.
+    """
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, [family.child("a", name="anna", backoff=SLOWLY)])

@@ -20,7 +20,7 @@ TIERS = ("sync", "async")
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_a1_children_start_in_order(tier: str, autojump_clock: MockClock) -> None:
-    """Left to right, each acknowledged before the next, and the spawn returns after the last."""
+    """SUP-1: left to right, each acknowledged before the next, and the spawn returns after the last."""
     family = Family()
     async with clean_node() as node:
         supervisor = await supervise(node, family.children("abc", tier=tier))
@@ -29,6 +29,7 @@ async def test_act_a1_children_start_in_order(tier: str, autojump_clock: MockClo
 
 
 async def test_act_a_start_is_synchronous_for_the_whole_subtree(autojump_clock: MockClock) -> None:
+    """SUP-1: the spawn returns when the last grandchild has started."""
     family = Family()
     async with clean_node() as node:
         inner = Child(Supervisor, family.children("bc", tier="async"), id="inner")
@@ -38,7 +39,7 @@ async def test_act_a_start_is_synchronous_for_the_whole_subtree(autojump_clock: 
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_a4_temporary_child_that_declines(tier: str, autojump_clock: MockClock) -> None:
-    """A child that declines keeps its specification, unless it is temporary."""
+    """SUP-2: a child that declines keeps its specification, unless it is temporary."""
     family = Family()
     family.outcomes["b"] = family.outcomes["c"] = ["ignore", "ignore"]
     children = [
@@ -124,7 +125,7 @@ async def test_act_a_initialisation_that_declines(autojump_clock: MockClock) -> 
 
 @pytest.mark.parametrize("tier", TIERS)
 async def test_act_a_failed_start_is_rolled_back(tier: str, autojump_clock: MockClock) -> None:
-    """What had started is stopped in reverse order, and the reason says which child failed, and why."""
+    """SUP-3: what had started is stopped in reverse order; the reason says which child failed, and why."""
     family = Family()
     family.outcomes["c"] = [BOOM]
     async with clean_node() as node:
@@ -177,7 +178,8 @@ async def test_act_a13_defaults(autojump_clock: MockClock) -> None:
 
 
 async def test_act_a14_faulty_specs(autojump_clock: MockClock) -> None:
-    """Each fault makes its own error, at the specification itself, or at the start for those that concern
+    """SUP-4: each fault makes its own error, at the specification itself, or at the start for those that
+    concern
     several.
     """
     family = Family()
@@ -198,7 +200,7 @@ async def test_act_a14_faulty_specs(autojump_clock: MockClock) -> None:
 
 
 async def test_act_a_parent_that_stops_during_a_hanging_start(autojump_clock: MockClock) -> None:
-    """A supervisor that waits for a start still hears its own parent, and stops what it had started."""
+    """SUP-5: a supervisor that waits for a start hears its parent, and stops what it had started."""
     family = Family()
     family.outcomes["c"] = ["hang"]
     async with clean_node() as node:
