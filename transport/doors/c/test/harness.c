@@ -226,8 +226,8 @@ char *temporary_path(const char *name) {
     return path;
 }
 
-bool limits_are_real(void) {
-    return getenv("DOOR_TEST_EMULATED_LIMITS") == NULL;
+bool system_is_real(void) {
+    return getenv("DOOR_TEST_EMULATED_SYSTEM") == NULL;
 }
 
 bool mappings_are_ours(void) {
