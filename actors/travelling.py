@@ -1,7 +1,7 @@
 """The types that travel between nodes.
 
-Messages of guests travel too, but most nodes have no guests, and are spared the engine: such classes are loaded
-when they are met.
+Messages of guests travel too, but most nodes have no guests, and are spared the engine: such classes are
+loaded when they are met.
 """
 
 from __future__ import annotations

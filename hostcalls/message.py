@@ -61,9 +61,21 @@ class Message:
 
 
 def message_of(value: Any) -> Message | None:
-    """`value` as a message: itself, or bytes without tag and resources; None for anything else."""
+    """`value` as a message: itself, or bytes without tag and resources; None for anything else.
+
+    That it is a `Message` says nothing of what is in it: it may have come from another node.
+    """
     if isinstance(value, Message):
-        return value
+        return value if _is_sound(value) else None
     if isinstance(value, bytes | bytearray | memoryview):
         return Message(bytes(value))
     return None
+
+
+def _is_sound(message: Message) -> bool:
+    return (
+        isinstance(message.data, bytes)
+        and isinstance(message.tag, int)
+        and 0 <= message.tag < 1 << 64
+        and (not message.resources or all(isinstance(held, Held) for held in message.resources))
+    )

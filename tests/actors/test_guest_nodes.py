@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from hostcalls.channel import Channel
 from hostcalls.message import Message
 from tests.conformance.actors.town import Town, town
 from tests.hostcalls.guests import PUPPET, GuestError, Puppet
-from transport import UnregisteredType
+from transport import PayloadError, UnregisteredType
 
 __all__ = ["town"]
 
@@ -112,3 +113,20 @@ async def test_resources_stay_on_their_node(town: Town) -> None:
         await guest.do(c.ACTOR_SEND, ActorSend(slot, 0, b"x", (own,)))
     with pytest.raises(GuestError, match="call failed: resources stay on their node"):
         await guest.do(c.ACTOR_CALL, ActorCall(slot, None, b"x", (own,), 100))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [Message("text"), Message(b"", tag=-1), Message(b"", tag=1 << 64), Message(b"", resources=("x",))],  # type: ignore[arg-type]
+)
+async def test_messages_that_are_none(town: Town, message: Message) -> None:
+    """What only looks like a message is a dead letter, or refused where it is sent, and harms no guest."""
+    guest, ref = await puppet(town)
+    with contextlib.suppress(PayloadError):
+        ref.send(message)
+    local = town.b.whereis("account")
+    assert local is not None
+    local.send(message)
+    ref.send(b"sound")
+    assert (await received(guest)).data == b"sound"
+    assert town.b.dead_letters.count >= 1
