@@ -328,6 +328,9 @@ class Rendezvous:
                 return await self._wait_for(answer.name)
             assert isinstance(answer, Welcome)
             assert talk.credentials is not None, "somebody has said it"
+            if answer.version != VERSION:
+                raise NotAdmitted(f"this node speaks version {VERSION}, and not {answer.version}")
+            self._check(answer)
             identity = Identity(answer.name, answer.zone, answer.incarnation, talk.credentials)
             rights = self._policy.admit(identity)
             rival = self._answering.get(answer.name)
@@ -369,7 +372,7 @@ class Rendezvous:
             hello, outlet = self._admit_caller(arrival)
         except (MalformedBatch, HandshakeFailed, CarrierError) as error:
             self._host.caller_refused(
-                f"process {arrival.credentials.pid} called and was turned away: {error}"
+                f"process {arrival.credentials.pid} of uid {arrival.credentials.uid} was turned away: {error}"
             )
             return
         self.start_soon(self._answer, hello, outlet, arrival.credentials)
@@ -393,17 +396,18 @@ class Rendezvous:
         talk = _Conversation(self._carrier, self._inlet(), outlet)
         talk.credentials = credentials
         identity = Identity(hello.name, hello.zone, hello.incarnation, credentials)
+        caller = f"node {hello.name!r}, process {credentials.pid} of uid {credentials.uid},"
         try:
             with trio.move_on_after(self._settings.handshake) as limit:
                 try:
                     await self._welcome(hello, identity, talk)
                 except NotAdmitted as error:
-                    self._host.caller_refused(str(error))
+                    self._host.caller_refused(f"{caller} was turned away: {error}")
                     await talk.say(Refused(self._name, False, str(error)))
             if limit.cancelled_caught:
-                self._host.caller_refused(f"node {hello.name!r} did not finish its handshake in time")
+                self._host.caller_refused(f"{caller} did not finish its handshake in time")
         except (HandshakeFailed, CarrierError) as error:
-            self._host.caller_refused(f"the handshake with node {hello.name!r} failed: {error}")
+            self._host.caller_refused(f"{caller} called in vain: {error}")
         finally:
             if self._answering.get(hello.name) is talk:
                 del self._answering[hello.name]
@@ -416,12 +420,7 @@ class Rendezvous:
             raise NotAdmitted(
                 f"this node speaks version {VERSION}, the caller versions {hello.oldest} to {hello.newest}"
             )
-        if hello.name == self._name:
-            raise NotAdmitted(f"this node has the same name as the caller, {self._name!r}")
-        if not (0 < hello.period < math.inf and hello.window > 0):
-            raise NotAdmitted(
-                f"a period of {hello.period!r} s or a window of {hello.window!r} bytes is no use"
-            )
+        self._check(hello)
         rights = self._policy.admit(identity)
         await self._authenticate(hello, talk)
         if not self._make_way(identity):
@@ -466,6 +465,17 @@ class Rendezvous:
         return True
 
     # Both sides.
+
+    def _check(self, terms: Hello | Welcome) -> None:
+        """Refuse a peer that cannot be one."""
+        if not terms.name:
+            raise NotAdmitted("a node needs a name")
+        if terms.name == self._name:
+            raise NotAdmitted(f"both nodes have the name {self._name!r}")
+        if not (0 < terms.period < math.inf and terms.window > 0):
+            raise NotAdmitted(
+                f"a period of {terms.period!r} s or a window of {terms.window!r} bytes is no use"
+            )
 
     def _inlet(self) -> Inlet:
         settings = self._settings

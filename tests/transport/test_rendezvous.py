@@ -1,5 +1,8 @@
 """The handshake and the life of node links, on the memory carrier and in virtual time."""
 
+import math
+import os
+
 import msgspec
 import pytest
 import trio
@@ -10,7 +13,7 @@ from transport.carrier import CarrierError, Status, hand_over
 from transport.memory import MemoryNetwork
 from transport.policy import Credentials, NotAdmitted, Policy, Rights, Rule
 from transport.rendezvous import HandshakeFailed, Settings
-from transport.wire import Cancel, Hello, encode_batch, encode_frame
+from transport.wire import Cancel, Hello, Welcome, encode_batch, encode_frame
 
 
 @pytest.fixture
@@ -182,6 +185,7 @@ async def test_silent_answerer(network: MemoryNetwork, nursery: trio.Nursery, au
         [encode_frame(Hello(1, 1, "x", "z", 1, -5, 1.0))],
         [encode_frame(Hello(1, 1, "x", "z", 1, 1, float("nan")))],
         [encode_frame(Hello(1, 1, "b", "z", 1, 1, 1.0))],
+        [encode_frame(Hello(1, 1, "", "z", 1, 1, 1.0))],
         [b"\xc1"],
         [msgspec.msgpack.encode([99, 1])],
     ],
@@ -198,10 +202,45 @@ async def test_act_s22_nonsense_at_the_rendezvous(
     assert await hand_over(outlet, encode_batch(0, 0, frames), (inlet.handle,)) is Status.ACCEPTED
     assert await hand_over(outlet, b"GET / HTTP/1.1", ()) is Status.MALFORMED
     await wait_all_tasks_blocked()
-    assert len(b.host.refused) == 1
+    (refusal,) = b.host.refused
+    assert f"process {os.getpid()} of uid {os.geteuid()}" in refusal
     a = Station(network, "a")
     await nursery.start(a.run, None)
     assert (await a.rendezvous.connect("/b")).name == "b"
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "welcome",
+    [
+        Welcome(1, "", "z", 1, 1000, 1.0),
+        Welcome(1, "a", "z", 1, 1000, 1.0),
+        Welcome(2, "b", "z", 1, 1000, 1.0),
+        Welcome(1, "b", "z", 1, 0, 1.0),
+        Welcome(1, "b", "z", 1, 1000, math.nan),
+        Welcome(1, "b", "z", 1, 1000, -1.0),
+    ],
+)
+async def test_act_s22_an_answerer_that_cannot_be_a_peer(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object, welcome: Welcome
+) -> None:
+    """act-S22: whoever answers is trusted as little as whoever calls."""
+    a = Station(network, "a")
+    await nursery.start(a.run, None)
+    strange = network.carrier("strange")
+    meeting = strange.inlet(capacity=10_000, largest=10_000)
+    meeting.attach("/b")
+    own = strange.inlet(capacity=10_000, largest=10_000)
+
+    async def answer() -> None:
+        (arrival,) = await meeting.receive()
+        outlet = strange.outlet(arrival.handles[0])
+        await hand_over(outlet, encode_batch(0, 0, [encode_frame(welcome)]), (own.handle,))
+
+    nursery.start_soon(answer)
+    with pytest.raises(NotAdmitted):
+        await a.rendezvous.connect("/b")
+    assert not a.host.up
     nursery.cancel_scope.cancel()
 
 
