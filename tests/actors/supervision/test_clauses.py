@@ -1,4 +1,4 @@
-"""docs/semantics-supervision.md and the tests agree: every clause has a test that cites it, and the reverse."""
+"""The semantics of supervision and the tests agree: every clause is cited, every citation is a clause."""
 
 import re
 from pathlib import Path
