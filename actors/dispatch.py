@@ -37,7 +37,7 @@ __all__ = ["Dispatcher"]
 TURN = 64
 SLICE = 4096
 SLICE_SECONDS = 0.005
-GROUP = 16
+GROUP = 32
 QUICK_GROUP_SECONDS = 0.001
 HANDOFFS = 256
 FEW_HANDOFFS = 16
@@ -109,8 +109,8 @@ class Dispatcher:
         return Abort.SUCCEEDED
 
     def _slice(self) -> None:
-        next_process = self.queue.popleft
-        requeue = self.queue.append
+        runnable = self.queue
+        requeue = runnable.append
         special = envelopes
         turn = self._turn
         left = SLICE
@@ -122,7 +122,7 @@ class Dispatcher:
             try:
                 for _ in range(GROUP if turn > 1 else 1):
                     try:
-                        process = next_process()
+                        process = runnable.popleft()
                     except IndexError:
                         return
                     self.running = process
