@@ -30,9 +30,10 @@ def chosen(pattern: str | None) -> list[Benchmark]:
     return [b for b in BENCHMARKS if fnmatch.fnmatch(b.name, wanted) or fnmatch.fnmatch(b.group, wanted)]
 
 
-async def stop_at_termination(scope: trio.CancelScope) -> None:
-    """End the run, and with it every process that it has started, when this process is to end (SIGTERM)."""
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+async def stop_at_termination(scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]) -> None:
+    """End the run, and with it every process that it has started, when this process is to end."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
         async for _number in signals:
             scope.cancel()
 
@@ -82,7 +83,7 @@ def main(
         print(heading())
         with scratch_directory() as scratch:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(stop_at_termination, nursery.cancel_scope)
+                await nursery.start(stop_at_termination, nursery.cancel_scope)
                 for benchmark in benchmarks:
                     begin = time.monotonic()
                     with status:
@@ -93,6 +94,8 @@ def main(
                         write(json_file, json.dumps(document(results, {**about, "ended": _now()}), indent=1))
                 nursery.cancel_scope.cancel()
         print(*summary(results), sep="\n", flush=True)
+        if len(results) < len(benchmarks):
+            raise typer.Exit(1)
 
     trio.run(report)
 
