@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from actors.actions import Action, Answer, Step, Stop
@@ -47,10 +47,11 @@ class DynamicStrategy(Strategy[R]):
         template: what `start_from_template` starts, or None.
         max_children: how many children there may be, those that are restarting included; `math.inf` for no
             limit.
+        extra_arguments: go before the arguments of every child.
         clock, present: as for `Strategy`.
 
     Raises:
-        InvalidFlag: `max_children` is not a number of children.
+        InvalidFlag: `max_children` is not a number of children, or `extra_arguments` no series.
         InvalidChild, BadCombination: the template is bad.
     """
 
@@ -60,6 +61,7 @@ class DynamicStrategy(Strategy[R]):
         template: Any = None,
         *,
         max_children: float = math.inf,
+        extra_arguments: Iterable[Any] = (),
         clock: Callable[[], float],
         present: Callable[[Child], bool] = lambda _: True,
     ) -> None:
@@ -68,7 +70,12 @@ class DynamicStrategy(Strategy[R]):
             max_children == math.inf or (isinstance(max_children, int) and max_children >= 0)
         ):
             raise InvalidFlag("max_children", max_children, "an integer, 0 or more, or math.inf")
-        self.template: Child | None = None if template is None else self._check([template])[0]
+        if isinstance(extra_arguments, str) or not isinstance(extra_arguments, Iterable):
+            raise InvalidFlag("extra_arguments", extra_arguments, "a series of arguments")
+        self.extra_arguments = tuple(extra_arguments)
+        self.template: Child | None = None
+        if template is not None:
+            self.template = self._check([template])[0].after_arguments(*self.extra_arguments)
         self.max_children = max_children
         self._keys = itertools.count()
         self._restarting: dict[R, Record[R]] = {}
@@ -99,7 +106,7 @@ class DynamicStrategy(Strategy[R]):
             MaxChildren: there are as many as there may be.
             InvalidChild, BadCombination: the specification is bad.
         """
-        (spec,) = self._check([child])
+        spec = self._check([child])[0].after_arguments(*self.extra_arguments)
         return self._add(spec, spec.args, spec.kwargs)
 
     def start_from_template(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Action[R]]:
@@ -141,7 +148,7 @@ class DynamicStrategy(Strategy[R]):
         """
         specs = check_child_specs(children, flags.auto_shutdown)
         super().change(flags, ())
-        self.template = specs[0] if specs else None
+        self.template = specs[0].after_arguments(*self.extra_arguments) if specs else None
         return self._take()
 
     def _check_flags(self, flags: Flags) -> None:
@@ -210,6 +217,7 @@ class DynamicSupervisor(Supervisor):
         template: what `start_from_template` starts, or None.
         max_children: how many children there may be, those that are restarting included; `math.inf` for no
             limit.
+        extra_arguments: go before the arguments of every child: what all of them are to know.
         intensity, period, auto_shutdown: as for `Supervisor`.
 
     Raises:
@@ -223,6 +231,7 @@ class DynamicSupervisor(Supervisor):
         template: Any = None,
         *,
         max_children: float = math.inf,
+        extra_arguments: Iterable[Any] = (),
         intensity: int = 1,
         period: float = 5.0,
         auto_shutdown: AutoShutdown = "never",
@@ -230,9 +239,15 @@ class DynamicSupervisor(Supervisor):
         flags = Flags(
             strategy="simple_one_for_one", intensity=intensity, period=period, auto_shutdown=auto_shutdown
         )
-        clock, present = self.process.node.timers.now, self._body.present
         self._supervise(
-            DynamicStrategy(flags, template, max_children=max_children, clock=clock, present=present)
+            DynamicStrategy(
+                flags,
+                template,
+                max_children=max_children,
+                extra_arguments=extra_arguments,
+                clock=self.process.node.timers.now,
+                present=self._body.present,
+            )
         )
 
     def start_child(self, child: Any) -> Deferred[Ref[Any] | Started[Ref[Any]] | None]:

@@ -256,6 +256,12 @@ class Child:
         """
         return self._with(args=self.args + args, kwargs={**self.kwargs, **kwargs})
 
+    def after_arguments(self, *args: Any) -> Child:
+        """The same specification with further positional arguments for the target, before those that are
+        there.
+        """
+        return self._with(args=args + self.args) if args else self
+
     def without_arguments(self) -> Child:
         """The same specification without arguments: what is remembered of a temporary child that runs."""
         return self._with(args=(), kwargs={})

@@ -164,6 +164,9 @@ def test_bad_limits() -> None:
     for limit in (-1, 1.5, True):
         with pytest.raises(InvalidFlag, match="max_children"):
             DynamicStrategy(SIMPLE, max_children=limit, clock=float)
+    for extra in (5, "text"):
+        with pytest.raises(InvalidFlag, match="extra_arguments"):
+            DynamicStrategy(SIMPLE, extra_arguments=extra, clock=float)  # type: ignore[arg-type]
     with pytest.raises(BadCombination):
         DynamicStrategy(SIMPLE, child("w", restart="transient", significant=True), clock=float)
 

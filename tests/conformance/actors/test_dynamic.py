@@ -122,6 +122,31 @@ async def test_act_g9_restart_that_declines(autojump_clock: MockClock) -> None:
         assert await pool.call(Supervisor.count_children) == ChildCounts(1, 0, 0, 0)
 
 
+async def test_act_g_extra_arguments(autojump_clock: MockClock) -> None:
+    """SUP-70: they go before the arguments of every child, also when it is restarted."""
+
+    class Keeper(Actor):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            self.given = (*given, named)
+
+        def arguments(self) -> tuple[Any, ...]:
+            return self.given
+
+    async with clean_node() as node:
+        pool = await node.spawn(DynamicSupervisor, Child(Keeper, "t"), extra_arguments=["x", "y"])
+        ref: Any = await pool.call(DynamicSupervisor.start_from_template, 1, key=2)
+        assert await ref.call(Keeper.arguments) == ("x", "y", "t", 1, {"key": 2})
+        ref.exit(KILL)
+        await wait_all_tasks_blocked()
+        (info,) = await pool.call(DynamicSupervisor.children)
+        again: Any = info.ref
+        assert await again.call(Keeper.arguments) == ("x", "y", "t", 1, {"key": 2})
+        for restart in ("permanent", "temporary"):
+            other: Any = await pool.call(DynamicSupervisor.start_child, Child(Keeper, 5, restart=restart))
+            assert await other.call(Keeper.arguments) == ("x", "y", 5, {})
+        assert (await pool.call(DynamicSupervisor.get_childspec, other)).args == ()
+
+
 async def test_act_g_full_specifications(autojump_clock: MockClock) -> None:
     """SUP-70: children of any specification under one dynamic supervisor; ids may repeat."""
     family = Family()
