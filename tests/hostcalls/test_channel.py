@@ -188,6 +188,87 @@ def test_impossible_capacities(capacity: int) -> None:
         Channel(capacity)
 
 
+def drain_of(reader: Reader) -> list[bytes]:
+    """All frames that are there."""
+    found = []
+    while (future := reader.read(1 << 20)).done:
+        found.append(future.result().payload)
+    future.cancel()
+    return found
+
+
+def test_the_smallest_capacity_is_one_byte() -> None:
+    """A capacity of nothing is rounded up like any other."""
+    channel = Channel(0, ChannelBackpressure.DROP)
+    reader, writer = channel.reader(), channel.writer()
+    for payload in (b"a", b"b"):
+        assert writer.write(payload).result() == 1
+    assert (channel.capacity, channel.discarded, drain_of(reader)) == (1, 1, [b"a"])
+
+
+def test_two_strong_writers_drop_by_what_is_free() -> None:
+    """What a drop looks at is the room that there is, and not where the writer has written last."""
+    channel = Channel(8, ChannelBackpressure.DROP)
+    reader, one, two = channel.reader(), channel.writer(), channel.writer()
+    for writer, payload in ((one, b"1234"), (two, b"5678"), (one, b"lost")):
+        writer.write(payload)
+    assert reader.read(9).result().payload == b"1234"
+    two.write(b"ab")
+    one.write(b"cd")
+    assert drain_of(reader) == [b"5678", b"ab", b"cd"]
+    assert channel.discarded == 1
+
+
+def test_a_new_reader_begins_with_the_slowest() -> None:
+    """Strong or weak, it has what the slowest strong reader still has to read."""
+    channel = Channel(64)
+    fast, slow, writer = channel.reader(), channel.reader(), channel.writer()
+    for payload in (b"1", b"2", b"3"):
+        writer.write(payload)
+    drain_of(fast)
+    slow.read(9)
+    for strong in (True, False):
+        assert drain_of(channel.reader(strong=strong)) == [b"2", b"3"]
+
+
+@pytest.mark.parametrize("strong", [True, False])
+def test_a_late_reader_gets_what_the_ring_still_has(strong: bool) -> None:
+    """Without readers the ring turns; who comes then begins with the oldest frame that is there whole."""
+    channel = Channel(8)
+    writer = channel.writer()
+    for number in range(6):
+        writer.write(b"%03d" % number)
+    assert drain_of(channel.reader(strong=strong)) == [b"004", b"005"]
+
+
+def test_a_frame_with_its_place_outlives_its_writer() -> None:
+    """A writer that is closed while its frame is parked leaves the frame to the readers, and its number."""
+    channel = Channel(4)
+    reader, writer = channel.reader(), channel.writer()
+    writer.write(b"full")
+    parked = writer.write(b"more")
+    writer.close()
+    assert channel.writer().id == 1
+    assert drain_of(reader) == [b"full", b"more"]
+    assert parked.result() == 4
+
+
+def test_draining_and_closed_channels_take_readers() -> None:
+    """Who comes while a channel drains reads what is there; an empty payload is no frame anywhere."""
+    channel = Channel(64)
+    writer = channel.writer()
+    writer.write(b"left")
+    channel.drain()
+    reader = channel.reader(strong=False)
+    assert reader.read(9).result().payload == b"left"
+    with pytest.raises(Interrupted):
+        reader.read(9).result()
+    assert writer.write(b"").result() == 0
+    channel.close()
+    with pytest.raises(BrokenPipe):
+        channel.reader().read(9).result()
+
+
 class ChannelMachine(RuleBasedStateMachine):
     """Strong readers see every frame once, in the order of reservation, each writer's frames in its own
     order.
