@@ -1,39 +1,40 @@
 """WebAssembly guests as processes.
 
 A `Guest` describes a module, an entrypoint and what the guest may do; spawned, it is a process like any
-other. What guests of one node share, the engine above all, is made when the first of them is spawned.
+other. What guests of one node share, the engine above all, is made when the first of them is spawned. The
+engine and all that belongs to it are not even imported before a guest is described, because most nodes have
+none.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from actors.body import Spawnable
-from actors.hosted import GuestBody, LoadingBody, refusal
 from actors.links import Exited
 from actors.node import Node
 from actors.process import Process
 from actors.reasons import Reason
 from actors.ref import Ref
-from hostcalls.abi import AbiParam
-from hostcalls.arguments import argument
-from hostcalls.capability import Capability, capabilities
-from hostcalls.channel import Channel
-from hostcalls.engine import Module
-from hostcalls.errors import StartError as GuestStartError
-from hostcalls.launch import Launch, Prepared
-from hostcalls.limits import Limits
-from hostcalls.message import Held, Message
-from hostcalls.modulespec import ModuleSpec
-from hostcalls.registry import Kind
-from hostcalls.runtime import Runtime
 
-__all__ = ["Guest", "GuestBody", "guests_of", "hold", "open_guests", "run_guest"]
+if TYPE_CHECKING:
+    from actors.hosted import GuestBody, LoadingBody
+    from hostcalls.abi import AbiParam
+    from hostcalls.capability import Capability
+    from hostcalls.channel import Channel
+    from hostcalls.engine import Module
+    from hostcalls.launch import Prepared
+    from hostcalls.limits import Limits
+    from hostcalls.message import Held, Message
+    from hostcalls.modulespec import ModuleSpec
+    from hostcalls.runtime import Runtime
+
+__all__ = ["Guest", "guests_of", "hold", "open_guests", "run_guest"]
 
 
 _RUNTIMES: dict[Node, Runtime] = {}
@@ -58,6 +59,8 @@ def open_guests(node: Node, **settings: Any) -> Runtime:
         RuntimeError: the node is prepared already.
         hostcalls.engine.EngineError: no engine can be made here, or not with these sizes.
     """
+    from hostcalls.runtime import Runtime
+
     if node in _RUNTIMES:
         raise RuntimeError(f"{node} is prepared for guests already; call open_guests before the first spawn")
     runtime = _RUNTIMES[node] = Runtime(_NodeClock(node), **settings)
@@ -79,6 +82,9 @@ def guests_of(node: Node) -> Runtime:
 
 def hold(node: Node, thing: Channel | Ref[Any]) -> Held:
     """A channel, or a ref, as a resource that can be sent to guests in a `Message`. Not a checkpoint."""
+    from hostcalls.message import Held
+    from hostcalls.registry import Kind
+
     registry = guests_of(node).kernel.registry
     return Held(registry, registry.add(Kind.ACTOR if isinstance(thing, Ref) else Kind.CHANNEL, thing))
 
@@ -90,6 +96,18 @@ class _NodeClock:
         self.unix_time = time.time
         self.monotonic = node.timers.now
         self.call_later = node.timers.call_after
+
+
+def _capabilities(names: Iterable[Capability | str]) -> frozenset[Capability]:
+    from hostcalls.capability import capabilities
+
+    return capabilities(names)
+
+
+def _limits() -> Limits:
+    from hostcalls.limits import Limits
+
+    return Limits()
 
 
 def _tuple(values: Sequence[Any]) -> tuple[Any, ...]:
@@ -119,18 +137,20 @@ class Guest(Spawnable["Guest"]):
 
     module: str | Path | bytes
     capabilities: frozenset[Capability] = attrs.field(
-        default=frozenset(), converter=capabilities, kw_only=True
+        default=frozenset(), converter=_capabilities, kw_only=True
     )
     entrypoint: str = attrs.field(default="start", kw_only=True)
     arguments: Sequence[Any] = attrs.field(default=(), converter=_tuple, kw_only=True)
     results: tuple[AbiParam, ...] = attrs.field(default=(), kw_only=True)
-    limits: Limits = attrs.field(factory=Limits, kw_only=True)
+    limits: Limits = attrs.field(factory=_limits, kw_only=True)
     label: str | None = attrs.field(default=None, kw_only=True)
 
     def body(
         self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> GuestBody | LoadingBody:
         """Make the guest, or have its module compiled first; what `node.spawn` calls."""
+        from actors.hosted import GuestBody, LoadingBody
+
         if kwargs:
             raise TypeError(f"a guest takes no keyword arguments, and was given {', '.join(kwargs)}")
         runtime = guests_of(process.node)
@@ -174,6 +194,11 @@ class Guest(Spawnable["Guest"]):
         raise TypeError("a Guest is a description: spawn it, and call Guest.exchange through the ref")
 
     def _prepare(self, runtime: Runtime, module: Module, values: Sequence[Any], *, keep: bool) -> Prepared:
+        from actors.hosted import refusal
+        from hostcalls.arguments import argument
+        from hostcalls.errors import StartError
+        from hostcalls.launch import Launch
+
         name = "module" if isinstance(self.module, bytes) else str(self.module)
         launch = Launch(
             module=module,
@@ -186,7 +211,7 @@ class Guest(Spawnable["Guest"]):
         )
         try:
             return runtime.prepare(launch, self if keep else None)
-        except GuestStartError as error:
+        except StartError as error:
             raise refusal(error) from error
 
 

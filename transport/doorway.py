@@ -190,7 +190,12 @@ def _is_plain(address: str) -> bool:
 
 
 def _make_way(address: str, mode: int) -> bool:
-    """Make sure that a file is there to attach to, without a dead door on it; whether it was made here."""
+    """Make sure that a file is there to attach to, without a dead door on it.
+
+    Returns:
+        Whether it is to be removed in the end: it was made here, or is all that is left of a node that could
+        not tidy up.
+    """
     try:
         os.close(os.open(address, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
     except FileExistsError:
@@ -205,7 +210,8 @@ def _make_way(address: str, mode: int) -> bool:
     if info.target != -1:
         raise FattachError.of(errno.EBUSY, address)
     api.fdetach(address)
-    return False
+    left = os.stat(address)
+    return left.st_size == 0 and left.st_uid == os.geteuid()
 
 
 class _DoorOutlet(Outlet):

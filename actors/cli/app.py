@@ -104,13 +104,16 @@ def zone_call(
     name: Name,
     method: Annotated[str, typer.Argument(help="A public method.")],
     arguments: Annotated[list[str] | None, typer.Argument(help="Its arguments, each as JSON.")] = None,
+    keyword: Annotated[
+        list[str] | None, typer.Option(help="A keyword argument as NAME=JSON; may be repeated.")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the reply.")] = 5.0,
     secret: Secret = None,
 ) -> None:
     """Call METHOD of the process NAME on the node at DOOR, and print the reply as JSON."""
     from actors.cli.operator import call_process
 
-    raise typer.Exit(call_process(door, name, method, arguments or [], timeout, secret))
+    raise typer.Exit(call_process(door, name, method, arguments or [], keyword or [], timeout, secret))
 
 
 @zone.command("send")

@@ -10,14 +10,10 @@ from typing import Any, Final
 import attrs
 
 from actors.actor import Actor
-from actors.dispatched import SyncBody
 from actors.errors import CallError
-from actors.guest import GuestBody
 from actors.process import Process
 from actors.ref import Ref
-from actors.supervising import SupervisorBody
 from actors.supervisor import Supervisor
-from actors.tasked import AsyncBody, EphemeralBody, FunctionBody
 from transport.policy import Rights
 from transport.records import register
 
@@ -29,14 +25,17 @@ CONTROL: Final = "enfilade.control"
 PATIENCE: Final = 1.0
 """Seconds that a supervisor has to name its children."""
 
-KINDS: Final[dict[type, str]] = {
-    AsyncBody: "actor",
-    EphemeralBody: "mailbox",
-    FunctionBody: "function",
-    GuestBody: "guest",
-    SupervisorBody: "supervisor",
-    SyncBody: "actor",
+KINDS: Final = {
+    "AsyncBody": "actor",
+    "EphemeralBody": "mailbox",
+    "FunctionBody": "function",
+    "GuestBody": "guest",
+    "LoadingBody": "guest",
+    "NoneType": "starting",
+    "SupervisorBody": "supervisor",
+    "SyncBody": "actor",
 }
+"""What an operator is told of the class of a body."""
 
 
 @attrs.frozen(kw_only=True)
@@ -148,5 +147,7 @@ def _id_of(id: object) -> str:  # noqa: A002 (the field's name)
 
 
 def _entry(process: Process) -> ProcessEntry:
-    kind = KINDS.get(type(process.body), "starting" if process.body is None else type(process.body).__name__)
-    return ProcessEntry(process.serial, process.name, process.label, kind, len(process.queue))
+    kind = type(process.body).__name__
+    return ProcessEntry(
+        process.serial, process.name, process.label, KINDS.get(kind, kind), len(process.queue)
+    )

@@ -8,16 +8,14 @@ it, so that the visited node's policy decides about it as about any other peer. 
 
 import logging
 import os
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 import trio
 import typer
-from rich.console import Console
-from rich.text import Text
-from rich.tree import Tree
 
 from actors.cli.control import CONTROL, Branch, Control, ProcessEntry
 from actors.cli.refusal import Refusal
@@ -30,6 +28,9 @@ from transport.carrier import CarrierError
 from transport.policy import NotAdmitted, Policy, Rights, Rule
 from transport.records import PayloadError
 from transport.rendezvous import HandshakeFailed
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
 
 __all__ = ["call_process", "draw_tree", "list_processes", "send_message", "stop_node"]
 
@@ -73,16 +74,23 @@ def draw_tree(door: Path, secret: Path | None) -> int:
     root: Branch | None = _visit(door, secret, lambda node, peer: _ask_control(node, peer, Control.tree))
     if root is None:
         raise Refusal("the node has no supervision tree")
-    console = Console()
-    if console.is_terminal:
-        console.print(_drawn(root, None))
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(_drawn(root, None))
     else:
         _print_lines(root, 0)
     return 0
 
 
 def call_process(
-    door: Path, name: str, method: str, arguments: Sequence[str], timeout: float, secret: Path | None
+    door: Path,
+    name: str,
+    method: str,
+    arguments: Sequence[str],
+    keywords: Sequence[str],
+    timeout: float,
+    secret: Path | None,
 ) -> int:
     """Call a method of the process of that name, and print what it returns as JSON.
 
@@ -90,6 +98,7 @@ def call_process(
         name: a name that the node exports to us.
         method: a public method.
         arguments: its positional arguments, each as JSON.
+        keywords: its keyword arguments, each as NAME=JSON.
         timeout: seconds to wait for the reply.
 
     Returns:
@@ -99,6 +108,7 @@ def call_process(
         Refusal: the call cannot be made, or ended without a reply.
     """
     values = [_value(argument) for argument in arguments]
+    named_values = dict(_named_value(keyword) for keyword in keywords)
 
     def named(*_: Any) -> None:
         """Stands for the method, whose class is not known here; a call carries no more than its name."""
@@ -106,7 +116,7 @@ def call_process(
     named.__name__ = named.__qualname__ = method
 
     async def visit(node: Node, peer: str) -> Any:
-        return await node.remote(name, peer).within(timeout).call(named, *values)
+        return await node.remote(name, peer).within(timeout).call(named, *values, **named_values)
 
     answer = _visit(door, secret, visit)
     try:
@@ -236,6 +246,13 @@ def _value(text: str) -> Any:
         raise Refusal(f"{text!r:.80} is not JSON ({_line(error)}); a string needs its quotes") from error
 
 
+def _named_value(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not name.isidentifier() or not equals:
+        raise Refusal(f"{text!r:.80} is not of the form NAME=JSON")
+    return name, _value(value)
+
+
 def _line(text: object) -> str:
     """A text that may come from elsewhere as one line that a terminal can be trusted with."""
     return "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))
@@ -260,7 +277,10 @@ def _described(branch: Branch) -> str:
     return _line(", ".join(parts))
 
 
-def _drawn(branch: Branch, parent: Tree | None) -> Tree:
+def _drawn(branch: Branch, parent: "Tree | None") -> "Tree":
+    from rich.text import Text
+    from rich.tree import Tree
+
     text = Text.assemble((_line(branch.id), "bold"), "  ", (_described(branch), "dim"))
     if branch.state not in ("running", "elsewhere"):
         text.stylize("red")

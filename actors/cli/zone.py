@@ -70,6 +70,8 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
             zone=settings.zone,
             listen=listen,
             policy=zone_file.policy(directory),
+            entries=zone_file.targets(directory),
+            workers=settings.workers,
             settings=Settings(last_retry=settings.longest_pause),
         ) as node:
             for address in settings.connect:

@@ -6,6 +6,7 @@
     door = "bank.door"               # where other nodes find it; paths are relative to this file
     connect = ["../west/shop.door"]  # nodes to stay connected to
     longest_pause = 10.0             # seconds between attempts to connect, at most
+    workers = 2                      # processes of the operating system for actors that compute
 
     [supervisor]                     # of the children below; all three have these defaults
     strategy = "one_for_one"
@@ -16,6 +17,7 @@
     id = "ledger"
     actor = "bank.ledger:Ledger"     # module:class, or module:async function
     arguments = [10]
+    options = {currency = "EUR"}     # keyword arguments
     name = "ledger"                  # the name it is registered under
 
     [[child]]
@@ -24,10 +26,15 @@
     capabilities = ["time_read"]
     restart = "transient"
 
+    [entries]                        # what peers may start here, as far as they may
+    Ledger = "bank.ledger:Ledger"
+
     [[peer]]                         # who may connect; the first entry that fits counts
     nodes = ["shop@*"]
     uids = [0]
     exports = ["ledger"]             # the names that it may reach
+    entries = ["Ledger"]             # the entries that it may start
+    groups = ["prices"]              # the scopes of process groups that the two nodes share
     control = true                   # whether it may list the node's processes, and stop it
 
     [peer.limits]                    # what it may ask for at most; the fields of `transport.Limits`
@@ -44,16 +51,17 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from actors.cli.control import CONTROL, OperatorRights
 from actors.cli.refusal import Refusal
-from actors.guest import Guest
 from actors.spec import Child
-from hostcalls.errors import HostcallError
 from transport.policy import Limits, Policy, Rule
+
+if TYPE_CHECKING:
+    from actors.guest import Guest
 
 __all__ = ["ZoneFile", "read_secret", "read_zone_file"]
 
@@ -71,6 +79,14 @@ class NodeTable(_Table):
     connect: list[str] = []
     longest_pause: float = 10.0
     secret: str | None = None
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        for part in (self.name, self.zone):
+            if not part or set(part) & set("@:"):
+                raise ValueError(f"a name has a character and neither '@' nor ':', unlike {part!r}")
+        if self.workers < 0:
+            raise ValueError(f"a node has 0 or more workers, not {self.workers}")
 
 
 class SupervisorTable(_Table):
@@ -117,13 +133,21 @@ class PeerTable(_Table):
     uids: list[int] | None = None
     gids: list[int] | None = None
     exports: list[str] = []
+    entries: list[str] = []
+    groups: list[str] = []
     control: bool = False
     limits: LimitsTable = msgspec.field(default_factory=LimitsTable)
     refuse: bool = False
 
     def rule(self) -> Rule:
         """The same for a policy. Raises ValueError when a limit is out of range."""
-        rights = OperatorRights(exports=self.exports, control=self.control, limits=self.limits.limits())
+        rights = OperatorRights(
+            exports=self.exports,
+            entries=self.entries,
+            groups=self.groups,
+            control=self.control,
+            limits=self.limits.limits(),
+        )
         return Rule(
             nodes=self.nodes,
             zones=self.zones,
@@ -138,6 +162,7 @@ class ZoneFile(_Table):
 
     node: NodeTable
     supervisor: SupervisorTable = msgspec.field(default_factory=SupervisorTable)
+    entries: dict[str, str] = {}
     child: list[ChildTable] = []
     peer: list[PeerTable] = []
 
@@ -164,6 +189,20 @@ class ZoneFile(_Table):
         """
         return [_child(table, directory) for table in self.child]
 
+    def targets(self, directory: Path) -> dict[str, Any]:
+        """What peers may start, by name; modules are looked for in `directory` first.
+
+        Raises:
+            Refusal: an entry names something that does not exist.
+        """
+        targets = {}
+        for name, reference in self.entries.items():
+            try:
+                targets[name] = _import(reference, directory)
+            except (ImportError, AttributeError, ValueError) as error:
+                raise Refusal(f"entry {name!r}: {error}") from error
+        return targets
+
 
 def _child(table: ChildTable, directory: Path) -> Child:
     if (table.actor is None) == (table.guest is None):
@@ -181,15 +220,21 @@ def _child(table: ChildTable, directory: Path) -> Child:
             shutdown=table.shutdown,
             kwargs=table.options,
         )
-    except (ImportError, AttributeError, ValueError, HostcallError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise Refusal(f"child {table.id!r}: {error}") from error
 
 
 def _guest(table: ChildTable, directory: Path) -> Guest:
+    from actors.guest import Guest  # guests bring an engine along, which few commands need
+    from hostcalls.errors import HostcallError
+
     path = directory / str(table.guest)
     if not path.is_file():
         raise Refusal(f"child {table.id!r}: there is no module {path}")
-    return Guest(path, capabilities=table.capabilities, entrypoint=table.entrypoint, label=table.id)
+    try:
+        return Guest(path, capabilities=table.capabilities, entrypoint=table.entrypoint, label=table.id)
+    except HostcallError as error:
+        raise Refusal(f"child {table.id!r}: {error}") from error
 
 
 def _import(reference: str, directory: Path) -> Any:
