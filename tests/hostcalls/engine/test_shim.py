@@ -60,6 +60,17 @@ def test_restless_guests_under_the_sanitizers(tmp_path: Path, steps: int, seed: 
     assert output.count("shim stress test passed") == 2
 
 
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="there is no valgrind")
+def test_units_and_guests_under_valgrind(tmp_path: Path) -> None:
+    restless = tmp_path / "restless.wasm"
+    restless.write_bytes(wasmtime.wat2wasm((SHIM / "tests" / "restless.wat").read_text()))
+    output = make(
+        tmp_path, "memcheck", f"WASMTIME={library.library_path()}", f"RESTLESS={restless}", "STEPS=300"
+    )
+    assert "shim unit tests passed" in output
+    assert "shim stress test passed" in output
+
+
 def test_the_benchmark_of_the_raw_api_runs(tmp_path: Path) -> None:
     park = tmp_path / "park.wasm"
     park.write_bytes(

@@ -60,11 +60,13 @@ static void open_guest(engine *e, const linked *l, uint32_t index)
         assert(guest_start(g, "run", 3, &kind, &value, 1, 0));
 }
 
-static void take_submissions(subject *s, uint64_t word)
+static void take_submissions(const engine *e, subject *s, uint64_t word)
 {
     size_t size = (size_t)(word >> SIZE_SHIFT);
-    if (word & HAS_SUBMISSIONS) {
-        const char *data = guest_submissions(s->guest);
+    if (word & (HAS_SUBMISSIONS | STAGED)) {
+        assert((word & HAS_SUBMISSIONS) == 0 || (word & STAGED) == 0);
+        const char *data =
+            word & STAGED ? (const char *)engine_stage(e) : guest_submissions(s->guest);
         for (size_t at = 0; at < size;) {
             uint32_t length;
             memcpy(&s->keys[s->count++ % KEYS], data + at, 8);
@@ -77,10 +79,17 @@ static void take_submissions(subject *s, uint64_t word)
         assert(guest_drops(s->guest, &keys) > 0);
 }
 
-static void answer(subject *s)
+static const uint8_t payload[5000] = "an answer";
+
+/* The key of something that the guest has asked for, and may have an answer to already. */
+static uint64_t some_key(const subject *s)
 {
-    static const uint8_t payload[5000] = "an answer";
-    uint64_t key = s->count == 0 ? draw(100) : s->keys[draw(s->count < KEYS ? s->count : KEYS)];
+    return s->count == 0 ? draw(100) : s->keys[draw(s->count < KEYS ? s->count : KEYS)];
+}
+
+static void answer(const subject *s)
+{
+    uint64_t key = some_key(s);
     if (draw(4) == 0)
         guest_fail(s->guest, key, payload, draw(400));
     else
@@ -94,7 +103,7 @@ static void take_stopped(engine *e)
     while ((count = engine_stopped(e, found, 4)) > 0)
         for (size_t i = 0; i < count; i++) {
             subjects[found[i].key].offloaded = false;
-            take_submissions(&subjects[found[i].key], found[i].word);
+            take_submissions(e, &subjects[found[i].key], found[i].word);
         }
 }
 
@@ -119,8 +128,10 @@ static void step(engine *e, const linked *l)
     } else if (s->offloaded) {
         take_stopped(e);
     } else {
-        uint64_t word = guest_resume(s->guest);
-        take_submissions(s, word);
+        uint64_t word = draw(2) == 0 ? guest_resume(s->guest)
+                                     : guest_advance(s->guest, draw(2) == 0 ? NO_KEY : some_key(s), payload,
+                                                     draw(4096));
+        take_submissions(e, s, word);
         if ((word & 3) == STEP_TRAPPED) {
             assert(guest_trap(s->guest) != NULL);
             guest_close(s->guest);
