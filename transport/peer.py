@@ -111,7 +111,7 @@ class Peer:
         self._gatherer: trio.lowlevel.Task | None = None
         self._is_receiving = False
         self._is_gathering = False
-        self._has_left = False  # something, since the peer last said something
+        self._has_left = False  # something, in this turn of the loop or since the peer last said something
         self._is_calling = False
         self._is_awaited = False
         self._is_full = False
@@ -317,8 +317,9 @@ class Peer:
             if not self._is_gathering:
                 self._gatherer = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(abort)
-            self._is_gathering = self._has_left = False
+            self._is_gathering = False
             self._flush()
+            self._has_left = False
 
     async def _write(self) -> None:
         while True:

@@ -2,6 +2,8 @@
 
 import math
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,9 +13,10 @@ from trio.testing import wait_all_tasks_blocked
 from tests.transport.model import Station, message
 from transport.carrier import CarrierError, Status, hand_over
 from transport.memory import MemoryNetwork
+from transport.peer import Peer
 from transport.policy import Credentials, NotAdmitted, Policy, Rights, Rule
 from transport.rendezvous import HandshakeFailed, Settings
-from transport.wire import Cancel, Hello, Welcome, encode_batch, encode_frame
+from transport.wire import Cancel, Frame, Hello, Welcome, encode_batch, encode_frame
 
 
 @pytest.fixture
@@ -451,4 +454,93 @@ async def test_a_small_window_is_granted_anew_in_time(
         await trio.sleep(1)
     assert trio.current_time() - began == pytest.approx(100)
     assert b.host.numbers() == list(range(20_000))
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_flood_is_taken_in_batch_by_batch(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """However much has come from one peer, the others have a turn after every batch of it."""
+    a, b, c = (Station(network, name) for name in "abc")
+    await nursery.start(b.run, "/b")
+    await nursery.start(a.run, None)
+    await nursery.start(c.run, None)
+    flood = await a.rendezvous.connect("/b")
+    calm = await c.rendezvous.connect("/b")
+    await wait_all_tasks_blocked()
+    b.host.peer_frames = hold(b, flood, calm)  # type: ignore[method-assign]
+    flood.send(message(0))
+    await wait_all_tasks_blocked()
+    numbers = b.host.numbers()
+    assert len(numbers) == 100_002
+    assert numbers.index(777_777) < 30_000
+    nursery.cancel_scope.cancel()
+
+
+def hold(station: Station, flood: Peer, calm: Peer) -> Any:
+    """What the station does with its first frame: be busy until the flood has come, and one message more."""
+    take_in = station.host.peer_frames
+
+    def wait(peer: Peer, frames: Sequence[Frame], handles: Sequence[int]) -> None:
+        station.host.peer_frames = take_in  # type: ignore[method-assign]
+        for number in range(1, 100_001):
+            flood.send(message(number))
+        calm.send(message(777_777))
+        take_in(peer, frames, handles)
+
+    return wait
+
+
+async def test_messages_of_one_turn_leave_together_and_the_first_at_once(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    a, b = Station(network, "a"), Station(network, "b")
+    await nursery.start(a.run, None)
+    await nursery.start(b.run, "/b")
+    peer = await a.rendezvous.connect("/b")
+    await wait_all_tasks_blocked()
+    batches: list[int] = []
+    take_in = b.host.peer_frames
+
+    def count(peer: Peer, frames: Sequence[Frame], handles: Sequence[int]) -> None:
+        batches.append(len(frames))
+        take_in(peer, frames, handles)
+
+    b.host.peer_frames = count  # type: ignore[method-assign]
+    for _ in range(3):
+        for number in range(10):
+            peer.send(message(number))
+        await wait_all_tasks_blocked()
+    assert batches == [1, 9] * 3
+    assert peer.queued == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_look_takes_in_what_is_there_in_order(
+    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """Looking and the reader take turns: nothing comes twice or out of order, and the end is noticed."""
+    a, b = Station(network, "a"), Station(network, "b")
+    await nursery.start(a.run, None)
+    await nursery.start(b.run, "/b")
+    peer = await a.rendezvous.connect("/b")
+    await wait_all_tasks_blocked()
+    back = b.host.up[0]
+    back.look()
+    assert b.host.numbers() == []
+    for number in range(100):
+        peer.send(message(number))
+        if number % 7 == 0:
+            back.look()
+        if number % 13 == 0:
+            await trio.lowlevel.checkpoint()
+    await wait_all_tasks_blocked()
+    assert b.host.numbers() == list(range(100))
+    peer.send(message(100))
+    back.look()
+    assert b.host.numbers()[-1] == 100
+    peer.end("enough")
+    back.look()
+    assert [name for name, _ in b.host.down] == ["a"]
+    back.look()
     nursery.cancel_scope.cancel()
