@@ -18,12 +18,15 @@ class Limits(engine.Limits):
     start_time), and:
 
     Attributes:
-        resources: slots that the guest may use at one time: channels, readers, writers, refs.
-        channel_bytes: capacity of all channels that live and were created by the guest, together.
+        resources: slots that the guest may use at one time: channels, readers, writers, refs; so many
+            resources may it own as well, with or without a slot, and so many monitors may it have.
+        channel_bytes: capacity of all channels that live and were created by the guest, together; each
+            counts for 4 KiB at least.
         children: child processes that the guest may have at one time.
         argument_bytes: bytes of all buffers among the arguments of its entrypoint, together.
         mailbox: messages that may wait in its mailbox.
-        message_bytes: bytes that a message or reply of the guest may have; more goes through channels.
+        message_bytes: bytes that a message or reply of the guest may have, where a resource counts for
+            1 KiB; more goes through channels.
     """
 
     resources: int = 1024

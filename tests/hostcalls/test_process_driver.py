@@ -79,6 +79,9 @@ def modules(directory: Path) -> Path:
     )
     (directory / "blind.wat").write_text('(module (func (export "start")))')
     (directory / "bad.wasm").write_bytes(b"\0asm junk")
+    (directory / "early.wat").write_text(
+        '(module (memory (export "memory") 1) (func $f unreachable) (start $f) (func (export "start")))'
+    )
     return directory
 
 
@@ -186,27 +189,76 @@ async def test_children_do_not_outlive_their_parent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("start", "why"),
     [
-        (wanted("missing"), "internal error: the module exports no function named 'missing'"),
-        (wanted("slot_zero"), "internal error: 'slot_zero' takes (i32); the arguments are ()"),
-        (wanted("answer"), "internal error: 'answer' returns (i32); its signature says ()"),
-        (wanted(module="none.wasm"), "internal error: Module store error: cannot read module"),
-        (wanted(module="../m.wat"), "internal error: Module store error: invalid module path"),
-        (wanted(module="/etc/passwd"), "internal error: Module store error: invalid module path"),
-        (wanted(module="bad.wasm"), "internal error: Wasmtime error:"),
-        (wanted(module="alien.wat"), "internal error: Wasmtime error:"),
-        (wanted("start", module="blind.wat"), "internal error: Wasmtime error:"),
-        (wanted(grants=[Capability.CHANNEL_READER]), DENIED),
-        (wanted(entrypoint=invocation([I32])), KERNEL),
-        (wanted(entrypoint=invocation([], [BufferArg(b"")])), KERNEL),
-        (wanted(entrypoint=invocation([BufferParam()], [ResourceArg(0)])), KERNEL),
-        (wanted(entrypoint=invocation([I32], [BufferArg(b"")])), KERNEL),
-        (wanted(entrypoint=invocation([ScalarParam(ScalarType.U32)], [ResourceArg(0)])), KERNEL),
-        (
+        pytest.param(
+            wanted("missing"),
+            "internal error: the module exports no function named 'missing'",
+            id="no-such-entrypoint",
+        ),
+        pytest.param(
+            wanted("slot_zero"),
+            "internal error: 'slot_zero' takes (i32); the arguments are ()",
+            id="arguments-do-not-fit",
+        ),
+        pytest.param(
+            wanted("answer"),
+            "internal error: 'answer' returns (i32); its signature says ()",
+            id="results-do-not-fit",
+        ),
+        pytest.param(
+            wanted(module="none.wasm"),
+            "internal error: Module store error: cannot read module",
+            id="module-missing",
+        ),
+        pytest.param(
+            wanted(module="../m.wat"),
+            "internal error: Module store error: invalid module path",
+            id="module-outside-of-the-store",
+        ),
+        pytest.param(
+            wanted(module="/etc/passwd"),
+            "internal error: Module store error: invalid module path",
+            id="module-path-absolute",
+        ),
+        pytest.param(wanted(module="bad.wasm"), "internal error: Wasmtime error:", id="module-invalid"),
+        pytest.param(wanted(module="alien.wat"), "internal error: Wasmtime error:", id="import-unknown"),
+        pytest.param(wanted("start", module="blind.wat"), "internal error: Wasmtime error:", id="no-memory"),
+        pytest.param(wanted(grants=[Capability.CHANNEL_READER]), DENIED, id="capability-not-the-parents"),
+        pytest.param(wanted(entrypoint=invocation([I32])), KERNEL, id="argument-missing"),
+        pytest.param(wanted(entrypoint=invocation([], [BufferArg(b"")])), KERNEL, id="argument-too-many"),
+        pytest.param(
+            wanted(entrypoint=invocation([BufferParam()], [ResourceArg(0)])),
+            KERNEL,
+            id="resource-for-a-buffer",
+        ),
+        pytest.param(
+            wanted(entrypoint=invocation([I32], [BufferArg(b"")])), KERNEL, id="buffer-for-a-number"
+        ),
+        pytest.param(
+            wanted(entrypoint=invocation([ScalarParam(ScalarType.U32)], [ResourceArg(0)])),
+            KERNEL,
+            id="resource-for-another-kind",
+        ),
+        pytest.param(
             wanted(entrypoint=invocation([I32], [ScalarArg(ScalarValue(ScalarType.U8, 1))])),
             KERNEL,
+            id="number-of-another-kind",
         ),
-        (wanted("slot_zero", entrypoint=invocation([I32], [ResourceArg(99)])), NOT_FOUND),
-        (wanted("handle_seven", entrypoint=invocation([U64], [ResourceArg(99)])), KERNEL),
+        pytest.param(
+            wanted("slot_zero", entrypoint=invocation([I32], [ResourceArg(99)])), NOT_FOUND, id="slot-empty"
+        ),
+        pytest.param(
+            wanted("handle_seven", entrypoint=invocation([U64], [ResourceArg(99)])),
+            KERNEL,
+            id="shared-handle-unknown",
+        ),
+        pytest.param(
+            wanted("start", module="early.wat"), "internal error: Wasmtime error:", id="start-function-traps"
+        ),
+        pytest.param(
+            wanted("slice", entrypoint=invocation([BufferParam()], [BufferArg(bytes(300_000))])),
+            "internal error: invalid argument",
+            id="arguments-too-long",
+        ),
     ],
 )
 async def test_refused_starts(tmp_path: Path, start: ProcessStart, why: str) -> None:
@@ -217,6 +269,63 @@ async def test_refused_starts(tmp_path: Path, start: ProcessStart, why: str) -> 
         assert (await parent.refused(c.PROCESS_START, start)).startswith(why)
         assert len(harness.registry) == before
         assert parent.caller.children == 0
+
+
+async def test_a_start_goes_on_without_its_future(tmp_path: Path) -> None:
+    """Who gives up waiting for a start has still asked for the child."""
+    async with open_harness(modules(tmp_path)) as harness:
+        parent = Parent(harness)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await parent.call(c.PROCESS_START, wanted())
+        assert [child.execution.ended for child in parent.process.children] == [False]
+        assert parent.caller.children == 1
+
+
+async def test_a_parent_that_ends_before_its_child_has_none(tmp_path: Path) -> None:
+    """A parent that ends while the module is read leaves no child, no hold and no reservation."""
+    async with open_harness(modules(tmp_path)) as harness:
+        parent = Parent(harness)
+        channel = harness.registry.add(Kind.CHANNEL, Channel(64))
+        slot = parent.caller.slots.insert(channel)
+        request = wanted("slot_zero", entrypoint=invocation([I32], [ResourceArg(slot)]))
+        starting = parent.operations[c.PROCESS_START.name].contract.run(parent.caller, request)
+        assert channel.holds == 2
+        parent.process.stop()
+        with pytest.raises(HostcallError, match="the parent has ended"):
+            await starting
+        assert parent.process.children == []
+        assert not channel.alive
+        assert [entry.payload for entry in harness.registry.of_kind(Kind.PROCESS)] == [parent.caller]
+
+
+async def test_no_place_for_another_guest(tmp_path: Path) -> None:
+    """When the engine has no place left, a start says so, and the next one after an end succeeds."""
+    async with open_harness(modules(tmp_path), max_guests=2) as harness:
+        parent = Parent(harness)
+        child = await parent.start(wanted())
+        assert "Wasmtime error: " in await parent.refused(c.PROCESS_START, wanted())
+        child.stop()
+        await child.wait()
+        await parent.start(wanted())
+
+
+async def test_a_runtime_without_modules() -> None:
+    """Where there is no module store, guests start nothing."""
+    async with open_harness() as harness:
+        assert "this runtime has none" in await Parent(harness).refused(c.PROCESS_START, wanted())
+
+
+async def test_more_resources_than_the_child_may_have(tmp_path: Path) -> None:
+    """A child whose limits have no room for its arguments is not started, and nothing stays held."""
+    async with open_harness(modules(tmp_path)) as harness:
+        parent = Parent(harness, resources=1)
+        channel = harness.registry.add(Kind.CHANNEL, Channel(64))
+        slot = parent.caller.slots.insert(channel)
+        twice = invocation([I32, I32], [ResourceArg(slot), ResourceArg(slot)])
+        answer = await parent.refused(c.PROCESS_START, wanted("handle_seven", entrypoint=twice))
+        assert answer == "internal error: invalid argument"
+        assert channel.holds == 1
 
 
 async def test_resource_becomes_a_slot_of_the_child(tmp_path: Path) -> None:
