@@ -177,13 +177,13 @@ static uint32_t poll_future(visit *v, uint32_t id, uint32_t task, destination to
     future *f = futures_find(&g->futures, id);
     if (f == NULL)
         return answer_unknown(v, to);
-    if (!g->open) {
-        END_GUEST(v, FAULT_HOSTCALL, "poll before the mailbox exists");
-        return 0;
-    }
     if (f->state == FUTURE_DENIED) {
         futures_remove(&g->futures, id);
         return answer_denied(v, to);
+    }
+    if (!g->open) {
+        END_GUEST(v, FAULT_HOSTCALL, "poll before the mailbox exists");
+        return 0;
     }
     if (f->state == FUTURE_PENDING) {
         f->waited = true;

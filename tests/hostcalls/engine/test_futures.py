@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 
 import pytest
+import wasmtime
 
-from hostcalls.engine import Limits, Step, TrapKind
+from hostcalls.engine import Engine, Import, Limits, Step, TrapKind
 from tests.hostcalls.engine.script import (
     DRAIN,
     FAILED,
@@ -19,6 +20,7 @@ from tests.hostcalls.engine.script import (
     ScriptRunner,
     create,
     drop,
+    ignore,
     poll,
 )
 
@@ -300,6 +302,24 @@ class TestDenied:
         assert run.instance.read(RESULT, 32)[:32] == error_payload(b"permission denied")
         assert run.instance.read(RESULT + 256, 32) == error_payload(b"resource not found")
         assert run.mailbox() == (0, 0, 0)
+
+    def test_it_fails_in_the_start_function_too(self, engine: Engine) -> None:
+        """A stub needs no mailbox: instantiation never fails for lack of a capability."""
+        source = """(module
+            (import "test::denied" "create" (func $create (param i32 i32) (result i32)))
+            (import "test::denied" "poll" (func $poll (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 17)
+            (func $start
+              (i32.store (i32.const 2000)
+                (call $poll (call $create (i32.const -1) (i32.const -1))
+                            (i32.const 7) (i32.const 32768) (i32.const 256))))
+            (start $start))"""
+        module = engine.compile(bytes(wasmtime.wat2wasm(source)))
+        linked = engine.link(module, [Import("test::denied", 9, denied=True)])
+        instance = engine.instantiate(linked, Limits(), ignore)
+        assert int.from_bytes(instance.read(2000, 4), "little") == FAILED
+        assert instance.read(RESULT, 32) == error_payload(b"permission denied")
+        assert instance.read(4, 12) == bytes(12)
 
     def test_drop_is_as_ever_and_not_reported(self, script: ScriptRunner) -> None:
         run = script([(Op.CREATE_DENIED,), (Op.DROP_DENIED, 0, RESULT, 256), (Op.CREATE_DENIED,), YIELD])
