@@ -48,8 +48,8 @@ async def test_a_node_without_descriptors_lives(node: Node, process: Process) ->
     await agent.call(Agent.starve, 0, 5 * PERIOD)
     assert await agent.call(Agent.echo, 1) == 1
     with suppress(CallError):
-        # Bytes of that number travel as a memory file. What there is no descriptor for is lost, and told of, or
-        # the node link is; but the doors may have given one back in the meantime.
+        # So many bytes travel as a memory file. What there is no descriptor for is lost, and told of, or the
+        # node link is; but the doors may have given one back in the meantime.
         await agent.within(2 * PERIOD).call(Agent.give, 1, b"x" * 10**6)
     settings = Settings(handshake=PERIOD)
     async with open_node("late", zone="z", policy=Policy.same_user(), settings=settings) as late:
