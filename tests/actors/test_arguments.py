@@ -93,6 +93,15 @@ async def test_bad_call(
     assert await ref.call(kind.take, 1) == [(1, 0, 0)]
 
 
+async def test_bad_call_of_a_coroutine_function(autojump_clock: MockClock, node: Node) -> None:
+    """C13: it is refused before its coroutine is made."""
+    ref = await node.spawn(Async)
+    also: Any = Async.also
+    with pytest.raises(BadArguments):
+        await ref.call(also)
+    assert await ref.call(also, 1) == 1
+
+
 @pytest.mark.parametrize("watched", [False, True], ids=["plain", "traced"])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_bad_cast(
