@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import trio
@@ -23,9 +23,11 @@ from actors import (
     ChildRunning,
     Custom,
     Down,
+    DynamicSupervisor,
     Exit,
     FailedToStart,
     Ignore,
+    NoChildIds,
     Node,
     NoProcess,
     Process,
@@ -64,6 +66,7 @@ class Stage:
         self.numbers: dict[str, int] = defaultdict(int)
         self.latest: dict[str, Ref[Any]] = {}
         self.names: dict[Ref[Any], str] = {}
+        self.simple = False
         self.events: list[str] = []
         self.downs: list[str] = []
 
@@ -77,12 +80,10 @@ class Stage:
             word, *arguments = command.split()
             if word == "flags":
                 strategy, intensity, auto_shutdown = arguments
-                self.flags = {
-                    "strategy": strategy,
-                    "intensity": int(intensity),
-                    "period": 3600.0,
-                    "auto_shutdown": auto_shutdown,
-                }
+                self.flags = {"intensity": int(intensity), "period": 3600.0, "auto_shutdown": auto_shutdown}
+                self.simple = strategy == "simple_one_for_one"
+                if not self.simple:
+                    self.flags["strategy"] = strategy
             elif word == "child":
                 self.children.append(self.spec(arguments))
             else:
@@ -109,9 +110,13 @@ class Stage:
         await wait_all_tasks_blocked()
         while self.me.queue:
             self.note(await self.me.receive(Down))
-        line = f"{command} -> {answer} | {', '.join(self.events)} | {', '.join(sorted(self.downs))} | "
+        events, downs = ", ".join(self.sorted(self.events)), ", ".join(sorted(self.downs))
         self.events, self.downs = [], []
-        return line + await self.state()
+        return f"{command} -> {answer} | {events} | {downs} | {await self.state()}"
+
+    def sorted(self, texts: Iterable[str]) -> list[str]:
+        """Children of a dynamic supervisor have no order, nor has what happens to several of them."""
+        return sorted(texts) if self.simple else list(texts)
 
     def note(self, down: Down) -> None:
         if down.ref == self.supervisor:
@@ -125,11 +130,16 @@ class Stage:
         if self.end is not None:
             return f"exit {shown(self.end)}"
         children = await self.supervisor.call(Supervisor.which_children)
-        return " ".join(f"{child.id}={self.name(child.ref)}" for child in children)
+        return " ".join(
+            self.sorted(
+                f"{'-' if child.id is None else child.id}={self.name(child.ref)}" for child in children
+            )
+        )
 
     async def boot(self) -> str:
+        kind, children = (DynamicSupervisor, self.children[0]) if self.simple else (Supervisor, self.children)
         try:
-            self.supervisor = await self.me.spawn(Supervisor, self.children, **self.flags)
+            self.supervisor = await self.me.spawn(kind, children, **self.flags)
         except StartError as error:
             return shown(error.reason)
         self.me.monitor(self.supervisor)
@@ -167,6 +177,12 @@ class Stage:
         counts = await self.supervisor.call(Supervisor.count_children)
         return f"{counts.specs} {counts.active} {counts.supervisors} {counts.workers}"
 
+    async def grow(self) -> str:
+        return await self.ask(DynamicSupervisor.start_from_template)
+
+    async def finish(self, name: str) -> str:
+        return await self.ask(DynamicSupervisor.terminate_child, self.latest[name], answer="ok")
+
     async def terminate(self, id: str) -> str:  # noqa: A002 (the field's name)
         return await self.ask(Supervisor.terminate_child, id, answer="ok")
 
@@ -180,11 +196,11 @@ class Stage:
         return await self.ask(Supervisor.start_child, self.spec(list(fields)), starting=True)
 
     async def ask(
-        self, request: Callable[..., Any], argument: Any, *, answer: str | None = None, starting: bool = False
+        self, request: Callable[..., Any], *arguments: Any, answer: str | None = None, starting: bool = False
     ) -> str:
         assert self.supervisor is not None
         try:
-            ref = await self.supervisor.call(request, argument)
+            ref = await self.supervisor.call(request, *arguments)
         except ChildRunning as refusal:
             return f"already_started {self.name(refusal.ref)}" if starting else "running"
         except ChildRestarting:
@@ -195,6 +211,8 @@ class Stage:
             return "already_present"
         except StartFailed as failure:
             return f"start failed {shown(failure.reason)}"
+        except NoChildIds:
+            return "start failed simple_one_for_one"
         except NoProcess:
             return "noproc"
         return answer or f"ok {self.name(ref)}"
@@ -215,7 +233,7 @@ class Player(Actor):
             stage.plans[id] = (outcome, count - 1)
             stage.events.append(f"{outcome} {self.name}")
             raise Ignore if outcome == "decline" else Exit(Custom("boom"))
-        stage.latest[id] = self.process.ref
+        stage.latest[id] = stage.latest[self.name] = self.process.ref
         stage.names[self.process.ref] = self.name
         stage.events.append(f"start {self.name}")
         stage.me.monitor(self.process.ref)

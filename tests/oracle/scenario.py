@@ -12,6 +12,9 @@ A scenario is a list of commands, one a line:
     stray                                                     a linked process that is no child exits
     stop                                                      the parent says shutdown
 
+Under simple_one_for_one the first child is the template, "grow" starts one more of it, and one that runs is
+named by its incarnation: crash NAME REASON, finish NAME (terminate_child by its process).
+
 SHUTDOWN is in milliseconds, or "brutal_kill" or "infinity". SIGNIFICANT is "significant" or "plain". A "good"
 child traps exits and obeys; an "odd" one answers a stop with another reason; a "stubborn" one does not stop;
 a "plain" one does not trap.
@@ -208,6 +211,94 @@ SCENARIOS |= {
         "crash t normal",
     ],
     "strangers": ["flags one_for_all 5 never", *children("ab"), "boot", "stray", "crash a boom", "stop"],
+}
+SCENARIOS |= {
+    f"dynamic_{restart}": [
+        "flags simple_one_for_one 20 never",
+        f"child w {restart} {CHILD}",
+        "boot",
+        *["grow"] * 4,
+        "crash w2 boom",
+        "crash w1 normal",
+        "crash w3 shutdown",
+        "crash w4 kill",
+        "count",
+        "grow",
+        "stop",
+    ]
+    for restart in ("permanent", "transient", "temporary")
+}
+SCENARIOS |= {
+    f"dynamic_significant_{mode}_{restart}": [
+        f"flags simple_one_for_one 20 {mode}_significant",
+        f"child w {restart} 1000 worker significant good",
+        "boot",
+        *["grow"] * 3,
+        "finish w1",
+        "crash w2 boom",
+        *["crash w3 normal"] * (mode == "all" or restart == "transient"),
+        *["crash w4 normal"] * (mode == "all" and restart == "transient"),
+    ]
+    for mode in ("any", "all")
+    for restart in ("transient", "temporary")
+}
+SCENARIOS |= {
+    "dynamic_administration": [
+        "flags simple_one_for_one 5 never",
+        f"child w permanent {CHILD}",
+        "boot",
+        "fail w 1",
+        "grow",
+        "decline w 1",
+        "grow",
+        "count",
+        "grow",
+        "grow",
+        "terminate w",
+        "restart w",
+        "delete w",
+        "finish w3",
+        "finish w3",
+        "count",
+        "stray",
+        "stop",
+    ],
+    "dynamic_intensity": [
+        "flags simple_one_for_one 1 never",
+        f"child w permanent {CHILD}",
+        "boot",
+        *["grow"] * 3,
+        "crash w1 boom",
+        "crash w2 boom",
+    ],
+    "dynamic_retries": [
+        "flags simple_one_for_one 3 never",
+        f"child w permanent {CHILD}",
+        "boot",
+        *["grow"] * 2,
+        "fail w 2",
+        "crash w1 boom",
+        "fail w 100",
+        "crash w2 boom",
+    ],
+}
+SCENARIOS |= {
+    f"dynamic_shutdown_{behaviour}_{shutdown}": [
+        "flags simple_one_for_one 5 never",
+        f"child w permanent {shutdown} worker plain {behaviour}",
+        "boot",
+        *["grow"] * 3,
+        "finish w2",
+        "stop",
+    ]
+    for behaviour, shutdown in (
+        ("good", "1000"),
+        ("good", "infinity"),
+        ("good", "brutal_kill"),
+        ("plain", "1000"),
+        ("odd", "1000"),
+        ("stubborn", "50"),
+    )
 }
 
 

@@ -22,6 +22,7 @@ run([["scenario", Name] | Rest], Sup, _) ->
     io:format("scenario ~s~n", [Name]),
     run(Rest, none, {[], []});
 run([["flags", Strategy, Intensity, Auto] | Rest], Sup, {_, Specs}) ->
+    ets:insert(oracle, {simple, Strategy =:= "simple_one_for_one"}),
     Flags = #{strategy => list_to_atom(Strategy), intensity => list_to_integer(Intensity), period => 3600,
               auto_shutdown => list_to_atom(Auto)},
     run(Rest, Sup, {Flags, Specs});
@@ -50,6 +51,10 @@ do(["crash", Id, Reason], _) ->
         _ -> Pid ! {exit_with, list_to_atom(Reason)}
     end,
     receive {'DOWN', Monitor, process, Pid, _} -> "ok" end;
+do(["grow"], Sup) -> answer(catch supervisor:start_child(Sup, []));
+do(["finish", Name], Sup) ->
+    [{_, Pid, _}] = ets:lookup(oracle, {pid, Name}),
+    answer(catch supervisor:terminate_child(Sup, Pid));
 do(["terminate", Id], Sup) -> answer(catch supervisor:terminate_child(Sup, Id));
 do(["restart", Id], Sup) -> answer(catch supervisor:restart_child(Sup, Id));
 do(["delete", Id], Sup) -> answer(catch supervisor:delete_child(Sup, Id));
@@ -80,12 +85,19 @@ answer({'EXIT', {noproc, _}}) -> "noproc".
 %% supervisor, and so each of its retries, had its turn.
 report(Command, Sup, Answer) ->
     settle(Sup, 0, 0),
-    Events = [Text || {_, Text} <- lists:sort([{Key, Text} || {{event, Key}, Text} <- ets:tab2list(oracle)])],
+    Events = sorted([Text || {_, Text} <- lists:sort([{Key, Text} || {{event, Key}, Text} <- ets:tab2list(oracle)])]),
     Downs = lists:sort([Text || {{down, _}, Text} <- ets:tab2list(oracle)]),
     ets:match_delete(oracle, {{event, '_'}, '_'}),
     ets:match_delete(oracle, {{down, '_'}, '_'}),
     io:format("~s -> ~s | ~s | ~s | ~s~n",
               [Command, Answer, lists:join(", ", Events), lists:join(", ", Downs), children(Sup)]).
+
+%% The children of a simple_one_for_one supervisor have no order, nor has what happens to several of them.
+sorted(Texts) ->
+    case ets:lookup(oracle, simple) of
+        [{simple, true}] -> lists:sort(Texts);
+        _ -> Texts
+    end.
 
 settle(_, _, 3) -> ok;
 settle(Sup, Size, Quiet) ->
@@ -117,10 +129,10 @@ children(Sup) ->
             "exit " ++ Reason;
         true ->
             Shown = [atom_or_list(Id) ++ "=" ++ child_state(Child) || {Id, Child, _, _} <- supervisor:which_children(Sup)],
-            lists:join(" ", Shown)
+            lists:join(" ", sorted(Shown))
     end.
 
-atom_or_list(undefined) -> "undefined";
+atom_or_list(undefined) -> "-";
 atom_or_list(Id) -> Id.
 
 child_state(Pid) when is_pid(Pid) -> shown(Pid);
@@ -161,7 +173,7 @@ start_child(Id, Behaviour) ->
 
 child(Parent, {Id, Name}, Behaviour) ->
     process_flag(trap_exit, Behaviour =/= plain),
-    ets:insert(oracle, [{{pid, Id}, self(), Name}, {{id, self()}, Name}]),
+    ets:insert(oracle, [{{pid, Id}, self(), Name}, {{pid, Name}, self(), Name}, {{id, self()}, Name}]),
     event("start " ++ Name),
     Watcher = spawn(fun() -> watch(Name) end),
     Watcher ! {self(), go},
