@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import random
 import re
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -31,10 +30,10 @@ from hostcalls.abi import (
 )
 from hostcalls.capability import Capability
 from hostcalls.rkyv import U32, U64, DecodeError, codec
+from tests.hostcalls import cargo
 from tests.hostcalls.test_rkyv import ROOTS, UNIONS, values
 
 SOURCE = Path(__file__).with_name("reference")
-BUILD_SECONDS = 3600
 VALUES, DAMAGED = 60, 20
 
 TYPES: dict[str, Any] = {root.__name__: root for root in ROOTS if root.__module__ == abi.__name__}
@@ -147,24 +146,8 @@ def test_encodings_of_the_crates(annotation: Any, value: object, encoded: str) -
 
 @pytest.fixture
 def program(tmp_path: Path, pytestconfig: pytest.Config) -> Path:
-    """The reference, built from crates that are on this machine already."""
-    if not shutil.which("cargo"):
-        pytest.skip("needs cargo")
-    assert pytestconfig.cache is not None
-    target = pytestconfig.cache.mkdir("reference")
-    shutil.copytree(SOURCE, tmp_path / "reference")
-    build = subprocess.run(
-        ["cargo", "build", "--offline"],
-        cwd=tmp_path / "reference",
-        env={**os.environ, "CARGO_TARGET_DIR": str(target)},
-        capture_output=True,
-        text=True,
-        timeout=BUILD_SECONDS,
-        check=False,
-    )
-    if build.returncode:
-        pytest.skip(f"needs selium-abi and rkyv: {build.stderr.strip().splitlines()[-1]}")
-    return target / "debug" / "reference"
+    """The reference."""
+    return cargo.build(SOURCE, tmp_path, pytestconfig) / "debug" / "reference"
 
 
 def examples(annotation: Any, number: int) -> list[bytes]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,9 +12,9 @@ import trio
 from actors import NORMAL, open_node
 from actors.guest import Guest, open_guests, run_guest
 from hostcalls.modulespec import parse
+from tests.hostcalls import cargo
 
 SOURCE = Path(__file__).with_name("selium")
-BUILD_SECONDS = 3600
 SPECIFICATION = """
 path=probe.wasm; entrypoint=boss; log_uri=sel://probe/boss
 capabilities=ChannelLifecycle,ChannelReader,ChannelWriter,ProcessLifecycle,TimeRead
@@ -26,25 +24,8 @@ params=utf8,u32; args=probe.wasm,5
 
 @pytest.fixture
 def modules(tmp_path: Path, pytestconfig: pytest.Config) -> Path:
-    """A directory with the guest, built from crates that are on this machine already; the first time takes
-    long.
-    """
-    if not shutil.which("cargo"):
-        pytest.skip("needs cargo")
-    assert pytestconfig.cache is not None
-    target = pytestconfig.cache.mkdir("selium")
-    shutil.copytree(SOURCE, tmp_path / "probe")
-    build = subprocess.run(
-        ["cargo", "build", "--release", "--offline", "--target", "wasm32-unknown-unknown"],
-        cwd=tmp_path / "probe",
-        env={**os.environ, "CARGO_TARGET_DIR": str(target)},
-        capture_output=True,
-        text=True,
-        timeout=BUILD_SECONDS,
-        check=False,
-    )
-    if build.returncode:
-        pytest.skip(f"needs selium-userland and its crates: {build.stderr.strip().splitlines()[-1]}")
+    """A directory with the guest."""
+    target = cargo.build(SOURCE, tmp_path, pytestconfig, "--release", "--target", "wasm32-unknown-unknown")
     shutil.copy(target / "wasm32-unknown-unknown" / "release" / "probe.wasm", tmp_path)
     return tmp_path
 
