@@ -159,8 +159,7 @@ def test_door_d8_door_d9_door_d10_bad_pointers(what: str) -> None:
     door_revoke(door)
 
 
-def test_door_d11_request_must_fit_the_stack() -> None:
-    """With a default stack about two million bytes pass, and 2 MiB are E2BIG before the procedure runs."""
+def default_stacks(link: Link) -> None:
     ran: list[int] = []
 
     def procedure(cookie: object, argp: CData, arg_size: int, dp: CData, n_desc: int) -> None:
@@ -169,11 +168,22 @@ def test_door_d11_request_must_fit_the_stack() -> None:
 
     door = door_create(procedure, None, 0)
     fits = 2_031_000 - (16 * 1024 if EMULATED else 256 * 1024)
-    assert call(door, bytes(fits)) == b""
-    with pytest.raises(DoorCallError.E2BIG):
+    try:
+        call(door, bytes(fits))
         call(door, bytes(2 * MEBIBYTE))
-    assert ran == [fits]
-    door_revoke(door)
+    except DoorCallError.E2BIG:
+        link.say(ran == [fits])
+    else:
+        link.say(False)
+
+
+def test_door_d11_request_must_fit_the_stack() -> None:
+    """With a default stack about two million bytes pass, and 2 MiB are E2BIG before the procedure runs.
+
+    In a process of its own: the server threads of this one may have been made by others, with larger stacks.
+    """
+    with Peer(default_stacks) as peer:
+        assert peer.hear() is True
 
 
 def big_stacks(link: Link) -> None:
