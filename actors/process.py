@@ -325,6 +325,16 @@ class Process:
     def request(
         self,
         ref: Ref[A],
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, Deferred[R]]],
+        /,
+        *a: P.args,
+        **k: P.kwargs,
+    ) -> Request[R]: ...
+
+    @overload
+    def request(
+        self,
+        ref: Ref[A],
         method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
         /,
         *a: P.args,
@@ -515,10 +525,7 @@ class Process:
 
     def exit(self, ref: Ref[Any], reason: Reason) -> None:
         """Send an exit signal; `KILL` cannot be trapped. Not a checkpoint. Source: `erlang:exit/2`."""
-        if type(ref) is not LocalRef:
-            ref.deliver(signals.Exit(self.ref, checked(reason), linked=False))
-        elif ref._process.ended is None:
-            ref._process.exit_arrived(self.ref, checked(reason), linked=False)
+        ref.deliver(signals.Exit(self.ref, checked(reason), linked=False))
 
     def exit_arrived(self, sender: Ref[Any], reason: Reason, linked: bool) -> None:
         """Decide what an exit signal does."""

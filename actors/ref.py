@@ -164,6 +164,15 @@ class Ref(Generic[A]):
     @overload
     async def call(
         self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, Deferred[R]]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R: ...
+
+    @overload
+    async def call(
+        self,
         method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
         /,
         *args: P.args,

@@ -21,7 +21,7 @@ class Caller(Actor):
 
     async def along(self, *path: Ref[Any]) -> str:
         if path:
-            return await path[0].within(1).call(Caller.along, *path[1:])  # type: ignore[no-any-return]
+            return await path[0].within(1).call(Caller.along, *path[1:])
         return "end"
 
     async def together(self, *others: Ref[Any]) -> None:

@@ -19,6 +19,9 @@ class Account(Actor):
     def later(self, amount: int) -> Deferred[str]:
         return self.process.defer()
 
+    async def much_later(self, amount: int) -> Deferred[str]:
+        return self.process.defer()
+
 
 class Savings(Account):
     def interest(self) -> float:
@@ -32,6 +35,7 @@ async def program(node: Node, me: Process) -> None:
     assert_type(await account.call(Account.deposit, 5, note="salary"), int)
     assert_type(await account.call(Account.audit, 0.5), list[str])
     assert_type(await account.call(Account.later, 5), str)
+    assert_type(await account.call(Account.much_later, 5), str)
     assert_type(await account.within(1.0).call(Account.deposit, amount=5), int)
     assert_type(account.cast(Account.deposit, 5), None)
     account.send("anything")
@@ -43,6 +47,7 @@ async def program(node: Node, me: Process) -> None:
     request = me.request(account, Account.deposit, 5)
     assert_type(request, Request[int])
     assert_type(await request.receive(), int)
+    assert_type(me.request(account, Account.much_later, 5), Request[str])
 
     assert_type(await me.receive(int), int)
     assert_type(await me.receive(Account, timeout=1.0), Account)
