@@ -88,7 +88,7 @@ static int some_descriptor(void) {
         return dup(0);
     default: {
         int fd = memfd_create("fuzz", MFD_ALLOW_SEALING | (below(8) ? 0 : MFD_CLOEXEC));
-        if (ftruncate(fd, (off_t)size) < 0 || (below(2) && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0)) {
+        if (ftruncate(fd, (off_t)size) < 0 || (below(2) && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | (below(2) ? F_SEAL_WRITE : 0)) < 0)) {
             close(fd);
             return -1;
         }
@@ -296,9 +296,15 @@ static void *lie(void *argument) {
         for (unsigned i = below(4); i > 0; i--) {
             send_anything(channel, sequence);
         }
-        session->reply.size = below(3) ? below(1 << 17) : any();
+        if (below(2)) { /* perhaps memory that becomes the client's results */
+            struct message results = {.type = MESSAGE_RESULTS, .sequence = sequence, .size = SESSION_SIZE};
+            int memory = some_descriptor();
+            message_send(channel, &results, &memory, 1);
+            close(memory);
+        }
+        session->reply.size = below(3) ? below(SESSION_SIZE) : any();
         session->reply.count = below(3) ? 0 : below(2000);
-        session->reply.flags = below(32);
+        session->reply.flags = below(64);
         session->reply.error = below(3) ? 0 : (int32_t)below(140);
         atomic_store(&session->state, below(8) ? (uint32_t)CALL_DONE : below(9));
         atomic_fetch_add(&session->bell, below(2));

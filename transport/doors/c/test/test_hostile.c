@@ -1,0 +1,207 @@
+/*
+ * Peers that do not keep to the protocol, one lie at a time; the fuzzer tells them at random. A client here speaks to
+ * an honest server with datagrams of its own making, and a server likewise to an honest client.
+ */
+#include "harness.h"
+
+#include "../linux/wire.h"
+
+static void number_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
+    (void)cookie, (void)data, (void)size, (void)descriptors, (void)count;
+    int number = 77;
+    door_return((char *)&number, sizeof number, NULL, 0);
+}
+
+static int ask(int door) {
+    int number = 0;
+    return call(door, NULL, 0, &number, sizeof number, NULL) == 0 ? number : -errno;
+}
+
+static void *one_thread(void *unused) {
+    door_return(NULL, 0, NULL, 0);
+    return unused;
+}
+
+static void make_one_thread(door_info_t *info) {
+    static bool made;
+    pthread_t thread;
+    (void)info;
+    if (!made) {
+        made = true;
+        CHECK_EQUAL(pthread_create(&thread, NULL, one_thread, NULL), 0);
+    }
+}
+
+static int sealed(size_t size, int seals) {
+    int fd = memfd_create("hostile", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+    CHECK(fd >= 0);
+    CHECK_EQUAL(ftruncate(fd, (off_t)size), 0);
+    CHECK_EQUAL(fcntl(fd, F_ADD_SEALS, seals), 0);
+    return fd;
+}
+
+/* A channel of our own making to the door behind a trunk. */
+struct attached {
+    int fd;
+    struct session *session;
+};
+
+static struct attached attach(int trunk) {
+    int pair[2], memory = sealed(SESSION_SIZE, F_SEAL_SHRINK | F_SEAL_GROW);
+    CHECK_EQUAL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    struct session *session = mmap(NULL, SESSION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    CHECK(session != MAP_FAILED);
+    struct message message = {.type = MESSAGE_ATTACH};
+    int fds[2] = {pair[1], memory};
+    CHECK_EQUAL(message_send(trunk, &message, fds, 2), 0);
+    close(pair[1]);
+    close(memory);
+    return (struct attached){pair[0], session};
+}
+
+static void queue_call(const struct attached *attached, uint64_t size, uint32_t flags) {
+    struct session *session = attached->session;
+    struct message message = {.type = MESSAGE_CALL, .sequence = atomic_load(&session->sequence) + 1};
+    session->request.size = size;
+    session->request.flags = flags;
+    atomic_store(&session->listening, LISTENING_TO_SOCKET);
+    atomic_store(&session->sequence, message.sequence);
+    atomic_store(&session->state, CALL_QUEUED);
+    CHECK_EQUAL(message_send(attached->fd, &message, NULL, 0), 0);
+}
+
+static bool is_answered(void *argument) {
+    const struct attached *attached = argument;
+    return atomic_load(&attached->session->state) == CALL_DONE;
+}
+
+static bool has_hung_up(void *argument) {
+    const struct attached *attached = argument;
+    struct pollfd entry = {.fd = attached->fd, .events = POLLRDHUP};
+    return poll(&entry, 1, 0) == 1 && (entry.revents & (POLLHUP | POLLRDHUP)) != 0;
+}
+
+static size_t address_space(void) {
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    CHECK(file != NULL && fscanf(file, "%lu", &pages) == 1);
+    fclose(file);
+    return pages * 4096;
+}
+
+/* The server maps nothing that no thread could take as a request: its addresses would run out. */
+static void door_region_of_64_terabytes(void) {
+    const uint64_t huge = 1ull << 46;
+    int door = door_create(number_procedure, NULL, 0);
+    CHECK_EQUAL(ask(door), 77);
+    struct attached attached = attach(door);
+    size_t before = address_space();
+    for (int i = 0; i < 3; i++) {
+        int fd = sealed(huge, F_SEAL_SHRINK);
+        struct message grow = {.type = MESSAGE_GROW, .size = huge};
+        CHECK_EQUAL(message_send(attached.fd, &grow, &fd, 1), 0);
+        close(fd);
+        queue_call(&attached, huge, IN_REGION | ON_SOCKET);
+        CHECK(eventually(is_answered, &attached));
+        CHECK_EQUAL(attached.session->reply.error, E2BIG);
+    }
+    CHECK(!mappings_are_ours() || address_space() < before + (1ull << 32));
+    CHECK_EQUAL(ask(door), 77);
+}
+
+/* The only thread of a pool is not kept busy by datagrams that announce nothing. */
+static void door_flood_of_datagrams(void) {
+    door_server_create(make_one_thread);
+    int door = door_create(number_procedure, NULL, 0);
+    CHECK_EQUAL(ask(door), 77);
+    struct attached attached = attach(door);
+    struct message message = {.type = MESSAGE_CALL, .sequence = 12345};
+    for (int i = 0; i < 100000 && !has_hung_up(&attached); i++) {
+        int error = message_send(attached.fd, &message, NULL, 0);
+        CHECK(error == 0 || error == EAGAIN || error == EPIPE || error == ECONNRESET);
+    }
+    CHECK_EQUAL(ask(door), 77);
+}
+
+/* A server of our own making: a door's client end, of which nothing is true. */
+struct liar {
+    int trunk, client; /* the two ends */
+    uint64_t size;    /* of the reply, as it says */
+    uint64_t results; /* of the memory that it sends */
+    int seals;
+};
+
+static void lie(int socket, void *argument) {
+    const struct liar *liar = argument;
+    struct message message;
+    struct receipt receipt;
+    (void)socket;
+    close(liar->client);
+    struct pollfd entry = {.fd = liar->trunk, .events = POLLIN};
+    CHECK_EQUAL(poll(&entry, 1, 20000), 1);
+    CHECK_EQUAL(message_receive(liar->trunk, &message, &receipt, 0), 0);
+    CHECK_EQUAL(receipt.count, 2);
+    struct session *session = mmap(NULL, SESSION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, receipt.fds[1], 0);
+    CHECK(session != MAP_FAILED);
+    entry.fd = receipt.fds[0];
+    CHECK_EQUAL(poll(&entry, 1, 20000), 1);
+    int fd = sealed(liar->results, liar->seals);
+    struct message results = {
+        .type = MESSAGE_RESULTS, .sequence = atomic_load(&session->sequence), .size = liar->results};
+    CHECK_EQUAL(message_send(receipt.fds[0], &results, &fd, 1), 0);
+    session->reply.size = liar->size;
+    session->reply.flags = IN_RESULTS | ON_SOCKET;
+    atomic_store(&session->state, CALL_DONE);
+    results.type = MESSAGE_REPLY;
+    message_send(receipt.fds[0], &results, NULL, 0); /* the client may have hung up */
+    entry.fd = liar->trunk;
+    entry.events = POLLRDHUP;
+    poll(&entry, 1, 20000);
+}
+
+static int call_a_liar(uint64_t size, uint64_t results, int seals) {
+    int pair[2], on = 1;
+    CHECK_EQUAL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    CHECK_EQUAL(setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
+    int page = sealed(STATUS_SIZE, F_SEAL_SHRINK);
+    struct status status = {.magic = WIRE_MAGIC, .abi = WIRE_ABI, .id = 5};
+    atomic_store(&status.data_max, UINT64_MAX);
+    CHECK_EQUAL(pwrite(page, &status, sizeof status, 0), sizeof status);
+    struct message hello = {.type = MESSAGE_HELLO, .sequence = 5};
+    CHECK_EQUAL(message_send(pair[1], &hello, &page, 1), 0);
+    struct liar liar = {pair[1], pair[0], size, results, seals};
+    struct child child = start_child(lie, &liar);
+    close(pair[1]);
+    door_arg_t arguments = {0};
+    int error = door_call(pair[0], &arguments) < 0 ? errno : 0;
+    if (error == 0) {
+        CHECK_EQUAL(arguments.data_size, size);
+        CHECK(arguments.rsize >= size);
+        CHECK_EQUAL(munmap(arguments.rbuf, arguments.rsize), 0);
+    } else {
+        CHECK(arguments.rbuf == NULL && arguments.rsize == 0);
+    }
+    close(pair[0]);
+    close(page);
+    finish_child(child);
+    return error;
+}
+
+/* Memory that becomes the client's results must be beyond the server's reach, and as large as it says. */
+static void door_results_that_are_lies(void) {
+    const int frozen = F_SEAL_SHRINK | F_SEAL_WRITE;
+    CHECK_EQUAL(call_a_liar(100000, 102400, frozen), 0);
+    int before = open_descriptors(); /* with the line to that door, which the next call drops */
+    CHECK_EQUAL(call_a_liar(100000, 102400, F_SEAL_SHRINK), EOVERFLOW);
+    CHECK_EQUAL(call_a_liar(100000, 102400, F_SEAL_WRITE), EOVERFLOW);
+    CHECK_EQUAL(call_a_liar(200000, 102400, frozen), EINTR);
+    CHECK_EQUAL(call_a_liar(100000, 204800, frozen), 0); /* the excess is dropped: the reply is copied */
+    CHECK_EQUAL(open_descriptors(), before);
+}
+
+static const struct test tests[] = {
+    TEST(door_region_of_64_terabytes),
+    TEST(door_flood_of_datagrams),
+    TEST(door_results_that_are_lies),
+};
+TEST_MAIN(tests)
