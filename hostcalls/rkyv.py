@@ -337,25 +337,25 @@ class _Struct(Layout):
         values = self.take(value)
         if self.numbers:
             return values
-        return [field.prepare(item, out) for (field, _, _), item in zip(self.fields, values, strict=True)]
+        fields = zip(self.fields, values, strict=True)
+        return [item if field.plain else field.prepare(item, out) for (field, _, _), item in fields]
 
     def leaves(self, prepared: Any, position: int) -> tuple[Any, ...]:
         if self.numbers:
             return tuple(prepared)
         leaves: list[Any] = []
         for (field, offset, _), item in zip(self.fields, prepared, strict=True):
-            leaves += field.leaves(item, position + offset)
+            leaves += (item,) if field.plain else field.leaves(item, position + offset)
         return tuple(leaves)
 
     def read(self, leaves: tuple[Any, ...], index: int, position: int, window: _Window) -> Any:
         if self.numbers and index == 0 and len(leaves) == self.leaf_count:
             return self.build(*leaves)
-        return self.build(
-            *[
-                field.read(leaves, index + leaf, position + offset, window)
-                for field, offset, leaf in self.fields
-            ]
-        )
+        values = [
+            leaves[index + leaf] if field.plain else field.read(leaves, index + leaf, position + at, window)
+            for field, at, leaf in self.fields
+        ]
+        return self.build(*values)
 
 
 class Choice(Layout):
