@@ -192,7 +192,7 @@ class RemoteNode:
 
     async def wait_for_room(self, ref: RemoteRef[Any]) -> None:
         """Wait until what was sent before has nearly left; see `actors.ref.Carrier`."""
-        if self.peer is not None:
+        if self.peer is not None and self.peer.is_crowded:
             await self.peer.wait_for_room()
 
     def reply(self, number: int, succeeded: bool, value: Any) -> None:

@@ -125,12 +125,17 @@ class NodeLink:
         self._queued += size
         if self._gathered:
             last = self._gathered[-1]
-            if last.size + size <= self._largest and len(last.handles) + len(handles) <= HANDLES_LIMIT:
-                last.frames.append(frame)
-                last.size += size
-                if handles:
+            together = last.size + size
+            if together <= self._largest:
+                if not handles:
+                    last.frames.append(frame)
+                    last.size = together
+                    return False
+                if len(last.handles) + len(handles) <= HANDLES_LIMIT:
+                    last.frames.append(frame)
+                    last.size = together
                     last.handles += handles
-                return False
+                    return False
         self._gathered.append(_Gathered([frame], list(handles), size))
         return len(self._gathered) > 1
 

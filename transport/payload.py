@@ -194,6 +194,13 @@ class Codec:
         """
         if self._outgoing:
             self._outgoing = []
+        if _is_atom(value):
+            try:
+                data = self._encoder.encode(value)
+            except (OverflowError, UnicodeEncodeError):
+                data = b""
+            if 0 < len(data) <= INLINE_LIMIT:
+                return msgspec.Raw(data), ()
         self._in_files = 0
         try:
             data = self._pack(value)

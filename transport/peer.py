@@ -79,6 +79,7 @@ class Peer:
         rights: what our policy lets it do.
         ended: set when the node link is over.
         reason: why it is over; empty before.
+        is_crowded: whether so much waits to leave that those who are willing to wait should.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Peer:
         self.rights = rights
         self.ended = trio.Event()
         self.reason = ""
+        self.is_crowded = False
         self._carrier = carrier
         self._host = host
         self._link = node_link
@@ -156,6 +158,8 @@ class Peer:
             self._discard(handles)
             self.end(str(error))
             return
+        if is_batch_full:
+            self.is_crowded = self._link.queued > HIGH_WATER
         if self._is_awaited:
             return
         if self._is_gathering:
@@ -168,7 +172,7 @@ class Peer:
 
     async def wait_for_room(self) -> None:
         """Wait until little waits to leave, or the node link is over. A checkpoint when it has to wait."""
-        while self._link.queued > HIGH_WATER and not self.ended.is_set():
+        while self.is_crowded:
             await self._room.park()
 
     def end(self, reason: str) -> None:
@@ -185,6 +189,7 @@ class Peer:
         self._inlet.close()
         self._outlet.close()
         self._scope.cancel()
+        self.is_crowded = False
         self._room.unpark_all()
         self._forget(self)
         self._host.peer_down(self, reason)
@@ -373,7 +378,8 @@ class Peer:
             if handles:
                 self._discard(handles)
             self._pause = FIRST_PAUSE
-            if self._room and self._link.queued <= HIGH_WATER:
+            if self.is_crowded and self._link.queued <= HIGH_WATER:
+                self.is_crowded = False
                 self._room.unpark_all()
         elif status is Status.FULL:
             self._is_full = True

@@ -17,7 +17,7 @@ frames.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias, Union, get_args
 
 import msgspec
@@ -344,14 +344,12 @@ _HEAD: Final = PREFIX + b"\x93\xcf"
 OVERHEAD: Final = len(_HEAD) + 8 + 9 + 5
 """The bytes of a batch that are not frames; those of the frames are what it costs in credit."""
 
-_encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Batch).decode
 _pack_head = struct.Struct(f">{len(_HEAD)}sQcQcI").pack
 
 
-def encode_frame(frame: Frame) -> bytes:
-    """Encode one frame."""
-    return _encode(frame)
+encode_frame: Final[Callable[[Frame], bytes]] = msgspec.msgpack.Encoder().encode
+"""Encode one frame."""
 
 
 def encode_batch(sequence: int, consumed: int, frames: Sequence[bytes]) -> bytes:
