@@ -80,7 +80,7 @@ def main(
         """Print and write what is known after each benchmark, for the case that the run is cut short."""
         results = []
         status = Console(stderr=True).status("")
-        print(heading())
+        print(f"{machine.in_words(machine.describe())}; load {machine.load():.1f}", heading(), sep="\n\n")
         with scratch_directory() as scratch:
             async with trio.open_nursery() as nursery:
                 await nursery.start(stop_at_termination, nursery.cancel_scope)

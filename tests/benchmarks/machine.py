@@ -31,6 +31,12 @@ def _optimisation() -> str:
     return "with profile-guided optimisation" if guided else "by its configuration not profile-guided"
 
 
+def in_words(description: dict[str, str]) -> str:
+    """The hardware, the system and the interpreter of a description, in one line."""
+    hardware = f"{description['processor']}, {description['cpus']} CPUs, {description['memory']}"
+    return f"{hardware}; {description['system']}; {description['python']}"
+
+
 def load() -> float:
     """The system's load average over one minute (getloadavg(3))."""
     return os.getloadavg()[0]

@@ -14,6 +14,7 @@ import typer
 
 from tests.benchmarks.catalogue import BENCHMARKS
 from tests.benchmarks.goals import ANCHORS, ARCHITECTURE
+from tests.benchmarks.machine import in_words
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.report import OURS, Result, cost, count_text, judged
 from tests.benchmarks.runner import ROOT
@@ -79,15 +80,13 @@ def _conditions(about: dict[str, Any], results: Sequence[Result]) -> Iterator[st
         f"{about['runs']} runs of every cell, up to {about['most_runs']} where a goal stayed open."
     )
     yield ""
-    hardware = ", ".join((machine["processor"], f"{machine['cpus']} CPUs", machine["memory"]))
-    yield f"* Machine: {hardware}; {machine['system']}."
+    yield f"* {in_words(machine)}; {', '.join(libraries)}."
     if machine["virtual"] == "yes":
-        yield "  It is virtual: what its host does beside it is part of the noise."
+        yield "  The machine is virtual: what its host does beside it is part of the noise."
     yield (
         f"* Load average before and after the runs: {min(loads):.1f} to {max(loads):.1f}, of which the "
         "benchmark itself makes 1 to 2."
     )
-    yield f"* {machine['python']}; {', '.join(libraries)}."
     yield f"* Peers: {'; '.join(peers)}."
 
 
