@@ -97,7 +97,8 @@ def _finish(process: Process, reason: Reason, error: BaseException | None) -> No
     process.limit = 0
     process.idle = False
     process.attention = True  # the dispatcher must not take it for one that has nothing to do
-    process.actor = process.on_message = process.handlers = None
+    actor, process.actor = process.actor, None  # which may hold deferred replies, and must not drop them yet
+    process.on_message = process.handlers = None
     body, process.body = process.body, ENDED
     del node.processes[process.serial]
     if process.name is not None:
@@ -110,6 +111,7 @@ def _finish(process: Process, reason: Reason, error: BaseException | None) -> No
     if process.reader is not None and process.exit_signal == KILLED:
         node.timers.lane(node.config.kill_grace).discard(body)
     _fail_calls(process, body, reason)
+    del actor
     start = node.starting.pop(process, None) if node.starting else None
     if start is not None:
         refused = isinstance(error, Ignore | StartError) and reason == NORMAL

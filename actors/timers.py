@@ -239,7 +239,7 @@ class Timers:
             self._sleeper = None
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Tick:
     """What a keyed timer puts into the mailbox: it counts only while its timer is the key's current one."""
 
@@ -248,6 +248,9 @@ class Tick:
     generation: int
     message: Any
     interval: float | None
+
+    def __repr__(self) -> str:
+        return f"{self.message!r} of the timer {self.key!r}"
 
     def unwrap(self) -> tuple[bool, Any]:
         """Whether the tick still counts, and its message."""

@@ -34,6 +34,7 @@ from actors import (
     multi_call,
     multi_cast,
     open_node,
+    system,
 )
 from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle
 
@@ -422,15 +423,18 @@ async def test_act_l14_dropped_reply(autojump_clock: MockClock, node: Node, post
     assert trio.current_time() == started
 
 
+@pytest.mark.parametrize("suspended", [False, True])
 @pytest.mark.parametrize("post", POSTS)
 async def test_deferred_call_fails_with_its_server(
-    autojump_clock: MockClock, node: Node, post: type[Post]
+    autojump_clock: MockClock, node: Node, post: type[Post], suspended: bool
 ) -> None:
-    """C5: a call that is deferred fails when the callee ends."""
+    """C5: a call that is deferred fails with the reason of its callee, which has not dropped the reply."""
     async with node.mailbox() as me:
         ref = await node.spawn(post)
         request = me.request(ref, post.later)
         await wait_all_tasks_blocked()
+        if suspended:
+            await system.suspend(ref)
         ref.exit(BOOM)
         with pytest.raises(ProcessDied) as died:
             await request.receive(1)
