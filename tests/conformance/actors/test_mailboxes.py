@@ -268,7 +268,7 @@ async def test_act_p13_drop_policies(autojump_clock: MockClock, node: Node) -> N
             await wait_all_tasks_blocked()
             assert seen == [*expected, 4]
             node.dead_letters.unsubscribe(me.ref)
-    assert node.dropped == 4
+    assert node.statistics().dropped == 4
 
 
 async def test_lag_is_told_once_and_counted(autojump_clock: MockClock, node: Node) -> None:
@@ -290,7 +290,7 @@ async def test_lag_is_told_once_and_counted(autojump_clock: MockClock, node: Nod
         assert [await me.receive(timeout=0) for _ in range(3)] == [Lagged(2), 2, 3]
         assert not request.check()
         assert (await me.receive(timeout=0)).args == (1,)
-    assert node.dropped == 109
+    assert node.statistics().dropped == 109
 
 
 @pytest.mark.parametrize("overflow", ["fail", "block"])
