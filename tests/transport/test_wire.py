@@ -1,0 +1,69 @@
+"""The bytes of the wire are those that docs/wire.md gives."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from transport.wire import (
+    FRAMES,
+    OVERHEAD,
+    PREFIX,
+    Cancel,
+    MalformedBatch,
+    decode_batch,
+    encode_batch,
+    encode_frame,
+)
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/wire.md").read_text()
+ROWS = {
+    int(tag): (name, fields)
+    for tag, name, fields in re.findall(r"^\| (\d+) \| ([A-Z]\w+) \|(.*)\|$", PAGE, re.M)
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES, ids=lambda kind: kind.__name__)
+def test_every_frame_is_documented(kind: type[msgspec.Struct]) -> None:
+    """Its tag, its name, and its fields in their order."""
+    name, text = ROWS[kind.__struct_config__.tag]  # type: ignore[index]
+    assert name == kind.__name__
+    assert kind.__struct_config__.array_like
+    pattern = r"\b.*\b".join(kind.__struct_fields__)
+    assert re.search(pattern, text), f"{kind.__struct_fields__} in {text}"
+
+
+def test_nothing_else_is_documented() -> None:
+    assert set(ROWS) == {kind.__struct_config__.tag for kind in FRAMES}
+
+
+def test_a_batch_has_the_bytes_of_the_page() -> None:
+    (example,) = re.findall(r"^((?:[0-9a-f]{2} ){20,}[0-9a-f]{2})$", PAGE, re.M)
+    batch = encode_batch(5, 300, [encode_frame(Cancel(7))])
+    assert batch == bytes.fromhex(example)
+    decoded = decode_batch(batch)
+    assert (decoded.sequence, decoded.consumed, decoded.frames) == (5, 300, [Cancel(7)])
+    assert len(batch) - OVERHEAD == len(encode_frame(Cancel(7)))
+    assert len(encode_batch(2**64 - 1, 2**64 - 1, [])) == OVERHEAD == 28
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"ENF\x02" + bytes(40),
+        PREFIX,
+        PREFIX + bytes(OVERHEAD),
+        encode_batch(0, 0, [])[:-1] + b"\x01",
+        encode_batch(0, 0, [b"\xc1"]),
+        encode_batch(0, 0, [msgspec.msgpack.encode([99, 1])]),
+        encode_batch(0, 0, [msgspec.msgpack.encode([20])]),
+        encode_batch(0, 0, [msgspec.msgpack.encode([20, "seven"])]),
+        encode_batch(0, 0, [b"\x91" * 100_000]),
+    ],
+    ids=range(10),
+)
+def test_what_is_no_batch_is_malformed(data: bytes) -> None:
+    with pytest.raises(MalformedBatch):
+        decode_batch(data)
