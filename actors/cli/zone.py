@@ -1,13 +1,12 @@
 """`enfilade zone run`: the node that a zone file describes, until it is told to stop."""
 
-import contextlib
 import logging
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import trio
 import typer
@@ -15,10 +14,10 @@ import typer
 from actors.cli.control import CONTROL, Control
 from actors.cli.refusal import Refusal
 from actors.cli.zonefile import ZoneFile, read_zone_file
-from actors.errors import RuntimeFault, StartError
+from actors.errors import StartError
 from actors.links import Down
 from actors.node import Node, open_node
-from actors.reasons import SHUTDOWN, Reason
+from actors.reasons import Reason
 from actors.ref import Ref
 from actors.spec import Child
 from actors.supervisor import Supervisor
@@ -26,9 +25,6 @@ from transport.carrier import CarrierError
 from transport.rendezvous import Settings
 
 __all__ = ["run_zone"]
-
-FAREWELL_SECONDS: Final = 10.0
-"""How long an ordered shutdown keeps the door open while the tree stops; then the node closes anyway."""
 
 
 def run_zone(path: Path, *, until_eof: bool = False) -> int:
@@ -94,7 +90,7 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
                 nursery.start_soon(_stop_on_signal, signals, nursery.cancel_scope)
                 if until_eof:
                     nursery.start_soon(_stop_at_end_of_input, nursery.cancel_scope)
-                nursery.start_soon(_stop_on_order, ordered, root, nursery.cancel_scope)
+                nursery.start_soon(_stop_on_order, ordered, nursery.cancel_scope)
                 reason = await _end_of(node, root)
                 if not ordered.is_set():
                     typer.echo(f"{node.full_name}: the root supervisor ended: {reason}", err=True)
@@ -123,9 +119,6 @@ async def _stop_at_end_of_input(scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-async def _stop_on_order(ordered: trio.Event, root: Ref[Any], scope: trio.CancelScope) -> None:
-    """Stop the tree while the door is open, so that an operator who sees it close knows that it has."""
+async def _stop_on_order(ordered: trio.Event, scope: trio.CancelScope) -> None:
     await ordered.wait()
-    with contextlib.suppress(RuntimeFault):  # it ended by itself, with another reason, or takes its time
-        await root.stop(SHUTDOWN, timeout=FAREWELL_SECONDS)
     scope.cancel()
