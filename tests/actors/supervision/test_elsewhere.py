@@ -284,6 +284,21 @@ async def test_dynamic_children(country: Country, autojump_clock: MockClock) -> 
     assert country.living("east") == 0
 
 
+async def test_dynamic_child_that_waits(country: Country, autojump_clock: MockClock) -> None:
+    """SUP-92: it is known by the ref that it had, comes back with its node, or not when it was terminated."""
+    pool = await country.home.spawn(DynamicSupervisor, abroad("Emigrant", "east"), intensity=9)
+    refs: list[Any] = [await pool.call(DynamicSupervisor.start_from_template, name) for name in "ab"]
+    await country.lose("east")
+    assert [info.ref for info in await shown(pool)] == ["restarting"] * 2
+    with pytest.raises(StartFailed):
+        await pool.call(DynamicSupervisor.start_from_template, "c")
+    await pool.call(DynamicSupervisor.terminate_child, refs[0])
+    country.take()
+    await country.find("east")
+    assert country.take() == ["start b east"]
+    assert (await pool.call(Supervisor.count_children)).workers == 1
+
+
 async def test_its_node_is_lost_and_comes_back(country: Country, autojump_clock: MockClock) -> None:
     """SUP-92: it ends there, is restarting here, and starts when the node is back; that counts once."""
     supervisor = await supervise(country, abroad(kwargs={"trap": True}), intensity=1)
