@@ -101,6 +101,10 @@ HERE_ONLY = {
     "messages must lie in the mailbox when their receiver dies, which only its own node can arrange": (
         "test_act_p17_mailbox_is_inherited",
     ),
+    "system messages reach the processes of their own node": (
+        "test_deferred_call_fails_with_its_server",
+        "test_bound_of_a_suspended_process",
+    ),
     "the case talks to itself": (
         "test_act_p1_receive_without_filter",
         "test_act_p2_filter_leaves_the_others",
