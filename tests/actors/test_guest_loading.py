@@ -169,7 +169,7 @@ async def test_two_computing_guests_leave_the_loop_alone() -> None:
         pulse = await node.spawn(Pulse)
         executions = [ref._process.body.execution for ref in spinning]  # type: ignore[attr-defined]
         with trio.fail_after(20):
-            while not all(execution.instance.offloaded for execution in executions):  # noqa: ASYNC110
+            while not all(execution.instance.offloaded for execution in executions):
                 await trio.lowlevel.checkpoint()
         before = [execution.instance.cpu_time for execution in executions]
         with trio.fail_after(60):
