@@ -34,7 +34,6 @@ from actors import (
     multi_call,
     multi_cast,
     open_node,
-    system,
 )
 from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle
 
@@ -326,6 +325,9 @@ class Post(Actor):
     def drop(self) -> None:
         self.kept.clear()
 
+    def leave(self) -> None:
+        self.process.stop(BOOM)
+
     def forward(self, ref: Ref[Any]) -> Deferred[str]:
         deferred: Deferred[str] = self.process.defer()
         deferred.forward(ref, Async.slow_echo, "forwarded", 1)
@@ -423,19 +425,20 @@ async def test_act_l14_dropped_reply(autojump_clock: MockClock, node: Node, post
     assert trio.current_time() == started
 
 
-@pytest.mark.parametrize("suspended", [False, True])
+@pytest.mark.parametrize("way", ["exit", "stop"])
 @pytest.mark.parametrize("post", POSTS)
 async def test_deferred_call_fails_with_its_server(
-    autojump_clock: MockClock, node: Node, post: type[Post], suspended: bool
+    autojump_clock: MockClock, node: Node, post: type[Post], way: str
 ) -> None:
     """C5: a call that is deferred fails with the reason of its callee, which has not dropped the reply."""
     async with node.mailbox() as me:
         ref = await node.spawn(post)
         request = me.request(ref, post.later)
         await wait_all_tasks_blocked()
-        if suspended:
-            await system.suspend(ref)
-        ref.exit(BOOM)
+        if way == "exit":
+            ref.exit(BOOM)
+        else:
+            await ref.call(post.leave)
         with pytest.raises(ProcessDied) as died:
             await request.receive(1)
         assert died.value.reason == BOOM
