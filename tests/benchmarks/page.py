@@ -76,8 +76,8 @@ def _conditions(about: dict[str, Any], results: Sequence[Result]) -> Iterator[st
     ]
     seconds = sum(result.seconds for result in results)
     yield (
-        f"A run of {about['started'][:16].replace('T', ' ')} UTC, which took {seconds / 60:.0f} minutes: "
-        f"{about['runs']} runs of every cell, up to {about['most_runs']} where a goal stayed open."
+        f"Runs from {about['started'][:16].replace('T', ' ')} UTC on, for {seconds / 60:.0f} minutes: "
+        f"{about['runs']} of every cell, up to {about['most_runs']} where a goal stayed open."
     )
     yield ""
     yield f"* {in_words(machine)}; {', '.join(libraries)}."
