@@ -1,9 +1,9 @@
 """The carrier that is made of doors.
 
-An inlet is a door whose server procedure is the C queue (`transport/queue/queue.h`); an outlet is a thread
-in C that makes the calls (`transport/queue/sender.h`), because a call to a peer that has been stopped
-takes until it goes on. Python runs on neither side of a call: it waits for an eventfd, and handles what
-has gathered meanwhile.
+An inlet is a door whose server procedure is the C queue (`transport/queue/queue.h`). An outlet is C, too
+(`transport/queue/sender.h`): a call that is over in a moment is made where it is wanted, and any other by a
+thread, because a call to a peer that has been stopped takes until that goes on. Python runs on neither side
+of a call: it waits for an eventfd, and handles what has gathered meanwhile.
 
 Holding a door is the right to use it, so inlets travel as descriptors. When nobody else holds the door of an
 inlet any more, doors say so, and that is how the death of a peer is noticed.

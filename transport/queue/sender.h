@@ -1,9 +1,10 @@
 /*
- * The outbound side of a node link: a thread that makes the door calls.
+ * The outbound side of a node link: what makes the door calls, one at a time.
  *
  * A door call blocks for as long as the server likes, and a peer that has been stopped (SIGSTOP) or whose
- * machine swaps may like for ever. So the calls are made here, one at a time, and the program that waits
- * for the answer waits for an eventfd. This is the same on illumos and on Linux.
+ * machine swaps may like for ever. So a thread makes the calls, and the program that waits for the answer
+ * waits for an eventfd; but a call that may be repeated is first tried in the program's own thread, for a
+ * millisecond at most. This is the same on illumos and on Linux, except that illumos does not try.
  */
 #ifndef ENFILADE_SENDER_H
 #define ENFILADE_SENDER_H
