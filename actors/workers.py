@@ -37,6 +37,7 @@ import trio
 
 from actors.backoff import Backoff
 from actors.distant import NodeDown, NodeUp, NotConnected
+from actors.entry import Absent, RemoteEntry
 from actors.errors import StartError
 from actors.links import Exited
 from actors.node import open_node
@@ -63,6 +64,9 @@ STOP_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 2.0
 """How long a worker may take to answer once a process on it has been killed."""
 
+WORD: Final = b"."
+"""What an employer says to have a worker stop; one that ends without has died."""
+
 POLL_SECONDS: Final = 0.02
 """How often it is looked whether a process has ended, where that cannot be waited for."""
 
@@ -75,7 +79,7 @@ ENDLESS: Final = 2**62
 PAUSES: Final = Backoff(first=0.1, maximum=10.0)
 
 BOOT: Final = (
-    "import json, sys; spec = json.loads(sys.stdin.buffer.readline()); sys.path[:] = spec['path']; "
+    "import json, sys; spec = json.loads(sys.stdin.buffer.raw.readline()); sys.path[:] = spec['path']; "
     "from actors.workers import work; work(spec)"
 )
 """The program of a worker: it must be able to import this file before it can do anything else."""
@@ -145,6 +149,22 @@ class Workers:
             raise NotConnected("no worker is up at this moment; those that died are being replaced")
         self._turn += 1
         return await self._node.spawn_on(names[self._turn % len(names)], entry, *args, **kwargs)
+
+    def entry(self, target: Any, *, absent: Absent = "wait") -> RemoteEntry:
+        """A target for a supervisor's child that is to live on a worker: on the first that is up. Not a
+        checkpoint.
+
+        Args:
+            target: as of `spawn`.
+            absent: what it means that no worker is up, as of `RemoteEntry`.
+
+        Raises:
+            ValueError: `target` has no name that a worker could import it by.
+        """
+        self._turn += 1
+        names = [self._full(name) for name in sorted(self._expected)]
+        first = self._turn % len(names)
+        return RemoteEntry(entry_of(target), *names[first:], *names[:first], absent=absent)
 
     @contextlib.contextmanager
     def housed(self, listen: str | None, policy: Policy | None) -> Iterator[tuple[str, Policy]]:
@@ -280,9 +300,10 @@ async def _end_of(process: subprocess.Popen[bytes]) -> None:
 
 
 async def _stop(process: subprocess.Popen[bytes]) -> None:
-    """The ladder: end of input, SIGTERM, SIGKILL; and no zombie is left."""
+    """The ladder: a word and the end of input, SIGTERM, SIGKILL; and no zombie is left."""
     assert process.stdin is not None, "a pipe was asked for"
     with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(WORD)
         process.stdin.close()
     for step in (process.terminate, process.kill):
         with trio.move_on_after(STOP_SECONDS):
@@ -347,13 +368,14 @@ class Importable(Mapping[str, Any]):
 def work(spec: Mapping[str, Any]) -> None:
     """Be a worker, as standard input has described it: what a worker's process runs."""
     employer = os.getppid()
-    threading.Thread(target=_end_with, args=(employer, spec["directory"]), daemon=True).start()
+    end = _End(employer, spec["directory"])
+    threading.Thread(target=end.wait_for_it, daemon=True).start()
     try:
         trio.run(_work, spec, employer)
     except KeyboardInterrupt:
         pass
     finally:
-        _tidy_up_for(employer, spec["directory"])
+        end.tidy_up()
 
 
 async def _work(spec: Mapping[str, Any], employer: int) -> None:
@@ -372,17 +394,25 @@ async def _work(spec: Mapping[str, Any], employer: int) -> None:
         await trio.sleep_forever()
 
 
-def _end_with(employer: int, directory: str) -> None:
-    """When the employer has gone, or wants the worker to: stop in order, and if that takes long, at once."""
-    while not select.select([sys.stdin], [], [], WATCH_SECONDS)[0] and os.getppid() == employer:
-        pass
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(STOP_SECONDS)
-    _tidy_up_for(employer, directory)
-    os._exit(1)
+@attrs.define
+class _End:
+    """How a worker learns that it is to end, and what it leaves behind."""
 
+    employer: int
+    directory: str
+    is_orphaned: bool = False
 
-def _tidy_up_for(employer: int, directory: str) -> None:
-    """Remove the directory of the doors if the one whose it was has died."""
-    if os.getppid() != employer:
-        shutil.rmtree(directory, ignore_errors=True)
+    def wait_for_it(self) -> None:
+        """When the employer has gone, or says so: stop in order, and if that takes long, at once."""
+        while not select.select([sys.stdin], [], [], WATCH_SECONDS)[0] and os.getppid() == self.employer:
+            pass
+        self.is_orphaned = os.getppid() != self.employer or os.read(sys.stdin.fileno(), 1) != WORD
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(STOP_SECONDS)
+        self.tidy_up()
+        os._exit(1)
+
+    def tidy_up(self) -> None:
+        """Remove the directory of the doors if the one whose it was has died."""
+        if self.is_orphaned:
+            shutil.rmtree(self.directory, ignore_errors=True)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +13,9 @@ import pytest
 import trio
 
 from actors import (
+    KILL,
     NO_CONNECTION,
+    Child,
     Down,
     Node,
     NodeUp,
@@ -21,6 +23,7 @@ from actors import (
     Process,
     Ref,
     StartError,
+    Supervisor,
     open_node,
 )
 from tests.transport.subjects import Account, Broker
@@ -57,6 +60,12 @@ def is_there(pid: int) -> bool:
 
 async def spawn(node: Node, balance: int = 0) -> Ref[Account]:
     return (await node.workers.spawn(Account, balance)).within(60)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what other processes do."""
+    while not condition():  # noqa: ASYNC110 (nobody tells of it)
+        await trio.sleep(0.05)
 
 
 async def until_all_are_up(node: Node, me: Process, count: int = 2) -> None:
@@ -127,6 +136,34 @@ async def test_a_lost_worker_is_noticed_and_replaced(node: Node, how: str) -> No
     assert not is_there(before), "a zombie"
     again = await node.spawn_on(ref.node_name, "tests.transport.subjects:Account", 1)
     assert await again.within(60).call(Account.add, 1) == 2
+
+
+async def test_supervised_on_workers(node: Node, tmp_path: Path) -> None:
+    """A supervisor's children on workers are spread over them, and come back when one of these is lost, as
+    here because a child blocks it that is to die.
+    """
+    children = [Child(node.workers.entry(Account), number, id=number) for number in range(4)]
+    async with node.mailbox() as me:
+        supervisor = await node.spawn(Supervisor, children, intensity=10)
+        refs = [info.ref for info in await supervisor.call(Supervisor.children)]
+        assert len({ref.node_name for ref in refs}) == 2
+        assert [await ref.within(60).call(Account.add, 0) for ref in refs] == [0, 1, 2, 3]
+        lost = [ref for ref in refs if ref.node_name == refs[0].node_name]
+        for ref in lost:
+            me.monitor(ref)
+        refs[0].cast(Account.block, 3600, str(tmp_path / "sign"))
+        await until((tmp_path / "sign").exists)
+        me.exit(refs[0], KILL)
+        assert {(await me.receive(Down)).reason for _ in lost} == {NO_CONNECTION}
+
+        async def are_back() -> bool:
+            infos = await supervisor.call(Supervisor.children)
+            refs[:] = [info.ref for info in infos]
+            return all(isinstance(ref, Ref) and ref not in lost for ref in refs)
+
+        while not await are_back():  # noqa: ASYNC110 (a supervisor tells nobody of restarts)
+            await trio.sleep(0.05)
+        assert [await ref.within(60).call(Account.add, 0) for ref in refs] == [0, 1, 2, 3]
 
 
 async def test_a_stopped_worker_is_ended_with_its_node() -> None:
