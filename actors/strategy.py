@@ -352,6 +352,7 @@ class Strategy(Generic[R]):
             if self.flags.strategy in ALONE:
                 self._start(Start(child))
             else:
+                child.status = STOPPED  # which it stays if one before it fails to start
                 self._plan.extend(self._restart_plan(child))
                 self._advance()
         else:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from actors import BadCombination, Child, InvalidChild, InvalidEntry, Mailbox, RemoteEntry
+from actors.errors import RuntimeFault
 from actors.reasons import NO_CONNECTION
 from actors.spec import Flags
 from actors.strategy import Strategy
@@ -117,3 +122,96 @@ def test_attempt_without_a_node_does_not_count() -> None:
         tree.do(tree.strategy.start_failed(record, NO_CONNECTION))
         assert tree.shown()["b"] == "restarting"
     assert tree.ended is None
+
+
+FAR = ("f", "g")
+STRATEGIES = ["one_for_one", "one_for_all", "rest_for_one"]
+
+
+class ComingsAndGoings(RuleBasedStateMachine):
+    """A node comes and goes, and children with it: none lives on a node that is away, none is forgotten."""
+
+    @initialize(
+        strategy=st.sampled_from(["one_for_one", "one_for_all", "rest_for_one"]), present=st.booleans()
+    )
+    def boot(self, strategy: Any, present: bool) -> None:
+        self.away = Away()
+        self.away.present = present
+        self.tree = World()
+        far = [Child(RemoteEntry("x", "a@b"), id=letter) for letter in FAR]
+        self.tree.strategy = Strategy(
+            Flags(strategy=strategy, intensity=4, period=1.0),
+            [child("a"), far[0], child("b"), far[1]],
+            clock=lambda: self.tree.now,
+            present=self.away,
+        )
+        self.tree.boot()
+
+    def lives(self) -> bool:
+        return self.tree.ended is None
+
+    def abroad(self) -> list[str]:
+        return [ref for ref in self.tree.alive if ref[0] in FAR]
+
+    @rule()
+    def time_passes(self) -> None:
+        self.tree.now += 0.5
+
+    @rule()
+    def node_goes(self) -> None:
+        self.away.present = False
+        for ref in self.abroad():
+            if ref in self.tree.alive:
+                self.tree.exit(ref, NO_CONNECTION)
+
+    @rule()
+    def node_comes(self) -> None:
+        self.away.present = True
+        due = [retry for retry in self.tree.retries if retry.delay == math.inf]
+        self.tree.retries = [retry for retry in self.tree.retries if retry.delay < math.inf]
+        for retry in due:
+            self.tree.do(self.tree.strategy.retry(retry))
+
+    @precondition(lambda self: any(retry.delay < math.inf for retry in self.tree.retries))
+    @rule()
+    def retry_comes(self) -> None:
+        retry = next(retry for retry in self.tree.retries if retry.delay < math.inf)
+        self.tree.retries.remove(retry)
+        self.tree.do(self.tree.strategy.retry(retry))
+
+    @precondition(lambda self: self.tree.alive)
+    @rule(data=st.data())
+    def a_child_ends(self, data: st.DataObject) -> None:
+        self.tree.exit(data.draw(st.sampled_from(self.tree.alive)))
+
+    @precondition(lives)
+    @rule(letter=st.sampled_from(["a", *FAR]), fails=st.booleans())
+    def start_fails(self, letter: str, fails: bool) -> None:
+        self.tree.script[letter] = [NO_CONNECTION] if fails else []
+
+    @precondition(lives)
+    @rule(letter=st.sampled_from(["a", *FAR]), request=st.sampled_from(["terminate_child", "restart_child"]))
+    def administer(self, letter: str, request: str) -> None:
+        if request == "restart_child" and letter in FAR and not self.away.present:
+            self.tree.script[letter] = [NO_CONNECTION]
+        with suppress(RuntimeFault):
+            self.tree.request(getattr(self.tree.strategy, request)(letter))
+
+    @invariant()
+    def nobody_lives_on_a_node_that_is_away(self) -> None:
+        assert self.away.present or self.abroad() == []
+
+    @invariant()
+    def nobody_is_forgotten(self) -> None:
+        waiting = {retry.child.key for retry in self.tree.retries if retry.child.retry is retry}
+        if self.lives():
+            assert waiting == {key for key, ref in self.tree.shown().items() if ref == "restarting"}
+
+    @invariant()
+    def nobody_is_left_when_it_has_ended(self) -> None:
+        assert not self.tree.strategy.busy
+        assert self.lives() or self.tree.alive == []
+
+
+TestComingsAndGoings = ComingsAndGoings.TestCase
+TestComingsAndGoings.settings = settings(max_examples=40, deadline=None)

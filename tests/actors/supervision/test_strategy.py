@@ -220,6 +220,19 @@ def test_one_for_all_sibling_fails_to_start() -> None:
     assert tree.log_since(10) == ["stop b2", "stop a2", "start a3", "start b3", "start c3", "start d2"]
 
 
+def test_one_for_all_earlier_sibling_fails_in_a_retry() -> None:
+    """SUP-20: what was restarting stays down with the others until an attempt succeeds."""
+    tree = world(strategy="one_for_all")
+    tree.script["c"] = [BOOM]
+    tree.exit("a1")
+    assert tree.shown() == {"a": "a2", "b": "b2", "c": "restarting"}
+    tree.script["a"] = [BOOM]
+    tree.retry()
+    assert tree.shown() == {"a": "restarting", "b": None, "c": None}
+    tree.retry()
+    assert tree.shown() == {"a": "a4", "b": "b3", "c": "c3"}
+
+
 def test_rest_for_one_sibling_fails_to_start() -> None:
     """The retry begins at the child that failed; earlier ones keep their processes."""
     tree = world("abcd", strategy="rest_for_one")
