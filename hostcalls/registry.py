@@ -213,8 +213,10 @@ class Registry:
 
     def owner_ended(self, process: int) -> None:
         """The process has ended: what it created goes, unless somebody else holds it."""
-        for resource in list(self._owned.pop(process, _NOTHING).values()):
+        owned = tuple(self._owned.pop(process, _NOTHING).values())
+        for resource in owned:
             resource.owner = None
+        for resource in owned:  # one that goes may take others along
             self._remove_unreachable(resource)
 
     def own(self, resource: Resource, process: int | None) -> None:

@@ -94,6 +94,23 @@ def test_log_channel_is_kept_until_its_process_is_forgotten() -> None:
     assert not third.alive
 
 
+def test_what_an_ended_process_owned_goes_in_any_order() -> None:
+    """A reader that goes with its process takes along the channel that only it has held, also when that
+    belongs to the same process and comes later.
+    """
+    registry = Registry()
+    channel = registry.add(Kind.CHANNEL, "channel", owner=1)
+    registry.hold(channel)
+    reader = registry.add(Kind.READER, "reader", owner=1, release=lambda: registry.unhold(channel))
+    registry.share(reader)
+    registry.own(channel, None)
+    registry.own(channel, 1)  # sent away, and back
+    registry.owner_ended(1)
+    assert not reader.alive
+    assert not channel.alive
+    assert len(registry) == 0
+
+
 def test_messages_hold_what_they_carry() -> None:
     """A resource on its way lives as long as its message."""
     registry = Registry()
