@@ -75,9 +75,12 @@ class Caller:
         return self.slots.insert(self.registry.add(kind, payload, owner=self.id, release=release))
 
     def check_room(self, resources: int = 1) -> None:
-        """Raise `InvalidArgument` unless the guest may have so many slots more, and own so many resources."""
+        """Raise `InvalidArgument` unless the guest may have so many slots more, and own so many resources.
+
+        One that has ended may have none: nobody would ever take them from it.
+        """
         self.slots.check_room(resources)
-        if self.registry.owned(self.id) + resources > self.limits.resources:
+        if self.ended or self.registry.owned(self.id) + resources > self.limits.resources:
             raise InvalidArgument
 
     def reserve_channel_bytes(self, size: int) -> None:

@@ -177,6 +177,16 @@ def test_dead_guest_leaves_nothing(desk: Desk, caller: Caller) -> None:
     assert len(desk.kernel.registry) == 2  # the two processes' own entries
 
 
+def test_dead_guest_gets_nothing(desk: Desk, caller: Caller) -> None:
+    """What comes for a guest after its end is released at once, and not kept for ever."""
+    caller.end()
+    released: list[str] = []
+    with pytest.raises(InvalidArgument):
+        caller.add(Kind.OTHER, "late", lambda: released.append("late"))
+    assert released == ["late"]
+    assert len(desk.kernel.registry) == 1
+
+
 # Singletons.
 
 NAME = DependencyId(bytes(range(16)))
