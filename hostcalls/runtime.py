@@ -86,12 +86,14 @@ class Runtime:
         if module is not None:
             return module
         turn = self._loading.setdefault(source, trio.Lock())
-        async with turn:
-            module = self._compiled.get(source)
-            if module is None:
-                module = await trio.to_thread.run_sync(self._compile, source)
-                self._compiled[source] = module
-        self._loading.pop(source, None)
+        try:
+            async with turn:
+                module = self._compiled.get(source)
+                if module is None:
+                    module = await trio.to_thread.run_sync(self._compile, source)
+                    self._compiled[source] = module
+        finally:
+            self._loading.pop(source, None)
         return module
 
     def prepare(self, launch: Launch, description: Hashable | None = None) -> Prepared:
