@@ -50,15 +50,17 @@ class Mailbox:
 
     Attributes:
         capacity: how many messages may wait, at least 1; None: any number, as in Erlang.
-        overflow: what becomes of a message that finds no room.
-            "block": `send` raises `MailboxFull`, `send_wait` waits (as it does under every policy).
-            "drop_newest": the message is dropped.
-            "drop_oldest": the oldest waiting message is dropped in its favour.
-            "lag": so it is, and a `Lagged` in the place of what was dropped tells the receiver how much it
-                has missed; that notice counts, so the capacity is at least 2.
-            "fail": the sender gets `MailboxFull`.
-            "dead_letter": the message becomes a dead letter.
-            "crash": the receiver ends, as one that outgrew its heap. What is dropped is counted.
+        overflow: what becomes of a message that finds no room; what is dropped is counted.
+
+            * "block": `send` raises `MailboxFull`, `send_wait` waits (as it does under every policy).
+            * "drop_newest": the message is dropped.
+            * "drop_oldest": the oldest waiting message is dropped in its favour.
+            * "lag": so it is, and a `Lagged` in the place of what was dropped tells the receiver how much it
+              has missed; that notice counts, so the capacity is at least 2.
+            * "fail": the sender gets `MailboxFull`.
+            * "dead_letter": the message becomes a dead letter.
+            * "crash": the receiver ends, as one that outgrew its heap.
+
         inherit: keep the queue when the process dies, for the incarnation that its supervisor starts next.
             The message that was being handled is not kept.
     """

@@ -127,8 +127,8 @@ class Custom(Reason):
 class Trapped(Reason):
     """A WebAssembly guest trapped.
 
-    `kind` names the trap ("unreachable instruction", "limit exceeded", ...), `message` is what there is to say
-    beyond that, `backtrace` the guest's frames, innermost first.
+    `kind` names the trap ("unreachable instruction", "limit exceeded", ...), `message` is what there is to
+    say beyond that, `backtrace` the guest's frames, innermost first.
     """
 
     kind: str

@@ -9,7 +9,7 @@ comments.
 * `capabilities`: a comma list of names, in any case;
 * `entrypoint`: the export to call, `start` if it is not given;
 * `log_uri`: a text that the guest is given, as its first parameter, for its logging; empty if it is not
-given;
+  given;
 * `params`: a comma list of kinds: `i8` ... `u64`, `f32`, `f64`, `buffer`, `utf8`, `resource`;
 * `args`: a comma list of values, each optionally typed as in `u16:7000`. A `buffer` is its text, or bytes
   as `hex:00ff`; a `resource` is a shared handle.

@@ -7,7 +7,7 @@ first.
 A resource lives as long as somebody can reach it:
 
 * a slot of a living guest, a message on its way, a child resource (a reader holds its channel), or the host
-holds it;
+  holds it;
 * or it has a shared handle, and the process that created it lives.
 
 When the last of these goes, so does the resource: its readers and writers are closed, its singleton id,

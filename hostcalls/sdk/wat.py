@@ -2,21 +2,23 @@
 
 An `Assembler` writes what every small guest needs: the imports, an exported memory, the mailbox loop, and
 one function for each hostcall that takes encoded arguments and returns when the outcome is there. A guest
-that sleeps for five milliseconds and then writes down the time is
+that sleeps for five milliseconds and then writes down the time is::
 
-    guest = Assembler("time::sleep", "time::now") nap = guest.message(abi.TimeSleep, abi.TimeSleep(5))
-    guest.function("start", f"(call $ok (call $time.sleep {nap})) (call $ok (call $time.now
-    {guest.nothing}))") module = guest.binary()
+    guest = Assembler("time::sleep", "time::now")
+    nap = guest.message(abi.TimeSleep, abi.TimeSleep(5))
+    sleep = f"(call $ok (call $time.sleep {nap}))"
+    guest.function("start", f"{sleep} (call $ok (call $time.now {guest.nothing}))")
+    module = guest.binary()
 
 What the text may use, besides wasm itself:
 
 * `(call $time.sleep P N)`: make the hostcall with the N bytes of arguments at P, wait, and return the
-result word;
+  result word;
 * `(call $time.sleep.create P N)`: only begin it, and return the future id; `.poll` and `.drop` are there as
-well;
+  well;
 * `(call $wait F)`: wait for the future F and return the result word;
 * `(call $ok W)`: trap if the result word W is an error; `$ok32` and `$ok64` also return the number that was
-written;
+  written;
 * `(global.get $result)`: where results are written, with room for `RESULT_SIZE` bytes.
 
 A guest that imports `enfilade::actor::receive` may further use, after a receive whose result word it gives
