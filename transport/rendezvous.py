@@ -393,10 +393,15 @@ class Rendezvous:
         return hello, self._carrier.outlet(arrival.handles[0])
 
     async def _answer(self, hello: Hello, outlet: Outlet, credentials: Credentials) -> None:
-        talk = _Conversation(self._carrier, self._inlet(), outlet)
-        talk.credentials = credentials
         identity = Identity(hello.name, hello.zone, hello.incarnation, credentials)
         caller = f"node {hello.name!r}, process {credentials.pid} of uid {credentials.uid},"
+        try:
+            talk = _Conversation(self._carrier, self._inlet(), outlet)
+        except CarrierError as error:  # nothing is left to make one of; there will be
+            outlet.close()
+            self._host.caller_refused(f"{caller} called in vain: {error}")
+            return
+        talk.credentials = credentials
         try:
             with trio.move_on_after(self._settings.handshake) as limit:
                 try:
