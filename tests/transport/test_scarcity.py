@@ -12,9 +12,11 @@ import trio
 
 from actors import CallError, Node, open_node
 from tests.transport.havoc import Agent, Hoard
+from tests.transport.model import Station
 from tests.transport.test_havoc import PERIOD, Process
 from transport import HandshakeFailed, NotAdmitted, Policy, Settings, namespaces
-from transport.carrier import CarrierError
+from transport.carrier import CarrierError, Inlet
+from transport.memory import MemoryNetwork
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60.0
@@ -88,11 +90,32 @@ async def test_a_caller_without_descriptors_is_told(node: Node, process: Process
     assert await agent.call(Agent.give, 1, b"x" * 10**6) == (1, b"x" * 10**6)
 
 
+async def test_nothing_left_to_answer_with(autojump_clock: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller to whom no inlet can be given calls in vain, and the next one does not."""
+    network = MemoryNetwork()
+    a, b = Station(network, "a"), Station(network, "b")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(a.run, "/a")
+        await nursery.start(b.run, "/b")
+
+        def refuse(**_: int) -> Inlet:
+            raise CarrierError(24, "no door could be made: Too many open files")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(b.carrier, "inlet", refuse)
+            with pytest.raises(HandshakeFailed):
+                await a.rendezvous.connect("/b")
+        assert "called in vain" in b.host.refused[0]
+        assert (await a.rendezvous.connect("/b")).name == "b"
+        nursery.cancel_scope.cancel()
+
+
 FULL_DISK = """
 import os, sys, trio
 from actors import Actor, open_node
 from transport import Policy
-from transport.carrier import CarrierError
+from transport.carrier import CarrierError, Inlet
+from transport.memory import MemoryNetwork
 class Echo(Actor):
     def echo(self, value: int) -> int:
         return value
