@@ -22,6 +22,10 @@ Handle: TypeAlias = int
 class CarrierError(OSError):
     """The way in or out is broken: the peer is gone, the address is not a door, permission is denied."""
 
+    def __str__(self) -> str:
+        """What was wrong, in words that need no number."""
+        return self.strerror or super().__str__()
+
 
 class Status(enum.IntEnum):
     """What an inlet answers to one batch."""

@@ -246,6 +246,8 @@ class _DoorOutlet(Outlet):
             return None
         if ffi.errno in SCARCE:
             return Status.FULL
+        if ffi.errno == errno.EBADF:
+            raise CarrierError(errno.EBADF, f"{self._what} is there no longer: whoever served it has ended")
         raise CarrierError(ffi.errno, f"{self._what} cannot be called: {os.strerror(ffi.errno)}")
 
     async def wait(self) -> None:
