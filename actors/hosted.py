@@ -80,7 +80,7 @@ class GuestBody:
         if process.attention and not process.attend():
             return False
         execution, inbox, queue = self.execution, self.actors.inbox, process.queue
-        if process.mailbox.overflow == "drop_oldest":
+        if process.mailbox.overflow in ("drop_oldest", "lag"):
             inbox.look_again()
         if queue:
             inbox.look()
