@@ -86,7 +86,11 @@ _BY_NAME = {_squeeze(member.name): member for member in Capability}
 
 
 def capabilities(names: Iterable[Capability | str]) -> frozenset[Capability]:
-    """The set that `names` describe, members and their names mixed at will. Raises `ValueError` for unknown
+    """The set that `names` describe, members and their names mixed at will.
+
+    Raises `ValueError` for unknown names, `TypeError` for a single text, whose letters would be taken for
     names.
     """
+    if isinstance(names, str):
+        raise TypeError(f"capabilities are a set of names, such as {{{names!r}}}, and not one text")
     return frozenset(name if isinstance(name, Capability) else Capability.parse(name) for name in names)

@@ -50,7 +50,9 @@ class ModuleStore:
                 raise ModuleError(f"module {name!r} has more than {self.largest} bytes")
             data = found.read_bytes()
         except OSError as error:
-            raise ModuleError(f"cannot read module {name!r}: {error.strerror}") from None
+            raise ModuleError(
+                f"cannot read module {name!r} below {self.directory.name!r}: {error.strerror}"
+            ) from None
         return binary(data, name)
 
 
@@ -59,7 +61,9 @@ def binary(source: bytes | str, name: str = "module") -> bytes:
     if isinstance(source, bytes) and source.startswith(_BINARY):
         return source
     if isinstance(source, bytes) and not name.endswith(".wat"):
-        raise ModuleError(f"{name!r} is not a WebAssembly module")
+        hint = ": translate the text format with wat2wasm, or keep it in a file that ends in .wat"
+        looks_like_text = source.lstrip()[:1] in (b"(", b";")
+        raise ModuleError(f"{name!r} is not a WebAssembly module{hint if looks_like_text else ''}")
     # Imported here: most programs have binary modules only, and the package takes a while to load.
     import wasmtime
 

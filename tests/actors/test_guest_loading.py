@@ -182,3 +182,24 @@ async def test_two_computing_guests_leave_the_loop_alone() -> None:
         assert all(execution.instance.offloaded for execution in executions)
         for ref in spinning:
             await ref.stop()
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (b"elf", "'module' is not a WebAssembly module$"),
+        (b"\n(module)", "translate the text format with wat2wasm"),
+        ("none.wasm", "cannot read module 'none.wasm' below 'modules'"),
+    ],
+)
+async def test_what_is_wrong_with_a_module(source: bytes | str, says: str) -> None:
+    """The starter is told what to do about it."""
+    async with open_node("n") as node:
+        with pytest.raises(StartError, match=says):
+            await node.spawn(Guest(source))
+
+
+def test_capabilities_are_no_text() -> None:
+    """The letters of a name are not names."""
+    with pytest.raises(TypeError, match="are a set of names"):
+        Guest("any.wasm", capabilities="time_read")
