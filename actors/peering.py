@@ -42,8 +42,13 @@ async def distributed(
         carrier: another way to carry node links than doors.
 
     Raises:
+        TypeError: an argument is of another type; it is told before anything has begun.
         transport.CarrierError: the door cannot be attached to that path.
     """
+    _check("listen", listen, str, "the path of a door")
+    _check("policy", policy, Policy, "a Policy, such as Policy.same_user()")
+    _check("entries", entries, Mapping, "a mapping from names to what peers may spawn")
+    _check("settings", settings, Settings, "transport.Settings")
     if carrier is None:
         from transport.doorway import DoorCarrier  # the extension module is needed only here
 
@@ -62,3 +67,9 @@ async def distributed(
     )
     async with distribution.running():
         yield distribution
+
+
+def _check(name: str, given: object, kind: type, wanted: str) -> None:
+    """Refuse at once what would fail when the first peer comes."""
+    if given is not None and not isinstance(given, kind):
+        raise TypeError(f"{name} must be {wanted}, not {given!r}")

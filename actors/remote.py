@@ -50,9 +50,8 @@ from transport.carrier import Handle
 from transport.descriptor import close_all
 from transport.payload import Codec, External
 from transport.peer import FrameTooLarge, Peer
-from transport.policy import NotAdmitted, Rights
+from transport.policy import Rights
 from transport.records import PayloadError, registered
-from transport.rendezvous import HandshakeFailed
 
 __all__ = ["RemoteNode"]
 
@@ -561,7 +560,7 @@ class RemoteNode:
         """Call the node, because something waits to be delivered; what cannot be then fails."""
         try:
             await connect(self.address)
-        except (OSError, NotAdmitted, HandshakeFailed) as error:
+        except Exception as error:  # of the program's own policy, too: nobody waits for this task
             self._distribution.attempt_failed(self.address, error)
         if self.peer is not None:
             return

@@ -134,6 +134,11 @@ class Rights:
         return _matches(scope, self.groups)
 
 
+def _is_rights(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if not (value is None or isinstance(value, Rights)):
+        raise TypeError(f"{attribute.name} must be Rights, or None to refuse the peer, not {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class Rule:
     """One line of a policy: a peer that fits all that is given gets the rights.
@@ -150,7 +155,7 @@ class Rule:
     zones: tuple[str, ...] = attrs.field(default=("*",), converter=_patterns)
     uids: frozenset[int] | None = attrs.field(default=None, converter=_optional)
     gids: frozenset[int] | None = attrs.field(default=None, converter=_optional)
-    rights: Rights | None = Rights()
+    rights: Rights | None = attrs.field(default=Rights(), validator=_is_rights)
 
     def fits(self, peer: Identity) -> bool:
         """Whether the rule speaks of this peer."""
@@ -165,7 +170,16 @@ class Rule:
 
 
 def _rules(value: Iterable[Rule]) -> tuple[Rule, ...]:
-    return tuple(value)
+    rules = tuple(value)
+    for rule in rules:
+        if not isinstance(rule, Rule):
+            raise TypeError(f"a policy is made of rules, and {rule!r} is none")
+    return rules
+
+
+def _is_bytes(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if not (value is None or isinstance(value, bytes)):
+        raise TypeError(f"{attribute.name} must be bytes, not {type(value).__name__}")  # and not its value
 
 
 @attrs.frozen(kw_only=True)
@@ -178,7 +192,7 @@ class Policy:
     """
 
     rules: tuple[Rule, ...] = attrs.field(converter=_rules)
-    secret: bytes | None = attrs.field(default=None, repr=False)
+    secret: bytes | None = attrs.field(default=None, repr=False, validator=_is_bytes)
 
     @classmethod
     def same_user(

@@ -21,6 +21,7 @@ everybody told, before the new one is accepted.
 """
 
 import contextlib
+import logging
 import math
 import random
 from collections import deque
@@ -61,6 +62,8 @@ from transport.wire import (
 )
 
 __all__ = ["HandshakeFailed", "Rendezvous", "Settings"]
+
+logger = logging.getLogger("enfilade.transport")
 
 HELLO_LIMIT: Final = 64 * 1024
 """Bytes of a batch that is sent to a rendezvous."""
@@ -413,6 +416,8 @@ class Rendezvous:
                 self._host.caller_refused(f"{caller} did not finish its handshake in time")
         except (HandshakeFailed, CarrierError) as error:
             self._host.caller_refused(f"{caller} called in vain: {error}")
+        except Exception:  # a policy is the program's own code, and must not end what others run here
+            logger.exception("%s could not be answered", caller)
         finally:
             if self._answering.get(hello.name) is talk:
                 del self._answering[hello.name]

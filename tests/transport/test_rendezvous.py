@@ -14,7 +14,7 @@ from tests.transport.model import Station, message
 from transport.carrier import CarrierError, Status, hand_over
 from transport.memory import MemoryNetwork
 from transport.peer import Peer
-from transport.policy import Credentials, NotAdmitted, Policy, Rights, Rule
+from transport.policy import Credentials, Identity, NotAdmitted, Policy, Rights, Rule
 from transport.rendezvous import HandshakeFailed, Settings
 from transport.wire import Cancel, Frame, Hello, Welcome, encode_batch, encode_frame
 
@@ -543,4 +543,31 @@ async def test_look_takes_in_what_is_there_in_order(
     back.look()
     assert [name for name, _ in b.host.down] == ["a"]
     back.look()
+    nursery.cancel_scope.cancel()
+
+
+class Broken(Policy):
+    """A policy with a mistake in it, which only some peers come upon."""
+
+    def admit(self, peer: Identity) -> Rights:
+        return {"known": Rights()}[peer.name]
+
+
+async def test_a_policy_that_raises_ends_nothing_but_that_call(
+    network: MemoryNetwork,
+    nursery: trio.Nursery,
+    autojump_clock: object,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever goes wrong while a caller is answered stays in that conversation."""
+    b = Station(network, "b", policy=Broken(rules=()))
+    await nursery.start(b.run, "/b")
+    unknown, known = Station(network, "unknown"), Station(network, "known")
+    for station in (unknown, known):
+        await nursery.start(station.run, None)
+    with pytest.raises(HandshakeFailed, match="hung up"):
+        await unknown.rendezvous.connect("/b")
+    assert "node 'unknown'" in caplog.text
+    assert "KeyError" in caplog.text
+    assert (await known.rendezvous.connect("/b")).name == "b"
     nursery.cancel_scope.cancel()

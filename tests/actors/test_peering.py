@@ -1,0 +1,42 @@
+"""How a node is given its part in a net of nodes: what the options may be."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors import open_node
+from transport import Policy, Rights, Rule
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"policy": "same_user"}, r"policy must be a Policy, such as Policy\.same_user\(\), not 'same_user'"),
+        ({"entries": [int]}, "entries must be a mapping from names to what peers may spawn, not"),
+        ({"settings": {"period": 1}}, r"settings must be transport\.Settings, not"),
+        ({"listen": 5}, "listen must be the path of a door, not 5"),
+    ],
+)
+async def test_an_option_of_the_wrong_type_is_refused_at_once(
+    options: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    """What only the first peer would come upon, the program that has made the mistake is told."""
+    door = tmp_path / "node.door"
+    with pytest.raises(TypeError, match=says):
+        async with open_node("wrong", **{"listen": str(door), **options}):
+            raise AssertionError
+    assert not door.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "says"),
+    [
+        (Policy, {"rules": [Rights()]}, "a policy is made of rules, and Rights"),
+        (Policy, {"rules": [], "secret": "hush"}, r"secret must be bytes, not str$"),
+        (Rule, {"rights": "all"}, "rights must be Rights, or None to refuse the peer, not 'all'"),
+    ],
+)
+def test_a_policy_of_wrong_parts_is_not_made(kind: type, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        kind(**options)
