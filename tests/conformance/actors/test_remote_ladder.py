@@ -7,6 +7,7 @@ machine.
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -52,11 +53,20 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-async def together(me: Process, children: list[Ref[Account]]) -> None:
+async def together(me: Process, children: list[Ref[Account]], linked: trio.Event) -> None:
     """Lives as long as all of its children, and they as long as it."""
     for child in children:
         me.link(child)
+    linked.set()
     await trio.sleep_forever()
+
+
+async def family_of(node: Node, children: list[Ref[Account]]) -> Ref[Any]:
+    """One that lives together with the children. What is sent to them from now on comes after the links."""
+    linked = trio.Event()
+    family = await node.spawn(together, children, linked)
+    await linked.wait()
+    return family
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -87,7 +97,7 @@ async def test_act_s3_one_failure_ends_all(node: Node) -> None:
     """act-S3: given some children fail, when one ends all, then the others are ended, on every worker."""
     children = [await node.workers.spawn(Account) for _ in range(8)]
     async with node.mailbox() as me:
-        family = await node.spawn(together, children)
+        family = await family_of(node, children)
         for ref in (family, *children):
             me.monitor(ref)
         for ref in children[:3]:
@@ -103,7 +113,7 @@ async def test_act_s3_cancelled_from_above(node: Node) -> None:
     """act-S3: the end of the parent itself takes its children along, those that are at work as well."""
     children = [await node.workers.spawn(Account) for _ in range(8)]
     async with node.mailbox() as me:
-        family = await node.spawn(together, children)
+        family = await family_of(node, children)
         for ref in children:
             me.monitor(ref)
         for ref in children:
