@@ -154,11 +154,17 @@ class _DoorInlet(Inlet):
         )
 
     def attach(self, address: str) -> None:
+        if os.path.isdir(address):
+            raise CarrierError(errno.EISDIR, f"{address!r} is a directory: give the path of a file in it")
         try:
             created = _make_way(address, self._mode)
             api.fattach(self.handle, address)
+        except FattachError.EBUSY as error:
+            taken = f"a node, or another program, listens at {address!r} already"
+            raise CarrierError(error.errno, f"{taken}: stop it, or choose another path") from error
         except OSError as error:
-            raise CarrierError(error.errno, f"cannot be found at {address!r}: {error}") from error
+            why = error.advice if isinstance(error, DoorError) else error.strerror
+            raise CarrierError(error.errno, f"no door can be attached to {address!r}: {why}") from error
         self._addresses.append((address, created))
 
     def close(self) -> None:

@@ -206,7 +206,7 @@ def _visit(door: Path, secret: Path | None, visit: Visit[R]) -> R:
     try:
         return trio.run(_connected, door, None if secret is None else read_secret(secret), visit)
     except CarrierError as error:
-        raise Refusal(f"the door {door}: {_line(error.strerror or error)}") from error
+        raise Refusal(_line(error)) from error
     except HandshakeFailed as error:
         raise Refusal(f"the door {door} is no node's: {_line(error)}") from error
     except trio.TooSlowError as error:

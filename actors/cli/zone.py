@@ -50,7 +50,7 @@ def run_zone(path: Path, *, until_eof: bool = False) -> int:
     except KeyboardInterrupt:
         return 0  # SIGINT: the node has shut down in order before it raised this
     except CarrierError as error:
-        raise Refusal(f"the door {zone_file.node.door}: {error}") from error
+        raise Refusal(str(error)) from error
     except StartError as error:
         raise Refusal(f"the supervision tree did not start: {error}") from error
 

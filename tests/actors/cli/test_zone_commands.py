@@ -255,12 +255,23 @@ def test_a_node_that_was_killed_is_taken_over(start: Start, tmp_path: Path) -> N
         assert process.stdout is not None
         assert "runs at" in process.stdout.readline()
         process.kill()
-    assert "cannot be called" in refused(zone("ps", tmp_path / "bank.door"))
+    line = refused(zone("ps", tmp_path / "bank.door"))
+    assert "is there no longer" in line
+    assert line.count("bank.door") == 1
     door = start(ZONE)
     assert "root" in answered(zone("ps", door))
     assert answered(zone("stop", door)) == ""
     left = sorted(path.name for path in tmp_path.iterdir() if path.name not in ("stopped", "__pycache__"))
     assert left == before
+
+
+def test_a_door_where_a_node_listens_is_left_to_it(start: Start, tmp_path: Path) -> None:
+    door = start(ZONE + OPERATORS)
+    line = refused(zone("run", tmp_path / "bank.toml"))
+    assert "listens at" in line
+    assert "stop it, or choose another path" in line
+    assert line.count("bank.door") == 1
+    assert "root" in answered(zone("tree", door))
 
 
 def test_what_only_guests_need_is_not_imported() -> None:
