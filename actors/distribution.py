@@ -156,7 +156,10 @@ class Distribution:
         return peer.name
 
     def keep_connected(self, address: str) -> None:
-        """Connect to the node at an address, and again whenever the node link is over. Not a checkpoint."""
+        """Connect to the node at an address, and again whenever the node link is over. Not a checkpoint.
+
+        Why an attempt fails is logged as a warning when the reason is another than that of the one before.
+        """
         self.start_soon(self.rendezvous.keep, address)
 
     def disconnect(self, name: str) -> None:
@@ -378,9 +381,10 @@ class Distribution:
             self.node.groups.scope(scope).replace_remote(peer.name, {})
         self._tell(NodeDown(peer.name, reason))
 
-    def attempt_failed(self, address: str, error: Exception) -> None:
-        """See `transport.peer.Host`."""
-        logger.info("the node at %s could not be connected: %s", address, error)
+    def attempt_failed(self, address: str, error: Exception, *, is_known: bool) -> None:
+        """See `transport.peer.Host`. Each reason is worth one warning, and not one for each attempt."""
+        level = logging.INFO if is_known else logging.WARNING
+        logger.log(level, "the node at %s could not be connected: %s", address, error)
 
     def caller_refused(self, reason: str) -> None:
         """See `transport.peer.Host`."""

@@ -561,7 +561,7 @@ class RemoteNode:
         try:
             await connect(self.address)
         except Exception as error:  # of the program's own policy, too: nobody waits for this task
-            self._distribution.attempt_failed(self.address, error)
+            self._distribution.attempt_failed(self.address, error, is_known=True)
         if self.peer is not None:
             return
         waiting, self._waiting = self._waiting, None

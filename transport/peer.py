@@ -62,8 +62,12 @@ class Host(Protocol):
         """The node link is over. Called once, before the peer can be connected again."""
         ...
 
-    def attempt_failed(self, address: str, error: Exception) -> None:
-        """An attempt to stay connected has failed; there will be more."""
+    def attempt_failed(self, address: str, error: Exception, *, is_known: bool) -> None:
+        """An attempt to stay connected has failed; there will be more.
+
+        Args:
+            is_known: the attempt before has failed for the same reason.
+        """
         ...
 
     def caller_refused(self, reason: str) -> None:

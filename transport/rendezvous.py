@@ -291,12 +291,15 @@ class Rendezvous:
         Never returns; pauses grow while it fails and start over when it has succeeded.
         """
         pause = self._settings.first_retry
+        trouble = ""
         while True:
             try:
                 peer = await self.connect(address)
-            except (CarrierError, NotAdmitted, HandshakeFailed) as error:
-                self._host.attempt_failed(address, error)
+            except Exception as error:  # of the program's own policy, too: nobody waits for this task
+                is_known, trouble = str(error) == trouble, str(error)
+                self._host.attempt_failed(address, error, is_known=is_known)
             else:
+                trouble = ""
                 pause = self._settings.first_retry
                 await peer.ended.wait()
             await trio.sleep(pause * random.uniform(0.5, 1.0))

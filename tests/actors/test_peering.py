@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from actors import open_node
-from transport import Policy, Rights, Rule
+from transport import Policy, Rights, Rule, Settings
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,17 @@ async def test_an_option_of_the_wrong_type_is_refused_at_once(
 def test_a_policy_of_wrong_parts_is_not_made(kind: type, options: dict[str, Any], says: str) -> None:
     with pytest.raises(TypeError, match=says):
         kind(**options)
+
+
+async def test_a_node_that_cannot_be_connected_is_warned_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who mistypes an address is told so, and not at each attempt."""
+    settings = Settings(first_retry=0.01, last_retry=0.01)
+    with caplog.at_level("INFO", "enfilade"), trio.fail_after(60):
+        async with open_node("lonely", settings=settings) as node:
+            node.distribution.keep_connected(str(tmp_path / "typo.door"))
+            while len(caplog.records) < 3:  # noqa: ASYNC110 (nobody tells of a record)
+                await trio.sleep(0.01)
+    levels = [record.levelname for record in caplog.records if "typo.door" in record.message]
+    assert levels[:3] == ["WARNING", "INFO", "INFO"]

@@ -23,6 +23,8 @@ class Recorder:
         self.handles: list[Handle] = []
         self.refused: list[str] = []
         self.failed: list[str] = []
+        self.news: list[bool] = []
+        """Whether each of the failures had another reason than the one before."""
 
     def peer_up(self, peer: Peer) -> None:
         self.up.append(peer)
@@ -34,8 +36,9 @@ class Recorder:
     def peer_down(self, peer: Peer, reason: str) -> None:
         self.down.append((peer.name, reason))
 
-    def attempt_failed(self, address: str, error: Exception) -> None:
+    def attempt_failed(self, address: str, error: Exception, *, is_known: bool) -> None:
         self.failed.append(str(error))
+        self.news.append(not is_known)
 
     def caller_refused(self, reason: str) -> None:
         self.refused.append(reason)

@@ -363,12 +363,18 @@ async def test_keep_reconnects_with_growing_pauses(
     nursery.start_soon(a.rendezvous.keep, "/b")
     await trio.sleep(100)
     assert 100 / 8 <= len(a.host.failed) <= 100 / 4 + 5
+    assert a.host.news.index(True) == 0
+    assert a.host.news.count(True) == 1, "the reason is told when it is new"
+    a.host.news.clear()
     async with trio.open_nursery() as inner:
         b = Station(network, "b", incarnation=1)
         await inner.start(b.run, "/b")
         await trio.sleep(10)
         assert [peer.name for peer in a.host.up] == ["b"]
+        assert True not in a.host.news
         inner.cancel_scope.cancel()
+    await trio.sleep(100)
+    assert a.host.news.count(True) == 1, "and when it comes back"
     b = Station(network, "b", incarnation=2)
     await nursery.start(b.run, "/b")
     await trio.sleep(10)
