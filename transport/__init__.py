@@ -1,5 +1,6 @@
 """What lies between nodes: doors, zones, the wire format, and node links."""
 
+from transport.carrier import CarrierError
 from transport.descriptor import FileDescriptor
 from transport.payload import Codec, RemoteError
 from transport.policy import Identity, Limits, NotAdmitted, Policy, Rights, Rule
@@ -15,6 +16,7 @@ from transport.records import (
 from transport.rendezvous import HandshakeFailed, Rendezvous, Settings
 
 __all__ = [
+    "CarrierError",
     "Codec",
     "FieldMismatch",
     "FileDescriptor",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from transport.carrier import CarrierError
+from transport import CarrierError
 from transport.doorway import DoorCarrier
 
 
@@ -25,7 +25,9 @@ async def test_opening_what_is_no_door_says_so(tmp_path: Path) -> None:
         ("plain/node.door", "Not a directory"),
     ],
 )
-async def test_an_address_that_cannot_be_attached_to_is_named_once(tmp_path: Path, name: str, why: str) -> None:
+async def test_an_address_that_cannot_be_attached_to_is_named_once(
+    tmp_path: Path, name: str, why: str
+) -> None:
     (tmp_path / "plain").touch()
     address = str(tmp_path / name).rstrip("/")
     inlet = DoorCarrier().inlet(capacity=1024, largest=1024)
