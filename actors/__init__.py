@@ -48,6 +48,7 @@ from actors.errors import (
     StartTimeout,
     StashOverflow,
     UnknownMethod,
+    WrongThread,
 )
 from actors.events import EventHandler, EventManager, HandlerExists, HandlerRemoved, NoHandler, RemoveHandler
 from actors.groups import GroupMonitor, GroupScope, Joined, Left
@@ -195,6 +196,7 @@ __all__ = [
     "Trapped",
     "UnknownMethod",
     "Worker",
+    "WrongThread",
     "async_nolink",
     "async_stream",
     "check_child_specs",

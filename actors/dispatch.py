@@ -27,6 +27,7 @@ from trio.lowlevel import Abort
 
 from actors.calls import Request
 from actors.reasons import reason_of
+from actors.resuming import resume
 from actors.signals import Cast, envelopes
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ class Dispatcher:
         self._turn = TURN
 
     def unpark(self) -> None:
-        """There is something on the run queue again."""
+        """There is something on the run queue again, or is about to be."""
         if self.parked is not None:
-            trio.lowlevel.reschedule(self.parked)
+            resume(self.parked)
             self.parked = None
 
     def lend(self, fn: Callable[..., None], *args: Any) -> None:

@@ -38,6 +38,7 @@ __all__ = [
     "StartTimeout",
     "StashOverflow",
     "UnknownMethod",
+    "WrongThread",
 ]
 
 
@@ -143,6 +144,16 @@ class MailboxFull(RuntimeFault):
         super().__init__(f"the mailbox of {ref} is full ({capacity} messages)")
         self.ref = ref
         self.capacity = capacity
+
+
+class WrongThread(RuntimeFault, RuntimeError):
+    """A process was to be woken from another thread than its node's: refs belong to that thread."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "refs belong to the thread of their node, and this is another: nothing was sent; "
+            "use trio.from_thread.run_sync(ref.send, message)"
+        )
 
 
 class StashOverflow(RuntimeFault):

@@ -32,6 +32,7 @@ from actors.mailbox import LIMITLESS, BoundedQueue, Mailbox, mailbox_full, put
 from actors.rare import Rare
 from actors.reasons import KILL, KILLED, NORMAL, Reason, checked
 from actors.ref import LocalRef, Ref, method_name
+from actors.resuming import resume
 from actors.timers import KeyedTimers, Timer
 
 if TYPE_CHECKING:
@@ -164,26 +165,26 @@ class Process:
     # What arrives.
 
     def wake(self) -> None:
-        """The process is idle and has something to do now."""
-        self.idle = False
+        """The process is idle and is about to be given something to do. What fails here changes nothing."""
         waiter = self.waiter
         if waiter is None:
             dispatcher = self.dispatcher
-            dispatcher.queue.append(self)
             if dispatcher.parked is not None:
                 dispatcher.unpark()
+            dispatcher.queue.append(self)
         else:
+            resume(waiter)
             self.waiter = None
-            trio.lowlevel.reschedule(waiter)
+        self.idle = False
 
     def put(self, message: Any) -> None:
         """Queue `message` whether there is room or not: replies and runtime messages are never refused."""
         if self.ended is not None:
             self.queue.append(message)
             return
-        put(self.queue, message)
         if self.idle:
             self.wake()
+        put(self.queue, message)
 
     def control_put(self, item: Control) -> None:
         """Put `item` on the control lane. What others use to inspect and steer a process; not a

@@ -140,6 +140,7 @@ class Ref(Generic[A]):
         Raises:
             MailboxFull: the mailbox is full and its policy is "fail" or "block".
             NoProcess: this is a ref to a name that nobody holds.
+            WrongThread: sent from another thread than the node's, while the receiver waits: nothing was sent.
         """
         self.deliver(signals.Send(message))
 
@@ -148,7 +149,7 @@ class Ref(Generic[A]):
 
         Raises:
             NotPublic: `method` is not a public method.
-            MailboxFull, NoProcess: as `send`.
+            MailboxFull, NoProcess, WrongThread: as `send`.
         """
         self.deliver(Cast(method_name(method), args, kwargs))
 
@@ -304,16 +305,16 @@ class LocalRef(Ref[A]):
 
     def send(self, message: Any) -> None:
         process = self._process
-        process.queue.append(message)
         if process.idle:
-            process.idle = False
             if process.waiter is None:
                 dispatcher = process.dispatcher
-                dispatcher.queue.append(process)
                 if dispatcher.parked is not None:
                     dispatcher.unpark()
+                dispatcher.queue.append(process)
+                process.idle = False
             else:
                 process.wake()
+        process.queue.append(message)
 
     def cast(self, method: Any, /, *args: Any, **kwargs: Any) -> None:
         try:
@@ -324,9 +325,9 @@ class LocalRef(Ref[A]):
         handlers = process.handlers
         if handlers is None or name not in handlers:
             name = method_name(method)
-        process.queue.append(Cast(name, args, kwargs or NO_KWARGS))
         if process.idle:
             process.wake()
+        process.queue.append(Cast(name, args, kwargs or NO_KWARGS))
 
     async def send_wait(self, message: Any) -> None:
         process = self._process

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors import Actor, Observer, Process, open_node
+from actors import Actor, Observer, Process, Ref, WrongThread, open_node
 from actors.dispatch import TURN
 
 
@@ -19,6 +19,9 @@ class Tally(Actor):
 
     def counted(self) -> int:
         return self.count
+
+    def on_order(self, count: int) -> None:
+        self.count += count
 
 
 class Onlooker(Observer):
@@ -69,3 +72,36 @@ async def test_an_observer_that_leaves_within_the_last_message_of_a_turn() -> No
         await trio.testing.wait_all_tasks_blocked()
         assert process.ended is None
         assert await ref.call(Tally.counted) == TURN
+
+
+async def relay(me: Process, out: Ref[Any]) -> None:
+    while True:
+        out.send(await me.receive())
+
+
+@pytest.mark.parametrize("way", ["send", "cast"])
+async def test_another_thread_may_not_wake_an_actor(way: str) -> None:
+    """U12: it gets an error, nothing was sent, and the actor is as it was."""
+    async with open_node("n") as node:
+        ref = await node.spawn(Tally)
+        await trio.testing.wait_all_tasks_blocked()
+        order: Any = (ref.send, 1) if way == "send" else (ref.cast, Tally.on_order, 1)
+        with pytest.raises(WrongThread, match="from_thread"):
+            await trio.to_thread.run_sync(*order)
+        assert await ref.call(Tally.counted) == 0
+        ref.send(1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await ref.call(Tally.counted) == 1
+        await trio.to_thread.run_sync(trio.from_thread.run_sync, ref.send, 2)
+        assert await trio.to_thread.run_sync(trio.from_thread.run, ref.call, Tally.counted) == 2
+
+
+async def test_another_thread_may_not_wake_a_function_process() -> None:
+    """U12: nor one that waits in `receive`."""
+    async with open_node("n") as node, node.mailbox() as me:
+        ref = await node.spawn(relay, me.ref)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(WrongThread):
+            await trio.to_thread.run_sync(ref.send, "lost")
+        ref.send("kept")
+        assert await me.receive(timeout=5) == "kept"
