@@ -21,6 +21,7 @@ from trio.lowlevel import Abort, wait_task_rescheduled
 from actors import signals
 from actors.errors import CallTimeout, MailboxFull, NoProcess, ProcessDied, Restarting, SenderDropped
 from actors.reasons import NO_PROCESS, Reason
+from actors.resuming import resume
 
 if TYPE_CHECKING:
     from actors.node import Node
@@ -71,26 +72,25 @@ class Request(signals.Call, Generic[R]):
 
     def reply(self, value: Any) -> None:
         if not self.settled:
-            self.settled = True
             self.value = value
-            self._notify()
+            self._settle()
 
     def fail(self, error: BaseException) -> None:
         if not self.settled:
-            self.settled = True
             self.error = error
-            self._notify()
+            self._settle()
 
     def abandon(self, reason: Reason) -> None:
         self.fail(
             NoProcess(self.target) if reason == NO_PROCESS else ProcessDied(self.target, reason),
         )
 
-    def _notify(self) -> None:
+    def _settle(self) -> None:
         waiter = self.waiter
         if waiter is not None:
+            resume(waiter)
             self.waiter = None
-            trio.lowlevel.reschedule(waiter)
+        self.settled = True
         if self.observer is not None:
             self.observer(self)
 
@@ -230,13 +230,13 @@ class Deferred(Generic[R]):
 
     def reply(self, value: R) -> None:
         """Answer with `value`; dropped when the caller has given up. Not a checkpoint."""
-        self._process.undefer(self.request)
         self.request.reply(value)
+        self._process.undefer(self.request)
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error, which the caller's `call` raises. Not a checkpoint."""
-        self._process.undefer(self.request)
         self.request.fail(error)
+        self._process.undefer(self.request)
 
     def forward(self, ref: Ref[Any], method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Let `method(*args, **kwargs)` of another process answer; its end fails the call. Not a checkpoint.

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors import Actor, Observer, Process, Ref, WrongThread, open_node
+from actors import Actor, Deferred, Observer, Process, Ref, WrongThread, open_node
 from actors.dispatch import TURN
 
 
@@ -105,3 +105,32 @@ async def test_another_thread_may_not_wake_a_function_process() -> None:
             await trio.to_thread.run_sync(ref.send, "lost")
         ref.send("kept")
         assert await me.receive(timeout=5) == "kept"
+
+
+class Clerk(Actor):
+    def __init__(self) -> None:
+        self.owed: Deferred[str] | None = None
+
+    def ask(self) -> Deferred[str]:
+        self.owed = self.process.defer()
+        return self.owed
+
+
+async def test_another_thread_may_not_reply() -> None:
+    """U12, C8: the call is as good as before."""
+    async with open_node("n") as node, trio.open_nursery() as nursery:
+        ref = await node.spawn(Clerk)
+        clerk = node.processes[ref.serial].actor
+        got: list[str] = []
+
+        async def ask() -> None:
+            got.append(await ref.call(Clerk.ask))
+
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(WrongThread):
+            await trio.to_thread.run_sync(clerk.owed.reply, "wrong")
+        assert got == []
+        await trio.to_thread.run_sync(trio.from_thread.run_sync, clerk.owed.reply, "right")
+        await trio.testing.wait_all_tasks_blocked()
+        assert got == ["right"]
