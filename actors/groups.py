@@ -162,14 +162,22 @@ class GroupScope:
                 self._tell(Joined(self.name, group, tuple(came)), local=False)
 
     def monitor(self, watcher: Ref[Any], group: Hashable) -> tuple[GroupMonitor, list[Ref[Any]]]:
-        """Have `watcher` sent `Joined` and `Left` of one group; also its present members."""
-        made = GroupMonitor(watcher, group)
+        """Have `watcher` sent `Joined` and `Left` of one group; also its present members.
+
+        Raises:
+            TypeError: `watcher` is no ref.
+        """
+        made = GroupMonitor(_checked(watcher), group)
         self._monitors[made] = None
         return made, self.members(group)
 
     def monitor_scope(self, watcher: Ref[Any]) -> tuple[GroupMonitor, dict[Hashable, list[Ref[Any]]]]:
-        """Have `watcher` sent `Joined` and `Left` of every group; also the present members of each."""
-        made = GroupMonitor(watcher, None)
+        """Have `watcher` sent `Joined` and `Left` of every group; also the present members of each.
+
+        Raises:
+            TypeError: `watcher` is no ref.
+        """
+        made = GroupMonitor(_checked(watcher), None)
         self._monitors[made] = None
         return made, {group: self.members(group) for group in self.which_groups()}
 
@@ -196,6 +204,12 @@ class GroupScope:
                 _tell(monitor.watcher, event)
         if local and self.listener is not None:
             self.listener(event)
+
+
+def _checked(watcher: Ref[Any]) -> Ref[Any]:
+    if not isinstance(watcher, Ref):
+        raise TypeError(f"a group is monitored by a ref, such as `me.ref`, not by {watcher!r}")
+    return watcher
 
 
 def _tell(watcher: Ref[Any], event: Joined | Left) -> None:

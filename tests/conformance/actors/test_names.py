@@ -345,3 +345,17 @@ async def test_timers_die_with_their_owner(autojump_clock: MockClock, node: Node
         assert await me.receive(timeout=2) == "of the node"
         with pytest.raises(ReceiveTimeout):
             await me.receive(timeout=2)
+
+
+async def test_only_a_ref_monitors_groups(node: Node) -> None:
+    """G3: a process, or the arguments in the wrong order, are refused at once."""
+    scope = node.scope("bad watchers")
+    async with node.mailbox() as me:
+        with pytest.raises(TypeError, match=r"me\.ref"):
+            scope.monitor(me, "g")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="not by 'g'"):
+            scope.monitor("g", me.ref)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"me\.ref"):
+            scope.monitor_scope(me)  # type: ignore[arg-type]
+        scope.join("g", me.ref)
+        assert scope.members("g") == [me.ref]
