@@ -288,10 +288,7 @@ class Process:
 
     def put_first(self, message: Any) -> None:
         """Put `message` before all others, into the place of one that was dropped."""
-        if self.reader is None:
-            self.queue.appendleft(message)
-        else:
-            self.reader.put_first(message)
+        self.queue.appendleft(message) if self.reader is None else self.reader.put_first(message)
 
     # Messages.
 
@@ -316,6 +313,7 @@ class Process:
 
         Raises:
             ReceiveTimeout: nothing came in time.
+            TypeError: `match` is none of these.
             RuntimeError: the process is a sync actor, which has no task to wait in.
         """
         if self.reader is None:

@@ -53,8 +53,13 @@ class Reader:
             test = None
         elif isinstance(match, type | tuple):
             test = _is_instance(match)
-        else:
+        elif callable(match):
             test = match
+        else:
+            raise TypeError(
+                f"match is a type, a tuple of types or a predicate, not {match!r}; "
+                f"for the message itself: `lambda message: message == {match!r}`"
+            )
         while queue:
             message = queue[0]
             if type(message) is Tick:

@@ -100,3 +100,14 @@ async def test_a_match_that_raises_loses_nothing() -> None:
         with pytest.raises(LookupError):
             await me.receive(wrong)
         assert await me.receive(timeout=0) == "kept"
+
+
+@pytest.mark.parametrize("waiting", [[], ["go"]], ids=["empty", "full"])
+async def test_a_match_that_is_no_match(waiting: list[str]) -> None:
+    """M1: a value is refused at once, whatever waits, and the message stays."""
+    async with open_node("test") as node, node.mailbox() as me:
+        for message in waiting:
+            me.ref.send(message)
+        with pytest.raises(TypeError, match="lambda message: message == 'go'"):
+            await me.receive("go", timeout=0)  # type: ignore[call-overload]
+        assert [await me.receive() for _ in waiting] == waiting
