@@ -51,7 +51,7 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -199,7 +199,7 @@ class ZoneFile(_Table):
         for name, reference in self.entries.items():
             try:
                 targets[name] = _import(reference, directory)
-            except (ImportError, AttributeError, ValueError) as error:
+            except (ImportError, AttributeError, ValueError, SyntaxError) as error:
                 raise Refusal(f"entry {name!r}: {error}") from error
         return targets
 
@@ -220,7 +220,7 @@ def _child(table: ChildTable, directory: Path) -> Child:
             shutdown=table.shutdown,
             kwargs=table.options,
         )
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise Refusal(f"child {table.id!r}: {error}") from error
 
 
@@ -257,7 +257,18 @@ def read_zone_file(path: Path) -> ZoneFile:
     except OSError as error:
         raise Refusal(f"{path}: {error.strerror}") from error
     except msgspec.MsgspecError as error:
-        raise Refusal(f"{path} is not a zone file: {error}") from error
+        raise Refusal(f"{path} is not a zone file: {error}{_choices(str(error))}") from error
+
+
+def _choices(trouble: str) -> str:
+    """The words that a key takes, which the decoder leaves out when it is given another."""
+    key = trouble.rpartition(".")[2].rstrip("`")
+    for field in msgspec.structs.fields(SupervisorTable) + msgspec.structs.fields(ChildTable):
+        if field.name == key and "enum value" in trouble:
+            kinds = (field.type, *get_args(field.type))
+            words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+            return f"; the words for it are {', '.join(map(repr, words))}"
+    return ""
 
 
 def read_secret(path: Path) -> bytes:

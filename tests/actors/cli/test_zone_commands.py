@@ -379,6 +379,15 @@ def test_a_secret(start: Start, tmp_path: Path) -> None:
         (ZONE.replace('name = "bank"', 'name = ""'), "a name has a character and neither '@' nor ':'"),
         (ZONE.replace('zone = "east"', 'zone = "e@st"'), "unlike 'e@st'"),
         (ZONE.replace('zone = "east"', 'zone = "east"\nworkers = -1'), "0 or more workers, not -1"),
+        (
+            ZONE.replace('id = "books"', 'id = "books"\nrestart = "always"'),
+            "`$.child[0].restart`; the words for it are 'permanent', 'transient', 'temporary'",
+        ),
+        (
+            ZONE.replace('id = "books"', 'id = "books"\nshutdown = "kill"'),
+            "`$.child[0].shutdown`; the words for it are 'brutal_kill'",
+        ),
+        (ZONE.replace('"parts:Ledger"', '"broken:Ledger"', 1), "broken.py, line 2"),
         (ZONE + '[entries]\nLedger = "parts:Nothing"\n', "entry 'Ledger'"),
         (ZONE + '[entries]\nLedger = "nowhere:Nothing"\n', "No module named 'nowhere'"),
         (ZONE + '[entries]\nLedger = "parts"\n', "is not of the form module:attribute"),
@@ -387,6 +396,7 @@ def test_a_secret(start: Start, tmp_path: Path) -> None:
 )
 def test_a_wrong_zone_file_says_what_is_wrong(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "parts.py").write_text(PARTS)
+    (tmp_path / "broken.py").write_text("import trio\nclass Ledger(:\n")
     (tmp_path / "bank.toml").write_text(text.replace('control = true\ncontrol = "yes"', 'control = "yes"'))
     assert says in refused(zone("run", tmp_path / "bank.toml"))
 
