@@ -112,6 +112,12 @@ def _check_routing(routing: str) -> None:
         raise ValueError(f"routing is one of {', '.join(get_args(Routing))}, not {routing!r}")
 
 
+def _check_worker(worker: Any) -> None:
+    is_actor = isinstance(worker, type) and issubclass(worker, Actor)
+    if is_actor and getattr(worker, "work", Worker.work) is Worker.work:
+        raise TypeError(f"a pool's worker is a class that defines work(self, job), unlike {worker!r}")
+
+
 def _check_size(size: int) -> None:
     if not isinstance(size, int) or size < 1:
         raise ValueError(f"a pool has at least one worker; its size is an int, not {size!r}")
@@ -139,6 +145,7 @@ class Pool(Actor):
 
     Raises:
         ValueError: an argument is out of range; it names the argument.
+        TypeError: `worker` is an actor class that does not say how to work.
     """
 
     def __init__(
@@ -161,6 +168,7 @@ class Pool(Actor):
             raise ValueError(f"queue_limit is None or at least 0, not {queue_limit!r}")
         if stuck_after is not None and not stuck_after > 0:
             raise ValueError(f"stuck_after is None or a positive number of seconds, not {stuck_after!r}")
+        _check_worker(worker)
         self._worker = worker
         self._args = args
         self._size = size

@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors import Node, ProcessDied, Ref, Request, open_node
+from actors import Actor, Crashed, Node, ProcessDied, Ref, Request, StartError, open_node
 from actors.pool import JobDiscarded, Pool, PoolDraining, Worker
 
 
@@ -250,3 +250,11 @@ async def test_a_job_that_nobody_waits_for_any_more_is_not_begun(routing: Any) -
         statistics = await pool.call(Pool.statistics)
         assert (statistics.queued, statistics.discarded, statistics.completed) == (0, 1, 2)
         await pool.call(Pool.drain)
+
+
+@pytest.mark.parametrize("worker", [Actor, Worker])
+async def test_a_worker_that_does_not_work(worker: type[Actor]) -> None:
+    async with open_node("n") as node:
+        with pytest.raises(StartError, match=r"defines work\(self, job\)") as failed:
+            await node.spawn(Pool, worker, size=1)
+        assert isinstance(failed.value.reason, Crashed)
