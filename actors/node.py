@@ -211,7 +211,8 @@ class Node:
             StartTimeout: the start took too long; the process was killed.
             StartError: its initialisation failed, with the reason.
             NodeStopped: the node is stopping.
-            TypeError: `target` cannot be spawned, or `link` or `monitor` were asked for outside of a process.
+            TypeError: `target` cannot be spawned, `mailbox` is no `Mailbox`, or `link` or `monitor` were
+                asked for outside of a process.
         """
         process = starting.create(
             self, spawner or self.current, name, link, monitor, mailbox, label, arena, heir_of
@@ -489,6 +490,7 @@ async def open_node(
 
     Raises:
         ValueError: the name or zone is empty, or contains `@` or `:`; `workers` is negative.
+        TypeError: `config` is no `NodeConfig`.
         StartError: the workers did not start in time.
         KeyboardInterrupt, SystemExit: after the shutdown, when SIGINT, or an actor's own, ended the node.
     """
@@ -499,6 +501,8 @@ async def open_node(
             )
     if workers < 0:
         raise ValueError(f"a node has 0 or more workers, not {workers!r}")
+    if not isinstance(config, NodeConfig | None):
+        raise TypeError(f"config is a NodeConfig, not {config!r}")
     node = Node(name, zone, config or NodeConfig())
     async with shutdown.running(node) as stopper:
         if listen is None and not peering and not workers:

@@ -47,6 +47,8 @@ def create(
     """The record of a process that is about to start, with its name, its link and what it inherits."""
     if spawner is None and (link or monitor):
         raise TypeError("only a process can link or monitor what it spawns; use node.mailbox() in plain code")
+    if not isinstance(mailbox, Mailbox):
+        raise TypeError(f"mailbox is a Mailbox, such as Mailbox(capacity=100), not {mailbox!r}")
     process = node.new_process(spawner, mailbox, arena)
     process.label = label
     if name is not None:
@@ -193,9 +195,7 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
             return body
     elif not hasattr(target, "body"):
         if not _is_async_function(target):
-            raise NotSpawnable(
-                f"cannot spawn {target!r}: it is no Actor class, no async function, and has no body()"
-            )
+            raise NotSpawnable(f"cannot spawn {target!r}: {_advice(target)}")
         body = process.body = FunctionBody(process, target, args, kwargs)
         return body
     dispatcher = node.dispatcher
@@ -214,6 +214,15 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
         else:
             process.idle = True
     return body
+
+
+def _advice(target: Any) -> str:
+    if isinstance(target, Actor):
+        return f"it is an actor already; pass the class {type(target).__qualname__}, then its arguments"
+    if inspect.iscoroutine(target):
+        target.close()  # nobody is going to await it
+        return f"it is a coroutine; pass the function {target.__name__} itself, then its arguments"
+    return "it is no Actor class, no async function, and nothing Spawnable"
 
 
 def _is_async_function(target: Any) -> bool:

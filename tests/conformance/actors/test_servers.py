@@ -481,6 +481,28 @@ async def test_what_cannot_be_spawned(autojump_clock: MockClock, node: Node, tar
     assert not node.processes
 
 
+async def test_what_was_called_too_early(autojump_clock: MockClock, node: Node) -> None:
+    """S1: an actor object or a coroutine in place of the class or function; the error says what to pass."""
+
+    async def early(me: Process) -> None:
+        """Never begun."""
+
+    with pytest.raises(TypeError, match="pass the class Actor"):
+        await node.spawn(Actor())
+    with pytest.raises(TypeError, match="pass the function early"):
+        await node.spawn(early(None))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="mailbox is a Mailbox"):
+        await node.spawn(Sync, mailbox=5)
+    assert not node.processes
+
+
+async def test_settings_that_are_none() -> None:
+    """U1: a node's settings are a NodeConfig."""
+    with pytest.raises(TypeError, match="NodeConfig"):
+        async with open_node("test", config={"grace": 1}):  # type: ignore[arg-type]
+            pass
+
+
 async def test_spawn_on_a_stopped_node() -> None:
     """S1: a node that has stopped starts nothing."""
     async with open_node("test") as node:
