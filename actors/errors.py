@@ -207,7 +207,8 @@ class AlreadyStarted(StartError):
     """A process of that name runs already: `ref`."""
 
     def __init__(self, name: str, ref: Ref[Any]) -> None:
-        super().__init__(Custom("already started"), f"{name!r} is already started: {ref}")
+        message = f"{name!r} is already started: {ref}"
+        super().__init__(Custom(message), message)
         self.name = name
         self.ref = ref
 

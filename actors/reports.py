@@ -73,7 +73,10 @@ class Reports:
         """A supervisor reports on the child of that id; `kind` as in `actors.actions.Report`."""
         level = logging.INFO if kind == "child_terminated" else logging.ERROR
         self._note(
-            "supervisor reports", level, "%s: %s: child %r, %s: %s", (process.ref, kind, child, ref, reason)
+            "supervisor reports",
+            level,
+            "%s: %s: child %r%s: %s",
+            (process.ref, kind, child, "" if ref is None else f", {ref}", reason),
         )
 
     def refused(self, process: Process, error: Exception) -> None:

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import SHUTDOWN, Crashed, Ignore, ProcessDied, Shutdown, StartError
+from actors import SHUTDOWN, Actor, Crashed, Ignore, ProcessDied, Shutdown, StartError
 from actors.children import ChildCounts, FailedToStart, StartFailed
 from actors.dynamic import DynamicSupervisor
 from actors.spec import BadCombination, Child, DuplicateChild, InvalidChild, InvalidFlag
@@ -94,6 +94,24 @@ async def test_act_a7_wrong_shapes(
         assert isinstance(reason, Crashed)
         assert isinstance(reason.error, error)
         assert node.statistics().processes == 0
+
+
+async def test_a_taken_name_is_named_with_its_holder(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """N3: the supervisor's reason and its log say which name, and who has it."""
+    async with clean_node() as node:
+        holder = await node.spawn(Plain, name="desk")
+        with pytest.raises(StartError) as caught:
+            await node.spawn(Supervisor, [Child(Plain, id="second", name="desk")])
+        said = f"'desk' is already started: {holder}"
+        assert said in str(caught.value)
+        assert f"start_error: child 'second': {said}" in caplog.text
+        await holder.stop()
+
+
+class Plain(Actor):
+    """Does nothing."""
 
 
 class Crashing(Supervisor):
