@@ -11,6 +11,7 @@ is in but not the node.
 from __future__ import annotations
 
 import contextvars
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -468,7 +469,7 @@ async def open_node(
     *,
     zone: str = "local",
     config: NodeConfig | None = None,
-    listen: str | None = None,
+    listen: str | os.PathLike[str] | None = None,
     workers: int = 0,
     **peering: Any,
 ) -> AsyncIterator[Node]:
@@ -503,6 +504,8 @@ async def open_node(
         raise ValueError(f"a node has 0 or more workers, not {workers!r}")
     if not isinstance(config, NodeConfig | None):
         raise TypeError(f"config is a NodeConfig, not {config!r}")
+    if isinstance(listen, os.PathLike):
+        listen = os.fspath(listen)
     node = Node(name, zone, config or NodeConfig())
     async with shutdown.running(node) as stopper:
         if listen is None and not peering and not workers:

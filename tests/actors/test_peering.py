@@ -30,6 +30,13 @@ async def test_an_option_of_the_wrong_type_is_refused_at_once(
     assert not door.exists()
 
 
+async def test_a_door_may_be_named_by_a_path(tmp_path: Path) -> None:
+    """Whatever names a file may name the door of a node."""
+    door = tmp_path / "node.door"
+    async with open_node("found", listen=door):
+        assert door.exists()
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "says"),
     [
