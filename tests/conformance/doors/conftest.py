@@ -1,5 +1,6 @@
 """A watchdog around every case, and a look at what it leaves behind."""
 
+import contextlib
 import faulthandler
 import os
 import signal
@@ -46,7 +47,8 @@ def children() -> set[str]:
     """The processes that this one has started and not waited for."""
     found: set[str] = set()
     for task in Path("/proc/self/task").glob("*/children"):
-        found.update(task.read_text().split())
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has just ended
+            found.update(task.read_text().split())
     return found
 
 
