@@ -218,6 +218,8 @@ class Rendezvous:
         self._host = host
         self._settings = settings or Settings()
         self._answering: dict[str, _Conversation] = {}
+        # The nodes whose welcome we are accepting: what they ask for themselves meanwhile comes too late.
+        self._accepting: dict[str, int] = {}
         self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._is_closing = False
@@ -340,12 +342,17 @@ class Rendezvous:
             identity = Identity(answer.name, answer.zone, answer.incarnation, talk.credentials)
             rights = self._policy.admit(identity)
             rival = self._answering.get(answer.name)
-            if answer.name in self.peers or (rival is not None and answer.name < self._name):
+            known = answer.name in self.peers or answer.name in self._accepting
+            if known or (rival is not None and answer.name < self._name):
                 talk.close()
                 return await self._wait_for(answer.name)
             if rival is not None:
                 rival.scope.cancel()
-            await talk.say(Ready())
+            self._accepting[answer.name] = answer.incarnation
+            try:
+                await talk.say(Ready())
+            finally:
+                del self._accepting[answer.name]
             return self._open(talk, identity, rights, answer.window, answer.period)
         except BaseException:
             talk.close()
@@ -436,7 +443,7 @@ class Rendezvous:
         self._check(hello)
         rights = self._policy.admit(identity)
         await self._authenticate(hello, talk)
-        if not self._make_way(identity):
+        if self._accepting.get(hello.name) == hello.incarnation or not self._make_way(identity):
             await talk.say(Refused(self._name, True, "the two nodes are connected already"))
             return
         rival = self._answering.get(hello.name)

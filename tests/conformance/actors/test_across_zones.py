@@ -72,6 +72,7 @@ HERE_ONLY = {
         "test_act_p10_message_to_the_dead",
         "test_what_lay_in_the_mailbox_is_dead_letters",
         "test_act_m13_cast_to_the_dead",
+        "test_only_a_ref_monitors_groups",
     ),
     "they ask for an answer without waiting, which no other node can give; the rules come again below": (
         "test_act_k3_dead_target",

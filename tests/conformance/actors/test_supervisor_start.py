@@ -106,6 +106,7 @@ async def test_a_taken_name_is_named_with_its_holder(
             await node.spawn(Supervisor, [Child(Plain, id="second", name="desk")])
         said = f"'desk' is already started: {holder}"
         assert said in str(caught.value)
+        await wait_all_tasks_blocked()  # the log is written by a task of its own
         assert f"start_error: child 'second': {said}" in caplog.text
         await holder.stop()
 

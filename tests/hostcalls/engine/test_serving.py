@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter
 
 import attrs
 import pytest
 
-from hostcalls.engine import GuestBusy, InstanceClosed, Pause, Step
+from hostcalls.engine import Engine, EngineConfig, GuestBusy, InstanceClosed, Pause, Step
 from tests.hostcalls.engine.script import (
     DRAIN,
     GRANTED,
@@ -24,6 +24,13 @@ from tests.hostcalls.engine.script import (
 )
 
 LONG_AGO = 0.0
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """One that looks so seldom that a guest is not preempted by chance."""
+    with Engine(config=EngineConfig(max_guests=16, max_memory=64 * 1024 * 1024, tick=1.0)) as engine:
+        yield engine
 
 
 def in_time() -> float:

@@ -141,20 +141,28 @@ static void door_E11(void) {
     expect_bytes(ends[0], 1024);
 }
 
+/* Whether `fd` is /dev/null still. The C library may open a file for a moment, in another thread, under a number that
+ * has become free, so that the number says nothing. */
+static bool is_null(int fd) {
+    struct stat status, null;
+    return fstat(fd, &status) == 0 && stat("/dev/null", &null) == 0 && S_ISCHR(status.st_mode) &&
+           status.st_rdev == null.st_rdev;
+}
+
 static void door_E13_E14_F14(void) {
     int door = door_create(writer_procedure, NULL, 0);
     int first = open("/dev/null", O_RDONLY), last = open("/dev/null", O_RDONLY);
     door_desc_t entries[3] = {descriptor(first, true), descriptor(first, false), descriptor(last, true)};
     entries[1].d_attributes = 0;
     CHECK_ERROR(give(door, entries, 3), EINVAL);
-    CHECK_ERROR(fcntl(first, F_GETFD), EBADF);
-    CHECK_ERROR(fcntl(last, F_GETFD), EBADF);
+    CHECK(!is_null(first));
+    CHECK(!is_null(last));
     entries[0] = descriptor(9999, false);
     CHECK_ERROR(give(door, entries, 1), EINVAL);
     int twice = open("/dev/null", O_RDONLY);
     entries[0] = entries[1] = descriptor(twice, true);
     CHECK_ERROR(give(door, entries, 2), EINVAL);
-    CHECK_ERROR(fcntl(twice, F_GETFD), EBADF);
+    CHECK(!is_null(twice));
 }
 
 static void door_F18(void) {
@@ -262,7 +270,7 @@ static void door_E17(void) {
         door_desc_t entry = descriptor(released, true);
         CHECK_EQUAL(give(door, NULL, 0), 0);
         CHECK_ERROR(give(door, &entry, 1), EMFILE);
-        CHECK_ERROR(fcntl(released, F_GETFD), EBADF);
+        CHECK(!is_null(released));
         CHECK_EQUAL(give(door, NULL, 0), 0);
         send_byte(server.socket, 'g');
         send_byte(server.socket, 'g');
