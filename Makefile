@@ -53,6 +53,7 @@ soak: $(VENV)/.installed-test  ## long fuzz and chaos runs
 
 c-tests: $(VENV)/.installed-test  ## the C parts alone, also under sanitizers and valgrind
 	$(MAKE) -C transport/doors/c test asan valgrind
+	$(MAKE) -C transport/queue test asan valgrind
 	$(MAKE) -C hostcalls/engine/shim test
 
 # tractor needs an older trio than ours and an older pip than today's. Without it, it is reported as absent.

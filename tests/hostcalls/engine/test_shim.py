@@ -11,24 +11,15 @@ import pytest
 import wasmtime
 
 from hostcalls.engine import library
+from tests import c_programs
 
 SHIM = Path(__file__).parents[3] / "hostcalls" / "engine" / "shim"
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("make") is None or shutil.which("cc") is None, reason="there is no C compiler"
-)
+pytestmark = c_programs.needs_compiler
 
 
 def make(build: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["make", "-s", "-C", str(SHIM), f"BUILD={build}", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return c_programs.make(SHIM, build, *arguments)
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
@@ -60,7 +51,7 @@ def test_restless_guests_under_the_sanitizers(tmp_path: Path, steps: int, seed: 
     assert output.count("shim stress test passed") == 2
 
 
-@pytest.mark.skipif(shutil.which("valgrind") is None, reason="there is no valgrind")
+@c_programs.needs_valgrind
 def test_units_and_guests_under_valgrind(tmp_path: Path) -> None:
     restless = tmp_path / "restless.wasm"
     restless.write_bytes(wasmtime.wat2wasm((SHIM / "tests" / "restless.wat").read_text()))

@@ -1,0 +1,73 @@
+"""The project's C programs: how tests build and run them."""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TIMEOUT = 380  # seconds for one build, and for one program
+
+VALGRIND = (
+    "valgrind",
+    "-q",
+    "--error-exitcode=99",
+    "--max-stackframe=20000000",
+    "--fair-sched=yes",  # or a thread that never sleeps keeps the others from running
+    "--leak-check=full",
+    "--show-leak-kinds=definite",
+    "--errors-for-leak-kinds=definite",
+)
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("cc") is None or shutil.which("make") is None, reason="there is no C compiler"
+)
+needs_valgrind = pytest.mark.skipif(shutil.which("valgrind") is None, reason="there is no valgrind")
+
+
+def make(source: Path, build: Path, *arguments: str) -> str:
+    """Run ``make`` on ``source``'s rules, into ``build``, of which a later build keeps what has not changed.
+
+    Returns: what it printed. A compiler without sanitizers skips the test.
+    """
+    build.mkdir(parents=True, exist_ok=True)
+    with (build / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = subprocess.run(
+            ["make", "-s", "-j2", "-C", source, f"BUILD={build}", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    if "cannot find -lasan" in made.stderr or "cannot find -lubsan" in made.stderr:
+        pytest.skip("the compiler has no sanitizers")
+    assert made.returncode == 0, made.stdout + made.stderr
+    return made.stdout
+
+
+def run(*command: str | Path, **environment: str) -> str:
+    """Run a program, which must end with status 0. Returns: all that it printed."""
+    done = subprocess.run(
+        command,
+        env=os.environ
+        | {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+        | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def run_cases(*command: str | Path, **environment: str) -> None:
+    """Run a program that was written with the doors' test harness; none of its cases may fail."""
+    said = run(*command, **environment)
+    assert re.search(r"[1-9]\d* run, 0 failed", said), said
+    assert "ERROR" not in said, said
