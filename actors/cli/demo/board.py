@@ -24,11 +24,9 @@ class ZoneView:
     pid: int = 0
     starts: int = 0
     children: dict[str, ChildView] = attrs.Factory(dict)
-    asked: int = 0
     answered: int = 0
     failed: int = 0
     # What incarnations that are gone had counted, so that the totals outlive a kill.
-    past_asked: int = 0
     past_answered: int = 0
     past_failed: int = 0
     past_restarts: int = 0
@@ -37,15 +35,25 @@ class ZoneView:
     def gone(self) -> None:
         """The zone's processes ended with it; its counts stay."""
         self.up = False
-        self.past_asked += self.asked
         self.past_answered += self.answered
         self.past_failed += self.failed
         self.past_restarts += sum(child.restarts for child in self.children.values())
-        self.asked = self.answered = self.failed = 0
+        self.answered = self.failed = 0
         self.children.clear()
 
     @property
-    def restarts(self) -> int:
+    def total_answered(self) -> int:
+        """Calls that were answered, by all incarnations."""
+        return self.past_answered + self.answered
+
+    @property
+    def total_failed(self) -> int:
+        """Calls that found nobody, of all incarnations."""
+        return self.past_failed + self.failed
+
+    @property
+    def total_restarts(self) -> int:
+        """Restarts of children, in all incarnations."""
         return self.past_restarts + sum(child.restarts for child in self.children.values())
 
     @property
@@ -62,13 +70,11 @@ class Board:
     events: list[tuple[float, str]] = attrs.Factory(list)
 
     @property
-    def asked(self) -> int:
-        return sum(zone.past_asked + zone.asked for zone in self.zones.values())
+    def total_answered(self) -> int:
+        """Calls that were answered, in all zones."""
+        return sum(zone.total_answered for zone in self.zones.values())
 
     @property
-    def answered(self) -> int:
-        return sum(zone.past_answered + zone.answered for zone in self.zones.values())
-
-    @property
-    def failed(self) -> int:
-        return sum(zone.past_failed + zone.failed for zone in self.zones.values())
+    def total_failed(self) -> int:
+        """Calls that found nobody, in all zones."""
+        return sum(zone.total_failed for zone in self.zones.values())

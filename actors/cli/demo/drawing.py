@@ -10,7 +10,7 @@ from actors.cli.demo.board import Board, ZoneView
 
 EVENTS_SHOWN = 9
 
-STYLES = {"supervisor": "bold", "actor": "cyan", "task": "blue", "guest": "magenta"}
+STYLES = {"sync actor": "cyan", "async actor": "cyan", "async function": "blue", "wasm guest": "magenta"}
 
 
 def microseconds(seconds: float | None) -> str:
@@ -25,9 +25,9 @@ def _line(text: str, style: str = "") -> Text:
 def zone_panel(zone: ZoneView) -> Panel:
     """One zone: its tree, its counts, in a frame that says whether it is alive."""
     state = f"process {zone.pid}" if zone.up else ("down" if zone.starts else "starting")
-    tree = Tree(_line("supervisor (one_for_one)", STYLES["supervisor"]))
+    tree = Tree(_line("supervisor (one_for_one)", "bold"))
     for child in zone.children.values():
-        line = _line(f"{child.id} ", STYLES.get(child.kind, ""))
+        line = _line(f"{child.id} ", STYLES[child.kind])
         line.append(child.kind, style="dim")
         if child.restarts:
             line.append(f"  restarted {child.restarts}x", style="bold yellow")
@@ -35,8 +35,8 @@ def zone_panel(zone: ZoneView) -> Panel:
             line.append(f"  {child.detail}", style="dim")
         tree.add(line)
     counts = _line("")
-    counts.append("answered ", style="dim").append(f"{zone.past_answered + zone.answered:,}")
-    counts.append("  failed ", style="dim").append(f"{zone.past_failed + zone.failed:,}")
+    counts.append("answered ", style="dim").append(f"{zone.total_answered:,}")
+    counts.append("  failed ", style="dim").append(f"{zone.total_failed:,}")
     counts.append("  trip ", style="dim").append(microseconds(zone.median_round_trip))
     return Panel(
         Group(tree, Text(), counts),
@@ -69,11 +69,11 @@ def draw(board: Board) -> RenderableType:
 
 def summary(board: Board, seconds: float) -> list[str]:
     """What the show came to, as lines of plain text."""
-    calls = f"{board.answered:,} calls answered through doors in {seconds:.1f} s"
+    calls = f"{board.total_answered:,} calls answered through doors in {seconds:.1f} s"
     return [
-        f"{calls}; {board.failed:,} failed while their zone or guest was down",
+        f"{calls}; {board.total_failed:,} failed while their zone or guest was down",
         *(
-            f"zone {zone.name}: started {zone.starts}x, processes restarted {zone.restarts}x, "
+            f"zone {zone.name}: started {zone.starts}x, processes restarted {zone.total_restarts}x, "
             f"median round trip {microseconds(zone.median_round_trip)}"
             for zone in board.zones.values()
         ),

@@ -59,6 +59,7 @@ class Show:
 
     @property
     def now(self) -> float:
+        """Seconds since the show began."""
         return time.perf_counter() - self.begun
 
     def event(self, text: str) -> None:
@@ -71,6 +72,7 @@ class Show:
             self._say(event_line(at, text))
 
     def up(self, name: str) -> None:
+        """A zone is connected."""
         view = self.board.zones[name]
         view.up = True
         view.starts += 1
@@ -78,6 +80,7 @@ class Show:
         self.event(f"zone {name} is up, connected through {name}.door")
 
     def down(self, name: str, reason: str) -> None:
+        """A zone is connected no longer, and what ran in it has ended."""
         self.board.zones[name].gone()
         for key in [key for key in self._serials if key[0] == name]:
             del self._serials[key]
@@ -87,7 +90,7 @@ class Show:
         """What a zone says of itself; a child with another serial number was restarted."""
         view = self.board.zones[name]
         for child, serial in report["children"]:
-            shown = view.children.setdefault(child, ChildView(child, KINDS.get(child, "process")))
+            shown = view.children.setdefault(child, ChildView(child, KINDS[child]))
             before = self._serials.get((name, child))
             if serial and before and serial != before:
                 shown.restarts += 1
@@ -96,7 +99,7 @@ class Show:
                 self._serials[name, child] = serial
                 shown.detail = f"#{serial}"
         totals = report["totals"]
-        view.asked, view.answered, view.failed = totals["asked"], totals["answered"], totals["failed"]
+        view.answered, view.failed = totals["answered"], totals["failed"]
         view.round_trips = totals["round_trips"] or view.round_trips
         if all(zone.answered for zone in self.board.zones.values()):
             self.working.set()
@@ -214,7 +217,7 @@ async def _kill_guest(node: Node, show: Show) -> float:
     with contextlib.suppress(ProcessDied):
         await mill.call(Guest.request, POISON)
         raise AssertionError("the mill survived its poison")
-    return await _answers_again(node, show, "mill")
+    return await _answers_again(node, "mill")
 
 
 async def _kill_zone(node: Node, show: Show) -> float:
@@ -222,10 +225,10 @@ async def _kill_zone(node: Node, show: Show) -> float:
     victim = show.running[VICTIM]
     show.event(f"kill -9 {victim.pid}: the whole zone {VICTIM}")
     victim.send_signal(signal.SIGKILL)
-    return await _answers_again(node, show, "zone")
+    return await _answers_again(node, "zone")
 
 
-async def _answers_again(node: Node, show: Show, what: str) -> float:
+async def _answers_again(node: Node, what: str) -> float:
     """Call the victim's mill until it answers.
 
     Raises:
