@@ -15,11 +15,8 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.distant import HeldRef, NodeDown, NodeUp, PeerCarrier, Refused, RemoteNameRef
-from actors.groups import Joined, Left
-from actors.links import Alias, Exited, IdleTimeout
-from actors.mailbox import Lagged
-from actors.reasons import Reason
+from actors.distant import HeldRef, PeerCarrier, Refused, RemoteNameRef
+from actors.links import Alias
 from actors.ref import LocalRef, NameRef, Ref, RemoteRef
 
 if TYPE_CHECKING:
@@ -27,12 +24,6 @@ if TYPE_CHECKING:
     from actors.node import Node
 
 __all__ = ["Handouts", "RefPassing"]
-
-PASSED_ON: Final[tuple[type, ...]] = (
-    *(kind for kind in Reason.__subclasses__() if kind.__module__ == Reason.__module__),
-    *(Exited, IdleTimeout, Joined, Lagged, Left, NodeUp, NodeDown),
-)
-"""What the runtime has travel besides refs: exit reasons, and what it tells processes, to be passed on."""
 
 TOKEN_BYTES: Final = 16
 

@@ -41,17 +41,17 @@ from actors.distribution import Distribution, Given
 from actors.errors import MailboxFull, Restarting, RuntimeFault, UnknownMethod
 from actors.ledger import Ledger, undeliverable
 from actors.links import Alias
-from actors.passing import PASSED_ON, RefPassing
+from actors.passing import RefPassing
 from actors.reasons import KILL, NO_CONNECTION, NO_PROCESS, Custom, Reason
 from actors.ref import LocalRef, NameRef, NodeRef, Ref, RemoteRef
-from actors.travelling import Types
+from actors.travelling import types
 from transport import wire
 from transport.carrier import Handle
 from transport.descriptor import close_all
 from transport.payload import Codec, External
 from transport.peer import FrameTooLarge, Peer
 from transport.policy import Rights
-from transport.records import PayloadError, registered
+from transport.records import PayloadError
 
 __all__ = ["RemoteNode"]
 
@@ -63,12 +63,6 @@ FAULT: Final = 17
 
 CALLING: Final = (signals.Send, signals.Cast, signals.Call, signals.Monitor, signals.Link)
 """Signals for whose sake a node is called that is not connected."""
-
-types = Types(registered)
-"""What travels between nodes: what the program registered, and what the runtime has."""
-
-for _kind in PASSED_ON:
-    types.register(_kind, name=f"enfilade.{_kind.__name__}")
 
 
 class RemoteNode:

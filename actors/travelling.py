@@ -1,16 +1,28 @@
-"""The types that travel between nodes.
+"""The types that travel between nodes, besides refs.
 
-Messages of guests travel too, but most nodes have no guests, and are spared the engine: such classes are
-loaded when they are met.
+The runtime's own are exit reasons, and what it tells processes, which may be passed on. Messages of guests
+travel too, but most nodes have no guests, and are spared the engine: such classes are loaded when they are
+met.
 """
 
 from __future__ import annotations
 
 import importlib
+from typing import Final
 
-from transport.records import Record, Registry, UnregisteredType
+from actors.distant import NodeDown, NodeUp
+from actors.groups import Joined, Left
+from actors.links import Exited, IdleTimeout
+from actors.mailbox import Lagged
+from actors.reasons import Reason
+from transport.records import Record, Registry, UnregisteredType, registered
 
-__all__ = ["Types"]
+__all__ = ["types"]
+
+_OWN: Final[tuple[type, ...]] = (
+    *(kind for kind in Reason.__subclasses__() if kind.__module__ == Reason.__module__),
+    *(Exited, IdleTimeout, Joined, Lagged, Left, NodeUp, NodeDown),
+)
 
 _TRAVELLING = {"enfilade.Message": ("hostcalls.message", "Message")}
 _STAYING = {
@@ -19,7 +31,7 @@ _STAYING = {
 
 
 class Types(Registry):
-    """What the program registered, what the runtime registers here, and the messages of guests."""
+    """What a program registered, what the runtime registers below, and the messages of guests."""
 
     def __init__(self, base: Registry) -> None:
         super().__init__(base)
@@ -44,3 +56,10 @@ class Types(Registry):
             self._loaded.register(getattr(importlib.import_module(module), qualified), name=name)
             return self._loaded.by_name(name)
         return found
+
+
+types: Final = Types(registered)
+"""What travels between nodes: what the program registered, and what the runtime has."""
+
+for _kind in _OWN:
+    types.register(_kind, name=f"enfilade.{_kind.__name__}")
