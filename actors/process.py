@@ -156,11 +156,12 @@ class Process:
         return self.rare
 
     def bound(self, mailbox: Mailbox) -> None:
-        """Give the mailbox its bound."""
+        """Give the mailbox its bound: `mailbox` has a capacity."""
+        assert mailbox.capacity is not None
         waiting, self.queue = self.queue, BoundedQueue(self)
         self.queue.extend(waiting)
         self.mailbox = mailbox
-        self.limit = LIMITLESS if mailbox.capacity is None else mailbox.capacity
+        self.limit = mailbox.capacity
 
     # What arrives.
 
