@@ -197,18 +197,23 @@ class SupervisorBody:
         except BaseException as error:
             misfit = bad_arguments(error, handler, args, kwargs)
             if misfit is not None:
-                self._idle()
+                self._rest()
                 raise misfit from None
             self._crash(error, None)
             raise ProcessDied(process.ref, reason_of(error)) from error
         finally:
             dispatcher.running = None
             process.at_hand = None
+        self._rest()
+        return result
+
+    def _rest(self) -> None:
+        """A request that a caller has run is over: go on, or wait for something to do."""
+        process = self.process
         if process.queue or process.attention or self._exit_reason is not None:
             process.wake()
         else:
             self._idle()
-        return result
 
     handed_off = SyncBody.handed_off
 
