@@ -65,9 +65,13 @@ class SyncBody:
         if info is not None:
             process.needs().start_info = info
         process.actor = made
-        process.on_message = body.protocol.on_message
-        process.handlers = body.protocol.handlers
+        body._bind(body.protocol)
         return body
+
+    def _bind(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+        self.process.on_message = protocol.on_message
+        self.process.handlers = protocol.handlers
 
     def rebind(self, actor: type[Actor]) -> None:
         """Use the protocol of `actor` from now on.
@@ -78,9 +82,7 @@ class SyncBody:
         protocol = protocol_of(actor)
         if protocol.is_async:
             raise TypeError(f"{actor.__qualname__} has async methods, and {self.process.ref} has no task")
-        self.protocol = protocol
-        self.process.on_message = protocol.on_message
-        self.process.handlers = protocol.handlers
+        self._bind(protocol)
 
     def turn(self, budget: int) -> bool:
         process = self.process
