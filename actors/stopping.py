@@ -59,7 +59,7 @@ class Stops:
         Their ends are awaited by monitors: a child that unlinked itself holds nobody up.
         """
         stopping = Stopping()
-        patience = 0.0
+        patience: float | None = None
         for ref, child in children:
             stopping.left[ref] = child
             self._by_ref[ref] = stopping
@@ -68,9 +68,9 @@ class Stops:
             if limit == "brutal_kill":
                 self._send_exit(ref, KILL)
             else:
-                patience = max(patience, limit)
+                patience = max(patience or 0.0, limit)
                 self._send_exit(ref, SHUTDOWN)
-        if all(child.spec.shutdown == "brutal_kill" for child in stopping.left.values()):
+        if patience is None:
             self._expect_the_killed(stopping)
         elif patience < math.inf:
             self._limit(stopping, patience)
