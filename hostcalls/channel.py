@@ -120,8 +120,7 @@ class Channel:
         self._last_id = 0
         self._writers: dict[Writer, None] = {}
 
-    # --- making readers and writers
-    # -------------------------------------------------------------------------------
+    # Making readers and writers.
 
     def reader(self, *, strong: bool = True) -> Reader:
         """A new reader. It begins where the slowest strong reader is, or else at the oldest frame not yet
@@ -154,8 +153,7 @@ class Channel:
         self._writers[writer] = None
         return writer
 
-    # --- ending
-    # ---------------------------------------------------------------------------------------------------
+    # Ending.
 
     def drain(self) -> None:
         """Take no new frames; readers read what is there and are then interrupted. Draining twice is the
@@ -190,8 +188,7 @@ class Channel:
             writer._break()
         self._wake_readers()
 
-    # --- the ring
-    # -------------------------------------------------------------------------------------------------
+    # The ring.
 
     @property
     def frames(self) -> int:

@@ -45,6 +45,7 @@ class Policy:
             children what it was not granted itself, may stop any process, and its children outlive it.
         tombstones: processes that have ended and are remembered, so that they can be stopped once more and
             their log read; when there are more, the oldest is forgotten.
+        forward_logs: whether what guests write into their log channels is emitted as log records.
     """
 
     upstream: bool = False

@@ -35,7 +35,6 @@ class Kind(enum.Enum):
     READER = "reader"
     WRITER = "writer"
     SESSION = "session"
-    NETWORK = "network"
     ACTOR = "actor"
     REQUEST = "request"
     OTHER = "other"
@@ -53,6 +52,8 @@ class Resource:
         holds: how many slots, messages, children and host objects hold it.
         shared: its shared handle.
         alive: whether it is still in the registry.
+        singleton: the well-known id under which guests find it; None.
+        release: called when it is removed; None.
     """
 
     id: int

@@ -8,8 +8,8 @@ from typing import Any
 from .. import catalogue
 from ..abi import ChannelCreate, IoFrame, IoRead, IoWrite
 from ..caller import Caller
-from ..channel import Channel, Reader, State, Writer
-from ..errors import InvalidArgument, SubsystemError
+from ..channel import Channel, Reader, Writer
+from ..errors import InvalidArgument
 from ..operation import Operation, operation
 from ..registry import Kind, Resource
 
@@ -52,11 +52,11 @@ def create(caller: Caller, wanted: ChannelCreate) -> int:
 def delete(caller: Caller, slot: int) -> None:
     """End the channel for everyone and free the slot; one that drains says so, and ends all the same."""
     resource = caller.get(slot, Kind.CHANNEL)
-    draining = resource.payload.state is State.DRAINING
-    caller.slots.free(slot)
-    caller.registry.remove(resource)
-    if draining:
-        raise SubsystemError("Cannot terminate channel that is draining")
+    try:
+        resource.payload.terminate()
+    finally:
+        caller.slots.free(slot)
+        caller.registry.remove(resource)
 
 
 def drain(caller: Caller, slot: int) -> None:

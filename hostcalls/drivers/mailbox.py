@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-import trio
-
 from .. import catalogue
 from ..actor_abi import (
     ActorBody,
@@ -27,9 +25,10 @@ from ..actor_abi import (
 )
 from ..caller import Caller
 from ..channel import FrameTooLong
-from ..errors import HostcallError, InvalidArgument, StartError, SubsystemError
+from ..errors import HostcallError, InvalidArgument, SubsystemError
 from ..futures import Future
 from ..host import ActorHost, Ended, Incoming, Request
+from ..launch import Launch
 from ..message import Held, Message
 from ..operation import Operation, operation
 from ..registry import Kind
@@ -123,22 +122,12 @@ class MailboxDriver:
         """Start a guest as a child of the caller."""
         actors = _actors(caller)
         caller.check_room()
-        passage = self._processes.admit(caller, wanted.start)
 
-        async def spawn() -> ActorSpawned:
-            with trio.CancelScope(shield=True):
-                try:
-                    launch = await self._processes.launch(caller, wanted.start, passage)
-                    actor, process, monitor = await actors.spawn(launch, wanted.link, wanted.monitor)
-                    spawned = ActorSpawned(_slot(caller, actor), process, monitor)
-                except StartError as error:
-                    caller.children -= 1
-                    raise SubsystemError(str(error)) from error
-                finally:
-                    passage.release()
-            return spawned
+        async def spawn(launch: Launch) -> ActorSpawned:
+            actor, process, monitor = await actors.spawn(launch, wanted.link, wanted.monitor)
+            return ActorSpawned(_slot(caller, actor), process, monitor)
 
-        return spawn()
+        return self._processes.start_by(caller, wanted.start, spawn)
 
     def link(self, caller: Caller, slot: int) -> None:
         """Link the caller and an actor."""

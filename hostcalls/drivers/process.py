@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
@@ -12,13 +12,15 @@ from ..abi import ProcessLogLookup, ProcessLogRegistration, ProcessStart
 from ..caller import Caller
 from ..engine import EngineError
 from ..errors import InvalidArgument, NotFound, PermissionDenied, StartError, SubsystemError
-from ..invocation import Passage, check, resolve
+from ..invocation import Argument, Passage, check, resolve
 from ..launch import Launch
 from ..operation import Operation, operation
 from ..registry import Kind
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
+
+T = TypeVar("T")
 
 
 class ProcessDriver:
@@ -36,27 +38,32 @@ class ProcessDriver:
 
     def start(self, caller: Caller, wanted: ProcessStart) -> Awaitable[int]:
         """Start a guest as a child of the caller; its process id, once it is ready to run."""
-        passage = self.admit(caller, wanted)
+        return self.start_by(caller, wanted, caller.host.start_child)
 
-        async def start() -> int:
+    def start_by(
+        self, caller: Caller, wanted: ProcessStart, start: Callable[[Launch], Awaitable[T]]
+    ) -> Awaitable[T]:
+        """Check what can be checked at once, and then start a child of the caller by `start`.
+
+        The child counts from here on, and the resources among its arguments are held.
+        """
+        passage = self._admit(caller, wanted)
+
+        async def started() -> T:
             # A guest that drops the future has still asked for the child.
             with trio.CancelScope(shield=True):
                 try:
-                    process = await caller.host.start_child(await self.launch(caller, wanted, passage))
+                    child = await start(await self._launch(caller, wanted, passage.arguments))
                 except StartError as error:
                     caller.children -= 1
                     raise SubsystemError(str(error)) from error
                 finally:
                     passage.release()
-            return process
+            return child
 
-        return start()
+        return started()
 
-    def admit(self, caller: Caller, wanted: ProcessStart) -> Passage:
-        """Check what can be checked at once, and take hold of the resources among the arguments.
-
-        The child counts from here on; whoever fails to start it takes it off `caller.children` again.
-        """
+    def _admit(self, caller: Caller, wanted: ProcessStart) -> Passage:
         check(wanted.entrypoint)
         if not self._kernel.policy.upstream and not caller.grants.issuperset(wanted.capabilities):
             raise PermissionDenied
@@ -66,7 +73,7 @@ class ProcessDriver:
         caller.children += 1
         return Passage(caller.registry, arguments)
 
-    async def launch(self, caller: Caller, wanted: ProcessStart, passage: Passage) -> Launch:
+    async def _launch(self, caller: Caller, wanted: ProcessStart, arguments: tuple[Argument, ...]) -> Launch:
         """Read and compile the module; raises `StartError`. A checkpoint."""
         engine, store = self._kernel.engine, self._kernel.modules  # the kernel may be closed meanwhile
         if store is None:
@@ -80,7 +87,7 @@ class ProcessDriver:
             module=module,
             entrypoint=wanted.name,
             grants=frozenset(wanted.capabilities),
-            arguments=passage.arguments,
+            arguments=arguments,
             results=wanted.entrypoint.signature.results,
             limits=caller.limits,
             label=f"{wanted.module_id}:{wanted.name}",
