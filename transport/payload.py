@@ -155,7 +155,7 @@ class Codec:
             bytearray: lambda value: msgspec.msgpack.Ext(_BYTEARRAY, bytes(value)),
             memoryview: self._lower_view,
             FileDescriptor: self._lower_descriptor,
-            **{kind: self._native(name) for kind, (name, _, _) in _NATIVE.items()},
+            **{kind: self._native(name, lower) for kind, (name, lower, _) in _NATIVE.items()},
         }
         self._reviving: dict[int, Callable[[Any], Any]] = {
             _TUPLE: tuple,
@@ -375,8 +375,7 @@ class Codec:
         lower, code = external.lower, external.code
         return lambda value: msgspec.msgpack.Ext(code, self._pack(lower(value)))
 
-    def _native(self, name: str) -> Callable[[Any], Any]:
-        lower = next(lower for known, lower, _ in _NATIVE.values() if known == name)
+    def _native(self, name: str, lower: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return lambda value: self._extension(_RECORD, [name, 0, 0, lower(value)])
 
     # Reviving: from what MessagePack carried to values.

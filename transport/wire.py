@@ -172,7 +172,7 @@ class Call(_Frame, tag=18):
 
 
 class Reply(_Frame, tag=19):
-    """The answer to a Call or a Spawn that failed or a Call that succeeded."""
+    """The answer to a Call, or to a Spawn that failed."""
 
     id: int
     succeeded: bool
