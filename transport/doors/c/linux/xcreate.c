@@ -1,18 +1,22 @@
 /*
  * door_xcreate: a private door whose creator says how its threads are made.
  *
- * The bookkeeping of a thread that is being started lives on the heap and is shared by the creator and the
- * thread, so a creation function that misreports what it did cannot leave either with a dangling pointer.
+ * The bookkeeping of the threads that are being started is shared by the creator and the threads. They know it by
+ * a handle, so a creation function that misreports what it did cannot leave either with a dangling pointer.
  */
 #include "internal.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
+_Static_assert(sizeof(void *) >= sizeof(handle), "the argument of a thread holds a handle");
+
 struct start {
+    handle handle;     /* valid as long as threads are expected; these three are under server.lock */
+    unsigned expected; /* threads that may yet begin: each has a hold */
+    unsigned holds;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    unsigned holds;
     unsigned arrived; /* threads that have bound, or failed to */
     bool failed;
     bool decided, proceed; /* the creator's verdict, which threads await before they park */
@@ -22,9 +26,9 @@ struct start {
 };
 
 static void start_release(struct start *start) {
-    pthread_mutex_lock(&start->lock);
+    server_lock();
     unsigned left = --start->holds;
-    pthread_mutex_unlock(&start->lock);
+    server_unlock();
     if (left == 0) {
         pthread_cond_destroy(&start->changed);
         pthread_mutex_destroy(&start->lock);
@@ -32,15 +36,54 @@ static void start_release(struct start *start) {
     }
 }
 
-static struct start *start_new(const struct creation *creation, unsigned holds) {
+/* The creator has one hold, and every thread that is expected another. */
+static struct start *start_new(const struct creation *creation, unsigned expected) {
     struct start *start = calloc(1, sizeof *start);
-    if (start != NULL) {
-        pthread_mutex_init(&start->lock, NULL);
-        pthread_cond_init(&start->changed, NULL);
-        start->creation = *creation;
-        start->holds = holds;
+    if (start == NULL) {
+        return NULL;
     }
+    server_lock();
+    start->handle = handle_new(KIND_START, start);
+    server_unlock();
+    if (start->handle == 0) {
+        free(start);
+        return NULL;
+    }
+    pthread_mutex_init(&start->lock, NULL);
+    pthread_cond_init(&start->changed, NULL);
+    start->creation = *creation;
+    start->expected = expected;
+    start->holds = 1 + expected;
     return start;
+}
+
+static void *start_argument(const struct start *start) {
+    return (void *)(uintptr_t)start->handle;
+}
+
+/* A thread begins: the hold that was kept for it, or NULL if none was, or no longer. */
+static struct start *start_enter(void *argument) {
+    enum kind kind;
+    server_lock();
+    struct start *start = handle_lookup((uintptr_t)argument, &kind);
+    if (kind != KIND_START) {
+        start = NULL;
+    } else if (--start->expected == 0) {
+        handle_free(start->handle);
+    }
+    server_unlock();
+    return start;
+}
+
+/* No further thread is expected. */
+static void start_withdraw(struct start *start) {
+    server_lock();
+    if (start->expected > 0) {
+        start->holds -= start->expected;
+        start->expected = 0;
+        handle_free(start->handle);
+    }
+    server_unlock();
 }
 
 /* Binds the calling thread, which has not served yet, and counts it as parked. */
@@ -62,7 +105,10 @@ static int bind_by_id(uint64_t id) {
 
 /* The function that creation functions run in the thread they make. */
 void *creation_start(void *argument) {
-    struct start *start = argument;
+    struct start *start = start_enter(argument);
+    if (start == NULL) {
+        return NULL;
+    }
     if (start->creation.setup != NULL) {
         start->creation.setup(start->creation.cookie);
     } else {
@@ -97,24 +143,24 @@ static _Noreturn void bad_verdict(void) {
 }
 
 void creation_deplete(const struct creation *creation, door_info_t *info) {
-    struct start *start = start_new(creation, 2);
+    struct start *start = start_new(creation, 1);
     if (start == NULL) {
         return;
     }
     start->depletion = true;
     start->id = info->di_uniquifier;
-    int made = creation->create(info, creation_start, start, creation->cookie);
+    int made = creation->create(info, creation_start, start_argument(start), creation->cookie);
     if (made != 1) {
         if (made != 0 && made != -1) {
             bad_verdict();
         }
-        start_release(start);
+        start_withdraw(start);
     }
     start_release(start);
 }
 
 static int start_threads(const struct creation *creation, door_info_t *info, int count) {
-    struct start *start = start_new(creation, 1 + (unsigned)count);
+    struct start *start = start_new(creation, (unsigned)count);
     if (start == NULL) {
         return ENOMEM;
     }
@@ -122,7 +168,7 @@ static int start_threads(const struct creation *creation, door_info_t *info, int
     int error = 0, made = 0;
     for (int i = 0; i < count && error == 0; i++) {
         door_info_t copy = *info;
-        int verdict = creation->create(&copy, creation_start, start, creation->cookie);
+        int verdict = creation->create(&copy, creation_start, start_argument(start), creation->cookie);
         if (verdict == 1) {
             made++;
         } else if (verdict == 0) {
@@ -144,9 +190,7 @@ static int start_threads(const struct creation *creation, door_info_t *info, int
     start->proceed = error == 0;
     pthread_cond_broadcast(&start->changed);
     pthread_mutex_unlock(&start->lock);
-    for (int i = made; i < count; i++) {
-        start_release(start);
-    }
+    start_withdraw(start);
     start_release(start);
     return error;
 }

@@ -207,6 +207,22 @@ static void door_X2_to_X7(void) {
                 DOOR_PRIVATE | DOOR_PRIVCREATE | DOOR_NO_DEPLETION_CB);
 }
 
+static pthread_t unreported;
+
+static int x_misreport(door_info_t *info, void *(*start)(void *), void *argument, void *cookie) {
+    (void)info, (void)cookie;
+    CHECK_EQUAL(pthread_create(&unreported, NULL, start, argument), 0);
+    return 0;
+}
+
+/* The function made a thread and says that it did not: the thread finds out that nobody expects it. */
+static void door_X4_misreported(void) {
+    for (int i = 0; i < 20; i++) {
+        CHECK_ERROR(door_xcreate(blocking_procedure, NULL, 0, x_misreport, NULL, NULL, 2), EINVAL);
+        CHECK_EQUAL(pthread_join(unreported, NULL), 0);
+    }
+}
+
 static void run_x(uint_t attributes, int expected_depletions, bool third_waits) {
     make_pipes();
     int door = door_xcreate(blocking_procedure, NULL, attributes, x_create, NULL, NULL, 2);
@@ -379,7 +395,7 @@ static const struct test tests[] = {
     TEST(door_R7_before_any_door),
     TEST(door_P11),
     TEST(door_P9),
-    TEST(door_X2_to_X7),
+    TEST(door_X2_to_X7), TEST(door_X4_misreported),
     TEST(door_X8),
     TEST(door_X9),
     TEST(door_X10),
