@@ -210,8 +210,11 @@ class Process:
         """
         if self.ended is not None:
             return
-        # Code that is dying of another signal may linger in its cleanup; a kill puts an end to that too.
-        if self.exit_signal is None or (reason == KILLED and self.exit_signal != KILLED):
+        # Code in a task that is dying of another signal may linger in its cleanup; a kill ends that too. What
+        # runs in the dispatcher has no such code, and dies of the first signal.
+        if self.exit_signal is None or (
+            reason == KILLED and self.exit_signal != KILLED and self.reader is not None
+        ):
             self.exit_signal = reason
             self.attention = True
             if self.body is not None:

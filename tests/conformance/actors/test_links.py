@@ -246,6 +246,16 @@ async def test_second_exit_signal_is_ignored(autojump_clock: MockClock, node: No
         assert (await me.receive(match=Down, timeout=1)).reason == BOOM
 
 
+async def test_kill_after_another_signal(autojump_clock: MockClock, node: Node) -> None:
+    """L3: what has no cleanup to cut short dies of the first signal, also when the second is a kill."""
+    async with node.mailbox() as me:
+        victim = await node.spawn(Sync)
+        me.monitor(victim)
+        me.exit(victim, BOOM)
+        me.exit(victim, KILL)
+        assert (await me.receive(match=Down, timeout=1)).reason == BOOM
+
+
 async def test_ephemeral_process_dies_of_a_link(autojump_clock: MockClock, node: Node) -> None:
     """L6: plain code in `node.mailbox()` is cancelled by an exit signal, and told why."""
 
