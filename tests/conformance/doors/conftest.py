@@ -15,7 +15,7 @@ from tests.conformance.doors.backend import path_of
 from tests.conformance.doors.peer import Link, Peer
 from transport.doors import is_door
 
-PATIENCE = 120
+PATIENCE = 240
 O_PATH = getattr(os, "O_PATH", 0)
 
 
@@ -70,7 +70,7 @@ def tidy() -> Iterator[None]:
     before, before_children = owned(), children()
     try:
         yield
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while (owned() - before or children() - before_children) and time.monotonic() < deadline:
             time.sleep(0.01)  # a server thread may be just about to close what it was passed
         left_open, left_running = owned() - before, children() - before_children

@@ -106,7 +106,7 @@ def test_door_d6_null_params_take_no_results() -> None:
             yield door_return(b"x", 1, NULL, 0)
         except DoorReturnError.E2BIG as error:
             failed.append(error)
-            assert go_on.wait(20)
+            assert go_on.wait(60)
             yield door_return(NULL, 0, NULL, 0)
 
     door = door_create(procedure, None, 0)
@@ -263,14 +263,14 @@ def test_door_d16_request_changed_during_the_call(size: int) -> None:
     def procedure(cookie: object, argp: CData, arg_size: int, dp: CData, n_desc: int) -> None:
         sums.append(hashlib.sha256(text(argp, arg_size)).digest())
         entered.set()
-        assert changed.wait(20)
+        assert changed.wait(60)
         sums.append(hashlib.sha256(text(argp, arg_size)).digest())
         return door_return(NULL, 0, NULL, 0)
 
     door = door_create(procedure, None, 0)
     arguments = Arguments(b"\x01" * size)
     caller = InThread(lambda: door_call(door, arguments.params))
-    assert entered.wait(20)
+    assert entered.wait(60)
     ffi.memmove(arguments.request, b"\x02" * size, size)
     changed.set()
     assert caller.result() == 0

@@ -269,11 +269,11 @@ class Gate:
     def procedure(self, cookie: object, argp: CData, arg_size: int, dp: CData, n_desc: int) -> None:
         self.events.append("procedure")
         self.entered.release()
-        assert self.leave.acquire(timeout=20)
+        assert self.leave.acquire(timeout=60)
         return door_return(NULL, 0, NULL, 0)
 
     def wait(self) -> None:
-        assert self.entered.acquire(timeout=20)
+        assert self.entered.acquire(timeout=60)
 
 
 def depleting(gate: Gate, answer: int | None) -> Callable[[CData, CData, CData, Any], int]:

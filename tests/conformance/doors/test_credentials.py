@@ -225,7 +225,7 @@ def test_door_k11_inherited_by_another_user(tmp_path: Path) -> None:
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        signal.alarm(20)
+        signal.alarm(60)
         os.setresuid(-1, NOBODY, NOBODY)
         os.write(write, call(opened))
         os._exit(0)

@@ -158,7 +158,7 @@ class Busy:
         for entry in dp[0:n_desc]:
             os.close(entry.d_data.d_desc.d_descriptor)
         self.entered.release()
-        assert self.leave.acquire(timeout=30)
+        assert self.leave.acquire(timeout=60)
         fds = [null() for _ in range(self.reply_fds)]
         yield door_return(NULL, 0, descriptors([(fd, RELEASED) for fd in fds]) if fds else NULL, len(fds))
 
@@ -194,7 +194,7 @@ def test_door_f6_release_and_eintr(tmp_path: Path) -> None:
     fattach(door, path)
     with Peer(interrupt, path, 2) as peer:
         assert peer.hear() == "calling"
-        assert busy.entered.acquire(timeout=20)
+        assert busy.entered.acquire(timeout=60)
         peer.kill(signal.SIGUSR1)
         result, states, _ = peer.hear()
         assert (result, states) == ("EINTR", [False, False])
@@ -209,7 +209,7 @@ def test_door_f7_release_and_eagain(tmp_path: Path) -> None:
     Path(path).touch()
     fattach(door, path)
     occupying = InThread(lambda: call(door))
-    assert busy.entered.acquire(timeout=20)
+    assert busy.entered.acquire(timeout=60)
     with Peer(interrupt, path, 2) as peer:
         assert peer.hear() == "calling"
         result = None
@@ -419,7 +419,7 @@ def test_door_f17_reply_with_descriptors_for_a_client_that_left(tmp_path: Path) 
     fattach(door, path)
     with Peer(interrupt, path, 0) as peer:
         assert peer.hear() == "calling"
-        assert busy.entered.acquire(timeout=20)
+        assert busy.entered.acquire(timeout=60)
         peer.kill(signal.SIGUSR1)
         result, _, more = peer.hear()
         assert result == "EINTR"

@@ -104,7 +104,7 @@ def test_door_i4_after_dup() -> None:
     assert not info(door).di_attributes & DOOR_IS_UNREF
     os.close(other)
     waiting = threading.Event()
-    for _ in range(200):
+    for _ in range(3000):
         if info(door).di_attributes & DOOR_IS_UNREF:
             break
         waiting.wait(0.01)
@@ -216,12 +216,12 @@ def test_info_during_a_call() -> None:
 
     def procedure(cookie: object, argp: CData, arg_size: int, dp: CData, n_desc: int) -> None:
         entered.set()
-        assert leave.wait(20)
+        assert leave.wait(60)
         return door_return(NULL, 0, NULL, 0)
 
     door = door_create(procedure, None, 0)
     caller = InThread(lambda: call(door))
-    assert entered.wait(20)
+    assert entered.wait(60)
     assert info(door).di_target == os.getpid()
     leave.set()
     assert caller.result() == b""

@@ -423,7 +423,7 @@ def test_door_n24_two_servers_race(tmp_path: Path) -> None:
         for peer in (first, second):
             assert peer.hear() == "done"
         stop.set()
-        looking.join(20)
+        looking.join(60)
         assert not looking.is_alive()
         if EMULATED:
             assert misses == []

@@ -135,12 +135,12 @@ def test_door_m9_change_during_a_call() -> None:
 
     def procedure(cookie: object, argp: CData, arg_size: int, dp: CData, n_desc: int) -> None:
         entered.set()
-        assert leave.wait(20)
+        assert leave.wait(60)
         return door_return(argp, arg_size, NULL, 0)
 
     door = door_create(procedure, None, 0)
     caller = InThread(lambda: call(door, b"four"))
-    assert entered.wait(20)
+    assert entered.wait(60)
     door_setparam(door, DOOR_PARAM_DATA_MAX, 2)
     assert outcome(lambda: call(door, b"four")) == "ENOBUFS"
     leave.set()

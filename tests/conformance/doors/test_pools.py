@@ -218,13 +218,13 @@ def test_pool_grows_with_concurrency() -> None:
 
     def procedure(cookie: object, argp: CData, arg_size: int, dp: CData, n_desc: int) -> None:
         inside.release()
-        assert leave.wait(20)
+        assert leave.wait(60)
         return door_return(NULL, 0, NULL, 0)
 
     door = door_create(procedure, None, 0)
     calls = [InThread(lambda: call(door)) for _ in range(12)]
     for _ in calls:
-        assert inside.acquire(timeout=20)
+        assert inside.acquire(timeout=60)
     leave.set()
     assert [one.result() for one in calls] == [b""] * 12
     door_revoke(door)

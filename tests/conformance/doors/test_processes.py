@@ -73,8 +73,8 @@ def test_door_o1_door_o2_server_killed(tmp_path: Path) -> None:
         queued = InThread(lambda: call(door))
         threading.Event().wait(0.2)
         peer.kill()
-        assert active.result(5) == "EINTR"
-        assert queued.result(5) == "EBADF"
+        assert active.result() == "EINTR"
+        assert queued.result() == "EBADF"
         with pytest.raises(DoorCallError.EBADF):
             call(door)
         assert info(door).di_target == -1
@@ -101,7 +101,7 @@ def in_child(function: object) -> int:
     """Run `function` in a forked child; return its exit status. The child ends without Python's farewells."""
     pid = os.fork()
     if pid == 0:
-        signal.alarm(20)
+        signal.alarm(60)
         status = 70
         try:
             status = int(function())  # type: ignore[operator]
@@ -162,10 +162,10 @@ def dying_parent(link: Link) -> None:
     call(door, b"warm")
     read, write = os.pipe()
     if os.fork() == 0:
-        signal.alarm(20)
+        signal.alarm(60)
         os.close(write)
         os.read(read, 1)  # the end of the parent
-        for _ in range(500):
+        for _ in range(5000):
             if info(door).di_target == -1:
                 break
             threading.Event().wait(0.01)
@@ -248,7 +248,7 @@ def test_client_forks_while_it_calls(tmp_path: Path) -> None:
 
         pid = os.fork()
         if pid == 0:
-            signal.alarm(20)
+            signal.alarm(60)
             os._exit(child())
         assert all(call(door, b"parent %d" % n) == b"parent %d" % n for n in range(200))
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

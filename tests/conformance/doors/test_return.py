@@ -39,12 +39,12 @@ def test_door_r3_bad_data() -> None:
             yield door_return(ffi.cast("char *", 8), 10, NULL, 0)
         except DoorReturnError.EFAULT:
             failed.set()
-            assert go_on.wait(20)
+            assert go_on.wait(60)
             yield door_return(b"instead", 7, NULL, 0)
 
     door = door_create(procedure, None, 0)
     caller = InThread(lambda: call(door))
-    assert failed.wait(20)
+    assert failed.wait(60)
     assert caller.running
     go_on.set()
     assert caller.result() == b"instead"
@@ -206,8 +206,8 @@ def test_door_r8_unref_takes_no_results() -> None:
     door = door_create(procedure, None, Attributes.UNREF)
     with Arguments(fds=[door]) as arguments:
         arguments.call(door)
-    assert failed.wait(20)
-    assert done.wait(20)
+    assert failed.wait(60)
+    assert done.wait(60)
     assert door_call(door, NULL) == 0
     door_revoke(door)
 

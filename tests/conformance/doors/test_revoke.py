@@ -53,7 +53,7 @@ class Held:
     def procedure(self, cookie: object, argp: CData, arg_size: int, dp: CData, n_desc: int) -> None:
         self.ran += 1
         self.entered.release()
-        assert self.leave.acquire(timeout=20)
+        assert self.leave.acquire(timeout=60)
         return door_return(b"complete", 8, NULL, 0)
 
 
@@ -100,7 +100,7 @@ def test_door_v4_door_v6_call_in_progress() -> None:
     """Revoking returns at once while a call is in progress, and the call completes with its reply."""
     held = Held()
     caller = InThread(lambda: call(held.door))
-    assert held.entered.acquire(timeout=20)
+    assert held.entered.acquire(timeout=60)
     assert door_revoke(held.door) == 0
     assert caller.running
     held.leave.release()
@@ -112,7 +112,7 @@ def test_door_v5_queued_call() -> None:
     held = Held()
     other = os.dup(held.door)
     first = InThread(lambda: call(held.door))
-    assert held.entered.acquire(timeout=20)
+    assert held.entered.acquire(timeout=60)
     queued = [InThread(lambda: call(other)) for _ in range(3)]
     threading.Event().wait(
         0.2

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import itertools
 import os
 import random
 import signal
@@ -81,7 +82,7 @@ def crowd(link: Link, path: str, clients: int, calls: int) -> None:
     link.say(sum(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0 for pid in children))
 
 
-def settled(peer: Peer, wanted: list[int], patience: float = 10) -> list[int]:
+def settled(peer: Peer, wanted: list[int], patience: float = 60) -> list[int]:
     """The server's figures, once they have come down to those wanted, or after a while."""
     deadline = time.monotonic() + patience
     while True:
@@ -99,11 +100,11 @@ def test_door_t1_many_clients(tmp_path: Path) -> None:
     with Peer(digest_server, path) as server:
         assert server.hear() == "ready"
         with Peer(crowd, path, CLIENTS, 20) as first:
-            assert first.hear(100) == CLIENTS
+            assert first.hear(200) == CLIENTS
         time.sleep(0.2)
         before = server.ask("figures")
         with Peer(crowd, path, CLIENTS, CALLS) as clients:
-            assert clients.hear(100) == CLIENTS
+            assert clients.hear(200) == CLIENTS
         # Threads stay, as many as were ever busy at once: those in a call, and those that have replied and
         # not yet parked while their client calls again. What belongs to a client has to go.
         descriptors, threads, mappings = before
@@ -197,14 +198,14 @@ def test_door_t3_servers_killed(tmp_path: Path) -> None:
             served[:] = [0, 0, 0]
             server = Peer(mortal_server, str(path))
             assert server.hear() == "ready"
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not all(served) and time.monotonic() < deadline:
                 time.sleep(0.01)
             assert all(served), "a client has not found the new server"
     finally:
         stop.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
         server.close()
     assert seen <= {"EINTR", "EBADF"}
 
@@ -229,7 +230,7 @@ def test_door_t4_one_descriptor_many_threads(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(40)
+            thread.join(60)
         assert not wrong
         os.close(door)
 
@@ -352,11 +353,11 @@ def test_door_t7_interpreter_ends_with_active_procedures(tmp_path: Path, style: 
         ]
         for thread in threads:
             thread.start()
-        _, errors = server.communicate(timeout=20)
+        _, errors = server.communicate(timeout=60)
         assert server.returncode == (7 if EXITS[farewell] else 0), errors
         assert "Fatal" not in errors
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
         assert results == ["EINTR"] * 3
         os.close(door)
     finally:
@@ -368,40 +369,48 @@ def test_calls_while_the_interpreter_ends(tmp_path: Path) -> None:
     """Clients that keep calling a server that ends see EINTR and EBADF, and it ends at once."""
     path = str(tmp_path / "ending.door")
     program = (
-        "import sys, time\n"
+        "import sys\n"
         "from transport.doors import Door\n"
         "door = Door(lambda request: request.data)\n"
         "door.force_install(sys.argv[1])\n"
         "print('ready', flush=True)\n"
-        "time.sleep(0.5)\n"
+        "sys.stdin.read()\n"
     )
-    server = subprocess.Popen(
-        [sys.executable, "-c", program, path], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    try:
+    with subprocess.Popen(
+        [sys.executable, "-c", program, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as server:
+        assert server.stdin is not None
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
         door = door_open(path)
         results: set[str] = set()
+        answered = threading.Semaphore(0)
 
         def run() -> None:
             while (result := outcome(lambda: call(door, b"x"))) != "EBADF":
                 results.add(str(result))
+                answered.release()
             results.add("EBADF")
 
         threads = [threading.Thread(target=run) for _ in range(4)]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join(30)
-            assert not thread.is_alive()
-        assert server.wait(20) == 0
-        assert "EBADF" in results
-        assert results <= {"b'x'", "EINTR", "EBADF"}
+        try:
+            for _ in range(100):
+                assert answered.acquire(timeout=60)
+            server.stdin.close()
+            for thread in threads:
+                thread.join(60)
+                assert not thread.is_alive()
+            assert server.wait(60) == 0
+        finally:
+            server.kill()
+        assert {"b'x'", "EBADF"} <= results <= {"b'x'", "EINTR", "EBADF"}
         os.close(door)
-    finally:
-        server.kill()
-        server.communicate()
 
 
 def test_signals_and_many_calls() -> None:
@@ -419,7 +428,9 @@ def test_signals_and_many_calls() -> None:
     thread = threading.Thread(target=storm)
     thread.start()
     results: dict[object, int] = {}
-    for number in range(3000):
+    for number in itertools.count():
+        if number >= 3000 and handled:
+            break
         data = b"%d" % number
         result = outcome(lambda data=data: call(door, data) == data)
         results[result] = results.get(result, 0) + 1
@@ -427,6 +438,5 @@ def test_signals_and_many_calls() -> None:
     thread.join()
     signal.signal(signal.SIGUSR1, previous)
     assert set(results) <= {True, "EINTR", "EAGAIN"}
-    assert handled
     assert door_call(door, ffi.new("door_arg_t *")) == 0
     door_revoke(door)

@@ -47,11 +47,11 @@ class Watched:
         if argp == DOOR_UNREF_DATA:
             unref = bool(info(self.door).di_attributes & DOOR_IS_UNREF) if self.door >= 0 else None
             self.notices.put((arg_size, dp == NULL, n_desc, Credentials.of_caller().pid, unref))
-            assert self.hold.wait(20)
+            assert self.hold.wait(60)
         return door_return(NULL, 0, NULL, 0)
 
     def next(self) -> Any:
-        return self.notices.get(timeout=20)
+        return self.notices.get(timeout=60)
 
     def silent(self) -> bool:
         """Whether nothing comes; a call before makes sure that the control thread has had its turn."""
@@ -206,7 +206,7 @@ def test_door_u15_descriptor_in_flight_counts() -> None:
 
     def slow(cookie: object, argp: CData, arg_size: int, dp: CData, n_desc: int) -> None:
         entered.release()
-        assert leave.wait(20)
+        assert leave.wait(60)
         for entry in dp[0:n_desc]:
             os.close(entry.d_data.d_desc.d_descriptor)
         return door_return(NULL, 0, NULL, 0)
@@ -217,7 +217,7 @@ def test_door_u15_descriptor_in_flight_counts() -> None:
 
     target = door_xcreate(slow, None, DOOR_NO_DEPLETION_CB, create, None, None, 1)
     first = InThread(lambda: call(target))
-    assert entered.acquire(timeout=20)
+    assert entered.acquire(timeout=60)
     queued = InThread(lambda: Arguments(fds=[watched.door]).call(target))
     assert watched.silent()
     leave.set()
@@ -261,12 +261,12 @@ def test_door_u20_stale_notification(holder: Holder) -> None:
             unreferenced.append(bool(info(door).di_attributes & DOOR_IS_UNREF))
         else:
             entered.set()
-            assert leave.wait(20)
+            assert leave.wait(60)
         return door_return(NULL, 0, NULL, 0)
 
     door = door_create(procedure, None, DOOR_UNREF_MULTI)
     caller = InThread(lambda: call(door))
-    assert entered.wait(20)
+    assert entered.wait(60)
     holder.give(door)
     holder.close_one()  # delivered when no call is active
     threading.Event().wait(SILENCE)
@@ -314,7 +314,7 @@ def forking(link: Link, how: str) -> None:
         os._exit(0)
     early = told.wait(SILENCE)
     os.write(write, b"x")
-    link.say([early, told.wait(10)])
+    link.say([early, told.wait(60)])
     if how == "exec":
         os.kill(pid, 9)
     os.waitpid(pid, 0)
@@ -337,18 +337,18 @@ def test_notification_waits_for_calls_in_progress(holder: Holder) -> None:
             told.set()
         else:
             entered.set()
-            assert leave.wait(20)
+            assert leave.wait(60)
         return door_return(NULL, 0, NULL, 0)
 
     door = door_create(procedure, None, DOOR_UNREF)
     holder.give(door)
     caller = InThread(lambda: call(door))
-    assert entered.wait(20)
+    assert entered.wait(60)
     holder.close_one()
     assert not told.wait(SILENCE)
     leave.set()
     assert caller.result() == b""
-    assert told.wait(20)
+    assert told.wait(60)
     door_revoke(door)
 
 

@@ -150,7 +150,7 @@ class InThread:
     def running(self) -> bool:
         return self._thread.is_alive()
 
-    def result(self, patience: float = 20) -> Any:
+    def result(self, patience: float = 60) -> Any:
         self._thread.join(patience)
         assert not self._thread.is_alive(), "the call does not come back"
         return self._result
@@ -166,7 +166,7 @@ def bound_thread(door: int) -> None:
         door_return(NULL, 0, NULL, 0)
 
     server_thread(start)
-    assert ready.wait(20)
+    assert ready.wait(60)
 
 
 def returning(data: bytes) -> Callable[..., None]:
