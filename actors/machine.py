@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, ClassVar, Concatenate, NoReturn, ParamSpec, TypeVar, cast
 
@@ -153,7 +154,9 @@ class Machine(Actor):
 
     _state: Hashable = None
     _entered: bool = False
-    _postponed: list[_Event] | None = None
+    _changes: int = 0
+    _postponed: list[_Event] | None = None  # until the state changes
+    _due: deque[_Event] | tuple[()] = ()  # which the change has brought back
     _retried: _Event | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -203,19 +206,23 @@ class Machine(Actor):
                 self.process.timers.cancel(_Lasted(handler))
         self._state = state
         self._entered = True
+        self._changes += 1
         for seconds, handler in self._timeouts.get(state, ()):
             self.process.timers.start(_Lasted(handler), seconds, _Lasted(handler))
         if self._postponed:
             postponed, self._postponed = self._postponed, None
-            for event in postponed:
-                self.process.continue_with(self._retry, event)
+            # They are older than what an earlier change has brought back and has not had its turn yet.
+            self._due = deque([*postponed, *self._due])
+            for _ in postponed:
+                self.process.continue_with(self._retry)
         self._run(state, entering=True)
 
     @_inner
     def postpone(self) -> NoReturn:
-        """Handle the event at hand again, before others, once the state has changed.
+        """Handle the event at hand again, before others, once the state has changed, or now if it just has.
 
         A call that is postponed is answered then. Does not return: it leaves the handler by an exception.
+        Postponed events come in the order in which they were postponed, before those that came later.
 
         Source: `gen_statem`'s action `postpone`.
         """
@@ -225,19 +232,36 @@ class Machine(Actor):
         for function in self._transitions.get((state, entering), ()):
             function(self)
 
-    def _keep(self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Keep the event at hand until the state changes; returns what its handler returns for now."""
-        if self._postponed is None:
-            self._postponed = []
-        if self._retried is not None:
-            self._postponed.append(self._retried)
-            return _AGAIN
-        deferred = None if method in HOOKS else self.process.defer_if_called()
-        self._postponed.append(_Event(method, args, kwargs, deferred))
-        return deferred
+    def _moment(self) -> tuple[int, int]:
+        """How often the state has changed, and how many events that brings back are still to come."""
+        return self._changes, len(self._due)
 
-    def _retry(self, event: _Event) -> Any:
-        """A postponed event's turn has come."""
+    def _keep(
+        self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], since: tuple[int, int]
+    ) -> Any:
+        """Keep the event at hand, handled since that moment, until the state changes; returns what its
+        handler returns for now.
+        """
+        event, answer = self._retried, _AGAIN
+        if event is None:
+            answer = None if method in HOOKS else self.process.defer_if_called()
+            event = _Event(method, args, kwargs, answer)
+        changes, due = since
+        if self._changes == changes:
+            if self._postponed is None:
+                self._postponed = []
+            self._postponed.append(event)
+        else:
+            # Its handler has changed the state: it follows those that this has brought back.
+            self._due = deque(self._due)
+            self._due.insert(len(self._due) - due, event)
+            self.process.continue_with(self._retry)
+        return answer
+
+    def _retry(self) -> Any:
+        """The turn of the next event that was postponed has come."""
+        assert isinstance(self._due, deque)
+        event = self._due.popleft()
         method = getattr(self, event.method)
         self._retried = event
         if inspect.iscoroutinefunction(method):
@@ -269,21 +293,23 @@ def _dispatching(cls: type[Machine], name: str, default: Callable[..., Any]) -> 
 
         @functools.wraps(default)
         async def dispatch_async(machine: Machine, *args: Any, **kwargs: Any) -> Any:
+            moment = machine._moment()
             try:
                 result = _call(machine, name, default, args, kwargs)
                 return await result if inspect.iscoroutine(result) else result
             except _Postponed:
-                return machine._keep(name, args, kwargs)
+                return machine._keep(name, args, kwargs, moment)
 
         dispatch: Callable[..., Any] = dispatch_async
     else:
 
         @functools.wraps(default)
         def dispatch_sync(machine: Machine, *args: Any, **kwargs: Any) -> Any:
+            moment = machine._moment()
             try:
                 return _call(machine, name, default, args, kwargs)
             except _Postponed:
-                return machine._keep(name, args, kwargs)
+                return machine._keep(name, args, kwargs, moment)
 
         dispatch = dispatch_sync
     dispatch.__dict__["_machine_dispatches"] = True

@@ -246,3 +246,76 @@ def test_what_changes_the_state_is_no_part_of_the_protocol() -> None:
 def test_a_time_out_takes_a_positive_number_of_seconds() -> None:
     with pytest.raises(ValueError, match="positive number of seconds, not 0"):
         after(0, "state")
+
+
+class Sorting(Machine):
+    """Postpones everything in its first state; in the second, what is said to be late."""
+
+    initial = "first"
+
+    def __init__(self) -> None:
+        self.log: list[tuple[object, str]] = []
+
+    def event(self, name: str) -> None:
+        if self.state == "first" or (self.state == "second" and name == "late"):
+            self.postpone()
+        self.log.append((self.state, name))
+        if name == "change":
+            self.become("third")
+
+    def begin(self) -> None:
+        self.become("second")
+
+    def move_on(self) -> str:
+        """Changes the state, and wants to be handled again in the new one."""
+        if self.state == "first":
+            self.become("second")
+            self.postpone()
+        self.log.append((self.state, "moved on"))
+        return "moved on"
+
+    def history(self) -> list[tuple[object, str]]:
+        return self.log
+
+
+class AsyncSorting(Sorting):
+    async def nothing(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("machine", [Sorting, AsyncSorting])
+async def test_what_was_postponed_longest_comes_first(
+    autojump_clock: MockClock, machine: type[Sorting]
+) -> None:
+    """An event that is postponed again stays before those that were postponed after it, as in gen_statem."""
+    async with open_node("m") as node:
+        sorting = await node.spawn(machine)
+        for name in ("late", "change", "b", "c"):
+            sorting.cast(Sorting.event, name)
+        sorting.cast(Sorting.begin)
+        sorting.cast(Sorting.event, "d")
+        assert await sorting.call(Sorting.history) == [
+            ("second", "change"),
+            ("third", "late"),
+            ("third", "b"),
+            ("third", "c"),
+            ("third", "d"),
+        ]
+
+
+@pytest.mark.parametrize("machine", [Sorting, AsyncSorting])
+async def test_postponed_by_the_handler_that_has_changed_the_state(
+    autojump_clock: MockClock, machine: type[Sorting]
+) -> None:
+    """Such an event is handled again in the new state, after what was postponed before it."""
+    async with open_node("m") as node, node.mailbox() as me:
+        sorting = await node.spawn(machine)
+        sorting.cast(Sorting.event, "a")
+        request = me.request(sorting, Sorting.move_on)
+        sorting.cast(Sorting.event, "b")
+        assert await request.receive() == "moved on"
+        assert await sorting.call(Sorting.history) == [
+            ("second", "a"),
+            ("second", "moved on"),
+            ("second", "b"),
+        ]
