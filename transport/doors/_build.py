@@ -262,9 +262,11 @@ def describe(
 ) -> FFI:
     """The description of `module`, for setuptools to compile.
 
-    illumos: bind libc's doors; else contain those for Linux. `sources`, `include_dirs`, `declarations` and
-    `includes` are added to what it consists of anyway. Paths are relative to the root of the repository,
-    which `base` may name.
+    Args:
+        illumos: bind libc's doors; else contain those for Linux.
+        sources, include_dirs, declarations, includes: added to what it consists of anyway. Paths are relative
+            to the root of the repository.
+        base: that root, for a build in another directory.
     """
     builder = FFI()
     builder.cdef(PACKED_STRUCTURES, packed=True)
@@ -299,13 +301,12 @@ def describe(
 
 def with_queue() -> FFI:
     """The module as it is installed: the doors, and the inbound queue of node links."""
-    fragment = ROOT / "transport/queue/cdef.h"
     headers = [path for path in relative("transport/queue/*.h") if not path.endswith("/cdef.h")]
     return describe(
         "transport.doors._doors",
         sources=relative("transport/queue/*.c"),
-        include_dirs=["transport/queue"] if fragment.exists() else [],
-        declarations=fragment.read_text() if fragment.exists() else "",
+        include_dirs=["transport/queue"],
+        declarations=(ROOT / "transport/queue/cdef.h").read_text(),
         includes="".join(f'#include "{Path(header).name}"\n' for header in headers),
     )
 

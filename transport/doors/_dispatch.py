@@ -27,13 +27,23 @@ EXIT_GRACE = 2.0
 
 
 class Invocable(Protocol):
-    """What a handle stands for."""
+    """What the handle of a door stands for."""
 
     def run(self, invocation: CData) -> None:
         """Serve the call: fill in the reply of the `struct dispatch_invocation`, and its action."""
 
     def failed(self, invocation: CData) -> None:
         """`door_return` failed with `invocation.error`: fill in another reply, or let it be empty."""
+
+
+class Xcreation(Protocol):
+    """What the handle that `door_xcreate` was given stands for."""
+
+    def create(self, info: CData, start: CData, argument: CData) -> int:
+        """Start a server thread; how many were started, or -1."""
+
+    def set_up(self) -> None:
+        """Set up the server thread that this runs on."""
 
 
 _handles = itertools.count(1)
@@ -48,7 +58,7 @@ SETUP = ffi.addressof(lib, "dispatch_setup")
 DEFAULT_CREATE = ffi.addressof(lib, "dispatch_default_create")
 
 
-def enter(entry: object) -> CData:
+def enter(entry: Invocable | Xcreation | Callable[[], object]) -> CData:
     """Put `entry` into the table and return its handle, as the `void *` that C takes."""
     handle = next(_handles)
     _entries[handle] = entry
@@ -83,9 +93,12 @@ def _number(handle: CData) -> int:
 class _ThreadState(threading.local):
     """What a server thread knows.
 
-    invocation: the one that it serves, while a procedure of the verbatim layer is running. generator: that
-    procedure's, if it is one. keep: what the last reply points into. parks: of a thread that
-    `server_thread` has started and that serves nothing yet, whether it is to park.
+    Attributes:
+        invocation: the one that it serves, while a procedure of the verbatim layer is running.
+        generator: that procedure's, if it is one.
+        keep: what the last reply points into.
+        parks: of a thread that `server_thread` has started and that serves nothing yet, whether it is to
+            park.
     """
 
     invocation: CData | None = None
@@ -134,14 +147,6 @@ def dispatch_python_create(info: CData) -> None:
             create_function(info)
     except BaseException:
         log.exception("a server create function failed")
-
-
-class Xcreation(Protocol):
-    """The functions that one door_xcreate() was given."""
-
-    def create(self, info: CData, start: CData, argument: CData) -> int: ...
-
-    def set_up(self) -> None: ...
 
 
 @ffi.def_extern(error=-1)

@@ -170,13 +170,15 @@ def _c_procedure(proc: Procedure | CData, cookie: object) -> tuple[CData, CData]
 def door_create(proc: Procedure | CData, cookie: object, attributes: int) -> int:
     """Create a door to `proc` in this process; return its descriptor, which is closed on exec.
 
-    proc: a Python function or a C function pointer (above).
-    cookie: given to `proc` at every call. Any object, if `proc` is in Python; else a `void *` or an int.
-    attributes: `DOOR_UNREF`, `DOOR_UNREF_MULTI`, `DOOR_PRIVATE`, `DOOR_REFUSE_DESC`, `DOOR_NO_CANCEL`, or'ed.
+    The first door that is not private makes the process's first server thread.
 
-    Raises `DoorCreateError`: EINVAL, EMFILE, ENOTSUP.
+    Args:
+        proc: a Python function or a C function pointer (above).
+        cookie: given to `proc` at every call. Any object, if `proc` is in Python; else a `void *` or an int.
+        attributes: `DOOR_UNREF`, `DOOR_UNREF_MULTI`, `DOOR_PRIVATE`, `DOOR_REFUSE_DESC`, `DOOR_NO_CANCEL`,
+            or'ed.
 
-    The first door that is not private makes the process's first server thread. Source: door_create(3C).
+    Raises `DoorCreateError`: EINVAL, EMFILE, ENOTSUP. Source: door_create(3C).
     """
     procedure, handle = _c_procedure(proc, cookie)
     try:
@@ -213,14 +215,19 @@ def door_xcreate(
 ) -> int:
     """Create a private door with `nthread` server threads of its own; return its descriptor.
 
-    thr_create_func: `(info, start, argument, crcookie) -> int`, called once for each thread, and later
-    whenever a call takes the last idle one, then with `DOOR_DEPLETION_CB` in `info.di_attributes`. It starts
-    a thread that runs `start(argument)`, with `server_thread(start, argument)`, and returns 1; or 0 for no
-    thread; or -1 for a failure.
-    thr_setup_func: `(crcookie)`, run first in each new thread; or None.
-    attributes: as for `door_create`; `DOOR_PRIVATE` is implied, `DOOR_NO_DEPLETION_CB` allowed.
+    The call returns when every thread is ready.
 
-    Both functions are in Python or both are C function pointers. The call returns when every thread is ready.
+    Args:
+        proc, cookie: as for `door_create`.
+        attributes: as for `door_create`; `DOOR_PRIVATE` is implied, `DOOR_NO_DEPLETION_CB` allowed.
+        thr_create_func: `(info, start, argument, crcookie) -> int`, called once for each thread, and later
+            whenever a call takes the last idle one, then with `DOOR_DEPLETION_CB` in `info.di_attributes`. It
+            starts a thread that runs `start(argument)`, with `server_thread(start, argument)`, and returns 1;
+            or 0 for no thread; or -1 for a failure.
+        thr_setup_func: `(crcookie)`, run first in each new thread; or None. It is in Python if
+            `thr_create_func` is, and else a C function pointer.
+        crcookie: given to both: any object, or for C functions a `void *` or an int.
+        nthread: at least 1.
 
     Raises `DoorXcreateError`: EINVAL, EPIPE, EBADF, E2BIG, ENOMEM, EMFILE, ENOTSUP. Source: door_xcreate(3C).
     """
@@ -247,9 +254,11 @@ def door_xcreate(
 def door_call(d: int, params: CData) -> int:
     """Call the door; return 0, with the results in `params`.
 
-    params: a `door_arg_t *`, or `NULL` for no arguments and no results. If the results do not fit
-    `params.rbuf`, then `rbuf` and `rsize` are changed to a new mapping, which the caller must `munmap`.
-    `data_ptr` and `desc_ptr` are only meaningful if `data_size` and `desc_num` are not 0.
+    Args:
+        d: the door.
+        params: a `door_arg_t *`, or `NULL` for no arguments and no results. If the results do not fit
+            `params.rbuf`, then `rbuf` and `rsize` are changed to a new mapping, which the caller must
+            `munmap`. `data_ptr` and `desc_ptr` are only meaningful if `data_size` and `desc_num` are not 0.
 
     Blocks, without the interpreter's lock, until the server returns. A signal with a handler interrupts it:
     before the procedure has begun with EAGAIN, after with EINTR. Python's handler then runs, and the call is
@@ -308,8 +317,9 @@ def door_return(data_ptr: CData | bytes, data_size: int, desc_ptr: CData, num_de
 def door_info(d: int, info: CData) -> int:
     """Fill in `info`, a `door_info_t *`; return 0.
 
-    d: any door, also a revoked one or one whose server has exited; or `DOOR_QUERY` for the door that the
-    calling server thread is bound to.
+    Args:
+        d: any door, also a revoked one or one whose server has exited; or `DOOR_QUERY` for the door that the
+            calling server thread is bound to.
 
     Raises `DoorInfoError`: EBADF, EFAULT. Source: door_info(3C).
     """
@@ -371,9 +381,11 @@ def door_ucred(info: CData) -> int:
 def door_server_create(create_func: Callable[[CData], object] | CData) -> Callable[[CData], object] | CData:
     """Set the function that is called when a pool needs a server thread; return the one before.
 
-    create_func: `(info)`, a Python function or a C function pointer. `info` is `NULL` for the public pool,
-    else the `door_info_t *` of a private door; it starts any number of threads with `server_thread`. It runs
-    on the thread that creates a door, or, because the pool is empty, on a server thread before the procedure.
+    Args:
+        create_func: `(info)`, a Python function or a C function pointer. `info` is `NULL` for the public
+            pool, else the `door_info_t *` of a private door; it starts any number of threads with
+            `server_thread`. It runs on the thread that creates a door, or, because the pool is empty, on a
+            server thread before the procedure.
 
     Source: door_server_create(3C).
     """
@@ -388,7 +400,9 @@ def door_server_create(create_func: Callable[[CData], object] | CData) -> Callab
 def door_getparam(d: int, param: int, out: CData) -> int:
     """Set `out`, a `size_t *`, to a parameter of a door; return 0.
 
-    param: `DOOR_PARAM_DESC_MAX`, `DOOR_PARAM_DATA_MAX` or `DOOR_PARAM_DATA_MIN`.
+    Args:
+        d: the door.
+        param: `DOOR_PARAM_DESC_MAX`, `DOOR_PARAM_DATA_MAX` or `DOOR_PARAM_DATA_MIN`.
 
     Raises `DoorGetparamError`: EBADF, EFAULT, EINVAL, EOVERFLOW. Source: door_getparam(3C).
     """
@@ -488,10 +502,12 @@ def munmap(addr: CData, length: int) -> int:
 def server_thread(start: Callable[[], object] | CData, argument: CData = NULL, stack_size: int = 0) -> None:
     """Start a server thread: in C, detached, with all signals blocked and cancellation disabled.
 
-    start: a C function pointer `void *(*)(void *)`, run with `argument`; or a Python function without
-    arguments, which may `door_bind` the thread, and which ends with `door_return(NULL, 0, NULL, 0)` if the
-    thread is to park.
-    stack_size: bytes; 0 means 2 MiB. A request must fit the stack.
+    Args:
+        start: a C function pointer `void *(*)(void *)`; or a Python function without arguments, which may
+            `door_bind` the thread, and which ends with `door_return(NULL, 0, NULL, 0)` if the thread is to
+            park.
+        argument: what a C function is run with.
+        stack_size: bytes; 0 means 2 MiB. A request must fit the stack.
 
     Raises `OSError` if the system makes no more threads.
     """

@@ -28,10 +28,11 @@ _NO_DOOR = frozenset({errno.ENXIO, errno.EOPNOTSUPP, errno.EPROTOTYPE})
 class Retry:
     """How often an interrupted call is made again.
 
-    attempts: how many calls there are at most.
-    idempotent: also call again when the procedure had begun (EINTR), because twice does no harm. Otherwise
-    only when it had not (EAGAIN), which is always safe.
-    delay: seconds to wait before each further call.
+    Attributes:
+        attempts: how many calls there are at most.
+        idempotent: also call again when the procedure had begun (EINTR), because twice does no harm.
+            Otherwise only when it had not (EAGAIN), which is always safe.
+        delay: seconds to wait before each further call.
     """
 
     attempts: int = 3
@@ -85,14 +86,13 @@ def _results(outcome: int, fd: int, params: Any, rbuf: Any, into: Any = None) ->
 
 
 class Client:
-    """A door that is called.
+    """A door that is called. A context manager; any number of threads may call at the same time.
 
-    file: the descriptor of a door, or an object that has one. With `owned` (the default for a number) it is
-    closed with the client.
+    Args:
+        file: the descriptor of a door, or an object that has one.
+        owned: whether it is closed with the client; by default when `file` is a number.
 
     Raises `NotADoor` if it is none.
-
-    A context manager. Any number of threads may call at the same time.
     """
 
     __slots__ = ("_descriptor", "_keep")
@@ -151,10 +151,11 @@ class Client:
     def call(self, data: Any = b"", descriptors: Sequence[Descriptor] = (), *, into: Any = None) -> Reply:
         """Call the door, and let no signal disturb it.
 
-        data: the request, anything with the buffer protocol.
-        descriptors: to pass; those with `release` are given away.
-        into: a writable buffer for the reply, which then borrows it; if the reply does not fit, it owns a
-        mapping.
+        Args:
+            data: the request, anything with the buffer protocol.
+            descriptors: to pass; those with `release` are given away.
+            into: a writable buffer for the reply, which then borrows it; if the reply does not fit, it owns a
+                mapping.
 
         All signals of this thread are blocked for exactly the time of the call: it cannot be interrupted,
         not by Ctrl-C either, and ends when the server returns or dies. Use `call_interruptible` where that
@@ -175,8 +176,10 @@ class Client:
     ) -> Reply:
         """Call the door; a signal with a handler ends the call.
 
-        Arguments as for `call`, and `retry`: when and how often to call again. Descriptors that are
-        released cannot be passed a second time, so with them a call that had begun is not repeated.
+        Args:
+            data, descriptors, into: as for `call`.
+            retry: when and how often to call again; never by default. Descriptors that are released cannot be
+                passed a second time, so with them a call that had begun is not repeated.
 
         Raises as `call` does, and when interrupted: `NotStarted` (EAGAIN) before the procedure began,
         which makes it safe to call again; `Interrupted` (EINTR) after, when the procedure goes on without
@@ -224,9 +227,11 @@ class Client:
         into: Any = None,
         limiter: trio.CapacityLimiter | None = None,
     ) -> Reply:
-        """Call the door in a worker thread of trio. Arguments, result and errors as for `call`.
+        """Call the door in a worker thread of trio. Result and errors as for `call`.
 
-        limiter: bounds the number of threads; by default that of `trio.to_thread`, which has 40.
+        Args:
+            data, descriptors, into: as for `call`.
+            limiter: bounds the number of threads; by default that of `trio.to_thread`, which has 40.
 
         A checkpoint. When it is cancelled the call is interrupted: if the procedure had not begun it never
         will; if it had, it goes on without its client, and released descriptors are gone. A call that was

@@ -31,14 +31,20 @@ class CodecError(ValueError):
 
 @runtime_checkable
 class Codec(Protocol[T]):
-    """How values of a type travel. size: of every value, in bytes; `None` if it varies."""
+    """How values of a type travel."""
 
     @property
-    def size(self) -> int | None: ...
+    def size(self) -> int | None:
+        """Bytes of every value; `None` if it varies."""
+        ...
 
-    def encode(self, value: T) -> Any: ...
+    def encode(self, value: T) -> Any:
+        """The bytes of a value. Raises `CodecError` when it is not of the type."""
+        ...
 
-    def decode(self, data: memoryview) -> T: ...
+    def decode(self, data: memoryview) -> T:
+        """The value of bytes, which may go when this returns. Raises `CodecError` when they are none."""
+        ...
 
 
 @attrs.frozen

@@ -12,15 +12,16 @@ from transport.doors._doors import ffi, lib
 class Credentials:
     """The caller of a door, as the kernel vouches for it.
 
-    pid: its process; 0 for the notification that a door is unreferenced, and, on Linux, for a caller in a
-    process namespace that cannot be seen from here.
-    euid, egid: effective user and group, which permissions are checked against.
-    ruid, rgid, suid, sgid: real and saved ones; -1 where the system does not tell.
-    groups: supplementary groups.
-    zone: id of its zone, 0 for the global one (see `transport.zones`).
-
     On illumos they are those of the moment of the question; on Linux those of the caller's connection,
     which is made anew whenever the caller's ids change.
+
+    Attributes:
+        pid: its process; 0 for the notification that a door is unreferenced, and, on Linux, for a caller in a
+            process namespace that cannot be seen from here.
+        euid, egid: effective user and group, which permissions are checked against.
+        ruid, rgid, suid, sgid: real and saved ones; -1 where the system does not tell.
+        groups: supplementary groups.
+        zone: id of its zone, 0 for the global one (see `transport.zones`).
     """
 
     pid: int

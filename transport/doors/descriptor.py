@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Protocol, Self
 
-from transport.doors import api
 from transport.doors._doors import ffi, lib
 from transport.doors.info import Attributes, DoorInfo
 
@@ -31,12 +30,15 @@ def number_of(file: int | HasFileno) -> int:
 class Descriptor:
     """A file descriptor to pass, or one that was received.
 
-    file: the number, or an object with `fileno()`, which then must outlive this.
-    release: give it away: the sender's is closed when it has been passed. Makes it owned.
-    owned: close the file with this object. By default only when it is to be released.
-
     An owned descriptor that is neither closed, passed with `release` nor detached is closed, with a
     `ResourceWarning`, when its last reference goes.
+
+    Args:
+        file: the number, or an object with `fileno()`, which then must outlive this.
+        release: give it away: the sender's is closed when it has been passed. Makes it owned.
+        owned: close the file with this object. By default only when it is to be released.
+        attributes: what the receiver is told of it, which for a door includes the door's own.
+        id: of a received door, its id; otherwise 0.
     """
 
     __slots__ = ("_fd", "attributes", "id", "owned", "release")
@@ -53,8 +55,8 @@ class Descriptor:
         self._fd = number_of(file)
         self.release = release
         self.owned = release if owned is None else owned
-        self.attributes = attributes  # of a received door, also the door's own
-        self.id = id  # of a received door, its id; otherwise 0
+        self.attributes = attributes
+        self.id = id
 
     def fileno(self) -> int:
         """The number. Raises `ValueError` when the descriptor has been closed, given away or detached."""
@@ -74,9 +76,7 @@ class Descriptor:
 
     def info(self) -> DoorInfo:
         """What `door_info` says of the door. Raises `DoorInfoError.EBADF` if it is none."""
-        info = ffi.new("door_info_t *")
-        api.door_info(self.fileno(), info)
-        return DoorInfo.from_structure(info)
+        return DoorInfo.of(self.fileno())
 
     def detach(self) -> int:
         """Give the number to the caller, who has to close it; this object is closed then."""

@@ -36,28 +36,32 @@ def log_error(error: Exception, request: Request | None) -> None:
 class Door:
     """A door of this process: calls to it run `procedure`.
 
-    procedure: a function that is given a `Request` and returns `None`, the reply's data, or a `Result`; or a
-    function marked with `@server_procedure`, which takes and returns values of the types that it is annotated
-    with. A sync one runs on a server thread, many at a time. An async one runs in the trio loop that the door
-    was created in; code in that loop calls such a door with `call_async`, because with `call` it would wait
-    for itself.
-    attributes: `Attributes.REFUSE_DESC`, `UNREF`, `UNREF_MULTI` and so on. `NO_CANCEL` is always added: a
-    client that goes away does not disturb the procedure, which may ask `request.is_abandoned`.
-    threads: serve with so many threads that serve nothing else, and no more than these: calls beyond wait.
-    By default the door shares the process's pool, which grows with the number of simultaneous calls.
-    stack_size: of those threads, in bytes; a request must fit the stack. 0 means 2 MiB.
-    data_min, data_max, descriptors_max: limits of a request; what is outside of them is refused before the
-    procedure runs (ENOBUFS, ENFILE). By default only what the types of a typed procedure imply.
-    on_unref: called with the door, on a server thread, when only one reference to it is left. Implies
-    `Attributes.UNREF` unless `UNREF_MULTI` is given. It is a hint: look at `info()` before acting on it.
-    on_error: called with an exception that the procedure raised, or a `DoorReturnError` that its result
-    met, and the request, or `None` when it is over; it may return data for the client, who otherwise gets
-    an empty reply. By default the error is logged.
+    A context manager: leaving it detaches the names that `install` gave, and revokes the door.
+
+    Args:
+        procedure: a function that is given a `Request` and returns `None`, the reply's data, or a `Result`;
+            or a function marked with `@server_procedure`, which takes and returns values of the types that it
+            is annotated with. A sync one runs on a server thread, many at a time. An async one runs in the
+            trio loop that the door was created in; code in that loop calls such a door with `call_async`,
+            because with `call` it would wait for itself.
+        attributes: `Attributes.REFUSE_DESC`, `UNREF`, `UNREF_MULTI` and so on. `NO_CANCEL` is always added: a
+            client that goes away does not disturb the procedure, which may ask `request.is_abandoned`.
+        threads: serve with so many threads that serve nothing else, and no more than these: calls beyond
+            wait. By default the door shares the process's pool, which grows with the number of simultaneous
+            calls.
+        stack_size: of those threads, in bytes; a request must fit the stack. 0 means 2 MiB.
+        data_min, data_max: bytes of a request; one of another size is refused before the procedure runs
+            (ENOBUFS). By default only what the types of a typed procedure imply.
+        descriptors_max: descriptors of a request; one with more is refused likewise (ENFILE).
+        on_unref: called with the door, on a server thread, when only one reference to it is left. Implies
+            `Attributes.UNREF` unless `UNREF_MULTI` is given. It is a hint: look at `info()` before acting on
+            it.
+        on_error: called with an exception that the procedure raised, or a `DoorReturnError` that its result
+            met, and the request, or `None` when it is over; it may return data for the client, who otherwise
+            gets an empty reply. By default the error is logged.
 
     Raises `DoorCreateError` or `DoorXcreateError`: EINVAL, EMFILE; `RuntimeError` for an async procedure
     outside of trio.
-
-    A context manager: leaving it detaches the names that `install` gave, and revokes the door.
     """
 
     def __init__(
@@ -172,9 +176,7 @@ class Door:
 
     def info(self) -> DoorInfo:
         """What `door_info` says of the door."""
-        info = ffi.new("door_info_t *")
-        api.door_info(self.fileno(), info)
-        return DoorInfo.from_structure(info)
+        return DoorInfo.of(self.fileno())
 
     def counters(self) -> DoorCounters:
         """What has become of the door's calls. Raises `DoorCountersError.ENOTSUP` on illumos."""

@@ -1,7 +1,7 @@
 """What `door_info` tells about a door."""
 
 import enum
-from typing import Any, Self
+from typing import Self
 
 import attrs
 
@@ -48,12 +48,14 @@ class Attributes(enum.IntFlag):
 class DoorInfo:
     """A door as it was when it was asked about (`door_info(3C)`).
 
-    target: process id of the server, or -1 when it has exited.
-    procedure: address of the server procedure in the server; for a Python procedure, that of the dispatcher.
-    cookie: what the server gave the door at creation; for a Python procedure, a number without meaning to
-    others.
-    attributes: see `Attributes`.
-    id: a number that no other door has had since the system was started.
+    Attributes:
+        target: process id of the server, or -1 when it has exited.
+        procedure: address of the server procedure in the server; for a Python procedure, that of the
+            dispatcher.
+        cookie: what the server gave the door at creation; for a Python procedure, a number without meaning to
+            others.
+        attributes: see `Attributes`.
+        id: a number that no other door has had since the system was started.
     """
 
     target: int
@@ -63,8 +65,10 @@ class DoorInfo:
     id: int
 
     @classmethod
-    def from_structure(cls, info: Any) -> Self:
-        """From a `door_info_t` (a cffi structure or a pointer to one)."""
+    def of(cls, fd: int) -> Self:
+        """That of the door `fd`. Raises `DoorInfoError`: EBADF."""
+        info = ffi.new("door_info_t *")
+        api.door_info(fd, info)
         return cls(
             target=info.di_target,
             procedure=info.di_proc,
@@ -88,8 +92,11 @@ class DoorInfo:
 class DoorCounters:
     """What has become of a door's calls, as counted where every holder of the door can look (on Linux).
 
-    calls: how many a server thread has taken. failures: how many of them ended with an error for the client,
-    or without it. active: invocations in progress. references: descriptors handed out, and names.
+    Attributes:
+        calls: how many a server thread has taken.
+        failures: how many of them ended with an error for the client, or without it.
+        active: invocations in progress.
+        references: descriptors handed out, and names.
     """
 
     calls: int

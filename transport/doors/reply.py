@@ -19,7 +19,9 @@ from transport.doors.descriptor import Descriptor
 class Reply:
     """What a server returned. A context manager: leaving it closes the descriptors and frees the memory.
 
-    descriptors: those that were received, in order; each is owned, and closed with the reply unless detached.
+    Attributes:
+        descriptors: those that were received, in order; each is owned, and closed with the reply unless
+            detached.
     """
 
     __slots__ = ("_buffer", "_mapping", "_view", "descriptors")

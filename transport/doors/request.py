@@ -16,8 +16,10 @@ from transport.doors.errors import DoorUcredError
 class Result:
     """What a server procedure returns when it returns more than data.
 
-    data: anything with the buffer protocol. descriptors: to pass to the client; those with `release`, and
-    those that came with the request, are given away.
+    Attributes:
+        data: anything with the buffer protocol.
+        descriptors: to pass to the client; those with `release`, and those that came with the request, are
+            given away.
     """
 
     data: Any = b""
@@ -27,8 +29,9 @@ class Result:
 class Request:
     """One call, as the server procedure sees it. It ends with the procedure.
 
-    descriptors: those that the client passed, owned by the request: they are closed when the procedure
-    returns, unless they are detached, taken, or part of the result.
+    Attributes:
+        descriptors: those that the client passed, owned by the request: they are closed when the procedure
+            returns, unless they are detached, taken, or part of the result.
     """
 
     # What most requests never have.
@@ -102,7 +105,8 @@ class Request:
     def _travel(self, inquiry: Callable[[Callable[[], bool]], bool]) -> None:
         """The procedure will run elsewhere, where nobody can ask who calls: ask now, on the server thread.
 
-        inquiry: has a question asked there later.
+        Args:
+            inquiry: has a question asked there later.
         """
         self._credentials = Credentials.of_caller()
         self._inquiry = inquiry

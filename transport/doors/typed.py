@@ -38,9 +38,10 @@ class BadReply(CodecError):
 class ServerProcedure(Generic[Req, Rep]):
     """A function whose annotations say what goes through a door.
 
-    Made by `@server_procedure`; given to `Door`.
+    Made by `@server_procedure`; given to `Door`. Called, it calls the function, as if there were no door.
 
-    request, reply: the codecs. Called, it calls the function, as if there were no door.
+    Attributes:
+        request, reply: the codecs.
     """
 
     def __init__(
