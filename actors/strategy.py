@@ -393,7 +393,7 @@ class Strategy(Generic[R]):
         if self.flags.auto_shutdown == "any_significant":
             return True
         return not any(
-            record.spec.significant and record.ref is not None
+            record.spec.significant and (record.ref is not None or record.status is RESTARTING)
             for record in self._children.values()
             if record is not child
         )

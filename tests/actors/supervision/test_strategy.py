@@ -440,6 +440,20 @@ def test_last_significant() -> None:
     assert tree.ended == SHUTDOWN
 
 
+def test_significant_child_that_is_restarting() -> None:
+    """It is going to run again, so the end of the other is not the end of the last."""
+    options = {"restart": "transient", "significant": True}
+    slowly = Backoff(first=10, maximum=10, jitter=0)
+    tree = World(
+        [child("a", backoff=slowly, **options), child("b", **options)], auto_shutdown="all_significant"
+    ).boot()
+    tree.exit("a1")
+    tree.exit("b1", NORMAL)
+    assert tree.ended is None
+    tree.request(tree.strategy.terminate_child("a"))
+    assert tree.ended is None
+
+
 @pytest.mark.parametrize("mode", ["any_significant", "all_significant"])
 def test_significant_bystander(mode: Any) -> None:
     """A significant child that its supervisor stops does not shut it down."""
