@@ -399,9 +399,7 @@ class Process:
         return deferred
 
     def owe(self, call: signals.Call) -> None:
-        """The process's own code took `call` out of the mailbox: should it end without a reply, the call
-        fails.
-        """
+        """The process's own code took `call` out of the mailbox: should it end first, the call fails."""
         deferred = self.needs().deferred
         if len(deferred) > 16:
             for settled in [owed for owed in deferred if owed.settled]:
