@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actors import signals
+from actors.coroutines import run_sync
 from actors.reasons import Reason
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Continuation:
         self.args = args
 
     def serve(self, process: Process) -> Coroutine[Any, Any, None] | None:
+        if process.reader is None:
+            return run_sync(self.fn, *self.args)  # type: ignore[no-any-return]
         return self.fn(*self.args)  # type: ignore[no-any-return]
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -142,22 +143,26 @@ class Dispatcher:
                         message = queue.popleft()
                         kind = type(message)
                         if kind not in special:
-                            on_message(actor, message)
+                            result = on_message(actor, message)
                         elif kind is Cast:
                             handler = process.handlers[message.method]
                             args = message.args
                             if message.kwargs:
-                                handler(actor, *args, **message.kwargs)
+                                result = handler(actor, *args, **message.kwargs)
                             elif len(args) == 1:  # by far the cheapest kind of call there is
-                                handler(actor, args[0])
+                                result = handler(actor, args[0])
                             else:
-                                handler(actor, *args)
+                                result = handler(actor, *args)
                         elif kind is Request:
                             process.at_hand = message
                             handler = process.handlers[message.method]
-                            process.body.answer(message, handler(actor, *message.args, **message.kwargs))
+                            result = process.body.answer(
+                                message, handler(actor, *message.args, **message.kwargs)
+                            )
                         else:
-                            process.body.handle(message)
+                            result = process.body.handle(message)
+                        if result is not None and type(result) is CoroutineType:
+                            process.body.not_awaited(message, result)
                         if process.attention:
                             requeue(process)
                             break

@@ -8,7 +8,8 @@ that a caller runs itself, and how such an actor ends.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import trio
 
@@ -17,6 +18,7 @@ from actors.actor import Actor, Protocol, construct, protocol_of
 from actors.arguments import bad_arguments, refused
 from actors.calls import Deferred, Request
 from actors.control import StopRequest
+from actors.coroutines import refuse, run_sync
 from actors.current import CURRENT
 from actors.errors import ProcessDied, UnknownMethod
 from actors.links import Down, Exited
@@ -61,7 +63,7 @@ class SyncBody:
         body = cls(process, protocol_of(actor))
         process.body = body
         made = construct(actor, process, args, kwargs)
-        info = body.protocol.on_start(made)
+        info = run_sync(body.protocol.on_start, made)
         if info is not None:
             process.needs().start_info = info
         process.actor = made
@@ -113,7 +115,8 @@ class SyncBody:
         """Handle one message of any kind; raises what the handler raises."""
         kind = type(message)
         if kind is Cast:
-            self.protocol.handlers[message.method](self.actor, *message.args, **message.kwargs)
+            handler = self.protocol.handlers[message.method]
+            run_sync(handler, self.actor, *message.args, **message.kwargs)
         elif isinstance(message, signals.Call):
             self.process.at_hand = message
             handler = self.protocol.handlers[message.method]
@@ -121,12 +124,18 @@ class SyncBody:
         elif kind in signals.envelopes:
             self._other(message)
         else:
-            self.protocol.on_message(self.actor, message)
+            run_sync(self.protocol.on_message, self.actor, message)
 
     def answer(self, request: signals.Call, result: Any) -> None:
-        """Reply; when the handler decided to stop, only after `on_stop`."""
+        """Reply; when the handler decided to stop, only after `on_stop`.
+
+        Raises:
+            CoroutineReturned: the result is a coroutine.
+        """
         if type(result) is Deferred:
             return
+        if type(result) is CoroutineType:
+            refuse(self.protocol.handlers[request.method], result)
         if self.process.stopping is not None and self.process.ended is None:
             self.stop(self.process.stopping, lambda: request.reply(result))
         else:
@@ -139,13 +148,13 @@ class SyncBody:
             if counts:
                 self.handle(message)
         elif type(message) is Down:
-            self.protocol.on_down(self.actor, message)
+            run_sync(self.protocol.on_down, self.actor, message)
         elif type(message) is StopRequest:
             message.serve(process)
         elif message.ref == process.parent or message.ref is process.node.ref:
             self.stop(message.reason)
         else:
-            self.protocol.on_exit(self.actor, message)
+            run_sync(self.protocol.on_exit, self.actor, message)
 
     def hand_off(self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run a call's handler in the caller's task: the process is idle, nothing is running, the mailbox is
@@ -166,6 +175,8 @@ class SyncBody:
                 result = run(handler, process.actor, *args, **kwargs)
             else:  # by far the cheapest kind of call there is
                 result = run(handler, process.actor, args[0])
+            if type(result) is CoroutineType:
+                refuse(handler, result)
             if process.attention:
                 self._stop_if_asked()
         except BaseException as error:
@@ -208,7 +219,7 @@ class SyncBody:
         process = self.process
         error: BaseException | None = None
         try:
-            self.protocol.on_stop(self.actor, reason)
+            run_sync(self.protocol.on_stop, self.actor, reason)
         except BaseException as raised:
             error = raised
             reason = reason_of(raised)
@@ -235,13 +246,22 @@ class SyncBody:
         reason = reason_of(error)
         try:
             if self.actor is not None:
-                self.protocol.on_stop(self.actor, reason)
+                run_sync(self.protocol.on_stop, self.actor, reason)
         except BaseException as raised:
             error = raised
             reason = reason_of(raised)
         process.node.finish(process, reason, error)
         if isinstance(message, signals.Call) and not message.settled:
             message.abandon(reason)
+
+    def not_awaited(self, message: Any, coroutine: CoroutineType[Any, Any, Any]) -> NoReturn:
+        """The handler of `message`, a cast or a plain message, has returned a coroutine.
+
+        Raises:
+            CoroutineReturned: always.
+        """
+        protocol = self.protocol
+        refuse(protocol.handlers[message.method] if type(message) is Cast else protocol.on_message, coroutine)
 
     def exit(self, reason: Reason) -> None:
         """Nothing to hasten: a sync handler cannot be interrupted."""

@@ -7,7 +7,7 @@ subclasses are what a spawn can end with instead of a ref. Each carries what it 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from actors.reasons import TIMEOUT, Crashed, Custom, Reason
@@ -21,6 +21,7 @@ __all__ = [
     "CallError",
     "CallTimeout",
     "CallingSelf",
+    "CoroutineReturned",
     "Ignore",
     "MailboxFull",
     "NameTaken",
@@ -134,6 +135,17 @@ class BadArguments(RuntimeFault, TypeError):
     ) -> None:
         given = [f"{arg!r:.80}" for arg in args] + [f"{name}={arg!r:.80}" for name, arg in kwargs.items()]
         super().__init__(f"{method}{signature} was given ({', '.join(given)}): {problem}")
+        self.method = method
+
+
+class CoroutineReturned(RuntimeFault, TypeError):
+    """A method of a sync actor returned a coroutine, which nobody could await. `method` is the function."""
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        name = getattr(method, "__qualname__", repr(method))
+        super().__init__(
+            f"{name} returned a coroutine, and a sync actor has no task to await it in; make it `async def`"
+        )
         self.method = method
 
 

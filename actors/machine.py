@@ -80,14 +80,29 @@ def when(
     return lambda function: _mark(function, _Clause(state, method.__name__))
 
 
+def _mark_sync(function: F, mark: object) -> F:
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(
+            f"{function.__qualname__} cannot be async: a state begins and ends at once; "
+            "to wait, go on with `self.process.continue_with`"
+        )
+    return _mark(function, mark)
+
+
 def enter(state: Hashable) -> Callable[[F], F]:
-    """Mark a sync function `fn(self)` that runs whenever `state` is entered, the first state included."""
-    return lambda function: _mark(function, _Transition(state, entering=True))
+    """Mark a sync function `fn(self)` that runs whenever `state` is entered, the first state included.
+
+    Raises:
+        TypeError: the function is async.
+    """
+    return lambda function: _mark_sync(function, _Transition(state, entering=True))
 
 
 def leave(state: Hashable) -> Callable[[F], F]:
-    """Mark a sync function `fn(self)` that runs whenever `state` is left for another one."""
-    return lambda function: _mark(function, _Transition(state, entering=False))
+    """Mark a sync function `fn(self)` that runs whenever `state` is left for another one. Raises: as
+    `enter`.
+    """
+    return lambda function: _mark_sync(function, _Transition(state, entering=False))
 
 
 def after(seconds: float, state: Hashable) -> Callable[[F], F]:

@@ -25,6 +25,7 @@ from actors.actor import Actor, Protocol, construct, protocol_of
 from actors.arguments import bad_arguments, refused
 from actors.calls import Deferred, Request
 from actors.children import Record, Status
+from actors.coroutines import run_sync
 from actors.dispatched import SyncBody
 from actors.distant import NodeDown, NodeUp, NotConnected
 from actors.elsewhere import Elsewhere, RemoteStart
@@ -124,7 +125,7 @@ class SupervisorBody:
         process.open_arena()
         process.ref.limit = math.inf  # a child may take any time to start
         body.actor = construct(actor, process, args, kwargs)
-        info = protocol.on_start(body.actor)
+        info = run_sync(protocol.on_start, body.actor)
         if info is not None:
             process.needs().start_info = info
         # The children are started in a turn of its own, so that a deep tree is no deep recursion.
@@ -193,7 +194,7 @@ class SupervisorBody:
         process.idle = False
         process.at_hand = signals.HANDED_OFF
         try:
-            result = process.node.context.run(handler, self.actor, *args, **kwargs)
+            result = process.node.context.run(run_sync, handler, self.actor, *args, **kwargs)
         except BaseException as error:
             misfit = bad_arguments(error, handler, args, kwargs)
             if misfit is not None:
@@ -261,7 +262,7 @@ class SupervisorBody:
                 return
             process.at_hand = message if isinstance(message, Call) else None
             try:
-                result = handler(self.actor, *message.args, **message.kwargs)
+                result = run_sync(handler, self.actor, *message.args, **message.kwargs)
             except TypeError as error:
                 if not refused(process, message, handler, error):
                     raise
@@ -291,7 +292,7 @@ class SupervisorBody:
         reason, error = self._exit_reason, self._error
         assert reason is not None
         try:
-            self.protocol.on_stop(self.actor, reason)
+            run_sync(self.protocol.on_stop, self.actor, reason)
         except BaseException as raised:
             reason, error = reason_of(raised), raised
         process.queue.extend(self._postponed)
