@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks``: measure, print the table and what became of the goals, write the JSON."""
+"""`python -m tests.benchmarks`: measure, print the table and what became of the goals, write the JSON."""
 
 from __future__ import annotations
 

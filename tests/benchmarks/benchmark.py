@@ -20,9 +20,9 @@ def _read_only(mapping: Mapping[str, int]) -> Mapping[str, int]:
 
 @attrs.frozen
 class Entry:
-    """One who takes part: a family of runners, or one variant of it (``"enfilade/sync"``).
+    """One who takes part: a family of runners, or one variant of it (`"enfilade/sync"`).
 
-    ``parameters`` replaces some of the benchmark's, for a peer on which the full size would take minutes. The
+    `parameters` replaces some of the benchmark's, for a peer on which the full size would take minutes. The
     cost is per operation, so it stays comparable; the table of the peer's parameters is in the JSON.
     """
 
@@ -42,9 +42,9 @@ class Entry:
 class Benchmark:
     """One kind of work, done by every entry in its own way and measured as the cost of one operation.
 
-    ``quick`` are parameters for a run that only shows that the benchmark works. ``cpus`` says on how many
-    CPUs every entry runs; without it, the runner says. A ``cold`` one is measured in a new process each
-    time, without warming up: memory that a process has used before tells nothing. ``kernel`` names the work
+    `quick` are parameters for a run that only shows that the benchmark works. `cpus` says on how many
+    CPUs every entry runs; without it, the runner says. A `cold` one is measured in a new process each
+    time, without warming up: memory that a process has used before tells nothing. `kernel` names the work
     where several benchmarks do the same with other parameters.
     """
 
@@ -67,5 +67,5 @@ class Benchmark:
             )
 
     def parameters_for(self, entry: Entry, *, quick: bool) -> dict[str, int]:
-        """The parameters with which ``entry`` runs."""
+        """The parameters with which `entry` runs."""
         return dict(self.quick) if quick else {**self.parameters, **entry.parameters}

@@ -1,4 +1,4 @@
-"""Round trips in C: the program ``c/round_trips.c``, linked with our door library."""
+"""Round trips in C: the program `c/round_trips.c`, linked with our door library."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ ANCHORS = (
 class Goal:
     """What one of our cells must reach: a limit in units, or a ratio to the best cell of a peer.
 
-    ``row`` is the row of ``ARCHITECTURE`` or ``ANCHORS`` that it comes from.
+    `row` is the row of `ARCHITECTURE` or `ANCHORS` that it comes from.
     """
 
     row: str
@@ -61,7 +61,7 @@ class State(enum.Enum):
 class Verdict:
     """A goal, and the figure that was reached: a ratio, or a cost when the goal is not against anyone.
 
-    ``reached`` is made from the medians, and decides; ``least`` is the same from the least costs.
+    `reached` is made from the medians, and decides; `least` is the same from the least costs.
     """
 
     goal: Goal

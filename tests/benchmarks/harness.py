@@ -165,10 +165,10 @@ async def measure(
     scratch: Path,
     progress: Callable[[str], None] = lambda _text: None,
 ) -> list[Measurement]:
-    """Measure every cell of a benchmark, ``options.runs`` times in turn.
+    """Measure every cell of a benchmark, `options.runs` times in turn.
 
     Returns one measurement a cell, in the order of the entries; a cell that cannot run or fails says why.
-    ``progress`` is told what is being done. Cancellation ends every process that was started.
+    `progress` is told what is being done. Cancellation ends every process that was started.
     """
     cells = cells_of(benchmark, runners, options)
     async with contextlib.AsyncExitStack() as stack:

@@ -29,11 +29,11 @@ class UnknownKernel(LookupError):
 def kernel(
     name: str, *, variant: str = "", run: Callable[[Callable[[], Awaitable[float]]], float] | None = None
 ) -> Callable[[AnyKernel], AnyKernel]:
-    """Declare the decorated function to be the kernel of benchmark ``name`` in its module.
+    """Declare the decorated function to be the kernel of benchmark `name` in its module.
 
     A kernel takes the benchmark's parameters by keyword, does the work once and returns the cost of one
-    operation in the benchmark's unit (seconds or bytes); one with a parameter ``variant`` is also told
-    that. An async kernel names the function that runs it: ``run=trio.run``.
+    operation in the benchmark's unit (seconds or bytes); one with a parameter `variant` is also told
+    that. An async kernel names the function that runs it: `run=trio.run`.
     """
 
     def declare(function: AnyKernel) -> AnyKernel:
@@ -61,16 +61,6 @@ def find(module: str, name: str, variant: str) -> Kernel:
         if found is not None:
             return functools.partial(found, variant=variant)
     raise UnknownKernel(f"{module} has no kernel {name!r} of variant {variant!r}")
-
-
-def scramble(state: int) -> int:
-    """The next state of the random generator that every peer uses, so that all make the same choices."""
-    return (state * 1103515245 + 12345) & 0x7FFFFFFF
-
-
-def fibonacci(number: int) -> int:
-    """The work that a client of the chat application does, computed as badly as one can."""
-    return number if number < 2 else fibonacci(number - 1) + fibonacci(number - 2)
 
 
 def resident_bytes() -> int:

@@ -21,7 +21,7 @@ class Run:
 class Measurement:
     """The runs of one cell; or the reason why it has none.
 
-    ``absent`` says why the cell could not run here, ``failed`` what went wrong when it did.
+    `absent` says why the cell could not run here, `failed` what went wrong when it did.
     """
 
     benchmark: str

@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks.page FILE.json``: put the figures of a run into docs/benchmarks.md.
+"""`python -m tests.benchmarks.page FILE.json`: put the figures of a run into docs/benchmarks.md.
 
 What lies between the two marks of the page is replaced; the rest is written by hand.
 """

@@ -41,9 +41,9 @@ def pinned(command: Sequence[str], cpus: Sequence[int] | None) -> list[str]:
 async def process_tree(
     command: Sequence[str], *, environment: Mapping[str, str], directory: Path, errors: Path
 ) -> AsyncIterator[trio.Process]:
-    """The started command, its standard input and output piped, its standard error in the file ``errors``.
+    """The started command, its standard input and output piped, its standard error in the file `errors`.
 
-    ``environment`` must have ``MEMBERSHIP``. When the block ends, the command and all that it started are
+    `environment` must have `MEMBERSHIP`. When the block ends, the command and all that it started are
     killed and reaped.
     """
     stderr = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

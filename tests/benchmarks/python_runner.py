@@ -1,4 +1,4 @@
-"""Kernels written in Python: ours in ``subjects/<group>.py``, a peer's in ``peers/<file>.py``."""
+"""Kernels written in Python: ours in `subjects/<group>.py`, a peer's in `peers/<file>.py`."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ else:
 
 @attrs.define
 class PythonRunner:
-    """Runs kernels of one module, with the ``interpreter``, if that can import what it ``requires``.
+    """Runs kernels of one module, with the `interpreter`, if that can import what it `requires`.
 
-    ``module`` is the kernels' module, with the benchmark's group in the place of ``{group}``;
-    ``distribution`` is where the version is read, and empty for what belongs to Python; ``programs`` must
+    `module` is the kernels' module, with the benchmark's group in the place of `{group}`;
+    `distribution` is where the version is read, and empty for what belongs to Python; `programs` must
     be on the path.
     """
 
@@ -80,7 +80,7 @@ class PythonRunner:
         return [self.interpreter, "-m", "tests.benchmarks.rehearsal", json.dumps(cells)]
 
     def module_for(self, benchmark: Benchmark) -> str:
-        """The module that has the kernel of ``benchmark``."""
+        """The module that has the kernel of `benchmark`."""
         return self.module.format(group=benchmark.group)
 
     def environment(self) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""Run kernels once each, many in one process: ``python -m tests.benchmarks.rehearsal CELLS``.
+"""Run kernels once each, many in one process: `python -m tests.benchmarks.rehearsal CELLS`.
 
-``CELLS`` is JSON: a list of [module, kernel, variant, parameters]. For each a line with its cost, or why it
+`CELLS` is JSON: a list of [module, kernel, variant, parameters]. For each a line with its cost, or why it
 cannot run here, is printed, marked as the worker's answers are. It shows that the kernels work, in a fraction
 of the time that a process for each would take.
 """

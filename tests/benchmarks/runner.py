@@ -18,7 +18,7 @@ class PreparationFailed(Exception):
 
 
 class Runner(Protocol):
-    """One way to run cells: a family (``erlang``), in one of its variants (``1 cpu``), on so many CPUs."""
+    """One way to run cells: a family (`erlang`), in one of its variants (`1 cpu`), on so many CPUs."""
 
     family: str
     variant: str

@@ -79,7 +79,7 @@ def _peers() -> list[PythonRunner]:
 def all_runners(interpreters: Mapping[str, str]) -> list[Runner]:
     """Every runner that the catalogue may name.
 
-    ``interpreters`` gives families of Python peers an interpreter of their own, which needs only the peer:
+    `interpreters` gives families of Python peers an interpreter of their own, which needs only the peer:
     for one whose requirements do not go together with ours. Raises LookupError when a family is not one of
     a Python peer.
     """
@@ -101,7 +101,7 @@ def all_runners(interpreters: Mapping[str, str]) -> list[Runner]:
 
 
 def runners_for(entry: Entry, runners: Sequence[Runner]) -> list[Runner]:
-    """The runners that ``entry`` means: one variant, or every variant of a family.
+    """The runners that `entry` means: one variant, or every variant of a family.
 
     Raises LookupError when it means none.
     """

@@ -1,11 +1,11 @@
-"""The process that runs one cell's kernel: ``python -m tests.benchmarks.worker MODULE KERNEL VARIANT
-PARAMETERS``.
+"""The process that runs one cell's kernel: `python -m tests.benchmarks.worker MODULE KERNEL VARIANT
+PARAMETERS`.
 
 It speaks lines with the harness. It warms up, says it is ready, then runs the kernel once for every line
-``run`` on its standard input and answers with the cost, until the input ends. A kernel that cannot run on
-this machine makes it answer why, and end. Its own lines start with a
-mark, so that whatever a peer prints does no harm. Runs are asked for one by one because the harness takes the
-cells of a benchmark in turn: a noisy moment of the machine then falls on all of them.
+`run` on its standard input and answers with the cost, until the input ends. A kernel that cannot run on
+this machine makes it answer why, and end. Its own lines start with a mark, so that whatever a peer prints
+does no harm. Runs are asked for one by one because the harness takes the cells of a benchmark in turn: a
+noisy moment of the machine then falls on all of them.
 """
 
 from __future__ import annotations

@@ -47,18 +47,10 @@ class Connections:
 
 
 @kernel("door-call")
-def door_call(calls: int, size: int, clients: int) -> float:
-    return round_trips(Connections(clients), calls, size, clients)
-
-
 @kernel("node-call")
-def node_call(calls: int, size: int) -> float:
-    return door_call(calls, size, 1)
-
-
 @kernel("node-crowd")
-def node_crowd(calls: int, size: int, clients: int) -> float:
-    return door_call(calls, size, clients)
+def exchange(calls: int, size: int, clients: int = 1) -> float:
+    return round_trips(Connections(clients), calls, size, clients)
 
 
 @kernel("node-send")

@@ -9,7 +9,16 @@ from typing import Any
 
 import pykka
 
-from tests.benchmarks.kernel import fibonacci, kernel, scramble
+from tests.benchmarks.kernel import kernel
+from tests.benchmarks.work import (
+    Action,
+    Choices,
+    acquaintances,
+    chat_costs,
+    fibonacci,
+    payments,
+    scramble,
+)
 
 Ref = pykka.ActorRef[Any]
 
@@ -307,17 +316,12 @@ class Account(pykka.ThreadingActor):
 @kernel("banking")
 def banking(accounts: int, transfers: int, window: int) -> float:
     actors = [Account.start() for _ in range(accounts)]
-    payers = accounts * 9 // 10
     under_way: deque[Any] = deque()
-    state = 1
     begin = time.perf_counter()
-    for _ in range(transfers):
+    for payer, payee in payments(accounts, transfers):
         if len(under_way) == window:
             under_way.popleft().get()
-        one = scramble(state)
-        state = scramble(one)
-        payee = actors[payers + (state >> 8) % (accounts - payers)]
-        under_way.append(actors[(one >> 8) % payers].ask((1, payee), block=False))
+        under_way.append(actors[payer].ask((1, actors[payee]), block=False))
     for reply in under_way:
         reply.get()
     elapsed = time.perf_counter() - begin
@@ -359,7 +363,7 @@ class Chat(pykka.ThreadingActor):
 class Client(pykka.ThreadingActor):
     def __init__(self, seed: int, conductor: Ref) -> None:
         super().__init__()
-        self.state, self.conductor = seed, conductor
+        self.choices, self.conductor = Choices(seed), conductor
         self.friends: list[Ref] = []
         self.chats: list[Ref] = []
         self.received = 0
@@ -379,15 +383,15 @@ class Client(pykka.ThreadingActor):
             self.invite(content)
 
     def act(self) -> None:
-        action = self.choose(100)
-        if action < 75 and self.chats:
-            self.chats[self.choose(len(self.chats))].tell(("post", None))
-        elif 75 <= action < 80 and self.chats:
-            self.chats.pop(self.choose(len(self.chats))).tell(("leave", self.actor_ref))
-        elif 80 <= action < 85:
-            self.invite([self.friends[self.choose(len(self.friends))]])
+        action = self.choices.action(in_chat=bool(self.chats))
+        if action is Action.POST:
+            self.choices.one_of(self.chats).tell(("post", None))
+        elif action is Action.LEAVE:
+            self.chats.pop(self.choices.below(len(self.chats))).tell(("leave", self.actor_ref))
+        elif action is Action.INVITE:
+            self.invite([self.choices.one_of(self.friends)])
         else:
-            if 85 <= action < 95:
+            if action is Action.COMPUTE:
                 fibonacci(10)
             self.conductor.tell(1)
 
@@ -396,10 +400,6 @@ class Client(pykka.ThreadingActor):
         self.chats.append(chat)
         for friend in friends:
             friend.tell(("joined", chat))
-
-    def choose(self, count: int) -> int:
-        self.state = scramble(self.state)
-        return (self.state >> 8) % count
 
 
 class Conductor(pykka.ThreadingActor):
@@ -433,15 +433,10 @@ def _chat(clients: int, friends: int, turns: int) -> tuple[float, float]:
     finished = threading.Event()
     conductor = Conductor.start(turns, times, finished)
     everyone = [Client.start(seed, conductor) for seed in range(1, clients + 1)]
-    conductor.tell(
-        [
-            (each, [everyone[(number + k * k + 1) % clients] for k in range(1, friends + 1)])
-            for number, each in enumerate(everyone)
-        ]
-    )
+    conductor.tell(acquaintances(everyone, friends))
     finished.wait()
     pykka.ActorRegistry.stop_all()
-    return (times[1] - times[0]) / clients, (times[-1] - times[1]) / (clients * turns)
+    return chat_costs(times, clients, turns)
 
 
 @kernel("chat-setup")

@@ -81,23 +81,15 @@ class Streams:
 
 
 @kernel("door-call", variant="pipe")
-def pipe_call(calls: int, size: int, clients: int) -> float:
+def exchange_by_pipes(calls: int, size: int, clients: int) -> float:
     return round_trips(Streams(clients, pipes=True), calls, size, clients)
 
 
 @kernel("door-call")
-def socket_call(calls: int, size: int, clients: int) -> float:
-    return round_trips(Streams(clients, pipes=False), calls, size, clients)
-
-
 @kernel("node-call")
-def node_call(calls: int, size: int) -> float:
-    return socket_call(calls, size, 1)
-
-
 @kernel("node-crowd")
-def node_crowd(calls: int, size: int, clients: int) -> float:
-    return socket_call(calls, size, clients)
+def exchange_by_sockets(calls: int, size: int, clients: int = 1) -> float:
+    return round_trips(Streams(clients, pipes=False), calls, size, clients)
 
 
 @kernel("node-send")

@@ -1,4 +1,4 @@
-"""thespian: ``simple`` runs all actors in this thread, ``processes`` each in its own, over TCP."""
+"""thespian: `simple` runs all actors in this thread, `processes` each in its own, over TCP."""
 
 # mypy: allow-subclassing-any, allow-untyped-decorators
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from thespian.actors import Actor, ActorAddress, ActorExitRequest, ActorSystem  # type: ignore[import-untyped]
 
 from tests.benchmarks.kernel import kernel
+from tests.benchmarks.work import payments
 
 _PATIENCE = datetime.timedelta(seconds=60)
 
@@ -197,11 +198,9 @@ def banking(accounts: int, transfers: int, window: int) -> float:
     del window
     with system("simple") as actors:
         every = [actors.createActor(Account) for _ in range(accounts)]
-        payers = accounts * 9 // 10
         begin = time.perf_counter()
-        for number in range(transfers):
-            payee = every[payers + number % (accounts - payers)]
-            actors.ask(every[number % payers], (1, payee, None), _PATIENCE)
+        for payer, payee in payments(accounts, transfers):
+            actors.ask(every[payer], (1, every[payee], None), _PATIENCE)
         return (time.perf_counter() - begin) / transfers
 
 

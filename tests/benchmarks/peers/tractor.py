@@ -1,6 +1,6 @@
 """tractor: an actor is an OS process that runs trio. Its release on PyPI needs a trio older than ours.
 
-Run it with an interpreter of its own, as ``make bench`` does: ``--interpreter tractor=PATH``.
+Run it with an interpreter of its own, as `make bench` does: `--interpreter tractor=PATH`.
 """
 
 # mypy: allow-subclassing-any, allow-untyped-decorators
@@ -42,7 +42,7 @@ async def echo(ctx: tractor.Context) -> None:
 
 @asynccontextmanager
 async def stream() -> AsyncIterator[Any]:
-    """A stream to ``echo`` in a process of its own."""
+    """A stream to `echo` in a process of its own."""
     async with open_nursery() as nursery:
         portal = await nursery.start_actor("echo", enable_modules=[__name__])
         async with portal.open_context(echo) as (context, _first), context.open_stream() as opened:

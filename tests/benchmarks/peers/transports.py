@@ -18,7 +18,7 @@ Exchange = Callable[[bytes], object]
 
 
 class Transport(Protocol):
-    """Made before any process is started; ``clients`` is how many will connect."""
+    """Made before any process is started; `clients` is how many will connect."""
 
     def serve(self) -> None:
         """Answer every message with itself, until killed."""
@@ -31,7 +31,7 @@ class Transport(Protocol):
 
 
 def fork(body: Callable[[], None]) -> int:
-    """Run ``body`` in a child process that ends with it; returns its process id."""
+    """Run `body` in a child process that ends with it; returns its process id."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -53,7 +53,7 @@ def end(*pids: int) -> None:
 
 
 def round_trips(transport: Transport, calls: int, size: int, clients: int) -> float:
-    """Seconds for one exchange of ``size`` bytes, with that many clients calling at once."""
+    """Seconds for one exchange of `size` bytes, with that many clients calling at once."""
     payload = bytes(size)
 
     def client(number: int, begin: Callable[[], None]) -> None:

@@ -13,7 +13,16 @@ from typing import Any
 
 import xoscar  # type: ignore[import-untyped]
 
-from tests.benchmarks.kernel import fibonacci, kernel, scramble
+from tests.benchmarks.kernel import kernel
+from tests.benchmarks.work import (
+    Action,
+    Choices,
+    acquaintances,
+    chat_costs,
+    fibonacci,
+    payments,
+    scramble,
+)
 
 
 def run(main: Any) -> float:
@@ -323,22 +332,17 @@ class Account(xoscar.StatelessActor):
 async def banking(accounts: int, transfers: int, window: int) -> float:
     async with pool() as address:
         actors = [await xoscar.create_actor(Account, address=address) for _ in range(accounts)]
-        payers = accounts * 9 // 10
         room = asyncio.Semaphore(window)
 
         async def transfer(payer: Any, payee: Any) -> None:
             await payer.transfer(1, payee)
             room.release()
 
-        state = 1
         begin = time.perf_counter()
         async with asyncio.TaskGroup() as group:
-            for _ in range(transfers):
+            for payer, payee in payments(accounts, transfers):
                 await room.acquire()
-                one = scramble(state)
-                state = scramble(one)
-                payee = actors[payers + (state >> 8) % (accounts - payers)]
-                group.create_task(transfer(actors[(one >> 8) % payers], payee))
+                group.create_task(transfer(actors[payer], actors[payee]))
         return (time.perf_counter() - begin) / transfers
 
 
@@ -374,7 +378,7 @@ class Chat(xoscar.StatelessActor):
 
 class Client(xoscar.StatelessActor):
     def __init__(self, seed: int, conductor: Any) -> None:
-        self.state, self.conductor = seed, conductor
+        self.choices, self.conductor = Choices(seed), conductor
         self.friends: list[Any] = []
         self.chats: list[Any] = []
         self.received = 0
@@ -392,15 +396,15 @@ class Client(xoscar.StatelessActor):
         await self.invite(friends)
 
     async def act(self) -> None:
-        action = self.choose(100)
-        if action < 75 and self.chats:
-            await self.chats[self.choose(len(self.chats))].post.tell()
-        elif 75 <= action < 80 and self.chats:
-            await self.chats.pop(self.choose(len(self.chats))).leave.tell(self.ref())
-        elif 80 <= action < 85:
-            await self.invite([self.friends[self.choose(len(self.friends))]])
+        action = self.choices.action(in_chat=bool(self.chats))
+        if action is Action.POST:
+            await self.choices.one_of(self.chats).post.tell()
+        elif action is Action.LEAVE:
+            await self.chats.pop(self.choices.below(len(self.chats))).leave.tell(self.ref())
+        elif action is Action.INVITE:
+            await self.invite([self.choices.one_of(self.friends)])
         else:
-            if 85 <= action < 95:
+            if action is Action.COMPUTE:
                 fibonacci(10)
             await self.conductor.done.tell(1)
 
@@ -410,10 +414,6 @@ class Client(xoscar.StatelessActor):
         self.chats.append(chat)
         for friend in friends:
             await friend.joined.tell(chat)
-
-    def choose(self, count: int) -> int:
-        self.state = scramble(self.state)
-        return (self.state >> 8) % count
 
 
 class Conductor(xoscar.StatelessActor):
@@ -450,14 +450,9 @@ async def _chat(clients: int, friends: int, turns: int) -> tuple[float, float]:
             await xoscar.create_actor(Client, seed, conductor, address=address)
             for seed in range(1, clients + 1)
         ]
-        await conductor.begin.tell(
-            [
-                (each, [everyone[(number + k * k + 1) % clients] for k in range(1, friends + 1)])
-                for number, each in enumerate(everyone)
-            ]
-        )
+        await conductor.begin.tell(acquaintances(everyone, friends))
         await finished.wait()
-    return (times[1] - times[0]) / clients, (times[-1] - times[1]) / (clients * turns)
+    return chat_costs(times, clients, turns)
 
 
 @kernel("chat-setup", run=run)

@@ -8,8 +8,9 @@ from typing import Any
 import trio
 
 from actors import Actor, Ref, open_node
-from tests.benchmarks.kernel import fibonacci, kernel, scramble
+from tests.benchmarks.kernel import kernel
 from tests.benchmarks.subjects.tier import in_tier, run
+from tests.benchmarks.work import Action, Choices, acquaintances, chat_costs, fibonacci
 
 
 class Chat(Actor):
@@ -44,10 +45,10 @@ class Chat(Actor):
 
 
 class Client(Actor):
-    """Does one thing each turn: of a hundred, 75 are posts, 5 leave a chat, 5 open one, 10 compute."""
+    """Does one thing each turn."""
 
     def __init__(self, seed: int, chat: type[Any], conductor: Ref[Any]) -> None:
-        self.state, self.chat, self.conductor = seed, chat, conductor
+        self.choices, self.chat, self.conductor = Choices(seed), chat, conductor
         self.friends: list[Ref[Any]] = []
         self.chats: list[Ref[Any]] = []
         self.received = 0
@@ -67,15 +68,15 @@ class Client(Actor):
             self.invite(content)
 
     def act(self) -> None:
-        action = self.choose(100)
-        if action < 75 and self.chats:
-            self.chats[self.choose(len(self.chats))].send(("post", None))
-        elif 75 <= action < 80 and self.chats:
-            self.chats.pop(self.choose(len(self.chats))).send(("leave", self.process.ref))
-        elif 80 <= action < 85:
-            self.invite([self.friends[self.choose(len(self.friends))]])
+        action = self.choices.action(in_chat=bool(self.chats))
+        if action is Action.POST:
+            self.choices.one_of(self.chats).send(("post", None))
+        elif action is Action.LEAVE:
+            self.chats.pop(self.choices.below(len(self.chats))).send(("leave", self.process.ref))
+        elif action is Action.INVITE:
+            self.invite([self.choices.one_of(self.friends)])
         else:
-            if 85 <= action < 95:
+            if action is Action.COMPUTE:
                 fibonacci(10)
             self.conductor.send(1)
 
@@ -84,10 +85,6 @@ class Client(Actor):
         self.chats.append(chat)
         for friend in friends:
             friend.send(("joined", chat))
-
-    def choose(self, count: int) -> int:
-        self.state = scramble(self.state)
-        return (self.state >> 8) % count
 
 
 class Conductor(Actor):
@@ -118,7 +115,6 @@ class Conductor(Actor):
 
 
 async def _chat(variant: str, clients: int, friends: int, turns: int) -> tuple[float, float]:
-    """The cost of setting up a client, and that of an action."""
     times = []
     finished = trio.Event()
     client, chat = in_tier(variant, Client), in_tier(variant, Chat)
@@ -126,14 +122,9 @@ async def _chat(variant: str, clients: int, friends: int, turns: int) -> tuple[f
         times.append(time.perf_counter())
         conductor = await node.spawn(in_tier(variant, Conductor), turns, times, finished)
         everyone = [await node.spawn(client, seed, chat, conductor) for seed in range(1, clients + 1)]
-        conductor.send(
-            [
-                (each, [everyone[(number + k * k + 1) % clients] for k in range(1, friends + 1)])
-                for number, each in enumerate(everyone)
-            ]
-        )
+        conductor.send(acquaintances(everyone, friends))
         await finished.wait()
-    return (times[1] - times[0]) / clients, (times[-1] - times[1]) / (clients * turns)
+    return chat_costs(times, clients, turns)
 
 
 @kernel("chat-setup", run=run)

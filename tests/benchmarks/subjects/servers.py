@@ -8,8 +8,9 @@ from typing import Any
 import trio
 
 from actors import Actor, Deferred, Ref, Request, open_node
-from tests.benchmarks.kernel import kernel, scramble
+from tests.benchmarks.kernel import kernel
 from tests.benchmarks.subjects.tier import run
+from tests.benchmarks.work import payments
 
 
 class Adder(Actor):
@@ -117,17 +118,13 @@ async def banking(variant: str, accounts: int, transfers: int, window: int) -> f
     account = ACCOUNTS[variant]
     async with open_node("bench") as node, node.mailbox() as me:
         every = [await node.spawn(account) for _ in range(accounts)]
-        payers = accounts * 9 // 10
         left = transfers
         finished = trio.Event()
-        state = 1
+        due = payments(accounts, transfers)
 
         def begin_one() -> None:
-            nonlocal state
-            one = scramble(state)
-            state = scramble(one)
-            payee = every[payers + (state >> 8) % (accounts - payers)]
-            request = me.request(every[(one >> 8) % payers], account.transfer, 1, payee)
+            payer, payee = next(due)
+            request = me.request(every[payer], account.transfer, 1, every[payee])
             request.observer = settled
 
         def settled(_request: object) -> None:

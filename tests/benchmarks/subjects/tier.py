@@ -15,7 +15,7 @@ def run(main: Any) -> float:
 
 
 def in_tier(variant: str, actor: type[Actor]) -> type[Any]:
-    """The actor as it is for ``sync``; for ``async`` one whose ``on_message`` is a coroutine function."""
+    """The actor as it is for `sync`; for `async` one whose `on_message` is a coroutine function."""
     if variant == "sync":
         return actor
 
