@@ -471,7 +471,10 @@ async def open_node(
     config: NodeConfig | None = None,
     listen: str | os.PathLike[str] | None = None,
     workers: int = 0,
-    **peering: Any,
+    policy: Any = None,
+    entries: Any = None,
+    settings: Any = None,
+    carrier: Any = None,
 ) -> AsyncIterator[Node]:
     """Run a node for the length of a block.
 
@@ -486,8 +489,8 @@ async def open_node(
         listen: the path of the rendezvous door at which other nodes find it.
         workers: how many worker nodes to start and keep: processes of the operating system for actors that
             compute. The block begins when all are connected; see `actors.workers.Workers`.
-        peering: `policy`, `entries`, `settings` and `carrier`, as of `actors.peering.distributed`; with
-            `listen` or any of them the node can have peers.
+        policy, entries, settings, carrier: as of `actors.peering.distributed`; with `listen` or any of them
+            the node can have peers.
 
     Raises:
         ValueError: the name or zone is empty, or contains `@` or `:`; `workers` is negative.
@@ -496,6 +499,7 @@ async def open_node(
         KeyboardInterrupt, SystemExit: after the shutdown, when SIGINT, or an actor's own, ended the node.
     """
     for part in (name, zone):
+        RuntimeError: this is not trio's loop.
         if not part or set(part) & set("@:"):
             raise ValueError(
                 f"a node's name, and its zone's, has a character and neither '@' nor ':', unlike {part!r}"
@@ -508,8 +512,11 @@ async def open_node(
         listen = os.fspath(listen)
     node = Node(name, zone, config or NodeConfig())
     async with shutdown.running(node) as stopper:
-        if listen is None and not peering and not workers:
+    if not trio.lowlevel.in_trio_task():
+        raise RuntimeError("a node runs in trio's loop, and this is not one: start with trio.run(main)")
+        if listen is None and not workers and all(given is None for given in peering.values()):
             yield node
+    peering = {"policy": policy, "entries": entries, "settings": settings, "carrier": carrier}
             return
         from actors.peering import distributed  # a node without peers does without transport
 
@@ -518,9 +525,7 @@ async def open_node(
                 from actors.workers import Workers
 
                 node._workers = Workers(node, workers)
-                listen, peering["policy"] = stack.enter_context(
-                    node._workers.housed(listen, peering.get("policy"))
-                )
+                listen, peering["policy"] = stack.enter_context(node._workers.housed(listen, policy))
             node._distribution = await stack.enter_async_context(distributed(node, listen=listen, **peering))
             # Processes end while the node links are up, so that other nodes learn how.
             stack.push_async_callback(stopper.stop)

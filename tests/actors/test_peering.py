@@ -1,5 +1,6 @@
 """How a node is given its part in a net of nodes: what the options may be."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,24 @@ async def test_an_option_of_the_wrong_type_is_refused_at_once(
         async with open_node("wrong", **{"listen": str(door), **options}):
             raise AssertionError
     assert not door.exists()
+
+
+async def test_an_option_that_there_is_not_is_named() -> None:
+    """A mistyped option is the mistake of whoever opens the node, told in its words."""
+    with pytest.raises(TypeError, match=r"open_node\(\) got an unexpected keyword argument 'polcy'"):
+        async with open_node("wrong", polcy=Policy.same_user()):  # type: ignore[call-arg]
+            raise AssertionError
+
+
+def test_a_node_needs_the_loop_of_trio() -> None:
+    """Under another event loop there is no node, and the error says what there has to be."""
+
+    async def main() -> None:
+        async with open_node("lost"):
+            raise AssertionError
+
+    with pytest.raises(RuntimeError, match=r"a node runs in trio's loop.*trio\.run\(main\)"):
+        asyncio.run(main())
 
 
 async def test_a_door_may_be_named_by_a_path(tmp_path: Path) -> None:
