@@ -10,17 +10,21 @@ from __future__ import annotations
 import importlib
 from typing import Final
 
+from actors import reasons
 from actors.distant import NodeDown, NodeUp
 from actors.groups import Joined, Left
 from actors.links import Exited, IdleTimeout
 from actors.mailbox import Lagged
-from actors.reasons import Reason
 from transport.records import Record, Registry, UnregisteredType, registered
 
 __all__ = ["types"]
 
 _OWN: Final[tuple[type, ...]] = (
-    *(kind for kind in Reason.__subclasses__() if kind.__module__ == Reason.__module__),
+    *(
+        kind
+        for kind in vars(reasons).values()
+        if isinstance(kind, type) and issubclass(kind, reasons.Reason) and kind is not reasons.Reason
+    ),
     *(Exited, IdleTimeout, Joined, Lagged, Left, NodeUp, NodeDown),
 )
 
