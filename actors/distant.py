@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import attrs
 
 from actors import errors, signals
-from actors.errors import RuntimeFault, UnknownMethod
+from actors.errors import CallError, RuntimeFault, UnknownMethod
 from actors.reasons import Reason
 from actors.ref import Carrier, LocalRef, Ref, RemoteRef
 
@@ -39,8 +39,14 @@ class Refused(RuntimeFault):
     """Another node did not let us do what we asked: its policy does not allow it."""
 
 
-class NotConnected(RuntimeFault):
-    """There is no node link to that node."""
+class NotConnected(CallError):
+    """A node that was to do something is not connected, or was lost before it answered.
+
+    What has become of it, and of what it was asked, cannot be known from here. `target` is its name.
+    """
+
+    def __init__(self, target: str, message: str | None = None) -> None:
+        super().__init__(target, message or f"the node link to {target!r} was lost before the answer came")
 
 
 FAULTS: Final[Mapping[str, type[RuntimeFault]]] = {
@@ -89,7 +95,7 @@ class HeldRef(RemoteRef[Any]):
         self.token = token
         self.shown_to: object = carrier.peer if not token else None
 
-    def within(self, seconds: float) -> HeldRef:
+    def _limited_to(self, seconds: float) -> HeldRef:
         return HeldRef(self._home, self._carrier, self._serial, self.token, seconds)  # type: ignore[arg-type]
 
 
@@ -116,7 +122,7 @@ class RemoteNameRef(RemoteRef[Any]):
     def __repr__(self) -> str:
         return f"<{self.node_name}:{self.target}>"
 
-    def within(self, seconds: float) -> RemoteNameRef:
+    def _limited_to(self, seconds: float) -> RemoteNameRef:
         return RemoteNameRef(self._home, self._carrier, self.target, seconds)  # type: ignore[arg-type]
 
 

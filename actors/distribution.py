@@ -70,6 +70,7 @@ class Remote(PeerCarrier, Protocol):
     """One start of another node: `actors.remote.RemoteNode`."""
 
     address: str
+    is_superseded: bool
 
     def ask_whereis(self, name: str, then: Callable[[Any], None]) -> int: ...
 
@@ -245,9 +246,8 @@ class Distribution:
     def _peer_node(self, name: str) -> Remote:
         remote = self._current.get(name)
         if remote is None or remote.peer is None:
-            raise NotConnected(
-                f"node {name!r} is not connected; connected are {', '.join(self.peers) or 'none'}"
-            )
+            connected = ", ".join(self.peers) or "none"
+            raise NotConnected(name, f"node {name!r} is not connected; connected are {connected}")
         return remote
 
     async def _answer(self, remote: Remote, ask: Callable[[Callable[[Any], None]], int]) -> Any:
@@ -266,7 +266,7 @@ class Distribution:
             raise
         answer = answers[0]
         if isinstance(answer, Reason):
-            raise NotConnected(f"the node link to {remote.node_name!r} was lost before the answer came")
+            raise NotConnected(remote.node_name)
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -322,20 +322,17 @@ class Distribution:
             remote.address = address
         return remote
 
-    def is_current(self, remote: Remote) -> bool:
-        """Whether no later start of the node is known."""
-        return remote.node_name != self.node.full_name and self._current.get(remote.node_name) in (
-            None,
-            remote,
-        )
+    def is_over(self, remote: Remote) -> bool:
+        """Whether that start of the node is known to have ended, because there has been a later one."""
+        return remote.is_superseded or remote.node_name == self.node.full_name
 
     def reason_for(self, remote: Remote) -> Reason:
         """Why a node without a node link cannot be reached."""
-        return NO_CONNECTION if self.is_current(remote) else NO_PROCESS
+        return NO_PROCESS if self.is_over(remote) else NO_CONNECTION
 
     def may_call(self, remote: Remote) -> bool:
         """Whether a node without a node link can be called."""
-        return bool(remote.address) and self._is_running and self.is_current(remote)
+        return bool(remote.address) and self._is_running and not self.is_over(remote)
 
     def call_on_demand(self, remote: Remote) -> None:
         """Call a node because there is something to deliver."""
@@ -361,7 +358,9 @@ class Distribution:
         """See `transport.peer.Host`."""
         identity = peer.identity
         remote = self.remote_node(identity.name, identity.incarnation, "")
+        self._current.get(identity.name, remote).is_superseded = True
         self._current[identity.name] = remote
+        remote.is_superseded = False
         logger.info("node %s is connected", identity.name)
         remote.connected(peer)
         for scope in self.node.groups.scopes():

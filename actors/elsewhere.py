@@ -121,7 +121,8 @@ class Elsewhere:
                     node, child.spec.target.entry, process.ref, child.args, child.kwargs, answered
                 )
                 return
-        raise NotConnected(f"none of the nodes {', '.join(child.spec.target.nodes)} is connected")
+        nodes = ", ".join(child.spec.target.nodes)
+        raise NotConnected(nodes, f"none of the nodes {nodes} is connected")
 
     def wait(self, retry: Retry[AnyRef]) -> None:
         """Keep `retry` until one of its child's nodes is there."""

@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from actors import signals
+from actors.distant import NotConnected
 from actors.reasons import KILLED, NO_CONNECTION, Reason
 from actors.ref import LocalRef, Ref
 
@@ -70,7 +71,7 @@ class Ledger:
             local.deliver(signals.Exit(remote, NO_CONNECTION, linked=True))
             _end_orphan(local, remote)
         for request in self.calls.values():
-            request.abandon(NO_CONNECTION)
+            request.fail(NotConnected(watcher.node_name))
         for then in self.asked.values():
             then(NO_CONNECTION)
         for number, ref in self.watched.items():
@@ -96,6 +97,8 @@ def undeliverable(node: Node, ref: Ref[Any], signal: signals.Signal, reason: Rea
             node.dead_letters.publish(message, ref, reason)
         case signals.Cast():
             node.dead_letters.publish(signal, ref, reason)
+        case signals.Call() if reason == NO_CONNECTION:
+            signal.fail(NotConnected(ref.node_name, f"{ref} cannot be reached: its node is not connected"))
         case signals.Call():
             signal.abandon(reason)
         case signals.Monitor(watcher, tag):

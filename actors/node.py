@@ -381,7 +381,9 @@ class Node:
             NotConnected: the node was opened without.
         """
         if self._distribution is None:
-            raise NotConnected(f"node {self.full_name} has no peers: open it with `listen` or a `policy`")
+            raise NotConnected(
+                self.full_name, f"node {self.full_name} has no peers: open it with `listen` or a `policy`"
+            )
         return self._distribution
 
     @property
@@ -392,7 +394,9 @@ class Node:
             NotConnected: the node was opened without.
         """
         if self._workers is None:
-            raise NotConnected(f"node {self.full_name} has no workers: open it with `workers=`")
+            raise NotConnected(
+                self.full_name, f"node {self.full_name} has no workers: open it with `workers=`"
+            )
         return self._workers
 
     @property
@@ -495,11 +499,11 @@ async def open_node(
     Raises:
         ValueError: the name or zone is empty, or contains `@` or `:`; `workers` is negative.
         TypeError: `config` is no `NodeConfig`.
+        RuntimeError: this is not trio's loop.
         StartError: the workers did not start in time.
         KeyboardInterrupt, SystemExit: after the shutdown, when SIGINT, or an actor's own, ended the node.
     """
     for part in (name, zone):
-        RuntimeError: this is not trio's loop.
         if not part or set(part) & set("@:"):
             raise ValueError(
                 f"a node's name, and its zone's, has a character and neither '@' nor ':', unlike {part!r}"
@@ -508,15 +512,15 @@ async def open_node(
         raise ValueError(f"a node has 0 or more workers, not {workers!r}")
     if not isinstance(config, NodeConfig | None):
         raise TypeError(f"config is a NodeConfig, not {config!r}")
-    if isinstance(listen, os.PathLike):
-        listen = os.fspath(listen)
-    node = Node(name, zone, config or NodeConfig())
-    async with shutdown.running(node) as stopper:
     if not trio.lowlevel.in_trio_task():
         raise RuntimeError("a node runs in trio's loop, and this is not one: start with trio.run(main)")
+    if isinstance(listen, os.PathLike):
+        listen = os.fspath(listen)
+    peering = {"policy": policy, "entries": entries, "settings": settings, "carrier": carrier}
+    node = Node(name, zone, config or NodeConfig())
+    async with shutdown.running(node) as stopper:
         if listen is None and not workers and all(given is None for given in peering.values()):
             yield node
-    peering = {"policy": policy, "entries": entries, "settings": settings, "carrier": carrier}
             return
         from actors.peering import distributed  # a node without peers does without transport
 

@@ -25,6 +25,7 @@ from actors.errors import CallingSelf, NoProcess, NotPublic, ProcessDied, Restar
 from actors.mailbox import wait_for_room
 from actors.reasons import NO_PROCESS, NORMAL, Reason, checked
 from actors.signals import NO_KWARGS, Cast
+from actors.timers import check_seconds
 
 if TYPE_CHECKING:
     from actors.node import Node
@@ -201,6 +202,7 @@ class Ref(Generic[A]):
             NoProcess: the process had ended before the call.
             Restarting: it had ended, and its supervisor is starting it again.
             ProcessDied: it ended before it replied; the reason is attached.
+            NotConnected: it lives on a node that is not connected, or was lost before it replied.
             CallTimeout: no reply within the time limit.
             CallingSelf: the caller is the callee.
             SenderDropped: the callee let go of its deferred reply.
@@ -219,7 +221,20 @@ class Ref(Generic[A]):
         raise AssertionError("a bare Ref stands for nothing")
 
     def within(self, seconds: float) -> Ref[A]:
-        """The same ref with another time limit for `call`; `math.inf` for none. Not a checkpoint."""
+        """The same ref with another time limit for `call`. Not a checkpoint.
+
+        Args:
+            seconds: how long a call may wait for its reply; 0: it is to be there when the caller would wait;
+                `math.inf`: no limit.
+
+        Raises:
+            TypeError: `seconds` is no number.
+            ValueError: `seconds` is less than 0, or not a number.
+        """
+        check_seconds(seconds, "a time limit")
+        return self._limited_to(seconds)
+
+    def _limited_to(self, seconds: float) -> Ref[A]:
         raise AssertionError("a bare Ref stands for nothing")
 
     def exit(self, reason: Reason) -> None:
@@ -378,7 +393,7 @@ class LocalRef(Ref[A]):
     def _node(self) -> Node:
         return self._process.node
 
-    def within(self, seconds: float) -> Ref[A]:
+    def _limited_to(self, seconds: float) -> Ref[A]:
         return LocalRef(self._process, seconds)
 
 
@@ -429,7 +444,7 @@ class RemoteRef(Ref[A]):
     def _node(self) -> Node:
         return self._home
 
-    def within(self, seconds: float) -> Ref[A]:
+    def _limited_to(self, seconds: float) -> Ref[A]:
         return RemoteRef(self._home, self._carrier, self._serial, seconds)
 
 
@@ -519,5 +534,5 @@ class NameRef(Ref[A]):
     def _node(self) -> Node:
         return self._home
 
-    def within(self, seconds: float) -> Ref[A]:
+    def _limited_to(self, seconds: float) -> Ref[A]:
         return NameRef(self._home, self.name, seconds)

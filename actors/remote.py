@@ -73,6 +73,7 @@ class RemoteNode:
         incarnation: which start.
         address: where its rendezvous is, or empty.
         peer: the node link; None while there is none.
+        is_superseded: whether a later start of that node is known, so that this one has ended.
     """
 
     def __init__(self, distribution: Distribution, node_name: str, incarnation: int) -> None:
@@ -80,6 +81,7 @@ class RemoteNode:
         self.incarnation = incarnation
         self.address = ""
         self.peer: Peer | None = None
+        self.is_superseded = False
         self._distribution = distribution
         self._node = distribution.node
         self._waiting: deque[tuple[RemoteRef[Any], signals.Signal]] | None = None
@@ -553,9 +555,12 @@ class RemoteNode:
     async def call(self, connect: Callable[[str], Any]) -> None:
         """Call the node, because something waits to be delivered; what cannot be then fails."""
         try:
-            await connect(self.address)
+            peer = await connect(self.address)
         except Exception as error:  # of the program's own policy, too: nobody waits for this task
             self._distribution.attempt_failed(self.address, error, is_known=True)
+        else:
+            if peer is not self.peer and peer.name == self.node_name:
+                self.is_superseded = True
         if self.peer is not None:
             return
         waiting, self._waiting = self._waiting, None

@@ -146,7 +146,9 @@ class Workers:
         entry = entry_of(target)
         names = self.names
         if not names:
-            raise NotConnected("no worker is up at this moment; those that died are being replaced")
+            raise NotConnected(
+                self._node.full_name, "no worker is up at this moment; those that died are being replaced"
+            )
         self._turn += 1
         return await self._node.spawn_on(names[self._turn % len(names)], entry, *args, **kwargs)
 

@@ -342,7 +342,7 @@ class Rendezvous:
             identity = Identity(answer.name, answer.zone, answer.incarnation, talk.credentials)
             rights = self._policy.admit(identity)
             rival = self._answering.get(answer.name)
-            known = answer.name in self.peers or answer.name in self._accepting
+            known = answer.name in self._accepting or not self._make_way(identity)
             if known or (rival is not None and answer.name < self._name):
                 talk.close()
                 return await self._wait_for(answer.name)
@@ -473,7 +473,7 @@ class Rendezvous:
             raise NotAdmitted(f"node {hello.name!r} does not know the secret of node {self._name!r}")
 
     def _make_way(self, identity: Identity) -> bool:
-        """Whether a caller may have a new node link; a dead incarnation of it is buried first."""
+        """Whether a node may have a new node link; a dead incarnation of it is buried first."""
         peer = self.peers.get(identity.name)
         if peer is None:
             return True

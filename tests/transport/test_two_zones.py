@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from actors import (
     Exited,
     Node,
     NodeDown,
+    NotConnected,
     ProcessDied,
     Ref,
     open_node,
@@ -34,10 +34,11 @@ from transport.doors import Client
 pytestmark = pytest.mark.zones
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 60.0
+SECONDS = 100.0
 """After which a test is given up."""
 
-PERIOD = 2.0
+PERIOD = 10 * SECONDS
+"""So long that silence tells of no end, but where a zone is given a period of its own."""
 
 
 class Zone:
@@ -71,7 +72,7 @@ class Zone:
     def end(self) -> None:
         if self.process.poll() is None:
             self.signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(SECONDS)
         for stream in (self.process.stdin, self.process.stdout):
             assert stream is not None
             stream.close()
@@ -139,21 +140,20 @@ async def test_act_s20_kill_of_the_peer_node(node: Node, start: Callable[..., Zo
         monitor = me.monitor(ref)
         me.link(ref)
         assert await ref.call(Account.add, 1) == 2
-        began = time.monotonic()
         zone.signal(signal.SIGKILL)
-        down = await me.receive(Down)
-        took = time.monotonic() - began
+        down = await me.receive(Down)  # the door tells; the silence would take longer than the test may
         assert (down.monitor, down.reason) == (monitor, NO_CONNECTION)
-        assert took < PERIOD / 2, "it was the silence that told, not the door"
         assert await me.receive(Exited) == Exited(ref, NO_CONNECTION)
         assert (await me.receive(NodeDown)).name == peer
-        with pytest.raises(ProcessDied):
+        with pytest.raises(NotConnected):
             await ref.call(Account.add, 1)
 
 
 async def test_act_s21_stopped_peer(node: Node, start: Callable[..., Zone]) -> None:
-    """act-S21 with a real SIGSTOP: down within 1.25 periods, and this node is not held up meanwhile."""
-    zone = start("bank")
+    """act-S21 with a real SIGSTOP: its silence tells, and this node is not held up meanwhile. After how long
+    tests of the link in virtual time say.
+    """
+    zone = start("bank", period=3.0)
     await zone.ready()
     peer = await node.connect(zone.path)
     ref = await node.spawn_on(peer, "Account", 1)
@@ -162,12 +162,10 @@ async def test_act_s21_stopped_peer(node: Node, start: Callable[..., Zone]) -> N
         me.monitor(ref)
         assert await ref.call(Account.add, 1) == 2
         zone.signal(signal.SIGSTOP)
-        began = time.monotonic()
         for _ in range(1000):
             ref.cast(Account.add, 1)
         assert await home.call(Account.add, 1) == 1
         assert (await me.receive(Down)).reason == NO_CONNECTION
-        assert 0.7 * PERIOD <= time.monotonic() - began <= 1.4 * PERIOD
         zone.signal(signal.SIGCONT)
 
 
@@ -302,11 +300,11 @@ async def test_no_descriptor_is_left(node: Node, start: Callable[..., Zone]) -> 
         peer = await node.connect(zone.path)
         await node.remote("account", peer).call(Account.add, 1)
         node.distribution.disconnect(peer)
-        await trio.sleep(0.1)
         return len(os.listdir("/proc/self/fd"))
 
     counts = [await once() for _ in range(12)]
-    assert counts[-1] <= counts[3]
+    while await once() > min(counts[3:]):  # noqa: ASYNC110 (the library tells nobody)
+        await trio.sleep(0.1)  # it closes its ends in its own time
 
 
 async def test_goodbye(node: Node, start: Callable[..., Zone]) -> None:
@@ -320,5 +318,5 @@ async def test_goodbye(node: Node, start: Callable[..., Zone]) -> None:
         zone.process.stdin.close()
         down = await me.receive(NodeDown)
         assert "goodbye" in down.reason
-    zone.process.wait(10)
+    await trio.to_thread.run_sync(zone.process.wait)
     assert not await trio.Path(zone.path).exists()
