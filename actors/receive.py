@@ -18,7 +18,7 @@ from trio.lowlevel import Abort
 
 from actors.errors import ReceiveTimeout
 from actors.signals import Call
-from actors.timers import Tick, Timer
+from actors.timers import Tick, Timer, check_seconds
 
 if TYPE_CHECKING:
     from actors.process import Process
@@ -119,8 +119,7 @@ class Reader:
         """What `Process.receive` documents."""
         process = self._process
         timer: Timer | None = None
-        if not timeout >= 0:
-            raise ValueError(f"a timeout is a number of seconds of at least 0, not {timeout!r}")
+        check_seconds(timeout, "a timeout")
         self._expired = False
         if self._budget <= 0:
             self._budget = BUDGET

@@ -31,6 +31,22 @@ if TYPE_CHECKING:
 __all__ = ["KeyedTimers", "Timer", "Timers"]
 
 
+def check_seconds(seconds: float, what: str) -> None:
+    """Raise unless `what` can be `seconds`.
+
+    Raises:
+        TypeError: they are no number.
+        ValueError: they are less than 0, or not a number.
+    """
+    if not isinstance(seconds, _NUMBERS):
+        raise TypeError(f"{what} is a number of seconds, not {seconds!r}")
+    if not seconds >= 0:
+        raise ValueError(f"{what} is a number of seconds of at least 0, not {seconds!r}")
+
+
+_NUMBERS = (float, int)
+
+
 class Expiring(Protocol):
     """Something with a time limit."""
 
@@ -174,8 +190,7 @@ class Timers:
         self, seconds: float, fn: Callable[..., None], *args: Any, owner: Process | None = None
     ) -> Timer:
         """Run `fn(*args)` in `seconds`, at least 0, unless `owner` has ended."""
-        if not seconds >= 0:
-            raise ValueError(f"a delay is a number of seconds of at least 0, not {seconds!r}")
+        check_seconds(seconds, "a delay")
         return self._set(self.now() + seconds, owner, fn, args)
 
     def send_after(
@@ -200,6 +215,7 @@ class Timers:
         """The lane of everything that waits for `seconds`."""
         lane = self._lanes.get(seconds)
         if lane is None:
+            check_seconds(seconds, "a time limit")
             lane = self._lanes[seconds] = Lane(self, seconds)
         return lane
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import random
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from actors import KILL, Actor, CallTimeout, Mailbox, open_node
+from actors import KILL, Actor, CallTimeout, Deferred, Mailbox, Node, open_node
+
+pytest_plugins = ["actors.testing.plugin"]
 
 
 class Expiring:
@@ -94,3 +98,56 @@ async def test_many_time_limits(autojump_clock: MockClock) -> None:
         assert max(late.values()) == pytest.approx(0, abs=1e-6)
         assert node.statistics().timers == 0
         ref.exit(KILL)
+
+
+class Clock(Actor):
+    """Answers at once, or in a second."""
+
+    def now(self) -> str:
+        return "now"
+
+    def later(self) -> Deferred[str]:
+        deferred: Deferred[str] = self.process.defer()
+        self.process.timers.start("reply", 1, deferred)
+        return deferred
+
+    def on_message(self, deferred: Deferred[str]) -> None:
+        deferred.reply("later")
+
+
+WRONG_LIMITS: list[tuple[Any, type[Exception]]] = [
+    ("1", TypeError),
+    (None, TypeError),
+    (-1, ValueError),
+    (float("nan"), ValueError),
+]
+
+
+@pytest.mark.parametrize(("seconds", "error"), WRONG_LIMITS, ids=str)
+async def test_a_time_limit_that_is_none(
+    autojump_clock: MockClock, node: Node, seconds: Any, error: type[Exception]
+) -> None:
+    """C3, T6: a time limit is a number of seconds; whoever gives another is told at once."""
+    ref = await node.spawn(Clock)
+    for target in (ref, node.named("nobody")):
+        with pytest.raises(error, match="a time limit is a number of seconds"):
+            target.within(seconds)
+    async with node.mailbox() as me:
+        request = me.request(ref, Clock.later)
+        if seconds is not None:
+            with pytest.raises(error, match="a time limit is a number of seconds"):
+                await request.wait(seconds)
+        with pytest.raises(error):
+            await me.receive(timeout=seconds)
+        request.cancel()
+    assert node.statistics().timers == 0
+
+
+async def test_no_time_and_all_the_time(autojump_clock: MockClock, node: Node) -> None:
+    """C3, T6: a limit of 0 takes an answer that is there at once, and waits for none; `math.inf` is no limit."""
+    ref = await node.spawn(Clock)
+    assert await ref.within(0).call(Clock.now) == "now"
+    with pytest.raises(CallTimeout):
+        await ref.within(0).call(Clock.later)
+    assert await ref.within(math.inf).call(Clock.later) == "later"
+    assert node.statistics().timers == 0
