@@ -57,7 +57,10 @@ def finish(process: Process, reason: Reason, error: BaseException | None = None)
         return
     if error is not None and not reason.is_normal:
         _note_circumstances(process, error)
-    if process.rare is not None and process.rare.arena:
+    arena = None if process.rare is None else process.rare.arena
+    if arena is not None and hasattr(process.body, "let_go"):
+        process.body.let_go()
+    if arena:
         _finish_later(process, reason, error)
     else:
         _finish(process, reason, error)

@@ -124,6 +124,14 @@ class Strategy(Generic[R]):
         """The child that runs as `ref`."""
         return self._by_ref.get(ref)
 
+    def restarts(self, child: Record[R]) -> bool:
+        """Whether that child, whose process has ended, is to be started again: by the plan in progress, or by
+        the next attempt to restart its group.
+        """
+        if child.predecessor is None or not self._keeps(child):
+            return False
+        return self._job is RESTART or any(record.status is RESTARTING for record in self._siblings())
+
     def children(self) -> tuple[ChildInfo[R], ...]:
         """All children, in start order."""
         return tuple(self._shown(record) for record in self._children.values())
@@ -372,8 +380,12 @@ class Strategy(Generic[R]):
 
     def _group(self, child: Record[R]) -> list[Record[R]]:
         """The children that are restarted together with `child`, in start order, itself included."""
-        group = list(self._children.values())
+        group = list(self._siblings())
         return group if self.flags.strategy == "one_for_all" else group[group.index(child) :]
+
+    def _siblings(self) -> Iterable[Record[R]]:
+        """The children whose restart may take others along."""
+        return () if self.flags.strategy in ALONE else self._children.values()
 
     def _delay(self, child: Record[R]) -> float:
         backoff = child.spec.backoff

@@ -343,6 +343,8 @@ class SupervisorBody:
             if not isinstance(ref, LocalRef) and not event.reason.is_normal:
                 self._report(Report("child_terminated", child, ref, event.reason))
             self._perform(self.strategy.exited(child, event.reason))
+            if self.strategy.restarts(child):
+                self._restarting(child)
         elif isinstance(event, Exited) and ref in (self.process.parent, self.process.node.ref):
             self._perform(self.strategy.shut_down(event.reason))
 
@@ -512,13 +514,21 @@ class SupervisorBody:
 
     def _resolve(self) -> None:
         """Look after the children that were between two incarnations and no longer are."""
-        busy = self.strategy.busy
-        for child, ref in list(self._between.items()):
-            status = child.status
-            if status is Status.RUNNING or (status is Status.STOPPED and not busy):
-                del self._between[child]
-                self.process.node.mark_restarting(ref, child.spec.name, restarting=False)
-                starting.disinherit(ref)
+        strategy = self.strategy
+        for child in list(self._between):
+            down = child.status is Status.STOPPED and not strategy.busy and not strategy.restarts(child)
+            if down or child.status is Status.RUNNING:
+                self._no_longer_between(child)
+
+    def _no_longer_between(self, child: Record[AnyRef]) -> None:
+        ref = self._between.pop(child)
+        self.process.node.mark_restarting(ref, child.spec.name, restarting=False)
+        starting.disinherit(ref)
+
+    def let_go(self) -> None:
+        """The supervisor has ended, in order or not: none of its children is started again."""
+        for child in list(self._between):
+            self._no_longer_between(child)
 
 
 # What is taken at any time, busy or not.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import Actor, NoProcess, Restarting
+from actors import KILL, Actor, Mailbox, NoProcess, ProcessDied, Restarting, system
 from actors.backoff import Backoff
 from actors.children import AlreadyPresent, ChildCounts, ChildRestarting
 from actors.dynamic import DynamicSupervisor
@@ -231,6 +232,82 @@ async def test_act_d_calls_to_a_restarting_child(autojump_clock: MockClock) -> N
         for ref in (anna, family.refs["a2"]):
             with pytest.raises(NoProcess):
                 await ref.call(Member.arguments)
+
+
+@pytest.mark.parametrize("strategy", ["one_for_all", "rest_for_one"])
+async def test_act_d_calls_while_the_group_is_stopped(strategy: Any, autojump_clock: MockClock) -> None:
+    """SUP-24: the child that ended and the siblings that are down already are restarting, while others of
+    the group are still being stopped.
+    """
+    family = Family()
+    async with clean_node() as node:
+        children = [
+            family.child("a", name="a"),
+            family.child("b", "slow", tier="async"),
+            family.child("c", name="c"),
+            family.child("x", name="x", restart="temporary"),
+        ]
+        supervisor = await supervise(node, children, strategy=strategy)
+        await family.crash("a1")
+        for gone in (family.refs["a1"], node.named("a"), family.refs["c1"], node.named("c")):
+            with pytest.raises(Restarting):
+                await gone.call(Member.arguments)
+        with pytest.raises(NoProcess):
+            await family.refs["x1"].call(Member.arguments)
+        await trio.sleep(2)
+        for name in "ac":
+            assert await node.named(name).call(Member.arguments) == ()
+            with pytest.raises(NoProcess):
+                await family.refs[f"{name}1"].call(Member.arguments)
+        assert await family.shown(supervisor) == {"a": "a2", "b": "b2", "c": "c2"}
+
+
+async def test_act_d_calls_while_the_group_waits(autojump_clock: MockClock) -> None:
+    """SUP-24, SUP-25: siblings that are down until the next attempt are restarting, and keep messages."""
+    family = Family()
+    async with clean_node() as node, node.mailbox() as me:
+        children = [
+            family.child("a", backoff=Backoff(first=10, factor=1, maximum=10, jitter=0)),
+            family.child("b", "plain", name="b", mailbox=Mailbox(inherit=True)),
+        ]
+        await supervise(node, children, strategy="one_for_all", intensity=9)
+        await system.suspend(family.refs["b1"])
+        request = me.request(family.refs["b1"], Member.arguments)
+        family.outcomes["a"] = [BOOM]
+        await family.crash("a1")
+        await trio.sleep(15)
+        for gone in (family.refs["b1"], node.named("b")):
+            with pytest.raises(Restarting):
+                await gone.call(Member.arguments)
+        assert not request.check()
+        await trio.sleep(10)
+        assert await request.receive() == ()
+
+
+async def test_act_d_supervisor_killed_while_a_child_restarts(autojump_clock: MockClock) -> None:
+    """SUP-24, SUP-25: nobody is going to start it again, and whoever waits is told."""
+    family = Family()
+    async with clean_node() as node, node.mailbox() as me:
+        child = family.child(
+            "a",
+            "plain",
+            name="a",
+            mailbox=Mailbox(inherit=True),
+            backoff=Backoff(first=100, maximum=100, jitter=0),
+        )
+        supervisor = await supervise(node, [child])
+        await system.suspend(family.refs["a1"])
+        request = me.request(family.refs["a1"], Member.arguments)
+        family.refs["a1"].exit(BOOM)
+        await wait_all_tasks_blocked()
+        with pytest.raises(Restarting):
+            await node.named("a").call(Member.arguments)
+        supervisor.exit(KILL)
+        with pytest.raises(ProcessDied):
+            await request.wait(1)
+        for gone in (family.refs["a1"], node.named("a")):
+            with pytest.raises(NoProcess):
+                await gone.call(Member.arguments)
 
 
 async def test_act_d_name_is_free_for_the_next_incarnation(autojump_clock: MockClock) -> None:
