@@ -37,7 +37,6 @@ class Rare:
         "room",
         "start_info",
         "stash",
-        "stash_capacity",
         "stop_requests",
         "timers",
     )
@@ -55,7 +54,6 @@ class Rare:
         self.observers: list[Observer] = []
         self.room: trio.lowlevel.ParkingLot | None = None
         self.stash: deque[Any] = deque()
-        self.stash_capacity: int | None = None
         self.start_info: Any = None
         self.stop_requests: list[signals.Call] = []
         self.timers: dict[Timer, None] = {}

@@ -29,7 +29,7 @@ needs_valgrind = pytest.mark.skipif(shutil.which("valgrind") is None, reason="th
 
 
 def make(source: Path, build: Path, *arguments: str) -> str:
-    """Run ``make`` on ``source``'s rules, into ``build``, of which a later build keeps what has not changed.
+    """Run `make` on the rules of `source`, into ``build``, of which a later build keeps what has not changed.
 
     Returns: what it printed. A compiler without sanitizers skips the test.
     """

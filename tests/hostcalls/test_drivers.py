@@ -241,7 +241,6 @@ def test_sleep(desk: Desk, caller: Caller) -> None:
 # Sessions.
 
 KEY = bytes(range(32))
-LIFECYCLE = Capability.SESSION_LIFECYCLE
 READER = Capability.CHANNEL_READER
 
 

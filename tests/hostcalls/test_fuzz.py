@@ -94,7 +94,7 @@ class Fuzz:
         self.node = node
         self.generator = random.Random(seed)
         self.corpus = corpus()
-        self.answers = self.errors = self.traps = self.waits = 0
+        self.answers = self.errors = self.traps = 0
 
     async def run(self, rounds: int) -> None:
         guest = await self.begin()
@@ -158,7 +158,6 @@ class Fuzz:
                 self.answers += 1
                 hostcall.output.decode(written)
             return True
-        self.waits += 1
         assert hostcall in WAITING, hostcall.name
         await end(guest)
         return False

@@ -6,8 +6,6 @@ from hostcalls.abi import BufferArg, BufferParam, ResourceArg, ScalarArg, Scalar
 from hostcalls.capability import Capability
 from hostcalls.modulespec import ModuleSpecError, make_invocation, parse, parse_invocation
 
-LOG = (BufferParam(), BufferArg(b""))
-
 
 def test_everything() -> None:
     """Semicolons and newlines separate, comments and spaces are ignored, the log URI comes first."""

@@ -22,7 +22,6 @@ def native_only(reason: str) -> pytest.MarkDecorator:
 # Relaxations of the cases marked `~`.
 COUNTS_DUP = Capabilities.COUNTED_DUP in HERE
 FSTAT_SAYS_DOOR = Capabilities.FSTAT in HERE
-OPENS_NAMES = Capabilities.OPEN in HERE
 REPORTS_FAULTS = Capabilities.FAULT in HERE
 EMULATED = not NATIVE
 

@@ -21,7 +21,6 @@ from transport.doors.api import (
 
 CData = Any
 PAGE = os.sysconf("SC_PAGESIZE")
-FORGET = object()
 
 
 def text(data_ptr: CData, size: int) -> bytes:
