@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 import trio
 
-from actors import open_node
+from actors import NodeDown, NodeUp, open_node
+from tests.conformance.actors.town import Town, settle, town
 from transport import Policy, Rights, Rule, Settings
+
+__all__ = ["town"]
 
 
 @pytest.mark.parametrize(
@@ -81,3 +84,17 @@ async def test_a_node_that_cannot_be_connected_is_warned_of_once(
                 await trio.sleep(0.01)
     levels = [record.levelname for record in caplog.records if "typo.door" in record.message]
     assert levels[:3] == ["WARNING", "INFO", "INFO"]
+
+
+async def test_a_process_is_told_of_nodes_until_it_wants_no_more(town: Town, autojump_clock: object) -> None:
+    """Nodes that come and go are told of to who monitors them, and to nobody who has stopped."""
+    async with town.a.mailbox() as stays, town.a.mailbox() as leaves:
+        for me in (stays, leaves):
+            town.a.distribution.monitor_nodes(me.ref)
+        town.a.distribution.disconnect("b@right")
+        await settle()
+        town.a.distribution.demonitor_nodes(leaves.ref)
+        await town.a.connect("/b")
+        await settle()
+        assert [type(await stays.receive(timeout=0)) for _ in range(len(stays.queue))] == [NodeDown, NodeUp]
+        assert [type(await leaves.receive(timeout=0)) for _ in range(len(leaves.queue))] == [NodeDown]

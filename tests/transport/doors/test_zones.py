@@ -11,6 +11,7 @@ def test_own_zone_has_a_good_name() -> None:
     assert zones.is_name(own.name)
     assert own.id == lib.getzoneid()
     assert own in zones.known()
+    assert own.is_global == (own.name == "global")
 
 
 def test_argument_before_environment(monkeypatch: pytest.MonkeyPatch) -> None:
