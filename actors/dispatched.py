@@ -151,7 +151,7 @@ class SyncBody:
             run_sync(self.protocol.on_down, self.actor, message)
         elif type(message) is StopRequest:
             message.serve(process)
-        elif message.ref == process.parent or message.ref is process.node.ref:
+        elif process.is_parent(message.ref):
             self.stop(message.reason)
         else:
             run_sync(self.protocol.on_exit, self.actor, message)

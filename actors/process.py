@@ -26,14 +26,14 @@ import trio
 from actors import links, signals
 from actors.actor import Actor
 from actors.calls import Deferred, Request
-from actors.control import Continuation, Control
+from actors.control import Continuation, Control, StopRequest
 from actors.errors import StashOverflow
 from actors.mailbox import LIMITLESS, BoundedQueue, Mailbox, mailbox_full, put
 from actors.rare import Rare
 from actors.reasons import KILL, KILLED, NORMAL, Reason, checked
 from actors.ref import LocalRef, Ref, method_name
 from actors.resuming import resume
-from actors.timers import KeyedTimers, Timer
+from actors.timers import IdleTimer, KeyedTimers, Timer
 
 if TYPE_CHECKING:
     from actors.dispatch import Dispatcher
@@ -149,6 +149,10 @@ class Process:
     def parent(self) -> Ref[Any]:
         return self.callers[0] if self.callers else self.node.ref
 
+    def is_parent(self, sender: Ref[Any]) -> bool:
+        """Whether an exit of `sender` is the parent's, or the node's on its behalf."""
+        return sender is self.node.ref or sender == self.parent
+
     def needs(self) -> Rare:
         """The rare part, made now if need be."""
         if self.rare is None:
@@ -210,11 +214,8 @@ class Process:
         """
         if self.ended is not None:
             return
-        # Code in a task that is dying of another signal may linger in its cleanup; a kill ends that too. What
-        # runs in the dispatcher has no such code, and dies of the first signal.
-        if self.exit_signal is None or (
-            reason == KILLED and self.exit_signal != KILLED and self.reader is not None
-        ):
+        # What has a task may linger in its cleanup: a kill ends that too. All others die of the first signal.
+        if self.exit_signal is None or (self.reader is not None and self.exit_signal != KILLED == reason):
             self.exit_signal = reason
             self.attention = True
             if self.body is not None:
@@ -249,7 +250,7 @@ class Process:
         rare = self.rare
         watched = False
         if rare is not None:
-            watched = bool(rare.observers) or rare.idle_timer is not None
+            watched = bool(rare.observers) or bool(rare.idle)
             if rare.room is not None:
                 if rare.room:
                     watched = True
@@ -263,9 +264,8 @@ class Process:
         """A message was taken while attention is needed: tell the observers, disarm the idle timer."""
         rare = self.rare
         if rare is not None:
-            if rare.idle_timer is not None:
-                rare.idle_timer.cancel()
-                rare.idle_timer = None
+            if rare.idle:
+                rare.idle.taken(message)
             for observer in rare.observers:
                 observer.received(self, message)
 
@@ -533,7 +533,10 @@ class Process:
         if not linked and (reason is KILL or reason == KILL):
             self.interrupt(KILLED)
         elif self.trap_exits:
-            self.put(links.Exited(sender, reason))
+            if self.suspended and self.is_parent(sender) and not getattr(self.body, "is_plain", False):
+                self.control_put(StopRequest(reason))  # a suspended process still ends with its parent
+            else:
+                self.put(links.Exited(sender, reason))
         elif reason == NORMAL and sender != self.ref:
             return
         else:
@@ -562,11 +565,9 @@ class Process:
         Not a checkpoint. Any message cancels it. Source: `gen_server`'s timeout in a return value.
         """
         rare = self.needs()
-        if rare.idle_timer is not None:
-            rare.idle_timer.cancel()
-        rare.idle_timer = self.node.timers.call_after(
-            seconds, self.put, links.IdleTimeout(seconds), owner=self
-        )
+        if rare.idle is None:
+            rare.idle = IdleTimer(self)
+        rare.idle.start(None, seconds, links.IdleTimeout(seconds))
         self.attention = True
 
     # Children.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from actors.body import Observer
     from actors.links import Alias
     from actors.process import Process
-    from actors.timers import KeyedTimers, Timer
+    from actors.timers import IdleTimer, KeyedTimers, Timer
 
 __all__ = ["Rare"]
 
@@ -31,7 +31,7 @@ class Rare:
         "exposed",
         "groups",
         "heir",
-        "idle_timer",
+        "idle",
         "keyed",
         "observers",
         "room",
@@ -49,7 +49,7 @@ class Rare:
         self.exposed: tuple[Callable[[], Mapping[str, Any]], Callable[[Any], None]] | None = None
         self.groups: dict[tuple[str, Any], int] = {}
         self.heir: deque[Any] | None = None
-        self.idle_timer: Timer | None = None
+        self.idle: IdleTimer | None = None
         self.keyed: KeyedTimers | None = None
         self.observers: list[Observer] = []
         self.room: trio.lowlevel.ParkingLot | None = None

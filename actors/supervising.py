@@ -226,6 +226,7 @@ class SupervisorBody:
                 process.node.finish(process, process.exit_signal)
                 return False
             if process.stopping is not None and not self.strategy.stopping:
+                process.suspended = False  # it has to hear how its children end
                 self._perform(self.strategy.shut_down(process.stopping))
             if self._exit_reason is not None:
                 self._end()
@@ -345,7 +346,7 @@ class SupervisorBody:
             self._perform(self.strategy.exited(child, event.reason))
             if self.strategy.restarts(child):
                 self._restarting(child)
-        elif isinstance(event, Exited) and ref in (self.process.parent, self.process.node.ref):
+        elif isinstance(event, Exited) and self.process.is_parent(ref):
             self._perform(self.strategy.shut_down(event.reason))
 
     def _acknowledged(self, event: Acknowledged) -> None:

@@ -243,7 +243,7 @@ class AsyncBody(TaskBody):
             message.serve(self.process)
             return
         elif kind is Exited:
-            if message.ref == self.process.parent or message.ref is self.process.node.ref:
+            if self.process.is_parent(message.ref):
                 self.process.stop(message.reason)
                 return
             result = protocol.on_exit(self.actor, message)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from actors.process import Process
     from actors.ref import Ref
 
-__all__ = ["KeyedTimers", "Timer", "Timers"]
+__all__ = ["IdleTimer", "KeyedTimers", "Timer", "Timers"]
 
 
 def check_seconds(seconds: float, what: str) -> None:
@@ -335,3 +335,21 @@ class KeyedTimers:
         else:
             self._current[tick.key] = (tick.generation, self._timer(tick, tick.interval))
         return True
+
+
+class IdleTimer(KeyedTimers):
+    """The time-out of a process that handles no message for a while: the only timer in here, without a key.
+
+    Whatever else is taken cancels it, also when its message waits already; so does what waits behind that.
+
+    Source: the time-out in what a `gen_server`'s callback returns.
+    """
+
+    def taken(self, message: Any) -> None:
+        """`message` is about to be handled."""
+        if type(message) is not Tick or message.timers is not self:
+            self.cancel(None)
+
+    def admit(self, tick: Tick) -> bool:
+        """A tick came out of the mailbox: whether nothing was there but it."""
+        return super().admit(tick) and not self._process.queue

@@ -34,6 +34,7 @@ from actors import (
     StartTimeout,
     UnknownMethod,
     open_node,
+    system,
 )
 from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle
 
@@ -358,6 +359,42 @@ async def test_act_m11_idle_timeout(autojump_clock: MockClock, node: Node, is_as
         assert await me.receive(timeout=5) == "in time"
         with pytest.raises(ReceiveTimeout):
             await me.receive(timeout=5)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_act_m11_idle_timeout_of_a_busy_process(
+    autojump_clock: MockClock, node: Node, is_async: bool
+) -> None:
+    """S7: a message that waits when the time is up cancels it, wherever it lies."""
+
+    class Waiting(Actor):
+        def __init__(self, observer: Ref[Any]) -> None:
+            self.observer = observer
+
+        def wait(self) -> None:
+            self.process.timeout_after(1)
+
+        def on_message(self, message: Any) -> None:
+            self.observer.send(message)
+
+    class AsyncWaiting(Waiting):
+        async def nothing(self) -> None:
+            pass
+
+    async with node.mailbox() as me:
+        ref = await node.spawn(AsyncWaiting if is_async else Waiting, me.ref)
+        for delay in (0.5, 1.5):  # before it, and behind it
+            await ref.call(Waiting.wait)
+            await system.suspend(ref)
+            await trio.sleep(delay)
+            ref.send("in time")
+            await trio.sleep(2)
+            await system.resume(ref)
+            assert await me.receive(timeout=5) == "in time"
+            with pytest.raises(ReceiveTimeout):
+                await me.receive(timeout=5)
+        await ref.call(Waiting.wait)
+        assert await me.receive(timeout=2) == IdleTimeout(1)
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -7,8 +7,21 @@ import pytest
 import trio
 import trio.lowlevel
 import trio.testing
+from trio.testing import MockClock
 
-from actors import Actor, Node, NoProcess, Process, ProcessDied, Reason, Ref, open_node, system
+from actors import (
+    SHUTDOWN,
+    Actor,
+    Child,
+    Node,
+    NoProcess,
+    Process,
+    ProcessDied,
+    Reason,
+    Ref,
+    open_node,
+    system,
+)
 from actors.guest import Guest
 from actors.machine import Machine, when
 from actors.supervisor import Supervisor
@@ -48,6 +61,57 @@ async def test_act_n1_a_suspended_process_keeps_its_messages_until_it_is_resumed
         await system.resume(ref)
         assert await request.receive() == 5
         assert await ref.call(Sync.add, 1) == 11
+
+
+class Trapping(Sync):
+    def __init__(self) -> None:
+        self.process.trap_exits = True
+        self.reasons: list[Reason] = []
+
+    def keep(self, reasons: list[Reason]) -> None:
+        self.reasons = reasons
+
+    def on_stop(self, reason: Reason) -> None:
+        self.reasons.append(reason)
+
+
+class AsyncTrapping(Trapping):
+    async def wait(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("actor", [Trapping, AsyncTrapping])
+async def test_act_n1_a_suspended_process_ends_with_its_parent(
+    autojump_clock: MockClock, actor: type[Trapping]
+) -> None:
+    """S12, as `sys` has it: the parent's exit is heard, anybody else's is a message that waits."""
+    reasons: list[Reason] = []
+    async with open_node("n") as node, node.mailbox() as me:
+        supervisor = await node.spawn(Supervisor, [Child(actor, id="a")])
+        (info,) = await supervisor.call(Supervisor.children)
+        await info.ref.call(Trapping.keep, reasons)
+        await system.suspend(info.ref)
+        me.exit(info.ref, SHUTDOWN)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await system.get_status(info.ref)).queued == 1
+        with trio.fail_after(1):
+            await supervisor.call(Supervisor.terminate_child, "a")
+        assert reasons == [SHUTDOWN]
+
+
+async def test_act_n1_a_suspended_supervisor_can_be_stopped(autojump_clock: MockClock) -> None:
+    """It puts off requests, but not its end, and stops its children."""
+    async with open_node("n") as node:
+        inner = Child(Supervisor, [Child(Sync)], id="inner")
+        outer = await node.spawn(Supervisor, [inner])
+        (info,) = await outer.call(Supervisor.children)
+        await system.suspend(info.ref)
+        with trio.fail_after(1):
+            await outer.call(Supervisor.terminate_child, "inner")
+        await system.suspend(outer)
+        with trio.fail_after(1):
+            await outer.stop(SHUTDOWN)
+        assert not node.processes
 
 
 @ACTORS
