@@ -21,7 +21,7 @@ import trio
 from actors import signals
 from actors.calls import Deferred, Request
 from actors.deadlock import begin_waiting
-from actors.errors import CallingSelf, NoProcess, NotPublic, ProcessDied, Restarting
+from actors.errors import CallingSelf, CallTimeout, NoProcess, NotPublic, ProcessDied, Restarting
 from actors.mailbox import wait_for_room
 from actors.reasons import NO_PROCESS, NORMAL, Reason, checked
 from actors.signals import NO_KWARGS, Cast
@@ -378,17 +378,27 @@ class LocalRef(Ref[A]):
         if process.ended is not None:
             await trio.lowlevel.checkpoint_if_cancelled()
             raise Restarting(self) if process.restarting else NoProcess(self)
+        limit = self.limit
         if len(process.queue) >= process.limit and process.mailbox.overflow == "block":
-            await wait_for_room(process)
+            limit = await self._wait_for_room(node.config.call_timeout if limit is None else limit)
         request: Request[Any] = Request(node, self, name, args, kwargs, caller)
         self.deliver(request)
         if caller is None:
-            return await request.receive(self.limit)
+            return await request.receive(limit)
         begin_waiting(caller, request)
         try:
-            return await request.receive(self.limit)
+            return await request.receive(limit)
         finally:
             caller.awaited = None
+
+    async def _wait_for_room(self, limit: float) -> float:
+        """Wait for room on behalf of a call with that time limit; the seconds that are left of it."""
+        deadline = trio.current_time() + limit
+        with trio.move_on_at(deadline) as scope:
+            await wait_for_room(self._process)
+        if scope.cancelled_caught:
+            raise CallTimeout(self, limit)
+        return deadline - trio.current_time()
 
     def _node(self) -> Node:
         return self._process.node

@@ -13,6 +13,7 @@ from actors import (
     KILLED,
     SHUTDOWN,
     Actor,
+    CallTimeout,
     Crashed,
     DeadLetter,
     Down,
@@ -331,6 +332,15 @@ async def test_calls_to_a_full_mailbox(autojump_clock: MockClock, node: Node, ov
     else:
         with pytest.raises(MailboxFull):
             await ref.call(Sync.echo, 1)
+
+
+async def test_call_that_finds_no_room_in_time(autojump_clock: MockClock, node: Node) -> None:
+    """M8, C3: the time limit of a call is one for the wait for room and for the reply together."""
+    ref, _ = await full(node, "block")
+    start = trio.current_time()
+    with pytest.raises(CallTimeout):
+        await ref.within(2).call(Sync.echo, 1)
+    assert trio.current_time() - start == 2
 
 
 @pytest.mark.parametrize("overflow", ["block", "drop_newest"])
