@@ -6,7 +6,7 @@
 | `bytes`, `bytearray` | themselves |
 | `str` | UTF-8 |
 | `bool`, `int`, `float` | C's `bool`, `int64_t`, `double`, in the machine's byte order |
-| a ctypes type | what C has in memory |
+| a ctypes type without pointers | what C has in memory |
 | `Annotated[T, "<IHH"]`, or with a `struct.Struct` | packed so; one value, or a tuple of several |
 | `Annotated[T, codec]` | what an object of your own with `size`, `encode` and `decode` makes of it |
 | attrs, dataclass, `msgspec.Struct`, `list[int]`, `dict[str, float]`, ... | MessagePack, checked against
@@ -82,7 +82,10 @@ class _Text:
     def encode(self, value: str) -> bytes:
         if not isinstance(value, str):
             raise CodecError(f"{value!r} is not a str")
-        return value.encode()
+        try:
+            return value.encode()
+        except UnicodeEncodeError as error:
+            raise CodecError(f"{value!r} has no UTF-8: {error}") from error
 
     def decode(self, data: memoryview) -> str:
         try:
@@ -137,23 +140,47 @@ class _MessagePack:
     size: int | None = None
 
     def __init__(self, annotation: Any) -> None:
-        if isinstance(msgspec.inspect.type_info(annotation), msgspec.inspect.CustomType):
-            raise TypeError("it is neither a record nor made of builtin types")
+        foreign = _foreign(msgspec.inspect.type_info(annotation))
+        if foreign is not None:
+            raise TypeError(f"{foreign!r} is neither a record nor made of builtin types")
         self._annotation = annotation
         self._decoder = msgspec.msgpack.Decoder(annotation)
         self._encoder = msgspec.msgpack.Encoder()
 
     def encode(self, value: Any) -> bytes:
         try:
-            return self._encoder.encode(value)
-        except (TypeError, OverflowError) as error:
+            encoded = self._encoder.encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise CodecError(f"{value!r} cannot be encoded: {error}") from error
+        try:
+            self._decoder.decode(encoded)  # the encoder takes values of any type
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise CodecError(f"{value!r} is not a {self._annotation}: {error}") from error
+        return encoded
 
     def decode(self, data: memoryview) -> Any:
         try:
             return self._decoder.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise CodecError(f"the bytes are not a {self._annotation}: {error}") from error
+
+
+def _foreign(kind: Any) -> Any:
+    """A type that MessagePack has no form for, within what msgspec says of a type; or None."""
+    seen: set[int] = set()
+    rest: list[Any] = [kind]
+    while rest:
+        part = rest.pop()
+        if isinstance(part, msgspec.inspect.CustomType):
+            return part.cls
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, msgspec.inspect.Type | msgspec.inspect.Field):
+            rest += (getattr(part, name) for name in part.__struct_fields__ if not name.startswith("default"))
+        elif isinstance(part, tuple):
+            rest += part
+    return None
 
 
 def _expect(data: memoryview, size: int, what: str) -> None:
@@ -173,6 +200,17 @@ _SIMPLE: dict[Any, Codec[Any]] = {
 }
 
 _CTYPES = (ctypes._SimpleCData, ctypes.Structure, ctypes.Union, ctypes.Array)
+_ADDRESSES = (ctypes.c_char_p, ctypes.c_wchar_p, ctypes.c_void_p, ctypes.py_object)
+
+
+def _has_address(kind: Any) -> bool:
+    """Whether a ctypes type holds an address, which means nothing, or worse, in another process."""
+    if issubclass(kind, ctypes.Structure | ctypes.Union):
+        fields = (getattr(base, "_fields_", ()) for base in kind.__mro__)
+        return any(_has_address(field[1]) for group in fields for field in group)
+    if issubclass(kind, ctypes.Array):
+        return _has_address(kind._type_)
+    return not issubclass(kind, ctypes._SimpleCData) or issubclass(kind, _ADDRESSES)
 
 
 def codec_for(annotation: Any) -> Codec[Any]:
@@ -186,13 +224,18 @@ def codec_for(annotation: Any) -> Codec[Any]:
         kind, *notes = get_args(annotation)
         for note in notes:
             if isinstance(note, str | struct.Struct):
-                structure = struct.Struct(note) if isinstance(note, str) else note
+                try:
+                    structure = struct.Struct(note) if isinstance(note, str) else note
+                except struct.error as error:
+                    raise TypeError(f"values of {annotation!r} cannot go through a door: {error}") from error
                 several = kind is tuple or get_origin(kind) is tuple
                 return _Packed(structure, single=not several)
             if isinstance(note, Codec):
                 return note
         return codec_for(kind)
     if isinstance(annotation, type) and issubclass(annotation, _CTYPES):
+        if _has_address(annotation):
+            raise TypeError(f"values of {annotation!r} cannot go through a door: they hold addresses")
         return _Ctypes(annotation)
     try:
         return _MessagePack(annotation)

@@ -60,8 +60,9 @@ class Door:
             met, and the request, or `None` when it is over; it may return data for the client, who otherwise
             gets an empty reply. By default the error is logged.
 
-    Raises `DoorCreateError` or `DoorXcreateError`: EINVAL, EMFILE; `RuntimeError` for an async procedure
-    outside of trio.
+    Raises `DoorCreateError` or `DoorXcreateError`: EINVAL, EMFILE; `DoorSetparamError` for limits that no
+    door can have; `RuntimeError` for an async procedure outside of trio; `TypeError` if the procedure is no
+    function.
     """
 
     def __init__(
@@ -81,9 +82,11 @@ class Door:
             data_min = procedure.request.size if data_min is None else data_min
             data_max = procedure.request.size if data_max is None else data_max
             procedure = procedure.serve
+        if not callable(procedure):
+            raise TypeError(f"a door serves calls with a function, not with {procedure!r}")
         if on_unref is not None and not attributes & (Attributes.UNREF | Attributes.UNREF_MULTI):
             attributes |= Attributes.UNREF
-        self._serve = AsyncProcedure(procedure) if inspect.iscoroutinefunction(procedure) else procedure
+        self._serve = AsyncProcedure(procedure) if _is_async(procedure) else procedure
         self._on_unref = on_unref
         self._on_error = on_error
         self._names: list[str] = []
@@ -271,6 +274,13 @@ class Door:
 
     def __repr__(self) -> str:
         return f"<Door {'closed' if self.closed else self._fd}>"
+
+
+def _is_async(procedure: Callable[[Request], Any]) -> bool:
+    """Whether it is an async function, or an object that is called like one."""
+    return inspect.iscoroutinefunction(procedure) or inspect.iscoroutinefunction(
+        getattr(procedure, "__call__", None)  # noqa: B004 - not whether it has one, but of which kind
+    )
 
 
 def _fill(invocation: Any, answer: Answer, request: Request | None) -> None:

@@ -54,7 +54,9 @@ class ServerProcedure(Generic[Req, Rep]):
         self._function = function
         hints = typing.get_type_hints(function, include_extras=True)
         self._order: list[str] = []
-        for name in inspect.signature(function).parameters:
+        for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+                raise TypeError(f"parameter {name!r} of {function!r} is not one that takes a position")
             hint = hints.get(name, inspect.Parameter.empty)
             role = _role(hint)
             if role == "value" and request is inspect.Parameter.empty:

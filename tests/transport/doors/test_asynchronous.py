@@ -98,6 +98,16 @@ async def test_async_procedures_run_in_the_loop() -> None:
     assert where == [threading.get_ident()]
 
 
+async def test_object_that_is_called_like_an_async_function() -> None:
+    class Greeter:
+        async def __call__(self, request: Request) -> bytes:
+            await trio.lowlevel.checkpoint()
+            return b"hello " + request.data
+
+    with Door(Greeter()) as door, door.client() as client, await client.call_async(b"you") as reply:
+        assert reply.data == b"hello you"
+
+
 async def test_async_procedure_that_fails() -> None:
     errors: list[Exception] = []
 

@@ -100,6 +100,10 @@ def test_int_is_what_c_has() -> None:
         (Annotated[tuple[int, int], "<HH"], (1, 2, 3)),
         (Point, "x"),
         (Order, object()),
+        (Order, 5),
+        (list[int], ["x"]),
+        (str, "\ud800"),
+        (list[str], ["\ud800"]),
     ],
 )
 def test_value_that_does_not_fit(annotation: Any, value: object) -> None:
@@ -154,7 +158,37 @@ def test_codec_of_ones_own() -> None:
     assert codec.decode(memoryview(b"cba")) == "abc"
 
 
+def test_value_without_an_end() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(CodecError):
+        codec_for(list[Any]).encode(endless)
+
+
+class Pointing(ctypes.Structure):
+    _fields_ = (("count", ctypes.c_int), ("items", ctypes.POINTER(ctypes.c_int)))
+
+
+class PointingToo(Point):
+    _fields_ = (("pair", Pointing * 2),)
+
+
+@attrs.frozen
+class Wave:
+    parts: dict[str, list[complex]]
+
+
 def test_type_that_cannot_travel() -> None:
-    for annotation in (Reversed, Order | Line):
+    annotations = (
+        Reversed,
+        Order | Line,
+        list[complex],
+        Wave,
+        Annotated[int, "no format"],
+        ctypes.py_object,
+        ctypes.c_char_p,
+        PointingToo,
+    )
+    for annotation in annotations:
         with pytest.raises(TypeError, match="cannot go through a door"):
             codec_for(annotation)

@@ -278,6 +278,11 @@ def test_limits_that_cross_leave_no_door_behind() -> None:
     assert open_doors() <= before
 
 
+def test_what_is_no_function_serves_no_door() -> None:
+    with pytest.raises(TypeError, match="not with 5"):
+        Door(5)  # type: ignore[arg-type]
+
+
 def test_threads_bound_the_number_of_simultaneous_calls() -> None:
     inside = 0
     most = 0

@@ -175,6 +175,12 @@ def test_annotations_are_wanted() -> None:
     with pytest.raises(TypeError, match="one value"):
         server_procedure(two_values)
 
+    def by_keyword(*, x: int) -> int:
+        return x
+
+    with pytest.raises(TypeError, match="position"):
+        server_procedure(by_keyword)
+
 
 async def test_async_procedure_and_call() -> None:
     @server_procedure
