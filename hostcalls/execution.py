@@ -31,11 +31,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Turns without an answer from the guest after which it is taken to compute, and handed to a worker.
+#: Turns that end with the guest computing, after which it is handed to a worker. One that comes back from
+#: there goes there again at the end of its time slice, unless it waits before.
 _PATIENCE = 2
 
-#: Seconds after which other processes get their turn.
-_TURN_SECONDS = 0.001
+#: Seconds of serving a guest after which other processes get their turn.
+_TURN_SECONDS = 0.0005
 
 
 @attrs.frozen
@@ -99,24 +100,27 @@ class Execution:
         return len(self._pending)
 
     def turn(self) -> bool:
-        """Let the guest run, and serve what it asks for, until it waits, ends, or a millisecond is over.
+        """Let the guest run, and serve what it asks for, until it waits, ends, or its turn is over.
 
         Returns whether it could go on at once; if not, `wake` is called when it can. Not a checkpoint.
         After the guest's end `outcome` says how it ended.
         """
         if self.outcome is not None or self.instance.offloaded:
             return False
-        pause = self.instance.run(self, perf_counter() + _TURN_SECONDS)
+        pause = self.instance.run(self, perf_counter() + _TURN_SECONDS, suspect=self._computing > 0)
         if pause is Pause.COMPUTING:
             self._computing += 1
             if self._computing >= _PATIENCE and self.kernel.engine.config.workers:
+                self._computing = _PATIENCE - 1
                 self.instance.offload()
                 return False
+            return True
+        if pause is Pause.READY:
             return True
         self._computing = 0
         if pause is Pause.ENDED and not self.ended:
             self._finish(self._ending())
-        return pause is Pause.READY
+        return False
 
     def stop(self) -> None:
         """End the guest at once, wherever it is, and release all it holds. Stopping twice is the same."""

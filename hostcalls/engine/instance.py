@@ -82,7 +82,7 @@ class Pause(enum.Enum):
 
     WAITING = "it cannot go on before `wake`"
     READY = "it could go on, but its time is over"
-    COMPUTING = "it was preempted, and has asked for nothing"
+    COMPUTING = "it was preempted, and has asked for nothing for a whole time slice"
     ENDED = "it has finished, has trapped, or was closed"
 
 
@@ -207,7 +207,7 @@ class Instance:
         word = self._word = _guest_resume(guest)
         return _STEPS[word & _STEP_MASK]
 
-    def run(self, server: Server, deadline: float) -> Pause:
+    def run(self, server: Server, deadline: float, *, suspect: bool = False) -> Pause:
         """Run the guest and serve what it asks for, until it waits, ends, or the time is over.
 
         This is `resume`, `submissions`, `complete` and `drops` in a loop, with one call into the shim for a
@@ -217,6 +217,8 @@ class Instance:
             server: answers operations, and is told of those that were dropped.
             deadline: on `time.perf_counter`; looked at between any two operations, and each time the guest
                 has stopped.
+            suspect: take a guest that is preempted for one that computes, whether it has asked for something
+                before or not.
 
         Raises `GuestBusy` while the guest runs on a worker, `InstanceClosed` after `close`.
         """
@@ -225,7 +227,7 @@ class Instance:
             self._refuse()
         serve, stage = server.serve, self._engine._stage
         records, self._unserved = self._unserved, b""
-        asked = bool(records)
+        asked = bool(records)  # since it was preempted last
         future, answer = _NO_KEY, b""
         while self._guest is not None:
             if not records:
@@ -238,9 +240,9 @@ class Instance:
                 elif not word & _HAS_DROPS:
                     if not word & _RUNNABLE:
                         return Pause.ENDED if word & _STEP_MASK >= Step.FINISHED else Pause.WAITING
-                    if not asked:
+                    if suspect or not asked:
                         return Pause.COMPUTING
-            asked = True
+            asked = bool(records) or bool(self._word & _HAS_DROPS)
             position, size = 0, len(records)
             while position < size:
                 key, index, length = _unpack_header(records, position)

@@ -27,7 +27,7 @@ class Limits:
             `Instance.submissions` and results not yet polled by the guest.
         cpu_time: seconds during which the guest may run in all, the start function included. Checked about
             every tick of the engine.
-        start_time: seconds that the module's start function may take.
+        start_time: seconds of processor that the module's start function may take. It runs on the loop.
     """
 
     memory: int = 64 * MEBIBYTE
@@ -35,7 +35,7 @@ class Limits:
     futures: int = 16_384
     queued_bytes: int = 16 * MEBIBYTE
     cpu_time: float = math.inf
-    start_time: float = 0.1
+    start_time: float = 0.005
 
     def __attrs_post_init__(self) -> None:
         for field in attrs.fields(Limits):

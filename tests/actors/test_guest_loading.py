@@ -160,7 +160,7 @@ async def test_a_supervisor_waits_for_the_module(gate: Gate) -> None:
             await ref.call(Guest.request, b"trap")
 
 
-async def test_two_computing_guests_leave_the_loop_alone() -> None:
+async def test_act_t5_two_computing_guests_leave_the_loop_alone() -> None:
     """Two guests in endless loops run beside an actor that goes on answering."""
     async with open_node("test") as node:
         spinning = [

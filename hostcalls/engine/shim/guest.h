@@ -53,6 +53,7 @@ struct guest {
 
     _Atomic uint64_t used; /* nanoseconds run, before the current run; the caller reads it at any time */
     uint64_t run_start;
+    uint64_t start_begun; /* on the thread's own clock, while `starting` */
 
     future_table futures;
     mailbox mailbox;

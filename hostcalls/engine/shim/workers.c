@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "guest.h"
+#include "slice.h"
 
 static void append(guest_list *list, guest *g)
 {
@@ -38,26 +39,22 @@ static void announce(workers *w)
         ;
 }
 
-/* Decides, under the mutex, where a guest goes that has just come to a stop on a worker. Returns whether the
- * worker keeps it and goes on. */
-static bool place_after_run(workers *w, guest *g, uint64_t word)
+/* Decides, under the mutex, where a guest goes that has just come to a stop on a worker. */
+static guest_place place_after_run(workers *w, guest *g, uint64_t word)
 {
     guest_take_mail(g);
     bool wants_host = (word & HAS_SUBMISSIONS) != 0 || !guest_can_go_on(g);
     if (!wants_host && w->queue.first == NULL)
-        return true;
-    guest_list *list = wants_host ? &w->stopped : &w->queue;
+        return PLACE_RUNNING;
     g->place = wants_host ? PLACE_STOPPED : PLACE_QUEUED;
-    append(list, g);
-    if (wants_host)
-        announce(w);
-    return false;
+    append(wants_host ? &w->stopped : &w->queue, g);
+    return g->place;
 }
 
 static void run_until_stop(workers *w, guest *g)
 {
-    bool mine = true;
-    while (mine) {
+    guest_place place = PLACE_RUNNING;
+    while (place == PLACE_RUNNING) {
         uint64_t word = guest_run(g);
         pthread_mutex_lock(&w->mutex);
         if (g->abandoned) {
@@ -65,14 +62,18 @@ static void run_until_stop(workers *w, guest *g)
             guest_destroy(g);
             return;
         }
-        mine = place_after_run(w, g, word);
+        place = place_after_run(w, g, word);
         pthread_mutex_unlock(&w->mutex);
     }
+    /* Not before the mutex is free, since the loop runs at once and wants it. */
+    if (place == PLACE_STOPPED)
+        announce(w);
 }
 
 static void *work(void *argument)
 {
     workers *w = argument;
+    slice_prefer_long();
     for (;;) {
         pthread_mutex_lock(&w->mutex);
         while (w->queue.first == NULL && !w->stopping)

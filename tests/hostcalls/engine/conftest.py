@@ -9,8 +9,13 @@ from tests.hostcalls.engine.script import ScriptRunner
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
-    with Engine(config=EngineConfig(max_guests=16, max_memory=64 * 1024 * 1024)) as engine:
+def config() -> EngineConfig:
+    return EngineConfig(max_guests=16, max_memory=64 * 1024 * 1024)
+
+
+@pytest.fixture
+def engine(config: EngineConfig) -> Iterator[Engine]:
+    with Engine(config=config) as engine:
         yield engine
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import perf_counter
 
 import attrs
@@ -27,10 +27,9 @@ LONG_AGO = 0.0
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
+def config(config: EngineConfig) -> EngineConfig:
     """One that looks so seldom that a guest is not preempted by chance."""
-    with Engine(config=EngineConfig(max_guests=16, max_memory=64 * 1024 * 1024, tick=1.0)) as engine:
-        yield engine
+    return attrs.evolve(config, tick=1.0)
 
 
 def in_time() -> float:
@@ -128,6 +127,14 @@ def test_a_guest_that_computes_is_told_apart(script: ScriptRunner) -> None:
     run = script([create(), SPIN])
     assert run.instance.run(Clerk(), LONG_AGO) is Pause.READY
     assert run.instance.run(Clerk(), LONG_AGO) is Pause.COMPUTING
+
+
+@pytest.mark.parametrize("suspect", [False, True])
+def test_what_it_has_asked_for_does_not_hide_that_it_computes(config: EngineConfig, suspect: bool) -> None:
+    with Engine(config=attrs.evolve(config, tick=0.001)) as engine:
+        run, clerk = ScriptRunner(engine)([create(), SPIN]), Clerk()
+        assert run.instance.run(clerk, in_time(), suspect=suspect) is Pause.COMPUTING
+        assert len(clerk.asked) == 1
 
 
 def test_the_server_may_close_the_guest(script: ScriptRunner) -> None:
