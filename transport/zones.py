@@ -84,7 +84,10 @@ def getzonenamebyid(id: int, buf: object, buflen: int) -> int:  # noqa: A002
 class Zone:
     """A zone: its id in this process, and its name.
 
-    unique: on illumos, a number that tells a zone that was booted again from the one before; 0 on Linux.
+    Attributes:
+        id: as `getzoneid` gives it; it means something to this process only.
+        name: what to write down.
+        unique: on illumos, a number that tells a zone that was booted again from the one before; 0 on Linux.
     """
 
     id: int
@@ -105,7 +108,9 @@ def is_name(name: str) -> bool:
 def own(name: str | None = None) -> Zone:
     """One's own zone.
 
-    name: what to call it; by default the environment variable `ENFILADE_ZONE`, or else what the system says.
+    Args:
+        name: what to call it; by default the environment variable `ENFILADE_ZONE`, or else what the system
+            says.
 
     Raises `ValueError` if a zone cannot be called so.
     """

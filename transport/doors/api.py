@@ -1,7 +1,7 @@
 """The door functions as they are in C: the same names, the same order of arguments, the same constants.
 
 Buffers and structures are the caller's, made with `ffi.new` (`ffi` is here too); nothing is allocated here
-for a call:
+for a call::
 
     params = ffi.new("door_arg_t *")
     number = ffi.new("uint64_t *", 111)
