@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from actors.errors import BadArguments
+from actors.errors import BadArguments, raised_by_the_runtime
 from actors.reasons import Crashed
 from actors.signals import Call, Cast
 
@@ -27,7 +27,7 @@ def bad_arguments(
     """What to tell who asked for `method(*args, **kwargs)`, if `error` only means that it takes no such
     arguments.
     """
-    if type(error) is not TypeError or not _raised_by_the_runtime(error):
+    if type(error) is not TypeError or not raised_by_the_runtime(error):
         return None
     signature = inspect.signature(method)
     try:
@@ -35,13 +35,6 @@ def bad_arguments(
     except TypeError as misfit:
         return BadArguments(method.__qualname__, signature, args, kwargs, str(misfit))
     return None
-
-
-def _raised_by_the_runtime(error: BaseException) -> bool:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_globals.get("__package__") == __package__
 
 
 def refused(process: Process, request: Call | Cast, method: Callable[..., Any], error: BaseException) -> bool:

@@ -49,9 +49,13 @@ ENDED = _Ended()
 EMPTYING = _Ended()
 
 
-def finish(process: Process, reason: Reason, error: BaseException | None = None) -> None:
+def finish(
+    process: Process, reason: Reason, error: BaseException | None = None, *, told: bool = False
+) -> None:
     """`process` has ended with `reason`; `error` is what it raised, if it did. Not a checkpoint, does not
     raise.
+
+    With `told` it is not logged: whoever was starting the process is told.
     """
     if process.ended is not None or process.body is EMPTYING:
         return
@@ -61,9 +65,9 @@ def finish(process: Process, reason: Reason, error: BaseException | None = None)
     if arena is not None and hasattr(process.body, "let_go"):
         process.body.let_go()
     if arena:
-        _finish_later(process, reason, error)
+        _finish_later(process, reason, error, told)
     else:
-        _finish(process, reason, error)
+        _finish(process, reason, error, told)
 
 
 def _note_circumstances(process: Process, error: BaseException) -> None:
@@ -80,12 +84,12 @@ def _note_circumstances(process: Process, error: BaseException) -> None:
         error.add_note(f"status of {process.ref}: {status!r}")
 
 
-def _finish_later(process: Process, reason: Reason, error: BaseException | None) -> None:
+def _finish_later(process: Process, reason: Reason, error: BaseException | None, told: bool) -> None:
     """What lives in the arena of a process does not outlive it: end that first."""
 
     async def empty_and_finish() -> None:
         await empty_arena(process, reason)
-        _finish(process, reason, error)
+        _finish(process, reason, error, told)
 
     process.body = EMPTYING
     process.actor = process.on_message = process.handlers = None
@@ -94,7 +98,7 @@ def _finish_later(process: Process, reason: Reason, error: BaseException | None)
     process.node.start_task(empty_and_finish, f"end of {process.ref}")
 
 
-def _finish(process: Process, reason: Reason, error: BaseException | None) -> None:
+def _finish(process: Process, reason: Reason, error: BaseException | None, told: bool) -> None:
     node = process.node
     process.ended = reason
     process.limit = 0
@@ -131,7 +135,7 @@ def _finish(process: Process, reason: Reason, error: BaseException | None) -> No
         rare.stop_requests = []
     if process.rare is not None and process.rare.heir is None:
         process.rare = None
-    node.ended(process, reason, error if start is None or isinstance(error, FATAL) else None)
+    node.ended(process, reason, error, told or start is not None)
 
 
 def _release(process: Process) -> None:

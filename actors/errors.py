@@ -43,6 +43,19 @@ __all__ = [
 ]
 
 
+def raised_by_the_runtime(error: BaseException) -> bool:
+    """Whether nothing but the runtime's own code was running when `error` was raised."""
+    trace = error.__traceback__
+    if trace is None:
+        return False
+    while trace is not None:
+        # What attrs has generated belongs to no package.
+        if trace.tb_frame.f_globals.get("__package__", __package__) != __package__:
+            return False
+        trace = trace.tb_next
+    return True
+
+
 class RuntimeFault(Exception):
     """The base of the runtime's own errors."""
 
@@ -196,6 +209,9 @@ class NameTaken(RuntimeFault):
 class StartError(RuntimeFault):
     """A process could not be started. `reason` says why.
 
+    Its cause is what the process's own code raised. What the runtime found wrong by itself, such as a flag of
+    a supervisor that there is not, says all in its message.
+
     Raised by `__init__` or `on_start` of an actor itself, it refuses the start without noise: the process
     ends with the reason normal, and the starter gets this error.
     """
@@ -204,7 +220,7 @@ class StartError(RuntimeFault):
         super().__init__(message or f"the process could not be started: {reason}")
         self.reason = reason
         if isinstance(reason, Crashed):
-            self.__cause__ = reason.error
+            self.__cause__ = None if raised_by_the_runtime(reason.error) else reason.error
 
 
 class StartTimeout(StartError):

@@ -426,11 +426,11 @@ class Node:
         """`process` has ended: what bodies call last."""
         ending.finish(process, reason, error)
 
-    def ended(self, process: Process, reason: Reason, error: BaseException | None) -> None:
-        """`process` has ended and everybody was told."""
+    def ended(self, process: Process, reason: Reason, error: BaseException | None, quietly: bool) -> None:
+        """`process` has ended and everybody was told; `quietly`: that is not logged."""
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self.stop_for(error)
-        if not reason.is_normal and not self.stopping:
+        if not (reason.is_normal or self.stopping or quietly):
             self.reports.abnormal_exit(process, reason, error)
         if self.end_waiters:
             waiter = self.end_waiters.pop(process, None)

@@ -20,7 +20,15 @@ from actors.actor import Actor, protocol_of
 from actors.calls import Request
 from actors.dispatched import SyncBody
 from actors.ending import ENDED, finish
-from actors.errors import AlreadyStarted, CallTimeout, Ignore, NameTaken, StartError, StartTimeout
+from actors.errors import (
+    AlreadyStarted,
+    CallTimeout,
+    Ignore,
+    NameTaken,
+    StartError,
+    StartTimeout,
+    raised_by_the_runtime,
+)
 from actors.mailbox import Mailbox
 from actors.reasons import KILLED, NORMAL, reason_of
 from actors.ref import LocalRef, Ref
@@ -173,7 +181,7 @@ def _refused(process: Process, error: BaseException) -> BaseException:
         return error
     reason = reason_of(error)
     fatal = error if isinstance(error, SystemExit | KeyboardInterrupt) else None
-    finish(process, reason, fatal)
+    finish(process, reason, fatal, told=True)
     if isinstance(error, NotSpawnable):
         return TypeError(str(error))
     return StartError(reason)
@@ -196,7 +204,7 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
     elif not hasattr(target, "body"):
         if not _is_async_function(target):
             raise NotSpawnable(f"cannot spawn {target!r}: {_advice(target)}")
-        body = process.body = FunctionBody(process, target, args, kwargs)
+        body = process.body = FunctionBody(process, _called(target, process, args, kwargs))
         return body
     dispatcher = node.dispatcher
     outer, dispatcher.running = dispatcher.running, process
@@ -214,6 +222,19 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
         else:
             process.idle = True
     return body
+
+
+def _called(fn: Any, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The coroutine of the async function `fn`: no line of it has run."""
+    try:
+        return fn(process, *args, **kwargs)
+    except TypeError as misfit:
+        if not raised_by_the_runtime(misfit):
+            raise
+        raise NotSpawnable(
+            f"cannot spawn {fn!r}: {misfit}; what it is given first is its own Process, "
+            "as in `async def fn(me, ...)`, then the arguments of spawn"
+        ) from None
 
 
 def _advice(target: Any) -> str:

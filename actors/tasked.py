@@ -9,7 +9,7 @@ told.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Coroutine, Mapping
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -117,23 +117,18 @@ class TaskBody:
 
 
 class FunctionBody(TaskBody):
-    """Runs `await fn(me, *args, **kwargs)`."""
+    """Runs a coroutine, that of `fn(me, *args, **kwargs)`: made beforehand, so that arguments that do not fit
+    are told to the starter.
+    """
 
-    __slots__ = ("_args", "_fn", "_kwargs")
+    __slots__ = ("_coroutine",)
 
-    def __init__(
-        self, process: Process, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, process: Process, coroutine: Coroutine[Any, Any, Any]) -> None:
         super().__init__(process)
-        self._fn = fn
-        self._args = args
-        self._kwargs = kwargs
+        self._coroutine = coroutine
 
     async def main(self) -> None:
-        fn, args, kwargs = self._fn, self._args, self._kwargs
-        self._args, self._kwargs = (), {}
-        self.started()
-        await fn(self.process, *args, **kwargs)
+        await self._coroutine
 
 
 class AsyncBody(TaskBody):

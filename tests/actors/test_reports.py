@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import KILL, Actor, Custom, NodeConfig, ProcessDied, open_node
+from actors import KILL, Actor, Crashed, Custom, NodeConfig, ProcessDied, StartError, Supervisor, open_node
 
 
 class Fragile(Actor):
@@ -53,6 +54,60 @@ async def test_end_by_a_signal_is_a_warning(
             (logging.WARNING, None)
         ] * 2
         assert "why" in caplog.text
+
+
+async def test_a_start_that_fails_is_told_and_not_logged(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S3, S11: the starter gets the error, whoever else did not ask is not bothered with it."""
+
+    class Broken(Actor):
+        def __init__(self) -> None:
+            raise ValueError("broken")
+
+    class AsyncBroken(Broken):
+        async def also(self) -> None:
+            """So it has a task."""
+
+    async with open_node("test") as node:
+        for target in (Broken, AsyncBroken):
+            with pytest.raises(StartError) as refused:
+                await node.spawn(target)
+            assert isinstance(refused.value.__cause__, ValueError)
+        with pytest.raises(TypeError):
+            await node.spawn("nothing")  # type: ignore[call-overload]
+        await wait_all_tasks_blocked()
+        assert not caplog.records
+        node.spawn_soon(Broken)
+        await wait_all_tasks_blocked()
+        assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"strategy": "one_for_al"}, "strategy' is 'one_for_al'; it must be one of one_for_one"),
+        ({"max_restarts": 3}, "unexpected keyword argument 'max_restarts'"),
+    ],
+    ids=["strategy", "keyword"],
+)
+async def test_what_the_runtime_refuses_itself_has_no_second_traceback(
+    options: dict[str, Any], says: str
+) -> None:
+    """S3: the cause of a failed start is shown where it lies in somebody's code."""
+    async with open_node("test") as node:
+        with pytest.raises(StartError, match=says) as refused:
+            await node.spawn(Supervisor, [Fragile], **options)
+        assert refused.value.__cause__ is None
+        assert isinstance(refused.value.reason, Crashed)
+
+        class Team(Supervisor):
+            def __init__(self) -> None:
+                super().__init__([Fragile], **options)
+
+        with pytest.raises(StartError, match=says) as refused:
+            await node.spawn(Team)
+        assert refused.value.__cause__ is refused.value.reason.error  # type: ignore[attr-defined]
 
 
 async def test_shutdown_is_silent(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:

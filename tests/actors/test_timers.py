@@ -144,7 +144,7 @@ async def test_a_time_limit_that_is_none(
 
 
 async def test_no_time_and_all_the_time(autojump_clock: MockClock, node: Node) -> None:
-    """C3, T6: a limit of 0 takes an answer that is there at once, and waits for none; `math.inf` is no limit."""
+    """C3, T6: a limit of 0 takes an answer that is there at once; `math.inf` is no limit."""
     ref = await node.spawn(Clock)
     assert await ref.within(0).call(Clock.now) == "now"
     with pytest.raises(CallTimeout):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 
@@ -530,6 +531,30 @@ async def test_what_was_called_too_early(autojump_clock: MockClock, node: Node) 
         await node.spawn(early(None))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="mailbox is a Mailbox"):
         await node.spawn(Sync, mailbox=5)
+    assert not node.processes
+
+
+async def test_arguments_that_a_function_does_not_take(autojump_clock: MockClock, node: Node) -> None:
+    """S1: a function that takes no process, or not the arguments of spawn, cannot be spawned."""
+
+    async def nothing() -> None:
+        """Never begun."""
+
+    async def one(me: Process, value: int) -> None:
+        """Never begun."""
+
+    with pytest.raises(TypeError, match=r"nothing\(\) takes 0 positional.*`async def fn\(me, ...\)`"):
+        await node.spawn(nothing)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'value'"):
+        await node.spawn(one)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'other'"):
+        await node.spawn(functools.partial(one, value=1), other=2)
+    async with node.mailbox() as me:
+        me.trap_exits = True
+        ref = node.spawn_soon(nothing, link=True, spawner=me)
+        exited = await me.receive(Exited)
+        assert exited.ref == ref
+        assert "takes 0 positional arguments" in str(exited.reason)
     assert not node.processes
 
 
