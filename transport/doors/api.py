@@ -157,6 +157,13 @@ class _Procedure:
             invocation.action = lib.DISPATCH_EXIT
 
 
+def _encoded(path: Path) -> bytes:
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise ValueError(f"{path!r} contains a null byte, where C would see its end")
+    return encoded
+
+
 def _is_c(function: object) -> bool:
     return isinstance(function, ffi.CData)
 
@@ -423,7 +430,7 @@ def fattach(fildes: int, path: Path) -> int:
     Raises `FattachError`: EACCES, EBADF, EBUSY, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTSUP, EPERM.
     Source: fattach(3C).
     """
-    return _check(lib.fattach(fildes, os.fsencode(path)), FattachError, os.fsdecode(path))
+    return _check(lib.fattach(fildes, _encoded(path)), FattachError, os.fsdecode(path))
 
 
 def fdetach(path: Path) -> int:
@@ -433,7 +440,7 @@ def fdetach(path: Path) -> int:
 
     Raises `FdetachError`: EACCES, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM. Source: fdetach(3C).
     """
-    return _check(lib.fdetach(os.fsencode(path)), FdetachError, os.fsdecode(path))
+    return _check(lib.fdetach(_encoded(path)), FdetachError, os.fsdecode(path))
 
 
 def isastream(fildes: int) -> int:
@@ -448,7 +455,7 @@ def door_open(path: Path, oflag: int = os.O_RDONLY) -> int:
 
     Raises `DoorOpenError`: EACCES, EEXIST, EINTR, ELOOP, EMFILE, ENAMETOOLONG, ENOENT, ENOTDIR.
     """
-    return _check(lib.door_open(os.fsencode(path), oflag), DoorOpenError, os.fsdecode(path))
+    return _check(lib.door_open(_encoded(path), oflag), DoorOpenError, os.fsdecode(path))
 
 
 def door_dup(d: int) -> int:
@@ -469,7 +476,7 @@ def door_replace(fildes: int, path: Path) -> int:
 
     Raises `FattachError`: EACCES, EBUSY if something else than a door is there, and as `fattach` does.
     """
-    return _check(lib.door_replace(fildes, os.fsencode(path)), FattachError, os.fsdecode(path))
+    return _check(lib.door_replace(fildes, _encoded(path)), FattachError, os.fsdecode(path))
 
 
 def door_counters(d: int, counters: CData) -> int:

@@ -23,8 +23,18 @@ class HasFileno(Protocol):
 
 
 def number_of(file: int | HasFileno) -> int:
-    """The number of a descriptor, given as itself or as an object that has one."""
-    return file if isinstance(file, int) else file.fileno()
+    """The number of a descriptor, given as itself or as an object that has one.
+
+    Raises `TypeError` if it is neither.
+    """
+    if isinstance(file, int):
+        return file
+    if not hasattr(file, "fileno"):
+        raise TypeError(
+            f"{file!r} is neither the number of a descriptor nor an object with fileno(); "
+            "Client.open() takes a path"
+        )
+    return file.fileno()
 
 
 class Descriptor:
@@ -124,9 +134,11 @@ def received(array: Any, count: int) -> tuple[Descriptor, ...]:
 
 
 def passed(descriptors: Sequence[Descriptor]) -> Any:
-    """A `door_desc_t` array for `descriptors`, newly allocated."""
+    """A new `door_desc_t` array for `descriptors`. Raises `TypeError` if one is no `Descriptor`."""
     array = ffi.new("door_desc_t[]", len(descriptors))
     for entry, descriptor in zip(array, descriptors, strict=True):
+        if not isinstance(descriptor, Descriptor):
+            raise TypeError(f"{descriptor!r} is to be passed as Descriptor({descriptor!r})")
         entry.d_attributes = lib.DOOR_DESCRIPTOR | (lib.DOOR_RELEASE if descriptor.release else 0)
         entry.d_data.d_desc.d_descriptor = descriptor.fileno()
     return array

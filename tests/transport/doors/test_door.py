@@ -233,6 +233,15 @@ def test_client_refuses_what_is_no_door() -> None:
     os.close(fd)
 
 
+def test_wrong_types_are_told_at_once(client: Client) -> None:
+    with pytest.raises(TypeError, match=r"Client\.open\(\) takes a path"):
+        Client("/var/run/some.door")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"Descriptor\(0\)"):
+        client.call(b"", [0])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="null byte"):
+        Client.open("/etc\0/some.door")
+
+
 def test_closed_client_and_revoked_door(door: Door) -> None:
     client = door.client()
     client.close()
