@@ -1,48 +1,6 @@
 """Zone files: a node, its peers and its supervision tree, as TOML.
 
-    [node]
-    name = "bank"                    # full name: bank@east
-    zone = "east"
-    door = "bank.door"               # where other nodes find it; paths are relative to this file
-    connect = ["../west/shop.door"]  # nodes to stay connected to
-    longest_pause = 10.0             # seconds between attempts to connect, at most
-    workers = 2                      # processes of the operating system for actors that compute
-
-    [supervisor]                     # of the children below; all three have these defaults
-    strategy = "one_for_one"
-    intensity = 1
-    period = 5.0
-
-    [[child]]
-    id = "ledger"
-    actor = "bank.ledger:Ledger"     # module:class, or module:async function
-    arguments = [10]
-    options = {currency = "EUR"}     # keyword arguments
-    name = "ledger"                  # the name it is registered under
-
-    [[child]]
-    id = "filter"
-    guest = "filter.wasm"            # or .wat
-    capabilities = ["time_read"]
-    restart = "transient"
-
-    [entries]                        # what peers may start here, as far as they may
-    Ledger = "bank.ledger:Ledger"
-
-    [[peer]]                         # who may connect; the first entry that fits counts
-    nodes = ["shop@*"]
-    uids = [0]
-    exports = ["ledger"]             # the names that it may reach
-    entries = ["Ledger"]             # the entries that it may start
-    groups = ["prices"]              # the scopes of process groups that the two nodes share
-    control = true                   # whether it may list the node's processes, and stop it
-
-    [peer.limits]                    # what it may ask for at most; the fields of `transport.Limits`
-    pending = 1000
-
-Without a `peer` table the processes of the same user may connect and control the node, and reach nothing
-else. With `secret = "FILE"` in the node's table only nodes connect, and are connected to, that know what that
-file contains.
+`docs/reference/zone-files.md` says what every key means; a test compares that page with the tables below.
 """
 
 from __future__ import annotations
