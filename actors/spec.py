@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Never
 
 import attrs
 
@@ -183,6 +183,7 @@ class Child:
         InvalidChild: a field has a bad value.
         BadCombination: a permanent child is called significant; or one on another node is given what that
             node decides.
+        TypeError: there is no attribute of that name.
     """
 
     target: Any
@@ -213,7 +214,10 @@ class Child:
         mailbox: Mailbox = UNBOUNDED,
         backoff: Backoff | None = None,
         kwargs: Mapping[str, Any] | None = None,
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            raise TypeError(_advice(target, unknown))
         child_type: ChildType = getattr(target, "child_type", "worker") if type is None else type
         default_shutdown = math.inf if child_type == "supervisor" else DEFAULT_SHUTDOWN
         self.__attrs_init__(
@@ -278,6 +282,16 @@ class Child:
 
 
 CHILD_FIELDS = tuple(field.name for field in attrs.fields(Child))
+
+
+def _advice(target: Any, unknown: Mapping[str, object]) -> str:
+    name = getattr(target, "__name__", "target")
+    if "args" in unknown:
+        return f"a Child takes no 'args': the arguments follow the target, as in Child({name}, value, ...)"
+    return (
+        f"a Child takes no {', '.join(map(repr, unknown))}, but {', '.join(CHILD_FIELDS[2:])}; "
+        f"an argument for the target is Child({name}, value), or Child({name}, kwargs={unknown!r})"
+    )
 
 
 def child_spec(child: Any) -> Child:

@@ -157,6 +157,19 @@ def test_child_spec_convention() -> None:
         check_child_specs([BadlySpecified])
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"n": 3}, r"no 'n', but kwargs, id, restart.*Child\(int, value\), or Child\(int, kwargs={'n': 3}\)"),
+        ({"args": [1]}, r"no 'args': the arguments follow the target, as in Child\(int, value, \.\.\.\)"),
+    ],
+)
+def test_misplaced_arguments(options: dict[str, Any], says: str) -> None:
+    """An argument for the target among those of the specification: the error says where it goes."""
+    with pytest.raises(TypeError, match=says):
+        Child(int, **options)
+
+
 def test_arguments() -> None:
     spec = Child(target, 1, id="x", kwargs={"a": 1, "b": 2}, restart="temporary", backoff=Backoff())
     more = spec.with_arguments(2, b=3)
