@@ -25,7 +25,7 @@ static struct sender *sender_for(int door) {
 static int settle(struct sender *sender, int result) {
     if (result == SENDER_UNDER_WAY) {
         sender_want(sender);
-        CHECK(byte_within(sender_event(sender), 20000));
+        CHECK(byte_within(sender_event(sender), 60000));
         result = sender_finish(sender);
         CHECK(result != SENDER_UNDER_WAY);
         CHECK(!byte_within(sender_event(sender), 0));
@@ -41,6 +41,10 @@ static void finish(struct sender *sender) {
     while (!sender_close(sender)) {
         poll(NULL, 0, 5);
     }
+}
+
+static bool threads_are_at_most(void *limit) {
+    return threads() <= *(int *)limit;
 }
 
 static unsigned drain(struct queue *queue) {
@@ -98,14 +102,14 @@ static void test_whoever_does_not_want_it_is_not_woken(void) {
     struct queue *queue = create();
     struct sender *sender = sender_for(queue_door(queue));
     CHECK_EQUAL(sender_call(sender, data, SIZE, NULL, 0, 0), SENDER_UNDER_WAY);
-    CHECK(byte_within(queue_event(queue), 20000)); /* it has been carried out */
+    CHECK(byte_within(queue_event(queue), 60000)); /* it has been carried out */
     CHECK(!byte_within(sender_event(sender), 50));
     sender_want(sender);
-    CHECK(byte_within(sender_event(sender), 20000));
+    CHECK(byte_within(sender_event(sender), 60000));
     CHECK_EQUAL(sender_finish(sender), QUEUE_ACCEPTED);
     queue_close(queue);
     CHECK_EQUAL(sender_call(sender, data, SIZE, NULL, 0, 0), SENDER_UNDER_WAY);
-    CHECK(byte_within(sender_event(sender), 20000)); /* bad news is told unasked */
+    CHECK(byte_within(sender_event(sender), 60000)); /* bad news is told unasked */
     CHECK_ERROR(sender_finish(sender), EBADF);
     CHECK_ERROR(say(sender, SIZE, 1), EBADF);
     finish(sender);
@@ -213,7 +217,7 @@ static void test_a_stopped_server_holds_nobody_up(void) {
     CHECK_EQUAL(waitpid(child.pid, &status, WUNTRACED), child.pid);
     CHECK_EQUAL(sender_call(sender, data, SIZE, NULL, 0, 1), SENDER_UNDER_WAY);
     finish(sender); /* in the middle of the call */
-    CHECK_EQUAL(threads(), all);
+    CHECK(eventually(threads_are_at_most, &all)); /* one that has been joined may be there for a moment */
     kill_child(child);
 }
 
@@ -234,7 +238,7 @@ static void test_making_and_ending_many(void) {
     struct queue *queue = create();
     struct sender *first = sender_for(queue_door(queue));
     CHECK_EQUAL(say(first, SIZE, 1), QUEUE_ACCEPTED);
-    int all = threads();
+    int all = threads() + 4; /* the pool of the door may grow */
     for (int i = 0; i < 100; i++) {
         struct sender *sender = sender_for(queue_door(queue));
         if (i % 2) {
@@ -243,7 +247,7 @@ static void test_making_and_ending_many(void) {
         finish(sender);
         drain(queue);
     }
-    CHECK(threads() <= all + 4); /* the pool of the door may have grown */
+    CHECK(eventually(threads_are_at_most, &all));
     finish(first);
     queue_close(queue);
 }

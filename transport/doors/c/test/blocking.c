@@ -46,6 +46,7 @@ void one_thread(door_info_t *info) {
 static void *caller_body(void *argument) {
     struct caller *caller = argument;
     char buffer[8];
+    caller->thread_id = gettid();
     door_arg_t arguments = {
         .rbuf = buffer, .rsize = 8, .desc_ptr = caller->descriptors, .desc_num = caller->count};
     caller->error = door_call(caller->door, &arguments) < 0 ? errno : 0;
@@ -65,6 +66,29 @@ int caller_error(struct caller *caller) {
     return caller->error;
 }
 
+int interrupted_error(struct caller *caller, int number) {
+    do {
+        CHECK_EQUAL(pthread_kill(caller->thread, number), 0);
+    } while (!byte_within(caller->done[0], 50)); /* a signal that comes before the call does nothing */
+    return caller_error(caller);
+}
+
+static bool sleeps(int thread_id) {
+    char path[64], line[256];
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", thread_id);
+    FILE *file = fopen(path, "re");
+    CHECK(file != NULL && fgets(line, sizeof line, file) != NULL);
+    fclose(file);
+    return strrchr(line, ')')[2] == 'S';
+}
+
+/* On the way to where it waits a thread may sleep as well, but not for long. */
+void until_it_waits(struct caller *caller) {
+    for (int seen = 0; seen < 20; poll(NULL, 0, 5)) {
+        seen = caller->thread_id != 0 && sleeps(caller->thread_id) ? seen + 1 : 0;
+    }
+}
+
 static void on_signal(int number) {
     (void)number;
 }
@@ -74,7 +98,6 @@ void handle(int number, int flags) {
     sigaction(number, &action, NULL);
 }
 
-/* Whether a thread sleeps; then what it does has come as far as it will. */
 void settle(void) {
     struct timespec pause = {.tv_nsec = 30000000};
     nanosleep(&pause, NULL);

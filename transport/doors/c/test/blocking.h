@@ -10,6 +10,7 @@ struct caller {
     pthread_t thread;
     int door;
     int error; /* 0 or errno */
+    atomic_int thread_id;
     int done[2];
     door_desc_t *descriptors;
     uint_t count;
@@ -22,7 +23,9 @@ void one_thread(door_info_t *info);
 void *server_thread(void *unused); /* parks with all signals blocked */
 void start_caller(struct caller *caller, int door);
 int caller_error(struct caller *caller); /* waits for the call to end */
+int interrupted_error(struct caller *caller, int number); /* ends the call by a signal, whenever it begins to wait */
+void until_it_waits(struct caller *caller);               /* in its call, for what another thread will do */
 void handle(int number, int flags);      /* a signal, by doing nothing */
-void settle(void);                       /* until a thread that was started sleeps */
+void settle(void); /* gives other threads time to come further; nothing may depend on whether they have */
 
 #endif

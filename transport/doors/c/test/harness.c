@@ -3,7 +3,7 @@
 #include <dirent.h>
 #include <stdarg.h>
 
-enum { WATCHDOG = 60 };
+enum { WATCHDOG = 300 };
 
 static char directory[64];
 
@@ -200,7 +200,7 @@ int mappings(void) {
 }
 
 bool eventually(bool (*condition)(void *), void *argument) {
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 12000; i++) { /* a minute */
         if (condition(argument)) {
             return true;
         }

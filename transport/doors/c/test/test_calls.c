@@ -40,11 +40,10 @@ static void door_S3_S4_F7(void) {
     start_caller(&first, door);
     receive_byte(entered[0]);
     start_caller(&second, door);
-    settle();
+    until_it_waits(&second);
     pthread_kill(second.thread, SIGUSR2);
     CHECK(!byte_within(second.done[0], 50));
-    pthread_kill(second.thread, SIGUSR1);
-    CHECK_EQUAL(caller_error(&second), EAGAIN);
+    CHECK_EQUAL(interrupted_error(&second, SIGUSR1), EAGAIN);
     CHECK(fcntl(file, F_GETFD) >= 0);
     send_byte(leave[1], 'l');
     CHECK_EQUAL(caller_error(&first), 0);
@@ -129,7 +128,7 @@ static void door_V4_V5_V6(void) {
     start_caller(&active, door);
     receive_byte(entered[0]);
     start_caller(&queued, door);
-    settle();
+    until_it_waits(&queued);
     CHECK(!byte_within(queued.done[0], 0));
     CHECK_EQUAL(door_revoke(door), 0);
     CHECK_EQUAL(caller_error(&queued), EBADF);
@@ -144,7 +143,7 @@ static void V5_private_body(void) {
     int door = door_create(blocking_procedure, NULL, DOOR_PRIVATE);
     struct caller queued = {0};
     start_caller(&queued, door);
-    settle();
+    until_it_waits(&queued);
     CHECK_EQUAL(door_revoke(door), 0);
     CHECK_EQUAL(caller_error(&queued), EBADF);
 }
@@ -195,8 +194,8 @@ static void door_S12_client_cancelled(void) {
     CHECK_EQUAL(receive_byte(ran[0]), EINVAL);
 }
 
-static bool descriptors_are(void *expected) {
-    return open_descriptors() == *(int *)expected;
+static bool descriptors_are_at_most(void *expected) {
+    return open_descriptors() <= *(int *)expected;
 }
 
 /* What a cancelled call had made goes with it: the one descriptor that stays is what the procedure was passed. */
@@ -224,7 +223,7 @@ static void door_S12_cancelled_with_descriptors(void) {
             settle();
             expected = open_descriptors();
         }
-        CHECK(eventually(descriptors_are, &expected)); /* and the server's end of the door that it is */
+        CHECK(eventually(descriptors_are_at_most, &expected)); /* and the server's end of the door that it is */
     }
 }
 
@@ -236,7 +235,7 @@ static void door_M9(void) {
     start_caller(&active, door);
     receive_byte(entered[0]);
     start_caller(&queued, door);
-    settle();
+    until_it_waits(&queued);
     CHECK_EQUAL(door_setparam(door, DOOR_PARAM_DATA_MIN, 5), 0);
     send_byte(leave[1], 'l');
     CHECK_EQUAL(caller_error(&active), 0);
@@ -276,7 +275,7 @@ static void door_F17(void) {
         settle();
         before = i == 1 ? open_descriptors() : before;
     }
-    CHECK_EQUAL(open_descriptors(), before);
+    CHECK(eventually(descriptors_are_at_most, &before));
 }
 
 static void one_client_many_doors(int socket, void *unused) {

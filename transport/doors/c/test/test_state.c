@@ -68,7 +68,7 @@ static void unref_procedure(void *cookie, char *data, size_t size, door_desc_t *
 }
 
 static void expect_notification(void) {
-    CHECK(byte_within(seen[0], 5000));
+    CHECK(byte_within(seen[0], 60000));
     CHECK_EQUAL(receive_byte(seen[0]), 'u');
 }
 
