@@ -29,6 +29,9 @@ NAMES = ("a", "b", "c")
 SPARE_DESCRIPTORS = 12
 """More than at the beginning a node may have open when all its node links have ended."""
 
+PATIENCE = 60.0
+"""Seconds after which what is still under way when all is calm is taken for left over."""
+
 
 class Process:
     """A node in a process of its own."""
@@ -71,6 +74,7 @@ class Judge:
         self.processes = processes
         self.random = random.Random(seed)
         self.done: Counter[str] = Counter()
+        self.before: dict[str, int] = {}  # how many descriptors each process had open at first
 
     def agent(self, process: Process) -> Ref[Agent]:
         return self.node.remote("agent", process.name).within(5 * PERIOD)
@@ -144,7 +148,9 @@ class Judge:
                 process.process.send_signal(signal.SIGCONT)
 
     async def calm(self) -> dict[str, Account]:
-        """End all faults, wait, end all node links but our own, wait, and collect the accounts."""
+        """End all faults, wait, end all node links but our own, and collect the accounts, when nothing is
+        under way any more.
+        """
         self.thaw(float("inf"))
         await trio.sleep(5 * PERIOD)
         for process in self.processes.values():
@@ -153,7 +159,16 @@ class Judge:
                     await self._insist(process, Agent.cut, other.name)
         accounts: dict[str, Account] = {}
         for name, process in self.processes.items():
-            accounts[name] = await self._insist(process, Agent.report)
+            deadline = trio.current_time() + PATIENCE
+            while True:
+                accounts[name] = account = await self._insist(process, Agent.report)
+                more = account.descriptors - self.before[name]
+                if not account.faults() and more <= SPARE_DESCRIPTORS:
+                    break
+                if trio.current_time() > deadline:
+                    assert more <= SPARE_DESCRIPTORS, f"{name} has {more} more descriptors open than at first"
+                    break
+                await trio.sleep(PERIOD)
         return accounts
 
     async def _insist(self, process: Process, method: object, *args: object) -> Account:
@@ -185,27 +200,28 @@ async def havoc(directory: Path, seed: int) -> AsyncIterator[Judge]:
 
 
 async def wreak(directory: Path, seed: int, seconds: float) -> tuple[Counter[str], dict[str, Account]]:
-    """One run: what was done, and what the nodes that were there at the end say about it."""
-    with trio.fail_after(60 + 3 * seconds):
+    """One run: what was done, and what the nodes that were there at the end say about it.
+
+    On a slow machine little is done in so many seconds; the run goes on then.
+    """
+    with trio.fail_after(240 + 3 * seconds):
         async with havoc(directory, seed) as judge:
-            before = {
-                name: await judge._insist(process, Agent.report) for name, process in judge.processes.items()
-            }
-            await judge.run(seconds)
-            # Cutting node links is followed by new ones, which are over by the time of the second calm.
-            accounts = await judge.calm()
-            for name, account in accounts.items():
-                more = account.descriptors - before[name].descriptors
-                assert more <= SPARE_DESCRIPTORS, f"{name} has {more} more descriptors open than at first"
+            for name, process in judge.processes.items():
+                judge.before[name] = (await judge._insist(process, Agent.report)).descriptors
+            accounts: dict[str, Account] = {}
+            while not (
+                judge.done["burst"] > 10
+                and any(account.downs for account in accounts.values())
+                and any(account.came for account in accounts.values())
+            ):
+                await judge.run(seconds)
+                accounts = await judge.calm()
             return judge.done, accounts
 
 
 async def test_havoc(tmp_path: Path) -> None:
-    done, accounts = await wreak(tmp_path, 7, 8.0)
+    _, accounts = await wreak(tmp_path, 7, 8.0)
     assert not {name: account.faults() for name, account in accounts.items() if account.faults()}
-    assert done["burst"] > 10
-    assert any(account.downs for account in accounts.values())
-    assert any(account.came for account in accounts.values())
 
 
 @pytest.mark.soak
