@@ -9,6 +9,7 @@ Source: `gen_event`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -83,7 +84,11 @@ class EventHandler:
 
 
 class RemoveHandler(Exception):
-    """Raised by a handler that wants to be taken out, without further ado."""
+    """Raised by a handler that wants to be taken out, without further ado. A call is answered by `answer`."""
+
+    def __init__(self, answer: Any = None) -> None:
+        super().__init__(answer)
+        self.answer = answer
 
 
 @attrs.define(eq=False)
@@ -107,8 +112,14 @@ class EventManager(Actor):
         """Pass `event` to every handler. As a call it returns once all have handled it."""
         for key in list(self._entries):
             entry = self._entries.get(key)
-            if entry is not None:
-                self._guard(key, entry.handler.on_event, event)
+            if entry is None:
+                continue
+            try:
+                entry.handler.on_event(event)
+            except RemoveHandler:
+                self._left(key, entry)
+            except Exception as error:
+                self._crashed(key, entry, error)
 
     def on_message(self, message: Any) -> None:
         self.notify(message)
@@ -130,20 +141,17 @@ class EventManager(Actor):
 
         Raises (in the caller):
             HandlerExists: the key is taken.
+            TypeError: the key is not hashable, or `supervised` is no ref.
             Whatever making or adding the handler raises; the manager goes on.
         """
-        if key in self._entries:
-            return self.process.refuse(HandlerExists(key))
         try:
-            made = handler(*args)
-            made.manager = self
-            made.on_add()
+            if key in self._entries:
+                raise HandlerExists(key)
+            if supervised is not None and not isinstance(supervised, Ref):
+                raise TypeError(f"a handler is supervised by a ref, such as `me.ref`, not by {supervised!r}")
+            self._add(key, handler, args, supervised)
         except Exception as error:
             return self.process.refuse(error)
-        entry = self._entries[key] = _Entry(made)
-        if supervised is not None:
-            entry.owner = supervised
-            entry.monitor = self.process.monitor(supervised, tag=("event handler", key))
         return None
 
     def delete_handler(self, key: Hashable) -> Any:
@@ -152,7 +160,7 @@ class EventManager(Actor):
         Raises (in the caller):
             NoHandler: there is none of that key.
         """
-        if key not in self._entries:
+        if self._find(key) is None:
             return self.process.refuse(NoHandler(key))
         return self._remove(key, NORMAL)
 
@@ -168,14 +176,20 @@ class EventManager(Actor):
 
         Raises (in the caller):
             NoHandler, HandlerExists: as above.
+            Whatever making or adding the new one raises: the old one is gone, and who supervised it is told.
         """
-        if key not in self._entries:
+        entry = self._find(key)
+        if entry is None:
             return self.process.refuse(NoHandler(key))
-        if new_key != key and new_key in self._entries:
+        if new_key != key and self._find(new_key) is not None:
             return self.process.refuse(HandlerExists(new_key))
-        owner = self._entries[key].owner
         left = self._remove(key, NORMAL, tell=False)
-        return self.add_handler(new_key, handler, *args, left, supervised=owner)
+        try:
+            self._add(new_key, handler, (*args, left), entry.owner)
+        except Exception as error:
+            self._tell(key, entry, reason_of(error))
+            return self.process.refuse(error)
+        return None
 
     def call_handler(self, key: Hashable, request: Any) -> Any:
         """Ask one handler; returns what its `on_call` returns.
@@ -184,13 +198,16 @@ class EventManager(Actor):
             NoHandler: there is none of that key.
             Whatever the handler raises; it is taken out then, and the manager goes on.
         """
-        entry = self._entries.get(key)
+        entry = self._find(key)
         if entry is None:
             return self.process.refuse(NoHandler(key))
         try:
             return entry.handler.on_call(request)
+        except RemoveHandler as farewell:
+            self._left(key, entry)
+            return farewell.answer
         except Exception as error:
-            self._crashed(key, error)
+            self._crashed(key, entry, error)
             return self.process.refuse(error)
 
     def which_handlers(self) -> list[Hashable]:
@@ -208,20 +225,35 @@ class EventManager(Actor):
         for key in list(self._entries):
             self._remove(key, reason)
 
-    def _guard(self, key: Hashable, fn: Callable[..., Any], *args: Any) -> Any:
-        """Run a handler's method; a handler that raises is taken out."""
+    def _find(self, key: Hashable) -> _Entry | None:
         try:
-            return fn(*args)
-        except RemoveHandler:
-            self._remove(key, NORMAL)
-        except Exception as error:
-            self._crashed(key, error)
-        return None
+            return self._entries.get(key)
+        except TypeError:  # it is not hashable, and so nobody's key
+            return None
 
-    def _crashed(self, key: Hashable, error: Exception) -> None:
+    def _add(
+        self,
+        key: Hashable,
+        handler: Callable[..., EventHandler],
+        args: tuple[Any, ...],
+        owner: Ref[Any] | None,
+    ) -> None:
+        made = handler(*args)
+        made.manager = self
+        made.on_add()
+        entry = self._entries[key] = _Entry(made, owner)
+        if owner is not None:
+            entry.monitor = self.process.monitor(owner, tag=("event handler", key))
+
+    def _left(self, key: Hashable, entry: _Entry) -> None:
+        """The handler wants to be taken out, unless it has seen to that itself."""
+        if self._entries.get(key) is entry:
+            self._remove(key, NORMAL)
+
+    def _crashed(self, key: Hashable, entry: _Entry, error: Exception) -> None:
         logger.error("event handler %r of %s crashed and was removed", key, self.process.ref, exc_info=error)
-        entry = self._entries.pop(key, None)
-        if entry is not None:
+        if self._entries.get(key) is entry:
+            del self._entries[key]
             self._tell(key, entry, reason_of(error))
 
     def _remove(self, key: Hashable, reason: Reason, *, tell: bool = True) -> Any:
@@ -239,4 +271,5 @@ class EventManager(Actor):
         if entry.monitor is not None:
             self.process.demonitor(entry.monitor, flush=True)
         if tell and entry.owner is not None:
-            entry.owner.send(HandlerRemoved(self.process.ref, key, reason))
+            with contextlib.suppress(RuntimeFault):  # its mailbox may be full, or its name nobody's
+                entry.owner.send(HandlerRemoved(self.process.ref, key, reason))

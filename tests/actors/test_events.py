@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors import NORMAL, Crashed, Process, Reason, open_node
+from actors import NORMAL, Crashed, Mailbox, Process, Reason, open_node
 from actors.events import EventHandler, EventManager, HandlerExists, HandlerRemoved, NoHandler, RemoveHandler
 
 
@@ -20,9 +20,14 @@ class Collector(EventHandler):
             raise RuntimeError("on purpose")
         if event == "leave":
             raise RemoveHandler
+        if event == "delete":
+            self.manager.delete_handler("itself")
+            raise RemoveHandler
         self.seen.append(event)
 
     def on_call(self, request: Any) -> Any:
+        if request == "leave":
+            raise RemoveHandler("farewell")
         return (request, len(self.seen))
 
     def on_remove(self, reason: Reason) -> Any:
@@ -158,3 +163,68 @@ async def test_a_cast_that_is_refused_is_logged(caplog: pytest.LogCaptureFixture
             assert await manager.call(EventManager.which_handlers) == []
             await trio.testing.wait_all_tasks_blocked()
     assert "there is no handler with the key 'nobody'" in caplog.text
+
+
+async def test_a_handler_that_leaves_during_a_call_is_no_crash() -> None:
+    async with open_node("n") as node, node.mailbox() as me:
+        manager = await node.spawn(EventManager)
+        await manager.call(EventManager.add_handler, "a", Collector, [], supervised=me.ref)
+        assert await manager.call(EventManager.call_handler, "a", "leave") == "farewell"
+        assert await me.receive(HandlerRemoved) == HandlerRemoved(manager, "a", NORMAL)
+        assert await manager.call(EventManager.which_handlers) == []
+
+
+async def test_a_handler_that_has_deleted_itself_may_still_want_to_leave() -> None:
+    seen: list[Any] = []
+    async with open_node("n") as node:
+        manager = await node.spawn(EventManager)
+        await manager.call(EventManager.add_handler, "itself", Collector, [])
+        await manager.call(EventManager.add_handler, "other", Collector, seen)
+        await manager.call(EventManager.notify, "delete")
+        await manager.call(EventManager.notify, 1)
+        assert await manager.call(EventManager.which_handlers) == []
+        assert seen == []
+
+
+async def test_a_swap_that_fails_is_told_to_the_owner() -> None:
+    class Broken(Collector):
+        def __init__(self, *_: Any) -> None:
+            raise RuntimeError("on purpose")
+
+    async with open_node("n") as node, node.mailbox() as me:
+        manager = await node.spawn(EventManager)
+        await manager.call(EventManager.add_handler, "old", Collector, [], supervised=me.ref)
+        with pytest.raises(RuntimeError):
+            await manager.call(EventManager.swap_handler, "old", "new", Broken)
+        removed = await me.receive(HandlerRemoved)
+        assert removed.key == "old"
+        assert isinstance(removed.reason, Crashed)
+        assert await manager.call(EventManager.which_handlers) == []
+
+
+async def test_an_owner_that_cannot_be_told_harms_nobody() -> None:
+    async with open_node("n") as node:
+        manager = await node.spawn(EventManager)
+        async with node.mailbox(Mailbox(1, "fail")) as me:
+            me.ref.send("full")
+            await manager.call(EventManager.add_handler, "a", Collector, [], supervised=me.ref)
+            await manager.call(EventManager.delete_handler, "a")
+        assert await manager.call(EventManager.which_handlers) == []
+
+
+async def test_keys_and_owners_that_are_none_harm_nobody() -> None:
+    async with open_node("n") as node:
+        manager = await node.spawn(EventManager)
+        unhashable: Any = []
+        nobody: Any = 5
+        with pytest.raises(TypeError, match="unhashable"):
+            await manager.call(EventManager.add_handler, unhashable, Collector, [])
+        with pytest.raises(TypeError, match="supervised by a ref"):
+            await manager.call(EventManager.add_handler, "a", Collector, [], supervised=nobody)
+        with pytest.raises(NoHandler):
+            await manager.call(EventManager.delete_handler, unhashable)
+        with pytest.raises(NoHandler):
+            await manager.call(EventManager.call_handler, unhashable, 1)
+        with pytest.raises(NoHandler):
+            await manager.call(EventManager.swap_handler, unhashable, "b", Collector)
+        assert await manager.call(EventManager.which_handlers) == []
