@@ -205,10 +205,16 @@ class Pool(Actor):
             The worker's answer.
 
         Raises (in the caller):
+            TypeError: the key is needed, and not hashable.
             JobDiscarded: the queue was full and this job had to go, now or later.
             PoolDraining: the pool takes nothing new.
             ProcessDied: the worker ended during the job, by itself or because it was stuck.
         """
+        if self._routing in ("key", "sticky"):
+            try:
+                hash(key)
+            except TypeError:
+                return self.process.refuse(TypeError(f"a job's key must be hashable, unlike {key!r}"))
         deferred = self.process.defer_if_called()
         self._submitted += 1
         entry = _Job(self._submitted, job, key, deferred)
@@ -324,19 +330,25 @@ class Pool(Actor):
         request.then(self._finished, slot, entry)
 
     def _finished(self, request: Request[Any], slot: _Slot, entry: _Job) -> None:
-        self._completed += 1
+        error = request.error
         if slot.watchdog is not None:
             slot.watchdog.cancel()
             slot.watchdog = None
+        slot.job = None
+        gone = isinstance(error, ProcessDied | NoProcess) and error.target == slot.ref
+        if gone:
+            slot.ref = None  # its exit signal is on the way, and brings the next worker
+        if gone and isinstance(error, NoProcess):  # the worker had ended before it could begin
+            slot.queue.appendleft(entry)
+            self._queued += 1
+            return
+        self._completed += 1
         self._release_key(entry)
         if entry.deferred is not None:
-            if request.error is None:
+            if error is None:
                 entry.deferred.reply(request.value)
             else:
-                entry.deferred.fail(request.error)
-        slot.job = None
-        if isinstance(request.error, ProcessDied | NoProcess) and request.error.target == slot.ref:
-            slot.ref = None  # its exit signal is on the way, and brings the next worker
+                entry.deferred.fail(error)
         self._next(slot)
 
     def _next(self, slot: _Slot) -> None:

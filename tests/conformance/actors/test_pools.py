@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors import Actor, Crashed, Node, ProcessDied, Ref, Request, StartError, open_node
+from actors import KILL, Actor, Crashed, Node, ProcessDied, Ref, Request, StartError, open_node, system
 from actors.pool import JobDiscarded, Pool, PoolDraining, Worker
 
 
@@ -258,3 +258,36 @@ async def test_a_worker_that_does_not_work(worker: type[Actor]) -> None:
         with pytest.raises(StartError, match=r"defines work\(self, job\)") as failed:
             await node.spawn(Pool, worker, size=1)
         assert isinstance(failed.value.reason, Crashed)
+
+
+@pytest.mark.parametrize("routing", ["any", "round_robin", "key", "sticky"])
+async def test_a_worker_that_died_idle_costs_no_job(routing: Any) -> None:
+    """The pool has not heard of the death yet when it gives the job away."""
+    async with open_node("n") as node:
+        office = Office(node)
+        pool = await office.open(size=1, routing=routing)
+        async with node.mailbox() as me:
+            await trio.testing.wait_all_tasks_blocked()
+            await system.suspend(pool)
+            jobs = [await submit(me, pool, number, "k") for number in range(3)]
+            (worker,) = (process for process in node.processes.values() if process.parent == pool)
+            worker.ref.exit(KILL)
+            await trio.testing.wait_all_tasks_blocked()
+            await system.resume(pool)
+            await office.finish(0, 1, 2)
+            assert [await job.receive() for job in jobs] == [0, 1, 2]
+            assert [job for _, job in office.done] == [0, 1, 2]
+            statistics = await pool.call(Pool.statistics)
+            assert (statistics.completed, statistics.queued, statistics.replaced) == (3, 0, 1)
+
+
+@pytest.mark.parametrize("routing", ["key", "sticky"])
+async def test_a_key_that_is_none_harms_nobody(routing: Any) -> None:
+    async with open_node("n") as node:
+        office = Office(node)
+        pool = await office.open(size=1, routing=routing)
+        unhashable: Any = ([],)
+        with pytest.raises(TypeError, match="hashable"):
+            await pool.call(Pool.submit, 1, unhashable)
+        office.gates[1].set()
+        assert await pool.call(Pool.submit, 1, "k") == 1
