@@ -19,7 +19,15 @@ import trio
 from trio.lowlevel import Abort, wait_task_rescheduled
 
 from actors import signals
-from actors.errors import CallTimeout, MailboxFull, NoProcess, ProcessDied, Restarting, SenderDropped
+from actors.errors import (
+    CallError,
+    CallTimeout,
+    MailboxFull,
+    NoProcess,
+    ProcessDied,
+    Restarting,
+    SenderDropped,
+)
 from actors.reasons import NO_PROCESS, Reason
 from actors.resuming import resume
 
@@ -239,7 +247,9 @@ class Deferred(Generic[R]):
         self._process.undefer(self.request)
 
     def forward(self, ref: Ref[Any], method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
-        """Let `method(*args, **kwargs)` of another process answer; its end fails the call. Not a checkpoint.
+        """Let `method(*args, **kwargs)` of another process answer; its end, or absence, fails the call.
+
+        Not a checkpoint.
 
         Raises:
             NotPublic: `method` is not a public method.
@@ -256,7 +266,10 @@ class Deferred(Generic[R]):
         onward.observer = lambda done: (
             forwarded.reply(done.value) if done.error is None else forwarded.fail(done.error)
         )
-        ref.deliver(onward)
+        try:
+            ref.deliver(onward)
+        except CallError as absent:  # nobody holds the name
+            forwarded.fail(absent)
 
     def __del__(self) -> None:
         request = getattr(self, "request", None)
@@ -350,10 +363,13 @@ async def multi_call(
     `gen_server:multi_call/4`.
     """
     collection: RequestCollection[Ref[Any]] = RequestCollection()
-    for ref in refs:
-        collection.add(ref._request(method, args, {}), ref)
     replies: list[tuple[Ref[Any], Any]] = []
     failures: list[tuple[Ref[Any], BaseException]] = []
+    for ref in refs:
+        try:
+            collection.add(ref._request(method, args, {}), ref)
+        except CallError as absent:  # nobody holds the name
+            failures.append((ref, absent))
     with trio.move_on_after(timeout):
         while len(collection):
             ref, request = await collection.wait()

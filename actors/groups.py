@@ -81,6 +81,8 @@ class GroupScope:
                 raise TypeError(f"only processes of this node can be joined here, and {ref} is none")
             if ref._process.ended is not None:
                 raise NoProcess(ref)
+        if not refs:
+            return
         for ref in refs:
             joined = ref._process.needs().groups  # type: ignore[attr-defined]
             joined[self.name, group] = joined.get((self.name, group), 0) + 1
@@ -97,6 +99,8 @@ class GroupScope:
         for ref in refs:
             if members.count(ref) < refs.count(ref):
                 raise NotJoined(f"{ref} is not in the group {group!r} of scope {self.name!r}")
+        if not refs:
+            return
         for ref in refs:
             members.remove(ref)
             joined = ref._process.needs().groups  # type: ignore[attr-defined]

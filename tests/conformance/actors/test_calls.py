@@ -285,9 +285,14 @@ async def test_act_l12_multi_call(autojump_clock: MockClock, node: Node) -> None
         dead = await node.spawn(Async)
         await dead.stop()
         silent = await node.spawn(idle)
-        replies, failures = await multi_call([*good, dead, silent], Async.echo, 7, timeout=1)
+        vacant = node.named("nobody")
+        replies, failures = await multi_call([*good, dead, vacant, silent], Async.echo, 7, timeout=1)
         assert dict(replies) == dict.fromkeys(good, 7)
-        assert {ref: type(error) for ref, error in failures} == {dead: NoProcess, silent: CallTimeout}
+        assert {ref: type(error) for ref, error in failures} == {
+            dead: NoProcess,
+            vacant: NoProcess,
+            silent: CallTimeout,
+        }
         with pytest.raises(ReceiveTimeout):
             await me.receive(timeout=1)
 
@@ -390,6 +395,10 @@ async def test_forwarded_reply(autojump_clock: MockClock, node: Node, post: type
         nursery.start_soon(call)
         await wait_all_tasks_blocked()
         other.exit(BOOM)
+    for absent in (other, node.named("nobody")):
+        with pytest.raises(NoProcess):
+            await ref.call(post.forward, absent)
+    assert await ref.call(post.forward, await node.spawn(Async)) == "forwarded"
 
 
 @pytest.mark.parametrize("post", POSTS)

@@ -111,6 +111,8 @@ async def test_group_membership_counts(autojump_clock: MockClock, node: Node) ->
     """G1, G2: one that joins twice has to leave twice; its end takes it out of everything."""
     scope = node.scope()
     one, two = await node.spawn(Sync), await node.spawn(Sync)
+    scope.join("g")
+    assert scope.which_groups() == []
     scope.join("g", one)
     scope.join("g", two, one)
     assert scope.members("g") == scope.local_members("g") == [one, two, one]
