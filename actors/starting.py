@@ -139,15 +139,15 @@ async def start(
 ) -> None:
     """Start `process` as `target` and wait for its acknowledgement."""
     request = begin(process, target, args, kwargs)
-    if request is None:
-        dispatcher = process.node.dispatcher
+    dispatcher = process.node.dispatcher
+    try:
+        if request is not None:
+            await request.receive(math.inf if timeout is None else timeout)
+            return
         dispatcher.handoffs -= 1
         if dispatcher.handoffs <= 0:
             dispatcher.renew_handoffs()
             await trio.lowlevel.checkpoint()
-        return
-    try:
-        await request.receive(math.inf if timeout is None else timeout)
     except CallTimeout as late:
         await _kill(process)
         raise StartTimeout(late.seconds) from None

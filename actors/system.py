@@ -122,6 +122,8 @@ class _SystemMessage:
 
     def serve(self, process: Process) -> None:
         process.undefer(self.request)
+        if self.request.settled:
+            return  # whoever asked has given up, and is not to find it done
         try:
             answer = self.act(process)
         except Exception as error:

@@ -8,6 +8,7 @@ Source: Elixir's Task and Task.Supervisor.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections import deque
@@ -119,7 +120,8 @@ async def run(
     me: Process, request: Request[Any], fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
 ) -> None:
     """The body of a task."""
-    request.reply(Outcome(await fn(*args)))
+    if not request.settled:  # else whoever started it has given up meanwhile
+        request.reply(Outcome(await fn(*args)))
 
 
 async def async_nolink(
@@ -130,7 +132,7 @@ async def async_nolink(
     shutdown: ShutdownLimit = 5.0,
     label: str | None = None,
 ) -> Task[R]:
-    """Start `await fn(*args)` as a task, not linked to the caller. A checkpoint.
+    """Start `await fn(*args)` as a task, not linked to the caller. A checkpoint; cancelled, nothing runs.
 
     Args:
         supervisor: what the task lives under; on this node.
@@ -149,7 +151,11 @@ async def async_nolink(
     child = Child(
         run, request, fn, args, id="task", restart="temporary", shutdown=shutdown, label=label or fn_name(fn)
     )
-    ref = await supervisor.call(TaskSupervisor.start_child, child)
+    try:
+        ref = await supervisor.call(TaskSupervisor.start_child, child)
+    except BaseException:
+        request.cancel()
+        raise
     assert isinstance(ref, LocalRef)
     process = ref._process
     if process.ended is not None:
@@ -269,7 +275,11 @@ class TaskStream(Generic[T, R]):
                 item = next(self._items)
             except StopIteration:
                 return
-            task = await async_nolink(self._supervisor, self._fn, item)
+            try:
+                task = await async_nolink(self._supervisor, self._fn, item)
+            except BaseException:
+                self._items = itertools.chain([item], self._items)
+                raise
             self._running.append((task, trio.current_time() + self._timeout))
             if not self._ordered:
                 task._request.observer = lambda _: self._news.set()

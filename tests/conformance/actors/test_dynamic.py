@@ -8,7 +8,19 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import KILL, KILLED, SHUTDOWN, TIMEOUT, Actor, CallTimeout, Crashed, NoProcess, ProcessDied, Ref
+from actors import (
+    KILL,
+    KILLED,
+    SHUTDOWN,
+    TIMEOUT,
+    Actor,
+    CallTimeout,
+    Crashed,
+    NoProcess,
+    ProcessDied,
+    Ref,
+    system,
+)
 from actors.backoff import Backoff
 from actors.children import ChildCounts, MaxChildren, StartFailed
 from actors.dynamic import DynamicSupervisor
@@ -247,6 +259,27 @@ async def test_act_g12_task_that_crashes(autojump_clock: MockClock) -> None:
         assert isinstance(died.value.__cause__, ValueError)
         assert (await task.outcome()).reason == died.value.reason
         assert (await tasks.call(Supervisor.count_children)).active == 0
+
+
+async def test_act_g_cancelled_start_of_a_task(autojump_clock: MockClock) -> None:
+    """A task that nobody has got hold of does not run, and no item of a stream is lost."""
+    ran: list[int] = []
+
+    async def note(number: int) -> int:
+        ran.append(number)
+        return number
+
+    async with clean_node() as node:
+        tasks = await node.spawn(TaskSupervisor)
+        await system.suspend(tasks)
+        with trio.move_on_after(1):
+            await async_nolink(tasks, note, 0)
+        async with async_stream(tasks, note, [1, 2], max_concurrency=1) as stream:
+            with trio.move_on_after(1):
+                await anext(stream)
+            await system.resume(tasks)
+            assert [outcome.value async for outcome in stream] == [1, 2]
+        assert ran == [1, 2]
 
 
 async def test_act_g_task_that_is_stopped(autojump_clock: MockClock) -> None:

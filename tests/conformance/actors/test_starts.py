@@ -122,6 +122,18 @@ async def test_cancelled_start_kills_the_child(autojump_clock: MockClock, node: 
     assert not node.processes
 
 
+async def test_cancelled_start_of_a_sync_actor(autojump_clock: MockClock, node: Node) -> None:
+    """S3: wherever among many starts the cancellation is noticed, nothing is left whose ref nobody got."""
+    refs = []
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        while len(refs) < 1000:
+            refs.append(await node.spawn(Sync))
+    assert scope.cancelled_caught
+    await wait_all_tasks_blocked()
+    assert [process.ref for process in node.processes.values()] == refs
+
+
 @pytest.mark.parametrize("starter", [Starter, AsyncStarter])
 async def test_act_m3_name_is_free_after_a_failed_start(
     autojump_clock: MockClock, node: Node, starter: Any

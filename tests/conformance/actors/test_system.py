@@ -114,6 +114,21 @@ async def test_act_n1_a_suspended_supervisor_can_be_stopped(autojump_clock: Mock
         assert not node.processes
 
 
+async def test_act_n1_a_request_that_was_given_up_is_not_carried_out(autojump_clock: MockClock) -> None:
+    class Busy(Sync):
+        async def work(self) -> None:
+            await trio.sleep(10)
+
+    async with open_node("n") as node:
+        ref = await node.spawn(Busy)
+        ref.cast(Busy.work)
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(1):
+            await system.suspend(ref)
+        await trio.sleep(20)
+        assert not (await system.get_status(ref)).suspended
+
+
 @ACTORS
 async def test_act_n2_the_state_can_be_read_running_and_suspended(actor: type[Sync]) -> None:
     async with open_node("n") as node:
