@@ -171,6 +171,8 @@ def _is_c(function: object) -> bool:
 def _c_procedure(proc: Procedure | CData, cookie: object) -> tuple[CData, CData]:
     if _is_c(proc):
         return proc, cookie if _is_c(cookie) else ffi.cast("void *", cookie or 0)
+    if not callable(proc):
+        raise TypeError(f"a server procedure is a Python function or a C function pointer, not {proc!r}")
     return _dispatch.PROCEDURE, _dispatch.enter(_Procedure(proc, cookie))
 
 
@@ -287,7 +289,8 @@ def door_return(data_ptr: CData | bytes, data_size: int, desc_ptr: CData, num_de
     On a new server thread (`server_thread`) it says that the thread is to park, and the arguments do not
     matter.
 
-    Raises `RuntimeError` on a thread that is neither. Errors of the C function are raised at the `yield` of a
+    Raises `RuntimeError` on a thread that is neither, and `ValueError` if bytes are given as `data_ptr` that
+    are fewer than `data_size`. Errors of the C function are raised at the `yield` of a
     generator procedure as `DoorReturnError` (E2BIG, EFAULT, EINVAL, EMFILE), and logged for a plain one,
     whose client gets an empty reply. Source: door_return(3C).
     """
@@ -301,6 +304,10 @@ def door_return(data_ptr: CData | bytes, data_size: int, desc_ptr: CData, num_de
             )
         thread.parks = True
         return
+    if not _is_c(data_ptr):
+        data_ptr = ffi.from_buffer("char[]", data_ptr)
+        if data_size > len(data_ptr):
+            raise ValueError(f"a reply of {data_size} bytes, of which there are {len(data_ptr)}")
     if thread.generator is None:
         if data_size:
             data_ptr = lib.dispatch_copy(data_ptr, data_size)
@@ -313,8 +320,6 @@ def door_return(data_ptr: CData | bytes, data_size: int, desc_ptr: CData, num_de
             if desc_ptr == NULL:
                 raise MemoryError(f"no memory for {num_desc} descriptors")
     else:
-        if not _is_c(data_ptr):
-            data_ptr = ffi.from_buffer("char[]", data_ptr)
         thread.keep = (data_ptr, desc_ptr)
     invocation.data_ptr, invocation.data_size = data_ptr, data_size
     invocation.desc_ptr, invocation.num_desc = desc_ptr, num_desc

@@ -199,6 +199,13 @@ def test_door_c12_vfork_child(tmp_path: Path) -> None:
     door_revoke(another)
 
 
+def test_procedure_that_is_no_function() -> None:
+    """NULL is accepted, as in C; a Python object that cannot be called is a mistake of the caller's."""
+    with pytest.raises(TypeError, match="not 5"):
+        door_create(5, None, 0)  # type: ignore[arg-type]
+    door_revoke(door_create(NULL, None, 0))
+
+
 def test_private_create_calls_the_create_function_every_time() -> None:
     """door_create(DOOR_PRIVATE) calls the create function with the door's own information, each time."""
     seen: list[int] = []

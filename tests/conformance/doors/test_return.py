@@ -151,6 +151,14 @@ def test_more_than_1024_descriptors_are_too_many() -> None:
     door_revoke(door)
 
 
+def test_more_bytes_than_there_are(caplog: pytest.LogCaptureFixture) -> None:
+    """What lies behind a bytes object is nobody's reply: the layer refuses, and the client gets nothing."""
+    door = door_create(lambda *_: door_return(b"abc", 10, NULL, 0), None, 0)
+    assert call(door) == b""
+    assert "a reply of 10 bytes, of which there are 3" in caplog.text
+    door_revoke(door)
+
+
 def own_thread_serves(link: Link) -> None:
     """No thread but the test's own serves this process's public door."""
     door_server_create(lambda info: None)
