@@ -38,8 +38,15 @@ run([Command | Rest], Sup, Setup) ->
     report(lists:join(" ", Command), Sup, Answer),
     run(Rest, Sup, Setup).
 
+%% End the supervisor of a scenario, and take its exit signal, unless that has been taken.
 clean(none) -> ok;
-clean(Sup) -> exit(Sup, kill), receive {'EXIT', Sup, _} -> ok after 1000 -> ok end.
+clean(Sup) ->
+    Monitor = monitor(process, Sup),
+    exit(Sup, kill),
+    receive
+        {'DOWN', Monitor, process, Sup, noproc} -> receive {'EXIT', Sup, _} -> ok after 0 -> ok end;
+        {'DOWN', Monitor, process, Sup, _} -> receive {'EXIT', Sup, _} -> ok end
+    end.
 
 do(["fail", Id, Count], _) -> ets:insert(oracle, {{plan, Id}, {fail, list_to_integer(Count)}}), "ok";
 do(["decline", Id, Count], _) -> ets:insert(oracle, {{plan, Id}, {decline, list_to_integer(Count)}}), "ok";
