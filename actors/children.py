@@ -131,6 +131,9 @@ class FailedToStart:
     id: Hashable
     reason: Reason
 
+    def __str__(self) -> str:
+        return f"child {self.id!r}: {self.reason}"
+
 
 class ChildNotFound(RuntimeFault, LookupError):
     """The supervisor has no child of that id or ref."""

@@ -83,6 +83,7 @@ class Branch:
         restart: "permanent", "transient", "temporary"; None for the root.
         process: what runs there; None when nothing does, or on another node.
         children: what is below.
+        node: the other node of a child that lives elsewhere; None.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Branch:
     restart: str | None
     process: ProcessEntry | None
     children: "list[Branch]"
+    node: str | None = None
 
 
 register(ProcessEntry, name="enfilade.cli.ProcessEntry")
@@ -126,7 +128,7 @@ class Control(Actor):
             return Branch(id, "restarting" if ref == "restarting" else "stopped", restart, None, [])
         node = self.process.node
         if ref.node_name != node.full_name:
-            return Branch(id, "elsewhere", restart, None, [])
+            return Branch(id, "elsewhere", restart, None, [], ref.node_name)
         process = node.processes.get(ref.serial)
         if process is None:
             return Branch(id, "stopped", restart, None, [])

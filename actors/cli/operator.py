@@ -265,6 +265,8 @@ def _row(entry: ProcessEntry) -> tuple[str, ...]:
 
 def _described(branch: Branch) -> str:
     parts = [] if branch.state == "running" else [branch.state]
+    if branch.node is not None:
+        parts.append(f"on {branch.node}")
     if branch.process is not None:
         entry = branch.process
         parts.insert(0, f"{entry.kind} {entry.serial}")

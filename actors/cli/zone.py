@@ -13,11 +13,11 @@ import typer
 
 from actors.cli.control import CONTROL, Control
 from actors.cli.refusal import Refusal
-from actors.cli.zonefile import ZoneFile, read_zone_file
+from actors.cli.zonefile import ROOT, ZoneFile, read_zone_file
 from actors.errors import StartError
 from actors.links import Down
 from actors.node import Node, open_node
-from actors.reasons import Reason
+from actors.reasons import Reason, Shutdown
 from actors.ref import Ref
 from actors.spec import Child
 from actors.supervisor import Supervisor
@@ -52,7 +52,9 @@ def run_zone(path: Path, *, until_eof: bool = False) -> int:
     except CarrierError as error:
         raise Refusal(str(error)) from error
     except StartError as error:
-        raise Refusal(f"the supervision tree did not start: {error}") from error
+        reason = error.reason
+        why = reason.detail if isinstance(reason, Shutdown) else error
+        raise Refusal(f"the supervision tree did not start: {why}") from error
 
 
 async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
@@ -79,7 +81,7 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
                 strategy=flags.strategy,
                 intensity=flags.intensity,
                 period=flags.period,
-                name="root",
+                name=ROOT,
             )
             node.root = root
             ordered = trio.Event()

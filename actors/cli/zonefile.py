@@ -6,22 +6,30 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import math
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
+from actors.actor import Actor
 from actors.cli.control import CONTROL, OperatorRights
 from actors.cli.refusal import Refusal
-from actors.spec import Child
+from actors.entry import RemoteEntry
+from actors.spec import Child, Flags, check_child_specs
 from transport.policy import Limits, Policy, Rule
 
 if TYPE_CHECKING:
     from actors.guest import Guest
 
-__all__ = ["ZoneFile", "read_secret", "read_zone_file"]
+__all__ = ["ROOT", "ZoneFile", "read_secret", "read_zone_file"]
+
+ROOT: Final = "root"
+"""The name that the root supervisor is registered under."""
 
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,6 +51,8 @@ class NodeTable(_Table):
         for part in (self.name, self.zone):
             if not part or set(part) & set("@:"):
                 raise ValueError(f"a name has a character and neither '@' nor ':', unlike {part!r}")
+        if not 0 < self.longest_pause < math.inf:
+            raise ValueError(f"a pause has a finite number of seconds above 0, not {self.longest_pause}")
         if self.workers < 0:
             raise ValueError(f"a node has 0 or more workers, not {self.workers}")
 
@@ -54,17 +64,22 @@ class SupervisorTable(_Table):
     intensity: int = 1
     period: float = 5.0
 
+    def __post_init__(self) -> None:
+        Flags(**msgspec.structs.asdict(self))  # raises what is wrong with them
+
 
 class ChildTable(_Table):
-    """One child of the root supervisor: an actor or a guest."""
+    """One child of the root supervisor: an actor, a guest, or what an entry of another node starts."""
 
     id: str
     actor: str | None = None
     guest: str | None = None
+    entry: str | None = None
     arguments: list[Any] = []
     options: dict[str, Any] = {}
     capabilities: list[str] = []
     entrypoint: str = "start"
+    nodes: list[str] = []
     name: str | None = None
     restart: Literal["permanent", "transient", "temporary"] = "permanent"
     shutdown: float | Literal["brutal_kill"] | None = None
@@ -143,34 +158,56 @@ class ZoneFile(_Table):
         """The children's specifications; modules and guests are looked for in `directory` first.
 
         Raises:
-            Refusal: a child names something that does not exist or cannot be spawned.
+            Refusal: a child names something that does not exist or cannot be spawned, or two have one id.
         """
-        return [_child(table, directory) for table in self.child]
+        try:
+            return check_child_specs([_child(table, directory) for table in self.child])
+        except ValueError as error:
+            raise Refusal(str(error)) from error
 
     def targets(self, directory: Path) -> dict[str, Any]:
         """What peers may start, by name; modules are looked for in `directory` first.
 
         Raises:
-            Refusal: an entry names something that does not exist.
+            Refusal: an entry names something that does not exist or cannot be spawned.
         """
         targets = {}
         for name, reference in self.entries.items():
             try:
                 targets[name] = _import(reference, directory)
-            except (ImportError, AttributeError, ValueError, SyntaxError) as error:
+            except ValueError as error:
                 raise Refusal(f"entry {name!r}: {error}") from error
         return targets
 
 
+KEYS: Final = {"actor": (), "guest": ("capabilities", "entrypoint"), "entry": ("nodes",)}
+"""What a child can be, and the keys that only such a child has."""
+
+PLAIN: Final = ChildTable("")
+"""A child with nothing but defaults."""
+
+RESERVED: Final[Mapping[str | None, str]] = {CONTROL: "control process", ROOT: "root supervisor"}
+
+
 def _child(table: ChildTable, directory: Path) -> Child:
-    if (table.actor is None) == (table.guest is None):
-        raise Refusal(f"child {table.id!r}: give it either an actor or a guest")
-    if table.name == CONTROL:
-        raise Refusal(f"child {table.id!r}: the name {CONTROL!r} is that of the node's control process")
+    kinds = [kind for kind in KEYS if getattr(table, kind) is not None]
+    if len(kinds) != 1:
+        raise Refusal(
+            f"child {table.id!r}: give it one of {', '.join(KEYS)}, not {' and '.join(kinds) or 'none'}"
+        )
+    for kind, keys in KEYS.items():
+        strange = [key for key in keys if kind not in kinds and getattr(table, key) != getattr(PLAIN, key)]
+        if strange:
+            raise Refusal(
+                f"child {table.id!r}: {strange[0]!r} belongs to a child with {kind!r}, not {kinds[0]!r}"
+            )
+    if table.name in RESERVED:
+        raise Refusal(
+            f"child {table.id!r}: the name {table.name!r} is that of the node's {RESERVED[table.name]}"
+        )
     try:
-        target = _guest(table, directory) if table.actor is None else _import(table.actor, directory)
         return Child(
-            target,
+            _target(table, directory),
             *table.arguments,
             id=table.id,
             name=table.name,
@@ -178,8 +215,16 @@ def _child(table: ChildTable, directory: Path) -> Child:
             shutdown=table.shutdown,
             kwargs=table.options,
         )
-    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
+    except ValueError as error:
         raise Refusal(f"child {table.id!r}: {error}") from error
+
+
+def _target(table: ChildTable, directory: Path) -> Any:
+    if table.actor is not None:
+        return _import(table.actor, directory)
+    if table.entry is not None:
+        return RemoteEntry(table.entry, *table.nodes)
+    return _guest(table, directory)
 
 
 def _guest(table: ChildTable, directory: Path) -> Guest:
@@ -196,12 +241,27 @@ def _guest(table: ChildTable, directory: Path) -> Guest:
 
 
 def _import(reference: str, directory: Path) -> Any:
+    """What a module has under a name.
+
+    Raises:
+        ValueError: there is no such thing, its module cannot be imported, or it is nothing to be spawned.
+    """
     module, colon, attribute = reference.partition(":")
-    if not colon or not module or not attribute:
+    if not colon or not module or not attribute or module.startswith("."):
         raise ValueError(f"{reference!r} is not of the form module:attribute")
     if str(directory) not in sys.path:
         sys.path.insert(0, str(directory))
-    return getattr(importlib.import_module(module), attribute)
+    try:
+        target = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise ValueError(str(error)) from error
+    except Exception as error:  # of the module's own code
+        trouble = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"the module {module} failed: {trouble}") from error
+    is_actor = isinstance(target, type) and issubclass(target, Actor)
+    if not (is_actor or inspect.iscoroutinefunction(target) or hasattr(target, "body")):
+        raise ValueError(f"{reference!r} is no actor class, no async function, and nothing Spawnable")
+    return target
 
 
 def read_zone_file(path: Path) -> ZoneFile:
@@ -214,6 +274,8 @@ def read_zone_file(path: Path) -> ZoneFile:
         return msgspec.toml.decode(path.read_bytes(), type=ZoneFile)
     except OSError as error:
         raise Refusal(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Refusal(f"{path} is not a zone file: it is not text in UTF-8") from error
     except msgspec.MsgspecError as error:
         raise Refusal(f"{path} is not a zone file: {error}{_choices(str(error))}") from error
 
