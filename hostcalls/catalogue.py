@@ -11,7 +11,8 @@ from typing import Any
 from . import abi, actor_abi
 from .capability import Capability as C  # noqa: N817
 from .hostcall import Hostcall, hostcall
-from .rkyv import U32, U64
+from .received import ReceivedCodec
+from .rkyv import U32, U64, codec
 
 SESSION_CREATE: Hostcall[abi.SessionCreate, int]
 SESSION_CREATE = hostcall("selium::session::create", C.SESSION_LIFECYCLE, abi.SessionCreate, U32)
@@ -128,8 +129,8 @@ ACTOR_SELF = hostcall("enfilade::actor::self", C.ACTOR_MESSAGE, None, U32)
 ACTOR_SEND: Hostcall[actor_abi.ActorSend, None]
 ACTOR_SEND = hostcall("enfilade::actor::send", C.ACTOR_MESSAGE, actor_abi.ActorSend, None)
 ACTOR_RECEIVE: Hostcall[actor_abi.ActorReceive, actor_abi.ActorReceived]
-ACTOR_RECEIVE = hostcall(
-    "enfilade::actor::receive", C.ACTOR_MESSAGE, actor_abi.ActorReceive, actor_abi.ActorReceived
+ACTOR_RECEIVE = Hostcall(
+    "enfilade::actor::receive", C.ACTOR_MESSAGE, codec(actor_abi.ActorReceive), ReceivedCodec()
 )
 ACTOR_CALL: Hostcall[actor_abi.ActorCall, actor_abi.ActorBody]
 ACTOR_CALL = hostcall("enfilade::actor::call", C.ACTOR_MESSAGE, actor_abi.ActorCall, actor_abi.ActorBody)
