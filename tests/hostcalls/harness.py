@@ -58,7 +58,7 @@ class Process:
         self.over.set()
 
     async def wait(self) -> Outcome:
-        with trio.fail_after(20):
+        with trio.fail_after(100):
             await self.over.wait()
         return self.outcome
 

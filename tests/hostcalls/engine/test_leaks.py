@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -119,9 +120,12 @@ def test_an_engine_leaves_no_descriptor_thread_or_mapping() -> None:
     python_threads = threading.active_count()
     for _ in range(10):
         life()
-    assert descriptors() == before[0]
-    assert threads() == before[1]
-    assert threading.active_count() == python_threads
+    deadline = time.monotonic() + 60
+    while threads() > before[1] and time.monotonic() < deadline:
+        time.sleep(0.01)  # a thread that has been joined may be listed for a moment
+    assert descriptors() <= before[0]
+    assert threads() <= before[1]
+    assert threading.active_count() <= python_threads
     assert mappings() - before[2] < 20
 
 

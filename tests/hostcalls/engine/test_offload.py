@@ -26,7 +26,7 @@ from tests.hostcalls.engine.script import (
     poll,
 )
 
-WATCHDOG = 30.0
+WATCHDOG = 100.0
 
 
 def dispatch_until(engine: Engine, *calls: list[int]) -> None:
