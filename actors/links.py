@@ -86,16 +86,18 @@ class Alias(LocalRef[A]):
     Attributes:
         mode: "explicit": until `Process.unalias`. "demonitor": or until the monitor that it came with is
             taken down or has fired. "reply": until the first message. "reply_demonitor": whichever comes
-            first.
+            first, and the first message takes the monitor down.
         active: whether it still works.
+        monitor: the monitor that it came with.
     """
 
-    __slots__ = ("active", "mode", "number")
+    __slots__ = ("active", "mode", "monitor", "number")
 
     def __init__(self, process: Process, mode: AliasMode) -> None:
         super().__init__(process)
         self.mode = mode
         self.active = True
+        self.monitor: Monitor | None = None
         self.number = process.node.new_number()
 
     @property
@@ -115,6 +117,8 @@ class Alias(LocalRef[A]):
             return
         if self.mode in ("reply", "reply_demonitor"):
             self._process.forget_alias(self)
+            if self.mode == "reply_demonitor" and self.monitor is not None:
+                demonitor(self._process, self.monitor, flush=False)
         self._process.deliver(signal)
 
     def send(self, message: Any) -> None:
@@ -284,6 +288,7 @@ def monitor(process: Process, target: Ref[Any] | str, mode: AliasMode | None, ta
     made = Monitor(process.ref, node.new_number(), ref, name, tag)
     if mode is not None:
         made.alias = alias(process, mode)
+        made.alias.monitor = made
     if ref is process.ref:
         return made
     if process.monitors is None:

@@ -448,13 +448,14 @@ class Process:
 
     def unstash(self) -> int:
         """Put the stashed messages back to the front of the mailbox, in order; how many. Not a checkpoint."""
-        if self.rare is None or not self.rare.stash:
+        rare = self.rare
+        if rare is None or not rare.stash:
             return 0
-        stash = self.rare.stash
-        count = len(stash)
+        if self.reader is not None:
+            self.reader.restore()
+        stash, rare.stash = rare.stash, deque()
         self.queue.extendleft(reversed(stash))
-        stash.clear()
-        return count
+        return len(stash)
 
     # Links and monitors.
 
@@ -565,8 +566,7 @@ class Process:
         Not a checkpoint. Any message cancels it. Source: `gen_server`'s timeout in a return value.
         """
         rare = self.needs()
-        if rare.idle is None:
-            rare.idle = IdleTimer(self)
+        rare.idle = IdleTimer(self) if rare.idle is None else rare.idle
         rare.idle.start(None, seconds, links.IdleTimeout(seconds))
         self.attention = True
 

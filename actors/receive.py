@@ -62,14 +62,16 @@ class Reader:
             )
         while queue:
             message = queue[0]
-            if type(message) is Tick:
-                queue.popleft()
-                counts, message = message.unwrap()
-                if not counts:
+            tick = message if type(message) is Tick else None
+            if tick is not None:
+                if not tick.current:
+                    queue.popleft()
                     continue
-                queue.appendleft(message)
+                message = tick.message
             if test is None or test(message):
                 queue.popleft()
+                if tick is not None and not tick.unwrap()[0]:
+                    continue
                 if skipped or process.attention:
                     self._taken(message)
                 if isinstance(message, Call):

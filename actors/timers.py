@@ -268,8 +268,13 @@ class Tick:
     def __repr__(self) -> str:
         return f"{self.message!r} of the timer {self.key!r}"
 
+    @property
+    def current(self) -> bool:
+        """Whether its timer has been neither replaced nor cancelled."""
+        return self.timers.is_current(self)
+
     def unwrap(self) -> tuple[bool, Any]:
-        """Whether the tick still counts, and its message."""
+        """Take the tick: whether it still counts, and its message."""
         return self.timers.admit(self), self.message
 
 
@@ -325,10 +330,14 @@ class KeyedTimers:
         process = self._process
         return process.node.timers.call_after(seconds, process.put, tick, owner=process)
 
+    def is_current(self, tick: Tick) -> bool:
+        """Whether `tick` is that of the key's present timer."""
+        entry = self._current.get(tick.key)
+        return entry is not None and entry[0] == tick.generation
+
     def admit(self, tick: Tick) -> bool:
         """A tick came out of the mailbox: whether it counts; if it repeats, set the next."""
-        entry = self._current.get(tick.key)
-        if entry is None or entry[0] != tick.generation:
+        if not self.is_current(tick):
             return False
         if tick.interval is None:
             del self._current[tick.key]

@@ -319,3 +319,22 @@ async def test_postponed_by_the_handler_that_has_changed_the_state(
             ("second", "moved on"),
             ("second", "b"),
         ]
+
+
+async def test_a_postponed_event_cancels_the_event_time_out(autojump_clock: MockClock) -> None:
+    """It is an event like any other, as in gen_statem."""
+
+    class Waiting(Sorting):
+        def begin(self) -> None:
+            super().begin()
+            self.process.timeout_after(1)
+
+        def on_message(self, message: object) -> None:
+            self.log.append((self.state, repr(message)))
+
+    async with open_node("m") as node:
+        waiting = await node.spawn(Waiting)
+        waiting.cast(Sorting.event, "a")
+        waiting.cast(Waiting.begin)
+        await trio.sleep(2)
+        assert await waiting.call(Sorting.history) == [("second", "a")]

@@ -18,6 +18,7 @@ from actors import (
     CallTimeout,
     Crashed,
     Deferred,
+    Down,
     Mailbox,
     Node,
     NodeConfig,
@@ -203,6 +204,23 @@ async def test_act_l8_alias_ends_with_its_monitor(
             ref.exit(BOOM)
             await me.receive(timeout=1)
         monitor.alias.send("late")
+        with pytest.raises(ReceiveTimeout):
+            await me.receive(timeout=1)
+
+
+@pytest.mark.parametrize("mode", ["reply", "reply_demonitor"])
+async def test_reply_takes_the_monitor_down(autojump_clock: MockClock, node: Node, mode: Any) -> None:
+    """A2: with mode reply_demonitor whatever comes over the alias is all that comes."""
+    async with node.mailbox() as me:
+        ref = await node.spawn(idle)
+        monitor = me.monitor(ref, alias=mode)
+        assert monitor.alias is not None
+        monitor.alias.send("reply")
+        assert await me.receive(timeout=0) == "reply"
+        assert monitor.active is (mode == "reply")
+        ref.exit(BOOM)
+        if mode == "reply":
+            assert (await me.receive(Down, timeout=1)).reason == BOOM
         with pytest.raises(ReceiveTimeout):
             await me.receive(timeout=1)
 

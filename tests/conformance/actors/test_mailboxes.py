@@ -459,6 +459,18 @@ async def test_act_p14_stash(autojump_clock: MockClock, node: Node) -> None:
         assert [await me.receive(timeout=1) for _ in range(4)] == [0, 1, 2, "later"]
 
 
+async def test_act_p14_stash_of_a_function(autojump_clock: MockClock, node: Node) -> None:
+    """M12: it goes in front of what a selective receive has passed over, too."""
+    async with node.mailbox() as me:
+        for number in range(3):
+            me.ref.send(number)
+        me.stash(await me.receive())
+        with pytest.raises(ReceiveTimeout):
+            await me.receive(str, timeout=0)
+        assert me.unstash() == 1
+        assert [await me.receive(timeout=0) for _ in range(3)] == [0, 1, 2]
+
+
 async def test_act_p16_ask_of_a_stopping_parent(autojump_clock: MockClock, node: Node) -> None:
     """A child that calls its parent while the parent stops gets an error, and neither waits for ever."""
 

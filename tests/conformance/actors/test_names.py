@@ -323,6 +323,28 @@ async def test_keyed_timer_of_a_function(autojump_clock: MockClock, node: Node) 
             await me.receive(timeout=5)
 
 
+async def test_keyed_timer_that_was_left_in_the_mailbox(autojump_clock: MockClock, node: Node) -> None:
+    """T5: a receive that looked at its message and wanted another has not taken it."""
+    async with node.mailbox() as me:
+        for again in (False, True):
+            me.timers.start("key", 1, "old")
+            with pytest.raises(ReceiveTimeout):
+                await me.receive(int, timeout=2)
+            if again:
+                me.timers.start("key", 1, "new")
+                assert await me.receive(timeout=2) == "new"
+            else:
+                assert me.timers.cancel("key")
+            with pytest.raises(ReceiveTimeout):
+                await me.receive(timeout=2)
+        me.timers.start("key", 1, "tick", every=True)
+        with pytest.raises(ReceiveTimeout):
+            await me.receive(int, timeout=5)
+        assert await me.receive(str, timeout=0) == "tick"
+        with pytest.raises(ReceiveTimeout):
+            await me.receive(timeout=0.5)
+
+
 @pytest.mark.parametrize("seconds", [-1, float("nan")])
 async def test_bad_timers(autojump_clock: MockClock, node: Node, seconds: float) -> None:
     """T6: what is no delay is refused with its value."""
