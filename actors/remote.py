@@ -82,6 +82,8 @@ class RemoteNode:
         self.address = ""
         self.peer: Peer | None = None
         self.is_superseded = False
+        self._trouble = ""
+        """Why the last attempt to call it failed."""
         self._distribution = distribution
         self._node = distribution.node
         self._waiting: deque[tuple[RemoteRef[Any], signals.Signal]] | None = None
@@ -548,6 +550,7 @@ class RemoteNode:
     def connected(self, peer: Peer) -> None:
         """A node link is up."""
         self.peer = peer
+        self._trouble = ""
         waiting, self._waiting = self._waiting, None
         for ref, signal in waiting or ():
             ref.deliver(signal)
@@ -557,7 +560,8 @@ class RemoteNode:
         try:
             peer = await connect(self.address)
         except Exception as error:  # of the program's own policy, too: nobody waits for this task
-            self._distribution.attempt_failed(self.address, error, is_known=True)
+            is_known, self._trouble = str(error) == self._trouble, str(error)
+            self._distribution.attempt_failed(self.address, error, is_known=is_known)
         else:
             if peer is not self.peer and peer.name == self.node_name:
                 self.is_superseded = True

@@ -63,7 +63,7 @@ class Host(Protocol):
         ...
 
     def attempt_failed(self, address: str, error: Exception, *, is_known: bool) -> None:
-        """An attempt to stay connected has failed; there will be more.
+        """An attempt to stay connected, or to be connected because there is something to deliver, has failed.
 
         Args:
             is_known: the attempt before has failed for the same reason.

@@ -215,3 +215,35 @@ async def test_the_order_of_a_loss(autojump_clock: object) -> None:
         assert isinstance(await me.receive(timeout=1), NodeUp)
         with pytest.raises(NotConnected):
             request.result()
+
+
+async def test_why_a_node_cannot_be_called_is_told_once(
+    autojump_clock: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning when a reason first appears, and again when it has been another, or gone, in between."""
+
+    def warnings() -> list[str]:
+        found = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        caplog.clear()
+        return found
+
+    network = MemoryNetwork()
+    async with start(network, "a") as a:
+        async with start(network, "b"):
+            await a.connect("/b")
+            ref = await a.whereis_on("b@local", "account")
+            assert ref is not None
+            network.cut("a", "b")
+            await settle()
+            for _ in range(3):
+                ref.send("in vain")
+                await settle()
+            (warning,) = warnings()
+            assert warning.startswith("the node at /b could not be connected: ")
+            network.join("a", "b")
+            await a.connect("/b")
+        for _ in range(3):
+            ref.send("in vain")
+            await settle()
+        (warning,) = warnings()
+        assert warning.startswith("the node at /b could not be connected: ")
