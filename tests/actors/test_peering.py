@@ -1,6 +1,8 @@
 """How a node is given its part in a net of nodes: what the options may be."""
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from tests.conformance.actors.town import Town, settle, town
 from transport import Policy, Rights, Rule, Settings
 
 __all__ = ["town"]
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -98,3 +102,9 @@ async def test_a_process_is_told_of_nodes_until_it_wants_no_more(town: Town, aut
         await settle()
         assert [type(await stays.receive(timeout=0)) for _ in range(len(stays.queue))] == [NodeDown, NodeUp]
         assert [type(await leaves.receive(timeout=0)) for _ in range(len(leaves.queue))] == [NodeDown]
+
+
+def test_what_travels_does_not_depend_on_the_garbage_collector() -> None:
+    """A class that attrs has given slots leaves its original behind until it is collected: it is not named."""
+    program = "import gc; gc.disable(); import actors.remote"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
