@@ -112,7 +112,7 @@ async def test_a_start_can_be_given_up(gate: Gate) -> None:
                 ref.exit(KILL)
             else:
                 await ref.stop()
-            reason = (await me.receive(Down, timeout=20)).reason
+            reason = (await me.receive(Down, timeout=60)).reason
             assert str(reason) == {"kill": "killed", "stop": "normal"}[end]
         gate.open.set()
         await guests_of(node).load(ACTOR)
@@ -125,7 +125,7 @@ async def test_who_starts_a_guest_hears_how_it_ends(gate: Gate) -> None:
     gate.open.set()
     async with open_node("test") as node, node.mailbox() as me:
         me.monitor(await node.spawn(Guest(ACTOR, capabilities=CAPABILITIES, entrypoint="done")))
-        assert (await me.receive(Down, timeout=20)).reason == NORMAL
+        assert (await me.receive(Down, timeout=60)).reason == NORMAL
 
 
 async def test_a_module_that_is_none() -> None:
@@ -151,7 +151,7 @@ async def test_a_supervisor_waits_for_the_module(gate: Gate) -> None:
         await entered(gate)
         assert node.whereis("pulse") is None
         gate.open.set()
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while node.whereis("pulse") is None:  # noqa: ASYNC110 - a registration is no event
                 await trio.sleep(0.01)
         ref = node.whereis("echo")
@@ -168,7 +168,7 @@ async def test_act_t5_two_computing_guests_leave_the_loop_alone() -> None:
         ]
         pulse = await node.spawn(Pulse)
         executions = [ref._process.body.execution for ref in spinning]  # type: ignore[attr-defined]
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while not all(execution.instance.offloaded for execution in executions):
                 await trio.lowlevel.checkpoint()
         before = [execution.instance.cpu_time for execution in executions]

@@ -445,7 +445,7 @@ async def test_children_end_with_their_parent(store: Path) -> None:
         assert process
         assert node.statistics().processes == 3
         await guest.ref.stop()
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while node.statistics().processes:  # noqa: ASYNC110 - the end of a process is not an event
                 await trio.sleep(0.001)
 

@@ -35,7 +35,7 @@ async def puppet(town: Town) -> tuple[Puppet, Ref[Guest]]:
 
 async def received(guest: Puppet) -> PlainMessage:
     """The next message that the guest gets."""
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while True:
             got: ActorReceived = await guest.do(c.ACTOR_RECEIVE, POLL)
             if got.message is not None:
@@ -69,7 +69,7 @@ async def test_messages_of_a_guest_keep_their_tags(town: Town) -> None:
 
     slot = await _introduce(town, guest, await town.a.spawn(listen))
     await guest.do(c.ACTOR_SEND, ActorSend(slot, 7, b"up"))
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         await over.wait()
     assert got == [Message(b"up", tag=7)]
 
@@ -85,7 +85,7 @@ async def _introduce(town: Town, guest: Puppet, ref: Ref[Any]) -> int:
 
     await town.b.spawn(take, name="public-take")
     town.a.remote("public-take", "b@right").send(ref)
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         await over.wait()
     held = hold(town.b, found[0])
     local = town.b.whereis("account")

@@ -20,7 +20,7 @@ from tests.actors.cli.test_commands import refused
 from transport import Policy
 from transport.doors import Door, Request
 
-SECONDS = 60
+SECONDS = 120
 
 PARTS = """
 import trio

@@ -177,7 +177,7 @@ def interrupt(times: int, seconds: float) -> tuple[list[str], int]:
             for _ in range(times):
                 process.send_signal(signal.SIGINT)
                 lines.append(process.stdout.readline().strip())
-            rest, _ = process.communicate(timeout=30)
+            rest, _ = process.communicate(timeout=100)
         except subprocess.TimeoutExpired:
             process.kill()
             raise

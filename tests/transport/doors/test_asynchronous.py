@@ -10,7 +10,7 @@ from transport.doors import Descriptor, Door, DoorCallError, Request
 
 
 async def test_calls_run_side_by_side() -> None:
-    barrier = threading.Barrier(3, timeout=20)
+    barrier = threading.Barrier(3, timeout=60)
 
     def procedure(request: Request) -> bytes:
         barrier.wait()
@@ -38,18 +38,18 @@ async def test_cancellation_interrupts_a_call_in_progress() -> None:
     def procedure(request: Request) -> None:
         if request.data == b"wait":
             entered.set()
-            assert leave.wait(20)
+            assert leave.wait(60)
             if request.is_abandoned:
                 abandoned.set()
 
     with Door(procedure, threads=1) as door, door.client() as client:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(client.call_async, b"wait")
                 await trio.to_thread.run_sync(entered.wait)
                 nursery.cancel_scope.cancel()
             leave.set()
-            assert await trio.to_thread.run_sync(abandoned.wait, 20)
+            assert await trio.to_thread.run_sync(abandoned.wait, 60)
             (await client.call_async(b"next")).close()
 
 
@@ -60,10 +60,10 @@ async def test_cancellation_of_a_queued_call_means_it_never_runs() -> None:
     def procedure(request: Request) -> None:
         ran.append(request.data)
         entered.set()
-        assert leave.wait(20)
+        assert leave.wait(60)
 
     reading, writing = os.pipe()
-    with Door(procedure, threads=1) as door, door.client() as client, trio.fail_after(20):
+    with Door(procedure, threads=1) as door, door.client() as client, trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.call_async, b"first")
             await trio.to_thread.run_sync(entered.wait)
@@ -204,7 +204,7 @@ async def test_async_procedure_may_ask_whether_it_is_abandoned() -> None:
         gone.set()
         return b""
 
-    with Door(procedure) as door, door.client() as client, trio.fail_after(20):
+    with Door(procedure) as door, door.client() as client, trio.fail_after(60):
         with await client.call_async(b"") as reply:
             assert reply.data == b"0"
         async with trio.open_nursery() as nursery:
@@ -222,7 +222,7 @@ async def test_request_of_an_async_procedure_is_over_when_it_has_returned() -> N
         await trio.lowlevel.checkpoint()
         kept.append(request)
 
-    with Door(procedure) as door, door.client() as client, trio.fail_after(20):
+    with Door(procedure) as door, door.client() as client, trio.fail_after(60):
         (await client.call_async(b"")).close()
         with pytest.raises(ValueError, match="over"):
             _ = kept[0].is_abandoned

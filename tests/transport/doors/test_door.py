@@ -296,6 +296,7 @@ def test_threads_bound_the_number_of_simultaneous_calls() -> None:
     inside = 0
     most = 0
     lock = threading.Lock()
+    pairs = threading.Barrier(2)
 
     def procedure(request: Request) -> None:
         nonlocal inside, most
@@ -303,6 +304,7 @@ def test_threads_bound_the_number_of_simultaneous_calls() -> None:
             inside += 1
             most = max(most, inside)
         threading.Event().wait(0.02)
+        pairs.wait(60)
         with lock:
             inside -= 1
 
@@ -311,7 +313,7 @@ def test_threads_bound_the_number_of_simultaneous_calls() -> None:
         for caller in callers:
             caller.start()
         for caller in callers:
-            caller.join(20)
+            caller.join(60)
     assert most == 2
 
 
@@ -326,7 +328,7 @@ def test_on_unref_is_called_with_the_door() -> None:
     with Door(shout, on_unref=unreferenced) as door:
         client = door.client()
         client.close()
-        assert told.wait(20)
+        assert told.wait(60)
         assert seen == [door]
 
 
@@ -424,7 +426,7 @@ def test_counters_tell_what_has_become_of_calls(tmp_path: Path) -> None:
 
     def procedure(request: Request) -> None:
         entered.set()
-        assert leave.wait(20)
+        assert leave.wait(60)
 
     with Door(procedure, data_max=4) as door:
         door.install(tmp_path / "counted.door")
@@ -432,7 +434,7 @@ def test_counters_tell_what_has_become_of_calls(tmp_path: Path) -> None:
             assert client.counters() == DoorCounters(calls=0, failures=0, active=0, references=3)
             thread = threading.Thread(target=client.call_with_data, args=(b"",))
             thread.start()
-            assert entered.wait(20)
+            assert entered.wait(60)
             assert client.counters() == DoorCounters(calls=1, failures=0, active=1, references=3)
             leave.set()
             thread.join()

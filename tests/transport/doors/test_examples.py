@@ -29,12 +29,12 @@ def test_double(tmp_path: Path) -> None:
                 text=True,
                 cwd=ROOT,
                 env={"PYTHONPATH": str(ROOT)},
-                timeout=30,
+                timeout=60,
                 check=True,
             )
             assert client.stdout == twice
         server.send_signal(signal.SIGTERM)
-        assert server.wait(20) == 0
+        assert server.wait(60) == 0
         assert (tmp_path / "double.door").is_file()
         assert [file.name for file in tmp_path.iterdir()] == ["double.door"]
     finally:
