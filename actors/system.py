@@ -122,7 +122,7 @@ class _SystemMessage:
 
     def serve(self, process: Process) -> None:
         process.undefer(self.request)
-        if self.request.settled:
+        if self.request.waiter is None:
             return  # whoever asked has given up, and is not to find it done
         try:
             answer = self.act(process)
