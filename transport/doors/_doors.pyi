@@ -71,9 +71,7 @@ class _Lib:
     DISPATCH_RETURN: int
     DISPATCH_EMPTY: int
     DISPATCH_EXIT: int
-    DISPATCH_STACK_SIZE: int
     DISPATCH_FAILED: int
-    DISPATCH_ELSEWHERE: int
 
     def door_create(self, procedure: CData, cookie: CData, attributes: int, /) -> int: ...
     def door_xcreate(
@@ -141,7 +139,6 @@ class _Lib:
     def dispatch_copy_descriptors(self, descriptors: CData, count: int, /) -> CData: ...
     def dispatch_thread(self, function: CData, argument: CData, stack_size: int, /) -> int: ...
     def dispatch_thread_in_python(self, handle: CData, stack_size: int, /) -> int: ...
-    def dispatch_call_masked(self, d: int, params: CData, /) -> int: ...
     def dispatch_exchange(
         self,
         d: int,

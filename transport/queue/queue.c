@@ -58,26 +58,27 @@ static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct queue *all;
 static uintptr_t last_number;
 
-static struct queue *find(uintptr_t number)
-{
+static struct queue *find(uintptr_t number) {
     pthread_mutex_lock(&all_lock);
     struct queue *queue = all;
-    while (queue != NULL && queue->number != number)
+    while (queue != NULL && queue->number != number) {
         queue = queue->next;
-    if (queue != NULL)
+    }
+    if (queue != NULL) {
         queue->references++;
+    }
     pthread_mutex_unlock(&all_lock);
     return queue;
 }
 
-static void release(struct queue *queue)
-{
+static void release(struct queue *queue) {
     pthread_mutex_lock(&all_lock);
     unsigned left = --queue->references;
     if (left == 0) {
         struct queue **place = &all;
-        while (*place != queue)
+        while (*place != queue) {
             place = &(*place)->next;
+        }
         *place = queue->next;
     }
     pthread_mutex_unlock(&all_lock);
@@ -89,24 +90,26 @@ static void release(struct queue *queue)
     }
 }
 
-static void close_descriptors(const door_desc_t *descriptors, uint_t count)
-{
-    for (uint_t i = 0; i < count; i++)
-        if (descriptors[i].d_attributes & DOOR_DESCRIPTOR)
+static void close_descriptors(const door_desc_t *descriptors, uint_t count) {
+    for (uint_t i = 0; i < count; i++) {
+        if (descriptors[i].d_attributes & DOOR_DESCRIPTOR) {
             close(descriptors[i].d_data.d_desc.d_descriptor);
+        }
+    }
 }
 
 /* Copy a call into one block of memory: the item, then groups, descriptors and data. */
 static struct queue_item *make_item(const char *data, size_t size, const door_desc_t *descriptors,
-                                    uint_t count)
-{
+                                    uint_t count) {
     ucred_t *caller = NULL;
     const gid_t *groups = NULL;
-    if (door_ucred(&caller) < 0)
+    if (door_ucred(&caller) < 0) {
         return NULL; /* the caller has gone, so nobody can say who it was */
+    }
     int n_groups = ucred_getgroups(caller, &groups);
-    if (n_groups < 0)
+    if (n_groups < 0) {
         n_groups = 0;
+    }
     size_t groups_size = (size_t)n_groups * sizeof(gid_t);
     size_t descriptors_size = count * sizeof(int);
     struct queue_item *item = malloc(sizeof *item + groups_size + descriptors_size + size);
@@ -117,8 +120,9 @@ static struct queue_item *make_item(const char *data, size_t size, const door_de
     gid_t *own_groups = (gid_t *)(item + 1);
     int *own_descriptors = (int *)(own_groups + n_groups);
     char *own_data = (char *)(own_descriptors + count);
-    if (n_groups > 0)
+    if (n_groups > 0) {
         memcpy(own_groups, groups, groups_size);
+    }
     for (uint_t i = 0; i < count; i++) {
         own_descriptors[i] = descriptors[i].d_data.d_desc.d_descriptor;
         fcntl(own_descriptors[i], F_SETFD, FD_CLOEXEC);
@@ -141,12 +145,11 @@ static struct queue_item *make_item(const char *data, size_t size, const door_de
 }
 
 /* Number the item's caller. One that cannot be remembered counts as new every time. */
-static void number_caller(struct caller *known, struct queue_item *item)
-{
+static void number_caller(struct caller *known, struct queue_item *item) {
     size_t size = item->n_groups * sizeof(gid_t);
-    if (known->number == 0 || known->pid != item->pid || known->uid != item->uid || known->gid != item->gid
-        || known->zone != item->zone || known->n_groups != item->n_groups
-        || (size > 0 && (known->groups == NULL || memcmp(known->groups, item->groups, size) != 0))) {
+    if (known->number == 0 || known->pid != item->pid || known->uid != item->uid || known->gid != item->gid ||
+        known->zone != item->zone || known->n_groups != item->n_groups ||
+        (size > 0 && (known->groups == NULL || memcmp(known->groups, item->groups, size) != 0))) {
         free(known->groups);
         *known = (struct caller){
             .number = known->number + 1,
@@ -157,92 +160,97 @@ static void number_caller(struct caller *known, struct queue_item *item)
             .n_groups = item->n_groups,
             .groups = size > 0 ? malloc(size) : NULL,
         };
-        if (known->groups != NULL)
+        if (known->groups != NULL) {
             memcpy(known->groups, item->groups, size);
+        }
     }
     item->caller = known->number;
 }
 
-static void append(struct queue *queue, struct queue_item *item)
-{
-    if (!item->is_unreferenced)
+static void append(struct queue *queue, struct queue_item *item) {
+    if (!item->is_unreferenced) {
         number_caller(&queue->caller, item);
-    if (queue->first == NULL)
+    }
+    if (queue->first == NULL) {
         eventfd_write(queue->event, 1);
+    }
     *queue->last = item;
     queue->last = &item->next;
     queue->held_bytes += item->size;
     queue->held_calls++;
 }
 
-static void drop(struct queue_item *item)
-{
+static void drop(struct queue_item *item) {
     while (item != NULL) {
         struct queue_item *next = item->next;
-        for (unsigned i = 0; i < item->n_descriptors; i++)
+        for (unsigned i = 0; i < item->n_descriptors; i++) {
             close(item->descriptors[i]);
+        }
         free(item);
         item = next;
     }
 }
 
 /* Leave a notice with the caller's name on it; one at a time, or nonsense could fill the queue. */
-static void note_malformed(struct queue *queue)
-{
+static void note_malformed(struct queue *queue) {
     struct queue_item *item = make_item("", 0, NULL, 0);
-    if (item == NULL)
+    if (item == NULL) {
         return;
+    }
     pthread_mutex_lock(&queue->lock);
-    if (queue->closed || queue->malformed_noted)
+    if (queue->closed || queue->malformed_noted) {
         free(item);
-    else
+    } else {
         append(queue, item);
+    }
     queue->malformed_noted = 1;
     pthread_mutex_unlock(&queue->lock);
 }
 
 static uint32_t accept_call(struct queue *queue, const char *data, size_t size, const door_desc_t *dp,
-                            uint_t n_desc)
-{
-    if (size > queue->largest || size < queue->prefix_size || n_desc > QUEUE_DESCRIPTORS_MAX
-        || memcmp(data, queue->prefix, queue->prefix_size) != 0) {
+                            uint_t n_desc) {
+    if (size > queue->largest || size < queue->prefix_size || n_desc > QUEUE_DESCRIPTORS_MAX ||
+        memcmp(data, queue->prefix, queue->prefix_size) != 0) {
         note_malformed(queue);
         return QUEUE_MALFORMED;
     }
     struct queue_item *item = make_item(data, size, dp, n_desc);
-    if (item == NULL)
+    if (item == NULL) {
         return QUEUE_FULL;
+    }
     uint32_t status = QUEUE_ACCEPTED;
     pthread_mutex_lock(&queue->lock);
-    if (queue->closed)
+    if (queue->closed) {
         status = QUEUE_CLOSED;
-    else if (queue->held_calls >= queue->calls || queue->held_bytes + size > queue->capacity)
+    } else if (queue->held_calls >= queue->calls || queue->held_bytes + size > queue->capacity) {
         status = QUEUE_FULL;
-    else
+    } else {
         append(queue, item);
+    }
     pthread_mutex_unlock(&queue->lock);
-    if (status != QUEUE_ACCEPTED)
+    if (status != QUEUE_ACCEPTED) {
         free(item);
+    }
     return status;
 }
 
-static void note_unreferenced(struct queue *queue)
-{
+static void note_unreferenced(struct queue *queue) {
     struct queue_item *item = calloc(1, sizeof *item);
-    if (item == NULL)
+    if (item == NULL) {
         return; /* the peer's silence will tell the same, later */
+    }
     item->is_unreferenced = 1;
     pthread_mutex_lock(&queue->lock);
-    if (queue->closed)
+    if (queue->closed) {
         free(item);
-    else
+    } else {
         append(queue, item);
+    }
     pthread_mutex_unlock(&queue->lock);
 }
 
 /* The server procedure. What it needs of `argp` it has copied before door_return() abandons the stack. */
-static void procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *dp, uint_t n_desc)
-{
+static void procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *dp, uint_t n_desc) {
     struct queue *queue = find((uintptr_t)cookie);
     if (argp == DOOR_UNREF_DATA) {
         if (queue != NULL) {
@@ -253,28 +261,30 @@ static void procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *dp
         return;
     }
     uint32_t status = queue == NULL ? QUEUE_CLOSED : accept_call(queue, argp, arg_size, dp, n_desc);
-    if (status != QUEUE_ACCEPTED)
+    if (status != QUEUE_ACCEPTED) {
         close_descriptors(dp, n_desc);
+    }
     if (queue != NULL) {
         pthread_mutex_lock(&queue->lock);
         queue->counts[status]++;
         pthread_mutex_unlock(&queue->lock);
         release(queue);
     }
-    if (door_return((char *)&status, sizeof status, NULL, 0) < 0)
+    if (door_return((char *)&status, sizeof status, NULL, 0) < 0) {
         door_return(NULL, 0, NULL, 0);
+    }
 }
 
 struct queue *queue_create(const char *prefix, size_t prefix_size, size_t largest, size_t capacity,
-                           unsigned calls)
-{
+                           unsigned calls) {
     if (prefix_size > QUEUE_PREFIX_MAX) {
         errno = EINVAL;
         return NULL;
     }
     struct queue *queue = calloc(1, sizeof *queue);
-    if (queue == NULL)
+    if (queue == NULL) {
         return NULL;
+    }
     memcpy(queue->prefix, prefix, prefix_size);
     queue->prefix_size = prefix_size;
     queue->largest = largest;
@@ -303,23 +313,21 @@ struct queue *queue_create(const char *prefix, size_t prefix_size, size_t larges
     return queue;
 }
 
-int queue_door(const struct queue *queue)
-{
+int queue_door(const struct queue *queue) {
     return queue->door;
 }
 
-int queue_event(const struct queue *queue)
-{
+int queue_event(const struct queue *queue) {
     return queue->event;
 }
 
-struct queue_item *queue_take(struct queue *queue)
-{
+struct queue_item *queue_take(struct queue *queue) {
     eventfd_t ignored;
     pthread_mutex_lock(&queue->lock);
     struct queue_item *first = queue->first;
-    if (first != NULL)
+    if (first != NULL) {
         eventfd_read(queue->event, &ignored);
+    }
     queue->first = NULL;
     queue->last = &queue->first;
     queue->held_bytes = 0;
@@ -329,21 +337,18 @@ struct queue_item *queue_take(struct queue *queue)
     return first;
 }
 
-void queue_item_free(struct queue_item *item)
-{
+void queue_item_free(struct queue_item *item) {
     free(item);
 }
 
-unsigned long queue_count(struct queue *queue, unsigned status)
-{
+unsigned long queue_count(struct queue *queue, unsigned status) {
     pthread_mutex_lock(&queue->lock);
     unsigned long count = status < STATUSES ? queue->counts[status] : 0;
     pthread_mutex_unlock(&queue->lock);
     return count;
 }
 
-void queue_close(struct queue *queue)
-{
+void queue_close(struct queue *queue) {
     pthread_mutex_lock(&queue->lock);
     queue->closed = 1;
     struct queue_item *first = queue->first;

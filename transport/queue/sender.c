@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,11 +61,11 @@ struct sender {
     int error;
 };
 
-static int open_door(struct sender *sender)
-{
+static int open_door(struct sender *sender) {
     int door = door_open(sender->path, O_RDONLY | O_CLOEXEC);
-    if (door < 0)
+    if (door < 0) {
         return errno;
+    }
     if (is_door(door) != 1) {
         close(door);
         return EBADF;
@@ -74,12 +75,12 @@ static int open_door(struct sender *sender)
 }
 
 /* Make the call: 0 and the status, or an errno. */
-static int call(struct sender *sender)
-{
+static int call(struct sender *sender) {
     char small[SMALL];
     int failed = sender->door < 0 ? open_door(sender) : 0;
-    if (failed != 0)
+    if (failed != 0) {
         return failed;
+    }
     char reply[64];
     door_arg_t argument = {
         .data_ptr = sender->size <= SMALL ? memcpy(small, sender->data, sender->size) : sender->data,
@@ -89,19 +90,23 @@ static int call(struct sender *sender)
         .rbuf = reply,
         .rsize = sizeof reply,
     };
-    if (door_call(sender->door, &argument) < 0)
+    if (door_call(sender->door, &argument) < 0) {
         return errno;
+    }
     int error = 0;
     const door_desc_t *returned = argument.desc_ptr;
-    for (uint_t i = 0; i < argument.desc_num; i++)
+    for (uint_t i = 0; i < argument.desc_num; i++) {
         close(returned[i].d_data.d_desc.d_descriptor);
-    if (argument.data_size == sizeof sender->status)
+    }
+    if (argument.data_size == sizeof sender->status) {
         memcpy(&sender->status, argument.data_ptr, sizeof sender->status);
-    if (argument.data_size != sizeof sender->status || argument.desc_num != 0
-        || sender->status > QUEUE_MALFORMED)
+    }
+    if (argument.data_size != sizeof sender->status || argument.desc_num != 0 || sender->status > QUEUE_MALFORMED) {
         error = EPROTO;
-    if (argument.rbuf != reply)
+    }
+    if (argument.rbuf != reply) {
         munmap(argument.rbuf, argument.rsize);
+    }
     return error;
 }
 
@@ -110,39 +115,41 @@ static int call(struct sender *sender)
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-static int set_timer(struct sender *sender, long nanoseconds)
-{
+static int set_timer(struct sender *sender, long nanoseconds) {
     struct itimerspec once = {.it_value = {.tv_nsec = nanoseconds}};
     return timer_settime(sender->timer, 0, &once, NULL);
 }
 
-static int make_timer(struct sender *sender)
-{
+static int make_timer(struct sender *sender) {
     pid_t thread = gettid();
-    if (sender->timed == thread)
+    if (sender->timed == thread) {
         return 0;
-    if (sender->timed != 0)
+    }
+    if (sender->timed != 0) {
         timer_delete(sender->timer);
+    }
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = interrupt_signal()};
     event.sigev_notify_thread_id = thread;
     sender->timed = 0;
-    if (timer_create(CLOCK_MONOTONIC, &event, &sender->timer) < 0)
+    if (timer_create(CLOCK_MONOTONIC, &event, &sender->timer) < 0) {
         return -1;
+    }
     sender->timed = thread;
     return 0;
 }
 
 /* Try the call here. Whether it has an outcome; if not, the thread has to make it. */
-static int try_call(struct sender *sender)
-{
-    if (sender->door < 0)
+static int try_call(struct sender *sender) {
+    if (sender->door < 0) {
         return 0;
+    }
     if (sender->impatient > 0) {
         sender->impatient--;
         return 0;
     }
-    if (make_timer(sender) < 0 || set_timer(sender, PATIENCE_NANOSECONDS) < 0)
+    if (make_timer(sender) < 0 || set_timer(sender, PATIENCE_NANOSECONDS) < 0) {
         return 0;
+    }
     int error = call(sender);
     set_timer(sender, 0);
     if (error == EAGAIN || error == EINTR) {
@@ -153,26 +160,23 @@ static int try_call(struct sender *sender)
     return 1;
 }
 
-static void drop_timer(struct sender *sender)
-{
-    if (sender->timed != 0)
+static void drop_timer(struct sender *sender) {
+    if (sender->timed != 0) {
         timer_delete(sender->timer);
+    }
 }
 #else
-static int try_call(struct sender *sender)
-{
+static int try_call(struct sender *sender) {
     (void)sender;
     return 0;
 }
 
-static void drop_timer(struct sender *sender)
-{
+static void drop_timer(struct sender *sender) {
     (void)sender;
 }
 #endif
 
-static void *run(void *argument)
-{
+static void *run(void *argument) {
     struct sender *sender = argument;
     pthread_mutex_lock(&sender->lock);
     while (!sender->closing) {
@@ -186,16 +190,16 @@ static void *run(void *argument)
         pthread_mutex_lock(&sender->lock);
         sender->error = error;
         sender->state = ANSWERED;
-            if (sender->wanted || error != 0 || sender->status != QUEUE_ACCEPTED)
+        if (sender->wanted || error != 0 || sender->status != QUEUE_ACCEPTED) {
             eventfd_write(sender->event, 1);
+        }
     }
     sender->state = ENDED;
     pthread_mutex_unlock(&sender->lock);
     return NULL;
 }
 
-static int start_thread(struct sender *sender)
-{
+static int start_thread(struct sender *sender) {
     sigset_t mask, before;
     sigfillset(&mask);
     sigdelset(&mask, interrupt_signal());
@@ -205,12 +209,13 @@ static int start_thread(struct sender *sender)
     return error;
 }
 
-static void release(struct sender *sender)
-{
-    if (sender->door >= 0)
+static void release(struct sender *sender) {
+    if (sender->door >= 0) {
         close(sender->door);
-    if (sender->event >= 0)
+    }
+    if (sender->event >= 0) {
         close(sender->event);
+    }
     drop_timer(sender);
     pthread_cond_destroy(&sender->changed);
     pthread_mutex_destroy(&sender->lock);
@@ -219,22 +224,22 @@ static void release(struct sender *sender)
     free(sender);
 }
 
-static struct sender *create(int door, const char *path)
-{
+static struct sender *create(int door, const char *path) {
     struct sender *sender = interrupt_prepare() < 0 ? NULL : calloc(1, sizeof *sender);
     if (sender == NULL) {
         int error = errno;
-        if (door >= 0)
+        if (door >= 0) {
             close(door);
+        }
         errno = error;
         return NULL;
     }
     sender->door = door;
-    sender->path = path == NULL ? NULL : strdup(path);
     sender->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&sender->lock, NULL);
     pthread_cond_init(&sender->changed, NULL);
-    int error = sender->event < 0 ? errno : start_thread(sender);
+    bool failed = sender->event < 0 || (path != NULL && (sender->path = strdup(path)) == NULL);
+    int error = failed ? errno : start_thread(sender);
     if (error != 0) {
         release(sender);
         errno = error;
@@ -243,42 +248,38 @@ static struct sender *create(int door, const char *path)
     return sender;
 }
 
-struct sender *sender_create(int door)
-{
+struct sender *sender_create(int door) {
     return create(door, NULL);
 }
 
-struct sender *sender_open(const char *path)
-{
+struct sender *sender_open(const char *path) {
     return create(-1, path);
 }
 
-int sender_event(const struct sender *sender)
-{
+int sender_event(const struct sender *sender) {
     return sender->event;
 }
 
-static int reserve(struct sender *sender, size_t size)
-{
-    if (size <= sender->capacity)
+static int reserve(struct sender *sender, size_t size) {
+    if (size <= sender->capacity) {
         return 0;
+    }
     char *larger = realloc(sender->data, size);
-    if (larger == NULL)
+    if (larger == NULL) {
         return -1;
+    }
     sender->data = larger;
     sender->capacity = size;
     return 0;
 }
 
-static int outcome(const struct sender *sender)
-{
+static int outcome(const struct sender *sender) {
     errno = sender->error;
     return sender->error == 0 ? (int)sender->status : SENDER_FAILED;
 }
 
 int sender_call(struct sender *sender, const char *data, size_t size, const int *descriptors, unsigned count,
-                int repeatable)
-{
+                int repeatable) {
     int result = SENDER_FAILED;
     pthread_mutex_lock(&sender->lock);
     if (sender->state != IDLE) {
@@ -307,17 +308,16 @@ int sender_call(struct sender *sender, const char *data, size_t size, const int 
     return result;
 }
 
-void sender_want(struct sender *sender)
-{
+void sender_want(struct sender *sender) {
     pthread_mutex_lock(&sender->lock);
     sender->wanted = 1;
-    if (sender->state == ANSWERED)
+    if (sender->state == ANSWERED) {
         eventfd_write(sender->event, 1);
+    }
     pthread_mutex_unlock(&sender->lock);
 }
 
-int sender_finish(struct sender *sender)
-{
+int sender_finish(struct sender *sender) {
     int result = SENDER_UNDER_WAY;
     eventfd_t ignored;
     pthread_mutex_lock(&sender->lock);
@@ -331,17 +331,18 @@ int sender_finish(struct sender *sender)
     return result;
 }
 
-int sender_close(struct sender *sender)
-{
+int sender_close(struct sender *sender) {
     pthread_mutex_lock(&sender->lock);
     sender->closing = 1;
     pthread_cond_signal(&sender->changed);
     int is_calling = sender->state == CALLING;
-    if (is_calling)
+    if (is_calling) {
         pthread_kill(sender->thread, interrupt_signal());
+    }
     pthread_mutex_unlock(&sender->lock);
-    if (is_calling)
+    if (is_calling) {
         return 0;
+    }
     /* It is at most a few instructions from its end: nothing that it may still do blocks. */
     pthread_join(sender->thread, NULL);
     release(sender);

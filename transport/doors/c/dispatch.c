@@ -35,28 +35,25 @@ static atomic_int closing;
 static atomic_int in_python;
 
 /* A fork child has only the thread that forked. */
-static void forget_threads(void)
-{
+static void forget_threads(void) {
     atomic_store(&in_python, 0);
 }
 
-static void free_thread(void *memory)
-{
+static void free_thread(void *memory) {
     struct server_thread *thread = memory;
     free(thread->data);
     free(thread->descriptors);
     free(thread);
 }
 
-static void make_key(void)
-{
+static void make_key(void) {
     thread_key_error = pthread_key_create(&thread_key, free_thread);
-    if (thread_key_error == 0)
+    if (thread_key_error == 0) {
         thread_key_error = pthread_atfork(NULL, NULL, forget_threads);
+    }
 }
 
-static struct server_thread *this_thread(void)
-{
+static struct server_thread *this_thread(void) {
     pthread_once(&thread_once, make_key);
     if (thread_key_error != 0) {
         errno = thread_key_error;
@@ -76,39 +73,36 @@ static struct server_thread *this_thread(void)
 
 /* The count goes up before the flag is read, and dispatch_close() sets the flag before it reads the count: whichever
  * comes first, a thread is either refused or counted. */
-static int enter_python(void)
-{
+static int enter_python(void) {
     atomic_fetch_add(&in_python, 1);
-    if (atomic_load(&closing) == 0)
+    if (atomic_load(&closing) == 0) {
         return 1;
+    }
     atomic_fetch_sub(&in_python, 1);
     return 0;
 }
 
-static void leave_python(void)
-{
+static void leave_python(void) {
     atomic_fetch_sub(&in_python, 1);
 }
 
-void dispatch_close(void)
-{
+void dispatch_close(void) {
     atomic_store(&closing, 1);
 }
 
-int dispatch_in_python(void)
-{
+int dispatch_in_python(void) {
     return atomic_load(&in_python);
 }
 
-static void close_descriptors(const door_desc_t *dp, uint_t n_desc)
-{
-    for (uint_t i = 0; i < n_desc; i++)
-        if ((dp[i].d_attributes & DOOR_DESCRIPTOR) != 0)
+static void close_descriptors(const door_desc_t *dp, uint_t n_desc) {
+    for (uint_t i = 0; i < n_desc; i++) {
+        if ((dp[i].d_attributes & DOOR_DESCRIPTOR) != 0) {
             close(dp[i].d_data.d_desc.d_descriptor);
+        }
+    }
 }
 
-void dispatch_procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *dp, uint_t n_desc)
-{
+void dispatch_procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *dp, uint_t n_desc) {
     struct server_thread *thread = this_thread();
     if (thread == NULL) { /* no memory for 100 bytes: the reply can only be empty */
         close_descriptors(dp, n_desc);
@@ -148,36 +142,37 @@ void dispatch_procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *
             leave_python();
         }
     }
-    if (invocation->action == DISPATCH_EMPTY)
+    if (invocation->action == DISPATCH_EMPTY) {
         door_return(NULL, 0, NULL, 0);
+    }
 }
 
-static char *copy(struct server_thread *thread, const char *data, size_t size)
-{
-    if (size == 0)
+static char *copy(struct server_thread *thread, const char *data, size_t size) {
+    if (size == 0) {
         return thread->small;
-    if (size <= SMALL)
+    }
+    if (size <= SMALL) {
         return memcpy(thread->small, data, size);
+    }
     if (size > thread->data_capacity) {
         /* Nothing in the old buffer is wanted, so do not let realloc() copy it. */
         free(thread->data);
         thread->data_capacity = 0;
         thread->data = malloc(size);
-        if (thread->data == NULL)
+        if (thread->data == NULL) {
             return NULL;
+        }
         thread->data_capacity = size;
     }
     return memcpy(thread->data, data, size);
 }
 
-char *dispatch_copy(const char *data, size_t size)
-{
+char *dispatch_copy(const char *data, size_t size) {
     struct server_thread *thread = this_thread();
     return thread == NULL ? NULL : copy(thread, data, size);
 }
 
-static int reply(struct server_thread *thread, char *data, size_t size, int in_place)
-{
+static int reply(struct server_thread *thread, char *data, size_t size, int in_place) {
     int before = thread->in_place;
     thread->in_place = in_place;
     thread->invocation.data_ptr = data;
@@ -188,32 +183,32 @@ static int reply(struct server_thread *thread, char *data, size_t size, int in_p
 }
 
 /* An invocation is the first member of its thread. */
-int dispatch_reply(struct dispatch_invocation *invocation, const char *data, size_t size)
-{
+int dispatch_reply(struct dispatch_invocation *invocation, const char *data, size_t size) {
     struct server_thread *thread = (struct server_thread *)invocation;
     char *place = copy(thread, data, size);
     return place == NULL ? -1 : reply(thread, place, size, 0);
 }
 
-int dispatch_reply_in_place(struct dispatch_invocation *invocation, const char *data, size_t size)
-{
+int dispatch_reply_in_place(struct dispatch_invocation *invocation, const char *data, size_t size) {
     return reply((struct server_thread *)invocation, (char *)(uintptr_t)data, size, 1);
 }
 
-door_desc_t *dispatch_copy_descriptors(const door_desc_t *descriptors, uint_t count)
-{
+door_desc_t *dispatch_copy_descriptors(const door_desc_t *descriptors, uint_t count) {
     struct server_thread *thread = this_thread();
-    if (thread == NULL)
+    if (thread == NULL) {
         return NULL;
+    }
     if (count > thread->descriptor_capacity) {
         door_desc_t *larger = realloc(thread->descriptors, count * sizeof *larger);
-        if (larger == NULL)
+        if (larger == NULL) {
             return NULL;
+        }
         thread->descriptors = larger;
         thread->descriptor_capacity = count;
     }
-    if (count > 0)
+    if (count > 0) {
         memcpy(thread->descriptors, descriptors, count * sizeof *descriptors);
+    }
     return thread->descriptors;
 }
 
@@ -224,8 +219,7 @@ struct start {
     void *argument;
 };
 
-static void *run_start(void *memory)
-{
+static void *run_start(void *memory) {
     struct start start = *(struct start *)memory;
     int previous;
     free(memory);
@@ -233,11 +227,11 @@ static void *run_start(void *memory)
     return start.function(start.argument);
 }
 
-int dispatch_thread(void *(*function)(void *), void *argument, size_t stack_size)
-{
+int dispatch_thread(void *(*function)(void *), void *argument, size_t stack_size) {
     struct start *start = malloc(sizeof *start);
-    if (start == NULL)
+    if (start == NULL) {
         return ENOMEM;
+    }
     *start = (struct start){.function = function, .argument = argument};
 
     pthread_attr_t attributes;
@@ -247,8 +241,9 @@ int dispatch_thread(void *(*function)(void *), void *argument, size_t stack_size
         return error;
     }
     error = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    if (error == 0)
+    if (error == 0) {
         error = pthread_attr_setstacksize(&attributes, stack_size != 0 ? stack_size : DISPATCH_STACK_SIZE);
+    }
     if (error == 0) {
         sigset_t all, before;
         pthread_t thread;
@@ -258,51 +253,47 @@ int dispatch_thread(void *(*function)(void *), void *argument, size_t stack_size
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     pthread_attr_destroy(&attributes);
-    if (error != 0)
+    if (error != 0) {
         free(start);
+    }
     return error;
 }
 
-static void *park(void *unused)
-{
+static void *park(void *unused) {
     (void)unused;
     door_return(NULL, 0, NULL, 0);
     return NULL;
 }
 
-static void *run_python_then_park(void *handle)
-{
+static void *run_python_then_park(void *handle) {
     int parks = 0;
     if (enter_python()) {
         parks = dispatch_python_thread(handle);
         leave_python();
     }
-    if (parks)
+    if (parks) {
         door_return(NULL, 0, NULL, 0);
+    }
     return NULL;
 }
 
-int dispatch_thread_in_python(void *handle, size_t stack_size)
-{
+int dispatch_thread_in_python(void *handle, size_t stack_size) {
     return dispatch_thread(run_python_then_park, handle, stack_size);
 }
 
-void dispatch_default_create(door_info_t *info)
-{
-    (void)info; /* libc's own default does not look at it either: a private door's threads must be bound by the program */
+void dispatch_default_create(door_info_t *info) {
+    (void)info; /* libc's own default looks no more: the program has to bind a private door's threads */
     (void)dispatch_thread(park, NULL, 0);
 }
 
-void dispatch_create(door_info_t *info)
-{
+void dispatch_create(door_info_t *info) {
     if (enter_python()) {
         dispatch_python_create(info);
         leave_python();
     }
 }
 
-int dispatch_xcreate(door_info_t *info, void *(*start)(void *), void *argument, void *cookie)
-{
+int dispatch_xcreate(door_info_t *info, void *(*start)(void *), void *argument, void *cookie) {
     int made = 0;
     if (enter_python()) {
         made = dispatch_python_xcreate(info, start, argument, cookie);
@@ -311,8 +302,7 @@ int dispatch_xcreate(door_info_t *info, void *(*start)(void *), void *argument, 
     return made;
 }
 
-void dispatch_setup(void *cookie)
-{
+void dispatch_setup(void *cookie) {
     if (enter_python()) {
         dispatch_python_setup(cookie);
         leave_python();
@@ -321,8 +311,7 @@ void dispatch_setup(void *cookie)
 
 /* Calls. */
 
-int dispatch_call_masked(int d, door_arg_t *params)
-{
+static int call_masked(int d, door_arg_t *params) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -334,8 +323,7 @@ int dispatch_call_masked(int d, door_arg_t *params)
 }
 
 long dispatch_exchange(int d, const char *data, size_t size, door_desc_t *descriptors, uint_t count, char *buffer,
-                       size_t room, door_arg_t *params, int masked)
-{
+                       size_t room, door_arg_t *params, int masked) {
     char small[SMALL];
     door_arg_t arguments = {.data_ptr = (char *)(uintptr_t)data,
                             .data_size = size,
@@ -343,12 +331,15 @@ long dispatch_exchange(int d, const char *data, size_t size, door_desc_t *descri
                             .desc_num = count,
                             .rbuf = buffer,
                             .rsize = room};
-    if (size > 0 && size <= SMALL)
+    if (size > 0 && size <= SMALL) {
         arguments.data_ptr = memcpy(small, data, size);
-    if ((masked ? dispatch_call_masked(d, &arguments) : door_call(d, &arguments)) < 0)
+    }
+    if ((masked ? call_masked(d, &arguments) : door_call(d, &arguments)) < 0) {
         return DISPATCH_FAILED;
-    if (arguments.rbuf == buffer && arguments.desc_num == 0)
+    }
+    if (arguments.rbuf == buffer && arguments.desc_num == 0) {
         return (long)arguments.data_size;
+    }
     *params = arguments;
     return DISPATCH_ELSEWHERE;
 }

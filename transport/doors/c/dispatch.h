@@ -72,10 +72,8 @@ door_desc_t *dispatch_copy_descriptors(const door_desc_t *descriptors, uint_t co
 int dispatch_thread(void *(*start)(void *), void *argument, size_t stack_size);
 int dispatch_thread_in_python(void *handle, size_t stack_size);
 
-/* door_call() with every signal blocked for exactly its duration: EAGAIN and EINTR by signal handlers cannot occur. */
-int dispatch_call_masked(int d, door_arg_t *params);
-
-/* A call in one step, masked or not.  Returns the size of the reply, which is in `buffer`; DISPATCH_FAILED with errno;
+/* A call in one step.  When it is masked, every signal is blocked for exactly its duration: EAGAIN and EINTR by signal
+ * handlers cannot occur.  Returns the size of the reply, which is in `buffer`; DISPATCH_FAILED with errno;
  * or DISPATCH_ELSEWHERE when the reply did not fit, or has descriptors: then the results are those in `params`. */
 #define DISPATCH_FAILED (-1)
 #define DISPATCH_ELSEWHERE (-2)

@@ -11,8 +11,7 @@ static size_t length;
 static char failing[64];
 static int failure;
 
-int mock_enter(const char *function)
-{
+int mock_enter(const char *function) {
     int fails = 0;
     pthread_mutex_lock(&lock);
     size_t size = strlen(function);
@@ -27,27 +26,25 @@ int mock_enter(const char *function)
         failure = 0;
     }
     pthread_mutex_unlock(&lock);
-    if (fails == 0)
+    if (fails == 0) {
         return 0;
+    }
     errno = fails;
     return 1;
 }
 
-const char *mock_calls(void)
-{
+const char *mock_calls(void) {
     return record;
 }
 
-void mock_forget_calls(void)
-{
+void mock_forget_calls(void) {
     pthread_mutex_lock(&lock);
     length = 0;
     record[0] = '\0';
     pthread_mutex_unlock(&lock);
 }
 
-void mock_fail(const char *function, int error_number)
-{
+void mock_fail(const char *function, int error_number) {
     pthread_mutex_lock(&lock);
     strncpy(failing, function, sizeof failing - 1);
     failure = error_number;
