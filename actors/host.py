@@ -94,10 +94,12 @@ class NodeHost:
         select: Callable[[Incoming], bool],
         timeout: float | None,
         convert: Callable[[Incoming | None], T],
-    ) -> Future[T]:
+    ) -> T | Future[T]:
         return self.inbox.receive(select, timeout, convert)
 
     def admit(self, message: Any) -> Any:
+        if type(message) is bytes and self._receives:
+            return Message(message)
         process = self._process
         if type(message) is Tick:
             counts, message = message.unwrap()
@@ -124,6 +126,8 @@ class NodeHost:
         return None
 
     def translate(self, message: Any) -> Incoming:
+        if type(message) is Message:
+            return message
         match message:
             case Exited(ref, reason):
                 return Ended(None, ref, _abi_reason(reason))
@@ -140,10 +144,11 @@ class NodeHost:
 
     def taken(self, message: Any, incoming: Incoming) -> None:
         process = self._process
-        if isinstance(incoming, Ended) and incoming.monitor is not None:
-            self._monitors.pop(incoming.monitor, None)
-        if isinstance(message, signals.Call):
-            process.needs().deferred[message] = None
+        if type(message) is not Message:
+            if isinstance(incoming, Ended) and incoming.monitor is not None:
+                self._monitors.pop(incoming.monitor, None)
+            if isinstance(message, signals.Call):
+                process.needs().deferred[message] = None
         if process.attention:
             process.observe(message)
             process.observed(message)

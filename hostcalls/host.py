@@ -88,11 +88,11 @@ class ActorHost(Protocol):
         select: Callable[[Incoming], bool],
         timeout: float | None,
         convert: Callable[[Incoming | None], T],
-    ) -> Future[T]:
+    ) -> T | Future[T]:
         """The first message that `select` wants, converted; after `timeout` seconds, `convert(None)`.
 
-        When `convert` raises, the message stays and the future fails. Raises `InvalidArgument` while another
-        receive waits.
+        What is there at once needs no future. When `convert` raises, the message stays. Raises
+        `InvalidArgument` while another receive waits.
         """
         ...
 

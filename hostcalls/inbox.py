@@ -8,7 +8,7 @@ message is offered to a waiting receive once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
@@ -60,21 +60,22 @@ class Inbox:
 
     def look(self) -> bool:
         """Look at what has come in; whether the guest got the message that it waits for."""
-        queue = self._queue
-        while self._seen < len(queue):
-            index = self._seen
-            message = self._sorter.admit(queue[index])
-            if message is None:
-                del queue[index]
-                continue
-            queue[index] = message
-            self._seen += 1
+        if self._seen == len(self._queue):
+            return False
+        for index, message in self._unseen():
             waiting = self._waiting
             if waiting is not None:
                 incoming = self._sorter.translate(message)
                 if waiting.select(incoming):
                     self._waiting = None
-                    self._take(index, message, incoming, waiting)
+                    if waiting.timer is not None:
+                        waiting.timer.cancel()
+                    try:
+                        value = self._take(index, message, incoming, waiting.convert)
+                    except HostcallError as error:
+                        waiting.future.fail(error)
+                    else:
+                        waiting.future.resolve(value)
                     return True
         return False
 
@@ -87,37 +88,47 @@ class Inbox:
         select: Callable[[Incoming], bool],
         timeout: float | None,
         convert: Callable[[Incoming | None], T],
-    ) -> Future[T]:
+    ) -> T | Future[T]:
         """See `hostcalls.host.ActorHost.receive`."""
         if self._waiting is not None:
             raise InvalidArgument
-        self.look()
-        waiting = _Receive(select, convert, Future(self._forget))
+        translate = self._sorter.translate
         for index, message in enumerate(islice(self._queue, self._seen)):
-            incoming = self._sorter.translate(message)
+            incoming = translate(message)
             if select(incoming):
-                self._take(index, message, incoming, waiting)
-                return waiting.future
+                return self._take(index, message, incoming, convert)
+        for index, message in self._unseen():
+            incoming = translate(message)
+            if select(incoming):
+                return self._take(index, message, incoming, convert)
         if timeout is not None and timeout <= 0:
-            waiting.future.resolve(convert(None))
-            return waiting.future
-        self._waiting = waiting
+            return convert(None)
+        waiting = self._waiting = _Receive(select, convert, Future(self._forget))
         if timeout is not None:
             waiting.timer = self._clock.call_later(timeout, self._timed_out)
         return waiting.future
 
-    def _take(self, index: int, message: Any, incoming: Incoming, waiting: _Receive) -> None:
-        if waiting.timer is not None:
-            waiting.timer.cancel()
-        try:
-            value = waiting.convert(incoming)
-        except HostcallError as error:
-            waiting.future.fail(error)
-            return
+    def _unseen(self) -> Iterator[tuple[int, Any]]:
+        """Look at one new message after the other; what stays in the queue, and where it is."""
+        queue, admit = self._queue, self._sorter.admit
+        while (index := self._seen) < len(queue):
+            message = queue[index]
+            admitted = admit(message)
+            if admitted is None:
+                del queue[index]
+                continue
+            if admitted is not message:
+                queue[index] = admitted
+            self._seen = index + 1
+            yield index, admitted
+
+    def _take(self, index: int, message: Any, incoming: Incoming, convert: Callable[[Incoming], T]) -> T:
+        """Take a message out of the queue, unless it cannot be converted."""
+        value = convert(incoming)
         del self._queue[index]
         self._seen -= 1
         self._sorter.taken(message, incoming)
-        waiting.future.resolve(value)
+        return value
 
     def _timed_out(self) -> None:
         waiting, self._waiting = self._waiting, None

@@ -76,7 +76,7 @@ class MailboxDriver:
         message = _message(caller, wanted.data, wanted.resources, wanted.tag)
         _hand_over(caller, message, lambda: _actors(caller).send(to, message))
 
-    def receive(self, caller: Caller, wanted: ActorReceive) -> Future[ActorReceived]:
+    def receive(self, caller: Caller, wanted: ActorReceive) -> ActorReceived | Future[ActorReceived]:
         """The next message that is wanted."""
         kinds = wanted.kinds or _PLAIN | _REQUEST | _EXITED | _DOWN
 
@@ -208,6 +208,8 @@ def _hand_over(caller: Caller, message: Message, send: Callable[[], T]) -> T:
 
 def _take(caller: Caller, slots: Sequence[int]) -> tuple[Held, ...]:
     """Take resources out of the caller's slots; all of them or none."""
+    if not slots:
+        return ()
     if len(set(slots)) != len(slots):
         raise InvalidArgument
     for slot in slots:
@@ -223,6 +225,8 @@ def _take(caller: Caller, slots: Sequence[int]) -> tuple[Held, ...]:
 
 def _give(caller: Caller, resources: Sequence[Held]) -> tuple[int, ...]:
     """Put resources into the caller's slots."""
+    if not resources:
+        return ()
     slots = []
     for held in resources:
         resource = held.resource
@@ -236,7 +240,8 @@ def _check(caller: Caller, message: Message, data_limit: int, slots: int = 0) ->
     """Raise unless the caller has room for the message."""
     if len(message.data) > data_limit:
         raise FrameTooLong
-    caller.check_room(len(message.resources) + slots)
+    if message.resources or slots:
+        caller.check_room(len(message.resources) + slots)
 
 
 def _received(
