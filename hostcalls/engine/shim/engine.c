@@ -17,8 +17,7 @@ enum {
     SPARE_SPACE = 128 * 1024 * 1024,
 };
 
-static void set_pool(wasm_config_t *config, const engine_sizes *sizes)
-{
+static void set_pool(wasm_config_t *config, const engine_sizes *sizes) {
     pool_config *pool = wasmtime_pooling_allocation_config_new();
     wasmtime_pooling_allocation_config_total_core_instances_set(pool, sizes->max_guests);
     wasmtime_pooling_allocation_config_total_memories_set(pool, sizes->max_guests);
@@ -34,8 +33,7 @@ static void set_pool(wasm_config_t *config, const engine_sizes *sizes)
     wasmtime_pooling_allocation_config_delete(pool);
 }
 
-static wasm_config_t *make_config(const engine_sizes *sizes)
-{
+static wasm_config_t *make_config(const engine_sizes *sizes) {
     wasm_config_t *config = wasm_config_new();
     wasmtime_config_cranelift_opt_level_set(config, OPTIMISE_SPEED);
     wasmtime_config_epoch_interruption_set(config, true);
@@ -59,8 +57,7 @@ static wasm_config_t *make_config(const engine_sizes *sizes)
 
 /* Asks the kernel for what the pool will map, and gives it back. Wasmtime ends the process if it is refused
  * there. */
-static bool pool_fits(const engine_sizes *sizes)
-{
+static bool pool_fits(const engine_sizes *sizes) {
     size_t guests = sizes->max_guests;
     size_t stack = sizes->wasm_stack + HOST_STACK + GUARD_PAGE;
     size_t reserved = guests * (sizes->reservation + sizes->guard) + sizes->guard;
@@ -69,15 +66,16 @@ static bool pool_fits(const engine_sizes *sizes)
     void *others =
         mmap(NULL, used, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     bool fits = memories != MAP_FAILED && others != MAP_FAILED;
-    if (memories != MAP_FAILED)
+    if (memories != MAP_FAILED) {
         munmap(memories, reserved);
-    if (others != MAP_FAILED)
+    }
+    if (others != MAP_FAILED) {
         munmap(others, used);
+    }
     return fits;
 }
 
-engine *engine_open(const engine_sizes *sizes, char **error)
-{
+engine *engine_open(const engine_sizes *sizes, char **error) {
     if (!pool_fits(sizes)) {
         *error = text_format("the kernel does not grant the address space for %u guests; lower max_guests, "
                              "max_memory or stack",
@@ -94,8 +92,9 @@ engine *engine_open(const engine_sizes *sizes, char **error)
     int failure = ticker_start(&e->ticker, e->wasm, sizes->tick);
     if (failure == 0) {
         failure = workers_start(&e->workers, sizes->workers);
-        if (failure != 0)
+        if (failure != 0) {
             ticker_stop(&e->ticker);
+        }
     }
     if (failure != 0) {
         *error = text_format("the engine's threads cannot be started: %s", strerror(failure));
@@ -106,8 +105,7 @@ engine *engine_open(const engine_sizes *sizes, char **error)
     return e;
 }
 
-void engine_close(engine *e)
-{
+void engine_close(engine *e) {
     /* The ticker runs while the workers end, so that an abandoned guest that computes is stopped. */
     workers_stop(&e->workers);
     ticker_stop(&e->ticker);
@@ -115,37 +113,30 @@ void engine_close(engine *e)
     free(e);
 }
 
-int engine_fileno(const engine *e)
-{
+int engine_fileno(const engine *e) {
     return e->workers.event;
 }
 
-size_t engine_stopped(engine *e, stopped_guest *found, size_t room)
-{
+size_t engine_stopped(engine *e, stopped_guest *found, size_t room) {
     return workers_take(&e->workers, found, room);
 }
 
-uint32_t engine_guests(engine *e)
-{
+uint32_t engine_guests(engine *e) {
     return atomic_load(&e->guests);
 }
 
-const uint8_t *engine_stage(const engine *e)
-{
+const uint8_t *engine_stage(const engine *e) {
     return e->stage;
 }
 
-wasm_engine_t *compiler_open(engine *e)
-{
+wasm_engine_t *compiler_open(engine *e) {
     return wasmtime_engine_clone(e->wasm);
 }
 
-void compiler_free(wasm_engine_t *compiler)
-{
+void compiler_free(wasm_engine_t *compiler) {
     wasm_engine_delete(compiler);
 }
 
-void memory_free(void *data)
-{
+void memory_free(void *data) {
     free(data);
 }

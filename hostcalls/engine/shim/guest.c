@@ -9,22 +9,19 @@
 
 #include "text.h"
 
-uint64_t monotonic_now(void)
-{
+uint64_t monotonic_now(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-uint64_t guest_used(const guest *g)
-{
+uint64_t guest_used(const guest *g) {
     return guest_cpu_time(g) + (monotonic_now() - g->run_start);
 }
 
 /* --- faults and orders --- */
 
-const char *guest_fault(guest *g, int fault, const char *format, ...)
-{
+const char *guest_fault(guest *g, int fault, const char *format, ...) {
     if (g->fault == FAULT_NONE) {
         char line[160];
         va_list values;
@@ -37,8 +34,7 @@ const char *guest_fault(guest *g, int fault, const char *format, ...)
     return g->fault_text != NULL ? g->fault_text : "no memory";
 }
 
-const char *guest_obey(guest *g, int order)
-{
+const char *guest_obey(guest *g, int order) {
     switch (order) {
     case FAULT_CPU_TIME:
         return guest_fault(g, order, "more than %.3f seconds of cpu time", (double)g->limits.cpu_time * 1e-9);
@@ -53,34 +49,33 @@ const char *guest_obey(guest *g, int order)
     }
 }
 
-void guest_order(guest *g, int order)
-{
+void guest_order(guest *g, int order) {
     int none = FAULT_NONE;
     atomic_compare_exchange_strong(&g->order, &none, order);
 }
 
 /* --- running --- */
 
-bool guest_can_go_on(const guest *g)
-{
-    if (g->call == NULL)
+bool guest_can_go_on(const guest *g) {
+    if (g->call == NULL) {
         return false;
+    }
     return g->step == STEP_PREEMPTED || mailbox_signalled(g->base) || atomic_load(&g->order) != FAULT_NONE ||
            atomic_load(&g->released);
 }
 
-uint64_t guest_word(const guest *g)
-{
+uint64_t guest_word(const guest *g) {
     return g->step | (g->submitted.size > 0 ? HAS_SUBMISSIONS : 0) | (g->dropped.size > 0 ? HAS_DROPS : 0) |
            (guest_can_go_on(g) ? RUNNABLE : 0) | (uint64_t)g->submitted.size << SIZE_SHIFT;
 }
 
-uint64_t guest_run(guest *g)
-{
-    if (g->call == NULL)
+uint64_t guest_run(guest *g) {
+    if (g->call == NULL) {
         return guest_word(g);
-    if (guest_cpu_time(g) > g->limits.cpu_time)
+    }
+    if (guest_cpu_time(g) > g->limits.cpu_time) {
         guest_order(g, FAULT_CPU_TIME);
+    }
     g->giving_way = false;
     ticker_begin(&g->engine->ticker);
     wasmtime_context_set_epoch_deadline(g->context, atomic_load(&g->order) == FAULT_NONE ? 1 : 0);
@@ -94,34 +89,32 @@ uint64_t guest_run(guest *g)
         wasmtime_call_future_delete(g->call);
         g->call = NULL;
         g->step = g->trap != NULL || g->error != NULL ? STEP_TRAPPED : STEP_FINISHED;
-        if (g->step == STEP_TRAPPED)
+        if (g->step == STEP_TRAPPED) {
             trap_describe(g);
+        }
     }
     return guest_word(g);
 }
 
-uint64_t guest_resume(guest *g)
-{
+uint64_t guest_resume(guest *g) {
     return guest_run(g);
 }
 
-bool guest_offload(guest *g)
-{
-    if (g->engine->workers.count == 0)
+bool guest_offload(guest *g) {
+    if (g->engine->workers.count == 0) {
         return false;
+    }
     g->offloaded = true;
     workers_offload(&g->engine->workers, g);
     return true;
 }
 
-bool guest_interrupt(guest *g)
-{
+bool guest_interrupt(guest *g) {
     guest_order(g, FAULT_STOPPED);
     return !g->offloaded && guest_can_go_on(g);
 }
 
-bool guest_release(guest *g)
-{
+bool guest_release(guest *g) {
     atomic_store(&g->released, true);
     return !g->offloaded && guest_can_go_on(g);
 }
@@ -129,14 +122,15 @@ bool guest_release(guest *g)
 /* --- calls --- */
 
 bool guest_start(guest *g, const char *name, size_t name_size, const uint8_t *kinds, const void *values,
-                 size_t count, size_t results)
-{
+                 size_t count, size_t results) {
     wasmtime_extern_t export;
     if (!wasmtime_instance_export_get(g->context, &g->instance, name, name_size, &export) ||
-        export.kind != EXTERN_FUNC)
+        export.kind != EXTERN_FUNC) {
         return false;
-    if (count + results > 0 && (g->values = calloc(count + results, sizeof *g->values)) == NULL)
+    }
+    if (count + results > 0 && (g->values = calloc(count + results, sizeof *g->values)) == NULL) {
         return false;
+    }
     g->entry = export.of.func;
     g->parameters = count;
     g->results = results;
@@ -150,25 +144,21 @@ bool guest_start(guest *g, const char *name, size_t name_size, const uint8_t *ki
     return true;
 }
 
-size_t guest_result_count(const guest *g)
-{
+size_t guest_result_count(const guest *g) {
     return g->step == STEP_FINISHED ? g->results : 0;
 }
 
-uint8_t guest_result(const guest *g, size_t index, uint64_t *bits)
-{
+uint8_t guest_result(const guest *g, size_t index, uint64_t *bits) {
     const wasmtime_val_t *value = &g->values[g->parameters + index];
     *bits = value->of.bits;
     return value->kind;
 }
 
-uint64_t guest_cpu_time(const guest *g)
-{
+uint64_t guest_cpu_time(const guest *g) {
     return atomic_load_explicit(&g->used, memory_order_relaxed);
 }
 
-uint8_t *guest_memory(guest *g, size_t *size)
-{
+uint8_t *guest_memory(guest *g, size_t *size) {
     *size = g->size = wasmtime_memory_data_size(g->context, &g->memory);
     return g->base;
 }

@@ -24,15 +24,14 @@ typedef struct {
 /* Ends the guest's time slice at its next loop or call. Compiled code keeps the deadline in a register and
  * looks only at the epoch, so it is the epoch that must move; a guest on another worker may lose the rest of
  * its slice too. */
-static void give_way(guest *g)
-{
-    if (!g->giving_way)
+static void give_way(guest *g) {
+    if (!g->giving_way) {
         wasmtime_engine_increment_epoch(g->engine->wasm);
+    }
     g->giving_way = true;
 }
 
-static wasm_trap_t *trap_with(const char *text)
-{
+static wasm_trap_t *trap_with(const char *text) {
     return wasmtime_trap_new(text, strlen(text));
 }
 
@@ -46,50 +45,52 @@ typedef struct {
 
 #define END_GUEST(v, fault, ...) ((v)->trap = trap_with(guest_fault((v)->guest, fault, __VA_ARGS__)))
 
-static visit enter(wasmtime_caller_t *caller)
-{
+static visit enter(wasmtime_caller_t *caller) {
     wasmtime_context_t *context = wasmtime_caller_context(caller);
     guest *g = wasmtime_context_get_data(context);
     g->in_hostcall = true;
-    if (atomic_load_explicit(&g->has_mail, memory_order_acquire))
+    if (atomic_load_explicit(&g->has_mail, memory_order_acquire)) {
         guest_check_mail(g);
-    if (g->open)
+    }
+    if (g->open) {
         mailbox_deliver(&g->mailbox, g->base);
+    }
     return (visit){.guest = g, .caller = caller, .context = context};
 }
 
-static wasm_trap_t *leave(visit *v)
-{
+static wasm_trap_t *leave(visit *v) {
     v->guest->in_hostcall = false;
     return v->trap;
 }
 
 /* Finds the guest's memory, and returns how much of it there is; 0 if it exports none. */
-static size_t find_memory(visit *v, uint8_t **base)
-{
+static size_t find_memory(visit *v, uint8_t **base) {
     guest *g = v->guest;
     *base = g->base;
-    if (g->base != NULL)
+    if (g->base != NULL) {
         return g->size = wasmtime_memory_data_size(v->context, &g->memory);
+    }
     /* In the start function the instance is not known yet; its export is. */
     wasmtime_extern_t export;
-    if (!wasmtime_caller_export_get(v->caller, "memory", 6, &export) || export.kind != EXTERN_MEMORY)
+    if (!wasmtime_caller_export_get(v->caller, "memory", 6, &export) || export.kind != EXTERN_MEMORY) {
         return 0;
+    }
     *base = wasmtime_memory_data(v->context, &export.of.memory);
     return wasmtime_memory_data_size(v->context, &export.of.memory);
 }
 
 /* Returns the place of `size` bytes at the guest's `pointer`; ends the guest and returns NULL if there is
  * none. */
-static uint8_t *locate(visit *v, int32_t pointer, uint32_t size)
-{
+static uint8_t *locate(visit *v, int32_t pointer, uint32_t size) {
     uint64_t end = (uint64_t)(uint32_t)pointer + size;
-    if (pointer >= 0 && end <= v->guest->size && v->guest->base != NULL)
+    if (pointer >= 0 && end <= v->guest->size && v->guest->base != NULL) {
         return v->guest->base + pointer;
+    }
     uint8_t *base;
     size_t limit = find_memory(v, &base);
-    if (pointer >= 0 && end <= limit && base != NULL)
+    if (pointer >= 0 && end <= limit && base != NULL) {
         return base + pointer;
+    }
     END_GUEST(v, FAULT_HOSTCALL, "hostcall with %u bytes at %d, outside a memory of %zu bytes", size, pointer,
               limit);
     return NULL;
@@ -102,8 +103,7 @@ typedef struct {
 } destination;
 
 /* Writes an error payload, cut to the guest's buffer, and returns the result word. */
-static uint32_t answer_failure(visit *v, destination to, const void *message, size_t size)
-{
+static uint32_t answer_failure(visit *v, destination to, const void *message, size_t size) {
     if (to.room < FAILURE_SMALLEST) {
         END_GUEST(v, FAULT_HOSTCALL, "result buffer of %u bytes, where an error needs %d", to.room,
                   FAILURE_SMALLEST);
@@ -113,70 +113,72 @@ static uint32_t answer_failure(visit *v, destination to, const void *message, si
     size_t longest = FAILURE_SMALLEST + ((size + 3) & ~(size_t)3);
     uint32_t room = to.room < longest ? to.room : (uint32_t)longest;
     uint8_t *out = locate(v, to.pointer, room);
-    if (out != NULL)
+    if (out != NULL) {
         failure_encode(out, room, message, size);
+    }
     return WORD_FAILED;
 }
 
-static uint32_t answer_result(visit *v, destination to, const future *f)
-{
+static uint32_t answer_result(visit *v, destination to, const future *f) {
     if (f->size > to.room) {
         END_GUEST(v, FAULT_HOSTCALL, "result of %u bytes, larger than the buffer of %u", f->size, to.room);
         return 0;
     }
     uint8_t *out = locate(v, to.pointer, f->size);
-    if (out != NULL && f->size > 0)
+    if (out != NULL && f->size > 0) {
         memcpy(out, f->payload, f->size);
+    }
     return f->size;
 }
 
-static uint32_t answer_unknown(visit *v, destination to)
-{
+static uint32_t answer_unknown(visit *v, destination to) {
     static const char message[] = "resource not found";
     return answer_failure(v, to, message, sizeof message - 1);
 }
 
-static uint32_t answer_denied(visit *v, destination to)
-{
+static uint32_t answer_denied(visit *v, destination to) {
     static const char message[] = "permission denied";
     return answer_failure(v, to, message, sizeof message - 1);
 }
 
-static uint32_t add_future(visit *v, future_state state)
-{
+static uint32_t add_future(visit *v, future_state state) {
     guest *g = v->guest;
     uint32_t id = futures_add(&g->futures, state, g->limits.futures);
-    if (id == NO_FUTURE)
+    if (id == NO_FUTURE) {
         END_GUEST(v, FAULT_LIMIT, "more than %u futures", g->limits.futures);
+    }
     return id;
 }
 
-static uint32_t begin_operation(visit *v, uint32_t index, int32_t pointer, uint32_t size)
-{
+static uint32_t begin_operation(visit *v, uint32_t index, int32_t pointer, uint32_t size) {
     guest *g = v->guest;
     const uint8_t *arguments = locate(v, pointer, size);
-    if (arguments == NULL)
+    if (arguments == NULL) {
         return 0;
+    }
     if (g->submitted.size + g->futures.held + size > g->limits.queued_bytes) {
         END_GUEST(v, FAULT_LIMIT, "more than %llu bytes queued", (unsigned long long)g->limits.queued_bytes);
         return 0;
     }
     uint32_t id = add_future(v, FUTURE_PENDING);
-    if (id == NO_FUTURE)
+    if (id == NO_FUTURE) {
         return 0;
-    if (!guest_submit(g, futures_key(&g->futures, id), index, arguments, size))
+    }
+    if (!guest_submit(g, futures_key(&g->futures, id), index, arguments, size)) {
         END_GUEST(v, FAULT_LIMIT, "no memory for a submission of %u bytes", size);
-    if (g->submitted.size > GIVE_WAY_BYTES || g->submitted_count > GIVE_WAY_COUNT)
+    }
+    if (g->submitted.size > GIVE_WAY_BYTES || g->submitted_count > GIVE_WAY_COUNT) {
         give_way(g);
+    }
     return id;
 }
 
-static uint32_t poll_future(visit *v, uint32_t id, uint32_t task, destination to)
-{
+static uint32_t poll_future(visit *v, uint32_t id, uint32_t task, destination to) {
     guest *g = v->guest;
     future *f = futures_find(&g->futures, id);
-    if (f == NULL)
+    if (f == NULL) {
         return answer_unknown(v, to);
+    }
     if (f->state == FUTURE_DENIED) {
         futures_remove(&g->futures, id);
         return answer_denied(v, to);
@@ -193,28 +195,31 @@ static uint32_t poll_future(visit *v, uint32_t id, uint32_t task, destination to
     /* Ready: the task is woken all the same, since the guest frees what the id stands for when it takes it.
      */
     uint32_t word = 0;
-    if (!mailbox_enqueue(&g->mailbox, task, g->limits.futures))
+    if (!mailbox_enqueue(&g->mailbox, task, g->limits.futures)) {
         END_GUEST(v, FAULT_LIMIT, "more than %u task ids wait for the mailbox", g->limits.futures);
-    else if (f->state == FUTURE_FAILED)
+    } else if (f->state == FUTURE_FAILED) {
         word = answer_failure(v, to, f->payload, f->size);
-    else
+    } else {
         word = answer_result(v, to, f);
+    }
     mailbox_deliver(&g->mailbox, g->base);
     futures_remove(&g->futures, id);
     return word;
 }
 
-static uint32_t drop_future(visit *v, uint32_t id, destination to)
-{
+static uint32_t drop_future(visit *v, uint32_t id, destination to) {
     guest *g = v->guest;
     future *f = futures_find(&g->futures, id);
-    if (f == NULL)
+    if (f == NULL) {
         return answer_unknown(v, to);
+    }
     if (f->state == FUTURE_PENDING) {
-        if (!guest_report_drop(g, futures_key(&g->futures, id)) || g->dropped.size > g->limits.queued_bytes)
+        if (!guest_report_drop(g, futures_key(&g->futures, id)) || g->dropped.size > g->limits.queued_bytes) {
             END_GUEST(v, FAULT_LIMIT, "too many dropped futures");
-        if (g->dropped.size > GIVE_WAY_BYTES)
+        }
+        if (g->dropped.size > GIVE_WAY_BYTES) {
             give_way(g);
+        }
     }
     futures_remove(&g->futures, id);
     return 0;
@@ -222,8 +227,7 @@ static uint32_t drop_future(visit *v, uint32_t id, destination to)
 
 /* --- the imports as Wasmtime calls them --- */
 
-static wasm_trap_t *create(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count)
-{
+static wasm_trap_t *create(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count) {
     (void)count;
     const operation *op = env;
     visit v = enter(caller);
@@ -233,8 +237,7 @@ static wasm_trap_t *create(void *env, wasmtime_caller_t *caller, wasmtime_val_ra
     return leave(&v);
 }
 
-static wasm_trap_t *poll(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count)
-{
+static wasm_trap_t *poll(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count) {
     (void)env;
     (void)count;
     visit v = enter(caller);
@@ -243,8 +246,7 @@ static wasm_trap_t *poll(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_
     return leave(&v);
 }
 
-static wasm_trap_t *drop(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count)
-{
+static wasm_trap_t *drop(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count) {
     (void)env;
     (void)count;
     visit v = enter(caller);
@@ -254,33 +256,32 @@ static wasm_trap_t *drop(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_
 }
 
 /* Whether yield_now is over. Called when the guest enters it and at each resumption. */
-static bool unpark(void *env)
-{
+static bool unpark(void *env) {
     guest *g = env;
-    if (atomic_load_explicit(&g->has_mail, memory_order_acquire))
+    if (atomic_load_explicit(&g->has_mail, memory_order_acquire)) {
         guest_check_mail(g);
+    }
     int order = atomic_load(&g->order);
     if (order != FAULT_NONE) {
         *g->park_trap = trap_with(guest_obey(g, order));
     } else {
         mailbox_deliver(&g->mailbox, g->base);
-        if (!mailbox_signalled(g->base) && !atomic_exchange(&g->released, false))
+        if (!mailbox_signalled(g->base) && !atomic_exchange(&g->released, false)) {
             return false;
+        }
     }
     g->parked = g->in_hostcall = false;
     return true;
 }
 
-static bool at_once(void *env)
-{
+static bool at_once(void *env) {
     (void)env;
     return true;
 }
 
 static void yield_now(void *env, wasmtime_caller_t *caller, const wasmtime_val_t *arguments,
                       size_t argument_count, wasmtime_val_t *results, size_t result_count, wasm_trap_t **trap,
-                      wasmtime_async_continuation_t *continuation)
-{
+                      wasmtime_async_continuation_t *continuation) {
     (void)env;
     (void)arguments;
     (void)argument_count;
@@ -300,22 +301,22 @@ static void yield_now(void *env, wasmtime_caller_t *caller, const wasmtime_val_t
     continuation->env = g;
 }
 
-static wasm_functype_t *function_type(size_t parameters, size_t results)
-{
+static wasm_functype_t *function_type(size_t parameters, size_t results) {
     wasm_valtype_t *kinds[4];
     wasm_valtype_vec_t in, out;
-    for (size_t i = 0; i < parameters; i++)
+    for (size_t i = 0; i < parameters; i++) {
         kinds[i] = wasm_valtype_new(VALUE_I32);
+    }
     wasm_valtype_vec_new(&in, parameters, kinds);
-    for (size_t i = 0; i < results; i++)
+    for (size_t i = 0; i < results; i++) {
         kinds[i] = wasm_valtype_new(VALUE_I32);
+    }
     wasm_valtype_vec_new(&out, results, kinds);
     return wasm_functype_new(&in, &out);
 }
 
 static wasmtime_error_t *define(wasmtime_linker_t *linker, const char *module, const char *name,
-                                size_t parameters, wasmtime_func_unchecked_callback_t callback, void *env)
-{
+                                size_t parameters, wasmtime_func_unchecked_callback_t callback, void *env) {
     wasm_functype_t *type = function_type(parameters, 1);
     wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(
         linker, module, strlen(module), name, strlen(name), type, callback, env, env == NULL ? NULL : free);
@@ -323,22 +324,24 @@ static wasmtime_error_t *define(wasmtime_linker_t *linker, const char *module, c
     return error;
 }
 
-wasmtime_error_t *hostcalls_define(wasmtime_linker_t *linker, const hostcall_import *imports, size_t count)
-{
+wasmtime_error_t *hostcalls_define(wasmtime_linker_t *linker, const hostcall_import *imports, size_t count) {
     wasm_functype_t *type = function_type(0, 0);
     wasmtime_error_t *error = wasmtime_linker_define_async_func(linker, "selium::async", 13, "yield_now", 9,
                                                                 type, yield_now, NULL, NULL);
     wasm_functype_delete(type);
     for (size_t i = 0; i < count && error == NULL; i++) {
         operation *op = malloc(sizeof *op);
-        if (op == NULL)
+        if (op == NULL) {
             return wasmtime_error_new("no memory for a hostcall");
+        }
         *op = (operation){.index = imports[i].index, .denied = imports[i].denied};
         error = define(linker, imports[i].module_name, "create", 2, create, op);
-        if (error == NULL)
+        if (error == NULL) {
             error = define(linker, imports[i].module_name, "poll", 4, poll, NULL);
-        if (error == NULL)
+        }
+        if (error == NULL) {
             error = define(linker, imports[i].module_name, "drop", 3, drop, NULL);
+        }
     }
     return error;
 }

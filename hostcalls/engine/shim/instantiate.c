@@ -13,33 +13,33 @@ static const uint64_t FIRST_PAGES = 256;
 
 /* Nanoseconds that this thread has had the processor. What a guest may use for its start function is little,
  * and that others had the processor meanwhile must not count. */
-static uint64_t thread_time(void)
-{
+static uint64_t thread_time(void) {
     struct timespec now;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 /* Called on the fiber when the epoch has moved on: the guest gives way, or ends. */
-static wasmtime_error_t *on_deadline(wasmtime_context_t *context, void *env, uint64_t *delta, uint8_t *kind)
-{
+static wasmtime_error_t *on_deadline(wasmtime_context_t *context, void *env, uint64_t *delta, uint8_t *kind) {
     (void)context;
     guest *g = env;
     int order = atomic_load(&g->order);
     uint64_t used = guest_used(g);
-    if (order == FAULT_NONE && used > g->limits.cpu_time)
+    if (order == FAULT_NONE && used > g->limits.cpu_time) {
         order = FAULT_CPU_TIME;
-    if (order == FAULT_NONE && g->starting && thread_time() - g->start_begun > g->limits.start_time)
+    }
+    if (order == FAULT_NONE && g->starting && thread_time() - g->start_begun > g->limits.start_time) {
         order = FAULT_START_TIME;
-    if (order != FAULT_NONE)
+    }
+    if (order != FAULT_NONE) {
         return wasmtime_error_new(guest_obey(g, order));
+    }
     *delta = 1;
     *kind = DEADLINE_YIELD;
     return NULL;
 }
 
-static void instantiate(guest *g, const linked *l)
-{
+static void instantiate(guest *g, const linked *l) {
     ticker_begin(&g->engine->ticker);
     g->starting = true;
     g->run_start = monotonic_now();
@@ -47,60 +47,61 @@ static void instantiate(guest *g, const linked *l)
     wasmtime_context_set_epoch_deadline(g->context, 1);
     wasmtime_call_future_t *call =
         wasmtime_instance_pre_instantiate_async(l->pre, g->context, &g->instance, &g->trap, &g->error);
-    while (!wasmtime_call_future_poll(call))
+    while (!wasmtime_call_future_poll(call)) {
         wasmtime_context_set_epoch_deadline(g->context, 1);
+    }
     wasmtime_call_future_delete(call);
     atomic_store_explicit(&g->used, guest_used(g), memory_order_relaxed);
     g->starting = false;
     ticker_end(&g->engine->ticker);
 }
 
-static bool find_memory(guest *g)
-{
+static bool find_memory(guest *g) {
     wasmtime_extern_t export;
     if (!wasmtime_instance_export_get(g->context, &g->instance, "memory", 6, &export) ||
-        export.kind != EXTERN_MEMORY)
+        export.kind != EXTERN_MEMORY) {
         return false;
+    }
     g->memory = export.of.memory;
     g->size = wasmtime_memory_data_size(g->context, &g->memory);
     return true;
 }
 
 /* A guest whose limits forbid it goes on with the memory it has. */
-static void grow_memory(guest *g)
-{
+static void grow_memory(guest *g) {
     uint64_t pages = g->size / PAGE;
     if (pages < FIRST_PAGES) {
         uint64_t before;
         wasmtime_error_t *error = wasmtime_memory_grow(g->context, &g->memory, FIRST_PAGES - pages, &before);
-        if (error != NULL)
+        if (error != NULL) {
             wasmtime_error_delete(error);
+        }
     }
     g->size = wasmtime_memory_data_size(g->context, &g->memory);
     g->base = wasmtime_memory_data(g->context, &g->memory);
 }
 
-static int64_t clamp(uint64_t value)
-{
+static int64_t clamp(uint64_t value) {
     return value > INT64_MAX ? INT64_MAX : (int64_t)value;
 }
 
 /* Returns an OPEN_ value; for OPEN_TRAPPED the report is made, for OPEN_FAILED `*error` is set. */
-static int bring_up(guest *g, const linked *l, char **error)
-{
+static int bring_up(guest *g, const linked *l, char **error) {
     wasmtime_store_limiter(g->store, clamp(g->limits.memory), clamp(g->limits.table_elements), 1, -1, 1);
     wasmtime_store_epoch_deadline_callback(g->store, on_deadline, g, NULL);
     instantiate(g, l);
     if (g->trap != NULL || g->error != NULL) {
         trap_describe(g);
         const trap_view *view = guest_trap(g);
-        if (view == NULL || view->fault != FAULT_NONE || view->code >= 0)
+        if (view == NULL || view->fault != FAULT_NONE || view->code >= 0) {
             return OPEN_TRAPPED;
+        }
         *error = text_copy_bytes(view->message, view->message_size);
         return OPEN_FAILED;
     }
-    if (!find_memory(g))
+    if (!find_memory(g)) {
         return OPEN_NO_MEMORY;
+    }
     grow_memory(g);
     if (g->size < MAILBOX_END) {
         *error = text_format("a memory of %zu bytes has no room for the mailbox of %d", g->size, MAILBOX_END);
@@ -111,8 +112,7 @@ static int bring_up(guest *g, const linked *l, char **error)
 }
 
 guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64_t key, int *outcome,
-                  char **error)
-{
+                  char **error) {
     *outcome = OPEN_EXHAUSTED;
     if (atomic_fetch_add(&e->guests, 1) >= e->max_guests) {
         atomic_fetch_sub(&e->guests, 1);
@@ -137,16 +137,18 @@ guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64
     return g;
 }
 
-void guest_destroy(guest *g)
-{
+void guest_destroy(guest *g) {
     /* Deleting a suspended call unwinds its fiber; what the call points to must still be there. */
-    if (g->call != NULL)
+    if (g->call != NULL) {
         wasmtime_call_future_delete(g->call);
+    }
     wasmtime_store_delete(g->store);
-    if (g->trap != NULL)
+    if (g->trap != NULL) {
         wasm_trap_delete(g->trap);
-    if (g->error != NULL)
+    }
+    if (g->error != NULL) {
         wasmtime_error_delete(g->error);
+    }
     trap_free(g->report);
     futures_free(&g->futures);
     mailbox_free(&g->mailbox);
@@ -161,12 +163,12 @@ void guest_destroy(guest *g)
     free(g);
 }
 
-void guest_close(guest *g)
-{
+void guest_close(guest *g) {
     if (g->offloaded) {
         guest_interrupt(g);
-        if (!workers_abandon(&g->engine->workers, g))
+        if (!workers_abandon(&g->engine->workers, g)) {
             return;
+        }
     }
     guest_destroy(g);
 }

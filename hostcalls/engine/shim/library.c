@@ -14,10 +14,10 @@ WASMTIME_FUNCTIONS(DEFINE)
 /* The library stays open for the life of the process: its code is on every guest's stack. */
 static void *library;
 
-bool library_load(const char *path, char **error)
-{
-    if (library != NULL)
+bool library_load(const char *path, char **error) {
+    if (library != NULL) {
         return true;
+    }
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL) {
         *error = text_copy(dlerror());

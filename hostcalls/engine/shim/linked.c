@@ -7,13 +7,13 @@
 #include "text.h"
 
 linked *linked_open(wasm_engine_t *compiler, const module *m, const hostcall_import *imports, size_t count,
-                    char **error)
-{
+                    char **error) {
     wasmtime_linker_t *linker = wasmtime_linker_new(compiler);
     wasmtime_instance_pre_t *pre = NULL;
     wasmtime_error_t *failure = hostcalls_define(linker, imports, count);
-    if (failure == NULL)
+    if (failure == NULL) {
         failure = wasmtime_linker_instantiate_pre(linker, m->wasm, &pre);
+    }
     wasmtime_linker_delete(linker);
     if (failure != NULL) {
         *error = text_of_error(failure);
@@ -29,8 +29,7 @@ linked *linked_open(wasm_engine_t *compiler, const module *m, const hostcall_imp
     return l;
 }
 
-void linked_free(linked *l)
-{
+void linked_free(linked *l) {
     wasmtime_instance_pre_delete(l->pre);
     free(l);
 }

@@ -7,12 +7,12 @@
 
 /* --- what the guest has asked for --- */
 
-bool guest_submit(guest *g, uint64_t key, uint32_t index, const uint8_t *arguments, uint32_t size)
-{
+bool guest_submit(guest *g, uint64_t key, uint32_t index, const uint8_t *arguments, uint32_t size) {
     size_t padded = ((size_t)size + 7) & ~(size_t)7;
     uint8_t *record = buffer_extend(&g->submitted, 16 + padded);
-    if (record == NULL)
+    if (record == NULL) {
         return false;
+    }
     memcpy(record, &key, 8);
     memcpy(record + 8, &index, 4);
     memcpy(record + 12, &size, 4);
@@ -22,31 +22,28 @@ bool guest_submit(guest *g, uint64_t key, uint32_t index, const uint8_t *argumen
     return true;
 }
 
-bool guest_report_drop(guest *g, uint64_t key)
-{
+bool guest_report_drop(guest *g, uint64_t key) {
     uint8_t *place = buffer_extend(&g->dropped, sizeof key);
-    if (place != NULL)
+    if (place != NULL) {
         memcpy(place, &key, sizeof key);
+    }
     return place != NULL;
 }
 
-static void swap(buffer *filled, buffer *taken)
-{
+static void swap(buffer *filled, buffer *taken) {
     buffer_clear(taken);
     buffer empty = *taken;
     *taken = *filled;
     *filled = empty;
 }
 
-const char *guest_submissions(guest *g)
-{
+const char *guest_submissions(guest *g) {
     swap(&g->submitted, &g->submitted_taken);
     g->submitted_count = 0;
     return (const char *)g->submitted_taken.data;
 }
 
-size_t guest_drops(guest *g, const uint64_t **keys)
-{
+size_t guest_drops(guest *g, const uint64_t **keys) {
     swap(&g->dropped, &g->dropped_taken);
     *keys = (const uint64_t *)(const void *)g->dropped_taken.data;
     return g->dropped_taken.size / sizeof **keys;
@@ -54,17 +51,19 @@ size_t guest_drops(guest *g, const uint64_t **keys)
 
 /* --- what the host answers --- */
 
-static void store_outcome(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size)
-{
+static void store_outcome(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size) {
     bool woken;
     uint32_t task;
     resolve_outcome outcome = futures_resolve(&g->futures, key, state, payload, size, &woken, &task);
-    if (outcome == RESOLVE_NO_MEMORY || g->submitted.size + g->futures.held > g->limits.queued_bytes)
+    if (outcome == RESOLVE_NO_MEMORY || g->submitted.size + g->futures.held > g->limits.queued_bytes) {
         guest_order(g, FAULT_LIMIT);
-    if (woken && !mailbox_enqueue(&g->mailbox, task, g->limits.futures))
+    }
+    if (woken && !mailbox_enqueue(&g->mailbox, task, g->limits.futures)) {
         guest_order(g, FAULT_LIMIT);
-    if (woken && g->in_hostcall)
+    }
+    if (woken && g->in_hostcall) {
         mailbox_deliver(&g->mailbox, g->base);
+    }
 }
 
 /* --- mail: outcomes for a guest that a worker has --- */
@@ -75,26 +74,26 @@ typedef struct {
     uint32_t size;
 } mail_header;
 
-static void leave_mail(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size)
-{
+static void leave_mail(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size) {
     pthread_mutex_lock(&g->engine->workers.mutex);
     uint8_t *place = NULL;
-    if (size <= INT32_MAX && g->mail.size + size <= g->limits.queued_bytes)
+    if (size <= INT32_MAX && g->mail.size + size <= g->limits.queued_bytes) {
         place = buffer_extend(&g->mail, sizeof(mail_header) + size);
+    }
     if (place == NULL) {
         guest_order(g, FAULT_LIMIT);
     } else {
         mail_header header = {.key = key, .state = state, .size = (uint32_t)size};
         memcpy(place, &header, sizeof header);
-        if (size > 0)
+        if (size > 0) {
             memcpy(place + sizeof header, payload, size);
+        }
         atomic_store_explicit(&g->has_mail, true, memory_order_release);
     }
     pthread_mutex_unlock(&g->engine->workers.mutex);
 }
 
-void guest_take_mail(guest *g)
-{
+void guest_take_mail(guest *g) {
     for (size_t at = 0; at < g->mail.size;) {
         mail_header header;
         memcpy(&header, g->mail.data + at, sizeof header);
@@ -106,15 +105,13 @@ void guest_take_mail(guest *g)
     atomic_store_explicit(&g->has_mail, false, memory_order_relaxed);
 }
 
-void guest_check_mail(guest *g)
-{
+void guest_check_mail(guest *g) {
     pthread_mutex_lock(&g->engine->workers.mutex);
     guest_take_mail(g);
     pthread_mutex_unlock(&g->engine->workers.mutex);
 }
 
-static bool resolve(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size)
-{
+static bool resolve(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size) {
     if (g->offloaded) {
         leave_mail(g, key, state, payload, size);
         return false;
@@ -124,32 +121,31 @@ static bool resolve(guest *g, uint64_t key, future_state state, const uint8_t *p
 }
 
 /* Moves the submissions to the engine's stage, if they fit there; returns the word that says so. */
-static uint64_t stage(guest *g)
-{
+static uint64_t stage(guest *g) {
     uint64_t word = guest_word(g);
     size_t size = g->submitted.size;
-    if (size == 0 || size > STAGE_SIZE)
+    if (size == 0 || size > STAGE_SIZE) {
         return word;
+    }
     memcpy(g->engine->stage, g->submitted.data, size);
     g->submitted.size = g->submitted_count = 0;
     return (word & ~(uint64_t)HAS_SUBMISSIONS) | STAGED;
 }
 
-uint64_t guest_advance(guest *g, uint64_t future, const uint8_t *payload, size_t size)
-{
-    if (future != NO_KEY)
+uint64_t guest_advance(guest *g, uint64_t future, const uint8_t *payload, size_t size) {
+    if (future != NO_KEY) {
         store_outcome(g, future, FUTURE_READY, payload, size);
-    if (g->submitted.size == 0 && guest_can_go_on(g))
+    }
+    if (g->submitted.size == 0 && guest_can_go_on(g)) {
         guest_run(g);
+    }
     return stage(g);
 }
 
-bool guest_complete(guest *g, uint64_t future, const uint8_t *payload, size_t size)
-{
+bool guest_complete(guest *g, uint64_t future, const uint8_t *payload, size_t size) {
     return resolve(g, future, FUTURE_READY, payload, size);
 }
 
-bool guest_fail(guest *g, uint64_t future, const uint8_t *message, size_t size)
-{
+bool guest_fail(guest *g, uint64_t future, const uint8_t *message, size_t size) {
     return resolve(g, future, FUTURE_FAILED, message, size);
 }

@@ -18,11 +18,11 @@ typedef struct {
     uint64_t period;
 } attributes;
 
-void slice_prefer_long(void)
-{
+void slice_prefer_long(void) {
     attributes own = {.size = sizeof own};
-    if (syscall(SYS_sched_getattr, 0, &own, sizeof own, 0) != 0)
+    if (syscall(SYS_sched_getattr, 0, &own, sizeof own, 0) != 0) {
         return;
+    }
     own.runtime = LONGEST;
     syscall(SYS_sched_setattr, 0, &own, 0);
 }

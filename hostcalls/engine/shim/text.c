@@ -5,18 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-char *text_copy(const char *text)
-{
+char *text_copy(const char *text) {
     return strdup(text);
 }
 
-char *text_copy_bytes(const char *data, size_t size)
-{
+char *text_copy_bytes(const char *data, size_t size) {
     return strndup(data, size);
 }
 
-char *text_format(const char *format, ...)
-{
+char *text_format(const char *format, ...) {
     char line[512];
     va_list values;
     va_start(values, format);
@@ -25,8 +22,7 @@ char *text_format(const char *format, ...)
     return strdup(line);
 }
 
-char *text_of_error(wasmtime_error_t *error)
-{
+char *text_of_error(wasmtime_error_t *error) {
     wasm_name_t message;
     wasmtime_error_message(error, &message);
     char *text = text_copy_bytes(message.data, message.size);

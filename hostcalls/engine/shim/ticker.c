@@ -6,8 +6,7 @@
 /* Ticks without a run after which the thread goes to sleep. */
 enum { PATIENCE = 64 };
 
-static void pause_for(uint64_t nanoseconds)
-{
+static void pause_for(uint64_t nanoseconds) {
     struct timespec left = {.tv_sec = (time_t)(nanoseconds / 1000000000),
                             .tv_nsec = (long)(nanoseconds % 1000000000)};
     while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
@@ -16,28 +15,26 @@ static void pause_for(uint64_t nanoseconds)
 
 /* Waits for a run or the stop. The order of `dormant` and `begun` here mirrors ticker_begin(): whichever of
  * the two threads comes second sees what the first has written. Returns whether to go on. */
-static bool sleep_until_run(ticker *t, unsigned long seen)
-{
+static bool sleep_until_run(ticker *t, unsigned long seen) {
     pthread_mutex_lock(&t->mutex);
     atomic_store(&t->dormant, true);
-    while (!t->stopping && atomic_load(&t->begun) == seen)
+    while (!t->stopping && atomic_load(&t->begun) == seen) {
         pthread_cond_wait(&t->awake, &t->mutex);
+    }
     atomic_store(&t->dormant, false);
     bool go_on = !t->stopping;
     pthread_mutex_unlock(&t->mutex);
     return go_on;
 }
 
-static bool stopping(ticker *t)
-{
+static bool stopping(ticker *t) {
     pthread_mutex_lock(&t->mutex);
     bool stop = t->stopping;
     pthread_mutex_unlock(&t->mutex);
     return stop;
 }
 
-static void *run(void *argument)
-{
+static void *run(void *argument) {
     ticker *t = argument;
     unsigned long seen = 0;
     int quiet = 0;
@@ -50,15 +47,15 @@ static void *run(void *argument)
         seen = begun;
         if (quiet >= PATIENCE) {
             quiet = 0;
-            if (!sleep_until_run(t, seen))
+            if (!sleep_until_run(t, seen)) {
                 break;
+            }
         }
     }
     return NULL;
 }
 
-int ticker_start(ticker *t, wasm_engine_t *wasm, uint64_t tick)
-{
+int ticker_start(ticker *t, wasm_engine_t *wasm, uint64_t tick) {
     t->wasm = wasm;
     t->tick = tick;
     pthread_mutex_init(&t->mutex, NULL);
@@ -71,8 +68,7 @@ int ticker_start(ticker *t, wasm_engine_t *wasm, uint64_t tick)
     return failure;
 }
 
-void ticker_stop(ticker *t)
-{
+void ticker_stop(ticker *t) {
     pthread_mutex_lock(&t->mutex);
     t->stopping = true;
     pthread_cond_signal(&t->awake);
@@ -82,8 +78,7 @@ void ticker_stop(ticker *t)
     pthread_mutex_destroy(&t->mutex);
 }
 
-void ticker_begin(ticker *t)
-{
+void ticker_begin(ticker *t) {
     atomic_fetch_add(&t->begun, 1);
     if (atomic_load(&t->dormant)) {
         pthread_mutex_lock(&t->mutex);
@@ -92,7 +87,6 @@ void ticker_begin(ticker *t)
     }
 }
 
-void ticker_end(ticker *t)
-{
+void ticker_end(ticker *t) {
     atomic_fetch_add(&t->ended, 1);
 }

@@ -12,11 +12,11 @@ struct trap_report {
     frame_view *frames;
 };
 
-static void describe_frames(trap_report *r)
-{
+static void describe_frames(trap_report *r) {
     r->frames = calloc(r->trace.size + 1, sizeof *r->frames);
-    if (r->frames == NULL)
+    if (r->frames == NULL) {
         return;
+    }
     for (size_t i = 0; i < r->trace.size; i++) {
         const wasm_frame_t *frame = r->trace.data[i];
         const wasm_name_t *module = wasmtime_frame_module_name(frame);
@@ -34,17 +34,18 @@ static void describe_frames(trap_report *r)
     r->view.frame_count = r->trace.size;
 }
 
-void trap_describe(guest *g)
-{
+void trap_describe(guest *g) {
     trap_report *r = calloc(1, sizeof *r);
-    if (r == NULL)
+    if (r == NULL) {
         return;
+    }
     r->view.fault = g->fault;
     r->view.code = -1;
     if (g->trap != NULL) {
         uint8_t code;
-        if (wasmtime_trap_code(g->trap, &code))
+        if (wasmtime_trap_code(g->trap, &code)) {
             r->view.code = code;
+        }
         wasm_trap_message(g->trap, &r->message);
         wasm_trap_trace(g->trap, &r->trace);
     } else {
@@ -63,17 +64,16 @@ void trap_describe(guest *g)
     g->report = r;
 }
 
-void trap_free(trap_report *r)
-{
-    if (r == NULL)
+void trap_free(trap_report *r) {
+    if (r == NULL) {
         return;
+    }
     free(r->frames);
     wasm_frame_vec_delete(&r->trace);
     wasm_byte_vec_delete(&r->message);
     free(r);
 }
 
-const trap_view *guest_trap(const guest *g)
-{
+const trap_view *guest_trap(const guest *g) {
     return g->report == NULL ? NULL : &g->report->view;
 }

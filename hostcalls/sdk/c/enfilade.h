@@ -40,36 +40,35 @@ typedef uint32_t enfilade_poll_function(uint32_t future, uint32_t task, void *re
 /* --- the mailbox -------------------------------------------------------------------------------------------------- */
 
 /* Wait until some future that was polled has an outcome, and forget which. */
-static inline void enfilade_wait(void)
-{
+static inline void enfilade_wait(void) {
     volatile uint32_t *const flag = (volatile uint32_t *)4;
     volatile uint32_t *const head = (volatile uint32_t *)8;
     volatile uint32_t *const tail = (volatile uint32_t *)12;
-    if (*flag == 0)
+    if (*flag == 0) {
         enfilade_yield();
+    }
     *head = *tail;
     *flag = 0;
 }
 
 /* Wait for one future: the bytes that were written to `result`, or -1 and an error text there (enfilade_error). */
-static inline int32_t enfilade_await(enfilade_poll_function *poll, uint32_t future, void *result, uint32_t capacity)
-{
+static inline int32_t enfilade_await(enfilade_poll_function *poll, uint32_t future, void *result, uint32_t capacity) {
     for (;;) {
         uint32_t word = poll(future, 1, result, capacity);
-        if (word != ENFILADE_PENDING)
+        if (word != ENFILADE_PENDING) {
             return (word & ENFILADE_PENDING) != 0 ? -1 : (int32_t)word;
+        }
         enfilade_wait();
     }
 }
 
-#define ENFILADE_HOSTCALL(name, module)                                                                           \
-    ENFILADE_IMPORT(module, "create") uint32_t name##_create(const void *arguments, uint32_t size);               \
-    ENFILADE_IMPORT(module, "poll")                                                                               \
-    uint32_t name##_poll(uint32_t future, uint32_t task, void *result, uint32_t capacity);                        \
-    ENFILADE_IMPORT(module, "drop") uint32_t name##_drop(uint32_t future, void *result, uint32_t capacity);       \
-    static inline int32_t name(const void *arguments, uint32_t size, void *result, uint32_t capacity)             \
-    {                                                                                                             \
-        return enfilade_await(name##_poll, name##_create(arguments, size), result, capacity);                     \
+#define ENFILADE_HOSTCALL(name, module)                                                                     \
+    ENFILADE_IMPORT(module, "create") uint32_t name##_create(const void *arguments, uint32_t size);         \
+    ENFILADE_IMPORT(module, "poll")                                                                         \
+    uint32_t name##_poll(uint32_t future, uint32_t task, void *result, uint32_t capacity);                  \
+    ENFILADE_IMPORT(module, "drop") uint32_t name##_drop(uint32_t future, void *result, uint32_t capacity); \
+    static inline int32_t name(const void *arguments, uint32_t size, void *result, uint32_t capacity) {     \
+        return enfilade_await(name##_poll, name##_create(arguments, size), result, capacity);               \
     }
 
 /* --- encoding ----------------------------------------------------------------------------------------------------- */
@@ -95,25 +94,21 @@ struct enfilade_option {
     uint64_t value;
 };
 
-static inline const void *enfilade_data(const struct enfilade_bytes *field)
-{
+static inline const void *enfilade_data(const struct enfilade_bytes *field) {
     return (const uint8_t *)field + field->offset;
 }
 
-static inline void enfilade_point(struct enfilade_bytes *field, const void *data, uint32_t size)
-{
+static inline void enfilade_point(struct enfilade_bytes *field, const void *data, uint32_t size) {
     field->offset = (int32_t)((intptr_t)data - (intptr_t)field);
     field->size = size;
 }
 
-static inline void enfilade_copy(void *to, const void *from, uint32_t size)
-{
+static inline void enfilade_copy(void *to, const void *from, uint32_t size) {
     __builtin_memcpy(to, from, size);
 }
 
 /* The text of an error that a hostcall left in `result`; not terminated, `*size` bytes. */
-static inline const char *enfilade_error(const void *result, uint32_t *size)
-{
+static inline const char *enfilade_error(const void *result, uint32_t *size) {
     uint32_t encoded;
     enfilade_copy(&encoded, result, 4);
     const uint8_t *root = (const uint8_t *)result + 4 + encoded - 8;
@@ -124,8 +119,9 @@ static inline const char *enfilade_error(const void *result, uint32_t *size)
         return (const char *)root + text.elsewhere.offset;
     }
     uint32_t length = 0;
-    while (length < 8 && root[length] != 0xff)
+    while (length < 8 && root[length] != 0xff) {
         length++;
+    }
     *size = length;
     return (const char *)root;
 }
@@ -182,8 +178,8 @@ struct enfilade_message {
  * Wait for a message, at most `timeout_ms`. The buffer must be aligned to 8 and have 256 bytes more than the longest
  * message; a longer one makes the receive fail, and stays. Returns 0, or -1 with an error text in the buffer.
  */
-static inline int enfilade_receive(struct enfilade_message *message, void *buffer, uint32_t capacity, uint64_t timeout_ms)
-{
+static inline int enfilade_receive(struct enfilade_message *message, void *buffer, uint32_t capacity,
+                                   uint64_t timeout_ms) {
     struct {
         struct enfilade_option timeout;
         uint32_t kinds; /* 0 takes all */
@@ -192,15 +188,18 @@ static inline int enfilade_receive(struct enfilade_message *message, void *buffe
     } wanted = {{timeout_ms != ENFILADE_FOREVER, timeout_ms}, 0, {0, 0}, capacity - ENFILADE_RESULT_MIN};
     __builtin_memset(message, 0, sizeof *message);
     message->kind = ENFILADE_NOTHING;
-    if (capacity < ENFILADE_RESULT_MIN)
+    if (capacity < ENFILADE_RESULT_MIN) {
         return -1;
+    }
     int32_t size = enfilade_actor_receive(&wanted, sizeof wanted, buffer, capacity);
-    if (size < 0)
+    if (size < 0) {
         return -1;
+    }
     /* The result's last 40 bytes: whether there is a message, then the message, its kind first. */
     const uint8_t *root = (const uint8_t *)buffer + size - 40;
-    if (root[0] == 0)
+    if (root[0] == 0) {
         return 0;
+    }
     message->kind = (enum enfilade_kind)root[8];
     const struct enfilade_bytes *data = NULL;
     switch (message->kind) {
@@ -247,15 +246,15 @@ static union {
 } enfilade_outcome;
 
 /* Answer a request. Returns 0, or -1. */
-static inline int enfilade_reply(uint32_t request, const void *data, uint32_t size)
-{
+static inline int enfilade_reply(uint32_t request, const void *data, uint32_t size) {
     struct reply {
         uint32_t request;
         struct enfilade_bytes data;
         struct enfilade_bytes resources;
     } *reply;
-    if (size > ENFILADE_LONGEST)
+    if (size > ENFILADE_LONGEST) {
         return -1;
+    }
     enfilade_copy(enfilade_scratch.bytes, data, size);
     reply = (struct reply *)(enfilade_scratch.bytes + ((size + 3) & ~3u));
     reply->request = request;
@@ -266,16 +265,16 @@ static inline int enfilade_reply(uint32_t request, const void *data, uint32_t si
 }
 
 /* Send a message to the actor in a slot. Returns 0, or -1. */
-static inline int enfilade_send(uint32_t actor, uint64_t tag, const void *data, uint32_t size)
-{
+static inline int enfilade_send(uint32_t actor, uint64_t tag, const void *data, uint32_t size) {
     struct send {
         uint32_t to;
         uint64_t tag;
         struct enfilade_bytes data;
         struct enfilade_bytes resources;
     } *send;
-    if (size > ENFILADE_LONGEST)
+    if (size > ENFILADE_LONGEST) {
         return -1;
+    }
     enfilade_copy(enfilade_scratch.bytes, data, size);
     send = (struct send *)(enfilade_scratch.bytes + ((size + 7) & ~7u));
     send->to = actor;
@@ -291,8 +290,7 @@ static inline int enfilade_send(uint32_t actor, uint64_t tag, const void *data, 
  * reply, in the buffer. The buffer is as that of enfilade_receive. Returns 0, or -1 with an error text in the buffer.
  */
 static inline int enfilade_call(uint32_t actor, const void *request, uint32_t request_size, void *buffer,
-                                uint32_t capacity, uint64_t timeout_ms, const uint8_t **data, uint32_t *data_size)
-{
+                                uint32_t capacity, uint64_t timeout_ms, const uint8_t **data, uint32_t *data_size) {
     struct call {
         uint32_t to;
         struct enfilade_option timeout;
@@ -300,8 +298,9 @@ static inline int enfilade_call(uint32_t actor, const void *request, uint32_t re
         struct enfilade_bytes resources;
         uint32_t limit;
     } *call;
-    if (request_size > ENFILADE_LONGEST || capacity < ENFILADE_RESULT_MIN)
+    if (request_size > ENFILADE_LONGEST || capacity < ENFILADE_RESULT_MIN) {
         return -1;
+    }
     enfilade_copy(enfilade_scratch.bytes, request, request_size);
     call = (struct call *)(enfilade_scratch.bytes + ((request_size + 7) & ~7u));
     call->to = actor;
@@ -312,8 +311,9 @@ static inline int enfilade_call(uint32_t actor, const void *request, uint32_t re
     call->limit = capacity - ENFILADE_RESULT_MIN;
     uint32_t length = (uint32_t)((uint8_t *)(call + 1) - enfilade_scratch.bytes);
     int32_t size = enfilade_actor_call(enfilade_scratch.bytes, length, buffer, capacity);
-    if (size < 0)
+    if (size < 0) {
         return -1;
+    }
     const struct enfilade_bytes *reply = (const struct enfilade_bytes *)((const uint8_t *)buffer + size - 16);
     *data = (const uint8_t *)enfilade_data(reply);
     *data_size = reply->size;
@@ -321,10 +321,10 @@ static inline int enfilade_call(uint32_t actor, const void *request, uint32_t re
 }
 
 /* The slot of the actor that has this name (`size` bytes), or -1 if there is none, or it may not be asked for. */
-static inline int32_t enfilade_whereis(const char *name, uint32_t size)
-{
-    if (size > ENFILADE_LONGEST)
+static inline int32_t enfilade_whereis(const char *name, uint32_t size) {
+    if (size > ENFILADE_LONGEST) {
         return -1;
+    }
     uint32_t start = (size + 3) & ~3u; /* of the root, behind a name that does not lie in it */
     union enfilade_text *root = (union enfilade_text *)(enfilade_scratch.bytes + start);
     if (size <= sizeof root->within) {
@@ -336,8 +336,9 @@ static inline int32_t enfilade_whereis(const char *name, uint32_t size)
     }
     enfilade_copy(enfilade_scratch.bytes, name, size);
     uint32_t length = (uint32_t)((uint8_t *)(root + 1) - enfilade_scratch.bytes);
-    if (enfilade_actor_whereis(enfilade_scratch.bytes, length, enfilade_outcome.bytes, ENFILADE_RESULT_MIN) < 0)
+    if (enfilade_actor_whereis(enfilade_scratch.bytes, length, enfilade_outcome.bytes, ENFILADE_RESULT_MIN) < 0) {
         return -1;
+    }
     int32_t slot;
     enfilade_copy(&slot, enfilade_outcome.bytes, sizeof slot);
     return slot;

@@ -6,21 +6,18 @@
 static int (*give_back)(char *, size_t, void *, unsigned int);
 static int entered_fd, cleaned_fd;
 
-void prepare(int (*door_return)(char *, size_t, void *, unsigned int), int entered, int cleaned)
-{
+void prepare(int (*door_return)(char *, size_t, void *, unsigned int), int entered, int cleaned) {
     give_back = door_return;
     entered_fd = entered;
     cleaned_fd = cleaned;
 }
 
-static void clean_up(void *unused)
-{
+static void clean_up(void *unused) {
     (void)unused;
     (void)!write(cleaned_fd, "c", 1);
 }
 
-void procedure(void *cookie, char *argp, size_t arg_size, void *dp, unsigned int n_desc)
-{
+void procedure(void *cookie, char *argp, size_t arg_size, void *dp, unsigned int n_desc) {
     int state;
     (void)cookie, (void)argp, (void)dp, (void)n_desc;
     if (arg_size > 0) {

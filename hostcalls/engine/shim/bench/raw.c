@@ -18,41 +18,37 @@
 
 static const uint64_t GROWN_PAGES = 256;
 
-static double now(void)
-{
+static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-static void fail(const char *text)
-{
+static void fail(const char *text) {
     fprintf(stderr, "raw: %s\n", text);
     exit(1);
 }
 
-static uint8_t *read_file(const char *path, size_t *size)
-{
+static uint8_t *read_file(const char *path, size_t *size) {
     FILE *file = fopen(path, "rb");
     uint8_t *data = malloc(1 << 24);
-    if (file == NULL || data == NULL)
+    if (file == NULL || data == NULL) {
         fail("cannot read the module");
+    }
     *size = fread(data, 1, 1 << 24, file);
     fclose(file);
     return data;
 }
 
 /* Parks for ever: the benchmark's own yield_now, which needs no guest record. */
-static bool never(void *env)
-{
+static bool never(void *env) {
     (void)env;
     return false;
 }
 
 static void park(void *env, wasmtime_caller_t *caller, const wasmtime_val_t *arguments, size_t argument_count,
                  wasmtime_val_t *results, size_t result_count, wasm_trap_t **trap,
-                 wasmtime_async_continuation_t *continuation)
-{
+                 wasmtime_async_continuation_t *continuation) {
     (void)env;
     (void)caller;
     (void)arguments;
@@ -71,8 +67,7 @@ typedef struct {
     wasmtime_error_t *error;
 } raw_guest;
 
-static void raw_instantiate(raw_guest *g, engine *e, wasmtime_instance_pre_t *pre)
-{
+static void raw_instantiate(raw_guest *g, engine *e, wasmtime_instance_pre_t *pre) {
     *g = (raw_guest){0};
     g->store = wasmtime_store_new(e->wasm, NULL, NULL);
     g->context = wasmtime_store_context(g->store);
@@ -83,35 +78,37 @@ static void raw_instantiate(raw_guest *g, engine *e, wasmtime_instance_pre_t *pr
     while (!wasmtime_call_future_poll(call))
         ;
     wasmtime_call_future_delete(call);
-    if (g->trap != NULL || g->error != NULL)
+    if (g->trap != NULL || g->error != NULL) {
         fail("cannot instantiate");
+    }
 }
 
-static void raw_grow(raw_guest *g)
-{
+static void raw_grow(raw_guest *g) {
     wasmtime_extern_t memory;
     uint64_t before;
-    if (!wasmtime_instance_export_get(g->context, &g->instance, "memory", 6, &memory))
+    if (!wasmtime_instance_export_get(g->context, &g->instance, "memory", 6, &memory)) {
         fail("no memory");
+    }
     uint64_t pages = wasmtime_memory_data_size(g->context, &memory.of.memory) / 65536;
     if (pages < GROWN_PAGES &&
-        wasmtime_memory_grow(g->context, &memory.of.memory, GROWN_PAGES - pages, &before) != NULL)
+        wasmtime_memory_grow(g->context, &memory.of.memory, GROWN_PAGES - pages, &before) != NULL) {
         fail("cannot grow");
+    }
 }
 
-static wasmtime_call_future_t *raw_call(raw_guest *g, wasmtime_extern_t *export)
-{
-    if (!wasmtime_instance_export_get(g->context, &g->instance, "park", 4, export))
+static wasmtime_call_future_t *raw_call(raw_guest *g, wasmtime_extern_t *export) {
+    if (!wasmtime_instance_export_get(g->context, &g->instance, "park", 4, export)) {
         fail("no park");
+    }
     wasmtime_call_future_t *call =
         wasmtime_func_call_async(g->context, &export->of.func, NULL, 0, NULL, 0, &g->trap, &g->error);
-    if (wasmtime_call_future_poll(call))
+    if (wasmtime_call_future_poll(call)) {
         fail("park returned");
+    }
     return call;
 }
 
-static double measure_instantiate(engine *e, wasmtime_instance_pre_t *pre, int count)
-{
+static double measure_instantiate(engine *e, wasmtime_instance_pre_t *pre, int count) {
     double start = now();
     for (int i = 0; i < count; i++) {
         raw_guest g;
@@ -121,8 +118,7 @@ static double measure_instantiate(engine *e, wasmtime_instance_pre_t *pre, int c
     return (now() - start) / count;
 }
 
-static double measure_spawn(engine *e, wasmtime_instance_pre_t *pre, int count)
-{
+static double measure_spawn(engine *e, wasmtime_instance_pre_t *pre, int count) {
     double start = now();
     for (int i = 0; i < count; i++) {
         raw_guest g;
@@ -135,30 +131,32 @@ static double measure_spawn(engine *e, wasmtime_instance_pre_t *pre, int count)
     return (now() - start) / count;
 }
 
-static double measure_resume(engine *e, wasmtime_instance_pre_t *pre, int count)
-{
+static double measure_resume(engine *e, wasmtime_instance_pre_t *pre, int count) {
     raw_guest g;
     wasmtime_extern_t export;
     raw_instantiate(&g, e, pre);
     wasmtime_call_future_t *call = raw_call(&g, &export);
     double start = now();
-    for (int i = 0; i < count; i++)
-        if (wasmtime_call_future_poll(call))
+    for (int i = 0; i < count; i++) {
+        if (wasmtime_call_future_poll(call)) {
             fail("park returned");
+        }
+    }
     double each = (now() - start) / count;
     wasmtime_call_future_delete(call);
     wasmtime_store_delete(g.store);
     return each;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     char *error = NULL;
-    if (argc != 4)
+    if (argc != 4) {
         fail("usage: raw LIBWASMTIME MODULE.wasm COUNT");
+    }
     int count = atoi(argv[3]);
-    if (!library_load(argv[1], &error))
+    if (!library_load(argv[1], &error)) {
         fail(error);
+    }
     engine_sizes sizes = {.max_guests = 1000,
                           .max_memory = 256 << 20,
                           .reservation = 4ull << 30,
@@ -168,21 +166,24 @@ int main(int argc, char **argv)
                           .tick = 1000000,
                           .workers = 0};
     engine *e = engine_open(&sizes, &error);
-    if (e == NULL)
+    if (e == NULL) {
         fail(error);
+    }
     size_t size;
     uint8_t *source = read_file(argv[2], &size);
     module *m = module_compile(e->wasm, source, size, &error);
-    if (m == NULL)
+    if (m == NULL) {
         fail(error);
+    }
     wasmtime_linker_t *linker = wasmtime_linker_new(e->wasm);
     wasm_valtype_vec_t none1 = {0}, none2 = {0};
     wasm_functype_t *type = wasm_functype_new(&none1, &none2);
     wasmtime_instance_pre_t *pre = NULL;
     if (wasmtime_linker_define_async_func(linker, "selium::async", 13, "yield_now", 9, type, park, NULL,
                                           NULL) != NULL ||
-        wasmtime_linker_instantiate_pre(linker, m->wasm, &pre) != NULL)
+        wasmtime_linker_instantiate_pre(linker, m->wasm, &pre) != NULL) {
         fail("cannot link");
+    }
     wasm_functype_delete(type);
     measure_spawn(e, pre, count / 10 + 1);
     double spawn = measure_spawn(e, pre, count);

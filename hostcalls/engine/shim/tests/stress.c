@@ -24,14 +24,12 @@ typedef struct {
 static uint32_t seed;
 static subject subjects[GUESTS];
 
-static uint32_t draw(uint32_t below)
-{
+static uint32_t draw(uint32_t below) {
     seed = seed * 1664525u + 1013904223u;
     return (uint32_t)(((uint64_t)seed * below) >> 32);
 }
 
-static uint8_t *read_file(const char *path, size_t *size)
-{
+static uint8_t *read_file(const char *path, size_t *size) {
     FILE *file = fopen(path, "rb");
     assert(file != NULL);
     uint8_t *data = malloc(1 << 20);
@@ -40,8 +38,7 @@ static uint8_t *read_file(const char *path, size_t *size)
     return data;
 }
 
-static void open_guest(engine *e, const linked *l, uint32_t index)
-{
+static void open_guest(engine *e, const linked *l, uint32_t index) {
     guest_limits limits = {.memory = 64 << 20,
                            .table_elements = 100,
                            .futures = 500,
@@ -56,12 +53,12 @@ static void open_guest(engine *e, const linked *l, uint32_t index)
     subjects[index] = (subject){.guest = g};
     uint64_t value = draw(UINT32_MAX);
     uint8_t kind = VALUE_I32;
-    if (g != NULL)
+    if (g != NULL) {
         assert(guest_start(g, "run", 3, &kind, &value, 1, 0));
+    }
 }
 
-static void take_submissions(const engine *e, subject *s, uint64_t word)
-{
+static void take_submissions(const engine *e, subject *s, uint64_t word) {
     size_t size = (size_t)(word >> SIZE_SHIFT);
     if (word & (HAS_SUBMISSIONS | STAGED)) {
         assert((word & HAS_SUBMISSIONS) == 0 || (word & STAGED) == 0);
@@ -75,40 +72,39 @@ static void take_submissions(const engine *e, subject *s, uint64_t word)
         }
     }
     const uint64_t *keys;
-    if (word & HAS_DROPS)
+    if (word & HAS_DROPS) {
         assert(guest_drops(s->guest, &keys) > 0);
+    }
 }
 
 static const uint8_t payload[5000] = "an answer";
 
 /* The key of something that the guest has asked for, and may have an answer to already. */
-static uint64_t some_key(const subject *s)
-{
+static uint64_t some_key(const subject *s) {
     return s->count == 0 ? draw(100) : s->keys[draw(s->count < KEYS ? s->count : KEYS)];
 }
 
-static void answer(const subject *s)
-{
+static void answer(const subject *s) {
     uint64_t key = some_key(s);
-    if (draw(4) == 0)
+    if (draw(4) == 0) {
         guest_fail(s->guest, key, payload, draw(400));
-    else
+    } else {
         guest_complete(s->guest, key, payload, draw(4096));
+    }
 }
 
-static void take_stopped(engine *e)
-{
+static void take_stopped(engine *e) {
     stopped_guest found[4];
     size_t count;
-    while ((count = engine_stopped(e, found, 4)) > 0)
+    while ((count = engine_stopped(e, found, 4)) > 0) {
         for (size_t i = 0; i < count; i++) {
             subjects[found[i].key].offloaded = false;
             take_submissions(e, &subjects[found[i].key], found[i].word);
         }
+    }
 }
 
-static void step(engine *e, const linked *l)
-{
+static void step(engine *e, const linked *l) {
     uint32_t index = draw(GUESTS);
     subject *s = &subjects[index];
     uint32_t choice = draw(100);
@@ -143,8 +139,7 @@ static void step(engine *e, const linked *l)
     }
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     assert(argc == 5);
     seed = (uint32_t)atoi(argv[4]);
     char *error = NULL;
@@ -166,13 +161,17 @@ int main(int argc, char **argv)
     hostcall_import import = {.module_name = "stress", .index = 1};
     linked *l = linked_open(e->wasm, m, &import, 1, &error);
     assert(l != NULL);
-    for (uint32_t i = 0; i < GUESTS; i++)
+    for (uint32_t i = 0; i < GUESTS; i++) {
         open_guest(e, l, i);
-    for (int i = atoi(argv[3]); i > 0; i--)
+    }
+    for (int i = atoi(argv[3]); i > 0; i--) {
         step(e, l);
-    for (uint32_t i = 0; i < GUESTS; i++)
-        if (subjects[i].guest != NULL)
+    }
+    for (uint32_t i = 0; i < GUESTS; i++) {
+        if (subjects[i].guest != NULL) {
             guest_close(subjects[i].guest);
+        }
+    }
     linked_free(l);
     module_free(m);
     free(source);

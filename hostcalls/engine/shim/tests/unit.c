@@ -13,8 +13,7 @@
 
 static uint32_t seed = 1;
 
-static uint32_t draw(uint32_t below)
-{
+static uint32_t draw(uint32_t below) {
     seed = seed * 1664525u + 1013904223u;
     return (uint32_t)(((uint64_t)seed * below) >> 32);
 }
@@ -23,8 +22,7 @@ static uint32_t draw(uint32_t below)
 
 enum { MODEL_FUTURES = 64 };
 
-static void futures_keep_the_order_of_a_stack(void)
-{
+static void futures_keep_the_order_of_a_stack(void) {
     future_table t;
     futures_init(&t);
     uint32_t stack[MODEL_FUTURES];
@@ -60,8 +58,7 @@ static void futures_keep_the_order_of_a_stack(void)
     futures_free(&t);
 }
 
-static void answers_reach_the_right_future_once(void)
-{
+static void answers_reach_the_right_future_once(void) {
     future_table t;
     futures_init(&t);
     bool woken;
@@ -101,26 +98,24 @@ static void answers_reach_the_right_future_once(void)
 
 /* --- mailbox --- */
 
-static uint32_t cell(const uint8_t *base, size_t offset)
-{
+static uint32_t cell(const uint8_t *base, size_t offset) {
     uint32_t value;
     memcpy(&value, base + offset, 4);
     return value;
 }
 
-static void put_cell(uint8_t *base, size_t offset, uint32_t value)
-{
+static void put_cell(uint8_t *base, size_t offset, uint32_t value) {
     memcpy(base + offset, &value, 4);
 }
 
 /* What a guest does when it drains; returns how many ids it took, which must be `*expected` and what follows.
  */
-static uint32_t drain(uint8_t *base, uint32_t *expected)
-{
+static uint32_t drain(uint8_t *base, uint32_t *expected) {
     uint32_t head = cell(base, MAILBOX_HEAD), tail = cell(base, MAILBOX_TAIL), count = tail - head;
     assert(count <= MAILBOX_CELLS);
-    for (; head != tail; head++)
+    for (; head != tail; head++) {
         assert(cell(base, MAILBOX_RING + 4 * (head % MAILBOX_CELLS)) == (*expected)++);
+    }
     put_cell(base, MAILBOX_HEAD, tail);
     put_cell(base, MAILBOX_FLAG, 0);
     return count;
@@ -129,8 +124,7 @@ static uint32_t drain(uint8_t *base, uint32_t *expected)
 /* Every id is seen once and in order, whatever the mix of enqueuing, delivering and draining; the cursors
  * start just below the place where they wrap. The memory ends where the ring does, so that the sanitizer sees
  * any write beyond. */
-static void ids_are_seen_once_and_in_order(uint32_t start)
-{
+static void ids_are_seen_once_and_in_order(uint32_t start) {
     uint8_t *base = calloc(1, MAILBOX_END);
     mailbox m = {.tail = start};
     put_cell(base, MAILBOX_HEAD, start);
@@ -139,11 +133,13 @@ static void ids_are_seen_once_and_in_order(uint32_t start)
     for (int step = 0; step < 100000; step++) {
         uint32_t choice = draw(20);
         if (choice < 12) {
-            for (uint32_t burst = draw(30); burst > 0; burst--)
-                if (mailbox_enqueue(&m, next, 2000))
+            for (uint32_t burst = draw(30); burst > 0; burst--) {
+                if (mailbox_enqueue(&m, next, 2000)) {
                     next++;
-                else
+                } else {
                     assert(m.waiting == 2000);
+                }
+            }
         } else if (choice < 17) {
             mailbox_deliver(&m, base);
         } else {
@@ -163,8 +159,7 @@ static void ids_are_seen_once_and_in_order(uint32_t start)
     free(base);
 }
 
-static void a_wrong_head_stops_delivery(void)
-{
+static void a_wrong_head_stops_delivery(void) {
     uint8_t *base = calloc(1, MAILBOX_END);
     mailbox m = {0};
     uint32_t heads[] = {1, 5000, UINT32_MAX - 255, 0x80000000u};
@@ -173,30 +168,30 @@ static void a_wrong_head_stops_delivery(void)
         assert(mailbox_enqueue(&m, 7, 100));
         mailbox_deliver(&m, base);
     }
-    for (size_t offset = MAILBOX_RING; offset < MAILBOX_END; offset += 4)
+    for (size_t offset = MAILBOX_RING; offset < MAILBOX_END; offset += 4) {
         assert(cell(base, offset) == 0);
+    }
     mailbox_free(&m);
     free(base);
 }
 
 /* --- error payloads --- */
 
-static void an_empty_message_is_inline(void)
-{
+static void an_empty_message_is_inline(void) {
     uint8_t out[FAILURE_SMALLEST];
     failure_encode(out, sizeof out, NULL, 0);
     assert(memcmp(out, "\x08\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff", sizeof out) == 0);
 }
 
-static void payloads_fit_and_are_whole_characters(void)
-{
+static void payloads_fit_and_are_whole_characters(void) {
     const char *letters[] = {"a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x8c\x8d"};
     for (size_t l = 0; l < 4; l++) {
         size_t width = strlen(letters[l]);
         for (size_t count = 0; count < 80; count++) {
             uint8_t *message = malloc(width * count + 1);
-            for (size_t i = 0; i < count; i++)
+            for (size_t i = 0; i < count; i++) {
                 memcpy(message + i * width, letters[l], width);
+            }
             for (size_t room = FAILURE_SMALLEST; room < 120; room++) {
                 uint8_t *out = malloc(room); /* exactly: the sanitizer sees a write beyond */
                 failure_encode(out, room, message, width * count);
@@ -204,8 +199,9 @@ static void payloads_fit_and_are_whole_characters(void)
                 assert(4 + body <= room);
                 size_t kept = 0;
                 if (body == 8 && (out[4] & 0xc0) != 0x80) {
-                    while (kept < 8 && out[4 + kept] != 0xff)
+                    while (kept < 8 && out[4 + kept] != 0xff) {
                         kept++;
+                    }
                 } else {
                     uint32_t word = cell(out, body - 4);
                     kept = (word & 0x3f) | (word & ~0xffu) >> 2;
@@ -222,8 +218,7 @@ static void payloads_fit_and_are_whole_characters(void)
 
 /* --- buffers --- */
 
-static void buffers_keep_what_they_are_given(void)
-{
+static void buffers_keep_what_they_are_given(void) {
     buffer b = {0};
     uint8_t model[5000];
     for (int round = 0; round < 200; round++) {
@@ -232,8 +227,9 @@ static void buffers_keep_what_they_are_given(void)
             size_t more = draw(200);
             uint8_t *place = buffer_extend(&b, more);
             assert(place != NULL);
-            for (size_t i = 0; i < more; i++)
+            for (size_t i = 0; i < more; i++) {
                 model[size + i] = place[i] = (uint8_t)draw(256);
+            }
             size += more;
         }
         assert(b.size == size && memcmp(b.data, model, size) == 0);
@@ -244,8 +240,7 @@ static void buffers_keep_what_they_are_given(void)
     buffer_free(&b);
 }
 
-int main(void)
-{
+int main(void) {
     futures_keep_the_order_of_a_stack();
     answers_reach_the_right_future_once();
     ids_are_seen_once_and_in_order(0);

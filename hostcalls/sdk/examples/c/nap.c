@@ -13,19 +13,20 @@ static union {
     uint8_t bytes[ENFILADE_RESULT_MIN];
 } result;
 
-static uint64_t now(void)
-{
-    if (time_now(&result, 0, &result, sizeof result) < 0)
+static uint64_t now(void) {
+    if (time_now(&result, 0, &result, sizeof result) < 0) {
         __builtin_trap();
+    }
     return result.time.monotonic_ms;
 }
 
-ENFILADE_EXPORT("start") void start(uint32_t milliseconds)
-{
+ENFILADE_EXPORT("start") void start(uint32_t milliseconds) {
     const uint64_t duration = milliseconds;
     const uint64_t before = now();
-    if (time_sleep(&duration, sizeof duration, &result, sizeof result) < 0)
+    if (time_sleep(&duration, sizeof duration, &result, sizeof result) < 0) {
         __builtin_trap();
-    if (now() - before < duration)
+    }
+    if (now() - before < duration) {
         __builtin_trap();
+    }
 }
