@@ -208,26 +208,31 @@ async def test_act_m10_unknown_method_crashes(
         assert isinstance(down.reason.error, UnknownMethod)
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-async def test_act_m11_idle_timeout(autojump_clock: MockClock, node: Node, is_async: bool) -> None:
+class Waiting(Actor):
+    """Passes on what it receives, an idle time-out too."""
+
+    def __init__(self, observer: Ref[Any]) -> None:
+        self.observer = observer
+
+    def wait(self) -> None:
+        self.process.timeout_after(1)
+
+    def on_message(self, message: Any) -> None:
+        self.observer.send(message)
+
+
+class AsyncWaiting(Waiting):
+    """The same with a task."""
+
+    async def nothing(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("waiting", [Waiting, AsyncWaiting])
+async def test_act_m11_idle_timeout(autojump_clock: MockClock, node: Node, waiting: type[Waiting]) -> None:
     """S7: no message within the time: IdleTimeout; any message in between cancels it."""
-
-    class Waiting(Actor):
-        def __init__(self, observer: Ref[Any]) -> None:
-            self.observer = observer
-
-        def wait(self) -> None:
-            self.process.timeout_after(1)
-
-        def on_message(self, message: Any) -> None:
-            self.observer.send(message)
-
-    class AsyncWaiting(Waiting):
-        async def nothing(self) -> None:
-            pass
-
     async with node.mailbox() as me:
-        ref = await node.spawn(AsyncWaiting if is_async else Waiting, me.ref)
+        ref = await node.spawn(waiting, me.ref)
         await ref.call(Waiting.wait)
         assert await me.receive(timeout=2) == IdleTimeout(1)
         await ref.call(Waiting.wait)
@@ -238,28 +243,13 @@ async def test_act_m11_idle_timeout(autojump_clock: MockClock, node: Node, is_as
             await me.receive(timeout=5)
 
 
-@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("waiting", [Waiting, AsyncWaiting])
 async def test_act_m11_idle_timeout_of_a_busy_process(
-    autojump_clock: MockClock, node: Node, is_async: bool
+    autojump_clock: MockClock, node: Node, waiting: type[Waiting]
 ) -> None:
     """S7: a message that waits when the time is up cancels it, wherever it lies."""
-
-    class Waiting(Actor):
-        def __init__(self, observer: Ref[Any]) -> None:
-            self.observer = observer
-
-        def wait(self) -> None:
-            self.process.timeout_after(1)
-
-        def on_message(self, message: Any) -> None:
-            self.observer.send(message)
-
-    class AsyncWaiting(Waiting):
-        async def nothing(self) -> None:
-            pass
-
     async with node.mailbox() as me:
-        ref = await node.spawn(AsyncWaiting if is_async else Waiting, me.ref)
+        ref = await node.spawn(waiting, me.ref)
         for delay in (0.5, 1.5):  # before it, and behind it
             await ref.call(Waiting.wait)
             await system.suspend(ref)
