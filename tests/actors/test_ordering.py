@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import Actor, Down, Exit, Exited, Mailbox, Process, Ref, Shutdown, open_node
+from actors import SHUTDOWN, Actor, Down, Exit, Exited, Mailbox, Process, Ref, Shutdown, open_node
 from actors.signals import Cast
 
 
@@ -102,10 +102,11 @@ async def test_dead_letters_of_a_shutdown(autojump_clock: MockClock) -> None:
         received: list[Any] = []
         await node.spawn(listener)
         ref = await node.spawn(Sink)
+        await wait_all_tasks_blocked()  # until the listener has subscribed
         ref._process.suspended = ref._process.attention = True  # type: ignore[attr-defined]
         ref.send(("nobody", 1))
     assert node.dead_letters.count == 1
-    assert received == []
+    assert received == [Exited(node.ref, SHUTDOWN)]
 
 
 async def test_mailbox_bound_under_load(autojump_clock: MockClock) -> None:
