@@ -21,6 +21,7 @@ from hostcalls.futures import Future
 from hostcalls.hostcall import Hostcall, hostcall
 from hostcalls.modules import ModuleError, ModuleStore, binary
 from hostcalls.operation import operation
+from hostcalls.rkyv import codec
 from hostcalls.runtime import Runtime
 from hostcalls.sdk.wat import Assembler
 from hostcalls.table import DispatchTable
@@ -191,8 +192,6 @@ async def test_contracts_that_fail(how: str, what: str, caplog: pytest.LogCaptur
     guest = Assembler("test::ask")
     question = guest.message(U32, 1)
     length = len(text)
-    from hostcalls.rkyv import codec
-
     encoded = codec(str).encode(text)[: length if length > 8 else 8]
     expected = guest.data(encoded)
     guest.function(
@@ -213,84 +212,74 @@ async def test_contracts_that_fail(how: str, what: str, caplog: pytest.LogCaptur
     assert ("the driver of test::ask failed" in caplog.text) == (what != "hostcall error")
 
 
-async def test_what_is_dropped_is_cancelled() -> None:
-    """A coroutine and a future are cancelled when the guest drops their hostcall."""
+def pending(kind: str, cancelled: list[str]) -> Any:
+    """A future or a coroutine that has no outcome, and notes that it was cancelled."""
+    if kind == "future":
+        return Future(lambda: cancelled.append(kind))
+
+    async def run() -> int:
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.append(kind)
+
+    return run()
+
+
+KINDS = pytest.mark.parametrize("kind", ["future", "coroutine"])
+
+
+@KINDS
+async def test_what_is_dropped_is_cancelled(kind: str) -> None:
+    """A coroutine or a future is cancelled when the guest drops its hostcall."""
     cancelled: list[str] = []
 
     def contract(caller: Caller, question: int) -> Any:
-        if question == 1:
-            return Future(lambda: cancelled.append("future"))
+        return pending(kind, cancelled)
 
-        async def run() -> int:
-            try:
-                await trio.sleep_forever()
-            finally:
-                cancelled.append("coroutine")
-
-        return run()
-
-    for question in (1, 2):
-        body = """
-        (drop (call $ask.drop (call $ask.create {ask}) (global.get $result) (i32.const 256)))
-        (i32.const 0)
-        """
-        async with open_harness(operations=[operation(ASK, contract)]) as harness:
-            guest = asking(question, body)
-            guest.function("main", "(drop (call $start))")
-            source = guest.source().replace('(func (export "start")', '(func $start (export "start")')
-            outcome = await harness.run(binary(source), grants=[MINE], entrypoint="main")
-            assert outcome == Returned()
-            await trio.testing.wait_all_tasks_blocked()
-    assert cancelled == ["future", "coroutine"]
+    body = """
+    (drop (call $ask.drop (call $ask.create {ask}) (global.get $result) (i32.const 256)))
+    (i32.const 0)
+    """
+    async with open_harness(operations=[operation(ASK, contract)]) as harness:
+        guest = asking(1, body)
+        guest.function("main", "(drop (call $start))")
+        source = guest.source().replace('(func (export "start")', '(func $start (export "start")')
+        outcome = await harness.run(binary(source), grants=[MINE], entrypoint="main")
+        assert outcome == Returned()
+        await trio.testing.wait_all_tasks_blocked()
+    assert cancelled == [kind]
 
 
-async def test_what_a_dead_guest_waited_for_is_cancelled() -> None:
+@KINDS
+async def test_what_a_dead_guest_waited_for_is_cancelled(kind: str) -> None:
     """The same when the guest ends, also for a coroutine that has not begun; nothing is answered then."""
-    cancelled: list[int] = []
+    cancelled: list[str] = []
 
     def contract(caller: Caller, question: int) -> Any:
-        if question == 1:
-            return Future(lambda: cancelled.append(1))
+        return pending(kind, cancelled)
 
-        async def run() -> int:
-            try:
-                await trio.sleep_forever()
-            finally:
-                cancelled.append(2)
-
-        return run()
-
-    for question in (1, 2):
-        async with open_harness(operations=[operation(ASK, contract)]) as harness:
-            results = (ScalarParam(ScalarType.U32),)
-            process = harness.start(asking(question), grants=[MINE], results=results)
-            await trio.testing.wait_all_tasks_blocked()
-            assert process.execution.pending == 1
-            process.stop()
-            await process.wait()
-            await trio.testing.wait_all_tasks_blocked()
-            assert process.execution.pending == 0
-            assert len(harness.registry) == 1
-    assert cancelled == [1, 2]
+    async with open_harness(operations=[operation(ASK, contract)]) as harness:
+        results = (ScalarParam(ScalarType.U32),)
+        process = harness.start(asking(1), grants=[MINE], results=results)
+        await trio.testing.wait_all_tasks_blocked()
+        assert process.execution.pending == 1
+        process.stop()
+        await process.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        assert process.execution.pending == 0
+        assert len(harness.registry) == 1
+    assert cancelled == [kind]
 
 
-@pytest.mark.parametrize("kind", ["future", "coroutine"])
+@KINDS
 async def test_a_contract_that_ends_its_guest(kind: str) -> None:
     """What a contract still gives for a guest that it has ended is cancelled."""
     cancelled: list[str] = []
 
     def contract(caller: Caller, question: int) -> Any:
         caller.host.stop()
-        if kind == "future":
-            return Future(lambda: cancelled.append("future"))
-
-        async def run() -> int:
-            try:
-                await trio.sleep_forever()
-            finally:
-                cancelled.append("coroutine")
-
-        return run()
+        return pending(kind, cancelled)
 
     async with open_harness(operations=[operation(ASK, contract)]) as harness:
         results = (ScalarParam(ScalarType.U32),)
