@@ -382,7 +382,10 @@ class LocalRef(Ref[A]):
         if len(process.queue) >= process.limit and process.mailbox.overflow == "block":
             limit = await self._wait_for_room(node.config.call_timeout if limit is None else limit)
         request: Request[Any] = Request(node, self, name, args, kwargs, caller)
-        self.deliver(request)
+        if len(process.queue) < process.limit:
+            process.put(request)
+        else:
+            self.deliver(request)
         if caller is None:
             return await request.receive(limit)
         begin_waiting(caller, request)

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import trio
 
 from actors.errors import WrongThread
 
 __all__ = ["resume"]
+
+
+class _Resumed:
+    """What a resumed task is sent: None, again and again. trio would make an outcome for each time."""
+
+    __slots__ = ()
+
+    def unwrap(self) -> None:
+        return None
+
+
+RESUMED: Any = _Resumed()
 
 
 def resume(task: trio.lowlevel.Task) -> None:
@@ -16,6 +30,6 @@ def resume(task: trio.lowlevel.Task) -> None:
         WrongThread: this is not the thread of its loop.
     """
     try:
-        trio.lowlevel.reschedule(task)
+        trio.lowlevel.reschedule(task, RESUMED)
     except RuntimeError:  # trio's: there is no loop in this thread
         raise WrongThread from None
