@@ -139,7 +139,7 @@ class Dispatcher:
                     queue = process.queue
                     on_message = process.on_message
                     budget = turn
-                    while True:
+                    while budget:
                         message = queue.popleft()
                         kind = type(message)
                         if kind not in special:
@@ -170,10 +170,8 @@ class Dispatcher:
                             process.idle = True
                             break
                         budget -= 1
-                        if not budget:
-                            requeue(process)
-                            break
-                    if not budget:
+                    else:
+                        requeue(process)
                         left -= turn
                         break
                 left -= GROUP
