@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Alias", "AliasMode", "Down", "Exited", "IdleTimeout", "Monitor"]
 
-A = TypeVar("A")
+A = TypeVar("A", covariant=True)
 
 AliasMode = Literal["explicit", "demonitor", "reply", "reply_demonitor"]
 

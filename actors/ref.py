@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Carrier", "NameRef", "Ref", "RemoteRef"]
 
-A = TypeVar("A")
+A = TypeVar("A", covariant=True)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -541,8 +541,10 @@ class NameRef(Ref[A]):
     async def send_wait(self, message: Any) -> None:
         await self.resolve().send_wait(message)
 
-    async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return await self.resolve().call(method, *args, **kwargs)
+    if not TYPE_CHECKING:  # type checkers are to see what `Ref.call` says
+
+        async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
+            return await self.resolve().call(method, *args, **kwargs)
 
     def _node(self) -> Node:
         return self._home

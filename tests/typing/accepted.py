@@ -43,6 +43,9 @@ async def program(node: Node, me: Process) -> None:
     savings = await node.spawn(Savings)
     assert_type(await savings.call(Savings.interest), float)
     assert_type(await savings.call(Account.deposit, 1), int)
+    parent: Ref[Account] = savings
+    assert_type(await parent.call(Account.deposit, 1), int)
+    assert_type(await node.named("account").call(Account.deposit, 1), int)
 
     request = me.request(account, Account.deposit, 5)
     assert_type(request, Request[int])

@@ -11,6 +11,11 @@ class Account(Actor):
         return [str(limit)]
 
 
+class Savings(Account):
+    def interest(self) -> float:
+        return 0.0
+
+
 class Unrelated(Actor):
     def paint(self) -> None:
         """Nothing."""
@@ -30,4 +35,6 @@ async def program(node: Node, me: Process, account: Ref[Account]) -> None:
     text: str = await account.call(Account.deposit, 5)  # refused
     number: int = await account.call(Account.audit, 0.5)  # refused
     other: Ref[Unrelated] = account  # refused
-    print(text, number, other)
+    savings: Ref[Savings] = account  # refused
+    await node.named("account").call(Account.deposit, "five")  # refused
+    print(text, number, other, savings)
