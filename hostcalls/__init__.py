@@ -5,13 +5,13 @@ guest ABI are in `hostcalls.abi` and `hostcalls.actor_abi`, the hostcalls themse
 `hostcalls.catalogue`.
 """
 
-from .abi import ChannelBackpressure, ScalarType, ScalarValue
-from .caller import Caller
-from .capability import Capability
-from .channel import Channel, ChannelError, Frame, Reader, Writer
-from .contract import Contract
-from .endpoints import ChannelReceiver, ChannelSender
-from .errors import (
+from hostcalls.abi import ChannelBackpressure, ScalarType, ScalarValue
+from hostcalls.caller import Caller
+from hostcalls.capability import Capability
+from hostcalls.channel import Channel, ChannelError, Frame, Reader, Writer
+from hostcalls.contract import Contract
+from hostcalls.endpoints import ChannelReceiver, ChannelSender
+from hostcalls.errors import (
     AlreadyExists,
     HostcallError,
     InvalidArgument,
@@ -22,20 +22,20 @@ from .errors import (
     StartError,
     SubsystemError,
 )
-from .execution import Execution, Outcome, Returned, Stopped
-from .futures import Future
-from .hostcall import Hostcall, hostcall
-from .kernel import Kernel, Policy
-from .launch import Launch
-from .limits import Limits
-from .message import Held, Message
-from .modules import ModuleError, ModuleStore
-from .modulespec import ModuleSpec, ModuleSpecError
-from .operation import Operation, operation
-from .registry import Kind, Registry, Resource, Slots
-from .rkyv import Codec, CodecError, DecodeError, EncodeError, codec
-from .runtime import Runtime
-from .table import DispatchTable
+from hostcalls.execution import Execution, Outcome, Returned, Stopped
+from hostcalls.futures import Future
+from hostcalls.hostcall import Hostcall, hostcall
+from hostcalls.kernel import Kernel, Policy
+from hostcalls.launch import Launch
+from hostcalls.limits import Limits
+from hostcalls.message import Held, Message
+from hostcalls.modules import ModuleError, ModuleStore
+from hostcalls.modulespec import ModuleSpec, ModuleSpecError
+from hostcalls.operation import Operation, operation
+from hostcalls.registry import Kind, Registry, Resource, Slots
+from hostcalls.rkyv import Codec, CodecError, DecodeError, EncodeError, codec
+from hostcalls.runtime import Runtime
+from hostcalls.table import DispatchTable
 
 __all__ = [
     "AlreadyExists",

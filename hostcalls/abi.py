@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import attrs
 
-from .capability import Capability
-from .rkyv import F32, F64, I8, I16, I32, I64, U8, U16, U32, U64, Array, Choice, layout
+from hostcalls.capability import Capability
+from hostcalls.rkyv import F32, F64, I8, I16, I32, I64, U8, U16, U32, U64, Array, Choice, layout
 
 
 class ScalarType(enum.IntEnum):

@@ -11,8 +11,8 @@ import enum
 
 import attrs
 
-from .abi import ProcessStart
-from .rkyv import U32, U64
+from hostcalls.abi import ProcessStart
+from hostcalls.rkyv import U32, U64
 
 
 class ReasonKind(enum.IntEnum):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .abi import ScalarType, ScalarValue
-from .channel import Channel
-from .invocation import Argument
-from .message import Held
-from .registry import Kind, Registry
+from hostcalls.abi import ScalarType, ScalarValue
+from hostcalls.channel import Channel
+from hostcalls.invocation import Argument
+from hostcalls.message import Held
+from hostcalls.registry import Kind, Registry
 
 
 def argument(registry: Registry, value: Any) -> Argument:

@@ -7,12 +7,12 @@ from typing import Any
 
 import attrs
 
-from .capability import Capability
-from .errors import InvalidArgument
-from .host import Host
-from .limits import Limits
-from .logs import Forwarder
-from .registry import Kind, Registry, Resource, Slots
+from hostcalls.capability import Capability
+from hostcalls.errors import InvalidArgument
+from hostcalls.host import Host
+from hostcalls.limits import Limits
+from hostcalls.logs import Forwarder
+from hostcalls.registry import Kind, Registry, Resource, Slots
 
 
 @attrs.define(eq=False)

@@ -12,8 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
-from .abi import AbiParam, BufferParam, BufferResult, ScalarParam, ScalarResult, ScalarType, ScalarValue
-from .errors import InvalidArgument
+from hostcalls.abi import (
+    AbiParam,
+    BufferParam,
+    BufferResult,
+    ScalarParam,
+    ScalarResult,
+    ScalarType,
+    ScalarValue,
+)
+from hostcalls.errors import InvalidArgument
 
 #: The first byte behind the mailbox ring.
 ARGUMENT_BASE = 1040

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import abi, actor_abi
-from .capability import Capability as C  # noqa: N817
-from .hostcall import Hostcall, hostcall
-from .received import ReceivedCodec
-from .rkyv import U32, U64, codec
+from hostcalls import abi, actor_abi
+from hostcalls.capability import Capability as C  # noqa: N817
+from hostcalls.hostcall import Hostcall, hostcall
+from hostcalls.received import ReceivedCodec
+from hostcalls.rkyv import U32, U64, codec
 
 SESSION_CREATE: Hostcall[abi.SessionCreate, int]
 SESSION_CREATE = hostcall("selium::session::create", C.SESSION_LIFECYCLE, abi.SessionCreate, U32)

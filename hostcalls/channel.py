@@ -25,9 +25,9 @@ from collections import deque
 
 import attrs
 
-from .abi import ChannelBackpressure, IoFrame
-from .errors import InvalidArgument, SubsystemError
-from .futures import Future
+from hostcalls.abi import ChannelBackpressure, IoFrame
+from hostcalls.errors import InvalidArgument, SubsystemError
+from hostcalls.futures import Future
 
 _WRITER_IDS = 65_535
 _LEAST_FRAMES = 1024  # a channel may hold so many frames, however small its capacity

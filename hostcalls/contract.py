@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import attrs
 
 if TYPE_CHECKING:
-    from .caller import Caller
+    from hostcalls.caller import Caller
 
 In = TypeVar("In")
 Out = TypeVar("Out")

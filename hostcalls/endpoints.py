@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import trio
 
-from .channel import BrokenPipe, Channel, Interrupted, Reader, Writer
-from .errors import InvalidArgument
-from .futures import Future
+from hostcalls.channel import BrokenPipe, Channel, Interrupted, Reader, Writer
+from hostcalls.errors import InvalidArgument
+from hostcalls.futures import Future
 
 A = TypeVar("A")
 T = TypeVar("T")

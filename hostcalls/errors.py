@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from .rkyv import codec
+from hostcalls.rkyv import codec
 
 _STRING = codec(str)
 

@@ -11,10 +11,10 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
-from .actor_abi import ActorReason
-from .futures import Future
-from .launch import Launch
-from .message import Message
+from hostcalls.actor_abi import ActorReason
+from hostcalls.futures import Future
+from hostcalls.launch import Launch
+from hostcalls.message import Message
 
 T = TypeVar("T")
 

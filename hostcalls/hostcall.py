@@ -6,8 +6,8 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from .capability import Capability
-from .rkyv import Codec, codec
+from hostcalls.capability import Capability
+from hostcalls.rkyv import Codec, codec
 
 In = TypeVar("In")
 Out = TypeVar("Out")

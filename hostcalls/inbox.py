@@ -14,10 +14,10 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
-from .clock import Clock, Timer
-from .errors import HostcallError, InvalidArgument
-from .futures import Future
-from .host import Incoming
+from hostcalls.clock import Clock, Timer
+from hostcalls.errors import HostcallError, InvalidArgument
+from hostcalls.futures import Future
+from hostcalls.host import Incoming
 
 T = TypeVar("T")
 

@@ -12,10 +12,18 @@ from typing import TypeAlias
 
 import attrs
 
-from .abi import BufferArg, BufferParam, EntrypointInvocation, ResourceArg, ScalarArg, ScalarType, ScalarValue
-from .callplan import check_scalar
-from .errors import HostcallError, KernelError, NotFound
-from .registry import Registry, Resource, Slots
+from hostcalls.abi import (
+    BufferArg,
+    BufferParam,
+    EntrypointInvocation,
+    ResourceArg,
+    ScalarArg,
+    ScalarType,
+    ScalarValue,
+)
+from hostcalls.callplan import check_scalar
+from hostcalls.errors import HostcallError, KernelError, NotFound
+from hostcalls.registry import Registry, Resource, Slots
 
 #: An argument that no longer depends on the caller: a number, bytes, or a resource that is to become a slot.
 Argument: TypeAlias = ScalarValue | bytes | Resource

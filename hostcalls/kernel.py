@@ -8,29 +8,29 @@ from typing import Any
 
 import attrs
 
-from . import callplan, engine
-from .abi import BufferParam, ScalarParam
-from .caller import Caller
-from .capability import Capability
-from .catalogue import ACTOR_RECEIVE, CATALOGUE
-from .channel import Channel
-from .clock import Clock
-from .drivers import channel, net, session, singleton
-from .drivers.mailbox import MailboxDriver
-from .drivers.process import ProcessDriver
-from .drivers.time import TimeDriver
-from .engine import Call, Engine, ExternKind, Import, Linked, Module, call_of
-from .errors import HostcallError, StartError
-from .execution import Execution
-from .host import Host
-from .hostcall import Hostcall
-from .invocation import Argument, Passage, materialise
-from .launch import Launch, Prepared
-from .logs import Forwarder
-from .modules import ModuleStore
-from .operation import Operation
-from .registry import Kind, Registry, Resource
-from .table import DispatchTable
+from hostcalls import callplan, engine
+from hostcalls.abi import BufferParam, ScalarParam
+from hostcalls.caller import Caller
+from hostcalls.capability import Capability
+from hostcalls.catalogue import ACTOR_RECEIVE, CATALOGUE
+from hostcalls.channel import Channel
+from hostcalls.clock import Clock
+from hostcalls.drivers import channel, net, session, singleton
+from hostcalls.drivers.mailbox import MailboxDriver
+from hostcalls.drivers.process import ProcessDriver
+from hostcalls.drivers.time import TimeDriver
+from hostcalls.engine import Call, Engine, ExternKind, Import, Linked, Module, call_of
+from hostcalls.errors import HostcallError, StartError
+from hostcalls.execution import Execution
+from hostcalls.host import Host
+from hostcalls.hostcall import Hostcall
+from hostcalls.invocation import Argument, Passage, materialise
+from hostcalls.launch import Launch, Prepared
+from hostcalls.logs import Forwarder
+from hostcalls.modules import ModuleStore
+from hostcalls.operation import Operation
+from hostcalls.registry import Kind, Registry, Resource
+from hostcalls.table import DispatchTable
 
 #: Pairs of a module and a set of grants that are kept linked.
 _LINKS = 256

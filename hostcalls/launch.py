@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import attrs
 
-from .abi import AbiParam
-from .capability import Capability
-from .engine import Call, Linked, Module
-from .invocation import Argument
-from .limits import Limits
-from .table import Entry
+from hostcalls.abi import AbiParam
+from hostcalls.capability import Capability
+from hostcalls.engine import Call, Linked, Module
+from hostcalls.invocation import Argument
+from hostcalls.limits import Limits
+from hostcalls.table import Entry
 
 
 @attrs.frozen(kw_only=True, eq=False)

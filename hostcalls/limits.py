@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from . import engine
+from hostcalls import engine
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE

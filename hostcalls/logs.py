@@ -17,10 +17,10 @@ from collections.abc import Callable
 
 import attrs
 
-from .channel import Channel, Frame, LeftBehind, Reader
-from .clock import Clock, Timer
-from .errors import HostcallError
-from .futures import Cancelled, Future
+from hostcalls.channel import Channel, Frame, LeftBehind, Reader
+from hostcalls.clock import Clock, Timer
+from hostcalls.errors import HostcallError
+from hostcalls.futures import Cancelled, Future
 
 _LARGEST = 512 * 1024
 _MOST_TABLES = 4096  # fields and spans that one record may have

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from .registry import Registry, Resource
+from hostcalls.registry import Registry, Resource
 
 
 class Held:

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from .abi import (
+from hostcalls.abi import (
     AbiParam,
     AbiSignature,
     BufferArg,
@@ -38,9 +38,9 @@ from .abi import (
     ScalarType,
     ScalarValue,
 )
-from .callplan import F32_OVERFLOW, check_scalar
-from .capability import Capability
-from .errors import InvalidArgument
+from hostcalls.callplan import F32_OVERFLOW, check_scalar
+from hostcalls.capability import Capability
+from hostcalls.errors import InvalidArgument
 
 
 class ModuleSpecError(ValueError):

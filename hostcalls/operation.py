@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import attrs
 
-from .contract import Contract, FunctionContract
-from .errors import NotInThisBuild, PermissionDenied
-from .hostcall import Hostcall
+from hostcalls.contract import Contract, FunctionContract
+from hostcalls.errors import NotInThisBuild, PermissionDenied
+from hostcalls.hostcall import Hostcall
 
 if TYPE_CHECKING:
-    from .caller import Caller
+    from hostcalls.caller import Caller
 
 In = TypeVar("In")
 Out = TypeVar("Out")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import struct
 
-from .actor_abi import ActorReceived, PlainMessage, RequestMessage
-from .rkyv import Codec, layout
+from hostcalls.actor_abi import ActorReceived, PlainMessage, RequestMessage
+from hostcalls.rkyv import Codec, layout
 
 # The tags of the option and of the variant; the message's tag, or the request; the data's place, relative to
 # the field that tells it, and size; the same for the resources, of which there are none.

@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from .errors import AlreadyExists, InvalidArgument, NotFound, RegistryError
+from hostcalls.errors import AlreadyExists, InvalidArgument, NotFound, RegistryError
 
 T = TypeVar("T")
 

@@ -27,7 +27,7 @@ import functools
 import struct
 from typing import Any, Generic, TypeVar
 
-from .layout import (
+from hostcalls.layout import (
     F32,
     F64,
     I8,

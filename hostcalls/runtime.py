@@ -8,12 +8,12 @@ from typing import Any, TypeAlias
 
 import trio
 
-from .clock import Clock
-from .engine import Engine, EngineConfig, Module
-from .kernel import Kernel, Policy
-from .launch import Launch, Prepared
-from .modules import ModuleStore, binary
-from .operation import Operation
+from hostcalls.clock import Clock
+from hostcalls.engine import Engine, EngineConfig, Module
+from hostcalls.kernel import Kernel, Policy
+from hostcalls.launch import Launch, Prepared
+from hostcalls.modules import ModuleStore, binary
+from hostcalls.operation import Operation
 
 #: Where a module is: a name in the module directory, a path, or the module itself.
 Source: TypeAlias = str | Path | bytes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from .capability import Capability
-from .hostcall import Hostcall
-from .operation import Operation, absent_operation, denied_operation
+from hostcalls.capability import Capability
+from hostcalls.hostcall import Hostcall
+from hostcalls.operation import Operation, absent_operation, denied_operation
 
 Entry: TypeAlias = tuple[
     Callable[[bytes], Any], Callable[[Any, Any], Any], Callable[[Any], bytes], Operation[Any, Any]

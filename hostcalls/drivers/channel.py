@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable
 from typing import Any
 
-from .. import catalogue
-from ..abi import ChannelCreate, IoFrame, IoRead, IoWrite
-from ..caller import Caller
-from ..channel import Channel, Reader, Writer
-from ..errors import InvalidArgument
-from ..operation import Operation, operation
-from ..registry import Kind, Resource
+from hostcalls import catalogue
+from hostcalls.abi import ChannelCreate, IoFrame, IoRead, IoWrite
+from hostcalls.caller import Caller
+from hostcalls.channel import Channel, Reader, Writer
+from hostcalls.errors import InvalidArgument
+from hostcalls.operation import Operation, operation
+from hostcalls.registry import Kind, Resource
 
 #: What the smallest channel counts for: it is an object, too, and may have frames parked.
 _LEAST_BYTES = 4096

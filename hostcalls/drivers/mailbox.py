@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from .. import catalogue
-from ..actor_abi import (
+from hostcalls import catalogue
+from hostcalls.actor_abi import (
     ActorBody,
     ActorCall,
     ActorDemonitor,
@@ -23,16 +23,16 @@ from ..actor_abi import (
     PlainMessage,
     RequestMessage,
 )
-from ..caller import Caller
-from ..channel import FrameTooLong
-from ..errors import HostcallError, InvalidArgument, SubsystemError
-from ..futures import Future
-from ..host import ActorHost, Ended, Incoming, Request
-from ..launch import Launch
-from ..message import Held, Message
-from ..operation import Operation, operation
-from ..registry import Kind
-from .process import ProcessDriver
+from hostcalls.caller import Caller
+from hostcalls.channel import FrameTooLong
+from hostcalls.drivers.process import ProcessDriver
+from hostcalls.errors import HostcallError, InvalidArgument, SubsystemError
+from hostcalls.futures import Future
+from hostcalls.host import ActorHost, Ended, Incoming, Request
+from hostcalls.launch import Launch
+from hostcalls.message import Held, Message
+from hostcalls.operation import Operation, operation
+from hostcalls.registry import Kind
 
 T = TypeVar("T")
 

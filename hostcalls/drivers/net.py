@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from .. import catalogue
-from ..abi import NetTlsClientConfig, NetTlsServerConfig
-from ..caller import Caller
-from ..errors import InvalidArgument, NotInThisBuild
-from ..operation import Operation, operation
+from hostcalls import catalogue
+from hostcalls.abi import NetTlsClientConfig, NetTlsServerConfig
+from hostcalls.caller import Caller
+from hostcalls.errors import InvalidArgument, NotInThisBuild
+from hostcalls.operation import Operation, operation
 
 #: Bytes that the certificates, keys and protocol names of one bundle may have together.
 _LARGEST_BUNDLE = 1024 * 1024

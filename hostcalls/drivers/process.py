@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from .. import catalogue
-from ..abi import ProcessLogLookup, ProcessLogRegistration, ProcessStart
-from ..caller import Caller
-from ..engine import EngineError
-from ..errors import InvalidArgument, NotFound, PermissionDenied, StartError, SubsystemError
-from ..invocation import Argument, Passage, check, resolve
-from ..launch import Launch
-from ..operation import Operation, operation
-from ..registry import Kind
+from hostcalls import catalogue
+from hostcalls.abi import ProcessLogLookup, ProcessLogRegistration, ProcessStart
+from hostcalls.caller import Caller
+from hostcalls.engine import EngineError
+from hostcalls.errors import InvalidArgument, NotFound, PermissionDenied, StartError, SubsystemError
+from hostcalls.invocation import Argument, Passage, check, resolve
+from hostcalls.launch import Launch
+from hostcalls.operation import Operation, operation
+from hostcalls.registry import Kind
 
 if TYPE_CHECKING:
-    from ..kernel import Kernel
+    from hostcalls.kernel import Kernel
 
 T = TypeVar("T")
 

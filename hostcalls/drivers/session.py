@@ -13,13 +13,13 @@ from typing import Any
 
 import attrs
 
-from .. import catalogue
-from ..abi import SessionCreate, SessionEntitlement, SessionRemove, SessionResource
-from ..caller import Caller
-from ..capability import Capability
-from ..errors import PermissionDenied, SubsystemError
-from ..operation import Operation, operation
-from ..registry import Kind
+from hostcalls import catalogue
+from hostcalls.abi import SessionCreate, SessionEntitlement, SessionRemove, SessionResource
+from hostcalls.caller import Caller
+from hostcalls.capability import Capability
+from hostcalls.errors import PermissionDenied, SubsystemError
+from hostcalls.operation import Operation, operation
+from hostcalls.registry import Kind
 
 
 class Scope(enum.Enum):

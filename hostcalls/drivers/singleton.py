@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .. import catalogue
-from ..abi import SingletonLookup, SingletonRegister
-from ..caller import Caller
-from ..operation import Operation, operation
+from hostcalls import catalogue
+from hostcalls.abi import SingletonLookup, SingletonRegister
+from hostcalls.caller import Caller
+from hostcalls.operation import Operation, operation
 
 
 def operations() -> Iterable[Operation[Any, Any]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .. import catalogue
-from ..abi import TimeNow, TimeSleep
-from ..caller import Caller
-from ..clock import Clock
-from ..futures import Future
-from ..operation import Operation, operation
+from hostcalls import catalogue
+from hostcalls.abi import TimeNow, TimeSleep
+from hostcalls.caller import Caller
+from hostcalls.clock import Clock
+from hostcalls.futures import Future
+from hostcalls.operation import Operation, operation
 
 
 class TimeDriver:

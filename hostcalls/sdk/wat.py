@@ -32,9 +32,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..catalogue import CATALOGUE
-from ..modules import binary
-from ..rkyv import codec
+from hostcalls.catalogue import CATALOGUE
+from hostcalls.modules import binary
+from hostcalls.rkyv import codec
 
 #: Where results are written, and how many bytes there are for one.
 RESULT = 0xF0000
