@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 #: there goes there again at the end of its time slice, unless it waits before.
 _PATIENCE = 2
 
+#: Operations of a guest that has ended that are cancelled before other processes get their turn.
+_CANCELLED_AT_ONCE = 256
+
 #: Seconds of serving a guest after which other processes get their turn.
 _TURN_SECONDS = 0.0005
 
@@ -259,11 +262,27 @@ class Execution:
 
     def _finish(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        if self._pending:
-            pending, self._pending = self._pending, {}
-            for operation, _ in pending.values():
-                operation.cancel()
+        pending, self._pending = self._pending, {}
+        operations = [operation for operation, _ in pending.values()]
+        for operation in operations[:_CANCELLED_AT_ONCE]:
+            operation.cancel()
         self.instance.close()
         # The entry of a process outlives it, and must not keep its module.
         del self.instance, self.launch
         self.kernel.ended(self.caller)
+        if len(operations) > _CANCELLED_AT_ONCE:
+            self.caller.host.start_soon(lambda: _cancel(operations[_CANCELLED_AT_ONCE:]))
+
+
+async def _cancel(operations: list[Future[Any] | trio.CancelScope]) -> None:
+    """Cancel many operations, and let others run in between; cancelled itself, it cancels the rest at once."""
+    left = operations
+    try:
+        while left:
+            await trio.lowlevel.checkpoint()
+            now, left = left[:_CANCELLED_AT_ONCE], left[_CANCELLED_AT_ONCE:]
+            for operation in now:
+                operation.cancel()
+    finally:
+        for operation in left:
+            operation.cancel()

@@ -112,7 +112,18 @@ class Instance:
             be called more often than needed, and never after `close`.
     """
 
-    __slots__ = ("_engine", "_guest", "_key", "_resting", "_started", "_unserved", "_word", "linked", "wake")
+    __slots__ = (
+        "_engine",
+        "_gone",
+        "_guest",
+        "_key",
+        "_resting",
+        "_started",
+        "_unserved",
+        "_word",
+        "linked",
+        "wake",
+    )
 
     def __init__(
         self, engine: Engine, guest: Any, key: int, linked: Linked, wake: Callable[[], None]
@@ -125,6 +136,7 @@ class Instance:
         self._resting = guest  # the same, but None also while a worker has it
         self._word = int(Step.PARKED)
         self._unserved = b""  # submissions that `run` has taken and had no time for
+        self._gone: list[int] | None = None  # drops, likewise; the first is the last
         self._started = False
 
     # --- memory -------------------------------------------------------------------------------------------
@@ -227,10 +239,11 @@ class Instance:
             self._refuse()
         serve, stage = server.serve, self._engine._stage
         records, self._unserved = self._unserved, b""
-        asked = bool(records)  # since it was preempted last
+        gone, self._gone = self._gone, None
+        asked = bool(records or gone)  # since it was preempted last
         future, answer = _NO_KEY, b""
         while self._guest is not None:
-            if not records:
+            if not records and not gone:
                 word = self._word = _guest_advance(guest, future, answer, len(answer))
                 future = _NO_KEY
                 if word & _STAGED:
@@ -258,13 +271,17 @@ class Instance:
                 if position < size and perf_counter() > deadline:
                     break
             records = records[position:]
-            if self._word & _HAS_DROPS and not records:
-                for key in self.drops():
-                    server.dropped(key)
+            if not records:
+                if self._word & _HAS_DROPS and not gone:
+                    gone = self.drops()[::-1]
+                while gone:
+                    server.dropped(gone.pop())
+                    if perf_counter() > deadline:
+                        break
             if perf_counter() > deadline:
                 if future != _NO_KEY:
                     self._store(future, answer)
-                self._unserved = records
+                self._unserved, self._gone = records, gone
                 return Pause.READY
         return Pause.ENDED
 
@@ -440,7 +457,7 @@ class Instance:
         if self._guest is not None:
             guest = self._guest
             self._guest = self._resting = None
-            self._unserved = b""
+            self._unserved, self._gone = b"", None
             self._word &= ~_RUNNABLE
             del self._engine._instances[self._key]
             _guest_close(guest)

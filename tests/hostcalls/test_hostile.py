@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from actors import NORMAL, Down, Node, Reason, Trapped, open_node
 from actors.guest import Guest, guests_of, open_guests
@@ -150,6 +151,7 @@ async def test_a_million_pending_futures() -> None:
     async with open_node("test") as node:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         trapped(await end(node, guest), "limit exceeded")
+        await trio.testing.wait_all_tasks_blocked()
         assert node.statistics().timers == 0
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 

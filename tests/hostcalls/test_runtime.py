@@ -251,6 +251,35 @@ async def test_what_is_dropped_is_cancelled(kind: str) -> None:
     assert cancelled == [kind]
 
 
+async def test_much_that_a_dead_guest_waited_for_is_cancelled_by_and_by() -> None:
+    """Others run in between; when the runtime ends meanwhile, the rest is cancelled there."""
+    cancelled: list[str] = []
+    body = """
+    (local.set 0 (i32.const 1000))
+    (loop $again
+      (drop (call $ask.create {ask}))
+      (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
+      (br_if $again (local.get 0)))
+    (call $ok32 (call $ask {ask}))"""
+    guest = Assembler("test::ask")
+    guest.function("start", body.format(ask=guest.message(U32, 1)), "(result i32) (local i32)")
+    for ending in ("by and by", "at once"):
+        cancelled.clear()
+        async with open_harness(
+            operations=[operation(ASK, lambda caller, question: pending("future", cancelled))]
+        ) as harness:
+            process = harness.start(guest, grants=[MINE], results=(ScalarParam(ScalarType.U32),))
+            await trio.testing.wait_all_tasks_blocked()
+            assert process.execution.pending == 1001
+            process.stop()
+            assert process.execution.pending == 0
+            assert 0 < len(cancelled) < 1001
+            if ending == "by and by":
+                await trio.testing.wait_all_tasks_blocked()
+                assert len(cancelled) == 1001
+        assert len(cancelled) == 1001
+
+
 @KINDS
 async def test_what_a_dead_guest_waited_for_is_cancelled(kind: str) -> None:
     """The same when the guest ends, also for a coroutine that has not begun; nothing is answered then."""

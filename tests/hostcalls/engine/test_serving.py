@@ -121,6 +121,16 @@ def test_dropped_futures_are_told_after_they_were_asked_for(script: ScriptRunner
     assert clerk.asked[1][0] not in clerk.gone
 
 
+def test_when_time_is_over_the_rest_of_the_drops_waits(script: ScriptRunner) -> None:
+    futures = range(4)
+    run, clerk = script([*(create() for _ in futures), *map(drop, futures), YIELD]), Clerk(later)
+    told = []
+    while run.instance.run(clerk, LONG_AGO) is not Pause.WAITING:
+        told.append(len(clerk.gone))
+    assert told == [0, 0, 0, 1, 2, 3, 4]
+    assert clerk.gone == [key for key, _, _ in clerk.asked]
+
+
 def test_a_guest_that_computes_is_told_apart(script: ScriptRunner) -> None:
     run = script([SPIN])
     assert run.instance.run(Clerk(), in_time()) is Pause.COMPUTING
