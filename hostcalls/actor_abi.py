@@ -101,8 +101,8 @@ class DownMessage:
     reason: ActorReason
 
 
-#: What `receive` gives; nothing when the time is over.
 ActorMessage = PlainMessage | RequestMessage | ExitedMessage | DownMessage
+"""What `receive` gives; nothing when the time is over."""
 
 
 @attrs.frozen

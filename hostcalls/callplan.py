@@ -23,11 +23,11 @@ from hostcalls.abi import (
 )
 from hostcalls.errors import InvalidArgument
 
-#: The first byte behind the mailbox ring.
 ARGUMENT_BASE = 1040
+"""The first byte behind the mailbox ring."""
 
-#: Enough for every type, so that a guest can read an encoded argument in place.
 ARGUMENT_ALIGNMENT = 16
+"""Enough for every type, so that a guest can read an encoded argument in place."""
 
 _WIDE = {ScalarType.I64: "<q", ScalarType.U64: "<Q"}
 _RANGES = {
@@ -42,8 +42,8 @@ _RANGES = {
 }
 
 
-#: The least number that rounds to infinity as an f32.
 F32_OVERFLOW = (2 - 2**-24) * 2.0**127
+"""The least number that rounds to infinity as an f32."""
 
 
 @attrs.frozen

@@ -157,7 +157,6 @@ ACTOR_REGISTER = hostcall("enfilade::actor::register", C.ACTOR_REGISTRY, actor_a
 ACTOR_WHEREIS: Hostcall[str, int]
 ACTOR_WHEREIS = hostcall("enfilade::actor::whereis", C.ACTOR_REGISTRY, str, U32)
 
-#: A hostcall's index in submissions is its place in this list.
 CATALOGUE: tuple[Hostcall[Any, Any], ...] = (
     SESSION_CREATE,
     SESSION_REMOVE,
@@ -216,3 +215,4 @@ CATALOGUE: tuple[Hostcall[Any, Any], ...] = (
     ACTOR_REGISTER,
     ACTOR_WHEREIS,
 )
+"""A hostcall's index in submissions is its place in this list."""

@@ -14,8 +14,8 @@ from hostcalls.futures import Future
 A = TypeVar("A")
 T = TypeVar("T")
 
-#: No frame of any channel is longer.
 _ANY_LENGTH = 1 << 32
+"""No frame of any channel is longer."""
 
 
 class ChannelSender(trio.abc.SendChannel[bytes]):

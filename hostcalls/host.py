@@ -68,8 +68,8 @@ class Ended:
     reason: ActorReason
 
 
-#: What a guest can receive.
 Incoming = Message | Request | Ended
+"""What a guest can receive."""
 
 
 class ActorHost(Protocol):

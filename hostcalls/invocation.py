@@ -25,8 +25,9 @@ from hostcalls.callplan import check_scalar
 from hostcalls.errors import HostcallError, KernelError, NotFound
 from hostcalls.registry import Registry, Resource, Slots
 
-#: An argument that no longer depends on the caller: a number, bytes, or a resource that is to become a slot.
 Argument: TypeAlias = ScalarValue | bytes | Resource
+"""An argument that no longer depends on the caller: a number, bytes, or a resource that is to become a
+slot."""
 
 
 def check(invocation: EntrypointInvocation) -> None:

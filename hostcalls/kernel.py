@@ -32,8 +32,8 @@ from hostcalls.operation import Operation
 from hostcalls.registry import Kind, Registry, Resource
 from hostcalls.table import DispatchTable
 
-#: Pairs of a module and a set of grants that are kept linked.
 _LINKS = 256
+"""Pairs of a module and a set of grants that are kept linked."""
 
 
 @attrs.frozen(kw_only=True)

@@ -22,9 +22,11 @@ from typing import Annotated, Any
 
 import attrs
 
-#: Elements that the vectors of a message may have together, where they are numbers, and where they are not.
 MOST_NUMBERS = 65_536
+"""Elements that the vectors of numbers in a message may have together."""
+
 MOST_ELEMENTS = 4_096
+"""Elements that its other vectors may have together."""
 
 _INLINE = 8  # bytes of text that a String holds itself
 _LONGEST = 0x3FFF_FFFF  # bytes of text that the tagged length can express

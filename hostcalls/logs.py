@@ -28,8 +28,8 @@ _SHARED_TEXT = 64 * 1024  # bytes of text that it may use again
 _BURST = 64  # records that are forwarded before others have their turn
 _LAST_BURST = 4096  # and when there is no turn left
 
-#: Control characters act on terminals, and a line break begins what looks like another record.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {9: "\t", 10: "\n    "}
+"""Control characters act on terminals, and a line break begins what looks like another record."""
 
 _LEVELS = (5, logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 

@@ -84,8 +84,8 @@ _SMALL = 64  # bytes of the longest message whose decoding is remembered
 _ZEROS = bytes(8)
 _ELEMENT_ALIGN = 4  # of the vectors in messages that carry data
 
-#: What Python raises when a value is not of the type that it is packed as.
 _MISFITS = (struct.error, TypeError, AttributeError, ValueError, OverflowError)
+"""What Python raises when a value is not of the type that it is packed as."""
 
 
 class Codec(Generic[T]):

@@ -15,15 +15,15 @@ from hostcalls.launch import Launch, Prepared
 from hostcalls.modules import ModuleStore, binary
 from hostcalls.operation import Operation
 
-#: Where a module is: a name in the module directory, a path, or the module itself.
 Source: TypeAlias = str | Path | bytes
+"""Where a module is: a name in the module directory, a path, or the module itself."""
 
-#: Guests at one time, unless the embedder says otherwise: small enough for several runtimes in one program,
-#: each of which reserves address space for all its guests.
 _GUESTS = 4_000
+"""Guests at one time, unless the embedder says otherwise: small enough for several runtimes in one program,
+each of which reserves address space for all its guests."""
 
-#: Prepared launches that are kept.
 _KEPT = 256
+"""Prepared launches that are kept."""
 
 
 class Runtime:

@@ -53,7 +53,6 @@ class DispatchTable:
             else denied_operation(hostcall)
             for hostcall in catalogue
         )
-        #: What serving needs of each operation, in one step: decode, run, encode, and the operation itself.
         self.entries: tuple[Entry, ...] = tuple(
             (
                 operation.hostcall.input.decode,
@@ -63,6 +62,7 @@ class DispatchTable:
             )
             for operation in self.operations
         )
+        """What serving needs of each operation: decode, run, encode, and the operation itself."""
 
     def __getitem__(self, index: int) -> Operation[Any, Any]:
         return self.operations[index]

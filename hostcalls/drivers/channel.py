@@ -13,8 +13,8 @@ from hostcalls.errors import InvalidArgument
 from hostcalls.operation import Operation, operation
 from hostcalls.registry import Kind, Resource
 
-#: What the smallest channel counts for: it is an object, too, and may have frames parked.
 _LEAST_BYTES = 4096
+"""What the smallest channel counts for: it is an object, too, and may have frames parked."""
 
 
 def operations() -> Iterable[Operation[Any, Any]]:

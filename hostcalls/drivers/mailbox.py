@@ -38,8 +38,8 @@ T = TypeVar("T")
 
 _PLAIN, _REQUEST, _EXITED, _DOWN = 1, 2, 4, 8
 
-#: What a resource counts for in the length of a message.
 _RESOURCE_BYTES = 1024
+"""What a resource counts for in the length of a message."""
 
 
 class MailboxDriver:

@@ -15,8 +15,8 @@ from hostcalls.caller import Caller
 from hostcalls.errors import InvalidArgument, NotInThisBuild
 from hostcalls.operation import Operation, operation
 
-#: Bytes that the certificates, keys and protocol names of one bundle may have together.
 _LARGEST_BUNDLE = 1024 * 1024
+"""Bytes that the certificates, keys and protocol names of one bundle may have together."""
 
 
 def operations() -> Iterable[Operation[Any, Any]]:

@@ -10,8 +10,9 @@ import attrs
 from hostcalls.engine.errors import BadEntrypoint
 from hostcalls.engine.module import FunctionType, Module, ValueType
 
-#: How each type of value that the host can give and take lies in eight bytes.
 FORMATS = {ValueType.I32: "<ixxxx", ValueType.I64: "<q", ValueType.F32: "<fxxxx", ValueType.F64: "<d"}
+"""How each type of value that the host can give and take lies in eight bytes."""
+
 _WRAPS = {ValueType.I32: 1 << 32, ValueType.I64: 1 << 64}
 
 

@@ -18,15 +18,15 @@ import attrs
 from hostcalls.engine.errors import InvalidConfig
 from hostcalls.engine.limits import KIBIBYTE, MEBIBYTE
 
-#: Memory mappings that one guest needs: a stack and its guard page, and a linear memory in four parts:
-#: before, in and behind the module's initial data, and what is not yet grown.
 MAPPINGS_PER_GUEST = 6
+"""Memory mappings that one guest needs: a stack and its guard page, and a linear memory in four parts:
+before, in and behind the module's initial data, and what is not yet grown."""
 
-#: Those of them that are there from the beginning: the stacks.
 MAPPINGS_PER_PLACE = 2
+"""Those of them that are there from the beginning: the stacks."""
 
-#: Mappings that are left for everything else in the process.
 SPARE_MAPPINGS = 4096
+"""Mappings that are left for everything else in the process."""
 
 _ADDRESS_SPACE = 1 << 46
 _ADDRESS_SPACE_SHARE = 1 << 45

@@ -19,8 +19,8 @@ from hostcalls.engine.errors import EngineUnavailable
 # What Wasmtime puts between an error and its causes, and between those.
 _CAUSE = re.compile(r"\s*\n(?:Caused by:\s*)?(?:\s*[0-9]+: )?\s*")
 
-#: The major version whose C API the shim declares.
 MAJOR_VERSION = 50
+"""The major version whose C API the shim declares."""
 
 
 def load_library() -> str:

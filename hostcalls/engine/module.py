@@ -11,8 +11,8 @@ from hostcalls.engine._engine import ffi, lib
 from hostcalls.engine.errors import InvalidModule
 from hostcalls.engine.library import take_text
 
-#: Imports and exports that a module may have in all: to describe them takes time that others wait for.
 MOST_EXTERNS = 10_000
+"""Imports and exports that a module may have in all: to describe them takes time that others wait for."""
 
 
 class ExternKind(enum.Enum):

@@ -36,15 +36,17 @@ from hostcalls.catalogue import CATALOGUE
 from hostcalls.modules import binary
 from hostcalls.rkyv import codec
 
-#: Where results are written, and how many bytes there are for one.
 RESULT = 0xF0000
+"""Where results are written."""
+
 RESULT_SIZE = 0x10000
+"""Bytes that there are for one."""
 
-#: Where `$reply_with` and `$send_to` build their arguments, and how many bytes a message may have.
 SCRATCH = 0xE0000
+"""Where `$reply_with` and `$send_to` build their arguments: 64 KiB, up to the results."""
 
-#: Where the guest's own data begins; below lie the mailbox and the arguments.
 DATA = 0x10000
+"""Where the guest's own data begins; below lie the mailbox and the arguments."""
 
 _NAMES = {hostcall.name for hostcall in CATALOGUE}
 _PENDING = 0x8000_0000

@@ -9,7 +9,6 @@ import attrs
 
 from tests.benchmarks.measurement import Measurement
 
-#: The rows of architecture.md, section 7.
 ARCHITECTURE = (
     PING_PONG := "sync actor: ping-pong round trip",
     CALL := "sync actor: call and reply",
@@ -23,9 +22,8 @@ ARCHITECTURE = (
     NODE_CALL := "call and reply between two nodes",
     NODE_SEND := "one-way between two nodes, batched",
 )
+"""The rows of architecture.md, section 7."""
 
-#: The targets of performance.md, section 7.1: absolute figures, set for a machine whose trio checkpoint takes
-#: 2.75 us.
 ANCHORS = (
     ANCHOR_CALL := "in-process call, callback tier",
     ANCHOR_RESTART := "supervised restart, callback tier",
@@ -34,6 +32,8 @@ ANCHORS = (
     ANCHOR_GUEST_SPAWN := "spawn of a guest from a cached module",
     ANCHOR_GUEST_SEND := "message to a guest, in batches",
 )
+"""The targets of performance.md, section 7.1: absolute figures, set for a machine whose trio checkpoint takes
+2.75 us."""
 
 
 @attrs.frozen

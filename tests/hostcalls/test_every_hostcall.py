@@ -51,12 +51,14 @@ NORMAL = ActorReason(ReasonKind.NORMAL)
 
 # What is in the guest's slots when a case begins, behind the request that asks it for the hostcall.
 CHANNEL, STRONG_READER, WEAK_READER, STRONG_WRITER, WEAK_WRITER, SESSION, CHILD_SESSION, OTHER = range(1, 9)
-#: The next free slot.
 FREE = 9
-#: The channel's shared handle; its reader has the next one.
+"""The next free slot."""
+
 SHARED, SHARED_READER = 0, 1
-#: Registers, reads and writes 5 bytes.
+"""The channel's shared handle; its reader has the next one."""
+
 FRAME = b"frame"
+"""What is written and read: 5 bytes."""
 
 
 class Other(Actor):

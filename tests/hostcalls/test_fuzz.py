@@ -169,17 +169,17 @@ class Fuzz:
         await end(echo)
 
 
-#: What may take as long as it likes; starts read files in a thread, for which the clock does not wait.
 WAITING = (
     *(c.CHANNEL_STRONG_READ, c.CHANNEL_WEAK_READ, c.CHANNEL_STRONG_WRITE, c.CHANNEL_WEAK_WRITE),
     *(c.TIME_SLEEP, c.ACTOR_RECEIVE, c.ACTOR_CALL, c.PROCESS_START, c.ACTOR_SPAWN),
 )
+"""What may take as long as it likes; starts read files in a thread, for which the clock does not wait."""
 
-#: Whose slots may be that of a request.
 LETTING_GO = (c.CHANNEL_DETACH, c.ACTOR_RELEASE, c.ACTOR_SEND, c.ACTOR_CALL, c.ACTOR_REPLY)
+"""Whose slots may be that of a request."""
 
-#: How a guest may end itself, also by a link to what ends.
 ENDING = (c.PROCESS_STOP, c.ACTOR_EXIT, c.ACTOR_LINK)
+"""How a guest may end itself, also by a link to what ends."""
 
 
 async def fuzz(directory: Path, seed: int, rounds: int, caplog: pytest.LogCaptureFixture) -> Fuzz:

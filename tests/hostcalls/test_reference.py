@@ -46,7 +46,6 @@ TYPES |= dict(zip(("AbiParam", "AbiValue", "EntrypointArg", "AbiScalarValue"), U
 TYPES |= {"AbiScalarType": abi.ScalarType, "String": str, "bool": bool, "u32": U32, "u64": U64}
 
 
-#: Encodings that the crates have made, of what the other vectors leave out.
 VECTORS = [
     (
         abi.AbiSignature,
@@ -135,6 +134,7 @@ VECTORS = [
         ("fffffffffffffffffffffffffffffffff0ffffff00000000e8ffffff00000000e0ffffff00000000d8ffffff00000000"),
     ),
 ]
+"""Encodings that the crates have made, of what the other vectors leave out."""
 
 
 @pytest.mark.parametrize(("annotation", "value", "encoded"), VECTORS)
@@ -199,8 +199,8 @@ def ours(annotation: Any, data: bytes) -> str:
     return codec(annotation).encode(value).hex()
 
 
-#: A signalling NaN of 32 bits becomes a quiet one in a Python float.
 QUIETED = "a NaN"
+"""A signalling NaN of 32 bits becomes a quiet one in a Python float."""
 
 
 @pytest.mark.soak

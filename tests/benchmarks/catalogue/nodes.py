@@ -3,8 +3,8 @@
 from tests.benchmarks.benchmark import Benchmark, Entry
 from tests.benchmarks.goals import ANCHOR_NODE_CALL, NODE_CALL, NODE_SEND, Goal
 
-#: Bytes at which one call takes thespian and tractor seconds.
 SECONDS_EACH = 2**24
+"""Bytes at which one call takes thespian and tractor seconds."""
 
 
 def _calls(name: str, operation: str, calls: int, size: int, goals: tuple[Goal, ...] = ()) -> Benchmark:

@@ -19,10 +19,10 @@ from hostcalls.engine import Engine, Import, Instance, Limits, Linked, Step
 PROGRAM = 1 << 20
 RECORD = 32
 
-#: Where results of polls go, unless a test says otherwise.
 RESULT = 0x8000
-CAPACITY = 256
+"""Where results of polls go, unless a test says otherwise."""
 
+CAPACITY = 256
 PENDING = 0x8000_0000
 FAILED = 0x8000_0001
 
