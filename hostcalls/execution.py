@@ -275,7 +275,7 @@ class Execution:
 
 
 async def _cancel(operations: list[Future[Any] | trio.CancelScope]) -> None:
-    """Cancel many operations, and let others run in between; cancelled itself, it cancels the rest at once."""
+    """Cancel many operations, and let others run in between; once cancelled, all that are left."""
     left = operations
     try:
         while left:

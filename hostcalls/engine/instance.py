@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from hostcalls.engine.engine import Engine
     from hostcalls.engine.linked import Linked
 
-#: An operation that the guest has begun: the future's key, the hostcall's index (`Import.index`), the
-#: arguments. The key is unique in the life of the instance; its low 32 bits are the future id that the
-#: guest sees.
 Submission: TypeAlias = tuple[int, int, bytes]
+"""An operation that the guest has begun: the future's key, the hostcall's index (`Import.index`), the
+arguments. The key is unique in the life of the instance; its low 32 bits are the future id that the guest
+sees."""
 
 _HEADER = struct.Struct("<QII")
 
