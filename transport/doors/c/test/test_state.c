@@ -210,6 +210,91 @@ static void door_U17_U20(void) {
     (void)again;
 }
 
+/* Who holds a door, as the model has it: references, and how many of them are names or were opened by name. */
+static struct {
+    int door;
+    unsigned references, named;
+    int copies[4], opened[4];
+    int copied, opens;
+    struct child child;
+    bool held, attached;
+    char *path;
+} model;
+
+static bool as_in_the_model(void *unused) {
+    (void)unused;
+    door_counters_t counters;
+    bool single = model.references == 1 && model.named == 0;
+    CHECK_EQUAL(door_counters(model.door, &counters), 0);
+    return counters.references == model.references && !(attributes_of(model.door) & DOOR_IS_UNREF) == !single;
+}
+
+/* Holds a door that it is sent, again and again. */
+static void holds(int socket, void *unused) {
+    (void)unused;
+    for (;;) {
+        int door = receive_fd(socket);
+        CHECK_EQUAL(door_call(door, NULL), 0);
+        send_byte(socket, 'h');
+        receive_byte(socket);
+        close(door);
+        send_byte(socket, 'c');
+    }
+}
+
+/* One change, if it is possible now: of the references, and of the named ones among them. */
+static void change(int what) {
+    int by = 0, named = 0;
+    if (what == 0 && model.copied < 4) {
+        model.copies[model.copied++] = door_dup(model.door);
+        by = 1;
+    } else if (what == 1 && model.copied > 0) {
+        close(model.copies[--model.copied]);
+        by = -1;
+    } else if (what == 2 && !model.held) {
+        hand_out(model.child.socket, model.door);
+        receive_byte(model.child.socket);
+        model.held = true;
+        by = 1;
+    } else if (what == 3 && model.held) {
+        send_byte(model.child.socket, 'c');
+        receive_byte(model.child.socket);
+        model.held = false;
+        by = -1;
+    } else if (what == 4) {
+        named = by = model.attached ? -1 : 1;
+        CHECK_EQUAL(model.attached ? fdetach(model.path) : fattach(model.door, model.path), 0);
+        model.attached = !model.attached;
+    } else if (what == 5 && model.attached && model.opens < 4) {
+        model.opened[model.opens++] = door_open(model.path, O_RDONLY);
+        named = by = 1;
+    } else if (what == 6 && model.opens > 0) {
+        close(model.opened[--model.opens]);
+        named = by = -1;
+    }
+    model.references += (unsigned)by;
+    model.named += (unsigned)named;
+    CHECK(eventually(as_in_the_model, NULL));
+    if (by < 0 && model.references == 1 && model.named == 0) {
+        expect_notification();
+    }
+}
+
+static void door_U_against_a_model(void) {
+    CHECK_EQUAL(pipe2(seen, O_CLOEXEC), 0);
+    model.child = start_child(holds, NULL); /* before there is a door that it could inherit */
+    model.path = temporary_path("model");
+    close(open(model.path, O_CREAT | O_RDWR, 0644));
+    model.door = door_create(unref_procedure, NULL, DOOR_UNREF_MULTI);
+    model.references = 1;
+    srandom(42);
+    for (int i = 0; i < 400; i++) {
+        change((int)(random() % 7));
+    }
+    expect_silence();
+    kill_child(model.child);
+}
+
 static void door_V11(void) {
     CHECK_EQUAL(pipe2(seen, O_CLOEXEC), 0);
     int door = door_create(unref_procedure, NULL, DOOR_UNREF_MULTI), copy = door_dup(door);
@@ -480,6 +565,7 @@ static void door_Z1_Z2_Z5(void) {
 static const struct test tests[] = {
     TEST(door_C6_C8_I1), TEST(door_I4_by_door_dup), TEST(door_U1_U3_U5), TEST(door_U6),
     TEST(door_U7),       TEST(door_U9_names),       TEST(door_U16_fork), TEST(door_U17_U20),
+    TEST(door_U_against_a_model),
     TEST(door_V11),      TEST(door_M1_to_M10),      TEST(door_I2_V2_O5_O6), TEST(door_K1_K2_K9),
     TEST(door_Z4_K12),   TEST(door_counters_of_calls),
     TEST(door_K6_K7),    TEST(door_O1_O7_E4),       TEST(door_O3),       TEST(door_Z1_Z2_Z5),
