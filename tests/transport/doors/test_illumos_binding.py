@@ -47,7 +47,7 @@ def test_compiles_without_warnings(
         [compiler, *flags, *includes, "-c", source, "-o", tmp_path / "object.o"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert result.returncode == 0, result.stderr
@@ -81,7 +81,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert run.returncode == 0, run.stderr[-4000:]
