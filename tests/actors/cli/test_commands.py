@@ -142,7 +142,7 @@ def test_a_zone_runs_until_it_is_told_to_stop(tmp_path: Path, number: signal.Sig
         (ZONE.replace("books:Ledger", "books"), "module:attribute"),
         (ZONE + 'restart = "sometimes"', "sometimes"),
         (ZONE.replace('actor = "books:Ledger"', 'guest = "missing.wasm"'), "missing.wasm"),
-        (ZONE.replace('actor = "books:Ledger"\n', ""), "either an actor or a guest"),
+        (ZONE.replace('actor = "books:Ledger"\n', ""), "one of actor, guest, entry"),
         (ZONE.replace("bank.door", "no/such/directory/bank.door"), "bank.door"),
     ],
 )
