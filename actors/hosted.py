@@ -19,7 +19,7 @@ from actors.body import Spawnable
 from actors.calls import Request
 from actors.errors import NodeStopped, StartError
 from actors.host import NodeHost, trapped, why
-from actors.mailbox import UNBOUNDED, Mailbox
+from actors.mailbox import UNBOUNDED, BoundedQueue, Mailbox, Overflow
 from actors.process import Process
 from actors.reasons import NORMAL, SHUTDOWN, Custom, Exit, Reason, reason_of
 from actors.ref import Ref
@@ -45,6 +45,21 @@ def _bounded(capacity: int) -> Mailbox:
     return Mailbox(capacity)
 
 
+class _DroppingQueue(BoundedQueue):
+    """A data lane out of which others drop the oldest message: the guest's inbox hears of it."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: GuestBody) -> None:
+        super().__init__(body.process)
+        self.extend(body.process.queue)
+        self._body = body
+
+    def popleft(self) -> Any:
+        self._body.actors.inbox.first_is_gone()
+        return super().popleft()
+
+
 class GuestBody:
     """Runs a guest in the dispatcher."""
 
@@ -62,8 +77,13 @@ class GuestBody:
         mailbox = process.mailbox
         if mailbox is UNBOUNDED:
             process.bound(_bounded(launch.limits.mailbox))
-        elif mailbox.capacity is None:
-            process.bound(attrs.evolve(mailbox, capacity=launch.limits.mailbox))
+        else:
+            capacity = launch.limits.mailbox if mailbox.capacity is None else mailbox.capacity
+            # A guest cannot be told that it lags.
+            overflow: Overflow = "drop_oldest" if mailbox.overflow == "lag" else mailbox.overflow
+            process.bound(attrs.evolve(mailbox, capacity=capacity, overflow=overflow))
+            if overflow == "drop_oldest":
+                process.queue = _DroppingQueue(self)
         self.actors = NodeHost(self, receives=prepared.receives)
         try:
             self.execution = runtime.kernel.begin(prepared, self.actors, self._wake)
@@ -80,8 +100,6 @@ class GuestBody:
         if process.attention and not process.attend():
             return False
         execution, inbox, queue = self.execution, self.actors.inbox, process.queue
-        if process.mailbox.overflow in ("drop_oldest", "lag"):
-            inbox.look_again()
         if queue:
             inbox.look()
         more = execution.turn()

@@ -83,6 +83,11 @@ class Inbox:
         """Messages were taken out of the queue by others: do not rely on where the rest is."""
         self._seen = 0
 
+    def first_is_gone(self) -> None:
+        """The first message was taken out of the queue by others."""
+        if self._seen:
+            self._seen -= 1
+
     def receive(
         self,
         select: Callable[[Incoming], bool],
