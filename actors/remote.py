@@ -185,7 +185,7 @@ class RemoteNode:
     def look(self) -> None:
         """Take in what has arrived; see `actors.ref.Carrier`."""
         if self.peer is not None:
-            self.peer.look()
+            self.peer.look(alone=len(self._open.calls) == 1)
 
     async def wait_for_room(self, ref: RemoteRef[Any]) -> None:
         """Wait until what was sent before has nearly left; see `actors.ref.Carrier`."""

@@ -77,6 +77,15 @@ class Inlet(Protocol):
         """
         ...
 
+    def linger(self, seconds: float) -> Sequence[Arrival]:
+        """As `take`; but when there is nothing, hold the thread until there is, for `seconds` at most and no
+        longer than until something comes to another inlet. Not a checkpoint.
+
+        Raises:
+            CarrierError: the inlet is closed.
+        """
+        ...
+
     def attach(self, address: str) -> None:
         """Give the inlet a name, under which `Carrier.open` finds it.
 

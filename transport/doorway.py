@@ -130,8 +130,15 @@ class _DoorInlet(Inlet):
     def take(self) -> Sequence[Arrival]:
         if self._queue is None:
             raise CarrierError(errno.EBADF, "the inlet is closed")
+        return self._arrivals(lib.queue_take(self._queue))
+
+    def linger(self, seconds: float) -> Sequence[Arrival]:
+        if self._queue is None:
+            raise CarrierError(errno.EBADF, "the inlet is closed")
+        return self._arrivals(lib.queue_linger(self._queue, int(seconds * 1e6)))
+
+    def _arrivals(self, item: CData) -> Sequence[Arrival]:
         arrivals: list[Arrival] = []
-        item = lib.queue_take(self._queue)
         while item != ffi.NULL:
             if item.is_unreferenced:
                 arrivals.append(Arrival(None, (), NOBODY))

@@ -5,6 +5,10 @@ the loop gather, and leave together in the next turn, or as soon as they fill a 
 come while a call is under way, or while a batch from the peer is taken in. So a single call costs no task
 switch, and a flood makes few calls.
 
+When nothing is left to do but to wait for the peer, and the peer is used to speak again at once, the loop
+is held for a moment instead of going round (`patience`): by whoever waits for a reply, and by the reader when
+the peer has its answers.
+
 Four tasks serve a peer. The reader takes batches out of the inlet and gives their frames to the host, one
 batch in each turn of the loop. The gatherer sends what has gathered in a turn. The writer waits for the
 answer to a call that took longer than a moment. The watch gives signs of life, and ends the node link when
@@ -23,6 +27,7 @@ import trio
 
 from transport.carrier import Arrival, Carrier, CarrierError, Handle, Inlet, Outlet, Status
 from transport.link import QUARTERS, Backlogged, NodeLink
+from transport.patience import MOMENT, Patience
 from transport.policy import Identity, Rights
 from transport.wire import FRAME_LIMIT, Bye, Frame, MalformedBatch, encode_frame
 
@@ -115,6 +120,7 @@ class Peer:
         self._quarter = period / QUARTERS
         self._tasks: trio.Nursery | None = None
         self._gatherer: trio.lowlevel.Task | None = None
+        self._patience = Patience()
         self._is_receiving = False
         self._is_gathering = False
         self._has_left = False  # something, in this turn of the loop or since the peer last said something
@@ -244,23 +250,45 @@ class Peer:
                 elif self._arrived:
                     await trio.lowlevel.checkpoint()
             try:
+                if self._has_left and self.rights.limits.rate is None:
+                    self._arrived.extend(self._linger())
+                    if self._arrived:
+                        continue
                 self._arrived.extend(self._inlet.take())  # a busy peer is not waited for
                 if self._arrived:
                     await trio.lowlevel.checkpoint()
-                    continue
-                self._is_receiving = True
-                self._arrived.extend(await self._inlet.receive())
+                else:
+                    self._is_receiving = True
+                    self._arrived.extend(await self._inlet.receive())
             except CarrierError as error:
                 self.end(str(error))
                 return
             finally:
                 self._is_receiving = False
+            self._patience.went_round()
 
-    def look(self) -> None:
-        """Take in what has arrived, as the reader would do when its turn comes. Not a checkpoint."""
+    def _linger(self) -> Sequence[Arrival]:
+        """What has arrived, or arrives within a moment, if it has been worth it lately to wait for that."""
+        arrivals = self._inlet.take()
+        if not arrivals and not self._is_calling and self._patience.is_worth_it():
+            arrivals = self._inlet.linger(MOMENT)
+            self._patience.learn(bool(arrivals))
+        return arrivals
+
+    def look(self, *, alone: bool) -> None:
+        """Take in what has arrived, as the reader would do when its turn comes; perhaps also what arrives
+        within a moment. Not a checkpoint.
+
+        Args:
+            alone: nobody else waits for something of the peer.
+        """
         if not self._is_receiving or self.rights.limits.rate is not None:
             return
-        self._arrived.extend(self._inlet.take())
+        if alone:
+            self._arrived.extend(self._linger())
+        else:
+            self._patience.have_company()
+            self._arrived.extend(self._inlet.take())
         self._is_receiving = False
         while self._arrived:
             self._take_in(self._arrived.popleft())

@@ -532,23 +532,23 @@ async def test_look_takes_in_what_is_there_in_order(
     peer = await a.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
     back = b.host.up[0]
-    back.look()
+    back.look(alone=True)
     assert b.host.numbers() == []
     for number in range(100):
         peer.send(message(number))
         if number % 7 == 0:
-            back.look()
+            back.look(alone=True)
         if number % 13 == 0:
             await trio.lowlevel.checkpoint()
     await wait_all_tasks_blocked()
     assert b.host.numbers() == list(range(100))
     peer.send(message(100))
-    back.look()
+    back.look(alone=True)
     assert b.host.numbers()[-1] == 100
     peer.end("enough")
-    back.look()
+    back.look(alone=True)
     assert [name for name, _ in b.host.down] == ["a"]
-    back.look()
+    back.look(alone=True)
     nursery.cancel_scope.cancel()
 
 

@@ -27,6 +27,7 @@ int queue_door(const struct queue *);
 int queue_event(const struct queue *);
 struct queue_item *queue_take(struct queue *);
 void queue_item_free(struct queue_item *);
+struct queue_item *queue_linger(struct queue *, unsigned);
 unsigned long queue_count(struct queue *, unsigned);
 void queue_close(struct queue *);
 

@@ -13,9 +13,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STATUSES 4
@@ -36,6 +38,7 @@ struct queue {
     unsigned references;
 
     int door;
+    door_id_t id;
     int event;
     size_t prefix_size;
     char prefix[QUEUE_PREFIX_MAX];
@@ -45,6 +48,8 @@ struct queue {
 
     pthread_mutex_t lock; /* guards what follows */
     int closed;
+    int lingering; /* a thread waits in queue_linger(), and takes what comes without being told by the event */
+    int signalled; /* the event is readable */
     struct queue_item *first;
     struct queue_item **last;
     struct caller caller; /* of the last item */
@@ -57,6 +62,39 @@ struct queue {
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct queue *all;
 static uintptr_t last_number;
+
+/*
+ * One thread of the process at a time lingers at a queue: it waits for an arrival there, and for a sign that one has
+ * come anywhere else. `stocked` is how many queues have something to take.
+ */
+static pthread_mutex_t linger_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t arrival;
+static int arrived;          /* guarded by `linger_lock` */
+static atomic_int lingerers; /* changed under `linger_lock` */
+static uint32_t stocked;     /* atomic */
+static pthread_once_t linger_once = PTHREAD_ONCE_INIT;
+
+static void prepare_to_linger(void) {
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&arrival, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+/* Something has come, here or there. */
+static void tell_lingerer(void) {
+    if (atomic_load(&lingerers) == 0) {
+        return;
+    }
+    pthread_mutex_lock(&linger_lock);
+    arrived = 1;
+    pthread_cond_signal(&arrival);
+    pthread_mutex_unlock(&linger_lock);
+#ifdef DOOR_EVENT_LOOPS
+    door_visit_end();
+#endif
+}
 
 static struct queue *find(uintptr_t number) {
     pthread_mutex_lock(&all_lock);
@@ -167,17 +205,26 @@ static void number_caller(struct caller *known, struct queue_item *item) {
     item->caller = known->number;
 }
 
+static void signal_event(struct queue *queue) {
+    queue->signalled = 1;
+    eventfd_write(queue->event, 1);
+}
+
 static void append(struct queue *queue, struct queue_item *item) {
     if (!item->is_unreferenced) {
         number_caller(&queue->caller, item);
     }
     if (queue->first == NULL) {
-        eventfd_write(queue->event, 1);
+        __atomic_fetch_add(&stocked, 1, __ATOMIC_SEQ_CST);
+        if (!queue->lingering) {
+            signal_event(queue);
+        }
     }
     *queue->last = item;
     queue->last = &item->next;
     queue->held_bytes += item->size;
     queue->held_calls++;
+    tell_lingerer();
 }
 
 static void drop(struct queue_item *item) {
@@ -310,6 +357,10 @@ struct queue *queue_create(const char *prefix, size_t prefix_size, size_t larges
         errno = error;
         return NULL;
     }
+    door_info_t info;
+    if (door_info(queue->door, &info) == 0) {
+        queue->id = info.di_uniquifier;
+    }
     return queue;
 }
 
@@ -326,8 +377,12 @@ struct queue_item *queue_take(struct queue *queue) {
     pthread_mutex_lock(&queue->lock);
     struct queue_item *first = queue->first;
     if (first != NULL) {
+        __atomic_fetch_sub(&stocked, 1, __ATOMIC_SEQ_CST);
+    }
+    if (queue->signalled) {
         eventfd_read(queue->event, &ignored);
     }
+    queue->signalled = 0;
     queue->first = NULL;
     queue->last = &queue->first;
     queue->held_bytes = 0;
@@ -335,6 +390,58 @@ struct queue_item *queue_take(struct queue *queue) {
     queue->malformed_noted = 0;
     pthread_mutex_unlock(&queue->lock);
     return first;
+}
+
+/* Become the one who lingers. */
+static int begin_to_linger(void) {
+    pthread_once(&linger_once, prepare_to_linger);
+    pthread_mutex_lock(&linger_lock);
+    int alone = atomic_load(&lingerers) == 0;
+    if (alone) {
+        arrived = 0;
+        atomic_store(&lingerers, 1);
+    }
+    pthread_mutex_unlock(&linger_lock);
+    return alone;
+}
+
+static void linger(const struct queue *queue, unsigned microseconds) {
+    struct timespec end;
+#ifdef DOOR_EVENT_LOOPS
+    /* Best of all, this thread takes the call itself. */
+    if (door_visit(queue->id, microseconds, &stocked) >= 0) {
+        atomic_store(&lingerers, 0);
+        return;
+    }
+#else
+    (void)queue;
+#endif
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_nsec += (long)microseconds * 1000;
+    end.tv_sec += end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    int error = 0;
+    pthread_mutex_lock(&linger_lock);
+    while (!arrived && __atomic_load_n(&stocked, __ATOMIC_SEQ_CST) == 0 && error == 0) {
+        error = pthread_cond_timedwait(&arrival, &linger_lock, &end);
+    }
+    atomic_store(&lingerers, 0);
+    pthread_mutex_unlock(&linger_lock);
+}
+
+static void set_lingering(struct queue *queue, int lingering) {
+    pthread_mutex_lock(&queue->lock);
+    queue->lingering = lingering;
+    pthread_mutex_unlock(&queue->lock);
+}
+
+struct queue_item *queue_linger(struct queue *queue, unsigned microseconds) {
+    if (begin_to_linger()) {
+        set_lingering(queue, 1);
+        linger(queue, microseconds);
+        set_lingering(queue, 0);
+    }
+    return queue_take(queue);
 }
 
 void queue_item_free(struct queue_item *item) {
@@ -352,6 +459,9 @@ void queue_close(struct queue *queue) {
     pthread_mutex_lock(&queue->lock);
     queue->closed = 1;
     struct queue_item *first = queue->first;
+    if (first != NULL) {
+        __atomic_fetch_sub(&stocked, 1, __ATOMIC_SEQ_CST);
+    }
     queue->first = NULL;
     queue->last = &queue->first;
     pthread_mutex_unlock(&queue->lock);

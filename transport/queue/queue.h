@@ -57,6 +57,10 @@ int queue_event(const struct queue *queue); /* an eventfd, readable while there 
 struct queue_item *queue_take(struct queue *queue);
 void queue_item_free(struct queue_item *item);
 
+/* As queue_take(), but wait until there is something: for `microseconds` at most, and no longer than until something
+ * comes to another queue of the process. One thread of a process lingers at a time; another one does not wait. */
+struct queue_item *queue_linger(struct queue *queue, unsigned microseconds);
+
 /* How many calls were answered with `status` since the beginning. */
 unsigned long queue_count(struct queue *queue, unsigned status);
 

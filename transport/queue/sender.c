@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,13 +21,12 @@
 
 /*
  * A call to an idle queue is over in some ten microseconds, which is less than it takes to wake a thread.
- * So it is first tried by whoever wants it, with a timer that interrupts it: nobody is held up for longer
- * than that. A call that was interrupted may or may not have been carried out, and is made again by the
- * thread; batches are numbered, and the other end passes over one that it has. After that the thread makes
- * the next calls, too, because the peer is busy. Where a timer cannot be aimed at a thread, the thread
- * makes all calls.
+ * So it is first tried by whoever wants it, for a moment: nobody is held up for longer than that. A call that
+ * was given up may or may not have been carried out, and is made again by the thread; batches are numbered,
+ * and the other end passes over one that it has. After that the thread makes the next calls, too, because the
+ * peer is busy. Where a call cannot be given up after a moment, on illumos, the thread makes all calls.
  */
-#define PATIENCE_NANOSECONDS 1000000
+#define PATIENCE_MICROSECONDS 1000
 #define CALLS_AFTER_IMPATIENCE 64
 
 /* Shorter data are laid on the stack before they are passed on: there the doors of Linux need not ask the kernel
@@ -48,10 +46,6 @@ struct sender {
     int closing;
     int wanted; /* somebody waits for the answer, whatever it is */
     int impatient; /* calls to come that are not tried first */
-#ifdef SIGEV_THREAD_ID
-    timer_t timer;
-    pid_t timed; /* the thread that the timer interrupts; 0: there is no timer */
-#endif
     char *data;
     size_t size;
     size_t capacity;
@@ -74,8 +68,18 @@ static int open_door(struct sender *sender) {
     return 0;
 }
 
-/* Make the call: 0 and the status, or an errno. */
-static int call(struct sender *sender) {
+static int call_door(int door, door_arg_t *argument, unsigned microseconds) {
+#ifdef DOOR_EVENT_LOOPS
+    if (microseconds > 0) {
+        return door_call_within(door, argument, microseconds);
+    }
+#endif
+    (void)microseconds;
+    return door_call(door, argument);
+}
+
+/* Make the call, for so long or, if 0, without a limit: 0 and the status, or an errno. */
+static int call(struct sender *sender, unsigned microseconds) {
     char small[SMALL];
     int failed = sender->door < 0 ? open_door(sender) : 0;
     if (failed != 0) {
@@ -90,7 +94,7 @@ static int call(struct sender *sender) {
         .rbuf = reply,
         .rsize = sizeof reply,
     };
-    if (door_call(sender->door, &argument) < 0) {
+    if (call_door(sender->door, &argument, microseconds) < 0) {
         return errno;
     }
     int error = 0;
@@ -101,7 +105,8 @@ static int call(struct sender *sender) {
     if (argument.data_size == sizeof sender->status) {
         memcpy(&sender->status, argument.data_ptr, sizeof sender->status);
     }
-    if (argument.data_size != sizeof sender->status || argument.desc_num != 0 || sender->status > QUEUE_MALFORMED) {
+    if (argument.data_size != sizeof sender->status || argument.desc_num != 0 ||
+        sender->status > QUEUE_MALFORMED) {
         error = EPROTO;
     }
     if (argument.rbuf != reply) {
@@ -110,34 +115,7 @@ static int call(struct sender *sender) {
     return error;
 }
 
-#ifdef SIGEV_THREAD_ID
-#ifndef sigev_notify_thread_id
-#define sigev_notify_thread_id _sigev_un._tid
-#endif
-
-static int set_timer(struct sender *sender, long nanoseconds) {
-    struct itimerspec once = {.it_value = {.tv_nsec = nanoseconds}};
-    return timer_settime(sender->timer, 0, &once, NULL);
-}
-
-static int make_timer(struct sender *sender) {
-    pid_t thread = gettid();
-    if (sender->timed == thread) {
-        return 0;
-    }
-    if (sender->timed != 0) {
-        timer_delete(sender->timer);
-    }
-    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = interrupt_signal()};
-    event.sigev_notify_thread_id = thread;
-    sender->timed = 0;
-    if (timer_create(CLOCK_MONOTONIC, &event, &sender->timer) < 0) {
-        return -1;
-    }
-    sender->timed = thread;
-    return 0;
-}
-
+#ifdef DOOR_EVENT_LOOPS
 /* Try the call here. Whether it has an outcome; if not, the thread has to make it. */
 static int try_call(struct sender *sender) {
     if (sender->door < 0) {
@@ -147,11 +125,7 @@ static int try_call(struct sender *sender) {
         sender->impatient--;
         return 0;
     }
-    if (make_timer(sender) < 0 || set_timer(sender, PATIENCE_NANOSECONDS) < 0) {
-        return 0;
-    }
-    int error = call(sender);
-    set_timer(sender, 0);
+    int error = call(sender, PATIENCE_MICROSECONDS);
     if (error == EAGAIN || error == EINTR) {
         sender->impatient = CALLS_AFTER_IMPATIENCE;
         return 0;
@@ -160,19 +134,10 @@ static int try_call(struct sender *sender) {
     return 1;
 }
 
-static void drop_timer(struct sender *sender) {
-    if (sender->timed != 0) {
-        timer_delete(sender->timer);
-    }
-}
 #else
 static int try_call(struct sender *sender) {
     (void)sender;
     return 0;
-}
-
-static void drop_timer(struct sender *sender) {
-    (void)sender;
 }
 #endif
 
@@ -186,7 +151,7 @@ static void *run(void *argument) {
         }
         sender->state = CALLING;
         pthread_mutex_unlock(&sender->lock);
-        int error = call(sender);
+        int error = call(sender, 0);
         pthread_mutex_lock(&sender->lock);
         sender->error = error;
         sender->state = ANSWERED;
@@ -216,7 +181,6 @@ static void release(struct sender *sender) {
     if (sender->event >= 0) {
         close(sender->event);
     }
-    drop_timer(sender);
     pthread_cond_destroy(&sender->changed);
     pthread_mutex_destroy(&sender->lock);
     free(sender->path);
@@ -235,11 +199,11 @@ static struct sender *create(int door, const char *path) {
         return NULL;
     }
     sender->door = door;
+    sender->path = path == NULL ? NULL : strdup(path);
     sender->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&sender->lock, NULL);
     pthread_cond_init(&sender->changed, NULL);
-    bool failed = sender->event < 0 || (path != NULL && (sender->path = strdup(path)) == NULL);
-    int error = failed ? errno : start_thread(sender);
+    int error = sender->event < 0 ? errno : start_thread(sender);
     if (error != 0) {
         release(sender);
         errno = error;

@@ -236,7 +236,7 @@ static void test_closing_under_fire(void) {
         }
         for (int i = 0; i < 5; i++) {
             byte_within(queue_event(queue), 100);
-            forget(queue_take(queue));
+            forget(i % 2 ? queue_take(queue) : queue_linger(queue, 200));
         }
         queue_close(queue);
         poll(NULL, 0, 2);
@@ -248,6 +248,94 @@ static void test_closing_under_fire(void) {
     }
 }
 
+enum { LONG = 30000000 /* microseconds; the watchdog is quicker */, TOLD = 300 };
+
+/* Gets a door, and makes a numbered call for each byte that it is sent. */
+static void call_when_told(int socket, void *argument) {
+    int door = receive_fd(socket);
+    (void)argument;
+    for (int i = 0; i < TOLD; i++) {
+        uint32_t status;
+        size_t length;
+        receive_byte(socket);
+        CHECK_EQUAL(call(door, batch((char)i, SIZE), SIZE, &status, sizeof status, &length), 0);
+        CHECK_EQUAL(status, QUEUE_ACCEPTED);
+    }
+    close(door);
+}
+
+static void test_lingering_takes_what_comes_once_and_in_order(void) {
+    struct child child = start_child(call_when_told, NULL);
+    struct queue *queue = create();
+    int door = door_dup(queue_door(queue));
+    send_fd(child.socket, door);
+    for (int i = 0; i < TOLD; i++) {
+        send_byte(child.socket, 'c');
+        if (i % 5 == 0) {
+            CHECK(byte_within(queue_event(queue), 20000)); /* it is there already */
+        }
+        struct queue_item *item = i % 7 == 0 ? NULL : queue_linger(queue, i % 3 == 0 ? 1 : 300);
+        while (item == NULL) {
+            item = queue_linger(queue, LONG);
+        }
+        CHECK(item->next == NULL);
+        CHECK_EQUAL(item->size, SIZE);
+        CHECK_EQUAL(memcmp(item->data, batch((char)i, SIZE), SIZE), 0);
+        CHECK_EQUAL(item->pid, child.pid);
+        queue_item_free(item);
+        CHECK(!byte_within(queue_event(queue), 0));
+    }
+    finish_child(child);
+    close(door);
+    queue_close(queue);
+}
+
+static void *call_soon(void *argument) {
+    poll(NULL, 0, 5);
+    CHECK_EQUAL(say(argument, batch('x', SIZE), SIZE), QUEUE_ACCEPTED);
+    return NULL;
+}
+
+static void test_lingering_ends_when_another_queue_gets_something(void) {
+    struct queue *queue = create(), *other = create();
+    for (int i = 0; i < 10; i++) {
+        pthread_t thread;
+        if (i == 5) { /* from here on there is a caller at whose channel a thread can wait */
+            CHECK_EQUAL(say(queue, batch('x', SIZE), SIZE), QUEUE_ACCEPTED);
+            forget(queue_take(queue));
+        }
+        CHECK_EQUAL(pthread_create(&thread, NULL, call_soon, other), 0);
+        CHECK(queue_linger(queue, LONG) == NULL);
+        CHECK(byte_within(queue_event(other), 20000));
+        CHECK(queue_linger(queue, LONG) == NULL); /* it is still there */
+        forget(queue_take(other));
+        pthread_join(thread, NULL);
+        CHECK(queue_linger(queue, 10) == NULL);
+    }
+    queue_close(queue);
+    queue_close(other);
+}
+
+static void *linger_too(void *argument) {
+    forget(queue_linger(argument, 500000));
+    return NULL;
+}
+
+static void test_one_thread_lingers_at_a_time(void) {
+    struct queue *queue = create();
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQUAL(pthread_create(&threads[i], NULL, linger_too, queue), 0);
+    }
+    poll(NULL, 0, 20);
+    CHECK_EQUAL(say(queue, batch('x', SIZE), SIZE), QUEUE_ACCEPTED);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    forget(queue_take(queue));
+    queue_close(queue);
+}
+
 static const struct test tests[] = {
     TEST(test_order_data_and_credentials),
     TEST(test_bounds),
@@ -256,6 +344,9 @@ static const struct test tests[] = {
     TEST(test_callers_are_numbered),
     TEST(test_the_end_of_the_last_holder_is_told),
     TEST(test_closing_under_fire),
+    TEST(test_lingering_takes_what_comes_once_and_in_order),
+    TEST(test_lingering_ends_when_another_queue_gets_something),
+    TEST(test_one_thread_lingers_at_a_time),
 };
 
 TEST_MAIN(tests)

@@ -146,6 +146,18 @@ typedef struct door_counters {
 } door_counters_t;
 int door_counters(int d, door_counters_t *counters);
 
+/*
+ * Linux only: for the threads of event loops. The calling thread, which need not be a server thread, serves the client that called last at the
+ * door with this id, for one call. It waits for it as long as `microseconds` say, but only while *leave is 0 and nobody
+ * calls door_visit_end(). 1: a call was served; 0: none; -1: EBADF: this process has no such door; EINVAL: its
+ * clients may cancel threads, so it was made without DOOR_NO_CANCEL; EAGAIN: nobody has called yet, is being served
+ * elsewhere, or another thread visits; ENOMEM. The procedure must not need more than half a megabyte of stack.
+ */
+int door_call_within(int d, door_arg_t *params, unsigned microseconds); /* as if a signal came after that time */
+int door_visit(door_id_t id, unsigned microseconds, const uint32_t *leave);
+void door_visit_end(void);
+#define DOOR_EVENT_LOOPS
+
 /* What the running back end does exactly as illumos does. */
 #define DOOR_CAPABILITY_FSTAT 0x01        /* fstat says S_IFDOOR; poll fails with ENOSYS */
 #define DOOR_CAPABILITY_OPEN 0x02         /* open(2) opens names */

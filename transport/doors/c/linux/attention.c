@@ -73,7 +73,7 @@ static bool wait_for_claim(struct server_thread *thread, struct channel *channel
     struct session *session = channel->session;
     uint32_t processor = atomic_load_explicit(&session->client_processor, memory_order_relaxed);
     uint32_t spinning = ATTENDING_SPINNING;
-    if (word_spin(&channel->spinner, processor, &session->attending, ATTENDING_SPINNING)) {
+    if (word_spin(&channel->spinner, &SHORT_SPIN, processor, &session->attending, ATTENDING_SPINNING)) {
         return true;
     }
     if (!may_sleep) {

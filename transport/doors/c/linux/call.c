@@ -34,6 +34,8 @@ struct call {
     bool truncated;
     struct region results; /* a reply that came in memory of its own */
     uint32_t bell;
+    bool limited;
+    struct timespec end; /* if it is limited: as if a signal came then */
     sigset_t signals; /* the caller's mask */
 };
 
@@ -230,7 +232,8 @@ static void listen_to_bell(struct call *call) {
     uint32_t processor = atomic_load_explicit(&session->server_processor, memory_order_relaxed);
     if (line->impatient > 0) {
         line->impatient--;
-    } else if (!word_spin(&line->spinner, processor, &session->bell, call->bell)) {
+    } else if (!word_spin(&line->spinner, call->limited ? &LONG_SPIN : &SHORT_SPIN, processor, &session->bell,
+                          call->bell)) {
         atomic_store(&session->listening, LISTENING_TO_BELL);
         if (!word_sleep(&session->bell, call->bell, BELL_MICROSECONDS)) {
             line->impatient = 64;
@@ -268,10 +271,28 @@ static void cancelled(void *argument) {
     pthread_sigmask(SIG_SETMASK, &call->signals, NULL);
 }
 
+/* What is left of a limited call's time, but no more than *time: false when there is nothing left. */
+static bool time_left(const struct call *call, struct timespec *time) {
+    struct timespec now;
+    if (!call->limited) {
+        return true;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t left = (int64_t)(call->end.tv_sec - now.tv_sec) * 1000000000 + call->end.tv_nsec - now.tv_nsec;
+    if (left < (int64_t)time->tv_sec * 1000000000 + time->tv_nsec) {
+        *time = (struct timespec){.tv_sec = left > 0 ? left / 1000000000 : 0, .tv_nsec = left > 0 ? left % 1000000000 : 0};
+    }
+    return left > 0;
+}
+
 /* Sleeps until the server has sent something, a signal has come, or a tick has passed: as ppoll(2). */
 static int sleep_interruptibly(struct call *call) {
     struct pollfd entry = {.fd = call->line->fd, .events = POLLIN};
     struct timespec tick = {.tv_sec = TICK};
+    if (!time_left(call, &tick)) {
+        errno = EINTR;
+        return -1;
+    }
     volatile int count; /* the macros may use setjmp */
     pthread_cleanup_push(cancelled, call);
     pthread_setcancelstate(call->cancellation, NULL);
@@ -470,9 +491,17 @@ static int attempt(struct call *call, int d) {
     return error;
 }
 
-int door_call(int d, door_arg_t *params) {
+static int make_call(int d, door_arg_t *params, unsigned microseconds) {
     struct call call;
     sigset_t all;
+    call.limited = microseconds > 0;
+    if (call.limited) {
+        clock_gettime(CLOCK_MONOTONIC, &call.end);
+        call.end.tv_sec += microseconds / 1000000;
+        call.end.tv_nsec += (long)(microseconds % 1000000) * 1000;
+        call.end.tv_sec += call.end.tv_nsec / 1000000000;
+        call.end.tv_nsec %= 1000000000;
+    }
     call.no_results = params == NULL;
     call.checked = call.released = call.truncated = false;
     call.reserved_count = call.received_count = call.outgoing.count = 0;
@@ -494,7 +523,7 @@ int door_call(int d, door_arg_t *params) {
     for (int i = 0; i < ATTEMPTS && error == AGAIN_ON_NEW_LINE; i++) {
         /* Evicted, or no room for a channel in the server: come back later, and later still. */
         struct timespec pause = {.tv_nsec = i < 2 ? 0 : i < 30 ? i * 1000000 : 30000000};
-        if (i > 1 && ppoll(NULL, 0, &pause, &call.signals) < 0) {
+        if (i > 1 && (!time_left(&call, &pause) || ppoll(NULL, 0, &pause, &call.signals) < 0)) {
             error = EAGAIN;
         } else {
             error = attempt(&call, d);
@@ -511,4 +540,12 @@ int door_call(int d, door_arg_t *params) {
         memcpy(params, &call.arguments, sizeof *params);
     }
     return 0;
+}
+
+int door_call(int d, door_arg_t *params) {
+    return make_call(d, params, 0);
+}
+
+int door_call_within(int d, door_arg_t *params, unsigned microseconds) {
+    return make_call(d, params, microseconds > 0 ? microseconds : 1);
 }

@@ -119,6 +119,7 @@ static void child(void) {
     server.channels = 0;
     server.unreferenced_first = server.unreferenced_last = NULL;
     server.unreferenced_running = false;
+    server.visited = NULL;
     if (thread != NULL) { /* the copy of a server thread serves nobody */
         thread->bound_invalid = thread->bound != NULL;
         thread->bound = NULL;

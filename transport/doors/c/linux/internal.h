@@ -61,6 +61,13 @@ struct region {
     size_t size;
 };
 
+/* For how long to spin, and how often not to when it has not been worth it. The long one is for threads that have
+ * nothing to do until the word changes, and the peer's program something to do before it does. */
+struct spin {
+    unsigned nanoseconds, rest;
+};
+extern const struct spin SHORT_SPIN, LONG_SPIN;
+
 /* Whether spinning has been worth it lately. */
 struct spinner {
     int lost;
@@ -153,6 +160,7 @@ struct invocation {
 struct server_thread {
     jmp_buf base;
     bool looping;
+    bool visiting;         /* it is no thread of the pool and serves one call */
     int cancellation;      /* the user's state, while ours is "disabled" */
     bool parked;           /* counted in pool->idle */
     struct pool *pool;     /* the one it is parked in or serves for */
@@ -192,6 +200,7 @@ extern struct server {
     uint64_t clock;
     struct door *unreferenced_first, *unreferenced_last;
     bool unreferenced_running;
+    struct channel *visited; /* a thread of the program's own waits in it */
 } server;
 
 extern _Thread_local struct server_thread *this_server_thread;
@@ -220,7 +229,8 @@ enum { RESULTS_ALONE = 8 << 20 };
 
 /* word.c: waiting on words of the session memory. True: the word has changed. */
 bool word_sleep(_Atomic uint32_t *word, uint32_t value, unsigned microseconds);
-bool word_spin(struct spinner *spinner, uint32_t peer_processor, const _Atomic uint32_t *word, uint32_t value);
+bool word_spin(struct spinner *spinner, const struct spin *spin, uint32_t peer_processor,
+               const _Atomic uint32_t *word, uint32_t value);
 void word_sleep_once(_Atomic uint32_t *word, uint32_t value);
 void word_wake(_Atomic uint32_t *word);
 uint32_t this_processor(void);
@@ -309,6 +319,8 @@ void attention_balance_locked(struct pool *pool);
 /* serve.c: threads that serve. */
 struct server_thread *server_thread_enter(void);
 _Noreturn void server_thread_park(struct server_thread *thread);
+bool server_thread_has_room(void);
+void server_thread_visit(struct server_thread *thread);
 
 /* invocation.c: how one ends. */
 void server_thread_rest_locked(struct server_thread *thread);

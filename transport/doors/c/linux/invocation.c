@@ -5,6 +5,9 @@
 
 /* Counts the thread as idle again, in the pool of the door it is bound to, or the public one. */
 void server_thread_rest_locked(struct server_thread *thread) {
+    if (thread->visiting) {
+        return;
+    }
     thread->pool = thread->bound ? thread->bound->pool : &server.public_pool;
     pool_open(thread->pool); /* the public one may not be in use yet */
     thread->pool->idle++;
@@ -53,7 +56,7 @@ void invocation_reply(struct server_thread *thread, int error, uint64_t size, un
     if (error != EINTR) {
         server_thread_rest_locked(thread);
     }
-    if (error == 0) {
+    if (error == 0 && !thread->visiting) {
         attention_begin_locked(thread, channel); /* its next call is likely to be ours */
     }
     atomic_store(&session->state, CALL_DONE);

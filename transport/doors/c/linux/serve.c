@@ -179,6 +179,41 @@ static bool begin(struct server_thread *thread) {
     return true;
 }
 
+/* What a visitor must have left of its stack, and how much of it a request may take. */
+enum { VISIT_ROOM = 1 << 20, VISIT_LIMIT = 512 << 10 };
+
+bool server_thread_has_room(void) {
+    static _Thread_local char *low;
+    if (low == NULL) {
+        pthread_attr_t attributes;
+        void *address;
+        size_t size;
+        if (pthread_getattr_np(pthread_self(), &attributes) != 0) {
+            return false;
+        }
+        low = pthread_attr_getstack(&attributes, &address, &size) == 0 ? address : NULL;
+        pthread_attr_destroy(&attributes);
+    }
+    const char *here = __builtin_frame_address(0);
+    return low != NULL && here > low && here - low > VISIT_ROOM;
+}
+
+/* Runs the procedure for the invocation that the thread has taken, and comes back. */
+void server_thread_visit(struct server_thread *thread) {
+    size_t limit = thread->stack_limit;
+    thread->stack_limit = VISIT_LIMIT;
+    thread->looping = thread->visiting = true;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &thread->cancellation);
+    if (_setjmp(thread->base) == 0 && begin(this_server_thread)) {
+        run(this_server_thread);
+        invocation_reply(this_server_thread, EINTR, 0, 0, 0); /* the procedure returned: its client gets EINTR */
+    }
+    thread = this_server_thread;
+    pthread_setcancelstate(thread->cancellation, NULL);
+    thread->looping = thread->visiting = false;
+    thread->stack_limit = limit;
+}
+
 _Noreturn void server_thread_park(struct server_thread *thread) {
     if (thread->looping) {
         _longjmp(thread->base, 1);

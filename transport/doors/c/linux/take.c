@@ -69,8 +69,8 @@ static bool win_locked(struct server_thread *thread, struct channel *channel, ui
         channel_answer(channel, sequence);
     }
     if (won) {
+        thread->last_idle = thread->parked && --thread->pool->idle == 0; /* one that visits was not counted */
         thread->parked = false;
-        thread->last_idle = --thread->pool->idle == 0;
         thread->caller_gone = false;
         snapshot(thread, channel);
         thread->invocation = (struct invocation){

@@ -15,7 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SPIN_NANOSECONDS = 20000, CREDIT_MAX = 16, CREDIT_FIRST = 8, CREDIT_LOST = 4, REST = 500 };
+enum { CREDIT_MAX = 16, CREDIT_FIRST = 8, CREDIT_LOST = 4 };
+
+const struct spin SHORT_SPIN = {20000, 500}, LONG_SPIN = {100000, 64};
 
 static uint64_t nanoseconds(void) {
     struct timespec now;
@@ -72,7 +74,8 @@ static bool many_processors(void) {
 }
 
 /* Spins while the word has the value, if the peer runs elsewhere and spinning has been worth it. */
-bool word_spin(struct spinner *spinner, uint32_t peer_processor, const _Atomic uint32_t *word, uint32_t value) {
+bool word_spin(struct spinner *spinner, const struct spin *spin, uint32_t peer_processor,
+               const _Atomic uint32_t *word, uint32_t value) {
     if (!many_processors() || peer_processor == 0 || peer_processor == this_processor()) {
         return false;
     }
@@ -80,7 +83,7 @@ bool word_spin(struct spinner *spinner, uint32_t peer_processor, const _Atomic u
         spinner->rest--;
         return false;
     }
-    uint64_t end = nanoseconds() + SPIN_NANOSECONDS;
+    uint64_t end = nanoseconds() + spin->nanoseconds;
     do {
         for (int i = 0; i < 32; i++) {
             if (atomic_load_explicit(word, memory_order_acquire) != value) {
@@ -93,7 +96,7 @@ bool word_spin(struct spinner *spinner, uint32_t peer_processor, const _Atomic u
     spinner->lost += CREDIT_LOST;
     if (spinner->lost > CREDIT_MAX) {
         spinner->lost = CREDIT_MAX - CREDIT_FIRST;
-        spinner->rest = REST;
+        spinner->rest = spin->rest;
     }
     return false;
 }
