@@ -16,7 +16,7 @@ import attrs
 
 from actors import links, signals
 from actors.actions import Retry
-from actors.children import Record
+from actors.children import Record, Started
 from actors.distant import NodeDown, NodeUp, NotConnected
 from actors.entry import RemoteEntry
 from actors.errors import NodeStopped
@@ -41,6 +41,7 @@ class RemoteStart:
         child: which child.
         left: the nodes that have not been tried yet, the best one first.
         ref: the process, once it has started.
+        info: what its start had to tell, or None.
         error: an exception, or `NO_CONNECTION`: why it has not.
         abandon: ends the attempt in progress.
     """
@@ -48,6 +49,7 @@ class RemoteStart:
     child: Record[AnyRef]
     left: list[str]
     ref: AnyRef | None = None
+    info: Any = None
     error: Any = None
     abandon: Callable[[], None] | None = None
 
@@ -94,6 +96,8 @@ class Elsewhere:
         process, child = self._process, start.child
 
         def answered(answer: Any) -> None:
+            if isinstance(answer, Started):
+                start.info, answer = answer.info, answer.ref
             start.error = answer
             if process.ended is not None:
                 if isinstance(answer, Ref):

@@ -25,6 +25,7 @@ from typing import Any, Final
 import trio
 
 from actors import signals
+from actors.children import Started
 from actors.distant import (
     FAULTS,
     HeldRef,
@@ -263,8 +264,9 @@ class RemoteNode:
                 logger.warning("node %s cannot be told who is in the group %r", self.node_name, group)
 
     def _end_orphan(self, answer: Any) -> None:
-        if isinstance(answer, Ref):
-            answer.deliver(signals.Exit(self._node.ref, KILL, linked=False))
+        ref = answer.ref if isinstance(answer, Started) else answer
+        if isinstance(ref, Ref):
+            ref.deliver(signals.Exit(self._node.ref, KILL, linked=False))
 
     # Values that belong to the node link.
 
@@ -456,7 +458,8 @@ class RemoteNode:
             case wire.WhereisReply(number, payload) | wire.Spawned(number, payload):
                 then = self._open.asked.pop(number, None)
                 if then is not None:
-                    then(self._codec.decode(payload))
+                    answer = self._codec.decode(payload)
+                    then(self._started(answer, frame.info) if isinstance(frame, wire.Spawned) else answer)
             case wire.Spawn():
                 self._receive_spawn(frame, files)
             case wire.Abandon(number):
@@ -528,7 +531,7 @@ class RemoteNode:
                 self._answer(number, False, answer)
         elif wanted and answer is not None:
             payload, _, encoded = self._encode(answer)
-            self._say(wire.Spawned(number, payload))
+            self._say(wire.Spawned(number, payload, self._encode_info(answer, parent)))
             if not encoded:
                 answer.exit(KILL)
             elif parent is not None:
@@ -537,6 +540,24 @@ class RemoteNode:
                     self.deliver(parent, signals.Exit(answer, answer._process.ended, linked=True))
         elif answer is not None:
             answer.exit(KILL)
+
+    def _encode_info(self, ref: LocalRef[Any], parent: Ref[Any] | None) -> Any:
+        """What the start of a process has to tell its parent, or nil when that cannot travel."""
+        info = None if parent is None or ref._process.rare is None else ref._process.rare.start_info
+        payload, files, encoded = self._encode(info)
+        if files or not encoded:
+            close_all(files)
+            logger.warning("what the start of %s returned cannot travel to %s", ref, self.node_name)
+            return self._codec.encode(None)[0]
+        return payload
+
+    def _started(self, ref: Ref[Any], payload: Any) -> Any:
+        try:
+            info = self._codec.decode(payload)
+        except PayloadError as error:
+            logger.warning("what the start of %s returned was dropped: %s", ref, error)
+            return ref
+        return ref if info is None else Started(ref, info)
 
     def _decode_reason(self, payload: Any) -> Reason:
         try:

@@ -363,7 +363,7 @@ class SupervisorBody:
             return  # it was given up
         del self._starts[start.child]
         if start.ref is not None:
-            self._perform(self.strategy.started(start.child, start.ref))
+            self._perform(self.strategy.started(start.child, start.ref, start.info))
         else:
             self._not_started(start.child, start.error)
 

@@ -252,10 +252,14 @@ class Spawn(_Frame, tag=32):
 
 
 class Spawned(_Frame, tag=33):
-    """The process that a Spawn started; the payload is its ref."""
+    """The process that a Spawn started; the payload is its ref.
+
+    `info` is what its start had to tell its parent, or nil.
+    """
 
     id: int
     payload: msgspec.Raw
+    info: msgspec.Raw = msgspec.Raw(b"\xc0")
 
 
 class Abandon(_Frame, tag=34):

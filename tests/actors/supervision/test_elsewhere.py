@@ -32,6 +32,7 @@ from actors import (
     Refused,
     RemoteEntry,
     Shutdown,
+    Started,
     StartError,
     StartFailed,
     Supervisor,
@@ -103,7 +104,14 @@ class Brief(Emigrant):
         self.process.stop()
 
 
-ENTRIES = {kind.__name__: kind for kind in (Emigrant, Slow, Stubborn, Declining, Failing, Brief)}
+class Telling(Emigrant):
+    """Its start has something to tell; what an `Emigrant` is called with cannot travel."""
+
+    def on_start(self) -> Any:
+        return {"something": [1, b"two"], "nothing": None, "stay": object()}[self.name]
+
+
+ENTRIES = {kind.__name__: kind for kind in (Emigrant, Slow, Stubborn, Declining, Failing, Brief, Telling)}
 
 
 class Country:
@@ -229,6 +237,23 @@ async def test_start_call_crash_restart(country: Country, autojump_clock: MockCl
     assert second != first
     assert await second.call(Emigrant.home) == "west"
     assert country.take() == ["boom x west", "start x west"]
+
+
+async def test_what_a_start_tells(
+    country: Country, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What `on_start` returned comes with the ref, as from a child of this node, if it can travel."""
+    supervisor = await supervise(country, intensity=9)
+    for name in ("something", "nothing", "stay"):
+        child = abroad("Telling", id=name, kwargs={"name": name}, restart="temporary")
+        answer: Any = await supervisor.call(Supervisor.start_child, child)
+        if name == "something":
+            assert isinstance(answer, Started)
+            assert answer.info == [1, b"two"]
+            answer = answer.ref
+        assert isinstance(answer, Ref)
+        assert await answer.call(Emigrant.home) == "east"
+        assert ("cannot travel" in caplog.text) is (name == "stay")
 
 
 @pytest.mark.parametrize("restart", ["transient", "temporary"])
