@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from . import callplan
-from .abi import BufferResult, ScalarResult
-from .caller import Caller
-from .engine import BadMemoryAccess, Instance, Pause, Step, Trap, TrapKind
-from .errors import HostcallError, KernelError
-from .futures import Cancelled, Future
-from .launch import Prepared
-from .operation import Operation
-from .rkyv import CodecError
+from hostcalls import callplan
+from hostcalls.abi import BufferResult, ScalarResult
+from hostcalls.caller import Caller
+from hostcalls.engine import BadMemoryAccess, Instance, Pause, Step, Trap, TrapKind
+from hostcalls.errors import HostcallError, KernelError
+from hostcalls.futures import Cancelled, Future
+from hostcalls.launch import Prepared
+from hostcalls.operation import Operation
+from hostcalls.rkyv import CodecError
 
 if TYPE_CHECKING:
-    from .kernel import Kernel
+    from hostcalls.kernel import Kernel
 
 logger = logging.getLogger(__name__)
 
