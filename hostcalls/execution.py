@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Turns that end with the guest computing, after which it is handed to a worker. One that comes back from
-#: there goes there again at the end of its time slice, unless it waits before.
 _PATIENCE = 2
+"""Turns that end with the guest computing, after which it is handed to a worker. One that comes back from
+there goes there again at the end of its time slice, unless it waits before."""
 
-#: Operations of a guest that has ended that are cancelled before other processes get their turn.
 _CANCELLED_AT_ONCE = 256
+"""Operations of a guest that has ended that are cancelled before other processes get their turn."""
 
-#: Seconds of serving a guest after which other processes get their turn.
 _TURN_SECONDS = 0.0005
+"""Seconds of serving a guest after which other processes get their turn."""
 
 
 @attrs.frozen
@@ -56,8 +56,8 @@ class Stopped:
 
 _STOPPED = Stopped()
 
-#: How a guest ended.
 Outcome = Returned | Trap | Stopped
+"""How a guest ended."""
 
 
 class Execution:
