@@ -93,6 +93,8 @@ class Layout(ABC):
 
 
 class _Number(Layout):
+    """A number of the format that `struct` has for it."""
+
     plain = True
 
     def __init__(self, format: str) -> None:  # noqa: A002 (the word of `struct`)
@@ -110,6 +112,8 @@ class _Number(Layout):
 
 
 class _Bool(_Number):
+    """One byte, 0 or 1."""
+
     plain = False
 
     def __init__(self) -> None:
@@ -128,6 +132,8 @@ class _Bool(_Number):
 
 
 class Unit(Layout):
+    """`()`: nothing, which is None."""
+
     size, align, format, leaf_count = 0, 1, "", 0
 
     def prepare(self, value: Any, out: bytearray) -> None:
@@ -184,6 +190,8 @@ class Array(Layout):
 
 
 class Bytes(Layout):
+    """`Vec<u8>`: where the bytes begin, relative to this, and how many there are."""
+
     size, align, format, leaf_count = 8, 4, "iI", 2
 
     def prepare(self, value: Any, out: bytearray) -> tuple[int, int]:
@@ -205,6 +213,8 @@ class Bytes(Layout):
 
 
 class _String(Layout):
+    """`String`: a short text in place, of a longer one its length and where it lies."""
+
     size, align, format = 8, 4, "8s"
 
     def prepare(self, value: Any, out: bytearray) -> tuple[int, int] | bytes:
@@ -244,6 +254,8 @@ class _String(Layout):
 
 
 class Vector(Layout):
+    """`Vec<T>`: where the first element lies, relative to this, and how many there are."""
+
     size, align, format, leaf_count = 8, 4, "iI", 2
 
     def __init__(self, element: Layout) -> None:
