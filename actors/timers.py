@@ -10,7 +10,6 @@ leaving cost a dict operation.
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import math
@@ -157,8 +156,10 @@ def _nothing() -> None:
 
 def _send(destination: Ref[Any], message: Any) -> None:
     """What a timer may send to can be gone, or full, by the time it fires."""
-    with contextlib.suppress(RuntimeFault):
+    try:
         destination.send(message)
+    except RuntimeFault:
+        return
 
 
 class Timers:
