@@ -9,7 +9,7 @@ So a receiver that has never heard of the type (UnknownType) is told apart from 
 version of it (VersionMismatch). Field values are checked against their annotations on both sides
 (FieldMismatch), at the sender first, which is where the mistake is.
 
-Long bytes do not pass through the frames: each object travels as a sealed memory file, into which the sender
+Long bytes do not pass through the frames: each object travels as a memory file, into which the sender
 copies it once, and out of which the receiver copies it once.
 
 Values that belong to a node link, such as refs, are not known here. Their translation is given to the codec
@@ -20,8 +20,6 @@ import builtins
 import datetime
 import decimal
 import enum
-import fcntl
-import mmap
 import os
 import traceback
 import uuid
@@ -31,6 +29,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from transport import memoryfile
 from transport.descriptor import FileDescriptor, close_all
 from transport.records import (
     PayloadError,
@@ -62,7 +61,7 @@ _ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 
 INLINE_LIMIT: Final = 64 * 1024
-"""Bytes of a payload that travels inside its frame; a longer one goes into a sealed memory file, and so do
+"""Bytes of a payload that travels inside its frame; a longer one goes into a memory file, and so do
 longer bytes in it, each object by itself."""
 
 PAYLOAD_LIMIT: Final = 256 * 1024 * 1024
@@ -73,12 +72,6 @@ MEMORY_FILES: Final = 32
 
 DESCRIPTORS_LIMIT: Final = 128
 """File descriptors in one payload."""
-
-_SEALS: Final = (
-    fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
-    if hasattr(fcntl, "F_SEAL_SHRINK")
-    else 0
-)
 
 
 def _is_atom(value: Any) -> bool:
@@ -277,14 +270,9 @@ class Codec:
             return self._encoder.encode(self._lower_exact(value))
 
     def _in_memory(self, code: int, data: bytes | memoryview) -> msgspec.msgpack.Ext:
-        """Copy long data into a memory file, sealed so that nobody changes it while it is read."""
-        memory = os.memfd_create("payload", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        self._outgoing.append(memory)
+        """Copy long data into a memory file."""
+        self._outgoing.append(memoryfile.create(data))
         self._in_files += len(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(memory, view) :]
-        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
         return msgspec.msgpack.Ext(code, self._encoder.encode([len(self._outgoing) - 1, len(data)]))
 
     # Lowering: from values to what MessagePack carries.
@@ -429,16 +417,11 @@ class Codec:
         return self._incoming[index]
 
     def _revive_memory(self, items: list[int]) -> Any:
-        memory, size = self._memory(items)
-        with mmap.mmap(memory, size, prot=mmap.PROT_READ) as view:
-            return self._decoder.decode(view)
+        with memoryfile.reading(*self._memory(items)) as data:
+            return self._decoder.decode(data)
 
     def _revive_bytes(self, items: list[int]) -> bytes:
-        memory, size = self._memory(items)
-        data = os.pread(memory, size, 0)  # of a memory file, all is read at once
-        if len(data) != size:
-            raise PayloadError(f"{len(data)} of {size} bytes could be read")
-        return data
+        return memoryfile.read(*self._memory(items))
 
     def _memory(self, items: list[int]) -> tuple[int, int]:
         """A memory file of the payload, and its size. It may be sparse or named twice: all sizes count."""
@@ -446,10 +429,7 @@ class Codec:
         self._left -= size
         if size <= 0 or self._left < 0:
             raise PayloadError(f"a payload may have {PAYLOAD_LIMIT} bytes, this one claims another {size}")
-        memory = self._revive_descriptor(index).fileno()
-        if fcntl.fcntl(memory, fcntl.F_GET_SEALS) & _SEALS != _SEALS or os.fstat(memory).st_size != size:
-            raise PayloadError("the payload's memory file is not sealed, or not of the announced size")
-        return memory, size
+        return self._revive_descriptor(index).fileno(), size
 
 
 _NATIVE: Final[Mapping[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]] = {
