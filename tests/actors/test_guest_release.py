@@ -1,0 +1,96 @@
+"""When a node ends, nothing of its guests is left."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import trio
+
+from actors import Node, open_node
+from actors.guest import Guest, guests_of, open_guests
+from actors.spec import Child
+from actors.supervisor import Supervisor
+from hostcalls import catalogue as c
+from hostcalls.abi import (
+    ChannelBackpressure,
+    ChannelCreate,
+    EntrypointInvocation,
+    IoRead,
+    ProcessLogRegistration,
+    ProcessStart,
+    TimeSleep,
+)
+from hostcalls.actor_abi import ActorSend
+from hostcalls.caller import Caller
+from hostcalls.capability import Capability
+from hostcalls.channel import Channel
+from hostcalls.engine import Engine, EngineConfig, Instance
+from hostcalls.execution import Execution
+from hostcalls.futures import Future
+from hostcalls.kernel import Kernel
+from hostcalls.message import Held
+from hostcalls.registry import Registry, Resource
+from tests.hostcalls.guests import ACTOR, PUPPET, Puppet
+
+GRANTS = [capability for capability in Capability if not capability.name.startswith("NET")]
+KINDS = (Engine, Instance, Kernel, Execution, Caller, Registry, Resource, Channel, Held, Future)
+
+
+def alive() -> Counter[str]:
+    """What there is of guests and of what they have, by type."""
+    gc.collect()
+    return Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, KINDS))
+
+
+def descriptors() -> int:
+    """How many file descriptors are open."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def populate(node: Node, nursery: trio.Nursery) -> None:
+    """Guests that idle, compute, wait, have ended, are supervised, own channels, and have children."""
+    for entrypoint in ("idle", "spin", "spin", "nap", "done"):
+        await node.spawn(Guest(ACTOR, capabilities=GRANTS, entrypoint=entrypoint))
+    idle = Guest(ACTOR, capabilities=GRANTS, entrypoint="idle")
+    await node.spawn(Supervisor, [Child(idle, id="idle")])
+    puppets = [Puppet(await node.spawn(Guest(PUPPET, capabilities=GRANTS))) for _ in range(2)]
+    for puppet in puppets:
+        log = await puppet.do(c.CHANNEL_CREATE, ChannelCreate(4096, ChannelBackpressure.PARK))
+        handle = await puppet.do(c.CHANNEL_SHARE, log)
+        await puppet.do(c.PROCESS_REGISTER_LOG_CHANNEL, ProcessLogRegistration(handle))
+        child = ProcessStart("child.wasm", "idle", (Capability.ACTOR_MESSAGE,), EntrypointInvocation())
+        await puppet.do(c.PROCESS_START, child)
+        sent = await puppet.do(c.CHANNEL_CREATE, ChannelCreate(4096, ChannelBackpressure.PARK))
+        me = await puppet.do(c.ACTOR_SELF)
+        await puppet.do(c.ACTOR_SEND, ActorSend(me, 3, b"with a channel", (sent,)))
+    reader = await puppets[-1].do(c.CHANNEL_STRONG_READER_CREATE, log)
+    nursery.start_soon(puppets[-1].do, c.CHANNEL_STRONG_READ, IoRead(reader, 100))
+    nursery.start_soon(puppets[0].do, c.TIME_SLEEP, TimeSleep(3_600_000))
+    await trio.sleep(0.02)  # computing guests go to workers meanwhile, or they do not: both must end
+
+
+@pytest.mark.parametrize("how", ["ends", "fails"])
+async def test_nothing_is_left_of_guests_when_their_node(how: str, tmp_path: Path) -> None:
+    """Memory, stores, mailboxes, channels, futures, and messages with resources that nobody has taken."""
+    (tmp_path / "child.wasm").write_bytes(ACTOR)
+    before, open_before = alive(), descriptors()
+    engines: list[Engine] = []
+    try:
+        async with open_node("test") as node, trio.open_nursery() as nursery:
+            open_guests(node, modules=tmp_path, engine=EngineConfig(max_guests=50))
+            engines.append(guests_of(node).kernel.engine)
+            await populate(node, nursery)
+            assert engines[0].guests > 0
+            if how == "fails":
+                raise LookupError
+            nursery.cancel_scope.cancel()
+    except* LookupError:
+        assert how == "fails"
+    assert engines.pop().closed
+    del node, nursery
+    assert alive() - before == Counter()
+    assert descriptors() <= open_before
