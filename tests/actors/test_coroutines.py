@@ -85,7 +85,7 @@ METHODS = [(Sync.waits, "Sync.waits"), (Sync.looks_sync, "Sync.looks_sync")]
 @pytest.mark.parametrize("queued", [False, True], ids=["handed off", "queued"])
 @pytest.mark.parametrize("observed", [False, True], ids=["plain", "observed"])
 @pytest.mark.parametrize(("method", "name"), METHODS, ids=[name for _, name in METHODS])
-async def test_call(
+async def test_the_caller_of_a_coroutine_is_told(
     autojump_clock: MockClock, node: Node, method: Any, name: str, observed: bool, queued: bool
 ) -> None:
     """C15: who calls learns of it, and the actor has ended of it."""
@@ -126,7 +126,9 @@ async def test_nobody_waits(
 
 
 @pytest.mark.parametrize("hook", ["on_down", "on_exit"])
-async def test_hooks(autojump_clock: MockClock, node: Node, hook: str) -> None:
+async def test_a_hook_that_returns_a_coroutine_fails(
+    autojump_clock: MockClock, node: Node, hook: str
+) -> None:
     """C15: hooks are methods too."""
     async with node.mailbox() as me:
         ref, other = await me.spawn(Sync), await me.spawn(Sync)
@@ -159,7 +161,9 @@ async def test_start_and_stop(autojump_clock: MockClock, node: Node) -> None:
 
 
 @pytest.mark.parametrize("queued", [False, True], ids=["handed off", "queued"])
-async def test_supervisor(autojump_clock: MockClock, node: Node, queued: bool) -> None:
+async def test_a_method_of_a_supervisor_that_returns_a_coroutine_fails(
+    autojump_clock: MockClock, node: Node, queued: bool
+) -> None:
     """C15: methods that a subclass gives a supervisor."""
 
     class Chief(Supervisor):

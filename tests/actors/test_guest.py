@@ -254,7 +254,7 @@ async def test_start_function_that_traps() -> None:
             await node.spawn(guest("done"), colour="blue")
 
 
-async def test_arguments(tmp_path: Path) -> None:
+async def test_arguments_reach_the_entrypoint(tmp_path: Path) -> None:
     """Numbers, texts and bytes reach the entrypoint; the results are checked against their declaration."""
     probe = Assembler()
     probe.function(
@@ -300,7 +300,7 @@ async def test_node_shutdown_ends_guests() -> None:
     assert node.statistics().processes == 0
 
 
-def test_description() -> None:
+def test_a_description_is_checked_where_it_is_written() -> None:
     """A guest's description is checked where it is written; its methods are for refs."""
     assert Guest("x.wasm", capabilities=["time-read"]).capabilities == {Capability.TIME_READ}
     with pytest.raises(ValueError, match="no capability 'fly'"):

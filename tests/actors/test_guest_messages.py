@@ -157,7 +157,7 @@ class Odd(Actor):
         return 5
 
 
-async def test_call() -> None:
+async def test_a_guest_calls_an_actor() -> None:
     """A guest calls a Python actor, and learns why there is no answer."""
     async with open_node("test") as node:
         guest = await puppet(node)
@@ -407,7 +407,7 @@ def store(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def test_spawn(store: Path) -> None:
+async def test_a_guest_spawns_a_guest(store: Path) -> None:
     """A guest spawns a guest, monitored from its first moment, and calls it."""
     async with open_node("test") as node:
         open_guests(node, modules=store)

@@ -198,7 +198,7 @@ async def birth(weather: Weather) -> Ref[Any]:
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_storm(autojump_clock: MockClock, seed: int) -> None:
+async def test_every_call_of_a_storm_has_one_outcome(autojump_clock: MockClock, seed: int) -> None:
     """U11: every call has one outcome, no monitor fires twice, and in the end nothing is left."""
     logging.disable(logging.CRITICAL)
     try:

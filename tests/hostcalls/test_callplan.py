@@ -49,7 +49,7 @@ def test_our_plan_aligns_buffers_for_every_type() -> None:
     assert all(offset % 16 == 0 for offset, _ in made.writes)
 
 
-def test_limit() -> None:
+def test_all_buffers_together_are_bounded() -> None:
     """The buffers together are bounded, their padding included."""
     assert plan([b"x" * 10, b"y" * 16], limit=32).values == (1040, 10, 1056, 16)
     for arguments in ([b"x" * 33], [b"x" * 17, b"y"]):
@@ -70,7 +70,7 @@ def test_limit() -> None:
         (ScalarType.U64, 0, (1 << 64) - 1),
     ],
 )
-def test_ranges(kind: ScalarType, low: int, high: int) -> None:
+def test_numbers_keep_to_the_range_of_their_kind(kind: ScalarType, low: int, high: int) -> None:
     """Both ends of each kind pass, what is beyond does not, and comes back unchanged."""
     for value in (low, high):
         made = plan([ScalarValue(kind, value)], limit=0)
@@ -85,7 +85,7 @@ def test_ranges(kind: ScalarType, low: int, high: int) -> None:
 
 
 @given(st.floats(allow_nan=False))
-def test_floats(value: float) -> None:
+def test_a_float_is_one_value(value: float) -> None:
     """Floats are one value each."""
     made = plan([ScalarValue(ScalarType.F64, value)], limit=0)
     assert made.values == (value,)
@@ -103,7 +103,7 @@ def test_what_is_no_f32(value: Any) -> None:
     assert math.isnan(plan([ScalarValue(ScalarType.F32, math.nan)], limit=0).values[0])
 
 
-def test_flatten() -> None:
+def test_every_parameter_has_its_wasm_types() -> None:
     """The wasm types of every kind of parameter."""
     kinds = {kind: flatten([ScalarParam(kind)]) for kind in ScalarType}
     assert kinds.pop(ScalarType.F32) == ("f32",)

@@ -60,7 +60,7 @@ def test_unknown_names(text: str) -> None:
         Capability.parse(text)
 
 
-def test_sets() -> None:
+def test_members_and_names_make_one_set() -> None:
     """Members and names mix; duplicates collapse."""
     assert capabilities(["time-read", Capability.TIME_READ, "ChannelReader"]) == {
         Capability.TIME_READ,

@@ -192,7 +192,7 @@ def test_dead_guest_gets_nothing(desk: Desk, caller: Caller) -> None:
 NAME = DependencyId(bytes(range(16)))
 
 
-def test_singletons(desk: Desk, caller: Caller) -> None:
+def test_a_singleton_is_registered_once(desk: Desk, caller: Caller) -> None:
     """Registered once by id and once by resource, found by everybody, gone with the resource."""
     other = desk.caller()
     slot = desk.call(caller, c.CHANNEL_CREATE, PARK)
@@ -216,7 +216,7 @@ def test_singletons(desk: Desk, caller: Caller) -> None:
 # Time.
 
 
-def test_time(desk: Desk, caller: Caller) -> None:
+def test_time_is_counted_from_the_first_call(desk: Desk, caller: Caller) -> None:
     """The monotonic clock starts at the first call; both count milliseconds."""
     first = desk.call(caller, c.TIME_NOW)
     assert (first.unix_ms, first.monotonic_ms) == (1_700_000_100_000, 0)
@@ -225,7 +225,7 @@ def test_time(desk: Desk, caller: Caller) -> None:
     assert (second.unix_ms, second.monotonic_ms) == (1_700_000_101_500, 1500)
 
 
-def test_sleep(desk: Desk, caller: Caller) -> None:
+def test_a_sleep_ends_when_its_time_is_over(desk: Desk, caller: Caller) -> None:
     """A sleep is over when its time is; one that is dropped leaves no timer."""
     future = desk.call(caller, c.TIME_SLEEP, TimeSleep(20))
     desk.clock.advance(0.019)

@@ -49,7 +49,7 @@ async def test_waiting_and_cancelling(autojump_clock: trio.testing.MockClock) ->
             assert await receiver.receive() == word
 
 
-async def test_errors() -> None:
+async def test_an_end_that_cannot_be_used_says_why() -> None:
     """Closed, broken and busy ends say so."""
     channel = Channel(4)
     sender, receiver = ChannelSender(channel), ChannelReceiver(channel)

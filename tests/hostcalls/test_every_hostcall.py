@@ -418,7 +418,7 @@ async def answer_a_request(guest: Puppet) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
-async def test_denied(case: Case, tmp_path: Path) -> None:
+async def test_without_its_capability_a_hostcall_is_denied(case: Case, tmp_path: Path) -> None:
     """Without its capability a hostcall is there, looks at nothing, and says "permission denied"."""
     if case.hostcall.capability is Capability.ACTOR_MESSAGE:
         # The puppet needs it to be moved; a dispatch is refused all the same.

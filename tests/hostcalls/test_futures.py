@@ -19,7 +19,7 @@ def test_first_outcome_counts() -> None:
     assert Future.of(3).result() == 3
 
 
-def test_callback() -> None:
+def test_a_callback_runs_once_with_the_outcome() -> None:
     """The callback runs when the outcome comes, or at once when it has come; not after a cancellation."""
     seen: list[Future[int]] = []
     future: Future[int] = Future()
@@ -39,7 +39,7 @@ def test_callback() -> None:
         cancelled.result()
 
 
-def test_then() -> None:
+def test_a_converted_future_passes_everything_on() -> None:
     """A converted future has the converted value or the error, and passes a cancellation on."""
     source: Future[int] = Future()
     converted = source.then(lambda value: str(10 // value))
@@ -61,7 +61,7 @@ def _error(future: Future[object]) -> Exception:
     return caught.value
 
 
-async def test_waiting() -> None:
+async def test_a_task_waits_and_cancels() -> None:
     """A task waits for the outcome; when it is cancelled, so is the future."""
     future: Future[str] = Future()
     got: list[str] = []

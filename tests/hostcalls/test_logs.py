@@ -92,7 +92,7 @@ FULL = LogRecord(
 )
 
 
-def test_decode() -> None:
+def test_every_part_of_a_record_is_decoded() -> None:
     """Every part of a record, and the defaults of those that are left out."""
     expected = LogRecord(
         FULL.level, FULL.target, FULL.message, FULL.fields, FULL.spans, FULL.timestamp_ms + 256
@@ -114,7 +114,7 @@ def test_round_trip(level: int, target: str, message: str, fields: list[tuple[st
     assert decode(encode(record)) == record
 
 
-def test_garbage() -> None:
+def test_damaged_records_are_refused_or_decoded() -> None:
     """Damaged records, and noise, are refused or decoded, never worse."""
     generator = random.Random(7)
     whole = encode(FULL)
@@ -134,7 +134,7 @@ def test_garbage() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", bytes(7), b"\xff" * 8, struct.pack("<Ii", 4, 100) + bytes(8)])
-def test_refused(data: bytes) -> None:
+def test_offsets_that_lead_nowhere_are_refused(data: bytes) -> None:
     """Offsets that lead nowhere."""
     with pytest.raises(InvalidRecord):
         decode(data)

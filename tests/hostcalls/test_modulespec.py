@@ -7,7 +7,7 @@ from hostcalls.capability import Capability
 from hostcalls.modulespec import ModuleSpecError, make_invocation, parse, parse_invocation
 
 
-def test_everything() -> None:
+def test_every_part_of_a_specification_is_read() -> None:
     """Semicolons and newlines separate, comments and spaces are ignored, the log URI comes first."""
     spec = parse(
         """
@@ -31,7 +31,7 @@ def test_everything() -> None:
     )
 
 
-def test_defaults() -> None:
+def test_what_a_specification_leaves_out() -> None:
     """The entrypoint is `start`; an empty log URI is still the first argument."""
     spec = parse("path=a.wasm;capabilities=TimeRead")
     assert (spec.entrypoint, spec.log_uri) == ("start", "")
@@ -66,7 +66,7 @@ def test_value_with_an_equals_sign() -> None:
         (None, "resource:7", ResourceArg(7)),
     ],
 )
-def test_values(params: str | None, args: str, argument: object) -> None:
+def test_each_kind_of_argument_is_read(params: str | None, args: str, argument: object) -> None:
     """Each kind, by params and by its own label."""
     assert parse_invocation(params, args).args == (argument,)
 
@@ -121,7 +121,7 @@ def test_values_apart_may_contain_commas() -> None:
         ("path=a;capabilities=TimeRead;args=buffer:hex:zz", "even number"),
     ],
 )
-def test_mistakes(text: str, why: str) -> None:
+def test_each_mistake_is_told(text: str, why: str) -> None:
     """Each mistake is told."""
     with pytest.raises(ModuleSpecError, match=why):
         parse(text)

@@ -367,7 +367,9 @@ async def test_shared_handle_is_passed_on(tmp_path: Path) -> None:
         ("far", [BufferParam()], "results do not fit"),
     ],
 )
-async def test_results(tmp_path: Path, name: str, results: list[AbiParam], outcome: object) -> None:
+async def test_results_fit_their_declaration(
+    tmp_path: Path, name: str, results: list[AbiParam], outcome: object
+) -> None:
     """Declared results are decoded; those that do not fit their declaration are a trap."""
     async with open_harness(modules(tmp_path)) as harness:
         child = await Parent(harness).start(wanted(name, entrypoint=invocation(results=results)))

@@ -23,7 +23,7 @@ def test_handles_are_reused_last_freed_first() -> None:
     assert len(table) == 4
 
 
-def test_reservation() -> None:
+def test_a_reservation_is_filled_once() -> None:
     """A reservation is filled once; discarding is always allowed."""
     registry = Registry()
     entry = registry.reserve(Kind.PROCESS)
@@ -37,7 +37,7 @@ def test_reservation() -> None:
         registry.get(entry.id, Kind.PROCESS)
 
 
-def test_kinds() -> None:
+def test_a_resource_is_found_by_id_and_kind() -> None:
     """A resource is found by its id and its kind."""
     registry = Registry()
     resource = registry.add(Kind.CHANNEL, "channel")

@@ -202,7 +202,7 @@ def test_padding_is_ignored() -> None:
         pytest.param(tuple[U32, ...], "00" * 8 + "faffffff01000000", "not aligned", id="elements-misaligned"),
     ],
 )
-def test_refused(annotation: Any, encoded: str, why: str | None) -> None:
+def test_each_rule_of_validation_is_kept(annotation: Any, encoded: str, why: str | None) -> None:
     """Each rule of validation, broken alone."""
     data = bytes.fromhex(encoded)
     if why is None:

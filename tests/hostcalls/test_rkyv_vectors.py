@@ -504,7 +504,7 @@ VECTORS = [
 
 
 @pytest.mark.parametrize(("annotation", "size", "align", "offsets"), LAYOUTS)
-def test_layout(annotation: Any, size: int, align: int, offsets: dict[str, int]) -> None:
+def test_a_type_lies_as_in_c(annotation: Any, size: int, align: int, offsets: dict[str, int]) -> None:
     """Size, alignment and field offsets are those of the C representation."""
     found = layout(annotation)
     assert (found.size, found.align) == (size, align)
@@ -515,7 +515,7 @@ def test_layout(annotation: Any, size: int, align: int, offsets: dict[str, int])
 
 
 @pytest.mark.parametrize(("annotation", "value", "encoded"), VECTORS)
-def test_encoding(annotation: Any, value: object, encoded: str) -> None:
+def test_a_value_has_the_bytes_of_the_reference(annotation: Any, value: object, encoded: str) -> None:
     """Encoding gives the reference bytes, decoding them gives the value back."""
     assert codec(annotation).encode(value).hex() == encoded
     assert codec(annotation).decode(bytes.fromhex(encoded)) == value

@@ -24,13 +24,13 @@ def otp(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     subprocess.run(["erlc", "-o", str(place), str(source)], check=True, timeout=120)
     (place / "script").write_text(script())
     program = f'supervisor_oracle:main(["{place / "script"}"])'
-    # One scheduler: with two, of which the machine runs but one for a while, quiet rounds would prove nothing.
+    # One scheduler: with two, of which the machine may run but one, quiet rounds would prove nothing.
     command = ["erl", "+S", "1:1", "-noshell", "-noinput", "-pa", str(place), "-eval", program]
     run = subprocess.run(command, cwd=place, check=True, timeout=120, capture_output=True, text=True)
     return histories(run.stdout)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_scenario(name: str, otp: dict[str, list[str]]) -> None:
+def test_both_supervisors_do_the_same(name: str, otp: dict[str, list[str]]) -> None:
     """Starts, stops, ends, answers and children agree after every command."""
     assert perform(SCENARIOS[name]) == otp[name]

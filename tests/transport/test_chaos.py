@@ -164,7 +164,7 @@ class World:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_chaos(autojump_clock: object, seed: int) -> None:
+async def test_nothing_is_lost_unnoticed_in_chaos(autojump_clock: object, seed: int) -> None:
     world = World(seed)
     async with AsyncExitStack() as stack:
         for name in NAMES:

@@ -219,7 +219,7 @@ async def wreak(directory: Path, seed: int, seconds: float) -> tuple[Counter[str
             return judge.done, accounts
 
 
-async def test_havoc(tmp_path: Path) -> None:
+async def test_every_promise_holds_in_havoc(tmp_path: Path) -> None:
     _, accounts = await wreak(tmp_path, 7, 8.0)
     assert not {name: account.faults() for name, account in accounts.items() if account.faults()}
 

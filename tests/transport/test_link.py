@@ -202,7 +202,7 @@ def test_batches_are_bounded() -> None:
     assert link.queued == 0
 
 
-def test_backlog() -> None:
+def test_a_full_backlog_ends_the_link() -> None:
     link = make(backlog=1000)
     while link.queued < 900:
         link.send(frame(1, 80))
@@ -211,7 +211,7 @@ def test_backlog() -> None:
     assert link.queued <= 1000
 
 
-def test_rate() -> None:
+def test_a_peer_that_is_too_fast_makes_a_pause() -> None:
     now = [0.0]
     link = make(lambda: now[0], rate=10.0)
     link.received(encode_batch(0, 0, [frame(1)] * 10))

@@ -145,7 +145,7 @@ def test_any_extension_decodes_or_fails_as_a_payload(code: int, data: bytes) -> 
     ],
     ids=repr,
 )
-def test_values(value: Any) -> None:
+def test_a_value_arrives_as_it_was(value: Any) -> None:
     if value == [2**100, FileDescriptor]:
         with pytest.raises(UnregisteredType):
             carry(value)
@@ -155,7 +155,7 @@ def test_values(value: Any) -> None:
     assert type(came) is type(value)
 
 
-def test_exceptions() -> None:
+def test_an_exception_arrives_with_its_type_or_as_a_remote_error() -> None:
     known = carry(OutOfStockError("apples", 3))
     assert isinstance(known, OutOfStockError)
     assert known.args == ("apples", 3)
@@ -406,7 +406,7 @@ def test_unsealed_memory_is_refused() -> None:
         Codec(types).decode(payload, [memory])
 
 
-def test_externals() -> None:
+def test_an_external_travels_by_its_translation() -> None:
     class Handle:
         def __init__(self, number: int) -> None:
             self.number = number

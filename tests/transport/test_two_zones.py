@@ -307,7 +307,7 @@ async def test_no_descriptor_is_left(node: Node, start: Callable[..., Zone]) -> 
         await trio.sleep(0.1)  # it closes its ends in its own time
 
 
-async def test_goodbye(node: Node, start: Callable[..., Zone]) -> None:
+async def test_a_node_that_stops_in_order_says_goodbye(node: Node, start: Callable[..., Zone]) -> None:
     """A node that stops in order says so."""
     zone = start("bank")
     await zone.ready()

@@ -147,7 +147,7 @@ def test_guests_that_return(
         ("path=small.wat; capabilities=TimeRead", (), {"capabilities": ""}, "has its own entrypoint"),
     ],
 )
-def test_mistakes(
+def test_a_mistake_is_told_in_one_line(
     directory: Path, module: str, parameters: tuple[str, ...], options: dict[str, str], why: str
 ) -> None:
     """One line that says what is wrong."""

@@ -61,7 +61,7 @@ def test_children_of_each_kind(directory: Path) -> None:
     assert (entry.target, entry.args) == (RemoteEntry("Ledger", "north@bank", "south@bank"), (5,))
 
 
-def test_entries(directory: Path) -> None:
+def test_entries_are_imported_by_name(directory: Path) -> None:
     text = NODE + '[entries]\nLedger = "books:Ledger"\naudit = "books:audit"\n'
     assert list(read(directory, text).targets(directory)) == ["Ledger", "audit"]
 

@@ -24,7 +24,7 @@ def test_jitter_only_shortens(failures: int, draw: float, jitter: float) -> None
     assert exact * (1 - jitter) <= Backoff(jitter=jitter).delay(failures, draw) <= exact
 
 
-def test_chance() -> None:
+def test_jitter_spreads_the_delays() -> None:
     delays = {Backoff(jitter=0.5).delay(3) for _ in range(20)}
     assert len(delays) > 1
     assert all(0.4 <= delay <= 0.8 for delay in delays)

@@ -131,7 +131,7 @@ def test_concurrent_shutdown() -> None:
     assert tree.ended == SHUTDOWN
 
 
-def test_escalation() -> None:
+def test_too_many_restarts_end_the_supervisor() -> None:
     tree = pool(child("w"), intensity=1)
     for _ in range(3):
         start(tree)
@@ -180,7 +180,7 @@ def test_strategies_that_do_not_fit() -> None:
         pool().strategy.change(Flags(), [])
 
 
-def test_change() -> None:
+def test_a_changed_template_is_for_children_to_come() -> None:
     tree = pool(child("old"))
     start(tree)
     tree.do(tree.strategy.change(Flags(strategy="simple_one_for_one", intensity=3), [child("new")]))

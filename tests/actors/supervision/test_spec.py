@@ -37,7 +37,7 @@ class BadlySpecified:
         return {"id": "no"}
 
 
-def test_defaults() -> None:
+def test_what_a_specification_leaves_out() -> None:
     """Permanent, 5 seconds, worker, known by the target's name."""
     spec = Child(target, 1, 2)
     assert (spec.id, spec.args, spec.kwargs) == ("target", (1, 2), {})
@@ -170,7 +170,7 @@ def test_misplaced_arguments(options: dict[str, Any], says: str) -> None:
         Child(int, **options)
 
 
-def test_arguments() -> None:
+def test_arguments_are_added_behind_and_override_by_name() -> None:
     spec = Child(target, 1, id="x", kwargs={"a": 1, "b": 2}, restart="temporary", backoff=Backoff())
     more = spec.with_arguments(2, b=3)
     assert (more.args, more.kwargs) == ((1, 2), {"a": 1, "b": 3})

@@ -96,7 +96,7 @@ def test_restart_decision(restart: Any, reason: Reason) -> None:
         ("rest_for_one", ["stop d1", "stop c1", "start b2", "start c2", "start d2"]),
     ],
 )
-def test_group(strategy: Any, log: list[str]) -> None:
+def test_each_strategy_restarts_its_group(strategy: Any, log: list[str]) -> None:
     """SUP-12: which siblings are stopped and started."""
     tree = world("abcd", strategy=strategy)
     tree.exit("b1")
@@ -391,7 +391,7 @@ def test_group_restart_whose_first_start_fails() -> None:
     assert tree.shown() == {"a": "a3", "b": "b2"}
 
 
-def test_unkillable() -> None:
+def test_a_child_that_does_not_end_is_given_up() -> None:
     tree = world("abc")
     tree.last_words["b1"] = "never"
     tree.do(tree.strategy.shut_down(SHUTDOWN))
@@ -532,7 +532,7 @@ def test_temporary_arguments_are_dropped() -> None:
     assert spec.kwargs == {"big": "x" * 1000}
 
 
-def test_change() -> None:
+def test_a_change_keeps_processes_running() -> None:
     """Processes keep running, new children are listed only, missing ones go to the end, flags take effect."""
     tree = World([child("a"), child("b"), child("c")], intensity=5).boot()
     flags = Flags(strategy="one_for_all", intensity=0)

@@ -93,7 +93,7 @@ async def test_async_methods_are_refused(autojump_clock: MockClock) -> None:
             await node.spawn(Waiting)
 
 
-async def test_casts(autojump_clock: MockClock) -> None:
+async def test_a_cast_request_is_carried_out(autojump_clock: MockClock) -> None:
     """A request whose outcome nobody wants, good or bad."""
     family = Family()
     async with clean_node() as node:

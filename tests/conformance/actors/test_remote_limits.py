@@ -66,7 +66,7 @@ async def limited(**limits: Any) -> AsyncIterator[tuple[Node, Node, MemoryCarrie
         yield a, b, carrier
 
 
-async def test_refs(autojump_clock: object) -> None:
+async def test_one_ref_too_many_is_refused(autojump_clock: object) -> None:
     """Whatever would hand out one ref too many is refused; the callee lives, and nothing is left over."""
     async with limited(references=3) as (a, b, _):
         await b.spawn(Giver, name="giver")
@@ -164,7 +164,7 @@ async def test_spawns_under_way(autojump_clock: object) -> None:
         assert len(b.processes) == 2
 
 
-async def test_rate(autojump_clock: object) -> None:
+async def test_who_sends_too_fast_is_read_more_slowly(autojump_clock: object) -> None:
     """Who sends faster than it may is read more slowly, and loses nothing; who keeps to it is not."""
     async with limited(rate=100.0) as (a, b, _):
         await b.spawn(Account, name="account")
@@ -182,7 +182,7 @@ async def test_rate(autojump_clock: object) -> None:
         assert trio.current_time() - began < 0.5
 
 
-async def test_backlog(autojump_clock: object) -> None:
+async def test_a_peer_that_takes_nothing_in_costs_no_more_than_its_backlog(autojump_clock: object) -> None:
     """A peer that takes nothing in costs so many bytes and no more: then the node link is over, and the
     sender, who never waits, is not held up.
     """

@@ -258,7 +258,7 @@ def test_closed_client_and_revoked_door(door: Door) -> None:
     assert door.closed
 
 
-def test_limits() -> None:
+def test_a_request_outside_of_the_limits_is_refused() -> None:
     with Door(shout, data_min=2, data_max=4, descriptors_max=1) as door, door.client() as client:
         assert client.call_with_data(b"abc") == b"ABC"
         for data in (b"a", b"abcde"):

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "docs/examples"
 
 
-def test_double(tmp_path: Path) -> None:
+def test_the_example_doubles_and_leaves_a_plain_file(tmp_path: Path) -> None:
     """111 goes in, 222 comes out; when the server has ended, the plain file is there again."""
     path = str(tmp_path / "double.door")
     server = subprocess.Popen(

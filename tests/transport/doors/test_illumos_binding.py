@@ -90,5 +90,5 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_binding(results: dict[str, Any], case: str) -> None:
+def test_a_case_passes_on_the_mock(results: dict[str, Any], case: str) -> None:
     assert results[case] is None, results[case]

@@ -45,7 +45,7 @@ def parameter(door: Door, number: int) -> int:
     return int(place[0])
 
 
-def test_double(doubling: Door) -> None:
+def test_a_number_goes_in_and_out(doubling: Door) -> None:
     with double.client(doubling) as call:
         assert call(111) == 222
         assert call(-1) == -2
@@ -65,7 +65,7 @@ def test_sizes_are_checked_at_both_ends(doubling: Door) -> None:
         call(2**64)
 
 
-def test_lambda() -> None:
+def test_the_types_of_a_lambda_are_given() -> None:
     triple = server_procedure(lambda x: 3 * x, request=int, reply=int)
     with Door(triple) as door, triple.client(door) as call:
         assert call(5) == 15
