@@ -202,7 +202,7 @@ def test_batches_are_bounded() -> None:
     assert link.queued == 0
 
 
-def test_a_full_backlog_ends_the_link() -> None:
+def test_a_full_backlog_ends_the_node_link() -> None:
     link = make(backlog=1000)
     while link.queued < 900:
         link.send(frame(1, 80))
