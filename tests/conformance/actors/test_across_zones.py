@@ -57,6 +57,7 @@ HERE_ONLY = {
         "test_act_p13_drop_policies",
         "test_fail_policy",
         "test_crash_policy",
+        "test_call_that_finds_no_room_in_time",
         "test_calls_to_a_full_mailbox",
         "test_send_wait",
         "test_control_lane_is_never_bounded",
@@ -103,6 +104,7 @@ HERE_ONLY = {
         "test_act_p17_mailbox_is_inherited",
     ),
     "system messages reach the processes of their own node": (
+        "test_act_m11_idle_timeout_of_a_busy_process",
         "test_deferred_call_fails_with_its_server",
         "test_bound_of_a_suspended_process",
     ),
