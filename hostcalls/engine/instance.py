@@ -61,7 +61,6 @@ _guest_resume = lib.guest_resume
 _guest_advance = lib.guest_advance
 _guest_submissions = lib.guest_submissions
 _guest_complete = lib.guest_complete
-_unpack = ffi.unpack
 _unpack_header = _HEADER.unpack_from
 
 
@@ -238,6 +237,7 @@ class Instance:
         if guest is None:
             self._refuse()
         serve, stage = server.serve, self._engine._stage
+        records: bytes | memoryview
         records, self._unserved = self._unserved, b""
         gone, self._gone = self._gone, None
         asked = bool(records or gone)  # since it was preempted last
@@ -260,7 +260,7 @@ class Instance:
             while position < size:
                 key, index, length = _unpack_header(records, position)
                 position += 16
-                reply = serve(key, index, records[position : position + length])
+                reply = serve(key, index, bytes(records[position : position + length]))
                 if self._guest is None:
                     return Pause.ENDED
                 position += (length + 7) & ~7
@@ -281,15 +281,15 @@ class Instance:
             if perf_counter() > deadline:
                 if future != _NO_KEY:
                     self._store(future, answer)
-                self._unserved, self._gone = records, gone
+                self._unserved, self._gone = bytes(records), gone
                 return Pause.READY
         return Pause.ENDED
 
-    def _take(self) -> bytes:
-        """Take the records of all submissions."""
+    def _take(self) -> memoryview:
+        """Take the records of all submissions; they are there until the next ones are taken, or `close`."""
         word = self._word
         self._word = word & ~_HAS_SUBMISSIONS
-        return bytes(_unpack(_guest_submissions(self._resting), word >> _SIZE_SHIFT))
+        return memoryview(ffi.buffer(_guest_submissions(self._resting), word >> _SIZE_SHIFT))
 
     def _store(self, future: int, payload: bytes) -> None:
         """Answer `future` from within `run`, where nobody need be woken."""
@@ -369,7 +369,7 @@ class Instance:
         while position < size:
             future, index, length = _unpack_header(taken, position)
             position += 16
-            found.append((future, index, taken[position : position + length]))
+            found.append((future, index, bytes(taken[position : position + length])))
             position += (length + 7) & ~7
         return found
 
