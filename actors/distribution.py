@@ -11,7 +11,7 @@ import logging
 import weakref
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["Distribution", "NotConnected"]
 
 logger = logging.getLogger("enfilade.actors")
+
+MOST_REFUSALS: Final = 256
+"""How many reasons to turn a caller away are remembered, so that each is a warning but once."""
 
 Given = tuple[Sequence[Any], Mapping[str, Any]]
 """Positional and keyword arguments."""
@@ -119,6 +122,7 @@ class Distribution:
         self._watchers: dict[Ref[Any], None] = {}
         # Members of groups on other nodes: by node, scope and group.
         self._members: dict[str, dict[str, dict[Hashable, list[Ref[Any]]]]] = {}
+        self._refusals: set[str] = set()
         self._is_running = False
         self._on_kill: Callable[[str], None] | None = None
 
@@ -386,8 +390,12 @@ class Distribution:
         logger.log(level, "the node at %s could not be connected: %s", address, error)
 
     def caller_refused(self, reason: str) -> None:
-        """See `transport.peer.Host`."""
-        logger.warning("%s", reason)
+        """See `transport.peer.Host`. Whoever tries again and again is worth one warning."""
+        level = logging.INFO if reason in self._refusals else logging.WARNING
+        if len(self._refusals) >= MOST_REFUSALS:
+            self._refusals.clear()
+        self._refusals.add(reason)
+        logger.log(level, "%s", reason)
 
     def _tell(self, event: NodeUp | NodeDown) -> None:
         for watcher in list(self._watchers):

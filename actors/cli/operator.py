@@ -73,7 +73,7 @@ def draw_tree(door: Path, secret: Path | None) -> int:
 
     root: Branch | None = _visit(door, secret, lambda node, peer: _ask_control(node, peer, Control.tree))
     if root is None:
-        raise Refusal("the node has no supervision tree")
+        raise Refusal("the node has no supervision tree; if it has just been started, it will have one soon")
     if sys.stdout.isatty():
         from rich.console import Console
 

@@ -74,31 +74,39 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
         ) as node:
             for address in settings.connect:
                 node.distribution.keep_connected(str(directory / address))
-            flags = zone_file.supervisor
-            root = await node.spawn(
-                Supervisor,
-                children,
-                strategy=flags.strategy,
-                intensity=flags.intensity,
-                period=flags.period,
-                name=ROOT,
-            )
-            node.root = root
-            ordered = trio.Event()
-            control = Child(Control, ordered.set, name=CONTROL)
-            await node.spawn(Supervisor, [control], label="control")
-            typer.echo(f"{node.full_name} runs" + (f" at {listen}" if listen else ""))
+            failure: StartError | None = None
+            # Whoever wants the node to stop is heard from here on, while its tree starts as well.
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_on_signal, signals, nursery.cancel_scope)
                 if until_eof:
                     nursery.start_soon(_stop_at_end_of_input, nursery.cancel_scope)
-                nursery.start_soon(_stop_on_order, ordered, nursery.cancel_scope)
-                reason = await _end_of(node, root)
-                if not ordered.is_set():
+                control = Child(Control, nursery.cancel_scope.cancel, name=CONTROL)
+                await node.spawn(Supervisor, [control], label="control")
+                try:
+                    node.root = await _start_root(node, zone_file, children)
+                except StartError as error:
+                    failure = error
+                else:
+                    typer.echo(f"{node.full_name} runs" + (f" at {listen}" if listen else ""))
+                    reason = await _end_of(node, node.root)
                     typer.echo(f"{node.full_name}: the root supervisor ended: {reason}", err=True)
                     gave_up = True
                 nursery.cancel_scope.cancel()
+            if failure is not None:
+                raise failure
     return int(gave_up)
+
+
+async def _start_root(node: Node, zone_file: ZoneFile, children: list[Child]) -> Ref[Any]:
+    flags = zone_file.supervisor
+    return await node.spawn(
+        Supervisor,
+        children,
+        strategy=flags.strategy,
+        intensity=flags.intensity,
+        period=flags.period,
+        name=ROOT,
+    )
 
 
 async def _end_of(node: Node, ref: Ref[Any]) -> Reason:
@@ -118,9 +126,4 @@ async def _stop_at_end_of_input(scope: trio.CancelScope) -> None:
     async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as stream:
         async for _ in stream:
             pass
-    scope.cancel()
-
-
-async def _stop_on_order(ordered: trio.Event, scope: trio.CancelScope) -> None:
-    await ordered.wait()
     scope.cancel()

@@ -12,6 +12,7 @@ import trio
 from actors import NodeDown, NodeUp, open_node
 from tests.conformance.actors.town import Town, settle, town
 from transport import Policy, Rights, Rule, Settings
+from transport.memory import MemoryNetwork
 
 __all__ = ["town"]
 
@@ -108,3 +109,19 @@ def test_what_travels_does_not_depend_on_the_garbage_collector() -> None:
     """The original of a class that attrs has given slots stays until it is collected, and is not named."""
     program = "import gc; gc.disable(); import actors.remote"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+async def test_who_is_turned_away_again_and_again_is_warned_of_once(
+    autojump_clock: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two nodes with one name, one of which wants to stay connected to the other."""
+    network = MemoryNetwork()
+    async with (
+        open_node("a", carrier=network.carrier("first"), listen="/first"),
+        open_node("a", carrier=network.carrier("second")) as second,
+    ):
+        second.distribution.keep_connected("/first")
+        await trio.sleep(100)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 2, "one at each of them"
+    assert all("both nodes have the name 'a@local'" in warning for warning in warnings)

@@ -406,3 +406,24 @@ def test_rights_to_the_control_process() -> None:
     assert not OperatorRights(exports=("*", CONTROL)).sees(CONTROL)
     assert not OperatorRights(control=True).sees("ledger")
     assert OperatorRights(exports=("led*",)).sees("ledger")
+
+
+@pytest.mark.parametrize("how", ["stop", "terminate"])
+def test_a_node_can_be_stopped_while_its_tree_starts(tmp_path: Path, how: str) -> None:
+    """Whoever wants it to stop need not wait for a child that takes its time, or is never ready."""
+    hanging = "import trio\nasync def hang(self): await trio.sleep_forever()\n"
+    (tmp_path / "parts.py").write_text(f"{hanging}{PARTS}\nclass Never(Actor):\n    on_start = hang\n")
+    zone_file = tmp_path / "bank.toml"
+    zone_file.write_text(ZONE + '[[child]]\nid = "never"\nactor = "parts:Never"\n')
+    with subprocess.Popen([sys.executable, "-m", "actors.cli", "zone", "run", zone_file]) as process:
+        try:
+            while zone("ps", tmp_path / "bank.door").returncode != 0:
+                assert process.poll() is None
+            if how == "stop":
+                answered(zone("stop", tmp_path / "bank.door"))
+            else:
+                process.terminate()
+            assert process.wait(SECONDS) == 0
+        finally:
+            process.kill()
+    assert not (tmp_path / "bank.door").exists()
