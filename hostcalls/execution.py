@@ -262,21 +262,23 @@ class Execution:
 
     def _finish(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        pending, self._pending = self._pending, {}
-        operations = [operation for operation, _ in pending.values()]
-        for operation in operations[:_CANCELLED_AT_ONCE]:
-            operation.cancel()
+        left: list[Future[Any] | trio.CancelScope] = []
+        if self._pending:
+            pending, self._pending = self._pending, {}
+            left = [operation for operation, _ in pending.values()]
+            for operation in left[:_CANCELLED_AT_ONCE]:
+                operation.cancel()
+            del left[:_CANCELLED_AT_ONCE]
         self.instance.close()
         # The entry of a process outlives it, and must not keep its module.
         del self.instance, self.launch
         self.kernel.ended(self.caller)
-        if len(operations) > _CANCELLED_AT_ONCE:
-            self.caller.host.start_soon(lambda: _cancel(operations[_CANCELLED_AT_ONCE:]))
+        if left:
+            self.caller.host.start_soon(lambda: _cancel(left))
 
 
-async def _cancel(operations: list[Future[Any] | trio.CancelScope]) -> None:
+async def _cancel(left: list[Future[Any] | trio.CancelScope]) -> None:
     """Cancel many operations, and let others run in between; once cancelled, all that are left."""
-    left = operations
     try:
         while left:
             await trio.lowlevel.checkpoint()
