@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BUILD_SECONDS = 600
 
+pytestmark = pytest.mark.timeout(2 * BUILD_SECONDS)
+
 PROGRAM = """
 import trio
 from actors import Actor, open_node

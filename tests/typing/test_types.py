@@ -14,6 +14,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SECONDS = 300
 
+pytestmark = pytest.mark.timeout(SECONDS + 100)  # pyright, which may wait for the network, is given up before
+
 
 def mypy(path: Path) -> set[int]:
     """The lines in which mypy finds an error."""
