@@ -252,7 +252,8 @@ async def test_file_descriptors_travel(node: Node, start: Callable[..., Zone], t
         reading = ref.call(Account.read, FileDescriptor(file))
         assert await reading == b"from far away"
         os.close(file)
-    assert await ref.call(Account.open_files) <= opened + 1
+    while await ref.call(Account.open_files) > opened + 1:  # noqa: ASYNC110 (the library tells nobody)
+        await trio.sleep(0.05)
 
 
 async def test_act_s22_nonsense_at_the_door(node: Node, start: Callable[..., Zone]) -> None:
