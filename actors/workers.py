@@ -10,12 +10,14 @@ silence means nothing. Only who kills a process there wants it to be gone: a wor
 is blocked by whatever it runs, and is killed as a whole, which is the one way to end such code.
 
 No worker outlives its employer. The employer holds the other end of every worker's standard input; when that
-ends, for whatever reason, a thread in the worker orders it to stop, and ends it if it does not.
+ends, for whatever reason, a thread in the worker orders it to stop, and ends it if it does not. One that is
+stopped (SIGSTOP) at that moment is continued by the kernel, where that is Linux.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import json
 import logging
@@ -72,6 +74,9 @@ POLL_SECONDS: Final = 0.02
 
 WATCH_SECONDS: Final = 1.0
 """How often a worker looks whether it still has the parent that it was born to."""
+
+PR_SET_PDEATHSIG: Final = 1
+"""Names the signal that a process gets when its parent dies; see prctl(2)."""
 
 ENDLESS: Final = 2**62
 """As many restarts as there may be: a worker is replaced whenever it dies, after a pause that grows."""
@@ -370,6 +375,8 @@ class Importable(Mapping[str, Any]):
 def work(spec: Mapping[str, Any]) -> None:
     """Be a worker, as standard input has described it: what a worker's process runs."""
     employer = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
     end = _End(employer, spec["directory"])
     threading.Thread(target=end.wait_for_it, daemon=True).start()
     try:

@@ -212,13 +212,19 @@ trio.run(main)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_no_worker_outlives_its_parent(parent: "subprocess.Popen[bytes]", number: int) -> None:
-    """However the parent ends, its workers end too, and nothing of it is left on the disk."""
+@pytest.mark.parametrize(
+    ("number", "is_stopped"), [(signal.SIGKILL, False), (signal.SIGKILL, True), (signal.SIGINT, False)]
+)
+def test_no_worker_outlives_its_parent(
+    parent: "subprocess.Popen[bytes]", number: int, is_stopped: bool
+) -> None:
+    """However the parent ends, its workers end too, even a stopped one, and nothing is left on the disk."""
     assert parent.stdout is not None
     address, *pids = parent.stdout.readline().decode().split()
     assert all(is_running(int(pid)) for pid in pids)
     assert Path(address).exists()
+    if is_stopped:
+        os.kill(int(pids[0]), signal.SIGSTOP)
     parent.send_signal(number)
     parent.wait()
     deadline = time.monotonic() + SECONDS
