@@ -290,6 +290,7 @@ def monitor(process: Process, target: Ref[Any] | str, mode: AliasMode | None, ta
         made.alias = alias(process, mode)
         made.alias.monitor = made
     if ref is process.ref:
+        made.active = False
         return made
     if process.monitors is None:
         process.monitors = {}
