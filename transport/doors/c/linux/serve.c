@@ -167,7 +167,7 @@ static bool begin(struct server_thread *thread) {
         invocation_reply(thread, error, 0, 0, 0);
         return false;
     }
-    if (thread->request.flags & REQUEST_RELEASES) {
+    if ((thread->request.flags & REQUEST_RELEASES) && !thread->visiting) { /* a visitor waits for nobody */
         /* The client closes its descriptors before the procedure runs. One that does not answer only harms
          * that order. */
         struct message message = {.type = MESSAGE_ACCEPTED, .sequence = thread->invocation.sequence};

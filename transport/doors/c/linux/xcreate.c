@@ -103,18 +103,36 @@ static int bind_by_id(uint64_t id) {
     return door ? 0 : -1;
 }
 
+/* The set-up function has ended its thread: the creator hears that one did not bind. */
+static void abandon(void *argument) {
+    struct start *start = argument;
+    pthread_mutex_lock(&start->lock);
+    start->arrived++;
+    start->failed = true;
+    pthread_cond_broadcast(&start->changed);
+    pthread_mutex_unlock(&start->lock);
+    start_release(start);
+}
+
+/* On its own, because what is in registers while the clean-up is in place may be lost to it. */
+static __attribute__((noinline)) void set_up(struct start *start) {
+    if (start->creation.setup == NULL) {
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+        pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
+        return;
+    }
+    pthread_cleanup_push(abandon, start);
+    start->creation.setup(start->creation.cookie);
+    pthread_cleanup_pop(0);
+}
+
 /* The function that creation functions run in the thread they make. */
 void *creation_start(void *argument) {
     struct start *start = start_enter(argument);
     if (start == NULL) {
         return NULL;
     }
-    if (start->creation.setup != NULL) {
-        start->creation.setup(start->creation.cookie);
-    } else {
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-        pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
-    }
+    set_up(start);
     int bound = bind_by_id(start->id);
     bool proceed = bound == 0;
     pthread_mutex_lock(&start->lock);

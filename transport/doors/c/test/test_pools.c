@@ -227,6 +227,17 @@ static void door_X4_misreported(void) {
     }
 }
 
+static void exiting_set_up(void *cookie) {
+    (void)cookie;
+    pthread_exit(NULL);
+}
+
+static void door_X_set_up_that_exits(void) {
+    verdict = 1;
+    CHECK_ERROR(door_xcreate(blocking_procedure, NULL, 0, x_create, exiting_set_up, NULL, 2), EBADF);
+    CHECK_EQUAL(made, 2);
+}
+
 static void run_x(uint_t attributes, int expected_depletions, bool third_waits) {
     make_pipes();
     int door = door_xcreate(blocking_procedure, NULL, attributes, x_create, NULL, NULL, 2);
@@ -400,6 +411,7 @@ static const struct test tests[] = {
     TEST(door_P11),
     TEST(door_P9),
     TEST(door_X2_to_X7), TEST(door_X4_misreported),
+    TEST(door_X_set_up_that_exits),
     TEST(door_X8),
     TEST(door_X9),
     TEST(door_X10),
