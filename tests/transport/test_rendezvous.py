@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import pytest
@@ -24,12 +24,26 @@ def network() -> MemoryNetwork:
     return MemoryNetwork()
 
 
-async def test_connect_and_exchange(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
-) -> None:
-    a, b = Station(network, "a"), Station(network, "b")
-    await nursery.start(a.run, "/a")
-    await nursery.start(b.run, "/b")
+class Start(Protocol):
+    """What the fixture `start` is."""
+
+    async def __call__(self, name: str, *, listens: bool = True, **options: Any) -> Station: ...
+
+
+@pytest.fixture
+async def start(network: MemoryNetwork, nursery: trio.Nursery) -> Start:
+    """Starts a station of that name on the network, which listens at `/name`; it ends with the test."""
+
+    async def start(name: str, *, listens: bool = True, **options: Any) -> Station:
+        station = Station(network, name, **options)
+        await nursery.start(station.run, f"/{name}" if listens else None)
+        return station
+
+    return start
+
+
+async def test_connect_and_exchange(start: Start, autojump_clock: object) -> None:
+    a, b = await start("a"), await start("b")
     peer = await a.rendezvous.connect("/b")
     assert peer.name == "b"
     for number in range(1000):
@@ -39,34 +53,26 @@ async def test_connect_and_exchange(
     b.host.up[0].send(message(7))
     await wait_all_tasks_blocked()
     assert a.host.numbers() == [7]
-    nursery.cancel_scope.cancel()
 
 
-async def test_connecting_twice_gives_the_same_peer(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
-) -> None:
-    a, b = Station(network, "a"), Station(network, "b")
-    await nursery.start(a.run, "/a")
-    await nursery.start(b.run, "/b")
+async def test_connecting_twice_gives_the_same_peer(start: Start, autojump_clock: object) -> None:
+    a, b = await start("a"), await start("b")
     peer = await a.rendezvous.connect("/b")
     assert await a.rendezvous.connect("/b") is peer
     back = await b.rendezvous.connect("/a")
     assert back is b.host.up[0]
     assert len(a.host.up) == len(b.host.up) == 1
-    nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("slow", ["", "a", "b"])
 @pytest.mark.parametrize("seed", range(5))
 async def test_simultaneous_connect_leaves_one_node_link(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object, slow: str, seed: int
+    start: Start, autojump_clock: object, slow: str, seed: int
 ) -> None:
     """actors.md 4.8: when both call at once, the call of the lower name stands."""
-    a, b = Station(network, "a"), Station(network, "b")
+    a, b = await start("a"), await start("b")
     for station in (a, b):
         station.carrier.delay = 0.01 * seed if slow == station.carrier.host else 0.02
-    await nursery.start(a.run, "/a")
-    await nursery.start(b.run, "/b")
     found = {}
 
     async def call(station: Station, address: str) -> None:
@@ -82,33 +88,24 @@ async def test_simultaneous_connect_leaves_one_node_link(
     await trio.sleep(1)
     assert (a.host.numbers(), b.host.numbers()) == ([2], [1])
     assert a.host.down == b.host.down == []
-    nursery.cancel_scope.cancel()
 
 
-async def test_policy_refuses(network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object) -> None:
-    a = Station(network, "a")
-    b = Station(network, "b", policy=Policy(rules=[Rule(nodes="trusted-*")]))
-    await nursery.start(a.run, None)
-    await nursery.start(b.run, "/b")
+async def test_policy_refuses(start: Start, autojump_clock: object) -> None:
+    a = await start("a")
+    b = await start("b", policy=Policy(rules=[Rule(nodes="trusted-*")]))
     with pytest.raises(NotAdmitted, match="does not admit node 'a'"):
         await a.rendezvous.connect("/b")
     assert "does not admit node 'a'" in b.host.refused[0]
     assert not b.host.up
-    nursery.cancel_scope.cancel()
 
 
-async def test_the_caller_has_a_policy_too(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
-) -> None:
-    a = Station(network, "a", policy=Policy(rules=[Rule(uids={12345})]))
-    b = Station(network, "b")
-    await nursery.start(a.run, None)
-    await nursery.start(b.run, "/b")
+async def test_the_caller_has_a_policy_too(start: Start, autojump_clock: object) -> None:
+    a = await start("a", policy=Policy(rules=[Rule(uids={12345})]))
+    b = await start("b")
     with pytest.raises(NotAdmitted):
         await a.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
     assert not b.host.up
-    nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(
@@ -116,19 +113,12 @@ async def test_the_caller_has_a_policy_too(
     [(b"x", b"x", True), (b"x", b"y", False), (b"x", None, False), (None, b"x", False)],
 )
 async def test_act_s18_wrong_secret_is_refused(
-    network: MemoryNetwork,
-    nursery: trio.Nursery,
-    autojump_clock: object,
-    one: bytes | None,
-    other: bytes | None,
-    admitted: bool,
+    start: Start, autojump_clock: object, one: bytes | None, other: bytes | None, admitted: bool
 ) -> None:
     """act-S18: given a wrong cookie, when connecting, then refused and nothing decoded."""
     rule = Rule()
-    a = Station(network, "a", policy=Policy(rules=[rule], secret=one))
-    b = Station(network, "b", policy=Policy(rules=[rule], secret=other))
-    await nursery.start(a.run, None)
-    await nursery.start(b.run, "/b")
+    a = await start("a", policy=Policy(rules=[rule], secret=one))
+    b = await start("b", policy=Policy(rules=[rule], secret=other))
     if admitted:
         peer = await a.rendezvous.connect("/b")
         peer.send(message(3))
@@ -141,15 +131,13 @@ async def test_act_s18_wrong_secret_is_refused(
         assert not a.host.up
         assert not b.host.up
         assert not b.host.frames
-    nursery.cancel_scope.cancel()
 
 
 async def test_act_s15_silent_caller_is_dropped(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+    start: Start, network: MemoryNetwork, autojump_clock: object
 ) -> None:
     """act-S15: given a silent peer at handshake, when the timeout passes, then closed; the server lives."""
-    b = Station(network, "b", settings=Settings(handshake=2.0))
-    await nursery.start(b.run, "/b")
+    b = await start("b", settings=Settings(handshake=2.0))
     stranger = network.carrier("stranger")
     inlet = stranger.inlet(capacity=1000, largest=1000)
     outlet = await stranger.open("/b")
@@ -161,21 +149,17 @@ async def test_act_s15_silent_caller_is_dropped(
         assert b"z" in arrival.data
     assert trio.current_time() - began == pytest.approx(2.0, abs=0.1)
     assert "in time" in b.host.refused[0]
-    a = Station(network, "a")
-    await nursery.start(a.run, None)
+    a = await start("a")
     assert (await a.rendezvous.connect("/b")).name == "b"
-    nursery.cancel_scope.cancel()
 
 
-async def test_silent_answerer(network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object) -> None:
-    a = Station(network, "a", settings=Settings(handshake=3.0))
-    await nursery.start(a.run, None)
+async def test_silent_answerer(start: Start, network: MemoryNetwork, autojump_clock: object) -> None:
+    a = await start("a", settings=Settings(handshake=3.0))
     network.carrier("mute").inlet(capacity=1000, largest=1000).attach("/mute")
     with pytest.raises(HandshakeFailed, match="said nothing for 3 s"):
         await a.rendezvous.connect("/mute")
     with pytest.raises(CarrierError):
         await a.rendezvous.connect("/nowhere")
-    nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(
@@ -194,11 +178,10 @@ async def test_silent_answerer(network: MemoryNetwork, nursery: trio.Nursery, au
     ],
 )
 async def test_act_s22_nonsense_at_the_rendezvous(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object, frames: list[bytes]
+    start: Start, network: MemoryNetwork, autojump_clock: object, frames: list[bytes]
 ) -> None:
     """act-S22: given malformed frames, when received, then one clear error, and the node lives."""
-    b = Station(network, "b")
-    await nursery.start(b.run, "/b")
+    b = await start("b")
     stranger = network.carrier("stranger")
     inlet = stranger.inlet(capacity=1000, largest=1000)
     outlet = await stranger.open("/b")
@@ -207,10 +190,8 @@ async def test_act_s22_nonsense_at_the_rendezvous(
     await wait_all_tasks_blocked()
     (refusal,) = b.host.refused
     assert f"process {os.getpid()} of uid {os.geteuid()}" in refusal
-    a = Station(network, "a")
-    await nursery.start(a.run, None)
+    a = await start("a")
     assert (await a.rendezvous.connect("/b")).name == "b"
-    nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(
@@ -225,11 +206,10 @@ async def test_act_s22_nonsense_at_the_rendezvous(
     ],
 )
 async def test_act_s22_an_answerer_that_cannot_be_a_peer(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object, welcome: Welcome
+    start: Start, network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object, welcome: Welcome
 ) -> None:
     """act-S22: whoever answers is trusted as little as whoever calls."""
-    a = Station(network, "a")
-    await nursery.start(a.run, None)
+    a = await start("a")
     strange = network.carrier("strange")
     meeting = strange.inlet(capacity=10_000, largest=10_000)
     meeting.attach("/b")
@@ -244,17 +224,11 @@ async def test_act_s22_an_answerer_that_cannot_be_a_peer(
     with pytest.raises(NotAdmitted):
         await a.rendezvous.connect("/b")
     assert not a.host.up
-    nursery.cancel_scope.cancel()
 
 
-async def test_act_s22_nonsense_on_a_node_link(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
-) -> None:
+async def test_act_s22_nonsense_on_a_node_link(start: Start, autojump_clock: object) -> None:
     """act-S22: a node link on which nonsense comes ends; the other peers do not notice."""
-    a, b, c = (Station(network, name) for name in "abc")
-    await nursery.start(a.run, None)
-    await nursery.start(b.run, "/b")
-    await nursery.start(c.run, None)
+    a, b, c = [await start(name) for name in "abc"]
     good = await a.rendezvous.connect("/b")
     bad = await c.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
@@ -266,15 +240,10 @@ async def test_act_s22_nonsense_on_a_node_link(
     good.send(message(1))
     await wait_all_tasks_blocked()
     assert b.host.numbers() == [1]
-    nursery.cancel_scope.cancel()
 
 
-async def test_killed_peer_is_noticed_at_once(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
-) -> None:
-    a, b = Station(network, "a"), Station(network, "b")
-    await nursery.start(a.run, None)
-    await nursery.start(b.run, "/b")
+async def test_killed_peer_is_noticed_at_once(start: Start, autojump_clock: object) -> None:
+    a, b = await start("a"), await start("b")
     await a.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
     now = trio.current_time()
@@ -282,16 +251,11 @@ async def test_killed_peer_is_noticed_at_once(
     await a.host.up[0].ended.wait()
     assert a.host.down == [("b", "the peer is gone")]
     assert trio.current_time() == now
-    nursery.cancel_scope.cancel()
 
 
-async def test_act_s21_frozen_peer_is_dead_after_a_period(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
-) -> None:
+async def test_act_s21_frozen_peer_is_dead_after_a_period(start: Start, autojump_clock: object) -> None:
     """act-S21: given an idle connection, when the peer freezes, then down within 1.25 periods."""
-    a, b = Station(network, "a", settings=Settings(period=8.0)), Station(network, "b")
-    await nursery.start(a.run, None)
-    await nursery.start(b.run, "/b")
+    a, b = await start("a", settings=Settings(period=8.0)), await start("b")
     await a.rendezvous.connect("/b")
     await trio.sleep(1000)
     assert not a.host.down
@@ -299,18 +263,15 @@ async def test_act_s21_frozen_peer_is_dead_after_a_period(
     frozen = trio.current_time()
     await a.host.up[0].ended.wait()
     assert 0.75 * 8 <= trio.current_time() - frozen <= 1.25 * 8
-    nursery.cancel_scope.cancel()
 
 
-async def test_new_incarnation_buries_the_old(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
-) -> None:
+async def test_new_incarnation_buries_the_old(start: Start, autojump_clock: object) -> None:
     """actors.md 4.8: everybody is told of the loss before a reconnect is accepted."""
-    b = Station(network, "b")
-    await nursery.start(b.run, "/b")
-    first, second = Station(network, "a", incarnation=1), Station(network, "a", incarnation=2)
-    await nursery.start(first.run, None)
-    await nursery.start(second.run, None)
+    b = await start("b")
+    first, second = (
+        await start("a", listens=False, incarnation=1),
+        await start("a", listens=False, incarnation=2),
+    )
     await first.rendezvous.connect("/b")
     await second.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
@@ -318,31 +279,42 @@ async def test_new_incarnation_buries_the_old(
     assert b.rendezvous.peers["a"].identity.incarnation == 2
     assert first.host.down
     assert not second.host.down
-    nursery.cancel_scope.cancel()
 
 
-async def test_another_user_cannot_take_a_name(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+async def test_who_calls_a_new_incarnation_buries_the_old(
+    start: Start, network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
 ) -> None:
-    b = Station(network, "b", policy=Policy(rules=[Rule()]))
-    await nursery.start(b.run, "/b")
-    honest = Station(network, "a", incarnation=1, policy=Policy(rules=[Rule()]))
-    thief = Station(network, "a", incarnation=2, policy=Policy(rules=[Rule()]))
+    """The caller may be the first to meet it, before the silence of the old one has lasted long enough."""
+    a, old = await start("a"), await start("b", incarnation=1)
+    await a.rendezvous.connect("/b")
+    old.carrier.freeze()
+    new = Station(network, "b", incarnation=2)
+    await nursery.start(new.run, "/elsewhere")
+    peer = await a.rendezvous.connect("/elsewhere")
+    assert [name for name, _ in a.host.down] == ["b"]
+    assert a.rendezvous.peers == {"b": peer}
+    assert peer.identity.incarnation == 2
+    peer.send(message(5))
+    await wait_all_tasks_blocked()
+    assert (old.host.numbers(), new.host.numbers()) == ([], [5])
+    old.carrier.thaw()
+
+
+async def test_another_user_cannot_take_a_name(start: Start, autojump_clock: object) -> None:
+    await start("b", policy=Policy(rules=[Rule()]))
+    honest = await start("a", listens=False, incarnation=1, policy=Policy(rules=[Rule()]))
+    thief = await start("a", listens=False, incarnation=2, policy=Policy(rules=[Rule()]))
     thief.carrier.credentials = Credentials(pid=1, uid=4242, gid=4242)
-    await nursery.start(honest.run, None)
-    await nursery.start(thief.run, None)
     await honest.rendezvous.connect("/b")
     with pytest.raises(NotAdmitted, match="in use by a node of another user"):
         await thief.rendezvous.connect("/b")
     assert not honest.host.down
-    nursery.cancel_scope.cancel()
 
 
 async def test_goodbye_comes_after_what_was_sent(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+    start: Start, network: MemoryNetwork, autojump_clock: object
 ) -> None:
-    a, b = Station(network, "a"), Station(network, "b")
-    await nursery.start(b.run, "/b")
+    a, b = Station(network, "a"), await start("b")
     async with trio.open_nursery() as inner:
         await inner.start(a.run, None)
         peer = await a.rendezvous.connect("/b")
@@ -352,14 +324,12 @@ async def test_goodbye_comes_after_what_was_sent(
     await wait_all_tasks_blocked()
     assert b.host.numbers() == list(range(50_000))
     assert b.host.down == [("a", "the peer said goodbye: the node stops")]
-    nursery.cancel_scope.cancel()
 
 
 async def test_keep_reconnects_with_growing_pauses(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+    start: Start, network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
 ) -> None:
-    a = Station(network, "a", settings=Settings(first_retry=1.0, last_retry=8.0))
-    await nursery.start(a.run, None)
+    a = await start("a", settings=Settings(first_retry=1.0, last_retry=8.0))
     nursery.start_soon(a.rendezvous.keep, "/b")
     await trio.sleep(100)
     assert 100 / 8 <= len(a.host.failed) <= 100 / 4 + 5
@@ -375,21 +345,15 @@ async def test_keep_reconnects_with_growing_pauses(
         inner.cancel_scope.cancel()
     await trio.sleep(100)
     assert a.host.news.count(True) == 1, "and when it comes back"
-    b = Station(network, "b", incarnation=2)
-    await nursery.start(b.run, "/b")
+    await start("b", incarnation=2)
     await trio.sleep(10)
     assert [peer.identity.incarnation for peer in a.host.up] == [1, 2]
-    nursery.cancel_scope.cancel()
 
 
-async def test_a_peer_that_takes_nothing_in_ends_the_node_link(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
-) -> None:
+async def test_a_peer_that_takes_nothing_in_ends_the_node_link(start: Start, autojump_clock: object) -> None:
     rights = Rights()
     policy = Policy(rules=[Rule(rights=Rights(limits=type(rights.limits)(backlog=10_000)))])
-    a, b = Station(network, "a", policy=policy), Station(network, "b")
-    await nursery.start(a.run, None)
-    await nursery.start(b.run, "/b")
+    a, b = await start("a", policy=policy), await start("b")
     peer = await a.rendezvous.connect("/b")
     b.carrier.freeze()
     number = 0
@@ -398,15 +362,12 @@ async def test_a_peer_that_takes_nothing_in_ends_the_node_link(
         number += 1
     assert "limit is 10000" in a.host.down[0][1]
     peer.send(message(number))
-    nursery.cancel_scope.cancel()
 
 
 async def test_somebody_else_with_the_peers_door_is_ignored(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+    start: Start, network: MemoryNetwork, autojump_clock: object
 ) -> None:
-    a, b = Station(network, "a"), Station(network, "b")
-    await nursery.start(a.run, None)
-    await nursery.start(b.run, "/b")
+    a, b = await start("a"), await start("b")
     peer = await a.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
     thief = network.carrier("thief", Credentials(pid=99, uid=99, gid=99))
@@ -416,19 +377,13 @@ async def test_somebody_else_with_the_peers_door_is_ignored(
     await wait_all_tasks_blocked()
     assert b.host.numbers() == [1]
     assert "uses the door of node 'a'" in b.host.refused[0]
-    nursery.cancel_scope.cancel()
 
 
-async def test_rate_limit_slows_the_peer_and_nobody_else(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
-) -> None:
+async def test_rate_limit_slows_the_peer_and_nobody_else(start: Start, autojump_clock: object) -> None:
     rights = Rights()
     limited = Rule(nodes="a", rights=Rights(limits=type(rights.limits)(rate=100.0)))
-    a, c = Station(network, "a"), Station(network, "c")
-    b = Station(network, "b", policy=Policy(rules=[limited, Rule()]), settings=Settings(window=2000))
-    await nursery.start(a.run, None)
-    await nursery.start(b.run, "/b")
-    await nursery.start(c.run, None)
+    a, c = await start("a"), await start("c")
+    b = await start("b", policy=Policy(rules=[limited, Rule()]), settings=Settings(window=2000))
     flood = await a.rendezvous.connect("/b")
     calm = await c.rendezvous.connect("/b")
     for number in range(5000):
@@ -438,17 +393,12 @@ async def test_rate_limit_slows_the_peer_and_nobody_else(
     calm.send(message(123456))
     await wait_all_tasks_blocked()
     assert b.host.numbers()[-1] == 123456
-    nursery.cancel_scope.cancel()
 
 
-async def test_a_small_window_is_granted_anew_in_time(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
-) -> None:
+async def test_a_small_window_is_granted_anew_in_time(start: Start, autojump_clock: object) -> None:
     """A full window is granted anew as soon as it can be, and not with the next sign of life."""
     small = Settings(window=10_000, period=1000.0)
-    a, b = Station(network, "a", settings=small), Station(network, "b", settings=small)
-    await nursery.start(a.run, None)
-    await nursery.start(b.run, "/b")
+    a, b = await start("a", settings=small), await start("b", settings=small)
     peer = await a.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
     b.carrier.delay = 1.0
@@ -460,17 +410,11 @@ async def test_a_small_window_is_granted_anew_in_time(
         await trio.sleep(1)
     assert trio.current_time() - began == pytest.approx(100)
     assert b.host.numbers() == list(range(20_000))
-    nursery.cancel_scope.cancel()
 
 
-async def test_a_flood_is_taken_in_batch_by_batch(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
-) -> None:
+async def test_a_flood_is_taken_in_batch_by_batch(start: Start, autojump_clock: object) -> None:
     """However much has come from one peer, the others have a turn after every batch of it."""
-    a, b, c = (Station(network, name) for name in "abc")
-    await nursery.start(b.run, "/b")
-    await nursery.start(a.run, None)
-    await nursery.start(c.run, None)
+    a, b, c = [await start(name) for name in "abc"]
     flood = await a.rendezvous.connect("/b")
     calm = await c.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
@@ -480,7 +424,6 @@ async def test_a_flood_is_taken_in_batch_by_batch(
     numbers = b.host.numbers()
     assert len(numbers) == 100_002
     assert numbers.index(777_777) < 30_000
-    nursery.cancel_scope.cancel()
 
 
 def hold(station: Station, flood: Peer, calm: Peer) -> Any:
@@ -498,11 +441,9 @@ def hold(station: Station, flood: Peer, calm: Peer) -> Any:
 
 
 async def test_messages_of_one_turn_leave_together_and_the_first_at_once(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+    start: Start, autojump_clock: object
 ) -> None:
-    a, b = Station(network, "a"), Station(network, "b")
-    await nursery.start(a.run, None)
-    await nursery.start(b.run, "/b")
+    a, b = await start("a"), await start("b")
     peer = await a.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
     batches: list[int] = []
@@ -519,16 +460,11 @@ async def test_messages_of_one_turn_leave_together_and_the_first_at_once(
         await wait_all_tasks_blocked()
     assert batches == [1, 9] * 3
     assert peer.queued == 0
-    nursery.cancel_scope.cancel()
 
 
-async def test_look_takes_in_what_is_there_in_order(
-    network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
-) -> None:
+async def test_look_takes_in_what_is_there_in_order(start: Start, autojump_clock: object) -> None:
     """Looking and the reader take turns: nothing comes twice or out of order, and the end is noticed."""
-    a, b = Station(network, "a"), Station(network, "b")
-    await nursery.start(a.run, None)
-    await nursery.start(b.run, "/b")
+    a, b = await start("a"), await start("b")
     peer = await a.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
     back = b.host.up[0]
@@ -549,7 +485,6 @@ async def test_look_takes_in_what_is_there_in_order(
     back.look(alone=True)
     assert [name for name, _ in b.host.down] == ["a"]
     back.look(alone=True)
-    nursery.cancel_scope.cancel()
 
 
 class Broken(Policy):
@@ -560,20 +495,13 @@ class Broken(Policy):
 
 
 async def test_a_policy_that_raises_ends_nothing_but_that_call(
-    network: MemoryNetwork,
-    nursery: trio.Nursery,
-    autojump_clock: object,
-    caplog: pytest.LogCaptureFixture,
+    start: Start, autojump_clock: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever goes wrong while a caller is answered stays in that conversation."""
-    b = Station(network, "b", policy=Broken(rules=()))
-    await nursery.start(b.run, "/b")
-    unknown, known = Station(network, "unknown"), Station(network, "known")
-    for station in (unknown, known):
-        await nursery.start(station.run, None)
+    await start("b", policy=Broken(rules=()))
+    unknown, known = await start("unknown"), await start("known")
     with pytest.raises(HandshakeFailed, match="hung up"):
         await unknown.rendezvous.connect("/b")
     assert "node 'unknown'" in caplog.text
     assert "KeyError" in caplog.text
     assert (await known.rendezvous.connect("/b")).name == "b"
-    nursery.cancel_scope.cancel()
