@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 _PATIENCE = 2
 """Turns that end with the guest computing, after which it is handed to a worker. One that comes back from
-there goes there again at the end of its time slice, unless it waits before."""
+there goes there again at the end of its time slice, unless it waits or asks for much before."""
 
 _CANCELLED_AT_ONCE = 256
 """Operations of a guest that has ended that are cancelled before other processes get their turn."""
@@ -118,12 +118,10 @@ class Execution:
                 self.instance.offload()
                 return False
             return True
-        if pause is Pause.READY:
-            return True
         self._computing = 0
         if pause is Pause.ENDED and not self.ended:
             self._finish(self._ending())
-        return False
+        return pause is Pause.READY
 
     def stop(self) -> None:
         """End the guest at once, wherever it is, and release all it holds. Stopping twice is the same."""
