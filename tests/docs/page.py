@@ -22,7 +22,7 @@ import attrs
 
 FENCE = re.compile(r"^```(?P<language>[\w{}-]*)[ ]*(?P<info>[^\n]*)\n(?P<body>.*?)^```[ ]*$", re.M | re.S)
 NAMED = re.compile(r"\bname=(\S+)")
-COMMAND_SECONDS = 120
+COMMAND_SECONDS = 300
 
 
 @attrs.frozen

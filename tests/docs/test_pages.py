@@ -12,7 +12,9 @@ from tests.docs.page import Block, blocks, commands
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 PAGES = [page for page in PAGES if "_build" not in page.parts]
-PAGE_SECONDS = 240
+PAGE_SECONDS = 800
+
+pytestmark = pytest.mark.timeout(PAGE_SECONDS + 100)
 
 
 def executable(page: Path) -> bool:
