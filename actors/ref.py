@@ -382,10 +382,13 @@ class LocalRef(Ref[A]):
         if len(process.queue) >= process.limit and process.mailbox.overflow == "block":
             limit = await self._wait_for_room(node.config.call_timeout if limit is None else limit)
         request: Request[Any] = Request(node, self, name, args, kwargs, caller)
-        if len(process.queue) < process.limit:
-            process.put(request)
-        else:
+        if len(process.queue) >= process.limit:
             self.deliver(request)
+        elif caller is None and process.idle and process.waiter is None and dispatcher.running is None:
+            # A guest, say: it gets its turn here, and has perhaps replied when this task would begin to wait.
+            node.context.copy().run(dispatcher.lend, process.put, request)
+        else:
+            process.put(request)
         if caller is None:
             return await request.receive(limit)
         begin_waiting(caller, request)
