@@ -49,7 +49,7 @@ check: $(VENV)/.installed-test  ## ruff and mypy
 	$(BIN)/mypy
 
 soak: $(VENV)/.installed-test  ## long fuzz and chaos runs
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m soak --hypothesis-profile=search
 
 c-tests: $(VENV)/.installed-test  ## the C parts alone, also under sanitizers and valgrind
 	$(MAKE) -C transport/doors/c test asan valgrind
