@@ -1,7 +1,7 @@
 /* Doors for event loops: a thread of the program's own serves a call, and a call that has a limit. */
 #include "blocking.h"
 
-static pthread_t served_by;
+static _Atomic pthread_t served_by;
 static uint32_t stay, leave_now = 1;
 enum { LONG = 30000000 /* microseconds; the watchdog is quicker */ };
 
@@ -36,6 +36,7 @@ static void keep_calling(int socket, void *argument) {
     int size;
     while (read(socket, &size, sizeof size) == sizeof size && size >= 0) {
         size_t length = 0;
+        poll(NULL, 0, size % 2); /* sometimes the visitor is first, sometimes a thread of the pool */
         int error = call(door, data, (size_t)size, result, sizeof result, &length) < 0 ? errno : 0;
         CHECK(error != 0 || length == (size_t)size);
         CHECK_EQUAL(write(socket, &error, sizeof error), sizeof error);
@@ -73,8 +74,8 @@ static void test_the_visitor_serves(void) {
     tell(&child, 10);
     CHECK_EQUAL(told(&child), 0);
     CHECK(!pthread_equal(served_by, pthread_self()));
-    for (int i = 0; i < 300; i++) {
-        int size = i % 10 == 9 ? 100000 : i % 10 == 8 ? 600000 : 2 + i;
+    for (int i = 0; i < 300 || visits <= 10; i++) { /* the watchdog bounds it */
+        int size = i % 10 == 9 ? 100000 : i % 10 == 8 ? 600000 : 2 + i % 300;
         tell(&child, size);
         if (i % 3 == 0) {
             poll(NULL, 0, 1); /* then a thread of the pool is quicker */
@@ -89,7 +90,6 @@ static void test_the_visitor_serves(void) {
             before = open_descriptors();
         }
     }
-    CHECK(visits > 10);
     CHECK_EQUAL(open_descriptors(), before);
     tell(&child, -1);
     finish_child(child);
@@ -100,12 +100,11 @@ static void test_a_procedure_that_returns_ends_the_call_alone(void) {
     struct child child = start_child(keep_calling, &door);
     tell(&child, 1);
     CHECK_EQUAL(told(&child), 0);
-    for (int i = 0; i < 50; i++) {
+    for (int i = 0; i < 50 || visits == 0; i++) {
         tell(&child, i % 2 ? 1 : 2);
         visits += door_visit(id_of(door), 20000, &stay) > 0;
         CHECK_EQUAL(told(&child), i % 2 ? 0 : EINTR);
     }
-    CHECK(visits > 0);
     tell(&child, -1);
     finish_child(child);
 }
