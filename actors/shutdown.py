@@ -7,15 +7,14 @@ does not end is given up.
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 import trio
 
 from actors import signals
+from actors.interrupts import interrupts_go_to
 from actors.reasons import KILLED, SHUTDOWN
 from actors.ref import LocalRef
 from actors.tasked import TaskBody
@@ -130,20 +129,14 @@ class Stopper:
             await waiter.wait()
 
 
-@contextmanager
-def _interrupts(node: Node, stopper: Stopper) -> Iterator[None]:
+def _interrupts(node: Node, stopper: Stopper) -> AbstractContextManager[None]:
     """Take SIGINT over: once is an order to stop, twice to kill, three times an exception."""
-    if (
-        not node.config.handle_interrupt
-        or threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    ):
-        yield
-        return
+    if not node.config.handle_interrupt:
+        return nullcontext()
     token = trio.lowlevel.current_trio_token()
     count = 0
 
-    def interrupted(_number: int, _frame: Any) -> None:
+    def interrupted() -> None:
         nonlocal count
         count += 1
         if count == 1:
@@ -153,8 +146,4 @@ def _interrupts(node: Node, stopper: Stopper) -> Iterator[None]:
         else:
             raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, interrupted)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return interrupts_go_to(interrupted)

@@ -198,6 +198,36 @@ def test_act_u5_sigint_twice_kills() -> None:
     assert status == 130
 
 
+async def test_sigint_goes_to_the_open_node_that_was_opened_last(autojump_clock: MockClock) -> None:
+    """U5: nodes of one process may end in any order; in the end SIGINT is handled as before the first."""
+    before = signal.getsignal(signal.SIGINT)
+    ended: list[tuple[str, bool]] = []
+    leave = trio.Event()
+
+    async def stay(name: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        try:
+            async with open_node(name):
+                task_status.started()
+                await leave.wait()
+        except KeyboardInterrupt:
+            ended.append((name, True))
+        else:
+            ended.append((name, False))
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(stay, "first")
+        leave, left = trio.Event(), leave
+        await nursery.start(stay, "second")
+        await nursery.start(stay, "third")
+        left.set()
+        await wait_all_tasks_blocked()
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+            await wait_all_tasks_blocked()
+    assert ended == [("first", False), ("third", True), ("second", True)]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
 async def test_system_exit_from_an_actor(
