@@ -415,7 +415,8 @@ def test_a_node_can_be_stopped_while_its_tree_starts(tmp_path: Path, how: str) -
     (tmp_path / "parts.py").write_text(f"{hanging}{PARTS}\nclass Never(Actor):\n    on_start = hang\n")
     zone_file = tmp_path / "bank.toml"
     zone_file.write_text(ZONE + '[[child]]\nid = "never"\nactor = "parts:Never"\n')
-    with subprocess.Popen([sys.executable, "-m", "actors.cli", "zone", "run", zone_file]) as process:
+    command = [sys.executable, "-m", "actors.cli", "zone", "run", zone_file]
+    with subprocess.Popen(command, cwd=tmp_path) as process:
         try:
             while zone("ps", tmp_path / "bank.door").returncode != 0:
                 assert process.poll() is None

@@ -143,8 +143,8 @@ def test_a_guest_that_computes_is_told_apart(script: ScriptRunner) -> None:
 def test_what_it_has_asked_for_does_not_hide_that_it_computes(config: EngineConfig, suspect: bool) -> None:
     with Engine(config=attrs.evolve(config, tick=0.001)) as engine:
         run, clerk = ScriptRunner(engine)([create(), SPIN]), Clerk()
-        assert run.instance.run(clerk, in_time(), suspect=suspect) is Pause.COMPUTING
-        assert len(clerk.asked) == 1
+        while not clerk.asked:  # it may be preempted before it has asked
+            assert run.instance.run(clerk, in_time(), suspect=suspect) is Pause.COMPUTING
 
 
 def test_the_server_may_close_the_guest(script: ScriptRunner) -> None:
