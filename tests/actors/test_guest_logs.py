@@ -74,7 +74,7 @@ async def test_logs_are_not_forwarded_where_nobody_wants_them(caplog: pytest.Log
     assert not [record for record in caplog.records if record.name.startswith("enfilade.guest")]
 
 
-async def test_without_the_capabilities_its_logging_fails() -> None:
+async def test_abi_11_without_the_capabilities_its_logging_fails() -> None:
     """Such a guest needs ChannelLifecycle and ChannelWriter: without them it traps before its own code
     runs.
     """

@@ -30,19 +30,19 @@ GOLDEN: list[ScalarValue | bytes] = [
 ]
 
 
-def test_base_is_behind_the_mailbox() -> None:
+def test_abi_6_base_is_behind_the_mailbox() -> None:
     """The first buffer lies right behind the ring."""
     assert ARGUMENT_BASE == 1040
 
 
-def test_reference_plan() -> None:
+def test_abi_6_reference_plan() -> None:
     """With the reference's alignment of 4 the plan is the reference's."""
     made = plan(GOLDEN, limit=1000, alignment=4)
     assert made.values == (0, 0, 1040, 5, 2, 1, 9, 1048, 4)
     assert made.writes == ((1040, b"hello"), (1048, b"abcd"))
 
 
-def test_our_plan_aligns_buffers_for_every_type() -> None:
+def test_abi_6_our_plan_aligns_buffers_for_every_type() -> None:
     """Guests see pointer and length only, so that a larger alignment is theirs for free."""
     made = plan(GOLDEN, limit=1000)
     assert made.values == (0, 0, 1040, 5, 2, 1, 9, 1056, 4)

@@ -305,7 +305,7 @@ def test_session_denials(desk: Desk, caller: Caller) -> None:
 # Denied and absent hostcalls.
 
 
-def test_every_hostcall_is_denied_without_its_capability(desk: Desk) -> None:
+def test_abi_5_every_hostcall_is_denied_without_its_capability(desk: Desk) -> None:
     """A dispatch that slips past the engine's stubs still refuses."""
     from hostcalls.catalogue import CATALOGUE
 

@@ -7,7 +7,7 @@ from hostcalls.capability import Capability
 from hostcalls.modulespec import ModuleSpecError, make_invocation, parse, parse_invocation
 
 
-def test_every_part_of_a_specification_is_read() -> None:
+def test_abi_6_every_part_of_a_specification_is_read() -> None:
     """Semicolons and newlines separate, comments and spaces are ignored, the log URI comes first."""
     spec = parse(
         """

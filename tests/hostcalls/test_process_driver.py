@@ -145,7 +145,7 @@ async def test_start_and_stop(tmp_path: Path) -> None:
         assert await parent.refused(c.PROCESS_STOP, process) == NOT_FOUND
 
 
-async def test_finished_process_can_be_stopped_once(tmp_path: Path) -> None:
+async def test_abi_8_finished_process_can_be_stopped_once(tmp_path: Path) -> None:
     """The tombstone of a process that has ended answers one stop."""
     async with open_harness(modules(tmp_path)) as harness:
         parent = Parent(harness)
@@ -261,7 +261,7 @@ async def test_children_do_not_outlive_their_parent(tmp_path: Path) -> None:
         ),
     ],
 )
-async def test_refused_starts(tmp_path: Path, start: ProcessStart, why: str) -> None:
+async def test_abi_7_refused_starts(tmp_path: Path, start: ProcessStart, why: str) -> None:
     """Each step that can fail tells the caller, and leaves no process, reservation or count behind."""
     async with open_harness(modules(tmp_path)) as harness:
         parent = Parent(harness)
@@ -381,7 +381,7 @@ async def test_results_fit_their_declaration(
             assert ended == Returned((outcome,))  # type: ignore[arg-type]
 
 
-async def test_guest_errors_are_not_start_errors(tmp_path: Path) -> None:
+async def test_abi_7_guest_errors_are_not_start_errors(tmp_path: Path) -> None:
     """A guest that traps has been started all the same."""
     async with open_harness(modules(tmp_path)) as harness:
         child = await Parent(harness).start(wanted("crash"))
@@ -435,7 +435,7 @@ async def test_grandchildren_can_be_stopped(tmp_path: Path) -> None:
         assert await grandchild.wait() == Stopped()
 
 
-async def test_log_channels(tmp_path: Path) -> None:
+async def test_abi_8_log_channels(tmp_path: Path) -> None:
     """One log channel a process, one process a log channel; readable after the process has ended."""
     async with open_harness(modules(tmp_path)) as harness:
         registry = harness.registry

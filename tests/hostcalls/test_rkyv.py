@@ -202,7 +202,7 @@ def test_padding_is_ignored() -> None:
         pytest.param(tuple[U32, ...], "00" * 8 + "faffffff01000000", "not aligned", id="elements-misaligned"),
     ],
 )
-def test_each_rule_of_validation_is_kept(annotation: Any, encoded: str, why: str | None) -> None:
+def test_abi_2_each_rule_of_validation_is_kept(annotation: Any, encoded: str, why: str | None) -> None:
     """Each rule of validation, broken alone."""
     data = bytes.fromhex(encoded)
     if why is None:
@@ -212,7 +212,7 @@ def test_each_rule_of_validation_is_kept(annotation: Any, encoded: str, why: str
             codec(annotation).decode(data)
 
 
-def test_regions_come_in_the_order_of_the_fields() -> None:
+def test_abi_2_regions_come_in_the_order_of_the_fields() -> None:
     """Two fields may neither swap nor share their out-of-line data."""
     pair = tuple[bytes, ...]
     good = codec(pair).encode((b"ab", b"cd"))

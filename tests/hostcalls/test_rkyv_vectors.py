@@ -515,7 +515,7 @@ def test_a_type_lies_as_in_c(annotation: Any, size: int, align: int, offsets: di
 
 
 @pytest.mark.parametrize(("annotation", "value", "encoded"), VECTORS)
-def test_a_value_has_the_bytes_of_the_reference(annotation: Any, value: object, encoded: str) -> None:
+def test_abi_2_a_value_has_the_bytes_of_the_reference(annotation: Any, value: object, encoded: str) -> None:
     """Encoding gives the reference bytes, decoding them gives the value back."""
     assert codec(annotation).encode(value).hex() == encoded
     assert codec(annotation).decode(bytes.fromhex(encoded)) == value

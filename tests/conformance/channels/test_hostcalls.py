@@ -41,7 +41,7 @@ class Process:
         return payload
 
 
-def test_chan_4_slots_are_reused_last_freed_first() -> None:
+def test_chan_4_abi_4_slots_are_reused_last_freed_first() -> None:
     process = Process(Desk())
     assert [process.create(), process.create()] == [0, 1]
     process.delete(0)
@@ -78,7 +78,7 @@ def test_chan_68_deleting_a_reader_slot() -> None:
     assert process.read(reader) == b"kept"
 
 
-def test_chan_70_shared_handles_count_from_zero() -> None:
+def test_chan_70_abi_4_shared_handles_count_from_zero() -> None:
     process = Process(Desk())
     slots = [process.create() for _ in range(3)]
     assert [process.share(slot) for slot in slots] == [0, 1, 2]

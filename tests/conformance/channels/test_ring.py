@@ -91,7 +91,7 @@ def test_chan_5_one_frame() -> None:
     assert (frame.payload, frame.writer_id) == (b"hello", 1)
 
 
-def test_chan_7_empty_payload_is_no_frame() -> None:
+def test_chan_7_abi_10_empty_payload_is_no_frame() -> None:
     side = Side()
     reader, writer = side.sr(), side.sw()
     assert writer.write(b"").result() == 0
@@ -115,7 +115,7 @@ def test_chan_9_wrapping() -> None:
     assert read(reader) == b"de"
 
 
-def test_chan_13_broadcast() -> None:
+def test_chan_13_abi_9_broadcast() -> None:
     side = Side()
     readers, writer = [side.sr(), side.sr()], side.sw()
     wrote(writer, b"x")
@@ -124,7 +124,7 @@ def test_chan_13_broadcast() -> None:
         assert [read(reader), read(reader)] == [b"x", b"y"]
 
 
-def test_chan_15_write_parks_until_there_is_room() -> None:
+def test_chan_15_abi_9_write_parks_until_there_is_room() -> None:
     side = Side(8)
     reader, writer = side.sr(), side.sw()
     wrote(writer, b"first!")
@@ -200,7 +200,7 @@ def test_chan_25_drop_discards() -> None:
     nothing_to_read(reader)
 
 
-def test_chan_26_drop_is_all_or_nothing() -> None:
+def test_chan_26_abi_9_drop_is_all_or_nothing() -> None:
     side = Side(8, DROP)
     reader, writer = side.sr(), side.ww()
     wrote(writer, b"12345")
@@ -218,7 +218,7 @@ def test_chan_27_no_gap_marker() -> None:
     assert read(reader) == b"next"
 
 
-def test_chan_28_late_weak_reader_replays() -> None:
+def test_chan_28_abi_9_late_weak_reader_replays() -> None:
     side = Side(16, DROP)
     writer = side.ww()
     for number in range(10):
@@ -228,7 +228,7 @@ def test_chan_28_late_weak_reader_replays() -> None:
     nothing_to_read(reader)
 
 
-def test_chan_29_drop_without_readers() -> None:
+def test_chan_29_abi_10_drop_without_readers() -> None:
     side = Side(8, DROP)
     writer = side.ww()
     wrote(writer, bytes(9))
@@ -236,7 +236,7 @@ def test_chan_29_drop_without_readers() -> None:
     assert read(side.sr()) == b"12345678"
 
 
-def test_chan_32_weak_reader_is_left_behind_once() -> None:
+def test_chan_32_abi_9_weak_reader_is_left_behind_once() -> None:
     side = Side(8)
     reader, writer = side.wr(), side.ww()
     for number in range(1, 7):
@@ -282,7 +282,7 @@ def test_chan_38_weak_reader_starts_at_the_head() -> None:
     assert read(side.wr()) == b"2"
 
 
-def test_chan_40_late_strong_reader_replays() -> None:
+def test_chan_40_abi_9_late_strong_reader_replays() -> None:
     side = Side()
     writer = side.sw()
     for payload in (b"1", b"2", b"3"):

@@ -53,7 +53,7 @@ def test_submissions_name_the_hostcall(script: ScriptRunner) -> None:
     ]
 
 
-def test_ids_start_at_0_and_the_last_freed_is_reused_first(script: ScriptRunner) -> None:
+def test_abi_4_ids_start_at_0_and_the_last_freed_is_reused_first(script: ScriptRunner) -> None:
     run = script([create(), create(), create(), drop(0), drop(2), create(), create(), create(), YIELD])
     run.run()
     assert run.results() == [0, 1, 2, 0, 0, 2, 0, 3, 0]
@@ -75,7 +75,7 @@ def test_poll_of_a_pending_future_then_of_a_ready_one(script: ScriptRunner) -> N
     assert run.instance.read(RESULT, 4) != b"hell"  # the third poll has overwritten it with an error
 
 
-def test_a_ready_result_is_written(script: ScriptRunner) -> None:
+def test_abi_1_a_ready_result_is_written(script: ScriptRunner) -> None:
     run = script([create(), YIELD, poll(0, 5), YIELD])
     run.run()
     ((key, _, _),) = run.instance.submissions()
@@ -99,7 +99,7 @@ def test_an_empty_result_writes_nothing(script: ScriptRunner) -> None:
     assert run.word(RESULT) == 0x12345678
 
 
-def test_a_re_poll_replaces_the_waker_without_waking_it(script: ScriptRunner) -> None:
+def test_abi_3_a_re_poll_replaces_the_waker_without_waking_it(script: ScriptRunner) -> None:
     run = script([create(), poll(0, 10), poll(0, 11), poll(0, 12), YIELD])
     run.run()
     ((key, _, _),) = run.instance.submissions()
@@ -137,7 +137,7 @@ def test_poll_through_another_import_module_is_the_same_poll(script: ScriptRunne
     assert run.ring() == [5]
 
 
-def test_drop_answers_0_and_writes_nothing(script: ScriptRunner) -> None:
+def test_abi_3_drop_answers_0_and_writes_nothing(script: ScriptRunner) -> None:
     run = script([(Op.STORE, RESULT, 7), create(), poll(0, 9), drop(0), drop(0), YIELD])
     run.run()
     assert run.results()[3:5] == [0, FAILED]
@@ -190,7 +190,7 @@ def test_a_late_answer_does_not_reach_the_future_that_took_the_id(script: Script
         "gr\u00fc\u00dfe aus K\u00f6ln",
     ],
 )
-def test_a_failure_is_an_error_payload(script: ScriptRunner, message: str) -> None:
+def test_abi_1_a_failure_is_an_error_payload(script: ScriptRunner, message: str) -> None:
     run = script([create(), poll(0, 1), YIELD, poll(0, 2), YIELD])
     run.run()
     ((key, _, _),) = run.instance.submissions()
@@ -203,7 +203,7 @@ def test_a_failure_is_an_error_payload(script: ScriptRunner, message: str) -> No
 
 @pytest.mark.parametrize("room", [12, 13, 19, 20, 23, 24, 27, 28, 63, 256])
 @pytest.mark.parametrize("letter", ["a", "\u00e9", "\u20ac", "\U0001f30d"])
-def test_a_long_message_is_cut_to_the_buffer_at_a_character(
+def test_abi_1_a_long_message_is_cut_to_the_buffer_at_a_character(
     script: ScriptRunner, room: int, letter: str
 ) -> None:
     run = script([create(), poll(0, 1), YIELD, poll(0, 2, RESULT, room), YIELD])
@@ -255,7 +255,7 @@ def test_create_with_arguments_outside_memory_traps(script: ScriptRunner, pointe
     assert run.instance.submissions() == []
 
 
-def test_arguments_up_to_the_last_byte_and_in_memory_grown_since(script: ScriptRunner) -> None:
+def test_abi_12_arguments_up_to_the_last_byte_and_in_memory_grown_since(script: ScriptRunner) -> None:
     run = script(
         [create(0x00FF_FFFF, 1), create(0x0100_0000, 0), (Op.GROW, 1), create(0x0100_0000, 4), YIELD]
     )
@@ -287,13 +287,13 @@ def test_a_result_larger_than_the_buffer_traps(script: ScriptRunner) -> None:
 class TestDenied:
     """Section 1.7: what a guest sees of a hostcall it has no capability for."""
 
-    def test_create_ignores_its_arguments_and_is_not_submitted(self, script: ScriptRunner) -> None:
+    def test_abi_5_create_ignores_its_arguments_and_is_not_submitted(self, script: ScriptRunner) -> None:
         run = script([(Op.CREATE_DENIED, -1, 0xFFFF_FFFF), create(), YIELD])
         assert run.run() is Step.PARKED
         assert run.results()[:2] == [0, 1]
         assert [index for _, index, _ in run.instance.submissions()] == [GRANTED]
 
-    def test_the_first_poll_fails_and_wakes_nobody(self, script: ScriptRunner) -> None:
+    def test_abi_3_abi_5_the_first_poll_fails_and_wakes_nobody(self, script: ScriptRunner) -> None:
         run = script(
             [(Op.CREATE_DENIED,), (Op.POLL_DENIED, 0, 5, RESULT, 256), poll(0, 6, RESULT + 256), YIELD]
         )

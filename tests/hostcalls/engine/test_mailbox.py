@@ -37,7 +37,7 @@ def test_a_fresh_mailbox_is_zero_and_the_ring_ends_at_1040(script: ScriptRunner)
     assert run.word(1040) == 0
 
 
-def test_what_does_not_fit_waits_with_the_host_and_follows_in_order(script: ScriptRunner) -> None:
+def test_abi_3_what_does_not_fit_waits_with_the_host_and_follows_in_order(script: ScriptRunner) -> None:
     run = script(
         [
             (Op.CREATE_MANY, 0, 0, 300),
@@ -72,7 +72,7 @@ def test_any_hostcall_tops_the_ring_up(script: ScriptRunner) -> None:
     assert run.ring() == [256]
 
 
-def test_ready_at_poll_overflows_too(script: ScriptRunner) -> None:
+def test_abi_3_ready_at_poll_overflows_too(script: ScriptRunner) -> None:
     run = script([(Op.CREATE_MANY, 0, 0, 300), YIELD, (Op.POLL_MANY, 300, 0, RESULT, CAPACITY), DRAIN, YIELD])
     run.run()
     complete_all(run)

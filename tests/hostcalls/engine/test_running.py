@@ -112,7 +112,7 @@ class TestCalls:
 
 
 class TestMemory:
-    def test_it_is_grown_to_256_pages(self, engine: Engine) -> None:
+    def test_abi_12_it_is_grown_to_256_pages(self, engine: Engine) -> None:
         assert instance_of(engine, f"(module {MEMORY})").memory_size == 256 * PAGE
 
     def test_a_larger_one_stays(self, engine: Engine) -> None:
