@@ -40,7 +40,7 @@ __all__ = [
 BACK_ENDS = ("memory", "doors")
 """What carries the node link: the model, or the kernel."""
 
-CUSHION = {"memory": 0.0, "doors": 0.2}
+CUSHION = {"memory": 0.0, "doors": 1.0}
 """Real seconds without anything to do after which nothing is under way any more."""
 
 PATIENCE = Settings(period=1e9, handshake=math.inf, goodbye=math.inf)
