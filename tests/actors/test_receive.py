@@ -37,7 +37,7 @@ def accepts(match: Any, message: int) -> bool:
 
 
 @hypothesis.given(STEPS, st.one_of(st.none(), st.integers(1, 8)))
-@hypothesis.settings(deadline=None, max_examples=150)
+@hypothesis.settings(max_examples=150)
 def test_receive_takes_the_oldest_match(steps: list[tuple[str, int]], capacity: int | None) -> None:
     """M1, M4: whatever was waited for before, the oldest matching message comes, and the bound counts all."""
 

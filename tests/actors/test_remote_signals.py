@@ -47,7 +47,7 @@ async def idle(me: Process) -> None:
 @hypothesis.given(
     st.lists(st.sampled_from(["link 0", "unlink 0", "link 1", "unlink 1", "arrive 0", "arrive 1"]))
 )
-@hypothesis.settings(deadline=None, max_examples=150)
+@hypothesis.settings(max_examples=150)
 def test_crossing_links_and_unlinks_agree(steps: list[str]) -> None:
     """L4: whatever crosses on the way, in the end both sides hold the link, or neither does."""
 

@@ -369,4 +369,4 @@ class ChannelMachine(RuleBasedStateMachine):
 
 
 TestChannelMachine = ChannelMachine.TestCase
-TestChannelMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestChannelMachine.settings = settings(max_examples=60, stateful_step_count=40)

@@ -101,7 +101,7 @@ def test_every_part_of_a_record_is_decoded() -> None:
     assert decode(encode(LogRecord(0, "", ""))) == LogRecord(0, "", "")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.integers(0, 4),
     st.text(max_size=20),

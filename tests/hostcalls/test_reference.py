@@ -155,7 +155,7 @@ def examples(annotation: Any, number: int) -> list[bytes]:
     found: list[bytes] = []
 
     @seed(number)
-    @settings(max_examples=VALUES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=VALUES, database=None, suppress_health_check=list(HealthCheck))
     @given(values(annotation))
     def collect(value: Any) -> None:
         found.append(codec(annotation).encode(value))

@@ -119,7 +119,7 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:
 def test_round_trip(annotation: Any) -> None:
     """Every value of every type comes back from its encoding."""
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(values(annotation))
     def check(value: Any) -> None:
         encoded = codec(annotation).encode(value)
@@ -152,7 +152,7 @@ def test_garbage_is_refused_or_decoded(annotation: Any) -> None:
     assert time.perf_counter() - started < 20
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(values(abi.ProcessStart), st.data())
 def test_damage_is_refused_or_decoded(start: abi.ProcessStart, data: st.DataObject) -> None:
     """A flipped byte of a valid message never breaks the decoder itself."""

@@ -108,7 +108,7 @@ class TwoSides(RuleBasedStateMachine):
         raise AssertionError(f"{[len(each) for each in self.arrived]} of {[len(each) for each in self.sent]}")
 
 
-TwoSides.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TwoSides.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestTwoSides = TwoSides.TestCase
 
 

@@ -214,4 +214,4 @@ class ComingsAndGoings(RuleBasedStateMachine):
 
 
 TestComingsAndGoings = ComingsAndGoings.TestCase
-TestComingsAndGoings.settings = settings(max_examples=40, deadline=None)
+TestComingsAndGoings.settings = settings(max_examples=40)

@@ -22,6 +22,7 @@ from actors import (
     NoProcess,
     Process,
     ProcessDied,
+    Reason,
     ReceiveTimeout,
 )
 from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle, obedient, trapper
@@ -236,23 +237,18 @@ async def test_long_chain_of_links_dies(autojump_clock: MockClock, node: Node) -
     assert not node.processes
 
 
-async def test_second_exit_signal_is_ignored(autojump_clock: MockClock, node: Node) -> None:
-    """L3: a process that is dying dies of the first signal."""
+@pytest.mark.parametrize(("tier", "second"), [(Async, SHUTDOWN), (Sync, KILL)])
+async def test_second_exit_signal_is_ignored(
+    autojump_clock: MockClock, node: Node, tier: Any, second: Reason
+) -> None:
+    """L3: a process that is dying dies of the first signal; without a cleanup that a kill could cut short,
+    also when the second is a kill.
+    """
     async with node.mailbox() as me:
-        victim = await node.spawn(Async)
+        victim = await node.spawn(tier)
         me.monitor(victim)
         me.exit(victim, BOOM)
-        me.exit(victim, SHUTDOWN)
-        assert (await me.receive(match=Down, timeout=1)).reason == BOOM
-
-
-async def test_kill_after_another_signal(autojump_clock: MockClock, node: Node) -> None:
-    """L3: what has no cleanup to cut short dies of the first signal, also when the second is a kill."""
-    async with node.mailbox() as me:
-        victim = await node.spawn(Sync)
-        me.monitor(victim)
-        me.exit(victim, BOOM)
-        me.exit(victim, KILL)
+        me.exit(victim, second)
         assert (await me.receive(match=Down, timeout=1)).reason == BOOM
 
 

@@ -258,7 +258,7 @@ def passing() -> Passing:
     return Passing()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     count=st.one_of(st.integers(0, 6), st.sampled_from([252, 253, 254, 506, 507, 1024])),
     released=st.integers(0, 2**16 - 1),

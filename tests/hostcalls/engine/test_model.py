@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostcalls.engine import Engine, EngineConfig, Step
@@ -105,7 +105,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(st.lists(steps, min_size=1, max_size=60))
 def test_a_random_guest_sees_what_the_model_sees(plan: list[tuple[object, ...]]) -> None:
     program: list[Instruction] = []
