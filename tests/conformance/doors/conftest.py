@@ -12,7 +12,7 @@ from types import FrameType
 import pytest
 
 from tests.conformance.doors.backend import path_of
-from tests.conformance.doors.peer import Link, Peer
+from tests.conformance.doors.peer import Link, Peer, watch
 from transport.doors import is_door
 
 PATIENCE = 240
@@ -63,7 +63,7 @@ def tidy() -> Iterator[None]:
     def expire(number: int, frame: FrameType | None) -> None:
         raise TimeoutError(f"the case has not ended after {PATIENCE} seconds")
 
-    faulthandler.dump_traceback_later(2 * PATIENCE, exit=True)
+    watch(2 * PATIENCE)
     before_handler = signal.signal(signal.SIGALRM, expire)
     signal.alarm(PATIENCE)
     Peer(nothing).close()  # the first one makes the forge, which stays

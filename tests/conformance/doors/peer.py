@@ -151,12 +151,24 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+def watch(seconds: float) -> None:
+    """Start faulthandler's watchdog, whose thread takes none of the process's signals.
+
+    The thread blocks them itself, but only once it runs; one that came before would interrupt no call.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        faulthandler.dump_traceback_later(seconds, exit=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def be(target: str, arguments: str) -> None:
     """Be a peer: run the function that `target` names, with standard input and output for the
     conversation.
     """
     die_with_parent()
-    faulthandler.dump_traceback_later(WATCHDOG, exit=True)
+    watch(WATCHDOG)
     module, _, name = target.partition(":")
     link = Link(os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)  # what else is printed is no part of the conversation

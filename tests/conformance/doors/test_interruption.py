@@ -339,10 +339,11 @@ def test_interrupted_thread_does_not_disturb_others(slow: Slow) -> None:
     assert slow.entered.acquire(timeout=60)
     previous = signal.signal(signal.SIGUSR2, lambda *_: None)
     interrupted = threading.Event()
+    caller = threading.get_ident()
 
     def interrupt() -> None:
         while not interrupted.wait(0.1):  # a signal that comes before the call does nothing
-            os.kill(os.getpid(), signal.SIGUSR2)
+            signal.pthread_kill(caller, signal.SIGUSR2)
 
     interrupter = threading.Thread(target=interrupt)
     interrupter.start()
