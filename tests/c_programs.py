@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-TIMEOUT = 380  # seconds for one build, and for one program
+TIMEOUT = 900  # seconds for one build, and for one program: ten times what a quiet machine needs
+patient = pytest.mark.timeout(2 * TIMEOUT + 60)
+"""For a test that makes one build and runs one program."""
 
 VALGRIND = (
     "valgrind",

@@ -9,7 +9,7 @@ from tests import c_programs
 C = Path(__file__).resolve().parents[2] / "transport/queue"
 PROGRAMS = sorted(path.stem for path in C.glob("test/test_*.c"))
 
-pytestmark = [pytest.mark.timeout(400), c_programs.needs_compiler]
+pytestmark = [c_programs.patient, c_programs.needs_compiler]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

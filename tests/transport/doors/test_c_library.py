@@ -12,7 +12,7 @@ PROGRAMS = sorted(path.stem for path in C.glob("test/test_*.c"))
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the library is for Linux; others have doors"),
-    pytest.mark.timeout(400),
+    c_programs.patient,
     c_programs.needs_compiler,
 ]
 

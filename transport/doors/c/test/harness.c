@@ -3,7 +3,7 @@
 #include <dirent.h>
 #include <stdarg.h>
 
-enum { WATCHDOG = 300 };
+enum { WATCHDOG = 600 };
 
 static char directory[64];
 
