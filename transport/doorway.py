@@ -285,7 +285,11 @@ class _DoorOutlet(Outlet):
 
 
 async def _keep_closing(sender: CData) -> None:
-    with trio.CancelScope(shield=True):
-        await trio.sleep(REPEAT_SECONDS)
-    if not lib.sender_close(sender):
-        trio.lowlevel.spawn_system_task(_keep_closing, sender)
+    """Close a sender when its thread says that it has ended, and interrupt that again meanwhile."""
+    event = lib.sender_event(sender)
+    while True:
+        with trio.move_on_after(REPEAT_SECONDS) as pause:
+            pause.shield = True
+            await trio.lowlevel.wait_readable(event)
+        if lib.sender_close(sender):
+            return

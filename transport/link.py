@@ -103,6 +103,16 @@ class NodeLink:
         """Bytes of frames that have left, or are leaving, and that the peer has not yet taken in."""
         return self._sent - self._taken_in
 
+    @property
+    def batches_out(self) -> int:
+        """Batches that have been given out, with the one that is not accepted yet."""
+        return self._sequence + (self._under_way is not None)
+
+    @property
+    def batches_in(self) -> int:
+        """Batches that have been taken in."""
+        return self._expected
+
     def send(self, frame: bytes, handles: Sequence[Handle] = ()) -> bool:
         """Queue a frame.
 

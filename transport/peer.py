@@ -143,6 +143,21 @@ class Peer:
         """Bytes that wait to leave for the peer."""
         return self._link.queued
 
+    @property
+    def batches_out(self) -> int:
+        """Batches that the peer has, or that are on their way to it; one that found no room is not."""
+        return self._link.batches_out - self._is_full
+
+    @property
+    def batches_in(self) -> int:
+        """Batches of the peer that have been taken in."""
+        return self._link.batches_in
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether something waits to leave until the peer has answered to a batch."""
+        return self._is_awaited
+
     def send(self, frame: Frame, handles: Sequence[Handle] = ()) -> None:
         """Send a frame. Never blocks; after the end of the node link it does nothing.
 

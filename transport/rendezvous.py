@@ -25,7 +25,7 @@ import logging
 import math
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final
 
 import attrs
@@ -223,6 +223,8 @@ class Rendezvous:
         self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._is_closing = False
+        self.handshakes = 0
+        """Handshakes that are going on, of both sides."""
         self.peers: dict[str, Peer] = {}
         """The peers whose node link is up, by name."""
 
@@ -283,7 +285,7 @@ class Rendezvous:
             NotAdmitted: it refuses us, or our policy refuses it.
             HandshakeFailed: it speaks no language that we know, or says nothing for the handshake's time.
         """
-        with trio.move_on_after(self._settings.handshake):
+        with trio.move_on_after(self._settings.handshake), self._handshake():
             return await self._call(address)
         raise HandshakeFailed(f"the node at {address!r} said nothing for {self._settings.handshake:g} s")
 
@@ -416,7 +418,7 @@ class Rendezvous:
             return
         talk.credentials = credentials
         try:
-            with trio.move_on_after(self._settings.handshake) as limit:
+            with trio.move_on_after(self._settings.handshake) as limit, self._handshake():
                 try:
                     await self._welcome(hello, identity, talk)
                 except NotAdmitted as error:
@@ -485,6 +487,15 @@ class Rendezvous:
         return True
 
     # Both sides.
+
+    @contextlib.contextmanager
+    def _handshake(self) -> Iterator[None]:
+        """Count a handshake for as long as it goes on."""
+        self.handshakes += 1
+        try:
+            yield
+        finally:
+            self.handshakes -= 1
 
     def _check(self, terms: Hello | Welcome) -> None:
         """Refuse a peer that cannot be one."""

@@ -1,5 +1,6 @@
 """A kit for testing programs of actors; its fixtures are in the plugin `actors.testing.plugin`."""
 
+from actors.testing.clock import Stuck, VirtualClock
 from actors.testing.faults import crash_at, drop_queued, kill_after, stall
 from actors.testing.leaks import Leak, check_leaks
 from actors.testing.probe import Probe, Unexpected, open_probe
@@ -9,7 +10,9 @@ __all__ = [
     "Leak",
     "Probe",
     "Shuffle",
+    "Stuck",
     "Unexpected",
+    "VirtualClock",
     "check_leaks",
     "crash_at",
     "drop_queued",

@@ -160,6 +160,7 @@ static void *run(void *argument) {
         }
     }
     sender->state = ENDED;
+    eventfd_write(sender->event, 1);
     pthread_mutex_unlock(&sender->lock);
     return NULL;
 }

@@ -23,7 +23,7 @@ struct sender *sender_open(const char *path);
 
 /* An eventfd. It becomes readable when a call has failed, or was answered with anything but
  * QUEUE_ACCEPTED; and, after sender_want(), whatever the answer is. So the usual answer wakes nobody who
- * has nothing more to send. */
+ * has nothing more to send. After sender_close() has returned 0, it tells that the thread has ended. */
 int sender_event(const struct sender *sender);
 void sender_want(struct sender *sender);
 

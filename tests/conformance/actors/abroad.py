@@ -9,24 +9,24 @@ in different zones, word for word.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
-from trio.testing import MockClock, wait_all_tasks_blocked
+import trio
 
 from actors import Node, NodeStatistics, Process, Ref, open_node
 from actors.distant import HeldRef
+from actors.testing import VirtualClock
 from tests.conformance.actors.conftest import COUNTERS
 from transport import Policy, Settings
 from transport.memory import MemoryNetwork
 
 __all__ = [
     "BACK_ENDS",
-    "CUSHION",
     "Abroad",
     "Traveller",
     "autojump_clock",
@@ -40,11 +40,8 @@ __all__ = [
 BACK_ENDS = ("memory", "doors")
 """What carries the node link: the model, or the kernel."""
 
-CUSHION = {"memory": 0.0, "doors": 1.0}
-"""Real seconds without anything to do after which nothing is under way any more."""
-
 PATIENCE = Settings(period=1e9, handshake=math.inf, goodbye=math.inf)
-"""Virtual time jumps while doors are called: it must not be what ends a node link."""
+"""A case may let as much time pass as it likes: that must not be what ends a node link."""
 
 
 def passed(value: Any, giver: Node, taker: Node) -> Any:
@@ -173,9 +170,32 @@ class Traveller:
         )
 
 
-async def settled(back_end: str) -> None:
-    """Wait until nothing is under way, on either node or between them."""
-    await wait_all_tasks_blocked(CUSHION[back_end])
+def under_way(nodes: Sequence[Node]) -> str:
+    """What is on its way between nodes: handshakes, batches, and the news that a node link is over."""
+    meetings: dict[str, Any] = {node.full_name: node.distribution.rendezvous for node in nodes}
+    found = [f"a handshake of {name}" for name, meeting in meetings.items() if meeting.handshakes]
+    for name, meeting in meetings.items():
+        for peer in meeting.peers.values():
+            other = meetings[peer.name].peers.get(name)
+            if other is None:
+                found.append(f"the end of a node link, to {name}")
+            elif peer.batches_out != other.batches_in:
+                found.append(f"batches of {name}: {peer.batches_out} sent, {other.batches_in} taken in")
+            elif peer.is_held_up:
+                found.append(f"the answer to batch {peer.batches_out}, to {name}")
+    return ", ".join(found)
+
+
+def virtual_clock() -> VirtualClock:
+    """The clock of the run, which a case asks for as `autojump_clock`."""
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, VirtualClock), "a case between two nodes takes autojump_clock"
+    return clock
+
+
+async def settled() -> None:
+    """Wait until nothing is under way, on either node or between them; no time passes."""
+    await virtual_clock().settle()
 
 
 @asynccontextmanager
@@ -190,7 +210,8 @@ async def open_abroad(back_end: str, directory: Path, **options: Any) -> AsyncIt
     network = MemoryNetwork()
     policy = Policy.same_user(exports="*", entries="*", groups="*")
     async with AsyncExitStack() as stack:
-        nodes = []
+        nodes: list[Node] = []
+        stack.enter_context(virtual_clock().watching(lambda: under_way(nodes)))
         for name, zone in (("home", "left"), ("far", "right")):
             carrier = {"carrier": network.carrier(name)} if back_end == "memory" else {}
             listen = str(directory / f"{name}.door")
@@ -203,8 +224,7 @@ async def open_abroad(back_end: str, directory: Path, **options: Any) -> AsyncIt
             )
         home, far = nodes
         await home.connect(str(directory / "far.door"))
-        while not far.peers:
-            await settled(back_end)
+        await settled()
         yield Abroad(home, far)
 
 
@@ -216,9 +236,9 @@ def back_end(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def autojump_clock(back_end: str) -> MockClock:
-    """Virtual time that does not jump while something may be on its way through a door."""
-    return MockClock(autojump_threshold=CUSHION[back_end])
+def autojump_clock() -> VirtualClock:
+    """Virtual time that stands still while something is on its way through a door."""
+    return VirtualClock()
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors import (
     KILL,
@@ -32,6 +31,7 @@ from actors import (
     Process,
     ReceiveTimeout,
 )
+from actors.testing import VirtualClock
 from tests.conformance.actors import (
     test_calls,
     test_links,
@@ -137,7 +137,7 @@ def back_end(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     back_end: str = request.param
 
     async def wait(*_: Any) -> None:
-        await settled(back_end)
+        await settled()
 
     for module in MODULES:
         if hasattr(module, "wait_all_tasks_blocked"):
@@ -171,9 +171,7 @@ def process_of(ref: Any) -> Process:
 
 
 @pytest.mark.parametrize("trapping", [True, False])
-async def test_act_j4_kill_over_a_link(
-    autojump_clock: MockClock, node: Abroad, back_end: str, trapping: bool
-) -> None:
+async def test_act_j4_kill_over_a_link(autojump_clock: VirtualClock, node: Abroad, trapping: bool) -> None:
     """L3: a process that ends with the reason kill sends kill over its links: trapped, or died of as kill."""
     async with node.mailbox() as me:
         victim = await node.spawn(obedient)
@@ -182,7 +180,7 @@ async def test_act_j4_kill_over_a_link(
             assert await me.receive(timeout=1) == "ready"
         me.monitor(peer)
         process_of(peer).link(victim)
-        await settled(back_end)
+        await settled()
         victim.send(KILL)
         told = await me.receive(timeout=1)
         if trapping:
@@ -194,7 +192,7 @@ async def test_act_j4_kill_over_a_link(
 
 @pytest.mark.parametrize("trapping", [True, False])
 async def test_act_j7_link_to_a_dead_far_process(
-    autojump_clock: MockClock, node: Abroad, back_end: str, trapping: bool
+    autojump_clock: VirtualClock, node: Abroad, trapping: bool
 ) -> None:
     """L2: a link to a dead process is answered with no process, which one that does not trap dies of."""
     dead = await node.spawn(Sync)
@@ -210,9 +208,7 @@ async def test_act_j7_link_to_a_dead_far_process(
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_act_j13_far_links_agree(
-    autojump_clock: MockClock, node: Abroad, back_end: str, seed: int
-) -> None:
+async def test_act_j13_far_links_agree(autojump_clock: VirtualClock, node: Abroad, seed: int) -> None:
     """After links and unlinks that crossed on their way, both sides hold the same, and so do both nodes."""
     generator = random.Random(seed)
     near, far = await node.home.spawn(idle), await node.far.spawn(idle)
@@ -223,7 +219,7 @@ async def test_act_j13_far_links_agree(
         generator.choice([process.link, process.unlink])(other)
         if not generator.randrange(4):
             await trio.lowlevel.checkpoint()
-    await settled(back_end)
+    await settled()
     held = [dict(process.links or {}) for process, _ in sides]
     assert (held[0] == {seen_far: 0}) == (held[1] == {seen_near: 0})
     assert all(not links or list(links.values()) == [0] for links in held)
@@ -238,15 +234,13 @@ async def test_act_j13_far_links_agree(
     near.exit(KILL)
 
 
-async def test_chain_of_links_between_two_nodes(
-    autojump_clock: MockClock, node: Abroad, back_end: str
-) -> None:
+async def test_chain_of_links_between_two_nodes(autojump_clock: VirtualClock, node: Abroad) -> None:
     """L7: an exit that goes to and fro over many links reaches the last process."""
     chain = [await side.spawn(Sync) for _ in range(100) for side in (node.home, node.far)]
     for left, right in itertools.pairwise(chain):
         there = node.far if process_of(left).node is node.home else node.home
         process_of(left).link(passed(right, there, process_of(left).node))
-    await settled(back_end)
+    await settled()
     async with node.mailbox() as me:
         me.monitor(passed(chain[-1], node.far, node.home))
         chain[0].exit(BOOM)
@@ -255,7 +249,7 @@ async def test_chain_of_links_between_two_nodes(
     assert not node.far.processes
 
 
-async def test_link_to_a_name_far_away(autojump_clock: MockClock, node: Abroad) -> None:
+async def test_link_to_a_name_far_away(autojump_clock: VirtualClock, node: Abroad) -> None:
     """L1: links are between processes; a name on another node has to be looked up first."""
     await node.spawn(idle, name="it")
     async with node.mailbox() as me:
@@ -264,7 +258,7 @@ async def test_link_to_a_name_far_away(autojump_clock: MockClock, node: Abroad) 
         assert not me.links
 
 
-async def test_exit_and_stop_by_name(autojump_clock: MockClock, node: Abroad) -> None:
+async def test_exit_and_stop_by_name(autojump_clock: VirtualClock, node: Abroad) -> None:
     """L3, S8: whoever holds an exported name can be ended by it, as at home."""
     async with node.mailbox() as me:
         for end in (lambda: node.named("it").exit(KILL), lambda: me.exit(node.named("it"), BOOM)):
@@ -277,7 +271,7 @@ async def test_exit_and_stop_by_name(autojump_clock: MockClock, node: Abroad) ->
 
 
 @pytest.mark.parametrize("target", ["dead", "nobody"])
-async def test_act_k3_dead_far_target(autojump_clock: MockClock, node: Abroad, target: str) -> None:
+async def test_act_k3_dead_far_target(autojump_clock: VirtualClock, node: Abroad, target: str) -> None:
     """K2: monitoring what does not exist is answered, and the monitor is over."""
     async with node.mailbox() as me:
         ref = node.named("nobody")
@@ -290,7 +284,7 @@ async def test_act_k3_dead_far_target(autojump_clock: MockClock, node: Abroad, t
         assert not monitor.active
 
 
-async def test_monitor_by_a_far_name_follows_the_process(autojump_clock: MockClock, node: Abroad) -> None:
+async def test_monitor_by_a_far_name_follows_the_process(autojump_clock: VirtualClock, node: Abroad) -> None:
     """K3: a monitor by name watches who held the name when it was set up."""
     async with node.mailbox() as me:
         first = await node.spawn(obedient, name="it")
@@ -305,13 +299,13 @@ async def test_monitor_by_a_far_name_follows_the_process(autojump_clock: MockClo
 
 
 async def test_act_k9_tables_of_two_nodes_are_empty_in_the_end(
-    autojump_clock: MockClock, node: Abroad, back_end: str
+    autojump_clock: VirtualClock, node: Abroad
 ) -> None:
     """Monitors across nodes that were made and removed leave nothing behind, on either node or between."""
     refs = [await node.spawn(Sync) for _ in range(50)]
     async with node.mailbox() as me:
         monitors = [me.monitor(ref) for ref in refs for _ in range(20)]
-        await settled(back_end)
+        await settled()
         assert node.home.statistics().monitors == node.far.statistics().watchers == 1000
         for monitor in monitors[::2]:
             me.demonitor(monitor)
@@ -319,7 +313,7 @@ async def test_act_k9_tables_of_two_nodes_are_empty_in_the_end(
             await ref.stop()
         for _ in monitors[1::2]:
             await me.receive(match=Down, timeout=1)
-    await settled(back_end)
+    await settled()
     for one, other in ((node.home, node.far), (node.far, node.home)):
         statistics = one.statistics()
         assert (statistics.monitors, statistics.watchers) == (0, 0)
@@ -329,13 +323,11 @@ async def test_act_k9_tables_of_two_nodes_are_empty_in_the_end(
 
 
 @pytest.mark.parametrize("tier", TIERS)
-async def test_act_p10_message_to_the_far_dead(
-    autojump_clock: MockClock, node: Abroad, back_end: str, tier: Any
-) -> None:
+async def test_act_p10_message_to_the_far_dead(autojump_clock: VirtualClock, node: Abroad, tier: Any) -> None:
     """A call gets a typed error; a message becomes a dead letter of the node where its receiver was."""
     ref = await node.spawn(tier)
     ref.exit(BOOM)
-    await settled(back_end)
+    await settled()
     with pytest.raises(NoProcess):
         await ref.call(tier.echo, 1)
     async with node.far.mailbox() as there:
@@ -358,7 +350,7 @@ async def test_act_p10_message_to_the_far_dead(
     ],
 )
 async def test_act_p13_full_far_mailbox(
-    autojump_clock: MockClock, node: Abroad, back_end: str, overflow: Any, kept: list[int], letters: int
+    autojump_clock: VirtualClock, node: Abroad, overflow: Any, kept: list[int], letters: int
 ) -> None:
     """M7, M8: no sender learns of a mailbox that is full on another node, but a caller does."""
     go = trio.Event()
@@ -372,17 +364,17 @@ async def test_act_p13_full_far_mailbox(
     ref = await node.spawn(busy, mailbox=Mailbox(3, overflow))
     for number in range(6):
         await ref.send_wait(number)
-    await settled(back_end)
+    await settled()
     assert node.far.dead_letters.count == letters
     if overflow != "drop_oldest":
         with pytest.raises(MailboxFull):
             await ref.call(Sync.echo, 1)
     go.set()
-    await settled(back_end)
+    await settled()
     assert len(node.far.processes) == 1
 
 
-async def test_names_are_each_nodes_own(autojump_clock: MockClock, node: Abroad) -> None:
+async def test_names_are_each_nodes_own(autojump_clock: VirtualClock, node: Abroad) -> None:
     """N1: the same name on two nodes is two names; a process of another node cannot be registered here."""
     here, there = await node.home.spawn(Sync, name="it"), await node.spawn(Sync, name="it")
     assert node.home.whereis("it") == here
@@ -393,7 +385,7 @@ async def test_names_are_each_nodes_own(autojump_clock: MockClock, node: Abroad)
     assert await node.home.whereis_on(node.far.full_name, "it") is None
 
 
-async def test_what_the_runtime_tells_can_be_passed_on(autojump_clock: MockClock, node: Abroad) -> None:
+async def test_what_the_runtime_tells_can_be_passed_on(autojump_clock: VirtualClock, node: Abroad) -> None:
     """What a process is told, it may tell a process of another node."""
     ref = await node.spawn(idle)
     async with node.mailbox() as me:

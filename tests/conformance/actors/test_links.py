@@ -136,12 +136,14 @@ async def test_act_j8_failing_child(autojump_clock: MockClock, node: Node, link:
 
     async def parent(me: Process) -> None:
         child = await me.spawn(obedient, link=link)
+        assert await me.receive() == "fail"
         child.send(BOOM)
         await trio.sleep_forever()
 
     async with node.mailbox() as me:
         ref = await node.spawn(parent)
         me.monitor(ref)
+        ref.send("fail")
         if link:
             assert (await me.receive(match=Down, timeout=1)).reason == BOOM
         else:

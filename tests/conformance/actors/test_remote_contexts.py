@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors import (
     KILL,
@@ -28,6 +27,7 @@ from actors import (
     SenderDropped,
     StartError,
 )
+from actors.testing import VirtualClock
 from tests.conformance.actors.abroad import Abroad, autojump_clock, back_end, node, settled
 from tests.conformance.actors.subjects import Async
 
@@ -60,7 +60,7 @@ class Clerk(Actor):
         return "no harm"
 
 
-async def test_act_s6_misuse_of_an_answer(autojump_clock: MockClock, node: Abroad, back_end: str) -> None:
+async def test_act_s6_misuse_of_an_answer(autojump_clock: VirtualClock, node: Abroad) -> None:
     """act-S6: given an answer that is given twice or never, then an error names the misuse, or no harm is
     done.
     """
@@ -91,9 +91,7 @@ class Unstarted(Actor):
         await trio.sleep_forever()
 
 
-async def test_act_s6_start_that_is_not_acknowledged(
-    autojump_clock: MockClock, node: Abroad, back_end: str
-) -> None:
+async def test_act_s6_start_that_is_not_acknowledged(autojump_clock: VirtualClock, node: Abroad) -> None:
     """act-S6: given a process that ends without ever having started, then the error says so, with its
     reason; no process can acknowledge its start twice.
     """
@@ -106,7 +104,7 @@ async def test_act_s6_start_that_is_not_acknowledged(
 
 @pytest.mark.parametrize("how", ["killed", "lost"])
 async def test_act_s8_child_is_cancelled_before_it_has_started(
-    autojump_clock: MockClock, node: Abroad, back_end: str, how: str
+    autojump_clock: VirtualClock, node: Abroad, how: str
 ) -> None:
     """act-S8: given a child cancelled before it has started, when the parent waits, then an error, no
     hang.
@@ -122,7 +120,7 @@ async def test_act_s8_child_is_cancelled_before_it_has_started(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(start)
-        await settled(back_end)
+        await settled()
         (child,) = node.far.processes.values()
         if how == "killed":
             child.ref.exit(KILL)
@@ -134,23 +132,23 @@ async def test_act_s8_child_is_cancelled_before_it_has_started(
         assert error.reason == KILLED
     else:
         assert isinstance(error, NotConnected)
-    await settled(back_end)
+    await settled()
     assert not node.far.processes, "nobody knows of it"
 
 
 async def test_act_s9_parent_is_cancelled_before_the_child_has_started(
-    autojump_clock: MockClock, node: Abroad, back_end: str
+    autojump_clock: VirtualClock, node: Abroad
 ) -> None:
     """act-S9: given a parent cancelled while it waits for a start, then the child ends, nothing is left."""
     node.far.distribution.entries["it"] = Unstarted  # type: ignore[index]
     with trio.move_on_after(1) as scope:
         await node.home.spawn_on(node.far.full_name, "it", "never")
     assert scope.cancelled_caught
-    await settled(back_end)
+    await settled()
     assert not node.far.processes
 
 
-async def test_act_s7_caller_gives_up(autojump_clock: MockClock, node: Abroad, back_end: str) -> None:
+async def test_act_s7_caller_gives_up(autojump_clock: VirtualClock, node: Abroad) -> None:
     """act-S7: given a caller that gives up in the middle, then the callee finishes what it does, lives on,
     and its late answer reaches nobody.
     """
@@ -181,19 +179,19 @@ class Consumer(Actor):
         return self.seen
 
 
-async def test_act_s17_slow_consumer_lags(autojump_clock: MockClock, node: Abroad, back_end: str) -> None:
+async def test_act_s17_slow_consumer_lags(autojump_clock: VirtualClock, node: Abroad) -> None:
     """act-S17: given a fan-out stream, when a consumer lags, then it gets Lagged and continues; the others,
     and the publisher, do not notice.
     """
     quick, slow = [await node.far.spawn(Consumer, pause, mailbox=Mailbox(8, "lag")) for pause in (0, 100)]
     node.far.scope("prices").join("tea", quick, slow)
-    await settled(back_end)
+    await settled()
     began = trio.current_time()
     for price in range(200):
         for subscriber in node.home.scope("prices").members("tea"):
             subscriber.send(price)
         if price % 4 == 0:
-            await settled(back_end)
+            await settled()
     assert trio.current_time() == began
     await trio.sleep(2000)
     assert await quick.call(Consumer.history) == list(range(200))
@@ -205,7 +203,7 @@ async def test_act_s17_slow_consumer_lags(autojump_clock: MockClock, node: Abroa
     assert (await slow.call(Consumer.history))[-1] == "goes on"
 
 
-async def test_act_s17_lagged_travels(autojump_clock: MockClock, node: Abroad, back_end: str) -> None:
+async def test_act_s17_lagged_travels(autojump_clock: VirtualClock, node: Abroad) -> None:
     """act-S17: a consumer on another node than its mailbox's owner can be told of the lag, too."""
 
     async def relay(me: Process, to: Any) -> None:
@@ -215,16 +213,14 @@ async def test_act_s17_lagged_travels(autojump_clock: MockClock, node: Abroad, b
 
     async with node.mailbox() as me:
         ref = await node.spawn(relay, me.ref, mailbox=Mailbox(3, "lag"))
-        await settled(back_end)
+        await settled()
         for number in range(10):
             ref.send(number)
-            await settled(back_end)
+            await settled()
         assert [await me.receive(timeout=200) for _ in range(4)] == [0, Lagged(7), 8, 9]
 
 
-async def test_act_s23_bulk_does_not_hold_up_others(
-    autojump_clock: MockClock, node: Abroad, back_end: str
-) -> None:
+async def test_act_s23_bulk_does_not_hold_up_others(autojump_clock: VirtualClock, node: Abroad) -> None:
     """act-S23: given much to carry, in both directions at once, then all of it arrives, in order, and a call
     in the middle of it is answered.
     """
@@ -247,14 +243,14 @@ async def test_act_s23_bulk_does_not_hold_up_others(
         assert [number for number, _ in await sink.within(100).call(Consumer.history)] == list(range(count))
 
 
-async def test_act_s10_stream_that_breaks(autojump_clock: MockClock, node: Abroad, back_end: str) -> None:
+async def test_act_s10_stream_that_breaks(autojump_clock: VirtualClock, node: Abroad) -> None:
     """act-S10: given the connection breaks in a stream, then an error on both sides, bounded."""
     consumer = await node.spawn(Consumer, 0)
     publisher = await node.home.spawn(Consumer, 0, name="publisher")
     async with node.home.mailbox() as here, node.far.mailbox() as there:
         here.monitor(consumer)
         there.monitor(node.far.remote("publisher", node.home.full_name))
-        await settled(back_end)
+        await settled()
         for number in range(1000):
             consumer.send(number)
             if number == 500:
