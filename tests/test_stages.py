@@ -211,7 +211,10 @@ def test_a_stage_without_tests_fails_the_run(suite: Suite, tests: str, stage: in
     suite.write(tests)
     status, result = suite.run()
     assert status == 1
-    assert f"stage {stage} has not run to its end (exit status {int(pytest.ExitCode.NO_TESTS_COLLECTED)})" in result
+    assert (
+        f"stage {stage} has not run to its end (exit status {int(pytest.ExitCode.NO_TESTS_COLLECTED)})"
+        in result
+    )
 
 
 def test_an_interrupt_ends_what_runs(suite: Suite) -> None:
