@@ -2,10 +2,11 @@
 
 1. Tests without time, or in virtual time, by two processes. Nothing is repeated: a failure is a fault.
 2. Tests marked `serial`, about real time, real processes or the kernel, one after the other.
-3. What failed in the second stage once more, each test alone in a process of its own. It is *flaky* when it passes now.
+3. What failed in the second stage once more, each test alone in a process of its own. It is *flaky* when it
+   passes now.
 
-Each stage runs in workers of pytest-xdist, also where one at a time is enough: a crash or a time-out ends the worker
-and fails the test that it ran, and another worker runs the rest.
+Each stage runs in workers of pytest-xdist, also where one at a time is enough: a crash or a time-out ends the
+worker and fails the test that it ran, and another worker runs the rest.
 """
 
 import sys
