@@ -8,7 +8,7 @@ INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/pip install --qu
 SOURCES := pyproject.toml .packaging/backend.py \
   $(shell find transport hostcalls -name '_build.py' -o -name '*.[ch]' -not -name '_doors.c' -not -name '_engine.c' 2>/dev/null)
 
-.PHONY: all demo tests check soak bench docs c-tests clean help
+.PHONY: all demo tests quick check soak bench docs c-tests clean help
 
 all: check tests docs  ## check, test, and build the documentation
 
@@ -40,8 +40,16 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 demo: $(VENV)/.installed  ## two zones, a supervision tree in each, messages through doors
 	$(BIN)/enfilade demo
 
-tests: $(VENV)/.installed-test  ## the whole test suite
-	$(BIN)/python -m pytest -m 'not soak'
+tests: $(VENV)/.installed-test  ## the whole test suite, in the stages of CI
+	$(BIN)/python -m tests.stages
+
+QUICK := tests/actors tests/conformance/actors tests/conformance/channels tests/hostcalls tests/docs \
+  $(foreach name,link memoryfile patience rendezvous wire,tests/transport/test_$(name).py)
+
+quick: $(VENV)/.installed-test  ## the tests to run after every change, in half a minute
+	$(BIN)/python -m pytest -q -m 'not serial and not soak' -n 2 --dist worksteal $(QUICK) \
+	  --ignore=tests/actors/cli --ignore=tests/hostcalls/engine --ignore=tests/hostcalls/test_every_hostcall.py \
+	  --deselect=tests/actors/test_machine.py
 
 check: $(VENV)/.installed-test  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -1,7 +1,11 @@
-"""What every test may take for granted."""
+"""What every test may take for granted, and which tests run alone."""
 
+import os
 import signal
+import stat
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes depends on what else the machine does. Every run tries the same ones, so that it
@@ -10,10 +14,77 @@ settings.register_profile("search", deadline=None, suppress_health_check=[Health
 settings.register_profile("same", settings.get_profile("search"), derandomize=True)
 settings.load_profile("same")
 
+HERE = Path(__file__).parent
 
-def pytest_configure() -> None:
+SERIAL = (
+    "actors/cli",
+    "actors/test_guest_nodes.py",
+    "benchmarks",
+    "conformance/actors/test_remote_ladder.py",
+    "conformance/doors",
+    "docs/test_pages.py",
+    "oracle",
+    "test_packaging.py",
+    "test_stages.py",
+    "transport/doors",
+    "transport/test_doorway.py",
+    "transport/test_havoc.py",
+    "transport/test_queue.py",
+    "transport/test_queue_in_c.py",
+    "transport/test_scarcity.py",
+    "transport/test_supervised_zones.py",
+    "transport/test_two_zones.py",
+    "transport/test_workers.py",
+    "typing",
+)
+"""Files and folders of which every test is `serial`; single tests elsewhere carry the mark themselves."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Programs that tests start can be interrupted, also in the background of a shell, which has what it runs
     there ignore SIGINT.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(config, "workerinput"):
+        os.register_at_fork(after_in_child=release_pipes)
+
+
+def release_pipes() -> None:
+    """Let go of what a forked child has of its parent's pipes to the controller of pytest-xdist.
+
+    The controller learns from their end that a worker has crashed: no child may hold them open.
+    """
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for pipe in PIPES:
+        os.dup2(nowhere, pipe, inheritable=False)
+    os.close(nowhere)
+
+
+def open_pipes() -> list[int]:
+    """The pipes of this process beside its standard streams."""
+
+    def is_pipe(descriptor: int) -> bool:
+        try:
+            return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+        except OSError:
+            return False
+
+    return [descriptor for descriptor in range(3, 256) if is_pipe(descriptor)]
+
+
+PIPES = open_pipes()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `serial` what stands in the table, what starts zones, and what goes through real doors."""
+    alone = [HERE / name for name in SERIAL]
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if (
+            item.get_closest_marker("zones")
+            or (callspec is not None and "doors" in callspec.params.values())
+            or any(item.path.is_relative_to(place) for place in alone)
+        ):
+            item.add_marker(pytest.mark.serial)

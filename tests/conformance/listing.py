@@ -12,6 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "conformance.md"
+CASES = frozenset(Path(__file__).with_name("cases.txt").read_text().split())
+"""The ids of all conformance cases."""
 
 SUITES = {"act": "Actors", "door": "Doors", "chan": "Channels", "abi": "Guest ABI"}
 IN_NAME = re.compile(r"(?<![a-z])(act|door|chan|abi)_([a-z]?\d+)(?![0-9a-z])", re.I)

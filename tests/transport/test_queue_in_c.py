@@ -20,7 +20,10 @@ def test_with_sanitizers(program: str) -> None:
 
 
 @c_programs.needs_valgrind
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    "program",
+    [pytest.param(name, marks=() if name == "test_queue" else pytest.mark.soak) for name in PROGRAMS],
+)
 def test_under_valgrind(program: str) -> None:
     build = C / "build/plain"
     c_programs.make(C, build, "programs")

@@ -125,7 +125,7 @@ def test_a_zone_runs_until_it_is_told_to_stop(tmp_path: Path, number: signal.Sig
             assert process.stdout is not None
             assert "bank@east runs at" in process.stdout.readline()
             process.send_signal(number)
-            assert process.wait(timeout=100) == 0
+            assert process.wait(timeout=240) == 0
         finally:
             process.kill()
     assert not (tmp_path / "bank.door").exists(), "the name of the door stays behind"

@@ -219,7 +219,7 @@ def test_an_interrupted_guest_is_stopped(directory: Path) -> None:
         try:
             until_it_computes(process.pid)
             process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=60) == 130
+            assert process.wait(timeout=240) == 130
             assert process.stderr is not None
             assert "Traceback" not in process.stderr.read()
         finally:

@@ -119,7 +119,7 @@ async def test_act_t3_memory_limit(limit: int) -> None:
         assert await end(node, Guest(ACTOR, capabilities=CAPABILITIES, entrypoint="done")) == NORMAL
 
 
-async def test_act_t4_cpu_budget_is_told_apart_from_other_traps() -> None:
+async def test_cpu_budget_is_told_apart_from_other_traps() -> None:
     """A guest that has used up its time ends with a reason of its own, distinct from a trap of its own
     making.
     """
@@ -147,7 +147,7 @@ async def test_act_t5_looping_guest_is_killed_at_once() -> None:
         assert isinstance(reason, Trapped)
 
 
-async def test_act_t6_modules_are_compiled_once(store: Path) -> None:
+async def test_modules_are_compiled_once(store: Path) -> None:
     """However many guests, and whoever starts them, a module is compiled once."""
     async with open_node("test") as node:
         runtime = open_guests(node, modules=store)
@@ -207,7 +207,7 @@ async def test_act_t9_guests_have_no_files() -> None:
             await node.spawn(Guest(bytes(wasmtime.wat2wasm(source))))
 
 
-async def test_act_t10_limits_are_inherited(store: Path) -> None:
+async def test_limits_are_inherited(store: Path) -> None:
     """A child has its parent's limits: it cannot live longer on the processor, nor have more memory."""
     spinning = Assembler("process::start", "time::sleep")
     from hostcalls.abi import TimeSleep

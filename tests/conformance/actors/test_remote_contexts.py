@@ -136,10 +136,10 @@ async def test_act_s8_child_is_cancelled_before_it_has_started(
     assert not node.far.processes, "nobody knows of it"
 
 
-async def test_act_s9_parent_is_cancelled_before_the_child_has_started(
+async def test_parent_is_cancelled_before_the_child_has_started(
     autojump_clock: VirtualClock, node: Abroad
 ) -> None:
-    """act-S9: given a parent cancelled while it waits for a start, then the child ends, nothing is left."""
+    """Given a parent cancelled while it waits for a start, then the child ends, nothing is left."""
     node.far.distribution.entries["it"] = Unstarted  # type: ignore[index]
     with trio.move_on_after(1) as scope:
         await node.home.spawn_on(node.far.full_name, "it", "never")
@@ -148,8 +148,8 @@ async def test_act_s9_parent_is_cancelled_before_the_child_has_started(
     assert not node.far.processes
 
 
-async def test_act_s7_caller_gives_up(autojump_clock: VirtualClock, node: Abroad) -> None:
-    """act-S7: given a caller that gives up in the middle, then the callee finishes what it does, lives on,
+async def test_caller_gives_up(autojump_clock: VirtualClock, node: Abroad) -> None:
+    """Given a caller that gives up in the middle, then the callee finishes what it does, lives on,
     and its late answer reaches nobody.
     """
     async with node.mailbox() as me:
@@ -220,8 +220,8 @@ async def test_act_s17_lagged_travels(autojump_clock: VirtualClock, node: Abroad
         assert [await me.receive(timeout=200) for _ in range(4)] == [0, Lagged(7), 8, 9]
 
 
-async def test_act_s23_bulk_does_not_hold_up_others(autojump_clock: VirtualClock, node: Abroad) -> None:
-    """act-S23: given much to carry, in both directions at once, then all of it arrives, in order, and a call
+async def test_bulk_does_not_hold_up_others(autojump_clock: VirtualClock, node: Abroad) -> None:
+    """Given much to carry, in both directions at once, then all of it arrives, in order, and a call
     in the middle of it is answered.
     """
     size, count = 50_000, 60

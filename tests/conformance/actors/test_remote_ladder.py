@@ -81,8 +81,8 @@ async def block(ref: Ref[Account], sign: Path) -> None:
     await until(sign.exists)
 
 
-async def test_act_s2_every_error_is_told(node: Node) -> None:
-    """act-S2: given several children that raise, then each error is told, with its text and its origin."""
+async def test_every_error_is_told(node: Node) -> None:
+    """Given several children that raise, then each error is told, with its text and its origin."""
     refs = [await node.workers.spawn(Account, balance) for balance in range(4)]
     replies, failures = await multi_call([ref.within(60) for ref in refs], Account.fail_by_number, timeout=60)
     assert not replies

@@ -139,7 +139,7 @@ async def test_act_n2_the_state_can_be_read_running_and_suspended(actor: type[Sy
 
 
 @ACTORS
-async def test_act_n3_the_state_can_be_replaced_and_a_raising_function_changes_nothing(
+async def test_the_state_can_be_replaced_and_a_raising_function_changes_nothing(
     actor: type[Sync],
 ) -> None:
     async with open_node("n") as node:
@@ -192,7 +192,7 @@ async def test_act_n5_statistics_count_what_came_in(actor: type[Sync]) -> None:
 
 
 @ACTORS
-async def test_act_n6_an_observer_that_raises_removes_itself(actor: type[Sync]) -> None:
+async def test_an_observer_that_raises_removes_itself(actor: type[Sync]) -> None:
     class Bad:
         seen = 0
 

@@ -125,7 +125,7 @@ def test_chan_75_shared_reader_has_one_cursor() -> None:
     assert [b.read(elsewhere), a.read(reader)] == [b"1", b"2"]
 
 
-def test_chan_76_one_operation_at_a_time_on_a_shared_reader() -> None:
+def test_one_operation_at_a_time_on_a_shared_reader() -> None:
     desk = Desk()
     a, b = Process(desk), Process(desk)
     channel = a.create()
@@ -146,7 +146,7 @@ def test_chan_63_deleting_wakes_a_parked_reader() -> None:
     assert fails(lambda: waiting) == "internal error: io error: broken pipe"
 
 
-def test_chan_65_deleting_a_draining_channel() -> None:
+def test_deleting_a_draining_channel() -> None:
     """It says that it drains, and is gone all the same; whoever waits is woken."""
     process = Process(Desk())
     channel = process.create()

@@ -406,7 +406,7 @@ def test_chan_57_draining_readers_finish() -> None:
             read(reader)
 
 
-def test_chan_58_draining_wakes_readers_that_wait() -> None:
+def test_draining_wakes_readers_that_wait() -> None:
     side = Side()
     strong, weak = side.sr().read(LONG), side.wr().read(LONG)
     side.channel.drain()
@@ -469,7 +469,7 @@ def test_chan_63_termination_breaks_everyone() -> None:
         writer.write(b"x").result()
 
 
-def test_chan_64_draining_channels_do_not_terminate_but_close() -> None:
+def test_draining_channels_do_not_terminate_but_close() -> None:
     side = Side()
     reader, writer = side.sr(), side.sw()
     wrote(writer, b"x")

@@ -1,0 +1,123 @@
+"""The test suite in the stages of CI: `python -m tests.stages [argument of pytest ...]`.
+
+1. Tests without time, or in virtual time, by two processes. Nothing is repeated: a failure is a fault.
+2. Tests marked `serial`, about real time, real processes or the kernel, one after the other.
+3. What failed in the second stage once more, each test alone in a process of its own. It is *flaky* when it
+   passes now.
+
+Each stage runs in workers of pytest-xdist, also where one at a time is enough: a crash or a time-out ends the
+worker and fails the test that it ran, and another worker runs the rest.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import attrs
+import pytest
+
+MOST_REPEATED = 5
+"""A stage with more failures than this is broken, and repeating them would say nothing new."""
+
+VIRTUAL = ("-m", "not serial and not soak", "-n", "2", "--dist", "worksteal")
+SERIAL = ("-m", "serial and not soak", "-n", "1", "--max-worker-restart", str(MOST_REPEATED))
+ALONE = ("-n", "1", "--max-worker-restart", "0")
+
+
+@attrs.define
+class Tally:
+    """What became of each test of a stage: a plugin of pytest in the process that controls the workers.
+
+    Attributes:
+        outcomes: of every test, by its id; ``not run`` until there is a report.
+        broken: files and folders that could not be collected.
+        status: of the pytest run.
+    """
+
+    outcomes: dict[str, str] = attrs.field(factory=dict)
+    broken: set[str] = attrs.field(factory=set)
+    status: int = pytest.ExitCode.OK
+
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        for test in ids:
+            self.outcomes.setdefault(test, "not run")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.broken.add(report.nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        decides = report.when == "call" or not report.passed
+        if decides and self.outcomes.get(report.nodeid) != "failed":
+            self.outcomes[report.nodeid] = report.outcome
+
+    @property
+    def failed(self) -> list[str]:
+        """The tests that failed."""
+        return [test for test, outcome in self.outcomes.items() if outcome == "failed"]
+
+    @property
+    def ended(self) -> bool:
+        """It ran to its end, and failed at most for tests that it names."""
+        whole = not self.broken and "not run" not in self.outcomes.values()
+        return whole and self.status in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
+
+
+def run(*arguments: str) -> Tally:
+    """Run pytest once."""
+    tally = Tally()
+    tally.status = int(pytest.main([*arguments], plugins=[tally]))
+    return tally
+
+
+def repeat(failed: Iterable[str]) -> list[str]:
+    """Run each test alone. Returns: those that passed."""
+    return [test for test in failed if run(test, *ALONE).outcomes.get(test) == "passed"]
+
+
+def announce(stage: str) -> None:
+    """Print a stage's title."""
+    print(f"\n===== {stage}", flush=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the stages. Returns: the exit status."""
+    announce("stage 1: tests without real time, two at a time")
+    virtual = run(*arguments, *VIRTUAL)
+    stages = [virtual]
+    flaky: list[str] = []
+    if virtual.ended:
+        announce("stage 2: tests about real time, processes or the kernel, one at a time")
+        serial = run(*arguments, *SERIAL)
+        stages.append(serial)
+        if serial.ended and 0 < len(serial.failed) <= MOST_REPEATED:
+            announce("stage 3: what failed in stage 2, once more")
+            flaky = repeat(serial.failed)
+            serial.outcomes |= dict.fromkeys(flaky, "passed")
+    return conclude(stages, flaky)
+
+
+def conclude(stages: Sequence[Tally], flaky: Sequence[str]) -> int:
+    """Print the result of all stages. Returns: the exit status."""
+    outcomes: dict[str, Any] = {}
+    for stage in stages:
+        outcomes |= dict.fromkeys(stage.broken, "failed") | stage.outcomes
+    count = Counter(outcomes.values())
+    announce("result")
+    for test in flaky:
+        print(f"flaky: {test}")
+    for number, stage in enumerate(stages, 1):
+        for test in [*sorted(stage.broken), *stage.failed]:
+            print(f"failed: {test}")
+        if not stage.ended:
+            print(f"stage {number} has not run to its end (exit status {stage.status})")
+    if count["not run"]:
+        print(f"{count['not run']} tests have not run; they count as failed")
+    failures = count["failed"] + count["not run"]
+    print(f"{count['passed']} passed, {failures} failed, {count['skipped']} skipped", flush=True)
+    return int(failures > 0 or not all(stage.ended for stage in stages))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

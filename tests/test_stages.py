@@ -1,0 +1,247 @@
+"""The program that runs the suite in stages, on small made-up suites."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SECONDS = 240
+
+SETTINGS = """\
+[pytest]
+markers =
+    serial: one at a time
+    soak: never
+timeout = 20
+timeout_method = thread
+"""
+
+HEAD = """\
+import os, pathlib, signal, subprocess, sys, time
+import pytest, trio
+
+serial = pytest.mark.serial
+here = pathlib.Path(__file__).parent
+
+
+def count(name):
+    with (here / name).open("a") as file:
+        file.write("x")
+    return (here / name).stat().st_size
+"""
+
+PASSING = """
+def test_virtual():
+    pass
+
+@serial
+def test_serial():
+    pass
+"""
+
+
+@attrs.frozen
+class Suite:
+    """A made-up suite in a folder of its own."""
+
+    folder: Path
+
+    def write(self, *parts: str, name: str = "test_made_up.py") -> None:
+        (self.folder / "pytest.ini").write_text(SETTINGS)
+        (self.folder / "conftest.py").write_text("from tests.conftest import pytest_configure\n")
+        (self.folder / name).write_text(HEAD + "".join(map(textwrap.dedent, parts)))
+
+    def start(self) -> "subprocess.Popen[str]":
+        """Begin to run it in stages."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.stages", "."],
+            cwd=self.folder,
+            env=environment | {"PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def run(self) -> tuple[int, list[str]]:
+        """Run it in stages. Returns: the exit status, and the lines of the result."""
+        with self.start() as process:
+            try:
+                output, _ = process.communicate(timeout=SECONDS)
+            finally:
+                process.kill()
+        return process.returncode, output.partition("===== result\n")[2].splitlines()
+
+    def runs(self, name: str) -> int:
+        """How often the test that counts in the file `name` was run."""
+        return (self.folder / name).stat().st_size
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    return Suite(tmp_path)
+
+
+def made_up(*names: str, kind: str = "failed") -> Sequence[str]:
+    return [f"{kind}: test_made_up.py::{name}" for name in names]
+
+
+def test_all_stages_add_up(suite: Suite) -> None:
+    suite.write(PASSING, "@serial\n@pytest.mark.skip\ndef test_skipped(): pass\n")
+    assert suite.run() == (0, ["2 passed, 0 failed, 1 skipped"])
+
+
+def test_a_serial_test_that_passes_the_second_time_is_flaky(suite: Suite) -> None:
+    suite.write(PASSING, "@serial\ndef test_once(): assert count('once') == 2\n")
+    assert suite.run() == (0, [*made_up("test_once", kind="flaky"), "3 passed, 0 failed, 0 skipped"])
+
+
+def test_a_serial_test_that_fails_twice_fails_the_run(suite: Suite) -> None:
+    suite.write(PASSING, "@serial\ndef test_twice(): assert count('twice') > 2\n")
+    assert suite.run() == (1, [*made_up("test_twice"), "2 passed, 1 failed, 0 skipped"])
+    assert suite.runs("twice") == 2
+
+
+def test_a_fixture_that_fails_after_its_test_fails_it(suite: Suite) -> None:
+    suite.write(
+        PASSING,
+        """
+        @pytest.fixture
+        def leak():
+            yield
+            assert 0
+
+        @serial
+        def test_leaks(leak):
+            pass
+        """,
+    )
+    assert suite.run() == (1, [*made_up("test_leaks"), "2 passed, 1 failed, 0 skipped"])
+
+
+def test_a_test_in_virtual_time_is_never_repeated(suite: Suite) -> None:
+    """The serial tests run all the same."""
+    suite.write(PASSING, "def test_once(): assert count('once') == 2\n")
+    assert suite.run() == (1, [*made_up("test_once"), "2 passed, 1 failed, 0 skipped"])
+    assert suite.runs("once") == 1
+
+
+def test_more_than_five_failures_are_not_repeated(suite: Suite) -> None:
+    suite.write(
+        PASSING,
+        """
+        @serial
+        @pytest.mark.parametrize("number", range(6))
+        def test_many(number):
+            assert count(f"many-{number}") == 2
+        """,
+    )
+    failed = made_up(*(f"test_many[{number}]" for number in range(6)))
+    assert suite.run() == (1, [*failed, "2 passed, 6 failed, 0 skipped"])
+    assert suite.runs("many-0") == 1
+
+
+def test_a_crash_costs_the_test_that_was_running(suite: Suite) -> None:
+    """A forked child that is still alive does not keep the crash from being seen."""
+    suite.write(
+        """
+        @serial
+        def test_crash():
+            pid = os.fork()
+            if not pid:
+                time.sleep(1000)
+                os._exit(0)
+            (here / f"child-{pid}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        PASSING,
+    )
+    try:
+        assert suite.run() == (1, [*made_up("test_crash"), "2 passed, 1 failed, 0 skipped"])
+    finally:
+        for child in suite.folder.glob("child-*"):
+            os.kill(int(child.name.partition("-")[2]), signal.SIGKILL)
+
+
+def test_a_time_out_spares_the_tests_of_trio_that_follow(suite: Suite) -> None:
+    suite.write(
+        """
+        @serial
+        @pytest.mark.timeout(2)
+        def test_hangs():
+            trio.run(trio.sleep_forever)
+
+        @serial
+        def test_trio():
+            trio.run(trio.sleep, 0)
+        """,
+        PASSING,
+    )
+    assert suite.run() == (1, [*made_up("test_hangs"), "3 passed, 1 failed, 0 skipped"])
+
+
+def test_a_crash_in_virtual_time_is_not_repeated(suite: Suite) -> None:
+    suite.write(PASSING, "def test_crash():\n    count('crash')\n    os.abort()\n")
+    assert suite.run() == (1, [*made_up("test_crash"), "2 passed, 1 failed, 0 skipped"])
+    assert suite.runs("crash") == 1
+
+
+def test_a_file_that_cannot_be_collected_fails_the_run(suite: Suite) -> None:
+    suite.write(PASSING)
+    suite.write("import nowhere_to_be_found\n", name="test_broken.py")
+    status, result = suite.run()
+    assert status == 1
+    assert "failed: test_broken.py" in result
+    assert result[-1].split(", ")[1] != "0 failed"
+
+
+@pytest.mark.parametrize(
+    ("tests", "stage"), [("def test_virtual(): pass\n", 2), ("@serial\ndef test_serial(): pass\n", 1)]
+)
+def test_a_stage_without_tests_fails_the_run(suite: Suite, tests: str, stage: int) -> None:
+    suite.write(tests)
+    status, result = suite.run()
+    assert status == 1
+    assert (
+        f"stage {stage} has not run to its end (exit status {int(pytest.ExitCode.NO_TESTS_COLLECTED)})"
+        in result
+    )
+
+
+def test_an_interrupt_ends_what_runs(suite: Suite) -> None:
+    """The test, the program that it started, and the run, whose result is still told."""
+    suite.write(
+        PASSING,
+        """
+        @serial
+        def test_waits():
+            with subprocess.Popen(["sleep", "1000"]) as sleeper:
+                try:
+                    (here / "started").write_text(str(sleeper.pid))
+                    (here / "started").rename(here / "sleeper")
+                    sleeper.wait()
+                finally:
+                    sleeper.kill()
+        """,
+    )
+    deadline = time.monotonic() + SECONDS
+    with suite.start() as process:
+        while not (suite.folder / "sleeper").exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode not in {0, -signal.SIGINT}
+    assert output.splitlines()[-1] == "2 passed, 1 failed, 0 skipped"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((suite.folder / "sleeper").read_text()), 0)
