@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from pathlib import Path
 
 import pytest
@@ -28,6 +27,7 @@ from hostcalls.channel import Channel, Frame, Writer
 from hostcalls.limits import Limits
 from hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR
+from tests.hostcalls.memory import Growth
 
 EVERYTHING = [capability for capability in Capability if not capability.name.startswith("NET")]
 
@@ -149,11 +149,11 @@ async def test_a_million_pending_futures() -> None:
         "(local i32)",
     )
     async with open_node("test") as node:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        growth = Growth()
         trapped(await end(node, guest), "limit exceeded")
         await trio.testing.wait_all_tasks_blocked()
         assert node.statistics().timers == 0
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+        assert growth.kibibytes() < 100_000
 
 
 async def test_futures_begun_and_dropped_for_ever() -> None:
@@ -486,11 +486,11 @@ async def test_what_waits_with_the_host_is_bounded() -> None:
         "(local i32)",
     )
     async with open_node("test") as node:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        growth = Growth()
         reason = await end(node, guest)
         trapped(reason, "limit exceeded")
         assert "more than 16777216 bytes queued" in reason.message  # type: ignore[union-attr]
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+        assert growth.kibibytes() < 100_000
 
 
 async def test_messages_that_are_too_long() -> None:
