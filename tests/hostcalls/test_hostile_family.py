@@ -23,6 +23,8 @@ from hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR
 from tests.hostcalls.memory import Growth
 
+pytestmark = pytest.mark.serial
+
 EVERYTHING = frozenset(Capability)
 LIMITS = Limits(memory=32 << 20, children=3, resources=100, mailbox=100, futures=5000)
 BRIEF = attrs.evolve(LIMITS, cpu_time=0.2)

@@ -26,6 +26,8 @@ from tests.hostcalls.engine.script import (
     poll,
 )
 
+pytestmark = pytest.mark.serial
+
 WATCHDOG = 100.0
 LONG_SLICE = 0.1  # seconds, as the shim asks for
 

@@ -13,6 +13,8 @@ import pytest
 
 from hostcalls.engine.config import granted_mappings
 
+pytestmark = pytest.mark.serial
+
 MAKE = """
     from hostcalls.engine import Engine, EngineConfig, Exhausted, InvalidConfig, Limits
     from tests.hostcalls.engine.script import YIELD, ScriptRunner
