@@ -3,7 +3,8 @@
 A guest writes each log event as one FlatBuffers `LogRecord` into its log channel. A forwarder reads the
 channel as a weak reader, from the oldest record that the channel still has, and emits every record at the
 logger `enfilade.guest` followed by the record's target, so that levels and handlers can be set for parts of
-a guest. A forwarder that was too slow says so and goes on.
+a guest; where the program has no logger of that name, the nearest one above it takes the record, which keeps
+its own name. A forwarder that was too slow says so and goes on.
 
 The decoder trusts nothing: every offset is checked, and what it makes of a record is bounded, though offsets
 may lead many times to the same bytes. What a guest writes cannot pass for another line of the log either.
@@ -32,6 +33,9 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} 
 """Control characters act on terminals, and a line break begins what looks like another record."""
 
 _LEVELS = (5, logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
+
+_LONGEST_PATH = 128  # characters of a target that names a logger
+_NOWHERE = "(unknown file)"  # as logging says where it does not know
 
 logger = logging.getLogger("enfilade.guest")
 
@@ -181,8 +185,9 @@ def emit(record: LogRecord, guest: str) -> None:
     message itself control characters are written as escapes, and further lines are indented.
     """
     level = _LEVELS[record.level]
-    target = _logger(record.target)
-    if target.isEnabledFor(level):
+    name = _name(record.target)
+    receiver = _nearest(name)
+    if receiver.isEnabledFor(level):
         fields = " ".join(f"{key}={value}" for key, value in record.fields)
         extra = {
             "guest": guest,
@@ -192,21 +197,31 @@ def emit(record: LogRecord, guest: str) -> None:
             "guest_timestamp_ms": record.timestamp_ms,
         }
         message = f"{record.message} {fields}".strip().translate(_CONTROLS)
-        target.log(level, "%s", message, extra=extra)
+        receiver.handle(
+            receiver.makeRecord(name, level, _NOWHERE, 0, "%s", (message,), exc_info=None, extra=extra)
+        )
 
 
-def _logger(target: str) -> logging.Logger:
-    """The logger for a target. Loggers are never freed, so guests can name only so many."""
+def _name(target: str) -> str:
+    """The name of the logger for a target; that of all guests where the target cannot be one."""
     path = target.replace("::", ".").strip(".")
-    if path not in _PATHS:
-        if not path or len(path) > 128 or not path.isprintable() or len(_PATHS) >= _MOST_LOGGERS:
-            return logger
-        _PATHS.add(path)
-    return logger.getChild(path)
+    if not path or len(path) > _LONGEST_PATH or not path.isprintable():
+        return logger.name
+    return f"{logger.name}.{path}"
 
 
-_MOST_LOGGERS = 1024
-_PATHS: set[str] = set()
+def _nearest(name: str) -> logging.Logger:
+    """The logger of that name, or else the nearest above it.
+
+    None is made: the logging tree never frees a logger, and guests choose the names.
+    """
+    present = logging.Logger.manager.loggerDict
+    while name != logger.name:
+        found = present.get(name)
+        if isinstance(found, logging.Logger):
+            return found
+        name = name.rpartition(".")[0]
+    return logger
 
 
 class Forwarder:

@@ -5,7 +5,6 @@ was told to, and neither the siblings nor the host are hurt.
 from __future__ import annotations
 
 import logging
-import resource
 from pathlib import Path
 
 import attrs
@@ -22,11 +21,14 @@ from hostcalls.registry import Kind
 from hostcalls.rkyv import codec
 from hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR
+from tests.hostcalls.memory import Growth
+
+pytestmark = pytest.mark.serial
 
 EVERYTHING = frozenset(Capability)
 LIMITS = Limits(memory=32 << 20, children=3, resources=100, mailbox=100, futures=5000)
 BRIEF = attrs.evolve(LIMITS, cpu_time=0.2)
-HOST_KIBIBYTES = 400_000  # what all of them together may make the host use
+HOST_KIBIBYTES = 200_000  # what all of them together may make the host use
 RESTARTS = 3
 
 
@@ -126,7 +128,7 @@ async def test_a_hostile_family(tmp_path: Path, caplog: pytest.LogCaptureFixture
     """Every kind of attack at once, each started again three times, beside a guest that goes on answering."""
     modules = {name: make().binary() for name, (make, _) in FAMILY.items()}
     (tmp_path / "fork.wasm").write_bytes(modules["fork_bomb"])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    growth = Growth()
     answered = 0
     with caplog.at_level(logging.WARNING, logger="enfilade.actors"):
         async with open_node("test") as node, node.mailbox() as me:
@@ -157,7 +159,7 @@ async def test_a_hostile_family(tmp_path: Path, caplog: pytest.LogCaptureFixture
             registry = guests_of(node).kernel.registry
             assert len(registry) == len(registry.of_kind(Kind.PROCESS))
     assert answered > 10
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < HOST_KIBIBYTES
+    assert growth.kibibytes() < HOST_KIBIBYTES
     messages = [record.getMessage() for record in caplog.records]
     for name, (_, why) in FAMILY.items():
         told = [text for text in messages if name in text and why in text]

@@ -26,14 +26,12 @@ def table(values: list[object]) -> bytes:
     for value in values:
         if value is None:
             offsets.append(0)
-        elif isinstance(value, int) and value < 256:
+        elif isinstance(value, bytes):  # a number, naturally aligned
+            inline += bytes(-len(inline) % len(value))
             offsets.append(len(inline))
-            inline += struct.pack("<b3x", value)
-        elif isinstance(value, int):
-            inline += bytes(-len(inline) % 8)
-            offsets.append(len(inline))
-            inline += struct.pack("<Q", value)
+            inline += value
         else:
+            inline += bytes(-len(inline) % 4)
             offsets.append(len(inline))
             children.append((len(inline), value))
             inline += bytes(4)
@@ -69,12 +67,12 @@ def encode(record: LogRecord) -> bytes:
 
     body = table(
         [
-            record.level or None,
+            struct.pack("<b", record.level) if record.level else None,
             record.target or None,
             record.message or None,
             pairs(record.fields),
             [[span.name, pairs(span.fields)] for span in record.spans] or None,
-            (record.timestamp_ms + 256) if record.timestamp_ms else None,
+            struct.pack("<Q", record.timestamp_ms) if record.timestamp_ms else None,
         ]
     )
     size = struct.unpack_from("<H", body)[0]
@@ -94,10 +92,7 @@ FULL = LogRecord(
 
 def test_every_part_of_a_record_is_decoded() -> None:
     """Every part of a record, and the defaults of those that are left out."""
-    expected = LogRecord(
-        FULL.level, FULL.target, FULL.message, FULL.fields, FULL.spans, FULL.timestamp_ms + 256
-    )
-    assert decode(encode(FULL)) == expected
+    assert decode(encode(FULL)) == FULL
     assert decode(encode(LogRecord(0, "", ""))) == LogRecord(0, "", "")
 
 
@@ -114,23 +109,55 @@ def test_round_trip(level: int, target: str, message: str, fields: list[tuple[st
     assert decode(encode(record)) == record
 
 
+def is_a_record(record: object) -> bool:
+    """Whether it has the shape that its type promises."""
+
+    def are_pairs(fields: object) -> bool:
+        return isinstance(fields, tuple) and all(
+            isinstance(pair, tuple) and [type(part) for part in pair] == [str, str] for pair in fields
+        )
+
+    return (
+        isinstance(record, LogRecord)
+        and type(record.level) is int
+        and 0 <= record.level <= 4
+        and type(record.target) is type(record.message) is str
+        and are_pairs(record.fields)
+        and isinstance(record.spans, tuple)
+        and all(
+            isinstance(span, Span) and type(span.name) is str and are_pairs(span.fields)
+            for span in record.spans
+        )
+        and type(record.timestamp_ms) is int
+        and 0 <= record.timestamp_ms < 1 << 64
+    )
+
+
 def test_damaged_records_are_refused_or_decoded() -> None:
-    """Damaged records, and noise, are refused or decoded, never worse."""
+    """Damaged records, and noise, are refused or decoded: to a record that comes back when it is encoded."""
     generator = random.Random(7)
     whole = encode(FULL)
+    changed = [
+        whole[:place] + bytes([value]) + whole[place + 1 :]
+        for place in range(len(whole))
+        for value in (0, 1, 127, 255)
+    ]
     for _ in range(3000):
         data = bytearray(whole)
         for _ in range(generator.randrange(1, 6)):
             data[generator.randrange(len(data))] = generator.choice([0, 1, 4, 255, generator.randrange(256)])
+        changed.append(bytes(data[: generator.choice((len(data), generator.randrange(len(data) + 1)))]))
+    changed += [generator.randbytes(size) for size in range(64)]
+    decoded = 0
+    for sample in changed:
         try:
-            decode(bytes(data[: generator.randrange(len(data) + 1)]))
+            record = decode(sample)
         except InvalidRecord:
             continue
-    for size in range(64):
-        try:
-            decode(generator.randbytes(size))
-        except InvalidRecord:
-            continue
+        decoded += 1
+        assert is_a_record(record), record
+        assert decode(encode(record)) == record
+    assert 100 < decoded < len(changed) - 100
 
 
 @pytest.mark.parametrize("data", [b"", bytes(7), b"\xff" * 8, struct.pack("<Ii", 4, 100) + bytes(8)])
@@ -257,11 +284,48 @@ def test_a_message_is_one_line_and_does_nothing_to_a_terminal(caplog: pytest.Log
     assert caplog.records[0].getMessage() == "\\x1b[2Jhello\\x0d\n    ERROR forged\t\\x9b key=a\\x00b"
 
 
-def test_guests_cannot_make_loggers_without_end() -> None:
-    """The number of loggers is bounded; strange targets share one."""
-    for number in range(2000):
-        logs.emit(LogRecord(4, f"flood::{number}", "x"), "flood")
-    assert len(logs._PATHS) <= 1024
-    assert logs._logger("") is logs.logger
-    assert logs._logger("a" * 200) is logs.logger
-    assert logs._logger("bell\a") is logs.logger
+def test_guests_make_no_loggers(caplog: pytest.LogCaptureFixture) -> None:
+    """Records keep the names that guests choose, however many, and the logging tree does not grow."""
+    present = set(logging.Logger.manager.loggerDict)
+    targets = [f"flood::{number}" for number in range(2000)]
+    with caplog.at_level(logging.INFO, logger="enfilade.guest"):
+        for target in targets:
+            logs.emit(LogRecord(4, target, "x"), "flood")
+    assert [record.name for record in caplog.records] == [
+        f"enfilade.guest.flood.{number}" for number in range(2000)
+    ]
+    assert set(logging.Logger.manager.loggerDict) == present
+
+
+@pytest.mark.parametrize("target", ["", "::", "a" * 129, "bell\a"])
+def test_a_target_that_cannot_be_a_name_is_that_of_all_guests(
+    target: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Names are printable and of bounded length; the record tells the target all the same."""
+    with caplog.at_level(logging.INFO, logger="enfilade.guest"):
+        logs.emit(LogRecord(4, target, "x"), "g")
+    (record,) = caplog.records
+    assert record.name == "enfilade.guest"
+    assert record.guest_target == target  # type: ignore[attr-defined]
+
+
+def test_a_part_of_a_guest_has_the_level_of_the_nearest_logger(caplog: pytest.LogCaptureFixture) -> None:
+    """What the program sets for a part counts for everything below it, and for nothing beside it."""
+    with (
+        caplog.at_level(logging.INFO, logger="enfilade.guest"),
+        caplog.at_level(logging.ERROR, logger="enfilade.guest.quiet_part"),
+        caplog.at_level(logging.DEBUG, logger="enfilade.guest.quiet_part.deep.loud"),
+    ):
+        for target in ("quiet_part", "quiet_part::deep", "quiet_part::deep::loud::er", "quiet_parts", ""):
+            logs.emit(LogRecord(1, target, "debug"), "g")
+            logs.emit(LogRecord(2, target, "info"), "g")
+            logs.emit(LogRecord(4, target, "error"), "g")
+    assert [
+        (record.name.removeprefix("enfilade.guest"), record.getMessage()) for record in caplog.records
+    ] == [
+        (".quiet_part", "error"),
+        (".quiet_part.deep", "error"),
+        *((".quiet_part.deep.loud.er", text) for text in ("debug", "info", "error")),
+        *((".quiet_parts", text) for text in ("info", "error")),
+        *(("", text) for text in ("info", "error")),
+    ]

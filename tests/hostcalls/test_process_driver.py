@@ -172,7 +172,9 @@ async def test_computing_child_is_stopped(tmp_path: Path) -> None:
     async with open_harness(modules(tmp_path)) as harness:
         parent = Parent(harness)
         child = await parent.start(wanted("spin"))
-        await trio.sleep(0.02)
+        with trio.fail_after(60):
+            while not child.execution.instance.offloaded:  # as soon as it is known to compute
+                await trio.lowlevel.checkpoint()
         await parent.call(c.PROCESS_STOP, child.execution.caller.id)
         assert await child.wait() == Stopped()
 

@@ -21,6 +21,8 @@ from hostcalls.modules import ModuleError
 from hostcalls.sdk.wat import Assembler
 from tests.docs.page import blocks
 
+pytestmark = pytest.mark.serial
+
 SDK = Path(hostcalls.sdk.__file__).parent
 EXAMPLES = SDK / "examples"
 BUILD_SECONDS = 300
@@ -67,7 +69,7 @@ def build_zig(name: str, directory: Path, config: pytest.Config) -> Path:
 async def ended(node: Node, guest: Guest) -> Reason:
     async with node.mailbox() as me:
         me.monitor(await node.spawn(guest))
-        return (await me.receive(Down, timeout=30)).reason
+        return (await me.receive(Down, timeout=60)).reason
 
 
 def test_every_example_has_its_test() -> None:
@@ -88,7 +90,7 @@ async def test_c_counter(tmp_path: Path) -> None:
         assert await counter.call(Guest.request, b"add") == b"41"
         assert await counter.call(Guest.request, b"add") == b"42"
         assert await counter.call(Guest.request, b"stop") == b"42"
-        assert (await me.receive(Down, timeout=10)).reason == NORMAL
+        assert (await me.receive(Down, timeout=60)).reason == NORMAL
 
 
 @needs_clang
@@ -137,7 +139,7 @@ async def test_zig_echo(tmp_path: Path, pytestconfig: pytest.Config) -> None:
         for question in (b"", b"hello", bytes(range(256)) * 4):
             assert await echo.call(Guest.request, question) == question[::-1]
         assert await echo.call(Guest.request, b"stop") == b"pots"
-        assert (await me.receive(Down, timeout=10)).reason == NORMAL
+        assert (await me.receive(Down, timeout=60)).reason == NORMAL
 
 
 async def test_wat_nap() -> None:

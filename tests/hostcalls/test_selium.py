@@ -14,6 +14,8 @@ from actors.guest import Guest, open_guests, run_guest
 from hostcalls.modulespec import parse
 from tests.hostcalls import cargo
 
+pytestmark = pytest.mark.serial
+
 SOURCE = Path(__file__).with_name("selium")
 SPECIFICATION = """
 path=probe.wasm; entrypoint=boss; log_uri=sel://probe/boss

@@ -25,6 +25,8 @@ from tests.hostcalls.engine.script import (
 from tests.hostcalls.engine.test_offload import wait_until_gone
 from tests.hostcalls.engine.test_running import instance_of
 
+pytestmark = pytest.mark.serial
+
 
 def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -15,7 +15,7 @@ from tests import c_programs
 
 SHIM = Path(__file__).parents[3] / "hostcalls" / "engine" / "shim"
 
-pytestmark = [c_programs.patient, c_programs.needs_compiler]
+pytestmark = [pytest.mark.serial, c_programs.patient, c_programs.needs_compiler]
 
 
 def make(build: Path, *arguments: str) -> str:
@@ -33,10 +33,8 @@ def test_units_under_the_sanitizers(tmp_path: Path) -> None:
     assert "shim unit tests passed" in make(tmp_path, "test")
 
 
-@pytest.mark.parametrize(
-    ("steps", "seed"),
-    [(2000, 7), *(pytest.param(100_000, seed, marks=pytest.mark.soak) for seed in range(5))],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize(("steps", "seed"), [(2000, 7), *((100_000, seed) for seed in range(5))])
 def test_restless_guests_under_the_sanitizers(tmp_path: Path, steps: int, seed: int) -> None:
     restless = tmp_path / "restless.wasm"
     restless.write_bytes(wasmtime.wat2wasm((SHIM / "tests" / "restless.wat").read_text()))
@@ -51,6 +49,7 @@ def test_restless_guests_under_the_sanitizers(tmp_path: Path, steps: int, seed: 
     assert output.count("shim stress test passed") == 2
 
 
+@pytest.mark.soak
 @c_programs.needs_valgrind
 def test_units_and_guests_under_valgrind(tmp_path: Path) -> None:
     restless = tmp_path / "restless.wasm"
