@@ -267,10 +267,13 @@ async def test_link_to_a_name_far_away(autojump_clock: MockClock, node: Abroad) 
 async def test_exit_and_stop_by_name(autojump_clock: MockClock, node: Abroad) -> None:
     """L3, S8: whoever holds an exported name can be ended by it, as at home."""
     async with node.mailbox() as me:
-        for end in (lambda: node.named("it").exit(KILL), lambda: me.exit(node.named("it"), BOOM)):
+        for end, reason in (
+            (lambda: node.named("it").exit(KILL), KILLED),
+            (lambda: me.exit(node.named("it"), BOOM), BOOM),
+        ):
             me.monitor(await node.spawn(idle, name="it"))
             end()
-            assert (await me.receive(match=Down, timeout=1)).reason in (KILLED, BOOM)
+            assert (await me.receive(match=Down, timeout=1)).reason == reason
         me.monitor(await node.spawn(Sync, name="it"))
         await node.named("it").stop(SHUTDOWN)
         assert (await me.receive(match=Down, timeout=1)).reason == SHUTDOWN

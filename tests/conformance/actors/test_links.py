@@ -16,6 +16,7 @@ from actors import (
     NO_PROCESS,
     NORMAL,
     SHUTDOWN,
+    Crashed,
     Down,
     Exited,
     Node,
@@ -222,7 +223,10 @@ async def test_act_j14_messages_before_exit(autojump_clock: MockClock, node: Nod
         child = await me.spawn(speaker, me.ref, link=True)
         assert await me.receive(timeout=1) == "m1"
         assert await me.receive(timeout=1) == "m2"
-        assert (await me.receive(timeout=1)).ref == child
+        end = await me.receive(timeout=1)
+        assert (type(end), end.ref) == (Exited, child)
+        assert isinstance(end.reason, Crashed)
+        assert str(end.reason.error) == "after the messages"
 
 
 async def test_long_chain_of_links_dies(autojump_clock: MockClock, node: Node) -> None:
