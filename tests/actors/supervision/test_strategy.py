@@ -342,12 +342,8 @@ def group_that_waits(**options: Any) -> World:
 def test_group_that_waits_restarts() -> None:
     """SUP-24: what is down until the next attempt is restarting; what runs before it is not."""
     tree = group_that_waits()
-    assert {id: tree.strategy.restarts(child) for id, child in tree.strategy._children.items()} == {
-        "a": False,
-        "b": False,
-        "c": True,
-        "d": True,
-    }
+    restarting = [key for key, child in tree.strategy._children.items() if tree.strategy.restarts(child)]
+    assert restarting == ["c", "d"]
     tree.request(tree.strategy.terminate_child("c"))
     assert not any(map(tree.strategy.restarts, tree.strategy._children.values()))
 

@@ -59,6 +59,8 @@ HERE_ONLY = {
         "test_crash_policy",
         "test_call_that_finds_no_room_in_time",
         "test_calls_to_a_full_mailbox",
+        "test_refusals_that_nobody_hears_are_counted",
+        "test_request_to_a_full_mailbox_of_one_that_restarts",
         "test_send_wait",
         "test_control_lane_is_never_bounded",
         "test_act_p16_ask_of_a_stopping_parent",
