@@ -226,7 +226,7 @@ async def test_act_j14_messages_before_exit(autojump_clock: MockClock, node: Nod
         end = await me.receive(timeout=1)
         assert (type(end), end.ref) == (Exited, child)
         assert isinstance(end.reason, Crashed)
-        assert str(end.reason.error) == "after the messages"
+        assert "after the messages" in str(end.reason)
 
 
 async def test_long_chain_of_links_dies(autojump_clock: MockClock, node: Node) -> None:
