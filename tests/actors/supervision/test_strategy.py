@@ -348,6 +348,26 @@ def test_group_that_waits_restarts() -> None:
     assert not any(map(tree.strategy.restarts, tree.strategy._children.values()))
 
 
+def test_group_that_is_being_restarted() -> None:
+    """SUP-24: so is what the plan in progress starts again, and not what it stops for good."""
+    tree = World([child("a"), child("b"), child("t", restart="temporary")], strategy="one_for_all").boot()
+    t = tree.strategy.child("t1")
+    assert t is not None
+    tree.script["a"] = ["hang"]
+    tree.exit("b1")
+    assert tree.strategy.restarts(tree.strategy._children["b"])
+    assert not tree.strategy.restarts(t)
+
+
+def test_child_that_is_being_restarted() -> None:
+    """SUP-24: a child on its own is restarting while its start lasts."""
+    tree = world("ab")
+    tree.script["a"] = ["hang"]
+    tree.exit("a1")
+    assert tree.strategy.restarts(tree.strategy._children["a"])
+    assert not tree.strategy.restarts(tree.strategy._children["b"])
+
+
 @pytest.mark.parametrize("end", ["terminated", "normal end", "restarting, then terminated"])
 def test_child_that_is_down_beside_a_group_that_waits(end: str) -> None:
     """SUP-24: a child that ended for good is not restarting, whatever a sibling does: it follows nobody."""

@@ -214,6 +214,7 @@ async def test_act_j14_messages_before_exit(autojump_clock: MockClock, node: Nod
     """O2: what a process sends before it dies arrives before its exit."""
 
     async def speaker(me: Process, listener: Any) -> None:
+        await me.receive()  # what follows the link, which stands then
         listener.send("m1")
         listener.send("m2")
         raise ValueError("after the messages")
@@ -221,6 +222,7 @@ async def test_act_j14_messages_before_exit(autojump_clock: MockClock, node: Nod
     async with node.mailbox() as me:
         me.trap_exits = True
         child = await me.spawn(speaker, me.ref, link=True)
+        child.send("speak")
         assert await me.receive(timeout=1) == "m1"
         assert await me.receive(timeout=1) == "m2"
         end = await me.receive(timeout=1)
