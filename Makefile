@@ -8,7 +8,7 @@ INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/pip install --qu
 SOURCES := pyproject.toml .packaging/backend.py \
   $(shell find transport hostcalls -name '_build.py' -o -name '*.[ch]' -not -name '_doors.c' -not -name '_engine.c' 2>/dev/null)
 
-.PHONY: all demo tests quick check soak bench docs c-tests clean help
+.PHONY: all demo tests quick check soak bench docs c-tests mutants clean help
 
 all: check tests docs  ## check, test, and build the documentation
 
@@ -76,6 +76,9 @@ bench: $(VENV)/.installed-bench $(VENV)/tractor/.installed  ## our figures besid
 
 docs: $(VENV)/.installed-docs  ## the documentation, as HTML in docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
+
+mutants: $(VENV)/.installed-test  ## faults made on purpose, which the tests must find
+	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 clean:  ## remove everything that the targets made
 	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -58,7 +58,6 @@ class Record(Generic[R]):
         predecessor: the incarnation before, while the next one is being started.
         exit: an exit that arrived while the supervisor was occupied, and is yet to be dealt with.
         retry: the pending `Retry` of a child that is restarting; any other one is out of date.
-        due: whether that retry came while the supervisor was occupied.
         failures: restarts since the last quiet time, for back-off.
         since: when the present incarnation of a child with back-off started.
     """
@@ -72,7 +71,6 @@ class Record(Generic[R]):
     predecessor: R | None = None
     exit: Reason | None = None
     retry: object = None
-    due: bool = False
     failures: int = 0
     since: float = 0.0
 

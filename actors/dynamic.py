@@ -181,9 +181,9 @@ class DynamicStrategy(Strategy[R]):
         self._no_longer_restarting(child)
         return super().started(child, ref, info)
 
-    def _down(self, child: Record[R]) -> None:
+    def _down(self, child: Record[R], predecessor: R | None = None) -> None:
         self._no_longer_restarting(child)
-        super()._down(child)
+        super()._down(child, predecessor)
 
     def _no_longer_restarting(self, child: Record[R]) -> None:
         if child.predecessor is not None:

@@ -104,7 +104,7 @@ class Strategy(Generic[R]):
         self._job: Job | None = None
         self._answer: R | Started[R] | StartFailed | None = None
         self._exit_reason: Reason = SHUTDOWN
-        self._waiting: deque[Record[R]] = deque()
+        self._waiting: deque[Record[R] | Retry[R]] = deque()
         self._actions: list[Action[R]] = []
         self._ended = False
 
@@ -276,8 +276,7 @@ class Strategy(Generic[R]):
             if self._job is None:
                 self._restart(child)
             else:
-                child.due = True
-                self._waiting.append(child)
+                self._waiting.append(retry)
         return self._take()
 
     # Events: requests; only while not busy.
@@ -307,7 +306,9 @@ class Strategy(Generic[R]):
         Raises:
             ChildNotFound, ChildRunning, ChildRestarting: there is no child of that id that is stopped.
         """
-        return self._begin(RESTART_CHILD, [Start(self._find_stopped(id))])
+        child = self._find_stopped(id)
+        child.predecessor = None  # it follows nobody, though its group may have waited for an attempt
+        return self._begin(RESTART_CHILD, [Start(child)])
 
     def terminate_child(self, key: Hashable) -> list[Action[R]]:
         """Stop a child, if it runs, and do not restart it.
@@ -352,7 +353,6 @@ class Strategy(Generic[R]):
     def _restart(self, child: Record[R]) -> None:
         """An attempt to restart: counted, then planned by strategy; one too many ends the supervisor."""
         child.retry = None
-        child.due = False
         if self._must_wait(child):
             self._retry_later(child, math.inf)
         elif self._window.admit(self._clock()):
@@ -510,17 +510,18 @@ class Strategy(Generic[R]):
             return True
         if child.status is RUNNING or child.status is STARTING:
             return False
-        self._down(child)
+        self._down(child, child.predecessor)
         return True
 
     def _catch_up(self) -> None:
         """Deal with what arrived during the plan, until that makes the supervisor busy again."""
         while self._waiting and self._job is None and not self._ended:
-            child = self._waiting.popleft()
-            if child.exit is not None:
-                self._exited(child, child.exit)
-            elif child.due and child.status is RESTARTING:
-                self._restart(child)
+            event = self._waiting.popleft()
+            if isinstance(event, Retry):
+                if event.child.retry is event:
+                    self._restart(event.child)
+            elif event.exit is not None:
+                self._exited(event, event.exit)
 
     # Records.
 
@@ -560,12 +561,10 @@ class Strategy(Generic[R]):
     def _stopped(self, child: Record[R], reason: Reason) -> None:
         """A child that was asked to stop has ended; say so if it was not in the way that was asked for."""
         ref = self._forget_process(child)
-        if self._job is RESTART:
-            child.predecessor = ref
         expected = KILLED if child.spec.shutdown == "brutal_kill" else SHUTDOWN
         if reason != expected and not (reason.is_normal and child.spec.restart != "permanent"):
             self._report("shutdown_error", child, reason, ref)
-        self._down(child)
+        self._down(child, ref)
 
     def _forget_process(self, child: Record[R]) -> R | None:
         ref, child.ref = child.ref, None
@@ -575,10 +574,11 @@ class Strategy(Generic[R]):
         child.exit = None
         return ref
 
-    def _down(self, child: Record[R]) -> None:
+    def _down(self, child: Record[R], predecessor: R | None = None) -> None:
+        """The child is down; only a restart in progress has something follow `predecessor`."""
         child.status = STOPPED
         child.retry = None
-        child.due = False
+        child.predecessor = predecessor if self._job is RESTART else None
         if not self._keeps(child):
             self._children.pop(child.key, None)
 

@@ -20,6 +20,7 @@ async def test_stop_after_what_is_queued(autojump_clock: MockClock, node: Node, 
     async with node.mailbox() as me:
         node.dead_letters.subscribe(me.ref)
         ref = await node.spawn(tier, me.ref)
+        await system.suspend(ref)  # so that all lies in the mailbox, in this order, before any is handled
         for number in range(3):
             ref.cast(tier.note, number)
         async with trio.open_nursery() as nursery:
@@ -30,7 +31,8 @@ async def test_stop_after_what_is_queued(autojump_clock: MockClock, node: Node, 
 
             nursery.start_soon(drain)
             await wait_all_tasks_blocked()
-        ref.cast(tier.note, "late")
+            ref.cast(tier.note, "late")
+            await system.resume(ref)
         assert [await me.receive(int, timeout=1) for _ in range(3)] == [0, 1, 2]
         letter = await me.receive(DeadLetter, timeout=1)
         assert (letter.message.args, letter.reason) == (("late",), SHUTDOWN)

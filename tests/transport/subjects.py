@@ -79,7 +79,11 @@ async def nest(me: Process, depth: int, trigger: str) -> None:
     """A tree of processes of the operating system, two below each, whose leaves fail on demand."""
     async with open_node(f"level-{depth}", workers=2 if depth else 0) as node, node.mailbox() as here:
         for _ in range(2 if depth else 0):
-            here.link(await node.workers.spawn(nest, depth - 1, trigger))
+            child = await node.workers.spawn(nest, depth - 1, trigger)
+            here.link(child)
+            await node.whereis_on(child.node_name, "nobody")  # the answer follows the link, which stands then
+        if depth:
+            await trio.Path(f"{trigger}.{os.getpid()}").touch()
         while depth or not await trio.Path(trigger).exists():  # noqa: ASYNC110 (across processes)
             await trio.sleep(0.05)
         raise ValueError("a leaf fails")

@@ -21,6 +21,16 @@ def test_zero_admits_nothing() -> None:
     assert not Window(0, 5.0).admit(0.0)
 
 
+def test_the_last_restart_is_taken_back() -> None:
+    """It is the last that was none: the first still leaves the window at its own time."""
+    window = Window(1, 5.0)
+    assert window.admit(10.0)
+    assert not window.admit(14.0)
+    window.take_back()
+    assert window.admit(15.5)
+    assert not window.admit(16.0)
+
+
 @given(steps=st.lists(st.floats(0, 10), max_size=50), intensity=st.integers(0, 5), period=st.floats(0.1, 20))
 def test_is_a_count(steps: list[float], intensity: int, period: float) -> None:
     """An instant is admitted when at most `intensity` of them, itself included, lie within the period."""

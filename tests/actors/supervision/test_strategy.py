@@ -265,6 +265,134 @@ def test_retry_during_a_request() -> None:
     assert tree.shown() == {"a": "a3", "b": None}
 
 
+def test_retry_that_the_plan_overtakes() -> None:
+    """A retry that waits for the end of a plan is void when the child was started, or failed to, meanwhile:
+    the next attempt has its own delay.
+    """
+    slowly = Backoff(first=1, factor=2, jitter=0)
+    tree = World([child("a", backoff=slowly), child("b"), child("c")], strategy="one_for_all", intensity=10)
+    tree.boot().exit("a1")
+    tree.last_words["c1"] = "never"
+    tree.request(tree.strategy.terminate_child("c"))
+    tree.exit("b1")
+    tree.retry()
+    tree.script["a"] = [BOOM]
+    tree.exit("c1", SHUTDOWN)
+    assert tree.log_since(4) == ["fails a2"]
+    assert tree.shown() == {"a": "restarting", "b": None, "c": None}
+    assert [retry.delay for retry in tree.retries] == [2]
+    tree.retry()
+    assert tree.shown() == {"a": "a3", "b": "b2", "c": "c2"}
+
+
+def test_retry_while_shutting_down() -> None:
+    """A retry is void once the supervisor stops: before the child has had its turn, and after the end."""
+    tree = World([child("a", backoff=Backoff(jitter=0)), child("b"), child("c")]).boot()
+    tree.exit("a1")
+    tree.last_words["c1"] = "never"
+    tree.do(tree.strategy.shut_down(SHUTDOWN))
+    (retry,) = tree.retries
+    tree.do(tree.strategy.retry(retry))
+    assert not tree.strategy._waiting
+    tree.exit("c1", SHUTDOWN)
+    assert tree.ended == SHUTDOWN
+    tree.do(tree.strategy.retry(retry))
+    assert tree.log_since(3) == ["stop c1", "stop b1"]
+
+
+@pytest.mark.parametrize(("first", "second"), [(BOOM, NORMAL), (NORMAL, BOOM)], ids=str)
+def test_exit_that_is_told_twice(first: Reason, second: Reason) -> None:
+    """Told twice while the supervisor is occupied, by a link and a monitor say, the first reason counts."""
+    tree = World([child("a", restart="transient"), child("b")]).boot()
+    tree.last_words["b1"] = "never"
+    tree.request(tree.strategy.terminate_child("b"))
+    a = tree.strategy.child("a1")
+    assert a is not None
+    for reason in (first, second):
+        tree.do(tree.strategy.exited(a, reason))
+    tree.do(tree.strategy.exited(tree.strategy._children["b"], SHUTDOWN))
+    assert tree.shown() == {"a": "a2" if first is BOOM else None, "b": None}
+
+
+def test_exit_that_is_told_again_while_shutting_down() -> None:
+    """Nothing is started again by what is left to be dealt with when the supervisor ends."""
+    tree = world("abc")
+    tree.last_words["b1"] = "never"
+    tree.do(tree.strategy.shut_down(SHUTDOWN))
+    tree.do(tree.strategy.exited(tree.strategy._children["c"], BOOM))
+    tree.exit("b1", SHUTDOWN)
+    assert tree.ended == SHUTDOWN
+    assert tree.log_since(3) == ["stop c1", "stop b1", "stop a1"]
+
+
+def group_that_waits(**options: Any) -> World:
+    """rest_for_one: `a` and `b` run as second incarnations, `c` is restarting, and `d` is down with it."""
+    tree = World(
+        [child("a", **options), child("b"), child("c"), child("d")], strategy="rest_for_one", intensity=10
+    ).boot()
+    tree.exit("a1")
+    if tree.retries:
+        tree.retry()
+    tree.script["c"] = [BOOM]
+    tree.exit("c2")
+    assert tree.shown() == {"a": "a2", "b": "b2", "c": "restarting", "d": None}
+    return tree
+
+
+def test_group_that_waits_restarts() -> None:
+    """SUP-24: what is down until the next attempt is restarting; what runs before it is not."""
+    tree = group_that_waits()
+    restarting = [key for key, child in tree.strategy._children.items() if tree.strategy.restarts(child)]
+    assert restarting == ["c", "d"]
+    tree.request(tree.strategy.terminate_child("c"))
+    assert not any(map(tree.strategy.restarts, tree.strategy._children.values()))
+
+
+def test_group_that_is_being_restarted() -> None:
+    """SUP-24: so is what the plan in progress starts again, and not what it stops for good."""
+    tree = World([child("a"), child("b"), child("t", restart="temporary")], strategy="one_for_all").boot()
+    t = tree.strategy.child("t1")
+    assert t is not None
+    tree.script["a"] = ["hang"]
+    tree.exit("b1")
+    assert tree.strategy.restarts(tree.strategy._children["b"])
+    assert not tree.strategy.restarts(t)
+
+
+def test_child_that_is_being_restarted() -> None:
+    """SUP-24: a child on its own is restarting while its start lasts."""
+    tree = world("ab")
+    tree.script["a"] = ["hang"]
+    tree.exit("a1")
+    assert tree.strategy.restarts(tree.strategy._children["a"])
+    assert not tree.strategy.restarts(tree.strategy._children["b"])
+
+
+@pytest.mark.parametrize("end", ["terminated", "normal end", "restarting, then terminated"])
+def test_child_that_is_down_beside_a_group_that_waits(end: str) -> None:
+    """SUP-24: a child that ended for good is not restarting, whatever a sibling does: it follows nobody."""
+    tree = group_that_waits(restart="transient", backoff=Backoff(jitter=0) if "then" in end else None)
+    a = tree.strategy.child("a2")
+    assert a is not None
+    if end != "terminated":
+        tree.exit("a2", BOOM if "then" in end else NORMAL)
+    if end != "normal end":
+        tree.request(tree.strategy.terminate_child("a"))
+    assert not tree.strategy.restarts(a)
+    assert a.predecessor is None
+
+
+def test_child_that_is_started_by_hand_follows_nobody() -> None:
+    """SUP-25: only an incarnation that the supervisor restarts inherits the mailbox of the one before."""
+    tree = group_that_waits()
+    d = tree.strategy._children["d"]
+    assert d.predecessor == "d2"
+    tree.request(tree.strategy.terminate_child("c"))
+    tree.script["d"] = ["hang"]
+    tree.do(tree.strategy.restart_child("d"))
+    assert d.predecessor is None
+
+
 # Intensity.
 
 

@@ -16,6 +16,7 @@ from actors import (
     NO_PROCESS,
     NORMAL,
     SHUTDOWN,
+    Crashed,
     Down,
     Exited,
     Node,
@@ -215,6 +216,7 @@ async def test_act_j14_messages_before_exit(autojump_clock: MockClock, node: Nod
     """O2: what a process sends before it dies arrives before its exit."""
 
     async def speaker(me: Process, listener: Any) -> None:
+        await me.receive()  # what follows the link, which stands then
         listener.send("m1")
         listener.send("m2")
         raise ValueError("after the messages")
@@ -222,9 +224,13 @@ async def test_act_j14_messages_before_exit(autojump_clock: MockClock, node: Nod
     async with node.mailbox() as me:
         me.trap_exits = True
         child = await me.spawn(speaker, me.ref, link=True)
+        child.send("speak")
         assert await me.receive(timeout=1) == "m1"
         assert await me.receive(timeout=1) == "m2"
-        assert (await me.receive(timeout=1)).ref == child
+        end = await me.receive(timeout=1)
+        assert (type(end), end.ref) == (Exited, child)
+        assert isinstance(end.reason, Crashed)
+        assert "after the messages" in str(end.reason)
 
 
 async def test_long_chain_of_links_dies(autojump_clock: MockClock, node: Node) -> None:

@@ -26,7 +26,9 @@ from actors import (
     ProcessDied,
     ReceiveTimeout,
     Ref,
+    Restarting,
     StashOverflow,
+    signals,
     system,
 )
 from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle
@@ -306,14 +308,57 @@ async def test_fail_policy(autojump_clock: MockClock, node: Node, overflow: str)
 
 
 async def test_crash_policy(autojump_clock: MockClock, node: Node) -> None:
-    """M7: the receiver ends, as one that outgrew its heap."""
+    """M7: the receiver ends, as one that outgrew its heap; neither what lay in its mailbox nor the message
+    that was too much is lost unseen.
+    """
     async with node.mailbox() as me:
         ref, _ = await full(node, "crash")
+        node.dead_letters.subscribe(me.ref)
         me.monitor(ref)
         ref.send(3)
         down = await me.receive(match=Down, timeout=1)
         assert isinstance(down.reason, Crashed)
         assert isinstance(down.reason.error, MailboxFull)
+        letters = [await me.receive(match=DeadLetter, timeout=1) for _ in range(BOUNDED + 1)]
+        assert sorted(letter.message for letter in letters) == [0, 1, 2, 3]
+        for letter in letters:
+            assert letter.ref == ref
+            assert isinstance(letter.reason, Crashed)
+            assert isinstance(letter.reason.error, MailboxFull)
+
+
+@pytest.mark.parametrize("overflow", ["fail", "block"])
+async def test_refusals_that_nobody_hears_are_counted(
+    autojump_clock: MockClock, node: Node, overflow: str
+) -> None:
+    """M7: a message whose sender cannot be told that the mailbox is full, because it came from another node,
+    is dropped and counted.
+    """
+    ref, seen = await full(node, overflow)
+    for signal in (signals.Send(3), signals.Cast("note", (4,), {})):
+        ref.deliver(signal)
+    assert node.statistics().dropped == 2
+    assert node.statistics().dead_letters == 0
+    await resume(ref)
+    assert seen == [0, 1, 2]
+
+
+@pytest.mark.parametrize("overflow", ["fail", "block", "drop_oldest"])
+async def test_request_to_a_full_mailbox_of_one_that_restarts(
+    autojump_clock: MockClock, node: Node, overflow: str
+) -> None:
+    """M9, C2: however full the mailbox was, once the process has ended a request is told that it restarts, or
+    that there is no process.
+    """
+    ref, _ = await full(node, overflow)
+    ref.exit(BOOM)
+    await resume(ref)
+    async with node.mailbox() as me:
+        with pytest.raises(NoProcess):
+            await me.request(ref, Sync.echo, 1).receive(1)
+        node.mark_restarting(ref)
+        with pytest.raises(Restarting):
+            await me.request(ref, Sync.echo, 1).receive(1)
 
 
 @pytest.mark.parametrize("overflow", ["drop_newest", "fail", "dead_letter", "block"])

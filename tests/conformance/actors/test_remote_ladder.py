@@ -30,6 +30,8 @@ from actors import (
 from tests.transport.subjects import Account, nest
 from transport.payload import RemoteError
 
+pytestmark = pytest.mark.serial
+
 SECONDS = 100.0
 """After which a test is given up."""
 
@@ -131,7 +133,8 @@ async def test_act_s4_nested_trees_are_reaped(tmp_path: Path) -> None:
         async with open_node("root", workers=1) as node, node.mailbox() as me:
             me.trap_exits = True
             me.link(await node.workers.spawn(nest, 2, str(trigger)))
-            await until(lambda: len(set(descendants(os.getpid())) - before) == 1 + 2 + 4)
+            await until(lambda: len(list(tmp_path.iterdir())) == 1 + 2)  # each is linked to those below it
+            assert len(set(descendants(os.getpid())) - before) == 1 + 2 + 4
             tree = set(descendants(os.getpid())) - before
             await trio.Path(trigger).touch()
             reason = (await me.receive(Exited)).reason
