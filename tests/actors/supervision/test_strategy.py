@@ -14,6 +14,7 @@ from actors.children import (
     ChildRestarting,
     ChildRunning,
     FailedToStart,
+    Started,
     StartFailed,
 )
 from actors.reasons import KILLED, NORMAL, SHUTDOWN, Custom, Reason, Shutdown
@@ -157,6 +158,17 @@ def test_exit_during_a_plan_that_does_not_stop_it() -> None:
         "start b3",
         "start c3",
     ]
+
+
+def test_exits_during_a_plan_keep_their_order() -> None:
+    """SUP-14: what waited is dealt with in the order in which it came."""
+    tree = world("abc")
+    tree.last_words["c1"] = "never"
+    tree.request(tree.strategy.terminate_child("c"))
+    tree.exit("b1")
+    tree.exit("a1")
+    tree.exit("c1", SHUTDOWN)
+    assert tree.log_since(4) == ["start b2", "start a2"]
 
 
 # Restarts that fail.
@@ -620,6 +632,15 @@ def test_start_child() -> None:
         tree.strategy.start_child(child("f", restart="transient", significant=True))
     with pytest.raises(InvalidChild):
         tree.strategy.start_child(5)
+
+
+def test_start_that_has_something_to_tell() -> None:
+    """Whoever asked for the child is told what its start had to say, beside its ref."""
+    tree = world("a")
+    tree.script["b"] = ["hang"]
+    assert tree.request(tree.strategy.start_child(child("b"))) == "unanswered"
+    tree.do(tree.strategy.started(tree.strategy._children["b"], "b1", "news"))
+    assert tree.answer == Started("b1", "news")
 
 
 def test_terminate_restart_delete() -> None:
