@@ -1,31 +1,8 @@
 """The actor runtime: supervised processes that share nothing and talk by messages."""
 
 from actors import system
-from actors.actor import Actor
-from actors.backoff import Backoff, InvalidBackoff
-from actors.body import Body, Observer, Spawnable
-from actors.calls import Deferred, Request, RequestCollection, multi_call, multi_cast
-from actors.children import (
-    AlreadyPresent,
-    ChildCounts,
-    ChildInfo,
-    ChildNotFound,
-    ChildRestarting,
-    ChildRunning,
-    FailedToStart,
-    MaxChildren,
-    NoChildIds,
-    NoTemplate,
-    Started,
-    StartFailed,
-)
-from actors.config import NodeConfig
-from actors.control import Control
-from actors.deadletters import DeadLetter, DeadLetters
-from actors.distant import NodeDown, NodeUp, NotConnected, Refused
-from actors.dynamic import DynamicSupervisor
-from actors.entry import InvalidEntry, RemoteEntry
-from actors.errors import (
+from actors.guests import Guest
+from actors.messages.errors import (
     AlreadyStarted,
     BadArguments,
     CallError,
@@ -37,11 +14,13 @@ from actors.errors import (
     NameTaken,
     NodeStopped,
     NoProcess,
+    NotConnected,
     NotJoined,
     NotOwner,
     NotPublic,
     ProcessDied,
     ReceiveTimeout,
+    Refused,
     Restarting,
     RuntimeFault,
     SenderDropped,
@@ -51,17 +30,7 @@ from actors.errors import (
     UnknownMethod,
     WrongThread,
 )
-from actors.events import EventHandler, EventManager, HandlerExists, HandlerRemoved, NoHandler, RemoveHandler
-from actors.groups import GroupMonitor, GroupScope, Joined, Left
-from actors.guest import Guest
-from actors.links import Alias, Down, Exited, IdleTimeout, Monitor
-from actors.machine import Machine
-from actors.mailbox import UNBOUNDED, Lagged, Mailbox
-from actors.node import Node, NodeStatistics, open_node
-from actors.partition import InvalidKey, PartitionStopped, PartitionSupervisor
-from actors.pool import JobDiscarded, Pool, PoolDraining, PoolStatistics, Worker
-from actors.process import Process
-from actors.reasons import (
+from actors.messages.reasons import (
     KILL,
     KILLED,
     NO_CONNECTION,
@@ -76,12 +45,62 @@ from actors.reasons import (
     Shutdown,
     Trapped,
 )
-from actors.ref import NameRef, Ref
-from actors.signals import Call
-from actors.spec import BadCombination, Child, DuplicateChild, InvalidChild, InvalidFlag, check_child_specs
-from actors.supervisor import Supervisor
-from actors.tasks import Outcome, Task, TaskStream, TaskSupervisor, async_nolink, async_stream
-from actors.timers import KeyedTimers, Timer
+from actors.messages.ref import NameRef, Ref
+from actors.messages.request import Deferred, Request
+from actors.messages.request_collection import RequestCollection, multi_call, multi_cast
+from actors.messages.signals import Call
+from actors.node.config import NodeConfig
+from actors.node.dead_letters import DeadLetter, DeadLetters
+from actors.node.groups import GroupMonitor, GroupScope, Joined, Left
+from actors.node.node import Node, NodeStatistics
+from actors.node.timers import Timer
+from actors.opening import open_node
+from actors.patterns.events import (
+    EventHandler,
+    EventManager,
+    HandlerExists,
+    HandlerRemoved,
+    NoHandler,
+    RemoveHandler,
+)
+from actors.patterns.machine import Machine
+from actors.patterns.pool import JobDiscarded, Pool, PoolDraining, PoolStatistics, Worker
+from actors.peers.events import NodeDown, NodeUp
+from actors.processes.actor import Actor
+from actors.processes.body import Body, Observer, Spawnable
+from actors.processes.control_lane import Control
+from actors.processes.keyed_timers import KeyedTimers
+from actors.processes.links import Alias, Down, Exited, IdleTimeout, Monitor
+from actors.processes.mailbox import UNBOUNDED, Lagged, Mailbox
+from actors.processes.process import Process
+from actors.processes.start import Started
+from actors.supervision.backoff import Backoff, InvalidBackoff
+from actors.supervision.child_spec import (
+    BadCombination,
+    Child,
+    DuplicateChild,
+    InvalidChild,
+    InvalidFlag,
+    check_child_specs,
+)
+from actors.supervision.children import (
+    AlreadyPresent,
+    ChildCounts,
+    ChildInfo,
+    ChildNotFound,
+    ChildRestarting,
+    ChildRunning,
+    FailedToStart,
+    MaxChildren,
+    NoChildIds,
+    NoTemplate,
+    StartFailed,
+)
+from actors.supervision.dynamic import DynamicSupervisor
+from actors.supervision.partition import InvalidKey, PartitionStopped, PartitionSupervisor
+from actors.supervision.remote_entry import InvalidEntry, RemoteEntry
+from actors.supervision.supervisor import Supervisor
+from actors.supervision.tasks import Outcome, Task, TaskStream, TaskSupervisor, async_nolink, async_stream
 
 __all__ = [
     "KILL",

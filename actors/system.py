@@ -21,14 +21,15 @@ from typing import Any, TypeVar
 
 import attrs
 
-from actors.actor import Actor, formatted_status
-from actors.body import Observer
-from actors.calls import Request
-from actors.errors import CallingSelf, NoProcess, Restarting, RuntimeFault
-from actors.process import Process
-from actors.reasons import NORMAL, Reason
-from actors.ref import LocalRef, NameRef, Ref
-from actors.signals import Call, Cast, described
+from actors.messages.errors import CallingSelf, NoProcess, Restarting, RuntimeFault
+from actors.messages.reasons import NORMAL, Reason
+from actors.messages.ref import NameRef, Ref
+from actors.messages.request import Request
+from actors.messages.signals import Call, Cast, described
+from actors.processes.actor import Actor, formatted_status
+from actors.processes.body import Observer
+from actors.processes.local_ref import LocalRef
+from actors.processes.process import Process
 
 __all__ = [
     "NoState",

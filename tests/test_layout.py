@@ -15,12 +15,17 @@ PACKAGES = ("actors", "hostcalls", "transport")
 
 # Which files of `actors` may import the packages below it: those that adapt guests, those that adapt nodes.
 MAY_IMPORT = {
-    ("actors", "hostcalls"): ("actors/guest.py", "actors/hosted.py", "actors/host.py", "actors/cli/"),
+    ("actors", "hostcalls"): (
+        "actors/guests/guest.py",
+        "actors/guests/guest_body.py",
+        "actors/guests/guest_host.py",
+        "actors/cli/",
+    ),
     ("actors", "transport"): (
-        "actors/remote.py",
-        "actors/travelling.py",
-        "actors/peering.py",
-        "actors/workers.py",
+        "actors/peers/remote_node.py",
+        "actors/peers/travelling_types.py",
+        "actors/peers/peering.py",
+        "actors/workers/employer.py",
         "actors/cli/",
     ),
 }

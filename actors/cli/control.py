@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import attrs
 
-from actors.actor import Actor
-from actors.errors import CallError
-from actors.process import Process
-from actors.ref import Ref
-from actors.supervisor import Supervisor
+from actors.messages.errors import CallError
+from actors.messages.ref import Ref
+from actors.processes.actor import Actor
+from actors.processes.process import Process
+from actors.supervision.supervisor import Supervisor
 from transport.policy import Rights
 from transport.records import register
 

@@ -9,10 +9,10 @@ import typer
 
 import hostcalls.sdk
 from actors.cli.refusal import Refusal
-from actors.errors import StartError
-from actors.guest import Guest, open_guests, run_guest
-from actors.node import open_node
-from actors.reasons import Reason, Trapped
+from actors.guests import Guest, open_guests, run_guest
+from actors.messages.errors import StartError
+from actors.messages.reasons import Reason, Trapped
+from actors.opening import open_node
 from hostcalls.errors import HostcallError
 from hostcalls.modulespec import ModuleSpec, ModuleSpecError, make_invocation, parse, parse_capabilities
 

@@ -20,9 +20,10 @@ import typer
 from actors.cli.control import CONTROL, Branch, Control, ProcessEntry
 from actors.cli.refusal import Refusal
 from actors.cli.zonefile import read_secret
-from actors.distant import NodeDown, Refused
-from actors.errors import NoProcess, RuntimeFault
-from actors.node import Node, open_node
+from actors.messages.errors import NoProcess, Refused, RuntimeFault
+from actors.node.node import Node
+from actors.opening import open_node
+from actors.peers.events import NodeDown
 from transport import zones
 from transport.carrier import CarrierError
 from transport.policy import NotAdmitted, Policy, Rights, Rule

@@ -14,13 +14,14 @@ import typer
 from actors.cli.control import CONTROL, Control
 from actors.cli.refusal import Refusal
 from actors.cli.zonefile import ROOT, ZoneFile, read_zone_file
-from actors.errors import StartError
-from actors.links import Down
-from actors.node import Node, open_node
-from actors.reasons import Reason, Shutdown
-from actors.ref import Ref
-from actors.spec import Child
-from actors.supervisor import Supervisor
+from actors.messages.errors import StartError
+from actors.messages.reasons import Reason, Shutdown
+from actors.messages.ref import Ref
+from actors.node.node import Node
+from actors.opening import open_node
+from actors.processes.links import Down
+from actors.supervision.child_spec import Child
+from actors.supervision.supervisor import Supervisor
 from transport.carrier import CarrierError
 from transport.rendezvous import Settings
 

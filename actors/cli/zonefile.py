@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-from actors.actor import Actor
 from actors.cli.control import CONTROL, OperatorRights
 from actors.cli.refusal import Refusal
-from actors.entry import RemoteEntry
-from actors.spec import Child, Flags, check_child_specs
+from actors.processes.actor import Actor
+from actors.supervision.child_spec import Child, Flags, check_child_specs
+from actors.supervision.remote_entry import RemoteEntry
 from transport.policy import Limits, Policy, Rule
 
 if TYPE_CHECKING:
-    from actors.guest import Guest
+    from actors.guests import Guest
 
 __all__ = ["ROOT", "ZoneFile", "read_secret", "read_zone_file"]
 
@@ -228,7 +228,7 @@ def _target(table: ChildTable, directory: Path) -> Any:
 
 
 def _guest(table: ChildTable, directory: Path) -> Guest:
-    from actors.guest import Guest  # guests bring an engine along, which few commands need
+    from actors.guests import Guest  # guests bring an engine along, which few commands need
     from hostcalls.errors import HostcallError
 
     path = directory / str(table.guest)

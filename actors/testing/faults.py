@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from actors.process import Process
-from actors.reasons import KILLED
-from actors.ref import LocalRef, NameRef, Ref
+from actors.messages.reasons import KILLED
+from actors.messages.ref import NameRef, Ref
+from actors.processes.local_ref import LocalRef
+from actors.processes.process import Process
 
 __all__ = ["crash_at", "drop_queued", "kill_after", "stall"]
 

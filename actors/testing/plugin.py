@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from actors.node import Node, open_node
+from actors.node.node import Node
+from actors.opening import open_node
 from actors.testing.leaks import check_leaks
 from actors.testing.probe import Probe, open_probe
 

@@ -17,8 +17,8 @@ import trio
 from trio._core import _run as trio_run
 from trio.testing import MockClock
 
-from actors.dispatch import Dispatcher
-from actors.process import Process
+from actors.processes.dispatcher import Dispatcher
+from actors.processes.process import Process
 
 __all__ = ["Shuffle", "run_with_seed"]
 

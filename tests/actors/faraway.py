@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from actors import Node, Ref
-from actors.ref import LocalRef, RemoteRef
-from actors.signals import Call, Signal
+from actors.messages.ref import RemoteRef
+from actors.messages.signals import Call, Signal
+from actors.processes.local_ref import LocalRef
 
 
 class Reply(Call):

@@ -22,7 +22,7 @@ from actors import (
     ProcessDied,
     Supervisor,
 )
-from actors.machine import when
+from actors.patterns.machine import when
 from actors.testing import check_leaks
 
 pytest_plugins = ["actors.testing.plugin"]

@@ -24,7 +24,7 @@ from actors import (
     Supervisor,
     system,
 )
-from actors.machine import enter, leave
+from actors.patterns.machine import enter, leave
 
 pytest_plugins = ["actors.testing.plugin"]
 

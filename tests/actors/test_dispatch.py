@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from actors import Actor, Deferred, Observer, Process, Ref, WrongThread, open_node
-from actors.dispatch import TURN
+from actors.processes.dispatcher import TURN
 
 
 class Tally(Actor):

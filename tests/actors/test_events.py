@@ -8,7 +8,14 @@ import trio
 import trio.testing
 
 from actors import NORMAL, Crashed, Mailbox, Process, Reason, open_node
-from actors.events import EventHandler, EventManager, HandlerExists, HandlerRemoved, NoHandler, RemoveHandler
+from actors.patterns.events import (
+    EventHandler,
+    EventManager,
+    HandlerExists,
+    HandlerRemoved,
+    NoHandler,
+    RemoveHandler,
+)
 
 
 class Collector(EventHandler):

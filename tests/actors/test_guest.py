@@ -27,9 +27,9 @@ from actors import (
     UnknownMethod,
     open_node,
 )
-from actors.guest import Guest, guests_of, open_guests, run_guest
-from actors.spec import Child
-from actors.supervisor import Supervisor
+from actors.guests import Guest, guests_of, open_guests, run_guest
+from actors.supervision.child_spec import Child
+from actors.supervision.supervisor import Supervisor
 from hostcalls.abi import ScalarType, ScalarValue
 from hostcalls.capability import Capability
 from hostcalls.engine import EngineConfig

@@ -10,9 +10,9 @@ import pytest
 import trio
 
 from actors import KILL, NORMAL, Actor, Custom, Down, ProcessDied, StartError, StartTimeout, open_node
-from actors.guest import Guest, guests_of, open_guests
-from actors.spec import Child
-from actors.supervisor import Supervisor
+from actors.guests import Guest, guests_of, open_guests
+from actors.supervision.child_spec import Child
+from actors.supervision.supervisor import Supervisor
 from hostcalls.engine import engine as engine_module
 from tests.hostcalls.guests import ACTOR, CAPABILITIES
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from actors import NORMAL, open_node
-from actors.guest import Guest, guests_of, open_guests, run_guest
+from actors.guests import Guest, guests_of, open_guests, run_guest
 from hostcalls.abi import U32, ChannelBackpressure, ChannelCreate, IoWrite, ProcessLogRegistration
 from hostcalls.kernel import Policy
 from hostcalls.logs import LogRecord

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from actors import Mailbox, Node, open_node
-from actors.guest import Guest
+from actors.guests import Guest
 from hostcalls import catalogue as c
 from hostcalls.actor_abi import ActorReceive, ActorReceived, ActorSend, PlainMessage
 from tests.hostcalls.guests import PUPPET, Puppet

@@ -20,7 +20,7 @@ from actors import (
     Shutdown,
     open_node,
 )
-from actors.guest import Guest, guests_of, hold, open_guests
+from actors.guests import Guest, guests_of, hold, open_guests
 from hostcalls import catalogue as c
 from hostcalls.abi import (
     ChannelBackpressure,

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from actors import Process, Ref
-from actors.guest import Guest, hold
+from actors.guests import Guest, hold
 from hostcalls import catalogue as c
 from hostcalls.abi import ChannelBackpressure, ChannelCreate
 from hostcalls.actor_abi import ActorCall, ActorReceive, ActorReceived, ActorSend, PlainMessage

@@ -11,9 +11,9 @@ import pytest
 import trio
 
 from actors import Node, open_node
-from actors.guest import Guest, guests_of, open_guests
-from actors.spec import Child
-from actors.supervisor import Supervisor
+from actors.guests import Guest, guests_of, open_guests
+from actors.supervision.child_spec import Child
+from actors.supervision.supervisor import Supervisor
 from hostcalls import catalogue as c
 from hostcalls.abi import (
     ChannelBackpressure,

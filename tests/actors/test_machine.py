@@ -6,8 +6,8 @@ import trio.testing
 from trio.testing import MockClock
 
 from actors import ProcessDied, open_node
-from actors.actor import protocol_of
-from actors.machine import Machine, after, enter, leave, when
+from actors.patterns.machine import Machine, after, enter, leave, when
+from actors.processes.actor import protocol_of
 
 
 class Turnstile(Machine):

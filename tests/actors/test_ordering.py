@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import SHUTDOWN, Actor, Down, Exit, Exited, Mailbox, Process, Ref, Shutdown, open_node
-from actors.signals import Cast
+from actors.messages.signals import Cast
 
 
 class Sink(Actor):

@@ -11,19 +11,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import (
-    KILL,
-    KILLED,
-    NO_PROCESS,
-    Actor,
-    Custom,
-    Down,
-    Exited,
-    Process,
-    ProcessDied,
-    open_node,
-    signals,
-)
+from actors import KILL, KILLED, NO_PROCESS, Actor, Custom, Down, Exited, Process, ProcessDied, open_node
+from actors.messages import signals
 from tests.actors.faraway import connect
 
 BOOM = Custom("boom")

@@ -7,8 +7,8 @@ import trio
 from trio.testing import MockClock
 
 from actors import KILLED, NORMAL, Actor, Crashed, Down, Exited, Node, Process, Ref, open_node
-from actors.spec import Child
-from actors.supervisor import Supervisor
+from actors.supervision.child_spec import Child
+from actors.supervision.supervisor import Supervisor
 from actors.testing import (
     Leak,
     Probe,

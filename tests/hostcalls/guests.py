@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 from actors import Ref
-from actors.guest import Guest
+from actors.guests import Guest
 from hostcalls import abi
 from hostcalls.actor_abi import ActorReceive
 from hostcalls.catalogue import CATALOGUE

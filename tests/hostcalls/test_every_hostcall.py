@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from actors import Actor, Node, ProcessDied, Trapped, open_node
-from actors.guest import Guest, guests_of, open_guests
+from actors.guests import Guest, guests_of, open_guests
 from hostcalls import abi
 from hostcalls import catalogue as c
 from hostcalls.actor_abi import (

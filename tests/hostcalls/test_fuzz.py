@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from actors import Actor, Node, NoProcess, ProcessDied, Reason, Ref, SenderDropped, Trapped, open_node
-from actors.guest import Guest, guests_of, open_guests
+from actors.guests import Guest, guests_of, open_guests
 from hostcalls import catalogue as c
 from hostcalls.capability import Capability
 from hostcalls.catalogue import CATALOGUE

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from actors import NORMAL, Down, Node, Reason, Trapped, open_node
-from actors.guest import Guest, guests_of, open_guests
+from actors.guests import Guest, guests_of, open_guests
 from hostcalls import abi
 from hostcalls.abi import ChannelBackpressure, ChannelCreate, IoRead, IoWrite, ProcessStart, TimeSleep
 from hostcalls.actor_abi import (

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from actors import SHUTDOWN, Child, Down, Supervisor, open_node
-from actors.guest import Guest, guests_of, open_guests
+from actors.guests import Guest, guests_of, open_guests
 from hostcalls.abi import EntrypointInvocation, ProcessStart, TimeSleep
 from hostcalls.capability import Capability
 from hostcalls.engine import EngineConfig

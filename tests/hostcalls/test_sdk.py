@@ -15,7 +15,7 @@ import trio
 
 import hostcalls.sdk
 from actors import NORMAL, Child, Down, Node, Reason, Supervisor, Trapped, open_node
-from actors.guest import Guest, run_guest
+from actors.guests import Guest, run_guest
 from hostcalls.actor_abi import ActorReceive
 from hostcalls.modules import ModuleError
 from hostcalls.sdk.wat import Assembler

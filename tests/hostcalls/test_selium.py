@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from actors import NORMAL, open_node
-from actors.guest import Guest, open_guests, run_guest
+from actors.guests import Guest, open_guests, run_guest
 from hostcalls.modulespec import parse
 from tests.hostcalls import cargo
 

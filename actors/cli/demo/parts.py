@@ -9,12 +9,12 @@ from typing import Any
 
 import trio
 
-from actors.actor import Actor
-from actors.errors import RuntimeFault
-from actors.guest import Guest
-from actors.process import Process
-from actors.ref import Ref
-from actors.supervisor import Supervisor
+from actors.guests import Guest
+from actors.messages.errors import RuntimeFault
+from actors.messages.ref import Ref
+from actors.processes.actor import Actor
+from actors.processes.process import Process
+from actors.supervision.supervisor import Supervisor
 from hostcalls.actor_abi import ActorReceive
 from hostcalls.sdk.wat import Assembler
 

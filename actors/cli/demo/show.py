@@ -21,15 +21,16 @@ from actors.cli.demo.drawing import draw, event_line, summary
 from actors.cli.demo.parts import POISON, Reporter, mill_module
 from actors.cli.demo.zones import KINDS, ZONE_FILE, ZoneProcess, zone
 from actors.cli.refusal import Refusal
-from actors.distant import NodeDown, NodeUp
-from actors.errors import ProcessDied, RuntimeFault
-from actors.guest import Guest
-from actors.links import Down
-from actors.node import Node, open_node
-from actors.process import Process
-from actors.reasons import Reason
-from actors.spec import Child
-from actors.supervisor import Supervisor
+from actors.guests import Guest
+from actors.messages.errors import ProcessDied, RuntimeFault
+from actors.messages.reasons import Reason
+from actors.node.node import Node
+from actors.opening import open_node
+from actors.peers.events import NodeDown, NodeUp
+from actors.processes.links import Down
+from actors.processes.process import Process
+from actors.supervision.child_spec import Child
+from actors.supervision.supervisor import Supervisor
 from transport.namespaces import available
 from transport.rendezvous import Settings
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import trio
 
-from actors.process import Process
-from actors.reasons import Custom, Exit
+from actors.messages.reasons import Custom, Exit
+from actors.processes.process import Process
 from transport.namespaces import command
 
 STOP_SECONDS = 2.0

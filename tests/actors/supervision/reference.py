@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.reasons import Reason
-from actors.spec import Child, Flags
+from actors.messages.reasons import Reason
+from actors.supervision.child_spec import Child, Flags
 
 
 class Entry:

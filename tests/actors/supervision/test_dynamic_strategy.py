@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from actors.children import (
+from actors.messages.reasons import NORMAL, SHUTDOWN
+from actors.supervision.child_spec import BadCombination, Child, Flags, InvalidFlag
+from actors.supervision.children import (
     ChildCounts,
     ChildNotFound,
     MaxChildren,
@@ -14,10 +16,8 @@ from actors.children import (
     NoTemplate,
     StartFailed,
 )
-from actors.dynamic import DynamicStrategy
-from actors.reasons import NORMAL, SHUTDOWN
-from actors.spec import BadCombination, Child, Flags, InvalidFlag
-from actors.strategy import Strategy
+from actors.supervision.dynamic import DynamicStrategy
+from actors.supervision.strategy import Strategy
 from tests.actors.supervision.world import BOOM, World, child, target
 
 SIMPLE = Flags(strategy="simple_one_for_one")

@@ -13,10 +13,10 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from actors import BadCombination, Child, InvalidChild, InvalidEntry, Mailbox, RemoteEntry
-from actors.errors import RuntimeFault
-from actors.reasons import NO_CONNECTION
-from actors.spec import Flags
-from actors.strategy import Strategy
+from actors.messages.errors import RuntimeFault
+from actors.messages.reasons import NO_CONNECTION
+from actors.supervision.child_spec import Flags
+from actors.supervision.strategy import Strategy
 from tests.actors.supervision.world import World, child
 
 BAD_ENTRIES: list[tuple[str, Callable[[], Any]]] = [

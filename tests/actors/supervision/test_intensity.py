@@ -5,25 +5,25 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.intensity import Window
+from actors.supervision.restart_window import RestartWindow
 
 
 def test_inclusive_edge() -> None:
-    window = Window(1, 5.0)
+    window = RestartWindow(1, 5.0)
     assert window.admit(10.0)
     assert not window.admit(15.0)
-    window = Window(1, 5.0)
+    window = RestartWindow(1, 5.0)
     assert window.admit(10.0)
     assert window.admit(15.000001)
 
 
 def test_zero_admits_nothing() -> None:
-    assert not Window(0, 5.0).admit(0.0)
+    assert not RestartWindow(0, 5.0).admit(0.0)
 
 
 def test_the_last_restart_is_taken_back() -> None:
     """It is the last that was none: the first still leaves the window at its own time."""
-    window = Window(1, 5.0)
+    window = RestartWindow(1, 5.0)
     assert window.admit(10.0)
     assert not window.admit(14.0)
     window.take_back()
@@ -34,7 +34,7 @@ def test_the_last_restart_is_taken_back() -> None:
 @given(steps=st.lists(st.floats(0, 10), max_size=50), intensity=st.integers(0, 5), period=st.floats(0.1, 20))
 def test_is_a_count(steps: list[float], intensity: int, period: float) -> None:
     """An instant is admitted when at most `intensity` of them, itself included, lie within the period."""
-    window = Window(intensity, period)
+    window = RestartWindow(intensity, period)
     now, instants = 0.0, []
     for step in steps:
         now += step

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from actors.backoff import Backoff
-from actors.mailbox import UNBOUNDED
-from actors.spec import (
+from actors.processes.mailbox import UNBOUNDED
+from actors.supervision.backoff import Backoff
+from actors.supervision.child_spec import (
     BadCombination,
     Child,
     DuplicateChild,

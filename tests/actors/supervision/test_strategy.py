@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from actors.backoff import Backoff
-from actors.children import (
+from actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Custom, Reason, Shutdown
+from actors.processes.start import Started
+from actors.supervision.backoff import Backoff
+from actors.supervision.child_spec import BadCombination, DuplicateChild, Flags, InvalidChild
+from actors.supervision.children import (
     AlreadyPresent,
     ChildCounts,
     ChildNotFound,
     ChildRestarting,
     ChildRunning,
     FailedToStart,
-    Started,
     StartFailed,
 )
-from actors.reasons import KILLED, NORMAL, SHUTDOWN, Custom, Reason, Shutdown
-from actors.spec import BadCombination, DuplicateChild, Flags, InvalidChild
 from tests.actors.supervision.world import BOOM, World, child
 
 ABCD = ("a", "b", "c", "d")

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from actors.actions import Action, Answer, Exit, Ready, Refuse, Report, Retry, Start, Stop
-from actors.children import ChildInfo
-from actors.dynamic import DynamicStrategy
-from actors.reasons import KILLED, SHUTDOWN, Crashed, Reason
-from actors.spec import Child, Flags
-from actors.strategy import Strategy
+from actors.messages.reasons import KILLED, SHUTDOWN, Crashed, Reason
+from actors.supervision.actions import Action, Answer, Exit, Ready, Refuse, Report, Retry, Start, Stop
+from actors.supervision.child_spec import Child, Flags
+from actors.supervision.children import ChildInfo
+from actors.supervision.dynamic import DynamicStrategy
+from actors.supervision.strategy import Strategy
 
 BOOM = Crashed(RuntimeError("boom"))
 

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from actors import KILL, Down, open_node
-from actors.guest import Guest, open_guests
+from actors.guests import Guest, open_guests
 from hostcalls.abi import IoWrite
 from hostcalls.actor_abi import ActorCall, ActorReceive
 from hostcalls.channel import Channel

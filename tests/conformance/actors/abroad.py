@@ -19,7 +19,7 @@ import pytest
 import trio
 
 from actors import Node, NodeStatistics, Process, Ref, open_node
-from actors.distant import HeldRef
+from actors.peers.remote_refs import HeldRef
 from actors.testing import VirtualClock
 from tests.conformance.actors.conftest import COUNTERS
 from transport import Policy, Settings

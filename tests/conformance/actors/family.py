@@ -11,9 +11,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Actor, Custom, Exit, Ignore, Node, NodeConfig, Reason, Ref, open_node
-from actors.children import ChildInfo
-from actors.spec import Child
-from actors.supervisor import Supervisor
+from actors.supervision.child_spec import Child
+from actors.supervision.children import ChildInfo
+from actors.supervision.supervisor import Supervisor
 
 BOOM = Custom("boom")
 

@@ -18,8 +18,9 @@ from actors import (
     Ref,
     Started,
 )
-from actors.backoff import Backoff
-from actors.children import (
+from actors.supervision.backoff import Backoff
+from actors.supervision.child_spec import BadCombination, Child, InvalidChild, InvalidFlag
+from actors.supervision.children import (
     AlreadyPresent,
     ChildCounts,
     ChildNotFound,
@@ -29,9 +30,8 @@ from actors.children import (
     NoTemplate,
     StartFailed,
 )
-from actors.dynamic import DynamicSupervisor
-from actors.spec import BadCombination, Child, InvalidChild, InvalidFlag
-from actors.supervisor import Supervisor
+from actors.supervision.dynamic import DynamicSupervisor
+from actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, clean_node, supervise
 
 TIERS = ("sync", "async")

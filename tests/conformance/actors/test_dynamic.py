@@ -21,13 +21,13 @@ from actors import (
     Ref,
     system,
 )
-from actors.backoff import Backoff
-from actors.children import ChildCounts, MaxChildren, StartFailed
-from actors.dynamic import DynamicSupervisor
-from actors.partition import PartitionStopped, PartitionSupervisor
-from actors.spec import Child, InvalidFlag
-from actors.supervisor import Supervisor
-from actors.tasks import TaskSupervisor, async_nolink, async_stream
+from actors.supervision.backoff import Backoff
+from actors.supervision.child_spec import Child, InvalidFlag
+from actors.supervision.children import ChildCounts, MaxChildren, StartFailed
+from actors.supervision.dynamic import DynamicSupervisor
+from actors.supervision.partition import PartitionStopped, PartitionSupervisor
+from actors.supervision.supervisor import Supervisor
+from actors.supervision.tasks import TaskSupervisor, async_nolink, async_stream
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node
 
 TIERS = ("sync", "async")

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from actors import NORMAL, Down, Node, Reason, StartError, Trapped, open_node
-from actors.guest import Guest, open_guests
+from actors.guests import Guest, open_guests
 from hostcalls import catalogue as c
 from hostcalls.abi import (
     AbiSignature,

@@ -28,9 +28,9 @@ from actors import (
     Ref,
     Restarting,
     StashOverflow,
-    signals,
     system,
 )
+from actors.messages import signals
 from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle
 
 

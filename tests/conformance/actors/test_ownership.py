@@ -25,9 +25,9 @@ from actors import (
     Ref,
     UnknownMethod,
 )
-from actors.backoff import Backoff
-from actors.spec import Child
-from actors.supervisor import Supervisor
+from actors.supervision.backoff import Backoff
+from actors.supervision.child_spec import Child
+from actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node, ended, supervise
 
 TIERS = ("sync", "async")

@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from actors import KILL, Actor, Crashed, Node, ProcessDied, Ref, Request, StartError, open_node, system
-from actors.pool import JobDiscarded, Pool, PoolDraining, Worker
+from actors.patterns.pool import JobDiscarded, Pool, PoolDraining, Worker
 
 
 class Clerk(Worker):

@@ -10,9 +10,9 @@ import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import KILL, KILLED, NORMAL, SHUTDOWN, Actor, Custom, Reason, Shutdown
-from actors.dynamic import DynamicSupervisor
-from actors.spec import Child
-from actors.supervisor import Supervisor
+from actors.supervision.child_spec import Child
+from actors.supervision.dynamic import DynamicSupervisor
+from actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, clean_node, supervise
 
 TIERS = ("sync", "async")

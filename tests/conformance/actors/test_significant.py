@@ -8,9 +8,9 @@ import pytest
 from trio.testing import MockClock
 
 from actors import NORMAL, SHUTDOWN, Crashed, Reason, Ref, StartError
-from actors.dynamic import DynamicSupervisor
-from actors.spec import BadCombination, Child
-from actors.supervisor import Supervisor
+from actors.supervision.child_spec import BadCombination, Child
+from actors.supervision.dynamic import DynamicSupervisor
+from actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, clean_node, supervise
 
 MODES = ("any_significant", "all_significant")

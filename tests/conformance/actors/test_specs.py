@@ -9,8 +9,15 @@ import pytest
 from trio.testing import MockClock
 
 from actors import NORMAL, SHUTDOWN, Crashed, StartError
-from actors.spec import BadCombination, Child, DuplicateChild, InvalidChild, InvalidFlag, check_child_specs
-from actors.supervisor import Supervisor
+from actors.supervision.child_spec import (
+    BadCombination,
+    Child,
+    DuplicateChild,
+    InvalidChild,
+    InvalidFlag,
+    check_child_specs,
+)
+from actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node, supervise
 
 

@@ -9,10 +9,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import KILL, Actor, Mailbox, NoProcess, ProcessDied, Restarting, system
-from actors.backoff import Backoff
-from actors.children import AlreadyPresent, ChildCounts, ChildRestarting
-from actors.dynamic import DynamicSupervisor
-from actors.supervisor import Supervisor
+from actors.supervision.backoff import Backoff
+from actors.supervision.children import AlreadyPresent, ChildCounts, ChildRestarting
+from actors.supervision.dynamic import DynamicSupervisor
+from actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node, supervise
 
 TIERS = ("sync", "async")

@@ -9,10 +9,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import SHUTDOWN, Actor, Crashed, Ignore, ProcessDied, Shutdown, StartError
-from actors.children import ChildCounts, FailedToStart, StartFailed
-from actors.dynamic import DynamicSupervisor
-from actors.spec import BadCombination, Child, DuplicateChild, InvalidChild, InvalidFlag
-from actors.supervisor import Supervisor
+from actors.supervision.child_spec import BadCombination, Child, DuplicateChild, InvalidChild, InvalidFlag
+from actors.supervision.children import ChildCounts, FailedToStart, StartFailed
+from actors.supervision.dynamic import DynamicSupervisor
+from actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node, supervise
 
 TIERS = ("sync", "async")

@@ -22,9 +22,9 @@ from actors import (
     open_node,
     system,
 )
-from actors.guest import Guest
-from actors.machine import Machine, when
-from actors.supervisor import Supervisor
+from actors.guests import Guest
+from actors.patterns.machine import Machine, when
+from actors.supervision.supervisor import Supervisor
 
 
 class Sync(Actor):

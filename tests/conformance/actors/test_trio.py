@@ -32,7 +32,7 @@ from actors import (
     StartError,
     open_node,
 )
-from actors.dispatch import SLICE
+from actors.processes.dispatcher import SLICE
 from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle
 
 

@@ -1,0 +1,232 @@
+"""WebAssembly guests as processes.
+
+A `Guest` describes a module, an entrypoint and what the guest may do; spawned, it is a process like any
+other. What guests of one node share, the engine above all, is made when the first of them is spawned. The
+engine and all that belongs to it are not even imported before a guest is described, because most nodes have
+none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from actors.messages.reasons import Reason
+from actors.messages.ref import Ref
+from actors.node.node import Node
+from actors.processes.body import Spawnable
+from actors.processes.links import Exited
+from actors.processes.process import Process
+
+if TYPE_CHECKING:
+    from actors.guests.guest_body import GuestBody, LoadingBody
+    from hostcalls.abi import AbiParam
+    from hostcalls.capability import Capability
+    from hostcalls.channel import Channel
+    from hostcalls.engine import Module
+    from hostcalls.launch import Prepared
+    from hostcalls.limits import Limits
+    from hostcalls.message import Held, Message
+    from hostcalls.modulespec import ModuleSpec
+    from hostcalls.runtime import Runtime
+
+__all__ = ["Guest", "guests_of", "hold", "open_guests", "run_guest"]
+
+
+_RUNTIMES: dict[Node, Runtime] = {}
+
+
+def open_guests(node: Node, **settings: Any) -> Runtime:
+    """Prepare `node` for guests, with other settings than the default ones. Not a checkpoint.
+
+    Without it a node is prepared when its first guest is spawned. What is made here ends with the node.
+
+    Args:
+        node: a running node.
+        modules: the directory of the modules that are named by a text, by default `modules` in the current
+            directory; or a `hostcalls.modules.ModuleStore`.
+        engine: sizes of the engine, `hostcalls.engine.EngineConfig`.
+        operations: hostcalls of the application's own, `hostcalls.operation.Operation`.
+        policy: rules between guests, `hostcalls.kernel.Policy`.
+
+    What it returns can compile a module ahead of time: `await runtime.load(...)`.
+
+    Raises:
+        RuntimeError: the node is prepared already.
+        hostcalls.engine.EngineError: no engine can be made here, or not with these sizes.
+    """
+    from hostcalls.runtime import Runtime
+
+    if node in _RUNTIMES:
+        raise RuntimeError(f"{node} is prepared for guests already; call open_guests before the first spawn")
+    runtime = _RUNTIMES[node] = Runtime(_NodeClock(node), **settings)
+
+    async def run() -> None:
+        try:
+            await runtime.run()
+        finally:
+            del _RUNTIMES[node]
+
+    node.start_task(run, "guests")
+    return runtime
+
+
+def guests_of(node: Node) -> Runtime:
+    """What the guests of `node` share, made now if need be. Not a checkpoint. Raises as `open_guests`."""
+    return _RUNTIMES.get(node) or open_guests(node)
+
+
+def hold(node: Node, thing: Channel | Ref[Any]) -> Held:
+    """A channel, or a ref, as a resource that can be sent to guests in a `Message`. Not a checkpoint."""
+    from hostcalls.message import Held
+    from hostcalls.registry import Kind
+
+    registry = guests_of(node).kernel.registry
+    return Held(registry, registry.add(Kind.ACTOR if isinstance(thing, Ref) else Kind.CHANNEL, thing))
+
+
+class _NodeClock:
+    """Time as the node has it."""
+
+    def __init__(self, node: Node) -> None:
+        self.unix_time = time.time
+        self.monotonic = node.timers.now
+        self.call_later = node.timers.call_after
+
+
+def _capabilities(names: Iterable[Capability | str]) -> frozenset[Capability]:
+    from hostcalls.capability import capabilities
+
+    return capabilities(names)
+
+
+def _limits() -> Limits:
+    from hostcalls.limits import Limits
+
+    return Limits()
+
+
+def _tuple(values: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(values)
+
+
+@attrs.frozen(eq=False)
+class Guest(Spawnable["Guest"]):
+    """A WebAssembly process, to be spawned.
+
+    A module is compiled once, in a worker thread, before the first start of a guest with it is acknowledged;
+    to have that done ahead of time: `await open_guests(node).load(module)`.
+
+    Attributes:
+        module: a name in the node's module directory (`open_guests`), a path, or the module itself; files
+            that end in `.wat` may be in the text format.
+        capabilities: what the guest may do, `hostcalls.capability.Capability` or their names in any case. A
+            hostcall whose capability is missing fails with "permission denied".
+        entrypoint: the exported function to call.
+        arguments: what to call it with: `bytes` and `str` (a pointer and a length), `int` (an i32), `float`
+            (an f64), `hostcalls.abi.ScalarValue` for the other kinds of number, and channels, which become
+            slots. Further ones may be given to `spawn`.
+        results: what the entrypoint is declared to return.
+        limits: what the guest, and each of its children, may use.
+        label: for people; by default module and entrypoint.
+    """
+
+    module: str | Path | bytes
+    capabilities: frozenset[Capability] = attrs.field(
+        default=frozenset(), converter=_capabilities, kw_only=True
+    )
+    entrypoint: str = attrs.field(default="start", kw_only=True)
+    arguments: Sequence[Any] = attrs.field(default=(), converter=_tuple, kw_only=True)
+    results: tuple[AbiParam, ...] = attrs.field(default=(), kw_only=True)
+    limits: Limits = attrs.field(factory=_limits, kw_only=True)
+    label: str | None = attrs.field(default=None, kw_only=True)
+
+    def body(
+        self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> GuestBody | LoadingBody:
+        """Make the guest, or have its module compiled first; what `node.spawn` calls."""
+        from actors.guests.guest_body import GuestBody, LoadingBody
+
+        if kwargs:
+            raise TypeError(f"a guest takes no keyword arguments, and was given {', '.join(kwargs)}")
+        runtime = guests_of(process.node)
+        prepared = None if args else runtime.prepared(self)
+        if prepared is not None:
+            return GuestBody(runtime, process, prepared)
+        module = runtime.compiled(self.module)
+        if module is None:
+            return LoadingBody(runtime, process, self.module, self, args)
+        # Holds the resources until they are the guest's.
+        given = [
+            hold(process.node, value) if isinstance(value, Ref) else value
+            for value in (*self.arguments, *args)
+        ]
+        return GuestBody(runtime, process, self._prepare(runtime, module, given, keep=not args))
+
+    @classmethod
+    def from_spec(cls, spec: ModuleSpec, **options: Any) -> Guest:
+        """The guest that a module specification (`hostcalls.modulespec.parse`) describes.
+
+        `options` are further attributes: `limits`, `label`.
+        """
+        return cls(
+            spec.path,
+            capabilities=spec.capabilities,
+            entrypoint=spec.entrypoint,
+            arguments=spec.arguments,
+            results=spec.invocation.signature.results,
+            **options,
+        )
+
+    def request(self, data: bytes) -> bytes:
+        """Ask the guest: `await ref.call(Guest.request, data)`. The guest receives a request and replies.
+
+        For the resources that a message can carry see `exchange`.
+        """
+        raise TypeError("a Guest is a description: spawn it, and call Guest.request through the ref")
+
+    def exchange(self, message: Message) -> Message:
+        """As `request`, with messages: `await ref.call(Guest.exchange, Message(b"...", resources=...))`."""
+        raise TypeError("a Guest is a description: spawn it, and call Guest.exchange through the ref")
+
+    def _prepare(self, runtime: Runtime, module: Module, values: Sequence[Any], *, keep: bool) -> Prepared:
+        from actors.guests.guest_body import refusal
+        from hostcalls.arguments import argument
+        from hostcalls.errors import StartError
+        from hostcalls.launch import Launch
+
+        name = "module" if isinstance(self.module, bytes) else str(self.module)
+        launch = Launch(
+            module=module,
+            entrypoint=self.entrypoint,
+            grants=self.capabilities,
+            arguments=tuple(argument(runtime.kernel.registry, value) for value in values),
+            results=self.results,
+            limits=self.limits,
+            label=self.label or f"{name}:{self.entrypoint}",
+        )
+        try:
+            return runtime.prepare(launch, self if keep else None)
+        except StartError as error:
+            raise refusal(error) from error
+
+
+async def run_guest(node: Node, guest: Guest) -> Reason:
+    """Run a guest to its end; the exit reason.
+
+    A checkpoint; cancelled, the guest is stopped.
+
+    Raises:
+        StartError: it could not be started.
+    """
+    async with node.mailbox(label="run") as me:
+        me.trap_exits = True
+        ref = await me.spawn(guest, link=True)
+        exited = await me.receive(Exited)
+        while exited.ref != ref:
+            exited = await me.receive(Exited)
+        return exited.reason

@@ -1,0 +1,255 @@
+"""The bodies of WebAssembly guests.
+
+A guest has no task: the dispatcher resumes it in its turn, and a guest that keeps computing goes on on a
+worker thread beside the loop. Its exit reason is `NORMAL` when the entrypoint returns, `Trapped` when the
+guest was cut short.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import trio
+
+from actors.guests.guest_host import NodeHost, trapped, why
+from actors.messages import signals
+from actors.messages.errors import NodeStopped, StartError
+from actors.messages.reasons import NORMAL, SHUTDOWN, Custom, Exit, Reason, reason_of
+from actors.messages.ref import Ref
+from actors.messages.request import Request
+from actors.processes.body import Spawnable
+from actors.processes.mailbox import UNBOUNDED, BoundedQueue, Mailbox, Overflow
+from actors.processes.process import Process
+from hostcalls.engine import EngineError, StartTrapped, Trap
+from hostcalls.errors import StartError as GuestStartError
+from hostcalls.execution import Returned
+from hostcalls.launch import Launch, Prepared
+from hostcalls.runtime import Runtime, Source
+
+__all__ = ["GuestBody", "LoadingBody", "refusal"]
+
+
+def refusal(error: GuestStartError | EngineError) -> Exit:
+    """What makes the start of a guest's process fail, for the reason that `error` tells."""
+    cause = error.__cause__
+    if isinstance(cause, StartTrapped):
+        return Exit(trapped(cause.trap))
+    return Exit(Custom(f"Wasmtime error: {error}" if isinstance(error, EngineError) else str(error)))
+
+
+@functools.lru_cache
+def _bounded(capacity: int) -> Mailbox:
+    return Mailbox(capacity)
+
+
+class _DroppingQueue(BoundedQueue):
+    """A data lane out of which others drop the oldest message: the guest's inbox hears of it."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: GuestBody) -> None:
+        super().__init__(body.process)
+        self.extend(body.process.queue)
+        self._body = body
+
+    def popleft(self) -> Any:
+        self._body.actors.inbox.first_is_gone()
+        return super().popleft()
+
+
+class GuestBody:
+    """Runs a guest in the dispatcher."""
+
+    __slots__ = ("actors", "children", "execution", "parent", "process", "reason", "runtime")
+
+    def __init__(
+        self, runtime: Runtime, process: Process, prepared: Prepared, parent: GuestBody | None = None
+    ) -> None:
+        launch = prepared.launch
+        self.runtime = runtime
+        self.process = process
+        self.parent = parent
+        self.reason: Reason = SHUTDOWN
+        self.children: dict[Process, None] = {}
+        mailbox = process.mailbox
+        if mailbox is UNBOUNDED:
+            process.bound(_bounded(launch.limits.mailbox))
+        else:
+            capacity = launch.limits.mailbox if mailbox.capacity is None else mailbox.capacity
+            # A guest cannot be told that it lags.
+            overflow: Overflow = "drop_oldest" if mailbox.overflow == "lag" else mailbox.overflow
+            process.bound(attrs.evolve(mailbox, capacity=capacity, overflow=overflow))
+            if overflow == "drop_oldest":
+                process.queue = _DroppingQueue(self)
+        self.actors = NodeHost(self, receives=prepared.receives)
+        try:
+            self.execution = runtime.kernel.begin(prepared, self.actors, self._wake)
+        except GuestStartError as error:
+            raise refusal(error) from error
+        if parent is not None:
+            parent.children[process] = None
+        process.label = process.label or launch.label
+        process.attention = True  # so that it gets its first turn
+
+    def turn(self, budget: int) -> bool:
+        """Give the guest its messages, and let it run for a while; the budget is in time."""
+        process = self.process
+        if process.attention and not process.attend():
+            return False
+        execution, inbox, queue = self.execution, self.actors.inbox, process.queue
+        if queue:
+            inbox.look()
+        more = execution.turn()
+        if execution.ended:
+            self._ended()
+            return False
+        if more or (queue and inbox.look()):
+            return True
+        process.idle = True
+        return False
+
+    async def spawn(self, launch: Launch, link: bool, monitor: bool) -> tuple[Ref[Any], int, int]:
+        """See `hostcalls.host.ActorHost.spawn`."""
+        process = self.process
+        if self.execution.ended:
+            raise GuestStartError("the process that starts it has ended")
+        child = _Child(launch, self, link, monitor)
+        try:
+            ref = await process.node.spawn(child, spawner=process, label=launch.label)
+        except (StartError, NodeStopped) as error:
+            raise GuestStartError(why(error)) from error
+        body, number = child.started[0]
+        if process.ended is not None and not self.runtime.kernel.policy.upstream:
+            ref.deliver(signals.Exit(process.ref, SHUTDOWN, linked=False))
+        return ref, body.execution.caller.id, number
+
+    def stop(self, reason: Reason) -> None:
+        """Somebody asked the process to stop, and may want to know when it has."""
+        self.exit(reason)
+        self.process.node.finish(self.process, reason)
+
+    def _wake(self) -> None:
+        if self.process.idle:
+            self.process.wake()
+
+    def _ended(self) -> None:
+        outcome = self.execution.outcome
+        reason = self.reason
+        if isinstance(outcome, Returned):
+            reason = NORMAL
+        elif isinstance(outcome, Trap):
+            reason = trapped(outcome)
+        self.exit(reason)
+        self.process.node.finish(self.process, reason)
+
+    def exit(self, reason: Reason) -> None:
+        """An exit signal: the guest stops where it is, gives up what it holds, and its children end."""
+        self.execution.stop()
+        if self.parent is not None:
+            self.parent.children.pop(self.process, None)
+        if not self.runtime.kernel.policy.upstream:
+            children, self.children = self.children, {}
+            for child in reversed(children):
+                child.deliver(signals.Exit(self.process.ref, SHUTDOWN, linked=False))
+
+
+@attrs.frozen(eq=False)
+class _Child(Spawnable[Any]):
+    """A guest that a guest starts."""
+
+    launch: Launch
+    parent: GuestBody
+    linked: bool = False
+    monitored: bool = False
+    started: list[tuple[GuestBody, int]] = attrs.field(factory=list)
+
+    def body(self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> GuestBody:
+        parent = self.parent
+        try:
+            prepared = parent.runtime.kernel.prepare(self.launch)
+        except GuestStartError as error:
+            raise refusal(error) from error
+        body = GuestBody(parent.runtime, process, prepared, parent)
+        if self.linked:
+            parent.process.link(process.ref)
+        self.started.append((body, parent.actors.monitor(process.ref) if self.monitored else 0))
+        return body
+
+
+class LoadingBody:
+    """Stands in for a guest while its module is compiled, in a worker thread; then starts it."""
+
+    __slots__ = ("_args", "_process", "_runtime", "_source", "_target")
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        process: Process,
+        source: Source,
+        target: Spawnable[Any],
+        args: tuple[Any, ...],
+    ) -> None:
+        self._runtime = runtime
+        self._process = process
+        self._source = source
+        self._target = target
+        self._args = args
+        node = process.node
+        node.starting[process] = Request(node, process.ref, "start", (), {}, None)
+        node.start_task(self._load, f"module of {process.ref}")
+
+    def turn(self, budget: int) -> bool:
+        """There is nothing to do but to end, if that is asked for."""
+        process = self._process
+        if not process.attention or process.attend():
+            process.idle = True
+        return False
+
+    def stop(self, reason: Reason) -> None:
+        """Somebody asked the process to stop: the start fails."""
+        self._process.node.finish(self._process, reason)
+
+    def exit(self, reason: Reason) -> None:
+        """An exit signal: the next turn ends the process. What is being compiled is kept for others."""
+
+    async def _load(self) -> None:
+        process = self._process
+        problem: BaseException | None = None
+        try:
+            await self._runtime.load(self._source)
+        except (GuestStartError, EngineError) as error:
+            problem = refusal(error)
+        if process.ended is not None or process.exit_signal is not None:
+            return
+        if problem is None:
+            problem = self._begin()
+        if problem is not None:
+            process.node.finish(process, reason_of(problem), problem)
+            return
+        request = process.node.starting.pop(process, None)
+        if request is not None:
+            request.reply(None)
+        if process.idle:
+            process.idle = False
+            try:
+                # Who has waited for the start comes first: it may want to monitor the guest.
+                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()
+            finally:
+                process.wake()
+
+    def _begin(self) -> BaseException | None:
+        """Make the guest inside of its process; what that has raised."""
+        process = self._process
+        dispatcher = process.dispatcher
+        dispatcher.running = process
+        try:
+            process.body = self._target.body(process, self._args, {})
+        except BaseException as error:
+            return error
+        finally:
+            dispatcher.running = None
+        return None

@@ -1,0 +1,344 @@
+"""The node, as one guest sees it.
+
+Messages stay in the process's own queue until the guest asks for them, so that the bound of the mailbox,
+dead letters and failed calls work as for every process. What is not meant for guests is taken out as it is
+seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from actors.messages import signals
+from actors.messages.errors import (
+    NameTaken,
+    NoProcess,
+    ProcessDied,
+    RuntimeFault,
+    SenderDropped,
+    StartError,
+    UnknownMethod,
+)
+from actors.messages.reasons import (
+    KILL,
+    KILLED,
+    NO_CONNECTION,
+    NO_PROCESS,
+    NORMAL,
+    SHUTDOWN,
+    TIMEOUT,
+    Crashed,
+    Custom,
+    Reason,
+    Shutdown,
+    Trapped,
+)
+from actors.messages.ref import Ref
+from actors.messages.request import Request
+from actors.node.timers import Timer
+from actors.processes.handlers import check_method
+from actors.processes.keyed_timers import Tick
+from actors.processes.links import Down, Exited, Monitor
+from actors.processes.local_ref import LocalRef
+from hostcalls.actor_abi import ActorReason, ReasonKind
+from hostcalls.engine import Trap
+from hostcalls.errors import AlreadyExists, InvalidArgument, NotFound, SubsystemError
+from hostcalls.futures import Future
+from hostcalls.host import ActorHost, Ended, Incoming
+from hostcalls.host import Request as GuestRequest
+from hostcalls.inbox import Inbox
+from hostcalls.launch import Launch
+from hostcalls.message import Message, message_of
+
+if TYPE_CHECKING:
+    from actors.guests.guest_body import GuestBody
+
+__all__ = ["NodeHost", "trapped", "why"]
+
+T = TypeVar("T")
+
+
+class NodeHost:
+    """What a node does for one guest: `hostcalls.host.Host` and `hostcalls.host.ActorHost` in one."""
+
+    __slots__ = ("_body", "_monitors", "_process", "_receives", "actors", "inbox")
+
+    def __init__(self, body: GuestBody, *, receives: bool) -> None:
+        self.actors: ActorHost | None = self
+        self._body = body
+        self._process = body.process
+        self._receives = receives
+        self._monitors: dict[int, Monitor] = {}
+        self.inbox = Inbox(body.process.queue, body.runtime.kernel.clock, self)
+
+    # Processes.
+
+    def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
+        self._process.node.start_task(function, f"hostcall of {self._process.label}")
+
+    def stop(self) -> None:
+        self._process.exit_arrived(self._process.node.ref, SHUTDOWN, linked=False)
+
+    async def start_child(self, launch: Launch) -> int:
+        _, process, _ = await self.spawn(launch, link=False, monitor=False)
+        return process
+
+    async def spawn(self, launch: Launch, link: bool, monitor: bool) -> tuple[Any, int, int]:
+        if monitor:
+            self._check_monitors()
+        return await self._body.spawn(launch, link, monitor)
+
+    # Receiving.
+
+    def receive(
+        self,
+        select: Callable[[Incoming], bool],
+        timeout: float | None,
+        convert: Callable[[Incoming | None], T],
+    ) -> T | Future[T]:
+        return self.inbox.receive(select, timeout, convert)
+
+    def admit(self, message: Any) -> Any:
+        if type(message) is bytes and self._receives:
+            return Message(message)
+        process = self._process
+        if type(message) is Tick:
+            counts, message = message.unwrap()
+            if not counts:
+                return None
+        if isinstance(message, Exited):
+            if message.ref == process.parent:
+                # As for every actor: who traps exits still ends with its parent.
+                self._body.reason = message.reason
+                self._body.execution.stop()
+            return message
+        if isinstance(message, Down):
+            return message
+        call = isinstance(message, signals.Call)
+        content = _content(message) if call or isinstance(message, signals.Cast) else message_of(message)
+        if content is not None and self._receives:
+            return message if call else content
+        if call:
+            from actors.guests.guest import Guest
+
+            message.fail(UnknownMethod(message.method, Guest))
+        else:
+            process.node.dead_letters.publish(message, process.ref, _NOT_BYTES)
+        return None
+
+    def translate(self, message: Any) -> Incoming:
+        if type(message) is Message:
+            return message
+        match message:
+            case Exited(ref, reason):
+                return Ended(None, ref, _abi_reason(reason))
+            case Down(monitor, ref, reason):
+                return Ended(monitor.number, ref, _abi_reason(reason))
+            case signals.Call():
+                content = _content(message)
+                assert content is not None
+                return GuestRequest(
+                    content, lambda answer: self._reply(message, answer), lambda: self._abandon(message)
+                )
+        assert isinstance(message, Message)
+        return message
+
+    def taken(self, message: Any, incoming: Incoming) -> None:
+        process = self._process
+        if type(message) is not Message:
+            if isinstance(incoming, Ended) and incoming.monitor is not None:
+                self._monitors.pop(incoming.monitor, None)
+            if isinstance(message, signals.Call):
+                process.needs().deferred[message] = None
+        if process.attention:
+            process.observe(message)
+            process.observed(message)
+            process.settle()
+
+    def _reply(self, call: signals.Call, answer: Message) -> None:
+        self._process.undefer(call)
+        call.reply(answer.data if call.method == "request" else answer)
+
+    def _abandon(self, call: signals.Call) -> None:
+        """The guest has let go of a request; when that is because it ended, the process answers for it."""
+        if not self._body.execution.ended and not call.settled and self._process.undefer(call):
+            call.fail(SenderDropped(self._process.ref))
+
+    # Sending.
+
+    def me(self) -> Ref[Any]:
+        return self._process.ref
+
+    def send(self, to: Ref[Any], message: Message) -> None:
+        _check_place(to, message, "send")
+        try:
+            to.send(message)
+        except RuntimeFault as error:
+            raise SubsystemError(f"send failed: {error}") from error
+
+    def call(self, to: Ref[Any], message: Message, timeout: float | None) -> Future[Message]:
+        process = self._process
+        if to == process.ref:
+            raise InvalidArgument
+        _check_place(to, message, "call")
+        method, content = ("exchange", message) if message.resources else ("request", message.data)
+        try:
+            check_method(to, method)
+        except UnknownMethod as error:
+            raise SubsystemError(f"call failed: {error}") from None
+        request: Request[Any] = Request(process.node, to, method, (content,), {}, process)
+        timer: Timer | None = None
+        future: Future[Message] = Future(request.cancel)
+
+        def answered(_: Request[Any]) -> None:
+            if timer is not None:
+                timer.cancel()
+            answer = None if request.error is not None else message_of(request.value)
+            if answer is not None:
+                future.resolve(answer)
+            else:
+                detail = "the reply is not bytes" if request.error is None else why(request.error)
+                future.fail(SubsystemError(f"call failed: {detail}"))
+
+        def late() -> None:
+            if not request.settled:
+                request.cancel()
+                future.fail(SubsystemError("call failed: timeout"))
+
+        request.observer = answered
+        to.deliver(request)
+        if timeout is not None and not request.settled:
+            timer = process.node.timers.call_after(timeout, late)
+        return future
+
+    # Links, monitors, names.
+
+    def link(self, actor: Ref[Any]) -> None:
+        self._check_mailbox()
+        try:
+            self._process.link(actor)
+        except NoProcess:
+            raise NotFound from None
+
+    def unlink(self, actor: Ref[Any]) -> None:
+        self._process.unlink(actor)
+
+    def monitor(self, actor: Ref[Any]) -> int:
+        self._check_monitors()
+        monitor = self._process.monitor(actor)
+        self._monitors[monitor.number] = monitor
+        return monitor.number
+
+    def _check_monitors(self) -> None:
+        """Raise unless the guest may have another monitor, with the notice that may come of it."""
+        self._check_mailbox()
+        if len(self._monitors) >= self._body.execution.caller.limits.resources:
+            raise InvalidArgument
+
+    def _check_mailbox(self) -> None:
+        """Raise unless the mailbox has room: what a guest causes itself is bounded as messages are."""
+        if len(self._process.queue) >= self._body.execution.caller.limits.mailbox:
+            raise InvalidArgument
+
+    def demonitor(self, monitor: int, flush: bool) -> None:
+        found = self._monitors.pop(monitor, None)
+        if found is None:
+            raise NotFound
+        self._process.demonitor(found, flush)
+        self.inbox.look_again()
+
+    def exit(self, actor: Ref[Any] | None, reason: ActorReason) -> None:
+        if actor is not None:
+            self._check_mailbox()
+            self._process.exit(actor, _reason(reason))
+        else:
+            self._body.reason = _reason(reason)
+            self._body.execution.stop()
+
+    def trap(self, trap: bool) -> bool:
+        before, self._process.trap_exits = self._process.trap_exits, trap
+        return before
+
+    def register(self, name: str, actor: Ref[Any]) -> None:
+        try:
+            self._process.node.register(name, actor)
+        except NameTaken:
+            raise AlreadyExists from None
+        except NoProcess:
+            raise NotFound from None
+        except (TypeError, ValueError):
+            raise InvalidArgument from None
+
+    def whereis(self, name: str) -> Ref[Any]:
+        found = self._process.node.whereis(name)
+        if found is None:
+            raise NotFound
+        return found
+
+
+_NOT_BYTES = Custom("guests receive bytes and hostcalls.message.Message")
+
+_KINDS: dict[Reason, ReasonKind] = {
+    KILL: ReasonKind.KILL,
+    KILLED: ReasonKind.KILLED,
+    NO_PROCESS: ReasonKind.NO_PROCESS,
+    NO_CONNECTION: ReasonKind.NO_CONNECTION,
+    TIMEOUT: ReasonKind.TIMEOUT,
+    NORMAL: ReasonKind.NORMAL,
+}
+_REASONS = {kind: reason for reason, kind in _KINDS.items()}
+
+
+def _abi_reason(reason: Reason) -> ActorReason:
+    """An exit reason as guests see it."""
+    match reason:
+        case Shutdown(detail):
+            return ActorReason(ReasonKind.SHUTDOWN, "" if detail is None else str(detail))
+        case Trapped(kind, message):
+            return ActorReason(ReasonKind.TRAPPED, f"{kind}: {message}" if message else kind)
+        case Crashed(error):
+            return ActorReason(ReasonKind.CRASHED, repr(error))
+        case Custom(value):
+            return ActorReason(ReasonKind.OTHER, str(value))
+    return ActorReason(_KINDS.get(reason, ReasonKind.OTHER))
+
+
+def _reason(reason: ActorReason) -> Reason:
+    """The exit reason that a guest gives."""
+    if reason.kind is ReasonKind.SHUTDOWN:
+        return Shutdown(reason.detail or None)
+    return _REASONS.get(reason.kind) or Custom(reason.detail)
+
+
+def trapped(trap: Trap) -> Trapped:
+    """The exit reason of a guest that was cut short."""
+    frames: Any = [str(frame) for frame in trap.backtrace]
+    return Trapped(str(trap.kind), trap.message, frames)
+
+
+def why(error: BaseException) -> str:
+    """What went wrong, in one line for a guest."""
+    match error:
+        case ProcessDied(reason=reason):
+            return f"the process ended: {reason}"
+        case NoProcess():
+            return "no process"
+        case StartError(reason=Custom(text)):
+            return str(text)
+        case StartError(reason=reason):
+            return f"the start failed: {reason}"
+    return str(error)
+
+
+def _check_place(to: Ref[Any], message: Message, operation: str) -> None:
+    """Raise unless the message can go where `to` is."""
+    if message.resources and not isinstance(to, LocalRef):
+        raise SubsystemError(f"{operation} failed: resources stay on their node")
+
+
+def _content(request: signals.Call | signals.Cast) -> Message | None:
+    """What a call or cast of `Guest.request` or `Guest.exchange` carries."""
+    if request.method not in ("request", "exchange") or len(request.args) != 1 or request.kwargs:
+        return None
+    return message_of(request.args[0])

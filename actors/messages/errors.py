@@ -1,0 +1,291 @@
+"""Everything that the runtime raises.
+
+`CallError` and its subclasses are what a call can end with instead of a reply; `StartError` and its
+subclasses are what a spawn can end with instead of a ref. Each carries what it is about as attributes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from actors.messages.reasons import TIMEOUT, Crashed, Custom, Reason
+
+if TYPE_CHECKING:
+    from actors.messages.ref import Ref
+
+__all__ = [
+    "AlreadyStarted",
+    "BadArguments",
+    "CallError",
+    "CallTimeout",
+    "CallingSelf",
+    "CoroutineReturned",
+    "Ignore",
+    "MailboxFull",
+    "NameTaken",
+    "NoProcess",
+    "NodeStopped",
+    "NotConnected",
+    "NotJoined",
+    "NotOwner",
+    "NotPublic",
+    "ProcessDied",
+    "ReceiveTimeout",
+    "Refused",
+    "Restarting",
+    "RuntimeFault",
+    "SenderDropped",
+    "StartError",
+    "StartTimeout",
+    "StashOverflow",
+    "UnknownMethod",
+    "WrongThread",
+    "raised_by_the_runtime",
+]
+
+
+_RUNTIME: Final = __name__.removesuffix(".messages.errors")
+_PROGRAMS: Final = (f"{_RUNTIME}.cli.", f"{_RUNTIME}.testing.")
+
+
+def _is_the_runtimes(package: str | None) -> bool:
+    """Whether the package belongs to the runtime, and not to the programs that come with it."""
+    inside = f"{package}."
+    return inside.startswith(f"{_RUNTIME}.") and not inside.startswith(_PROGRAMS)
+
+
+def raised_by_the_runtime(error: BaseException) -> bool:
+    """Whether nothing but the runtime's own code was running when `error` was raised."""
+    trace = error.__traceback__
+    if trace is None:
+        return False
+    while trace is not None:
+        # What attrs has generated belongs to no package.
+        if not _is_the_runtimes(trace.tb_frame.f_globals.get("__package__", __package__)):
+            return False
+        trace = trace.tb_next
+    return True
+
+
+class RuntimeFault(Exception):
+    """The base of the runtime's own errors."""
+
+
+class CallError(RuntimeFault):
+    """A call ended without a reply. `target` is the ref, or the name, that was called."""
+
+    def __init__(self, target: Ref[Any] | str, message: str) -> None:
+        super().__init__(message)
+        self.target = target
+
+
+class NoProcess(CallError):
+    """The process that was addressed does not exist: it has ended, or nobody holds that name."""
+
+    def __init__(self, target: Ref[Any] | str) -> None:
+        shown = f"the name {target!r}" if isinstance(target, str) else str(target)
+        super().__init__(target, f"no process: nothing lives under {shown}")
+
+
+class Restarting(CallError):
+    """The process that was addressed has ended and its supervisor is starting it again: try later."""
+
+    def __init__(self, target: Ref[Any] | str) -> None:
+        super().__init__(target, f"{target} is being restarted by its supervisor; call again later")
+
+
+class ProcessDied(CallError):
+    """The process that was called ended before it replied. `reason` is its exit reason."""
+
+    def __init__(self, target: Ref[Any] | str, reason: Reason) -> None:
+        super().__init__(target, f"{target} ended before it replied: {reason}")
+        self.reason = reason
+        if isinstance(reason, Crashed):
+            self.__cause__ = reason.error
+
+
+class CallTimeout(CallError):
+    """No reply came within the time limit, `seconds`. A reply that comes later is dropped."""
+
+    def __init__(self, target: Ref[Any] | str, seconds: float) -> None:
+        super().__init__(target, f"{target} did not reply within {seconds} s")
+        self.seconds = seconds
+
+
+class CallingSelf(CallError):
+    """A process called itself, and would have waited for ever."""
+
+    def __init__(self, target: Ref[Any] | str) -> None:
+        super().__init__(target, f"{target} called itself; call the method directly, or send a cast")
+
+
+class SenderDropped(CallError):
+    """The callee let go of the deferred reply without replying."""
+
+    def __init__(self, target: Ref[Any] | str) -> None:
+        super().__init__(target, f"{target} dropped the deferred reply without answering")
+
+
+class NotConnected(CallError):
+    """A node that was to do something is not connected, or was lost before it answered.
+
+    What has become of it, and of what it was asked, cannot be known from here. `target` is its name.
+    """
+
+    def __init__(self, target: str, message: str | None = None) -> None:
+        super().__init__(target, message or f"the node link to {target!r} was lost before the answer came")
+
+
+class NotPublic(RuntimeFault):
+    """The method may not be called from outside: a hook, a name that starts with `_`, or not a method."""
+
+    def __init__(self, method: object) -> None:
+        name = getattr(method, "__qualname__", repr(method))
+        super().__init__(f"{name} cannot be called from outside; pass a public method of the actor's class")
+        self.method = method
+
+
+class UnknownMethod(RuntimeFault):
+    """An actor was sent a call or cast for a method that its class does not have."""
+
+    def __init__(self, method: str, actor: type) -> None:
+        super().__init__(f"{actor.__qualname__} has no public method {method!r}")
+        self.method = method
+
+
+class Refused(RuntimeFault):
+    """Another node did not let us do what we asked: its policy does not allow it."""
+
+
+class BadArguments(RuntimeFault, TypeError):
+    """A method was called, or cast, with arguments that it does not take. The callee lives on.
+
+    `method` is the method's qualified name.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        signature: inspect.Signature,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        problem: str,
+    ) -> None:
+        given = [f"{arg!r:.80}" for arg in args] + [f"{name}={arg!r:.80}" for name, arg in kwargs.items()]
+        super().__init__(f"{method}{signature} was given ({', '.join(given)}): {problem}")
+        self.method = method
+
+
+class CoroutineReturned(RuntimeFault, TypeError):
+    """A method of a sync actor returned a coroutine, which nobody could await. `method` is the function."""
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        name = getattr(method, "__qualname__", repr(method))
+        super().__init__(
+            f"{name} returned a coroutine, and a sync actor has no task to await it in; make it `async def`"
+        )
+        self.method = method
+
+
+class MailboxFull(RuntimeFault):
+    """The receiver's mailbox is full, and its policy is to refuse. `ref` is the receiver."""
+
+    def __init__(self, ref: Ref[Any], capacity: int) -> None:
+        super().__init__(f"the mailbox of {ref} is full ({capacity} messages)")
+        self.ref = ref
+        self.capacity = capacity
+
+
+class WrongThread(RuntimeFault, RuntimeError):
+    """A process was to be woken from another thread than its node's: refs belong to that thread."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "refs belong to the thread of their node, and this is another: nothing was sent; "
+            "use trio.from_thread.run_sync(ref.send, message)"
+        )
+
+
+class StashOverflow(RuntimeFault):
+    """More messages were stashed than the stash holds."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(f"the stash is full ({capacity} messages); unstash, or give it more room")
+        self.capacity = capacity
+
+
+class ReceiveTimeout(RuntimeFault):
+    """No matching message came within `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no matching message within {seconds} s")
+        self.seconds = seconds
+
+
+class NameTaken(RuntimeFault):
+    """The name belongs to `holder`, or `holder` already has another name."""
+
+    def __init__(self, name: str, holder: Ref[Any], message: str | None = None) -> None:
+        super().__init__(message or f"the name {name!r} is taken by {holder}")
+        self.name = name
+        self.holder = holder
+
+
+class StartError(RuntimeFault):
+    """A process could not be started. `reason` says why.
+
+    Its cause is what the process's own code raised. What the runtime found wrong by itself, such as a flag of
+    a supervisor that there is not, says all in its message.
+
+    Raised by `__init__` or `on_start` of an actor itself, it refuses the start without noise: the process
+    ends with the reason normal, and the starter gets this error.
+    """
+
+    def __init__(self, reason: Reason, message: str | None = None) -> None:
+        super().__init__(message or f"the process could not be started: {reason}")
+        self.reason = reason
+        if isinstance(reason, Crashed):
+            self.__cause__ = None if raised_by_the_runtime(reason.error) else reason.error
+
+
+class StartTimeout(StartError):
+    """The start was not acknowledged within `seconds`; the process was killed."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(TIMEOUT, f"the process did not finish starting within {seconds} s and was killed")
+        self.seconds = seconds
+
+
+class AlreadyStarted(StartError):
+    """A process of that name runs already: `ref`."""
+
+    def __init__(self, name: str, ref: Ref[Any]) -> None:
+        message = f"{name!r} is already started: {ref}"
+        super().__init__(Custom(message), message)
+        self.name = name
+        self.ref = ref
+
+
+class Ignore(RuntimeFault):
+    """Raised by `__init__` or `on_start`: there is nothing to start, and that is no failure.
+
+    The process ends normally, and `spawn` raises this in the starter.
+    """
+
+
+class NodeStopped(RuntimeFault):
+    """The node is stopping or has stopped: nothing can be spawned on it."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(f"node {node!r} is stopping; nothing can be spawned on it")
+        self.node = node
+
+
+class NotOwner(RuntimeFault):
+    """Only the process that set up a monitor or alias may take it down."""
+
+
+class NotJoined(RuntimeFault):
+    """The process is not a member of that group."""

@@ -1,0 +1,390 @@
+"""Refs: the handles that everything is sent to.
+
+`Ref` is the one public type. What it stands for differs: a process on this node (`LocalRef`, which holds
+the process record, itself an empty shell once the process has ended), a process on another node
+(`RemoteRef`, which holds the carrier of that node), whoever holds a name at the moment of use (`NameRef`).
+A ref never owns a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+
+import trio
+
+from actors.messages import signals
+from actors.messages.errors import CallingSelf, NoProcess, ProcessDied, Restarting
+from actors.messages.methods import method_name
+from actors.messages.reasons import NO_PROCESS, NORMAL, Reason, checked
+from actors.messages.request import Deferred, Request
+from actors.messages.seconds import check_seconds
+from actors.messages.signals import Cast
+
+if TYPE_CHECKING:
+    from actors.node.node import Node
+
+__all__ = ["Carrier", "NameRef", "NodeRef", "Ref", "RemoteRef"]
+
+A = TypeVar("A", covariant=True)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Carrier(Protocol):
+    """The way to another node: what a `RemoteRef` hands its signals to."""
+
+    @property
+    def node_name(self) -> str:
+        """The name of the node at the other end, as `name@zone`."""
+
+    @property
+    def incarnation(self) -> int:
+        """Which start of that node this is."""
+
+    def deliver(self, ref: RemoteRef[Any], signal: signals.Signal) -> None:
+        """Carry `signal` to the process that `ref` stands for. Never blocks and never fails because of the
+        receiver.
+        """
+
+    def look(self) -> None:
+        """Take in what has arrived from that node, if anything has."""
+
+    async def wait_for_room(self, ref: RemoteRef[Any]) -> None:
+        """Wait until the way has room for another message. A checkpoint."""
+
+
+class Ref(Generic[A]):
+    """A handle for the process of an actor `A`: compares by identity of the process, can be a dict key.
+
+    Attributes:
+        node_name: `name@zone` of the node that the process lives on.
+        incarnation: which start of that node.
+        serial: the number of the process on its node, never used twice.
+        limit: the time limit of `call` in seconds; None: the node's default.
+    """
+
+    __slots__ = ("limit",)
+
+    limit: float | None
+
+    @property
+    def node_name(self) -> str:
+        raise AssertionError("a bare Ref stands for nothing")
+
+    @property
+    def incarnation(self) -> int:
+        raise AssertionError("a bare Ref stands for nothing")
+
+    @property
+    def serial(self) -> int:
+        raise AssertionError("a bare Ref stands for nothing")
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Ref):
+            return NotImplemented
+        return (
+            self.serial == other.serial
+            and self.incarnation == other.incarnation
+            and self.node_name == other.node_name
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.serial)
+
+    def __repr__(self) -> str:
+        return f"<{self.node_name}:{self.serial}>"
+
+    def deliver(self, signal: signals.Signal) -> None:
+        """Hand `signal` to the process. What the runtime itself uses; not a checkpoint, never fails."""
+        raise AssertionError("a bare Ref stands for nothing")
+
+    def send(self, message: Any) -> None:
+        """Send `message`: any object; share nothing mutable. Not a checkpoint.
+
+        To a process that has ended, the message becomes a dead letter.
+
+        Raises:
+            MailboxFull: the mailbox is full and its policy is "fail" or "block".
+            NoProcess: this is a ref to a name that nobody holds.
+            WrongThread: sent from another thread than the node's, while the receiver waits: nothing was sent.
+        """
+        self.deliver(signals.Send(message))
+
+    def cast(self, method: Callable[Concatenate[A, P], object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Ask for `method(*args, **kwargs)` without waiting and without a reply. Not a checkpoint.
+
+        Raises:
+            NotPublic: `method` is not a public method.
+            MailboxFull, NoProcess, WrongThread: as `send`.
+        """
+        self.deliver(Cast(method_name(method), args, kwargs))
+
+    async def send_wait(self, message: Any) -> None:
+        """Wait until the mailbox has room, then `send`. A checkpoint only when it waits; cancelled, it sent
+        nothing.
+
+        Raises:
+            MailboxFull: the mailbox is the sender's own, and full.
+        """
+        self.send(message)
+
+    @overload
+    async def call(
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, Deferred[R]]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R: ...
+
+    @overload
+    async def call(
+        self,
+        method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R: ...
+
+    @overload
+    async def call(
+        self, method: Callable[Concatenate[A, P], Deferred[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+
+    @overload
+    async def call(
+        self, method: Callable[Concatenate[A, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+
+    async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call `method(*args, **kwargs)` on the actor and wait for what it returns.
+
+        A checkpoint whenever it has to wait, and every so often when not. Cancelled, or out of time, the
+        caller has given up: a later reply is dropped. Source: `gen:call`.
+
+        Raises:
+            NotPublic: `method` is not a public method.
+            NoProcess: the process had ended before the call.
+            Restarting: it had ended, and its supervisor is starting it again.
+            ProcessDied: it ended before it replied; the reason is attached.
+            NotConnected: it lives on a node that is not connected, or was lost before it replied.
+            CallTimeout: no reply within the time limit.
+            CallingSelf: the caller is the callee.
+            SenderDropped: the callee let go of its deferred reply.
+            MailboxFull: the callee's mailbox is full, by its policy.
+        """
+        request = self._request(method, args, kwargs)
+        return await request.receive(self.limit)
+
+    def _request(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request[Any]:
+        node = self._node()
+        request: Request[Any] = Request(node, self, method_name(method), args, kwargs, node.current)
+        self.deliver(request)
+        return request
+
+    def _node(self) -> Node:
+        raise AssertionError("a bare Ref stands for nothing")
+
+    def within(self, seconds: float) -> Ref[A]:
+        """The same ref with another time limit for `call`. Not a checkpoint.
+
+        Args:
+            seconds: how long a call may wait for its reply; 0: it is to be there when the caller would wait;
+                `math.inf`: no limit.
+
+        Raises:
+            TypeError: `seconds` is no number.
+            ValueError: `seconds` is less than 0, or not a number.
+        """
+        check_seconds(seconds, "a time limit")
+        return self._limited_to(seconds)
+
+    def _limited_to(self, seconds: float) -> Ref[A]:
+        raise AssertionError("a bare Ref stands for nothing")
+
+    def exit(self, reason: Reason) -> None:
+        """Send an exit signal, from the running process if there is one, else from the node. Not a
+        checkpoint.
+        """
+        node = self._node()
+        current = node.current
+        self.deliver(
+            signals.Exit(node.ref if current is None else current.ref, checked(reason), linked=False)
+        )
+
+    async def stop(
+        self, reason: Reason = NORMAL, timeout: float | None = None, *, drain: bool = False
+    ) -> None:
+        """Ask the process to stop with `reason`, and wait until it has. A checkpoint.
+
+        The process finishes the message at hand, runs `on_stop`, and ends. Cancelled, it is still asked to
+        stop. Source: `gen_server:stop/3`.
+
+        Args:
+            reason: what it is to end with.
+            timeout: how many seconds to wait for its end; None for any number.
+            drain: whether an actor is to handle first what came before this order; what comes after it
+                becomes a dead letter. Other processes have no use for it.
+
+        Raises:
+            NoProcess: there is no such process.
+            CallTimeout: it has not ended within `timeout` seconds.
+            ProcessDied: it ended with another reason.
+            CallingSelf: a process cannot wait for its own end.
+        """
+        node = self._node()
+        current = node.current
+        if current is not None and current.ref == self:
+            raise CallingSelf(self)
+        order = signals.DRAIN if drain else signals.STOP
+        request: Request[Any] = Request(node, self, order, (checked(reason),), {}, current)
+        self.deliver(request)
+        ended = await request.receive(float("inf") if timeout is None else timeout)
+        if ended != reason:
+            raise ProcessDied(self, ended)
+
+
+class RemoteRef(Ref[A]):
+    """A process of another node, reached through that node's carrier."""
+
+    __slots__ = ("_carrier", "_home", "_serial")
+
+    def __init__(self, node: Node, carrier: Carrier, serial: int, limit: float | None = None) -> None:
+        self._home = node
+        self._carrier = carrier
+        self._serial = serial
+        self.limit = limit
+
+    @property
+    def node_name(self) -> str:
+        return self._carrier.node_name
+
+    @property
+    def incarnation(self) -> int:
+        return self._carrier.incarnation
+
+    @property
+    def serial(self) -> int:
+        return self._serial
+
+    def deliver(self, signal: signals.Signal) -> None:
+        self._carrier.deliver(self, signal)
+
+    async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
+        node = self._home
+        request: Request[Any] = Request(node, self, method_name(method), args, kwargs, node.current)
+        self._carrier.deliver(self, request)
+        dispatcher = node.dispatcher
+        dispatcher.handoffs -= 1
+        if dispatcher.handoffs <= 0:
+            dispatcher.renew_handoffs()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        elif not request.settled:
+            # The callee may have been given this very processor, and be done: then there is no need to wait.
+            self._carrier.look()
+        return await request.receive(self.limit)
+
+    async def send_wait(self, message: Any) -> None:
+        await self._carrier.wait_for_room(self)
+        self.send(message)
+
+    def _node(self) -> Node:
+        return self._home
+
+    def _limited_to(self, seconds: float) -> Ref[A]:
+        return RemoteRef(self._home, self._carrier, self._serial, seconds)
+
+
+class NodeRef(Ref[Any]):
+    """The node itself, as the sender of exit signals that no process sent. What is sent to it vanishes."""
+
+    __slots__ = ("_home",)
+
+    def __init__(self, node: Node) -> None:
+        self._home = node
+        self.limit = None
+
+    @property
+    def node_name(self) -> str:
+        return self._home.full_name
+
+    @property
+    def incarnation(self) -> int:
+        return self._home.incarnation
+
+    @property
+    def serial(self) -> int:
+        return 0
+
+    def deliver(self, signal: signals.Signal) -> None:
+        if isinstance(signal, signals.Call):
+            signal.abandon(NO_PROCESS)
+
+
+class NameRef(Ref[A]):
+    """Whoever holds `name` on this node at the moment of use: it follows a restarted process to its next
+    incarnation.
+
+    Two are equal when their names are. Sending raises `NoProcess` when nobody holds the name, as Erlang's `!`
+    to an unregistered name does.
+    """
+
+    __slots__ = ("_home", "name")
+
+    def __init__(self, node: Node, name: str, limit: float | None = None) -> None:
+        self._home = node
+        self.name = name
+        self.limit = limit
+
+    def resolve(self) -> Ref[A]:
+        """The ref of the present holder.
+
+        Raises:
+            Restarting: the holder's supervisor is starting it again.
+            NoProcess: nobody holds the name.
+        """
+        ref = self._home.whereis(self.name)
+        if ref is None:
+            raise Restarting(self.name) if self.name in self._home.restarting_names else NoProcess(self.name)
+        return ref if self.limit is None else ref.within(self.limit)
+
+    @property
+    def node_name(self) -> str:
+        return self._home.full_name
+
+    @property
+    def incarnation(self) -> int:
+        return self._home.incarnation
+
+    @property
+    def serial(self) -> int:
+        return self.resolve().serial
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NameRef) and self.name == other.name and self._home is other._home
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        return f"<{self._home.full_name}:{self.name}>"
+
+    def deliver(self, signal: signals.Signal) -> None:
+        self.resolve().deliver(signal)
+
+    async def send_wait(self, message: Any) -> None:
+        await self.resolve().send_wait(message)
+
+    if not TYPE_CHECKING:  # type checkers are to see what `Ref.call` says
+
+        async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
+            return await self.resolve().call(method, *args, **kwargs)
+
+    def _node(self) -> Node:
+        return self._home
+
+    def _limited_to(self, seconds: float) -> Ref[A]:
+        return NameRef(self._home, self.name, seconds)

@@ -1,0 +1,265 @@
+"""Requests and replies.
+
+A `Request` is the caller's end of a call: an alias that is good for one reply. It also is the
+`signals.Call` that lies in the callee's mailbox, so a local call costs one object. Whoever settles it first
+wins: the reply, the callee's end, the time limit, the caller giving up; what comes later is dropped, which
+is what a dead alias does in Erlang. A callee on this node that ends fails the calls that it holds (in its
+mailbox, at hand, deferred), so a call needs no entry in any monitor table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import trio
+from trio.lowlevel import Abort, wait_task_rescheduled
+
+from actors.messages import signals
+from actors.messages.errors import CallError, CallTimeout, NoProcess, ProcessDied, SenderDropped
+from actors.messages.methods import method_name
+from actors.messages.reasons import NO_PROCESS, Reason
+from actors.messages.wake import resume
+
+if TYPE_CHECKING:
+    from actors.messages.ref import Ref
+    from actors.node.node import Node
+    from actors.processes.process import Process
+
+__all__ = ["Deferred", "Request"]
+
+R = TypeVar("R")
+
+
+class Request(signals.Call, Generic[R]):
+    """A call whose reply has not been waited for yet. Made by `Process.request`; `Ref.call` waits for its own
+    at once.
+
+    Attributes:
+        target: the ref that was called.
+    """
+
+    __slots__ = ("error", "node", "observer", "target", "value", "waiter")
+
+    def __init__(
+        self,
+        node: Node,
+        target: Ref[Any],
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        caller: Process | None,
+    ) -> None:
+        self.method = method
+        self.args = args
+        self.kwargs = kwargs
+        self.caller = None if caller is None else caller.ref
+        self.settled = False
+        self.node = node
+        self.target = target
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.waiter: trio.lowlevel.Task | None = None
+        self.observer: Callable[[Request[Any]], None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} to {self.target}{'' if not self.settled else ', settled'}>"
+
+    # What the callee does.
+
+    def reply(self, value: Any) -> None:
+        if not self.settled:
+            self.value = value
+            self._settle()
+
+    def fail(self, error: BaseException) -> None:
+        if not self.settled:
+            self.error = error
+            self._settle()
+
+    def abandon(self, reason: Reason) -> None:
+        self.fail(
+            NoProcess(self.target) if reason == NO_PROCESS else ProcessDied(self.target, reason),
+        )
+
+    def _settle(self) -> None:
+        waiter = self.waiter
+        if waiter is not None:
+            resume(waiter)
+            self.waiter = None
+        self.settled = True
+        if self.observer is not None:
+            self.observer(self)
+
+    # What the caller does.
+
+    def check(self) -> bool:
+        """Whether the outcome is there, so that `receive` returns or raises at once. Not a checkpoint."""
+        return self.settled
+
+    async def wait(self, timeout: float | None = None) -> R:
+        """Wait for the reply; on timeout the request stays good and can be waited for again.
+
+        A checkpoint when it has to wait; cancelled, the request stays good too. Source:
+        `gen_server:wait_response/2`.
+
+        Args:
+            timeout: seconds; None for the node's `call_timeout`, `math.inf` for ever.
+
+        Raises:
+            CallTimeout: nothing came in time.
+            Everything that `Ref.call` raises for want of a reply.
+        """
+        if not self.settled:
+            seconds = self.node.config.call_timeout if timeout is None else timeout
+            await self._park(seconds)
+            if not self.settled:
+                raise CallTimeout(self.target, seconds)
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[no-any-return]
+
+    async def receive(self, timeout: float | None = None) -> R:
+        """Wait for the reply; on timeout, and when cancelled, give up: a later reply is dropped.
+
+        Otherwise as `wait`. Source: `gen_server:receive_response/2`.
+        """
+        if (
+            not self.settled
+        ):  # what follows is `_park` again: a coroutine in between would cost each call dearly
+            if self.waiter is not None:
+                raise trio.BusyResourceError("another task is already waiting for this request")
+            seconds = self.node.config.call_timeout if timeout is None else timeout
+            lane = None if seconds == math.inf else self.node.timers.lane(seconds)
+            if lane is not None:
+                lane.add(self)
+            self.waiter = trio.lowlevel.current_task()
+            try:
+                await wait_task_rescheduled(self._abort)
+            finally:
+                if lane is not None:
+                    lane.discard(self)
+                if not self.settled:
+                    self.settled = True
+                    self.error = CallTimeout(self.target, seconds)
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[no-any-return]
+
+    def cancel(self) -> None:
+        """Give up: a later reply is dropped. Not a checkpoint."""
+        if not self.settled:
+            self.settled = True
+            self.error = CallTimeout(self.target, 0.0)
+
+    async def _park(self, seconds: float) -> None:
+        if self.waiter is not None:
+            raise trio.BusyResourceError("another task is already waiting for this request")
+        self.waiter = trio.lowlevel.current_task()
+        if seconds == math.inf:
+            await wait_task_rescheduled(self._abort)
+            return
+        lane = self.node.timers.lane(seconds)
+        lane.add(self)
+        try:
+            await wait_task_rescheduled(self._abort)
+        finally:
+            lane.discard(self)
+
+    def _abort(self, _: object) -> Abort:
+        self.waiter = None
+        return Abort.SUCCEEDED
+
+    def expire(self) -> None:
+        """The time limit passed: what the timer task calls."""
+        waiter = self.waiter
+        if waiter is not None:
+            self.waiter = None
+            trio.lowlevel.reschedule(waiter)
+
+    def then(self, fn: Callable[..., Any], *args: Any) -> None:
+        """Run `fn(request, *args)` inside the process that made the request, between messages, once it is
+        settled.
+
+        This is how a sync actor uses a reply. Not a checkpoint.
+        """
+        process = self.caller._process  # type: ignore[union-attr]
+
+        def run(request: Request[Any]) -> None:
+            process.continue_with(fn, request, *args)
+
+        if self.settled:
+            run(self)
+        else:
+            self.observer = run
+
+    def result(self) -> R:
+        """The reply, now. Not a checkpoint.
+
+        Raises:
+            trio.WouldBlock: there is no outcome yet.
+            Everything that `Ref.call` raises for want of a reply.
+        """
+        if not self.settled:
+            raise trio.WouldBlock
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[no-any-return]
+
+
+class Deferred(Generic[R]):
+    """A reply that is given later, possibly by another process: what `Process.defer` returns, and the handler
+    too.
+
+    Dropped without an answer, it fails the call with `SenderDropped`, at once.
+    """
+
+    __slots__ = ("_process", "request")
+
+    def __init__(self, process: Process, request: signals.Call) -> None:
+        self._process = process
+        self.request: Any = request
+
+    @property
+    def caller(self) -> Ref[Any] | None:
+        """The process that waits, if it is one."""
+        return self.request.caller  # type: ignore[no-any-return]
+
+    def reply(self, value: R) -> None:
+        """Answer with `value`; dropped when the caller has given up. Not a checkpoint."""
+        self.request.reply(value)
+        self._process.undefer(self.request)
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error, which the caller's `call` raises. Not a checkpoint."""
+        self.request.fail(error)
+        self._process.undefer(self.request)
+
+    def forward(self, ref: Ref[Any], method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+        """Let `method(*args, **kwargs)` of another process answer; its end, or absence, fails the call.
+
+        Not a checkpoint.
+
+        Raises:
+            NotPublic: `method` is not a public method.
+        """
+        name = method_name(method)
+        forwarded = self.request
+        self._process.undefer(forwarded)
+        if self._process.at_hand is forwarded:
+            self._process.at_hand = None  # no longer this process's to answer
+        onward: Request[Any] = Request(self._process.node, ref, name, args, kwargs, None)
+        onward.caller = forwarded.caller
+        onward.observer = lambda done: (
+            forwarded.reply(done.value) if done.error is None else forwarded.fail(done.error)
+        )
+        try:
+            ref.deliver(onward)
+        except CallError as absent:  # nobody holds the name
+            forwarded.fail(absent)
+
+    def __del__(self) -> None:
+        request = getattr(self, "request", None)
+        if request is not None and not request.settled and self._process.undefer(request):
+            request.fail(SenderDropped(self._process.ref))

@@ -1,0 +1,141 @@
+"""Many calls at once: requests under way, and the same call to several processes."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import trio
+from trio.lowlevel import Abort, wait_task_rescheduled
+
+from actors.messages.errors import CallError, CallTimeout, MailboxFull, NoProcess, Restarting
+from actors.messages.request import Request
+
+if TYPE_CHECKING:
+    from actors.messages.ref import Ref
+
+__all__ = ["RequestCollection", "multi_call", "multi_cast"]
+
+L = TypeVar("L")
+
+
+class RequestCollection(Generic[L]):
+    """Requests under way, each with a label; answers are taken in the order in which they come.
+
+    Source: `gen_server:send_request/4` and its request id collections.
+    """
+
+    def __init__(self) -> None:
+        self._labels: dict[Request[Any], L] = {}
+        self._ready: deque[Request[Any]] = deque()
+        self._waiter: trio.lowlevel.Task | None = None
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __iter__(self) -> Iterator[tuple[Request[Any], L]]:
+        return iter(self._labels.items())
+
+    def add(self, request: Request[Any], label: L) -> None:
+        """Put `request` in, under `label`, which need not be unique. Not a checkpoint."""
+        self._labels[request] = label
+        if request.settled:
+            self._arrived(request)
+        else:
+            request.observer = self._arrived
+
+    def _arrived(self, request: Request[Any]) -> None:
+        self._ready.append(request)
+        if self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            trio.lowlevel.reschedule(waiter)
+
+    def check(self) -> tuple[L, Request[Any]] | None:
+        """Take the next settled request with its label; None when there is none. Not a checkpoint."""
+        while self._ready:
+            request = self._ready.popleft()
+            if request in self._labels:
+                return self._labels.pop(request), request
+        return None
+
+    async def wait(self, timeout: float = math.inf) -> tuple[L, Request[Any]]:
+        """Wait for the next settled request; on timeout all stay good. A checkpoint when it has to wait.
+
+        Raises:
+            trio.TooSlowError: none came within `timeout` seconds.
+            LookupError: the collection is empty.
+        """
+        answer = self.check()
+        if answer is not None:
+            return answer
+        if not self._labels:
+            raise LookupError("the collection has no request to wait for")
+        if self._waiter is not None:
+            raise trio.BusyResourceError("another task is already waiting for this collection")
+
+        def give_up(_: object) -> Abort:
+            self._waiter = None
+            return Abort.SUCCEEDED
+
+        self._waiter = trio.lowlevel.current_task()
+        with trio.fail_after(timeout):
+            await wait_task_rescheduled(give_up)
+        answer = self.check()
+        assert answer is not None
+        return answer
+
+    async def receive(self, timeout: float = math.inf) -> tuple[L, Request[Any]]:
+        """As `wait`; but on timeout, and when cancelled, all requests are given up."""
+        try:
+            return await self.wait(timeout)
+        except (trio.TooSlowError, trio.Cancelled):
+            for request in self._labels:
+                request.cancel()
+            self._labels.clear()
+            self._ready.clear()
+            raise
+
+
+async def multi_call(
+    refs: Iterable[Ref[Any]], method: Callable[..., Any], /, *args: Any, timeout: float = 5.0
+) -> tuple[list[tuple[Ref[Any], Any]], list[tuple[Ref[Any], BaseException]]]:
+    """Call the same method of several processes at once: the replies, and who failed with what.
+
+    A checkpoint. All share one time limit, `timeout` seconds; late replies are dropped. Source:
+    `gen_server:multi_call/4`.
+    """
+    collection: RequestCollection[Ref[Any]] = RequestCollection()
+    replies: list[tuple[Ref[Any], Any]] = []
+    failures: list[tuple[Ref[Any], BaseException]] = []
+    for ref in refs:
+        try:
+            collection.add(ref._request(method, args, {}), ref)
+        except CallError as absent:  # nobody holds the name
+            failures.append((ref, absent))
+    with trio.move_on_after(timeout):
+        while len(collection):
+            ref, request = await collection.wait()
+            if request.error is None:
+                replies.append((ref, request.value))
+            else:
+                failures.append((ref, request.error))
+    for request, ref in list(collection):
+        request.cancel()
+        failures.append((ref, CallTimeout(ref, timeout)))
+    return replies, failures
+
+
+def multi_cast(refs: Iterable[Ref[Any]], method: Callable[..., Any], /, *args: Any) -> None:
+    """Cast the same to several processes; one that cannot be reached does not keep the others from it.
+
+    Not a checkpoint. Source: `gen_server:abcast/2`.
+
+    Raises:
+        NotPublic: `method` is not a public method.
+    """
+    for ref in refs:
+        with contextlib.suppress(NoProcess, Restarting, MailboxFull):
+            ref.cast(method, *args)

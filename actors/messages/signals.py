@@ -1,0 +1,194 @@
+"""What processes send one another.
+
+Everything between two processes is a signal: a message, a call, a link, an exit. Signals from one process
+to another arrive in the order in which they were sent. A ref delivers a signal: to the process record when
+it lives on this node, to a carrier (`ref.Carrier`), which translates it to frames, when it lives on
+another one.
+
+`Call` and `Cast` are also what lies in a mailbox; a plain message lies there bare, without a `Send` around
+it.
+
+Signals are made by the million, so those that nobody extends are msgspec's structs: made in C, for a quarter
+of what another class costs. A cast, of which a hundred thousand may be queued, is moreover spared by the
+cyclic garbage collector: what a cycle could go through are its arguments, which are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import msgspec
+
+from actors.messages.reasons import Reason
+
+if TYPE_CHECKING:
+    from actors.messages.ref import Ref
+    from actors.processes.process import Process
+
+__all__ = [
+    "DRAIN",
+    "NO_KWARGS",
+    "STOP",
+    "Call",
+    "Cast",
+    "Demonitor",
+    "Down",
+    "Exit",
+    "Link",
+    "Monitor",
+    "Send",
+    "Signal",
+    "Unlink",
+    "UnlinkAck",
+    "described",
+    "envelopes",
+]
+
+
+# The methods of a `Call` that asks the process itself to stop, with the reason as its argument: at once, or
+# when it has handled what it has. No actor's methods have such names.
+STOP = "!stop"
+DRAIN = "!drain"
+
+
+class Send(msgspec.Struct, frozen=True):
+    """A plain message."""
+
+    message: Any
+
+
+class Cast(msgspec.Struct, frozen=True, gc=False):
+    """A request that wants no reply."""
+
+    method: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+# The keyword arguments of a request without any: nobody may change it.
+NO_KWARGS: Mapping[str, Any] = {}
+
+
+class Arrivals(dict[type, "Callable[[Process, Any], None]"]):
+    """What a process does when a signal reaches it, by the type of the signal."""
+
+    def __missing__(self, kind: type) -> Callable[[Process, Any], None]:
+        """A subclass, which only calls have, is treated as its base."""
+        if kind is object:
+            raise TypeError("only signals can be delivered")
+        found = self[kind] = self[kind.__mro__[1]]
+        return found
+
+
+# The other files add theirs.
+arrivals = Arrivals()
+
+# The types of everything in a mailbox that is not a plain message: the other files add theirs.
+envelopes: set[type] = {Cast}
+
+
+@attrs.define(eq=False)
+class Call:
+    """A request that wants a reply, seen from the callee.
+
+    The one who has it owes it exactly one of `reply`, `fail` and `abandon`; what comes after the first is
+    dropped, as is what comes after the caller gave up. Subclasses say where the outcome goes:
+    `actors.messages.request.Request` to a caller on this node, the node link's to another node.
+
+    Attributes:
+        method: the name of the public method.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+        caller: the calling process; None outside of any.
+        settled: whether the outcome is known, or nobody wants it any more.
+    """
+
+    method: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    caller: Ref[Any] | None = None
+    settled: bool = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        envelopes.add(cls)
+
+    def reply(self, value: Any) -> None:
+        """Answer with `value`. Not a checkpoint."""
+        raise AssertionError("a bare Call has nobody to reply to")
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error, which the caller's `call` raises. Not a checkpoint."""
+        raise AssertionError("a bare Call has nobody to reply to")
+
+    def abandon(self, reason: Reason) -> None:
+        """Tell the caller that the callee ended with `reason` before it replied. Not a checkpoint."""
+        raise AssertionError("a bare Call has nobody to reply to")
+
+
+def described(message: Any) -> str:
+    """A message in one line."""
+    if isinstance(message, Call | Cast):
+        arguments = [repr(arg) for arg in message.args]
+        arguments += [f"{name}={value!r}" for name, value in message.kwargs.items()]
+        kind = "cast" if isinstance(message, Cast) else "call"
+        return f"{kind} {message.method}({', '.join(arguments)})"
+    return f"message {message!r}"
+
+
+# Stands for the call at hand when its caller runs the handler itself.
+HANDED_OFF = Call("", (), {})
+
+
+class Link(msgspec.Struct, frozen=True):
+    """`sender` wants to be linked."""
+
+    sender: Ref[Any]
+
+
+class Unlink(msgspec.Struct, frozen=True):
+    """`sender` no longer wants to be linked; to be acknowledged with the same `id`."""
+
+    sender: Ref[Any]
+    id: int
+
+
+class UnlinkAck(msgspec.Struct, frozen=True):
+    """`sender` has seen the unlink `id`: a later link of the pair is a new one."""
+
+    sender: Ref[Any]
+    id: int
+
+
+class Monitor(msgspec.Struct, frozen=True):
+    """`watcher` wants to be told of the receiver's end, under its own number `tag`."""
+
+    watcher: Ref[Any]
+    tag: int
+
+
+class Demonitor(msgspec.Struct, frozen=True):
+    """`watcher` takes its monitor `tag` down."""
+
+    watcher: Ref[Any]
+    tag: int
+
+
+class Down(msgspec.Struct, frozen=True):
+    """The monitored process behind the receiver's monitor `tag` ended with `reason`."""
+
+    tag: int
+    reason: Reason
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """An exit signal. `linked` tells one that a link carried from one that was sent on purpose."""
+
+    sender: Ref[Any]
+    reason: Reason
+    linked: bool
+
+
+Signal = Send | Cast | Call | Link | Unlink | UnlinkAck | Monitor | Demonitor | Down | Exit

@@ -1,0 +1,35 @@
+"""Letting a waiting task go on, which only the thread of its loop may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+
+from actors.messages.errors import WrongThread
+
+__all__ = ["resume"]
+
+
+class _Resumed:
+    """What a resumed task is sent: None, again and again. trio would make an outcome for each time."""
+
+    __slots__ = ()
+
+    def unwrap(self) -> None:
+        return None
+
+
+RESUMED: Any = _Resumed()
+
+
+def resume(task: trio.lowlevel.Task) -> None:
+    """Let `task` go on. Callers change what they remember only afterwards, so that an error leaves no trace.
+
+    Raises:
+        WrongThread: this is not the thread of its loop.
+    """
+    try:
+        trio.lowlevel.reschedule(task, RESUMED)
+    except RuntimeError:  # trio's: there is no loop in this thread
+        raise WrongThread from None

@@ -1,0 +1,149 @@
+"""The boundary of a node: what runs below it, and how it is left.
+
+The root is asked to shut down first, then the processes that no supervisor owns, youngest first, one after
+another. When the grace is over, or a second SIGINT came, everything that is left is killed, and what a kill
+does not end is given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+import trio
+
+from actors.messages import signals
+from actors.messages.reasons import KILLED, SHUTDOWN
+from actors.node.interrupts import interrupts_go_to
+from actors.processes.local_ref import LocalRef
+from actors.processes.task_bodies import TaskBody
+
+if TYPE_CHECKING:
+    from actors.node.node import Node
+    from actors.processes.process import Process
+
+__all__ = ["Stopper", "running"]
+
+
+@asynccontextmanager
+async def running(node: Node) -> AsyncIterator[Stopper]:
+    """Run the node's tasks for the length of a block, then shut it down and raise what stopped it.
+
+    Returns:
+        What ends the processes, for who has something to do after that and before the runtime's own tasks
+        end.
+    """
+    opened = trio.Event()
+    done = trio.Event()
+    stopper = Stopper(node)
+    trio.lowlevel.spawn_system_task(_run, node, opened, done, name=f"node {node.full_name}")
+    with trio.CancelScope(shield=True):
+        await opened.wait()
+    with _interrupts(node, stopper):
+        try:
+            with trio.CancelScope() as node.body_scope:
+                yield stopper
+        finally:
+            with trio.CancelScope(shield=True):
+                await stopper.stop()
+                node.nursery.cancel_scope.cancel()
+                node.timers.clear()
+                node.dispatcher.clear()
+                if not node.unkillable:
+                    await done.wait()
+                node.reports.close()
+    if node.fatal is not None:
+        raise node.fatal
+
+
+async def _run(node: Node, opened: trio.Event, done: trio.Event) -> None:
+    try:
+        async with trio.open_nursery() as node.nursery:
+            for task in (node.dispatcher.run, node.timers.run, node.reports.run):
+                node.start_task(task, task.__qualname__)
+            opened.set()
+    finally:
+        done.set()  # also when a task of the runtime itself has failed, so that nobody waits for it in vain
+
+
+class Stopper:
+    """Shuts the node down, once."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._ordered = trio.CancelScope()
+
+    def hurry(self) -> None:
+        """No more patience: kill what is left."""
+        self._ordered.cancel()
+
+    async def stop(self) -> None:
+        """End every process, once. A checkpoint that takes at most the grace and the kill grace, and that
+        cancellation does not hasten.
+        """
+        if not self._node.stopped:
+            with trio.CancelScope(shield=True):
+                await self._stop()
+
+    async def _stop(self) -> None:
+        node = self._node
+        node.dead_letters.muted = True
+        self._ordered.deadline = trio.current_time() + node.config.grace
+        with self._ordered:
+            if isinstance(node.root, LocalRef):
+                await self._shut_down(node.root._process)
+            node.stopping = True
+            while outermost := [process for process in node.processes.values() if process.owner is None]:
+                for process in reversed(outermost):
+                    await self._shut_down(process)
+        node.stopping = node.stopped = True
+        with trio.move_on_after(2 * node.config.kill_grace):
+            while node.processes:
+                for process in reversed(list(node.processes.values())):
+                    if process.ended is None:
+                        process.interrupt(KILLED)
+                        self._finish_at_once(process)
+                for process in list(node.processes.values()):
+                    await self._wait(process)
+
+    async def _shut_down(self, process: Process) -> None:
+        if process.ended is not None:
+            return
+        process.deliver(signals.Exit(self._node.ref, SHUTDOWN, linked=False))
+        self._finish_at_once(process)
+        await self._wait(process)
+
+    def _finish_at_once(self, process: Process) -> None:
+        """A dispatched process needs no turn of its own to die of an exit signal."""
+        if (
+            process.exit_signal is not None
+            and not isinstance(process.body, TaskBody)
+            and process.ended is None
+        ):
+            process.attend()
+
+    async def _wait(self, process: Process) -> None:
+        if process.ended is None:
+            waiter = self._node.end_waiters.setdefault(process, trio.Event())
+            await waiter.wait()
+
+
+def _interrupts(node: Node, stopper: Stopper) -> AbstractContextManager[None]:
+    """Take SIGINT over: once is an order to stop, twice to kill, three times an exception."""
+    if not node.config.handle_interrupt:
+        return nullcontext()
+    token = trio.lowlevel.current_trio_token()
+    count = 0
+
+    def interrupted() -> None:
+        nonlocal count
+        count += 1
+        if count == 1:
+            token.run_sync_soon(node.stop_for, KeyboardInterrupt())
+        elif count == 2:
+            token.run_sync_soon(stopper.hurry)
+        else:
+            raise KeyboardInterrupt
+
+    return interrupts_go_to(interrupted)

@@ -1,0 +1,73 @@
+"""Dead letters: messages that reached nobody.
+
+A message to a process that has ended, one that found a full mailbox whose policy is "dead_letter", and what
+lay in the mailbox of a process when it ended. Everybody may subscribe; without subscribers a dead letter
+costs a counter. A few per second are logged. During a planned shutdown they are expected, and neither
+logged nor published.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from actors.messages.reasons import Reason
+from actors.messages.signals import Call
+
+if TYPE_CHECKING:
+    from actors.messages.ref import Ref
+    from actors.node.reports import Reports
+
+__all__ = ["DeadLetter", "DeadLetters"]
+
+
+@attrs.frozen
+class DeadLetter:
+    """What subscribers are sent: `message` did not reach `ref`, because of `reason`."""
+
+    message: Any
+    ref: Ref[Any]
+    reason: Reason
+
+
+class DeadLetters:
+    """The dead letters of one node.
+
+    Attributes:
+        count: how many there have been.
+        muted: whether the node is in its planned shutdown.
+    """
+
+    def __init__(self, reports: Reports) -> None:
+        self._reports = reports
+        self._subscribers: dict[Ref[Any], None] = {}
+        self.count = 0
+        self.muted = False
+
+    def __len__(self) -> int:
+        return len(self._subscribers)
+
+    def subscribe(self, ref: Ref[Any]) -> None:
+        """Have each dead letter from now on sent to `ref`, as a `DeadLetter`. Not a checkpoint."""
+        self._subscribers[ref] = None
+
+    def unsubscribe(self, ref: Ref[Any]) -> None:
+        """Stop that; without effect when it was not subscribed. Not a checkpoint."""
+        self._subscribers.pop(ref, None)
+
+    def publish(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
+        """`message` did not reach `ref`. A call's caller is told instead. Not a checkpoint."""
+        if isinstance(message, Call):
+            message.abandon(reason)
+            return
+        self.count += 1
+        if self.muted or isinstance(message, DeadLetter):
+            return
+        self._reports.dead_letter(message, ref, reason)
+        for subscriber in list(self._subscribers):
+            if subscriber != ref:
+                try:
+                    subscriber.send(DeadLetter(message, ref, reason))
+                except Exception:  # full, or on another node that cannot be sent this
+                    self.unsubscribe(subscriber)

@@ -1,0 +1,270 @@
+"""Process groups, after OTP's `pg`: many processes under one group name, in scopes that know nothing of one
+another.
+
+A process may join a group several times; it is then listed as often and has to leave as often. Its end
+takes it out of all its groups. Members on other nodes are put in by the node link
+(`GroupScope.replace_remote`): each node is the authority over its own processes, so views agree again once
+two nodes have exchanged theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from actors.messages.errors import NoProcess, NotJoined
+from actors.messages.guarded import guarded
+from actors.messages.ref import Ref
+from actors.processes.local_ref import LocalRef
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.processes.process import Process
+
+__all__ = ["GroupMonitor", "GroupScope", "Groups", "Joined", "Left"]
+
+
+@attrs.frozen
+class Joined:
+    """`refs` have joined `group` of `scope`."""
+
+    scope: str
+    group: Hashable
+    refs: tuple[Ref[Any], ...]
+
+
+@attrs.frozen
+class Left:
+    """`refs` have left `group` of `scope`, or ended."""
+
+    scope: str
+    group: Hashable
+    refs: tuple[Ref[Any], ...]
+
+
+@attrs.define(eq=False)
+class GroupMonitor:
+    """A subscription to changes of one group, or, with `group` None, of a whole scope. Ends with its
+    `watcher`.
+    """
+
+    watcher: Ref[Any]
+    group: Hashable | None
+
+
+class GroupScope:
+    """The groups of one scope.
+
+    Attributes:
+        name: the scope's name.
+        listener: told of each local change `(event)`: the node link's way to pass it on.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.listener: Callable[[Joined | Left], None] | None = None
+        self._local: dict[Hashable, list[Ref[Any]]] = {}
+        self._remote: dict[str, dict[Hashable, list[Ref[Any]]]] = {}
+        self._monitors: dict[GroupMonitor, None] = {}
+
+    def join(self, group: Hashable, *refs: Ref[Any]) -> None:
+        """Let local processes join `group`; one that is named twice, or joins twice, is a member twice.
+
+        Raises:
+            NoProcess: one of them has ended; then none has joined.
+            TypeError: one of them lives on another node.
+        """
+        for ref in refs:
+            if not isinstance(ref, LocalRef):
+                raise TypeError(f"only processes of this node can be joined here, and {ref} is none")
+            if ref._process.ended is not None:
+                raise NoProcess(ref)
+        if not refs:
+            return
+        for ref in refs:
+            joined = ref._process.needs().groups  # type: ignore[attr-defined]
+            joined[self.name, group] = joined.get((self.name, group), 0) + 1
+        self._local.setdefault(group, []).extend(refs)
+        self._tell(Joined(self.name, group, refs), local=True)
+
+    def leave(self, group: Hashable, *refs: Ref[Any]) -> None:
+        """Undo one `join` of each.
+
+        Raises:
+            NotJoined: one of them is not a member; then none has left.
+        """
+        members = self._local.get(group, [])
+        for ref in refs:
+            if members.count(ref) < refs.count(ref):
+                raise NotJoined(f"{ref} is not in the group {group!r} of scope {self.name!r}")
+        if not refs:
+            return
+        for ref in refs:
+            members.remove(ref)
+            joined = ref._process.needs().groups  # type: ignore[attr-defined]
+            joined[self.name, group] -= 1
+            if not joined[self.name, group]:
+                del joined[self.name, group]
+        if not members:
+            self._local.pop(group, None)
+        self._tell(Left(self.name, group, refs), local=True)
+
+    def drop(self, group: Hashable, process: Process) -> None:
+        """`process` has ended: all its memberships of `group` are over."""
+        members = self._local.get(group, [])
+        left = tuple(ref for ref in members if ref == process.ref)
+        rest = [ref for ref in members if ref != process.ref]
+        if rest:
+            self._local[group] = rest
+        else:
+            self._local.pop(group, None)
+        if left:
+            self._tell(Left(self.name, group, left), local=True)
+
+    def members(self, group: Hashable) -> list[Ref[Any]]:
+        """All members, those of this node first."""
+        found = list(self._local.get(group, ()))
+        for groups in self._remote.values():
+            found.extend(groups.get(group, ()))
+        return found
+
+    def local_members(self, group: Hashable) -> list[Ref[Any]]:
+        """The members on this node, in the order in which they joined."""
+        return list(self._local.get(group, ()))
+
+    def which_groups(self) -> list[Hashable]:
+        """All groups that have a member."""
+        found: dict[Hashable, None] = dict.fromkeys(self._local)
+        for groups in self._remote.values():
+            found.update(dict.fromkeys(groups))
+        return list(found)
+
+    def local(self) -> Mapping[Hashable, tuple[Ref[Any], ...]]:
+        """The memberships on this node: what the node link tells another node."""
+        return {group: tuple(members) for group, members in self._local.items()}
+
+    def replace_remote(self, node_name: str, groups: Mapping[Hashable, Iterable[Ref[Any]]]) -> None:
+        """The memberships on another node are now `groups`; none when it was lost. Differences are told to
+        monitors.
+        """
+        before = self._remote.pop(node_name, {})
+        after = {group: list(members) for group, members in groups.items()}
+        after = {group: members for group, members in after.items() if members}
+        if after:
+            self._remote[node_name] = after
+        for group in dict.fromkeys([*before, *after]):
+            gone, came = list(before.get(group, ())), list(after.get(group, ()))
+            for ref in list(gone):
+                if ref in came:
+                    gone.remove(ref)
+                    came.remove(ref)
+            if gone:
+                self._tell(Left(self.name, group, tuple(gone)), local=False)
+            if came:
+                self._tell(Joined(self.name, group, tuple(came)), local=False)
+
+    def monitor(self, watcher: Ref[Any], group: Hashable) -> tuple[GroupMonitor, list[Ref[Any]]]:
+        """Have `watcher` sent `Joined` and `Left` of one group; also its present members.
+
+        Raises:
+            TypeError: `watcher` is no ref.
+        """
+        made = GroupMonitor(_checked(watcher), group)
+        self._monitors[made] = None
+        return made, self.members(group)
+
+    def monitor_scope(self, watcher: Ref[Any]) -> tuple[GroupMonitor, dict[Hashable, list[Ref[Any]]]]:
+        """Have `watcher` sent `Joined` and `Left` of every group; also the present members of each.
+
+        Raises:
+            TypeError: `watcher` is no ref.
+        """
+        made = GroupMonitor(_checked(watcher), None)
+        self._monitors[made] = None
+        return made, {group: self.members(group) for group in self.which_groups()}
+
+    def demonitor(self, monitor: GroupMonitor) -> bool:
+        """No event is sent from now on; whether the subscription was still there."""
+        return self._monitors.pop(monitor, self) is None
+
+    def forget(self, watcher: Ref[Any]) -> None:
+        """`watcher` has ended."""
+        for monitor in [found for found in self._monitors if found.watcher == watcher]:
+            del self._monitors[monitor]
+
+    @property
+    def monitored(self) -> bool:
+        """Whether anybody is told of changes."""
+        return bool(self._monitors)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._local.values())) + len(self._monitors)
+
+    def _tell(self, event: Joined | Left, *, local: bool) -> None:
+        for monitor in list(self._monitors):
+            if monitor.group is None or monitor.group == event.group:
+                _tell(monitor.watcher, event)
+        if local and self.listener is not None:
+            self.listener(event)
+
+
+def _checked(watcher: Ref[Any]) -> Ref[Any]:
+    if not isinstance(watcher, Ref):
+        raise TypeError(f"a group is monitored by a ref, such as `me.ref`, not by {watcher!r}")
+    return watcher
+
+
+def _tell(watcher: Ref[Any], event: Joined | Left) -> None:
+    """An event is a message of the runtime: no bound refuses it."""
+    if isinstance(watcher, LocalRef):
+        watcher._process.put(event)
+    else:
+        guarded(watcher.send, event)
+
+
+class Groups:
+    """All group scopes of a node, made on first use."""
+
+    def __init__(self) -> None:
+        self._scopes: dict[str, GroupScope] = {}
+        self._listener: Callable[[Joined | Left], None] | None = None
+
+    def listen(self, listener: Callable[[Joined | Left], None] | None) -> None:
+        """Have `listener` told of the local changes of every scope, also of those to come; None to stop."""
+        self._listener = listener
+        for scope in self._scopes.values():
+            scope.listener = listener
+
+    def scopes(self) -> list[GroupScope]:
+        """The scopes that have been used."""
+        return list(self._scopes.values())
+
+    def scope(self, name: str = "default") -> GroupScope:
+        """The scope of that name."""
+        found = self._scopes.get(name)
+        if found is None:
+            found = self._scopes[name] = GroupScope(name)
+            found.listener = self._listener
+        return found
+
+    def __len__(self) -> int:
+        return sum(map(len, self._scopes.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self._scopes)
+
+    def leave_all(self, process: Process) -> None:
+        """`process` has ended."""
+        assert process.rare is not None
+        memberships, process.rare.groups = process.rare.groups, {}
+        for scope, group in memberships:
+            self._scopes[scope].drop(group, process)
+
+    def forget_watcher(self, ref: Ref[Any]) -> None:
+        """`ref` has ended: it is told of nothing more."""
+        for scope in self._scopes.values():
+            if scope.monitored:
+                scope.forget(ref)

@@ -1,0 +1,70 @@
+"""Names: at most one process per name, at most one name per process, free again before anybody learns of its
+end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors.messages.errors import NameTaken, NoProcess
+
+if TYPE_CHECKING:
+    from actors.messages.ref import Ref
+    from actors.processes.process import Process
+
+__all__ = ["Names"]
+
+
+class Names:
+    """The names of one node."""
+
+    def __init__(self) -> None:
+        self._holders: dict[str, Process] = {}
+
+    def __len__(self) -> int:
+        return len(self._holders)
+
+    def names(self) -> list[str]:
+        """All names, in the order of registration."""
+        return list(self._holders)
+
+    def whereis(self, name: str) -> Ref[Any] | None:
+        """The holder of `name`."""
+        process = self._holders.get(name)
+        return None if process is None else process.ref
+
+    def register(self, name: str, process: Process) -> None:
+        """Give `name` to `process`. Source: `erlang:register/2`.
+
+        Raises:
+            NameTaken: another process has the name, or the process has one already.
+            NoProcess: the process has ended.
+            ValueError: the name is empty or not a string.
+        """
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"a name is a string that is not empty, not {name!r}")
+        if process.ended is not None:
+            raise NoProcess(process.ref)
+        holder = self._holders.get(name)
+        if holder is not None:
+            raise NameTaken(name, holder.ref)
+        if process.name is not None:
+            raise NameTaken(name, process.ref, f"{process.ref} already has the name {process.name!r}")
+        self._holders[name] = process
+        process.name = name
+
+    def unregister(self, name: str) -> None:
+        """Take `name` from its holder.
+
+        Raises:
+            NoProcess: nobody holds it.
+        """
+        process = self._holders.pop(name, None)
+        if process is None:
+            raise NoProcess(name)
+        process.name = None
+
+    def release(self, process: Process) -> None:
+        """`process` has ended: free its name."""
+        if process.name is not None and self._holders.get(process.name) is process:
+            del self._holders[process.name]

@@ -1,0 +1,467 @@
+"""The node: one runtime in one OS process.
+
+The tree is shielded. All tasks of a node live in a nursery inside a system task, which no cancel scope of
+the surrounding program reaches: a timeout around `open_node`, a failing nursery or SIGINT end the block,
+and leaving the block, the one boundary, ends the tree: in order, youngest first, each process by its own
+shutdown; what is left after the grace is killed. No exception of a process leaves its wrapper, so a system
+task is a safe place; and a task that cannot be ended, which trio has no way to abandon, holds up the run it
+is in but not the node.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+import attrs
+import trio
+
+from actors.messages.errors import NodeStopped, NotConnected, ProcessDied
+from actors.messages.reasons import Reason
+from actors.messages.ref import NameRef, NodeRef, Ref
+from actors.messages.request import Request
+from actors.node.config import NodeConfig
+from actors.node.dead_letters import DeadLetters
+from actors.node.groups import Groups, GroupScope
+from actors.node.names import Names
+from actors.node.reports import Reports
+from actors.node.timers import Timer, Timers
+from actors.processes import end, start
+from actors.processes.actor import Actor
+from actors.processes.body import Spawnable
+from actors.processes.current import CURRENT
+from actors.processes.dispatcher import Dispatcher
+from actors.processes.local_ref import LocalRef
+from actors.processes.mailbox import UNBOUNDED, Mailbox
+from actors.processes.process import Process
+from actors.processes.task_bodies import EphemeralBody
+
+if TYPE_CHECKING:
+    from actors.peers.distribution import Distribution
+    from actors.workers.employer import Workers
+
+__all__ = ["Node", "NodeStatistics"]
+
+A = TypeVar("A", bound=Actor)
+S = TypeVar("S")
+
+
+@attrs.frozen
+class NodeStatistics:
+    """What a node holds at one moment. After the node has closed everything but the counters is zero.
+
+    Attributes:
+        processes: how many live.
+        names: how many are registered.
+        links: ends of links; an established link between two processes of the node counts twice.
+        monitors: monitors that local processes have set up and that have not fired.
+        watchers: entries of monitors at the processes that are watched.
+        aliases: aliases that are good.
+        timers: timers that are set, time limits of waiting calls included.
+        group_members: memberships of process groups, and subscriptions to them.
+        queued: messages in all mailboxes.
+        runnable: processes on the dispatcher's run queue.
+        starting: spawns that wait for their acknowledgement.
+        dead_letters: how many messages reached nobody so far.
+        dropped: how many messages full mailboxes have dropped so far.
+        unkillable: how many killed processes did not end in time so far.
+    """
+
+    processes: int
+    names: int
+    links: int
+    monitors: int
+    watchers: int
+    aliases: int
+    timers: int
+    group_members: int
+    queued: int
+    runnable: int
+    starting: int
+    dead_letters: int
+    dropped: int
+    unkillable: int
+
+
+class Node:
+    """A running node. Made by `open_node`.
+
+    Attributes:
+        name: its name within its zone.
+        zone: the zone that it lives in.
+        full_name: `name@zone`.
+        incarnation: which start of the name this is: 64 random bits.
+        config: its settings.
+        ref: stands for the node itself: the sender of exit signals at shutdown.
+        root: the root supervisor, which is shut down first; None.
+        dead_letters: the messages that reached nobody.
+        groups: the process groups.
+        timers: the node's timers.
+        dispatcher: what runs the processes that have no task.
+        stopping: whether the shutdown has begun: only processes may spawn now, to end well.
+        stopped: whether the time for an ordered end is over: nothing is spawned any more.
+    """
+
+    def __init__(self, name: str, zone: str, config: NodeConfig) -> None:
+        self.name = name
+        self.zone = zone
+        self.full_name = f"{name}@{zone}"
+        self.incarnation = secrets.randbits(64)
+        self.config = config
+        self.context = contextvars.copy_context()
+        self.dispatcher = Dispatcher()
+        self.timers = Timers()
+        self.reports = Reports(config)
+        self.dead_letters = DeadLetters(self.reports)
+        self.registry = Names()
+        self.groups = Groups()
+        self.ref: Ref[Any] = NodeRef(self)
+        self.root: Ref[Any] | None = None
+        self.processes: dict[int, Process] = {}
+        self.starting: dict[Process, Request[Any]] = {}
+        self.restarting_names: set[str] = set()
+        self.stopping = False
+        self.stopped = False
+        self.dropped = 0
+        self.unkillable = 0
+        self.nursery: trio.Nursery
+        self.body_scope: trio.CancelScope | None = None
+        self.fatal: BaseException | None = None
+        self.end_waiters: dict[Process, trio.Event] = {}
+        self._number = 0
+        self._distribution: Distribution | None = None
+        self._workers: Workers | None = None
+
+    def __repr__(self) -> str:
+        return f"<Node {self.full_name}>"
+
+    def new_number(self) -> int:
+        """A number that this node has not given out before: serials, monitors, aliases, unlinks."""
+        self._number = number = self._number + 1
+        return number
+
+    @property
+    def current(self) -> Process | None:
+        """The process that is running now; None in code that belongs to none."""
+        running = self.dispatcher.running
+        if running is not None:
+            return running
+        process = CURRENT.get()
+        return process if process is not None and process.node is self else None
+
+    @overload
+    async def spawn(
+        self, target: type[A], /, *args: Any, name: str | None = ..., **options: Any
+    ) -> Ref[A]: ...
+
+    @overload
+    async def spawn(
+        self, target: Spawnable[S], /, *args: Any, name: str | None = ..., **options: Any
+    ) -> Ref[S]: ...
+
+    @overload
+    async def spawn(
+        self, target: Callable[..., Any], /, *args: Any, name: str | None = ..., **options: Any
+    ) -> Ref[Any]: ...
+
+    async def spawn(
+        self,
+        target: Any,
+        /,
+        *args: Any,
+        name: str | None = None,
+        link: bool = False,
+        monitor: bool = False,
+        mailbox: Mailbox = UNBOUNDED,
+        label: str | None = None,
+        timeout: float | None = None,
+        arena: Literal["supervisor", "node"] = "supervisor",
+        heir_of: Ref[Any] | None = None,
+        spawner: Process | None = None,
+        **kwargs: Any,
+    ) -> Ref[Any]:
+        """Start a process, and wait until it has started.
+
+        A checkpoint when the start has to wait, and every so often when not; cancelled, the new process is
+        killed. An actor's `__init__` and `on_start` have run when this returns; a function process has not
+        begun.
+
+        Args:
+            target: an `Actor` class, an async function `fn(me, *args)`, or anything `Spawnable`.
+            args: its arguments; other keyword arguments than those below are passed too.
+            name: register it under this name.
+            link: link it to the process that spawns it, with no moment in between.
+            monitor: let the spawning process monitor it: `Down` names the ref.
+            mailbox: the bound of its mailbox.
+            label: a text for people.
+            timeout: seconds that its start may take; None: any number.
+            arena: "supervisor": it ends, at the latest, with the nearest supervisor of the spawning process;
+                "node": with the node.
+            heir_of: an ended process, whose kept mailbox it takes over (`Mailbox.inherit`).
+            spawner: the parent, if it is another than the running process.
+
+        Returns:
+            Its ref.
+
+        Raises:
+            AlreadyStarted: the name is taken.
+            Ignore: its initialisation says there is nothing to start.
+            StartTimeout: the start took too long; the process was killed.
+            StartError: its initialisation failed, with the reason.
+            NodeStopped: the node is stopping.
+            TypeError: `target` cannot be spawned, `mailbox` is no `Mailbox`, or `link` or `monitor` were
+                asked for outside of a process.
+        """
+        process = start.create(
+            self, spawner or self.current, name, link, monitor, mailbox, label, arena, heir_of
+        )
+        await start.start(process, target, args, kwargs, timeout)
+        return process.ref
+
+    def spawn_soon(
+        self,
+        target: Any,
+        /,
+        *args: Any,
+        name: str | None = None,
+        link: bool = False,
+        monitor: bool = False,
+        mailbox: Mailbox = UNBOUNDED,
+        label: str | None = None,
+        arena: Literal["supervisor", "node"] = "supervisor",
+        heir_of: Ref[Any] | None = None,
+        spawner: Process | None = None,
+        **kwargs: Any,
+    ) -> Ref[Any]:
+        """Start a process without waiting for its start. Not a checkpoint.
+
+        A start that fails is told over its link and to its monitors, and logged. Arguments and errors that
+        concern them as of `spawn`.
+        """
+        process = start.create(
+            self, spawner or self.current, name, link, monitor, mailbox, label, arena, heir_of
+        )
+        start.start_soon(process, target, args, kwargs)
+        return process.ref
+
+    def new_process(self, parent: Process | None, mailbox: Mailbox, arena: str = "supervisor") -> Process:
+        """A record for a new process, in the table."""
+        if self.stopped or (self.stopping and parent is None):
+            raise NodeStopped(self.full_name)
+        process = Process(self, self.new_number(), parent, mailbox)
+        if arena == "node":
+            process.owner = None
+        owner = process.owner
+        if owner is not None:
+            if owner.ended is not None or owner.rare is None or owner.rare.arena is None:
+                process.owner = None
+            else:
+                owner.rare.arena[process] = None
+        self.processes[process.serial] = process
+        return process
+
+    def start_task(self, run: Callable[[], Any], name: str) -> None:
+        """Start a task of this node, in the node's context: `run` must not raise."""
+        self.context.copy().run(self._start_task, run, name)
+
+    def _start_task(self, run: Callable[[], Any], name: str) -> None:
+        self.nursery.start_soon(run, name=name)
+
+    @asynccontextmanager
+    async def mailbox(
+        self, mailbox: Mailbox = UNBOUNDED, *, label: str | None = None
+    ) -> AsyncIterator[Process]:
+        """Be a process for the length of a block: link, monitor, receive from plain trio code.
+
+        An exit signal that the process does not trap cancels the block, which then raises `ProcessDied`.
+        """
+        process = self.new_process(self.current, mailbox)
+        process.label = label
+        body = EphemeralBody(process)
+        process.body = body
+        body.task = trio.lowlevel.current_task()
+        body.scope = scope = trio.CancelScope()
+        token = CURRENT.set(process)
+        raised: BaseException | None = None
+        try:
+            with scope:
+                try:
+                    yield process
+                except BaseException as error:
+                    raised = error
+                    raise
+        finally:
+            CURRENT.reset(token)
+            with trio.CancelScope(shield=True):
+                await end.empty_arena(process, body.result(raised))
+            end.finish(process, body.result(raised), None)
+        if scope.cancelled_caught:
+            raise ProcessDied(process.ref, body.result(None))
+
+    # Names.
+
+    def whereis(self, name: str) -> Ref[Any] | None:
+        """The process of that name. Not a checkpoint."""
+        return self.registry.whereis(name)
+
+    def register(self, name: str, ref: Ref[Any]) -> None:
+        """Give a name to a process of this node. Not a checkpoint.
+
+        Raises:
+            NameTaken: another process has the name, or the process has one already.
+            NoProcess: the process has ended.
+            ValueError: not a name.
+            TypeError: a process of another node.
+        """
+        if not isinstance(ref, LocalRef):
+            raise TypeError(f"only processes of this node can be registered here, and {ref} is none")
+        self.registry.register(name, ref._process)
+        self.restarting_names.discard(name)
+
+    def unregister(self, name: str) -> None:
+        """Take a name back. Not a checkpoint.
+
+        Raises:
+            NoProcess: nobody has it.
+        """
+        self.registry.unregister(name)
+
+    def named(self, name: str) -> NameRef[Any]:
+        """A ref to whoever holds `name` when it is used. Not a checkpoint."""
+        return NameRef(self, name)
+
+    def send(self, name: str, message: Any) -> None:
+        """Send to the process of that name. Not a checkpoint.
+
+        Raises:
+            NoProcess: nobody has it.
+            Restarting: nobody has it, for the moment.
+            MailboxFull: as of `Ref.send`.
+        """
+        self.named(name).resolve().send(message)
+
+    def mark_restarting(self, ref: Ref[Any], name: str | None = None, *, restarting: bool = True) -> None:
+        """A supervisor is about to start `ref` again, under `name`; or has given up.
+
+        Until somebody registers the name, calls to it, and calls to `ref` itself, raise `Restarting`, not
+        `NoProcess`.
+        """
+        if isinstance(ref, LocalRef):
+            ref._process.restarting = restarting
+        if name is not None:
+            if restarting:
+                self.restarting_names.add(name)
+            else:
+                self.restarting_names.discard(name)
+
+    # Timers and groups.
+
+    def send_after(self, seconds: float, destination: Ref[Any], message: Any) -> Timer:
+        """Send `message` to `destination` in `seconds`; a name is looked up only then. Not a checkpoint."""
+        return self.timers.send_after(seconds, destination, message)
+
+    def scope(self, name: str = "default") -> GroupScope:
+        """The process groups of that scope. Not a checkpoint."""
+        return self.groups.scope(name)
+
+    def exit(self, ref: Ref[Any], reason: Reason) -> None:
+        """Send an exit signal from the running process, or else from the node. Not a checkpoint."""
+        ref.exit(reason)
+
+    # Other nodes. What they need exists only in a node that was opened with `listen` or a `policy`.
+
+    @property
+    def distribution(self) -> Distribution:
+        """This node's part in a net of nodes.
+
+        Raises:
+            NotConnected: the node was opened without.
+        """
+        if self._distribution is None:
+            raise NotConnected(
+                self.full_name, f"node {self.full_name} has no peers: open it with `listen` or a `policy`"
+            )
+        return self._distribution
+
+    @property
+    def workers(self) -> Workers:
+        """This node's workers.
+
+        Raises:
+            NotConnected: the node was opened without.
+        """
+        if self._workers is None:
+            raise NotConnected(
+                self.full_name, f"node {self.full_name} has no workers: open it with `workers=`"
+            )
+        return self._workers
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The names of the nodes that are connected."""
+        return () if self._distribution is None else self._distribution.peers
+
+    async def connect(self, address: str) -> str:
+        """Connect to the node at a rendezvous; its name. See `Distribution.connect`."""
+        return await self.distribution.connect(address)
+
+    def remote(self, name: str, peer: str) -> Ref[Any]:
+        """A ref to whoever holds `name` on the node `peer`. See `Distribution.remote`."""
+        return self.distribution.remote(name, peer)
+
+    async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:
+        """The process that holds `name` on the node `peer` now. See `Distribution.whereis_on`."""
+        return await self.distribution.whereis_on(peer, name)
+
+    async def spawn_on(self, peer: str, entry: str, /, *args: Any, **kwargs: Any) -> Ref[Any]:
+        """Start a process on the node `peer` from its export `entry`. See `Distribution.spawn_on`."""
+        return await self.distribution.spawn_on(peer, entry, *args, **kwargs)
+
+    # The end.
+
+    def finish(self, process: Process, reason: Reason, error: BaseException | None = None) -> None:
+        """`process` has ended: what bodies call last."""
+        end.finish(process, reason, error)
+
+    def ended(self, process: Process, reason: Reason, error: BaseException | None, quietly: bool) -> None:
+        """`process` has ended and everybody was told; `quietly`: that is not logged."""
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            self.stop_for(error)
+        if not (reason.is_normal or self.stopping or quietly):
+            self.reports.abnormal_exit(process, reason, error)
+        if self.end_waiters:
+            waiter = self.end_waiters.pop(process, None)
+            if waiter is not None:
+                waiter.set()
+        if self.root is not None and self.root == process.ref:
+            self.root = None
+
+    def stop_for(self, error: BaseException) -> None:
+        """Leave the block, in order, and raise `error` at its end."""
+        if self.fatal is None:
+            self.fatal = error
+        if self.body_scope is not None:
+            self.body_scope.cancel()
+
+    def statistics(self) -> NodeStatistics:
+        """What the node holds at this moment. Walks over all processes. Not a checkpoint."""
+        processes = list(self.processes.values())
+        return NodeStatistics(
+            processes=len(processes),
+            names=len(self.registry),
+            links=sum(len(process.links) for process in processes if process.links),
+            monitors=sum(len(process.monitors) for process in processes if process.monitors),
+            watchers=sum(len(process.watchers) for process in processes if process.watchers),
+            aliases=sum(len(process.rare.aliases) for process in processes if process.rare),
+            timers=len(self.timers),
+            group_members=len(self.groups),
+            queued=sum(len(process.queue) for process in processes),
+            runnable=len(self.dispatcher.queue),
+            starting=len(self.starting),
+            dead_letters=self.dead_letters.count,
+            dropped=self.dropped,
+            unkillable=self.unkillable,
+        )

@@ -1,0 +1,141 @@
+"""Reports to the log: asynchronous, so that a slow log handler holds up no actor, and limited in number.
+
+What happens is noted in a queue, and a task of its own hands it to `logging` (logger "enfilade.actors"). Of
+each kind, so many are logged in a second; the others are counted, and the count is logged when the second
+is over. Formatting a traceback costs more than a restart does, so it is left to the log handler.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import trio
+from trio.lowlevel import Abort
+
+from actors.messages.reasons import Reason
+
+if TYPE_CHECKING:
+    from actors.messages.ref import Ref
+    from actors.messages.request import Request
+    from actors.node.config import NodeConfig
+    from actors.processes.process import Process
+
+__all__ = ["Reports"]
+
+logger = logging.getLogger("enfilade.actors")
+
+
+class Reports:
+    """The reports of one node."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self._limit = config.reports_per_second
+        self._queue: deque[tuple[int, str, tuple[Any, ...], BaseException | None]] = deque()
+        self._second = -1
+        self._logged: dict[str, int] = {}
+        self._task: trio.lowlevel.Task | None = None
+
+    def abnormal_exit(self, process: Process, reason: Reason, error: BaseException | None) -> None:
+        """`process` ended abnormally; `error` when it raised one."""
+        if error is not None:
+            self._note("exits", logging.ERROR, "%s ended: %s", (process.ref, reason), error)
+        else:
+            self._note("exits", logging.WARNING, "%s ended: %s", (process.ref, reason))
+
+    def dead_letter(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
+        """A message reached nobody."""
+        self._note("dead letters", logging.INFO, "dead letter for %s (%s): %.200r", (ref, reason, message))
+
+    def deadlock(self, circle: Sequence[Request[Any]]) -> None:
+        """Calls wait for one another in a circle."""
+        calls = ", ".join(
+            f"{request.caller} waits for {request.method} of {request.target}" for request in circle
+        )
+        self._note(
+            "deadlocks", logging.WARNING, "calls in a circle, which only a time limit ends: %s", (calls,)
+        )
+
+    def unkillable(self, process: Process, frames: str) -> None:
+        """A killed process does not end."""
+        self._note(
+            "unkillable",
+            logging.CRITICAL,
+            "%s was killed and does not end; it is given up:\n%s",
+            (process.ref, frames),
+        )
+
+    def supervisor(
+        self, process: Process, kind: str, child: object, ref: Ref[Any] | None, reason: Reason
+    ) -> None:
+        """A supervisor reports on the child of that id; `kind` as in `actions.Report`."""
+        level = logging.INFO if kind == "child_terminated" else logging.ERROR
+        self._note(
+            "supervisor reports",
+            level,
+            "%s: %s: child %r%s: %s",
+            (process.ref, kind, child, "" if ref is None else f", {ref}", reason),
+        )
+
+    def refused(self, process: Process, error: Exception) -> None:
+        """A cast asked for what the process does not do."""
+        self._note("refused casts", logging.WARNING, "%s refused a cast: %s", (process.ref, error))
+
+    def slow_handler(self, process: Process, seconds: float) -> None:
+        """A sync handler held the loop."""
+        self._note(
+            "slow handlers", logging.WARNING, "%s held the loop for %.1f ms", (process.ref, seconds * 1000)
+        )
+
+    def _note(
+        self, kind: str, level: int, text: str, values: tuple[Any, ...], error: BaseException | None = None
+    ) -> None:
+        if not logger.isEnabledFor(level):
+            return
+        second = int(trio.current_time())
+        if second != self._second:
+            self._close_second()
+            self._second = second
+        logged = self._logged.get(kind, 0)
+        self._logged[kind] = logged + 1
+        if logged < self._limit or kind == "unkillable":
+            self._queue.append((level, text, values, error))
+            self._wake()
+
+    def _close_second(self) -> None:
+        for kind, count in self._logged.items():
+            if count > self._limit:
+                self._queue.append(
+                    (logging.WARNING, "%d more %s were not logged", (count - self._limit, kind), None)
+                )
+        self._logged.clear()
+
+    def _wake(self) -> None:
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
+            self._task = None
+
+    def flush(self) -> None:
+        """Log what is waiting. Not a checkpoint."""
+        while self._queue:
+            level, text, values, error = self._queue.popleft()
+            logger.log(level, text, *values, exc_info=error)
+
+    def close(self) -> None:
+        """Log everything, counts included."""
+        self._close_second()
+        self.flush()
+
+    async def run(self) -> None:
+        """Log until cancelled."""
+
+        def abort(_: object) -> Abort:
+            self._task = None
+            return Abort.SUCCEEDED
+
+        while True:
+            self.flush()
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(abort)

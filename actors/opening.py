@@ -1,0 +1,90 @@
+"""The opening of a node: alone, with peers, with workers of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.node import boundary
+from actors.node.config import NodeConfig
+from actors.node.node import Node
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["open_node"]
+
+
+@asynccontextmanager
+async def open_node(
+    name: str,
+    *,
+    zone: str = "local",
+    config: NodeConfig | None = None,
+    listen: str | os.PathLike[str] | None = None,
+    workers: int = 0,
+    policy: Any = None,
+    entries: Any = None,
+    settings: Any = None,
+    carrier: Any = None,
+) -> AsyncIterator[Node]:
+    """Run a node for the length of a block.
+
+    Leaving the block, for whatever reason, shuts every process down: the root first, then what was spawned
+    last; a checkpoint that cancellation does not hasten. A first SIGINT leaves the block; a second kills what
+    has not ended; a third raises `KeyboardInterrupt` wherever the program is.
+
+    Args:
+        name: the node's name, unique in its zone.
+        zone: the zone's name.
+        config: the node's settings.
+        listen: the path of the rendezvous door at which other nodes find it.
+        workers: how many worker nodes to start and keep: processes of the operating system for actors that
+            compute. The block begins when all are connected; see `Node.workers`.
+        policy, entries, settings, carrier: as of `peering.distributed`; with `listen` or any of them
+            the node can have peers.
+
+    Raises:
+        ValueError: the name or zone is empty, or contains `@` or `:`; `workers` is negative.
+        TypeError: `config` is no `NodeConfig`.
+        RuntimeError: this is not trio's loop.
+        StartError: the workers did not start in time.
+        KeyboardInterrupt, SystemExit: after the shutdown, when SIGINT, or an actor's own, ended the node.
+    """
+    for part in (name, zone):
+        if not part or set(part) & set("@:"):
+            raise ValueError(
+                f"a node's name, and its zone's, has a character and neither '@' nor ':', unlike {part!r}"
+            )
+    if workers < 0:
+        raise ValueError(f"a node has 0 or more workers, not {workers!r}")
+    if not isinstance(config, NodeConfig | None):
+        raise TypeError(f"config is a NodeConfig, not {config!r}")
+    if not trio.lowlevel.in_trio_task():
+        raise RuntimeError("a node runs in trio's loop, and this is not one: start with trio.run(main)")
+    if isinstance(listen, os.PathLike):
+        listen = os.fspath(listen)
+    peering = {"policy": policy, "entries": entries, "settings": settings, "carrier": carrier}
+    node = Node(name, zone, config or NodeConfig())
+    async with boundary.running(node) as stopper:
+        if listen is None and not workers and all(given is None for given in peering.values()):
+            yield node
+            return
+        from actors.peers.peering import distributed  # a node without peers does without transport
+
+        async with AsyncExitStack() as stack:
+            if workers:
+                from actors.workers.employer import Workers
+
+                node._workers = Workers(node, workers)
+                listen, peering["policy"] = stack.enter_context(node._workers.housed(listen, policy))
+            node._distribution = await stack.enter_async_context(distributed(node, listen=listen, **peering))
+            # Processes end while the node links are up, so that other nodes learn how.
+            stack.push_async_callback(stopper.stop)
+            if node._workers is not None:
+                await node._workers.start()
+            yield node

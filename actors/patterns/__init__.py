@@ -1,0 +1,1 @@
+"""Ready-made actors: state machines, event managers, pools."""

@@ -1,0 +1,275 @@
+"""The event manager: one process, any number of handlers, every event to each of them.
+
+A handler is an object with its own state, added and removed while the manager runs, and known by a key.
+One that raises is taken out and reported; the manager and the other handlers go on. A *supervised* handler
+also tells the process that added it why it is gone, and goes when that process ends.
+
+Source: `gen_event`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import attrs
+
+from actors.messages.errors import RuntimeFault
+from actors.messages.reasons import NORMAL, Reason, Shutdown, reason_of
+from actors.messages.ref import Ref
+from actors.processes.actor import Actor
+from actors.processes.links import Down, Monitor
+
+__all__ = ["EventHandler", "EventManager", "HandlerExists", "HandlerRemoved", "NoHandler", "RemoveHandler"]
+
+logger = logging.getLogger("enfilade.actors")
+
+
+class HandlerExists(RuntimeFault):
+    """A handler of that key is there already."""
+
+    def __init__(self, key: Hashable) -> None:
+        super().__init__(
+            f"there is already a handler with the key {key!r}; delete it first, or choose another key"
+        )
+        self.key = key
+
+
+class NoHandler(RuntimeFault):
+    """There is no handler of that key."""
+
+    def __init__(self, key: Hashable) -> None:
+        super().__init__(f"there is no handler with the key {key!r}")
+        self.key = key
+
+
+@attrs.frozen
+class HandlerRemoved:
+    """What the process that added a supervised handler is sent when the handler is gone.
+
+    Attributes:
+        manager: the event manager.
+        key: the handler's key.
+        reason: NORMAL when it was deleted or removed itself; what it crashed with otherwise.
+    """
+
+    manager: Ref[EventManager]
+    key: Hashable
+    reason: Reason
+
+
+class EventHandler:
+    """The base of handlers. All methods are sync and run inside the manager's process.
+
+    Attributes:
+        manager: the manager, while the handler belongs to one.
+    """
+
+    manager: EventManager
+
+    def on_add(self) -> None:
+        """Runs when it is added; raising refuses it."""
+
+    def on_event(self, event: Any) -> None:
+        """An event came."""
+
+    def on_call(self, request: Any) -> Any:
+        """A question to this handler alone; what it returns is the answer."""
+        raise TypeError(f"{type(self).__qualname__} answers no calls")
+
+    def on_remove(self, reason: Reason) -> Any:
+        """Runs last, unless the handler was the one that crashed; what it returns goes to who deleted it."""
+
+
+class RemoveHandler(Exception):
+    """Raised by a handler that wants to be taken out, without further ado. A call is answered by `answer`."""
+
+    def __init__(self, answer: Any = None) -> None:
+        super().__init__(answer)
+        self.answer = answer
+
+
+@attrs.define(eq=False)
+class _Entry:
+    handler: EventHandler
+    owner: Ref[Any] | None = None
+    monitor: Monitor | None = None
+
+
+class EventManager(Actor):
+    """A process that passes every event to all of its handlers, in the order in which they were added.
+
+    Events are sent with `ref.cast(EventManager.notify, event)`, or, to know that all have seen it,
+    `await ref.call(EventManager.notify, event)`; a plain message is an event too.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[Hashable, _Entry] = {}
+
+    def notify(self, event: Any) -> None:
+        """Pass `event` to every handler. As a call it returns once all have handled it."""
+        for key in list(self._entries):
+            entry = self._entries.get(key)
+            if entry is None:
+                continue
+            try:
+                entry.handler.on_event(event)
+            except RemoveHandler:
+                self._left(key, entry)
+            except Exception as error:
+                self._crashed(key, entry, error)
+
+    def on_message(self, message: Any) -> None:
+        self.notify(message)
+
+    def add_handler(
+        self,
+        key: Hashable,
+        handler: Callable[..., EventHandler],
+        *args: Any,
+        supervised: Ref[Any] | None = None,
+    ) -> Any:
+        """Add `handler(*args)` under `key`; returns nothing.
+
+        Args:
+            key: hashable, unique in this manager.
+            handler: makes the handler, inside the manager.
+            args: its arguments.
+            supervised: the process that is sent `HandlerRemoved`, and whose end removes the handler.
+
+        Raises (in the caller):
+            HandlerExists: the key is taken.
+            TypeError: the key is not hashable, or `supervised` is no ref.
+            Whatever making or adding the handler raises; the manager goes on.
+        """
+        try:
+            if key in self._entries:
+                raise HandlerExists(key)
+            if supervised is not None and not isinstance(supervised, Ref):
+                raise TypeError(f"a handler is supervised by a ref, such as `me.ref`, not by {supervised!r}")
+            self._add(key, handler, args, supervised)
+        except Exception as error:
+            return self.process.refuse(error)
+        return None
+
+    def delete_handler(self, key: Hashable) -> Any:
+        """Take a handler out; returns what its `on_remove` returns.
+
+        Raises (in the caller):
+            NoHandler: there is none of that key.
+        """
+        if self._find(key) is None:
+            return self.process.refuse(NoHandler(key))
+        return self._remove(key, NORMAL)
+
+    def swap_handler(
+        self, key: Hashable, new_key: Hashable, handler: Callable[..., EventHandler], *args: Any
+    ) -> Any:
+        """Replace a handler by another in one step; returns nothing.
+
+        No event is missed, and none is seen by both.
+
+        The new one is made as `handler(*args, left)`; `left` is what the old one's `on_remove` returned. It
+        is supervised by whom the old one was.
+
+        Raises (in the caller):
+            NoHandler, HandlerExists: as above.
+            Whatever making or adding the new one raises: the old one is gone, and who supervised it is told.
+        """
+        entry = self._find(key)
+        if entry is None:
+            return self.process.refuse(NoHandler(key))
+        if new_key != key and self._find(new_key) is not None:
+            return self.process.refuse(HandlerExists(new_key))
+        left = self._remove(key, NORMAL, tell=False)
+        try:
+            self._add(new_key, handler, (*args, left), entry.owner)
+        except Exception as error:
+            self._tell(key, entry, reason_of(error))
+            return self.process.refuse(error)
+        return None
+
+    def call_handler(self, key: Hashable, request: Any) -> Any:
+        """Ask one handler; returns what its `on_call` returns.
+
+        Raises (in the caller):
+            NoHandler: there is none of that key.
+            Whatever the handler raises; it is taken out then, and the manager goes on.
+        """
+        entry = self._find(key)
+        if entry is None:
+            return self.process.refuse(NoHandler(key))
+        try:
+            return entry.handler.on_call(request)
+        except RemoveHandler as farewell:
+            self._left(key, entry)
+            return farewell.answer
+        except Exception as error:
+            self._crashed(key, entry, error)
+            return self.process.refuse(error)
+
+    def which_handlers(self) -> list[Hashable]:
+        """The ids of all handlers, oldest first."""
+        return list(self._entries)
+
+    def on_down(self, down: Down) -> None:
+        match down.monitor.tag:
+            case ("event handler", key) if (
+                key in self._entries and self._entries[key].monitor is down.monitor
+            ):
+                self._remove(key, Shutdown(down.reason), tell=False)
+
+    def on_stop(self, reason: Reason) -> None:
+        for key in list(self._entries):
+            self._remove(key, reason)
+
+    def _find(self, key: Hashable) -> _Entry | None:
+        try:
+            return self._entries.get(key)
+        except TypeError:  # it is not hashable, and so nobody's key
+            return None
+
+    def _add(
+        self,
+        key: Hashable,
+        handler: Callable[..., EventHandler],
+        args: tuple[Any, ...],
+        owner: Ref[Any] | None,
+    ) -> None:
+        made = handler(*args)
+        made.manager = self
+        made.on_add()
+        entry = self._entries[key] = _Entry(made, owner)
+        if owner is not None:
+            entry.monitor = self.process.monitor(owner, tag=("event handler", key))
+
+    def _left(self, key: Hashable, entry: _Entry) -> None:
+        """The handler wants to be taken out, unless it has seen to that itself."""
+        if self._entries.get(key) is entry:
+            self._remove(key, NORMAL)
+
+    def _crashed(self, key: Hashable, entry: _Entry, error: Exception) -> None:
+        logger.error("event handler %r of %s crashed and was removed", key, self.process.ref, exc_info=error)
+        if self._entries.get(key) is entry:
+            del self._entries[key]
+            self._tell(key, entry, reason_of(error))
+
+    def _remove(self, key: Hashable, reason: Reason, *, tell: bool = True) -> Any:
+        entry = self._entries.pop(key)
+        left: Any = None
+        try:
+            left = entry.handler.on_remove(reason)
+        except Exception as error:
+            logger.exception("event handler %r of %s crashed while it was removed", key, self.process.ref)
+            reason = reason_of(error)
+        self._tell(key, entry, reason, tell)
+        return left
+
+    def _tell(self, key: Hashable, entry: _Entry, reason: Reason, tell: bool = True) -> None:
+        if entry.monitor is not None:
+            self.process.demonitor(entry.monitor, flush=True)
+        if tell and entry.owner is not None:
+            with contextlib.suppress(RuntimeFault):  # its mailbox may be full, or its name nobody's
+                entry.owner.send(HandlerRemoved(self.process.ref, key, reason))

@@ -1,0 +1,343 @@
+"""`Machine`: an actor whose reaction to an event depends on its state.
+
+The public methods of a machine are its events, called and cast like any other actor's. A method's own body
+is what happens in a state that says nothing else; a *clause*, marked with `@when(state, method)`, takes its
+place in that state. So the protocol stays where callers look for it, typed, and the state table is read off
+the class. Clauses are collected when the class is made: every public method is replaced by one that looks up
+the clause of the present state.
+
+Source: `gen_statem`. Event types are the kinds of message that an actor has anyhow; state enter calls are
+`@enter`, state time-outs `@after`; generic time-outs are `self.process.timers`, the event time-out is
+`self.process.timeout_after`; postponing is `postpone`; an inserted event is a plain method call.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, ClassVar, Concatenate, NoReturn, ParamSpec, TypeVar, cast
+
+import attrs
+
+from actors.messages.methods import HOOKS
+from actors.messages.request import Deferred
+from actors.processes.actor import Actor
+
+__all__ = ["Machine", "after", "enter", "leave", "when"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+_MARK = "_machine_marks"
+_AGAIN = object()
+_NOT_EVENTS = frozenset({"on_start", "on_stop"})
+
+
+@attrs.frozen
+class _Clause:
+    """A function takes the place of a method in one state."""
+
+    state: Hashable
+    method: str
+
+
+@attrs.frozen
+class _Transition:
+    """A function runs when a state is entered or left."""
+
+    state: Hashable
+    entering: bool
+
+
+@attrs.frozen
+class _StateTimeout:
+    """A function runs when a state has lasted for some seconds."""
+
+    state: Hashable
+    seconds: float
+
+
+def _mark(function: F, mark: object) -> F:
+    function.__dict__.setdefault(_MARK, []).append(mark)
+    return function
+
+
+def when(
+    state: Hashable, method: Callable[Concatenate[Any, P], R]
+) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[Concatenate[Any, P], R]]:
+    """Mark a function of a `Machine` as what `method` does in `state`.
+
+    Args:
+        state: any hashable; a string or an enumeration's member reads best.
+        method: a public method, or the hook `on_message`, `on_exit` or `on_down`, defined above in the class.
+
+    The function takes and returns what the method does; it may be async only if the method is. Several marks
+    may stand on one function.
+    """
+    return lambda function: _mark(function, _Clause(state, method.__name__))
+
+
+def _mark_sync(function: F, mark: object) -> F:
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(
+            f"{function.__qualname__} cannot be async: a state begins and ends at once; "
+            "to wait, go on with `self.process.continue_with`"
+        )
+    return _mark(function, mark)
+
+
+def enter(state: Hashable) -> Callable[[F], F]:
+    """Mark a sync function `fn(self)` that runs whenever `state` is entered, the first state included.
+
+    Raises:
+        TypeError: the function is async.
+    """
+    return lambda function: _mark_sync(function, _Transition(state, entering=True))
+
+
+def leave(state: Hashable) -> Callable[[F], F]:
+    """Mark a sync function `fn(self)` that runs whenever `state` is left for another one. Raises: as
+    `enter`.
+    """
+    return lambda function: _mark_sync(function, _Transition(state, entering=False))
+
+
+def after(seconds: float, state: Hashable) -> Callable[[F], F]:
+    """Mark a sync function `fn(self)` that runs once `state` has lasted for `seconds`, a positive number.
+
+    Raises:
+        ValueError: `seconds` is not positive.
+    """
+    if not seconds > 0:
+        raise ValueError(f"a state lasts for a positive number of seconds, not {seconds!r}")
+    return lambda function: _mark(function, _StateTimeout(state, seconds))
+
+
+class _Inner:
+    """A method for the machine's own code: not a plain function, so no part of the protocol."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    def __get__(self, machine: object, owner: type | None = None) -> Any:
+        return self._function.__get__(machine, owner)
+
+
+def _inner(function: F) -> F:
+    return cast(F, _Inner(function))
+
+
+class _Postponed(Exception):
+    """The handler at hand wants its event again in another state."""
+
+
+@attrs.define(eq=False)
+class _Event:
+    """A postponed event, and the reply that it owes, if it is a call."""
+
+    method: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    deferred: Deferred[Any] | None
+
+
+@attrs.frozen
+class _Lasted:
+    """A state time-out, as it lies in the mailbox."""
+
+    handler: str
+
+
+class Machine(Actor):
+    """An actor with states.
+
+    A subclass names its first state in `initial`, or calls `become` in `__init__`.
+
+    Attributes:
+        state: the present state.
+    """
+
+    initial: ClassVar[Hashable] = None
+
+    _clauses: ClassVar[dict[tuple[Hashable, str], Callable[..., Any]]] = {}
+    _transitions: ClassVar[dict[tuple[Hashable, bool], tuple[Callable[..., Any], ...]]] = {}
+    _timeouts: ClassVar[dict[Hashable, tuple[tuple[float, str], ...]]] = {}
+
+    _state: Hashable = None
+    _entered: bool = False
+    _changes: int = 0
+    _postponed: list[_Event] | None = None  # until the state changes
+    _due: deque[_Event] | tuple[()] = ()  # which the change has brought back
+    _retried: _Event | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        clauses = dict(cls._clauses)
+        transitions = dict(cls._transitions)
+        timeouts = dict(cls._timeouts)
+        for name, function in list(vars(cls).items()):
+            for mark in getattr(function, _MARK, ()):
+                match mark:
+                    case _Clause(state, method):
+                        clauses[state, method] = function
+                    case _Transition(state, entering):
+                        known = transitions.get((state, entering), ())
+                        transitions[state, entering] = (*known, function)
+                    case _StateTimeout(state, seconds):
+                        timeouts[state] = (*timeouts.get(state, ()), (seconds, name))
+        cls._clauses, cls._transitions, cls._timeouts = clauses, transitions, timeouts
+        public = {name for name, found in vars(cls).items() if inspect.isfunction(found) and name[0] != "_"}
+        for method in ({method for _, method in clauses} | public | {"on_message"}) - _NOT_EVENTS:
+            default = inspect.getattr_static(cls, method)
+            if not getattr(default, "_machine_dispatches", False):
+                setattr(cls, method, _dispatching(cls, method, default))
+
+    @property
+    def state(self) -> Hashable:
+        return self._state if self._entered else self.initial
+
+    def on_start(self) -> Any:
+        """Enters the first state; a subclass that overrides it must call it."""
+        if not self._entered:
+            self.become(self.initial)
+
+    @_inner
+    def become(self, state: Hashable, *, again: bool = False) -> None:
+        """Change the state, at once. Not a checkpoint.
+
+        What marks the old state's end and the new one's beginning runs before this returns; the old state's
+        time-outs are cancelled; postponed events follow before the next message. To stay in the present state
+        is no change, unless `again` asks for one.
+        """
+        if self._entered:
+            if state == self._state and not again:
+                return
+            self._run(self._state, entering=False)
+            for _, handler in self._timeouts.get(self._state, ()):
+                self.process.timers.cancel(_Lasted(handler))
+        self._state = state
+        self._entered = True
+        self._changes += 1
+        for seconds, handler in self._timeouts.get(state, ()):
+            self.process.timers.start(_Lasted(handler), seconds, _Lasted(handler))
+        if self._postponed:
+            postponed, self._postponed = self._postponed, None
+            # They are older than what an earlier change has brought back and has not had its turn yet.
+            self._due = deque([*postponed, *self._due])
+            for _ in postponed:
+                self.process.continue_with(self._retry)
+        self._run(state, entering=True)
+
+    @_inner
+    def postpone(self) -> NoReturn:
+        """Handle the event at hand again, before others, once the state has changed, or now if it just has.
+
+        A call that is postponed is answered then. Does not return: it leaves the handler by an exception.
+        Postponed events come in the order in which they were postponed, before those that came later.
+
+        Source: `gen_statem`'s action `postpone`.
+        """
+        raise _Postponed
+
+    def _run(self, state: Hashable, *, entering: bool) -> None:
+        for function in self._transitions.get((state, entering), ()):
+            function(self)
+
+    def _moment(self) -> tuple[int, int]:
+        """How often the state has changed, and how many events that brings back are still to come."""
+        return self._changes, len(self._due)
+
+    def _keep(
+        self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], since: tuple[int, int]
+    ) -> Any:
+        """Keep the event at hand, handled since that moment, until the state changes; returns what its
+        handler returns for now.
+        """
+        event, answer = self._retried, _AGAIN
+        if event is None:
+            answer = None if method in HOOKS else self.process.defer_if_called()
+            event = _Event(method, args, kwargs, answer)
+        changes, due = since
+        if self._changes == changes:
+            if self._postponed is None:
+                self._postponed = []
+            self._postponed.append(event)
+        else:
+            # Its handler has changed the state: it follows those that this has brought back.
+            self._due = deque(self._due)
+            self._due.insert(len(self._due) - due, event)
+            self.process.continue_with(self._retry)
+        return answer
+
+    def _retry(self) -> Any:
+        """The turn of the next event that was postponed has come."""
+        assert isinstance(self._due, deque)
+        event = self._due.popleft()
+        rare = self.process.rare
+        if rare is not None and rare.idle:
+            rare.idle.cancel(None)  # this is an event like any other
+        method = getattr(self, event.method)
+        self._retried = event
+        if inspect.iscoroutinefunction(method):
+            return self._retry_async(event, method)
+        try:
+            result = method(*event.args, **event.kwargs)
+        finally:
+            self._retried = None
+        self._settle(event, result)
+        return None
+
+    async def _retry_async(self, event: _Event, method: Callable[..., Any]) -> None:
+        try:
+            result = await method(*event.args, **event.kwargs)
+        finally:
+            self._retried = None
+        self._settle(event, result)
+
+    def _settle(self, event: _Event, result: Any) -> None:
+        if event.deferred is not None and result is not _AGAIN:
+            event.deferred.reply(result)
+
+
+def _dispatching(cls: type[Machine], name: str, default: Callable[..., Any]) -> Callable[..., Any]:
+    """The method that looks up the clause of the present state."""
+
+    variants = [default, *(function for (_, method), function in cls._clauses.items() if method == name)]
+    if any(inspect.iscoroutinefunction(variant) for variant in variants):
+
+        @functools.wraps(default)
+        async def dispatch_async(machine: Machine, *args: Any, **kwargs: Any) -> Any:
+            moment = machine._moment()
+            try:
+                result = _call(machine, name, default, args, kwargs)
+                return await result if inspect.iscoroutine(result) else result
+            except _Postponed:
+                return machine._keep(name, args, kwargs, moment)
+
+        dispatch: Callable[..., Any] = dispatch_async
+    else:
+
+        @functools.wraps(default)
+        def dispatch_sync(machine: Machine, *args: Any, **kwargs: Any) -> Any:
+            moment = machine._moment()
+            try:
+                return _call(machine, name, default, args, kwargs)
+            except _Postponed:
+                return machine._keep(name, args, kwargs, moment)
+
+        dispatch = dispatch_sync
+    dispatch.__dict__["_machine_dispatches"] = True
+    return dispatch
+
+
+def _call(
+    machine: Machine, name: str, default: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    if name == "on_message" and type(args[0]) is _Lasted:
+        return getattr(machine, args[0].handler)()
+    return machine._clauses.get((machine.state, name), default)(machine, *args, **kwargs)

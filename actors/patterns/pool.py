@@ -1,0 +1,428 @@
+"""A pool of workers: jobs come in, a routing chooses the worker, the pool keeps what waits.
+
+The pool itself holds all jobs that no worker has begun, and gives a worker one job at a time. So a worker
+that crashes takes only the job at hand with it, a resized pool loses nothing, and the jobs of one key are
+done in the order in which they were submitted, whatever happens to the workers in between.
+
+Workers are linked to the pool and replaced when they end; more than `intensity` replacements within `period`
+seconds end the pool with `SHUTDOWN`, as they would end a supervisor.
+
+Source: ractor's factory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from typing import Any, Literal, get_args
+
+import attrs
+import trio
+
+from actors.messages.errors import NoProcess, ProcessDied, RuntimeFault
+from actors.messages.reasons import KILL, SHUTDOWN, Reason
+from actors.messages.ref import Ref
+from actors.messages.request import Deferred, Request
+from actors.node.timers import Timer
+from actors.processes.actor import Actor
+from actors.processes.links import Exited
+from actors.supervision.restart_window import RestartWindow
+
+__all__ = ["Discard", "JobDiscarded", "Pool", "PoolDraining", "PoolStatistics", "Routing", "Worker"]
+
+
+Routing = Literal["any", "round_robin", "key", "sticky"]
+Discard = Literal["oldest", "newest"]
+
+
+class Worker(Actor):
+    """The base of a pool's workers, sync or async."""
+
+    def work(self, job: Any) -> Any:
+        """Do one job; what it returns is the answer to `Pool.submit`. Subclasses say how."""
+        raise TypeError(f"{type(self).__qualname__} does not say how to work: define work(self, job)")
+
+
+class JobDiscarded(RuntimeFault):
+    """The pool's queue was full, and this job was the one to go. `job` is what was submitted."""
+
+    def __init__(self, job: object, limit: int) -> None:
+        super().__init__(f"the pool's queue is full ({limit} jobs); discarded {job!r}")
+        self.job = job
+
+
+class PoolDraining(RuntimeFault):
+    """The pool finishes what it has and takes nothing new."""
+
+    def __init__(self) -> None:
+        super().__init__("the pool is draining; submit to another one")
+
+
+@attrs.frozen
+class PoolStatistics:
+    """What a pool is doing.
+
+    Attributes:
+        size: how many workers it is to have.
+        busy: how many have a job.
+        queued: jobs that nobody has begun.
+        completed: jobs that were answered, errors included.
+        discarded: jobs that found no room, or whose submitters had given up before they were begun.
+        replaced: workers that ended and were replaced.
+    """
+
+    size: int
+    busy: int
+    queued: int
+    completed: int
+    discarded: int
+    replaced: int
+
+
+@attrs.define(eq=False)
+class _Job:
+    number: int
+    job: Any
+    key: Hashable
+    deferred: Deferred[Any] | None
+
+
+@attrs.define(eq=False)
+class _Slot:
+    """A place for a worker, which outlives the workers in it; `ref` is None while it waits for the next."""
+
+    ref: Ref[Any] | None = None
+    job: _Job | None = None
+    watchdog: Timer | None = None
+    queue: deque[_Job] = attrs.Factory(deque)
+    retiring: bool = False
+
+    @property
+    def free(self) -> bool:
+        return self.job is None and self.ref is not None
+
+
+@attrs.frozen(eq=False)
+class _Stuck:
+    slot: _Slot
+    job: _Job
+
+
+def _check_routing(routing: str) -> None:
+    if routing not in get_args(Routing):
+        raise ValueError(f"routing is one of {', '.join(get_args(Routing))}, not {routing!r}")
+
+
+def _check_worker(worker: Any) -> None:
+    is_actor = isinstance(worker, type) and issubclass(worker, Actor)
+    if is_actor and getattr(worker, "work", Worker.work) is Worker.work:
+        raise TypeError(f"a pool's worker is a class that defines work(self, job), unlike {worker!r}")
+
+
+def _check_size(size: int) -> None:
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"a pool has at least one worker; its size is an int, not {size!r}")
+
+
+class Pool(Actor):
+    """A process that has jobs done by workers.
+
+    `await pool.call(Pool.submit, job)` waits for the worker's answer; `pool.cast(Pool.submit, job)` does not.
+
+    Args:
+        worker: a `Worker` class, or anything that makes processes that answer `Worker.work`.
+        args: what every worker is started with.
+        size: how many workers.
+        routing: "any": the oldest job goes to whoever is free. "round_robin": in turn, each worker with a
+            queue of its own. "key": all jobs of a key go to the same worker. "sticky": as "any", but while a
+            job of a key is under way, further ones of that key wait for the same worker.
+        queue_limit: how many jobs may wait; None for any number.
+        discard: which job goes when one too many comes: the "oldest" that waits, or the "newest", which has
+            just come.
+        stuck_after: seconds after which a worker that has not finished its job is killed and replaced; None
+            for never.
+        intensity: how many replacements within `period` are borne.
+        period: seconds.
+
+    Raises:
+        ValueError: an argument is out of range; it names the argument.
+        TypeError: `worker` is an actor class that does not say how to work.
+    """
+
+    def __init__(
+        self,
+        worker: Any,
+        *args: Any,
+        size: int,
+        routing: Routing = "any",
+        queue_limit: int | None = None,
+        discard: Discard = "newest",
+        stuck_after: float | None = None,
+        intensity: int = 10,
+        period: float = 5.0,
+    ) -> None:
+        _check_size(size)
+        _check_routing(routing)
+        if discard not in get_args(Discard):
+            raise ValueError(f"discard is one of {', '.join(get_args(Discard))}, not {discard!r}")
+        if queue_limit is not None and queue_limit < 0:
+            raise ValueError(f"queue_limit is None or at least 0, not {queue_limit!r}")
+        if stuck_after is not None and not stuck_after > 0:
+            raise ValueError(f"stuck_after is None or a positive number of seconds, not {stuck_after!r}")
+        _check_worker(worker)
+        self._worker = worker
+        self._args = args
+        self._size = size
+        self._routing: Routing = routing
+        self._queue_limit = queue_limit
+        self._discard: Discard = discard
+        self._stuck_after = stuck_after
+        self._window = RestartWindow(intensity, period)
+        self._slots: list[_Slot] = []
+        self._workers: dict[Ref[Any], _Slot] = {}
+        self._queue: deque[_Job] = deque()
+        self._holders: dict[Hashable, tuple[_Slot, int]] = {}
+        self._turn = 0
+        self._submitted = 0
+        self._queued = 0
+        self._completed = 0
+        self._discarded = 0
+        self._replaced = 0
+        self._drained: list[Deferred[None]] | None = None
+        self.process.trap_exits = True
+        for _ in range(size):
+            self._slots.append(self._employ(_Slot()))
+
+    # Requests.
+
+    def submit(self, job: Any, key: Hashable = None) -> Any:
+        """Have `job` done. One that is not begun when its caller gives up is dropped.
+
+        Args:
+            job: what `Worker.work` is given.
+            key: what "key" and "sticky" routing go by; hashable.
+
+        Returns:
+            The worker's answer.
+
+        Raises (in the caller):
+            TypeError: the key is needed, and not hashable.
+            JobDiscarded: the queue was full and this job had to go, now or later.
+            PoolDraining: the pool takes nothing new.
+            ProcessDied: the worker ended during the job, by itself or because it was stuck.
+        """
+        if self._routing in ("key", "sticky"):
+            try:
+                hash(key)
+            except TypeError:
+                return self.process.refuse(TypeError(f"a job's key must be hashable, unlike {key!r}"))
+        deferred = self.process.defer_if_called()
+        self._submitted += 1
+        entry = _Job(self._submitted, job, key, deferred)
+        if self._drained is not None:
+            self._fail(entry, PoolDraining())
+            return deferred
+        slot = self._slot_for(entry)
+        if slot is not None and slot.free and not slot.queue:
+            self._begin(slot, entry)
+        elif self._has_room(entry):
+            (self._queue if slot is None else slot.queue).append(entry)
+            self._queued += 1
+        return deferred
+
+    def drain(self) -> Any:
+        """Take nothing new, finish what is there, and return once all is done."""
+        deferred = self.process.defer_if_called()
+        if self._drained is None:
+            self._drained = []
+        if deferred is not None:
+            self._drained.append(deferred)
+        self._check_drained()
+        return deferred
+
+    def resize(self, size: int) -> Any:
+        """Change the number of workers; returns nothing.
+
+        Superfluous ones finish what is theirs first, so that keys keep their order.
+
+        Raises (in the caller):
+            ValueError: `size` is not a positive int.
+        """
+        try:
+            _check_size(size)
+        except ValueError as error:
+            return self.process.refuse(error)
+        self._size = size
+        for slot in self._slots[size:]:
+            slot.retiring = True
+        for slot in self._slots[:size]:
+            slot.retiring = False
+        while len(self._slots) < size:
+            self._slots.append(self._employ(_Slot()))
+        for slot in list(self._slots):
+            self._next(slot)
+        return None
+
+    def statistics(self) -> PoolStatistics:
+        """What the pool is doing at this moment."""
+        return PoolStatistics(
+            size=self._size,
+            busy=sum(slot.job is not None for slot in self._slots),
+            queued=self._queued,
+            completed=self._completed,
+            discarded=self._discarded,
+            replaced=self._replaced,
+        )
+
+    # Routing.
+
+    def _slot_for(self, entry: _Job) -> _Slot | None:
+        """Whose job it is; None: whoever is free next."""
+        keyed = self._routing == "key" or (self._routing == "sticky" and entry.key is not None)
+        if keyed and entry.key in self._holders:
+            slot, count = self._holders[entry.key]
+            self._holders[entry.key] = (slot, count + 1)
+            return slot
+        fresh = self._fresh_slot(entry)
+        if fresh is not None and keyed:
+            self._holders[entry.key] = (fresh, 1)
+        return fresh
+
+    def _fresh_slot(self, entry: _Job) -> _Slot | None:
+        if self._routing == "key":
+            return self._slots[hash(entry.key) % self._size]
+        if self._routing == "round_robin":
+            self._turn = (self._turn + 1) % self._size
+            return self._slots[self._turn]
+        return next((slot for slot in self._slots if slot.free and not slot.retiring), None)
+
+    def _release_key(self, entry: _Job) -> None:
+        holder = self._holders.get(entry.key)
+        if holder is not None:
+            slot, count = holder
+            if count > 1:
+                self._holders[entry.key] = (slot, count - 1)
+            else:
+                del self._holders[entry.key]
+
+    def _has_room(self, entry: _Job) -> bool:
+        """Make room for a job that has to wait, or turn it away."""
+        if self._queue_limit is None or self._queued < self._queue_limit:
+            return True
+        victim = self._take_oldest() if self._discard == "oldest" and self._queued else entry
+        self._release_key(victim)
+        self._discarded += 1
+        self._fail(victim, JobDiscarded(victim.job, self._queue_limit))
+        return victim is not entry
+
+    # A worker's life.
+
+    def _employ(self, slot: _Slot) -> _Slot:
+        slot.ref = self.process.spawn_soon(self._worker, *self._args, link=True)
+        self._workers[slot.ref] = slot
+        return slot
+
+    def _begin(self, slot: _Slot, entry: _Job) -> None:
+        assert slot.ref is not None
+        slot.job = entry
+        if self._stuck_after is not None:
+            slot.watchdog = self.process.send_after(self._stuck_after, self.process.ref, _Stuck(slot, entry))
+        request = self.process.request(slot.ref, Worker.work, entry.job)
+        request.then(self._finished, slot, entry)
+
+    def _finished(self, request: Request[Any], slot: _Slot, entry: _Job) -> None:
+        error = request.error
+        if slot.watchdog is not None:
+            slot.watchdog.cancel()
+            slot.watchdog = None
+        slot.job = None
+        gone = isinstance(error, ProcessDied | NoProcess) and error.target == slot.ref
+        if gone:
+            slot.ref = None  # its exit signal is on the way, and brings the next worker
+        if gone and isinstance(error, NoProcess):  # the worker had ended before it could begin
+            slot.queue.appendleft(entry)
+            self._queued += 1
+            return
+        self._completed += 1
+        self._release_key(entry)
+        if entry.deferred is not None:
+            if error is None:
+                entry.deferred.reply(request.value)
+            else:
+                entry.deferred.fail(error)
+        self._next(slot)
+
+    def _next(self, slot: _Slot) -> None:
+        """The worker of `slot` may be free: give it something to do, or let it go."""
+        if slot.free:
+            entry = self._take(slot.queue)
+            if entry is None and not slot.retiring:
+                entry = self._take(self._queue)
+                if entry is not None and self._routing == "sticky" and entry.key is not None:
+                    self._hold(entry, slot)
+            if entry is not None:
+                self._begin(slot, entry)
+            elif slot.retiring:
+                self._slots.remove(slot)
+                assert slot.ref is not None
+                del self._workers[slot.ref]
+                self.process.unlink(slot.ref)
+                self.process.exit(slot.ref, SHUTDOWN)
+        self._check_drained()
+
+    def _take(self, queue: deque[_Job]) -> _Job | None:
+        """The oldest job of `queue`; not one whose submitter has given up waiting for it."""
+        while queue:
+            self._queued -= 1
+            entry = queue.popleft()
+            if entry.deferred is None or not entry.deferred.request.settled:
+                return entry
+            self._release_key(entry)
+            self._discarded += 1
+        return None
+
+    def _hold(self, entry: _Job, slot: _Slot) -> None:
+        """A job of the common queue found its worker: later ones of its key, queued before, follow it."""
+        followers = [other for other in self._queue if other.key == entry.key]
+        if followers:
+            self._queue = deque(other for other in self._queue if other.key != entry.key)
+            slot.queue.extend(followers)
+        self._holders[entry.key] = (slot, 1 + len(followers))
+
+    def on_exit(self, exited: Exited) -> None:
+        slot = self._workers.pop(exited.ref, None)
+        if slot is None:
+            return
+        self._replaced += 1
+        if not self._window.admit(trio.current_time()):
+            self.process.stop(SHUTDOWN)
+            return
+        self._next(self._employ(slot))
+
+    def on_message(self, message: Any) -> None:
+        if type(message) is _Stuck:
+            if message.slot.job is message.job and message.slot.ref is not None:
+                self.process.exit(message.slot.ref, KILL)
+        else:
+            super().on_message(message)
+
+    def on_stop(self, reason: Reason) -> None:
+        for ref in self._workers:
+            self.process.exit(ref, SHUTDOWN)
+
+    # Replies.
+
+    def _fail(self, entry: _Job, error: RuntimeFault) -> None:
+        if entry.deferred is not None:
+            entry.deferred.fail(error)
+
+    def _take_oldest(self) -> _Job:
+        queues = [queue for queue in (self._queue, *(slot.queue for slot in self._slots)) if queue]
+        self._queued -= 1
+        return min(queues, key=lambda queue: queue[0].number).popleft()
+
+    def _check_drained(self) -> None:
+        if self._drained and not self._queued and all(slot.job is None for slot in self._slots):
+            waiting, self._drained = self._drained, []
+            for deferred in waiting:
+                deferred.reply(None)

@@ -1,0 +1,1 @@
+"""Other nodes: refs, calls and errors that travel between them."""

@@ -1,0 +1,410 @@
+"""A node's part in a net of nodes: who is connected, what may be asked of them, who is told of their
+coming and going.
+
+How signals travel is not known here; see `peering.py`, which brings this together with the node links of
+`transport`.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import trio
+
+from actors.messages.errors import NotConnected, RuntimeFault
+from actors.messages.guarded import guarded
+from actors.messages.reasons import NO_CONNECTION, NO_PROCESS, Reason
+from actors.messages.ref import Ref
+from actors.node.groups import Joined, Left
+from actors.peers.events import NodeDown, NodeUp
+from actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
+from actors.peers.tokens import Handouts
+from actors.processes import links, start
+from actors.processes.local_ref import LocalRef
+from actors.processes.mailbox import UNBOUNDED
+
+if TYPE_CHECKING:
+    from actors.node.node import Node
+
+__all__ = ["Distribution", "Given"]
+
+logger = logging.getLogger("enfilade.actors")
+
+
+MOST_REFUSALS: Final = 256
+"""How many reasons to turn a caller away are remembered, so that each is a warning but once."""
+
+Given = tuple[Sequence[Any], Mapping[str, Any]]
+"""Positional and keyword arguments."""
+
+
+class Link(Protocol):
+    """A node link: `transport.peer.Peer`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity(self) -> Any: ...
+
+    @property
+    def ended(self) -> trio.Event: ...
+
+    def end(self, reason: str) -> None: ...
+
+
+class Meeting(Protocol):
+    """Where node links come from: `transport.rendezvous.Rendezvous`."""
+
+    @property
+    def peers(self) -> Mapping[str, Link]: ...
+
+    def open(self, address: str | None, nursery: trio.Nursery) -> AbstractAsyncContextManager[None]: ...
+
+    async def connect(self, address: str) -> Link: ...
+
+    async def keep(self, address: str) -> None: ...
+
+    def start_soon(self, run: Callable[..., Any], *args: Any) -> None: ...
+
+
+class Remote(PeerCarrier, Protocol):
+    """One start of another node: `remote_node.RemoteNode`."""
+
+    address: str
+    is_superseded: bool
+
+    def ask_whereis(self, name: str, then: Callable[[Any], None]) -> int: ...
+
+    def ask_spawn(
+        self, entry: str, given: Given, then: Callable[[Any], None], parent: Ref[Any] | None = None
+    ) -> int: ...
+
+    def abandon(self, number: int) -> None: ...
+
+    async def call(self, connect: Callable[[str], Any]) -> None: ...
+
+    def take_in(self, frames: Sequence[Any], handles: Sequence[int]) -> None: ...
+
+    def connected(self, peer: Any) -> None: ...
+
+    def tell_members(self, scope: str, group: Any, refs: Sequence[Ref[Any]]) -> None: ...
+
+    def lost(self) -> None: ...
+
+
+class Distribution:
+    """A node's part in a net of nodes. Made by `distributed`.
+
+    Attributes:
+        node: the node.
+        address: where it can be called, or empty.
+        entries: what peers may spawn, by name, as far as the policy lets them.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        make_remote: Callable[[Distribution, str, int], Remote],
+        *,
+        address: str,
+        entries: Mapping[str, Any],
+    ) -> None:
+        self.node = node
+        self.address = address
+        self.entries = entries
+        self.handouts = Handouts(node)
+        self.rendezvous: Meeting
+        self._make_remote = make_remote
+        self._nodes: weakref.WeakValueDictionary[tuple[str, int], Remote] = weakref.WeakValueDictionary()
+        self._current: dict[str, Remote] = {}
+        self._watchers: dict[Ref[Any], None] = {}
+        # Members of groups on other nodes: by node, scope and group.
+        self._members: dict[str, dict[str, dict[Hashable, list[Ref[Any]]]]] = {}
+        self._refusals: set[str] = set()
+        self._is_running = False
+        self._on_kill: Callable[[str], None] | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Be connected, and can be, for the length of a block."""
+        async with self.rendezvous.open(self.address or None, self.node.nursery):
+            self._is_running = True
+            self.node.groups.listen(self._group_changed)
+            try:
+                yield
+            finally:
+                self.node.groups.listen(None)
+                self._is_running = False
+
+    # What users ask for.
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The names of the nodes that are connected."""
+        return tuple(self.rendezvous.peers)
+
+    async def connect(self, address: str) -> str:
+        """Connect to the node at an address; without effect when we are connected. A checkpoint.
+
+        Returns:
+            The node's name.
+
+        Raises:
+            transport.CarrierError: no node is there.
+            transport.NotAdmitted: one of the two nodes' policies does not allow it.
+            transport.HandshakeFailed: what is there is no node, or is too slow.
+        """
+        peer = await self.rendezvous.connect(address)
+        self._current[peer.name].address = address
+        return peer.name
+
+    def keep_connected(self, address: str) -> None:
+        """Connect to the node at an address, and again whenever the node link is over. Not a checkpoint.
+
+        Why an attempt fails is logged as a warning when the reason is another than that of the one before.
+        """
+        self.start_soon(self.rendezvous.keep, address)
+
+    def disconnect(self, name: str) -> None:
+        """End the node link to a node at once. Not a checkpoint."""
+        peer = self.rendezvous.peers.get(name)
+        if peer is not None:
+            peer.end("this node has disconnected")
+
+    def remote(self, name: str, peer: str) -> Ref[Any]:
+        """A ref to whoever holds `name` on the node `peer` when it is used. Not a checkpoint.
+
+        Raises:
+            NotConnected: there is no such peer.
+        """
+        return RemoteNameRef(self.node, self._peer_node(peer), name)
+
+    async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:
+        """The process that holds `name` on the node `peer` now, if it is exported. A checkpoint.
+
+        Raises:
+            NotConnected: there is no such peer, or not any more.
+        """
+        remote = self._peer_node(peer)
+        return await self._answer(remote, lambda then: remote.ask_whereis(name, then))  # type: ignore[no-any-return]
+
+    async def spawn_on(self, peer: str, entry: str, /, *args: Any, **kwargs: Any) -> Ref[Any]:
+        """Start a process on another node, from what that node exports under the name `entry`.
+
+        A checkpoint. Cancelled, the process, if it has started, is killed.
+
+        Raises:
+            NotConnected: there is no such peer, or not any more.
+            Refused: the peer exports no such entry to this node.
+            StartError: the start failed, as of `Node.spawn`.
+            transport.PayloadError: an argument cannot travel.
+        """
+        remote = self._peer_node(peer)
+        return await self._answer(  # type: ignore[no-any-return]
+            remote, lambda then: remote.ask_spawn(entry, (args, kwargs), then)
+        )
+
+    def start_on(
+        self,
+        peer: str,
+        entry: str,
+        parent: Ref[Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        then: Callable[[Any], None],
+    ) -> Callable[[], None]:
+        """Start a process on another node as a child of `parent`, linked to it from birth. Not a checkpoint.
+
+        Args:
+            then: called with its ref, the exception that `spawn_on` would raise, or `NO_CONNECTION`.
+
+        Returns:
+            What to call to give it up: then `then` is not called any more, and the process is killed.
+
+        Raises:
+            NotConnected, transport.PayloadError: as `spawn_on`.
+        """
+        remote = self._peer_node(peer)
+        number = remote.ask_spawn(entry, (args, kwargs), then, parent)
+        return lambda: remote.abandon(number)
+
+    def monitor_nodes(self, ref: Ref[Any]) -> None:
+        """Have `NodeUp` and `NodeDown` sent to `ref`, until it ends. Not a checkpoint."""
+        self._watchers[ref] = None
+
+    def demonitor_nodes(self, ref: Ref[Any]) -> None:
+        """Stop that. Not a checkpoint."""
+        self._watchers.pop(ref, None)
+
+    def listen_for_kills(self, listener: Callable[[str], None]) -> None:
+        """Have `listener` told the name of each node on which this one kills a process."""
+        self._on_kill = listener
+
+    def killing(self, peer: str) -> None:
+        """A `KILL` is on its way to a process of the node `peer`."""
+        if self._on_kill is not None:
+            self._on_kill(peer)
+
+    def _peer_node(self, name: str) -> Remote:
+        remote = self._current.get(name)
+        if remote is None or remote.peer is None:
+            connected = ", ".join(self.peers) or "none"
+            raise NotConnected(name, f"node {name!r} is not connected; connected are {connected}")
+        return remote
+
+    async def _answer(self, remote: Remote, ask: Callable[[Callable[[Any], None]], int]) -> Any:
+        answered = trio.Event()
+        answers: list[Any] = []
+
+        def then(answer: Any) -> None:
+            answers.append(answer)
+            answered.set()
+
+        number = ask(then)
+        try:
+            await answered.wait()
+        except trio.Cancelled:
+            remote.abandon(number)
+            raise
+        answer = answers[0]
+        if isinstance(answer, Reason):
+            raise NotConnected(remote.node_name)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    # What remote nodes ask for.
+
+    def start_soon(self, run: Callable[..., Any], *args: Any) -> None:
+        """Run a task until the node stops."""
+        self.rendezvous.start_soon(run, *args)
+
+    async def spawn_for(
+        self,
+        scope: trio.CancelScope,
+        target: Any,
+        given: Given,
+        parent: Ref[Any] | None,
+    ) -> LocalRef[Any] | Exception | None:
+        """Spawn what a peer asked for: the ref, why not, or None when the scope was cancelled.
+
+        With a `parent`, a process of the peer, it is that one's child, and linked to it before it starts.
+
+        All keyword arguments are the target's: a peer gives no names, and has no say in what `Node.spawn`
+        lets this program decide.
+        """
+        answer: LocalRef[Any] | Exception | None = None
+        with scope:
+            try:
+                process = start.create(
+                    self.node, None, None, False, False, UNBOUNDED, None, "supervisor", None
+                )
+                if parent is not None:
+                    links.link_newborn_abroad(process, parent)
+                await start.start(process, target, tuple(given[0]), given[1], None)
+                answer = process.ref  # type: ignore[assignment]
+            except (RuntimeFault, TypeError) as error:
+                answer = error
+        return answer
+
+    def local(self, serial: int, token: bytes) -> Ref[Any]:
+        """A ref of this node that has come home; one that is forged, or of a dead process, reaches nobody."""
+        ref = self.handouts.living(serial) if self.handouts.is_token(serial, token) else None
+        if ref is None:
+            nowhere = self.remote_node(self.node.full_name, self.node.incarnation, "")
+            ref = HeldRef(self.node, nowhere, serial, token)
+        return ref
+
+    def remote_node(self, name: str, incarnation: int, address: str) -> Remote:
+        """The record of one start of a node."""
+        remote = self._nodes.get((name, incarnation))
+        if remote is None:
+            remote = self._nodes[name, incarnation] = self._make_remote(self, name, incarnation)
+        if address and not remote.address:
+            remote.address = address
+        return remote
+
+    def is_over(self, remote: Remote) -> bool:
+        """Whether that start of the node is known to have ended, because there has been a later one."""
+        return remote.is_superseded or remote.node_name == self.node.full_name
+
+    def reason_for(self, remote: Remote) -> Reason:
+        """Why a node without a node link cannot be reached."""
+        return NO_PROCESS if self.is_over(remote) else NO_CONNECTION
+
+    def may_call(self, remote: Remote) -> bool:
+        """Whether a node without a node link can be called."""
+        return bool(remote.address) and self._is_running and not self.is_over(remote)
+
+    def call_on_demand(self, remote: Remote) -> None:
+        """Call a node because there is something to deliver."""
+        self.start_soon(remote.call, self.rendezvous.connect)
+
+    def _group_changed(self, event: Joined | Left) -> None:
+        members = self.node.groups.scope(event.scope).local_members(event.group)
+        for name in self.peers:
+            self._current[name].tell_members(event.scope, event.group, members)
+
+    def members_told(self, node_name: str, scope: str, told: Any) -> None:
+        """A peer has told who of its processes is in a group."""
+        group, refs = told
+        groups = self._members.setdefault(node_name, {}).setdefault(scope, {})
+        groups[group] = [ref for ref in refs if isinstance(ref, HeldRef) and ref.node_name == node_name]
+        if not groups[group]:
+            del groups[group]
+        self.node.groups.scope(scope).replace_remote(node_name, groups)
+
+    # What the rendezvous tells.
+
+    def peer_up(self, peer: Link) -> None:
+        """See `transport.peer.Host`."""
+        identity = peer.identity
+        remote = self.remote_node(identity.name, identity.incarnation, "")
+        self._current.get(identity.name, remote).is_superseded = True
+        self._current[identity.name] = remote
+        remote.is_superseded = False
+        logger.info("node %s is connected", identity.name)
+        remote.connected(peer)
+        for scope in self.node.groups.scopes():
+            for group, members in scope.local().items():
+                remote.tell_members(scope.name, group, members)
+        self._tell(NodeUp(identity.name))
+
+    def peer_frames(self, peer: Link, frames: Sequence[Any], handles: Sequence[int]) -> None:
+        """See `transport.peer.Host`."""
+        self.node.dispatcher.lend(self._current[peer.name].take_in, frames, handles)
+
+    def peer_down(self, peer: Link, reason: str) -> None:
+        """See `transport.peer.Host`."""
+        logger.info("node %s is no longer connected: %s", peer.name, reason)
+        self._current[peer.name].lost()
+        for scope in self._members.pop(peer.name, {}):
+            self.node.groups.scope(scope).replace_remote(peer.name, {})
+        self._tell(NodeDown(peer.name, reason))
+
+    def attempt_failed(self, address: str, error: Exception, *, is_known: bool) -> None:
+        """See `transport.peer.Host`. Each reason is worth one warning, and not one for each attempt."""
+        level = logging.INFO if is_known else logging.WARNING
+        logger.log(level, "the node at %s could not be connected: %s", address, error)
+
+    def caller_refused(self, reason: str) -> None:
+        """See `transport.peer.Host`. Whoever tries again and again is worth one warning."""
+        level = logging.INFO if reason in self._refusals else logging.WARNING
+        if len(self._refusals) >= MOST_REFUSALS:
+            self._refusals.clear()
+        self._refusals.add(reason)
+        logger.log(level, "%s", reason)
+
+    def _tell(self, event: NodeUp | NodeDown) -> None:
+        for watcher in list(self._watchers):
+            if not isinstance(watcher, LocalRef):
+                guarded(watcher.send, event)
+            elif watcher._process.ended is None:
+                watcher._process.put(event)  # the runtime's own: no bound refuses it
+            else:
+                del self._watchers[watcher]

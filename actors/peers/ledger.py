@@ -1,0 +1,112 @@
+"""What is open across one node link, and what becomes of it when the node link is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import trio
+
+from actors.messages import signals
+from actors.messages.errors import NotConnected
+from actors.messages.reasons import KILLED, NO_CONNECTION, Reason
+from actors.messages.ref import Ref
+from actors.processes.local_ref import LocalRef
+
+if TYPE_CHECKING:
+    from actors.node.node import Node
+    from actors.peers.remote_call import RemoteCall
+
+__all__ = ["Ledger", "undeliverable"]
+
+
+SWEEP: Final = 256
+"""How many calls are made before those that were given up are looked for."""
+
+
+@attrs.define(eq=False)
+class Ledger:
+    """What is open, each under the number that its owner gave it.
+
+    Attributes:
+        calls: this node's calls that the other has not answered.
+        answering: the other's calls that this node has not answered.
+        monitors: this node's watchers of processes there.
+        watched: processes of this node that the other watches.
+        links: (local, remote) pairs by serial numbers.
+        asked: who waits for the answer to a question or a spawn.
+        spawning: what is being started here for the other.
+    """
+
+    calls: dict[int, signals.Call] = attrs.field(factory=dict)
+    answering: dict[int, RemoteCall] = attrs.field(factory=dict)
+    monitors: dict[int, Ref[Any]] = attrs.field(factory=dict)
+    watched: dict[int, Ref[Any]] = attrs.field(factory=dict)
+    links: dict[tuple[int, int], tuple[Ref[Any], Ref[Any]]] = attrs.field(factory=dict)
+    asked: dict[int, Callable[[Any], None]] = attrs.field(factory=dict)
+    spawning: dict[int, trio.CancelScope] = attrs.field(factory=dict)
+    _until_sweep: int = attrs.field(default=SWEEP, init=False)
+
+    def add_call(self, number: int, call: signals.Call) -> list[int]:
+        """Enter a call; now and then, take out those that were given up, and return their numbers."""
+        self._until_sweep -= 1
+        over: list[int] = []
+        if self._until_sweep <= 0:
+            over = [known for known, made in self.calls.items() if made.settled]
+            for known in over:
+                del self.calls[known]
+            self._until_sweep = max(SWEEP, len(self.calls))
+        self.calls[number] = call
+        return over
+
+    def lose(self, watcher: Ref[Any]) -> None:
+        """The node link is over: tell everybody, monitors first, then links, then callers.
+
+        Args:
+            watcher: the ref under which the other node watches processes of this one.
+        """
+        for number, owner in self.monitors.items():
+            owner.deliver(signals.Down(number, NO_CONNECTION))
+        for local, remote in self.links.values():
+            local.deliver(signals.Exit(remote, NO_CONNECTION, linked=True))
+            _end_orphan(local, remote)
+        for request in self.calls.values():
+            request.fail(NotConnected(watcher.node_name))
+        for then in self.asked.values():
+            then(NO_CONNECTION)
+        for number, ref in self.watched.items():
+            ref.deliver(signals.Demonitor(watcher, number))
+        for scope in self.spawning.values():
+            scope.cancel()
+        for call in self.answering.values():
+            call.settled = True
+
+
+def _end_orphan(local: Ref[Any], parent: Ref[Any]) -> None:
+    """The node of the parent is lost, so nobody else is left to kill the child if it does not end as told."""
+    process = local._process if isinstance(local, LocalRef) else None
+    if process is not None and process.ended is None and process.parent == parent:
+        seconds = process.node.config.kill_grace
+        process.node.timers.call_after(seconds, process.interrupt, KILLED, owner=process)
+
+
+def undeliverable(node: Node, ref: Ref[Any], signal: signals.Signal, reason: Reason) -> None:
+    """A signal cannot be carried to another node: do what the loss of the node would have done."""
+    match signal:
+        case signals.Send(message):
+            node.dead_letters.publish(message, ref, reason)
+        case signals.Cast():
+            node.dead_letters.publish(signal, ref, reason)
+        case signals.Call() if reason == NO_CONNECTION:
+            signal.fail(NotConnected(ref.node_name, f"{ref} cannot be reached: its node is not connected"))
+        case signals.Call():
+            signal.abandon(reason)
+        case signals.Monitor(watcher, tag):
+            watcher.deliver(signals.Down(tag, reason))
+        case signals.Link(sender):
+            sender.deliver(signals.Exit(ref, reason, linked=True))
+        case signals.Unlink(sender, number):
+            sender.deliver(signals.UnlinkAck(ref, number))
+        case _:
+            pass

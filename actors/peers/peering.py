@@ -1,0 +1,75 @@
+"""How a node comes to have peers: its part in a net of nodes, brought together with the node links of
+`transport`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from actors.peers.distribution import Distribution
+from actors.peers.remote_node import RemoteNode
+from transport.carrier import Carrier
+from transport.policy import Policy
+from transport.rendezvous import Rendezvous, Settings
+
+if TYPE_CHECKING:
+    from actors.node.node import Node
+
+__all__ = ["distributed"]
+
+
+@asynccontextmanager
+async def distributed(
+    node: Node,
+    *,
+    listen: str | None = None,
+    policy: Policy | None = None,
+    entries: Mapping[str, Any] | None = None,
+    settings: Settings | None = None,
+    carrier: Carrier | None = None,
+) -> AsyncIterator[Distribution]:
+    """Let a node have peers for the length of a block.
+
+    Args:
+        node: the node.
+        listen: the path of its rendezvous door; None: it calls others and cannot be called.
+        policy: who may connect, and to what; by default the same user, and to nothing that was not handed
+            out.
+        entries: what peers may spawn, by name: whatever `Node.spawn` takes. The policy must let them.
+        settings: times and sizes of its node links.
+        carrier: another way to carry node links than doors.
+
+    Raises:
+        TypeError: an argument is of another type; it is told before anything has begun.
+        transport.CarrierError: the door cannot be attached to that path.
+    """
+    _check("listen", listen, str, "the path of a door")
+    _check("policy", policy, Policy, "a Policy, such as Policy.same_user()")
+    _check("entries", entries, Mapping, "a mapping from names to what peers may spawn")
+    _check("settings", settings, Settings, "transport.Settings")
+    if carrier is None:
+        from transport.doorway import DoorCarrier  # the extension module is needed only here
+
+        carrier = DoorCarrier()
+    distribution = Distribution(
+        node, RemoteNode, address=listen or "", entries={} if entries is None else entries
+    )
+    distribution.rendezvous = Rendezvous(
+        carrier,
+        name=node.full_name,
+        zone=node.zone,
+        incarnation=node.incarnation,
+        policy=policy or Policy.same_user(),
+        host=distribution,
+        settings=settings or Settings(),
+    )
+    async with distribution.running():
+        yield distribution
+
+
+def _check(name: str, given: object, kind: type, wanted: str) -> None:
+    """Refuse at once what would fail when the first peer comes."""
+    if given is not None and not isinstance(given, kind):
+        raise TypeError(f"{name} must be {wanted}, not {given!r}")

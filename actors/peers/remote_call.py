@@ -1,0 +1,71 @@
+"""Calls from other nodes: the call as its callee sees it, and the check of what a peer asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from actors.messages import signals
+from actors.messages.reasons import Reason
+from actors.messages.ref import Ref
+from actors.processes.handlers import check_method
+
+__all__ = ["RemoteCall", "arguments", "check_call"]
+
+
+class RemoteCall(signals.Call):
+    """A call from another node, as its callee sees it."""
+
+    __slots__ = ("_answer", "_number")
+
+    def __init__(
+        self,
+        answer: Callable[[int, bool, Any], None],
+        number: int,
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        super().__init__(method, args, kwargs)
+        self._answer = answer
+        self._number = number
+
+    def reply(self, value: Any) -> None:
+        if not self.settled:
+            self.settled = True
+            self._answer(self._number, True, value)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.settled:
+            self.settled = True
+            self._answer(self._number, False, error)
+
+    def abandon(self, reason: Reason) -> None:
+        if not self.settled:
+            self.settled = True
+            self._answer(self._number, False, reason)
+
+
+def arguments(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments in a peer's request.
+
+    Raises:
+        ValueError: they are none.
+    """
+    if type(value) is list and len(value) == 2:
+        args, kwargs = value
+        if type(args) is list and type(kwargs) is dict and all(type(name) is str for name in kwargs):
+            return tuple(args), kwargs
+    raise ValueError(f"not arguments: {value!r:.80}")
+
+
+def check_call(ref: Ref[Any], method: str, args: tuple[Any, ...]) -> None:
+    """As `check_method`; but a peer may also ask a process to stop.
+
+    Raises:
+        ValueError: not with a reason.
+    """
+    if method not in (signals.STOP, signals.DRAIN):
+        check_method(ref, method)
+    elif len(args) != 1 or not isinstance(args[0], Reason):
+        raise ValueError(f"a process is asked to stop with a reason, not with {args!r:.80}")

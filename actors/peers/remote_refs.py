@@ -1,0 +1,71 @@
+"""Refs to processes of other nodes.
+
+A `HeldRef` carries the token that proves that its serial number was handed out by its home node, and
+remembers the node link that has seen it, so that it is presented once and only where it has to be.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from actors.messages.ref import Carrier, RemoteRef
+
+if TYPE_CHECKING:
+    from actors.node.node import Node
+
+__all__ = ["HeldRef", "PeerCarrier", "RemoteNameRef"]
+
+
+class PeerCarrier(Carrier, Protocol):
+    """The carrier of a node that may have a node link now."""
+
+    @property
+    def peer(self) -> object | None:
+        """The node link, or None."""
+
+    @property
+    def most_references(self) -> int:
+        """How many refs of this node it may hold."""
+
+
+class HeldRef(RemoteRef[Any]):
+    """A ref to a process of another node, with the token that proves that it was handed out."""
+
+    __slots__ = ("shown_to", "token")
+
+    def __init__(
+        self, home: Node, carrier: PeerCarrier, serial: int, token: bytes = b"", limit: float | None = None
+    ) -> None:
+        super().__init__(home, carrier, serial, limit)
+        self.token = token
+        self.shown_to: object = carrier.peer if not token else None
+
+    def _limited_to(self, seconds: float) -> HeldRef:
+        return HeldRef(self._home, self._carrier, self._serial, self.token, seconds)  # type: ignore[arg-type]
+
+
+class RemoteNameRef(RemoteRef[Any]):
+    """Whoever holds a name on another node at the moment when a signal arrives there."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, home: Node, carrier: PeerCarrier, target: str, limit: float | None = None) -> None:
+        super().__init__(home, carrier, 0, limit)
+        self.target = target
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, RemoteNameRef)
+            and self.target == other.target
+            and self.node_name == other.node_name
+            and self.incarnation == other.incarnation
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.target)
+
+    def __repr__(self) -> str:
+        return f"<{self.node_name}:{self.target}>"
+
+    def _limited_to(self, seconds: float) -> RemoteNameRef:
+        return RemoteNameRef(self._home, self._carrier, self.target, seconds)  # type: ignore[arg-type]

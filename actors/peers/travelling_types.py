@@ -1,0 +1,70 @@
+"""The types that travel between nodes, besides refs.
+
+The runtime's own are exit reasons, and what it tells processes, which may be passed on. Messages of guests
+travel too, but most nodes have no guests, and are spared the engine: such classes are loaded when they are
+met.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+from actors.messages import reasons
+from actors.node.groups import Joined, Left
+from actors.peers.events import NodeDown, NodeUp
+from actors.processes.links import Exited, IdleTimeout
+from actors.processes.mailbox import Lagged
+from transport.records import Record, Registry, UnregisteredType, registered
+
+__all__ = ["types"]
+
+
+_OWN: Final[tuple[type, ...]] = (
+    *(
+        kind
+        for kind in vars(reasons).values()
+        if isinstance(kind, type) and issubclass(kind, reasons.Reason) and kind is not reasons.Reason
+    ),
+    *(Exited, IdleTimeout, Joined, Lagged, Left, NodeUp, NodeDown),
+)
+
+_TRAVELLING = {"enfilade.Message": ("hostcalls.message", "Message")}
+_STAYING = {
+    ("hostcalls.message", "Held"): "a guest's resource stays on its node: send the message without resources"
+}
+
+
+class Types(Registry):
+    """What a program registered, what the runtime registers below, and the messages of guests."""
+
+    def __init__(self, base: Registry) -> None:
+        super().__init__(base)
+        self._loaded = Registry()
+
+    def by_type(self, cls: type) -> Record | None:
+        found = super().by_type(cls)
+        if found is not None:
+            return found
+        place = cls.__module__, cls.__qualname__
+        if place in _STAYING:
+            raise UnregisteredType(_STAYING[place])
+        for name, known in _TRAVELLING.items():
+            if known == place:
+                return self.by_name(name)
+        return None
+
+    def by_name(self, name: str) -> Record | None:
+        found = super().by_name(name) or self._loaded.by_name(name)
+        if found is None and name in _TRAVELLING:
+            module, qualified = _TRAVELLING[name]
+            self._loaded.register(getattr(importlib.import_module(module), qualified), name=name)
+            return self._loaded.by_name(name)
+        return found
+
+
+types: Final = Types(registered)
+"""What travels between nodes: what the program registered, and what the runtime has."""
+
+for _kind in _OWN:
+    types.register(_kind, name=f"enfilade.{_kind.__name__}")

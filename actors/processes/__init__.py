@@ -1,0 +1,1 @@
+"""Processes: how one begins, what runs it, what reaches it, how it ends."""

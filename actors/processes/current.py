@@ -1,0 +1,14 @@
+"""Which process is running: a context variable in every task of a process, and of `node.mailbox()`."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from actors.processes.process import Process
+
+__all__ = ["CURRENT"]
+
+
+CURRENT: ContextVar[Process | None] = ContextVar("enfilade_process", default=None)

@@ -1,0 +1,192 @@
+"""The dispatcher: one task that runs every process that needs none of its own.
+
+A process that has something to do stands once on the run queue. The dispatcher gives each a turn of at most
+`TURN` messages, and after `SLICE` messages, or `SLICE_SECONDS`, lets the other tasks of the loop run. The
+clock costs about as much as a message does, so it is read once per `GROUP` turns, and after every single
+message only while handlers are slow.
+
+The inner loop of `_slice` is the hot path of the runtime. It handles the messages of sync actors itself, in
+three shapes: plain, cast, call. Everything else (other bodies, a process that needs attention, other kinds
+of messages) is left to the body. There is one `try` around a group of turns, and none of the tests in the
+loop is for show: `attention` stands for the whole control lane, and a process whose queue has run empty is
+idle, so a sender knows when to put it back.
+
+While a handler runs, `running` is its process. A caller outside may run a handler itself (`LocalRef.call`)
+when nothing is running; `handoffs` is how often it may before it owes the loop a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+import trio
+from trio.lowlevel import Abort
+
+from actors.messages.reasons import reason_of
+from actors.messages.request import Request
+from actors.messages.signals import Cast, envelopes
+from actors.messages.wake import resume
+
+if TYPE_CHECKING:
+    from actors.processes.process import Process
+
+__all__ = ["Dispatcher"]
+
+
+TURN = 64
+SLICE = 4096
+SLICE_SECONDS = 0.002
+GROUP = 32
+QUICK_GROUP_SECONDS = 0.001
+HANDOFFS = 256
+FEW_HANDOFFS = 16
+
+
+class Dispatcher:
+    """The run queue of a node and the task that works it off.
+
+    Attributes:
+        queue: processes that have something to do, each at most once.
+        running: the process whose handler is on the stack now.
+        parked: the dispatcher's task while there is nothing to do.
+    """
+
+    __slots__ = ("_renewed", "_turn", "handoffs", "parked", "queue", "running")
+
+    def __init__(self) -> None:
+        self.queue: deque[Process] = deque()
+        self.running: Process | None = None
+        self.parked: trio.lowlevel.Task | None = None
+        self.handoffs = HANDOFFS
+        self._renewed = perf_counter()
+        self._turn = TURN
+
+    def unpark(self) -> None:
+        """There is something on the run queue again, or is about to be."""
+        if self.parked is not None:
+            resume(self.parked)
+            self.parked = None
+
+    def lend(self, fn: Callable[..., None], *args: Any) -> None:
+        """Call `fn(*args)`, the last that the present task does before it ends or waits, and give the
+        processes that it wakes their turns here: to wake the dispatcher's own task for them would cost a
+        round of the loop. Raises what `fn` raises.
+        """
+        parked, self.parked = self.parked, None
+        try:
+            fn(*args)
+            if parked is not None and self.queue:
+                self._slice()
+        finally:
+            if parked is not None:
+                self.parked = parked
+                if self.queue:
+                    self.unpark()
+
+    def renew_handoffs(self) -> None:
+        """Others are about to run; how soon they are to again depends on how long they had to wait."""
+        before, self._renewed = self._renewed, perf_counter()
+        self.handoffs = HANDOFFS if self._renewed - before < SLICE_SECONDS else FEW_HANDOFFS
+
+    def clear(self) -> None:
+        """The node has closed: nobody is left to run."""
+        self.queue.clear()
+
+    async def run(self) -> None:
+        """Work the run queue off until cancelled."""
+        while True:
+            self._slice()
+            self.renew_handoffs()
+            if self.queue:
+                await trio.lowlevel.checkpoint()
+            else:
+                self.parked = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def _abort(self, _: object) -> Abort:
+        self.parked = None
+        return Abort.SUCCEEDED
+
+    def _slice(self) -> None:
+        runnable = self.queue
+        requeue = runnable.append
+        special = envelopes
+        turn = self._turn
+        left = SLICE
+        now = perf_counter()
+        deadline = now + SLICE_SECONDS
+        message: Any = None
+        process: Any = None
+        while left > 0:
+            try:
+                for _ in range(GROUP if turn > 1 else 1):
+                    try:
+                        process = runnable.popleft()
+                    except IndexError:
+                        return
+                    self.running = process
+                    actor = process.actor
+                    if actor is None or process.attention:
+                        message = None
+                        if process.body.turn(turn):
+                            left -= turn
+                            requeue(process)
+                            break
+                        continue
+                    queue = process.queue
+                    on_message = process.on_message
+                    budget = turn
+                    while budget:
+                        message = queue.popleft()
+                        kind = type(message)
+                        if kind not in special:
+                            result = on_message(actor, message)
+                        elif kind is Cast:
+                            handler = process.handlers[message.method]
+                            args = message.args
+                            if message.kwargs:
+                                result = handler(actor, *args, **message.kwargs)
+                            elif len(args) == 1:  # by far the cheapest kind of call there is
+                                result = handler(actor, args[0])
+                            else:
+                                result = handler(actor, *args)
+                        elif kind is Request:
+                            process.at_hand = message
+                            handler = process.handlers[message.method]
+                            result = process.body.answer(
+                                message, handler(actor, *message.args, **message.kwargs)
+                            )
+                        else:
+                            result = process.body.handle(message)
+                        if result is not None and type(result) is CoroutineType:
+                            process.body.not_awaited(message, result)
+                        if process.attention:
+                            requeue(process)
+                            break
+                        if not queue:
+                            process.idle = True
+                            break
+                        budget -= 1
+                    else:
+                        requeue(process)
+                        left -= turn
+                        break
+                left -= GROUP
+            except BaseException as error:
+                if process.actor is None:
+                    process.body.exit(reason_of(error))
+                    process.node.finish(process, reason_of(error), error)
+                else:
+                    process.body.crash(error, message)
+            finally:
+                self.running = None
+            before, now = now, perf_counter()
+            if turn == 1 and now - before > process.node.config.slow_handler:
+                process.node.reports.slow_handler(process, now - before)
+            turn = self._turn = TURN if now - before < QUICK_GROUP_SECONDS else 1
+            if now >= deadline:
+                return

@@ -1,0 +1,247 @@
+"""How a process ends: the order in which its end becomes known.
+
+First everything that it holds is released (name, groups, aliases, timers), so that a successor can register
+at once; then the calls that it owes an answer to fail; then its links and monitors are told. Whoever learns
+of the end can rely on the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import traceback
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.messages import signals
+from actors.messages.errors import Ignore, StartError
+from actors.messages.guarded import guarded
+from actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Reason
+from actors.messages.signals import described
+from actors.processes import links
+from actors.processes.actor import Actor, formatted_status
+from actors.processes.control_lane import StopRequest
+from actors.processes.mailbox import ClosedQueue
+
+if TYPE_CHECKING:
+    from actors.processes.process import Process
+    from actors.processes.task_bodies import TaskBody
+
+__all__ = ["ENDED", "empty_arena", "expect_end", "finish", "give_up"]
+
+
+class _Ended:
+    """The body of a process that has ended."""
+
+    __slots__ = ()
+
+    def turn(self, budget: int) -> bool:
+        return False
+
+    def exit(self, reason: Reason) -> None:
+        return None
+
+
+FATAL = (SystemExit, KeyboardInterrupt)  # what an actor raises to end the program
+
+ENDED = _Ended()
+EMPTYING = _Ended()
+
+
+def finish(
+    process: Process, reason: Reason, error: BaseException | None = None, *, told: bool = False
+) -> None:
+    """`process` has ended with `reason`; `error` is what it raised, if it did. Not a checkpoint, does not
+    raise.
+
+    With `told` it is not logged: whoever was starting the process is told.
+    """
+    if process.ended is not None or process.body is EMPTYING:
+        return
+    if error is not None and not reason.is_normal:
+        _note_circumstances(process, error)
+    arena = None if process.rare is None else process.rare.arena
+    if arena is not None and hasattr(process.body, "let_go"):
+        process.body.let_go()
+    if arena:
+        _finish_later(process, reason, error, told)
+    else:
+        _finish(process, reason, error, told)
+
+
+def _note_circumstances(process: Process, error: BaseException) -> None:
+    """Note what the log of a crash should say besides: the message at hand, how many waited, the status."""
+    body = process.body
+    message = getattr(body, "at_hand", None)
+    if message is not None:
+        with contextlib.suppress(Exception):  # a message may have a repr that fails
+            error.add_note(f"{process.ref} was handling a {described(message):.200}")
+    error.add_note(f"{len(process.queue)} messages were waiting")
+    actor = process.actor or getattr(body, "actor", None)
+    status = formatted_status(actor) if isinstance(actor, Actor) else None
+    if status is not None:
+        error.add_note(f"status of {process.ref}: {status!r}")
+
+
+def _finish_later(process: Process, reason: Reason, error: BaseException | None, told: bool) -> None:
+    """What lives in the arena of a process does not outlive it: end that first."""
+
+    async def empty_and_finish() -> None:
+        await empty_arena(process, reason)
+        _finish(process, reason, error, told)
+
+    process.body = EMPTYING
+    process.actor = process.on_message = process.handlers = None
+    process.attention = True
+    process.idle = False
+    process.node.start_task(empty_and_finish, f"end of {process.ref}")
+
+
+def _finish(process: Process, reason: Reason, error: BaseException | None, told: bool) -> None:
+    node = process.node
+    process.ended = reason
+    process.limit = 0
+    process.idle = False
+    process.attention = True  # the dispatcher must not take it for one that has nothing to do
+    actor, process.actor = process.actor, None  # which may hold deferred replies, and must not drop them yet
+    process.on_message = process.handlers = None
+    body, process.body = process.body, ENDED
+    del node.processes[process.serial]
+    if process.name is not None:
+        node.registry.release(process)
+    rare = process.rare
+    if rare is not None:
+        _release(process)
+    if node.groups:
+        node.groups.forget_watcher(process.ref)
+    if process.reader is not None and process.exit_signal == KILLED:
+        node.timers.lane(node.config.kill_grace).discard(body)
+    _fail_calls(process, body, reason)
+    del actor
+    start = node.starting.pop(process, None) if node.starting else None
+    if start is not None:
+        refused = isinstance(error, Ignore | StartError) and reason == NORMAL
+        if refused:
+            links.unlink_parent(process)
+        start.fail(error if error is not None and refused else StartError(reason))
+    links.sever(process, reason)
+    if process.owner is not None:
+        _leave_arena(process)
+    process.reader = None
+    if rare is not None and rare.stop_requests:
+        for request in rare.stop_requests:
+            request.reply(reason)
+        rare.stop_requests = []
+    if process.rare is not None and process.rare.heir is None:
+        process.rare = None
+    node.ended(process, reason, error, told or start is not None)
+
+
+def _release(process: Process) -> None:
+    rare = process.rare
+    assert rare is not None
+    for alias in rare.aliases:
+        alias.active = False
+    rare.aliases.clear()
+    for timer in list(rare.timers):
+        timer.cancel()
+    if rare.groups:
+        guarded(process.node.groups.leave_all, process)
+    if rare.room is not None:
+        rare.room.unpark_all()
+
+
+def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
+    """Whoever waits for an answer of this process learns that none will come; other messages are
+    undeliverable, unless somebody is to inherit them.
+    """
+    reader, rare = process.reader, process.rare
+    if reader is not None:
+        reader.restore()
+    if rare is not None:
+        process.unstash()
+    # Nothing is queued any more. A ref may keep the record for long, and a deque is the larger half of it.
+    queue, process.queue = process.queue, ClosedQueue(process)  # type: ignore[assignment]
+    process.at_hand = None
+    if reader is not None:  # which only bodies with a task have
+        at_hand = getattr(body, "at_hand", None)
+        if isinstance(at_hand, signals.Call) and not at_hand.settled:
+            guarded(at_hand.abandon, reason)
+    if rare is not None:
+        owed, rare.deferred = rare.deferred, {}
+        for call in owed:
+            guarded(call.abandon, reason)
+    if not queue:
+        return
+    if process.mailbox.inherit:
+        process.needs().heir = deque(message for message in queue if type(message) is not StopRequest)
+        return
+    for message in queue:
+        if isinstance(message, signals.Call):
+            guarded(message.abandon, reason)
+        elif type(message) is signals.Cast or type(message) not in signals.envelopes:
+            guarded(process.node.dead_letters.publish, message, process.ref, reason)
+
+
+def _leave_arena(process: Process) -> None:
+    owner = process.owner
+    process.owner = None
+    rare = None if owner is None else owner.rare
+    if rare is not None and rare.arena is not None:
+        rare.arena.pop(process, None)
+        if not rare.arena and rare.room is None and rare.emptied is not None:
+            rare.emptied.set()
+
+
+async def empty_arena(process: Process, reason: Reason) -> None:
+    """End what still lives in the arena of `process`: its children, and theirs, do not outlive it.
+
+    Normally its supervisor code has stopped them in order already. What is left is told the reason killed
+    over its links if that was the end of `process`, else asked to shut down, youngest first, and killed after
+    the grace.
+    """
+    rare = process.rare
+    if rare is None or not rare.arena:
+        return
+    if reason == KILLED:
+        links.killed_over(process)
+    else:
+        for child in reversed(list(rare.arena)):
+            child.exit_arrived(process.ref, SHUTDOWN, linked=False)
+    await _wait_until_empty(process, process.node.config.kill_grace)
+    while rare.arena:
+        for child in reversed(list(rare.arena)):
+            child.interrupt(KILLED)
+        await _wait_until_empty(process, math.inf)
+
+
+async def _wait_until_empty(process: Process, seconds: float) -> None:
+    rare = process.rare
+    assert rare is not None
+    if rare.arena:
+        rare.emptied = trio.Event()
+        with trio.move_on_after(seconds):
+            await rare.emptied.wait()
+        rare.emptied = None
+
+
+def expect_end(body: TaskBody) -> None:
+    """The process of `body` was killed: if its task is not gone within the grace, `give_up`."""
+    node = body.process.node
+    node.timers.lane(node.config.kill_grace).add(body)
+
+
+def give_up(body: TaskBody) -> None:
+    """Report that the task of a killed process does not end, and end the process without it."""
+    process = body.process
+    if process.ended is None:
+        frames = "" if body.task is None else "".join(traceback.format_list(_stack(body.task)))
+        process.node.reports.unkillable(process, frames)
+        process.node.unkillable += 1
+        finish(process, KILLED)
+
+
+def _stack(task: trio.lowlevel.Task) -> list[traceback.FrameSummary]:
+    return list(traceback.StackSummary.extract(task.iter_await_frames()))

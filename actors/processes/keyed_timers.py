@@ -1,0 +1,123 @@
+"""A process's timers by key, and the time-out of one that handles no message for a while."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from actors.node.timers import Timer
+    from actors.processes.process import Process
+
+__all__ = ["IdleTimer", "KeyedTimers", "Tick"]
+
+
+@attrs.define(eq=False, repr=False)
+class Tick:
+    """What a keyed timer puts into the mailbox: it counts only while its timer is the key's current one."""
+
+    timers: KeyedTimers
+    key: Any
+    generation: int
+    message: Any
+    interval: float | None
+
+    def __repr__(self) -> str:
+        return f"{self.message!r} of the timer {self.key!r}"
+
+    @property
+    def current(self) -> bool:
+        """Whether its timer has been neither replaced nor cancelled."""
+        return self.timers.is_current(self)
+
+    def unwrap(self) -> tuple[bool, Any]:
+        """Take the tick: whether it still counts, and its message."""
+        return self.timers.admit(self), self.message
+
+
+class KeyedTimers:
+    """A process's timers by key: setting one replaces the last of that key, even one whose message is queued
+    already.
+
+    Source: Pekko's `TimerScheduler`.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._current: dict[Any, tuple[int, Timer]] = {}
+        self._generations = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._current)
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self._current
+
+    def start(self, key: Any, seconds: float, message: Any, *, every: bool = False) -> None:
+        """Have the process receive `message` in `seconds`, or, with `every`, each `seconds`. Not a
+        checkpoint.
+
+        Args:
+            key: hashable; a timer of the same key is replaced.
+            seconds: at least 0; more than 0 with `every`.
+            message: any object.
+            every: whether to repeat until cancelled.
+        """
+        if every and seconds == 0:
+            raise ValueError("a timer that repeats does so every so many seconds, more than 0")
+        tick = Tick(self, key, next(self._generations), message, seconds if every else None)
+        timer = self._timer(tick, seconds)
+        self.cancel(key)
+        self._current[key] = (tick.generation, timer)
+
+    def cancel(self, key: Any) -> bool:
+        """Cancel the timer of `key`, even when its message waits in the mailbox; false when there is none."""
+        entry = self._current.pop(key, None)
+        if entry is None:
+            return False
+        entry[1].cancel()
+        return True
+
+    def cancel_all(self) -> None:
+        """Cancel every timer of this process that has a key. Not a checkpoint."""
+        for key in list(self._current):
+            self.cancel(key)
+
+    def _timer(self, tick: Tick, seconds: float) -> Timer:
+        process = self._process
+        return process.node.timers.call_after(seconds, process.put, tick, owner=process)
+
+    def is_current(self, tick: Tick) -> bool:
+        """Whether `tick` is that of the key's present timer."""
+        entry = self._current.get(tick.key)
+        return entry is not None and entry[0] == tick.generation
+
+    def admit(self, tick: Tick) -> bool:
+        """A tick came out of the mailbox: whether it counts; if it repeats, set the next."""
+        if not self.is_current(tick):
+            return False
+        if tick.interval is None:
+            del self._current[tick.key]
+        else:
+            self._current[tick.key] = (tick.generation, self._timer(tick, tick.interval))
+        return True
+
+
+class IdleTimer(KeyedTimers):
+    """The time-out of a process that handles no message for a while: the only timer in here, without a key.
+
+    Whatever else is taken cancels it, also when its message waits already; so does what waits behind that.
+
+    Source: the time-out in what a `gen_server`'s callback returns.
+    """
+
+    def taken(self, message: Any) -> None:
+        """`message` is about to be handled."""
+        if type(message) is not Tick or message.timers is not self:
+            self.cancel(None)
+
+    def admit(self, tick: Tick) -> bool:
+        """A tick came out of the mailbox: whether nothing was there but it."""
+        return super().admit(tick) and not self._process.queue

@@ -1,0 +1,339 @@
+"""Links, monitors and aliases: how a process learns of another's end.
+
+Both sides of a link and of a monitor keep an entry, and every change is a signal to the other side, whether
+that lives on this node or on another. An unlink carries a number and is acknowledged: until the
+acknowledgement has come the link is neither up nor gone, exits over it are dropped, and a link request of
+the other side that was under way is ignored; so crossing link and unlink leave both sides agreed (erts,
+"Distribution Protocol", link protocol).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import attrs
+import msgspec
+
+from actors.messages import signals
+from actors.messages.errors import NoProcess, NotOwner
+from actors.messages.guarded import guarded
+from actors.messages.reasons import KILLED, NO_PROCESS, SHUTDOWN, Reason
+from actors.messages.ref import NameRef, Ref, RemoteRef
+from actors.processes.local_ref import LocalRef
+
+if TYPE_CHECKING:
+    from actors.processes.process import Process
+
+__all__ = [
+    "UP",
+    "Alias",
+    "AliasMode",
+    "Down",
+    "Exited",
+    "IdleTimeout",
+    "Monitor",
+    "canonical",
+    "link_ended",
+    "monitor_fired",
+]
+
+A = TypeVar("A", covariant=True)
+
+
+AliasMode = Literal["explicit", "demonitor", "reply", "reply_demonitor"]
+
+UP = 0  # the state of a link; any other number is the id of an unlink that has not been acknowledged
+
+
+class Exited(msgspec.Struct, frozen=True):
+    """A trapped exit signal: `ref` ended with `reason`, or sent it on purpose."""
+
+    ref: Ref[Any]
+    reason: Reason
+
+
+@attrs.define(eq=False)
+class Monitor:
+    """A monitor that a process has set up.
+
+    Attributes:
+        owner: the process that gets the `Down`.
+        ref: the monitored process; None when no process held the name.
+        name: the name it was set up by, if it was.
+        tag: what its owner gave `Process.monitor`.
+        alias: the alias that was made with it.
+        active: whether a `Down` is still to come.
+    """
+
+    owner: Ref[Any]
+    number: int
+    ref: Ref[Any] | None
+    name: str | None = None
+    tag: Any = None
+    alias: Alias[Any] | None = None
+    active: bool = True
+
+
+class Down(msgspec.Struct, frozen=True):
+    """The process behind `monitor` ended with `reason`, or was not there to begin with.
+
+    `ref` is the monitored process; when it was monitored by a name that nobody held, a ref to that name.
+    """
+
+    monitor: Monitor
+    ref: Ref[Any]
+    reason: Reason
+
+
+@attrs.frozen
+class IdleTimeout:
+    """No message was handled for `seconds`, as `Process.timeout_after` asked to be told."""
+
+    seconds: float
+
+
+class Alias(LocalRef[A]):
+    """Another handle for a process, which stops working when it is taken back: what is then sent to it
+    vanishes.
+
+    Attributes:
+        mode: "explicit": until `Process.unalias`. "demonitor": or until the monitor that it came with is
+            taken down or has fired. "reply": until the first message. "reply_demonitor": whichever comes
+            first, and the first message takes the monitor down.
+        active: whether it still works.
+        monitor: the monitor that it came with.
+    """
+
+    __slots__ = ("active", "mode", "monitor", "number")
+
+    def __init__(self, process: Process, mode: AliasMode) -> None:
+        super().__init__(process)
+        self.mode = mode
+        self.active = True
+        self.monitor: Monitor | None = None
+        self.number = process.node.new_number()
+
+    @property
+    def serial(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return hash(self.number)
+
+    def deliver(self, signal: signals.Signal) -> None:
+        if not self.active:
+            if isinstance(signal, signals.Call):
+                signal.abandon(NO_PROCESS)
+            return
+        if self.mode in ("reply", "reply_demonitor"):
+            self._process.forget_alias(self)
+            if self.mode == "reply_demonitor" and self.monitor is not None:
+                demonitor(self._process, self.monitor, flush=False)
+        self._process.deliver(signal)
+
+    def send(self, message: Any) -> None:
+        self.deliver(signals.Send(message))
+
+    cast = Ref.cast
+
+    async def send_wait(self, message: Any) -> None:
+        self.send(message)
+
+    async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return await self._request(method, args, kwargs).receive(self.limit)
+
+    def within(self, seconds: float) -> Ref[A]:
+        raise TypeError("an alias carries one message or request; set the time limit where it is waited for")
+
+
+def link_ended(process: Process, sender: Ref[Any], reason: Reason) -> None:
+    """`sender`, to which `process` is linked, has ended; without effect when the link is no longer up."""
+    linked = process.links
+    if process.ended is None and linked is not None:
+        state = linked.pop(sender, None)
+        if state == UP:
+            process.exit_arrived(sender, reason, linked=True)
+        elif state is not None:
+            linked[sender] = state
+
+
+def canonical(ref: Ref[Any]) -> Ref[Any]:
+    """The ref under which the process that `ref` stands for now is known.
+
+    Raises:
+        NoProcess: it is a name that nobody holds.
+        TypeError: it is no ref.
+    """
+    if isinstance(ref, NameRef):
+        return ref.resolve()
+    if isinstance(ref, LocalRef):
+        return ref._process.ref
+    if not isinstance(ref, Ref):
+        raise TypeError(f"{ref!r} is no ref")
+    return ref
+
+
+def link(process: Process, ref: Ref[Any]) -> None:
+    """Link `process` and `ref`."""
+    ref = canonical(ref)
+    if isinstance(ref, RemoteRef) and not ref.serial:
+        raise TypeError(f"{ref} is a name on another node, and links are between processes: use whereis_on")
+    if ref == process.ref:
+        return
+    if process.links is None:
+        process.links = {}
+    elif process.links.get(ref) == UP:
+        return
+    if isinstance(ref, LocalRef) and ref._process.ended is not None and not process.trap_exits:
+        raise NoProcess(ref)
+    process.links[ref] = UP
+    try:
+        ref.deliver(signals.Link(process.ref))
+    except Exception:  # the other node may hold no further ref of this one
+        del process.links[ref]
+        raise
+
+
+def link_newborn(parent: Process, child: Process) -> None:
+    """Link `parent` and the process that it has just made. Nothing can cross this link: no signal is sent."""
+    if parent.links is None:
+        parent.links = {}
+    parent.links[child.ref] = UP
+    child.links = {parent.ref: UP}
+
+
+def link_newborn_abroad(process: Process, parent: Ref[Any]) -> None:
+    """`process`, which has not started yet, is the child of a process of another node, and linked to it."""
+    process.callers = (parent,)
+    process.links = {parent: UP}
+
+
+def unlink(process: Process, ref: Ref[Any]) -> None:
+    """Take the link between `process` and `ref` down."""
+    ref = canonical(ref)
+    if process.links is None or process.links.get(ref) != UP:
+        return
+    number = process.links[ref] = process.node.new_number()
+    ref.deliver(signals.Unlink(process.ref, number))
+
+
+def unlink_parent(process: Process) -> None:
+    """The start of `process` is refused or given up: its starter hears of that otherwise than by an exit."""
+    parent = process.parent
+    if isinstance(parent, LocalRef) and process.links and parent in process.links:
+        unlink(parent._process, process.ref)
+
+
+def monitor(process: Process, target: Ref[Any] | str, mode: AliasMode | None, tag: Any) -> Monitor:
+    """Set a monitor up."""
+    node = process.node
+    name: str | None = None
+    ref: Ref[Any] | None
+    if isinstance(target, NameRef):
+        target = target.name
+    if isinstance(target, str):
+        name, ref = target, node.whereis(target)
+    else:
+        ref = canonical(target)
+    made = Monitor(process.ref, node.new_number(), ref, name, tag)
+    if mode is not None:
+        made.alias = alias(process, mode)
+        made.alias.monitor = made
+    if ref is process.ref:
+        made.active = False
+        return made
+    if process.monitors is None:
+        process.monitors = {}
+    process.monitors[made.number] = made
+    if ref is None:
+        monitor_fired(process, made.number, NO_PROCESS)
+    else:
+        ref.deliver(signals.Monitor(process.ref, made.number))
+    return made
+
+
+def demonitor(process: Process, target: Monitor, flush: bool) -> bool:
+    """Take a monitor down."""
+    if target.owner != process.ref:
+        raise NotOwner(
+            f"the monitor of {target.ref or target.name} belongs to {target.owner}, not to {process.ref}"
+        )
+    was_active, target.active = target.active, False
+    if process.monitors is not None and process.monitors.pop(target.number, None) is not None:
+        assert target.ref is not None
+        target.ref.deliver(signals.Demonitor(process.ref, target.number))
+    _alias_over(process, target)
+    if flush and not was_active:
+        process.remove_message(lambda message: type(message) is Down and message.monitor is target)
+    return was_active
+
+
+def monitor_fired(process: Process, number: int, reason: Reason) -> None:
+    watched = None if process.monitors is None else process.monitors.pop(number, None)
+    if watched is None:
+        return
+    watched.active = False
+    _alias_over(process, watched)
+    ref = watched.ref if watched.ref is not None else process.node.named(watched.name or "")
+    process.put(Down(watched, ref, reason))
+
+
+def _alias_over(process: Process, target: Monitor) -> None:
+    if target.alias is not None and target.alias.mode in ("demonitor", "reply_demonitor"):
+        process.forget_alias(target.alias)
+
+
+def alias(process: Process, mode: AliasMode) -> Alias[Any]:
+    """Make an alias."""
+    if mode not in ("explicit", "demonitor", "reply", "reply_demonitor"):
+        raise ValueError(f"an alias is explicit, demonitor, reply or reply_demonitor, not {mode!r}")
+    made: Alias[Any] = Alias(process, mode)
+    process.needs().aliases[made] = None
+    return made
+
+
+def unalias(process: Process, target: Alias[Any]) -> bool:
+    """Take an alias back."""
+    if target._process is not process:
+        raise NotOwner(f"{target} is an alias of {target._process.ref}, not of {process.ref}")
+    was_active = target.active
+    process.forget_alias(target)
+    return was_active
+
+
+def sever(process: Process, reason: Reason) -> None:
+    """`process` has ended: tell its links and monitors, and take its own monitors down."""
+    if process.monitors:
+        for target in process.monitors.values():
+            target.active = False
+            assert target.ref is not None
+            guarded(target.ref.deliver, signals.Demonitor(process.ref, target.number))
+    linked, process.links = process.links, None
+    watchers, process.watchers = process.watchers, None
+    process.monitors = None
+    if linked:
+        for ref, state in linked.items():
+            if state == UP:
+                if isinstance(ref, LocalRef):
+                    link_ended(ref._process, process.ref, reason)
+                else:
+                    guarded(ref.deliver, signals.Exit(process.ref, reason, linked=True))
+    if watchers:
+        for watcher, number in watchers:
+            guarded(watcher.deliver, signals.Down(number, reason))
+
+
+def killed_over(process: Process) -> None:
+    """The owner of an arena was killed: its children are told over their links; the others are shut down."""
+    if process.rare is None or process.rare.arena is None:
+        return
+    linked = process.links or {}
+    for child in reversed(list(process.rare.arena)):
+        if linked.get(child.ref) == UP:
+            del linked[child.ref]
+            child.deliver(signals.Exit(process.ref, KILLED, linked=True))
+        else:
+            child.deliver(signals.Exit(process.ref, SHUTDOWN, linked=False))

@@ -1,0 +1,164 @@
+"""Refs to processes of this node: the hot paths of the runtime.
+
+They are `LocalRef.send` and `LocalRef.call`. A call to an idle sync actor takes neither the mailbox nor a
+task switch: nobody else wants the loop before the reply, so the caller runs the handler itself, as a door
+hands its caller's processor to the server. The order of messages is kept because the mailbox is empty, and a
+budget makes every n-th such call a checkpoint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from actors.messages import signals
+from actors.messages.errors import CallingSelf, CallTimeout, NoProcess, NotPublic, Restarting
+from actors.messages.methods import method_name
+from actors.messages.ref import Ref
+from actors.messages.request import Deferred, Request
+from actors.messages.signals import NO_KWARGS, Cast
+from actors.processes.deadlock import begin_waiting
+from actors.processes.mailbox import wait_for_room
+
+if TYPE_CHECKING:
+    from actors.node.node import Node
+    from actors.processes.process import Process
+
+__all__ = ["LocalRef"]
+
+A = TypeVar("A", covariant=True)
+
+
+class LocalRef(Ref[A]):
+    """A process of this very node."""
+
+    __slots__ = ("_process",)
+
+    def __init__(self, process: Process, limit: float | None = None) -> None:
+        self._process = process
+        self.limit = limit
+
+    @property
+    def node_name(self) -> str:
+        return self._process.node.full_name
+
+    @property
+    def incarnation(self) -> int:
+        return self._process.node.incarnation
+
+    @property
+    def serial(self) -> int:
+        return self._process.serial
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if type(other) is LocalRef:
+            return self._process is other._process
+        return Ref.__eq__(self, other)
+
+    def __hash__(self) -> int:
+        return self._process.serial
+
+    def __repr__(self) -> str:
+        process = self._process
+        shown = process.name or process.label
+        return f"<{process.node.full_name}:{process.serial}{f' {shown}' if shown else ''}>"
+
+    def deliver(self, signal: signals.Signal) -> None:
+        signals.arrivals[type(signal)](self._process, signal)
+
+    def send(self, message: Any) -> None:
+        process = self._process
+        if process.idle:
+            if process.waiter is None:
+                dispatcher = process.dispatcher
+                if dispatcher.parked is not None:
+                    dispatcher.unpark()
+                dispatcher.queue.append(process)
+                process.idle = False
+            else:
+                process.wake()
+        process.queue.append(message)
+
+    def cast(self, method: Any, /, *args: Any, **kwargs: Any) -> None:
+        try:
+            name = method.__name__
+        except AttributeError:
+            raise NotPublic(method) from None
+        process = self._process
+        handlers = process.handlers
+        if handlers is None or name not in handlers:
+            name = method_name(method)
+        if process.idle:
+            process.wake()
+        process.queue.append(Cast(name, args, kwargs or NO_KWARGS))
+
+    async def send_wait(self, message: Any) -> None:
+        process = self._process
+        if len(process.queue) >= process.limit:
+            await wait_for_room(process)
+        self.send(message)
+
+    async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
+        process = self._process
+        dispatcher = process.dispatcher
+        dispatcher.handoffs -= 1
+        if not dispatcher.handoffs:
+            dispatcher.renew_handoffs()
+            await trio.lowlevel.checkpoint()
+        handlers = process.handlers
+        try:
+            name = method.__name__
+        except AttributeError:
+            raise NotPublic(method) from None
+        if handlers is None or name not in handlers:
+            name = method_name(method)
+        elif process.idle and process.waiter is None and not process.attention and dispatcher.running is None:
+            result = process.body.hand_off(handlers[name], args, kwargs)
+            if type(result) is not Deferred:
+                return result
+            deferred: Request[Any] = result.request
+            del result  # which the callee may drop, and then is to fail the call
+            return await deferred.receive(self.limit)
+        node = process.node
+        caller = node.current
+        if caller is process:
+            raise CallingSelf(self)
+        if process.ended is not None:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise Restarting(self) if process.restarting else NoProcess(self)
+        limit = self.limit
+        if len(process.queue) >= process.limit and process.mailbox.overflow == "block":
+            limit = await self._wait_for_room(node.config.call_timeout if limit is None else limit)
+        request: Request[Any] = Request(node, self, name, args, kwargs, caller)
+        if len(process.queue) >= process.limit:
+            self.deliver(request)
+        elif caller is None and process.idle and process.waiter is None and dispatcher.running is None:
+            # A guest, say: it gets its turn here, and has perhaps replied when this task would begin to wait.
+            node.context.copy().run(dispatcher.lend, process.put, request)
+        else:
+            process.put(request)
+        if caller is None:
+            return await request.receive(limit)
+        begin_waiting(caller, request)
+        try:
+            return await request.receive(limit)
+        finally:
+            caller.awaited = None
+
+    async def _wait_for_room(self, limit: float) -> float:
+        """Wait for room on behalf of a call with that time limit; the seconds that are left of it."""
+        deadline = trio.current_time() + limit
+        with trio.move_on_at(deadline) as scope:
+            await wait_for_room(self._process)
+        if scope.cancelled_caught:
+            raise CallTimeout(self, limit)
+        return deadline - trio.current_time()
+
+    def _node(self) -> Node:
+        return self._process.node
+
+    def _limited_to(self, seconds: float) -> Ref[A]:
+        return LocalRef(self._process, seconds)

@@ -1,0 +1,199 @@
+"""How much a mailbox holds, and what happens to a message that finds it full.
+
+A mailbox has two lanes. The *control lane* carries signals and system messages; it is never bounded and is
+served before any message. The *data lane* is a deque of messages in order of arrival, and this file is about
+its bound. Replies, exit and down messages lie in the data lane, so that they keep their place among the
+messages of the same sender, but are never refused.
+
+Whether a message is let in is the queue's own affair, so a sender need not ask: to `append` to the plain
+deque of an unbounded mailbox costs no test, and the queue of a bounded mailbox, or of a process that has
+ended, does something else instead.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import attrs
+
+from actors.messages.errors import MailboxFull
+from actors.messages.reasons import Crashed
+
+if TYPE_CHECKING:
+    from actors.processes.process import Process
+
+__all__ = [
+    "LIMITLESS",
+    "UNBOUNDED",
+    "BoundedQueue",
+    "ClosedQueue",
+    "Lagged",
+    "Mailbox",
+    "Overflow",
+    "mailbox_full",
+    "make_room",
+    "put",
+    "wait_for_room",
+]
+
+
+Overflow = Literal["block", "drop_newest", "drop_oldest", "lag", "fail", "dead_letter", "crash"]
+
+LIMITLESS = sys.maxsize
+
+
+def _check_capacity(_instance: object, _attribute: object, value: int | None) -> None:
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise ValueError(f"a mailbox's capacity is None or an int of at least 1, not {value!r}")
+
+
+def _check_overflow(_instance: object, _attribute: object, value: object) -> None:
+    if value not in get_args(Overflow):
+        raise ValueError(f"a mailbox's overflow is one of {', '.join(get_args(Overflow))}, not {value!r}")
+
+
+@attrs.frozen
+class Mailbox:
+    """The bound of a data lane.
+
+    Attributes:
+        capacity: how many messages may wait, at least 1; None: any number, as in Erlang.
+        overflow: what becomes of a message that finds no room; what is dropped is counted.
+
+            * "block": `send` raises `MailboxFull`, `send_wait` waits (as it does under every policy).
+            * "drop_newest": the message is dropped.
+            * "drop_oldest": the oldest waiting message is dropped in its favour.
+            * "lag": so it is, and a `Lagged` in the place of what was dropped tells the receiver how much it
+              has missed; that notice counts, so the capacity is at least 2.
+            * "fail": the sender gets `MailboxFull`.
+            * "dead_letter": the message becomes a dead letter.
+            * "crash": the receiver ends, as one that outgrew its heap.
+
+        inherit: keep the queue when the process dies, for the incarnation that its supervisor starts next.
+            The message that was being handled is not kept.
+    """
+
+    capacity: int | None = attrs.field(default=None, validator=_check_capacity)
+    overflow: Overflow = attrs.field(default="dead_letter", validator=_check_overflow)
+    inherit: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.overflow == "lag" and self.capacity == 1:
+            raise ValueError("a mailbox that tells of lag has a capacity of at least 2, not 1")
+
+
+@attrs.frozen
+class Lagged:
+    """The receiver was too slow: here the mailbox has dropped `missed` messages in favour of later ones.
+
+    What, for example, the receivers of a broadcast are told, if each has a mailbox with the policy "lag".
+    """
+
+    missed: int
+
+
+UNBOUNDED = Mailbox()
+
+
+class BoundedQueue(deque[Any]):
+    """The data lane of a bounded mailbox: what finds no room is dealt with by its policy."""
+
+    __slots__ = ("_process",)
+
+    def __init__(self, process: Process) -> None:
+        super().__init__()
+        self._process = process
+
+    def append(self, message: Any) -> None:
+        process = self._process
+        if len(self) < process.limit:
+            put(self, message)
+        else:
+            overflow(process, message)
+
+
+class ClosedQueue:
+    """The data lane of a process that has ended: it is empty, and what comes is undeliverable."""
+
+    __slots__ = ("_process",)
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def __len__(self) -> int:
+        return 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def append(self, message: Any) -> None:
+        overflow(self._process, message)
+
+
+# Queue a message whether there is room or not.
+put = deque.append
+
+
+def mailbox_full(process: Process) -> MailboxFull:
+    """The error that names `process`."""
+    return MailboxFull(process.ref, process.mailbox.capacity or 0)
+
+
+def make_room(process: Process) -> bool:
+    """Drop what is oldest in favour of one more message, if that is the policy."""
+    policy = process.mailbox.overflow
+    if policy == "drop_oldest":
+        process.node.dropped += 1
+        process.drop_oldest()
+    elif policy == "lag":
+        oldest = process.drop_oldest()
+        missed = oldest.missed if isinstance(oldest, Lagged) else 1
+        process.drop_oldest()
+        process.put_first(Lagged(missed + 1))
+        process.node.dropped += 1 if isinstance(oldest, Lagged) else 2
+    else:
+        return False
+    return True
+
+
+def overflow(process: Process, message: Any) -> None:
+    """A message found no room: `process` has ended, or its mailbox is full. Not a checkpoint.
+
+    Raises:
+        MailboxFull: by the policies "block" and "fail".
+    """
+    node = process.node
+    if process.ended is not None:
+        node.dead_letters.publish(message, process.ref, process.ended)
+        return
+    mailbox = process.mailbox
+    match mailbox.overflow:
+        case "block" | "fail":
+            raise mailbox_full(process)
+        case "drop_newest":
+            node.dropped += 1
+        case "drop_oldest" | "lag":
+            make_room(process)
+            process.put(message)
+        case "dead_letter":
+            node.dead_letters.publish(message, process.ref, Crashed(mailbox_full(process)))
+        case "crash":
+            process.interrupt(Crashed(mailbox_full(process)))
+            node.dead_letters.publish(message, process.ref, Crashed(mailbox_full(process)))
+
+
+async def wait_for_room(process: Process) -> None:
+    """Wait until the data lane of `process` has room, or the process has ended.
+
+    A checkpoint when it has to wait; cancellation leaves the queue of waiting senders.
+
+    Raises:
+        MailboxFull: the sender is the process itself, which would wait for ever.
+    """
+    while process.ended is None and len(process.queue) >= process.limit:
+        if process.node.current is process:
+            raise mailbox_full(process)
+        await process.room().park()

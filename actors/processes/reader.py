@@ -1,0 +1,184 @@
+"""Selective receive: the reading end of the mailbox of a process that has a task.
+
+What the present `match` has looked at and left is moved from the queue to `skipped`, which is the save
+pointer of Erlang's
+receive: waiting again with the same match costs one test per new message, however many wait. Another match,
+or none, begins with the skipped ones again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+from trio.lowlevel import Abort
+
+from actors.messages.errors import ReceiveTimeout
+from actors.messages.seconds import check_seconds
+from actors.messages.signals import Call
+from actors.processes.keyed_timers import Tick
+
+if TYPE_CHECKING:
+    from actors.node.timers import Timer
+    from actors.processes.process import Process
+
+__all__ = ["Reader"]
+
+
+BUDGET = 64
+
+
+class Reader:
+    """Takes messages out of one process's mailbox, for one task at a time."""
+
+    __slots__ = ("_budget", "_expired", "_match", "_process", "skipped")
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._match: Any = None
+        self._budget = BUDGET
+        self._expired = False
+        self.skipped: deque[Any] = deque()
+
+    def take(self, match: Any) -> tuple[bool, Any]:
+        """The oldest matching message, if there is one. Not a checkpoint."""
+        process = self._process
+        queue = process.queue
+        skipped = self.skipped
+        if skipped and (match is None or match is not self._match):
+            self.restore()
+        self._match = match
+        test: Callable[[Any], Any] | None
+        if match is None:
+            test = None
+        elif isinstance(match, type | tuple):
+            test = _is_instance(match)
+        elif callable(match):
+            test = match
+        else:
+            raise TypeError(
+                f"match is a type, a tuple of types or a predicate, not {match!r}; "
+                f"for the message itself: `lambda message: message == {match!r}`"
+            )
+        while queue:
+            message = queue[0]
+            tick = message if type(message) is Tick else None
+            if tick is not None:
+                if not tick.current:
+                    queue.popleft()
+                    continue
+                message = tick.message
+            if test is None or test(message):
+                queue.popleft()
+                if tick is not None and not tick.unwrap()[0]:
+                    continue
+                if skipped or process.attention:
+                    self._taken(message)
+                if isinstance(message, Call):
+                    process.owe(message)
+                return True, message
+            skipped.append(queue.popleft())
+        if skipped:
+            self._count()
+        return False, None
+
+    def _taken(self, message: Any) -> None:
+        self._count()
+        process = self._process
+        if process.attention:
+            process.observe(message)
+            process.settle()
+
+    def _count(self) -> None:
+        process = self._process
+        if process.mailbox.capacity is not None:
+            process.limit = max(0, process.mailbox.capacity - len(self.skipped))
+
+    def drop_oldest(self) -> Any:
+        """Throw the oldest message away, and return it."""
+        if self.skipped:
+            oldest = self.skipped.popleft()
+            self._count()
+            return oldest
+        return self._process.queue.popleft()
+
+    def put_first(self, message: Any) -> None:
+        """Put a message before all others."""
+        if self.skipped:
+            self.skipped.appendleft(message)
+            self._count()
+        else:
+            self._process.queue.appendleft(message)
+
+    def restore(self) -> None:
+        """Put what was skipped back into the queue."""
+        if self.skipped:
+            self._process.queue.extendleft(reversed(self.skipped))
+            self.skipped.clear()
+            self._count()
+
+    async def receive(self, match: Any, timeout: float) -> Any:
+        """What `Process.receive` documents."""
+        process = self._process
+        timer: Timer | None = None
+        check_seconds(timeout, "a timeout")
+        self._expired = False
+        if self._budget <= 0:
+            self._budget = BUDGET
+            await trio.lowlevel.checkpoint()
+        try:
+            while True:
+                if process.control:
+                    await self.serve()
+                if not process.suspended:
+                    found, message = self.take(match)
+                    if found:
+                        self._budget -= 1
+                        return message
+                if self._expired or timeout == 0:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                    raise ReceiveTimeout(timeout)
+                if timer is None and timeout != math.inf:
+                    timer = process.node.timers.call_after(timeout, self._expire)
+                await self.park()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _expire(self) -> None:
+        self._expired = True
+        if self._process.idle:
+            self._process.wake()
+
+    async def serve(self) -> None:
+        """Serve the control lane."""
+        process = self._process
+        while process.control:
+            work = process.control.popleft().serve(process)
+            if work is not None:
+                await work
+        process.settle()
+
+    async def park(self) -> None:
+        """Wait until there is something new. A checkpoint."""
+        process = self._process
+        if process.waiter is not None:
+            raise trio.BusyResourceError(f"another task is already receiving for {process.ref}")
+
+        self._budget = BUDGET
+        process.waiter = trio.lowlevel.current_task()
+        process.idle = True
+        await trio.lowlevel.wait_task_rescheduled(self.abort)
+
+    def abort(self, _: object) -> Abort:
+        """The waiting task was cancelled."""
+        self._process.idle = False
+        self._process.waiter = None
+        return Abort.SUCCEEDED
+
+
+def _is_instance(kinds: Any) -> Callable[[Any], bool]:
+    return lambda message: isinstance(message, kinds)

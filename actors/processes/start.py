@@ -1,0 +1,313 @@
+"""How a process begins: record, name, link, body, acknowledgement.
+
+A sync actor starts in the caller's task, as a call to an idle one runs there. One with a task of its own
+acknowledges by answering a `Request`, the same thing that a call waits for.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections import deque
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import attrs
+import trio
+
+from actors.messages import signals
+from actors.messages.errors import (
+    AlreadyStarted,
+    CallTimeout,
+    Ignore,
+    NameTaken,
+    StartError,
+    StartTimeout,
+    raised_by_the_runtime,
+)
+from actors.messages.reasons import KILLED, NORMAL, reason_of
+from actors.messages.ref import Ref
+from actors.messages.request import Request
+from actors.processes import links
+from actors.processes.actor import Actor, protocol_of
+from actors.processes.end import ENDED, finish
+from actors.processes.local_ref import LocalRef
+from actors.processes.mailbox import Mailbox
+from actors.processes.sync_body import SyncBody
+from actors.processes.task_bodies import AsyncBody, FunctionBody, TaskBody
+
+if TYPE_CHECKING:
+    from actors.node.node import Node
+    from actors.processes.process import Process
+
+__all__ = ["Started", "begin", "create", "disinherit", "start", "start_soon"]
+
+R = TypeVar("R", bound=Hashable)
+
+
+@attrs.frozen
+class Started(Generic[R]):
+    """A child that was started on request, and had something to tell: OTP's `{ok, Child, Info}`.
+
+    Attributes:
+        ref: its process.
+        info: what its `on_start` returned.
+    """
+
+    ref: R
+    info: Any
+
+
+def create(
+    node: Node,
+    spawner: Process | None,
+    name: str | None,
+    link: bool,
+    monitor: bool,
+    mailbox: Mailbox,
+    label: str | None,
+    arena: str,
+    heir_of: Ref[Any] | None,
+) -> Process:
+    """The record of a process that is about to start, with its name, its link and what it inherits."""
+    if spawner is None and (link or monitor):
+        raise TypeError("only a process can link or monitor what it spawns; use node.mailbox() in plain code")
+    if not isinstance(mailbox, Mailbox):
+        raise TypeError(f"mailbox is a Mailbox, such as Mailbox(capacity=100), not {mailbox!r}")
+    process = node.new_process(spawner, mailbox, arena)
+    process.label = label
+    if name is not None:
+        try:
+            node.registry.register(name, process)
+        except NameTaken as taken:
+            _discard(process)
+            raise AlreadyStarted(name, taken.holder) from None
+        except ValueError:
+            _discard(process)
+            raise
+        node.restarting_names.discard(name)
+    if heir_of is not None:
+        inherit(process, heir_of)
+    if spawner is not None:
+        if link:
+            links.link_newborn(spawner, process)
+        if monitor:
+            links.monitor(spawner, process.ref, None, None)
+    return process
+
+
+def _discard(process: Process) -> None:
+    process.body = ENDED
+    finish(process, NORMAL)
+
+
+def inherit(process: Process, ancestor: Ref[Any]) -> None:
+    """Take over the messages that `ancestor` left."""
+    if not isinstance(ancestor, LocalRef):
+        return
+    rare = ancestor._process.rare
+    if rare is not None and rare.heir is not None:
+        left: deque[Any] = rare.heir
+        rare.heir = None
+        process.queue.extend(left)
+
+
+def begin(
+    process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Request[Any] | None:
+    """Start `process` as `target`: None when it has started, else a request that its acknowledgement settles.
+
+    Not a checkpoint. Raises what `start` raises when the start fails at once.
+    """
+    node = process.node
+    try:
+        body = make_body(process, target, args, kwargs)
+    except BaseException as error:
+        refusal = _refused(process, error)
+        raise refusal from refusal.__cause__
+    if not isinstance(body, TaskBody):
+        # A body that has not finished starting has left the request that its acknowledgement settles.
+        return node.starting.get(process) if node.starting else None
+    request: Request[Any] | None = None
+    if not isinstance(body, FunctionBody):
+        request = node.starting[process] = Request(node, process.ref, "start", (), {}, None)
+    run(process, body, target)
+    return request
+
+
+def disinherit(ancestor: Ref[Any]) -> None:
+    """Nobody takes over what `ancestor` left: who waits for an answer is told, the rest is undeliverable."""
+    if not isinstance(ancestor, LocalRef):
+        return
+    process = ancestor._process
+    rare, reason = process.rare, process.ended or NORMAL
+    if rare is None or rare.heir is None:
+        return
+    left, rare.heir = rare.heir, None
+    for message in left:
+        if isinstance(message, signals.Call):
+            message.abandon(reason)
+        else:
+            process.node.dead_letters.publish(message, ancestor, reason)
+
+
+async def start(
+    process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float | None
+) -> None:
+    """Start `process` as `target` and wait for its acknowledgement."""
+    request = begin(process, target, args, kwargs)
+    dispatcher = process.node.dispatcher
+    try:
+        if request is not None:
+            await request.receive(math.inf if timeout is None else timeout)
+            return
+        dispatcher.handoffs -= 1
+        if dispatcher.handoffs <= 0:
+            dispatcher.renew_handoffs()
+            await trio.lowlevel.checkpoint()
+    except CallTimeout as late:
+        await _kill(process)
+        raise StartTimeout(late.seconds) from None
+    except trio.Cancelled:
+        _abandon(process)
+        raise
+
+
+def _abandon(process: Process) -> None:
+    process.node.starting.pop(process, None)
+    links.unlink_parent(process)
+    process.interrupt(KILLED)
+
+
+async def _kill(process: Process) -> None:
+    """Kill a process that does not finish starting; it is gone, without an exit message, when this
+    returns.
+    """
+    _abandon(process)
+    if process.ended is None:
+        request: Request[Any] = Request(process.node, process.ref, "stop", (), {}, None)
+        process.needs().stop_requests.append(request)
+        await request.receive(math.inf)
+
+
+def _refused(process: Process, error: BaseException) -> BaseException:
+    """The start failed with `error`: end the process; what to raise in the starter."""
+    if isinstance(error, Ignore | StartError):
+        links.unlink_parent(process)
+        finish(process, NORMAL)
+        return error
+    reason = reason_of(error)
+    fatal = error if isinstance(error, SystemExit | KeyboardInterrupt) else None
+    finish(process, reason, fatal, told=True)
+    if isinstance(error, NotSpawnable):
+        return TypeError(str(error))
+    return StartError(reason)
+
+
+class NotSpawnable(TypeError):
+    """The target is nothing that can be spawned."""
+
+
+def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Make the body of `process`, inside of it, and let it begin unless it has a task. Raises what the target
+    raises.
+    """
+    node = process.node
+    body: Any
+    if isinstance(target, type) and issubclass(target, Actor):
+        if target.body_ is None and protocol_of(target).is_async:
+            body = process.body = AsyncBody(target, process, args, kwargs)
+            return body
+    elif not hasattr(target, "body"):
+        if not _is_async_function(target):
+            raise NotSpawnable(f"cannot spawn {target!r}: {_advice(target)}")
+        body = process.body = FunctionBody(process, _called(target, process, args, kwargs))
+        return body
+    dispatcher = node.dispatcher
+    outer, dispatcher.running = dispatcher.running, process
+    try:
+        if isinstance(target, type):
+            kind = target.body_ or SyncBody  # type: ignore[attr-defined]
+            body = node.context.copy().run(kind.start, target, process, args, kwargs)
+        else:
+            body = process.body = target.body(process, args, kwargs)
+    finally:
+        dispatcher.running = outer
+    if not isinstance(body, TaskBody) and process.ended is None:
+        if process.queue or process.attention:
+            process.wake()
+        else:
+            process.idle = True
+    return body
+
+
+def _called(fn: Any, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The coroutine of the async function `fn`: no line of it has run."""
+    try:
+        return fn(process, *args, **kwargs)
+    except TypeError as misfit:
+        if not raised_by_the_runtime(misfit):
+            raise
+        raise NotSpawnable(
+            f"cannot spawn {fn!r}: {misfit}; what it is given first is its own Process, "
+            "as in `async def fn(me, ...)`, then the arguments of spawn"
+        ) from None
+
+
+def _advice(target: Any) -> str:
+    if isinstance(target, Actor):
+        return f"it is an actor already; pass the class {type(target).__qualname__}, then its arguments"
+    if inspect.iscoroutine(target):
+        target.close()  # nobody is going to await it
+        return f"it is a coroutine; pass the function {target.__name__} itself, then its arguments"
+    return "it is no Actor class, no async function, and nothing Spawnable"
+
+
+def _is_async_function(target: Any) -> bool:
+    while isinstance(target, functools.partial):
+        target = target.func
+    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(type(target).__call__)
+
+
+def run(process: Process, body: TaskBody, target: Any) -> None:
+    """Start the task, in the node's own context."""
+    name = getattr(target, "__qualname__", None) or type(target).__qualname__
+    process.node.start_task(body.run, name)
+
+
+class _Beginning:
+    """The body of a process that was spawned without waiting: its first turn starts it."""
+
+    __slots__ = ("args", "kwargs", "process", "target")
+
+    def __init__(
+        self, process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self.process = process
+        self.target = target
+        self.args = args
+        self.kwargs = kwargs
+
+    def turn(self, budget: int) -> bool:
+        process = self.process
+        if process.exit_signal is not None:
+            finish(process, process.exit_signal)
+            return False
+        try:
+            body = make_body(process, self.target, self.args, self.kwargs)
+        except BaseException as error:
+            finish(process, NORMAL if isinstance(error, Ignore | StartError) else reason_of(error), error)
+            return False
+        if isinstance(body, TaskBody):
+            run(process, body, self.target)
+        return False
+
+    def exit(self, reason: Any) -> None:
+        return None
+
+
+def start_soon(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Start `process` as `target` at its first turn in the dispatcher."""
+    process.body = _Beginning(process, target, args, kwargs)
+    process.wake()

@@ -1,0 +1,278 @@
+"""Bodies that have a task: async actors, async functions, ephemeral mailboxes.
+
+`run` is the wrapper around every such body. Nothing but a cancellation of the whole run leaves it: how the
+body ended becomes an exit reason, `on_stop` runs in a cancel scope of its own, what lives in the process's
+arena is ended, and only then, the task being physically done, are the names released and links and monitors
+told.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Coroutine, Mapping
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import trio
+from trio.lowlevel import wait_task_rescheduled
+
+from actors.messages.errors import Ignore, StartError, UnknownMethod
+from actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Reason, reason_of
+from actors.messages.request import Deferred
+from actors.messages.signals import Call, Cast
+from actors.processes import end
+from actors.processes.actor import Actor, Protocol, construct, protocol_of
+from actors.processes.control_lane import StopRequest
+from actors.processes.current import CURRENT
+from actors.processes.handlers import refused
+from actors.processes.keyed_timers import Tick
+from actors.processes.links import Down, Exited
+from actors.processes.reader import Reader
+
+if TYPE_CHECKING:
+    from actors.processes.process import Process
+
+__all__ = ["AsyncBody", "EphemeralBody", "FunctionBody", "TaskBody"]
+
+
+BUDGET = 64
+
+
+class TaskBody:
+    """What all bodies with a task have in common.
+
+    Attributes:
+        scope: cancelled to interrupt the process.
+        task: the task, once it runs.
+        is_plain: whether it is plain code, which to stop means to interrupt.
+    """
+
+    __slots__ = ("process", "scope", "task")
+
+    is_plain: ClassVar[bool] = True
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.scope: trio.CancelScope | None = None
+        self.task: trio.lowlevel.Task | None = None
+        process.reader = Reader(process)
+
+    def exit(self, reason: Reason) -> None:
+        """Interrupt whatever it waits for; a killed one that does not end in time is given up."""
+        if self.scope is not None:
+            self.scope.cancel()
+        if reason == KILLED:
+            end.expect_end(self)
+
+    def expire(self) -> None:
+        """It was killed, and the time that it had to end is over."""
+        end.give_up(self)
+
+    async def main(self) -> None:
+        """The body proper. Cancelled when an exit signal ends the process."""
+
+    async def stopped(self, reason: Reason) -> None:
+        """The process ends by its own decision or by a crash: say goodbye."""
+
+    def started(self) -> None:
+        """Acknowledge the start."""
+        start = self.process.node.starting.pop(self.process, None)
+        if start is not None:
+            start.reply(None)
+
+    async def run(self) -> None:
+        """The life of the task."""
+        process = self.process
+        CURRENT.set(process)
+        self.task = trio.lowlevel.current_task()
+        node = process.node
+        reason: Reason = NORMAL
+        error: BaseException | None = None
+        try:
+            with trio.CancelScope() as self.scope:
+                if process.exit_signal is not None:
+                    self.scope.cancel()  # as in trio, it still runs up to its first checkpoint
+                await self.main()
+            if process.exit_signal is None and process.stopping is not None:
+                reason = process.stopping
+        except trio.Cancelled:
+            node.finish(process, KILLED)
+            raise
+        except BaseException as raised:
+            refused = isinstance(raised, Ignore | StartError) and process in node.starting
+            reason, error = NORMAL if refused else reason_of(raised), raised
+        if process.exit_signal is None and not self.is_plain and process not in node.starting:
+            try:
+                with trio.CancelScope() as self.scope:
+                    await self.stopped(reason)
+            except trio.Cancelled:
+                node.finish(process, KILLED)
+                raise
+            except BaseException as raised:
+                reason, error = reason_of(raised), raised
+        if process.exit_signal is not None:
+            reason, error = process.exit_signal, None
+        if process.rare is not None:
+            await end.empty_arena(process, reason)
+        node.dispatcher.lend(node.finish, process, reason, error)
+
+
+class FunctionBody(TaskBody):
+    """Runs a coroutine, that of `fn(me, *args, **kwargs)`: made beforehand, so that arguments that do not fit
+    are told to the starter.
+    """
+
+    __slots__ = ("_coroutine",)
+
+    def __init__(self, process: Process, coroutine: Coroutine[Any, Any, Any]) -> None:
+        super().__init__(process)
+        self._coroutine = coroutine
+
+    async def main(self) -> None:
+        await self._coroutine
+
+
+class AsyncBody(TaskBody):
+    """Runs an actor that has async handlers, one message at a time."""
+
+    __slots__ = ("_args", "_kwargs", "_message", "actor", "protocol")
+
+    is_plain: ClassVar[bool] = False
+    drains: ClassVar[bool] = True
+
+    def __init__(
+        self, actor: type[Actor], process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        super().__init__(process)
+        self.protocol: Protocol = protocol_of(actor)
+        self.actor: Any = actor
+        self._args = args
+        self._kwargs = kwargs
+        self._message: Any = None
+
+    async def main(self) -> None:
+        args, kwargs = self._args, self._kwargs
+        self._args, self._kwargs = (), {}
+        made = construct(self.actor, self.process, args, kwargs)
+        self.actor = made
+        self.process.handlers = self.protocol.handlers
+        result = self.protocol.on_start(made)
+        if type(result) is CoroutineType:
+            result = await result
+        if result is not None:
+            self.process.needs().start_info = result
+        self.started()
+        await self._serve()
+
+    def rebind(self, actor: type[Actor]) -> None:
+        """Use the protocol of `actor`, sync or async, from the next message on."""
+        self.protocol = protocol_of(actor)
+        self.process.handlers = self.protocol.handlers
+
+    async def _serve(self) -> None:
+        """The loop: as flat as possible, because every coroutine between trio and a handler costs a call."""
+        process = self.process
+        queue = process.queue
+        reader = process.reader
+        assert reader is not None
+        task = trio.lowlevel.current_task()
+        handlers = self.protocol.handlers
+        budget = BUDGET
+        while True:
+            if process.attention:
+                await reader.serve()
+                if process.stopping is not None:
+                    return
+                handlers = self.protocol.handlers
+            if reader.skipped:
+                reader.restore()
+            if not queue or process.suspended:
+                process.waiter = task
+                process.idle = True
+                await wait_task_rescheduled(reader.abort)
+                budget = BUDGET
+                continue
+            self._message = message = queue.popleft()
+            if process.attention:
+                process.observe(message)
+            kind = type(message)
+            if kind is Cast or isinstance(message, Call):
+                handler = handlers.get(message.method)
+                if handler is None:
+                    raise UnknownMethod(message.method, type(self.actor))
+                if kind is not Cast:
+                    process.at_hand = message
+                try:
+                    result = handler(self.actor, *message.args, **message.kwargs)
+                    if type(result) is CoroutineType:
+                        result = await result
+                except TypeError as error:
+                    if not refused(process, message, handler, error):
+                        raise
+                    result = None
+                if process.stopping is not None:
+                    self._message = (message, result)
+                    return
+                if kind is not Cast and type(result) is not Deferred:
+                    message.reply(result)
+                result = None  # which may be a deferred reply, and must not live on here
+            else:
+                await self._handle_other(kind, message)
+            if process.attention:
+                process.observed(message)
+            self._message = message = None
+            budget -= 1
+            if budget <= 0:
+                budget = BUDGET
+                await trio.lowlevel.checkpoint()
+
+    async def _handle_other(self, kind: type, message: Any) -> None:
+        protocol = self.protocol
+        if kind is Tick:
+            counts, message = message.unwrap()
+            if not counts:
+                return
+            kind = type(message)
+        if kind is Down:
+            result = protocol.on_down(self.actor, message)
+        elif kind is StopRequest:
+            message.serve(self.process)
+            return
+        elif kind is Exited:
+            if self.process.is_parent(message.ref):
+                self.process.stop(message.reason)
+                return
+            result = protocol.on_exit(self.actor, message)
+        else:
+            result = protocol.on_message(self.actor, message)
+        if type(result) is CoroutineType:
+            await result
+
+    async def stopped(self, reason: Reason) -> None:
+        if not isinstance(self.actor, type):
+            result = self.protocol.on_stop(self.actor, reason)
+            if inspect.isawaitable(result):
+                await result
+        held = self._message
+        if type(held) is tuple and isinstance(held[0], Call) and type(held[1]) is not Deferred:
+            held[0].reply(held[1])
+
+    @property
+    def at_hand(self) -> Any:
+        """The message whose handler was running when the process ended."""
+        held = self._message
+        return held[0] if type(held) is tuple else held
+
+
+class EphemeralBody(TaskBody):
+    """The body of `node.mailbox()`: the task is that of the code that opened it."""
+
+    __slots__ = ()
+
+    def result(self, error: BaseException | None) -> Reason:
+        """The exit reason of a block that was left with `error`."""
+        if self.process.exit_signal is not None:
+            return self.process.exit_signal
+        if error is None:
+            return NORMAL
+        return SHUTDOWN if isinstance(error, trio.Cancelled) else reason_of(error)

@@ -1,0 +1,1 @@
+"""Supervision: which process restarts which."""

@@ -1,0 +1,386 @@
+"""Child specifications and supervisor flags: what a supervisor is told about its children and about itself.
+
+Both are immutable and are checked when they are made, so that a mistake is reported at the line that made it
+and not when some supervisor starts. What needs more than one specification to judge (duplicate ids,
+significant children under a supervisor that never shuts down by itself) is checked by `check_child_specs`,
+which every supervisor runs first.
+
+Source: stdlib's `supervisor` module, its child specification and supervisor flags; Elixir's `child_spec/1`
+convention.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, Literal, Never
+
+import attrs
+
+from actors.messages.errors import RuntimeFault
+from actors.processes.mailbox import UNBOUNDED, Mailbox
+from actors.supervision.backoff import Backoff
+from actors.supervision.remote_entry import RemoteEntry
+
+__all__ = [
+    "AutoShutdown",
+    "BadCombination",
+    "Child",
+    "ChildType",
+    "DuplicateChild",
+    "Flags",
+    "InvalidChild",
+    "InvalidFlag",
+    "RestartType",
+    "ShutdownLimit",
+    "StrategyName",
+    "check_child_specs",
+    "child_spec",
+]
+
+
+RestartType = Literal["permanent", "transient", "temporary"]
+ShutdownLimit = float | Literal["brutal_kill"]
+ChildType = Literal["worker", "supervisor"]
+StrategyName = Literal["one_for_one", "one_for_all", "rest_for_one", "simple_one_for_one"]
+AutoShutdown = Literal["never", "any_significant", "all_significant"]
+
+RESTARTS = ("permanent", "transient", "temporary")
+CHILD_TYPES = ("worker", "supervisor")
+STRATEGIES = ("one_for_one", "one_for_all", "rest_for_one", "simple_one_for_one")
+AUTO_SHUTDOWNS = ("never", "any_significant", "all_significant")
+
+DEFAULT_SHUTDOWN = 5.0
+
+
+class InvalidChild(RuntimeFault, ValueError):
+    """A child specification has a bad field; `field` and `value` say which and what."""
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        super().__init__(f"child field {field!r} is {value!r}; it must be {expected}")
+        self.field = field
+        self.value = value
+
+
+class InvalidFlag(RuntimeFault, ValueError):
+    """A supervisor flag has a bad value; `field` and `value` say which and what."""
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        super().__init__(f"supervisor flag {field!r} is {value!r}; it must be {expected}")
+        self.field = field
+        self.value = value
+
+
+class DuplicateChild(RuntimeFault, ValueError):
+    """Two child specifications of one supervisor have the same id."""
+
+    def __init__(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
+        super().__init__(f"two children have the id {id!r}; give one of them another `id=`")
+        self.id = id
+
+
+class BadCombination(RuntimeFault, ValueError):
+    """Two settings that are fine by themselves contradict each other; `settings` holds both."""
+
+    def __init__(self, settings: Mapping[str, object], advice: str) -> None:
+        pair = " with ".join(f"{name}={value!r}" for name, value in settings.items())
+        super().__init__(f"{pair} makes no sense: {advice}")
+        self.settings = dict(settings)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _is_seconds(value: Any) -> bool:
+    return _is_number(value) and value >= 0
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _names_arguments(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+
+
+def _one_of(names: tuple[str, ...]) -> tuple[Callable[[Any], bool], str]:
+    return (lambda value: isinstance(value, str) and value in names), "one of " + ", ".join(names)
+
+
+# Field, what is allowed, and how to say so.
+CHILD_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    (
+        "target",
+        lambda value: callable(value) or hasattr(value, "body") or isinstance(value, RemoteEntry),
+        "an actor class, an async function, a guest or a RemoteEntry",
+    ),
+    ("kwargs", _names_arguments, "a mapping from argument names to values"),
+    ("id", lambda value: value is not None, "given, because the target has no name of its own"),
+    ("id", _is_hashable, "hashable"),
+    ("restart", *_one_of(RESTARTS)),
+    ("significant", lambda value: isinstance(value, bool), "True or False"),
+    (
+        "shutdown",
+        lambda value: value == "brutal_kill" or _is_seconds(value),
+        'seconds, math.inf or "brutal_kill"',
+    ),
+    ("type", *_one_of(CHILD_TYPES)),
+    ("name", lambda value: value is None or isinstance(value, str), "a string or None"),
+    ("label", lambda value: value is None or isinstance(value, str), "a string or None"),
+    ("mailbox", lambda value: isinstance(value, Mailbox), "a Mailbox"),
+    ("backoff", lambda value: value is None or isinstance(value, Backoff), "a Backoff or None"),
+)
+
+FLAG_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("strategy", *_one_of(STRATEGIES)),
+    ("intensity", _is_count, "an integer, 0 or more"),
+    (
+        "period",
+        lambda value: _is_number(value) and 0 < value < math.inf,
+        "a finite number of seconds above 0",
+    ),
+    ("auto_shutdown", *_one_of(AUTO_SHUTDOWNS)),
+)
+
+
+@attrs.frozen(init=False)
+class Child:
+    """How to start, restart and stop one child of a supervisor.
+
+    Made as `Child(target, *args, id=..., restart=..., ...)`: what follows the target is given to it, what is
+    named belongs to the specification.
+
+    Attributes:
+        target: what to spawn: an actor class, an async function, a guest, anything that `Node.spawn` takes;
+            or a `RemoteEntry`, for a child on another node, which decides about name, label and mailbox.
+        args: positional arguments for the target.
+        kwargs: keyword arguments for the target, from `kwargs={...}`.
+        id: hashable and not None, unique among the children of one supervisor. Default: the target's own
+            name.
+        restart: "permanent" (default) restarts after every exit; "transient" only after an abnormal one;
+            "temporary" never.
+        significant: its end can end the supervisor, see `Flags.auto_shutdown`. Not for permanent children.
+        shutdown: seconds between the request to stop and the kill, `math.inf` to wait for ever, or
+            "brutal_kill" to kill at once. Default: 5 seconds for a worker, `math.inf` for a supervisor.
+        type: "worker" or "supervisor"; sets the default of `shutdown` and what `count_children` counts.
+            Default: the target's `child_type` attribute, which supervisors have, otherwise "worker".
+        name: the name that each incarnation is registered under, or None.
+        label: the label that each incarnation carries in reports, or None.
+        mailbox: the bound of its mailbox. With `Mailbox(inherit=True)` a restarted child takes over the
+            messages that its predecessor left, without the one that was being handled; OTP loses the mailbox
+            with the process, which is the default.
+        backoff: delays between restarts, or None (the default) to restart at once as OTP does.
+
+    Raises:
+        InvalidChild: a field has a bad value.
+        BadCombination: a permanent child is called significant; or one on another node is given what that
+            node decides.
+        TypeError: there is no attribute of that name.
+    """
+
+    target: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    id: Hashable
+    restart: RestartType
+    significant: bool
+    shutdown: ShutdownLimit
+    type: ChildType
+    name: str | None
+    label: str | None
+    mailbox: Mailbox
+    backoff: Backoff | None
+
+    def __init__(
+        self,
+        target: Any,
+        /,
+        *args: Any,
+        id: Hashable | None = None,  # noqa: A002 (the field's name)
+        restart: RestartType = "permanent",
+        significant: bool = False,
+        shutdown: ShutdownLimit | None = None,
+        type: ChildType | None = None,  # noqa: A002 (the field's name)
+        name: str | None = None,
+        label: str | None = None,
+        mailbox: Mailbox = UNBOUNDED,
+        backoff: Backoff | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **unknown: Never,
+    ) -> None:
+        if unknown:
+            raise TypeError(_advice(target, unknown))
+        child_type: ChildType = getattr(target, "child_type", "worker") if type is None else type
+        default_shutdown = math.inf if child_type == "supervisor" else DEFAULT_SHUTDOWN
+        self.__attrs_init__(
+            target=target,
+            args=args,
+            kwargs={} if kwargs is None else kwargs,
+            id=getattr(target, "__name__", None) if id is None else id,
+            restart=restart,
+            significant=significant,
+            shutdown=default_shutdown if shutdown is None else shutdown,
+            type=child_type,
+            name=name,
+            label=label,
+            mailbox=mailbox,
+            backoff=backoff,
+        )
+        for field, valid, expected in CHILD_RULES:
+            if not valid(getattr(self, field)):
+                raise InvalidChild(field, getattr(self, field), expected)
+        if significant and restart == "permanent":
+            raise BadCombination(
+                {"restart": restart, "significant": True},
+                "a permanent child always comes back; make it transient or temporary",
+            )
+        if isinstance(target, RemoteEntry):
+            for field, usual in (("name", None), ("label", None), ("mailbox", UNBOUNDED)):
+                if getattr(self, field) != usual:
+                    raise BadCombination(
+                        {"target": target, field: getattr(self, field)},
+                        "the node where a child lives decides that; leave it out",
+                    )
+
+    def with_arguments(self, *args: Any, **kwargs: Any) -> Child:
+        """The same specification with further arguments for the target: positional ones after those that are
+        there.
+
+        Args:
+            args: appended to `args`.
+            kwargs: added to `kwargs`, replacing those of the same name.
+        """
+        return self._with(args=self.args + args, kwargs={**self.kwargs, **kwargs})
+
+    def after_arguments(self, *args: Any) -> Child:
+        """The same specification with further positional arguments for the target, before those that are
+        there.
+        """
+        return self._with(args=args + self.args) if args else self
+
+    def without_arguments(self) -> Child:
+        """The same specification without arguments: what is remembered of a temporary child that runs."""
+        return self._with(args=(), kwargs={})
+
+    def renamed(self, id: Hashable, name: str | None) -> Child:  # noqa: A002 (the field's name)
+        """The same specification with another id, and for another registered name or none."""
+        return self._with(id=id, name=name)
+
+    def _with(self, **changes: Any) -> Child:
+        child = Child.__new__(Child)
+        fields = {name: getattr(self, name) for name in CHILD_FIELDS}
+        child.__attrs_init__(**fields | changes)
+        return child
+
+
+CHILD_FIELDS = tuple(field.name for field in attrs.fields(Child))
+
+
+def _advice(target: Any, unknown: Mapping[str, object]) -> str:
+    name = getattr(target, "__name__", "target")
+    if "args" in unknown:
+        return f"a Child takes no 'args': the arguments follow the target, as in Child({name}, value, ...)"
+    return (
+        f"a Child takes no {', '.join(map(repr, unknown))}, but {', '.join(CHILD_FIELDS[2:])}; "
+        f"an argument for the target is Child({name}, value), or Child({name}, kwargs={unknown!r})"
+    )
+
+
+def child_spec(child: Any) -> Child:
+    """The specification that an entry of a supervisor's list of children stands for.
+
+    Args:
+        child: a `Child`; or a class with a `child_spec()` classmethod, which is asked; or anything else that
+            can be spawned, which becomes `Child(child)`.
+
+    Raises:
+        InvalidChild: `child` is none of these, or its `child_spec()` answers something else than a `Child`.
+    """
+    if isinstance(child, Child):
+        return child
+    convention = getattr(child, "child_spec", None)
+    if convention is not None:
+        try:
+            answer = convention()
+        except Exception as error:
+            expected = f"a Child; {child!r}.child_spec() raised {error!r}"
+            raise InvalidChild("child_spec", child, expected) from error
+        if not isinstance(answer, Child):
+            raise InvalidChild("child_spec", answer, f"a Child; this is what {child!r}.child_spec() answers")
+        return answer
+    return Child(child)
+
+
+@attrs.frozen(kw_only=True)
+class Flags:
+    """How a supervisor behaves.
+
+    Attributes:
+        strategy: which siblings a restart takes along: "one_for_one" none, "one_for_all" all, "rest_for_one"
+            those that were started later; "simple_one_for_one" is one_for_one for children that come and go.
+        intensity: how many restarts within `period` are borne, an integer of at least 0; one more ends the
+            supervisor.
+        period: seconds, more than 0 and finite.
+        auto_shutdown: whether the end of a significant child ends the supervisor: "never", "any_significant",
+            or "all_significant" (when the last one ends).
+
+    Raises:
+        InvalidFlag: a flag has a bad value.
+    """
+
+    strategy: StrategyName = "one_for_one"
+    intensity: int = 1
+    period: float = 5.0
+    auto_shutdown: AutoShutdown = "never"
+
+    def __attrs_post_init__(self) -> None:
+        for field, valid, expected in FLAG_RULES:
+            if not valid(getattr(self, field)):
+                raise InvalidFlag(field, getattr(self, field), expected)
+
+
+def check_child_specs(children: Iterable[Any], auto_shutdown: AutoShutdown = "never") -> list[Child]:
+    """Check the children of one supervisor together, without starting anything.
+
+    Args:
+        children: what a supervisor takes: specifications, classes with `child_spec()`, or plain targets.
+        auto_shutdown: the flag of the supervisor that they are meant for.
+
+    Returns:
+        The specifications, in order.
+
+    Raises:
+        InvalidChild: `children` is not a series of children, or one of them is bad.
+        DuplicateChild: two have the same id.
+        BadCombination: one is significant and `auto_shutdown` is "never", so that being significant means
+            nothing.
+    """
+    if isinstance(children, str | bytes | Mapping | Child) or not isinstance(children, Iterable):
+        raise InvalidChild("children", children, "a list of children")
+    specs: list[Child] = []
+    ids: set[Hashable] = set()
+    for spec in map(child_spec, children):
+        if spec.id in ids:
+            raise DuplicateChild(spec.id)
+        check_significant(spec, auto_shutdown)
+        ids.add(spec.id)
+        specs.append(spec)
+    return specs
+
+
+def check_significant(spec: Child, auto_shutdown: AutoShutdown) -> None:
+    """Raise `BadCombination` for a significant child under a supervisor that never shuts down by itself."""
+    if spec.significant and auto_shutdown == "never":
+        raise BadCombination(
+            {"auto_shutdown": auto_shutdown, "significant": True},
+            f"child {spec.id!r} cannot end its supervisor; set auto_shutdown, or significant=False",
+        )

@@ -1,0 +1,116 @@
+"""How a supervisor ends its children: the request, the time that they have, the kill, and giving up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from actors.messages.reasons import KILL, SHUTDOWN, Reason
+from actors.messages.ref import Ref
+from actors.node.timers import Timer
+from actors.processes.local_ref import LocalRef
+from actors.processes.task_bodies import TaskBody
+from actors.supervision.children import Record
+
+if TYPE_CHECKING:
+    from actors.processes.process import Process
+
+__all__ = ["Stops", "TimeUp"]
+
+
+AnyRef = Ref[Any]
+
+
+@attrs.define(eq=False)
+class Stopping:
+    """Children that are being stopped together.
+
+    Attributes:
+        left: those whose end is awaited, by ref.
+        timer: what limits the patience; None for ever.
+        killed: whether the time for an orderly end is over.
+    """
+
+    left: dict[AnyRef, Record[AnyRef]] = attrs.Factory(dict)
+    timer: Timer | None = None
+    killed: bool = False
+
+
+@attrs.frozen(eq=False)
+class TimeUp:
+    """The patience with `stopping` is over: sent to the supervisor."""
+
+    stopping: Stopping
+
+
+class Stops:
+    """The stops that one supervisor has in progress."""
+
+    __slots__ = ("_by_ref", "_process")
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._by_ref: dict[AnyRef, Stopping] = {}
+
+    def begin(self, children: Iterable[tuple[AnyRef, Record[AnyRef]]]) -> None:
+        """Ask children to stop, or kill them, by their shutdown rules; all share the longest of their times.
+
+        Their ends are awaited by monitors: a child that unlinked itself holds nobody up.
+        """
+        stopping = Stopping()
+        patience: float | None = None
+        for ref, child in children:
+            stopping.left[ref] = child
+            self._by_ref[ref] = stopping
+            self._process.monitor(ref)
+            limit = child.spec.shutdown
+            if limit == "brutal_kill":
+                self._send_exit(ref, KILL)
+            else:
+                patience = max(patience or 0.0, limit)
+                self._send_exit(ref, SHUTDOWN)
+        if patience is None:
+            self._expect_the_killed(stopping)
+        elif patience < math.inf:
+            self._limit(stopping, patience)
+
+    def ended(self, ref: AnyRef) -> None:
+        """A child has ended: it is no longer waited for."""
+        stopping = self._by_ref.pop(ref, None)
+        if stopping is not None:
+            del stopping.left[ref]
+            if not stopping.left and stopping.timer is not None:
+                stopping.timer.cancel()
+
+    def time_up(self, event: TimeUp) -> list[Record[AnyRef]]:
+        """Kill what is left; what a kill has not ended either is returned, and no longer waited for."""
+        stopping = event.stopping
+        if not stopping.killed:
+            for ref in list(stopping.left):
+                self._send_exit(ref, KILL)
+            self._expect_the_killed(stopping)
+            return []
+        unkillable = list(stopping.left.values())
+        for ref in list(stopping.left):
+            self.ended(ref)
+        return unkillable
+
+    def _expect_the_killed(self, stopping: Stopping) -> None:
+        """The runtime gives up a task that does not end within its grace; this bounds every other body."""
+        stopping.killed = True
+        self._limit(stopping, 2 * self._process.node.config.kill_grace)
+
+    def _limit(self, stopping: Stopping, seconds: float) -> None:
+        if stopping.left:
+            stopping.timer = self._process.send_after(seconds, self._process.ref, TimeUp(stopping))
+
+    def _send_exit(self, ref: AnyRef, reason: Reason) -> None:
+        self._process.exit(ref, reason)
+        if isinstance(ref, LocalRef):
+            ended = ref._process
+            if ended.exit_signal is not None and ended.ended is None and not isinstance(ended.body, TaskBody):
+                # Nothing of it is on the stack, so it need not wait for its turn to die.
+                ended.attend()

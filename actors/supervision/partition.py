@@ -1,0 +1,160 @@
+"""Partition supervisors: several copies of one child, to spread by key what one process would hold up.
+
+Source: Elixir's PartitionSupervisor.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable
+from typing import Any
+
+from actors.messages.errors import RuntimeFault
+from actors.messages.ref import Ref
+from actors.messages.request import Deferred
+from actors.supervision.actions import Answer, Refuse
+from actors.supervision.child_spec import InvalidFlag, child_spec
+from actors.supervision.supervisor import Supervisor
+
+__all__ = ["InvalidKey", "PartitionStopped", "PartitionSupervisor"]
+
+
+class PartitionStopped(RuntimeFault):
+    """The partition that a key belongs to has no process at present; `index` is its number."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"partition {index} has no process at present; it is restarting, or was terminated")
+        self.index = index
+
+
+class InvalidKey(RuntimeFault, TypeError):
+    """What is given for a key cannot be one: it is not hashable. `key` is what was given."""
+
+    def __init__(self, key: object) -> None:
+        super().__init__(f"{key!r} is no key for a partition: it must be hashable")
+        self.key = key
+
+
+def partition_index(key: Hashable, partitions: int) -> int:
+    """The partition, from 0, that `key` belongs to among so many.
+
+    Integers are spread by their remainder, so that counting keys go round; anything else by its hash, which
+    for strings differs from one run of Python to the next.
+
+    Raises:
+        InvalidKey: it is not hashable.
+    """
+    try:
+        return (abs(key) if isinstance(key, int) else hash(key)) % partitions
+    except TypeError:
+        raise InvalidKey(key) from None
+
+
+class PartitionSupervisor(Supervisor):
+    """Supervises `partitions` copies of one child, with the ids 0, 1, 2 and so on.
+
+    `await ref.call(PartitionSupervisor.partition, key)` is the ref to send to. It is worth keeping: when the
+    child has a name, each copy is registered under that name with its number (`"cache.3"`), and the ref
+    follows the name through restarts.
+
+    Args:
+        child: the specification of each copy; its id means nothing here.
+        partitions: how many copies, at least 1. Default: one for each processor.
+        with_index: whether each copy gets its number as a last argument.
+        intensity, period: as for `Supervisor`; for all copies together.
+
+    Raises:
+        InvalidChild, InvalidFlag: what is wrong; as the cause of the spawn's `StartError`.
+    """
+
+    __slots__ = ("_copies", "_partitions", "_template")
+
+    def __init__(
+        self,
+        child: Any,
+        *,
+        partitions: int | None = None,
+        with_index: bool = False,
+        intensity: int = 3,
+        period: float = 5.0,
+    ) -> None:
+        count = (os.cpu_count() or 1) if partitions is None else partitions
+        self._copies = self._check(count, None)
+        self._partitions = self._copies
+        self._template = template = child_spec(child)
+        specs = []
+        for index in range(self._copies):
+            spec = template.with_arguments(index) if with_index else template
+            name = None if template.name is None else f"{template.name}.{index}"
+            specs.append(spec.renamed(index, name))
+        super().__init__(specs, intensity=intensity, period=period)
+
+    @staticmethod
+    def _check(partitions: Any, most: int | None) -> int:
+        if not isinstance(partitions, int) or isinstance(partitions, bool) or partitions < 1:
+            raise InvalidFlag("partitions", partitions, "an integer, at least 1")
+        if most is not None and partitions > most:
+            raise InvalidFlag("partitions", partitions, f"at most the {most} that it was started with")
+        return partitions
+
+    def partition(self, key: Hashable) -> Deferred[Ref[Any]]:
+        """The ref of the partition that `key` belongs to: a ref to its name, if it has one.
+
+        Raises:
+            PartitionStopped: it has neither a name nor a process at present.
+            InvalidKey: the key is not hashable.
+        """
+        return self._lookup(self._partition, key)
+
+    def _partition(self, key: Hashable) -> Ref[Any]:
+        index = partition_index(key, self._partitions)
+        if self._template.name is not None:
+            return self.process.node.named(f"{self._template.name}.{index}")
+        ref = next(child.ref for child in self._strategy.children() if child.id == index)
+        if not isinstance(ref, Ref):
+            raise PartitionStopped(index)
+        return ref
+
+    def partitions(self) -> int:
+        """How many partitions keys are spread over at present."""
+        return self._partitions
+
+    def resize(self, partitions: int) -> Deferred[None]:
+        """Spread keys over so many partitions from now on; stop those that are too many, start missing ones.
+
+        Args:
+            partitions: from 1 to the number that the supervisor was started with.
+
+        Raises:
+            InvalidFlag: another number.
+            StartFailed: a partition did not start again; it and those after it stay stopped.
+        """
+        reply, deferred = self._reply()
+        try:
+            self._check(partitions, self._copies)
+        except InvalidFlag as error:
+            reply(Refuse(error))
+            return deferred
+
+        def step() -> None:
+            if partitions < self._partitions:
+                self._partitions -= 1
+                self._body.ask(then, self._strategy.terminate_child, self._partitions)
+            elif partitions > self._partitions:
+                self._body.ask(grown, self._strategy.restart_child, self._partitions)
+            else:
+                reply(Answer(None))
+
+        def grown(outcome: Answer | Refuse) -> None:
+            if isinstance(outcome, Answer):
+                self._partitions += 1
+            then(outcome)
+
+        def then(outcome: Answer | Refuse) -> None:
+            if isinstance(outcome, Answer):
+                self._body.onward(step)
+            else:
+                reply(outcome)
+
+        step()
+        return deferred

@@ -1,0 +1,41 @@
+"""Restart intensity: how a supervisor notices that restarting does not help.
+
+Source: stdlib's `supervisor`, "Tuning the Intensity and Period". OTP counts in whole seconds and walks the
+list of restarts each time; here the clock is a float and old entries leave at the other end, with the same
+inclusive rule.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+__all__ = ["RestartWindow"]
+
+
+class RestartWindow:
+    """The restart instants of the last `period` seconds: how a supervisor notices that restarting does not
+    help.
+    """
+
+    __slots__ = ("_instants", "intensity", "period")
+
+    def __init__(self, intensity: int, period: float) -> None:
+        self.intensity = intensity
+        self.period = period
+        self._instants: deque[float] = deque()
+
+    def admit(self, now: float) -> bool:
+        """Count a restart at `now`; False when that makes more than `intensity` of them within `period`.
+
+        An instant exactly `period` seconds old still counts. Amortised O(1), where OTP walks the list.
+        """
+        instants = self._instants
+        oldest = now - self.period
+        while instants and instants[0] < oldest:
+            instants.popleft()
+        instants.append(now)
+        return len(instants) <= self.intensity
+
+    def take_back(self) -> None:
+        """The restart that was counted last was none."""
+        self._instants.pop()

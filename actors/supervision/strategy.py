@@ -1,0 +1,613 @@
+"""The decisions of a supervisor, without a scheduler, a clock or a process.
+
+A `Strategy` is a deterministic state machine: each public method is an event, takes the state on, and returns
+the actions that the outside has to perform. Actions that take time (`Start`, `Stop`) are handed out one at a
+time, in the order that OTP's rules demand, and the next one follows when the outside reports how the last one
+ended. So every rule is tested by feeding events, and the actor around it decides nothing.
+
+The state is changed in place rather than copied: a supervisor of a hundred thousand children must not pay for
+all of them when one restarts. Nothing in here is shared, and the time is a function that the caller supplies.
+
+While a plan is being carried out the machine is `busy`. Exits and retries may come at any time: those of
+children that the plan is about to stop are taken as the answer to the stop, the others wait until the plan is
+done. Requests are only made while it is not busy; whoever drives the machine keeps them in order.
+
+Source: stdlib's `supervisor` module and its test suite; the deviations are in docs/semantics-supervision.md.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, Generic, TypeVar, cast
+
+from actors.messages.reasons import KILLED, SHUTDOWN, Reason
+from actors.messages.reasons import Shutdown as ShutdownReason
+from actors.processes.start import Started
+from actors.supervision.actions import (
+    Action,
+    Answer,
+    Exit,
+    Ready,
+    Refuse,
+    Report,
+    ReportKind,
+    Retry,
+    Start,
+    Step,
+    Stop,
+)
+from actors.supervision.child_spec import Child, Flags, InvalidFlag, check_child_specs
+from actors.supervision.children import (
+    AlreadyPresent,
+    ChildCounts,
+    ChildInfo,
+    ChildNotFound,
+    ChildRestarting,
+    ChildRunning,
+    FailedToStart,
+    Record,
+    StartFailed,
+    Status,
+)
+from actors.supervision.remote_entry import RemoteEntry
+from actors.supervision.restart_window import RestartWindow
+
+__all__ = ["Strategy"]
+
+R = TypeVar("R", bound=Hashable)
+
+
+STOPPED, STARTING, RUNNING, RESTARTING = Status
+ALONE = ("one_for_one", "simple_one_for_one")
+
+
+class Job(enum.Enum):
+    """What the plan in progress is for, which decides what follows from its end or from a failed start."""
+
+    BOOT = enum.auto()
+    RESTART = enum.auto()
+    START_CHILD = enum.auto()
+    RESTART_CHILD = enum.auto()
+    TERMINATE_CHILD = enum.auto()
+    SHUT_DOWN = enum.auto()
+
+
+# To look a member up in its class is a call of its own in Python 3.11, and a restart asks for several.
+BOOT, RESTART, START_CHILD, RESTART_CHILD, TERMINATE_CHILD, SHUT_DOWN = Job
+WAITING = (BOOT, RESTART)  # where nobody asked for the child, so that it may wait for its node
+
+
+class Strategy(Generic[R]):
+    """The state of one supervisor with named children, and its decisions.
+
+    Args:
+        flags: how it behaves.
+        children: its first children, in start order.
+        clock: the present time in seconds; need not be the time of day, must not go back.
+        present: whether there is a node to start that child on. One that is to wait for its node
+            (`RemoteEntry`) is restarting until there is; the others are started, and may fail.
+
+    Raises:
+        InvalidChild, DuplicateChild, BadCombination: as `check_child_specs`.
+    """
+
+    def __init__(
+        self,
+        flags: Flags,
+        children: Iterable[Any] = (),
+        *,
+        clock: Callable[[], float],
+        present: Callable[[Child], bool] = lambda _: True,
+    ) -> None:
+        self._check_flags(flags)
+        self.flags = flags
+        self._clock = clock
+        self._present = present
+        self._window = RestartWindow(flags.intensity, flags.period)
+        self._children: dict[Hashable, Record[R]] = {
+            spec.id: self._record(spec.id, spec) for spec in self._check(children)
+        }
+        self._by_ref: dict[R, Record[R]] = {}
+        self._plan: deque[Step[R]] = deque()
+        self._starting: Record[R] | None = None
+        self._stopping: set[Record[R]] = set()
+        self._job: Job | None = None
+        self._answer: R | Started[R] | StartFailed | None = None
+        self._exit_reason: Reason = SHUTDOWN
+        self._waiting: deque[Record[R] | Retry[R]] = deque()
+        self._actions: list[Action[R]] = []
+        self._ended = False
+
+    # What the outside may look at.
+
+    @property
+    def busy(self) -> bool:
+        """Whether a plan is being carried out, so that requests have to wait."""
+        return self._job is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the supervisor is on its way out, or gone."""
+        return self._job is SHUT_DOWN or self._ended
+
+    def child(self, ref: R) -> Record[R] | None:
+        """The child that runs as `ref`."""
+        return self._by_ref.get(ref)
+
+    def restarts(self, child: Record[R]) -> bool:
+        """Whether that child, whose process has ended, is to be started again: by the plan in progress, or by
+        the next attempt to restart its group.
+        """
+        if child.predecessor is None or not self._keeps(child):
+            return False
+        return self._job is RESTART or any(record.status is RESTARTING for record in self._siblings())
+
+    def children(self) -> tuple[ChildInfo[R], ...]:
+        """All children, in start order."""
+        return tuple(self._shown(record) for record in self._children.values())
+
+    def which_children(self) -> tuple[ChildInfo[R], ...]:
+        """All children, newest first: OTP's order."""
+        return self.children()[::-1]
+
+    def count_children(self) -> ChildCounts:
+        """How many children there are, of which kind."""
+        records = self._children.values()
+        supervisors = sum(record.spec.type == "supervisor" for record in records)
+        return ChildCounts(
+            specs=len(records),
+            active=sum(record.ref is not None for record in records),
+            supervisors=supervisors,
+            workers=len(records) - supervisors,
+        )
+
+    def get_childspec(self, key: Hashable) -> Child:
+        """The specification of the child with that id, or with that ref.
+
+        Raises:
+            ChildNotFound: there is none.
+        """
+        return self._find(key, by_ref=True).spec
+
+    # Events: the life of the supervisor.
+
+    def boot(self) -> list[Action[R]]:
+        """Start the first children, left to right; `Ready` follows, or `Exit` once all is rolled back."""
+        return self._begin(BOOT, [Start(record) for record in self._children.values()])
+
+    def shut_down(self, reason: Reason) -> list[Action[R]]:
+        """Stop all children, then exit with `reason`.
+
+        A plan in progress is given up, also in the middle of a start: the half-started child is stopped like
+        the rest.
+        """
+        if not self.stopping:
+            self._shut_down(reason)
+        return self._take()
+
+    def change(self, flags: Flags, children: Iterable[Any]) -> list[Action[R]]:
+        """Replace flags and specifications, as a code upgrade does. Only while not `busy`.
+
+        Specifications are matched by id: processes keep running under the new specification, new children are
+        listed but not started, those that are no longer specified stay, at the end.
+
+        Raises:
+            InvalidFlag: the strategy is not for this kind of supervisor; nothing has changed then.
+            InvalidChild, DuplicateChild, BadCombination: as `check_child_specs`; nothing has changed then.
+        """
+        self._check_flags(flags)
+        previous, self.flags = self.flags, flags
+        try:
+            specs = self._check(children)
+        except ValueError:
+            self.flags = previous
+            raise
+        self._window.intensity, self._window.period = flags.intensity, flags.period
+        merged: dict[Hashable, Record[R]] = {}
+        for spec in specs:
+            record = self._children.pop(spec.id, None)
+            if record is None:
+                record = self._record(spec.id, spec)
+            else:
+                record.spec, record.args, record.kwargs = spec, spec.args, spec.kwargs
+            merged[spec.id] = record
+        self._children = {**merged, **self._children}
+        return self._take()
+
+    # Events: how a Start or Stop ended, and exits.
+
+    def started(self, child: Record[R], ref: R, info: Any = None) -> list[Action[R]]:
+        """The child is up, as `ref`; `info` is what its start has to tell whoever asked for it."""
+        child.ref = ref
+        child.status = RUNNING
+        if child.spec.backoff is not None:
+            child.since = self._clock()
+        child.predecessor = None
+        self._by_ref[ref] = child
+        if child.spec.restart == "temporary":
+            # Its arguments are never needed again, and there may be very many such children. (Those of a
+            # dynamic supervisor's template are shared, and stay.)
+            if child.args is child.spec.args and (child.args or child.kwargs):
+                child.spec = child.spec.without_arguments()
+            child.args, child.kwargs = (), {}
+        if self._starting is child:
+            self._answer = ref if info is None else Started(ref, info)
+            if self._plan:
+                self._advance()
+            else:
+                self._starting = None
+                self._conclude()
+        return self._take()
+
+    def ignored(self, child: Record[R]) -> list[Action[R]]:
+        """The child declined to start, which is no failure."""
+        self._down(child)
+        if self._starting is child:
+            self._answer = None
+            self._advance()
+        else:
+            self._stop_done(child)
+        return self._take()
+
+    def start_failed(self, child: Record[R], reason: Reason) -> list[Action[R]]:
+        """The child did not come up: its process ended, with `reason`, before it was ready."""
+        child.status = STOPPED
+        if self._starting is child:
+            self._start_failed(child, reason)
+        elif child in self._stopping:
+            self._stopped(child, reason)
+            self._stop_done(child)
+        return self._take()
+
+    def exited(self, child: Record[R], reason: Reason) -> list[Action[R]]:
+        """The child's process has ended. Told twice, the first reason counts."""
+        if self._job is None:
+            self._exited(child, reason)
+        elif child in self._stopping:
+            self._stopped(child, reason)
+            self._stop_done(child)
+        elif child.exit is None:
+            child.exit = reason
+            self._waiting.append(child)
+        return self._take()
+
+    def unkillable(self, child: Record[R]) -> list[Action[R]]:
+        """The child could not be stopped; it is left behind, so that the others get their turn."""
+        self._report("unkillable", child, KILLED)
+        self._forget_process(child)
+        self._down(child)
+        self._stop_done(child)
+        return self._take()
+
+    def retry(self, retry: Retry[R]) -> list[Action[R]]:
+        """A `Retry` comes back. It counts as a restart; it is void if the child was terminated meanwhile."""
+        child = retry.child
+        if child.retry is retry and not self.stopping:
+            if self._job is None:
+                self._restart(child)
+            else:
+                self._waiting.append(retry)
+        return self._take()
+
+    # Events: requests; only while not busy.
+
+    def start_child(self, child: Any) -> list[Action[R]]:
+        """Add a child and start it; the answer is its ref, with what its start had to tell if anything, or
+        None when it declined to start.
+
+        A failed start discards the specification. So does a temporary child that declines.
+
+        Raises:
+            ChildRunning: a child with that id runs.
+            AlreadyPresent: a child with that id is specified, but stopped or restarting.
+            InvalidChild, BadCombination: the specification is bad.
+        """
+        (spec,) = self._check([child])
+        present = self._children.get(spec.id)
+        if present is not None:
+            raise AlreadyPresent(spec.id) if present.ref is None else ChildRunning(spec.id, present.ref)
+        return self._start_child(self._record(spec.id, spec))
+
+    def restart_child(self, id: Hashable) -> list[Action[R]]:  # noqa: A002 (the field's name)
+        """Start a stopped child; the answer is as that of `start_child`.
+
+        A failed start keeps the specification.
+
+        Raises:
+            ChildNotFound, ChildRunning, ChildRestarting: there is no child of that id that is stopped.
+        """
+        child = self._find_stopped(id)
+        child.predecessor = None  # it follows nobody, though its group may have waited for an attempt
+        return self._begin(RESTART_CHILD, [Start(child)])
+
+    def terminate_child(self, key: Hashable) -> list[Action[R]]:
+        """Stop a child, if it runs, and do not restart it.
+
+        The specification stays, unless the child is temporary.
+
+        Raises:
+            ChildNotFound: there is no such child.
+        """
+        return self._begin(TERMINATE_CHILD, [Stop((self._find(key),))])
+
+    def delete_child(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
+        """Remove the specification of a stopped child.
+
+        Raises:
+            ChildNotFound, ChildRunning, ChildRestarting: there is no child of that id that is stopped.
+        """
+        del self._children[self._find_stopped(id).key]
+
+    # Decisions.
+
+    def _exited(self, child: Record[R], reason: Reason) -> None:
+        """A child ended by itself: the decision table of restart types."""
+        ref = self._forget_process(child)
+        restart = child.spec.restart
+        if restart == "permanent" or (restart == "transient" and not reason.is_normal):
+            if reason.is_normal:
+                self._report("child_terminated", child, reason, ref)
+            child.predecessor = ref
+            backoff = child.spec.backoff
+            if backoff is None:
+                self._restart(child)
+                return
+            if self._clock() - child.since >= backoff.reset:
+                child.failures = 0
+            self._retry_later(child, math.inf if self._must_wait(child) else self._delay(child))
+        else:
+            self._down(child)
+            if child.spec.significant and self._significant_end(child):
+                self._shut_down(SHUTDOWN)
+
+    def _restart(self, child: Record[R]) -> None:
+        """An attempt to restart: counted, then planned by strategy; one too many ends the supervisor."""
+        child.retry = None
+        if self._must_wait(child):
+            self._retry_later(child, math.inf)
+        elif self._window.admit(self._clock()):
+            self._job = RESTART
+            if self.flags.strategy in ALONE:
+                self._start(Start(child))
+            else:
+                child.status = STOPPED  # which it stays if one before it fails to start
+                self._plan.extend(self._restart_plan(child))
+                self._advance()
+        else:
+            self._report("reached_max_restart_intensity", child, SHUTDOWN)
+            self._down(child)
+            self._shut_down(SHUTDOWN)
+
+    def _restart_plan(self, child: Record[R]) -> Iterator[Step[R]]:
+        group = self._group(child)
+        for record in reversed(group):
+            if record is not child:
+                yield Stop((record,))
+        for record in group:
+            # Temporary siblings are gone by then.
+            if record.spec.restart != "temporary":
+                yield Start(record)
+
+    def _group(self, child: Record[R]) -> list[Record[R]]:
+        """The children that are restarted together with `child`, in start order, itself included."""
+        group = list(self._siblings())
+        return group if self.flags.strategy == "one_for_all" else group[group.index(child) :]
+
+    def _siblings(self) -> Iterable[Record[R]]:
+        """The children whose restart may take others along."""
+        return () if self.flags.strategy in ALONE else self._children.values()
+
+    def _delay(self, child: Record[R]) -> float:
+        backoff = child.spec.backoff
+        if backoff is None:
+            return 0.0
+        delay = backoff.delay(child.failures)
+        child.failures += 1
+        return delay
+
+    def _retry_later(self, child: Record[R], delay: float) -> None:
+        child.status = RESTARTING
+        child.retry = retry = Retry(child, delay)
+        self._actions.append(retry)
+
+    def _significant_end(self, child: Record[R]) -> bool:
+        """Whether the end of this significant child, which is already accounted for, ends the supervisor."""
+        if self.flags.auto_shutdown == "any_significant":
+            return True
+        return not any(
+            record.spec.significant and (record.ref is not None or record.status is RESTARTING)
+            for record in self._children.values()
+            if record is not child
+        )
+
+    def _shut_down(self, reason: Reason) -> None:
+        self._job = SHUT_DOWN
+        self._exit_reason = reason
+        self._plan = self._shutdown_plan()
+        if not self._stopping:
+            self._advance()
+
+    def _shutdown_plan(self) -> deque[Step[R]]:
+        return deque(Stop((record,)) for record in reversed(self._children.values()))
+
+    def _start_failed(self, child: Record[R], reason: Reason) -> None:
+        """The start in progress failed: what follows depends on what it was for."""
+        self._plan.clear()
+        job = self._job
+        if job is BOOT:
+            self._report("start_error", child, reason)
+            self._shut_down(ShutdownReason(FailedToStart(child.spec.id, reason)))
+        elif job is RESTART:
+            if self._must_wait(child):
+                self._window.take_back()  # nobody was there to start it: that was no attempt
+                self._retry_later(child, math.inf)
+            else:
+                self._report("start_error", child, reason)
+                self._retry_later(child, self._delay(child))
+            self._advance()
+        else:
+            if job is START_CHILD:
+                del self._children[child.key]
+            self._answer = StartFailed(child.spec.id, reason)
+            self._advance()
+
+    # The plan.
+
+    def _begin(self, job: Job, steps: Iterable[Step[R]]) -> list[Action[R]]:
+        self._job = job
+        self._answer = None
+        self._plan.extend(steps)
+        self._advance()
+        return self._take()
+
+    def _advance(self) -> None:
+        """Hand out the next step that needs the outside; when there is none, conclude."""
+        self._starting = None
+        plan = self._plan
+        while plan:
+            step = plan.popleft()
+            if isinstance(step, Start):
+                if self._job in WAITING and self._must_wait(step.child):
+                    self._retry_later(step.child, math.inf)
+                    continue
+                self._start(step)
+                return
+            running = tuple(child for child in step.children if not self._is_down(child))
+            if running:
+                self._stopping.update(running)
+                self._actions.append(Stop(running))
+                return
+        self._conclude()
+
+    def _must_wait(self, child: Record[R]) -> bool:
+        """Whether the child lives on another node, and that is away, and it is to wait for it."""
+        target = child.spec.target
+        return type(target) is RemoteEntry and target.absent == "wait" and not self._present(child.spec)
+
+    def _start(self, step: Start[R]) -> None:
+        child = self._starting = step.child
+        child.status = STARTING
+        child.retry = None
+        self._actions.append(step)
+
+    def _stop_done(self, child: Record[R]) -> None:
+        """A child is down; go on if it was the last one that the step in progress waits for."""
+        if child in self._stopping:
+            self._stopping.remove(child)
+            if not self._stopping:
+                self._advance()
+
+    def _conclude(self) -> None:
+        """The plan is carried out."""
+        job, self._job = self._job, None
+        if job is RESTART:
+            pass  # nobody has asked for it
+        elif job is BOOT:
+            self._actions.append(Ready())
+        elif job is SHUT_DOWN:
+            self._ended = True
+            self._actions.append(Exit(self._exit_reason))
+        else:
+            answer, self._answer = self._answer, None
+            self._actions.append(Refuse(answer) if isinstance(answer, StartFailed) else Answer(answer))
+        if self._waiting:
+            self._catch_up()
+
+    def _is_down(self, child: Record[R]) -> bool:
+        """Whether a child that is to be stopped needs no stopping; settles it if so."""
+        if child.exit is not None:
+            self._stopped(child, child.exit)
+            return True
+        if child.status is RUNNING or child.status is STARTING:
+            return False
+        self._down(child, child.predecessor)
+        return True
+
+    def _catch_up(self) -> None:
+        """Deal with what arrived during the plan, until that makes the supervisor busy again."""
+        while self._waiting and self._job is None and not self._ended:
+            event = self._waiting.popleft()
+            if isinstance(event, Retry):
+                if event.child.retry is event:
+                    self._restart(event.child)
+            elif event.exit is not None:
+                self._exited(event, event.exit)
+
+    # Records.
+
+    def _check_flags(self, flags: Flags) -> None:
+        if flags.strategy == "simple_one_for_one":
+            raise InvalidFlag("strategy", flags.strategy, "for named children; use DynamicSupervisor")
+
+    def _check(self, children: Iterable[Any]) -> list[Child]:
+        return check_child_specs(children, self.flags.auto_shutdown)
+
+    def _record(self, key: Hashable, spec: Child) -> Record[R]:
+        return Record(key, spec, spec.args, spec.kwargs)
+
+    def _start_child(self, record: Record[R]) -> list[Action[R]]:
+        self._children[record.key] = record
+        return self._begin(START_CHILD, [Start(record)])
+
+    def _find(self, key: Hashable, *, by_ref: bool = False) -> Record[R]:
+        try:
+            record = self._children.get(key)
+            if record is None and by_ref:
+                record = self._by_ref.get(cast("R", key))
+        except TypeError:  # it is not hashable, and so nobody's key
+            record = None
+        if record is None:
+            raise ChildNotFound(key)
+        return record
+
+    def _find_stopped(self, id: Hashable) -> Record[R]:  # noqa: A002 (the field's name)
+        record = self._find(id)
+        if record.status is RUNNING:
+            raise ChildRunning(id, record.ref)
+        if record.status is RESTARTING:
+            raise ChildRestarting(id)
+        return record
+
+    def _stopped(self, child: Record[R], reason: Reason) -> None:
+        """A child that was asked to stop has ended; say so if it was not in the way that was asked for."""
+        ref = self._forget_process(child)
+        expected = KILLED if child.spec.shutdown == "brutal_kill" else SHUTDOWN
+        if reason != expected and not (reason.is_normal and child.spec.restart != "permanent"):
+            self._report("shutdown_error", child, reason, ref)
+        self._down(child, ref)
+
+    def _forget_process(self, child: Record[R]) -> R | None:
+        ref, child.ref = child.ref, None
+        if ref is not None:
+            self._by_ref.pop(ref, None)
+        child.status = STOPPED
+        child.exit = None
+        return ref
+
+    def _down(self, child: Record[R], predecessor: R | None = None) -> None:
+        """The child is down; only a restart in progress has something follow `predecessor`."""
+        child.status = STOPPED
+        child.retry = None
+        child.predecessor = predecessor if self._job is RESTART else None
+        if not self._keeps(child):
+            self._children.pop(child.key, None)
+
+    def _keeps(self, child: Record[R]) -> bool:
+        """Whether the specification stays when the child is down."""
+        return child.spec.restart != "temporary"
+
+    def _shown(self, record: Record[R]) -> ChildInfo[R]:
+        spec = record.spec
+        return ChildInfo(
+            spec.id, "restarting" if record.status is RESTARTING else record.ref, spec.type, spec.restart
+        )
+
+    def _report(self, kind: ReportKind, child: Record[R], reason: Reason, ref: R | None = None) -> None:
+        self._actions.append(Report(kind, child, child.ref if ref is None else ref, reason))
+
+    def _take(self) -> list[Action[R]]:
+        actions, self._actions = self._actions, []
+        return actions

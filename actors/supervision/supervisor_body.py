@@ -1,0 +1,557 @@
+"""The body of a supervisor: performs what its `Strategy` decides.
+
+A supervisor runs in the dispatcher and never waits. Starting and stopping take time, so the body performs a
+step, goes back to its mailbox, and tells the strategy when word of the outcome comes. While the strategy is
+busy only what concerns the children is taken; requests are put off until it is done, as in OTP. The order to
+stop is always heard.
+
+A child that has no task of its own is restarted within the supervisor's turn: no task, no queue, no switch.
+The start of the supervisor itself is acknowledged when its children are up, and it has ended when nothing of
+its tree is left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from actors.messages import signals
+from actors.messages.errors import Ignore, NotConnected, ProcessDied, RuntimeFault, StartError, UnknownMethod
+from actors.messages.reasons import NO_CONNECTION, SHUTDOWN, Crashed, Reason, reason_of
+from actors.messages.ref import Ref
+from actors.messages.request import Deferred, Request
+from actors.messages.signals import Call, Cast
+from actors.peers.events import NodeDown, NodeUp
+from actors.processes.actor import Actor, Protocol, construct, protocol_of
+from actors.processes.handlers import bad_arguments, refused, run_sync
+from actors.processes.links import Down, Exited
+from actors.processes.local_ref import LocalRef
+from actors.processes.start import begin, create, disinherit
+from actors.processes.sync_body import SyncBody
+from actors.supervision.actions import Action, Answer, Exit, Ready, Refuse, Report, Retry, Start, Stop
+from actors.supervision.child_spec import Child
+from actors.supervision.child_stops import Stops, TimeUp
+from actors.supervision.children import Record, Status
+from actors.supervision.remote_children import Elsewhere, RemoteStart
+from actors.supervision.remote_entry import RemoteEntry
+from actors.supervision.strategy import Strategy
+
+if TYPE_CHECKING:
+    from actors.processes.process import Process
+
+__all__ = ["SupervisorBody"]
+
+
+AnyRef = Ref[Any]
+Outcome = Callable[[Answer | Refuse], None]
+
+
+@attrs.frozen(eq=False)
+class Acknowledged:
+    """The start of a child that has a task came to its end, good or bad."""
+
+    child: Record[AnyRef]
+    made: Process
+    request: Request[Any]
+
+
+@attrs.frozen(eq=False)
+class Onward:
+    """The next step of a request that takes several: `fn` asks for it once the strategy is free again."""
+
+    fn: Callable[[], None]
+
+
+REQUESTS = (Call, Cast)
+
+
+class SupervisorBody:
+    """Runs one supervisor.
+
+    Attributes:
+        actor: the `Supervisor` object, which turns calls into requests.
+        strategy: what decides.
+    """
+
+    __slots__ = (
+        "_asking",
+        "_between",
+        "_elsewhere",
+        "_error",
+        "_exit_reason",
+        "_performing",
+        "_postponed",
+        "_starts",
+        "_stops",
+        "_work",
+        "actor",
+        "process",
+        "protocol",
+        "strategy",
+    )
+
+    strategy: Strategy[AnyRef]
+
+    def __init__(self, process: Process, protocol: Protocol) -> None:
+        self.process = process
+        self.protocol = protocol
+        self.actor: Any = None
+        self._asking: Outcome | None = None
+        self._between: dict[Record[AnyRef], AnyRef] = {}
+        self._elsewhere: Elsewhere | None = None
+        self._error: BaseException | None = None
+        self._exit_reason: Reason | None = None
+        self._postponed: deque[Any] = deque()
+        self._starts: dict[Record[AnyRef], Process | RemoteStart] = {}
+        self._stops = Stops(process)
+        self._performing = False
+        self._work: deque[Action[AnyRef]] = deque()
+
+    @classmethod
+    def start(
+        cls, actor: type[Actor], process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> SupervisorBody:
+        """Make the supervisor; raises what its `__init__` and `on_start` raise."""
+        protocol = protocol_of(actor)
+        if protocol.is_async:
+            raise TypeError(
+                f"{actor.__qualname__} has async methods, and a supervisor has no task to run them in"
+            )
+        body = cls(process, protocol)
+        process.body = body
+        process.trap_exits = True
+        process.open_arena()
+        process.ref.limit = math.inf  # a child may take any time to start
+        body.actor = construct(actor, process, args, kwargs)
+        info = run_sync(protocol.on_start, body.actor)
+        if info is not None:
+            process.needs().start_info = info
+        # The children are started in a turn of its own, so that a deep tree is no deep recursion.
+        process.node.starting[process] = Request(process.node, process.ref, "start", (), {}, None)
+        body.onward(body._boot)
+        return body
+
+    def _boot(self) -> None:
+        self._perform(self.strategy.boot())
+
+    def rebind(self, actor: type[Actor]) -> None:
+        """Use the protocol of `actor` from now on."""
+        self.protocol = protocol_of(actor)
+
+    def exit(self, reason: Reason) -> None:
+        """Nothing to hasten: a supervisor never waits."""
+
+    # The mailbox.
+
+    def turn(self, budget: int) -> bool:
+        process = self.process
+        queue = process.queue
+        message: Any = None
+        try:
+            while budget:
+                message = None
+                if process.attention and not self._attend():
+                    return False
+                if self._exit_reason is not None:
+                    self._end()
+                    return False
+                if self._postponed and not self.strategy.busy:
+                    message = self._postponed.popleft()
+                elif queue:
+                    message = queue.popleft()
+                else:
+                    self._idle()
+                    return False
+                if process.attention:
+                    process.observe(message)
+                self._take(message)
+                if process.attention:
+                    process.observed(message)
+                budget -= 1
+        except BaseException as error:
+            self._crash(error, message)
+            return False
+        return True
+
+    def _idle(self) -> None:
+        """Nothing is to be done: callers may run a request themselves, unless the strategy is busy."""
+        process = self.process
+        process.handlers = None if self.strategy.busy else self.protocol.handlers
+        process.idle = True
+
+    def hand_off(self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run a request in the caller's task, as `SyncBody.hand_off` does.
+
+        Raises:
+            BadArguments: the method takes no such arguments.
+            ProcessDied: the method raised, and the supervisor ends.
+        """
+        process = self.process
+        dispatcher = process.dispatcher
+        dispatcher.running = process
+        process.idle = False
+        process.at_hand = signals.HANDED_OFF
+        try:
+            result = process.node.context.run(run_sync, handler, self.actor, *args, **kwargs)
+        except BaseException as error:
+            misfit = bad_arguments(error, handler, args, kwargs)
+            if misfit is not None:
+                self._rest()
+                raise misfit from None
+            self._crash(error, None)
+            raise ProcessDied(process.ref, reason_of(error)) from error
+        finally:
+            dispatcher.running = None
+            process.at_hand = None
+        self._rest()
+        return result
+
+    def _rest(self) -> None:
+        """A request that a caller has run is over: go on, or wait for something to do."""
+        process = self.process
+        if process.queue or process.attention or self._exit_reason is not None:
+            process.wake()
+        else:
+            self._idle()
+
+    handed_off = SyncBody.handed_off
+
+    def _attend(self) -> bool:
+        """Serve the control lane, and the order to stop; false when the turn is over."""
+        process = self.process
+        while True:
+            if process.exit_signal is not None:
+                process.node.finish(process, process.exit_signal)
+                return False
+            if process.stopping is not None and not self.strategy.stopping:
+                process.suspended = False  # it has to hear how its children end
+                self._perform(self.strategy.shut_down(process.stopping))
+            if self._exit_reason is not None:
+                self._end()
+                return False
+            if not process.control:
+                break
+            process.control.popleft().serve(process)
+        process.idle = process.suspended
+        process.settle()
+        return not process.suspended
+
+    def _take(self, message: Any) -> None:
+        event = EVENTS.get(type(message))
+        if event is not None:
+            event(self, message)
+        elif not self.strategy.busy:
+            self._request(message)
+        elif not self.strategy.stopping:
+            self._postponed.append(message)
+        elif isinstance(message, Call):
+            # Nothing is put off any more: whoever asks now is told that it is too late.
+            message.abandon(SHUTDOWN)
+
+    def _request(self, message: Any) -> None:
+        process = self.process
+        if isinstance(message, Retry):
+            self._perform(self.strategy.retry(message))
+        elif isinstance(message, Onward):
+            message.fn()
+        elif isinstance(message, REQUESTS):
+            handler = self.protocol.handlers.get(message.method)
+            if handler is None:
+                self._unknown(message)
+                return
+            process.at_hand = message if isinstance(message, Call) else None
+            try:
+                result = run_sync(handler, self.actor, *message.args, **message.kwargs)
+            except TypeError as error:
+                if not refused(process, message, handler, error):
+                    raise
+                result = None
+            process.at_hand = None
+            if isinstance(message, Call) and not isinstance(result, Deferred):
+                message.reply(result)
+        else:
+            process.node.dead_letters.publish(message, process.ref, SHUTDOWN)
+
+    def _unknown(self, message: Call | Cast) -> None:
+        """Nobody's mistake ends a supervisor: what it does not know it refuses, or drops and notes."""
+        if isinstance(message, Call):
+            message.fail(UnknownMethod(message.method, type(self.actor)))
+        else:
+            self.process.node.dead_letters.publish(message, self.process.ref, SHUTDOWN)
+
+    # The end.
+
+    def stop(self, reason: Reason) -> None:
+        """End in order, with `reason`."""
+        self.process.stop(reason)
+
+    def _end(self) -> None:
+        """The tree is down."""
+        process = self.process
+        reason, error = self._exit_reason, self._error
+        assert reason is not None
+        try:
+            run_sync(self.protocol.on_stop, self.actor, reason)
+        except BaseException as raised:
+            reason, error = reason_of(raised), raised
+        process.queue.extend(self._postponed)
+        process.node.finish(process, reason, error)
+
+    def _crash(self, error: BaseException, message: Any) -> None:
+        """A method of a subclass raised: stop the tree in order, then end with that reason."""
+        process = self.process
+        if process.ended is not None:
+            return
+        reason = reason_of(error)
+        process.at_hand = None
+        if isinstance(message, Call):
+            message.abandon(reason)
+        if self.strategy.stopping:
+            process.node.finish(process, reason, error)
+            return
+        self._error = error
+        process.handlers = None
+        process.stop(reason)
+        process.wake()
+
+    # Requests.
+
+    def ask(self, outcome: Outcome, request: Callable[..., list[Action[AnyRef]]], *args: Any) -> None:
+        """Make a request of the strategy; `outcome` is told the answer, at once or later."""
+        try:
+            actions = request(*args)
+        except RuntimeFault as error:
+            outcome(Refuse(error))
+            return
+        self._asking = outcome
+        self._perform(actions)
+
+    def onward(self, fn: Callable[[], None]) -> None:
+        """Call `fn` when the strategy is free: the next step of a request that takes several."""
+        self.process.put(Onward(fn))
+
+    # Events.
+
+    def _exit_arrived(self, event: Exited | Down) -> None:
+        ref = event.ref
+        child = self.strategy.child(ref)
+        if child is not None:
+            self._stops.ended(ref)
+            if child.spec.mailbox.inherit:
+                self._between[child] = ref
+            if not isinstance(ref, LocalRef) and not event.reason.is_normal:
+                self._report(Report("child_terminated", child, ref, event.reason))
+            self._perform(self.strategy.exited(child, event.reason))
+            if self.strategy.restarts(child):
+                self._restarting(child)
+        elif isinstance(event, Exited) and self.process.is_parent(ref):
+            self._perform(self.strategy.shut_down(event.reason))
+
+    def _acknowledged(self, event: Acknowledged) -> None:
+        made, request = event.made, event.request
+        del self._starts[event.child]
+        if request.error is None:
+            self._started(event.child, made)
+        else:
+            self._stops.ended(made.ref)
+            self._not_started(event.child, request.error)
+
+    def _answered_elsewhere(self, start: RemoteStart) -> None:
+        if self._starts.get(start.child) is not start:
+            return  # it was given up
+        del self._starts[start.child]
+        if start.ref is not None:
+            self._perform(self.strategy.started(start.child, start.ref, start.info))
+        else:
+            self._not_started(start.child, start.error)
+
+    def _node_up(self, event: NodeUp) -> None:
+        if self._elsewhere is not None:
+            for retry in self._elsewhere.node_up(event):
+                self._perform(self.strategy.retry(retry))
+
+    def _node_down(self, event: NodeDown) -> None:
+        if self._elsewhere is not None:
+            self._elsewhere.node_down(event)
+
+    def _time_up(self, event: TimeUp) -> None:
+        for child in self._stops.time_up(event):
+            self._perform(self.strategy.unkillable(child))
+
+    # Actions.
+
+    def _perform(self, actions: list[Action[AnyRef]]) -> None:
+        """Perform these actions, and those that follow from them, one after another."""
+        work = self._work
+        if self._performing:
+            work.extend(actions)
+            return
+        self._performing = True
+        try:
+            for action in actions:
+                PERFORMERS[type(action)](self, action)
+            while work:
+                action = work.popleft()
+                PERFORMERS[type(action)](self, action)
+        finally:
+            work.clear()
+            self._performing = False
+        if self._between:
+            self._resolve()
+
+    def _start(self, start: Start[AnyRef]) -> None:
+        child = start.child
+        spec = child.spec
+        process = self.process
+        if type(spec.target) is RemoteEntry:
+            self._start_elsewhere(child)
+            return
+        heir_of = child.predecessor if spec.mailbox.inherit else None
+        try:
+            made = create(
+                process.node, process, spec.name, True, False, spec.mailbox, spec.label, "supervisor", heir_of
+            )
+            request = begin(made, spec.target, child.args, child.kwargs)
+        except Exception as error:
+            self._not_started(child, error)
+            return
+        if request is None:
+            self._started(child, made)
+            return
+        self._starts[child] = made
+        self._restarting(child)
+        request.observer = lambda request: process.put(Acknowledged(child, made, request))
+
+    def _started(self, child: Record[AnyRef], made: Process) -> None:
+        info = None
+        if made.rare is not None:
+            info, made.rare.start_info = made.rare.start_info, None
+        self._perform(self.strategy.started(child, made.ref, info))
+
+    def _start_elsewhere(self, child: Record[AnyRef]) -> None:
+        try:
+            self._starts[child] = self._others().start(child)
+        except Exception as error:
+            self._not_started(child, error)
+
+    def _not_started(self, child: Record[AnyRef], error: BaseException | Reason) -> None:
+        if isinstance(error, Ignore):
+            self._perform(self.strategy.ignored(child))
+            return
+        if isinstance(error, StartError):
+            reason: Reason = error.reason
+        elif isinstance(error, NotConnected) and self._elsewhere is not None:
+            reason = NO_CONNECTION
+        else:
+            reason = error if isinstance(error, Reason) else Crashed(error)
+        self._perform(self.strategy.start_failed(child, reason))
+
+    def _others(self) -> Elsewhere:
+        if self._elsewhere is None:
+            self._elsewhere = Elsewhere(self.process)
+        return self._elsewhere
+
+    def present(self, spec: Child) -> bool:
+        """Whether there is a node to start a child on that lives elsewhere; see `Strategy`."""
+        # On a node that has no peers at all the start fails, and says so.
+        return self.process.node._distribution is None or self._others().present(spec)
+
+    def _stop(self, stop: Stop[AnyRef]) -> None:
+        there = []
+        for child in stop.children:
+            ref = self._starts[child].ref if child.ref is None else child.ref
+            if ref is None:
+                self._give_up(child)
+            else:
+                there.append((ref, child))
+        self._stops.begin(there)
+
+    def _give_up(self, child: Record[AnyRef]) -> None:
+        """The child's node has not answered yet: it is to end what it starts, and is not waited for."""
+        start = self._starts.pop(child)
+        if isinstance(start, RemoteStart) and start.abandon is not None:
+            start.abandon()
+        self._perform(self.strategy.start_failed(child, SHUTDOWN))
+
+    def _retry(self, retry: Retry[AnyRef]) -> None:
+        self._restarting(retry.child)
+        if retry.delay == 0:
+            self.process.put(retry)
+        elif retry.delay == math.inf:
+            self._others().wait(retry)
+        else:
+            self.process.send_after(retry.delay, self.process.ref, retry)
+
+    def _answered(self, answer: Answer | Refuse) -> None:
+        outcome, self._asking = self._asking, None
+        if outcome is not None:
+            outcome(answer)
+
+    def _ready(self, _ready: Ready) -> None:
+        """Acknowledge the start."""
+        start = self.process.node.starting.pop(self.process, None)
+        if start is not None:
+            start.reply(None)
+
+    def _exit(self, end: Exit) -> None:
+        self._exit_reason = end.reason
+        if self._asking is not None:
+            self._answered(Refuse(ProcessDied(self.process.ref, end.reason)))
+
+    def _report(self, report: Report[AnyRef]) -> None:
+        self.process.node.reports.supervisor(
+            self.process, report.kind, report.child.spec.id, report.ref, report.reason
+        )
+
+    # Between two incarnations: calls are told that the child is restarting, and its mailbox may be kept.
+
+    def _restarting(self, child: Record[AnyRef]) -> None:
+        ref = child.predecessor
+        if ref is not None:
+            self._between[child] = ref
+            self.process.node.mark_restarting(ref, child.spec.name)
+
+    def _resolve(self) -> None:
+        """Look after the children that were between two incarnations and no longer are."""
+        strategy = self.strategy
+        for child in list(self._between):
+            down = child.status is Status.STOPPED and not strategy.busy and not strategy.restarts(child)
+            if down or child.status is Status.RUNNING:
+                self._no_longer_between(child)
+
+    def _no_longer_between(self, child: Record[AnyRef]) -> None:
+        ref = self._between.pop(child)
+        self.process.node.mark_restarting(ref, child.spec.name, restarting=False)
+        disinherit(ref)
+
+    def let_go(self) -> None:
+        """The supervisor has ended, in order or not: none of its children is started again."""
+        for child in list(self._between):
+            self._no_longer_between(child)
+
+
+# What is taken at any time, busy or not.
+EVENTS: dict[type, Callable[[SupervisorBody, Any], None]] = {
+    Exited: SupervisorBody._exit_arrived,
+    Down: SupervisorBody._exit_arrived,
+    Acknowledged: SupervisorBody._acknowledged,
+    RemoteStart: SupervisorBody._answered_elsewhere,
+    NodeUp: SupervisorBody._node_up,
+    NodeDown: SupervisorBody._node_down,
+    TimeUp: SupervisorBody._time_up,
+}
+
+PERFORMERS: dict[type, Callable[[SupervisorBody, Any], None]] = {
+    Start: SupervisorBody._start,
+    Stop: SupervisorBody._stop,
+    Retry: SupervisorBody._retry,
+    Ready: SupervisorBody._ready,
+    Answer: SupervisorBody._answered,
+    Refuse: SupervisorBody._answered,
+    Exit: SupervisorBody._exit,
+    Report: SupervisorBody._report,
+}

@@ -1,0 +1,86 @@
+"""The program of a worker: a node with its employer for a peer, until that one has gone."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+import trio
+
+from actors.opening import open_node
+from actors.workers.family import STOP_SECONDS, WORD, FamilyPolicy
+from actors.workers.importable import Importable
+from transport.policy import Policy
+
+__all__ = ["work"]
+
+
+WATCH_SECONDS: Final = 1.0
+"""How often a worker looks whether it still has the parent that it was born to."""
+
+PR_SET_PDEATHSIG: Final = 1
+"""Names the signal that a process gets when its parent dies; see prctl(2)."""
+
+
+def work(spec: Mapping[str, Any]) -> None:
+    """Be a worker, as standard input has described it: what a worker's process runs."""
+    employer = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
+    end = _End(employer, spec["directory"])
+    threading.Thread(target=end.wait_for_it, daemon=True).start()
+    try:
+        trio.run(_work, spec, employer)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        end.tidy_up()
+
+
+async def _work(spec: Mapping[str, Any], employer: int) -> None:
+    name = spec["name"]
+    secret = None if spec["secret"] is None else bytes.fromhex(spec["secret"])
+    same_user = Policy.same_user()  # siblings, to which refs were handed
+    policy = FamilyPolicy(rules=same_user.rules, secret=secret, family=lambda: (employer,))
+    async with open_node(
+        name,
+        zone=spec["zone"],
+        listen=os.path.join(spec["directory"], f"{name}.door"),
+        policy=policy,
+        entries=Importable(),
+    ) as node:
+        await node.connect(spec["employer"])
+        await trio.sleep_forever()
+
+
+@attrs.define
+class _End:
+    """How a worker learns that it is to end, and what it leaves behind."""
+
+    employer: int
+    directory: str
+    is_orphaned: bool = False
+
+    def wait_for_it(self) -> None:
+        """When the employer has gone, or says so: stop in order, and if that takes long, at once."""
+        while not select.select([sys.stdin], [], [], WATCH_SECONDS)[0] and os.getppid() == self.employer:
+            pass
+        self.is_orphaned = os.getppid() != self.employer or os.read(sys.stdin.fileno(), 1) != WORD
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(STOP_SECONDS)
+        self.tidy_up()
+        os._exit(1)
+
+    def tidy_up(self) -> None:
+        """Remove the directory of the doors if the one whose it was has died."""
+        if self.is_orphaned:
+            shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Worker nodes: more processors for actors that compute."""

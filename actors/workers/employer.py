@@ -1,0 +1,286 @@
+"""Worker nodes: more processors for actors that compute.
+
+Each worker is an OS process with a node of its own, started by exec and not by fork. It connects to the node
+that it works for, its employer, and starts there what that one asks for. To the employer a worker is a child
+of a supervisor: one that dies is replaced under the same name, with a new incarnation, and what others hold
+of its processes behaves as it does when any node is lost.
+
+A worker may be busy for as long as it likes. That it lives is the kernel's word and not its own, so its
+silence means nothing. Only who kills a process there wants it to be gone: a worker that then does not answer
+is blocked by whatever it runs, and is killed as a whole, which is the one way to end such code.
+
+No worker outlives its employer. The employer holds the other end of every worker's standard input; when that
+ends, for whatever reason, a thread in the worker orders it to stop, and ends it if it does not. One that is
+stopped (SIGSTOP) at that moment is continued by the kernel, where that is Linux.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import trio
+
+from actors.messages.errors import NotConnected, StartError
+from actors.messages.reasons import Custom, Exit, Reason
+from actors.messages.ref import Ref
+from actors.peers.events import NodeDown, NodeUp
+from actors.processes.links import Exited
+from actors.supervision.backoff import Backoff
+from actors.supervision.child_spec import Child
+from actors.supervision.remote_entry import Absent, RemoteEntry
+from actors.supervision.supervisor import Supervisor
+from actors.workers.family import STOP_SECONDS, WORD, FamilyPolicy
+from actors.workers.importable import entry_of
+from transport.policy import Policy
+
+if TYPE_CHECKING:
+    from actors.node.node import Node
+    from actors.processes.process import Process
+
+__all__ = ["Workers"]
+
+logger = logging.getLogger("enfilade.actors")
+
+
+START_SECONDS: Final = 30.0
+"""How long a worker may take to connect."""
+
+ANSWER_SECONDS: Final = 2.0
+"""How long a worker may take to answer once a process on it has been killed."""
+
+POLL_SECONDS: Final = 0.02
+"""How often it is looked whether a process has ended, where that cannot be waited for."""
+
+ENDLESS: Final = 2**62
+"""As many restarts as there may be: a worker is replaced whenever it dies, after a pause that grows."""
+
+PAUSES: Final = Backoff(first=0.1, maximum=10.0)
+
+BOOT: Final = (
+    "import json, sys; spec = json.loads(sys.stdin.buffer.raw.readline()); sys.path[:] = spec['path']; "
+    "from actors.worker_main import work; work(spec)"
+)
+"""The program of a worker: it must be able to import this file before it can do anything else."""
+
+
+class Workers:
+    """The worker nodes of a node: its `workers`, when it was opened with any."""
+
+    def __init__(self, node: Node, count: int) -> None:
+        self._node = node
+        self._expected = {f"{node.name}-worker-{number}" for number in range(1, count + 1)}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._directory = ""
+        self._secret: bytes | None = None
+        self._turn = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The node names of the workers that are connected."""
+        peers = self._node.peers
+        return tuple(name for name in map(self._full, sorted(self._expected)) if name in peers)
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process ids of the workers that have been started, by their node names."""
+        return {self._full(name): process.pid for name, process in self._processes.items()}
+
+    def _full(self, name: str) -> str:
+        return f"{name}@{self._node.zone}"
+
+    async def spawn(self, target: Any, /, *args: Any, **kwargs: Any) -> Ref[Any]:
+        """Start a process on the next worker in turn. A checkpoint; cancelled, it is killed.
+
+        Args:
+            target: an actor class or an async function at the top level of a module, or its name as
+                "module:name". A worker imports it by that name, so it cannot be one of the program's main
+                file.
+            args: its arguments, which must be able to travel; so do the keyword arguments.
+
+        Raises:
+            ValueError: `target` has no such name.
+            NotConnected: no worker is up, or it died meanwhile.
+            StartError: the start failed.
+            transport.PayloadError: an argument cannot travel.
+        """
+        entry = entry_of(target)
+        names = self.names
+        if not names:
+            raise NotConnected(
+                self._node.full_name, "no worker is up at this moment; those that died are being replaced"
+            )
+        self._turn += 1
+        return await self._node.spawn_on(names[self._turn % len(names)], entry, *args, **kwargs)
+
+    def entry(self, target: Any, *, absent: Absent = "wait") -> RemoteEntry:
+        """A target for a supervisor's child that is to live on a worker: on the first that is up. Not a
+        checkpoint.
+
+        Args:
+            target: as of `spawn`.
+            absent: what it means that no worker is up, as of `RemoteEntry`.
+
+        Raises:
+            ValueError: `target` has no name that a worker could import it by.
+        """
+        self._turn += 1
+        names = [self._full(name) for name in sorted(self._expected)]
+        first = self._turn % len(names)
+        return RemoteEntry(entry_of(target), *names[first:], *names[:first], absent=absent)
+
+    @contextlib.contextmanager
+    def housed(self, listen: str | None, policy: Policy | None) -> Iterator[tuple[str, Policy]]:
+        """Have a directory for doors for the length of a block.
+
+        Args:
+            listen: where the node is to be found, or None for a place in that directory.
+            policy: who else may connect to the node; by default nobody.
+
+        Returns:
+            Where the node is to be found, and a policy that admits its workers, too.
+        """
+        with tempfile.TemporaryDirectory(prefix="enfilade-", ignore_cleanup_errors=True) as self._directory:
+            policy = Policy(rules=[]) if policy is None else policy
+            self._secret = policy.secret
+            yield (
+                listen or os.path.join(self._directory, "employer.door"),
+                FamilyPolicy(rules=policy.rules, secret=policy.secret, family=lambda: self.pids.values()),
+            )
+
+    async def start(self) -> None:
+        """Start the workers, and wait until all are connected. A checkpoint.
+
+        Raises:
+            StartError: they were not in time.
+        """
+        node = self._node
+        node.distribution.listen_for_kills(self._killing)
+        async with node.mailbox(label="start of the workers") as me:
+            node.distribution.monitor_nodes(me.ref)
+            children = [
+                Child(self._employ, name, id=name, label=name, shutdown=4 * STOP_SECONDS, backoff=PAUSES)
+                for name in sorted(self._expected)
+            ]
+            await node.spawn(Supervisor, children, intensity=ENDLESS, label="workers", arena="node")
+            with trio.move_on_after(START_SECONDS):
+                while len(self.names) < len(self._expected):
+                    await me.receive(NodeUp)
+                return
+        raise StartError(Custom(f"{len(self.names)} of {len(self._expected)} workers were up in time"))
+
+    async def _employ(self, me: Process, name: str) -> None:
+        """Have one worker for as long as this process lives."""
+        me.trap_exits = True
+        me.node.distribution.monitor_nodes(me.ref)
+        process = self._processes[name] = self._exec(name)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_tell_end, process, me.ref)
+                reason = await self._end_of_employment(me, name)
+                nursery.cancel_scope.cancel()
+            raise Exit(reason)
+        finally:
+            del self._processes[name]
+            with trio.CancelScope(shield=True):
+                await _stop(process)
+
+    async def _end_of_employment(self, me: Process, name: str) -> Reason:
+        """Wait until a worker is no more, or no longer wanted: why."""
+        with trio.move_on_after(START_SECONDS) as limit:
+            while True:
+                match await me.receive((NodeUp, NodeDown, Exited, _Ended)):
+                    case NodeUp(up) if up == self._full(name):
+                        limit.deadline = math.inf
+                    case NodeDown(down, text) if down == self._full(name):
+                        return Custom(f"worker {name} is lost: {text}")
+                    case _Ended(status):
+                        return Custom(f"worker {name} ended with status {status}")
+                    case Exited(_, reason):
+                        return reason
+        return Custom(f"worker {name} did not connect within {START_SECONDS:g} s")
+
+    def _exec(self, name: str) -> subprocess.Popen[bytes]:
+        node = self._node
+        spec = {
+            "name": name,
+            "zone": node.zone,
+            "employer": node.distribution.address,
+            "directory": self._directory,
+            "secret": None if self._secret is None else self._secret.hex(),
+            "path": sys.path,
+        }
+        # In a session of its own: a SIGINT of the terminal is for the employer, which passes the word on.
+        process = subprocess.Popen(
+            [sys.executable, "-c", BOOT], stdin=subprocess.PIPE, start_new_session=True
+        )
+        assert process.stdin is not None, "a pipe was asked for"
+        with contextlib.suppress(BrokenPipeError):  # then its end will be noticed
+            process.stdin.write(json.dumps(spec).encode() + b"\n")
+            process.stdin.flush()
+        return process
+
+    def _killing(self, peer: str) -> None:
+        """A process on the node `peer` was killed: if that is a worker, see whether it notices."""
+        name = peer.partition("@")[0]
+        process = self._processes.get(name)
+        if process is not None and peer == self._full(name):
+            self._node.distribution.start_soon(self._expect_answer, peer, process)
+
+    async def _expect_answer(self, peer: str, process: subprocess.Popen[bytes]) -> None:
+        with trio.move_on_after(ANSWER_SECONDS), contextlib.suppress(NotConnected):
+            await self._node.whereis_on(peer, "")
+            return
+        if process.poll() is None:
+            logger.warning("worker %s does not answer while a process on it is to die; it is killed", peer)
+            process.kill()
+
+
+@attrs.frozen
+class _Ended:
+    """The OS process of a worker has ended."""
+
+    status: int
+
+
+async def _tell_end(process: subprocess.Popen[bytes], watcher: Ref[Any]) -> None:
+    await _end_of(process)
+    watcher.send(_Ended(process.wait()))
+
+
+async def _end_of(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process has ended, without reaping it."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):  # not on every system
+        while process.poll() is None:  # noqa: ASYNC110 (there is nothing to wait for)
+            await trio.sleep(POLL_SECONDS)
+        return
+    try:
+        await trio.lowlevel.wait_readable(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def _stop(process: subprocess.Popen[bytes]) -> None:
+    """The ladder: a word and the end of input, SIGTERM, SIGKILL; and no zombie is left."""
+    assert process.stdin is not None, "a pipe was asked for"
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(WORD)
+        process.stdin.close()
+    for step in (process.terminate, process.kill):
+        with trio.move_on_after(STOP_SECONDS):
+            await _end_of(process)
+        if process.poll() is None:
+            step()
+    await _end_of(process)
+    process.wait()
