@@ -120,9 +120,7 @@ class NodeHost:
         if content is not None and self._receives:
             return message if call else content
         if call:
-            from actors.guests.guest import Guest
-
-            message.fail(UnknownMethod(message.method, Guest))
+            message.fail(UnknownMethod(message.method, "Guest"))
         else:
             process.node.dead_letters.publish(message, process.ref, _NOT_BYTES)
         return None

@@ -150,8 +150,8 @@ class NotPublic(RuntimeFault):
 class UnknownMethod(RuntimeFault):
     """An actor was sent a call or cast for a method that its class does not have."""
 
-    def __init__(self, method: str, actor: type) -> None:
-        super().__init__(f"{actor.__qualname__} has no public method {method!r}")
+    def __init__(self, method: str, actor: str) -> None:
+        super().__init__(f"{actor} has no public method {method!r}")
         self.method = method
 
 

@@ -88,4 +88,4 @@ def check_method(ref: Ref[Any], method: str) -> None:
     body: Any = process.body
     protocol = getattr(body, "protocol", None)
     if protocol is not None and method not in protocol.handlers:
-        raise UnknownMethod(method, type(body.actor))
+        raise UnknownMethod(method, type(body.actor).__qualname__)

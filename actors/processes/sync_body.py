@@ -238,7 +238,7 @@ class SyncBody:
         if isinstance(message, Cast | signals.Call):
             handler = self.protocol.handlers.get(message.method)
             if handler is None:
-                error = UnknownMethod(message.method, type(self.actor))
+                error = UnknownMethod(message.method, type(self.actor).__qualname__)
             elif refused(process, message, handler, error):
                 self._rest()
                 return

@@ -199,7 +199,7 @@ class AsyncBody(TaskBody):
             if kind is Cast or isinstance(message, Call):
                 handler = handlers.get(message.method)
                 if handler is None:
-                    raise UnknownMethod(message.method, type(self.actor))
+                    raise UnknownMethod(message.method, type(self.actor).__qualname__)
                 if kind is not Cast:
                     process.at_hand = message
                 try:

@@ -279,7 +279,7 @@ class SupervisorBody:
     def _unknown(self, message: Call | Cast) -> None:
         """Nobody's mistake ends a supervisor: what it does not know it refuses, or drops and notes."""
         if isinstance(message, Call):
-            message.fail(UnknownMethod(message.method, type(self.actor)))
+            message.fail(UnknownMethod(message.method, type(self.actor).__qualname__))
         else:
             self.process.node.dead_letters.publish(message, self.process.ref, SHUTDOWN)
 
