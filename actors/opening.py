@@ -74,17 +74,19 @@ async def open_node(
         if listen is None and not workers and all(given is None for given in peering.values()):
             yield node
             return
-        from actors.peers.peering import distributed  # a node without peers does without transport
+        # A node without peers does without transport.
+        from actors.peers.peering import distributed
+        from actors.workers.employer import Workers
 
+        employer: Workers | None = None
         async with AsyncExitStack() as stack:
             if workers:
-                from actors.workers.employer import Workers
-
-                node._workers = Workers(node, workers)
-                listen, peering["policy"] = stack.enter_context(node._workers.housed(listen, policy))
-            node._distribution = await stack.enter_async_context(distributed(node, listen=listen, **peering))
+                employer = Workers(node, workers)
+                node.equip(workers=employer)
+                listen, peering["policy"] = stack.enter_context(employer.housed(listen, policy))
+            node.equip(peers=await stack.enter_async_context(distributed(node, listen=listen, **peering)))
             # Processes end while the node links are up, so that other nodes learn how.
             stack.push_async_callback(stopper.stop)
-            if node._workers is not None:
-                await node._workers.start()
+            if employer is not None:
+                await employer.start()
             yield node

@@ -14,7 +14,7 @@ import contextvars
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 import attrs
 import trio
@@ -28,6 +28,7 @@ from actors.node.dead_letters import DeadLetters
 from actors.node.groups import Groups, GroupScope
 from actors.node.names import Names
 from actors.node.reports import Reports
+from actors.node.services import Peers, Workers
 from actors.node.timers import Timer, Timers
 from actors.processes import end, start
 from actors.processes.actor import Actor
@@ -38,10 +39,6 @@ from actors.processes.local_ref import LocalRef
 from actors.processes.mailbox import UNBOUNDED, Mailbox
 from actors.processes.process import Process
 from actors.processes.task_bodies import EphemeralBody
-
-if TYPE_CHECKING:
-    from actors.peers.distribution import Distribution
-    from actors.workers.employer import Workers
 
 __all__ = ["Node", "NodeStatistics"]
 
@@ -132,7 +129,7 @@ class Node:
         self.fatal: BaseException | None = None
         self.end_waiters: dict[Process, trio.Event] = {}
         self._number = 0
-        self._distribution: Distribution | None = None
+        self._distribution: Peers | None = None
         self._workers: Workers | None = None
 
     def __repr__(self) -> str:
@@ -374,7 +371,7 @@ class Node:
     # Other nodes. What they need exists only in a node that was opened with `listen` or a `policy`.
 
     @property
-    def distribution(self) -> Distribution:
+    def distribution(self) -> Peers:
         """This node's part in a net of nodes.
 
         Raises:
@@ -399,25 +396,30 @@ class Node:
             )
         return self._workers
 
+    def equip(self, *, peers: Peers | None = None, workers: Workers | None = None) -> None:
+        """Give the node its part in a net of nodes, or workers of its own: what `open_node` calls."""
+        self._distribution = peers or self._distribution
+        self._workers = workers or self._workers
+
     @property
     def peers(self) -> tuple[str, ...]:
         """The names of the nodes that are connected."""
         return () if self._distribution is None else self._distribution.peers
 
     async def connect(self, address: str) -> str:
-        """Connect to the node at a rendezvous; its name. See `Distribution.connect`."""
+        """Connect to the node at a rendezvous; its name. See `Peers.connect`."""
         return await self.distribution.connect(address)
 
     def remote(self, name: str, peer: str) -> Ref[Any]:
-        """A ref to whoever holds `name` on the node `peer`. See `Distribution.remote`."""
+        """A ref to whoever holds `name` on the node `peer`. See `Peers.remote`."""
         return self.distribution.remote(name, peer)
 
     async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:
-        """The process that holds `name` on the node `peer` now. See `Distribution.whereis_on`."""
+        """The process that holds `name` on the node `peer` now. See `Peers.whereis_on`."""
         return await self.distribution.whereis_on(peer, name)
 
     async def spawn_on(self, peer: str, entry: str, /, *args: Any, **kwargs: Any) -> Ref[Any]:
-        """Start a process on the node `peer` from its export `entry`. See `Distribution.spawn_on`."""
+        """Start a process on the node `peer` from its export `entry`. See `Peers.spawn_on`."""
         return await self.distribution.spawn_on(peer, entry, *args, **kwargs)
 
     # The end.

@@ -149,25 +149,13 @@ class Distribution:
         return tuple(self.rendezvous.peers)
 
     async def connect(self, address: str) -> str:
-        """Connect to the node at an address; without effect when we are connected. A checkpoint.
-
-        Returns:
-            The node's name.
-
-        Raises:
-            transport.CarrierError: no node is there.
-            transport.NotAdmitted: one of the two nodes' policies does not allow it.
-            transport.HandshakeFailed: what is there is no node, or is too slow.
-        """
+        """See `services.Peers.connect`."""
         peer = await self.rendezvous.connect(address)
         self._current[peer.name].address = address
         return peer.name
 
     def keep_connected(self, address: str) -> None:
-        """Connect to the node at an address, and again whenever the node link is over. Not a checkpoint.
-
-        Why an attempt fails is logged as a warning when the reason is another than that of the one before.
-        """
+        """See `services.Peers.keep_connected`."""
         self.start_soon(self.rendezvous.keep, address)
 
     def disconnect(self, name: str) -> None:
@@ -177,33 +165,16 @@ class Distribution:
             peer.end("this node has disconnected")
 
     def remote(self, name: str, peer: str) -> Ref[Any]:
-        """A ref to whoever holds `name` on the node `peer` when it is used. Not a checkpoint.
-
-        Raises:
-            NotConnected: there is no such peer.
-        """
+        """See `services.Peers.remote`."""
         return RemoteNameRef(self.node, self._peer_node(peer), name)
 
     async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:
-        """The process that holds `name` on the node `peer` now, if it is exported. A checkpoint.
-
-        Raises:
-            NotConnected: there is no such peer, or not any more.
-        """
+        """See `services.Peers.whereis_on`."""
         remote = self._peer_node(peer)
         return await self._answer(remote, lambda then: remote.ask_whereis(name, then))  # type: ignore[no-any-return]
 
     async def spawn_on(self, peer: str, entry: str, /, *args: Any, **kwargs: Any) -> Ref[Any]:
-        """Start a process on another node, from what that node exports under the name `entry`.
-
-        A checkpoint. Cancelled, the process, if it has started, is killed.
-
-        Raises:
-            NotConnected: there is no such peer, or not any more.
-            Refused: the peer exports no such entry to this node.
-            StartError: the start failed, as of `Node.spawn`.
-            transport.PayloadError: an argument cannot travel.
-        """
+        """See `services.Peers.spawn_on`."""
         remote = self._peer_node(peer)
         return await self._answer(  # type: ignore[no-any-return]
             remote, lambda then: remote.ask_spawn(entry, (args, kwargs), then)
@@ -218,17 +189,7 @@ class Distribution:
         kwargs: Mapping[str, Any],
         then: Callable[[Any], None],
     ) -> Callable[[], None]:
-        """Start a process on another node as a child of `parent`, linked to it from birth. Not a checkpoint.
-
-        Args:
-            then: called with its ref, the exception that `spawn_on` would raise, or `NO_CONNECTION`.
-
-        Returns:
-            What to call to give it up: then `then` is not called any more, and the process is killed.
-
-        Raises:
-            NotConnected, transport.PayloadError: as `spawn_on`.
-        """
+        """See `services.Peers.start_on`."""
         remote = self._peer_node(peer)
         number = remote.ask_spawn(entry, (args, kwargs), then, parent)
         return lambda: remote.abandon(number)

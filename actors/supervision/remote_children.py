@@ -27,7 +27,7 @@ from actors.supervision.children import Record
 from actors.supervision.remote_entry import RemoteEntry
 
 if TYPE_CHECKING:
-    from actors.peers.distribution import Distribution
+    from actors.node.services import Peers
     from actors.processes.process import Process
 
 __all__ = ["Elsewhere", "RemoteStart"]
@@ -69,7 +69,7 @@ class Elsewhere:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._distribution: Distribution = process.node.distribution
+        self._distribution: Peers = process.node.distribution
         self._distribution.monitor_nodes(process.ref)
         self._leaving: set[str] = set()
         self._waiting: list[Retry[AnyRef]] = []

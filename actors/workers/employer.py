@@ -99,20 +99,7 @@ class Workers:
         return f"{name}@{self._node.zone}"
 
     async def spawn(self, target: Any, /, *args: Any, **kwargs: Any) -> Ref[Any]:
-        """Start a process on the next worker in turn. A checkpoint; cancelled, it is killed.
-
-        Args:
-            target: an actor class or an async function at the top level of a module, or its name as
-                "module:name". A worker imports it by that name, so it cannot be one of the program's main
-                file.
-            args: its arguments, which must be able to travel; so do the keyword arguments.
-
-        Raises:
-            ValueError: `target` has no such name.
-            NotConnected: no worker is up, or it died meanwhile.
-            StartError: the start failed.
-            transport.PayloadError: an argument cannot travel.
-        """
+        """See `services.Workers.spawn`."""
         entry = entry_of(target)
         names = self.names
         if not names:
@@ -123,16 +110,7 @@ class Workers:
         return await self._node.spawn_on(names[self._turn % len(names)], entry, *args, **kwargs)
 
     def entry(self, target: Any, *, absent: Absent = "wait") -> RemoteEntry:
-        """A target for a supervisor's child that is to live on a worker: on the first that is up. Not a
-        checkpoint.
-
-        Args:
-            target: as of `spawn`.
-            absent: what it means that no worker is up, as of `RemoteEntry`.
-
-        Raises:
-            ValueError: `target` has no name that a worker could import it by.
-        """
+        """See `services.Workers.entry`."""
         self._turn += 1
         names = [self._full(name) for name in sorted(self._expected)]
         first = self._turn % len(names)

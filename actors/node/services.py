@@ -1,0 +1,156 @@
+"""Services that a node can be given: other nodes, and more processors.
+
+The node itself knows neither how signals travel nor how OS processes are started. It is given who does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from actors.messages.ref import Ref
+
+__all__ = ["Peers", "Workers"]
+
+
+class Peers(Protocol):
+    """A node's part in a net of nodes: `peers.distribution.Distribution`."""
+
+    @property
+    def address(self) -> str:
+        """Where this node can be called, or empty."""
+
+    @property
+    def entries(self) -> Mapping[str, Any]:
+        """What peers may spawn, by name, as far as the policy lets them."""
+
+    @property
+    def rendezvous(self) -> Any:
+        """Where node links come from: `transport.rendezvous.Rendezvous`."""
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The names of the nodes that are connected."""
+
+    async def connect(self, address: str) -> str:
+        """Connect to the node at an address; without effect when we are connected. A checkpoint.
+
+        Returns:
+            The node's name.
+
+        Raises:
+            transport.CarrierError: no node is there.
+            transport.NotAdmitted: one of the two nodes' policies does not allow it.
+            transport.HandshakeFailed: what is there is no node, or is too slow.
+        """
+
+    def keep_connected(self, address: str) -> None:
+        """Connect to the node at an address, and again whenever the node link is over. Not a checkpoint.
+
+        Why an attempt fails is logged as a warning when the reason is another than that of the one before.
+        """
+
+    def disconnect(self, name: str) -> None:
+        """End the node link to a node at once. Not a checkpoint."""
+
+    def remote(self, name: str, peer: str) -> Ref[Any]:
+        """A ref to whoever holds `name` on the node `peer` when it is used. Not a checkpoint.
+
+        Raises:
+            NotConnected: there is no such peer.
+        """
+
+    async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:
+        """The process that holds `name` on the node `peer` now, if it is exported. A checkpoint.
+
+        Raises:
+            NotConnected: there is no such peer, or not any more.
+        """
+
+    async def spawn_on(self, peer: str, entry: str, /, *args: Any, **kwargs: Any) -> Ref[Any]:
+        """Start a process on another node, from what that node exports under the name `entry`.
+
+        A checkpoint. Cancelled, the process, if it has started, is killed.
+
+        Raises:
+            NotConnected: there is no such peer, or not any more.
+            Refused: the peer exports no such entry to this node.
+            StartError: the start failed, as of `Node.spawn`.
+            transport.PayloadError: an argument cannot travel.
+        """
+
+    def start_on(
+        self,
+        peer: str,
+        entry: str,
+        parent: Ref[Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        then: Callable[[Any], None],
+    ) -> Callable[[], None]:
+        """Start a process on another node as a child of `parent`, linked to it from birth. Not a checkpoint.
+
+        Args:
+            then: called with its ref, the exception that `spawn_on` would raise, or `NO_CONNECTION`.
+
+        Returns:
+            What to call to give it up: then `then` is not called any more, and the process is killed.
+
+        Raises:
+            NotConnected, transport.PayloadError: as `spawn_on`.
+        """
+
+    def monitor_nodes(self, ref: Ref[Any]) -> None:
+        """Have `NodeUp` and `NodeDown` sent to `ref`, until it ends. Not a checkpoint."""
+
+    def demonitor_nodes(self, ref: Ref[Any]) -> None:
+        """Stop that. Not a checkpoint."""
+
+    def listen_for_kills(self, listener: Callable[[str], None]) -> None:
+        """Have `listener` told the name of each node on which this one kills a process."""
+
+    def start_soon(self, run: Callable[..., Any], *args: Any) -> None:
+        """Run a task until the node stops."""
+
+
+class Workers(Protocol):
+    """The worker nodes of a node: `workers.employer.Workers`."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The node names of the workers that are connected."""
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process ids of the workers that have been started, by their node names."""
+
+    async def spawn(self, target: Any, /, *args: Any, **kwargs: Any) -> Ref[Any]:
+        """Start a process on the next worker in turn. A checkpoint; cancelled, it is killed.
+
+        Args:
+            target: an actor class or an async function at the top level of a module, or its name as
+                "module:name". A worker imports it by that name, so it cannot be one of the program's main
+                file.
+            args: its arguments, which must be able to travel; so do the keyword arguments.
+
+        Raises:
+            ValueError: `target` has no such name.
+            NotConnected: no worker is up, or it died meanwhile.
+            StartError: the start failed.
+            transport.PayloadError: an argument cannot travel.
+        """
+
+    def entry(self, target: Any, *, absent: Any = "wait") -> Any:
+        """A target for a supervisor's child that is to live on a worker: on the first that is up. Not a
+        checkpoint.
+
+        Args:
+            target: as of `spawn`.
+            absent: what it means that no worker is up, as of `RemoteEntry`.
+
+        Returns:
+            A `RemoteEntry`.
+
+        Raises:
+            ValueError: `target` has no name that a worker could import it by.
+        """
