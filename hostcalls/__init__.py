@@ -1,17 +1,13 @@
 """Hostcalls: what WebAssembly guests can ask of their host, and the engine that runs them.
 
 The names here are what embedders, and applications with hostcalls of their own, work with; the types of the
-guest ABI are in `hostcalls.abi` and `hostcalls.actor_abi`, the hostcalls themselves in
-`hostcalls.catalogue`.
+guest ABI are in `hostcalls.abi` and `hostcalls.abi.actor_types`, the hostcalls themselves in
+`hostcalls.abi.catalogue`.
 """
 
 from hostcalls.abi import ChannelBackpressure, ScalarType, ScalarValue
-from hostcalls.caller import Caller
-from hostcalls.capability import Capability
-from hostcalls.channel import Channel, ChannelError, Frame, Reader, Writer
-from hostcalls.contract import Contract
-from hostcalls.endpoints import ChannelReceiver, ChannelSender
-from hostcalls.errors import (
+from hostcalls.abi.capability import Capability
+from hostcalls.abi.errors import (
     AlreadyExists,
     HostcallError,
     InvalidArgument,
@@ -22,20 +18,24 @@ from hostcalls.errors import (
     StartError,
     SubsystemError,
 )
-from hostcalls.execution import Execution, Outcome, Returned, Stopped
-from hostcalls.futures import Future
-from hostcalls.hostcall import Hostcall, hostcall
-from hostcalls.kernel import Kernel, Policy
-from hostcalls.launch import Launch
-from hostcalls.limits import Limits
-from hostcalls.message import Held, Message
-from hostcalls.modules import ModuleError, ModuleStore
-from hostcalls.modulespec import ModuleSpec, ModuleSpecError
-from hostcalls.operation import Operation, operation
-from hostcalls.registry import Kind, Registry, Resource, Slots
-from hostcalls.rkyv import Codec, CodecError, DecodeError, EncodeError, codec
-from hostcalls.runtime import Runtime
-from hostcalls.table import DispatchTable
+from hostcalls.abi.hostcall import Hostcall, hostcall
+from hostcalls.codec.rkyv import Codec, CodecError, DecodeError, EncodeError, codec
+from hostcalls.contracts.caller import Caller
+from hostcalls.contracts.contract import Contract
+from hostcalls.contracts.launch import Launch
+from hostcalls.contracts.limits import Limits
+from hostcalls.contracts.operation import Operation, operation
+from hostcalls.contracts.table import DispatchTable
+from hostcalls.kernel.execution import Execution, Outcome, Returned, Stopped
+from hostcalls.kernel.kernel import Kernel, Policy
+from hostcalls.kernel.modules import ModuleError, ModuleStore
+from hostcalls.kernel.modulespec import ModuleSpec, ModuleSpecError
+from hostcalls.kernel.runtime import Runtime
+from hostcalls.resources.channel import Channel, ChannelError, Frame, Reader, Writer
+from hostcalls.resources.endpoints import ChannelReceiver, ChannelSender
+from hostcalls.resources.futures import Future
+from hostcalls.resources.message import Held, Message
+from hostcalls.resources.registry import Kind, Registry, Resource, Slots
 
 __all__ = [
     "AlreadyExists",

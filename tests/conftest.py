@@ -27,7 +27,7 @@ SERIAL = (
     "test_packaging.py",
     "test_stages.py",
     "transport/doors",
-    "transport/test_doorway.py",
+    "transport/test_door_carrier.py",
     "transport/test_havoc.py",
     "transport/test_queue.py",
     "transport/test_queue_in_c.py",

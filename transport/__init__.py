@@ -1,7 +1,7 @@
 """What lies between nodes: doors, zones, the wire format, and node links."""
 
 from transport.carrier import CarrierError
-from transport.descriptor import FileDescriptor
+from transport.file_descriptor import FileDescriptor
 from transport.payload import Codec, RemoteError
 from transport.policy import Identity, Limits, NotAdmitted, Policy, Rights, Rule
 from transport.records import (

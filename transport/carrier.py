@@ -9,11 +9,20 @@ import enum
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
+import attrs
 import trio
 
-from transport.policy import Credentials
-
-__all__ = ["Arrival", "Carrier", "CarrierError", "Handle", "Inlet", "Outlet", "Status", "hand_over"]
+__all__ = [
+    "Arrival",
+    "Carrier",
+    "CarrierError",
+    "Credentials",
+    "Handle",
+    "Inlet",
+    "Outlet",
+    "Status",
+    "hand_over",
+]
 
 Handle: TypeAlias = int
 """Something that can travel beside bytes: a file descriptor, or a carrier's own name for an inlet."""
@@ -37,6 +46,25 @@ class Status(enum.IntEnum):
     """The inlet takes nothing any more."""
     MALFORMED = 3
     """This is not a batch."""
+
+
+@attrs.frozen
+class Credentials:
+    """What the kernel says about the process at the other end.
+
+    Attributes:
+        pid: its process id as seen here; 0 when it cannot be seen from this zone.
+        uid: its effective user.
+        gid: its effective group.
+        groups: its supplementary groups.
+        zone: the name of its zone, or None when this machine cannot tell.
+    """
+
+    pid: int
+    uid: int
+    gid: int
+    groups: frozenset[int] = frozenset()
+    zone: str | None = None
 
 
 class Arrival(NamedTuple):

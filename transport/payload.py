@@ -29,8 +29,8 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from transport import memoryfile
-from transport.descriptor import FileDescriptor, close_all
+from transport import memory_file
+from transport.file_descriptor import FileDescriptor, close_all
 from transport.records import (
     PayloadError,
     Record,
@@ -271,7 +271,7 @@ class Codec:
 
     def _in_memory(self, code: int, data: bytes | memoryview) -> msgspec.msgpack.Ext:
         """Copy long data into a memory file."""
-        self._outgoing.append(memoryfile.create(data))
+        self._outgoing.append(memory_file.create(data))
         self._in_files += len(data)
         return msgspec.msgpack.Ext(code, self._encoder.encode([len(self._outgoing) - 1, len(data)]))
 
@@ -417,11 +417,11 @@ class Codec:
         return self._incoming[index]
 
     def _revive_memory(self, items: list[int]) -> Any:
-        with memoryfile.reading(*self._memory(items)) as data:
+        with memory_file.reading(*self._memory(items)) as data:
             return self._decoder.decode(data)
 
     def _revive_bytes(self, items: list[int]) -> bytes:
-        return memoryfile.read(*self._memory(items))
+        return memory_file.read(*self._memory(items))
 
     def _memory(self, items: list[int]) -> tuple[int, int]:
         """A memory file of the payload, and its size. It may be sparse or named twice: all sizes count."""

@@ -26,7 +26,7 @@ from typing import Final, Protocol
 import trio
 
 from transport.carrier import Arrival, Carrier, CarrierError, Handle, Inlet, Outlet, Status
-from transport.link import QUARTERS, Backlogged, NodeLink
+from transport.node_link import QUARTERS, Backlogged, NodeLink
 from transport.patience import MOMENT, Patience
 from transport.policy import Identity, Rights
 from transport.wire import FRAME_LIMIT, Bye, Frame, MalformedBatch, encode_frame

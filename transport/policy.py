@@ -18,8 +18,9 @@ from typing import Any, Final
 
 import attrs
 
+from transport.carrier import Credentials
+
 __all__ = [
-    "Credentials",
     "Identity",
     "Limits",
     "NotAdmitted",
@@ -36,25 +37,6 @@ NONCE_BYTES: Final = 32
 
 class NotAdmitted(Exception):
     """A node turned the other away; the message says which, and why."""
-
-
-@attrs.frozen
-class Credentials:
-    """What the kernel says about the process at the other end.
-
-    Attributes:
-        pid: its process id as seen here; 0 when it cannot be seen from this zone.
-        uid: its effective user.
-        gid: its effective group.
-        groups: its supplementary groups.
-        zone: the name of its zone, or None when this machine cannot tell.
-    """
-
-    pid: int
-    uid: int
-    gid: int
-    groups: frozenset[int] = frozenset()
-    zone: str | None = None
 
 
 @attrs.frozen

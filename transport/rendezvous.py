@@ -31,19 +31,20 @@ from typing import Any, Final
 import attrs
 import trio
 
-from transport.carrier import Arrival, Carrier, CarrierError, Handle, Inlet, Outlet, Status, hand_over
-from transport.link import BATCH_LIMIT, NodeLink
-from transport.peer import Host, Peer
-from transport.policy import (
+from transport.carrier import (
+    Arrival,
+    Carrier,
+    CarrierError,
     Credentials,
-    Identity,
-    NotAdmitted,
-    Policy,
-    Rights,
-    is_proof,
-    make_nonce,
-    prove,
+    Handle,
+    Inlet,
+    Outlet,
+    Status,
+    hand_over,
 )
+from transport.node_link import BATCH_LIMIT, NodeLink
+from transport.peer import Host, Peer
+from transport.policy import Identity, NotAdmitted, Policy, Rights, is_proof, make_nonce, prove
 from transport.wire import (
     FRAME_LIMIT,
     VERSION,

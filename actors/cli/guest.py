@@ -13,8 +13,14 @@ from actors.guests import Guest, open_guests, run_guest
 from actors.messages.errors import StartError
 from actors.messages.reasons import Reason, Trapped
 from actors.opening import open_node
-from hostcalls.errors import HostcallError
-from hostcalls.modulespec import ModuleSpec, ModuleSpecError, make_invocation, parse, parse_capabilities
+from hostcalls.abi.errors import HostcallError
+from hostcalls.kernel.modulespec import (
+    ModuleSpec,
+    ModuleSpecError,
+    make_invocation,
+    parse,
+    parse_capabilities,
+)
 
 __all__ = ["find_sdk", "run_guest_command"]
 

@@ -229,7 +229,7 @@ def _target(table: ChildTable, directory: Path) -> Any:
 
 def _guest(table: ChildTable, directory: Path) -> Guest:
     from actors.guests import Guest  # guests bring an engine along, which few commands need
-    from hostcalls.errors import HostcallError
+    from hostcalls.abi.errors import HostcallError
 
     path = directory / str(table.guest)
     if not path.is_file():

@@ -23,11 +23,12 @@ from actors.messages.request import Request
 from actors.processes.body import Spawnable
 from actors.processes.mailbox import UNBOUNDED, BoundedQueue, Mailbox, Overflow
 from actors.processes.process import Process
+from hostcalls.abi.errors import StartError as GuestStartError
+from hostcalls.contracts.launch import Launch
 from hostcalls.engine import EngineError, StartTrapped, Trap
-from hostcalls.errors import StartError as GuestStartError
-from hostcalls.execution import Returned
-from hostcalls.launch import Launch, Prepared
-from hostcalls.runtime import Runtime, Source
+from hostcalls.kernel.execution import Returned
+from hostcalls.kernel.prepared import Prepared
+from hostcalls.kernel.runtime import Runtime, Source
 
 __all__ = ["GuestBody", "LoadingBody", "refusal"]
 
@@ -112,7 +113,7 @@ class GuestBody:
         return False
 
     async def spawn(self, launch: Launch, link: bool, monitor: bool) -> tuple[Ref[Any], int, int]:
-        """See `hostcalls.host.ActorHost.spawn`."""
+        """See `hostcalls.contracts.host.ActorHost.spawn`."""
         process = self.process
         if self.execution.ended:
             raise GuestStartError("the process that starts it has ended")

@@ -41,15 +41,15 @@ from actors.processes.handlers import check_method
 from actors.processes.keyed_timers import Tick
 from actors.processes.links import Down, Exited, Monitor
 from actors.processes.local_ref import LocalRef
-from hostcalls.actor_abi import ActorReason, ReasonKind
+from hostcalls.abi.actor_types import ActorReason, ReasonKind
+from hostcalls.abi.errors import AlreadyExists, InvalidArgument, NotFound, SubsystemError
+from hostcalls.contracts.host import ActorHost, Ended, Incoming
+from hostcalls.contracts.host import Request as GuestRequest
+from hostcalls.contracts.inbox import Inbox
+from hostcalls.contracts.launch import Launch
 from hostcalls.engine import Trap
-from hostcalls.errors import AlreadyExists, InvalidArgument, NotFound, SubsystemError
-from hostcalls.futures import Future
-from hostcalls.host import ActorHost, Ended, Incoming
-from hostcalls.host import Request as GuestRequest
-from hostcalls.inbox import Inbox
-from hostcalls.launch import Launch
-from hostcalls.message import Message, message_of
+from hostcalls.resources.futures import Future
+from hostcalls.resources.message import Message, message_of
 
 if TYPE_CHECKING:
     from actors.guests.guest_body import GuestBody
@@ -60,7 +60,7 @@ T = TypeVar("T")
 
 
 class NodeHost:
-    """What a node does for one guest: `hostcalls.host.Host` and `hostcalls.host.ActorHost` in one."""
+    """What a node does for one guest: `Host` and `ActorHost` of `hostcalls.contracts.host` in one."""
 
     __slots__ = ("_body", "_monitors", "_process", "_receives", "actors", "inbox")
 
@@ -275,7 +275,7 @@ class NodeHost:
         return found
 
 
-_NOT_BYTES = Custom("guests receive bytes and hostcalls.message.Message")
+_NOT_BYTES = Custom("guests receive bytes and hostcalls.Message")
 
 _KINDS: dict[Reason, ReasonKind] = {
     KILL: ReasonKind.KILL,

@@ -50,7 +50,7 @@ async def distributed(
     _check("entries", entries, Mapping, "a mapping from names to what peers may spawn")
     _check("settings", settings, Settings, "transport.Settings")
     if carrier is None:
-        from transport.doorway import DoorCarrier  # the extension module is needed only here
+        from transport.door_carrier import DoorCarrier  # the extension module is needed only here
 
         carrier = DoorCarrier()
     distribution = Distribution(

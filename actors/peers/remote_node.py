@@ -41,7 +41,7 @@ from actors.processes.local_ref import LocalRef
 from actors.processes.start import Started
 from transport import wire
 from transport.carrier import Handle
-from transport.descriptor import close_all
+from transport.file_descriptor import close_all
 from transport.payload import Codec, External
 from transport.peer import FrameTooLarge, Peer
 from transport.policy import Rights

@@ -29,9 +29,12 @@ _OWN: Final[tuple[type, ...]] = (
     *(Exited, IdleTimeout, Joined, Lagged, Left, NodeUp, NodeDown),
 )
 
-_TRAVELLING = {"enfilade.Message": ("hostcalls.message", "Message")}
+_TRAVELLING = {"enfilade.Message": ("hostcalls.resources.message", "Message")}
 _STAYING = {
-    ("hostcalls.message", "Held"): "a guest's resource stays on its node: send the message without resources"
+    (
+        "hostcalls.resources.message",
+        "Held",
+    ): "a guest's resource stays on its node: send the message without resources"
 }
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable
 from typing import Any
 
-from hostcalls import catalogue
-from hostcalls.abi import ChannelCreate, IoFrame, IoRead, IoWrite
-from hostcalls.caller import Caller
-from hostcalls.channel import Channel, Reader, Writer
-from hostcalls.errors import InvalidArgument
-from hostcalls.operation import Operation, operation
-from hostcalls.registry import Kind, Resource
+from hostcalls.abi import ChannelCreate, IoFrame, IoRead, IoWrite, catalogue
+from hostcalls.abi.errors import InvalidArgument
+from hostcalls.contracts.caller import Caller
+from hostcalls.contracts.operation import Operation, operation
+from hostcalls.resources.channel import Channel, Reader, Writer
+from hostcalls.resources.registry import Kind, Resource
 
 _LEAST_BYTES = 4096
 """What the smallest channel counts for: it is an object, too, and may have frames parked."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from hostcalls import catalogue
-from hostcalls.actor_abi import (
+from hostcalls.abi import catalogue
+from hostcalls.abi.actor_types import (
     ActorBody,
     ActorCall,
     ActorDemonitor,
@@ -23,16 +23,16 @@ from hostcalls.actor_abi import (
     PlainMessage,
     RequestMessage,
 )
-from hostcalls.caller import Caller
-from hostcalls.channel import FrameTooLong
+from hostcalls.abi.errors import HostcallError, InvalidArgument, SubsystemError
+from hostcalls.contracts.caller import Caller
+from hostcalls.contracts.host import ActorHost, Ended, Incoming, Request
+from hostcalls.contracts.launch import Launch
+from hostcalls.contracts.operation import Operation, operation
 from hostcalls.drivers.process import ProcessDriver
-from hostcalls.errors import HostcallError, InvalidArgument, SubsystemError
-from hostcalls.futures import Future
-from hostcalls.host import ActorHost, Ended, Incoming, Request
-from hostcalls.launch import Launch
-from hostcalls.message import Held, Message
-from hostcalls.operation import Operation, operation
-from hostcalls.registry import Kind
+from hostcalls.resources.channel import FrameTooLong
+from hostcalls.resources.futures import Future
+from hostcalls.resources.message import Held, Message
+from hostcalls.resources.registry import Kind
 
 T = TypeVar("T")
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from hostcalls import catalogue
-from hostcalls.abi import NetTlsClientConfig, NetTlsServerConfig
-from hostcalls.caller import Caller
-from hostcalls.errors import InvalidArgument, NotInThisBuild
-from hostcalls.operation import Operation, operation
+from hostcalls.abi import NetTlsClientConfig, NetTlsServerConfig, catalogue
+from hostcalls.abi.errors import InvalidArgument, NotInThisBuild
+from hostcalls.contracts.caller import Caller
+from hostcalls.contracts.operation import Operation, operation
 
 _LARGEST_BUNDLE = 1024 * 1024
 """Bytes that the certificates, keys and protocol names of one bundle may have together."""

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from hostcalls import catalogue
-from hostcalls.abi import ProcessLogLookup, ProcessLogRegistration, ProcessStart
-from hostcalls.caller import Caller
+from hostcalls.abi import ProcessLogLookup, ProcessLogRegistration, ProcessStart, catalogue
+from hostcalls.abi.errors import InvalidArgument, NotFound, PermissionDenied, StartError, SubsystemError
+from hostcalls.contracts.caller import Caller
+from hostcalls.contracts.entrypoint import Argument, Passage, check, resolve
+from hostcalls.contracts.launch import Launch
+from hostcalls.contracts.operation import Operation, operation
 from hostcalls.engine import EngineError
-from hostcalls.errors import InvalidArgument, NotFound, PermissionDenied, StartError, SubsystemError
-from hostcalls.invocation import Argument, Passage, check, resolve
-from hostcalls.launch import Launch
-from hostcalls.operation import Operation, operation
-from hostcalls.registry import Kind
+from hostcalls.resources.registry import Kind
 
 if TYPE_CHECKING:
-    from hostcalls.kernel import Kernel
+    from hostcalls.kernel.kernel import Kernel
 
 T = TypeVar("T")
 

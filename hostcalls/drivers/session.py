@@ -13,13 +13,12 @@ from typing import Any
 
 import attrs
 
-from hostcalls import catalogue
-from hostcalls.abi import SessionCreate, SessionEntitlement, SessionRemove, SessionResource
-from hostcalls.caller import Caller
-from hostcalls.capability import Capability
-from hostcalls.errors import PermissionDenied, SubsystemError
-from hostcalls.operation import Operation, operation
-from hostcalls.registry import Kind
+from hostcalls.abi import SessionCreate, SessionEntitlement, SessionRemove, SessionResource, catalogue
+from hostcalls.abi.capability import Capability
+from hostcalls.abi.errors import PermissionDenied, SubsystemError
+from hostcalls.contracts.caller import Caller
+from hostcalls.contracts.operation import Operation, operation
+from hostcalls.resources.registry import Kind
 
 
 class Scope(enum.Enum):

@@ -7,10 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hostcalls import catalogue
-from hostcalls.abi import SingletonLookup, SingletonRegister
-from hostcalls.caller import Caller
-from hostcalls.operation import Operation, operation
+from hostcalls.abi import SingletonLookup, SingletonRegister, catalogue
+from hostcalls.contracts.caller import Caller
+from hostcalls.contracts.operation import Operation, operation
 
 
 def operations() -> Iterable[Operation[Any, Any]]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hostcalls import catalogue
-from hostcalls.abi import TimeNow, TimeSleep
-from hostcalls.caller import Caller
-from hostcalls.clock import Clock
-from hostcalls.futures import Future
-from hostcalls.operation import Operation, operation
+from hostcalls.abi import TimeNow, TimeSleep, catalogue
+from hostcalls.contracts.caller import Caller
+from hostcalls.contracts.operation import Operation, operation
+from hostcalls.resources.clock import Clock
+from hostcalls.resources.futures import Future
 
 
 class TimeDriver:

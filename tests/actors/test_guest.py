@@ -31,11 +31,11 @@ from actors.guests import Guest, guests_of, open_guests, run_guest
 from actors.supervision.child_spec import Child
 from actors.supervision.supervisor import Supervisor
 from hostcalls.abi import ScalarType, ScalarValue
-from hostcalls.capability import Capability
+from hostcalls.abi.capability import Capability
+from hostcalls.contracts.limits import Limits
 from hostcalls.engine import EngineConfig
-from hostcalls.limits import Limits
-from hostcalls.message import Message
-from hostcalls.modulespec import parse
+from hostcalls.kernel.modulespec import parse
+from hostcalls.resources.message import Message
 from hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR, CAPABILITIES
 
@@ -202,7 +202,7 @@ async def test_unanswered_requests_fail() -> None:
     one.
     """
     forgetful = Assembler("enfilade::actor::receive", "enfilade::actor::release", "time::sleep")
-    from hostcalls.actor_abi import ActorReceive
+    from hostcalls.abi.actor_types import ActorReceive
     from tests.hostcalls.guests import ANYTHING
 
     anything = forgetful.message(ActorReceive, ANYTHING)

@@ -10,8 +10,8 @@ import trio.testing
 
 from actors import Mailbox, Node, open_node
 from actors.guests import Guest
-from hostcalls import catalogue as c
-from hostcalls.actor_abi import ActorReceive, ActorReceived, ActorSend, PlainMessage
+from hostcalls.abi import catalogue as c
+from hostcalls.abi.actor_types import ActorReceive, ActorReceived, ActorSend, PlainMessage
 from tests.hostcalls.guests import PUPPET, Puppet
 
 POLICIES = pytest.mark.parametrize("overflow", ["drop_oldest", "lag"])

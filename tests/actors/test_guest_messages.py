@@ -21,7 +21,6 @@ from actors import (
     open_node,
 )
 from actors.guests import Guest, guests_of, hold, open_guests
-from hostcalls import catalogue as c
 from hostcalls.abi import (
     ChannelBackpressure,
     ChannelCreate,
@@ -30,7 +29,8 @@ from hostcalls.abi import (
     IoWrite,
     ProcessStart,
 )
-from hostcalls.actor_abi import (
+from hostcalls.abi import catalogue as c
+from hostcalls.abi.actor_types import (
     ActorBody,
     ActorCall,
     ActorDemonitor,
@@ -47,10 +47,10 @@ from hostcalls.actor_abi import (
     PlainMessage,
     ReasonKind,
 )
-from hostcalls.capability import Capability
-from hostcalls.channel import Channel
-from hostcalls.limits import Limits
-from hostcalls.message import Message
+from hostcalls.abi.capability import Capability
+from hostcalls.contracts.limits import Limits
+from hostcalls.resources.channel import Channel
+from hostcalls.resources.message import Message
 from hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR, PUPPET, GuestError, Puppet
 

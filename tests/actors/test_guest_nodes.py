@@ -10,12 +10,12 @@ import trio
 
 from actors import Process, Ref
 from actors.guests import Guest, hold
-from hostcalls import catalogue as c
 from hostcalls.abi import ChannelBackpressure, ChannelCreate
-from hostcalls.actor_abi import ActorCall, ActorReceive, ActorReceived, ActorSend, PlainMessage
-from hostcalls.capability import Capability
-from hostcalls.channel import Channel
-from hostcalls.message import Message
+from hostcalls.abi import catalogue as c
+from hostcalls.abi.actor_types import ActorCall, ActorReceive, ActorReceived, ActorSend, PlainMessage
+from hostcalls.abi.capability import Capability
+from hostcalls.resources.channel import Channel
+from hostcalls.resources.message import Message
 from tests.conformance.actors.town import Town, town
 from tests.hostcalls.guests import PUPPET, GuestError, Puppet
 from transport import PayloadError, UnregisteredType

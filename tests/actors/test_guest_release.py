@@ -14,7 +14,6 @@ from actors import Node, open_node
 from actors.guests import Guest, guests_of, open_guests
 from actors.supervision.child_spec import Child
 from actors.supervision.supervisor import Supervisor
-from hostcalls import catalogue as c
 from hostcalls.abi import (
     ChannelBackpressure,
     ChannelCreate,
@@ -24,16 +23,17 @@ from hostcalls.abi import (
     ProcessStart,
     TimeSleep,
 )
-from hostcalls.actor_abi import ActorSend
-from hostcalls.caller import Caller
-from hostcalls.capability import Capability
-from hostcalls.channel import Channel
+from hostcalls.abi import catalogue as c
+from hostcalls.abi.actor_types import ActorSend
+from hostcalls.abi.capability import Capability
+from hostcalls.contracts.caller import Caller
 from hostcalls.engine import Engine, EngineConfig, Instance
-from hostcalls.execution import Execution
-from hostcalls.futures import Future
-from hostcalls.kernel import Kernel
-from hostcalls.message import Held
-from hostcalls.registry import Registry, Resource
+from hostcalls.kernel.execution import Execution
+from hostcalls.kernel.kernel import Kernel
+from hostcalls.resources.channel import Channel
+from hostcalls.resources.futures import Future
+from hostcalls.resources.message import Held
+from hostcalls.resources.registry import Registry, Resource
 from tests.hostcalls.guests import ACTOR, PUPPET, Puppet
 
 GRANTS = [capability for capability in Capability if not capability.name.startswith("NET")]

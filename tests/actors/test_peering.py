@@ -12,7 +12,7 @@ import trio
 from actors import NodeDown, NodeUp, open_node
 from tests.conformance.actors.town import Town, settle, town
 from transport import Policy, Rights, Rule, Settings
-from transport.memory import MemoryNetwork
+from transport.memory_carrier import MemoryNetwork
 
 __all__ = ["town"]
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
-from hostcalls.caller import Caller
-from hostcalls.capability import Capability
-from hostcalls.catalogue import CATALOGUE
+from hostcalls.abi.capability import Capability
+from hostcalls.abi.catalogue import CATALOGUE
+from hostcalls.abi.errors import NotFound, StartError
+from hostcalls.abi.hostcall import Hostcall
+from hostcalls.contracts.caller import Caller
+from hostcalls.contracts.launch import Launch
+from hostcalls.contracts.limits import Limits
 from hostcalls.engine import Engine
-from hostcalls.errors import NotFound, StartError
-from hostcalls.futures import Future
-from hostcalls.hostcall import Hostcall
-from hostcalls.kernel import Kernel, Policy
-from hostcalls.launch import Launch
-from hostcalls.limits import Limits
-from hostcalls.registry import Kind
+from hostcalls.kernel.kernel import Kernel, Policy
+from hostcalls.resources.futures import Future
+from hostcalls.resources.registry import Kind
 
 EVERYTHING = frozenset(Capability)
 INDEX = {hostcall.name: index for index, hostcall in enumerate(CATALOGUE)}
@@ -114,7 +114,7 @@ class Desk:
 
 def fails(call: Callable[[], Any]) -> str:
     """The error text that a guest would read."""
-    from hostcalls.errors import HostcallError
+    from hostcalls.abi.errors import HostcallError
 
     try:
         answer = call()

@@ -8,10 +8,10 @@ from typing import Any
 from actors import Ref
 from actors.guests import Guest
 from hostcalls import abi
-from hostcalls.actor_abi import ActorReceive
-from hostcalls.catalogue import CATALOGUE
-from hostcalls.hostcall import Hostcall
-from hostcalls.rkyv import codec
+from hostcalls.abi.actor_types import ActorReceive
+from hostcalls.abi.catalogue import CATALOGUE
+from hostcalls.abi.hostcall import Hostcall
+from hostcalls.codec.rkyv import codec
 from hostcalls.sdk.wat import Assembler
 
 ANYTHING = ActorReceive(timeout_ms=None, kinds=0, tag=None, data_limit=4096)

@@ -10,17 +10,17 @@ from typing import Any
 import trio
 
 from hostcalls.abi import AbiParam
-from hostcalls.capability import Capability
-from hostcalls.clock import TrioClock
+from hostcalls.abi.capability import Capability
+from hostcalls.abi.errors import StartError
+from hostcalls.contracts.entrypoint import Argument
+from hostcalls.contracts.launch import Launch
+from hostcalls.contracts.limits import Limits
+from hostcalls.contracts.operation import Operation
 from hostcalls.engine import Engine, EngineConfig
-from hostcalls.errors import StartError
-from hostcalls.execution import Execution, Outcome
-from hostcalls.invocation import Argument
-from hostcalls.kernel import Kernel, Policy
-from hostcalls.launch import Launch
-from hostcalls.limits import Limits
-from hostcalls.modules import ModuleStore
-from hostcalls.operation import Operation
+from hostcalls.kernel.execution import Execution, Outcome
+from hostcalls.kernel.kernel import Kernel, Policy
+from hostcalls.kernel.modules import ModuleStore
+from hostcalls.resources.clock import TrioClock
 from hostcalls.sdk.wat import Assembler
 
 EVERYTHING = frozenset(Capability) | {Capability(200)}

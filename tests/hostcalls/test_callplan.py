@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostcalls import callplan
 from hostcalls.abi import (
     BufferArg,
     BufferParam,
@@ -17,9 +16,10 @@ from hostcalls.abi import (
     ScalarResult,
     ScalarType,
     ScalarValue,
+    callplan,
 )
-from hostcalls.callplan import ARGUMENT_BASE, flatten, plan, results
-from hostcalls.errors import InvalidArgument
+from hostcalls.abi.callplan import ARGUMENT_BASE, flatten, plan, results
+from hostcalls.abi.errors import InvalidArgument
 
 GOLDEN: list[ScalarValue | bytes] = [
     b"",

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hostcalls.abi import ChannelBackpressure
-from hostcalls.channel import (
+from hostcalls.abi.errors import InvalidArgument
+from hostcalls.resources.channel import (
     BrokenPipe,
     Channel,
     Frame,
@@ -18,8 +19,7 @@ from hostcalls.channel import (
     Reader,
     Writer,
 )
-from hostcalls.errors import InvalidArgument
-from hostcalls.futures import Future
+from hostcalls.resources.futures import Future
 
 
 def test_frame_longer_than_the_read() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from hostcalls import catalogue as c
 from hostcalls.abi import (
     ChannelBackpressure,
     ChannelCreate,
@@ -21,12 +20,13 @@ from hostcalls.abi import (
     SingletonRegister,
     TimeSleep,
 )
-from hostcalls.caller import Caller
-from hostcalls.capability import Capability
+from hostcalls.abi import catalogue as c
+from hostcalls.abi.capability import Capability
+from hostcalls.abi.errors import InvalidArgument
+from hostcalls.abi.hostcall import Hostcall
+from hostcalls.contracts.caller import Caller
 from hostcalls.drivers.session import Scope, Session
-from hostcalls.errors import InvalidArgument
-from hostcalls.hostcall import Hostcall
-from hostcalls.registry import Kind
+from hostcalls.resources.registry import Kind
 from tests.hostcalls.desk import DENIED, INVALID, NOT_FOUND, Desk, fails
 
 PARK = ChannelCreate(64, ChannelBackpressure.PARK)
@@ -307,7 +307,7 @@ def test_session_denials(desk: Desk, caller: Caller) -> None:
 
 def test_abi_5_every_hostcall_is_denied_without_its_capability(desk: Desk) -> None:
     """A dispatch that slips past the engine's stubs still refuses."""
-    from hostcalls.catalogue import CATALOGUE
+    from hostcalls.abi.catalogue import CATALOGUE
 
     table, imports = desk.kernel._table(frozenset())
     assert all(entry.denied for entry in imports)

@@ -7,8 +7,8 @@ import trio
 from trio.testing import assert_checkpoints
 
 from hostcalls.abi import ChannelBackpressure
-from hostcalls.channel import Channel, LeftBehind, Stalled
-from hostcalls.endpoints import ChannelReceiver, ChannelSender
+from hostcalls.resources.channel import Channel, LeftBehind, Stalled
+from hostcalls.resources.endpoints import ChannelReceiver, ChannelSender
 
 
 async def test_send_and_receive() -> None:

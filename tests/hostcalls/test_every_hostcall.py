@@ -16,8 +16,8 @@ import trio
 from actors import Actor, Node, ProcessDied, Trapped, open_node
 from actors.guests import Guest, guests_of, open_guests
 from hostcalls import abi
-from hostcalls import catalogue as c
-from hostcalls.actor_abi import (
+from hostcalls.abi import catalogue as c
+from hostcalls.abi.actor_types import (
     ActorBody,
     ActorCall,
     ActorDemonitor,
@@ -33,11 +33,11 @@ from hostcalls.actor_abi import (
     ReasonKind,
     RequestMessage,
 )
-from hostcalls.capability import Capability
+from hostcalls.abi.capability import Capability
+from hostcalls.abi.hostcall import Hostcall
 from hostcalls.drivers.session import Scope, Session
-from hostcalls.hostcall import Hostcall
-from hostcalls.message import Message
-from hostcalls.registry import Kind
+from hostcalls.resources.message import Message
+from hostcalls.resources.registry import Kind
 from tests.hostcalls.desk import DENIED, INVALID, NOT_FOUND, Desk, fails
 from tests.hostcalls.guests import ACTOR, PUPPET, GuestError, Puppet
 

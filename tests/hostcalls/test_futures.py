@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from hostcalls.futures import Cancelled, Future
+from hostcalls.resources.futures import Cancelled, Future
 
 
 def test_first_outcome_counts() -> None:

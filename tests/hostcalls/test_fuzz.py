@@ -17,13 +17,13 @@ import trio
 
 from actors import Actor, Node, NoProcess, ProcessDied, Reason, Ref, SenderDropped, Trapped, open_node
 from actors.guests import Guest, guests_of, open_guests
-from hostcalls import catalogue as c
-from hostcalls.capability import Capability
-from hostcalls.catalogue import CATALOGUE
+from hostcalls.abi import catalogue as c
+from hostcalls.abi.capability import Capability
+from hostcalls.abi.catalogue import CATALOGUE
+from hostcalls.codec.rkyv import codec
+from hostcalls.contracts.limits import Limits
 from hostcalls.engine import EngineConfig
-from hostcalls.limits import Limits
-from hostcalls.registry import Kind
-from hostcalls.rkyv import codec
+from hostcalls.resources.registry import Kind
 from tests.hostcalls.guests import ACTOR, PUPPET, Puppet
 from tests.hostcalls.test_every_hostcall import (
     CASES,

@@ -12,7 +12,7 @@ from actors import NORMAL, Down, Node, Reason, Trapped, open_node
 from actors.guests import Guest, guests_of, open_guests
 from hostcalls import abi
 from hostcalls.abi import ChannelBackpressure, ChannelCreate, IoRead, IoWrite, ProcessStart, TimeSleep
-from hostcalls.actor_abi import (
+from hostcalls.abi.actor_types import (
     ActorCall,
     ActorExit,
     ActorReason,
@@ -21,10 +21,10 @@ from hostcalls.actor_abi import (
     ActorSend,
     ReasonKind,
 )
-from hostcalls.capability import Capability
-from hostcalls.catalogue import CATALOGUE
-from hostcalls.channel import Channel, Frame, Writer
-from hostcalls.limits import Limits
+from hostcalls.abi.capability import Capability
+from hostcalls.abi.catalogue import CATALOGUE
+from hostcalls.contracts.limits import Limits
+from hostcalls.resources.channel import Channel, Frame, Writer
 from hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR
 from tests.hostcalls.memory import Growth

@@ -14,11 +14,11 @@ import trio
 from actors import SHUTDOWN, Child, Down, Supervisor, open_node
 from actors.guests import Guest, guests_of, open_guests
 from hostcalls.abi import EntrypointInvocation, ProcessStart, TimeSleep
-from hostcalls.capability import Capability
+from hostcalls.abi.capability import Capability
+from hostcalls.codec.rkyv import codec
+from hostcalls.contracts.limits import Limits
 from hostcalls.engine import EngineConfig
-from hostcalls.limits import Limits
-from hostcalls.registry import Kind
-from hostcalls.rkyv import codec
+from hostcalls.resources.registry import Kind
 from hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR
 from tests.hostcalls.memory import Growth

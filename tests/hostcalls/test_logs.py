@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostcalls import logs
 from hostcalls.abi import ChannelBackpressure
-from hostcalls.channel import Channel
-from hostcalls.logs import Forwarder, InvalidRecord, LogRecord, Span, decode
+from hostcalls.resources import logs
+from hostcalls.resources.channel import Channel
+from hostcalls.resources.logs import Forwarder, InvalidRecord, LogRecord, Span, decode
 from tests.hostcalls.desk import ManualClock
 
 

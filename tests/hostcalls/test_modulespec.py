@@ -3,8 +3,8 @@
 import pytest
 
 from hostcalls.abi import BufferArg, BufferParam, ResourceArg, ScalarArg, ScalarParam, ScalarType, ScalarValue
-from hostcalls.capability import Capability
-from hostcalls.modulespec import ModuleSpecError, make_invocation, parse, parse_invocation
+from hostcalls.abi.capability import Capability
+from hostcalls.kernel.modulespec import ModuleSpecError, make_invocation, parse, parse_invocation
 
 
 def test_abi_6_every_part_of_a_specification_is_read() -> None:

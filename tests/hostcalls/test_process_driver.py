@@ -10,7 +10,6 @@ import pytest
 import trio
 
 from hostcalls import abi
-from hostcalls import catalogue as c
 from hostcalls.abi import (
     AbiParam,
     AbiSignature,
@@ -27,14 +26,15 @@ from hostcalls.abi import (
     ScalarType,
     ScalarValue,
 )
-from hostcalls.capability import Capability
-from hostcalls.channel import Channel
+from hostcalls.abi import catalogue as c
+from hostcalls.abi.capability import Capability
+from hostcalls.abi.errors import HostcallError
+from hostcalls.contracts.limits import Limits
 from hostcalls.engine import Trap
-from hostcalls.errors import HostcallError
-from hostcalls.execution import Returned, Stopped
-from hostcalls.kernel import Policy
-from hostcalls.limits import Limits
-from hostcalls.registry import Kind
+from hostcalls.kernel.execution import Returned, Stopped
+from hostcalls.kernel.kernel import Policy
+from hostcalls.resources.channel import Channel
+from hostcalls.resources.registry import Kind
 from hostcalls.sdk.wat import Assembler
 from tests.hostcalls.desk import DENIED, INVALID, NOT_FOUND, NoHost
 from tests.hostcalls.harness import Harness, Process, open_harness
@@ -521,7 +521,7 @@ async def test_capability_without_a_hostcall() -> None:
         launch = harness.launch(guest)
         from attrs import evolve
 
-        from hostcalls.errors import StartError
+        from hostcalls.abi.errors import StartError
 
         odd = evolve(launch, grants=frozenset({Capability(222)}))
         with pytest.raises(StartError, match=r"capability \(Application222\) is not part of this kernel"):

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostcalls import abi, actor_abi
-from hostcalls.actor_abi import (
+from hostcalls import abi
+from hostcalls.abi import actor_types
+from hostcalls.abi.actor_types import (
     ActorReason,
     ActorReceived,
     DownMessage,
@@ -18,15 +19,15 @@ from hostcalls.actor_abi import (
     ReasonKind,
     RequestMessage,
 )
-from hostcalls.received import ReceivedCodec
-from hostcalls.rkyv import Codec, DecodeError, EncodeError, codec, layout
+from hostcalls.abi.received import ReceivedCodec
+from hostcalls.codec.rkyv import Codec, DecodeError, EncodeError, codec, layout
 
 CARRIERS: list[Any] = [
     abi.IoFrame,
     abi.IoWrite,
-    actor_abi.ActorSend,
-    actor_abi.ActorBody,
-    actor_abi.ActorReply,
+    actor_types.ActorSend,
+    actor_types.ActorBody,
+    actor_types.ActorReply,
 ]
 U32, U64 = st.integers(0, 0xFFFF_FFFF), st.integers(0, 0xFFFF_FFFF_FFFF_FFFF)
 DATA, SLOTS = st.binary(max_size=40), st.lists(U32, max_size=3).map(tuple)
@@ -106,8 +107,8 @@ def test_what_receive_gives(value: ActorReceived) -> None:
         abi.IoFrame(0x10000, b"x"),
         abi.IoFrame(1, "text"),  # type: ignore[arg-type]
         abi.IoFrame(1, bytearray(b"bytes all the same")),  # type: ignore[arg-type]
-        actor_abi.ActorBody(b"", (-1,)),
-        actor_abi.ActorBody(b"", None),  # type: ignore[arg-type]
+        actor_types.ActorBody(b"", (-1,)),
+        actor_types.ActorBody(b"", None),  # type: ignore[arg-type]
         ActorReceived(PlainMessage(-1, b"", ())),
         ActorReceived(PlainMessage(1, "text", ())),  # type: ignore[arg-type]
         ActorReceived(PlainMessage(1, bytearray(b"ab"), ())),  # type: ignore[arg-type]

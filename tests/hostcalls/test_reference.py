@@ -28,8 +28,8 @@ from hostcalls.abi import (
     TlsClientBundle,
     TlsServerBundle,
 )
-from hostcalls.capability import Capability
-from hostcalls.rkyv import U32, U64, DecodeError, codec
+from hostcalls.abi.capability import Capability
+from hostcalls.codec.rkyv import U32, U64, DecodeError, codec
 from tests.hostcalls import cargo
 from tests.hostcalls.test_rkyv import ROOTS, UNIONS, values
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.serial
 SOURCE = Path(__file__).with_name("reference")
 VALUES, DAMAGED = 60, 20
 
-TYPES: dict[str, Any] = {root.__name__: root for root in ROOTS if root.__module__ == abi.__name__}
+TYPES: dict[str, Any] = {root.__name__: root for root in ROOTS if root.__module__ == abi.types.__name__}
 # Variants and parts of other types, which the crates do not export for themselves.
 for part in (ScalarParam, BufferParam, ScalarResult, BufferResult, ScalarArg, BufferArg, ResourceArg):
     del TYPES[part.__name__]

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostcalls import abi
-from hostcalls.capability import Capability
-from hostcalls.rkyv import (
+from hostcalls.abi.capability import Capability
+from hostcalls.codec.rkyv import (
     F32,
     F64,
     I8,
@@ -62,7 +62,7 @@ NUMBERS = (*INTEGERS, F32, F64)
 ROOTS = [
     value
     for value in vars(abi).values()
-    if isinstance(value, type) and attrs.has(value) and value.__module__ == abi.__name__
+    if isinstance(value, type) and attrs.has(value) and value.__module__ == abi.types.__name__
 ]
 ROOTS = [root for root in ROOTS if root.__name__ != "ScalarValue"]
 UNIONS: list[Any] = [abi.AbiParam, abi.AbiValue, abi.EntrypointArg, abi.AbiScalarValue]

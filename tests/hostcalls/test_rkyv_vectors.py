@@ -8,9 +8,9 @@ import pytest
 
 from hostcalls import abi
 from hostcalls.abi import ScalarType, ScalarValue
-from hostcalls.capability import Capability
-from hostcalls.errors import error_payload
-from hostcalls.rkyv import F32, F64, I64, U8, U16, U32, U64, codec, layout
+from hostcalls.abi.capability import Capability
+from hostcalls.abi.errors import error_payload
+from hostcalls.codec.rkyv import F32, F64, I64, U8, U16, U32, U64, codec, layout
 
 DEPENDENCY = abi.DependencyId(bytes(range(0xA0, 0xB0)))
 MINIMAL_START = abi.ProcessStart(

@@ -9,22 +9,22 @@ from typing import Any
 import pytest
 import trio
 
-from hostcalls.abi import U32, ScalarParam, ScalarType
-from hostcalls.caller import Caller
-from hostcalls.capability import Capability
-from hostcalls.catalogue import CATALOGUE, TIME_NOW, TIME_SLEEP
-from hostcalls.clock import TrioClock
+from hostcalls.abi import ScalarParam, ScalarType
+from hostcalls.abi.capability import Capability
+from hostcalls.abi.catalogue import CATALOGUE, TIME_NOW, TIME_SLEEP
+from hostcalls.abi.errors import HostcallError, NotFound
+from hostcalls.abi.hostcall import Hostcall, hostcall
+from hostcalls.codec.rkyv import U32, codec
+from hostcalls.contracts.caller import Caller
+from hostcalls.contracts.operation import operation
+from hostcalls.contracts.table import DispatchTable
 from hostcalls.engine import EngineConfig, InvalidModule
-from hostcalls.errors import HostcallError, NotFound
-from hostcalls.execution import Returned, Stopped
-from hostcalls.futures import Future
-from hostcalls.hostcall import Hostcall, hostcall
-from hostcalls.modules import ModuleError, ModuleStore, binary
-from hostcalls.operation import operation
-from hostcalls.rkyv import codec
-from hostcalls.runtime import Runtime
+from hostcalls.kernel.execution import Returned, Stopped
+from hostcalls.kernel.modules import ModuleError, ModuleStore, binary
+from hostcalls.kernel.runtime import Runtime
+from hostcalls.resources.clock import TrioClock
+from hostcalls.resources.futures import Future
 from hostcalls.sdk.wat import Assembler
-from hostcalls.table import DispatchTable
 from tests.hostcalls.harness import open_harness
 
 MINE = Capability(200)

@@ -16,8 +16,8 @@ import trio
 import hostcalls.sdk
 from actors import NORMAL, Child, Down, Node, Reason, Supervisor, Trapped, open_node
 from actors.guests import Guest, run_guest
-from hostcalls.actor_abi import ActorReceive
-from hostcalls.modules import ModuleError
+from hostcalls.abi.actor_types import ActorReceive
+from hostcalls.kernel.modules import ModuleError
 from hostcalls.sdk.wat import Assembler
 from tests.docs.page import blocks
 

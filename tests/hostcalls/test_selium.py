@@ -11,7 +11,7 @@ import trio
 
 from actors import NORMAL, open_node
 from actors.guests import Guest, open_guests, run_guest
-from hostcalls.modulespec import parse
+from hostcalls.kernel.modulespec import parse
 from tests.hostcalls import cargo
 
 pytestmark = pytest.mark.serial

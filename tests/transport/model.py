@@ -6,7 +6,7 @@ import msgspec
 import trio
 
 from transport.carrier import Handle
-from transport.memory import MemoryNetwork
+from transport.memory_carrier import MemoryNetwork
 from transport.peer import Peer
 from transport.policy import Policy
 from transport.rendezvous import Rendezvous, Settings

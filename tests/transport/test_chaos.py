@@ -26,7 +26,7 @@ from actors import (
 )
 from transport import HandshakeFailed, NotAdmitted, Policy, Settings
 from transport.carrier import CarrierError
-from transport.memory import MemoryCarrier, MemoryNetwork
+from transport.memory_carrier import MemoryCarrier, MemoryNetwork
 
 STEPS = 400
 NAMES = "abc"

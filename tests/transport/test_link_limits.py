@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.transport.test_link import frame
-from transport.link import BATCH_LIMIT, Backlogged, NodeLink
+from transport.node_link import BATCH_LIMIT, Backlogged, NodeLink
 from transport.policy import Limits
 from transport.wire import MalformedBatch, decode_batch, encode_batch
 

@@ -11,10 +11,10 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.transport.model import Station, message
-from transport.carrier import CarrierError, Status, hand_over
-from transport.memory import MemoryNetwork
+from transport.carrier import CarrierError, Credentials, Status, hand_over
+from transport.memory_carrier import MemoryNetwork
 from transport.peer import Peer
-from transport.policy import Credentials, Identity, NotAdmitted, Policy, Rights, Rule
+from transport.policy import Identity, NotAdmitted, Policy, Rights, Rule
 from transport.rendezvous import HandshakeFailed, Settings
 from transport.wire import Cancel, Frame, Hello, Welcome, encode_batch, encode_frame
 

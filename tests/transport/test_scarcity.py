@@ -16,7 +16,7 @@ from tests.transport.model import Station
 from tests.transport.test_havoc import PERIOD, Process
 from transport import HandshakeFailed, NotAdmitted, Policy, Settings, namespaces
 from transport.carrier import CarrierError, Inlet
-from transport.memory import MemoryNetwork
+from transport.memory_carrier import MemoryNetwork
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120.0
@@ -117,7 +117,7 @@ import os, sys, trio
 from actors import Actor, open_node
 from transport import Policy
 from transport.carrier import CarrierError, Inlet
-from transport.memory import MemoryNetwork
+from transport.memory_carrier import MemoryNetwork
 class Echo(Actor):
     def echo(self, value: int) -> int:
         return value

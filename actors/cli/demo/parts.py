@@ -15,7 +15,7 @@ from actors.messages.ref import Ref
 from actors.processes.actor import Actor
 from actors.processes.process import Process
 from actors.supervision.supervisor import Supervisor
-from hostcalls.actor_abi import ActorReceive
+from hostcalls.abi.actor_types import ActorReceive
 from hostcalls.sdk.wat import Assembler
 
 POISON = b"\xff"

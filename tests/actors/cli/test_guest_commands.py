@@ -16,7 +16,7 @@ from actors.cli.guest import find_sdk, run_guest_command
 from actors.cli.refusal import Refusal
 from hostcalls import abi
 from hostcalls.abi import ChannelBackpressure, ChannelCreate, IoWrite
-from hostcalls.logs import LogRecord
+from hostcalls.resources.logs import LogRecord
 from hostcalls.sdk.wat import Assembler
 from tests.actors.cli.command import enfilade
 from tests.hostcalls.test_logs import encode

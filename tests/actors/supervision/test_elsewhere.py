@@ -39,7 +39,7 @@ from actors import (
     open_node,
 )
 from transport import Policy, Settings
-from transport.memory import MemoryNetwork
+from transport.memory_carrier import MemoryNetwork
 
 BOOM = Custom("boom")
 

@@ -13,12 +13,12 @@ import trio.testing
 from actors import KILL, Down, open_node
 from actors.guests import Guest, open_guests
 from hostcalls.abi import IoWrite
-from hostcalls.actor_abi import ActorCall, ActorReceive
-from hostcalls.channel import Channel
-from hostcalls.endpoints import ChannelReceiver, ChannelSender
+from hostcalls.abi.actor_types import ActorCall, ActorReceive
+from hostcalls.codec.rkyv import codec
+from hostcalls.contracts.limits import Limits
 from hostcalls.engine import Engine, EngineConfig, Import, InvalidConfig, Step
-from hostcalls.limits import Limits
-from hostcalls.rkyv import codec
+from hostcalls.resources.channel import Channel
+from hostcalls.resources.endpoints import ChannelReceiver, ChannelSender
 from hostcalls.sdk.wat import Assembler
 from tests.benchmarks.kernel import CannotRun, kernel, resident_bytes
 from tests.benchmarks.peers.modules import ASKING, PARKING, binary

@@ -23,7 +23,7 @@ from actors.peers.remote_refs import HeldRef
 from actors.testing import VirtualClock
 from tests.conformance.actors.conftest import COUNTERS
 from transport import Policy, Settings
-from transport.memory import MemoryNetwork
+from transport.memory_carrier import MemoryNetwork
 
 __all__ = [
     "BACK_ENDS",

@@ -9,7 +9,6 @@ import trio
 
 from actors import NORMAL, Down, Node, Reason, StartError, Trapped, open_node
 from actors.guests import Guest, open_guests
-from hostcalls import catalogue as c
 from hostcalls.abi import (
     AbiSignature,
     BufferArg,
@@ -18,11 +17,12 @@ from hostcalls.abi import (
     IoWrite,
     ProcessStart,
 )
-from hostcalls.capability import Capability
-from hostcalls.catalogue import CATALOGUE
+from hostcalls.abi import catalogue as c
+from hostcalls.abi.capability import Capability
+from hostcalls.abi.catalogue import CATALOGUE
+from hostcalls.contracts.limits import Limits
 from hostcalls.engine import Engine, EngineConfig, ExternKind, ValueType
-from hostcalls.limits import Limits
-from hostcalls.modules import ModuleError, ModuleStore
+from hostcalls.kernel.modules import ModuleError, ModuleStore
 from hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR, CAPABILITIES, PUPPET, GuestError, Puppet
 

@@ -26,7 +26,7 @@ from actors import (
 )
 from tests.conformance.actors.town import Account, Point, Town, settle, town
 from transport import FieldMismatch, Policy, Settings, UnregisteredType
-from transport.memory import MemoryNetwork
+from transport.memory_carrier import MemoryNetwork
 from transport.payload import RemoteError
 from transport.wire import Call, Link, Send
 

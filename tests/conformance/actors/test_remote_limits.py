@@ -26,7 +26,7 @@ from actors import (
 from tests.conformance.actors.subjects import idle
 from tests.conformance.actors.town import Account, settle
 from transport import Limits, Policy, Settings
-from transport.memory import MemoryCarrier, MemoryNetwork
+from transport.memory_carrier import MemoryCarrier, MemoryNetwork
 from transport.peer import FrameTooLarge
 
 

@@ -30,7 +30,7 @@ from actors import (
 from actors.messages.signals import STOP
 from tests.conformance.actors.town import Account, Point, Town, settle, town
 from transport import Limits, Policy
-from transport.memory import MemoryNetwork
+from transport.memory_carrier import MemoryNetwork
 from transport.wire import Call, Cast, Monitor
 
 __all__ = ["town"]

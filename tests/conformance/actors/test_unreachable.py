@@ -30,7 +30,7 @@ from actors import (
 )
 from tests.conformance.actors.town import Account, Town, settle, town
 from transport import Policy
-from transport.memory import MemoryNetwork
+from transport.memory_carrier import MemoryNetwork
 
 __all__ = ["town"]
 

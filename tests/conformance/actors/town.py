@@ -15,7 +15,7 @@ from actors import (
     open_node,
 )
 from transport import Policy, register
-from transport.memory import MemoryNetwork
+from transport.memory_carrier import MemoryNetwork
 
 
 class Account(Actor):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from hostcalls.abi import ChannelBackpressure
-from hostcalls.channel import (
+from hostcalls.resources.channel import (
     BrokenPipe,
     Channel,
     ChannelError,
@@ -21,7 +21,7 @@ from hostcalls.channel import (
     State,
     Writer,
 )
-from hostcalls.futures import Future
+from hostcalls.resources.futures import Future
 
 PARK, DROP = ChannelBackpressure.PARK, ChannelBackpressure.DROP
 LONG = 1 << 20

@@ -1,0 +1,88 @@
+"""Errors of hostcalls, and the exact texts in which guests receive them."""
+
+from __future__ import annotations
+
+import struct
+
+from hostcalls.codec.rkyv import codec
+
+_STRING = codec(str)
+
+
+class HostcallError(Exception):
+    """A hostcall failed; the guest's future resolves to an error with `text`, and the guest goes on."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class InvalidArgument(HostcallError):
+    """An argument makes no sense: a slot of another kind, a reader that is in use, a capacity above the
+    limit.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("invalid argument")
+
+
+class NotFound(HostcallError):
+    """There is nothing under this slot, shared handle, process id, name or singleton id."""
+
+    def __init__(self) -> None:
+        super().__init__("resource not found")
+
+
+class PermissionDenied(HostcallError):
+    """The caller was not granted this."""
+
+    def __init__(self) -> None:
+        super().__init__("permission denied")
+
+
+class AlreadyExists(HostcallError):
+    """The singleton id is taken, or the resource is a singleton already."""
+
+    def __init__(self) -> None:
+        super().__init__("Stable identifier already exists")
+
+
+class KernelError(HostcallError):
+    """The host could not do what was asked, for reasons that are not the guest's business."""
+
+    def __init__(self) -> None:
+        super().__init__("The kernel encountered an error. Please report this to your administrator.")
+
+
+class RegistryError(HostcallError):
+    """The registry refused a reservation."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The kernel Registry encountered an error. Please report this to your administrator."
+        )
+
+
+class SubsystemError(HostcallError):
+    """Something below the hostcall failed; `detail` says what."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"internal error: {detail}")
+        self.detail = detail
+
+
+class NotInThisBuild(SubsystemError):
+    """The hostcall called `name` was granted, and there is nothing behind it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is not part of this build")
+
+
+class StartError(Exception):
+    """A guest could not be started; the message says at which step and why."""
+
+
+def error_payload(text: str) -> bytes:
+    """What `poll` writes for an error: the length as a little-endian u32, then the encoded string."""
+    encoded = _STRING.encode(text)
+    return struct.pack("<I", len(encoded)) + encoded

@@ -1,0 +1,35 @@
+"""What a hostcall is: a name, the capability that it needs, and the types that it takes and gives."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from hostcalls.abi.capability import Capability
+from hostcalls.codec.rkyv import Codec, codec
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+@attrs.frozen(eq=False)
+class Hostcall(Generic[In, Out]):
+    """One entry of the catalogue.
+
+    Attributes:
+        name: the import module under which guests find its `create`, `poll` and `drop`.
+        capability: what a process must have been granted for it.
+        input: codec of the arguments that `create` reads.
+        output: codec of the result that `poll` writes.
+    """
+
+    name: str
+    capability: Capability
+    input: Codec[In]
+    output: Codec[Out]
+
+
+def hostcall(name: str, capability: Capability, input: Any, output: Any) -> Hostcall[Any, Any]:  # noqa: A002
+    """A hostcall of types that `hostcalls.codec.rkyv` lists. Raises `TypeError` for others."""
+    return Hostcall(name, capability, codec(input), codec(output))

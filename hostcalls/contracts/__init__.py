@@ -1,0 +1,1 @@
+"""How an answer to a hostcall is written."""

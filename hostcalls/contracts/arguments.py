@@ -1,0 +1,38 @@
+"""Python values as arguments of an entrypoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hostcalls.abi import ScalarType, ScalarValue
+from hostcalls.contracts.entrypoint import Argument
+from hostcalls.resources.channel import Channel
+from hostcalls.resources.message import Held
+from hostcalls.resources.registry import Kind, Registry
+
+
+def argument(registry: Registry, value: Any) -> Argument:
+    """`value` as an argument: text and bytes are buffers, an `int` is an i32, a `float` an f64.
+
+    Other kinds of number are given as `ScalarValue`. A channel, or anything held, becomes a slot of the
+    guest. Raises `TypeError` for other values, `ValueError` for an `int` of more than 32 bits.
+    """
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, ScalarValue):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not -(1 << 31) <= value < 1 << 32:
+            raise ValueError(f"{value} has more than 32 bits; give ScalarValue(ScalarType.I64, ...)")
+        return ScalarValue(ScalarType.I32 if value < 1 << 31 else ScalarType.U32, value)
+    if isinstance(value, float):
+        return ScalarValue(ScalarType.F64, value)
+    if isinstance(value, Channel):
+        return registry.add(Kind.CHANNEL, value)
+    if isinstance(value, Held):
+        return value.resource
+    raise TypeError(
+        f"{value!r} cannot be passed to a guest; give bytes, str, int, float, ScalarValue or a channel"
+    )

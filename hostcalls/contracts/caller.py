@@ -1,0 +1,101 @@
+"""The guest on whose behalf a contract runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from hostcalls.abi.capability import Capability
+from hostcalls.abi.errors import InvalidArgument
+from hostcalls.contracts.host import Host
+from hostcalls.contracts.limits import Limits
+from hostcalls.resources.logs import Forwarder
+from hostcalls.resources.registry import Kind, Registry, Resource, Slots
+
+
+@attrs.define(eq=False)
+class Caller:
+    """A guest process, as drivers know it. It is the payload of the process's entry in the registry.
+
+    Attributes:
+        process: its entry in the registry; `process.id` is the process id.
+        registry: the runtime's resources.
+        slots: its own.
+        grants: its capabilities.
+        limits: its bounds.
+        host: what the embedder does for it.
+        label: for people.
+        parent: the process id of the guest that started it, or None.
+        ended: whether it has ended; it can still be stopped once, and its log channel read, until it is
+        forgotten.
+        children: how many guests it has started that have not ended.
+        log: what forwards its log channel, if it has registered one.
+        channel_bytes: capacity of the channels that it has created and that live.
+    """
+
+    process: Resource
+    registry: Registry
+    grants: frozenset[Capability]
+    limits: Limits
+    host: Host
+    label: str = ""
+    parent: int | None = None
+    ended: bool = False
+    children: int = 0
+    channel_bytes: int = 0
+    log: Forwarder | None = None
+    slots: Slots = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.slots = Slots(self.registry, self.limits.resources)
+
+    @property
+    def id(self) -> int:
+        """The process id."""
+        return self.process.id
+
+    def get(self, slot: int, kind: Kind) -> Resource:
+        """The resource in one of the guest's slots. Raises `NotFound` or `InvalidArgument`."""
+        return self.slots.get(slot, kind)
+
+    def add(self, kind: Kind, payload: Any, release: Callable[[], None] | None = None) -> int:
+        """A slot of the guest for something new, which the guest then owns.
+
+        `release` is called once: when nobody has the resource any more, or now, if the guest has as many as
+        it may have. Then `InvalidArgument` is raised.
+        """
+        try:
+            self.check_room()
+        except InvalidArgument:
+            if release is not None:
+                release()
+            raise
+        return self.slots.insert(self.registry.add(kind, payload, owner=self.id, release=release))
+
+    def check_room(self, resources: int = 1) -> None:
+        """Raise `InvalidArgument` unless the guest may have so many slots more, and own so many resources.
+
+        One that has ended may have none: nobody would ever take them from it.
+        """
+        self.slots.check_room(resources)
+        if self.ended or self.registry.owned(self.id) + resources > self.limits.resources:
+            raise InvalidArgument
+
+    def reserve_channel_bytes(self, size: int) -> None:
+        """Count `size` bytes of channel against the limit. Raises `InvalidArgument` if that exceeds it."""
+        if self.channel_bytes + size > self.limits.channel_bytes:
+            raise InvalidArgument
+        self.channel_bytes += size
+
+    def release_channel_bytes(self, size: int) -> None:
+        """Count them no longer."""
+        self.channel_bytes -= size
+
+    def end(self) -> None:
+        """The guest has ended: give up all it holds. The entry stays, for those who ask after it."""
+        if not self.ended:
+            self.ended = True
+            self.slots.clear()
+            self.registry.owner_ended(self.id)

@@ -1,0 +1,137 @@
+"""What the embedder does for one guest.
+
+`hostcalls` does not know what a process of the runtime is. Whoever runs guests implements these protocols,
+one object for each guest, and everything that a guest can cause outside of its own memory goes through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+import attrs
+
+from hostcalls.abi.actor_types import ActorReason
+from hostcalls.contracts.launch import Launch
+from hostcalls.resources.futures import Future
+from hostcalls.resources.message import Message
+
+T = TypeVar("T")
+
+
+class Host(Protocol):
+    """The embedder's side of one guest.
+
+    Attributes:
+        actors: how the guest speaks to actors, or None where there are none.
+    """
+
+    actors: ActorHost | None
+
+    def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run `function` as a task that ends with the runtime at the latest. It never raises."""
+        ...
+
+    async def start_child(self, launch: Launch) -> int:
+        """Start a guest as a child of this one and return its process id, when it is ready to run.
+
+        Raises `hostcalls.StartError`.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Make this guest end; it may still do so later, and asking again does nothing."""
+        ...
+
+
+@attrs.frozen
+class Request:
+    """Somebody waits for an answer.
+
+    Attributes:
+        message: what they sent.
+        reply: answers them.
+        abandon: tells them that no answer will come; nothing happens after `reply`.
+    """
+
+    message: Message
+    reply: Callable[[Message], None]
+    abandon: Callable[[], None]
+
+
+@attrs.frozen
+class Ended:
+    """A process has ended: it was monitored, under the number `monitor`, or linked (`monitor` is None)."""
+
+    monitor: int | None
+    actor: Any
+    reason: ActorReason
+
+
+Incoming = Message | Request | Ended
+"""What a guest can receive."""
+
+
+class ActorHost(Protocol):
+    """The embedder's actors, as one guest sees them. An actor is any object that compares equal to itself."""
+
+    def me(self) -> Any:
+        """The guest itself."""
+        ...
+
+    def send(self, to: Any, message: Message) -> None:
+        """Send; an actor that is gone is no error."""
+        ...
+
+    def receive(
+        self,
+        select: Callable[[Incoming], bool],
+        timeout: float | None,
+        convert: Callable[[Incoming | None], T],
+    ) -> T | Future[T]:
+        """The first message that `select` wants, converted; after `timeout` seconds, `convert(None)`.
+
+        What is there at once needs no future. When `convert` raises, the message stays. Raises
+        `InvalidArgument` while another receive waits.
+        """
+        ...
+
+    def call(self, to: Any, message: Message, timeout: float | None) -> Future[Message]:
+        """Send a request; the answer. Fails with a `HostcallError` that says why there is none."""
+        ...
+
+    async def spawn(self, launch: Launch, link: bool, monitor: bool) -> tuple[Any, int, int]:
+        """Start a child: the actor, its process id, and the monitor's number or 0. Raises `StartError`."""
+        ...
+
+    def link(self, actor: Any) -> None:
+        """Link both. Raises `NotFound` when the actor is gone and the guest does not trap exits."""
+        ...
+
+    def unlink(self, actor: Any) -> None:
+        """Take the link down."""
+        ...
+
+    def monitor(self, actor: Any) -> int:
+        """Watch an actor; the monitor's number, never 0."""
+        ...
+
+    def demonitor(self, monitor: int, flush: bool) -> None:
+        """Take a monitor down. Raises `NotFound` when there is none of that number."""
+        ...
+
+    def exit(self, actor: Any | None, reason: ActorReason) -> None:
+        """Send an exit signal, or end the guest itself."""
+        ...
+
+    def trap(self, trap: bool) -> bool:
+        """Whether exit signals arrive as messages from now on; whether they did."""
+        ...
+
+    def register(self, name: str, actor: Any) -> None:
+        """Give an actor a name. Raises `AlreadyExists`, `NotFound` or `InvalidArgument`."""
+        ...
+
+    def whereis(self, name: str) -> Any:
+        """The actor of that name. Raises `NotFound`."""
+        ...

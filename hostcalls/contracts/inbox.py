@@ -1,0 +1,146 @@
+"""Selective receive: a guest waits for the first message that it wants, and all others keep their place.
+
+The queue belongs to the embedder, so that bounds and dead letters work as for its other processes; an
+`Inbox` looks at what has come in, takes out what is not for guests, and remembers how far it has looked: a
+message is offered to a waiting receive once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, Protocol, TypeVar
+
+import attrs
+
+from hostcalls.abi.errors import HostcallError, InvalidArgument
+from hostcalls.contracts.host import Incoming
+from hostcalls.resources.clock import Clock, Timer
+from hostcalls.resources.futures import Future
+
+T = TypeVar("T")
+
+
+class Sorter(Protocol):
+    """What the embedder knows about its messages."""
+
+    def admit(self, message: Any) -> Any:
+        """Look at a message for the first time; what stays in the queue for it, or None if nothing does."""
+        ...
+
+    def translate(self, message: Any) -> Incoming:
+        """An admitted message, as guests know it."""
+        ...
+
+    def taken(self, message: Any, incoming: Incoming) -> None:
+        """The guest has got this message, and it is no longer in the queue."""
+        ...
+
+
+@attrs.define
+class _Receive:
+    select: Callable[[Incoming], bool]
+    convert: Callable[[Any], Any]
+    future: Future[Any]
+    timer: Timer | None = None
+
+
+class Inbox:
+    """The receiving side of one guest."""
+
+    __slots__ = ("_clock", "_queue", "_seen", "_sorter", "_waiting")
+
+    def __init__(self, queue: deque[Any], clock: Clock, sorter: Sorter) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._sorter = sorter
+        self._seen = 0  # messages at the head of the queue that were looked at
+        self._waiting: _Receive | None = None
+
+    def look(self) -> bool:
+        """Look at what has come in; whether the guest got the message that it waits for."""
+        if self._seen == len(self._queue):
+            return False
+        for index, message in self._unseen():
+            waiting = self._waiting
+            if waiting is not None:
+                incoming = self._sorter.translate(message)
+                if waiting.select(incoming):
+                    self._waiting = None
+                    if waiting.timer is not None:
+                        waiting.timer.cancel()
+                    try:
+                        value = self._take(index, message, incoming, waiting.convert)
+                    except HostcallError as error:
+                        waiting.future.fail(error)
+                    else:
+                        waiting.future.resolve(value)
+                    return True
+        return False
+
+    def look_again(self) -> None:
+        """Messages were taken out of the queue by others: do not rely on where the rest is."""
+        self._seen = 0
+
+    def first_is_gone(self) -> None:
+        """The first message was taken out of the queue by others."""
+        if self._seen:
+            self._seen -= 1
+
+    def receive(
+        self,
+        select: Callable[[Incoming], bool],
+        timeout: float | None,
+        convert: Callable[[Incoming | None], T],
+    ) -> T | Future[T]:
+        """See `hostcalls.contracts.host.ActorHost.receive`."""
+        if self._waiting is not None:
+            raise InvalidArgument
+        translate = self._sorter.translate
+        for index, message in enumerate(islice(self._queue, self._seen)):
+            incoming = translate(message)
+            if select(incoming):
+                return self._take(index, message, incoming, convert)
+        for index, message in self._unseen():
+            incoming = translate(message)
+            if select(incoming):
+                return self._take(index, message, incoming, convert)
+        if timeout is not None and timeout <= 0:
+            return convert(None)
+        waiting = self._waiting = _Receive(select, convert, Future(self._forget))
+        if timeout is not None:
+            waiting.timer = self._clock.call_later(timeout, self._timed_out)
+        return waiting.future
+
+    def _unseen(self) -> Iterator[tuple[int, Any]]:
+        """Look at one new message after the other; what stays in the queue, and where it is."""
+        queue, admit = self._queue, self._sorter.admit
+        while (index := self._seen) < len(queue):
+            message = queue[index]
+            admitted = admit(message)
+            if admitted is None:
+                del queue[index]
+                continue
+            if admitted is not message:
+                queue[index] = admitted
+            self._seen = index + 1
+            yield index, admitted
+
+    def _take(self, index: int, message: Any, incoming: Incoming, convert: Callable[[Incoming], T]) -> T:
+        """Take a message out of the queue, unless it cannot be converted."""
+        value = convert(incoming)
+        del self._queue[index]
+        self._seen -= 1
+        self._sorter.taken(message, incoming)
+        return value
+
+    def _timed_out(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.future.resolve(waiting.convert(None))
+
+    def _forget(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and waiting.timer is not None:
+            waiting.timer.cancel()

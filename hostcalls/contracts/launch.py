@@ -1,0 +1,36 @@
+"""Everything that is decided about a guest before it exists."""
+
+from __future__ import annotations
+
+import attrs
+
+from hostcalls.abi import AbiParam
+from hostcalls.abi.capability import Capability
+from hostcalls.contracts.entrypoint import Argument
+from hostcalls.contracts.limits import Limits
+from hostcalls.engine import Module
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Launch:
+    """A guest to be started.
+
+    Attributes:
+        module: the compiled module.
+        entrypoint: the name of the export to call.
+        grants: its capabilities.
+        arguments: the arguments, free of the caller's slots.
+        results: what the entrypoint is declared to return.
+        limits: its bounds.
+        label: for people, in logs and backtraces.
+        parent: the process id of the guest that starts it, or None.
+    """
+
+    module: Module
+    entrypoint: str = "start"
+    grants: frozenset[Capability] = frozenset()
+    arguments: tuple[Argument, ...] = ()
+    results: tuple[AbiParam, ...] = ()
+    limits: Limits = attrs.field(factory=Limits)
+    label: str = ""
+    parent: int | None = None

@@ -1,0 +1,68 @@
+"""Operations: hostcalls bound to the contracts that serve them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+import attrs
+
+from hostcalls.abi.errors import NotInThisBuild, PermissionDenied
+from hostcalls.abi.hostcall import Hostcall
+from hostcalls.contracts.contract import Contract, FunctionContract
+
+if TYPE_CHECKING:
+    from hostcalls.contracts.caller import Caller
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+@attrs.frozen(eq=False)
+class Operation(Generic[In, Out]):
+    """A contract bound to a catalogue entry."""
+
+    hostcall: Hostcall[In, Out]
+    contract: Contract[In, Out]
+
+    @property
+    def denied(self) -> bool:
+        """Whether this stands where a capability was not granted."""
+        return self.contract is _DENIED
+
+
+def operation(
+    hostcall: Hostcall[In, Out], function: Callable[[Caller, In], Out | Awaitable[Out]]
+) -> Operation[In, Out]:
+    """An operation whose contract is one function of the caller and the input."""
+    return Operation(hostcall, FunctionContract(function))
+
+
+class _Denied:
+    """Refuses; guests never get here, because the engine answers for it, but a dispatch must not slip
+    through.
+    """
+
+    def run(self, caller: Caller, input: Any, /) -> NoReturn:  # noqa: A002
+        raise PermissionDenied
+
+
+_DENIED = _Denied()
+
+
+def denied_operation(hostcall: Hostcall[In, Out]) -> Operation[In, Out]:
+    """What stands in the dispatch table for a hostcall whose capability was not granted."""
+    return Operation(hostcall, _DENIED)
+
+
+@attrs.frozen
+class _Absent:
+    name: str
+
+    def run(self, caller: Caller, input: Any, /) -> NoReturn:  # noqa: A002
+        raise NotInThisBuild(self.name)
+
+
+def absent_operation(hostcall: Hostcall[In, Out]) -> Operation[In, Out]:
+    """What stands in the dispatch table for a granted hostcall that no driver serves; guests are told so."""
+    return Operation(hostcall, _Absent(hostcall.name))

@@ -1,0 +1,1 @@
+"""What runs guests and all that belongs to them."""

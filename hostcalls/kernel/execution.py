@@ -1,0 +1,287 @@
+"""One run of a guest: it is given turns, and between them the host does what the guest has asked for.
+
+When the guest stands still, everything that it has submitted since the last time is taken at once. A
+contract that has its answer completes the guest's future on the spot; one that answers with a `Future`
+completes it later, at the cost of a callback; any other awaitable becomes a task. What is still under way
+when the guest drops the future, or dies, is cancelled.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from hostcalls.abi import BufferResult, ScalarResult, callplan
+from hostcalls.abi.errors import HostcallError, KernelError
+from hostcalls.codec.rkyv import CodecError
+from hostcalls.contracts.caller import Caller
+from hostcalls.contracts.operation import Operation
+from hostcalls.engine import BadMemoryAccess, Instance, Pause, Step, Trap, TrapKind
+from hostcalls.kernel.prepared import Prepared
+from hostcalls.resources.futures import Cancelled, Future
+
+if TYPE_CHECKING:
+    from hostcalls.kernel.kernel import Kernel
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE = 2
+"""Turns that end with the guest computing, after which it is handed to a worker. One that comes back from
+there goes there again at the end of its time slice, unless it waits or asks for much before."""
+
+_CANCELLED_AT_ONCE = 256
+"""Operations of a guest that has ended that are cancelled before other processes get their turn."""
+
+_TURN_SECONDS = 0.0005
+"""Seconds of serving a guest after which other processes get their turn."""
+
+
+@attrs.frozen
+class Returned:
+    """The entrypoint returned."""
+
+    results: tuple[ScalarResult | BufferResult, ...] = ()
+
+
+@attrs.frozen
+class Stopped:
+    """The guest was ended from outside."""
+
+
+_STOPPED = Stopped()
+
+Outcome = Returned | Trap | Stopped
+"""How a guest ended."""
+
+
+class Execution:
+    """One guest. Made by `Kernel.begin`.
+
+    Attributes:
+        caller: the guest as drivers know it; `caller.id` is its process id.
+        instance: the engine's side of it, while it lives.
+        outcome: how it ended, None while it lives.
+    """
+
+    __slots__ = (
+        "_computing",
+        "_entries",
+        "_pending",
+        "_pending_bytes",
+        "caller",
+        "instance",
+        "kernel",
+        "launch",
+        "outcome",
+    )
+
+    def __init__(self, kernel: Kernel, prepared: Prepared, caller: Caller, instance: Instance) -> None:
+        self.kernel = kernel
+        self.launch = prepared.launch
+        self.caller = caller
+        self.instance = instance
+        self.outcome: Outcome | None = None
+        self._entries = prepared.entries
+        self._pending: dict[int, tuple[Future[Any] | trio.CancelScope, int]] = {}  # with its arguments' size
+        self._pending_bytes = 0
+        self._computing = 0  # turns in a row that ended with the time slice
+
+    @property
+    def ended(self) -> bool:
+        """Whether the guest has ended."""
+        return self.outcome is not None
+
+    @property
+    def pending(self) -> int:
+        """Operations that are under way."""
+        return len(self._pending)
+
+    def turn(self) -> bool:
+        """Let the guest run, and serve what it asks for, until it waits, ends, or its turn is over.
+
+        Returns whether it could go on at once; if not, `wake` is called when it can. Not a checkpoint.
+        After the guest's end `outcome` says how it ended.
+        """
+        if self.outcome is not None or self.instance.offloaded:
+            return False
+        pause = self.instance.run(self, perf_counter() + _TURN_SECONDS, suspect=self._computing > 0)
+        if pause is Pause.COMPUTING:
+            self._computing += 1
+            if self._computing >= _PATIENCE and self.kernel.engine.config.workers:
+                self._computing = _PATIENCE - 1
+                self.instance.offload()
+                return False
+            return True
+        self._computing = 0
+        if pause is Pause.ENDED and not self.ended:
+            self._finish(self._ending())
+        return pause is Pause.READY
+
+    def stop(self) -> None:
+        """End the guest at once, wherever it is, and release all it holds. Stopping twice is the same."""
+        if not self.ended:
+            self._finish(_STOPPED)
+
+    # Serving: what `Instance.run` calls.
+
+    def serve(self, future: int, index: int, arguments: bytes) -> bytes | None:
+        """Begin one operation; its encoded output if it is there at once."""
+        decode, run, encode, operation = self._entries[index]
+        try:
+            value = decode(arguments)
+        except CodecError as error:
+            # The guest ABI has this trap happen inside `create`; the guest cannot tell.
+            self._finish(Trap(TrapKind.HOSTCALL, f"{operation.hostcall.name}: {error}"))
+            return None
+        try:
+            outcome = run(self.caller, value)
+            if type(outcome) is not Future and not hasattr(outcome, "__await__"):
+                return encode(outcome)
+        except HostcallError as error:
+            if self.outcome is None:
+                self.instance.fail(future, error.text)
+        except Exception:
+            self._failed(future, operation)
+        else:
+            self._begin(future, operation, outcome, len(arguments))
+        return None
+
+    def dropped(self, future: int) -> None:
+        """Cancel what is under way for a future that the guest has dropped."""
+        pending = self._take_pending(future)
+        if pending is not None:
+            pending.cancel()
+
+    def _begin(self, future: int, operation: Operation[Any, Any], outcome: Any, size: int) -> None:
+        """Answer when `outcome`, an awaitable, has a value; `size` bytes of arguments may wait with it."""
+        if not isinstance(outcome, Future):
+            scope = trio.CancelScope()
+            self._add_pending(future, scope, size)
+            self.caller.host.start_soon(lambda: self._await(future, operation, outcome, scope))
+        elif outcome.done:
+            self._settle(future, operation, outcome)
+        else:
+            outcome.when_done(lambda done: self._settle(future, operation, done))
+            self._add_pending(future, outcome, size)
+
+    def _add_pending(self, future: int, pending: Future[Any] | trio.CancelScope, size: int) -> None:
+        if self.ended:
+            pending.cancel()
+            return
+        self._pending[future] = pending, size
+        self._pending_bytes += size
+        limit = self.launch.limits.queued_bytes
+        if self._pending_bytes > limit:
+            self._finish(Trap(TrapKind.LIMIT, f"more than {limit} bytes queued"))
+
+    def _take_pending(self, future: int) -> Future[Any] | trio.CancelScope | None:
+        pending, size = self._pending.pop(future, (None, 0))
+        self._pending_bytes -= size
+        return pending
+
+    def _settle(self, future: int, operation: Operation[Any, Any], outcome: Future[Any]) -> None:
+        self._take_pending(future)
+        try:
+            value = outcome.result()
+        except HostcallError as error:
+            if not self.ended:
+                self.instance.fail(future, error.text)
+        except Cancelled:
+            return
+        except Exception:
+            self._failed(future, operation)
+        else:
+            self._answer(future, operation, value)
+
+    async def _await(
+        self, future: int, operation: Operation[Any, Any], awaitable: Awaitable[Any], scope: trio.CancelScope
+    ) -> None:
+        value: Any = None
+        failure: str | None = None
+        with scope:
+            try:
+                value = await awaitable
+            except HostcallError as error:
+                failure = error.text
+            except Exception:
+                self._failed(future, operation)
+                return
+        self._take_pending(future)
+        if scope.cancelled_caught or self.ended:
+            return
+        if failure is not None:
+            self.instance.fail(future, failure)
+        else:
+            self._answer(future, operation, value)
+
+    def _answer(self, future: int, operation: Operation[Any, Any], value: Any) -> None:
+        if self.outcome is not None:
+            return
+        try:
+            payload = operation.hostcall.output.encode(value)
+        except CodecError:
+            self._failed(future, operation)
+        else:
+            self.instance.complete(future, payload)
+
+    def _failed(self, future: int, operation: Operation[Any, Any]) -> None:
+        logger.exception("the driver of %s failed for guest %s", operation.hostcall.name, self.caller.label)
+        self._take_pending(future)
+        if not self.ended:
+            self.instance.fail(future, KernelError().text)
+
+    # The end.
+
+    def _ending(self) -> Outcome:
+        """How the guest has ended by itself."""
+        instance = self.instance
+        if instance.step is Step.TRAPPED:
+            return instance.trap or Trap(TrapKind.OTHER, "the guest trapped")
+        declared = self.launch.results
+        try:
+            return Returned(
+                callplan.results(
+                    declared,
+                    self.instance.results,
+                    self.instance.read,
+                    limit=self.launch.limits.argument_bytes,
+                )
+                if declared
+                else ()
+            )
+        except (HostcallError, BadMemoryAccess) as error:
+            return Trap(TrapKind.HOSTCALL, f"the entrypoint's results do not fit its signature: {error}")
+
+    def _finish(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        left: list[Future[Any] | trio.CancelScope] = []
+        if self._pending:
+            pending, self._pending = self._pending, {}
+            left = [operation for operation, _ in pending.values()]
+            for operation in left[:_CANCELLED_AT_ONCE]:
+                operation.cancel()
+            del left[:_CANCELLED_AT_ONCE]
+        self.instance.close()
+        # The entry of a process outlives it, and must not keep its module.
+        del self.instance, self.launch
+        self.kernel.ended(self.caller)
+        if left:
+            self.caller.host.start_soon(lambda: _cancel(left))
+
+
+async def _cancel(left: list[Future[Any] | trio.CancelScope]) -> None:
+    """Cancel many operations, and let others run in between; once cancelled, all that are left."""
+    try:
+        while left:
+            await trio.lowlevel.checkpoint()
+            now, left = left[:_CANCELLED_AT_ONCE], left[_CANCELLED_AT_ONCE:]
+            for operation in now:
+                operation.cancel()
+    finally:
+        for operation in left:
+            operation.cancel()

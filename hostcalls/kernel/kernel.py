@@ -1,0 +1,292 @@
+"""The process kernel: what all guests of one runtime share, and how a guest comes to be."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+
+from hostcalls import engine
+from hostcalls.abi import BufferParam, ScalarParam, callplan
+from hostcalls.abi.capability import Capability
+from hostcalls.abi.catalogue import ACTOR_RECEIVE, CATALOGUE
+from hostcalls.abi.errors import HostcallError, StartError
+from hostcalls.abi.hostcall import Hostcall
+from hostcalls.contracts.caller import Caller
+from hostcalls.contracts.entrypoint import Argument, Passage, materialise
+from hostcalls.contracts.host import Host
+from hostcalls.contracts.launch import Launch
+from hostcalls.contracts.operation import Operation
+from hostcalls.contracts.table import DispatchTable
+from hostcalls.drivers import channel, net, session, singleton
+from hostcalls.drivers.mailbox import MailboxDriver
+from hostcalls.drivers.process import ProcessDriver
+from hostcalls.drivers.time import TimeDriver
+from hostcalls.engine import Call, Engine, ExternKind, Import, Linked, Module, call_of
+from hostcalls.kernel.execution import Execution
+from hostcalls.kernel.modules import ModuleStore
+from hostcalls.kernel.prepared import Prepared
+from hostcalls.resources.channel import Channel
+from hostcalls.resources.clock import Clock
+from hostcalls.resources.logs import Forwarder
+from hostcalls.resources.registry import Kind, Registry, Resource
+
+_LINKS = 256
+"""Pairs of a module and a set of grants that are kept linked."""
+
+
+@attrs.frozen(kw_only=True)
+class Policy:
+    """Rules that an embedder may choose.
+
+    Attributes:
+        upstream: keep the rules of the runtime that the guest ABI comes from: a guest may grant its
+            children what it was not granted itself, may stop any process, and its children outlive it.
+        tombstones: processes that have ended and are remembered, so that they can be stopped once more and
+            their log read; when there are more, the oldest is forgotten.
+        forward_logs: whether what guests write into their log channels is emitted as log records.
+    """
+
+    upstream: bool = False
+    tombstones: int = 256
+    forward_logs: bool = True
+
+
+class Kernel:
+    """The process kernel of one runtime.
+
+    Args:
+        engine: runs the guests. The kernel does not close it.
+        clock: the time that guests see.
+        modules: where guests find the modules that they start; None if they may start none.
+        operations: operations beyond those of the kernel's own drivers: actor messaging, the application's
+            own. Their hostcalls join the catalogue. One that serves a hostcall which a driver of the kernel
+            serves takes its place.
+        policy: see `Policy`.
+
+    Raises `ValueError` when two of `operations` serve the same hostcall.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        *,
+        modules: ModuleStore | None = None,
+        operations: Iterable[Operation[Any, Any]] = (),
+        policy: Policy | None = None,
+    ) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.modules = modules
+        self.policy = policy or Policy()
+        self.registry = Registry()
+        added = list(operations)
+        replaced = {operation.hostcall.name for operation in added}
+        processes = ProcessDriver(self)
+        own = [
+            *channel.operations(),
+            *singleton.operations(),
+            *session.operations(),
+            *net.operations(),
+            *TimeDriver(clock).operations(),
+            *processes.operations(),
+            *MailboxDriver(processes).operations(),
+        ]
+        self._operations = [operation for operation in own if operation.hostcall.name not in replaced] + added
+        self.catalogue = _extended(added)
+        self._known = frozenset(hostcall.capability for hostcall in self.catalogue)
+        self._tables: dict[frozenset[Capability], tuple[DispatchTable, tuple[Import, ...]]] = {}
+        self._links: OrderedDict[tuple[str, frozenset[Capability]], tuple[DispatchTable, Linked]] = (
+            OrderedDict()
+        )
+        self._tombstones: OrderedDict[int, Resource] = OrderedDict()
+
+    def prepare(self, launch: Launch) -> Prepared:
+        """Check what `launch` describes, and do what need not be done again for each guest.
+
+        Raises `StartError`.
+        """
+        for capability in sorted(launch.grants - self._known):
+            raise StartError(f"The requested capability ({capability.title}) is not part of this kernel")
+        arguments = [argument for argument in launch.arguments if not isinstance(argument, Resource)]
+        call: Call | None = None
+        writes: tuple[tuple[int, bytes], ...] = ()
+        try:
+            table, linked = self._linked(launch.module, launch.grants)
+            plan = callplan.plan(arguments, limit=launch.limits.argument_bytes)
+            _check_exports(launch)
+            if len(arguments) == len(launch.arguments):
+                call, writes = call_of(launch.module, launch.entrypoint, plan.values), plan.writes
+        except engine.EngineError as error:
+            raise StartError(f"Wasmtime error: {error}") from error
+        except HostcallError as error:
+            raise StartError(str(error)) from error
+        receives = Capability.ACTOR_MESSAGE in launch.grants and any(
+            extern.module_name == ACTOR_RECEIVE.name for extern in launch.module.imports
+        )
+        return Prepared(
+            launch=launch, entries=table.entries, linked=linked, call=call, writes=writes, receives=receives
+        )
+
+    def begin(self, prepared: Prepared, host: Host, wake: Callable[[], None]) -> Execution:
+        """Make a guest, ready for its first turn.
+
+        Args:
+            prepared: what to start, from `prepare`.
+            host: the embedder's side of it.
+            wake: called whenever the guest can go on, in the loop's thread.
+
+        Returns the execution; its process id is live. Raises `StartError`, and then nothing is left behind.
+        """
+        launch, registry = prepared.launch, self.registry
+        entry = registry.reserve(Kind.PROCESS)
+        caller = Caller(entry, registry, launch.grants, launch.limits, host, launch.label, launch.parent)
+        instance = passage = None
+        call, writes = prepared.call, prepared.writes
+        if call is None:
+            passage = Passage(registry, launch.arguments)
+        try:
+            instance = self.engine.instantiate(prepared.linked, launch.limits, wake)
+            if call is None:
+                arguments = materialise(launch.arguments, caller.slots)
+                plan = callplan.plan(arguments, limit=launch.limits.argument_bytes)
+                call, writes = call_of(launch.module, launch.entrypoint, plan.values), plan.writes
+            for offset, data in writes:
+                instance.write(offset, data)
+            instance.begin(call)
+        except (engine.EngineError, HostcallError) as error:
+            if instance is not None:
+                instance.close()
+            caller.end()
+            registry.discard(entry.id)
+            detail = f"Wasmtime error: {error}" if isinstance(error, engine.EngineError) else str(error)
+            raise StartError(detail) from error
+        finally:
+            if passage is not None:
+                passage.release()
+        registry.initialise(entry.id, caller)
+        return Execution(self, prepared, caller, instance)
+
+    def _linked(self, module: Module, grants: frozenset[Capability]) -> tuple[DispatchTable, Linked]:
+        key = module.digest, grants
+        found = self._links.get(key)
+        if found is None:
+            table, imports = self._table(grants)
+            found = self._links[key] = table, self.engine.link(module, imports)
+            if len(self._links) > _LINKS:
+                self._links.popitem(last=False)
+        else:
+            self._links.move_to_end(key)
+        return found
+
+    def close(self) -> None:
+        """Forget everything; the engine is closed and no guest is left."""
+        for entry in self.registry.of_kind(Kind.PROCESS):
+            if entry.payload is not None and entry.payload.log is not None:
+                entry.payload.log.close()
+        self._links.clear()
+        self._tombstones.clear()
+        self.registry = Registry()
+        del self.engine
+
+    def ended(self, caller: Caller) -> None:
+        """A guest has ended: keep its entry for a while. Called once for each guest, by its execution."""
+        if caller.parent is not None:
+            parent = self._living(caller.parent)
+            if parent is not None:
+                parent.children -= 1
+        caller.end()
+        process = caller.process
+        if process.alive:
+            self._tombstones[process.id] = process
+            while len(self._tombstones) > self.policy.tombstones:
+                _, oldest = self._tombstones.popitem(last=False)
+                self.registry.remove(oldest)
+
+    def forward_log(self, caller: Caller, channel: Channel, before: int | None) -> None:
+        """A guest has registered its log channel: emit what it writes there as log records.
+
+        `before` is the process whose log channel it was; what that has written is not emitted twice.
+        """
+        previous = self._living(before)
+        if previous is caller:
+            return
+        if caller.log is not None:
+            caller.log.close()
+        if previous is not None and previous.log is not None:
+            caller.log, previous.log = previous.log, None
+            caller.log.guest = caller.label
+        elif self.policy.forward_logs:
+            caller.log = Forwarder(channel, caller.label, self.clock)
+
+    def forget(self, process: Resource) -> None:
+        """Remove a process's entry: it can be neither stopped nor asked for its log channel any more."""
+        self._tombstones.pop(process.id, None)
+        self.registry.remove(process)
+
+    def may_stop(self, caller: Caller, target: Caller) -> bool:
+        """Whether one may stop the other: itself, its descendants, and with upstream's rules everybody."""
+        if self.policy.upstream or target is caller:
+            return True
+        ancestor = target.parent
+        while ancestor is not None and ancestor != caller.id:
+            above = self._living(ancestor)
+            ancestor = above.parent if above is not None else None
+        return ancestor is not None
+
+    def _living(self, process: int | None) -> Caller | None:
+        if process is None:
+            return None
+        try:
+            caller: Caller | None = self.registry.get(process, Kind.PROCESS).payload
+        except HostcallError:
+            return None
+        return caller
+
+    def _table(self, grants: frozenset[Capability]) -> tuple[DispatchTable, tuple[Import, ...]]:
+        found = self._tables.get(grants)
+        if found is None:
+            table = DispatchTable(self.catalogue, self._operations, grants)
+            imports = tuple(
+                Import(operation.hostcall.name, index, operation.denied)
+                for index, operation in enumerate(table.operations)
+            )
+            found = self._tables[grants] = table, imports
+        return found
+
+
+def _check_exports(launch: Launch) -> None:
+    """Raise unless the module exports a memory, and the entrypoint with the types that the launch says."""
+    memory = launch.module.exports.get("memory")
+    if memory is None or memory.kind is not ExternKind.MEMORY:
+        raise engine.NoMemory("the module exports no memory named 'memory'")
+    name, export = launch.entrypoint, launch.module.exports.get(launch.entrypoint)
+    if export is None or export.function is None:
+        raise StartError(f"the module exports no function named {name!r}")
+    given = tuple(kind for argument in launch.arguments for kind in _kinds(argument))
+    wanted = tuple(kind.name.lower() for kind in export.function.parameters)
+    if given != wanted:
+        raise StartError(f"{name!r} takes ({', '.join(wanted)}); the arguments are ({', '.join(given)})")
+    declared = callplan.flatten(launch.results)
+    returned = tuple(kind.name.lower() for kind in export.function.results)
+    if declared != returned:
+        raise StartError(
+            f"{name!r} returns ({', '.join(returned)}); its signature says ({', '.join(declared)})"
+        )
+
+
+def _kinds(argument: Argument) -> tuple[str, ...]:
+    """The wasm types of what an argument becomes; a resource becomes a slot."""
+    if isinstance(argument, Resource):
+        return ("i32",)
+    return callplan.flatten([BufferParam() if isinstance(argument, bytes) else ScalarParam(argument.kind)])
+
+
+def _extended(operations: Iterable[Operation[Any, Any]]) -> tuple[Hostcall[Any, Any], ...]:
+    known = {hostcall.name for hostcall in CATALOGUE}
+    return CATALOGUE + tuple(
+        operation.hostcall for operation in operations if operation.hostcall.name not in known
+    )

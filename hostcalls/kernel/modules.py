@@ -1,0 +1,76 @@
+"""The module store: the directory that guests are started from by name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+
+from hostcalls.abi.errors import StartError
+
+_LARGEST = 64 * 1024 * 1024
+_BINARY = b"\0asm"
+
+
+class ModuleError(StartError):
+    """A module could not be read from the store."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"Module store error: {detail}")
+
+
+class ModuleStore:
+    """Modules below one directory.
+
+    Args:
+        directory: where they are, by convention `modules` in the work directory. It need not exist until a
+            module is read.
+        largest: bytes that a module may have.
+    """
+
+    def __init__(self, directory: Path | str, *, largest: int = _LARGEST) -> None:
+        self.directory = Path(directory)
+        self.largest = largest
+
+    def read(self, name: str) -> bytes:
+        """The module called `name`, a path relative to the directory, as binary WebAssembly.
+
+        A file that ends in `.wat` is translated from the text format. Raises `ModuleError` when the name is
+        absolute, empty or leads out of the directory (by `..` or by a symbolic link), or the file is not a
+        readable module.
+        """
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
+            raise ModuleError(f"invalid module path {name!r}: it must be relative and free of '..'")
+        try:
+            root = self.directory.resolve(strict=True)
+            found = (root / path).resolve(strict=True)
+            if not found.is_relative_to(root):
+                raise ModuleError(f"invalid module path {name!r}: it leads out of the module directory")
+            if found.stat().st_size > self.largest:
+                raise ModuleError(f"module {name!r} has more than {self.largest} bytes")
+            data = found.read_bytes()
+        except OSError as error:
+            raise ModuleError(
+                f"cannot read module {name!r} below {self.directory.name!r}: {error.strerror}"
+            ) from None
+        return binary(data, name)
+
+
+def binary(source: bytes | str, name: str = "module") -> bytes:
+    """Binary WebAssembly from `source`, which may be in the text format. Raises `ModuleError`."""
+    if isinstance(source, bytes) and source.startswith(_BINARY):
+        return source
+    if isinstance(source, bytes) and not name.endswith(".wat"):
+        hint = ": translate the text format with wat2wasm, or keep it in a file that ends in .wat"
+        looks_like_text = source.lstrip()[:1] in (b"(", b";")
+        raise ModuleError(f"{name!r} is not a WebAssembly module{hint if looks_like_text else ''}")
+    # Imported here: most programs have binary modules only, and the package takes a while to load.
+    import wasmtime
+
+    try:
+        return bytes(wasmtime.wat2wasm(source))
+    except (wasmtime.WasmtimeError, UnicodeDecodeError) as error:
+        why, _, place = str(error).partition("\n")
+        found = re.search(r"<anon>:(\d+):(\d+)", place)
+        where = f" in line {found[1]}, column {found[2]}" if found else ""
+        raise ModuleError(f"{name!r} is not valid in the text format: {why}{where}") from None

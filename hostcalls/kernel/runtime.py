@@ -1,0 +1,137 @@
+"""The runtime of guests: an engine, the process kernel above it, and the modules that are in use."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import trio
+
+from hostcalls.contracts.launch import Launch
+from hostcalls.contracts.operation import Operation
+from hostcalls.engine import Engine, EngineConfig, Module
+from hostcalls.kernel.kernel import Kernel, Policy
+from hostcalls.kernel.modules import ModuleStore, binary
+from hostcalls.kernel.prepared import Prepared
+from hostcalls.resources.clock import Clock
+
+Source: TypeAlias = str | Path | bytes
+"""Where a module is: a name in the module directory, a path, or the module itself."""
+
+_GUESTS = 4_000
+"""Guests at one time, unless the embedder says otherwise: small enough for several runtimes in one program,
+each of which reserves address space for all its guests."""
+
+_KEPT = 256
+"""Prepared launches that are kept."""
+
+
+class Runtime:
+    """Everything that guests share.
+
+    Args:
+        clock: the time that guests see.
+        modules: the directory of the modules that are named by a text, or a store.
+        engine: sizes of the engine.
+        operations: hostcalls of the application's own.
+        policy: rules between guests.
+
+    Raises `hostcalls.engine.EngineError` when no engine can be made here, or not with these sizes.
+
+    Attributes:
+        kernel: the process kernel; `kernel.registry` has the resources.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        modules: ModuleStore | Path | str = "modules",
+        engine: EngineConfig | None = None,
+        operations: Iterable[Operation[Any, Any]] = (),
+        policy: Policy | None = None,
+    ) -> None:
+        self._store = modules if isinstance(modules, ModuleStore) else ModuleStore(modules)
+        self._engine = Engine(config=engine or EngineConfig(max_guests=_GUESTS))
+        self._compiled: dict[Source, Module] = {}
+        self._loading: dict[Source, trio.Lock] = {}
+        self._prepared: dict[Hashable, Prepared] = {}
+        self.kernel = Kernel(self._engine, clock, modules=self._store, operations=operations, policy=policy)
+
+    def compiled(self, source: Source) -> Module | None:
+        """The module, if it was loaded before. Not a checkpoint."""
+        return self._compiled.get(source)
+
+    def compile(self, source: Source) -> Module:
+        """As `load`, in this thread: it holds up the loop. Not a checkpoint."""
+        module = self._compiled.get(source)
+        if module is None:
+            module = self._compiled[source] = self._compile(source)
+        return module
+
+    async def load(self, source: Source) -> Module:
+        """Read the module and compile it, in a worker thread, unless that was done before.
+
+        A checkpoint, unless the module is there; what two ask for at the same time is compiled once.
+        Cancelled, the module may be there all the same.
+
+        Args:
+            source: a name in the module directory, a path, or the module itself.
+
+        Raises:
+            hostcalls.StartError: it cannot be read.
+            hostcalls.engine.InvalidModule: it is not valid.
+        """
+        module = self._compiled.get(source)
+        if module is not None:
+            return module
+        turn = self._loading.setdefault(source, trio.Lock())
+        try:
+            async with turn:
+                module = self._compiled.get(source)
+                if module is None:
+                    module = await trio.to_thread.run_sync(self._compile, source)
+                    self._compiled[source] = module
+        finally:
+            self._loading.pop(source, None)
+        return module
+
+    def prepare(self, launch: Launch, description: Hashable | None = None) -> Prepared:
+        """Prepare a launch, as `hostcalls.Kernel.prepare` does, and keep it under `description`.
+
+        What needs the resources among its arguments is not kept. Raises `StartError`.
+        """
+        prepared = self.kernel.prepare(launch)
+        if description is not None and prepared.call is not None:
+            if len(self._prepared) >= _KEPT:
+                del self._prepared[next(iter(self._prepared))]
+            self._prepared[description] = prepared
+        return prepared
+
+    def prepared(self, description: Hashable) -> Prepared | None:
+        """What was prepared under this description not long ago."""
+        return self._prepared.get(description)
+
+    def _compile(self, source: Source) -> Module:
+        return self._engine.compile(self._read(source))
+
+    def _read(self, source: Source) -> bytes:
+        if isinstance(source, str):
+            return self._store.read(source)
+        if isinstance(source, bytes):
+            return binary(source)
+        return ModuleStore(source.parent).read(source.name)
+
+    async def run(self) -> None:
+        """Serve the engine until cancelled, and close it then."""
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(self._engine.fileno())
+                self._engine.dispatch()
+        finally:
+            self._engine.close()
+            self.kernel.close()
+            self._compiled.clear()
+            self._prepared.clear()
+            del self._engine

@@ -1,0 +1,110 @@
+"""Channels in trio's style: what Python processes use where guests use reader and writer slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+
+from hostcalls.abi.errors import InvalidArgument
+from hostcalls.resources.channel import BrokenPipe, Channel, Interrupted, Reader, Writer
+from hostcalls.resources.futures import Future
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+_ANY_LENGTH = 1 << 32
+"""No frame of any channel is longer."""
+
+
+class ChannelSender(trio.abc.SendChannel[bytes]):
+    """Writes frames to a channel, by a writer of its own.
+
+    Args:
+        channel: the channel.
+        strong: as which kind of writer guests see it; it makes no difference here.
+
+    Raises `InvalidArgument` when the channel has 65,535 writers.
+    """
+
+    def __init__(self, channel: Channel, *, strong: bool = True) -> None:
+        self.channel = channel
+        self._writer: Writer = channel.writer(strong=strong)
+
+    async def send(self, value: bytes | bytearray | memoryview) -> None:
+        """Write a copy of `value` as one frame, when there is room. A checkpoint.
+
+        Cancelled before it has begun, it has written nothing; a frame that has its place is written even if
+        the wait for room is cancelled. An empty value is no frame. In a channel that drops, a frame that
+        finds no room is lost without an error.
+
+        Raises: TypeError: `value` is not bytes. trio.ClosedResourceError: this sender is or was closed.
+        trio.BrokenResourceError: the channel drains or was terminated. trio.BusyResourceError: another task
+        is sending with it. Stalled: the frame is larger than the channel, and a strong
+        reader would wait for it.
+        """
+        await _outcome(self._writer, self._writer.write, bytes(memoryview(value)))
+
+    async def aclose(self) -> None:
+        """Close this sender; the channel stays. A checkpoint, and closed even if cancelled."""
+        self._writer.close()
+        await trio.lowlevel.checkpoint()
+
+
+class ChannelReceiver(trio.abc.ReceiveChannel[bytes]):
+    """Reads the frames of a channel, by a reader of its own; also as `async for frame in receiver`.
+
+    Args:
+        channel: the channel.
+        strong: whether what it has not read is kept for it.
+    """
+
+    def __init__(self, channel: Channel, *, strong: bool = True) -> None:
+        self.channel = channel
+        self._reader = channel.reader(strong=strong)
+
+    async def receive(self) -> bytes:
+        """The next frame. A checkpoint; cancelled, it has taken none.
+
+        Raises: trio.ClosedResourceError: this receiver is or was closed. trio.EndOfChannel: the channel
+        drains, and everything was read. trio.BrokenResourceError: the channel was terminated.
+        trio.BusyResourceError: another task is receiving with it. LeftBehind: it is weak
+        and was too slow; the next frame is the oldest that is left.
+        """
+        try:
+            frame = await _outcome(self._reader, self._reader.read, _ANY_LENGTH)
+        except trio.BrokenResourceError as error:
+            if isinstance(error.__cause__, Interrupted):
+                raise trio.EndOfChannel from None
+            raise
+        return frame.payload
+
+    async def aclose(self) -> None:
+        """Close this receiver; the channel stays. A checkpoint, and closed even if cancelled."""
+        self._reader.close()
+        await trio.lowlevel.checkpoint()
+
+
+async def _outcome(end: Reader | Writer, operation: Callable[[A], Future[T]], argument: A) -> T:
+    """Wait for an operation of one end of a channel, with trio's exceptions.
+
+    The operation may be over as soon as it has begun; from then on nothing may be cancelled, or a frame
+    would be lost or written again.
+    """
+    await trio.lowlevel.checkpoint_if_cancelled()
+    if end.closed:
+        raise trio.ClosedResourceError
+    try:
+        future = operation(argument)
+    except InvalidArgument:
+        raise trio.BusyResourceError("another task is using this end of the channel") from None
+    try:
+        if future.done:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return future.result()
+        return await future.wait()
+    except (BrokenPipe, Interrupted) as error:
+        if end.closed:
+            raise trio.ClosedResourceError from None
+        raise trio.BrokenResourceError(str(error)) from error

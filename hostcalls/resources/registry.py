@@ -1,0 +1,357 @@
+"""The registry: every resource that guests can have, and who holds it.
+
+A guest never names a resource itself. It names a *slot*, an index into its own table, or a *shared handle*,
+an index into the one table that all guests see; both tables give freed numbers out again, the last freed
+first.
+
+A resource lives as long as somebody can reach it:
+
+* a slot of a living guest, a message on its way, a child resource (a reader holds its channel), or the host
+  holds it;
+* or it has a shared handle, and the process that created it lives.
+
+When the last of these goes, so does the resource: its readers and writers are closed, its singleton id,
+shared handle and log relation erased. Nothing of a dead guest is left behind that nobody else uses.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from hostcalls.abi.errors import AlreadyExists, InvalidArgument, NotFound, RegistryError
+
+T = TypeVar("T")
+
+
+class Kind(enum.Enum):
+    """What a resource is."""
+
+    PROCESS = "process"
+    CHANNEL = "channel"
+    READER = "reader"
+    WRITER = "writer"
+    SESSION = "session"
+    ACTOR = "actor"
+    REQUEST = "request"
+    OTHER = "other"
+
+
+@attrs.define(eq=False)
+class Resource:
+    """One entry of the registry.
+
+    Attributes:
+        id: its number, never used twice.
+        kind: what it is.
+        payload: the thing itself, or None while it is only reserved.
+        owner: the id of the process that created it, None when that has ended or there was none.
+        holds: how many slots, messages, children and host objects hold it.
+        shared: its shared handle.
+        alive: whether it is still in the registry.
+        singleton: the well-known id under which guests find it; None.
+        release: called when it is removed; None.
+    """
+
+    id: int
+    kind: Kind
+    payload: Any = None
+    owner: int | None = None
+    holds: int = 0
+    shared: int | None = None
+    alive: bool = True
+    singleton: bytes | None = None
+    release: Callable[[], None] | None = None
+
+
+_NOTHING: dict[int, Resource] = {}
+
+
+class HandleTable(Generic[T]):
+    """Numbers from 0 for objects; a freed number is the next one given out."""
+
+    __slots__ = ("_entries", "_free")
+
+    def __init__(self) -> None:
+        self._entries: list[T | None] = []
+        self._free: list[int] = []
+
+    def insert(self, value: T) -> int:
+        """Give `value` a number."""
+        if self._free:
+            handle = self._free.pop()
+            self._entries[handle] = value
+        else:
+            handle = len(self._entries)
+            self._entries.append(value)
+        return handle
+
+    def get(self, handle: int) -> T:
+        """What has this number. Raises `NotFound`."""
+        value = self._entries[handle] if 0 <= handle < len(self._entries) else None
+        if value is None:
+            raise NotFound
+        return value
+
+    def remove(self, handle: int) -> T:
+        """Free the number and return what had it. Raises `NotFound`."""
+        value = self.get(handle)
+        self._entries[handle] = None
+        self._free.append(handle)
+        return value
+
+    def __len__(self) -> int:
+        return len(self._entries) - len(self._free)
+
+    def items(self) -> Iterator[tuple[int, T]]:
+        """All numbers in use and what they stand for."""
+        return ((handle, value) for handle, value in enumerate(self._entries) if value is not None)
+
+
+class Registry:
+    """All resources of one runtime."""
+
+    def __init__(self) -> None:
+        self._resources: dict[int, Resource] = {}
+        self._last_id = 0
+        self._shared: HandleTable[Resource] = HandleTable()
+        self._singletons: dict[bytes, Resource] = {}
+        self._owned: dict[int, dict[int, Resource]] = {}
+        self._log_channels: dict[int, Resource] = {}  # by process
+        self._logging: dict[int, int] = {}  # the process, by its log channel
+
+    def __len__(self) -> int:
+        return len(self._resources)
+
+    # Entries.
+
+    def add(
+        self,
+        kind: Kind,
+        payload: Any,
+        *,
+        owner: int | None = None,
+        release: Callable[[], None] | None = None,
+    ) -> Resource:
+        """A new resource; `release` is called when it is removed. Nobody holds it yet."""
+        resource = self.reserve(kind, owner=owner)
+        resource.payload = payload
+        resource.release = release
+        return resource
+
+    def reserve(self, kind: Kind, *, owner: int | None = None) -> Resource:
+        """An entry whose payload comes later, by `initialise`."""
+        self._last_id += 1
+        resource = Resource(self._last_id, kind, owner=owner)
+        self._resources[resource.id] = resource
+        if owner is not None:
+            self._owned.setdefault(owner, {})[resource.id] = resource
+        return resource
+
+    def initialise(self, identity: int, payload: Any) -> None:
+        """Give a reserved entry its payload. Raises `RegistryError` if it has one, or does not exist."""
+        resource = self._resources.get(identity)
+        if resource is None or resource.payload is not None:
+            raise RegistryError
+        resource.payload = payload
+
+    def discard(self, identity: int) -> None:
+        """Remove the entry, whatever it is; nothing happens if there is none."""
+        resource = self._resources.get(identity)
+        if resource is not None:
+            self.remove(resource)
+
+    def get(self, identity: int, kind: Kind) -> Resource:
+        """The resource with this id. Raises `NotFound`, and `InvalidArgument` if it is of another kind."""
+        resource = self._resources.get(identity)
+        if resource is None:
+            raise NotFound
+        if resource.kind is not kind:
+            raise InvalidArgument
+        return resource
+
+    def of_kind(self, kind: Kind) -> list[Resource]:
+        """All resources of this kind, in the order of their ids."""
+        return [resource for resource in self._resources.values() if resource.kind is kind]
+
+    def owned(self, process: int) -> int:
+        """How many resources this process owns."""
+        return len(self._owned.get(process, ()))
+
+    def remove(self, resource: Resource) -> None:
+        """Erase the resource and all its relations, and release its payload. Removing twice is the same."""
+        if not resource.alive:
+            return
+        resource.alive = False
+        del self._resources[resource.id]
+        if resource.shared is not None:
+            self._shared.remove(resource.shared)
+            resource.shared = None
+        if resource.singleton is not None:
+            del self._singletons[resource.singleton]
+        if resource.owner is not None:
+            self._owned[resource.owner].pop(resource.id, None)
+        process = self._logging.pop(resource.id, None)
+        if process is not None:
+            del self._log_channels[process]
+        if resource.release is not None:
+            resource.release()
+        self._forget_log_channel(resource.id)
+
+    # Holding.
+
+    def hold(self, resource: Resource) -> None:
+        """Keep the resource until `unhold`."""
+        resource.holds += 1
+
+    def unhold(self, resource: Resource) -> None:
+        """Give up one hold; the resource goes if nobody else can reach it."""
+        resource.holds -= 1
+        self._remove_unreachable(resource)
+
+    def owner_ended(self, process: int) -> None:
+        """The process has ended: what it created goes, unless somebody else holds it."""
+        owned = tuple(self._owned.pop(process, _NOTHING).values())
+        for resource in owned:
+            resource.owner = None
+        for resource in owned:  # one that goes may take others along
+            self._remove_unreachable(resource)
+
+    def own(self, resource: Resource, process: int | None) -> None:
+        """Make `process` the owner: a resource that was sent away belongs to who received it."""
+        if resource.owner is not None:
+            self._owned[resource.owner].pop(resource.id, None)
+        resource.owner = process
+        if process is not None and resource.alive:
+            self._owned.setdefault(process, {})[resource.id] = resource
+
+    def _remove_unreachable(self, resource: Resource) -> None:
+        if resource.holds <= 0 and (resource.shared is None or resource.owner is None):
+            self.remove(resource)
+
+    # Shared handles.
+
+    def share(self, resource: Resource) -> int:
+        """The resource's shared handle, made at the first call."""
+        if resource.shared is None:
+            resource.shared = self._shared.insert(resource)
+        return resource.shared
+
+    def shared(self, handle: int) -> Resource:
+        """The resource with this shared handle. Raises `NotFound`."""
+        return self._shared.get(handle)
+
+    # Singletons.
+
+    def register_singleton(self, identity: bytes, resource: Resource) -> None:
+        """Name the resource until it goes. Raises `AlreadyExists` if name or resource is taken."""
+        if identity in self._singletons or resource.singleton is not None:
+            raise AlreadyExists
+        self._singletons[identity] = resource
+        resource.singleton = identity
+
+    def singleton(self, identity: bytes) -> Resource:
+        """The resource of this name. Raises `NotFound`."""
+        resource = self._singletons.get(identity)
+        if resource is None:
+            raise NotFound
+        return resource
+
+    # Log channels.
+
+    def register_log_channel(self, process: Resource, channel: Resource) -> int | None:
+        """Make `channel` the log channel of `process`, and of no other; an earlier one is replaced.
+
+        Returns the id of the process whose log channel it was before, if there was one.
+        """
+        self.hold(channel)
+        before = self._logging.get(channel.id)
+        self._forget_log_channel(process.id)
+        if before is not None:
+            self._forget_log_channel(before)
+        self._log_channels[process.id] = channel
+        self._logging[channel.id] = process.id
+        return before
+
+    def log_channel(self, process: int) -> Resource:
+        """The log channel of this process. Raises `NotFound`."""
+        channel = self._log_channels.get(process)
+        if channel is None:
+            raise NotFound
+        return channel
+
+    def _forget_log_channel(self, process: int) -> None:
+        channel = self._log_channels.pop(process, None)
+        if channel is not None:
+            del self._logging[channel.id]
+            self.unhold(channel)
+
+
+class Slots:
+    """The resources of one guest, under the numbers by which the guest knows them.
+
+    Args:
+        registry: where the resources are.
+        limit: how many slots the guest may use.
+    """
+
+    __slots__ = ("_limit", "_registry", "_table")
+
+    def __init__(self, registry: Registry, limit: int) -> None:
+        self._registry = registry
+        self._table: HandleTable[Resource] = HandleTable()
+        self._limit = limit
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def insert(self, resource: Resource) -> int:
+        """A new slot for the resource. Raises `InvalidArgument` when the guest has too many."""
+        self.check_room()
+        self._registry.hold(resource)
+        return self._table.insert(resource)
+
+    def check_room(self, slots: int = 1) -> None:
+        """Raise `InvalidArgument` unless the guest may have so many slots more."""
+        if len(self._table) + slots > self._limit:
+            raise InvalidArgument
+
+    def get(self, slot: int, kind: Kind | None = None) -> Resource:
+        """The resource in this slot.
+
+        Raises `NotFound` when the slot is empty or its resource is gone, `InvalidArgument` when it is of
+        another kind.
+        """
+        resource = self._table.get(slot)
+        if not resource.alive:
+            raise NotFound
+        if kind is not None and resource.kind is not kind:
+            raise InvalidArgument
+        return resource
+
+    def find(self, kind: Kind, payload: object) -> int | None:
+        """The lowest slot of a resource of this kind whose payload equals `payload`."""
+        for slot, resource in self._table.items():
+            if resource.kind is kind and resource.payload == payload and resource.alive:
+                return slot
+        return None
+
+    def free(self, slot: int) -> None:
+        """Free the slot, also when its resource is gone. Raises `NotFound` when it is empty."""
+        self._registry.unhold(self._table.remove(slot))
+
+    def take(self, slot: int) -> Resource:
+        """Free the slot but keep its hold, which the caller now has. Raises `NotFound`."""
+        resource = self.get(slot)
+        self._table.remove(slot)
+        return resource
+
+    def clear(self) -> None:
+        """Free every slot."""
+        if not self._table:
+            return
+        for slot, _ in list(self._table.items()):
+            self.free(slot)

@@ -1,0 +1,294 @@
+"""The carrier that is made of doors.
+
+An inlet is a door whose server procedure is the C queue (`transport/queue/queue.h`). An outlet is C, too
+(`transport/queue/sender.h`): a call that is over in a moment is made where it is wanted, and any other by a
+thread, because a call to a peer that has been stopped takes until that goes on. Python runs on neither side
+of a call: it waits for an eventfd, and handles what has gathered meanwhile.
+
+Holding a door is the right to use it, so inlets travel as descriptors. When nobody else holds the door of an
+inlet any more, doors say so, and that is how the death of a peer is noticed.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import trio
+
+from transport import zones
+from transport.carrier import Arrival, Carrier, CarrierError, Credentials, Handle, Inlet, Outlet, Status
+from transport.doors import api
+from transport.doors._doors import ffi, lib
+from transport.doors.client import Client
+from transport.doors.errors import DoorError, DoorOpenError, FattachError, FdetachError
+from transport.wire import PREFIX
+
+CData: TypeAlias = Any
+
+__all__ = ["DoorCarrier"]
+
+MOST_CALLS = 1024
+"""Calls that an inlet holds, whatever their size."""
+
+ZONES_HAVE_NAMES = os.uname().sysname == "SunOS"
+
+NOBODY = Credentials(pid=0, uid=-1, gid=-1)
+
+STATUSES = tuple(Status)
+"""By number; `Status(number)` takes ten times as long."""
+
+REPEAT_SECONDS = 0.01
+"""How often a thread is told to come out of a call that nobody waits for any more."""
+
+
+def vouched_zone(zone: int) -> str | None:
+    """The name of a caller's zone, where the kernel vouches for it.
+
+    On illumos it does. On Linux it tells namespaces, which have no names that mean anything to whoever
+    writes a policy: there the name that the caller claims is all there is, and rules should look at its
+    user as well.
+    """
+    if not ZONES_HAVE_NAMES:
+        return None
+    try:
+        return zones.by_id(zone).name
+    except zones.ZoneError:
+        return None
+
+
+SCARCE = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Failures of a call that say nothing about the peer: there is nothing left to make it with, now."""
+
+
+class DoorCarrier(Carrier):
+    """Makes inlets and outlets of doors.
+
+    Args:
+        zone_name: the name of the zone with this id, or None when there is no telling.
+        mode: the permissions of the names that inlets are attached to; whoever may read one may call, and
+            the policy decides about the caller.
+    """
+
+    def __init__(self, *, zone_name: Callable[[int], str | None] = vouched_zone, mode: int = 0o600) -> None:
+        self._zone_name = zone_name
+        self._mode = mode
+
+    def inlet(self, *, capacity: int, largest: int) -> Inlet:
+        return _DoorInlet(self._zone_name, self._mode, capacity, largest)
+
+    def outlet(self, handle: Handle) -> Outlet:
+        if lib.is_door(handle) != 1:
+            os.close(handle)
+            raise CarrierError(errno.EINVAL, "what came in the place of a door is none")
+        return _DoorOutlet(lib.sender_create(handle), "the peer's door")
+
+    async def open(self, address: str) -> Outlet:
+        await trio.lowlevel.checkpoint()
+        if _is_plain(address):
+            raise CarrierError(errno.ENXIO, f"no door is attached to {address!r}")
+        return _DoorOutlet(lib.sender_open(os.fsencode(address)), f"the door at {address!r}")
+
+    def discard(self, handle: Handle) -> None:
+        os.close(handle)
+
+
+class _DoorInlet(Inlet):
+    """A door with a queue behind it."""
+
+    def __init__(
+        self, zone_name: Callable[[int], str | None], mode: int, capacity: int, largest: int
+    ) -> None:
+        queue = lib.queue_create(PREFIX, len(PREFIX), largest, capacity, MOST_CALLS)
+        if queue == ffi.NULL:
+            raise CarrierError(ffi.errno, f"no door could be made: {os.strerror(ffi.errno)}")
+        self._queue = queue
+        self._zone_name = zone_name
+        self._mode = mode
+        self._addresses: list[tuple[str, bool]] = []
+        self._event: int = lib.queue_event(queue)
+        self._caller = 0
+        self._credentials = NOBODY
+
+    @property
+    def handle(self) -> Handle:
+        return lib.queue_door(self._queue)  # type: ignore[no-any-return]
+
+    async def receive(self) -> Sequence[Arrival]:
+        while True:
+            if self._queue is None:
+                raise CarrierError(errno.EBADF, "the inlet is closed")
+            with contextlib.suppress(trio.ClosedResourceError):
+                await trio.lowlevel.wait_readable(self._event)
+            arrivals = self.take()
+            if arrivals:
+                return arrivals
+
+    def take(self) -> Sequence[Arrival]:
+        if self._queue is None:
+            raise CarrierError(errno.EBADF, "the inlet is closed")
+        return self._arrivals(lib.queue_take(self._queue))
+
+    def linger(self, seconds: float) -> Sequence[Arrival]:
+        if self._queue is None:
+            raise CarrierError(errno.EBADF, "the inlet is closed")
+        return self._arrivals(lib.queue_linger(self._queue, int(seconds * 1e6)))
+
+    def _arrivals(self, item: CData) -> Sequence[Arrival]:
+        arrivals: list[Arrival] = []
+        while item != ffi.NULL:
+            if item.is_unreferenced:
+                arrivals.append(Arrival(None, (), NOBODY))
+            else:
+                if item.caller != self._caller:
+                    self._caller, self._credentials = item.caller, self._credentials_of(item)
+                handles = list(item.descriptors[0 : item.n_descriptors]) if item.n_descriptors else ()
+                arrivals.append(Arrival(ffi.buffer(item.data, item.size)[:], handles, self._credentials))
+            item, done = item.next, item
+            lib.queue_item_free(done)
+        return arrivals
+
+    def _credentials_of(self, item: CData) -> Credentials:
+        return Credentials(
+            pid=item.pid,
+            uid=item.uid,
+            gid=item.gid,
+            groups=frozenset(item.groups[0 : item.n_groups] if item.n_groups else ()),
+            zone=self._zone_name(item.zone),
+        )
+
+    def attach(self, address: str) -> None:
+        if os.path.isdir(address):
+            raise CarrierError(errno.EISDIR, f"{address!r} is a directory: give the path of a file in it")
+        try:
+            created = _make_way(address, self._mode)
+            api.fattach(self.handle, address)
+        except FattachError.EBUSY as error:
+            taken = f"a node, or another program, listens at {address!r} already"
+            raise CarrierError(error.errno, f"{taken}: stop it, or choose another path") from error
+        except OSError as error:
+            why = error.advice if isinstance(error, DoorError) else error.strerror
+            raise CarrierError(error.errno, f"no door can be attached to {address!r}: {why}") from error
+        self._addresses.append((address, created))
+
+    def close(self) -> None:
+        queue, self._queue = self._queue, None
+        if queue is None:
+            return
+        for address, created in self._addresses:
+            with contextlib.suppress(FdetachError, OSError):
+                api.fdetach(address)
+                if created:
+                    os.unlink(address)
+        trio.lowlevel.notify_closing(self._event)
+        item = lib.queue_take(queue)
+        while item != ffi.NULL:
+            for descriptor in item.descriptors[0 : item.n_descriptors]:
+                os.close(descriptor)
+            item, done = item.next, item
+            lib.queue_item_free(done)
+        lib.queue_close(queue)
+
+
+def _is_plain(address: str) -> bool:
+    """Whether something is there that is certainly no door. On Linux a door is a socket."""
+    try:
+        mode = os.stat(address).st_mode
+    except OSError:
+        return False  # the call will say why
+    return not stat.S_ISDOOR(mode) and not stat.S_ISSOCK(mode)
+
+
+def _make_way(address: str, mode: int) -> bool:
+    """Make sure that a file is there to attach to, without a dead door on it.
+
+    Returns:
+        Whether it is to be removed in the end: it was made here, or is all that is left of a node that could
+        not tidy up.
+    """
+    try:
+        os.close(os.open(address, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
+    except FileExistsError:
+        pass
+    else:
+        return True
+    try:
+        with Client.open(address) as client:
+            info = client.info()
+    except (DoorOpenError, DoorError):
+        return False  # Not a door; fattach says what is wrong with it, if anything is.
+    if info.target != -1:
+        raise FattachError.of(errno.EBUSY, address)
+    api.fdetach(address)
+    left = os.stat(address)
+    return left.st_size == 0 and left.st_uid == os.geteuid()
+
+
+class _DoorOutlet(Outlet):
+    """A door, and the thread that calls it."""
+
+    def __init__(self, sender: CData, what: str) -> None:
+        if sender == ffi.NULL:
+            raise CarrierError(ffi.errno, f"no thread for calls: {os.strerror(ffi.errno)}")
+        self._sender = sender
+        self._what = what
+        self._event: int = lib.sender_event(sender)
+
+    def start(
+        self, data: bytes, handles: Sequence[Handle] = (), *, repeatable: bool = False
+    ) -> Status | None:
+        if self._sender is None:
+            raise CarrierError(errno.EBADF, "the outlet is closed")
+        descriptors = list(handles) if handles else ffi.NULL
+        return self._answer(
+            lib.sender_call(self._sender, data, len(data), descriptors, len(handles), repeatable)
+        )
+
+    def answer(self) -> Status | None:
+        if self._sender is None:
+            raise CarrierError(errno.EBADF, "the outlet is closed")
+        return self._answer(lib.sender_finish(self._sender))
+
+    def _answer(self, result: int) -> Status | None:
+        if result >= 0:
+            return STATUSES[result]
+        if result == lib.SENDER_UNDER_WAY:
+            return None
+        if ffi.errno in SCARCE:
+            return Status.FULL
+        if ffi.errno == errno.EBADF:
+            raise CarrierError(errno.EBADF, f"{self._what} is there no longer: whoever served it has ended")
+        raise CarrierError(ffi.errno, f"{self._what} cannot be called: {os.strerror(ffi.errno)}")
+
+    async def wait(self) -> None:
+        if self._sender is None:
+            raise CarrierError(errno.EBADF, "the outlet is closed")
+        try:
+            await trio.lowlevel.wait_readable(self._event)
+        except trio.ClosedResourceError:
+            raise CarrierError(errno.EBADF, "the outlet is closed") from None
+
+    def want(self) -> None:
+        if self._sender is not None:
+            lib.sender_want(self._sender)
+
+    def close(self) -> None:
+        sender, self._sender = self._sender, None
+        if sender is None:
+            return
+        trio.lowlevel.notify_closing(self._event)
+        if not lib.sender_close(sender):
+            trio.lowlevel.spawn_system_task(_keep_closing, sender)
+
+
+async def _keep_closing(sender: CData) -> None:
+    """Close a sender when its thread says that it has ended, and interrupt that again meanwhile."""
+    event = lib.sender_event(sender)
+    while True:
+        with trio.move_on_after(REPEAT_SECONDS) as pause:
+            pause.shield = True
+            await trio.lowlevel.wait_readable(event)
+        if lib.sender_close(sender):
+            return
