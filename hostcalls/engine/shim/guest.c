@@ -100,15 +100,6 @@ uint64_t guest_resume(guest *g) {
     return guest_run(g);
 }
 
-bool guest_offload(guest *g) {
-    if (g->engine->workers.count == 0) {
-        return false;
-    }
-    g->offloaded = true;
-    workers_offload(&g->engine->workers, g);
-    return true;
-}
-
 bool guest_interrupt(guest *g) {
     guest_order(g, FAULT_STOPPED);
     return !g->offloaded && guest_can_go_on(g);
@@ -161,4 +152,30 @@ uint64_t guest_cpu_time(const guest *g) {
 uint8_t *guest_memory(guest *g, size_t *size) {
     *size = g->size = wasmtime_memory_data_size(g->context, &g->memory);
     return g->base;
+}
+
+void guest_destroy(guest *g) {
+    /* Deleting a suspended call unwinds its fiber; what the call points to must still be there. */
+    if (g->call != NULL) {
+        wasmtime_call_future_delete(g->call);
+    }
+    wasmtime_store_delete(g->store);
+    if (g->trap != NULL) {
+        wasm_trap_delete(g->trap);
+    }
+    if (g->error != NULL) {
+        wasmtime_error_delete(g->error);
+    }
+    trap_free(g->report);
+    futures_free(&g->futures);
+    mailbox_free(&g->mailbox);
+    buffer_free(&g->submitted);
+    buffer_free(&g->submitted_taken);
+    buffer_free(&g->dropped);
+    buffer_free(&g->dropped_taken);
+    buffer_free(&g->mail);
+    free(g->fault_text);
+    free(g->values);
+    atomic_fetch_sub(&g->engine->guests, 1);
+    free(g);
 }

@@ -137,32 +137,6 @@ guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64
     return g;
 }
 
-void guest_destroy(guest *g) {
-    /* Deleting a suspended call unwinds its fiber; what the call points to must still be there. */
-    if (g->call != NULL) {
-        wasmtime_call_future_delete(g->call);
-    }
-    wasmtime_store_delete(g->store);
-    if (g->trap != NULL) {
-        wasm_trap_delete(g->trap);
-    }
-    if (g->error != NULL) {
-        wasmtime_error_delete(g->error);
-    }
-    trap_free(g->report);
-    futures_free(&g->futures);
-    mailbox_free(&g->mailbox);
-    buffer_free(&g->submitted);
-    buffer_free(&g->submitted_taken);
-    buffer_free(&g->dropped);
-    buffer_free(&g->dropped_taken);
-    buffer_free(&g->mail);
-    free(g->fault_text);
-    free(g->values);
-    atomic_fetch_sub(&g->engine->guests, 1);
-    free(g);
-}
-
 void guest_close(guest *g) {
     if (g->offloaded) {
         guest_interrupt(g);

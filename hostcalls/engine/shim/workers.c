@@ -168,3 +168,12 @@ bool workers_abandon(workers *w, guest *g) {
     pthread_mutex_unlock(&w->mutex);
     return mine;
 }
+
+bool guest_offload(guest *g) {
+    if (g->engine->workers.count == 0) {
+        return false;
+    }
+    g->offloaded = true;
+    workers_offload(&g->engine->workers, g);
+    return true;
+}
