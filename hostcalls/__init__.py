@@ -25,9 +25,10 @@ from hostcalls.contracts.contract import Contract
 from hostcalls.contracts.launch import Launch
 from hostcalls.contracts.limits import Limits
 from hostcalls.contracts.operation import Operation, operation
+from hostcalls.contracts.policy import Policy
 from hostcalls.contracts.table import DispatchTable
 from hostcalls.kernel.execution import Execution, Outcome, Returned, Stopped
-from hostcalls.kernel.kernel import Kernel, Policy
+from hostcalls.kernel.kernel import Kernel
 from hostcalls.kernel.modules import ModuleError, ModuleStore
 from hostcalls.kernel.modulespec import ModuleSpec, ModuleSpecError
 from hostcalls.kernel.runtime import Runtime

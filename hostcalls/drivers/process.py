@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -11,22 +11,26 @@ from hostcalls.abi import ProcessLogLookup, ProcessLogRegistration, ProcessStart
 from hostcalls.abi.errors import InvalidArgument, NotFound, PermissionDenied, StartError, SubsystemError
 from hostcalls.contracts.caller import Caller
 from hostcalls.contracts.entrypoint import Argument, Passage, check, resolve
+from hostcalls.contracts.family import Family
 from hostcalls.contracts.launch import Launch
 from hostcalls.contracts.operation import Operation, operation
-from hostcalls.engine import EngineError
+from hostcalls.engine import Module
 from hostcalls.resources.registry import Kind
-
-if TYPE_CHECKING:
-    from hostcalls.kernel.kernel import Kernel
 
 T = TypeVar("T")
 
 
 class ProcessDriver:
-    """Starts and stops guests on behalf of guests, and leads to their logs."""
+    """Starts and stops guests on behalf of guests, and leads to their logs.
 
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
+    Args:
+        family: the guests of the runtime.
+        load: reads and compiles the module of a name, or raises `StartError`.
+    """
+
+    def __init__(self, family: Family, load: Callable[[str], Awaitable[Module]]) -> None:
+        self._family = family
+        self._load = load
 
     def operations(self) -> Iterable[Operation[Any, Any]]:
         """The operations of processes."""
@@ -64,7 +68,7 @@ class ProcessDriver:
 
     def _admit(self, caller: Caller, wanted: ProcessStart) -> Passage:
         check(wanted.entrypoint)
-        if not self._kernel.policy.upstream and not caller.grants.issuperset(wanted.capabilities):
+        if not self._family.policy.upstream and not caller.grants.issuperset(wanted.capabilities):
             raise PermissionDenied
         if caller.children >= caller.limits.children:
             raise SubsystemError(f"the process has its limit of {caller.limits.children} children")
@@ -74,14 +78,7 @@ class ProcessDriver:
 
     async def _launch(self, caller: Caller, wanted: ProcessStart, arguments: tuple[Argument, ...]) -> Launch:
         """Read and compile the module; raises `StartError`. A checkpoint."""
-        engine, store = self._kernel.engine, self._kernel.modules  # the kernel may be closed meanwhile
-        if store is None:
-            raise StartError("Module store error: this runtime has none")
-        source = await trio.to_thread.run_sync(store.read, wanted.module_id)
-        try:
-            module = await trio.to_thread.run_sync(engine.compile, source)
-        except EngineError as error:
-            raise StartError(f"Wasmtime error: {error}") from error
+        module = await self._load(wanted.module_id)
         return Launch(
             module=module,
             entrypoint=wanted.name,
@@ -99,9 +96,9 @@ class ProcessDriver:
         target: Caller | None = entry.payload
         if target is None:
             raise NotFound
-        if not self._kernel.may_stop(caller, target):
+        if not self._family.may_stop(caller, target):
             raise PermissionDenied
-        self._kernel.forget(entry)
+        self._family.forget(entry)
         if not target.ended:
             target.host.stop()
 
@@ -113,7 +110,7 @@ class ProcessDriver:
         if not caller.process.alive:
             raise NotFound
         before = caller.registry.register_log_channel(caller.process, channel)
-        self._kernel.forward_log(caller, channel.payload, before)
+        self._family.forward_log(caller, channel.payload, before)
 
     def log_channel(self, caller: Caller, wanted: ProcessLogLookup) -> int:
         """The shared handle of a process's log channel."""

@@ -71,6 +71,7 @@ class Engine:
         self._links: Recent[tuple[str, tuple[Import, ...]], Linked] = Recent(_LINKS_KEPT)
         self._using_modules = threading.Lock()
         self._instances: dict[int, Instance] = {}
+        self._forget = self._instances.__delitem__
         self._keys = itertools.count(1)
         self._outcome = ffi.new("int *")
         self._error = ffi.new("char **")
@@ -164,7 +165,9 @@ class Engine:
         guest = _guest_open(engine, linked._linked, shim_limits, key, self._outcome, self._error)
         outcome = self._outcome[0]
         if outcome == _OPEN_READY:
-            instance = self._instances[key] = Instance(self, guest, key, linked, wake)
+            instance = self._instances[key] = Instance(
+                guest, key, linked, wake, stage=self._stage, forget=self._forget
+            )
             return instance
         if outcome == lib.OPEN_TRAPPED:
             trap = read_trap(guest)

@@ -34,7 +34,6 @@ from hostcalls.engine.module import ValueType
 from hostcalls.engine.traps import Trap, read_trap
 
 if TYPE_CHECKING:
-    from hostcalls.engine.engine import Engine
     from hostcalls.engine.linked import Linked
 
 Submission: TypeAlias = tuple[int, int, bytes]
@@ -112,11 +111,12 @@ class Instance:
     """
 
     __slots__ = (
-        "_engine",
+        "_forget",
         "_gone",
         "_guest",
         "_key",
         "_resting",
+        "_stage",
         "_started",
         "_unserved",
         "_word",
@@ -125,11 +125,19 @@ class Instance:
     )
 
     def __init__(
-        self, engine: Engine, guest: Any, key: int, linked: Linked, wake: Callable[[], None]
+        self,
+        guest: Any,
+        key: int,
+        linked: Linked,
+        wake: Callable[[], None],
+        *,
+        stage: Any,
+        forget: Callable[[int], None],
     ) -> None:
         self.linked = linked
         self.wake = wake
-        self._engine = engine
+        self._stage = stage
+        self._forget = forget
         self._key = key
         self._guest = guest  # None once closed
         self._resting = guest  # the same, but None also while a worker has it
@@ -236,7 +244,7 @@ class Instance:
         guest = self._resting
         if guest is None:
             self._refuse()
-        serve, stage = server.serve, self._engine._stage
+        serve, stage = server.serve, self._stage
         records: bytes | memoryview
         records, self._unserved = self._unserved, b""
         gone, self._gone = self._gone, None
@@ -459,7 +467,7 @@ class Instance:
             self._guest = self._resting = None
             self._unserved, self._gone = b"", None
             self._word &= ~_RUNNABLE
-            del self._engine._instances[self._key]
+            self._forget(self._key)
             _guest_close(guest)
 
     # --- for the engine -----------------------------------------------------------------------------------

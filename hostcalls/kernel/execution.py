@@ -9,9 +9,9 @@ when the guest drops the future, or dies, is cancelled.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import trio
@@ -24,9 +24,6 @@ from hostcalls.contracts.operation import Operation
 from hostcalls.engine import BadMemoryAccess, Instance, Pause, Step, Trap, TrapKind
 from hostcalls.kernel.prepared import Prepared
 from hostcalls.resources.futures import Cancelled, Future
-
-if TYPE_CHECKING:
-    from hostcalls.kernel.kernel import Kernel
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +59,13 @@ Outcome = Returned | Trap | Stopped
 class Execution:
     """One guest. Made by `Kernel.begin`.
 
+    Args:
+        prepared: what was started.
+        caller: the guest as drivers know it.
+        instance: the engine's side of it.
+        at_end: called once, when the guest has ended.
+        may_offload: whether there are workers that a guest which computes can be handed to.
+
     Attributes:
         caller: the guest as drivers know it; `caller.id` is its process id.
         instance: the engine's side of it, while it lives.
@@ -69,24 +73,34 @@ class Execution:
     """
 
     __slots__ = (
+        "_at_end",
         "_computing",
         "_entries",
+        "_may_offload",
         "_pending",
         "_pending_bytes",
         "caller",
         "instance",
-        "kernel",
         "launch",
         "outcome",
     )
 
-    def __init__(self, kernel: Kernel, prepared: Prepared, caller: Caller, instance: Instance) -> None:
-        self.kernel = kernel
+    def __init__(
+        self,
+        prepared: Prepared,
+        caller: Caller,
+        instance: Instance,
+        at_end: Callable[[Caller], None],
+        *,
+        may_offload: bool,
+    ) -> None:
         self.launch = prepared.launch
         self.caller = caller
         self.instance = instance
         self.outcome: Outcome | None = None
+        self._at_end = at_end
         self._entries = prepared.entries
+        self._may_offload = may_offload
         self._pending: dict[int, tuple[Future[Any] | trio.CancelScope, int]] = {}  # with its arguments' size
         self._pending_bytes = 0
         self._computing = 0  # turns in a row that ended with the time slice
@@ -112,7 +126,7 @@ class Execution:
         pause = self.instance.run(self, perf_counter() + _TURN_SECONDS, suspect=self._computing > 0)
         if pause is Pause.COMPUTING:
             self._computing += 1
-            if self._computing >= _PATIENCE and self.kernel.engine.config.workers:
+            if self._computing >= _PATIENCE and self._may_offload:
                 self._computing = _PATIENCE - 1
                 self.instance.offload()
                 return False
@@ -269,7 +283,7 @@ class Execution:
         self.instance.close()
         # The entry of a process outlives it, and must not keep its module.
         del self.instance, self.launch
-        self.kernel.ended(self.caller)
+        self._at_end(self.caller)
         if left:
             self.caller.host.start_soon(lambda: _cancel(left))
 

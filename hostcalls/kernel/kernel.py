@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import attrs
+import trio
 
 from hostcalls import engine
 from hostcalls.abi import BufferParam, ScalarParam, callplan
@@ -16,42 +16,25 @@ from hostcalls.abi.errors import HostcallError, StartError
 from hostcalls.abi.hostcall import Hostcall
 from hostcalls.contracts.caller import Caller
 from hostcalls.contracts.entrypoint import Argument, Passage, materialise
+from hostcalls.contracts.family import Family
 from hostcalls.contracts.host import Host
 from hostcalls.contracts.launch import Launch
 from hostcalls.contracts.operation import Operation
+from hostcalls.contracts.policy import Policy
 from hostcalls.contracts.table import DispatchTable
 from hostcalls.drivers import channel, net, session, singleton
 from hostcalls.drivers.mailbox import MailboxDriver
 from hostcalls.drivers.process import ProcessDriver
 from hostcalls.drivers.time import TimeDriver
-from hostcalls.engine import Call, Engine, ExternKind, Import, Linked, Module, call_of
+from hostcalls.engine import Call, Engine, EngineError, ExternKind, Import, Linked, Module, call_of
 from hostcalls.kernel.execution import Execution
 from hostcalls.kernel.modules import ModuleStore
 from hostcalls.kernel.prepared import Prepared
-from hostcalls.resources.channel import Channel
 from hostcalls.resources.clock import Clock
-from hostcalls.resources.logs import Forwarder
 from hostcalls.resources.registry import Kind, Registry, Resource
 
 _LINKS = 256
 """Pairs of a module and a set of grants that are kept linked."""
-
-
-@attrs.frozen(kw_only=True)
-class Policy:
-    """Rules that an embedder may choose.
-
-    Attributes:
-        upstream: keep the rules of the runtime that the guest ABI comes from: a guest may grant its
-            children what it was not granted itself, may stop any process, and its children outlive it.
-        tombstones: processes that have ended and are remembered, so that they can be stopped once more and
-            their log read; when there are more, the oldest is forgotten.
-        forward_logs: whether what guests write into their log channels is emitted as log records.
-    """
-
-    upstream: bool = False
-    tombstones: int = 256
-    forward_logs: bool = True
 
 
 class Kernel:
@@ -83,9 +66,10 @@ class Kernel:
         self.modules = modules
         self.policy = policy or Policy()
         self.registry = Registry()
+        self.family = Family(self.registry, clock, self.policy)
         added = list(operations)
         replaced = {operation.hostcall.name for operation in added}
-        processes = ProcessDriver(self)
+        processes = ProcessDriver(self.family, self._load)
         own = [
             *channel.operations(),
             *singleton.operations(),
@@ -102,7 +86,6 @@ class Kernel:
         self._links: OrderedDict[tuple[str, frozenset[Capability]], tuple[DispatchTable, Linked]] = (
             OrderedDict()
         )
-        self._tombstones: OrderedDict[int, Resource] = OrderedDict()
 
     def prepare(self, launch: Launch) -> Prepared:
         """Check what `launch` describes, and do what need not be done again for each guest.
@@ -120,7 +103,7 @@ class Kernel:
             _check_exports(launch)
             if len(arguments) == len(launch.arguments):
                 call, writes = call_of(launch.module, launch.entrypoint, plan.values), plan.writes
-        except engine.EngineError as error:
+        except EngineError as error:
             raise StartError(f"Wasmtime error: {error}") from error
         except HostcallError as error:
             raise StartError(str(error)) from error
@@ -157,18 +140,31 @@ class Kernel:
             for offset, data in writes:
                 instance.write(offset, data)
             instance.begin(call)
-        except (engine.EngineError, HostcallError) as error:
+        except (EngineError, HostcallError) as error:
             if instance is not None:
                 instance.close()
             caller.end()
             registry.discard(entry.id)
-            detail = f"Wasmtime error: {error}" if isinstance(error, engine.EngineError) else str(error)
+            detail = f"Wasmtime error: {error}" if isinstance(error, EngineError) else str(error)
             raise StartError(detail) from error
         finally:
             if passage is not None:
                 passage.release()
         registry.initialise(entry.id, caller)
-        return Execution(self, prepared, caller, instance)
+        return Execution(
+            prepared, caller, instance, self.family.ended, may_offload=self.engine.config.workers > 0
+        )
+
+    async def _load(self, module_id: str) -> Module:
+        """Read and compile a module of the store; raises `StartError`. A checkpoint."""
+        engine, store = self.engine, self.modules  # the kernel may be closed meanwhile
+        if store is None:
+            raise StartError("Module store error: this runtime has none")
+        source = await trio.to_thread.run_sync(store.read, module_id)
+        try:
+            return await trio.to_thread.run_sync(engine.compile, source)
+        except EngineError as error:
+            raise StartError(f"Wasmtime error: {error}") from error
 
     def _linked(self, module: Module, grants: frozenset[Capability]) -> tuple[DispatchTable, Linked]:
         key = module.digest, grants
@@ -184,67 +180,10 @@ class Kernel:
 
     def close(self) -> None:
         """Forget everything; the engine is closed and no guest is left."""
-        for entry in self.registry.of_kind(Kind.PROCESS):
-            if entry.payload is not None and entry.payload.log is not None:
-                entry.payload.log.close()
+        self.family.close()
         self._links.clear()
-        self._tombstones.clear()
         self.registry = Registry()
         del self.engine
-
-    def ended(self, caller: Caller) -> None:
-        """A guest has ended: keep its entry for a while. Called once for each guest, by its execution."""
-        if caller.parent is not None:
-            parent = self._living(caller.parent)
-            if parent is not None:
-                parent.children -= 1
-        caller.end()
-        process = caller.process
-        if process.alive:
-            self._tombstones[process.id] = process
-            while len(self._tombstones) > self.policy.tombstones:
-                _, oldest = self._tombstones.popitem(last=False)
-                self.registry.remove(oldest)
-
-    def forward_log(self, caller: Caller, channel: Channel, before: int | None) -> None:
-        """A guest has registered its log channel: emit what it writes there as log records.
-
-        `before` is the process whose log channel it was; what that has written is not emitted twice.
-        """
-        previous = self._living(before)
-        if previous is caller:
-            return
-        if caller.log is not None:
-            caller.log.close()
-        if previous is not None and previous.log is not None:
-            caller.log, previous.log = previous.log, None
-            caller.log.guest = caller.label
-        elif self.policy.forward_logs:
-            caller.log = Forwarder(channel, caller.label, self.clock)
-
-    def forget(self, process: Resource) -> None:
-        """Remove a process's entry: it can be neither stopped nor asked for its log channel any more."""
-        self._tombstones.pop(process.id, None)
-        self.registry.remove(process)
-
-    def may_stop(self, caller: Caller, target: Caller) -> bool:
-        """Whether one may stop the other: itself, its descendants, and with upstream's rules everybody."""
-        if self.policy.upstream or target is caller:
-            return True
-        ancestor = target.parent
-        while ancestor is not None and ancestor != caller.id:
-            above = self._living(ancestor)
-            ancestor = above.parent if above is not None else None
-        return ancestor is not None
-
-    def _living(self, process: int | None) -> Caller | None:
-        if process is None:
-            return None
-        try:
-            caller: Caller | None = self.registry.get(process, Kind.PROCESS).payload
-        except HostcallError:
-            return None
-        return caller
 
     def _table(self, grants: frozenset[Capability]) -> tuple[DispatchTable, tuple[Import, ...]]:
         found = self._tables.get(grants)

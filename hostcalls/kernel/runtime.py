@@ -10,8 +10,9 @@ import trio
 
 from hostcalls.contracts.launch import Launch
 from hostcalls.contracts.operation import Operation
+from hostcalls.contracts.policy import Policy
 from hostcalls.engine import Engine, EngineConfig, Module
-from hostcalls.kernel.kernel import Kernel, Policy
+from hostcalls.kernel.kernel import Kernel
 from hostcalls.kernel.modules import ModuleStore, binary
 from hostcalls.kernel.prepared import Prepared
 from hostcalls.resources.clock import Clock

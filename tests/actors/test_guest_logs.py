@@ -10,7 +10,7 @@ from actors import NORMAL, open_node
 from actors.guests import Guest, guests_of, open_guests, run_guest
 from hostcalls.abi import ChannelBackpressure, ChannelCreate, IoWrite, ProcessLogRegistration
 from hostcalls.codec.rkyv import U32
-from hostcalls.kernel.kernel import Policy
+from hostcalls.contracts.policy import Policy
 from hostcalls.resources.logs import LogRecord
 from hostcalls.sdk.wat import Assembler
 from tests.hostcalls.test_logs import encode

@@ -12,8 +12,9 @@ from hostcalls.abi.hostcall import Hostcall
 from hostcalls.contracts.caller import Caller
 from hostcalls.contracts.launch import Launch
 from hostcalls.contracts.limits import Limits
+from hostcalls.contracts.policy import Policy
 from hostcalls.engine import Engine
-from hostcalls.kernel.kernel import Kernel, Policy
+from hostcalls.kernel.kernel import Kernel
 from hostcalls.resources.futures import Future
 from hostcalls.resources.registry import Kind
 

@@ -16,9 +16,10 @@ from hostcalls.contracts.entrypoint import Argument
 from hostcalls.contracts.launch import Launch
 from hostcalls.contracts.limits import Limits
 from hostcalls.contracts.operation import Operation
+from hostcalls.contracts.policy import Policy
 from hostcalls.engine import Engine, EngineConfig
 from hostcalls.kernel.execution import Execution, Outcome
-from hostcalls.kernel.kernel import Kernel, Policy
+from hostcalls.kernel.kernel import Kernel
 from hostcalls.kernel.modules import ModuleStore
 from hostcalls.resources.clock import TrioClock
 from hostcalls.sdk.wat import Assembler

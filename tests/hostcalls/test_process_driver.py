@@ -30,9 +30,9 @@ from hostcalls.abi import catalogue as c
 from hostcalls.abi.capability import Capability
 from hostcalls.abi.errors import HostcallError
 from hostcalls.contracts.limits import Limits
+from hostcalls.contracts.policy import Policy
 from hostcalls.engine import Trap
 from hostcalls.kernel.execution import Returned, Stopped
-from hostcalls.kernel.kernel import Policy
 from hostcalls.resources.channel import Channel
 from hostcalls.resources.registry import Kind
 from hostcalls.sdk.wat import Assembler
@@ -461,7 +461,7 @@ async def test_abi_8_log_channels(tmp_path: Path) -> None:
         assert await two.call(c.PROCESS_LOG_CHANNEL, mine) == handle
         reader = registry.shared(handle).payload.reader(strong=False)
         assert reader.read(64).result().payload == b"last words"
-        harness.kernel.forget(one.caller.process)
+        harness.kernel.family.forget(one.caller.process)
         assert await two.refused(c.PROCESS_LOG_CHANNEL, mine) == NOT_FOUND
         assert not channel.alive
 
@@ -507,7 +507,7 @@ async def test_log_channel_arguments(tmp_path: Path) -> None:
         unshared.shared = None
         assert await parent.refused(c.PROCESS_LOG_CHANNEL, ProcessLogLookup(parent.caller.id)) == NOT_FOUND
         again = registry.share(channel)
-        harness.kernel.forget(parent.caller.process)
+        harness.kernel.family.forget(parent.caller.process)
         assert (
             await parent.refused(c.PROCESS_REGISTER_LOG_CHANNEL, ProcessLogRegistration(again)) == NOT_FOUND
         )

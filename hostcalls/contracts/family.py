@@ -1,0 +1,91 @@
+"""The guests of one runtime, living and ended: who descends from whom, and what is kept of the dead."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from hostcalls.abi.errors import HostcallError
+from hostcalls.contracts.caller import Caller
+from hostcalls.contracts.policy import Policy
+from hostcalls.resources.channel import Channel
+from hostcalls.resources.clock import Clock
+from hostcalls.resources.logs import Forwarder
+from hostcalls.resources.registry import Kind, Registry, Resource
+
+
+class Family:
+    """The book of a runtime's guests.
+
+    Args:
+        registry: where their entries are.
+        clock: the time of their logs.
+        policy: the rules between them.
+    """
+
+    def __init__(self, registry: Registry, clock: Clock, policy: Policy) -> None:
+        self.policy = policy
+        self._registry = registry
+        self._clock = clock
+        self._tombstones: OrderedDict[int, Resource] = OrderedDict()
+
+    def close(self) -> None:
+        """Forget everybody; no guest is left."""
+        for entry in self._registry.of_kind(Kind.PROCESS):
+            if entry.payload is not None and entry.payload.log is not None:
+                entry.payload.log.close()
+        self._tombstones.clear()
+        self._registry = Registry()
+
+    def ended(self, caller: Caller) -> None:
+        """A guest has ended: keep its entry for a while. Called once for each guest, by its execution."""
+        if caller.parent is not None:
+            parent = self._living(caller.parent)
+            if parent is not None:
+                parent.children -= 1
+        caller.end()
+        process = caller.process
+        if process.alive:
+            self._tombstones[process.id] = process
+            while len(self._tombstones) > self.policy.tombstones:
+                _, oldest = self._tombstones.popitem(last=False)
+                self._registry.remove(oldest)
+
+    def forward_log(self, caller: Caller, channel: Channel, before: int | None) -> None:
+        """A guest has registered its log channel: emit what it writes there as log records.
+
+        `before` is the process whose log channel it was; what that has written is not emitted twice.
+        """
+        previous = self._living(before)
+        if previous is caller:
+            return
+        if caller.log is not None:
+            caller.log.close()
+        if previous is not None and previous.log is not None:
+            caller.log, previous.log = previous.log, None
+            caller.log.guest = caller.label
+        elif self.policy.forward_logs:
+            caller.log = Forwarder(channel, caller.label, self._clock)
+
+    def forget(self, process: Resource) -> None:
+        """Remove a process's entry: it can be neither stopped nor asked for its log channel any more."""
+        self._tombstones.pop(process.id, None)
+        self._registry.remove(process)
+
+    def may_stop(self, caller: Caller, target: Caller) -> bool:
+        """Whether one may stop the other: itself, its descendants, and with upstream's rules everybody."""
+        if self.policy.upstream or target is caller:
+            return True
+        ancestor = target.parent
+        while ancestor is not None and ancestor != caller.id:
+            above = self._living(ancestor)
+            ancestor = above.parent if above is not None else None
+        return ancestor is not None
+
+    def _living(self, process: int | None) -> Caller | None:
+        if process is None:
+            return None
+        try:
+            caller: Caller | None = self._registry.get(process, Kind.PROCESS).payload
+        except HostcallError:
+            return None
+        return caller
