@@ -34,7 +34,7 @@ from transport.file_descriptor import FileDescriptor, close_all
 from transport.records import (
     PayloadError,
     Record,
-    Registry,
+    TypeRegistry,
     UnknownType,
     UnregisteredType,
     VersionMismatch,
@@ -133,7 +133,7 @@ class Codec:
     """
 
     def __init__(
-        self, registry: Registry = registered, *, externals: Sequence[External] = (), origin: str = ""
+        self, registry: TypeRegistry = registered, *, externals: Sequence[External] = (), origin: str = ""
     ) -> None:
         self._registry = registry
         self._origin = origin

@@ -18,7 +18,7 @@ __all__ = [
     "FieldMismatch",
     "PayloadError",
     "Record",
-    "Registry",
+    "TypeRegistry",
     "UnknownType",
     "UnregisteredType",
     "VersionMismatch",
@@ -130,13 +130,13 @@ def _fields(cls: type) -> tuple[tuple[str, str], ...]:
     )
 
 
-class Registry:
+class TypeRegistry:
     """The types that may travel in payloads, by class and by name.
 
     A registry may have a base, whose types it knows as well.
     """
 
-    def __init__(self, base: "Registry | None" = None) -> None:
+    def __init__(self, base: "TypeRegistry | None" = None) -> None:
         self._base = base
         self._by_type: dict[type, Record] = {}
         self._by_name: dict[str, Record] = {}
@@ -179,7 +179,7 @@ class Registry:
         return found if found is not None or self._base is None else self._base.by_name(name)
 
 
-registered = Registry()
+registered = TypeRegistry()
 """The registry that every codec uses unless it is given another."""
 
 register = registered.register

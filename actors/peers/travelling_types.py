@@ -15,7 +15,7 @@ from actors.node.groups import Joined, Left
 from actors.peers.events import NodeDown, NodeUp
 from actors.processes.links import Exited, IdleTimeout
 from actors.processes.mailbox import Lagged
-from transport.records import Record, Registry, UnregisteredType, registered
+from transport.records import Record, TypeRegistry, UnregisteredType, registered
 
 __all__ = ["types"]
 
@@ -38,12 +38,12 @@ _STAYING = {
 }
 
 
-class Types(Registry):
+class Types(TypeRegistry):
     """What a program registered, what the runtime registers below, and the messages of guests."""
 
-    def __init__(self, base: Registry) -> None:
+    def __init__(self, base: TypeRegistry) -> None:
         super().__init__(base)
-        self._loaded = Registry()
+        self._loaded = TypeRegistry()
 
     def by_type(self, cls: type) -> Record | None:
         found = super().by_type(cls)

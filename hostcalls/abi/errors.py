@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
-from hostcalls.codec.rkyv import codec
-
-_STRING = codec(str)
-
 
 class HostcallError(Exception):
     """A hostcall failed; the guest's future resolves to an error with `text`, and the guest goes on."""
@@ -80,9 +74,3 @@ class NotInThisBuild(SubsystemError):
 
 class StartError(Exception):
     """A guest could not be started; the message says at which step and why."""
-
-
-def error_payload(text: str) -> bytes:
-    """What `poll` writes for an error: the length as a little-endian u32, then the encoded string."""
-    encoded = _STRING.encode(text)
-    return struct.pack("<I", len(encoded)) + encoded

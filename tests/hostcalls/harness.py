@@ -21,8 +21,8 @@ from hostcalls.engine import Engine, EngineConfig
 from hostcalls.kernel.execution import Execution, Outcome
 from hostcalls.kernel.kernel import Kernel
 from hostcalls.kernel.modules import ModuleStore
-from hostcalls.resources.clock import TrioClock
 from hostcalls.sdk.wat import Assembler
+from tests.hostcalls.trio_clock import TrioClock
 
 EVERYTHING = frozenset(Capability) | {Capability(200)}
 

@@ -2,6 +2,7 @@
 type.
 """
 
+import struct
 from typing import Any
 
 import pytest
@@ -9,7 +10,6 @@ import pytest
 from hostcalls import abi
 from hostcalls.abi import ScalarType, ScalarValue
 from hostcalls.abi.capability import Capability
-from hostcalls.abi.errors import error_payload
 from hostcalls.codec.rkyv import F32, F64, I64, U8, U16, U32, U64, codec, layout
 
 DEPENDENCY = abi.DependencyId(bytes(range(0xA0, 0xB0)))
@@ -535,4 +535,5 @@ def test_abi_2_a_value_has_the_bytes_of_the_reference(annotation: Any, value: ob
 )
 def test_error_payload(text: str, payload: str) -> None:
     """An error text is written as a length and an encoded string."""
-    assert error_payload(text).hex() == payload
+    encoded = codec(str).encode(text)
+    assert (struct.pack("<I", len(encoded)) + encoded).hex() == payload

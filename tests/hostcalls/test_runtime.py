@@ -22,10 +22,10 @@ from hostcalls.engine import EngineConfig, InvalidModule
 from hostcalls.kernel.execution import Returned, Stopped
 from hostcalls.kernel.modules import ModuleError, ModuleStore, binary
 from hostcalls.kernel.runtime import Runtime
-from hostcalls.resources.clock import TrioClock
 from hostcalls.resources.futures import Future
 from hostcalls.sdk.wat import Assembler
 from tests.hostcalls.harness import open_harness
+from tests.hostcalls.trio_clock import TrioClock
 
 MINE = Capability(200)
 WAT = '(module (memory (export "memory") 1) (func (export "start")))'

@@ -26,15 +26,15 @@ from transport import (
     FileDescriptor,
     PayloadError,
     Policy,
-    Registry,
     RemoteError,
+    TypeRegistry,
     UnknownType,
     UnregisteredType,
     VersionMismatch,
 )
 from transport.payload import INLINE_LIMIT, PAYLOAD_LIMIT, External
 
-types = Registry()
+types = TypeRegistry()
 
 
 @types.register
@@ -184,7 +184,7 @@ def test_an_exception_of_no_such_kind_is_only_told(name: str) -> None:
 
 def test_unknown_type_and_version_are_told_apart() -> None:
     def version(fields: list[tuple[str, type]], number: int = 1) -> tuple[Codec, type]:
-        registry = Registry()
+        registry = TypeRegistry()
         cls = attrs.make_class("Thing", {name: attrs.field(type=kind) for name, kind in fields})
         registry.register(cls, name="thing", version=number)
         return Codec(registry), cls
@@ -194,7 +194,7 @@ def test_unknown_type_and_version_are_told_apart() -> None:
     newer, _ = version([("a", int)], 2)
     payload, _ = one.encode(first(1))
     with pytest.raises(UnknownType, match="'thing', which is not registered"):
-        Codec(Registry()).decode(payload)
+        Codec(TypeRegistry()).decode(payload)
     with pytest.raises(VersionMismatch, match="version 1 of 'thing' with 1 fields; this node has version 1"):
         wider.decode(payload)
     with pytest.raises(VersionMismatch, match="this node has version 2"):
@@ -236,9 +236,9 @@ def test_what_cannot_travel() -> None:
     with pytest.raises(UnregisteredType, match="function"):
         carry({"f": len, "g": lambda: None})
     with pytest.raises(TypeError, match="cannot be registered"):
-        Registry().register(int)
+        TypeRegistry().register(int)
     with pytest.raises(ValueError, match="give another name"):
-        Registry(types).register(Colour, name=f"{Point.__module__}.Point")
+        TypeRegistry(types).register(Colour, name=f"{Point.__module__}.Point")
 
 
 def test_deep_nesting_from_a_peer_is_survived() -> None:

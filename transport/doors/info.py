@@ -82,11 +82,6 @@ class DoorInfo:
         """Whether calls can still be served: the door is not revoked and its server has not exited."""
         return self.target != -1 and Attributes.REVOKED not in self.attributes
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the door belongs to the process that asked."""
-        return Attributes.LOCAL in self.attributes
-
 
 @attrs.frozen
 class DoorCounters:
