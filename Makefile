@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # What setuptools has to say about every editable installation is known.
 INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/pip install --quiet
 SOURCES := pyproject.toml .packaging/backend.py \
-  $(shell find transport hostcalls -name '_build.py' -o -name '*.[ch]' -not -name '_doors.c' -not -name '_engine.c' 2>/dev/null)
+  $(shell find transport hostcalls -name '_build.py' -o -name '*.[ch]' 2>/dev/null)
 
 .PHONY: all demo tests quick check soak bench docs c-tests mutants clean help
 
@@ -81,6 +81,5 @@ mutants: $(VENV)/.installed-test  ## faults made on purpose, which the tests mus
 	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 clean:  ## remove everything that the targets made
-	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build .packaging/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find actors hostcalls transport -name '*.so' -delete
-	rm -f transport/doors/_doors.c hostcalls/engine/_engine.c

@@ -4,18 +4,39 @@ cffi registers its modules through the `cffi_modules` keyword of `setup()`, for 
 field, and this project keeps no `setup.py`. Everything else is setuptools' own backend, unchanged.
 """
 
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
 import setuptools
 from setuptools import build_meta
+from setuptools.command.sdist import sdist
 
 CFFI_MODULES = [
     "transport/doors/_build.py:ffibuilder",
     "hostcalls/engine/_build.py:ffibuilder",
 ]
+PACKAGE = Path(".packaging/enfilade")
+"""Where setuptools finds the package: its folders are links to those at the top level."""
+
+BUILD_FILES = [".packaging/backend.py"]
+
+
+class SourceArchive(sdist):
+    """Archive the folders and the links to them, where setuptools would put copies in the links' places."""
+
+    def make_release_tree(self, base_dir: str, files: Iterable[str]) -> None:
+        root = Path.cwd().resolve()
+        places = {Path(name).resolve().relative_to(root).as_posix() for name in [*files, *BUILD_FILES]}
+        super().make_release_tree(base_dir, sorted(places))
+        for link in PACKAGE.iterdir():
+            if link.is_symlink():
+                os.symlink(os.readlink(link), base_dir / link)
 
 
 class Backend(build_meta._BuildMetaBackend):  # type: ignore[name-defined,misc]
     def run_setup(self, setup_script: str = "setup.py") -> None:
-        setuptools.setup(cffi_modules=CFFI_MODULES)
+        setuptools.setup(cffi_modules=CFFI_MODULES, cmdclass={"sdist": SourceArchive})
 
 
 _backend = Backend()

@@ -1,5 +1,9 @@
 """The actor runtime: supervised processes that share nothing and talk by messages."""
 
+if __name__ != "enfilade.actors":
+    raise ImportError(f"import enfilade.actors (or `from enfilade import ...`), not {__name__}")
+
+
 from actors import system
 from actors.guests import Guest
 from actors.messages.errors import (

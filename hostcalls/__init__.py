@@ -5,6 +5,10 @@ guest ABI are in `hostcalls.abi` and `hostcalls.abi.actor_types`, the hostcalls 
 `hostcalls.abi.catalogue`.
 """
 
+if __name__ != "enfilade.hostcalls":
+    raise ImportError(f"import enfilade.hostcalls (or `from enfilade import ...`), not {__name__}")
+
+
 from hostcalls.abi import ChannelBackpressure, ScalarType, ScalarValue
 from hostcalls.abi.capability import Capability
 from hostcalls.abi.errors import (

@@ -1,13 +1,19 @@
 """A wheel made from the checkout holds all that the packages need, and works where nothing else lies."""
 
+import ast
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import enfilade
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD_SECONDS = 600
@@ -16,8 +22,8 @@ pytestmark = pytest.mark.timeout(2 * BUILD_SECONDS)
 
 PROGRAM = """
 import trio
-from actors import Actor, open_node
-import hostcalls.engine, transport.doors
+from enfilade import Actor, open_node
+import enfilade.hostcalls.engine as engine, enfilade.transport.doors as doors
 
 class Echo(Actor):
     def echo(self, value: int) -> int:
@@ -28,47 +34,139 @@ async def main() -> None:
         assert await (await node.spawn(Echo)).call(Echo.echo, 7) == 7
 
 trio.run(main)
-print(hostcalls.engine.__file__, transport.doors.__file__)
+print(engine.__file__, doors.__file__)
 """
 
 
+KINDS = {".py", ".pyi", ".typed", ".so", ".c", ".h", ".wat", ".zig"}
+NOT_THE_PRODUCT = {"test", "tests", "fuzz", "bench", "mock", "replica"}
+
+BACKEND = """
+import sys
+sys.path.insert(0, ".packaging")
+import backend
+print(getattr(backend, sys.argv[1])(sys.argv[2]))
+"""
+
+
+def build(what: str, source: Path, target: Path) -> Path:
+    """Have the build backend make a wheel or an sdist of `source`, with the compiler for its only program."""
+    programs = target / "programs"
+    programs.mkdir()
+    for name in {"cc", "gcc", "g++", "ld", "as"} | {os.environ.get("CC", "cc")}:
+        if found := shutil.which(name):
+            (programs / Path(name).name).symlink_to(found)
+    result = subprocess.run(
+        [sys.executable, "-c", BACKEND, f"build_{what}", str(target)],
+        cwd=source,
+        env={"PATH": str(programs), "HOME": str(target)},
+        capture_output=True,
+        text=True,
+        timeout=BUILD_SECONDS,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return target / result.stdout.split()[-1]
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from what git tracks, without looking anything up."""
-    directory = tmp_path_factory.mktemp("wheel")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source archive, built from what git tracks."""
+    directory = tmp_path_factory.mktemp("sdist")
     source = directory / "source"
-    source.mkdir()
     files = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False, text=True
     ).stdout.split("\0")
     if not any(files):
         pytest.skip("not in a git checkout")
     for name in filter(None, files):
-        if (ROOT / name).is_file():
+        if (ROOT / name).exists():
             target = source / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((ROOT / name).read_bytes())
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
-    subprocess.run(
-        [*command, "--wheel-dir", str(directory), str(source)],
-        check=True,
-        timeout=BUILD_SECONDS,
-        stdin=subprocess.DEVNULL,
+            shutil.copy2(ROOT / name, target, follow_symlinks=False)
+    return build("sdist", source, directory)
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source archive alone."""
+    directory = tmp_path_factory.mktemp("wheel")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(directory, filter="data")
+    (source,) = directory.glob("enfilade-*")
+    return build("wheel", source, directory)
+
+
+def test_the_source_archive_keeps_the_links(sdist: Path) -> None:
+    """Its folders lie where they lie in the repository."""
+    with tarfile.open(sdist) as archive:
+        links = {Path(member.name).name: member.linkname for member in archive if member.issym()}
+    assert links == {name: f"../../{name}" for name in ("actors", "hostcalls", "transport")}
+
+
+def test_the_wheel_holds_one_package(wheel: Path) -> None:
+    """Everything is below `enfilade`: code, types, what is compiled and its headers, the SDK of guests."""
+    names = zipfile.ZipFile(wheel).namelist()
+    metadata = [name for name in names if ".dist-info/" in name]
+    product = [Path(name) for name in names if name not in metadata]
+    assert {path.parts[0] for path in product} == {"enfilade"}
+    assert {path.suffix or path.name for path in product} == KINDS
+    assert not [path for path in product if NOT_THE_PRODUCT.intersection(path.parts)]
+    extensions = {path.parent.as_posix() for path in product if path.suffix == ".so"}
+    assert extensions == {"enfilade/hostcalls/engine", "enfilade/transport/doors"}
+    typed = {path.as_posix() for path in product if path.suffix in (".typed", ".pyi")}
+    assert typed == {
+        "enfilade/py.typed",
+        "enfilade/hostcalls/engine/_engine.pyi",
+        "enfilade/transport/doors/_doors.pyi",
+    }
+    (information,) = [name for name in metadata if name.endswith("/METADATA")]
+    assert "License-Expression: MIT OR Apache-2.0" in zipfile.ZipFile(wheel).read(information).decode()
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+@pytest.mark.parametrize("package", ["actors", "hostcalls", "transport"])
+def test_the_old_name_says_what_to_write(package: str) -> None:
+    """In a checkout the folders can be found by their own names, which are not those of the packages."""
+    result = run("-c", f"import {package}", cwd=ROOT)
+    assert result.returncode == 1
+    assert (
+        f"ImportError: import enfilade.{package} (or `from enfilade import ...`), not {package}"
+        in result.stderr
     )
-    (built,) = directory.glob("enfilade-*.whl")
-    return built
 
 
-def test_the_wheel_holds_code_data_and_types(wheel: Path) -> None:
-    names = set(zipfile.ZipFile(wheel).namelist())
-    for package in ("actors", "hostcalls", "transport"):
-        assert f"{package}/py.typed" in names
-    assert any(name.startswith("transport/doors/_doors.") and name.endswith(".so") for name in names)
-    assert any(name.startswith("hostcalls/engine/_engine.") and name.endswith(".so") for name in names)
-    assert "transport/doors/_doors.pyi" in names
-    assert not any(name.startswith(("tests/", "docs/")) for name in names)
-    metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
-    assert "License-Expression: MIT OR Apache-2.0" in zipfile.ZipFile(wheel).read(metadata).decode()
+def test_the_names_load_what_they_need_and_no_more() -> None:
+    """A program of actors loads neither doors nor guests; every name of `enfilade` is there."""
+    program = (
+        "import sys, enfilade; heavy = {'enfilade.transport', 'enfilade.hostcalls', 'wasmtime'};"
+        "[getattr(enfilade, name) for name in enfilade.__all__ if name != 'Policy'];"
+        "assert not heavy & set(sys.modules);"
+        "enfilade.Policy; assert 'enfilade.transport' in sys.modules;"
+        "assert set(enfilade.__all__) <= set(dir(enfilade))"
+    )
+    result = run("-c", program)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_names_and_their_imports_agree() -> None:
+    """What type checkers see is what `__all__` says."""
+    tree = ast.parse((ROOT / ".packaging/enfilade/__init__.py").read_text())
+    (guarded,) = [node for node in tree.body if isinstance(node, ast.If)]
+    imported = [
+        alias.name for node in guarded.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
+    assert sorted(imported) == sorted(enfilade.__all__)
+
+
+def test_the_package_is_the_command() -> None:
+    result = run("-m", "enfilade", "--help")
+    assert result.returncode == 0, result.stderr
+    assert "enfilade" in result.stdout
 
 
 def test_the_wheel_works_on_its_own(wheel: Path, tmp_path: Path) -> None:
@@ -97,4 +195,4 @@ def test_the_command_is_installed_with_the_distribution() -> None:
         entries = importlib.metadata.distribution("enfilade").entry_points
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("the distribution is not installed here, only the checkout is on the path")
-    assert {entry.name: entry.value for entry in entries}["enfilade"] == "actors.cli:main"
+    assert {entry.name: entry.value for entry in entries}["enfilade"] == "enfilade.actors.cli:main"

@@ -1,5 +1,9 @@
 """What lies between nodes: doors, zones, the wire format, and node links."""
 
+if __name__ != "enfilade.transport":
+    raise ImportError(f"import enfilade.transport (or `from enfilade import ...`), not {__name__}")
+
+
 from transport.carrier import CarrierError
 from transport.file_descriptor import FileDescriptor
 from transport.payload import Codec, RemoteError

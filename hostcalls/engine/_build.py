@@ -24,6 +24,3 @@ ffibuilder.set_source(
     extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-pthread"],
     libraries=["dl", "pthread"],
 )
-
-if __name__ == "__main__":
-    ffibuilder.compile(verbose=False)

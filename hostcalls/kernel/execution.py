@@ -25,7 +25,7 @@ from hostcalls.engine import BadMemoryAccess, Instance, Pause, Step, Trap, TrapK
 from hostcalls.kernel.prepared import Prepared
 from hostcalls.resources.futures import Cancelled, Future
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("enfilade.hostcalls")
 
 _PATIENCE = 2
 """Turns that end with the guest computing, after which it is handed to a worker. One that comes back from

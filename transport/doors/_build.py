@@ -4,10 +4,9 @@ On illumos the module binds the doors of libc. Everywhere else it contains this 
 the same header (`c/include`, `c/linux`). The declarations below are the same for both, and so is all the
 Python above them.
 
-`python transport/doors/_build.py`, from any directory, builds the module in place.
+setuptools builds it, in the root of the repository.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -309,7 +308,3 @@ def with_queue() -> FFI:
 
 
 ffibuilder = with_queue()
-
-if __name__ == "__main__":
-    os.chdir(ROOT)
-    ffibuilder.compile(verbose=False)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from transport.doors._doors import ffi, lib
 
-log = logging.getLogger("transport.doors")
+log = logging.getLogger("enfilade.transport.doors")
 
 CData = Any
 

@@ -276,7 +276,8 @@ def test_a_door_where_a_node_listens_is_left_to_it(start: Start, tmp_path: Path)
 
 def test_what_only_guests_need_is_not_imported() -> None:
     """The operator's commands are quick because they leave the engine of guests alone."""
-    program = "import sys, actors.cli.operator, actors.cli.zone; print('hostcalls' in sys.modules)"
+    imports = "import sys, actors.cli.operator, actors.cli.zone"
+    program = f"{imports}; print('hostcalls' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
