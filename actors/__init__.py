@@ -4,9 +4,9 @@ if __name__ != "enfilade.actors":
     raise ImportError(f"import enfilade.actors (or `from enfilade import ...`), not {__name__}")
 
 
-from actors import system
-from actors.guests import Guest
-from actors.messages.errors import (
+from enfilade.actors import system
+from enfilade.actors.guests import Guest
+from enfilade.actors.messages.errors import (
     AlreadyStarted,
     BadArguments,
     CallError,
@@ -34,7 +34,7 @@ from actors.messages.errors import (
     UnknownMethod,
     WrongThread,
 )
-from actors.messages.reasons import (
+from enfilade.actors.messages.reasons import (
     KILL,
     KILLED,
     NO_CONNECTION,
@@ -49,17 +49,17 @@ from actors.messages.reasons import (
     Shutdown,
     Trapped,
 )
-from actors.messages.ref import NameRef, Ref
-from actors.messages.request import Deferred, Request
-from actors.messages.request_collection import RequestCollection, multi_call, multi_cast
-from actors.messages.signals import Call
-from actors.node.config import NodeConfig
-from actors.node.dead_letters import DeadLetter, DeadLetters
-from actors.node.groups import GroupMonitor, GroupScope, Joined, Left
-from actors.node.node import Node, NodeStatistics
-from actors.node.timers import Timer
-from actors.opening import open_node
-from actors.patterns.events import (
+from enfilade.actors.messages.ref import NameRef, Ref
+from enfilade.actors.messages.request import Deferred, Request
+from enfilade.actors.messages.request_collection import RequestCollection, multi_call, multi_cast
+from enfilade.actors.messages.signals import Call
+from enfilade.actors.node.config import NodeConfig
+from enfilade.actors.node.dead_letters import DeadLetter, DeadLetters
+from enfilade.actors.node.groups import GroupMonitor, GroupScope, Joined, Left
+from enfilade.actors.node.node import Node, NodeStatistics
+from enfilade.actors.node.timers import Timer
+from enfilade.actors.opening import open_node
+from enfilade.actors.patterns.events import (
     EventHandler,
     EventManager,
     HandlerExists,
@@ -67,19 +67,19 @@ from actors.patterns.events import (
     NoHandler,
     RemoveHandler,
 )
-from actors.patterns.machine import Machine
-from actors.patterns.pool import JobDiscarded, Pool, PoolDraining, PoolStatistics, Worker
-from actors.peers.events import NodeDown, NodeUp
-from actors.processes.actor import Actor
-from actors.processes.body import Body, Observer, Spawnable
-from actors.processes.control_lane import Control
-from actors.processes.keyed_timers import KeyedTimers
-from actors.processes.links import Alias, Down, Exited, IdleTimeout, Monitor
-from actors.processes.mailbox import UNBOUNDED, Lagged, Mailbox
-from actors.processes.process import Process
-from actors.processes.start import Started
-from actors.supervision.backoff import Backoff, InvalidBackoff
-from actors.supervision.child_spec import (
+from enfilade.actors.patterns.machine import Machine
+from enfilade.actors.patterns.pool import JobDiscarded, Pool, PoolDraining, PoolStatistics, Worker
+from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.processes.actor import Actor
+from enfilade.actors.processes.body import Body, Observer, Spawnable
+from enfilade.actors.processes.control_lane import Control
+from enfilade.actors.processes.keyed_timers import KeyedTimers
+from enfilade.actors.processes.links import Alias, Down, Exited, IdleTimeout, Monitor
+from enfilade.actors.processes.mailbox import UNBOUNDED, Lagged, Mailbox
+from enfilade.actors.processes.process import Process
+from enfilade.actors.processes.start import Started
+from enfilade.actors.supervision.backoff import Backoff, InvalidBackoff
+from enfilade.actors.supervision.child_spec import (
     BadCombination,
     Child,
     DuplicateChild,
@@ -87,7 +87,7 @@ from actors.supervision.child_spec import (
     InvalidFlag,
     check_child_specs,
 )
-from actors.supervision.children import (
+from enfilade.actors.supervision.children import (
     AlreadyPresent,
     ChildCounts,
     ChildInfo,
@@ -100,11 +100,18 @@ from actors.supervision.children import (
     NoTemplate,
     StartFailed,
 )
-from actors.supervision.dynamic import DynamicSupervisor
-from actors.supervision.partition import InvalidKey, PartitionStopped, PartitionSupervisor
-from actors.supervision.remote_entry import InvalidEntry, RemoteEntry
-from actors.supervision.supervisor import Supervisor
-from actors.supervision.tasks import Outcome, Task, TaskStream, TaskSupervisor, async_nolink, async_stream
+from enfilade.actors.supervision.dynamic import DynamicSupervisor
+from enfilade.actors.supervision.partition import InvalidKey, PartitionStopped, PartitionSupervisor
+from enfilade.actors.supervision.remote_entry import InvalidEntry, RemoteEntry
+from enfilade.actors.supervision.supervisor import Supervisor
+from enfilade.actors.supervision.tasks import (
+    Outcome,
+    Task,
+    TaskStream,
+    TaskSupervisor,
+    async_nolink,
+    async_stream,
+)
 
 __all__ = [
     "KILL",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actors.node import boundary
-from actors.node.config import NodeConfig
-from actors.node.node import Node
+from enfilade.actors.node import boundary
+from enfilade.actors.node.config import NodeConfig
+from enfilade.actors.node.node import Node
 
 if TYPE_CHECKING:
     pass
@@ -75,8 +75,8 @@ async def open_node(
             yield node
             return
         # A node without peers does without transport.
-        from actors.peers.peering import distributed
-        from actors.workers.employer import Workers
+        from enfilade.actors.peers.peering import distributed
+        from enfilade.actors.workers.employer import Workers
 
         employer: Workers | None = None
         async with AsyncExitStack() as stack:

@@ -21,15 +21,15 @@ from typing import Any, TypeVar
 
 import attrs
 
-from actors.messages.errors import CallingSelf, NoProcess, Restarting, RuntimeFault
-from actors.messages.reasons import NORMAL, Reason
-from actors.messages.ref import NameRef, Ref
-from actors.messages.request import Request
-from actors.messages.signals import Call, Cast, described
-from actors.processes.actor import Actor, formatted_status
-from actors.processes.body import Observer
-from actors.processes.local_ref import LocalRef
-from actors.processes.process import Process
+from enfilade.actors.messages.errors import CallingSelf, NoProcess, Restarting, RuntimeFault
+from enfilade.actors.messages.reasons import NORMAL, Reason
+from enfilade.actors.messages.ref import NameRef, Ref
+from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.signals import Call, Cast, described
+from enfilade.actors.processes.actor import Actor, formatted_status
+from enfilade.actors.processes.body import Observer
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.process import Process
 
 __all__ = [
     "NoState",
@@ -59,7 +59,7 @@ class NoState(RuntimeFault):
 
     def __init__(self, ref: Ref[Any]) -> None:
         super().__init__(
-            f"{ref} exposes no state; a function process does so with actors.system.expose(me, ...)"
+            f"{ref} exposes no state; a function process does so with enfilade.actors.system.expose(me, ...)"
         )
         self.ref = ref
 

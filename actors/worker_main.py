@@ -16,10 +16,10 @@ from typing import Any, Final
 import attrs
 import trio
 
-from actors.opening import open_node
-from actors.workers.family import STOP_SECONDS, WORD, FamilyPolicy
-from actors.workers.importable import Importable
-from transport.policy import Policy
+from enfilade.actors.opening import open_node
+from enfilade.actors.workers.family import STOP_SECONDS, WORD, FamilyPolicy
+from enfilade.actors.workers.importable import Importable
+from enfilade.transport.policy import Policy
 
 __all__ = ["work"]
 

@@ -4,11 +4,11 @@ if __name__ != "enfilade.transport":
     raise ImportError(f"import enfilade.transport (or `from enfilade import ...`), not {__name__}")
 
 
-from transport.carrier import CarrierError
-from transport.file_descriptor import FileDescriptor
-from transport.payload import Codec, RemoteError
-from transport.policy import Identity, Limits, NotAdmitted, Policy, Rights, Rule
-from transport.records import (
+from enfilade.transport.carrier import CarrierError
+from enfilade.transport.file_descriptor import FileDescriptor
+from enfilade.transport.payload import Codec, RemoteError
+from enfilade.transport.policy import Identity, Limits, NotAdmitted, Policy, Rights, Rule
+from enfilade.transport.records import (
     FieldMismatch,
     PayloadError,
     TypeRegistry,
@@ -17,7 +17,7 @@ from transport.records import (
     VersionMismatch,
     register,
 )
-from transport.rendezvous import HandshakeFailed, Rendezvous, Settings
+from enfilade.transport.rendezvous import HandshakeFailed, Rendezvous, Settings
 
 __all__ = [
     "CarrierError",

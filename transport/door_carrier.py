@@ -18,13 +18,22 @@ from typing import Any, TypeAlias
 
 import trio
 
-from transport import zones
-from transport.carrier import Arrival, Carrier, CarrierError, Credentials, Handle, Inlet, Outlet, Status
-from transport.doors import api
-from transport.doors._doors import ffi, lib
-from transport.doors.client import Client
-from transport.doors.errors import DoorError, DoorOpenError, FattachError, FdetachError
-from transport.wire import PREFIX
+from enfilade.transport import zones
+from enfilade.transport.carrier import (
+    Arrival,
+    Carrier,
+    CarrierError,
+    Credentials,
+    Handle,
+    Inlet,
+    Outlet,
+    Status,
+)
+from enfilade.transport.doors import api
+from enfilade.transport.doors._doors import ffi, lib
+from enfilade.transport.doors.client import Client
+from enfilade.transport.doors.errors import DoorError, DoorOpenError, FattachError, FdetachError
+from enfilade.transport.wire import PREFIX
 
 CData: TypeAlias = Any
 

@@ -13,8 +13,17 @@ from collections.abc import Sequence
 
 import trio
 
-from transport.carrier import Arrival, Carrier, CarrierError, Credentials, Handle, Inlet, Outlet, Status
-from transport.wire import PREFIX
+from enfilade.transport.carrier import (
+    Arrival,
+    Carrier,
+    CarrierError,
+    Credentials,
+    Handle,
+    Inlet,
+    Outlet,
+    Status,
+)
+from enfilade.transport.wire import PREFIX
 
 __all__ = ["MemoryCarrier", "MemoryNetwork"]
 

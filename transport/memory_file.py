@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from transport.records import PayloadError
+from enfilade.transport.records import PayloadError
 
 __all__ = ["create", "read", "reading"]
 

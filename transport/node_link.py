@@ -23,9 +23,9 @@ from typing import Final, NamedTuple
 
 import attrs
 
-from transport.carrier import Handle
-from transport.policy import Limits
-from transport.wire import OVERHEAD, Frame, MalformedBatch, decode_batch, encode_batch
+from enfilade.transport.carrier import Handle
+from enfilade.transport.policy import Limits
+from enfilade.transport.wire import OVERHEAD, Frame, MalformedBatch, decode_batch, encode_batch
 
 __all__ = ["Backlogged", "NodeLink", "Outgoing"]
 

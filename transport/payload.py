@@ -29,9 +29,9 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from transport import memory_file
-from transport.file_descriptor import FileDescriptor, close_all
-from transport.records import (
+from enfilade.transport import memory_file
+from enfilade.transport.file_descriptor import FileDescriptor, close_all
+from enfilade.transport.records import (
     PayloadError,
     Record,
     TypeRegistry,
@@ -291,7 +291,7 @@ class Codec:
             return self._lower_error(value)
         raise UnregisteredType(
             f"a {kind.__module__}.{kind.__qualname__} cannot travel to another node: register the type, on "
-            "both nodes, with transport.register"
+            "both nodes, with enfilade.transport.register"
         )
 
     def _lower_exact(self, value: Any) -> Any:

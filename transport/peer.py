@@ -25,11 +25,11 @@ from typing import Final, Protocol
 
 import trio
 
-from transport.carrier import Arrival, Carrier, CarrierError, Handle, Inlet, Outlet, Status
-from transport.node_link import QUARTERS, Backlogged, NodeLink
-from transport.patience import MOMENT, Patience
-from transport.policy import Identity, Rights
-from transport.wire import FRAME_LIMIT, Bye, Frame, MalformedBatch, encode_frame
+from enfilade.transport.carrier import Arrival, Carrier, CarrierError, Handle, Inlet, Outlet, Status
+from enfilade.transport.node_link import QUARTERS, Backlogged, NodeLink
+from enfilade.transport.patience import MOMENT, Patience
+from enfilade.transport.policy import Identity, Rights
+from enfilade.transport.wire import FRAME_LIMIT, Bye, Frame, MalformedBatch, encode_frame
 
 __all__ = ["FrameTooLarge", "Host", "Peer"]
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import attrs
 
-from transport.carrier import Credentials
+from enfilade.transport.carrier import Credentials
 
 __all__ = [
     "Identity",

@@ -31,7 +31,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from transport.carrier import (
+from enfilade.transport.carrier import (
     Arrival,
     Carrier,
     CarrierError,
@@ -42,10 +42,10 @@ from transport.carrier import (
     Status,
     hand_over,
 )
-from transport.node_link import BATCH_LIMIT, NodeLink
-from transport.peer import Host, Peer
-from transport.policy import Identity, NotAdmitted, Policy, Rights, is_proof, make_nonce, prove
-from transport.wire import (
+from enfilade.transport.node_link import BATCH_LIMIT, NodeLink
+from enfilade.transport.peer import Host, Peer
+from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights, is_proof, make_nonce, prove
+from enfilade.transport.wire import (
     FRAME_LIMIT,
     VERSION,
     Bye,

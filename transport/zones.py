@@ -17,8 +17,8 @@ import sys
 
 import attrs
 
-from transport.doors._doors import ffi, lib
-from transport.doors.errors import DoorError
+from enfilade.transport.doors._doors import ffi, lib
+from enfilade.transport.doors.errors import DoorError
 
 GLOBAL_ZONE_ID = 0
 GLOBAL_ZONE_NAME = "global"

@@ -1,5 +1,5 @@
 """The `enfilade` command."""
 
-from actors.cli.app import main
+from enfilade.actors.cli.app import main
 
 __all__ = ["main"]

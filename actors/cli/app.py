@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from actors.cli.refusal import Refusal
+from enfilade.actors.cli.refusal import Refusal
 
 app = typer.Typer(
     name="enfilade",
@@ -51,7 +51,7 @@ def demo(
     isolate: Annotated[bool, typer.Option(help="Give each zone namespaces of its own.")] = True,
 ) -> None:
     """Two zones, a supervision tree in each, messages through doors, a guest and a whole zone killed."""
-    from actors.cli.demo import run_demo
+    from enfilade.actors.cli.demo import run_demo
 
     raise typer.Exit(run_demo(pace=pace, plain=plain, isolate=isolate))
 
@@ -59,7 +59,7 @@ def demo(
 @app.command()
 def doctor() -> None:
     """Say what this machine offers: doors, WebAssembly, namespaces, a compiler."""
-    from actors.cli.doctor import run_doctor
+    from enfilade.actors.cli.doctor import run_doctor
 
     raise typer.Exit(run_doctor())
 
@@ -72,7 +72,7 @@ def zone_run(
     ] = False,
 ) -> None:
     """Start the node that FILE describes and keep it running until `zone stop`, SIGINT or SIGTERM."""
-    from actors.cli.zone import run_zone
+    from enfilade.actors.cli.zone import run_zone
 
     raise typer.Exit(run_zone(file, until_eof=until_eof))
 
@@ -85,7 +85,7 @@ Secret = Annotated[Path | None, typer.Option(help="The file of the secret that t
 @zone.command("ps")
 def zone_ps(door: Door, secret: Secret = None) -> None:
     """List the processes of the node at DOOR: serial, name, label, kind, queued messages."""
-    from actors.cli.operator import list_processes
+    from enfilade.actors.cli.operator import list_processes
 
     raise typer.Exit(list_processes(door, secret))
 
@@ -93,7 +93,7 @@ def zone_ps(door: Door, secret: Secret = None) -> None:
 @zone.command("tree")
 def zone_tree(door: Door, secret: Secret = None) -> None:
     """Show the supervision tree of the node at DOOR."""
-    from actors.cli.operator import draw_tree
+    from enfilade.actors.cli.operator import draw_tree
 
     raise typer.Exit(draw_tree(door, secret))
 
@@ -111,7 +111,7 @@ def zone_call(
     secret: Secret = None,
 ) -> None:
     """Call METHOD of the process NAME on the node at DOOR, and print the reply as JSON."""
-    from actors.cli.operator import call_process
+    from enfilade.actors.cli.operator import call_process
 
     raise typer.Exit(call_process(door, name, method, arguments or [], keyword or [], timeout, secret))
 
@@ -124,7 +124,7 @@ def zone_send(
     secret: Secret = None,
 ) -> None:
     """Send MESSAGE to the process NAME on the node at DOOR."""
-    from actors.cli.operator import send_message
+    from enfilade.actors.cli.operator import send_message
 
     raise typer.Exit(send_message(door, name, message, secret))
 
@@ -136,7 +136,7 @@ def zone_stop(
     secret: Secret = None,
 ) -> None:
     """Have the node at DOOR shut down in order, and wait until it has."""
-    from actors.cli.operator import stop_node
+    from enfilade.actors.cli.operator import stop_node
 
     raise typer.Exit(stop_node(door, timeout, secret))
 
@@ -160,7 +160,7 @@ def guest_run(
     ] = Path(),
 ) -> None:
     """Run one guest, print its log, and end with status 0 when it returned, 3 when it trapped."""
-    from actors.cli.guest import run_guest_command
+    from enfilade.actors.cli.guest import run_guest_command
 
     raise typer.Exit(run_guest_command(module, entrypoint, capabilities, param or [], work_dir))
 
@@ -168,7 +168,7 @@ def guest_run(
 @guest.command("sdk")
 def guest_sdk() -> None:
     """Print the directory of the kits for guests in C and Zig, with their examples."""
-    from actors.cli.guest import find_sdk
+    from enfilade.actors.cli.guest import find_sdk
 
     typer.echo(find_sdk())
 

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import attrs
 
-from actors.messages.errors import CallError
-from actors.messages.ref import Ref
-from actors.processes.actor import Actor
-from actors.processes.process import Process
-from actors.supervision.supervisor import Supervisor
-from transport.policy import Rights
-from transport.records import register
+from enfilade.actors.messages.errors import CallError
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.processes.actor import Actor
+from enfilade.actors.processes.process import Process
+from enfilade.actors.supervision.supervisor import Supervisor
+from enfilade.transport.policy import Rights
+from enfilade.transport.records import register
 
 __all__ = ["CONTROL", "Branch", "Control", "OperatorRights", "ProcessEntry"]
 

@@ -30,7 +30,7 @@ def _python() -> Finding:
 
 def _doors() -> Finding:
     try:
-        from transport.doors import Capabilities
+        from enfilade.transport.doors import Capabilities
     except ImportError as error:
         return Finding("doors", False, f"the compiled part is missing ({error}): run `pip install .` again")
     if Capabilities.HANDOFF in Capabilities.here():
@@ -41,7 +41,7 @@ def _doors() -> Finding:
 def _wasmtime() -> Finding:
     version = importlib.metadata.version("wasmtime")
     try:
-        from hostcalls.engine import Engine
+        from enfilade.hostcalls.engine import Engine
 
         Engine().close()
     except (ImportError, OSError, RuntimeError) as error:
@@ -50,7 +50,7 @@ def _wasmtime() -> Finding:
 
 
 def _namespaces() -> Finding:
-    from transport.namespaces import KINDS, available
+    from enfilade.transport.namespaces import KINDS, available
 
     if not sys.platform.startswith("linux"):
         return Finding(

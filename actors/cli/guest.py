@@ -7,14 +7,14 @@ import attrs
 import trio
 import typer
 
-import hostcalls.sdk
-from actors.cli.refusal import Refusal
-from actors.guests import Guest, open_guests, run_guest
-from actors.messages.errors import StartError
-from actors.messages.reasons import Reason, Trapped
-from actors.opening import open_node
-from hostcalls.abi.errors import HostcallError
-from hostcalls.kernel.modulespec import (
+from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.guests import Guest, open_guests, run_guest
+from enfilade.actors.messages.errors import StartError
+from enfilade.actors.messages.reasons import Reason, Trapped
+from enfilade.actors.opening import open_node
+from enfilade.hostcalls import sdk
+from enfilade.hostcalls.abi.errors import HostcallError
+from enfilade.hostcalls.kernel.modulespec import (
     ModuleSpec,
     ModuleSpecError,
     make_invocation,
@@ -63,7 +63,7 @@ def run_guest_command(
 
 def find_sdk() -> Path:
     """The directory of the kits for guests in C and Zig, with their examples."""
-    return Path(hostcalls.sdk.__file__).parent
+    return Path(sdk.__file__).parent
 
 
 def _root_cause(error: BaseException) -> BaseException:

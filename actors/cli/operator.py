@@ -17,18 +17,18 @@ import msgspec
 import trio
 import typer
 
-from actors.cli.control import CONTROL, Branch, Control, ProcessEntry
-from actors.cli.refusal import Refusal
-from actors.cli.zonefile import read_secret
-from actors.messages.errors import NoProcess, Refused, RuntimeFault
-from actors.node.node import Node
-from actors.opening import open_node
-from actors.peers.events import NodeDown
-from transport import zones
-from transport.carrier import CarrierError
-from transport.policy import NotAdmitted, Policy, Rights, Rule
-from transport.records import PayloadError
-from transport.rendezvous import HandshakeFailed
+from enfilade.actors.cli.control import CONTROL, Branch, Control, ProcessEntry
+from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.cli.zonefile import read_secret
+from enfilade.actors.messages.errors import NoProcess, Refused, RuntimeFault
+from enfilade.actors.node.node import Node
+from enfilade.actors.opening import open_node
+from enfilade.actors.peers.events import NodeDown
+from enfilade.transport import zones
+from enfilade.transport.carrier import CarrierError
+from enfilade.transport.policy import NotAdmitted, Policy, Rights, Rule
+from enfilade.transport.records import PayloadError
+from enfilade.transport.rendezvous import HandshakeFailed
 
 if TYPE_CHECKING:
     from rich.tree import Tree

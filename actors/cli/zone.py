@@ -11,19 +11,19 @@ from typing import Any
 import trio
 import typer
 
-from actors.cli.control import CONTROL, Control
-from actors.cli.refusal import Refusal
-from actors.cli.zonefile import ROOT, ZoneFile, read_zone_file
-from actors.messages.errors import StartError
-from actors.messages.reasons import Reason, Shutdown
-from actors.messages.ref import Ref
-from actors.node.node import Node
-from actors.opening import open_node
-from actors.processes.links import Down
-from actors.supervision.child_spec import Child
-from actors.supervision.supervisor import Supervisor
-from transport.carrier import CarrierError
-from transport.rendezvous import Settings
+from enfilade.actors.cli.control import CONTROL, Control
+from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.cli.zonefile import ROOT, ZoneFile, read_zone_file
+from enfilade.actors.messages.errors import StartError
+from enfilade.actors.messages.reasons import Reason, Shutdown
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.node.node import Node
+from enfilade.actors.opening import open_node
+from enfilade.actors.processes.links import Down
+from enfilade.actors.supervision.child_spec import Child
+from enfilade.actors.supervision.supervisor import Supervisor
+from enfilade.transport.carrier import CarrierError
+from enfilade.transport.rendezvous import Settings
 
 __all__ = ["run_zone"]
 

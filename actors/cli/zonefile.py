@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-from actors.cli.control import CONTROL, OperatorRights
-from actors.cli.refusal import Refusal
-from actors.processes.actor import Actor
-from actors.supervision.child_spec import Child, Flags, check_child_specs
-from actors.supervision.remote_entry import RemoteEntry
-from transport.policy import Limits, Policy, Rule
+from enfilade.actors.cli.control import CONTROL, OperatorRights
+from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.processes.actor import Actor
+from enfilade.actors.supervision.child_spec import Child, Flags, check_child_specs
+from enfilade.actors.supervision.remote_entry import RemoteEntry
+from enfilade.transport.policy import Limits, Policy, Rule
 
 if TYPE_CHECKING:
-    from actors.guests import Guest
+    from enfilade.actors.guests import Guest
 
 __all__ = ["ROOT", "ZoneFile", "read_secret", "read_zone_file"]
 
@@ -86,7 +86,7 @@ class ChildTable(_Table):
 
 
 class LimitsTable(_Table):
-    """How much a peer may ask for: what `transport.Limits` says, and its defaults."""
+    """How much a peer may ask for: what `enfilade.transport.Limits` says, and its defaults."""
 
     backlog: int = Limits().backlog
     references: int = Limits().references
@@ -228,8 +228,8 @@ def _target(table: ChildTable, directory: Path) -> Any:
 
 
 def _guest(table: ChildTable, directory: Path) -> Guest:
-    from actors.guests import Guest  # guests bring an engine along, which few commands need
-    from hostcalls.abi.errors import HostcallError
+    from enfilade.actors.guests import Guest  # guests bring an engine along, which few commands need
+    from enfilade.hostcalls.abi.errors import HostcallError
 
     path = directory / str(table.guest)
     if not path.is_file():

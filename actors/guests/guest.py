@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors.messages.reasons import Reason
-from actors.messages.ref import Ref
-from actors.node.node import Node
-from actors.processes.body import Spawnable
-from actors.processes.links import Exited
-from actors.processes.process import Process
+from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.node.node import Node
+from enfilade.actors.processes.body import Spawnable
+from enfilade.actors.processes.links import Exited
+from enfilade.actors.processes.process import Process
 
 if TYPE_CHECKING:
-    from actors.guests.guest_body import GuestBody, LoadingBody
-    from hostcalls.abi import AbiParam
-    from hostcalls.abi.capability import Capability
-    from hostcalls.contracts.limits import Limits
-    from hostcalls.engine import Module
-    from hostcalls.kernel.modulespec import ModuleSpec
-    from hostcalls.kernel.prepared import Prepared
-    from hostcalls.kernel.runtime import Runtime
-    from hostcalls.resources.channel import Channel
-    from hostcalls.resources.message import Held, Message
+    from enfilade.actors.guests.guest_body import GuestBody, LoadingBody
+    from enfilade.hostcalls.abi import AbiParam
+    from enfilade.hostcalls.abi.capability import Capability
+    from enfilade.hostcalls.contracts.limits import Limits
+    from enfilade.hostcalls.engine import Module
+    from enfilade.hostcalls.kernel.modulespec import ModuleSpec
+    from enfilade.hostcalls.kernel.prepared import Prepared
+    from enfilade.hostcalls.kernel.runtime import Runtime
+    from enfilade.hostcalls.resources.channel import Channel
+    from enfilade.hostcalls.resources.message import Held, Message
 
 __all__ = ["Guest", "guests_of", "hold", "open_guests", "run_guest"]
 
@@ -48,18 +48,18 @@ def open_guests(node: Node, **settings: Any) -> Runtime:
     Args:
         node: a running node.
         modules: the directory of the modules that are named by a text, by default `modules` in the current
-            directory; or a `hostcalls.ModuleStore`.
-        engine: sizes of the engine, `hostcalls.engine.EngineConfig`.
-        operations: hostcalls of the application's own, `hostcalls.Operation`.
-        policy: rules between guests, `hostcalls.Policy`.
+            directory; or an `enfilade.hostcalls.ModuleStore`.
+        engine: sizes of the engine, `enfilade.hostcalls.engine.EngineConfig`.
+        operations: hostcalls of the application's own, `enfilade.hostcalls.Operation`.
+        policy: rules between guests, `enfilade.hostcalls.Policy`.
 
     What it returns can compile a module ahead of time: `await runtime.load(...)`.
 
     Raises:
         RuntimeError: the node is prepared already.
-        hostcalls.engine.EngineError: no engine can be made here, or not with these sizes.
+        enfilade.hostcalls.engine.EngineError: no engine can be made here, or not with these sizes.
     """
-    from hostcalls.kernel.runtime import Runtime
+    from enfilade.hostcalls.kernel.runtime import Runtime
 
     if node in _RUNTIMES:
         raise RuntimeError(f"{node} is prepared for guests already; call open_guests before the first spawn")
@@ -82,8 +82,8 @@ def guests_of(node: Node) -> Runtime:
 
 def hold(node: Node, thing: Channel | Ref[Any]) -> Held:
     """A channel, or a ref, as a resource that can be sent to guests in a `Message`. Not a checkpoint."""
-    from hostcalls.resources.message import Held
-    from hostcalls.resources.registry import Kind
+    from enfilade.hostcalls.resources.message import Held
+    from enfilade.hostcalls.resources.registry import Kind
 
     registry = guests_of(node).kernel.registry
     return Held(registry, registry.add(Kind.ACTOR if isinstance(thing, Ref) else Kind.CHANNEL, thing))
@@ -99,13 +99,13 @@ class _NodeClock:
 
 
 def _capabilities(names: Iterable[Capability | str]) -> frozenset[Capability]:
-    from hostcalls.abi.capability import capabilities
+    from enfilade.hostcalls.abi.capability import capabilities
 
     return capabilities(names)
 
 
 def _limits() -> Limits:
-    from hostcalls.contracts.limits import Limits
+    from enfilade.hostcalls.contracts.limits import Limits
 
     return Limits()
 
@@ -124,12 +124,12 @@ class Guest(Spawnable["Guest"]):
     Attributes:
         module: a name in the node's module directory (`open_guests`), a path, or the module itself; files
             that end in `.wat` may be in the text format.
-        capabilities: what the guest may do, `hostcalls.Capability` or their names in any case. A
+        capabilities: what the guest may do, `enfilade.hostcalls.Capability` or their names in any case. A
             hostcall whose capability is missing fails with "permission denied".
         entrypoint: the exported function to call.
         arguments: what to call it with: `bytes` and `str` (a pointer and a length), `int` (an i32), `float`
-            (an f64), `hostcalls.ScalarValue` for the other kinds of number, and channels, which become
-            slots. Further ones may be given to `spawn`.
+            (an f64), `enfilade.hostcalls.ScalarValue` for the other kinds of number, and channels, which
+            become slots. Further ones may be given to `spawn`.
         results: what the entrypoint is declared to return.
         limits: what the guest, and each of its children, may use.
         label: for people; by default module and entrypoint.
@@ -149,7 +149,7 @@ class Guest(Spawnable["Guest"]):
         self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> GuestBody | LoadingBody:
         """Make the guest, or have its module compiled first; what `node.spawn` calls."""
-        from actors.guests.guest_body import GuestBody, LoadingBody
+        from enfilade.actors.guests.guest_body import GuestBody, LoadingBody
 
         if kwargs:
             raise TypeError(f"a guest takes no keyword arguments, and was given {', '.join(kwargs)}")
@@ -169,7 +169,7 @@ class Guest(Spawnable["Guest"]):
 
     @classmethod
     def from_spec(cls, spec: ModuleSpec, **options: Any) -> Guest:
-        """The guest that a module specification (`hostcalls.kernel.modulespec.parse`) describes.
+        """The guest that a module specification (`enfilade.hostcalls.kernel.modulespec.parse`) describes.
 
         `options` are further attributes: `limits`, `label`.
         """
@@ -194,10 +194,10 @@ class Guest(Spawnable["Guest"]):
         raise TypeError("a Guest is a description: spawn it, and call Guest.exchange through the ref")
 
     def _prepare(self, runtime: Runtime, module: Module, values: Sequence[Any], *, keep: bool) -> Prepared:
-        from actors.guests.guest_body import refusal
-        from hostcalls.abi.errors import StartError
-        from hostcalls.contracts.arguments import argument
-        from hostcalls.contracts.launch import Launch
+        from enfilade.actors.guests.guest_body import refusal
+        from enfilade.hostcalls.abi.errors import StartError
+        from enfilade.hostcalls.contracts.arguments import argument
+        from enfilade.hostcalls.contracts.launch import Launch
 
         name = "module" if isinstance(self.module, bytes) else str(self.module)
         launch = Launch(

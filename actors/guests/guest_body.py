@@ -14,21 +14,21 @@ from typing import Any
 import attrs
 import trio
 
-from actors.guests.guest_host import NodeHost, trapped, why
-from actors.messages import signals
-from actors.messages.errors import NodeStopped, StartError
-from actors.messages.reasons import NORMAL, SHUTDOWN, Custom, Exit, Reason, reason_of
-from actors.messages.ref import Ref
-from actors.messages.request import Request
-from actors.processes.body import Spawnable
-from actors.processes.mailbox import UNBOUNDED, BoundedQueue, Mailbox, Overflow
-from actors.processes.process import Process
-from hostcalls.abi.errors import StartError as GuestStartError
-from hostcalls.contracts.launch import Launch
-from hostcalls.engine import EngineError, StartTrapped, Trap
-from hostcalls.kernel.execution import Returned
-from hostcalls.kernel.prepared import Prepared
-from hostcalls.kernel.runtime import Runtime, Source
+from enfilade.actors.guests.guest_host import NodeHost, trapped, why
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import NodeStopped, StartError
+from enfilade.actors.messages.reasons import NORMAL, SHUTDOWN, Custom, Exit, Reason, reason_of
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.request import Request
+from enfilade.actors.processes.body import Spawnable
+from enfilade.actors.processes.mailbox import UNBOUNDED, BoundedQueue, Mailbox, Overflow
+from enfilade.actors.processes.process import Process
+from enfilade.hostcalls.abi.errors import StartError as GuestStartError
+from enfilade.hostcalls.contracts.launch import Launch
+from enfilade.hostcalls.engine import EngineError, StartTrapped, Trap
+from enfilade.hostcalls.kernel.execution import Returned
+from enfilade.hostcalls.kernel.prepared import Prepared
+from enfilade.hostcalls.kernel.runtime import Runtime, Source
 
 __all__ = ["GuestBody", "LoadingBody", "refusal"]
 
@@ -113,7 +113,7 @@ class GuestBody:
         return False
 
     async def spawn(self, launch: Launch, link: bool, monitor: bool) -> tuple[Ref[Any], int, int]:
-        """See `hostcalls.contracts.host.ActorHost.spawn`."""
+        """See `enfilade.hostcalls.contracts.host.ActorHost.spawn`."""
         process = self.process
         if self.execution.ended:
             raise GuestStartError("the process that starts it has ended")

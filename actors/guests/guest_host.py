@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from actors.messages import signals
-from actors.messages.errors import (
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import (
     NameTaken,
     NoProcess,
     ProcessDied,
@@ -20,7 +20,7 @@ from actors.messages.errors import (
     StartError,
     UnknownMethod,
 )
-from actors.messages.reasons import (
+from enfilade.actors.messages.reasons import (
     KILL,
     KILLED,
     NO_CONNECTION,
@@ -34,25 +34,25 @@ from actors.messages.reasons import (
     Shutdown,
     Trapped,
 )
-from actors.messages.ref import Ref
-from actors.messages.request import Request
-from actors.node.timers import Timer
-from actors.processes.handlers import check_method
-from actors.processes.keyed_timers import Tick
-from actors.processes.links import Down, Exited, Monitor
-from actors.processes.local_ref import LocalRef
-from hostcalls.abi.actor_types import ActorReason, ReasonKind
-from hostcalls.abi.errors import AlreadyExists, InvalidArgument, NotFound, SubsystemError
-from hostcalls.contracts.host import ActorHost, Ended, Incoming
-from hostcalls.contracts.host import Request as GuestRequest
-from hostcalls.contracts.inbox import Inbox
-from hostcalls.contracts.launch import Launch
-from hostcalls.engine import Trap
-from hostcalls.resources.futures import Future
-from hostcalls.resources.message import Message, message_of
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.request import Request
+from enfilade.actors.node.timers import Timer
+from enfilade.actors.processes.handlers import check_method
+from enfilade.actors.processes.keyed_timers import Tick
+from enfilade.actors.processes.links import Down, Exited, Monitor
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.hostcalls.abi.actor_types import ActorReason, ReasonKind
+from enfilade.hostcalls.abi.errors import AlreadyExists, InvalidArgument, NotFound, SubsystemError
+from enfilade.hostcalls.contracts.host import ActorHost, Ended, Incoming
+from enfilade.hostcalls.contracts.host import Request as GuestRequest
+from enfilade.hostcalls.contracts.inbox import Inbox
+from enfilade.hostcalls.contracts.launch import Launch
+from enfilade.hostcalls.engine import Trap
+from enfilade.hostcalls.resources.futures import Future
+from enfilade.hostcalls.resources.message import Message, message_of
 
 if TYPE_CHECKING:
-    from actors.guests.guest_body import GuestBody
+    from enfilade.actors.guests.guest_body import GuestBody
 
 __all__ = ["NodeHost", "trapped", "why"]
 
@@ -60,7 +60,9 @@ T = TypeVar("T")
 
 
 class NodeHost:
-    """What a node does for one guest: `Host` and `ActorHost` of `hostcalls.contracts.host` in one."""
+    """What a node does for one guest: `Host` and `ActorHost` of `enfilade.hostcalls.contracts.host` in
+    one.
+    """
 
     __slots__ = ("_body", "_monitors", "_process", "_receives", "actors", "inbox")
 
@@ -275,7 +277,7 @@ class NodeHost:
         return found
 
 
-_NOT_BYTES = Custom("guests receive bytes and hostcalls.Message")
+_NOT_BYTES = Custom("guests receive bytes and enfilade.hostcalls.Message")
 
 _KINDS: dict[Reason, ReasonKind] = {
     KILL: ReasonKind.KILL,

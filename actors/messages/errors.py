@@ -10,10 +10,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.messages.reasons import TIMEOUT, Crashed, Custom, Reason
+from enfilade.actors.messages.reasons import TIMEOUT, Crashed, Custom, Reason
 
 if TYPE_CHECKING:
-    from actors.messages.ref import Ref
+    from enfilade.actors.messages.ref import Ref
 
 __all__ = [
     "AlreadyStarted",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.messages.errors import NotPublic
+from enfilade.actors.messages.errors import NotPublic
 
 __all__ = ["HOOKS", "method_name"]
 

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol
 
 import trio
 
-from actors.messages import signals
-from actors.messages.errors import CallingSelf, NoProcess, ProcessDied, Restarting
-from actors.messages.methods import method_name
-from actors.messages.reasons import NO_PROCESS, NORMAL, Reason, checked
-from actors.messages.request import Deferred, Request
-from actors.messages.seconds import check_seconds
-from actors.messages.signals import Cast
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import CallingSelf, NoProcess, ProcessDied, Restarting
+from enfilade.actors.messages.methods import method_name
+from enfilade.actors.messages.reasons import NO_PROCESS, NORMAL, Reason, checked
+from enfilade.actors.messages.request import Deferred, Request
+from enfilade.actors.messages.seconds import check_seconds
+from enfilade.actors.messages.signals import Cast
 
 if TYPE_CHECKING:
-    from actors.node.node import Node
+    from enfilade.actors.node.node import Node
 
 __all__ = ["Carrier", "NameRef", "NodeRef", "Ref", "RemoteRef"]
 

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import trio
 from trio.lowlevel import Abort, wait_task_rescheduled
 
-from actors.messages import signals
-from actors.messages.errors import CallError, CallTimeout, NoProcess, ProcessDied, SenderDropped
-from actors.messages.methods import method_name
-from actors.messages.reasons import NO_PROCESS, Reason
-from actors.messages.wake import resume
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import CallError, CallTimeout, NoProcess, ProcessDied, SenderDropped
+from enfilade.actors.messages.methods import method_name
+from enfilade.actors.messages.reasons import NO_PROCESS, Reason
+from enfilade.actors.messages.wake import resume
 
 if TYPE_CHECKING:
-    from actors.messages.ref import Ref
-    from actors.node.node import Node
-    from actors.processes.process import Process
+    from enfilade.actors.messages.ref import Ref
+    from enfilade.actors.node.node import Node
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["Deferred", "Request"]
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import trio
 from trio.lowlevel import Abort, wait_task_rescheduled
 
-from actors.messages.errors import CallError, CallTimeout, MailboxFull, NoProcess, Restarting
-from actors.messages.request import Request
+from enfilade.actors.messages.errors import CallError, CallTimeout, MailboxFull, NoProcess, Restarting
+from enfilade.actors.messages.request import Request
 
 if TYPE_CHECKING:
-    from actors.messages.ref import Ref
+    from enfilade.actors.messages.ref import Ref
 
 __all__ = ["RequestCollection", "multi_call", "multi_cast"]
 

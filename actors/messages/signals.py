@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import msgspec
 
-from actors.messages.reasons import Reason
+from enfilade.actors.messages.reasons import Reason
 
 if TYPE_CHECKING:
-    from actors.messages.ref import Ref
-    from actors.processes.process import Process
+    from enfilade.actors.messages.ref import Ref
+    from enfilade.actors.processes.process import Process
 
 __all__ = [
     "DRAIN",
@@ -95,7 +95,7 @@ class Call:
 
     The one who has it owes it exactly one of `reply`, `fail` and `abandon`; what comes after the first is
     dropped, as is what comes after the caller gave up. Subclasses say where the outcome goes:
-    `actors.messages.request.Request` to a caller on this node, the node link's to another node.
+    `enfilade.actors.messages.request.Request` to a caller on this node, the node link's to another node.
 
     Attributes:
         method: the name of the public method.

@@ -6,7 +6,7 @@ from typing import Any
 
 import trio
 
-from actors.messages.errors import WrongThread
+from enfilade.actors.messages.errors import WrongThread
 
 __all__ = ["resume"]
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from actors.messages import signals
-from actors.messages.reasons import KILLED, SHUTDOWN
-from actors.node.interrupts import interrupts_go_to
-from actors.processes.local_ref import LocalRef
-from actors.processes.task_bodies import TaskBody
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.reasons import KILLED, SHUTDOWN
+from enfilade.actors.node.interrupts import interrupts_go_to
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.task_bodies import TaskBody
 
 if TYPE_CHECKING:
-    from actors.node.node import Node
-    from actors.processes.process import Process
+    from enfilade.actors.node.node import Node
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["Stopper", "running"]
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors.messages.reasons import Reason
-from actors.messages.signals import Call
+from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.signals import Call
 
 if TYPE_CHECKING:
-    from actors.messages.ref import Ref
-    from actors.node.reports import Reports
+    from enfilade.actors.messages.ref import Ref
+    from enfilade.actors.node.reports import Reports
 
 __all__ = ["DeadLetter", "DeadLetters"]
 

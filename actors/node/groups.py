@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors.messages.errors import NoProcess, NotJoined
-from actors.messages.guarded import guarded
-from actors.messages.ref import Ref
-from actors.processes.local_ref import LocalRef
+from enfilade.actors.messages.errors import NoProcess, NotJoined
+from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.processes.local_ref import LocalRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.processes.process import Process
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["GroupMonitor", "GroupScope", "Groups", "Joined", "Left"]
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors.messages.errors import NameTaken, NoProcess
+from enfilade.actors.messages.errors import NameTaken, NoProcess
 
 if TYPE_CHECKING:
-    from actors.messages.ref import Ref
-    from actors.processes.process import Process
+    from enfilade.actors.messages.ref import Ref
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["Names"]
 

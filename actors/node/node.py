@@ -19,26 +19,26 @@ from typing import Any, Literal, TypeVar, overload
 import attrs
 import trio
 
-from actors.messages.errors import NodeStopped, NotConnected, ProcessDied
-from actors.messages.reasons import Reason
-from actors.messages.ref import NameRef, NodeRef, Ref
-from actors.messages.request import Request
-from actors.node.config import NodeConfig
-from actors.node.dead_letters import DeadLetters
-from actors.node.groups import Groups, GroupScope
-from actors.node.names import Names
-from actors.node.reports import Reports
-from actors.node.services import Peers, Workers
-from actors.node.timers import Timer, Timers
-from actors.processes import end, start
-from actors.processes.actor import Actor
-from actors.processes.body import Spawnable
-from actors.processes.current import CURRENT
-from actors.processes.dispatcher import Dispatcher
-from actors.processes.local_ref import LocalRef
-from actors.processes.mailbox import UNBOUNDED, Mailbox
-from actors.processes.process import Process
-from actors.processes.task_bodies import EphemeralBody
+from enfilade.actors.messages.errors import NodeStopped, NotConnected, ProcessDied
+from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.ref import NameRef, NodeRef, Ref
+from enfilade.actors.messages.request import Request
+from enfilade.actors.node.config import NodeConfig
+from enfilade.actors.node.dead_letters import DeadLetters
+from enfilade.actors.node.groups import Groups, GroupScope
+from enfilade.actors.node.names import Names
+from enfilade.actors.node.reports import Reports
+from enfilade.actors.node.services import Peers, Workers
+from enfilade.actors.node.timers import Timer, Timers
+from enfilade.actors.processes import end, start
+from enfilade.actors.processes.actor import Actor
+from enfilade.actors.processes.body import Spawnable
+from enfilade.actors.processes.current import CURRENT
+from enfilade.actors.processes.dispatcher import Dispatcher
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
+from enfilade.actors.processes.process import Process
+from enfilade.actors.processes.task_bodies import EphemeralBody
 
 __all__ = ["Node", "NodeStatistics"]
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import Abort
 
-from actors.messages.reasons import Reason
+from enfilade.actors.messages.reasons import Reason
 
 if TYPE_CHECKING:
-    from actors.messages.ref import Ref
-    from actors.messages.request import Request
-    from actors.node.config import NodeConfig
-    from actors.processes.process import Process
+    from enfilade.actors.messages.ref import Ref
+    from enfilade.actors.messages.request import Request
+    from enfilade.actors.node.config import NodeConfig
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["Reports"]
 

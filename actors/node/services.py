@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from actors.messages.ref import Ref
+from enfilade.actors.messages.ref import Ref
 
 __all__ = ["Peers", "Workers"]
 
@@ -26,7 +26,7 @@ class Peers(Protocol):
 
     @property
     def rendezvous(self) -> Any:
-        """Where node links come from: `transport.rendezvous.Rendezvous`."""
+        """Where node links come from: `enfilade.transport.rendezvous.Rendezvous`."""
 
     @property
     def peers(self) -> tuple[str, ...]:
@@ -39,9 +39,9 @@ class Peers(Protocol):
             The node's name.
 
         Raises:
-            transport.CarrierError: no node is there.
-            transport.NotAdmitted: one of the two nodes' policies does not allow it.
-            transport.HandshakeFailed: what is there is no node, or is too slow.
+            enfilade.transport.CarrierError: no node is there.
+            enfilade.transport.NotAdmitted: one of the two nodes' policies does not allow it.
+            enfilade.transport.HandshakeFailed: what is there is no node, or is too slow.
         """
 
     def keep_connected(self, address: str) -> None:
@@ -76,7 +76,7 @@ class Peers(Protocol):
             NotConnected: there is no such peer, or not any more.
             Refused: the peer exports no such entry to this node.
             StartError: the start failed, as of `Node.spawn`.
-            transport.PayloadError: an argument cannot travel.
+            enfilade.transport.PayloadError: an argument cannot travel.
         """
 
     def start_on(
@@ -97,7 +97,7 @@ class Peers(Protocol):
             What to call to give it up: then `then` is not called any more, and the process is killed.
 
         Raises:
-            NotConnected, transport.PayloadError: as `spawn_on`.
+            NotConnected, enfilade.transport.PayloadError: as `spawn_on`.
         """
 
     def monitor_nodes(self, ref: Ref[Any]) -> None:
@@ -137,7 +137,7 @@ class Workers(Protocol):
             ValueError: `target` has no such name.
             NotConnected: no worker is up, or it died meanwhile.
             StartError: the start failed.
-            transport.PayloadError: an argument cannot travel.
+            enfilade.transport.PayloadError: an argument cannot travel.
         """
 
     def entry(self, target: Any, *, absent: Any = "wait") -> Any:

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 from trio.lowlevel import Abort
 
-from actors.messages.errors import RuntimeFault
-from actors.messages.guarded import guarded
-from actors.messages.seconds import check_seconds
+from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.seconds import check_seconds
 
 if TYPE_CHECKING:
-    from actors.messages.ref import Ref
-    from actors.processes.process import Process
+    from enfilade.actors.messages.ref import Ref
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["Timer", "Timers"]
 

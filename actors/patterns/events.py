@@ -16,11 +16,11 @@ from typing import Any
 
 import attrs
 
-from actors.messages.errors import RuntimeFault
-from actors.messages.reasons import NORMAL, Reason, Shutdown, reason_of
-from actors.messages.ref import Ref
-from actors.processes.actor import Actor
-from actors.processes.links import Down, Monitor
+from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.reasons import NORMAL, Reason, Shutdown, reason_of
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.processes.actor import Actor
+from enfilade.actors.processes.links import Down, Monitor
 
 __all__ = ["EventHandler", "EventManager", "HandlerExists", "HandlerRemoved", "NoHandler", "RemoveHandler"]
 

@@ -21,9 +21,9 @@ from typing import Any, ClassVar, Concatenate, NoReturn, ParamSpec, TypeVar, cas
 
 import attrs
 
-from actors.messages.methods import HOOKS
-from actors.messages.request import Deferred
-from actors.processes.actor import Actor
+from enfilade.actors.messages.methods import HOOKS
+from enfilade.actors.messages.request import Deferred
+from enfilade.actors.processes.actor import Actor
 
 __all__ = ["Machine", "after", "enter", "leave", "when"]
 

@@ -19,14 +19,14 @@ from typing import Any, Literal, get_args
 import attrs
 import trio
 
-from actors.messages.errors import NoProcess, ProcessDied, RuntimeFault
-from actors.messages.reasons import KILL, SHUTDOWN, Reason
-from actors.messages.ref import Ref
-from actors.messages.request import Deferred, Request
-from actors.node.timers import Timer
-from actors.processes.actor import Actor
-from actors.processes.links import Exited
-from actors.supervision.restart_window import RestartWindow
+from enfilade.actors.messages.errors import NoProcess, ProcessDied, RuntimeFault
+from enfilade.actors.messages.reasons import KILL, SHUTDOWN, Reason
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.request import Deferred, Request
+from enfilade.actors.node.timers import Timer
+from enfilade.actors.processes.actor import Actor
+from enfilade.actors.processes.links import Exited
+from enfilade.actors.supervision.restart_window import RestartWindow
 
 __all__ = ["Discard", "JobDiscarded", "Pool", "PoolDraining", "PoolStatistics", "Routing", "Worker"]
 

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
-from actors.messages.errors import NotConnected, RuntimeFault
-from actors.messages.guarded import guarded
-from actors.messages.reasons import NO_CONNECTION, NO_PROCESS, Reason
-from actors.messages.ref import Ref
-from actors.node.groups import Joined, Left
-from actors.peers.events import NodeDown, NodeUp
-from actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
-from actors.peers.tokens import Handouts
-from actors.processes import links, start
-from actors.processes.local_ref import LocalRef
-from actors.processes.mailbox import UNBOUNDED
+from enfilade.actors.messages.errors import NotConnected, RuntimeFault
+from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.reasons import NO_CONNECTION, NO_PROCESS, Reason
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.node.groups import Joined, Left
+from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
+from enfilade.actors.peers.tokens import Handouts
+from enfilade.actors.processes import links, start
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.mailbox import UNBOUNDED
 
 if TYPE_CHECKING:
-    from actors.node.node import Node
+    from enfilade.actors.node.node import Node
 
 __all__ = ["Distribution", "Given"]
 
@@ -43,7 +43,7 @@ Given = tuple[Sequence[Any], Mapping[str, Any]]
 
 
 class Link(Protocol):
-    """A node link: `transport.peer.Peer`."""
+    """A node link: `enfilade.transport.peer.Peer`."""
 
     @property
     def name(self) -> str: ...
@@ -58,7 +58,7 @@ class Link(Protocol):
 
 
 class Meeting(Protocol):
-    """Where node links come from: `transport.rendezvous.Rendezvous`."""
+    """Where node links come from: `enfilade.transport.rendezvous.Rendezvous`."""
 
     @property
     def peers(self) -> Mapping[str, Link]: ...
@@ -323,7 +323,7 @@ class Distribution:
     # What the rendezvous tells.
 
     def peer_up(self, peer: Link) -> None:
-        """See `transport.peer.Host`."""
+        """See `enfilade.transport.peer.Host`."""
         identity = peer.identity
         remote = self.remote_node(identity.name, identity.incarnation, "")
         self._current.get(identity.name, remote).is_superseded = True
@@ -337,11 +337,11 @@ class Distribution:
         self._tell(NodeUp(identity.name))
 
     def peer_frames(self, peer: Link, frames: Sequence[Any], handles: Sequence[int]) -> None:
-        """See `transport.peer.Host`."""
+        """See `enfilade.transport.peer.Host`."""
         self.node.dispatcher.lend(self._current[peer.name].take_in, frames, handles)
 
     def peer_down(self, peer: Link, reason: str) -> None:
-        """See `transport.peer.Host`."""
+        """See `enfilade.transport.peer.Host`."""
         logger.info("node %s is no longer connected: %s", peer.name, reason)
         self._current[peer.name].lost()
         for scope in self._members.pop(peer.name, {}):
@@ -349,12 +349,14 @@ class Distribution:
         self._tell(NodeDown(peer.name, reason))
 
     def attempt_failed(self, address: str, error: Exception, *, is_known: bool) -> None:
-        """See `transport.peer.Host`. Each reason is worth one warning, and not one for each attempt."""
+        """See `enfilade.transport.peer.Host`. Each reason is worth one warning, and not one for each
+        attempt.
+        """
         level = logging.INFO if is_known else logging.WARNING
         logger.log(level, "the node at %s could not be connected: %s", address, error)
 
     def caller_refused(self, reason: str) -> None:
-        """See `transport.peer.Host`. Whoever tries again and again is worth one warning."""
+        """See `enfilade.transport.peer.Host`. Whoever tries again and again is worth one warning."""
         level = logging.INFO if reason in self._refusals else logging.WARNING
         if len(self._refusals) >= MOST_REFUSALS:
             self._refusals.clear()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from actors.messages import errors
-from actors.messages.errors import RuntimeFault
+from enfilade.actors.messages import errors
+from enfilade.actors.messages.errors import RuntimeFault
 
 __all__ = ["FAULTS", "lower_fault", "revive_fault"]
 

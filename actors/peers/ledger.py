@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
-from actors.messages import signals
-from actors.messages.errors import NotConnected
-from actors.messages.reasons import KILLED, NO_CONNECTION, Reason
-from actors.messages.ref import Ref
-from actors.processes.local_ref import LocalRef
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import NotConnected
+from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, Reason
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.processes.local_ref import LocalRef
 
 if TYPE_CHECKING:
-    from actors.node.node import Node
-    from actors.peers.remote_call import RemoteCall
+    from enfilade.actors.node.node import Node
+    from enfilade.actors.peers.remote_call import RemoteCall
 
 __all__ = ["Ledger", "undeliverable"]
 

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from actors.peers.distribution import Distribution
-from actors.peers.remote_node import RemoteNode
-from transport.carrier import Carrier
-from transport.policy import Policy
-from transport.rendezvous import Rendezvous, Settings
+from enfilade.actors.peers.distribution import Distribution
+from enfilade.actors.peers.remote_node import RemoteNode
+from enfilade.transport.carrier import Carrier
+from enfilade.transport.policy import Policy
+from enfilade.transport.rendezvous import Rendezvous, Settings
 
 if TYPE_CHECKING:
-    from actors.node.node import Node
+    from enfilade.actors.node.node import Node
 
 __all__ = ["distributed"]
 
@@ -43,14 +43,14 @@ async def distributed(
 
     Raises:
         TypeError: an argument is of another type; it is told before anything has begun.
-        transport.CarrierError: the door cannot be attached to that path.
+        enfilade.transport.CarrierError: the door cannot be attached to that path.
     """
     _check("listen", listen, str, "the path of a door")
     _check("policy", policy, Policy, "a Policy, such as Policy.same_user()")
     _check("entries", entries, Mapping, "a mapping from names to what peers may spawn")
-    _check("settings", settings, Settings, "transport.Settings")
+    _check("settings", settings, Settings, "enfilade.transport.Settings")
     if carrier is None:
-        from transport.door_carrier import DoorCarrier  # the extension module is needed only here
+        from enfilade.transport.door_carrier import DoorCarrier  # the extension module is needed only here
 
         carrier = DoorCarrier()
     distribution = Distribution(

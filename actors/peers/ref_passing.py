@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors.messages.errors import Refused
-from actors.messages.ref import NameRef, Ref, RemoteRef
-from actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
-from actors.processes.links import Alias
-from actors.processes.local_ref import LocalRef
+from enfilade.actors.messages.errors import Refused
+from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
+from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
+from enfilade.actors.processes.links import Alias
+from enfilade.actors.processes.local_ref import LocalRef
 
 if TYPE_CHECKING:
-    from actors.peers.distribution import Distribution
+    from enfilade.actors.peers.distribution import Distribution
 
 __all__ = ["RefPassing"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from actors.messages import signals
-from actors.messages.reasons import Reason
-from actors.messages.ref import Ref
-from actors.processes.handlers import check_method
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.processes.handlers import check_method
 
 __all__ = ["RemoteCall", "arguments", "check_call"]
 

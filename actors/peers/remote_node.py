@@ -24,28 +24,28 @@ from typing import Any, Final
 
 import trio
 
-from actors.messages import signals
-from actors.messages.errors import MailboxFull, Refused, Restarting, RuntimeFault, UnknownMethod
-from actors.messages.reasons import KILL, NO_CONNECTION, NO_PROCESS, Custom, Reason
-from actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
-from actors.peers.distribution import Distribution, Given
-from actors.peers.faults import FAULTS, lower_fault, revive_fault
-from actors.peers.ledger import Ledger, undeliverable
-from actors.peers.ref_passing import RefPassing
-from actors.peers.remote_call import RemoteCall, arguments, check_call
-from actors.peers.remote_refs import HeldRef, RemoteNameRef
-from actors.peers.travelling_types import types
-from actors.processes.handlers import check_method
-from actors.processes.links import Alias
-from actors.processes.local_ref import LocalRef
-from actors.processes.start import Started
-from transport import wire
-from transport.carrier import Handle
-from transport.file_descriptor import close_all
-from transport.payload import Codec, External
-from transport.peer import FrameTooLarge, Peer
-from transport.policy import Rights
-from transport.records import PayloadError
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import MailboxFull, Refused, Restarting, RuntimeFault, UnknownMethod
+from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, NO_PROCESS, Custom, Reason
+from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
+from enfilade.actors.peers.distribution import Distribution, Given
+from enfilade.actors.peers.faults import FAULTS, lower_fault, revive_fault
+from enfilade.actors.peers.ledger import Ledger, undeliverable
+from enfilade.actors.peers.ref_passing import RefPassing
+from enfilade.actors.peers.remote_call import RemoteCall, arguments, check_call
+from enfilade.actors.peers.remote_refs import HeldRef, RemoteNameRef
+from enfilade.actors.peers.travelling_types import types
+from enfilade.actors.processes.handlers import check_method
+from enfilade.actors.processes.links import Alias
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.start import Started
+from enfilade.transport import wire
+from enfilade.transport.carrier import Handle
+from enfilade.transport.file_descriptor import close_all
+from enfilade.transport.payload import Codec, External
+from enfilade.transport.peer import FrameTooLarge, Peer
+from enfilade.transport.policy import Rights
+from enfilade.transport.records import PayloadError
 
 __all__ = ["RemoteNode"]
 

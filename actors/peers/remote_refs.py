@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from actors.messages.ref import Carrier, RemoteRef
+from enfilade.actors.messages.ref import Carrier, RemoteRef
 
 if TYPE_CHECKING:
-    from actors.node.node import Node
+    from enfilade.actors.node.node import Node
 
 __all__ = ["HeldRef", "PeerCarrier", "RemoteNameRef"]
 

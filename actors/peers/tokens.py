@@ -11,11 +11,11 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.messages.ref import Ref
-from actors.processes.links import Alias
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.processes.links import Alias
 
 if TYPE_CHECKING:
-    from actors.node.node import Node
+    from enfilade.actors.node.node import Node
 
 __all__ = ["Handouts"]
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import importlib
 from typing import Final
 
-from actors.messages import reasons
-from actors.node.groups import Joined, Left
-from actors.peers.events import NodeDown, NodeUp
-from actors.processes.links import Exited, IdleTimeout
-from actors.processes.mailbox import Lagged
-from transport.records import Record, TypeRegistry, UnregisteredType, registered
+from enfilade.actors.messages import reasons
+from enfilade.actors.node.groups import Joined, Left
+from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.processes.links import Exited, IdleTimeout
+from enfilade.actors.processes.mailbox import Lagged
+from enfilade.transport.records import Record, TypeRegistry, UnregisteredType, registered
 
 __all__ = ["types"]
 
@@ -29,10 +29,10 @@ _OWN: Final[tuple[type, ...]] = (
     *(Exited, IdleTimeout, Joined, Lagged, Left, NodeUp, NodeDown),
 )
 
-_TRAVELLING = {"enfilade.Message": ("hostcalls.resources.message", "Message")}
+_TRAVELLING = {"enfilade.Message": ("enfilade.hostcalls.resources.message", "Message")}
 _STAYING = {
     (
-        "hostcalls.resources.message",
+        "enfilade.hostcalls.resources.message",
         "Held",
     ): "a guest's resource stays on its node: send the message without resources"
 }

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from actors.messages.methods import HOOKS
+from enfilade.actors.messages.methods import HOOKS
 
 if TYPE_CHECKING:
-    from actors.messages.reasons import Reason
-    from actors.processes.links import Down, Exited
-    from actors.processes.process import Process
+    from enfilade.actors.messages.reasons import Reason
+    from enfilade.actors.processes.links import Down, Exited
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["Actor", "Protocol", "construct", "formatted_status", "protocol_of"]
 

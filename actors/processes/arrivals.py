@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors.messages import signals
-from actors.messages.errors import MailboxFull, Restarting
-from actors.messages.reasons import NO_PROCESS
-from actors.processes.control_lane import ask_to_stop
-from actors.processes.links import UP, link_ended, monitor_fired
-from actors.processes.mailbox import mailbox_full, make_room
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import MailboxFull, Restarting
+from enfilade.actors.messages.reasons import NO_PROCESS
+from enfilade.actors.processes.control_lane import ask_to_stop
+from enfilade.actors.processes.links import UP, link_ended, monitor_fired
+from enfilade.actors.processes.mailbox import mailbox_full, make_room
 
 if TYPE_CHECKING:
-    from actors.processes.process import Process
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["arrivals"]
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
-from actors.messages import signals
-from actors.messages.reasons import Reason
-from actors.processes.handlers import run_sync
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.processes.handlers import run_sync
 
 if TYPE_CHECKING:
-    from actors.processes.process import Process
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["Continuation", "Control", "StopRequest", "ask_to_stop"]
 

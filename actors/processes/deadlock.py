@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 if TYPE_CHECKING:
-    from actors.messages.request import Request
-    from actors.processes.process import Process
+    from enfilade.actors.messages.request import Request
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["begin_waiting"]
 

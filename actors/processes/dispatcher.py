@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import Abort
 
-from actors.messages.reasons import reason_of
-from actors.messages.request import Request
-from actors.messages.signals import Cast, envelopes
-from actors.messages.wake import resume
+from enfilade.actors.messages.reasons import reason_of
+from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.signals import Cast, envelopes
+from enfilade.actors.messages.wake import resume
 
 if TYPE_CHECKING:
-    from actors.processes.process import Process
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["Dispatcher"]
 

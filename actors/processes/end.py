@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actors.messages import signals
-from actors.messages.errors import Ignore, StartError
-from actors.messages.guarded import guarded
-from actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Reason
-from actors.messages.signals import described
-from actors.processes import links
-from actors.processes.actor import Actor, formatted_status
-from actors.processes.control_lane import StopRequest
-from actors.processes.mailbox import ClosedQueue
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import Ignore, StartError
+from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Reason
+from enfilade.actors.messages.signals import described
+from enfilade.actors.processes import links
+from enfilade.actors.processes.actor import Actor, formatted_status
+from enfilade.actors.processes.control_lane import StopRequest
+from enfilade.actors.processes.mailbox import ClosedQueue
 
 if TYPE_CHECKING:
-    from actors.processes.process import Process
-    from actors.processes.task_bodies import TaskBody
+    from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.task_bodies import TaskBody
 
 __all__ = ["ENDED", "empty_arena", "expect_end", "finish", "give_up"]
 

@@ -17,14 +17,19 @@ from collections.abc import Callable, Coroutine, Mapping
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from actors.messages.errors import BadArguments, CoroutineReturned, UnknownMethod, raised_by_the_runtime
-from actors.messages.reasons import Crashed
-from actors.messages.ref import Ref
-from actors.messages.signals import Call, Cast
-from actors.processes.local_ref import LocalRef
+from enfilade.actors.messages.errors import (
+    BadArguments,
+    CoroutineReturned,
+    UnknownMethod,
+    raised_by_the_runtime,
+)
+from enfilade.actors.messages.reasons import Crashed
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.signals import Call, Cast
+from enfilade.actors.processes.local_ref import LocalRef
 
 if TYPE_CHECKING:
-    from actors.processes.process import Process
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["bad_arguments", "check_method", "refuse", "refused", "run_sync"]
 

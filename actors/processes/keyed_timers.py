@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
-    from actors.node.timers import Timer
-    from actors.processes.process import Process
+    from enfilade.actors.node.timers import Timer
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["IdleTimer", "KeyedTimers", "Tick"]
 

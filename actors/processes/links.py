@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import attrs
 import msgspec
 
-from actors.messages import signals
-from actors.messages.errors import NoProcess, NotOwner
-from actors.messages.guarded import guarded
-from actors.messages.reasons import KILLED, NO_PROCESS, SHUTDOWN, Reason
-from actors.messages.ref import NameRef, Ref, RemoteRef
-from actors.processes.local_ref import LocalRef
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import NoProcess, NotOwner
+from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.reasons import KILLED, NO_PROCESS, SHUTDOWN, Reason
+from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
+from enfilade.actors.processes.local_ref import LocalRef
 
 if TYPE_CHECKING:
-    from actors.processes.process import Process
+    from enfilade.actors.processes.process import Process
 
 __all__ = [
     "UP",

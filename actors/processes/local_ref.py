@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from actors.messages import signals
-from actors.messages.errors import CallingSelf, CallTimeout, NoProcess, NotPublic, Restarting
-from actors.messages.methods import method_name
-from actors.messages.ref import Ref
-from actors.messages.request import Deferred, Request
-from actors.messages.signals import NO_KWARGS, Cast
-from actors.processes.deadlock import begin_waiting
-from actors.processes.mailbox import wait_for_room
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import CallingSelf, CallTimeout, NoProcess, NotPublic, Restarting
+from enfilade.actors.messages.methods import method_name
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.request import Deferred, Request
+from enfilade.actors.messages.signals import NO_KWARGS, Cast
+from enfilade.actors.processes.deadlock import begin_waiting
+from enfilade.actors.processes.mailbox import wait_for_room
 
 if TYPE_CHECKING:
-    from actors.node.node import Node
-    from actors.processes.process import Process
+    from enfilade.actors.node.node import Node
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["LocalRef"]
 

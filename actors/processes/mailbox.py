@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
 
-from actors.messages.errors import MailboxFull
-from actors.messages.reasons import Crashed
+from enfilade.actors.messages.errors import MailboxFull
+from enfilade.actors.messages.reasons import Crashed
 
 if TYPE_CHECKING:
-    from actors.processes.process import Process
+    from enfilade.actors.processes.process import Process
 
 __all__ = [
     "LIMITLESS",

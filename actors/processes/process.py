@@ -23,28 +23,28 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 import trio
 
-from actors.messages import signals
-from actors.messages.errors import StashOverflow
-from actors.messages.methods import method_name
-from actors.messages.reasons import KILL, KILLED, NORMAL, Reason, checked
-from actors.messages.ref import Ref
-from actors.messages.request import Deferred, Request
-from actors.messages.wake import resume
-from actors.processes import links
-from actors.processes.actor import Actor
-from actors.processes.arrivals import arrivals
-from actors.processes.control_lane import Continuation, Control, StopRequest
-from actors.processes.keyed_timers import IdleTimer, KeyedTimers
-from actors.processes.local_ref import LocalRef
-from actors.processes.mailbox import LIMITLESS, BoundedQueue, Mailbox, mailbox_full, put
-from actors.processes.record import Rare
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import StashOverflow
+from enfilade.actors.messages.methods import method_name
+from enfilade.actors.messages.reasons import KILL, KILLED, NORMAL, Reason, checked
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.request import Deferred, Request
+from enfilade.actors.messages.wake import resume
+from enfilade.actors.processes import links
+from enfilade.actors.processes.actor import Actor
+from enfilade.actors.processes.arrivals import arrivals
+from enfilade.actors.processes.control_lane import Continuation, Control, StopRequest
+from enfilade.actors.processes.keyed_timers import IdleTimer, KeyedTimers
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.mailbox import LIMITLESS, BoundedQueue, Mailbox, mailbox_full, put
+from enfilade.actors.processes.record import Rare
 
 if TYPE_CHECKING:
-    from actors.node.node import Node
-    from actors.node.timers import Timer
-    from actors.processes.dispatcher import Dispatcher
-    from actors.processes.links import Alias, AliasMode, Monitor
-    from actors.processes.reader import Reader
+    from enfilade.actors.node.node import Node
+    from enfilade.actors.node.timers import Timer
+    from enfilade.actors.processes.dispatcher import Dispatcher
+    from enfilade.actors.processes.links import Alias, AliasMode, Monitor
+    from enfilade.actors.processes.reader import Reader
 
 __all__ = ["Process"]
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import Abort
 
-from actors.messages.errors import ReceiveTimeout
-from actors.messages.seconds import check_seconds
-from actors.messages.signals import Call
-from actors.processes.keyed_timers import Tick
+from enfilade.actors.messages.errors import ReceiveTimeout
+from enfilade.actors.messages.seconds import check_seconds
+from enfilade.actors.messages.signals import Call
+from enfilade.actors.processes.keyed_timers import Tick
 
 if TYPE_CHECKING:
-    from actors.node.timers import Timer
-    from actors.processes.process import Process
+    from enfilade.actors.node.timers import Timer
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["Reader"]
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 if TYPE_CHECKING:
-    from actors.messages import signals
-    from actors.node.timers import Timer
-    from actors.processes.body import Observer
-    from actors.processes.keyed_timers import IdleTimer, KeyedTimers
-    from actors.processes.links import Alias
-    from actors.processes.process import Process
+    from enfilade.actors.messages import signals
+    from enfilade.actors.node.timers import Timer
+    from enfilade.actors.processes.body import Observer
+    from enfilade.actors.processes.keyed_timers import IdleTimer, KeyedTimers
+    from enfilade.actors.processes.links import Alias
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["Rare"]
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import attrs
 import trio
 
-from actors.messages import signals
-from actors.messages.errors import (
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import (
     AlreadyStarted,
     CallTimeout,
     Ignore,
@@ -26,20 +26,20 @@ from actors.messages.errors import (
     StartTimeout,
     raised_by_the_runtime,
 )
-from actors.messages.reasons import KILLED, NORMAL, reason_of
-from actors.messages.ref import Ref
-from actors.messages.request import Request
-from actors.processes import links
-from actors.processes.actor import Actor, protocol_of
-from actors.processes.end import ENDED, finish
-from actors.processes.local_ref import LocalRef
-from actors.processes.mailbox import Mailbox
-from actors.processes.sync_body import SyncBody
-from actors.processes.task_bodies import AsyncBody, FunctionBody, TaskBody
+from enfilade.actors.messages.reasons import KILLED, NORMAL, reason_of
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.request import Request
+from enfilade.actors.processes import links
+from enfilade.actors.processes.actor import Actor, protocol_of
+from enfilade.actors.processes.end import ENDED, finish
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.mailbox import Mailbox
+from enfilade.actors.processes.sync_body import SyncBody
+from enfilade.actors.processes.task_bodies import AsyncBody, FunctionBody, TaskBody
 
 if TYPE_CHECKING:
-    from actors.node.node import Node
-    from actors.processes.process import Process
+    from enfilade.actors.node.node import Node
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["Started", "begin", "create", "disinherit", "start", "start_soon"]
 

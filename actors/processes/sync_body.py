@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import trio
 
-from actors.messages import signals
-from actors.messages.errors import ProcessDied, UnknownMethod
-from actors.messages.reasons import Reason, reason_of
-from actors.messages.request import Deferred, Request
-from actors.messages.signals import Cast
-from actors.processes.actor import Actor, Protocol, construct, protocol_of
-from actors.processes.control_lane import StopRequest
-from actors.processes.current import CURRENT
-from actors.processes.handlers import bad_arguments, refuse, refused, run_sync
-from actors.processes.keyed_timers import Tick
-from actors.processes.links import Down, Exited
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import ProcessDied, UnknownMethod
+from enfilade.actors.messages.reasons import Reason, reason_of
+from enfilade.actors.messages.request import Deferred, Request
+from enfilade.actors.messages.signals import Cast
+from enfilade.actors.processes.actor import Actor, Protocol, construct, protocol_of
+from enfilade.actors.processes.control_lane import StopRequest
+from enfilade.actors.processes.current import CURRENT
+from enfilade.actors.processes.handlers import bad_arguments, refuse, refused, run_sync
+from enfilade.actors.processes.keyed_timers import Tick
+from enfilade.actors.processes.links import Down, Exited
 
 if TYPE_CHECKING:
-    from actors.processes.process import Process
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["SyncBody"]
 

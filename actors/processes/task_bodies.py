@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import trio
 from trio.lowlevel import wait_task_rescheduled
 
-from actors.messages.errors import Ignore, StartError, UnknownMethod
-from actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Reason, reason_of
-from actors.messages.request import Deferred
-from actors.messages.signals import Call, Cast
-from actors.processes import end
-from actors.processes.actor import Actor, Protocol, construct, protocol_of
-from actors.processes.control_lane import StopRequest
-from actors.processes.current import CURRENT
-from actors.processes.handlers import refused
-from actors.processes.keyed_timers import Tick
-from actors.processes.links import Down, Exited
-from actors.processes.reader import Reader
+from enfilade.actors.messages.errors import Ignore, StartError, UnknownMethod
+from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Reason, reason_of
+from enfilade.actors.messages.request import Deferred
+from enfilade.actors.messages.signals import Call, Cast
+from enfilade.actors.processes import end
+from enfilade.actors.processes.actor import Actor, Protocol, construct, protocol_of
+from enfilade.actors.processes.control_lane import StopRequest
+from enfilade.actors.processes.current import CURRENT
+from enfilade.actors.processes.handlers import refused
+from enfilade.actors.processes.keyed_timers import Tick
+from enfilade.actors.processes.links import Down, Exited
+from enfilade.actors.processes.reader import Reader
 
 if TYPE_CHECKING:
-    from actors.processes.process import Process
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["AsyncBody", "EphemeralBody", "FunctionBody", "TaskBody"]
 

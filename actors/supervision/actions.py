@@ -11,8 +11,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 import attrs
 
-from actors.messages.reasons import Reason
-from actors.supervision.children import Record
+from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.supervision.children import Record
 
 __all__ = [
     "Action",

@@ -13,7 +13,7 @@ import random
 
 import attrs
 
-from actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.errors import RuntimeFault
 
 __all__ = ["Backoff", "InvalidBackoff"]
 

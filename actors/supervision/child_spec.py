@@ -17,10 +17,10 @@ from typing import Any, Literal, Never
 
 import attrs
 
-from actors.messages.errors import RuntimeFault
-from actors.processes.mailbox import UNBOUNDED, Mailbox
-from actors.supervision.backoff import Backoff
-from actors.supervision.remote_entry import RemoteEntry
+from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
+from enfilade.actors.supervision.backoff import Backoff
+from enfilade.actors.supervision.remote_entry import RemoteEntry
 
 __all__ = [
     "AutoShutdown",

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors.messages.reasons import KILL, SHUTDOWN, Reason
-from actors.messages.ref import Ref
-from actors.node.timers import Timer
-from actors.processes.local_ref import LocalRef
-from actors.processes.task_bodies import TaskBody
-from actors.supervision.children import Record
+from enfilade.actors.messages.reasons import KILL, SHUTDOWN, Reason
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.node.timers import Timer
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.task_bodies import TaskBody
+from enfilade.actors.supervision.children import Record
 
 if TYPE_CHECKING:
-    from actors.processes.process import Process
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["Stops", "TimeUp"]
 

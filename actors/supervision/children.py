@@ -12,9 +12,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 import attrs
 
-from actors.messages.errors import RuntimeFault, StartError
-from actors.messages.reasons import Reason
-from actors.supervision.child_spec import Child, ChildType, RestartType
+from enfilade.actors.messages.errors import RuntimeFault, StartError
+from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.supervision.child_spec import Child, ChildType, RestartType
 
 __all__ = [
     "AlreadyPresent",

@@ -16,14 +16,14 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
-from actors.messages.ref import Ref
-from actors.messages.request import Deferred
-from actors.processes.links import canonical
-from actors.processes.local_ref import LocalRef
-from actors.processes.start import Started
-from actors.supervision.actions import Action, Answer, Step, Stop
-from actors.supervision.child_spec import AutoShutdown, Child, Flags, InvalidFlag, check_child_specs
-from actors.supervision.children import (
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.request import Deferred
+from enfilade.actors.processes.links import canonical
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.start import Started
+from enfilade.actors.supervision.actions import Action, Answer, Step, Stop
+from enfilade.actors.supervision.child_spec import AutoShutdown, Child, Flags, InvalidFlag, check_child_specs
+from enfilade.actors.supervision.children import (
     ChildCounts,
     ChildInfo,
     ChildNotFound,
@@ -32,8 +32,8 @@ from actors.supervision.children import (
     NoTemplate,
     Record,
 )
-from actors.supervision.strategy import Strategy
-from actors.supervision.supervisor import Supervisor
+from enfilade.actors.supervision.strategy import Strategy
+from enfilade.actors.supervision.supervisor import Supervisor
 
 __all__ = ["DynamicStrategy", "DynamicSupervisor"]
 

@@ -9,12 +9,12 @@ import os
 from collections.abc import Hashable
 from typing import Any
 
-from actors.messages.errors import RuntimeFault
-from actors.messages.ref import Ref
-from actors.messages.request import Deferred
-from actors.supervision.actions import Answer, Refuse
-from actors.supervision.child_spec import InvalidFlag, child_spec
-from actors.supervision.supervisor import Supervisor
+from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.request import Deferred
+from enfilade.actors.supervision.actions import Answer, Refuse
+from enfilade.actors.supervision.child_spec import InvalidFlag, child_spec
+from enfilade.actors.supervision.supervisor import Supervisor
 
 __all__ = ["InvalidKey", "PartitionStopped", "PartitionSupervisor"]
 

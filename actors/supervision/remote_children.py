@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors.messages import signals
-from actors.messages.errors import NodeStopped, NotConnected
-from actors.messages.reasons import KILL, NO_CONNECTION
-from actors.messages.ref import Ref
-from actors.peers.events import NodeDown, NodeUp
-from actors.processes import links
-from actors.processes.start import Started
-from actors.supervision.actions import Retry
-from actors.supervision.child_spec import Child
-from actors.supervision.children import Record
-from actors.supervision.remote_entry import RemoteEntry
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import NodeStopped, NotConnected
+from enfilade.actors.messages.reasons import KILL, NO_CONNECTION
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.processes import links
+from enfilade.actors.processes.start import Started
+from enfilade.actors.supervision.actions import Retry
+from enfilade.actors.supervision.child_spec import Child
+from enfilade.actors.supervision.children import Record
+from enfilade.actors.supervision.remote_entry import RemoteEntry
 
 if TYPE_CHECKING:
-    from actors.node.services import Peers
-    from actors.processes.process import Process
+    from enfilade.actors.node.services import Peers
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["Elsewhere", "RemoteStart"]
 
@@ -87,7 +87,7 @@ class Elsewhere:
 
         Raises:
             NotConnected: none of its nodes is there.
-            transport.PayloadError: an argument cannot travel.
+            enfilade.transport.PayloadError: an argument cannot travel.
             Refused: the other node may hold no further ref of this one.
         """
         start = RemoteStart(child, self._present(child.spec.target))

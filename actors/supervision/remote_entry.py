@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import attrs
 
-from actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.errors import RuntimeFault
 
 __all__ = ["Absent", "InvalidEntry", "RemoteEntry"]
 

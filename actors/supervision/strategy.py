@@ -23,10 +23,10 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Generic, TypeVar, cast
 
-from actors.messages.reasons import KILLED, SHUTDOWN, Reason
-from actors.messages.reasons import Shutdown as ShutdownReason
-from actors.processes.start import Started
-from actors.supervision.actions import (
+from enfilade.actors.messages.reasons import KILLED, SHUTDOWN, Reason
+from enfilade.actors.messages.reasons import Shutdown as ShutdownReason
+from enfilade.actors.processes.start import Started
+from enfilade.actors.supervision.actions import (
     Action,
     Answer,
     Exit,
@@ -39,8 +39,8 @@ from actors.supervision.actions import (
     Step,
     Stop,
 )
-from actors.supervision.child_spec import Child, Flags, InvalidFlag, check_child_specs
-from actors.supervision.children import (
+from enfilade.actors.supervision.child_spec import Child, Flags, InvalidFlag, check_child_specs
+from enfilade.actors.supervision.children import (
     AlreadyPresent,
     ChildCounts,
     ChildInfo,
@@ -52,8 +52,8 @@ from actors.supervision.children import (
     StartFailed,
     Status,
 )
-from actors.supervision.remote_entry import RemoteEntry
-from actors.supervision.restart_window import RestartWindow
+from enfilade.actors.supervision.remote_entry import RemoteEntry
+from enfilade.actors.supervision.restart_window import RestartWindow
 
 __all__ = ["Strategy"]
 

@@ -13,16 +13,16 @@ from typing import Any, ClassVar
 
 import attrs
 
-from actors.messages.errors import RuntimeFault
-from actors.messages.ref import Ref
-from actors.messages.request import Deferred
-from actors.processes.actor import Actor
-from actors.processes.start import Started
-from actors.supervision.actions import Answer, Refuse
-from actors.supervision.child_spec import AutoShutdown, Child, ChildType, Flags, StrategyName
-from actors.supervision.children import ChildCounts, ChildInfo
-from actors.supervision.strategy import Strategy
-from actors.supervision.supervisor_body import SupervisorBody
+from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.request import Deferred
+from enfilade.actors.processes.actor import Actor
+from enfilade.actors.processes.start import Started
+from enfilade.actors.supervision.actions import Answer, Refuse
+from enfilade.actors.supervision.child_spec import AutoShutdown, Child, ChildType, Flags, StrategyName
+from enfilade.actors.supervision.children import ChildCounts, ChildInfo
+from enfilade.actors.supervision.strategy import Strategy
+from enfilade.actors.supervision.supervisor_body import SupervisorBody
 
 __all__ = ["Supervisor"]
 

@@ -19,29 +19,46 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors.messages import signals
-from actors.messages.errors import Ignore, NotConnected, ProcessDied, RuntimeFault, StartError, UnknownMethod
-from actors.messages.reasons import NO_CONNECTION, SHUTDOWN, Crashed, Reason, reason_of
-from actors.messages.ref import Ref
-from actors.messages.request import Deferred, Request
-from actors.messages.signals import Call, Cast
-from actors.peers.events import NodeDown, NodeUp
-from actors.processes.actor import Actor, Protocol, construct, protocol_of
-from actors.processes.handlers import bad_arguments, refused, run_sync
-from actors.processes.links import Down, Exited
-from actors.processes.local_ref import LocalRef
-from actors.processes.start import begin, create, disinherit
-from actors.processes.sync_body import SyncBody
-from actors.supervision.actions import Action, Answer, Exit, Ready, Refuse, Report, Retry, Start, Stop
-from actors.supervision.child_spec import Child
-from actors.supervision.child_stops import Stops, TimeUp
-from actors.supervision.children import Record, Status
-from actors.supervision.remote_children import Elsewhere, RemoteStart
-from actors.supervision.remote_entry import RemoteEntry
-from actors.supervision.strategy import Strategy
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import (
+    Ignore,
+    NotConnected,
+    ProcessDied,
+    RuntimeFault,
+    StartError,
+    UnknownMethod,
+)
+from enfilade.actors.messages.reasons import NO_CONNECTION, SHUTDOWN, Crashed, Reason, reason_of
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.request import Deferred, Request
+from enfilade.actors.messages.signals import Call, Cast
+from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.processes.actor import Actor, Protocol, construct, protocol_of
+from enfilade.actors.processes.handlers import bad_arguments, refused, run_sync
+from enfilade.actors.processes.links import Down, Exited
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.start import begin, create, disinherit
+from enfilade.actors.processes.sync_body import SyncBody
+from enfilade.actors.supervision.actions import (
+    Action,
+    Answer,
+    Exit,
+    Ready,
+    Refuse,
+    Report,
+    Retry,
+    Start,
+    Stop,
+)
+from enfilade.actors.supervision.child_spec import Child
+from enfilade.actors.supervision.child_stops import Stops, TimeUp
+from enfilade.actors.supervision.children import Record, Status
+from enfilade.actors.supervision.remote_children import Elsewhere, RemoteStart
+from enfilade.actors.supervision.remote_entry import RemoteEntry
+from enfilade.actors.supervision.strategy import Strategy
 
 if TYPE_CHECKING:
-    from actors.processes.process import Process
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["SupervisorBody"]
 

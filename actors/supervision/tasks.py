@@ -19,14 +19,14 @@ from typing import Any, Generic, Literal, TypeVar
 import attrs
 import trio
 
-from actors.messages.errors import CallTimeout, ProcessDied
-from actors.messages.reasons import KILL, SHUTDOWN, TIMEOUT, Reason
-from actors.messages.ref import Ref
-from actors.messages.request import Request
-from actors.processes.local_ref import LocalRef
-from actors.processes.process import Process
-from actors.supervision.child_spec import Child, ShutdownLimit
-from actors.supervision.dynamic import DynamicSupervisor
+from enfilade.actors.messages.errors import CallTimeout, ProcessDied
+from enfilade.actors.messages.reasons import KILL, SHUTDOWN, TIMEOUT, Reason
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.request import Request
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.process import Process
+from enfilade.actors.supervision.child_spec import Child, ShutdownLimit
+from enfilade.actors.supervision.dynamic import DynamicSupervisor
 
 __all__ = ["Outcome", "Task", "TaskStream", "TaskSupervisor", "async_nolink", "async_stream"]
 

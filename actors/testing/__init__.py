@@ -1,10 +1,10 @@
-"""A kit for testing programs of actors; its fixtures are in the plugin `actors.testing.plugin`."""
+"""A kit for testing programs of actors; its fixtures are in the plugin `enfilade.actors.testing.plugin`."""
 
-from actors.testing.clock import Stuck, VirtualClock
-from actors.testing.faults import crash_at, drop_queued, kill_after, stall
-from actors.testing.leaks import Leak, check_leaks
-from actors.testing.probe import Probe, Unexpected, open_probe
-from actors.testing.schedules import Shuffle, run_with_seed
+from enfilade.actors.testing.clock import Stuck, VirtualClock
+from enfilade.actors.testing.faults import crash_at, drop_queued, kill_after, stall
+from enfilade.actors.testing.leaks import Leak, check_leaks
+from enfilade.actors.testing.probe import Probe, Unexpected, open_probe
+from enfilade.actors.testing.schedules import Shuffle, run_with_seed
 
 __all__ = [
     "Leak",

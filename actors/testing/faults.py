@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from actors.messages.reasons import KILLED
-from actors.messages.ref import NameRef, Ref
-from actors.processes.local_ref import LocalRef
-from actors.processes.process import Process
+from enfilade.actors.messages.reasons import KILLED
+from enfilade.actors.messages.ref import NameRef, Ref
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.process import Process
 
 __all__ = ["crash_at", "drop_queued", "kill_after", "stall"]
 

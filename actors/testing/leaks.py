@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from actors.node.node import Node, NodeStatistics
+from enfilade.actors.node.node import Node, NodeStatistics
 
 __all__ = ["Leak", "check_leaks"]
 

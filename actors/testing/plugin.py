@@ -1,8 +1,8 @@
 """Fixtures for pytest with pytest-trio.
 
 `node` is a running node, checked for leaks when the test is over; `probe` is a mailbox on it. A program's own
-`conftest.py` enables both with `pytest_plugins = ["actors.testing.plugin"]`. For virtual time a test takes
-pytest-trio's `autojump_clock` as well; pytest-trio looks for the clock among the test's own arguments.
+`conftest.py` enables both with `pytest_plugins = ["enfilade.actors.testing.plugin"]`. For virtual time a test
+takes pytest-trio's `autojump_clock` as well; pytest-trio looks for the clock among the test's own arguments.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from actors.node.node import Node
-from actors.opening import open_node
-from actors.testing.leaks import check_leaks
-from actors.testing.probe import Probe, open_probe
+from enfilade.actors.node.node import Node
+from enfilade.actors.opening import open_node
+from enfilade.actors.testing.leaks import check_leaks
+from enfilade.actors.testing.probe import Probe, open_probe
 
 __all__ = ["node", "probe"]
 

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, overload
 
-from actors.messages.errors import ReceiveTimeout
-from actors.messages.ref import Ref
-from actors.node.node import Node
-from actors.processes.process import Process
+from enfilade.actors.messages.errors import ReceiveTimeout
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.node.node import Node
+from enfilade.actors.processes.process import Process
 
 __all__ = ["Probe", "Unexpected", "open_probe"]
 

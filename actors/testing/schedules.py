@@ -17,8 +17,8 @@ import trio
 from trio._core import _run as trio_run
 from trio.testing import MockClock
 
-from actors.processes.dispatcher import Dispatcher
-from actors.processes.process import Process
+from enfilade.actors.processes.dispatcher import Dispatcher
+from enfilade.actors.processes.process import Process
 
 __all__ = ["Shuffle", "run_with_seed"]
 

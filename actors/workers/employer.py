@@ -30,22 +30,22 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
-from actors.messages.errors import NotConnected, StartError
-from actors.messages.reasons import Custom, Exit, Reason
-from actors.messages.ref import Ref
-from actors.peers.events import NodeDown, NodeUp
-from actors.processes.links import Exited
-from actors.supervision.backoff import Backoff
-from actors.supervision.child_spec import Child
-from actors.supervision.remote_entry import Absent, RemoteEntry
-from actors.supervision.supervisor import Supervisor
-from actors.workers.family import STOP_SECONDS, WORD, FamilyPolicy
-from actors.workers.importable import entry_of
-from transport.policy import Policy
+from enfilade.actors.messages.errors import NotConnected, StartError
+from enfilade.actors.messages.reasons import Custom, Exit, Reason
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.processes.links import Exited
+from enfilade.actors.supervision.backoff import Backoff
+from enfilade.actors.supervision.child_spec import Child
+from enfilade.actors.supervision.remote_entry import Absent, RemoteEntry
+from enfilade.actors.supervision.supervisor import Supervisor
+from enfilade.actors.workers.family import STOP_SECONDS, WORD, FamilyPolicy
+from enfilade.actors.workers.importable import entry_of
+from enfilade.transport.policy import Policy
 
 if TYPE_CHECKING:
-    from actors.node.node import Node
-    from actors.processes.process import Process
+    from enfilade.actors.node.node import Node
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["Workers"]
 
@@ -68,7 +68,7 @@ PAUSES: Final = Backoff(first=0.1, maximum=10.0)
 
 BOOT: Final = (
     "import json, sys; spec = json.loads(sys.stdin.buffer.raw.readline()); sys.path[:] = spec['path']; "
-    "from actors.worker_main import work; work(spec)"
+    "from enfilade.actors.worker_main import work; work(spec)"
 )
 """The program of a worker: it must be able to import this file before it can do anything else."""
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from transport.policy import Identity, Limits, Policy, Rights
+from enfilade.transport.policy import Identity, Limits, Policy, Rights
 
 __all__ = ["STOP_SECONDS", "WORD", "FamilyPolicy"]
 

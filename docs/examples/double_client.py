@@ -2,7 +2,7 @@
 
 import sys
 
-from transport.doors import TypedClient
+from enfilade.transport.doors import TypedClient
 
 if __name__ == "__main__":
     with TypedClient.open(sys.argv[1], int, int) as double:

@@ -10,7 +10,7 @@ Run it in one terminal, and `double_client.py` in another:
 import signal
 import sys
 
-from transport.doors import Door, server_procedure
+from enfilade.transport.doors import Door, server_procedure
 
 
 @server_procedure

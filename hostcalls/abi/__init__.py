@@ -1,6 +1,6 @@
 """What guests and host say to one another: the types that cross, and the hostcalls themselves."""
 
-from hostcalls.abi.types import (
+from enfilade.hostcalls.abi.types import (
     AbiParam,
     AbiScalarValue,
     AbiSignature,

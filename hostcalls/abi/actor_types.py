@@ -11,8 +11,8 @@ import enum
 
 import attrs
 
-from hostcalls.abi.types import ProcessStart
-from hostcalls.codec.rkyv import U32, U64
+from enfilade.hostcalls.abi.types import ProcessStart
+from enfilade.hostcalls.codec.rkyv import U32, U64
 
 
 class ReasonKind(enum.IntEnum):

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
-from hostcalls.abi.errors import InvalidArgument
-from hostcalls.abi.types import (
+from enfilade.hostcalls.abi.errors import InvalidArgument
+from enfilade.hostcalls.abi.types import (
     AbiParam,
     BufferParam,
     BufferResult,

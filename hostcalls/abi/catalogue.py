@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from hostcalls.abi import actor_types, types
-from hostcalls.abi.capability import Capability as C  # noqa: N817
-from hostcalls.abi.hostcall import Hostcall, hostcall
-from hostcalls.abi.received import ReceivedCodec
-from hostcalls.codec.rkyv import U32, U64, codec
+from enfilade.hostcalls.abi import actor_types, types
+from enfilade.hostcalls.abi.capability import Capability as C  # noqa: N817
+from enfilade.hostcalls.abi.hostcall import Hostcall, hostcall
+from enfilade.hostcalls.abi.received import ReceivedCodec
+from enfilade.hostcalls.codec.rkyv import U32, U64, codec
 
 SESSION_CREATE: Hostcall[types.SessionCreate, int] = hostcall(
     "selium::session::create", C.SESSION_LIFECYCLE, types.SessionCreate, U32

@@ -6,8 +6,8 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from hostcalls.abi.capability import Capability
-from hostcalls.codec.rkyv import Codec, codec
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.codec.rkyv import Codec, codec
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -31,5 +31,5 @@ class Hostcall(Generic[In, Out]):
 
 
 def hostcall(name: str, capability: Capability, input: Any, output: Any) -> Hostcall[Any, Any]:  # noqa: A002
-    """A hostcall of types that `hostcalls.codec.rkyv` lists. Raises `TypeError` for others."""
+    """A hostcall of types that `enfilade.hostcalls.codec.rkyv` lists. Raises `TypeError` for others."""
     return Hostcall(name, capability, codec(input), codec(output))

@@ -1,15 +1,15 @@
 """The codec of what `enfilade::actor::receive` gives.
 
 Most of what guests receive is plain data, or a request with plain data. These are written in one go, byte for
-byte as `hostcalls.codec.rkyv` writes them.
+byte as `enfilade.hostcalls.codec.rkyv` writes them.
 """
 
 from __future__ import annotations
 
 import struct
 
-from hostcalls.abi.actor_types import ActorReceived, PlainMessage, RequestMessage
-from hostcalls.codec.rkyv import Codec, layout
+from enfilade.hostcalls.abi.actor_types import ActorReceived, PlainMessage, RequestMessage
+from enfilade.hostcalls.codec.rkyv import Codec, layout
 
 # The tags of the option and of the variant; the message's tag, or the request; the data's place, relative to
 # the field that tells it, and size; the same for the resources, of which there are none.
@@ -19,7 +19,7 @@ _ZEROS = bytes(8)
 
 
 class ReceivedCodec(Codec[ActorReceived]):
-    """As `hostcalls.codec.rkyv.codec(ActorReceived)`, and faster."""
+    """As `enfilade.hostcalls.codec.rkyv.codec(ActorReceived)`, and faster."""
 
     __slots__ = ()
 

@@ -1,6 +1,6 @@
 """The types that cross between guest and host, in the field order that the guest ABI fixes.
 
-Everything here is plain data; `hostcalls.codec.rkyv.codec` turns a type into its codec.
+Everything here is plain data; `enfilade.hostcalls.codec.rkyv.codec` turns a type into its codec.
 """
 
 from __future__ import annotations
@@ -11,8 +11,22 @@ from typing import Annotated, Any
 
 import attrs
 
-from hostcalls.abi.capability import Capability
-from hostcalls.codec.rkyv import F32, F64, I8, I16, I32, I64, U8, U16, U32, U64, Array, Choice, layout
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.codec.rkyv import (
+    F32,
+    F64,
+    I8,
+    I16,
+    I32,
+    I64,
+    U8,
+    U16,
+    U32,
+    U64,
+    Array,
+    Choice,
+    layout,
+)
 
 
 class ScalarType(enum.IntEnum):

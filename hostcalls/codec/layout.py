@@ -469,4 +469,6 @@ def layout(annotation: Any) -> Layout:
         if attrs.has(annotation):
             fields, take = _fields(annotation)
             return Struct(fields, take, annotation)
-    raise TypeError(f"{annotation!r} has no rkyv layout; use the annotations that hostcalls.codec.rkyv lists")
+    raise TypeError(
+        f"{annotation!r} has no rkyv layout; use the annotations that enfilade.hostcalls.codec.rkyv lists"
+    )

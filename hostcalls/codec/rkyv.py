@@ -27,7 +27,7 @@ import functools
 import struct
 from typing import Any, Generic, TypeVar
 
-from hostcalls.codec.layout import (
+from enfilade.hostcalls.codec.layout import (
     F32,
     F64,
     I8,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from hostcalls.abi import ScalarType, ScalarValue
-from hostcalls.contracts.entrypoint import Argument
-from hostcalls.resources.channel import Channel
-from hostcalls.resources.message import Held
-from hostcalls.resources.registry import Kind, Registry
+from enfilade.hostcalls.abi import ScalarType, ScalarValue
+from enfilade.hostcalls.contracts.entrypoint import Argument
+from enfilade.hostcalls.resources.channel import Channel
+from enfilade.hostcalls.resources.message import Held
+from enfilade.hostcalls.resources.registry import Kind, Registry
 
 
 def argument(registry: Registry, value: Any) -> Argument:

@@ -7,12 +7,12 @@ from typing import Any
 
 import attrs
 
-from hostcalls.abi.capability import Capability
-from hostcalls.abi.errors import InvalidArgument
-from hostcalls.contracts.host import Host
-from hostcalls.contracts.limits import Limits
-from hostcalls.resources.logs import Forwarder
-from hostcalls.resources.registry import Kind, Registry, Resource, Slots
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.abi.errors import InvalidArgument
+from enfilade.hostcalls.contracts.host import Host
+from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.resources.logs import Forwarder
+from enfilade.hostcalls.resources.registry import Kind, Registry, Resource, Slots
 
 
 @attrs.define(eq=False)

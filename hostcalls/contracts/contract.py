@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import attrs
 
 if TYPE_CHECKING:
-    from hostcalls.contracts.caller import Caller
+    from enfilade.hostcalls.contracts.caller import Caller
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -19,7 +19,7 @@ Out_co = TypeVar("Out_co", covariant=True)
 class Contract(Protocol[In_contra, Out_co]):
     """The behaviour behind a hostcall.
 
-    `run` returns the output, or an awaitable that gives it. A `hostcalls.Future` is the awaitable
+    `run` returns the output, or an awaitable that gives it. An `enfilade.hostcalls.Future` is the awaitable
     that costs no task; any other runs as a task of its own. Either is cancelled when the guest drops the
     hostcall's future or dies. A `HostcallError` that `run` or the awaitable raises becomes an error in the
     guest; any other exception is logged and reaches the guest as a kernel error.

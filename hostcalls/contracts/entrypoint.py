@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import attrs
 
-from hostcalls.abi import (
+from enfilade.hostcalls.abi import (
     BufferArg,
     BufferParam,
     EntrypointInvocation,
@@ -21,9 +21,9 @@ from hostcalls.abi import (
     ScalarType,
     ScalarValue,
 )
-from hostcalls.abi.callplan import check_scalar
-from hostcalls.abi.errors import HostcallError, KernelError, NotFound
-from hostcalls.resources.registry import Registry, Resource, Slots
+from enfilade.hostcalls.abi.callplan import check_scalar
+from enfilade.hostcalls.abi.errors import HostcallError, KernelError, NotFound
+from enfilade.hostcalls.resources.registry import Registry, Resource, Slots
 
 Argument: TypeAlias = ScalarValue | bytes | Resource
 """An argument that no longer depends on the caller: a number, bytes, or a resource that is to become a

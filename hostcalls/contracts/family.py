@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from hostcalls.abi.errors import HostcallError
-from hostcalls.contracts.caller import Caller
-from hostcalls.contracts.policy import Policy
-from hostcalls.resources.channel import Channel
-from hostcalls.resources.clock import Clock
-from hostcalls.resources.logs import Forwarder
-from hostcalls.resources.registry import Kind, Registry, Resource
+from enfilade.hostcalls.abi.errors import HostcallError
+from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.policy import Policy
+from enfilade.hostcalls.resources.channel import Channel
+from enfilade.hostcalls.resources.clock import Clock
+from enfilade.hostcalls.resources.logs import Forwarder
+from enfilade.hostcalls.resources.registry import Kind, Registry, Resource
 
 
 class Family:

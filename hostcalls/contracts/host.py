@@ -11,10 +11,10 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
-from hostcalls.abi.actor_types import ActorReason
-from hostcalls.contracts.launch import Launch
-from hostcalls.resources.futures import Future
-from hostcalls.resources.message import Message
+from enfilade.hostcalls.abi.actor_types import ActorReason
+from enfilade.hostcalls.contracts.launch import Launch
+from enfilade.hostcalls.resources.futures import Future
+from enfilade.hostcalls.resources.message import Message
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Host(Protocol):
     async def start_child(self, launch: Launch) -> int:
         """Start a guest as a child of this one and return its process id, when it is ready to run.
 
-        Raises `hostcalls.StartError`.
+        Raises `enfilade.hostcalls.StartError`.
         """
         ...
 

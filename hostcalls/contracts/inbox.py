@@ -14,10 +14,10 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
-from hostcalls.abi.errors import HostcallError, InvalidArgument
-from hostcalls.contracts.host import Incoming
-from hostcalls.resources.clock import Clock, Timer
-from hostcalls.resources.futures import Future
+from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument
+from enfilade.hostcalls.contracts.host import Incoming
+from enfilade.hostcalls.resources.clock import Clock, Timer
+from enfilade.hostcalls.resources.futures import Future
 
 T = TypeVar("T")
 
@@ -94,7 +94,7 @@ class Inbox:
         timeout: float | None,
         convert: Callable[[Incoming | None], T],
     ) -> T | Future[T]:
-        """See `hostcalls.contracts.host.ActorHost.receive`."""
+        """See `enfilade.hostcalls.contracts.host.ActorHost.receive`."""
         if self._waiting is not None:
             raise InvalidArgument
         translate = self._sorter.translate

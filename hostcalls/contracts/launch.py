@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import attrs
 
-from hostcalls.abi import AbiParam
-from hostcalls.abi.capability import Capability
-from hostcalls.contracts.entrypoint import Argument
-from hostcalls.contracts.limits import Limits
-from hostcalls.engine import Module
+from enfilade.hostcalls.abi import AbiParam
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.contracts.entrypoint import Argument
+from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.engine import Module
 
 
 @attrs.frozen(kw_only=True, eq=False)

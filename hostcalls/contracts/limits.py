@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from hostcalls import engine
+from enfilade.hostcalls import engine
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
@@ -14,8 +14,8 @@ MEBIBYTE = 1024 * KIBIBYTE
 class Limits(engine.Limits):
     """The bounds of one guest process; a child never has more than its parent.
 
-    The attributes of `hostcalls.engine.Limits` (memory, table_elements, futures, queued_bytes, cpu_time,
-    start_time), and:
+    The attributes of `enfilade.hostcalls.engine.Limits` (memory, table_elements, futures, queued_bytes,
+    cpu_time, start_time), and:
 
     Attributes:
         resources: slots that the guest may use at one time: channels, readers, writers, refs; so many

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import attrs
 
-from hostcalls.abi.errors import NotInThisBuild, PermissionDenied
-from hostcalls.abi.hostcall import Hostcall
-from hostcalls.contracts.contract import Contract, FunctionContract
+from enfilade.hostcalls.abi.errors import NotInThisBuild, PermissionDenied
+from enfilade.hostcalls.abi.hostcall import Hostcall
+from enfilade.hostcalls.contracts.contract import Contract, FunctionContract
 
 if TYPE_CHECKING:
-    from hostcalls.contracts.caller import Caller
+    from enfilade.hostcalls.contracts.caller import Caller
 
 In = TypeVar("In")
 Out = TypeVar("Out")

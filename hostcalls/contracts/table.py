@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from hostcalls.abi.capability import Capability
-from hostcalls.abi.hostcall import Hostcall
-from hostcalls.contracts.operation import Operation, absent_operation, denied_operation
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.abi.hostcall import Hostcall
+from enfilade.hostcalls.contracts.operation import Operation, absent_operation, denied_operation
 
 Entry: TypeAlias = tuple[
     Callable[[bytes], Any], Callable[[Any, Any], Any], Callable[[Any], bytes], Operation[Any, Any]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable
 from typing import Any
 
-from hostcalls.abi import ChannelCreate, IoFrame, IoRead, IoWrite, catalogue
-from hostcalls.abi.errors import InvalidArgument
-from hostcalls.contracts.caller import Caller
-from hostcalls.contracts.operation import Operation, operation
-from hostcalls.resources.channel import Channel, Reader, Writer
-from hostcalls.resources.registry import Kind, Resource
+from enfilade.hostcalls.abi import ChannelCreate, IoFrame, IoRead, IoWrite, catalogue
+from enfilade.hostcalls.abi.errors import InvalidArgument
+from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.operation import Operation, operation
+from enfilade.hostcalls.resources.channel import Channel, Reader, Writer
+from enfilade.hostcalls.resources.registry import Kind, Resource
 
 _LEAST_BYTES = 4096
 """What the smallest channel counts for: it is an object, too, and may have frames parked."""

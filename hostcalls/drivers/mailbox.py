@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from hostcalls.abi import catalogue
-from hostcalls.abi.actor_types import (
+from enfilade.hostcalls.abi import catalogue
+from enfilade.hostcalls.abi.actor_types import (
     ActorBody,
     ActorCall,
     ActorDemonitor,
@@ -23,16 +23,16 @@ from hostcalls.abi.actor_types import (
     PlainMessage,
     RequestMessage,
 )
-from hostcalls.abi.errors import HostcallError, InvalidArgument, SubsystemError
-from hostcalls.contracts.caller import Caller
-from hostcalls.contracts.host import ActorHost, Ended, Incoming, Request
-from hostcalls.contracts.launch import Launch
-from hostcalls.contracts.operation import Operation, operation
-from hostcalls.drivers.process import ProcessDriver
-from hostcalls.resources.channel import FrameTooLong
-from hostcalls.resources.futures import Future
-from hostcalls.resources.message import Held, Message
-from hostcalls.resources.registry import Kind
+from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument, SubsystemError
+from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.host import ActorHost, Ended, Incoming, Request
+from enfilade.hostcalls.contracts.launch import Launch
+from enfilade.hostcalls.contracts.operation import Operation, operation
+from enfilade.hostcalls.drivers.process import ProcessDriver
+from enfilade.hostcalls.resources.channel import FrameTooLong
+from enfilade.hostcalls.resources.futures import Future
+from enfilade.hostcalls.resources.message import Held, Message
+from enfilade.hostcalls.resources.registry import Kind
 
 T = TypeVar("T")
 

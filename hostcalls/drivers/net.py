@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from hostcalls.abi import NetTlsClientConfig, NetTlsServerConfig, catalogue
-from hostcalls.abi.errors import InvalidArgument, NotInThisBuild
-from hostcalls.contracts.caller import Caller
-from hostcalls.contracts.operation import Operation, operation
+from enfilade.hostcalls.abi import NetTlsClientConfig, NetTlsServerConfig, catalogue
+from enfilade.hostcalls.abi.errors import InvalidArgument, NotInThisBuild
+from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.operation import Operation, operation
 
 _LARGEST_BUNDLE = 1024 * 1024
 """Bytes that the certificates, keys and protocol names of one bundle may have together."""

@@ -7,15 +7,21 @@ from typing import Any, TypeVar
 
 import trio
 
-from hostcalls.abi import ProcessLogLookup, ProcessLogRegistration, ProcessStart, catalogue
-from hostcalls.abi.errors import InvalidArgument, NotFound, PermissionDenied, StartError, SubsystemError
-from hostcalls.contracts.caller import Caller
-from hostcalls.contracts.entrypoint import Argument, Passage, check, resolve
-from hostcalls.contracts.family import Family
-from hostcalls.contracts.launch import Launch
-from hostcalls.contracts.operation import Operation, operation
-from hostcalls.engine import Module
-from hostcalls.resources.registry import Kind
+from enfilade.hostcalls.abi import ProcessLogLookup, ProcessLogRegistration, ProcessStart, catalogue
+from enfilade.hostcalls.abi.errors import (
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    StartError,
+    SubsystemError,
+)
+from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.entrypoint import Argument, Passage, check, resolve
+from enfilade.hostcalls.contracts.family import Family
+from enfilade.hostcalls.contracts.launch import Launch
+from enfilade.hostcalls.contracts.operation import Operation, operation
+from enfilade.hostcalls.engine import Module
+from enfilade.hostcalls.resources.registry import Kind
 
 T = TypeVar("T")
 

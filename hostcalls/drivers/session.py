@@ -13,12 +13,18 @@ from typing import Any
 
 import attrs
 
-from hostcalls.abi import SessionCreate, SessionEntitlement, SessionRemove, SessionResource, catalogue
-from hostcalls.abi.capability import Capability
-from hostcalls.abi.errors import PermissionDenied, SubsystemError
-from hostcalls.contracts.caller import Caller
-from hostcalls.contracts.operation import Operation, operation
-from hostcalls.resources.registry import Kind
+from enfilade.hostcalls.abi import (
+    SessionCreate,
+    SessionEntitlement,
+    SessionRemove,
+    SessionResource,
+    catalogue,
+)
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.abi.errors import PermissionDenied, SubsystemError
+from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.operation import Operation, operation
+from enfilade.hostcalls.resources.registry import Kind
 
 
 class Scope(enum.Enum):

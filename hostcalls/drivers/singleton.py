@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hostcalls.abi import SingletonLookup, SingletonRegister, catalogue
-from hostcalls.contracts.caller import Caller
-from hostcalls.contracts.operation import Operation, operation
+from enfilade.hostcalls.abi import SingletonLookup, SingletonRegister, catalogue
+from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.operation import Operation, operation
 
 
 def operations() -> Iterable[Operation[Any, Any]]:

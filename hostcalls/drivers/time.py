@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hostcalls.abi import TimeNow, TimeSleep, catalogue
-from hostcalls.contracts.caller import Caller
-from hostcalls.contracts.operation import Operation, operation
-from hostcalls.resources.clock import Clock
-from hostcalls.resources.futures import Future
+from enfilade.hostcalls.abi import TimeNow, TimeSleep, catalogue
+from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.operation import Operation, operation
+from enfilade.hostcalls.resources.clock import Clock
+from enfilade.hostcalls.resources.futures import Future
 
 
 class TimeDriver:

@@ -1,9 +1,9 @@
 """The Wasmtime engine that runs guests: compile, link, instantiate, resume."""
 
-from hostcalls.engine.call import Call, call_of
-from hostcalls.engine.config import EngineConfig
-from hostcalls.engine.engine import Engine
-from hostcalls.engine.errors import (
+from enfilade.hostcalls.engine.call import Call, call_of
+from enfilade.hostcalls.engine.config import EngineConfig
+from enfilade.hostcalls.engine.engine import Engine
+from enfilade.hostcalls.engine.errors import (
     BadEntrypoint,
     BadMemoryAccess,
     EngineError,
@@ -18,11 +18,18 @@ from hostcalls.engine.errors import (
     StartError,
     StartTrapped,
 )
-from hostcalls.engine.instance import Instance, Pause, Server, Step, Submission
-from hostcalls.engine.limits import Limits
-from hostcalls.engine.linked import Import, Linked
-from hostcalls.engine.module import Extern, ExternKind, FunctionType, ImportedExtern, Module, ValueType
-from hostcalls.engine.traps import Frame, Trap, TrapKind
+from enfilade.hostcalls.engine.instance import Instance, Pause, Server, Step, Submission
+from enfilade.hostcalls.engine.limits import Limits
+from enfilade.hostcalls.engine.linked import Import, Linked
+from enfilade.hostcalls.engine.module import (
+    Extern,
+    ExternKind,
+    FunctionType,
+    ImportedExtern,
+    Module,
+    ValueType,
+)
+from enfilade.hostcalls.engine.traps import Frame, Trap, TrapKind
 
 __all__ = [
     "BadEntrypoint",

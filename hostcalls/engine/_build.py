@@ -1,4 +1,4 @@
-"""Builds `hostcalls.engine._engine`, the C shim, with cffi; run from the root of the repository.
+"""Builds `enfilade.hostcalls.engine._engine`, the C shim, with cffi; run from the root of the repository.
 
 Nothing of Wasmtime is needed to build it: the shim finds the wasmtime package's shared library when it
 runs.
@@ -15,7 +15,7 @@ SHIM = Path("hostcalls/engine/shim")
 ffibuilder = cffi.FFI()
 ffibuilder.cdef((SHIM / "cdef.h").read_text())
 ffibuilder.set_source(
-    "hostcalls.engine._engine",
+    "enfilade.hostcalls.engine._engine",
     '#include "shim.h"',
     sources=[str(path) for path in sorted(SHIM.glob("*.c"))],
     depends=[str(path) for path in sorted(SHIM.glob("*.h"))],

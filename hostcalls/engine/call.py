@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import attrs
 
-from hostcalls.engine.errors import BadEntrypoint
-from hostcalls.engine.module import FunctionType, Module, ValueType
+from enfilade.hostcalls.engine.errors import BadEntrypoint
+from enfilade.hostcalls.engine.module import FunctionType, Module, ValueType
 
 FORMATS = {ValueType.I32: "<ixxxx", ValueType.I64: "<q", ValueType.F32: "<fxxxx", ValueType.F64: "<d"}
 """How each type of value that the host can give and take lies in eight bytes."""

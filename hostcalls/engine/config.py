@@ -15,8 +15,8 @@ from pathlib import Path
 
 import attrs
 
-from hostcalls.engine.errors import InvalidConfig
-from hostcalls.engine.limits import KIBIBYTE, MEBIBYTE
+from enfilade.hostcalls.engine.errors import InvalidConfig
+from enfilade.hostcalls.engine.limits import KIBIBYTE, MEBIBYTE
 
 MAPPINGS_PER_GUEST = 6
 """Memory mappings that one guest needs: a stack and its guard page, and a linear memory in four parts:

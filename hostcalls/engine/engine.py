@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from hostcalls.engine._engine import ffi, lib
-from hostcalls.engine.cache import CompileCache
-from hostcalls.engine.config import EngineConfig, granted_mappings, most_guests
-from hostcalls.engine.errors import (
+from enfilade.hostcalls.engine._engine import ffi, lib
+from enfilade.hostcalls.engine.cache import CompileCache
+from enfilade.hostcalls.engine.config import EngineConfig, granted_mappings, most_guests
+from enfilade.hostcalls.engine.errors import (
     EngineUnavailable,
     Exhausted,
     InvalidConfig,
@@ -28,13 +28,13 @@ from hostcalls.engine.errors import (
     StartError,
     StartTrapped,
 )
-from hostcalls.engine.instance import Instance
-from hostcalls.engine.library import load_library, take_text
-from hostcalls.engine.limits import Limits
-from hostcalls.engine.linked import Import, Linked
-from hostcalls.engine.module import Module, compile_module, load_module, save_module
-from hostcalls.engine.recent import Recent
-from hostcalls.engine.traps import read_trap
+from enfilade.hostcalls.engine.instance import Instance
+from enfilade.hostcalls.engine.library import load_library, take_text
+from enfilade.hostcalls.engine.limits import Limits
+from enfilade.hostcalls.engine.linked import Import, Linked
+from enfilade.hostcalls.engine.module import Module, compile_module, load_module, save_module
+from enfilade.hostcalls.engine.recent import Recent
+from enfilade.hostcalls.engine.traps import read_trap
 
 _MAX_TABLE_ELEMENTS = 20_000
 _LONGEST = (1 << 64) - 1

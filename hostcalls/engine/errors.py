@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hostcalls.engine.traps import Trap
+    from enfilade.hostcalls.engine.traps import Trap
 
 
 class EngineError(Exception):

@@ -27,14 +27,14 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
-from hostcalls.engine._engine import ffi, lib
-from hostcalls.engine.call import FORMATS, Call, call_of
-from hostcalls.engine.errors import BadMemoryAccess, GuestBusy, InstanceClosed
-from hostcalls.engine.module import ValueType
-from hostcalls.engine.traps import Trap, read_trap
+from enfilade.hostcalls.engine._engine import ffi, lib
+from enfilade.hostcalls.engine.call import FORMATS, Call, call_of
+from enfilade.hostcalls.engine.errors import BadMemoryAccess, GuestBusy, InstanceClosed
+from enfilade.hostcalls.engine.module import ValueType
+from enfilade.hostcalls.engine.traps import Trap, read_trap
 
 if TYPE_CHECKING:
-    from hostcalls.engine.linked import Linked
+    from enfilade.hostcalls.engine.linked import Linked
 
 Submission: TypeAlias = tuple[int, int, bytes]
 """An operation that the guest has begun: the future's key, the hostcall's index (`Import.index`), the

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hostcalls.engine._engine import ffi, lib
-from hostcalls.engine.errors import EngineUnavailable
+from enfilade.hostcalls.engine._engine import ffi, lib
+from enfilade.hostcalls.engine.errors import EngineUnavailable
 
 # What Wasmtime puts between an error and its causes, and between those.
 _CAUSE = re.compile(r"\s*\n(?:Caused by:\s*)?(?:\s*[0-9]+: )?\s*")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
-    from hostcalls.engine.module import Module
+    from enfilade.hostcalls.engine.module import Module
 
 
 @attrs.frozen(order=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 
-from hostcalls.engine._engine import ffi, lib
-from hostcalls.engine.errors import InvalidModule
-from hostcalls.engine.library import take_text
+from enfilade.hostcalls.engine._engine import ffi, lib
+from enfilade.hostcalls.engine.errors import InvalidModule
+from enfilade.hostcalls.engine.library import take_text
 
 MOST_EXTERNS = 10_000
 """Imports and exports that a module may have in all: to describe them takes time that others wait for."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from hostcalls.engine._engine import ffi, lib
+from enfilade.hostcalls.engine._engine import ffi, lib
 
 
 class TrapKind(enum.StrEnum):

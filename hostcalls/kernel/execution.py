@@ -16,14 +16,14 @@ from typing import Any
 import attrs
 import trio
 
-from hostcalls.abi import BufferResult, ScalarResult, callplan
-from hostcalls.abi.errors import HostcallError, KernelError
-from hostcalls.codec.rkyv import CodecError
-from hostcalls.contracts.caller import Caller
-from hostcalls.contracts.operation import Operation
-from hostcalls.engine import BadMemoryAccess, Instance, Pause, Step, Trap, TrapKind
-from hostcalls.kernel.prepared import Prepared
-from hostcalls.resources.futures import Cancelled, Future
+from enfilade.hostcalls.abi import BufferResult, ScalarResult, callplan
+from enfilade.hostcalls.abi.errors import HostcallError, KernelError
+from enfilade.hostcalls.codec.rkyv import CodecError
+from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.operation import Operation
+from enfilade.hostcalls.engine import BadMemoryAccess, Instance, Pause, Step, Trap, TrapKind
+from enfilade.hostcalls.kernel.prepared import Prepared
+from enfilade.hostcalls.resources.futures import Cancelled, Future
 
 logger = logging.getLogger("enfilade.hostcalls")
 

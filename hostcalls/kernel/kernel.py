@@ -8,30 +8,30 @@ from typing import Any
 
 import trio
 
-from hostcalls import engine
-from hostcalls.abi import BufferParam, ScalarParam, callplan
-from hostcalls.abi.capability import Capability
-from hostcalls.abi.catalogue import ACTOR_RECEIVE, CATALOGUE
-from hostcalls.abi.errors import HostcallError, StartError
-from hostcalls.abi.hostcall import Hostcall
-from hostcalls.contracts.caller import Caller
-from hostcalls.contracts.entrypoint import Argument, Passage, materialise
-from hostcalls.contracts.family import Family
-from hostcalls.contracts.host import Host
-from hostcalls.contracts.launch import Launch
-from hostcalls.contracts.operation import Operation
-from hostcalls.contracts.policy import Policy
-from hostcalls.contracts.table import DispatchTable
-from hostcalls.drivers import channel, net, session, singleton
-from hostcalls.drivers.mailbox import MailboxDriver
-from hostcalls.drivers.process import ProcessDriver
-from hostcalls.drivers.time import TimeDriver
-from hostcalls.engine import Call, Engine, EngineError, ExternKind, Import, Linked, Module, call_of
-from hostcalls.kernel.execution import Execution
-from hostcalls.kernel.modules import ModuleStore
-from hostcalls.kernel.prepared import Prepared
-from hostcalls.resources.clock import Clock
-from hostcalls.resources.registry import Kind, Registry, Resource
+from enfilade.hostcalls import engine
+from enfilade.hostcalls.abi import BufferParam, ScalarParam, callplan
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.abi.catalogue import ACTOR_RECEIVE, CATALOGUE
+from enfilade.hostcalls.abi.errors import HostcallError, StartError
+from enfilade.hostcalls.abi.hostcall import Hostcall
+from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.entrypoint import Argument, Passage, materialise
+from enfilade.hostcalls.contracts.family import Family
+from enfilade.hostcalls.contracts.host import Host
+from enfilade.hostcalls.contracts.launch import Launch
+from enfilade.hostcalls.contracts.operation import Operation
+from enfilade.hostcalls.contracts.policy import Policy
+from enfilade.hostcalls.contracts.table import DispatchTable
+from enfilade.hostcalls.drivers import channel, net, session, singleton
+from enfilade.hostcalls.drivers.mailbox import MailboxDriver
+from enfilade.hostcalls.drivers.process import ProcessDriver
+from enfilade.hostcalls.drivers.time import TimeDriver
+from enfilade.hostcalls.engine import Call, Engine, EngineError, ExternKind, Import, Linked, Module, call_of
+from enfilade.hostcalls.kernel.execution import Execution
+from enfilade.hostcalls.kernel.modules import ModuleStore
+from enfilade.hostcalls.kernel.prepared import Prepared
+from enfilade.hostcalls.resources.clock import Clock
+from enfilade.hostcalls.resources.registry import Kind, Registry, Resource
 
 _LINKS = 256
 """Pairs of a module and a set of grants that are kept linked."""

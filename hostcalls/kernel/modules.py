@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
-from hostcalls.abi.errors import StartError
+from enfilade.hostcalls.abi.errors import StartError
 
 _LARGEST = 64 * 1024 * 1024
 _BINARY = b"\0asm"

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from hostcalls.abi import (
+from enfilade.hostcalls.abi import (
     AbiParam,
     AbiSignature,
     BufferArg,
@@ -38,9 +38,9 @@ from hostcalls.abi import (
     ScalarType,
     ScalarValue,
 )
-from hostcalls.abi.callplan import F32_OVERFLOW, check_scalar
-from hostcalls.abi.capability import Capability
-from hostcalls.abi.errors import InvalidArgument
+from enfilade.hostcalls.abi.callplan import F32_OVERFLOW, check_scalar
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.abi.errors import InvalidArgument
 
 
 class ModuleSpecError(ValueError):

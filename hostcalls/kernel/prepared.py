@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import attrs
 
-from hostcalls.contracts.launch import Launch
-from hostcalls.contracts.table import Entry
-from hostcalls.engine import Call, Linked
+from enfilade.hostcalls.contracts.launch import Launch
+from enfilade.hostcalls.contracts.table import Entry
+from enfilade.hostcalls.engine import Call, Linked
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Prepared:
     """A launch that was checked, with all that any number of guests begun from it can share.
 
-    Made by `hostcalls.Kernel.prepare`, for that kernel.
+    Made by `enfilade.hostcalls.Kernel.prepare`, for that kernel.
 
     Attributes:
         launch: what is to be started.

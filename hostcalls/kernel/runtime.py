@@ -8,14 +8,14 @@ from typing import Any, TypeAlias
 
 import trio
 
-from hostcalls.contracts.launch import Launch
-from hostcalls.contracts.operation import Operation
-from hostcalls.contracts.policy import Policy
-from hostcalls.engine import Engine, EngineConfig, Module
-from hostcalls.kernel.kernel import Kernel
-from hostcalls.kernel.modules import ModuleStore, binary
-from hostcalls.kernel.prepared import Prepared
-from hostcalls.resources.clock import Clock
+from enfilade.hostcalls.contracts.launch import Launch
+from enfilade.hostcalls.contracts.operation import Operation
+from enfilade.hostcalls.contracts.policy import Policy
+from enfilade.hostcalls.engine import Engine, EngineConfig, Module
+from enfilade.hostcalls.kernel.kernel import Kernel
+from enfilade.hostcalls.kernel.modules import ModuleStore, binary
+from enfilade.hostcalls.kernel.prepared import Prepared
+from enfilade.hostcalls.resources.clock import Clock
 
 Source: TypeAlias = str | Path | bytes
 """Where a module is: a name in the module directory, a path, or the module itself."""
@@ -38,7 +38,7 @@ class Runtime:
         operations: hostcalls of the application's own.
         policy: rules between guests.
 
-    Raises `hostcalls.engine.EngineError` when no engine can be made here, or not with these sizes.
+    Raises `enfilade.hostcalls.engine.EngineError` when no engine can be made here, or not with these sizes.
 
     Attributes:
         kernel: the process kernel; `kernel.registry` has the resources.
@@ -81,8 +81,8 @@ class Runtime:
             source: a name in the module directory, a path, or the module itself.
 
         Raises:
-            hostcalls.StartError: it cannot be read.
-            hostcalls.engine.InvalidModule: it is not valid.
+            enfilade.hostcalls.StartError: it cannot be read.
+            enfilade.hostcalls.engine.InvalidModule: it is not valid.
         """
         module = self._compiled.get(source)
         if module is not None:
@@ -99,7 +99,7 @@ class Runtime:
         return module
 
     def prepare(self, launch: Launch, description: Hashable | None = None) -> Prepared:
-        """Prepare a launch, as `hostcalls.Kernel.prepare` does, and keep it under `description`.
+        """Prepare a launch, as `enfilade.hostcalls.Kernel.prepare` does, and keep it under `description`.
 
         What needs the resources among its arguments is not kept. Raises `StartError`.
         """

@@ -25,9 +25,9 @@ from collections import deque
 
 import attrs
 
-from hostcalls.abi import ChannelBackpressure, IoFrame
-from hostcalls.abi.errors import InvalidArgument, SubsystemError
-from hostcalls.resources.futures import Future
+from enfilade.hostcalls.abi import ChannelBackpressure, IoFrame
+from enfilade.hostcalls.abi.errors import InvalidArgument, SubsystemError
+from enfilade.hostcalls.resources.futures import Future
 
 _WRITER_IDS = 65_535
 _LEAST_FRAMES = 1024  # a channel may hold so many frames, however small its capacity

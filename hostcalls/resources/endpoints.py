@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import trio
 
-from hostcalls.abi.errors import InvalidArgument
-from hostcalls.resources.channel import BrokenPipe, Channel, Interrupted, Reader, Writer
-from hostcalls.resources.futures import Future
+from enfilade.hostcalls.abi.errors import InvalidArgument
+from enfilade.hostcalls.resources.channel import BrokenPipe, Channel, Interrupted, Reader, Writer
+from enfilade.hostcalls.resources.futures import Future
 
 A = TypeVar("A")
 T = TypeVar("T")

@@ -18,10 +18,10 @@ from collections.abc import Callable
 
 import attrs
 
-from hostcalls.abi.errors import HostcallError
-from hostcalls.resources.channel import Channel, Frame, LeftBehind, Reader
-from hostcalls.resources.clock import Clock, Timer
-from hostcalls.resources.futures import Cancelled, Future
+from enfilade.hostcalls.abi.errors import HostcallError
+from enfilade.hostcalls.resources.channel import Channel, Frame, LeftBehind, Reader
+from enfilade.hostcalls.resources.clock import Clock, Timer
+from enfilade.hostcalls.resources.futures import Cancelled, Future
 
 _LARGEST = 512 * 1024
 _MOST_TABLES = 4096  # fields and spans that one record may have

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from hostcalls.resources.registry import Registry, Resource
+from enfilade.hostcalls.resources.registry import Registry, Resource
 
 
 class Held:
@@ -31,7 +31,7 @@ class Held:
 
     @property
     def payload(self) -> Any:
-        """The thing itself: a `hostcalls.Channel`, `Reader` or `Writer`, for instance."""
+        """The thing itself: an `enfilade.hostcalls.Channel`, `Reader` or `Writer`, for instance."""
         return self.resource.payload
 
     def release(self) -> None:

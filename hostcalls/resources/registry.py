@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from hostcalls.abi.errors import AlreadyExists, InvalidArgument, NotFound, RegistryError
+from enfilade.hostcalls.abi.errors import AlreadyExists, InvalidArgument, NotFound, RegistryError
 
 T = TypeVar("T")
 

@@ -32,9 +32,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hostcalls.abi.catalogue import CATALOGUE
-from hostcalls.codec.rkyv import codec
-from hostcalls.kernel.modules import binary
+from enfilade.hostcalls.abi.catalogue import CATALOGUE
+from enfilade.hostcalls.codec.rkyv import codec
+from enfilade.hostcalls.kernel.modules import binary
 
 RESULT = 0xF0000
 """Where results are written."""

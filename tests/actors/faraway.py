@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from actors import Node, Ref
-from actors.messages.ref import RemoteRef
-from actors.messages.signals import Call, Signal
-from actors.processes.local_ref import LocalRef
+from enfilade.actors import Node, Ref
+from enfilade.actors.messages.ref import RemoteRef
+from enfilade.actors.messages.signals import Call, Signal
+from enfilade.actors.processes.local_ref import LocalRef
 
 
 class Reply(Call):

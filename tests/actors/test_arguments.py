@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import (
+from enfilade.actors import (
     Actor,
     BadArguments,
     Child,
@@ -22,10 +22,10 @@ from actors import (
     ProcessDied,
     Supervisor,
 )
-from actors.patterns.machine import when
-from actors.testing import check_leaks
+from enfilade.actors.patterns.machine import when
+from enfilade.actors.testing import check_leaks
 
-pytest_plugins = ["actors.testing.plugin"]
+pytest_plugins = ["enfilade.actors.testing.plugin"]
 
 
 class Sync(Actor):
@@ -108,7 +108,7 @@ async def test_bad_cast(
     autojump_clock: MockClock, node: Node, caplog: pytest.LogCaptureFixture, kind: Any, watched: bool
 ) -> None:
     """C13: a bad cast is logged and becomes a dead letter; what was sent around it is handled."""
-    from actors import system
+    from enfilade.actors import system
 
     async with node.mailbox() as me:
         node.dead_letters.subscribe(me.ref)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors import (
+from enfilade.actors import (
     Actor,
     Child,
     Deferred,
@@ -31,7 +31,7 @@ from actors import (
     open_node,
     system,
 )
-from actors.testing import check_leaks, run_with_seed
+from enfilade.actors.testing import check_leaks, run_with_seed
 
 SEEDS = range(3)
 POINTS = range(9)

@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors.testing import Stuck, VirtualClock
+from enfilade.actors.testing import Stuck, VirtualClock
 
 
 def run(main: object, clock: VirtualClock) -> None:

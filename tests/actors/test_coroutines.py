@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import (
+from enfilade.actors import (
     SHUTDOWN,
     Actor,
     Child,
@@ -24,9 +24,9 @@ from actors import (
     Supervisor,
     system,
 )
-from actors.patterns.machine import enter, leave
+from enfilade.actors.patterns.machine import enter, leave
 
-pytest_plugins = ["actors.testing.plugin"]
+pytest_plugins = ["enfilade.actors.testing.plugin"]
 
 
 async def later() -> None:

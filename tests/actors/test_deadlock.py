@@ -9,9 +9,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import Actor, CallTimeout, Deferred, Node, Process, ProcessDied, Ref
+from enfilade.actors import Actor, CallTimeout, Deferred, Node, Process, ProcessDied, Ref
 
-pytest_plugins = ["actors.testing.plugin"]
+pytest_plugins = ["enfilade.actors.testing.plugin"]
 
 CIRCLE = "calls in a circle"
 

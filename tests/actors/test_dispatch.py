@@ -6,8 +6,8 @@ import pytest
 import trio
 import trio.testing
 
-from actors import Actor, Deferred, Observer, Process, Ref, WrongThread, open_node
-from actors.processes.dispatcher import TURN
+from enfilade.actors import Actor, Deferred, Observer, Process, Ref, WrongThread, open_node
+from enfilade.actors.processes.dispatcher import TURN
 
 
 class Tally(Actor):

@@ -8,10 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import SHUTDOWN, DeadLetter, Node, ReceiveTimeout, system
+from enfilade.actors import SHUTDOWN, DeadLetter, Node, ReceiveTimeout, system
 from tests.conformance.actors.subjects import BOOM, TIERS, Sync
 
-pytest_plugins = ["actors.testing.plugin"]
+pytest_plugins = ["enfilade.actors.testing.plugin"]
 
 
 @pytest.mark.parametrize("tier", TIERS)

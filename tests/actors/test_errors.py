@@ -2,7 +2,7 @@
 
 import pytest
 
-from actors.messages.errors import raised_by_the_runtime
+from enfilade.actors.messages.errors import raised_by_the_runtime
 
 RUNTIME = raised_by_the_runtime.__module__.removesuffix(".messages.errors")
 

@@ -7,8 +7,8 @@ import pytest
 import trio
 import trio.testing
 
-from actors import NORMAL, Crashed, Mailbox, Process, Reason, open_node
-from actors.patterns.events import (
+from enfilade.actors import NORMAL, Crashed, Mailbox, Process, Reason, open_node
+from enfilade.actors.patterns.events import (
     EventHandler,
     EventManager,
     HandlerExists,

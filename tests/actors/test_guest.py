@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 import trio
 
-from actors import (
+from enfilade.actors import (
     KILL,
     KILLED,
     NORMAL,
@@ -27,16 +27,16 @@ from actors import (
     UnknownMethod,
     open_node,
 )
-from actors.guests import Guest, guests_of, open_guests, run_guest
-from actors.supervision.child_spec import Child
-from actors.supervision.supervisor import Supervisor
-from hostcalls.abi import ScalarType, ScalarValue
-from hostcalls.abi.capability import Capability
-from hostcalls.contracts.limits import Limits
-from hostcalls.engine import EngineConfig
-from hostcalls.kernel.modulespec import parse
-from hostcalls.resources.message import Message
-from hostcalls.sdk.wat import Assembler
+from enfilade.actors.guests import Guest, guests_of, open_guests, run_guest
+from enfilade.actors.supervision.child_spec import Child
+from enfilade.actors.supervision.supervisor import Supervisor
+from enfilade.hostcalls.abi import ScalarType, ScalarValue
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.engine import EngineConfig
+from enfilade.hostcalls.kernel.modulespec import parse
+from enfilade.hostcalls.resources.message import Message
+from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR, CAPABILITIES
 
 T = TypeVar("T")
@@ -202,7 +202,7 @@ async def test_unanswered_requests_fail() -> None:
     one.
     """
     forgetful = Assembler("enfilade::actor::receive", "enfilade::actor::release", "time::sleep")
-    from hostcalls.abi.actor_types import ActorReceive
+    from enfilade.hostcalls.abi.actor_types import ActorReceive
     from tests.hostcalls.guests import ANYTHING
 
     anything = forgetful.message(ActorReceive, ANYTHING)

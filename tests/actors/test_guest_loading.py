@@ -9,11 +9,21 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors import KILL, NORMAL, Actor, Custom, Down, ProcessDied, StartError, StartTimeout, open_node
-from actors.guests import Guest, guests_of, open_guests
-from actors.supervision.child_spec import Child
-from actors.supervision.supervisor import Supervisor
-from hostcalls.engine import engine as engine_module
+from enfilade.actors import (
+    KILL,
+    NORMAL,
+    Actor,
+    Custom,
+    Down,
+    ProcessDied,
+    StartError,
+    StartTimeout,
+    open_node,
+)
+from enfilade.actors.guests import Guest, guests_of, open_guests
+from enfilade.actors.supervision.child_spec import Child
+from enfilade.actors.supervision.supervisor import Supervisor
+from enfilade.hostcalls.engine import engine as engine_module
 from tests.hostcalls.guests import ACTOR, CAPABILITIES
 
 

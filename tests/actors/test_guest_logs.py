@@ -6,13 +6,13 @@ import logging
 
 import pytest
 
-from actors import NORMAL, open_node
-from actors.guests import Guest, guests_of, open_guests, run_guest
-from hostcalls.abi import ChannelBackpressure, ChannelCreate, IoWrite, ProcessLogRegistration
-from hostcalls.codec.rkyv import U32
-from hostcalls.contracts.policy import Policy
-from hostcalls.resources.logs import LogRecord
-from hostcalls.sdk.wat import Assembler
+from enfilade.actors import NORMAL, open_node
+from enfilade.actors.guests import Guest, guests_of, open_guests, run_guest
+from enfilade.hostcalls.abi import ChannelBackpressure, ChannelCreate, IoWrite, ProcessLogRegistration
+from enfilade.hostcalls.codec.rkyv import U32
+from enfilade.hostcalls.contracts.policy import Policy
+from enfilade.hostcalls.resources.logs import LogRecord
+from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.test_logs import encode
 
 CAPABILITIES = ["ChannelLifecycle", "ChannelWriter", "TimeRead"]

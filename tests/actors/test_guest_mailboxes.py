@@ -8,10 +8,10 @@ import pytest
 import trio
 import trio.testing
 
-from actors import Mailbox, Node, open_node
-from actors.guests import Guest
-from hostcalls.abi import catalogue as c
-from hostcalls.abi.actor_types import ActorReceive, ActorReceived, ActorSend, PlainMessage
+from enfilade.actors import Mailbox, Node, open_node
+from enfilade.actors.guests import Guest
+from enfilade.hostcalls.abi import catalogue as c
+from enfilade.hostcalls.abi.actor_types import ActorReceive, ActorReceived, ActorSend, PlainMessage
 from tests.hostcalls.guests import PUPPET, Puppet
 
 POLICIES = pytest.mark.parametrize("overflow", ["drop_oldest", "lag"])

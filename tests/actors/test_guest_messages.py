@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors import (
+from enfilade.actors import (
     NORMAL,
     Actor,
     Custom,
@@ -20,8 +20,8 @@ from actors import (
     Shutdown,
     open_node,
 )
-from actors.guests import Guest, guests_of, hold, open_guests
-from hostcalls.abi import (
+from enfilade.actors.guests import Guest, guests_of, hold, open_guests
+from enfilade.hostcalls.abi import (
     ChannelBackpressure,
     ChannelCreate,
     EntrypointInvocation,
@@ -29,8 +29,8 @@ from hostcalls.abi import (
     IoWrite,
     ProcessStart,
 )
-from hostcalls.abi import catalogue as c
-from hostcalls.abi.actor_types import (
+from enfilade.hostcalls.abi import catalogue as c
+from enfilade.hostcalls.abi.actor_types import (
     ActorBody,
     ActorCall,
     ActorDemonitor,
@@ -47,11 +47,11 @@ from hostcalls.abi.actor_types import (
     PlainMessage,
     ReasonKind,
 )
-from hostcalls.abi.capability import Capability
-from hostcalls.contracts.limits import Limits
-from hostcalls.resources.channel import Channel
-from hostcalls.resources.message import Message
-from hostcalls.sdk.wat import Assembler
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.resources.channel import Channel
+from enfilade.hostcalls.resources.message import Message
+from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR, PUPPET, GuestError, Puppet
 
 EVERYTHING = [capability for capability in Capability if not capability.name.startswith("NET")]

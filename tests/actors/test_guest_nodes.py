@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 import trio
 
-from actors import Process, Ref
-from actors.guests import Guest, hold
-from hostcalls.abi import ChannelBackpressure, ChannelCreate
-from hostcalls.abi import catalogue as c
-from hostcalls.abi.actor_types import ActorCall, ActorReceive, ActorReceived, ActorSend, PlainMessage
-from hostcalls.abi.capability import Capability
-from hostcalls.resources.channel import Channel
-from hostcalls.resources.message import Message
+from enfilade.actors import Process, Ref
+from enfilade.actors.guests import Guest, hold
+from enfilade.hostcalls.abi import ChannelBackpressure, ChannelCreate
+from enfilade.hostcalls.abi import catalogue as c
+from enfilade.hostcalls.abi.actor_types import ActorCall, ActorReceive, ActorReceived, ActorSend, PlainMessage
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.resources.channel import Channel
+from enfilade.hostcalls.resources.message import Message
+from enfilade.transport import PayloadError, UnregisteredType
 from tests.conformance.actors.town import Town, town
 from tests.hostcalls.guests import PUPPET, GuestError, Puppet
-from transport import PayloadError, UnregisteredType
 
 __all__ = ["town"]
 

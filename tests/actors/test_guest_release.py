@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors import Node, open_node
-from actors.guests import Guest, guests_of, open_guests
-from actors.supervision.child_spec import Child
-from actors.supervision.supervisor import Supervisor
-from hostcalls.abi import (
+from enfilade.actors import Node, open_node
+from enfilade.actors.guests import Guest, guests_of, open_guests
+from enfilade.actors.supervision.child_spec import Child
+from enfilade.actors.supervision.supervisor import Supervisor
+from enfilade.hostcalls.abi import (
     ChannelBackpressure,
     ChannelCreate,
     EntrypointInvocation,
@@ -23,17 +23,17 @@ from hostcalls.abi import (
     ProcessStart,
     TimeSleep,
 )
-from hostcalls.abi import catalogue as c
-from hostcalls.abi.actor_types import ActorSend
-from hostcalls.abi.capability import Capability
-from hostcalls.contracts.caller import Caller
-from hostcalls.engine import Engine, EngineConfig, Instance
-from hostcalls.kernel.execution import Execution
-from hostcalls.kernel.kernel import Kernel
-from hostcalls.resources.channel import Channel
-from hostcalls.resources.futures import Future
-from hostcalls.resources.message import Held
-from hostcalls.resources.registry import Registry, Resource
+from enfilade.hostcalls.abi import catalogue as c
+from enfilade.hostcalls.abi.actor_types import ActorSend
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.engine import Engine, EngineConfig, Instance
+from enfilade.hostcalls.kernel.execution import Execution
+from enfilade.hostcalls.kernel.kernel import Kernel
+from enfilade.hostcalls.resources.channel import Channel
+from enfilade.hostcalls.resources.futures import Future
+from enfilade.hostcalls.resources.message import Held
+from enfilade.hostcalls.resources.registry import Registry, Resource
 from tests.hostcalls.guests import ACTOR, PUPPET, Puppet
 
 GRANTS = [capability for capability in Capability if not capability.name.startswith("NET")]

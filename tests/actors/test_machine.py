@@ -5,9 +5,9 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from actors import ProcessDied, open_node
-from actors.patterns.machine import Machine, after, enter, leave, when
-from actors.processes.actor import protocol_of
+from enfilade.actors import ProcessDied, open_node
+from enfilade.actors.patterns.machine import Machine, after, enter, leave, when
+from enfilade.actors.processes.actor import protocol_of
 
 
 class Turnstile(Machine):

@@ -10,8 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import SHUTDOWN, Actor, Down, Exit, Exited, Mailbox, Process, Ref, Shutdown, open_node
-from actors.messages.signals import Cast
+from enfilade.actors import SHUTDOWN, Actor, Down, Exit, Exited, Mailbox, Process, Ref, Shutdown, open_node
+from enfilade.actors.messages.signals import Cast
 
 
 class Sink(Actor):

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import trio
 
-from actors import NodeDown, NodeUp, open_node
+from enfilade.actors import NodeDown, NodeUp, open_node
+from enfilade.transport import Policy, Rights, Rule, Settings
+from enfilade.transport.memory_carrier import MemoryNetwork
 from tests.conformance.actors.town import Town, settle, town
-from transport import Policy, Rights, Rule, Settings
-from transport.memory_carrier import MemoryNetwork
 
 __all__ = ["town"]
 
@@ -108,7 +108,7 @@ async def test_a_process_is_told_of_nodes_until_it_wants_no_more(town: Town, aut
 @pytest.mark.serial
 def test_what_travels_does_not_depend_on_the_garbage_collector() -> None:
     """The original of a class that attrs has given slots stays until it is collected, and is not named."""
-    program = "import gc; gc.disable(); import actors.peers.remote_node"
+    program = "import gc; gc.disable(); import enfilade.actors.peers.remote_node"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 

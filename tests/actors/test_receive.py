@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import pytest
 import trio
 
-from actors import Mailbox, MailboxFull, ReceiveTimeout, open_node
+from enfilade.actors import Mailbox, MailboxFull, ReceiveTimeout, open_node
 
 
 def even(message: int) -> bool:

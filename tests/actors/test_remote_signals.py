@@ -11,8 +11,19 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import KILL, KILLED, NO_PROCESS, Actor, Custom, Down, Exited, Process, ProcessDied, open_node
-from actors.messages import signals
+from enfilade.actors import (
+    KILL,
+    KILLED,
+    NO_PROCESS,
+    Actor,
+    Custom,
+    Down,
+    Exited,
+    Process,
+    ProcessDied,
+    open_node,
+)
+from enfilade.actors.messages import signals
 from tests.actors.faraway import connect
 
 BOOM = Custom("boom")

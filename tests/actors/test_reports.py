@@ -9,7 +9,17 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import KILL, Actor, Crashed, Custom, NodeConfig, ProcessDied, StartError, Supervisor, open_node
+from enfilade.actors import (
+    KILL,
+    Actor,
+    Crashed,
+    Custom,
+    NodeConfig,
+    ProcessDied,
+    StartError,
+    Supervisor,
+    open_node,
+)
 
 
 class Fragile(Actor):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import Actor, Crashed, Node, ProcessDied, system
+from enfilade.actors import Actor, Crashed, Node, ProcessDied, system
 
-pytest_plugins = ["actors.testing.plugin"]
+pytest_plugins = ["enfilade.actors.testing.plugin"]
 
 
 class Safe(Actor):

@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors import (
+from enfilade.actors import (
     KILL,
     NORMAL,
     SHUTDOWN,

@@ -6,10 +6,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors import KILLED, NORMAL, Actor, Crashed, Down, Exited, Node, Process, Ref, open_node
-from actors.supervision.child_spec import Child
-from actors.supervision.supervisor import Supervisor
-from actors.testing import (
+from enfilade.actors import KILLED, NORMAL, Actor, Crashed, Down, Exited, Node, Process, Ref, open_node
+from enfilade.actors.supervision.child_spec import Child
+from enfilade.actors.supervision.supervisor import Supervisor
+from enfilade.actors.testing import (
     Leak,
     Probe,
     Unexpected,
@@ -22,7 +22,7 @@ from actors.testing import (
     stall,
 )
 
-pytest_plugins = ["actors.testing.plugin"]
+pytest_plugins = ["enfilade.actors.testing.plugin"]
 
 
 class Echo(Actor):

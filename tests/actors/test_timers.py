@@ -10,9 +10,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors import KILL, Actor, CallTimeout, Deferred, Mailbox, Node, open_node
+from enfilade.actors import KILL, Actor, CallTimeout, Deferred, Mailbox, Node, open_node
 
-pytest_plugins = ["actors.testing.plugin"]
+pytest_plugins = ["enfilade.actors.testing.plugin"]
 
 
 class Expiring:

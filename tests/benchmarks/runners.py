@@ -13,7 +13,7 @@ from tests.benchmarks.python_runner import PythonRunner
 from tests.benchmarks.runner import Runner
 
 
-def _subject(variant: str, *, cpus: int = 1, requires: str = "actors") -> PythonRunner:
+def _subject(variant: str, *, cpus: int = 1, requires: str = "enfilade.actors") -> PythonRunner:
     return PythonRunner("enfilade", variant, cpus, "tests.benchmarks.subjects.{group}", requires, "enfilade")
 
 
@@ -51,9 +51,9 @@ def _subjects() -> list[PythonRunner]:
         _subject("async"),
         _subject("function"),
         _subject("node", cpus=2),
-        _subject("door", cpus=2, requires="transport.doors"),
-        _subject("engine", requires="hostcalls.engine"),
-        _subject("guest", requires="hostcalls.engine"),
+        _subject("door", cpus=2, requires="enfilade.transport.doors"),
+        _subject("engine", requires="enfilade.hostcalls.engine"),
+        _subject("guest", requires="enfilade.hostcalls.engine"),
     ]
 
 

@@ -8,7 +8,14 @@ from typing import Any, Literal, Union, get_args, get_origin
 import msgspec
 import pytest
 
-from actors.cli.zonefile import ChildTable, LimitsTable, NodeTable, PeerTable, SupervisorTable, ZoneFile
+from enfilade.actors.cli.zonefile import (
+    ChildTable,
+    LimitsTable,
+    NodeTable,
+    PeerTable,
+    SupervisorTable,
+    ZoneFile,
+)
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "zone-files.md"
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
-from hostcalls.abi.capability import Capability
-from hostcalls.abi.catalogue import CATALOGUE
-from hostcalls.abi.errors import NotFound, StartError
-from hostcalls.abi.hostcall import Hostcall
-from hostcalls.contracts.caller import Caller
-from hostcalls.contracts.launch import Launch
-from hostcalls.contracts.limits import Limits
-from hostcalls.contracts.policy import Policy
-from hostcalls.engine import Engine
-from hostcalls.kernel.kernel import Kernel
-from hostcalls.resources.futures import Future
-from hostcalls.resources.registry import Kind
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.abi.catalogue import CATALOGUE
+from enfilade.hostcalls.abi.errors import NotFound, StartError
+from enfilade.hostcalls.abi.hostcall import Hostcall
+from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.launch import Launch
+from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.contracts.policy import Policy
+from enfilade.hostcalls.engine import Engine
+from enfilade.hostcalls.kernel.kernel import Kernel
+from enfilade.hostcalls.resources.futures import Future
+from enfilade.hostcalls.resources.registry import Kind
 
 EVERYTHING = frozenset(Capability)
 INDEX = {hostcall.name: index for index, hostcall in enumerate(CATALOGUE)}
@@ -115,7 +115,7 @@ class Desk:
 
 def fails(call: Callable[[], Any]) -> str:
     """The error text that a guest would read."""
-    from hostcalls.abi.errors import HostcallError
+    from enfilade.hostcalls.abi.errors import HostcallError
 
     try:
         answer = call()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from actors import Ref
-from actors.guests import Guest
-from hostcalls import abi
-from hostcalls.abi.actor_types import ActorReceive
-from hostcalls.abi.catalogue import CATALOGUE
-from hostcalls.abi.hostcall import Hostcall
-from hostcalls.codec.rkyv import codec
-from hostcalls.sdk.wat import Assembler
+from enfilade.actors import Ref
+from enfilade.actors.guests import Guest
+from enfilade.hostcalls import abi
+from enfilade.hostcalls.abi.actor_types import ActorReceive
+from enfilade.hostcalls.abi.catalogue import CATALOGUE
+from enfilade.hostcalls.abi.hostcall import Hostcall
+from enfilade.hostcalls.codec.rkyv import codec
+from enfilade.hostcalls.sdk.wat import Assembler
 
 ANYTHING = ActorReceive(timeout_ms=None, kinds=0, tag=None, data_limit=4096)
 

@@ -9,19 +9,19 @@ from typing import Any
 
 import trio
 
-from hostcalls.abi import AbiParam
-from hostcalls.abi.capability import Capability
-from hostcalls.abi.errors import StartError
-from hostcalls.contracts.entrypoint import Argument
-from hostcalls.contracts.launch import Launch
-from hostcalls.contracts.limits import Limits
-from hostcalls.contracts.operation import Operation
-from hostcalls.contracts.policy import Policy
-from hostcalls.engine import Engine, EngineConfig
-from hostcalls.kernel.execution import Execution, Outcome
-from hostcalls.kernel.kernel import Kernel
-from hostcalls.kernel.modules import ModuleStore
-from hostcalls.sdk.wat import Assembler
+from enfilade.hostcalls.abi import AbiParam
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.abi.errors import StartError
+from enfilade.hostcalls.contracts.entrypoint import Argument
+from enfilade.hostcalls.contracts.launch import Launch
+from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.contracts.operation import Operation
+from enfilade.hostcalls.contracts.policy import Policy
+from enfilade.hostcalls.engine import Engine, EngineConfig
+from enfilade.hostcalls.kernel.execution import Execution, Outcome
+from enfilade.hostcalls.kernel.kernel import Kernel
+from enfilade.hostcalls.kernel.modules import ModuleStore
+from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.trio_clock import TrioClock
 
 EVERYTHING = frozenset(Capability) | {Capability(200)}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostcalls.abi import (
+from enfilade.hostcalls.abi import (
     BufferArg,
     BufferParam,
     BufferResult,
@@ -18,8 +18,8 @@ from hostcalls.abi import (
     ScalarValue,
     callplan,
 )
-from hostcalls.abi.callplan import ARGUMENT_BASE, flatten, plan, results
-from hostcalls.abi.errors import InvalidArgument
+from enfilade.hostcalls.abi.callplan import ARGUMENT_BASE, flatten, plan, results
+from enfilade.hostcalls.abi.errors import InvalidArgument
 
 GOLDEN: list[ScalarValue | bytes] = [
     b"",

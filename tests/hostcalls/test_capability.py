@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostcalls.abi.capability import Capability, capabilities
+from enfilade.hostcalls.abi.capability import Capability, capabilities
 
 
 def test_numbers_are_those_of_the_abi() -> None:

@@ -7,9 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from hostcalls.abi import ChannelBackpressure
-from hostcalls.abi.errors import InvalidArgument
-from hostcalls.resources.channel import (
+from enfilade.hostcalls.abi import ChannelBackpressure
+from enfilade.hostcalls.abi.errors import InvalidArgument
+from enfilade.hostcalls.resources.channel import (
     BrokenPipe,
     Channel,
     Frame,
@@ -19,7 +19,7 @@ from hostcalls.resources.channel import (
     Reader,
     Writer,
 )
-from hostcalls.resources.futures import Future
+from enfilade.hostcalls.resources.futures import Future
 
 
 def test_frame_longer_than_the_read() -> None:

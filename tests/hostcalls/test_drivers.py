@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hostcalls.abi import (
+from enfilade.hostcalls.abi import (
     ChannelBackpressure,
     ChannelCreate,
     DependencyId,
@@ -20,13 +20,13 @@ from hostcalls.abi import (
     SingletonRegister,
     TimeSleep,
 )
-from hostcalls.abi import catalogue as c
-from hostcalls.abi.capability import Capability
-from hostcalls.abi.errors import InvalidArgument
-from hostcalls.abi.hostcall import Hostcall
-from hostcalls.contracts.caller import Caller
-from hostcalls.drivers.session import Scope, Session
-from hostcalls.resources.registry import Kind
+from enfilade.hostcalls.abi import catalogue as c
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.abi.errors import InvalidArgument
+from enfilade.hostcalls.abi.hostcall import Hostcall
+from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.drivers.session import Scope, Session
+from enfilade.hostcalls.resources.registry import Kind
 from tests.hostcalls.desk import DENIED, INVALID, NOT_FOUND, Desk, fails
 
 PARK = ChannelCreate(64, ChannelBackpressure.PARK)
@@ -307,7 +307,7 @@ def test_session_denials(desk: Desk, caller: Caller) -> None:
 
 def test_abi_5_every_hostcall_is_denied_without_its_capability(desk: Desk) -> None:
     """A dispatch that slips past the engine's stubs still refuses."""
-    from hostcalls.abi.catalogue import CATALOGUE
+    from enfilade.hostcalls.abi.catalogue import CATALOGUE
 
     table, imports = desk.kernel._table(frozenset())
     assert all(entry.denied for entry in imports)

@@ -6,9 +6,9 @@ import pytest
 import trio
 from trio.testing import assert_checkpoints
 
-from hostcalls.abi import ChannelBackpressure
-from hostcalls.resources.channel import Channel, LeftBehind, Stalled
-from hostcalls.resources.endpoints import ChannelReceiver, ChannelSender
+from enfilade.hostcalls.abi import ChannelBackpressure
+from enfilade.hostcalls.resources.channel import Channel, LeftBehind, Stalled
+from enfilade.hostcalls.resources.endpoints import ChannelReceiver, ChannelSender
 
 
 async def test_send_and_receive() -> None:

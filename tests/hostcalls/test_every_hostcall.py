@@ -13,11 +13,11 @@ import attrs
 import pytest
 import trio
 
-from actors import Actor, Node, ProcessDied, Trapped, open_node
-from actors.guests import Guest, guests_of, open_guests
-from hostcalls import abi
-from hostcalls.abi import catalogue as c
-from hostcalls.abi.actor_types import (
+from enfilade.actors import Actor, Node, ProcessDied, Trapped, open_node
+from enfilade.actors.guests import Guest, guests_of, open_guests
+from enfilade.hostcalls import abi
+from enfilade.hostcalls.abi import catalogue as c
+from enfilade.hostcalls.abi.actor_types import (
     ActorBody,
     ActorCall,
     ActorDemonitor,
@@ -33,11 +33,11 @@ from hostcalls.abi.actor_types import (
     ReasonKind,
     RequestMessage,
 )
-from hostcalls.abi.capability import Capability
-from hostcalls.abi.hostcall import Hostcall
-from hostcalls.drivers.session import Scope, Session
-from hostcalls.resources.message import Message
-from hostcalls.resources.registry import Kind
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.abi.hostcall import Hostcall
+from enfilade.hostcalls.drivers.session import Scope, Session
+from enfilade.hostcalls.resources.message import Message
+from enfilade.hostcalls.resources.registry import Kind
 from tests.hostcalls.desk import DENIED, INVALID, NOT_FOUND, Desk, fails
 from tests.hostcalls.guests import ACTOR, PUPPET, GuestError, Puppet
 

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from hostcalls.resources.futures import Cancelled, Future
+from enfilade.hostcalls.resources.futures import Cancelled, Future
 
 
 def test_first_outcome_counts() -> None:

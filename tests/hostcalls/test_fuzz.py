@@ -15,15 +15,25 @@ from typing import Any
 import pytest
 import trio
 
-from actors import Actor, Node, NoProcess, ProcessDied, Reason, Ref, SenderDropped, Trapped, open_node
-from actors.guests import Guest, guests_of, open_guests
-from hostcalls.abi import catalogue as c
-from hostcalls.abi.capability import Capability
-from hostcalls.abi.catalogue import CATALOGUE
-from hostcalls.codec.rkyv import codec
-from hostcalls.contracts.limits import Limits
-from hostcalls.engine import EngineConfig
-from hostcalls.resources.registry import Kind
+from enfilade.actors import (
+    Actor,
+    Node,
+    NoProcess,
+    ProcessDied,
+    Reason,
+    Ref,
+    SenderDropped,
+    Trapped,
+    open_node,
+)
+from enfilade.actors.guests import Guest, guests_of, open_guests
+from enfilade.hostcalls.abi import catalogue as c
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.abi.catalogue import CATALOGUE
+from enfilade.hostcalls.codec.rkyv import codec
+from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.engine import EngineConfig
+from enfilade.hostcalls.resources.registry import Kind
 from tests.hostcalls.guests import ACTOR, PUPPET, Puppet
 from tests.hostcalls.test_every_hostcall import (
     CASES,
@@ -199,7 +209,9 @@ async def fuzz(directory: Path, seed: int, rounds: int, caplog: pytest.LogCaptur
             for entry in registry.of_kind(Kind.PROCESS):
                 registry.remove(entry)
             assert len(registry) == 0
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("hostcalls")] == []
+    assert [
+        record.getMessage() for record in caplog.records if record.name.startswith("enfilade.hostcalls")
+    ] == []
     return made
 
 

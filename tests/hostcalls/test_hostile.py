@@ -8,11 +8,18 @@ import pytest
 import trio
 import trio.testing
 
-from actors import NORMAL, Down, Node, Reason, Trapped, open_node
-from actors.guests import Guest, guests_of, open_guests
-from hostcalls import abi
-from hostcalls.abi import ChannelBackpressure, ChannelCreate, IoRead, IoWrite, ProcessStart, TimeSleep
-from hostcalls.abi.actor_types import (
+from enfilade.actors import NORMAL, Down, Node, Reason, Trapped, open_node
+from enfilade.actors.guests import Guest, guests_of, open_guests
+from enfilade.hostcalls import abi
+from enfilade.hostcalls.abi import (
+    ChannelBackpressure,
+    ChannelCreate,
+    IoRead,
+    IoWrite,
+    ProcessStart,
+    TimeSleep,
+)
+from enfilade.hostcalls.abi.actor_types import (
     ActorCall,
     ActorExit,
     ActorReason,
@@ -21,11 +28,11 @@ from hostcalls.abi.actor_types import (
     ActorSend,
     ReasonKind,
 )
-from hostcalls.abi.capability import Capability
-from hostcalls.abi.catalogue import CATALOGUE
-from hostcalls.contracts.limits import Limits
-from hostcalls.resources.channel import Channel, Frame, Writer
-from hostcalls.sdk.wat import Assembler
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.abi.catalogue import CATALOGUE
+from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.resources.channel import Channel, Frame, Writer
+from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR
 from tests.hostcalls.memory import Growth
 
@@ -214,7 +221,7 @@ async def test_fork_bomb(tmp_path: Path) -> None:
         """,
     )
     (tmp_path / "bomb.wasm").write_bytes(bomb.binary())
-    from hostcalls.engine import EngineConfig
+    from enfilade.hostcalls.engine import EngineConfig
 
     async with open_node("test") as node:
         open_guests(node, modules=tmp_path, engine=EngineConfig(max_guests=60))

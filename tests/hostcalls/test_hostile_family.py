@@ -11,15 +11,15 @@ import attrs
 import pytest
 import trio
 
-from actors import SHUTDOWN, Child, Down, Supervisor, open_node
-from actors.guests import Guest, guests_of, open_guests
-from hostcalls.abi import EntrypointInvocation, ProcessStart, TimeSleep
-from hostcalls.abi.capability import Capability
-from hostcalls.codec.rkyv import codec
-from hostcalls.contracts.limits import Limits
-from hostcalls.engine import EngineConfig
-from hostcalls.resources.registry import Kind
-from hostcalls.sdk.wat import Assembler
+from enfilade.actors import SHUTDOWN, Child, Down, Supervisor, open_node
+from enfilade.actors.guests import Guest, guests_of, open_guests
+from enfilade.hostcalls.abi import EntrypointInvocation, ProcessStart, TimeSleep
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.codec.rkyv import codec
+from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.engine import EngineConfig
+from enfilade.hostcalls.resources.registry import Kind
+from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR
 from tests.hostcalls.memory import Growth
 

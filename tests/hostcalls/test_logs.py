@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostcalls.abi import ChannelBackpressure
-from hostcalls.resources import logs
-from hostcalls.resources.channel import Channel
-from hostcalls.resources.logs import Forwarder, InvalidRecord, LogRecord, Span, decode
+from enfilade.hostcalls.abi import ChannelBackpressure
+from enfilade.hostcalls.resources import logs
+from enfilade.hostcalls.resources.channel import Channel
+from enfilade.hostcalls.resources.logs import Forwarder, InvalidRecord, LogRecord, Span, decode
 from tests.hostcalls.desk import ManualClock
 
 

@@ -2,9 +2,17 @@
 
 import pytest
 
-from hostcalls.abi import BufferArg, BufferParam, ResourceArg, ScalarArg, ScalarParam, ScalarType, ScalarValue
-from hostcalls.abi.capability import Capability
-from hostcalls.kernel.modulespec import ModuleSpecError, make_invocation, parse, parse_invocation
+from enfilade.hostcalls.abi import (
+    BufferArg,
+    BufferParam,
+    ResourceArg,
+    ScalarArg,
+    ScalarParam,
+    ScalarType,
+    ScalarValue,
+)
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.kernel.modulespec import ModuleSpecError, make_invocation, parse, parse_invocation
 
 
 def test_abi_6_every_part_of_a_specification_is_read() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import trio
 
-from hostcalls import abi
-from hostcalls.abi import (
+from enfilade.hostcalls import abi
+from enfilade.hostcalls.abi import (
     AbiParam,
     AbiSignature,
     BufferArg,
@@ -26,16 +26,16 @@ from hostcalls.abi import (
     ScalarType,
     ScalarValue,
 )
-from hostcalls.abi import catalogue as c
-from hostcalls.abi.capability import Capability
-from hostcalls.abi.errors import HostcallError
-from hostcalls.contracts.limits import Limits
-from hostcalls.contracts.policy import Policy
-from hostcalls.engine import Trap
-from hostcalls.kernel.execution import Returned, Stopped
-from hostcalls.resources.channel import Channel
-from hostcalls.resources.registry import Kind
-from hostcalls.sdk.wat import Assembler
+from enfilade.hostcalls.abi import catalogue as c
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.abi.errors import HostcallError
+from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.contracts.policy import Policy
+from enfilade.hostcalls.engine import Trap
+from enfilade.hostcalls.kernel.execution import Returned, Stopped
+from enfilade.hostcalls.resources.channel import Channel
+from enfilade.hostcalls.resources.registry import Kind
+from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.desk import DENIED, INVALID, NOT_FOUND, NoHost
 from tests.hostcalls.harness import Harness, Process, open_harness
 
@@ -521,7 +521,7 @@ async def test_capability_without_a_hostcall() -> None:
         launch = harness.launch(guest)
         from attrs import evolve
 
-        from hostcalls.abi.errors import StartError
+        from enfilade.hostcalls.abi.errors import StartError
 
         odd = evolve(launch, grants=frozenset({Capability(222)}))
         with pytest.raises(StartError, match=r"capability \(Application222\) is not part of this kernel"):

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostcalls import abi
-from hostcalls.abi import actor_types
-from hostcalls.abi.actor_types import (
+from enfilade.hostcalls import abi
+from enfilade.hostcalls.abi import actor_types
+from enfilade.hostcalls.abi.actor_types import (
     ActorReason,
     ActorReceived,
     DownMessage,
@@ -19,8 +19,8 @@ from hostcalls.abi.actor_types import (
     ReasonKind,
     RequestMessage,
 )
-from hostcalls.abi.received import ReceivedCodec
-from hostcalls.codec.rkyv import Codec, DecodeError, EncodeError, codec, layout
+from enfilade.hostcalls.abi.received import ReceivedCodec
+from enfilade.hostcalls.codec.rkyv import Codec, DecodeError, EncodeError, codec, layout
 
 CARRIERS: list[Any] = [
     abi.IoFrame,

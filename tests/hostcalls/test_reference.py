@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from hostcalls import abi
-from hostcalls.abi import (
+from enfilade.hostcalls import abi
+from enfilade.hostcalls.abi import (
     BufferArg,
     BufferParam,
     BufferResult,
@@ -28,8 +28,8 @@ from hostcalls.abi import (
     TlsClientBundle,
     TlsServerBundle,
 )
-from hostcalls.abi.capability import Capability
-from hostcalls.codec.rkyv import U32, U64, DecodeError, codec
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.codec.rkyv import U32, U64, DecodeError, codec
 from tests.hostcalls import cargo
 from tests.hostcalls.test_rkyv import ROOTS, UNIONS, values
 

@@ -5,9 +5,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from hostcalls.abi.errors import AlreadyExists, InvalidArgument, NotFound, RegistryError
-from hostcalls.resources.message import Held, Message, message_of
-from hostcalls.resources.registry import HandleTable, Kind, Registry, Resource, Slots
+from enfilade.hostcalls.abi.errors import AlreadyExists, InvalidArgument, NotFound, RegistryError
+from enfilade.hostcalls.resources.message import Held, Message, message_of
+from enfilade.hostcalls.resources.registry import HandleTable, Kind, Registry, Resource, Slots
 
 
 def test_handles_are_reused_last_freed_first() -> None:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostcalls import abi
-from hostcalls.abi.capability import Capability
-from hostcalls.codec.rkyv import (
+from enfilade.hostcalls import abi
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.codec.rkyv import (
     F32,
     F64,
     I8,

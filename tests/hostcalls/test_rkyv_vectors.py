@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from hostcalls import abi
-from hostcalls.abi import ScalarType, ScalarValue
-from hostcalls.abi.capability import Capability
-from hostcalls.codec.rkyv import F32, F64, I64, U8, U16, U32, U64, codec, layout
+from enfilade.hostcalls import abi
+from enfilade.hostcalls.abi import ScalarType, ScalarValue
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.codec.rkyv import F32, F64, I64, U8, U16, U32, U64, codec, layout
 
 DEPENDENCY = abi.DependencyId(bytes(range(0xA0, 0xB0)))
 MINIMAL_START = abi.ProcessStart(

@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 import trio
 
-from hostcalls.abi import ScalarParam, ScalarType
-from hostcalls.abi.capability import Capability
-from hostcalls.abi.catalogue import CATALOGUE, TIME_NOW, TIME_SLEEP
-from hostcalls.abi.errors import HostcallError, NotFound
-from hostcalls.abi.hostcall import Hostcall, hostcall
-from hostcalls.codec.rkyv import U32, codec
-from hostcalls.contracts.caller import Caller
-from hostcalls.contracts.operation import operation
-from hostcalls.contracts.table import DispatchTable
-from hostcalls.engine import EngineConfig, InvalidModule
-from hostcalls.kernel.execution import Returned, Stopped
-from hostcalls.kernel.modules import ModuleError, ModuleStore, binary
-from hostcalls.kernel.runtime import Runtime
-from hostcalls.resources.futures import Future
-from hostcalls.sdk.wat import Assembler
+from enfilade.hostcalls.abi import ScalarParam, ScalarType
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.abi.catalogue import CATALOGUE, TIME_NOW, TIME_SLEEP
+from enfilade.hostcalls.abi.errors import HostcallError, NotFound
+from enfilade.hostcalls.abi.hostcall import Hostcall, hostcall
+from enfilade.hostcalls.codec.rkyv import U32, codec
+from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.operation import operation
+from enfilade.hostcalls.contracts.table import DispatchTable
+from enfilade.hostcalls.engine import EngineConfig, InvalidModule
+from enfilade.hostcalls.kernel.execution import Returned, Stopped
+from enfilade.hostcalls.kernel.modules import ModuleError, ModuleStore, binary
+from enfilade.hostcalls.kernel.runtime import Runtime
+from enfilade.hostcalls.resources.futures import Future
+from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.harness import open_harness
 from tests.hostcalls.trio_clock import TrioClock
 
@@ -206,7 +206,7 @@ async def test_contracts_that_fail(how: str, what: str, caplog: pytest.LogCaptur
         """,
         "(local i32)",
     )
-    with caplog.at_level(logging.ERROR, logger="hostcalls"):
+    with caplog.at_level(logging.ERROR, logger="enfilade.hostcalls"):
         async with open_harness(operations=[operation(ASK, contract)]) as harness:
             assert await harness.run(guest, grants=[MINE]) == Returned()
     assert ("the driver of test::ask failed" in caplog.text) == (what != "hostcall error")
@@ -319,7 +319,7 @@ async def test_a_contract_that_ends_its_guest(kind: str) -> None:
 
 async def test_replacing_a_driver() -> None:
     """An operation of the application's takes the place of the kernel's own for the same hostcall."""
-    from hostcalls.abi import TimeNow
+    from enfilade.hostcalls.abi import TimeNow
 
     guest = Assembler("time::now")
     guest.function(

@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 import trio
 
-import hostcalls.sdk
-from actors import NORMAL, Child, Down, Node, Reason, Supervisor, Trapped, open_node
-from actors.guests import Guest, run_guest
-from hostcalls.abi.actor_types import ActorReceive
-from hostcalls.kernel.modules import ModuleError
-from hostcalls.sdk.wat import Assembler
+from enfilade.actors import NORMAL, Child, Down, Node, Reason, Supervisor, Trapped, open_node
+from enfilade.actors.guests import Guest, run_guest
+from enfilade.hostcalls import sdk
+from enfilade.hostcalls.abi.actor_types import ActorReceive
+from enfilade.hostcalls.kernel.modules import ModuleError
+from enfilade.hostcalls.sdk.wat import Assembler
 from tests.docs.page import blocks
 
 pytestmark = pytest.mark.serial
 
-SDK = Path(hostcalls.sdk.__file__).parent
+SDK = Path(sdk.__file__).parent
 EXAMPLES = SDK / "examples"
 BUILD_SECONDS = 300
 
@@ -224,7 +224,7 @@ def test_the_tutorial_in_c(
     (program,) = [block.body for block in page if block.language == "py"]
     (tmp_path / "modules").mkdir()
     (tmp_path / "counter.c").write_text(source.body)
-    (tmp_path / "enfilade").write_text(f'#!/bin/sh\nexec {sys.executable} -m actors.cli "$@"\n')
+    (tmp_path / "enfilade").write_text(f'#!/bin/sh\nexec {sys.executable} -m enfilade "$@"\n')
     (tmp_path / "enfilade").chmod(0o755)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors import NORMAL, open_node
-from actors.guests import Guest, open_guests, run_guest
-from hostcalls.kernel.modulespec import parse
+from enfilade.actors import NORMAL, open_node
+from enfilade.actors.guests import Guest, open_guests, run_guest
+from enfilade.hostcalls.kernel.modulespec import parse
 from tests.hostcalls import cargo
 
 pytestmark = pytest.mark.serial

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import trio
 
-from hostcalls.resources.clock import Timer
+from enfilade.hostcalls.resources.clock import Timer
 
 
 class _ScopeTimer:

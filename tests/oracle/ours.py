@@ -10,7 +10,7 @@ from typing import Any
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import (
+from enfilade.actors import (
     KILL,
     KILLED,
     NORMAL,

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import trio
 
-from actors import (
+from enfilade.actors import (
     Actor,
     CallError,
     Down,
@@ -28,7 +28,7 @@ from actors import (
     Refused,
     open_node,
 )
-from transport import Policy, Settings, register
+from enfilade.transport import Policy, Settings, register
 
 
 @functools.partial(register, name="havoc.Account")

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import msgspec
 import trio
 
-from transport.carrier import Handle
-from transport.memory_carrier import MemoryNetwork
-from transport.peer import Peer
-from transport.policy import Policy
-from transport.rendezvous import Rendezvous, Settings
-from transport.wire import Frame, Send
+from enfilade.transport.carrier import Handle
+from enfilade.transport.memory_carrier import MemoryNetwork
+from enfilade.transport.peer import Peer
+from enfilade.transport.policy import Policy
+from enfilade.transport.rendezvous import Rendezvous, Settings
+from enfilade.transport.wire import Frame, Send
 
 
 class Recorder:

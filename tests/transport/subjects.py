@@ -12,8 +12,8 @@ from typing import Any
 
 import trio
 
-from actors import Actor, Node, Process, Ref, open_node
-from transport import Policy, Settings
+from enfilade.actors import Actor, Node, Process, Ref, open_node
+from enfilade.transport import Policy, Settings
 
 
 class Account(Actor):

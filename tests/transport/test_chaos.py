@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors import (
+from enfilade.actors import (
     NO_CONNECTION,
     NO_PROCESS,
     Actor,
@@ -24,9 +24,9 @@ from actors import (
     Ref,
     open_node,
 )
-from transport import HandshakeFailed, NotAdmitted, Policy, Settings
-from transport.carrier import CarrierError
-from transport.memory_carrier import MemoryCarrier, MemoryNetwork
+from enfilade.transport import HandshakeFailed, NotAdmitted, Policy, Settings
+from enfilade.transport.carrier import CarrierError
+from enfilade.transport.memory_carrier import MemoryCarrier, MemoryNetwork
 
 STEPS = 400
 NAMES = "abc"

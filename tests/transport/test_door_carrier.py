@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from transport import CarrierError
-from transport.door_carrier import DoorCarrier
+from enfilade.transport import CarrierError
+from enfilade.transport.door_carrier import DoorCarrier
 
 
 async def test_opening_what_is_no_door_says_so(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors import CallError, Node, NotConnected, Ref, Refused, open_node
+from enfilade.actors import CallError, Node, NotConnected, Ref, Refused, open_node
+from enfilade.transport import Policy, Settings
 from tests.transport.havoc import Account, Agent
-from transport import Policy, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PERIOD = 1.5

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from enfilade.transport.node_link import BATCH_LIMIT, Backlogged, NodeLink
+from enfilade.transport.policy import Limits
+from enfilade.transport.wire import MalformedBatch, decode_batch, encode_batch
 from tests.transport.test_link import frame
-from transport.node_link import BATCH_LIMIT, Backlogged, NodeLink
-from transport.policy import Limits
-from transport.wire import MalformedBatch, decode_batch, encode_batch
 
 SIZE = len(frame(1))
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from transport import memory_file
-from transport.payload import INLINE_LIMIT, Codec
-from transport.records import PayloadError
+from enfilade.transport import memory_file
+from enfilade.transport.payload import INLINE_LIMIT, Codec
+from enfilade.transport.records import PayloadError
 
 LONG = os.urandom(INLINE_LIMIT + 1)
 

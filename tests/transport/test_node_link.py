@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from transport.node_link import BATCH_LIMIT, HANDLES_LIMIT, Backlogged, NodeLink
-from transport.policy import Limits
-from transport.wire import MalformedBatch, Send, decode_batch, encode_batch, encode_frame
+from enfilade.transport.node_link import BATCH_LIMIT, HANDLES_LIMIT, Backlogged, NodeLink
+from enfilade.transport.policy import Limits
+from enfilade.transport.wire import MalformedBatch, Send, decode_batch, encode_batch, encode_frame
 
 WINDOW = 2000
 

@@ -3,8 +3,8 @@
 import pytest
 import trio
 
-from transport import patience
-from transport.patience import COMPANY, LONGEST_REST, SLICE, Patience
+from enfilade.transport import patience
+from enfilade.transport.patience import COMPANY, LONGEST_REST, SLICE, Patience
 
 
 @pytest.fixture

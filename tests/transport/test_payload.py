@@ -19,8 +19,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import Actor, open_node
-from transport import (
+from enfilade.actors import Actor, open_node
+from enfilade.transport import (
     Codec,
     FieldMismatch,
     FileDescriptor,
@@ -32,7 +32,7 @@ from transport import (
     UnregisteredType,
     VersionMismatch,
 )
-from transport.payload import INLINE_LIMIT, PAYLOAD_LIMIT, External
+from enfilade.transport.payload import INLINE_LIMIT, PAYLOAD_LIMIT, External
 
 types = TypeRegistry()
 

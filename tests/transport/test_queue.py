@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from transport.carrier import CarrierError, Inlet, Status, hand_over
-from transport.door_carrier import DoorCarrier
-from transport.doors import Client, Descriptor, DoorCallError
-from transport.wire import PREFIX
+from enfilade.transport.carrier import CarrierError, Inlet, Status, hand_over
+from enfilade.transport.door_carrier import DoorCarrier
+from enfilade.transport.doors import Client, Descriptor, DoorCallError
+from enfilade.transport.wire import PREFIX
 
 SECONDS = 100.0
 BATCH = PREFIX + b"x" * 60
@@ -156,7 +156,7 @@ async def test_what_is_no_door_makes_no_outlet(carrier: DoorCarrier) -> None:
 
 STOPPED = """
 import sys, trio
-from transport.door_carrier import DoorCarrier
+from enfilade.transport.door_carrier import DoorCarrier
 async def main():
     inlet = DoorCarrier().inlet(capacity=1000, largest=500)
     inlet.attach(sys.argv[1])

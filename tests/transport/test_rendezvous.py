@@ -10,13 +10,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from enfilade.transport.carrier import CarrierError, Credentials, Status, hand_over
+from enfilade.transport.memory_carrier import MemoryNetwork
+from enfilade.transport.peer import Peer
+from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights, Rule
+from enfilade.transport.rendezvous import HandshakeFailed, Settings
+from enfilade.transport.wire import Cancel, Frame, Hello, Welcome, encode_batch, encode_frame
 from tests.transport.model import Station, message
-from transport.carrier import CarrierError, Credentials, Status, hand_over
-from transport.memory_carrier import MemoryNetwork
-from transport.peer import Peer
-from transport.policy import Identity, NotAdmitted, Policy, Rights, Rule
-from transport.rendezvous import HandshakeFailed, Settings
-from transport.wire import Cancel, Frame, Hello, Welcome, encode_batch, encode_frame
 
 
 @pytest.fixture

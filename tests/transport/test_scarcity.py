@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors import CallError, Node, NotConnected, open_node
+from enfilade.actors import CallError, Node, NotConnected, open_node
+from enfilade.transport import HandshakeFailed, NotAdmitted, Policy, Settings, namespaces
+from enfilade.transport.carrier import CarrierError, Inlet
+from enfilade.transport.memory_carrier import MemoryNetwork
 from tests.transport.havoc import Agent, Hoard
 from tests.transport.model import Station
 from tests.transport.test_havoc import PERIOD, Process
-from transport import HandshakeFailed, NotAdmitted, Policy, Settings, namespaces
-from transport.carrier import CarrierError, Inlet
-from transport.memory_carrier import MemoryNetwork
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120.0
@@ -114,10 +114,10 @@ async def test_nothing_left_to_answer_with(autojump_clock: object, monkeypatch: 
 
 FULL_DISK = """
 import os, sys, trio
-from actors import Actor, open_node
-from transport import Policy
-from transport.carrier import CarrierError, Inlet
-from transport.memory_carrier import MemoryNetwork
+from enfilade.actors import Actor, open_node
+from enfilade.transport import Policy
+from enfilade.transport.carrier import CarrierError, Inlet
+from enfilade.transport.memory_carrier import MemoryNetwork
 class Echo(Actor):
     def echo(self, value: int) -> int:
         return value

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors import Child, Node, Ref, RemoteEntry, Supervisor
+from enfilade.actors import Child, Node, Ref, RemoteEntry, Supervisor
 from tests.transport.subjects import Account
 from tests.transport.test_two_zones import Zone, node, start
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors import (
+from enfilade.actors import (
     NO_CONNECTION,
     Crashed,
     Down,
@@ -26,10 +26,10 @@ from actors import (
     Ref,
     open_node,
 )
+from enfilade.transport import FileDescriptor, Policy, Settings, namespaces
+from enfilade.transport.carrier import CarrierError
+from enfilade.transport.doors import Client
 from tests.transport.subjects import Account
-from transport import FileDescriptor, Policy, Settings, namespaces
-from transport.carrier import CarrierError
-from transport.doors import Client
 
 pytestmark = pytest.mark.zones
 

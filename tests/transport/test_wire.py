@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from transport.wire import (
+from enfilade.transport.wire import (
     FRAMES,
     OVERHEAD,
     PREFIX,

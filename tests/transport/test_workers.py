@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors import (
+from enfilade.actors import (
     KILL,
     NO_CONNECTION,
     Child,
@@ -26,8 +26,8 @@ from actors import (
     Supervisor,
     open_node,
 )
+from enfilade.transport import NotAdmitted, Policy, Settings, UnregisteredType
 from tests.transport.subjects import Account, Broker
-from transport import NotAdmitted, Policy, Settings, UnregisteredType
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -203,7 +203,7 @@ def parent(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 PARENT = """
 import trio
-from actors import open_node
+from enfilade.actors import open_node
 async def main():
     async with open_node("parent", workers=2) as node:
         print(node.distribution.address, *node.workers.pids.values(), flush=True)
@@ -250,8 +250,8 @@ async def test_workers_beside_other_peers(tmp_path: Path) -> None:
 
 STRANGER = """
 import sys, trio
-from actors import open_node
-from transport import Policy
+from enfilade.actors import open_node
+from enfilade.transport import Policy
 async def main():
     async with open_node(sys.argv[1], policy=Policy.same_user()) as node:
         try:

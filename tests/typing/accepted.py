@@ -2,7 +2,7 @@
 
 from typing import assert_type
 
-from actors import Actor, Child, Deferred, Node, Process, Ref, Request, Supervisor
+from enfilade.actors import Actor, Child, Deferred, Node, Process, Ref, Request, Supervisor
 
 
 class Account(Actor):

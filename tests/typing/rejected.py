@@ -1,6 +1,6 @@
 """What type checkers must refuse: every line that ends in `# refused`, and no other."""
 
-from actors import Actor, Node, Process, Ref
+from enfilade.actors import Actor, Node, Process, Ref
 
 
 class Account(Actor):

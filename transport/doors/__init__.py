@@ -1,16 +1,17 @@
 """illumos doors: calls into another process, with the caller's identity, descriptors, and nothing to parse.
 
-`Door` serves, `Client` calls; `@server_procedure` makes a door of typed values. `transport.doors.api` is
-the C API as it is. The tutorial is docs/tutorials/doors.md, the reference docs/doors.md.
+`Door` serves, `Client` calls; `@server_procedure` makes a door of typed values.
+`enfilade.transport.doors.api` is the C API as it is. The tutorial is docs/tutorials/doors.md, the reference
+docs/doors.md.
 """
 
-from transport.doors.api import door_dup, is_door
-from transport.doors.client import Client, Retry
-from transport.doors.codec import Codec, CodecError
-from transport.doors.credentials import Credentials
-from transport.doors.descriptor import Descriptor
-from transport.doors.door import Door
-from transport.doors.errors import (
+from enfilade.transport.doors.api import door_dup, is_door
+from enfilade.transport.doors.client import Client, Retry
+from enfilade.transport.doors.codec import Codec, CodecError
+from enfilade.transport.doors.credentials import Credentials
+from enfilade.transport.doors.descriptor import Descriptor
+from enfilade.transport.doors.door import Door
+from enfilade.transport.doors.errors import (
     DoorBindError,
     DoorCallError,
     DoorCountersError,
@@ -34,10 +35,10 @@ from transport.doors.errors import (
     NotADoor,
     NotStarted,
 )
-from transport.doors.info import Attributes, Capabilities, DoorCounters, DoorInfo
-from transport.doors.reply import Reply
-from transport.doors.request import Request, Result
-from transport.doors.typed import BadReply, ServerProcedure, TypedClient, server_procedure
+from enfilade.transport.doors.info import Attributes, Capabilities, DoorCounters, DoorInfo
+from enfilade.transport.doors.reply import Reply
+from enfilade.transport.doors.request import Request, Result
+from enfilade.transport.doors.typed import BadReply, ServerProcedure, TypedClient, server_procedure
 
 __all__ = [
     "Attributes",

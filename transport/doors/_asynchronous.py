@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import outcome
 import trio
 
-from transport.doors._doors import ffi, lib
-from transport.doors.errors import DoorCallError
-from transport.doors.request import Request
+from enfilade.transport.doors._doors import ffi, lib
+from enfilade.transport.doors.errors import DoorCallError
+from enfilade.transport.doors.request import Request
 
 T = TypeVar("T")
 

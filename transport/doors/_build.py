@@ -1,4 +1,4 @@
-"""Builds `transport.doors._doors`: the door functions, and the C between them and Python.
+"""Builds `enfilade.transport.doors._doors`: the door functions, and the C between them and Python.
 
 On illumos the module binds the doors of libc. Everywhere else it contains this project's implementation of
 the same header (`c/include`, `c/linux`). The declarations below are the same for both, and so is all the
@@ -299,7 +299,7 @@ def with_queue() -> FFI:
     """The module as it is installed: the doors, and the inbound queue of node links."""
     headers = [path for path in relative("transport/queue/*.h") if not path.endswith("/cdef.h")]
     return describe(
-        "transport.doors._doors",
+        "enfilade.transport.doors._doors",
         sources=relative("transport/queue/*.c"),
         include_dirs=["transport/queue"],
         declarations=(ROOT / "transport/queue/cdef.h").read_text(),

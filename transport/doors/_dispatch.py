@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from transport.doors._doors import ffi, lib
+from enfilade.transport.doors._doors import ffi, lib
 
 log = logging.getLogger("enfilade.transport.doors")
 

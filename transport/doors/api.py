@@ -32,10 +32,10 @@ import os
 from collections.abc import Callable, Generator
 from typing import Any, TypeAlias
 
-from transport.doors import _dispatch
-from transport.doors._doors import ffi as ffi
-from transport.doors._doors import lib
-from transport.doors.errors import (
+from enfilade.transport.doors import _dispatch
+from enfilade.transport.doors._doors import ffi as ffi
+from enfilade.transport.doors._doors import lib
+from enfilade.transport.doors.errors import (
     DoorBindError,
     DoorCallError,
     DoorCountersError,

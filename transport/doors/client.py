@@ -9,13 +9,13 @@ from typing import Any, Self
 import attrs
 import trio
 
-from transport.doors import api
-from transport.doors._asynchronous import call_in_thread
-from transport.doors._doors import ffi, lib
-from transport.doors.descriptor import Descriptor, HasFileno, number_of, passed, received, settle
-from transport.doors.errors import DoorCallError, DoorOpenError, NotADoor
-from transport.doors.info import DoorCounters, DoorInfo
-from transport.doors.reply import Reply
+from enfilade.transport.doors import api
+from enfilade.transport.doors._asynchronous import call_in_thread
+from enfilade.transport.doors._doors import ffi, lib
+from enfilade.transport.doors.descriptor import Descriptor, HasFileno, number_of, passed, received, settle
+from enfilade.transport.doors.errors import DoorCallError, DoorOpenError, NotADoor
+from enfilade.transport.doors.info import DoorCounters, DoorInfo
+from enfilade.transport.doors.reply import Reply
 
 REPLY_SIZE = 64 * 1024
 MOST_SCRATCH = 1024 * 1024

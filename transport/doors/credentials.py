@@ -4,8 +4,8 @@ from typing import Any, Self
 
 import attrs
 
-from transport.doors import api
-from transport.doors._doors import ffi, lib
+from enfilade.transport.doors import api
+from enfilade.transport.doors._doors import ffi, lib
 
 
 @attrs.frozen
@@ -21,7 +21,7 @@ class Credentials:
         euid, egid: effective user and group, which permissions are checked against.
         ruid, rgid, suid, sgid: real and saved ones; -1 where the system does not tell.
         groups: supplementary groups.
-        zone: id of its zone, 0 for the global one (see `transport.zones`).
+        zone: id of its zone, 0 for the global one (see `enfilade.transport.zones`).
     """
 
     pid: int

@@ -12,8 +12,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Protocol, Self
 
-from transport.doors._doors import ffi, lib
-from transport.doors.info import Attributes, DoorInfo
+from enfilade.transport.doors._doors import ffi, lib
+from enfilade.transport.doors.info import Attributes, DoorInfo
 
 
 class HasFileno(Protocol):

@@ -6,15 +6,15 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self, TypeAlias
 
-from transport.doors import _dispatch, api
-from transport.doors._asynchronous import AsyncProcedure
-from transport.doors._doors import ffi, lib
-from transport.doors.client import Client
-from transport.doors.descriptor import Descriptor, received
-from transport.doors.errors import DoorReturnError, FattachError, FdetachError, NotADoor
-from transport.doors.info import Attributes, DoorCounters, DoorInfo
-from transport.doors.request import Request, Result
-from transport.doors.typed import ServerProcedure
+from enfilade.transport.doors import _dispatch, api
+from enfilade.transport.doors._asynchronous import AsyncProcedure
+from enfilade.transport.doors._doors import ffi, lib
+from enfilade.transport.doors.client import Client
+from enfilade.transport.doors.descriptor import Descriptor, received
+from enfilade.transport.doors.errors import DoorReturnError, FattachError, FdetachError, NotADoor
+from enfilade.transport.doors.info import Attributes, DoorCounters, DoorInfo
+from enfilade.transport.doors.request import Request, Result
+from enfilade.transport.doors.typed import ServerProcedure
 
 Answer: TypeAlias = Any
 """What a procedure returns: `None`, anything with the buffer protocol, or a `Result`."""

@@ -5,8 +5,8 @@ from typing import Self
 
 import attrs
 
-from transport.doors import api
-from transport.doors._doors import ffi, lib
+from enfilade.transport.doors import api
+from enfilade.transport.doors._doors import ffi, lib
 
 
 class Attributes(enum.IntFlag):

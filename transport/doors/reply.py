@@ -12,8 +12,8 @@ unmapped once and only once, and not while anybody looks at it. A `Reply` knows 
 import sys
 from typing import Any, Self
 
-from transport.doors._doors import ffi, lib
-from transport.doors.descriptor import Descriptor
+from enfilade.transport.doors._doors import ffi, lib
+from enfilade.transport.doors.descriptor import Descriptor
 
 
 class Reply:

@@ -6,10 +6,10 @@ from typing import Any
 
 import attrs
 
-from transport.doors._doors import ffi
-from transport.doors.credentials import Credentials
-from transport.doors.descriptor import Descriptor
-from transport.doors.errors import DoorUcredError
+from enfilade.transport.doors._doors import ffi
+from enfilade.transport.doors.credentials import Credentials
+from enfilade.transport.doors.descriptor import Descriptor
+from enfilade.transport.doors.errors import DoorUcredError
 
 
 @attrs.frozen

@@ -21,11 +21,11 @@ import typing
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, Self, TypeVar, overload
 
-from transport.doors import api
-from transport.doors.client import Client
-from transport.doors.codec import Codec, CodecError, codec_for
-from transport.doors.descriptor import Descriptor, HasFileno
-from transport.doors.request import Request, Result
+from enfilade.transport.doors import api
+from enfilade.transport.doors.client import Client
+from enfilade.transport.doors.codec import Codec, CodecError, codec_for
+from enfilade.transport.doors.descriptor import Descriptor, HasFileno
+from enfilade.transport.doors.request import Request, Result
 
 Req = TypeVar("Req")
 Rep = TypeVar("Rep")

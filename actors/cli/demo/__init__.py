@@ -1,5 +1,5 @@
 """`enfilade demo`: two zones, a supervision tree in each, and what happens when parts of them are killed."""
 
-from actors.cli.demo.show import run_demo
+from enfilade.actors.cli.demo.show import run_demo
 
 __all__ = ["run_demo"]

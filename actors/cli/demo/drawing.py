@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from actors.cli.demo.board import Board, ZoneView
+from enfilade.actors.cli.demo.board import Board, ZoneView
 
 EVENTS_SHOWN = 9
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import trio
 
-from actors.guests import Guest
-from actors.messages.errors import RuntimeFault
-from actors.messages.ref import Ref
-from actors.processes.actor import Actor
-from actors.processes.process import Process
-from actors.supervision.supervisor import Supervisor
-from hostcalls.abi.actor_types import ActorReceive
-from hostcalls.sdk.wat import Assembler
+from enfilade.actors.guests import Guest
+from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.processes.actor import Actor
+from enfilade.actors.processes.process import Process
+from enfilade.actors.supervision.supervisor import Supervisor
+from enfilade.hostcalls.abi.actor_types import ActorReceive
+from enfilade.hostcalls.sdk.wat import Assembler
 
 POISON = b"\xff"
 DATA_LIMIT = 4096

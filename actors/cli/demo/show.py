@@ -16,23 +16,23 @@ import trio
 from rich.console import Console
 from rich.live import Live
 
-from actors.cli.demo.board import Board, ChildView, ZoneView
-from actors.cli.demo.drawing import draw, event_line, summary
-from actors.cli.demo.parts import POISON, Reporter, mill_module
-from actors.cli.demo.zones import KINDS, ZONE_FILE, ZoneProcess, zone
-from actors.cli.refusal import Refusal
-from actors.guests import Guest
-from actors.messages.errors import ProcessDied, RuntimeFault
-from actors.messages.reasons import Reason
-from actors.node.node import Node
-from actors.opening import open_node
-from actors.peers.events import NodeDown, NodeUp
-from actors.processes.links import Down
-from actors.processes.process import Process
-from actors.supervision.child_spec import Child
-from actors.supervision.supervisor import Supervisor
-from transport.namespaces import available
-from transport.rendezvous import Settings
+from enfilade.actors.cli.demo.board import Board, ChildView, ZoneView
+from enfilade.actors.cli.demo.drawing import draw, event_line, summary
+from enfilade.actors.cli.demo.parts import POISON, Reporter, mill_module
+from enfilade.actors.cli.demo.zones import KINDS, ZONE_FILE, ZoneProcess, zone
+from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.guests import Guest
+from enfilade.actors.messages.errors import ProcessDied, RuntimeFault
+from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.node.node import Node
+from enfilade.actors.opening import open_node
+from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.processes.links import Down
+from enfilade.actors.processes.process import Process
+from enfilade.actors.supervision.child_spec import Child
+from enfilade.actors.supervision.supervisor import Supervisor
+from enfilade.transport.namespaces import available
+from enfilade.transport.rendezvous import Settings
 
 __all__ = ["run_demo"]
 

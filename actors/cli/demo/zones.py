@@ -9,9 +9,9 @@ from pathlib import Path
 
 import trio
 
-from actors.messages.reasons import Custom, Exit
-from actors.processes.process import Process
-from transport.namespaces import command
+from enfilade.actors.messages.reasons import Custom, Exit
+from enfilade.actors.processes.process import Process
+from enfilade.transport.namespaces import command
 
 STOP_SECONDS = 2.0
 
@@ -29,7 +29,7 @@ intensity = 5
 
 [[child]]
 id = "ledger"
-actor = "actors.cli.demo.parts:Ledger"
+actor = "enfilade.actors.cli.demo.parts:Ledger"
 name = "ledger"
 
 [[child]]
@@ -40,12 +40,12 @@ name = "mill"
 
 [[child]]
 id = "clerk"
-actor = "actors.cli.demo.parts:clerk"
+actor = "enfilade.actors.cli.demo.parts:clerk"
 arguments = ["{peer}@{peer}"]
 
 [[child]]
 id = "reporter"
-actor = "actors.cli.demo.parts:Reporter"
+actor = "enfilade.actors.cli.demo.parts:Reporter"
 name = "reporter"
 
 [[peer]]
@@ -85,7 +85,7 @@ class ZoneProcess:
 
 async def zone(me: Process, running: ZoneProcess, directory: Path, isolate: bool) -> None:
     """Run a zone's node until it ends or we are told to end it; anything but status 0 is abnormal."""
-    program = [sys.executable, "-m", "actors.cli", "zone", "run", "--until-eof", f"{running.name}.toml"]
+    program = [sys.executable, "-m", "enfilade", "zone", "run", "--until-eof", f"{running.name}.toml"]
     with (directory / f"{running.name}.log").open("ab") as log:
         running.process = await trio.lowlevel.open_process(
             command(program) if isolate else program,

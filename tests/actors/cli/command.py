@@ -13,7 +13,7 @@ def enfilade(
     *arguments: str, cwd: Path | None = None, seconds: float = SECONDS
 ) -> "subprocess.CompletedProcess[str]":
     """Run the command; when its time is over, it ends together with everything that it started."""
-    command = [sys.executable, "-m", "actors.cli", *arguments]
+    command = [sys.executable, "-m", "enfilade", *arguments]
     with subprocess.Popen(
         command,
         cwd=cwd,

@@ -100,7 +100,7 @@ name = "ledger"
 """
 
 BOOKS = """
-from actors import Actor
+from enfilade.actors import Actor
 
 class Ledger(Actor):
     def ping(self) -> str:
@@ -119,7 +119,7 @@ def zone_file(tmp_path: Path, text: str = ZONE) -> Path:
 def test_a_zone_runs_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
     path = zone_file(tmp_path)
     with subprocess.Popen(
-        [sys.executable, "-m", "actors.cli", "zone", "run", str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "enfilade", "zone", "run", str(path)], stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from enfilade.transport.namespaces import available
 from tests.actors.cli.command import enfilade
-from transport.namespaces import available
 
 MARK = "ENFILADE_TEST_RUN"
 
@@ -49,6 +49,6 @@ def test_the_demo_ends_with_its_summary(
     assert "the guest that trapped answered again after" in output
     assert "the zone that was killed answered again after" in output
     assert result.stderr == ""
-    left = [line for line in processes_of(run) if "actors.cli" in line]
+    left = [line for line in processes_of(run) if "-m enfilade" in line]
     assert left == []
     assert list(tmp_path.iterdir()) == []

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from actors.cli.guest import find_sdk, run_guest_command
-from actors.cli.refusal import Refusal
-from hostcalls import abi
-from hostcalls.abi import ChannelBackpressure, ChannelCreate, IoWrite
-from hostcalls.resources.logs import LogRecord
-from hostcalls.sdk.wat import Assembler
+from enfilade.actors.cli.guest import find_sdk, run_guest_command
+from enfilade.actors.cli.refusal import Refusal
+from enfilade.hostcalls import abi
+from enfilade.hostcalls.abi import ChannelBackpressure, ChannelCreate, IoWrite
+from enfilade.hostcalls.resources.logs import LogRecord
+from enfilade.hostcalls.sdk.wat import Assembler
 from tests.actors.cli.command import enfilade
 from tests.hostcalls.test_logs import encode
 
@@ -214,7 +214,7 @@ def test_the_log_is_on_the_terminal(directory: Path) -> None:
 
 def test_an_interrupted_guest_is_stopped(directory: Path) -> None:
     """SIGINT ends a guest that computes, and the command as shells expect it."""
-    command = [sys.executable, "-m", "actors.cli", "guest", "run", "small.wat", "--entrypoint", "spin"]
+    command = [sys.executable, "-m", "enfilade", "guest", "run", "small.wat", "--entrypoint", "spin"]
     with subprocess.Popen(command, cwd=directory, stderr=subprocess.PIPE, text=True) as process:
         try:
             until_it_computes(process.pid)

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 import trio
 
-from actors import Refused, open_node
-from actors.cli.control import CONTROL, OperatorRights
+from enfilade.actors import Refused, open_node
+from enfilade.actors.cli.control import CONTROL, OperatorRights
+from enfilade.transport import Policy
+from enfilade.transport.doors import Door, Request
 from tests.actors.cli.command import enfilade
 from tests.actors.cli.test_commands import refused
-from transport import Policy
-from transport.doors import Door, Request
 
 SECONDS = 120
 
 PARTS = """
 import trio
-from actors import Actor, Child, Supervisor
+from enfilade.actors import Actor, Child, Supervisor
 
 class Ledger(Actor):
     def __init__(self, total: int, *, currency: str = "EUR") -> None:
@@ -111,7 +111,7 @@ def running(directory: Path, text: str) -> Iterator[Path]:
     (directory / "parts.py").write_text(PARTS)
     (directory / "bank.toml").write_text(text)
     with subprocess.Popen(
-        [sys.executable, "-m", "actors.cli", "zone", "run", "bank.toml"],
+        [sys.executable, "-m", "enfilade", "zone", "run", "bank.toml"],
         cwd=directory,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -173,7 +173,7 @@ def test_tree_is_drawn_on_a_terminal(start: Start) -> None:
     master, slave = pty.openpty()
     try:
         result = subprocess.run(
-            [sys.executable, "-m", "actors.cli", "zone", "tree", str(door)],
+            [sys.executable, "-m", "enfilade", "zone", "tree", str(door)],
             stdout=slave,
             stderr=subprocess.PIPE,
             env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
@@ -247,7 +247,7 @@ def test_a_node_that_was_killed_is_taken_over(start: Start, tmp_path: Path) -> N
     (tmp_path / "bank.toml").write_text(ZONE)
     before = sorted(path.name for path in tmp_path.iterdir())
     with subprocess.Popen(
-        [sys.executable, "-m", "actors.cli", "zone", "run", "bank.toml"],
+        [sys.executable, "-m", "enfilade", "zone", "run", "bank.toml"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
@@ -276,8 +276,8 @@ def test_a_door_where_a_node_listens_is_left_to_it(start: Start, tmp_path: Path)
 
 def test_what_only_guests_need_is_not_imported() -> None:
     """The operator's commands are quick because they leave the engine of guests alone."""
-    imports = "import sys, actors.cli.operator, actors.cli.zone"
-    program = f"{imports}; print('hostcalls' in sys.modules)"
+    imports = "import sys, enfilade.actors.cli.operator, enfilade.actors.cli.zone"
+    program = f"{imports}; print('enfilade.hostcalls' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
@@ -416,7 +416,7 @@ def test_a_node_can_be_stopped_while_its_tree_starts(tmp_path: Path, how: str) -
     (tmp_path / "parts.py").write_text(f"{hanging}{PARTS}\nclass Never(Actor):\n    on_start = hang\n")
     zone_file = tmp_path / "bank.toml"
     zone_file.write_text(ZONE + '[[child]]\nid = "never"\nactor = "parts:Never"\n')
-    command = [sys.executable, "-m", "actors.cli", "zone", "run", zone_file]
+    command = [sys.executable, "-m", "enfilade", "zone", "run", zone_file]
     with subprocess.Popen(command, cwd=tmp_path) as process:
         try:
             while zone("ps", tmp_path / "bank.door").returncode != 0:

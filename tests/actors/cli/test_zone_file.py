@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from actors import RemoteEntry
-from actors.cli.refusal import Refusal
-from actors.cli.zonefile import ZoneFile, read_zone_file
+from enfilade.actors import RemoteEntry
+from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.cli.zonefile import ZoneFile, read_zone_file
 
 NODE = '[node]\nname = "bank"\nzone = "east"\n'
 CHILD = '[[child]]\nid = "books"\n'
 LEDGER = CHILD + 'actor = "books:Ledger"\n'
 
 BOOKS = """
-from actors import Actor
+from enfilade.actors import Actor
 
 class Ledger(Actor):
     pass

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.messages.reasons import Reason
-from actors.supervision.child_spec import Child, Flags
+from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.supervision.child_spec import Child, Flags
 
 
 class Entry:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.supervision.backoff import Backoff, InvalidBackoff
+from enfilade.actors.supervision.backoff import Backoff, InvalidBackoff
 
 
 def test_delays_grow_to_the_maximum() -> None:

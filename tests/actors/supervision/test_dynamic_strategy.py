@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from actors.messages.reasons import NORMAL, SHUTDOWN
-from actors.supervision.child_spec import BadCombination, Child, Flags, InvalidFlag
-from actors.supervision.children import (
+from enfilade.actors.messages.reasons import NORMAL, SHUTDOWN
+from enfilade.actors.supervision.child_spec import BadCombination, Child, Flags, InvalidFlag
+from enfilade.actors.supervision.children import (
     ChildCounts,
     ChildNotFound,
     MaxChildren,
@@ -16,8 +16,8 @@ from actors.supervision.children import (
     NoTemplate,
     StartFailed,
 )
-from actors.supervision.dynamic import DynamicStrategy
-from actors.supervision.strategy import Strategy
+from enfilade.actors.supervision.dynamic import DynamicStrategy
+from enfilade.actors.supervision.strategy import Strategy
 from tests.actors.supervision.world import BOOM, World, child, target
 
 SIMPLE = Flags(strategy="simple_one_for_one")

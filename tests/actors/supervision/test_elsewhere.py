@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors import (
+from enfilade.actors import (
     KILL,
     KILLED,
     NO_CONNECTION,
@@ -38,8 +38,8 @@ from actors import (
     Supervisor,
     open_node,
 )
-from transport import Policy, Settings
-from transport.memory_carrier import MemoryNetwork
+from enfilade.transport import Policy, Settings
+from enfilade.transport.memory_carrier import MemoryNetwork
 
 BOOM = Custom("boom")
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors import BadCombination, Child, InvalidChild, InvalidEntry, Mailbox, RemoteEntry
-from actors.messages.errors import RuntimeFault
-from actors.messages.reasons import NO_CONNECTION
-from actors.supervision.child_spec import Flags
-from actors.supervision.strategy import Strategy
+from enfilade.actors import BadCombination, Child, InvalidChild, InvalidEntry, Mailbox, RemoteEntry
+from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.reasons import NO_CONNECTION
+from enfilade.actors.supervision.child_spec import Flags
+from enfilade.actors.supervision.strategy import Strategy
 from tests.actors.supervision.world import World, child
 
 BAD_ENTRIES: list[tuple[str, Callable[[], Any]]] = [

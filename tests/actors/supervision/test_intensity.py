@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.supervision.restart_window import RestartWindow
+from enfilade.actors.supervision.restart_window import RestartWindow
 
 
 def test_inclusive_edge() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from actors.processes.mailbox import UNBOUNDED
-from actors.supervision.backoff import Backoff
-from actors.supervision.child_spec import (
+from enfilade.actors.processes.mailbox import UNBOUNDED
+from enfilade.actors.supervision.backoff import Backoff
+from enfilade.actors.supervision.child_spec import (
     BadCombination,
     Child,
     DuplicateChild,

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Custom, Reason, Shutdown
-from actors.processes.start import Started
-from actors.supervision.backoff import Backoff
-from actors.supervision.child_spec import BadCombination, DuplicateChild, Flags, InvalidChild
-from actors.supervision.children import (
+from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Custom, Reason, Shutdown
+from enfilade.actors.processes.start import Started
+from enfilade.actors.supervision.backoff import Backoff
+from enfilade.actors.supervision.child_spec import BadCombination, DuplicateChild, Flags, InvalidChild
+from enfilade.actors.supervision.children import (
     AlreadyPresent,
     ChildCounts,
     ChildNotFound,

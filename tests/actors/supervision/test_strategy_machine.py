@@ -8,9 +8,9 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors.messages.errors import RuntimeFault
-from actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Reason, Shutdown
-from actors.supervision.child_spec import Child, Flags
+from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Reason, Shutdown
+from enfilade.actors.supervision.child_spec import Child, Flags
 from tests.actors.supervision.reference import Reference
 from tests.actors.supervision.world import BOOM, World, child
 

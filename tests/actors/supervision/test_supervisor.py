@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import (
+from enfilade.actors import (
     KILL,
     KILLED,
     SHUTDOWN,
@@ -24,7 +24,7 @@ from actors import (
     StartError,
     Supervisor,
 )
-from actors.system import get_state, resume, suspend
+from enfilade.actors.system import get_state, resume, suspend
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node, supervise
 
 

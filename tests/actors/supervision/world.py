@@ -6,12 +6,22 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from actors.messages.reasons import KILLED, SHUTDOWN, Crashed, Reason
-from actors.supervision.actions import Action, Answer, Exit, Ready, Refuse, Report, Retry, Start, Stop
-from actors.supervision.child_spec import Child, Flags
-from actors.supervision.children import ChildInfo
-from actors.supervision.dynamic import DynamicStrategy
-from actors.supervision.strategy import Strategy
+from enfilade.actors.messages.reasons import KILLED, SHUTDOWN, Crashed, Reason
+from enfilade.actors.supervision.actions import (
+    Action,
+    Answer,
+    Exit,
+    Ready,
+    Refuse,
+    Report,
+    Retry,
+    Start,
+    Stop,
+)
+from enfilade.actors.supervision.child_spec import Child, Flags
+from enfilade.actors.supervision.children import ChildInfo
+from enfilade.actors.supervision.dynamic import DynamicStrategy
+from enfilade.actors.supervision.strategy import Strategy
 
 BOOM = Crashed(RuntimeError("boom"))
 

@@ -8,7 +8,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from hostcalls.engine.library import library_path
+from enfilade.hostcalls.engine.library import library_path
 from tests.benchmarks.kernel import kernel
 from tests.benchmarks.peers.modules import PARKING, binary
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from actors import Actor, Ref, open_node
+from enfilade.actors import Actor, Ref, open_node
 from tests.benchmarks.kernel import kernel
 from tests.benchmarks.subjects.tier import in_tier, run
 from tests.benchmarks.work import Action, Choices, acquaintances, chat_costs, fibonacci

@@ -6,9 +6,9 @@ import os
 import tempfile
 import time
 
+from enfilade.transport.doors import Client, Door, DoorOpenError, NotADoor, Request
 from tests.benchmarks.kernel import kernel
 from tests.benchmarks.peers.transports import Exchange, round_trips
-from transport.doors import Client, Door, DoorOpenError, NotADoor, Request
 
 
 class EchoDoor:

@@ -10,16 +10,16 @@ from typing import Any
 import trio
 import trio.testing
 
-from actors import KILL, Down, open_node
-from actors.guests import Guest, open_guests
-from hostcalls.abi import IoWrite
-from hostcalls.abi.actor_types import ActorCall, ActorReceive
-from hostcalls.codec.rkyv import codec
-from hostcalls.contracts.limits import Limits
-from hostcalls.engine import Engine, EngineConfig, Import, InvalidConfig, Step
-from hostcalls.resources.channel import Channel
-from hostcalls.resources.endpoints import ChannelReceiver, ChannelSender
-from hostcalls.sdk.wat import Assembler
+from enfilade.actors import KILL, Down, open_node
+from enfilade.actors.guests import Guest, open_guests
+from enfilade.hostcalls.abi import IoWrite
+from enfilade.hostcalls.abi.actor_types import ActorCall, ActorReceive
+from enfilade.hostcalls.codec.rkyv import codec
+from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.engine import Engine, EngineConfig, Import, InvalidConfig, Step
+from enfilade.hostcalls.resources.channel import Channel
+from enfilade.hostcalls.resources.endpoints import ChannelReceiver, ChannelSender
+from enfilade.hostcalls.sdk.wat import Assembler
 from tests.benchmarks.kernel import CannotRun, kernel, resident_bytes
 from tests.benchmarks.peers.modules import ASKING, PARKING, binary
 from tests.benchmarks.subjects.tier import run

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from actors import Actor, Process, Ref, open_node
+from enfilade.actors import Actor, Process, Ref, open_node
 from tests.benchmarks.kernel import kernel
 from tests.benchmarks.subjects.tier import in_tier, run
 from tests.benchmarks.work import scramble

@@ -13,10 +13,10 @@ from typing import Any
 import attrs
 import trio
 
-from actors import Actor, Down, Node, Ref, open_node
+from enfilade.actors import Actor, Down, Node, Ref, open_node
+from enfilade.transport import Policy
 from tests.benchmarks.kernel import kernel
 from tests.benchmarks.peers.transports import end, fork, together
-from transport import Policy
 
 
 class Echo(Actor):

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from actors import Actor, Crashed, Down, Process, Ref, open_node
+from enfilade.actors import Actor, Crashed, Down, Process, Ref, open_node
 from tests.benchmarks.kernel import kernel, resident_bytes
 from tests.benchmarks.subjects.messages import Countdown
 from tests.benchmarks.subjects.tier import in_tier, run

@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from actors import Actor, Deferred, Ref, Request, open_node
+from enfilade.actors import Actor, Deferred, Ref, Request, open_node
 from tests.benchmarks.kernel import kernel
 from tests.benchmarks.subjects.tier import run
 from tests.benchmarks.work import payments

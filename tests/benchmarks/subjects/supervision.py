@@ -10,7 +10,18 @@ from typing import Any
 
 import trio
 
-from actors import KILL, SHUTDOWN, Actor, Child, Down, DynamicSupervisor, Process, Ref, Supervisor, open_node
+from enfilade.actors import (
+    KILL,
+    SHUTDOWN,
+    Actor,
+    Child,
+    Down,
+    DynamicSupervisor,
+    Process,
+    Ref,
+    Supervisor,
+    open_node,
+)
 from tests.benchmarks.kernel import kernel
 from tests.benchmarks.subjects.tier import run
 

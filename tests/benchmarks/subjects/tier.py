@@ -6,7 +6,7 @@ from typing import Any
 
 import trio
 
-from actors import Actor
+from enfilade.actors import Actor
 
 
 def run(main: Any) -> float:

@@ -18,12 +18,12 @@ import attrs
 import pytest
 import trio
 
-from actors import Node, NodeStatistics, Process, Ref, open_node
-from actors.peers.remote_refs import HeldRef
-from actors.testing import VirtualClock
+from enfilade.actors import Node, NodeStatistics, Process, Ref, open_node
+from enfilade.actors.peers.remote_refs import HeldRef
+from enfilade.actors.testing import VirtualClock
+from enfilade.transport import Policy, Settings
+from enfilade.transport.memory_carrier import MemoryNetwork
 from tests.conformance.actors.conftest import COUNTERS
-from transport import Policy, Settings
-from transport.memory_carrier import MemoryNetwork
 
 __all__ = [
     "BACK_ENDS",

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import attrs
 import pytest
 
-from actors import Node, open_node
+from enfilade.actors import Node, open_node
 
 COUNTERS = {"dead_letters", "dropped", "unkillable"}
 

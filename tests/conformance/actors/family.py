@@ -10,10 +10,10 @@ from typing import Any, Literal
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import Actor, Custom, Exit, Ignore, Node, NodeConfig, Reason, Ref, open_node
-from actors.supervision.child_spec import Child
-from actors.supervision.children import ChildInfo
-from actors.supervision.supervisor import Supervisor
+from enfilade.actors import Actor, Custom, Exit, Ignore, Node, NodeConfig, Reason, Ref, open_node
+from enfilade.actors.supervision.child_spec import Child
+from enfilade.actors.supervision.children import ChildInfo
+from enfilade.actors.supervision.supervisor import Supervisor
 
 BOOM = Custom("boom")
 

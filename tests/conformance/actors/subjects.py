@@ -6,7 +6,7 @@ from typing import Any
 
 import trio
 
-from actors import Actor, Custom, Exit, Process, Reason, Ref
+from enfilade.actors import Actor, Custom, Exit, Process, Reason, Ref
 
 BOOM = Custom("boom")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors import (
+from enfilade.actors import (
     KILL,
     KILLED,
     NO_PROCESS,
@@ -31,7 +31,7 @@ from actors import (
     Process,
     ReceiveTimeout,
 )
-from actors.testing import VirtualClock
+from enfilade.actors.testing import VirtualClock
 from tests.conformance.actors import (
     test_calls,
     test_links,

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import (
+from enfilade.actors import (
     Actor,
     BadArguments,
     CallTimeout,
@@ -18,9 +18,9 @@ from actors import (
     Ref,
     Started,
 )
-from actors.supervision.backoff import Backoff
-from actors.supervision.child_spec import BadCombination, Child, InvalidChild, InvalidFlag
-from actors.supervision.children import (
+from enfilade.actors.supervision.backoff import Backoff
+from enfilade.actors.supervision.child_spec import BadCombination, Child, InvalidChild, InvalidFlag
+from enfilade.actors.supervision.children import (
     AlreadyPresent,
     ChildCounts,
     ChildNotFound,
@@ -30,8 +30,8 @@ from actors.supervision.children import (
     NoTemplate,
     StartFailed,
 )
-from actors.supervision.dynamic import DynamicSupervisor
-from actors.supervision.supervisor import Supervisor
+from enfilade.actors.supervision.dynamic import DynamicSupervisor
+from enfilade.actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, clean_node, supervise
 
 TIERS = ("sync", "async")

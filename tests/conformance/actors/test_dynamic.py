@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import (
+from enfilade.actors import (
     KILL,
     KILLED,
     SHUTDOWN,
@@ -21,13 +21,13 @@ from actors import (
     Ref,
     system,
 )
-from actors.supervision.backoff import Backoff
-from actors.supervision.child_spec import Child, InvalidFlag
-from actors.supervision.children import ChildCounts, MaxChildren, StartFailed
-from actors.supervision.dynamic import DynamicSupervisor
-from actors.supervision.partition import PartitionStopped, PartitionSupervisor
-from actors.supervision.supervisor import Supervisor
-from actors.supervision.tasks import TaskSupervisor, async_nolink, async_stream
+from enfilade.actors.supervision.backoff import Backoff
+from enfilade.actors.supervision.child_spec import Child, InvalidFlag
+from enfilade.actors.supervision.children import ChildCounts, MaxChildren, StartFailed
+from enfilade.actors.supervision.dynamic import DynamicSupervisor
+from enfilade.actors.supervision.partition import PartitionStopped, PartitionSupervisor
+from enfilade.actors.supervision.supervisor import Supervisor
+from enfilade.actors.supervision.tasks import TaskSupervisor, async_nolink, async_stream
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node
 
 TIERS = ("sync", "async")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors import NORMAL, Down, Node, Reason, StartError, Trapped, open_node
-from actors.guests import Guest, open_guests
-from hostcalls.abi import (
+from enfilade.actors import NORMAL, Down, Node, Reason, StartError, Trapped, open_node
+from enfilade.actors.guests import Guest, open_guests
+from enfilade.hostcalls.abi import (
     AbiSignature,
     BufferArg,
     BufferParam,
@@ -17,13 +17,13 @@ from hostcalls.abi import (
     IoWrite,
     ProcessStart,
 )
-from hostcalls.abi import catalogue as c
-from hostcalls.abi.capability import Capability
-from hostcalls.abi.catalogue import CATALOGUE
-from hostcalls.contracts.limits import Limits
-from hostcalls.engine import Engine, EngineConfig, ExternKind, ValueType
-from hostcalls.kernel.modules import ModuleError, ModuleStore
-from hostcalls.sdk.wat import Assembler
+from enfilade.hostcalls.abi import catalogue as c
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.abi.catalogue import CATALOGUE
+from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.engine import Engine, EngineConfig, ExternKind, ValueType
+from enfilade.hostcalls.kernel.modules import ModuleError, ModuleStore
+from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR, CAPABILITIES, PUPPET, GuestError, Puppet
 
 GRANTS = [Capability.ACTOR_MESSAGE, Capability.PROCESS_LIFECYCLE, Capability.TIME_READ]
@@ -210,7 +210,7 @@ async def test_act_t9_guests_have_no_files() -> None:
 async def test_limits_are_inherited(store: Path) -> None:
     """A child has its parent's limits: it cannot live longer on the processor, nor have more memory."""
     spinning = Assembler("process::start", "time::sleep")
-    from hostcalls.abi import TimeSleep
+    from enfilade.hostcalls.abi import TimeSleep
 
     request = spinning.message(ProcessStart, start("spin", [Capability.TIME_READ, Capability.ACTOR_MESSAGE]))
     nap = spinning.message(TimeSleep, TimeSleep(60_000))

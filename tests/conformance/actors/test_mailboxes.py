@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import (
+from enfilade.actors import (
     KILLED,
     SHUTDOWN,
     Actor,
@@ -30,7 +30,7 @@ from actors import (
     StashOverflow,
     system,
 )
-from actors.messages import signals
+from enfilade.actors.messages import signals
 from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle
 
 
@@ -182,7 +182,7 @@ async def test_act_p8_kill_interrupts_and_stop_does_not(
         assert await me.receive(timeout=1) == "begun"
         if how == "kill":
             me.monitor(ref)
-            from actors import KILL
+            from enfilade.actors import KILL
 
             me.exit(ref, KILL)
             assert (await me.receive(match=Down, timeout=0.1)).reason == KILLED

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import NO_PROCESS, NORMAL, Down, Node, NotOwner, Process, ReceiveTimeout
+from enfilade.actors import NO_PROCESS, NORMAL, Down, Node, NotOwner, Process, ReceiveTimeout
 from tests.conformance.actors.subjects import BOOM, TIERS, Sync, idle, obedient
 
 

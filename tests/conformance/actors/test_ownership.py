@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import (
+from enfilade.actors import (
     KILL,
     KILLED,
     NORMAL,
@@ -25,9 +25,9 @@ from actors import (
     Ref,
     UnknownMethod,
 )
-from actors.supervision.backoff import Backoff
-from actors.supervision.child_spec import Child
-from actors.supervision.supervisor import Supervisor
+from enfilade.actors.supervision.backoff import Backoff
+from enfilade.actors.supervision.child_spec import Child
+from enfilade.actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node, ended, supervise
 
 TIERS = ("sync", "async")

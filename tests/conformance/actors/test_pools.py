@@ -7,8 +7,19 @@ import pytest
 import trio
 import trio.testing
 
-from actors import KILL, Actor, Crashed, Node, ProcessDied, Ref, Request, StartError, open_node, system
-from actors.patterns.pool import JobDiscarded, Pool, PoolDraining, Worker
+from enfilade.actors import (
+    KILL,
+    Actor,
+    Crashed,
+    Node,
+    ProcessDied,
+    Ref,
+    Request,
+    StartError,
+    open_node,
+    system,
+)
+from enfilade.actors.patterns.pool import JobDiscarded, Pool, PoolDraining, Worker
 
 
 class Clerk(Worker):

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 import pytest
 import trio
 
-from actors import (
+from enfilade.actors import (
     KILL,
     NO_CONNECTION,
     NO_PROCESS,
@@ -24,11 +24,11 @@ from actors import (
     Refused,
     open_node,
 )
+from enfilade.transport import FieldMismatch, Policy, Settings, UnregisteredType
+from enfilade.transport.memory_carrier import MemoryNetwork
+from enfilade.transport.payload import RemoteError
+from enfilade.transport.wire import Call, Link, Send
 from tests.conformance.actors.town import Account, Point, Town, settle, town
-from transport import FieldMismatch, Policy, Settings, UnregisteredType
-from transport.memory_carrier import MemoryNetwork
-from transport.payload import RemoteError
-from transport.wire import Call, Link, Send
 
 __all__ = ["town"]
 

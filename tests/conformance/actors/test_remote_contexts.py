@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors import (
+from enfilade.actors import (
     KILL,
     KILLED,
     NO_CONNECTION,
@@ -27,7 +27,7 @@ from actors import (
     SenderDropped,
     StartError,
 )
-from actors.testing import VirtualClock
+from enfilade.actors.testing import VirtualClock
 from tests.conformance.actors.abroad import Abroad, autojump_clock, back_end, node, settled
 from tests.conformance.actors.subjects import Async
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors import (
+from enfilade.actors import (
     KILL,
     NO_CONNECTION,
     SHUTDOWN,
@@ -27,8 +27,8 @@ from actors import (
     multi_call,
     open_node,
 )
+from enfilade.transport.payload import RemoteError
 from tests.transport.subjects import Account, nest
-from transport.payload import RemoteError
 
 pytestmark = pytest.mark.serial
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors import (
+from enfilade.actors import (
     KILL,
     NO_CONNECTION,
     NO_PROCESS,
@@ -23,11 +23,11 @@ from actors import (
     Refused,
     open_node,
 )
+from enfilade.transport import Limits, Policy, Settings
+from enfilade.transport.memory_carrier import MemoryCarrier, MemoryNetwork
+from enfilade.transport.peer import FrameTooLarge
 from tests.conformance.actors.subjects import idle
 from tests.conformance.actors.town import Account, settle
-from transport import Limits, Policy, Settings
-from transport.memory_carrier import MemoryCarrier, MemoryNetwork
-from transport.peer import FrameTooLarge
 
 
 class Giver(Actor):

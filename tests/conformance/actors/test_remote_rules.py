@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors import (
+from enfilade.actors import (
     KILL,
     NO_CONNECTION,
     NO_PROCESS,
@@ -27,11 +27,11 @@ from actors import (
     UnknownMethod,
     open_node,
 )
-from actors.messages.signals import STOP
+from enfilade.actors.messages.signals import STOP
+from enfilade.transport import Limits, Policy
+from enfilade.transport.memory_carrier import MemoryNetwork
+from enfilade.transport.wire import Call, Cast, Monitor
 from tests.conformance.actors.town import Account, Point, Town, settle, town
-from transport import Limits, Policy
-from transport.memory_carrier import MemoryNetwork
-from transport.wire import Call, Cast, Monitor
 
 __all__ = ["town"]
 
@@ -224,7 +224,7 @@ async def test_refs_pass_to_third_nodes_which_connect_on_demand(autojump_clock: 
 
 async def test_forged_token_reaches_nobody(town: Town, autojump_clock: object) -> None:
     hidden = await town.b.spawn(Account, 100)
-    from actors.peers.remote_refs import HeldRef
+    from enfilade.actors.peers.remote_refs import HeldRef
 
     remote = next(iter(town.a.distribution._current.values()))
     forged: HeldRef = HeldRef(town.a, remote, hidden.serial, b"\0" * 16)
@@ -244,7 +244,7 @@ async def test_only_public_methods(town: Town, autojump_clock: object) -> None:
     """architecture.md 3.1: hooks and private names cannot be called from outside; the actor lives."""
     ref = await town.a.spawn_on("b@right", "Account", 1)
     remote = next(iter(town.a.distribution._current.values()))
-    from actors.messages.request import Request
+    from enfilade.actors.messages.request import Request
 
     for name in ("on_message", "__init__", "_private", "no_such"):
         request: Request[Any] = Request(town.a, ref, name, (1,), {}, None)

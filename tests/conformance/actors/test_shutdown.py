@@ -9,10 +9,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import KILL, KILLED, NORMAL, SHUTDOWN, Actor, Custom, ProcessDied, Reason, Ref
-from actors.supervision.child_spec import Child
-from actors.supervision.dynamic import DynamicSupervisor
-from actors.supervision.supervisor import Supervisor
+from enfilade.actors import KILL, KILLED, NORMAL, SHUTDOWN, Actor, Custom, ProcessDied, Reason, Ref
+from enfilade.actors.supervision.child_spec import Child
+from enfilade.actors.supervision.dynamic import DynamicSupervisor
+from enfilade.actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node, ended, supervise
 
 TIERS = ("sync", "async")

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from actors import NORMAL, SHUTDOWN, Crashed, Reason, Ref, StartError
-from actors.supervision.child_spec import BadCombination, Child
-from actors.supervision.dynamic import DynamicSupervisor
-from actors.supervision.supervisor import Supervisor
+from enfilade.actors import NORMAL, SHUTDOWN, Crashed, Reason, Ref, StartError
+from enfilade.actors.supervision.child_spec import BadCombination, Child
+from enfilade.actors.supervision.dynamic import DynamicSupervisor
+from enfilade.actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, clean_node, supervise
 
 MODES = ("any_significant", "all_significant")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from actors import NORMAL, SHUTDOWN, Crashed, StartError
-from actors.supervision.child_spec import (
+from enfilade.actors import NORMAL, SHUTDOWN, Crashed, StartError
+from enfilade.actors.supervision.child_spec import (
     BadCombination,
     Child,
     DuplicateChild,
@@ -17,7 +17,7 @@ from actors.supervision.child_spec import (
     InvalidFlag,
     check_child_specs,
 )
-from actors.supervision.supervisor import Supervisor
+from enfilade.actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node, supervise
 
 

@@ -8,11 +8,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import KILL, Actor, Mailbox, NoProcess, ProcessDied, Restarting, system
-from actors.supervision.backoff import Backoff
-from actors.supervision.children import AlreadyPresent, ChildCounts, ChildRestarting
-from actors.supervision.dynamic import DynamicSupervisor
-from actors.supervision.supervisor import Supervisor
+from enfilade.actors import KILL, Actor, Mailbox, NoProcess, ProcessDied, Restarting, system
+from enfilade.actors.supervision.backoff import Backoff
+from enfilade.actors.supervision.children import AlreadyPresent, ChildCounts, ChildRestarting
+from enfilade.actors.supervision.dynamic import DynamicSupervisor
+from enfilade.actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node, supervise
 
 TIERS = ("sync", "async")

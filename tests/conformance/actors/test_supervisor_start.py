@@ -8,11 +8,17 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import SHUTDOWN, Actor, Crashed, Ignore, ProcessDied, Shutdown, StartError
-from actors.supervision.child_spec import BadCombination, Child, DuplicateChild, InvalidChild, InvalidFlag
-from actors.supervision.children import ChildCounts, FailedToStart, StartFailed
-from actors.supervision.dynamic import DynamicSupervisor
-from actors.supervision.supervisor import Supervisor
+from enfilade.actors import SHUTDOWN, Actor, Crashed, Ignore, ProcessDied, Shutdown, StartError
+from enfilade.actors.supervision.child_spec import (
+    BadCombination,
+    Child,
+    DuplicateChild,
+    InvalidChild,
+    InvalidFlag,
+)
+from enfilade.actors.supervision.children import ChildCounts, FailedToStart, StartFailed
+from enfilade.actors.supervision.dynamic import DynamicSupervisor
+from enfilade.actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node, supervise
 
 TIERS = ("sync", "async")

@@ -9,7 +9,7 @@ import trio.lowlevel
 import trio.testing
 from trio.testing import MockClock
 
-from actors import (
+from enfilade.actors import (
     SHUTDOWN,
     Actor,
     Child,
@@ -22,9 +22,9 @@ from actors import (
     open_node,
     system,
 )
-from actors.guests import Guest
-from actors.patterns.machine import Machine, when
-from actors.supervision.supervisor import Supervisor
+from enfilade.actors.guests import Guest
+from enfilade.actors.patterns.machine import Machine, when
+from enfilade.actors.supervision.supervisor import Supervisor
 
 
 class Sync(Actor):
@@ -325,7 +325,7 @@ async def test_a_process_that_ends_first_fails_the_request() -> None:
 
 
 async def _kill(node: Node, ref: Ref[Any]) -> None:
-    from actors import KILL
+    from enfilade.actors import KILL
 
     node.exit(ref, KILL)
     await trio.testing.wait_all_tasks_blocked()

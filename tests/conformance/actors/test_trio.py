@@ -16,7 +16,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import (
+from enfilade.actors import (
     KILL,
     KILLED,
     NORMAL,
@@ -32,7 +32,7 @@ from actors import (
     StartError,
     open_node,
 )
-from actors.processes.dispatcher import SLICE
+from enfilade.actors.processes.dispatcher import SLICE
 from tests.conformance.actors.subjects import BOOM, TIERS, Async, Sync, idle
 
 
@@ -136,7 +136,7 @@ async def test_kill_during_on_stop(autojump_clock: MockClock, node: Node) -> Non
 PROGRAM = """
 import os, signal, sys, time
 import trio
-from actors import Actor, NodeConfig, open_node
+from enfilade.actors import Actor, NodeConfig, open_node
 
 class Slow(Actor):
     def __init__(self, name, seconds):

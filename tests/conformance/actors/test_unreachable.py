@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors import (
+from enfilade.actors import (
     NO_CONNECTION,
     NO_PROCESS,
     CallError,
@@ -28,9 +28,9 @@ from actors import (
     Refused,
     open_node,
 )
+from enfilade.transport import Policy
+from enfilade.transport.memory_carrier import MemoryNetwork
 from tests.conformance.actors.town import Account, Town, settle, town
-from transport import Policy
-from transport.memory_carrier import MemoryNetwork
 
 __all__ = ["town"]
 

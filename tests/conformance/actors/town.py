@@ -8,14 +8,14 @@ import attrs
 import pytest
 import trio
 
-from actors import (
+from enfilade.actors import (
     Actor,
     Node,
     Ref,
     open_node,
 )
-from transport import Policy, register
-from transport.memory_carrier import MemoryNetwork
+from enfilade.transport import Policy, register
+from enfilade.transport.memory_carrier import MemoryNetwork
 
 
 class Account(Actor):

@@ -1,8 +1,8 @@
 """Channel conformance: slots, shared handles and what guests do with channels through hostcalls."""
 
-from hostcalls.abi import ChannelBackpressure, ChannelCreate, IoRead, IoWrite, NetAccept
-from hostcalls.abi import catalogue as c
-from hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.abi import ChannelBackpressure, ChannelCreate, IoRead, IoWrite, NetAccept
+from enfilade.hostcalls.abi import catalogue as c
+from enfilade.hostcalls.contracts.caller import Caller
 from tests.hostcalls.desk import INVALID, NOT_FOUND, Desk, fails
 
 PARK = ChannelCreate(64, ChannelBackpressure.PARK)

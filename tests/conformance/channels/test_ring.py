@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hostcalls.abi import ChannelBackpressure
-from hostcalls.resources.channel import (
+from enfilade.hostcalls.abi import ChannelBackpressure
+from enfilade.hostcalls.resources.channel import (
     BrokenPipe,
     Channel,
     ChannelError,
@@ -21,7 +21,7 @@ from hostcalls.resources.channel import (
     State,
     Writer,
 )
-from hostcalls.resources.futures import Future
+from enfilade.hostcalls.resources.futures import Future
 
 PARK, DROP = ChannelBackpressure.PARK, ChannelBackpressure.DROP
 LONG = 1 << 20

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from transport.doors import Capabilities
+from enfilade.transport.doors import Capabilities
 
 NATIVE = sys.platform.startswith("sunos")
 HERE = Capabilities.here()

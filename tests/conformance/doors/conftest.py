@@ -11,9 +11,9 @@ from types import FrameType
 
 import pytest
 
+from enfilade.transport.doors import is_door
 from tests.conformance.doors.backend import path_of
 from tests.conformance.doors.peer import Link, Peer, watch
-from transport.doors import is_door
 
 PATIENCE = 240
 O_PATH = getattr(os, "O_PATH", 0)

@@ -5,6 +5,19 @@ import threading
 
 import pytest
 
+from enfilade.transport.doors import DoorCallError, DoorReturnError
+from enfilade.transport.doors.api import (
+    NULL,
+    door_call,
+    door_create,
+    door_open,
+    door_return,
+    door_revoke,
+    door_server_create,
+    fattach,
+    ffi,
+    server_thread,
+)
 from tests.conformance.doors.backend import EMULATED, REPORTS_FAULTS
 from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import (
@@ -16,19 +29,6 @@ from tests.conformance.doors.verbatim import (
     outcome,
     returning,
     text,
-)
-from transport.doors import DoorCallError, DoorReturnError
-from transport.doors.api import (
-    NULL,
-    door_call,
-    door_create,
-    door_open,
-    door_return,
-    door_revoke,
-    door_server_create,
-    fattach,
-    ffi,
-    server_thread,
 )
 
 MEBIBYTE = 1 << 20

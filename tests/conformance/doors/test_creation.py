@@ -11,21 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.doors.backend import figures
-from tests.conformance.doors.compiled import compiled
-from tests.conformance.doors.peer import Link, Peer
-from tests.conformance.doors.verbatim import (
-    CData,
-    InThread,
-    call,
-    echo,
-    info,
-    outcome,
-    returning,
-)
-from transport.doors import DoorCreateError, DoorXcreateError
-from transport.doors._doors import ffi, lib
-from transport.doors.api import (
+from enfilade.transport.doors import DoorCreateError, DoorXcreateError
+from enfilade.transport.doors._doors import ffi, lib
+from enfilade.transport.doors.api import (
     DOOR_DEPLETION_CB,
     DOOR_NO_DEPLETION_CB,
     DOOR_PRIVATE,
@@ -40,6 +28,18 @@ from transport.doors.api import (
     door_server_create,
     door_xcreate,
     server_thread,
+)
+from tests.conformance.doors.backend import figures
+from tests.conformance.doors.compiled import compiled
+from tests.conformance.doors.peer import Link, Peer
+from tests.conformance.doors.verbatim import (
+    CData,
+    InThread,
+    call,
+    echo,
+    info,
+    outcome,
+    returning,
 )
 
 

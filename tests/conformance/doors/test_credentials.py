@@ -8,12 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.doors.backend import native_only
-from tests.conformance.doors.peer import Link, Peer
-from tests.conformance.doors.verbatim import CData, call, outcome, text
-from transport import namespaces
-from transport.doors import Credentials, Door, Request, Result
-from transport.doors.api import (
+from enfilade.transport import namespaces
+from enfilade.transport.doors import Credentials, Door, Request, Result
+from enfilade.transport.doors.api import (
     DOOR_NO_DEPLETION_CB,
     NULL,
     door_create,
@@ -28,6 +25,9 @@ from transport.doors.api import (
     ffi,
     server_thread,
 )
+from tests.conformance.doors.backend import native_only
+from tests.conformance.doors.peer import Link, Peer
+from tests.conformance.doors.verbatim import CData, call, outcome, text
 
 NOBODY = 65534
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which takes root")
@@ -116,7 +116,7 @@ def test_door_cred_agrees_with_door_ucred() -> None:
         door_ucred(place)  # a second time into the same one
         assert place[0] == first
         who = Credentials.from_ucred(place[0])
-        from transport.doors._doors import lib
+        from enfilade.transport.doors._doors import lib
 
         lib.ucred_free(place[0])
         same = (cred.dc_pid, cred.dc_euid, cred.dc_egid, cred.dc_ruid, cred.dc_rgid) == (
@@ -270,7 +270,7 @@ def test_door_k12_caller_in_a_process_namespace(tmp_path: Path) -> None:
 @native_only("Linux has capabilities instead")
 def test_privileges_of_the_caller() -> None:
     """On illumos a credential has privilege sets."""
-    from transport.doors._doors import lib
+    from enfilade.transport.doors._doors import lib
 
     assert hasattr(lib, "ucred_getprivset")
 

@@ -10,21 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.doors.backend import path_of
-from tests.conformance.doors.peer import Link, Peer
-from tests.conformance.doors.verbatim import (
-    Arguments,
-    CData,
-    InThread,
-    call,
-    descriptors,
-    echo,
-    info,
-    outcome,
-    returning,
-)
-from transport.doors import DoorCallError
-from transport.doors.api import (
+from enfilade.transport.doors import DoorCallError
+from enfilade.transport.doors.api import (
     DOOR_DESCRIPTOR,
     DOOR_LOCAL,
     DOOR_NO_DEPLETION_CB,
@@ -43,6 +30,19 @@ from transport.doors.api import (
     door_xcreate,
     fattach,
     server_thread,
+)
+from tests.conformance.doors.backend import path_of
+from tests.conformance.doors.peer import Link, Peer
+from tests.conformance.doors.verbatim import (
+    Arguments,
+    CData,
+    InThread,
+    call,
+    descriptors,
+    echo,
+    info,
+    outcome,
+    returning,
 )
 
 RELEASED = DOOR_DESCRIPTOR | DOOR_RELEASE
@@ -389,7 +389,7 @@ def ignore_descriptors(link: Link, path: str) -> None:
 
 def test_door_f15_ignored_descriptors_are_the_servers(tmp_path: Path) -> None:
     """A hundred descriptors that the procedure ignores are open in the server; the safe layer closes them."""
-    from transport.doors import Client, Descriptor, Door
+    from enfilade.transport.doors import Client, Descriptor, Door
 
     path = str(tmp_path / "ignore.door")
     fd = null()

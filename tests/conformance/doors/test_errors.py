@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.doors.peer import Link, Peer
-from tests.conformance.doors.verbatim import Arguments, CData, call, echo, outcome
-from transport.doors import DoorCallError
-from transport.doors.api import (
+from enfilade.transport.doors import DoorCallError
+from enfilade.transport.doors.api import (
     DOOR_DESCRIPTOR,
     DOOR_PARAM_DATA_MAX,
     DOOR_PARAM_DATA_MIN,
@@ -26,6 +24,8 @@ from transport.doors.api import (
     fattach,
     ffi,
 )
+from tests.conformance.doors.peer import Link, Peer
+from tests.conformance.doors.verbatim import Arguments, CData, call, echo, outcome
 
 
 def test_door_e1_no_descriptor() -> None:

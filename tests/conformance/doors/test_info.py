@@ -6,20 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.doors.backend import COUNTS_DUP
-from tests.conformance.doors.peer import Link, Peer
-from tests.conformance.doors.verbatim import (
-    Arguments,
-    CData,
-    InThread,
-    bound_thread,
-    call,
-    echo,
-    info,
-    outcome,
-)
-from transport.doors import DoorInfoError
-from transport.doors.api import (
+from enfilade.transport.doors import DoorInfoError
+from enfilade.transport.doors.api import (
     DOOR_IS_UNREF,
     DOOR_LOCAL,
     DOOR_PRIVATE,
@@ -37,6 +25,18 @@ from transport.doors.api import (
     fattach,
     fdetach,
     ffi,
+)
+from tests.conformance.doors.backend import COUNTS_DUP
+from tests.conformance.doors.peer import Link, Peer
+from tests.conformance.doors.verbatim import (
+    Arguments,
+    CData,
+    InThread,
+    bound_thread,
+    call,
+    echo,
+    info,
+    outcome,
 )
 
 

@@ -11,12 +11,9 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.conformance.doors.compiled import address, compiled
-from tests.conformance.doors.peer import Link, Peer
-from tests.conformance.doors.verbatim import Arguments, CData, InThread, call, outcome
-from transport.doors import Client, Retry
-from transport.doors._doors import ffi, lib
-from transport.doors.api import (
+from enfilade.transport.doors import Client, Retry
+from enfilade.transport.doors._doors import ffi, lib
+from enfilade.transport.doors.api import (
     DOOR_NO_CANCEL,
     DOOR_NO_DEPLETION_CB,
     NULL,
@@ -31,6 +28,9 @@ from transport.doors.api import (
     fdetach,
     server_thread,
 )
+from tests.conformance.doors.compiled import address, compiled
+from tests.conformance.doors.peer import Link, Peer
+from tests.conformance.doors.verbatim import Arguments, CData, InThread, call, outcome
 
 
 class Slow:
@@ -265,7 +265,7 @@ def test_door_s10_ucred_after_the_client_has_gone(slow: Slow) -> None:
 
 def test_safe_layer_sees_an_abandoned_request(tmp_path: Path) -> None:
     """`request.is_abandoned` becomes true when the client is killed, and credentials fail closed."""
-    from transport.doors import Door, DoorUcredError, Request
+    from enfilade.transport.doors import Door, DoorUcredError, Request
 
     seen: list[bool] = []
     done = threading.Event()
@@ -326,7 +326,7 @@ def test_what_may_be_retried(case: Case) -> None:
     """A call that was not started may always be made again, one that was only if it is idempotent."""
     import errno
 
-    from transport.doors import DoorCallError
+    from enfilade.transport.doors import DoorCallError
 
     error = DoorCallError.of(getattr(errno, case.error))
     assert isinstance(error, DoorCallError)

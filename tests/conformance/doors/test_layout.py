@@ -2,10 +2,10 @@
 
 import os
 
+from enfilade.transport.doors import api
+from enfilade.transport.doors._doors import ffi, lib
+from enfilade.transport.doors.api import NULL, door_call, door_create, door_return, door_revoke
 from tests.conformance.doors.verbatim import Arguments, CData
-from transport.doors import api
-from transport.doors._doors import ffi, lib
-from transport.doors.api import NULL, door_call, door_create, door_return, door_revoke
 
 
 def offsets(structure: str, *members: tuple[str, ...]) -> list[int]:

@@ -10,10 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.doors.backend import EMULATED, FSTAT_SAYS_DOOR
-from tests.conformance.doors.peer import Link, Peer
-from tests.conformance.doors.verbatim import call, echo, info, outcome, returning
-from transport.doors import (
+from enfilade.transport.doors import (
     Client,
     Door,
     DoorCallError,
@@ -23,7 +20,7 @@ from transport.doors import (
     IsastreamError,
     NotADoor,
 )
-from transport.doors.api import (
+from enfilade.transport.doors.api import (
     door_create,
     door_open,
     door_revoke,
@@ -31,6 +28,9 @@ from transport.doors.api import (
     fdetach,
     isastream,
 )
+from tests.conformance.doors.backend import EMULATED, FSTAT_SAYS_DOOR
+from tests.conformance.doors.peer import Link, Peer
+from tests.conformance.doors.verbatim import call, echo, info, outcome, returning
 
 NOBODY = 65534
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which takes root")

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.doors.peer import Link, Peer
-from tests.conformance.doors.verbatim import CData, InThread, call, echo, outcome, param
-from transport.doors import DoorCallError, DoorGetparamError, DoorSetparamError
-from transport.doors.api import (
+from enfilade.transport.doors import DoorCallError, DoorGetparamError, DoorSetparamError
+from enfilade.transport.doors.api import (
     DOOR_PARAM_DATA_MAX,
     DOOR_PARAM_DATA_MIN,
     DOOR_PARAM_DESC_MAX,
@@ -24,6 +22,8 @@ from transport.doors.api import (
     fattach,
     ffi,
 )
+from tests.conformance.doors.peer import Link, Peer
+from tests.conformance.doors.verbatim import CData, InThread, call, echo, outcome, param
 
 INT_MAX = 2**31 - 1
 SIZE_MAX = 2 ** (8 * ffi.sizeof("size_t")) - 1

@@ -5,10 +5,8 @@ import threading
 
 import pytest
 
-from tests.conformance.doors.peer import Link, Peer
-from tests.conformance.doors.verbatim import CData, InThread, bound_thread, call, echo, info, outcome
-from transport.doors import DoorBindError, DoorUnbindError
-from transport.doors.api import (
+from enfilade.transport.doors import DoorBindError, DoorUnbindError
+from enfilade.transport.doors.api import (
     DOOR_DEPLETION_CB,
     DOOR_PRIVATE,
     NULL,
@@ -22,6 +20,8 @@ from transport.doors.api import (
     ffi,
     server_thread,
 )
+from tests.conformance.doors.peer import Link, Peer
+from tests.conformance.doors.verbatim import CData, InThread, bound_thread, call, echo, info, outcome
 
 
 def who(cookie: object, argp: CData, arg_size: int, dp: CData, n_desc: int) -> None:

@@ -8,20 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.doors.peer import ROOT, Link, Peer
-from tests.conformance.doors.verbatim import (
-    Arguments,
-    CData,
-    InThread,
-    call,
-    descriptors,
-    echo,
-    info,
-    outcome,
-    returning,
-)
-from transport.doors import DoorCallError
-from transport.doors.api import (
+from enfilade.transport.doors import DoorCallError
+from enfilade.transport.doors.api import (
     DOOR_LOCAL,
     DOOR_NO_DEPLETION_CB,
     DOOR_PARAM_DATA_MAX,
@@ -37,6 +25,18 @@ from transport.doors.api import (
     door_xcreate,
     fattach,
     server_thread,
+)
+from tests.conformance.doors.peer import ROOT, Link, Peer
+from tests.conformance.doors.verbatim import (
+    Arguments,
+    CData,
+    InThread,
+    call,
+    descriptors,
+    echo,
+    info,
+    outcome,
+    returning,
 )
 
 

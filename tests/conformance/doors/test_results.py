@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from enfilade.transport.doors import Client, Door, DoorCallError
+from enfilade.transport.doors.api import NULL, door_call, door_create, door_return, door_revoke, ffi, munmap
 from tests.conformance.doors.backend import REPORTS_FAULTS
 from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import PAGE, Arguments, CData, descriptors, echo, outcome, text
-from transport.doors import Client, Door, DoorCallError
-from transport.doors.api import NULL, door_call, door_create, door_return, door_revoke, ffi, munmap
 
 
 def sized(cookie: object, argp: CData, arg_size: int, dp: CData, n_desc: int):  # type: ignore[no-untyped-def]

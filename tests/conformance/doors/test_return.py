@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.doors.backend import REPORTS_FAULTS
-from tests.conformance.doors.peer import Link, Peer
-from tests.conformance.doors.verbatim import Arguments, CData, InThread, call, descriptors, echo
-from transport.doors import Attributes, Client, Descriptor, Door, DoorError, DoorReturnError, Result
-from transport.doors.api import (
+from enfilade.transport.doors import Attributes, Client, Descriptor, Door, DoorError, DoorReturnError, Result
+from enfilade.transport.doors.api import (
     DOOR_DESCRIPTOR,
     DOOR_RELEASE,
     DOOR_UNREF_DATA,
@@ -26,6 +23,9 @@ from transport.doors.api import (
     ffi,
     server_thread,
 )
+from tests.conformance.doors.backend import REPORTS_FAULTS
+from tests.conformance.doors.peer import Link, Peer
+from tests.conformance.doors.verbatim import Arguments, CData, InThread, call, descriptors, echo
 
 
 @pytest.mark.skipif(not REPORTS_FAULTS, reason="this implementation does not report bad pointers")
@@ -123,7 +123,7 @@ def test_client_without_room(tmp_path: Path) -> None:
                 states.append("was open")
             yield door_return(b"no room", 7, NULL, 0)
 
-    from transport.doors.api import fattach
+    from enfilade.transport.doors.api import fattach
 
     open(path, "w").close()
     door = door_create(procedure, None, 0)
@@ -249,7 +249,7 @@ def test_door_r11_exception_in_a_python_procedure(caplog: pytest.LogCaptureFixtu
         raise ValueError("verbatim")
 
     verbatim = door_create(broken, None, 0)
-    with caplog.at_level(logging.ERROR, "transport.doors"):
+    with caplog.at_level(logging.ERROR, "enfilade.transport.doors"):
         assert call(verbatim) == b""
     assert "verbatim" in caplog.text
     door_revoke(verbatim)
@@ -276,7 +276,7 @@ def test_failed_return_reaches_the_error_hook() -> None:
 
 def test_bound_thread_parks_at_its_door() -> None:
     """door_return outside of an invocation parks the thread where it is bound."""
-    from transport.doors.api import DOOR_PRIVATE
+    from enfilade.transport.doors.api import DOOR_PRIVATE
 
     door = door_create(echo, None, DOOR_PRIVATE)
 

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.doors.peer import Link, Peer
-from tests.conformance.doors.verbatim import Arguments, CData, InThread, call, echo, info, outcome, param
-from transport.doors import DoorCallError, DoorRevokeError, DoorSetparamError
-from transport.doors.api import (
+from enfilade.transport.doors import DoorCallError, DoorRevokeError, DoorSetparamError
+from enfilade.transport.doors.api import (
     DOOR_NO_DEPLETION_CB,
     DOOR_PARAM_DATA_MAX,
     DOOR_REVOKED,
@@ -26,6 +24,8 @@ from transport.doors.api import (
     fdetach,
     server_thread,
 )
+from tests.conformance.doors.peer import Link, Peer
+from tests.conformance.doors.verbatim import Arguments, CData, InThread, call, echo, info, outcome, param
 
 
 def is_closed(fd: int) -> bool:

@@ -17,11 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conformance.doors.backend import figures
-from tests.conformance.doors.peer import ROOT, Link, Peer
-from tests.conformance.doors.verbatim import Arguments, CData, call, echo, outcome, text
-from transport.doors import Client, Door, DoorCallError, DoorOpenError, NotADoor
-from transport.doors.api import (
+from enfilade.transport.doors import Client, Door, DoorCallError, DoorOpenError, NotADoor
+from enfilade.transport.doors.api import (
     DOOR_DESCRIPTOR,
     DOOR_RELEASE,
     NULL,
@@ -33,6 +30,9 @@ from transport.doors.api import (
     fattach,
     ffi,
 )
+from tests.conformance.doors.backend import figures
+from tests.conformance.doors.peer import ROOT, Link, Peer
+from tests.conformance.doors.verbatim import Arguments, CData, call, echo, outcome, text
 
 CLIENTS = 32
 CALLS = 1000
@@ -308,8 +308,8 @@ EXITS = {
 
 EXITING = """
 import sys, threading
-from transport.doors import Door
-from transport.doors.api import door_create, door_return, NULL
+from enfilade.transport.doors import Door
+from enfilade.transport.doors.api import door_create, door_return, NULL
 
 path, style = sys.argv[1], sys.argv[2]
 entered = threading.Semaphore(0)
@@ -370,7 +370,7 @@ def test_calls_while_the_interpreter_ends(tmp_path: Path) -> None:
     path = str(tmp_path / "ending.door")
     program = (
         "import sys\n"
-        "from transport.doors import Door\n"
+        "from enfilade.transport.doors import Door\n"
         "door = Door(lambda request: request.data)\n"
         "door.force_install(sys.argv[1])\n"
         "print('ready', flush=True)\n"

@@ -9,11 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.doors.backend import COUNTS_DUP
-from tests.conformance.doors.peer import Link, Peer
-from tests.conformance.doors.verbatim import Arguments, CData, InThread, call, info
-from transport.doors import Credentials
-from transport.doors.api import (
+from enfilade.transport.doors import Credentials
+from enfilade.transport.doors.api import (
     DOOR_IS_UNREF,
     DOOR_NO_DEPLETION_CB,
     DOOR_UNREF,
@@ -30,6 +27,9 @@ from transport.doors.api import (
     fdetach,
     server_thread,
 )
+from tests.conformance.doors.backend import COUNTS_DUP
+from tests.conformance.doors.peer import Link, Peer
+from tests.conformance.doors.verbatim import Arguments, CData, InThread, call, info
 
 SILENCE = 0.2
 
@@ -354,7 +354,7 @@ def test_notification_waits_for_calls_in_progress(holder: Holder) -> None:
 
 def test_data_min_does_not_keep_notifications_out(holder: Holder) -> None:
     """A door that takes calls of eight bytes alone is still told that it is unreferenced."""
-    from transport.doors.api import DOOR_PARAM_DATA_MIN, door_setparam
+    from enfilade.transport.doors.api import DOOR_PARAM_DATA_MIN, door_setparam
 
     watched = Watched(DOOR_UNREF)
     door_setparam(watched.door, DOOR_PARAM_DATA_MIN, 8)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from enfilade.transport import namespaces, zones
+from enfilade.transport.doors import Client, Door, Request
+from enfilade.transport.doors.api import door_open, ffi
+from enfilade.transport.zones import ZoneError, getzoneid, getzoneidbyname, getzonenamebyid
 from tests.conformance.doors.backend import NATIVE, native_only
 from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import call
-from transport import namespaces, zones
-from transport.doors import Client, Door, Request
-from transport.doors.api import door_open, ffi
-from transport.zones import ZoneError, getzoneid, getzoneidbyname, getzonenamebyid
 
 
 def name_of(identity: int) -> str:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from transport.doors.api import (
+from enfilade.transport.doors.api import (
     DOOR_DESCRIPTOR,
     DOOR_PRIVATE,
     NULL,

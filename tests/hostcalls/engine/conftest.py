@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hostcalls.engine import Engine, EngineConfig
+from enfilade.hostcalls.engine import Engine, EngineConfig
 from tests.hostcalls.engine.script import ScriptRunner
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import wasmtime
 
-from hostcalls.engine import Engine, Import, Instance, Limits, Linked, Step
+from enfilade.hostcalls.engine import Engine, Import, Instance, Limits, Linked, Step
 
 PROGRAM = 1 << 20
 RECORD = 32

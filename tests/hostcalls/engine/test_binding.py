@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from wasmtime import _bindings as bindings
 
-from hostcalls.engine.library import MAJOR_VERSION, load_library
+from enfilade.hostcalls.engine.library import MAJOR_VERSION, load_library
 
 HEADER = Path(__file__).parents[3] / "hostcalls" / "engine" / "shim" / "wasmtime.h"
 

@@ -7,7 +7,7 @@ import struct
 import pytest
 import wasmtime
 
-from hostcalls.engine import Engine, Import, Limits, Step, TrapKind
+from enfilade.hostcalls.engine import Engine, Import, Limits, Step, TrapKind
 from tests.hostcalls.engine.script import (
     DRAIN,
     FAILED,

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from hostcalls.engine import (
+from enfilade.hostcalls.engine import (
     BadEntrypoint,
     Engine,
     Import,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hostcalls.engine import Engine, Limits, StartTrapped, Step, TrapKind
+from enfilade.hostcalls.engine import Engine, Limits, StartTrapped, Step, TrapKind
 from tests.hostcalls.engine.script import SPIN, YIELD, ScriptRunner, run_to_stop
 from tests.hostcalls.engine.test_leaks import resident
 from tests.hostcalls.engine.test_running import MEMORY, instance_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hostcalls.engine import Engine, EngineConfig, EngineUnavailable, Limits, StartTrapped
+from enfilade.hostcalls.engine import Engine, EngineConfig, EngineUnavailable, Limits, StartTrapped
 from tests.hostcalls.engine.script import (
     SPIN,
     YIELD,

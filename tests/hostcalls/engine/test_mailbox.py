@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from hostcalls.engine import Limits, Step, TrapKind
+from enfilade.hostcalls.engine import Limits, Step, TrapKind
 from tests.hostcalls.engine.script import (
     CAPACITY,
     DRAIN,

@@ -8,7 +8,7 @@ from collections import deque
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostcalls.engine import Engine, EngineConfig, Step
+from enfilade.hostcalls.engine import Engine, EngineConfig, Step
 from tests.hostcalls.engine.script import (
     DRAIN,
     FAILED,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from hostcalls.engine import (
+from enfilade.hostcalls.engine import (
     Engine,
     EngineConfig,
     EngineUnavailable,
@@ -30,7 +30,7 @@ from hostcalls.engine import (
     ValueType,
     library,
 )
-from hostcalls.engine.recent import Recent
+from enfilade.hostcalls.engine.recent import Recent
 from tests.hostcalls.engine.script import ignore, run_to_stop
 
 I32, I64, F32, F64 = ValueType.I32, ValueType.I64, ValueType.F32, ValueType.F64
@@ -268,7 +268,7 @@ class TestCache:
         assert stat.S_IMODE(os.stat(entry.parent).st_mode) == 0o700
         written = entry.stat().st_mtime_ns
 
-        monkeypatch.setattr("hostcalls.engine.engine.compile_module", refuse_to_compile)
+        monkeypatch.setattr("enfilade.hostcalls.engine.engine.compile_module", refuse_to_compile)
         assert self.seven(config) == (7,)
         assert entry.stat().st_mtime_ns == written
 
@@ -291,7 +291,7 @@ class TestCache:
         assert self.seven(config) == (7,)
         assert self.entries(tmp_path) == [entry]
         assert entry.read_bytes() != damaged
-        monkeypatch.setattr("hostcalls.engine.engine.compile_module", refuse_to_compile)
+        monkeypatch.setattr("enfilade.hostcalls.engine.engine.compile_module", refuse_to_compile)
         assert self.seven(config) == (7,)
 
     def test_other_sizes_make_another_entry(self, tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ class TestCache:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.seven(self.config(tmp_path))
-        monkeypatch.setattr("hostcalls.engine.engine.load_library", lambda: "50.99.0")
+        monkeypatch.setattr("enfilade.hostcalls.engine.engine.load_library", lambda: "50.99.0")
         self.seven(self.config(tmp_path))
         assert len(self.entries(tmp_path)) == 2
 
@@ -315,7 +315,7 @@ class TestCache:
         self.seven(config)
         (entry,) = self.entries(tmp_path)
         entry.parent.chmod(mode)
-        monkeypatch.setattr("hostcalls.engine.engine.load_module", refuse_to_load)
+        monkeypatch.setattr("enfilade.hostcalls.engine.engine.load_module", refuse_to_load)
         assert self.seven(config) == (7,)
 
     def test_a_directory_of_another_user_is_not_used(
@@ -324,7 +324,7 @@ class TestCache:
         config = self.config(tmp_path)
         self.seven(config)
         monkeypatch.setattr("os.geteuid", lambda: 4711)
-        monkeypatch.setattr("hostcalls.engine.engine.load_module", refuse_to_load)
+        monkeypatch.setattr("enfilade.hostcalls.engine.engine.load_module", refuse_to_load)
         assert self.seven(config) == (7,)
 
     def test_a_directory_that_cannot_be_made_does_no_harm(self, tmp_path: Path) -> None:
@@ -374,19 +374,19 @@ class TestEngine:
     ) -> None:
         granted = tmp_path / "max_map_count"
         granted.write_text("65530\n")
-        monkeypatch.setattr("hostcalls.engine.config._MAX_MAP_COUNT", granted)
+        monkeypatch.setattr("enfilade.hostcalls.engine.config._MAX_MAP_COUNT", granted)
         EngineConfig(max_guests=10_000).check_mappings()
         with pytest.raises(InvalidConfig, match=r"enough for 10239; .* sysctl vm\.max_map_count=604096"):
             EngineConfig(max_guests=100_000).check_mappings()
-        monkeypatch.setattr("hostcalls.engine.config._MAX_MAP_COUNT", tmp_path / "missing")
+        monkeypatch.setattr("enfilade.hostcalls.engine.config._MAX_MAP_COUNT", tmp_path / "missing")
         EngineConfig(max_guests=100_000).check_mappings()
 
     def test_mappings_that_are_in_use_count(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         granted, present = tmp_path / "max_map_count", tmp_path / "maps"
         granted.write_text("65530\n")
         present.write_bytes(b"\n" * 50_000)
-        monkeypatch.setattr("hostcalls.engine.config._MAX_MAP_COUNT", granted)
-        monkeypatch.setattr("hostcalls.engine.config._MAPPINGS", present)
+        monkeypatch.setattr("enfilade.hostcalls.engine.config._MAX_MAP_COUNT", granted)
+        monkeypatch.setattr("enfilade.hostcalls.engine.config._MAPPINGS", present)
         EngineConfig(max_guests=5000).check_mappings()
         with pytest.raises(InvalidConfig, match="50000 are in use"):
             EngineConfig(max_guests=6000).check_mappings()

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hostcalls.engine import Engine, EngineConfig, GuestBusy, Limits, Step, TrapKind
-from hostcalls.engine._engine import ffi, lib
+from enfilade.hostcalls.engine import Engine, EngineConfig, GuestBusy, Limits, Step, TrapKind
+from enfilade.hostcalls.engine._engine import ffi, lib
 from tests.hostcalls.engine.script import (
     DRAIN,
     RESULT,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import wasmtime
 
-from hostcalls.engine import (
+from enfilade.hostcalls.engine import (
     BadEntrypoint,
     BadMemoryAccess,
     Engine,

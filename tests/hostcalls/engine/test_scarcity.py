@@ -11,12 +11,12 @@ import textwrap
 
 import pytest
 
-from hostcalls.engine.config import granted_mappings
+from enfilade.hostcalls.engine.config import granted_mappings
 
 pytestmark = pytest.mark.serial
 
 MAKE = """
-    from hostcalls.engine import Engine, EngineConfig, Exhausted, InvalidConfig, Limits
+    from enfilade.hostcalls.engine import Engine, EngineConfig, Exhausted, InvalidConfig, Limits
     from tests.hostcalls.engine.script import YIELD, ScriptRunner
     """
 

@@ -8,7 +8,7 @@ from time import perf_counter
 import attrs
 import pytest
 
-from hostcalls.engine import Engine, EngineConfig, GuestBusy, InstanceClosed, Pause, Step
+from enfilade.hostcalls.engine import Engine, EngineConfig, GuestBusy, InstanceClosed, Pause, Step
 from tests.hostcalls.engine.script import (
     DRAIN,
     GRANTED,

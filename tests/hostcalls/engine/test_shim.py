@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from hostcalls.engine import library
+from enfilade.hostcalls.engine import library
 from tests import c_programs
 
 SHIM = Path(__file__).parents[3] / "hostcalls" / "engine" / "shim"

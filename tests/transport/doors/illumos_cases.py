@@ -1,7 +1,7 @@
 """Cases for the illumos binding, run in a process of their own by `test_illumos_binding.py`.
 
 That process has the binding's C linked with a mock of illumos' libc (transport/doors/c/illumos/mock) in the
-place of `transport.doors._doors`, so everything above it is what would run on illumos.
+place of `enfilade.transport.doors._doors`, so everything above it is what would run on illumos.
 
     python -m tests.transport.doors.illumos_cases MODULE.so      prints a JSON object: case -> error, or null
 """
@@ -22,23 +22,23 @@ import pytest
 
 def load(path: str) -> None:
     """Put the module at `path` in the place of the installed one."""
-    spec = importlib.util.spec_from_file_location("transport.doors._doors", path)
+    spec = importlib.util.spec_from_file_location("enfilade.transport.doors._doors", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    sys.modules["transport.doors._doors"] = module
+    sys.modules["enfilade.transport.doors._doors"] = module
 
 
 def calls() -> list[str]:
-    from transport.doors._doors import ffi, lib
+    from enfilade.transport.doors._doors import ffi, lib
 
     return ffi.string(lib.mock_calls()).decode().split()
 
 
 def case_layout() -> None:
     """The packed layouts of illumos on amd64: 24 bytes and 48, with 64-bit members on 4-byte boundaries."""
-    from transport.doors._doors import ffi
+    from enfilade.transport.doors._doors import ffi
 
     assert (ffi.sizeof("door_desc_t"), ffi.alignof("door_desc_t")) == (24, 4)
     assert ffi.offsetof("door_desc_t", "d_data", "d_desc", "d_descriptor") == 4
@@ -54,7 +54,7 @@ def case_layout() -> None:
 
 def case_create_function_is_ours() -> None:
     """Importing the binding sets a server create function whose threads have every signal blocked."""
-    from transport.doors import Door
+    from enfilade.transport.doors import Door
 
     assert calls()[0] == "door_server_create"
 
@@ -70,9 +70,9 @@ def case_create_function_is_ours() -> None:
 
 def case_double() -> None:
     """The example of the README at both levels."""
-    from transport.doors import Door, server_procedure
-    from transport.doors._doors import ffi
-    from transport.doors.api import NULL, door_call, door_create, door_return, door_revoke
+    from enfilade.transport.doors import Door, server_procedure
+    from enfilade.transport.doors._doors import ffi
+    from enfilade.transport.doors.api import NULL, door_call, door_create, door_return, door_revoke
 
     def double(cookie: object, argp: object, arg_size: int, dp: object, n_desc: int) -> None:
         result = ffi.new("uint64_t *", 2 * ffi.cast("uint64_t *", argp)[0])
@@ -102,7 +102,7 @@ def case_python_returns_before_door_return() -> None:
     import gc
     import weakref
 
-    from transport.doors import Door
+    from enfilade.transport.doors import Door
 
     class Marker:
         pass
@@ -124,8 +124,8 @@ def case_failed_return_falls_back() -> None:
     """A door_return that fails reaches the error hook, and the client gets the hook's reply, or
     an empty one.
     """
-    from transport.doors import Door, DoorReturnError
-    from transport.doors._doors import lib
+    from enfilade.transport.doors import Door, DoorReturnError
+    from enfilade.transport.doors._doors import lib
 
     for fallback in (b"sorry", None):
         seen: list[Exception] = []
@@ -143,8 +143,8 @@ def case_failed_return_falls_back() -> None:
 
 def case_errors_by_function() -> None:
     """Every function raises its own class for an errno, and keeps an errno that nobody documented."""
-    from transport.doors import DoorCallError, DoorCreateError, DoorInfoError, DoorRevokeError, api
-    from transport.doors._doors import ffi, lib
+    from enfilade.transport.doors import DoorCallError, DoorCreateError, DoorInfoError, DoorRevokeError, api
+    from enfilade.transport.doors._doors import ffi, lib
 
     failing = [
         (b"door_create", lambda: api.door_create(ffi.NULL, None, 0), DoorCreateError, errno.EMFILE),
@@ -163,7 +163,7 @@ def case_errors_by_function() -> None:
 
 def case_names() -> None:
     """A name is opened with open(2), and is a door; a plain file is not; force_install replaces a name."""
-    from transport.doors import Client, Door, DoorOpenError, FattachError, NotADoor
+    from enfilade.transport.doors import Client, Door, DoorOpenError, FattachError, NotADoor
 
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "names.door")
@@ -187,8 +187,8 @@ def case_names() -> None:
 
 def case_xcreate_threads() -> None:
     """A bounded door has exactly the threads it was given, and passes the set-up function's cookie."""
-    from transport.doors import api
-    from transport.doors._doors import ffi
+    from enfilade.transport.doors import api
+    from enfilade.transport.doors._doors import ffi
 
     made: list[int] = []
     set_up: list[object] = []
@@ -216,7 +216,7 @@ def case_descriptors() -> None:
     """A released descriptor is the receiver's; one that the procedure ignores is closed; one in the result
     travels.
     """
-    from transport.doors import Descriptor, Door, Result
+    from enfilade.transport.doors import Descriptor, Door, Result
 
     read, write = os.pipe()
     os.write(write, b"through")
@@ -232,8 +232,8 @@ def case_descriptors() -> None:
 
 def case_credentials_and_zones() -> None:
     """Credentials come from the ucred functions and are freed; zone names from the zone functions."""
-    from transport import zones
-    from transport.doors import Door
+    from enfilade.transport import zones
+    from enfilade.transport.doors import Door
 
     seen = []
     with Door(lambda request: seen.append(request.credentials())) as door, door.client() as client:
@@ -255,7 +255,7 @@ def case_exit_with_running_procedure() -> None:
     """A procedure that still runs when the interpreter ends disturbs nobody (this process's exit is the
     test).
     """
-    from transport.doors import Door
+    from enfilade.transport.doors import Door
 
     entered = threading.Event()
 

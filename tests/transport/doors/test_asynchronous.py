@@ -6,7 +6,7 @@ import threading
 import pytest
 import trio
 
-from transport.doors import Descriptor, Door, DoorCallError, Request
+from enfilade.transport.doors import Descriptor, Door, DoorCallError, Request
 
 
 async def test_calls_run_side_by_side() -> None:

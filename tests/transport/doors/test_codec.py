@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transport.doors.codec import CodecError, codec_for
+from enfilade.transport.doors.codec import CodecError, codec_for
 
 
 class Point(ctypes.Structure):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from transport.doors import (
+from enfilade.transport.doors import (
     Attributes,
     Capabilities,
     Client,
@@ -26,7 +26,7 @@ from transport.doors import (
     Result,
     is_door,
 )
-from transport.doors.api import NULL, door_call
+from enfilade.transport.doors.api import NULL, door_call
 
 
 def shout(request: Request) -> bytes:

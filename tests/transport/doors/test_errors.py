@@ -7,8 +7,8 @@ from typing import get_type_hints
 
 import pytest
 
-from transport.doors import errors
-from transport.doors.errors import DoorCallError, DoorError, DoorRevokeError, NotADoor
+from enfilade.transport.doors import errors
+from enfilade.transport.doors.errors import DoorCallError, DoorError, DoorRevokeError, NotADoor
 
 FUNCTIONS = [
     value

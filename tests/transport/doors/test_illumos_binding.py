@@ -62,7 +62,7 @@ def build(directory: Path) -> str:
     spec.loader.exec_module(description)
     mock = "transport/doors/c/illumos/mock"
     module = description.describe(
-        "transport.doors._doors",
+        "enfilade.transport.doors._doors",
         illumos=True,
         sources=description.relative(f"{mock}/*.c"),
         include_dirs=["transport/doors/c/illumos/replica", mock],

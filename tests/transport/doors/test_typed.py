@@ -8,7 +8,7 @@ import attrs
 import pytest
 import trio
 
-from transport.doors import (
+from enfilade.transport.doors import (
     BadReply,
     CodecError,
     Descriptor,
@@ -19,7 +19,7 @@ from transport.doors import (
     TypedClient,
     server_procedure,
 )
-from transport.doors.api import DOOR_PARAM_DATA_MAX, DOOR_PARAM_DATA_MIN, door_getparam, ffi
+from enfilade.transport.doors.api import DOOR_PARAM_DATA_MAX, DOOR_PARAM_DATA_MIN, door_getparam, ffi
 
 
 @attrs.frozen

@@ -2,8 +2,8 @@
 
 import pytest
 
-from transport import zones
-from transport.doors._doors import lib
+from enfilade.transport import zones
+from enfilade.transport.doors._doors import lib
 
 
 def test_own_zone_has_a_good_name() -> None:
