@@ -44,7 +44,7 @@ tests: $(VENV)/.installed-test  ## the whole test suite, in the stages of CI
 	$(BIN)/python -m tests.stages
 
 QUICK := tests/actors tests/conformance/actors tests/conformance/channels tests/hostcalls tests/docs \
-  $(foreach name,link memoryfile patience rendezvous wire,tests/transport/test_$(name).py)
+  $(foreach name,memory_file node_link patience rendezvous wire,tests/transport/test_$(name).py)
 
 quick: $(VENV)/.installed-test  ## the tests to run after every change, in half a minute
 	$(BIN)/python -m pytest -q -m 'not serial and not soak' -n 2 --dist worksteal $(QUICK) \
