@@ -39,7 +39,7 @@ TOP_LEVEL = {
     "transport",
 }
 
-LONGEST_FILE = 710  # 600, once the tests of the strategy are two files
+LONGEST_FILE = 730  # 600, once the tests of the strategy are two files
 
 
 def tracked(*patterns: str) -> list[Path]:
