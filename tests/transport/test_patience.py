@@ -20,6 +20,7 @@ def opportunities_passed(held: Patience) -> int:
     passed = 0
     while not held.is_worth_it():
         passed += 1
+        assert passed <= LONGEST_REST
     return passed
 
 

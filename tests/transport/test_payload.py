@@ -1,7 +1,6 @@
 """Payloads: everything that may travel comes out as it went in; everything else is told clearly."""
 
 import array
-import contextlib
 import ctypes
 import dataclasses
 import datetime
@@ -89,6 +88,15 @@ def assert_stable(value: Any) -> None:
     assert came == value or repr(came) == repr(value)  # a number that is none equals not even itself
 
 
+def assert_stable_if_any(payload: bytes) -> None:
+    """A payload is refused as such, or holds a value as above."""
+    try:
+        value = Codec(types).decode(payload)
+    except PayloadError:
+        return
+    assert_stable(value)
+
+
 atoms = st.one_of(
     st.none(),
     st.booleans(),
@@ -120,15 +128,13 @@ def test_round_trip(value: Any) -> None:
 
 @given(st.binary())
 def test_any_bytes_decode_or_fail_as_a_payload(data: bytes) -> None:
-    with contextlib.suppress(PayloadError):
-        assert_stable(Codec(types).decode(data))
+    assert_stable_if_any(data)
 
 
 @given(st.integers(0, 60), st.binary(max_size=40))
 def test_any_extension_decodes_or_fails_as_a_payload(code: int, data: bytes) -> None:
     payload = msgspec.msgpack.encode(msgspec.msgpack.Ext(code, data))
-    with contextlib.suppress(PayloadError):
-        assert_stable(Codec(types).decode(payload))
+    assert_stable_if_any(payload)
 
 
 @given(values, st.data())
@@ -137,8 +143,7 @@ def test_a_damaged_payload_decodes_or_fails_as_a_payload(value: Any, data: st.Da
     sent, _ = Codec(types).encode(value)
     damaged = bytearray(sent)
     damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    with contextlib.suppress(PayloadError):
-        assert_stable(Codec(types).decode(bytes(damaged)))
+    assert_stable_if_any(bytes(damaged))
 
 
 def inline(value: Any) -> Any:
