@@ -96,7 +96,7 @@ class Peer:
             ready = readable(self._from, patience)
             received = os.read(self._from, 65536) if ready else b""
             if not received:
-                state = f"exited with {self.process.wait(5)}" if ready else f"is silent after {patience} s"
+                state = f"exited with {self.process.wait(PATIENCE)}" if ready else f"is silent after {patience} s"
                 raise PeerDied(f"the peer {state}")
             self._heard += received
         line, _, self._heard = self._heard.partition(b"\n")
