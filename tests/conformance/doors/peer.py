@@ -96,8 +96,9 @@ class Peer:
             ready = readable(self._from, patience)
             received = os.read(self._from, 65536) if ready else b""
             if not received:
-                state = f"exited with {self.process.wait(PATIENCE)}" if ready else f"is silent after {patience} s"
-                raise PeerDied(f"the peer {state}")
+                if not ready:
+                    raise PeerDied(f"the peer is silent after {patience} s")
+                raise PeerDied(f"the peer exited with {self.process.wait(PATIENCE)}")
             self._heard += received
         line, _, self._heard = self._heard.partition(b"\n")
         return json.loads(line)
