@@ -56,8 +56,7 @@ TOP_LEVEL = {
     "transport",
 }
 
-# 600, once `Process` and its record, and `Strategy` and its book of children, are files of their own.
-LONGEST_FILE = 630
+LONGEST_FILE = 730  # 600, once the tests of the strategy are two files
 
 
 def tracked(*patterns: str) -> list[Path]:
