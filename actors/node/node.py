@@ -35,7 +35,7 @@ from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Spawnable
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.dispatcher import Dispatcher
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
 from enfilade.actors.processes.process import Process
 from enfilade.actors.processes.task_bodies import EphemeralBody
@@ -313,9 +313,10 @@ class Node:
             ValueError: not a name.
             TypeError: a process of another node.
         """
-        if not isinstance(ref, LocalRef):
+        process = process_of(ref)
+        if process is None:
             raise TypeError(f"only processes of this node can be registered here, and {ref} is none")
-        self.registry.register(name, ref._process)
+        self.registry.register(name, process)
         self.restarting_names.discard(name)
 
     def unregister(self, name: str) -> None:
@@ -346,8 +347,9 @@ class Node:
         Until somebody registers the name, calls to it, and calls to `ref` itself, raise `Restarting`, not
         `NoProcess`.
         """
-        if isinstance(ref, LocalRef):
-            ref._process.restarting = restarting
+        process = process_of(ref)
+        if process is not None:
+            process.restarting = restarting
         if name is not None:
             if restarting:
                 self.restarting_names.add(name)

@@ -32,7 +32,7 @@ from enfilade.actors.messages.request import Request
 from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor, protocol_of
 from enfilade.actors.processes.end import ENDED, finish
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import Mailbox
 from enfilade.actors.processes.sync_body import SyncBody
 from enfilade.actors.processes.task_bodies import AsyncBody, FunctionBody, TaskBody
@@ -104,9 +104,8 @@ def _discard(process: Process) -> None:
 
 def inherit(process: Process, ancestor: Ref[Any]) -> None:
     """Take over the messages that `ancestor` left."""
-    if not isinstance(ancestor, LocalRef):
-        return
-    rare = ancestor._process.rare
+    left_by = process_of(ancestor)
+    rare = None if left_by is None else left_by.rare
     if rare is not None and rare.heir is not None:
         left: deque[Any] = rare.heir
         rare.heir = None
@@ -138,9 +137,9 @@ def begin(
 
 def disinherit(ancestor: Ref[Any]) -> None:
     """Nobody takes over what `ancestor` left: who waits for an answer is told, the rest is undeliverable."""
-    if not isinstance(ancestor, LocalRef):
+    process = process_of(ancestor)
+    if process is None:
         return
-    process = ancestor._process
     rare, reason = process.rare, process.ended or NORMAL
     if rare is None or rare.heir is None:
         return
