@@ -14,7 +14,7 @@ import contextvars
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import attrs
 import trio
@@ -175,7 +175,7 @@ class Node:
         mailbox: Mailbox = UNBOUNDED,
         label: str | None = None,
         timeout: float | None = None,
-        arena: Literal["supervisor", "node"] = "supervisor",
+        arena: start.Arena = "supervisor",
         heir_of: Ref[Any] | None = None,
         spawner: Process | None = None,
         **kwargs: Any,
@@ -213,7 +213,15 @@ class Node:
                 asked for outside of a process.
         """
         process = start.create(
-            self, spawner or self.current, name, link, monitor, mailbox, label, arena, heir_of
+            self,
+            spawner=spawner or self.current,
+            name=name,
+            link=link,
+            monitor=monitor,
+            mailbox=mailbox,
+            label=label,
+            arena=arena,
+            heir_of=heir_of,
         )
         await start.start(process, target, args, kwargs, timeout)
         return process.ref
@@ -228,7 +236,7 @@ class Node:
         monitor: bool = False,
         mailbox: Mailbox = UNBOUNDED,
         label: str | None = None,
-        arena: Literal["supervisor", "node"] = "supervisor",
+        arena: start.Arena = "supervisor",
         heir_of: Ref[Any] | None = None,
         spawner: Process | None = None,
         **kwargs: Any,
@@ -239,12 +247,22 @@ class Node:
         concern them as of `spawn`.
         """
         process = start.create(
-            self, spawner or self.current, name, link, monitor, mailbox, label, arena, heir_of
+            self,
+            spawner=spawner or self.current,
+            name=name,
+            link=link,
+            monitor=monitor,
+            mailbox=mailbox,
+            label=label,
+            arena=arena,
+            heir_of=heir_of,
         )
         start.start_soon(process, target, args, kwargs)
         return process.ref
 
-    def new_process(self, parent: Process | None, mailbox: Mailbox, arena: str = "supervisor") -> Process:
+    def new_process(
+        self, parent: Process | None, mailbox: Mailbox, arena: start.Arena = "supervisor"
+    ) -> Process:
         """A record for a new process, in the table."""
         if self.stopped or (self.stopping and parent is None):
             raise NodeStopped(self.full_name)

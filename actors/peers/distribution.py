@@ -25,7 +25,6 @@ from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRe
 from enfilade.actors.peers.tokens import Handouts
 from enfilade.actors.processes import links, start
 from enfilade.actors.processes.local_ref import LocalRef, process_of
-from enfilade.actors.processes.mailbox import UNBOUNDED
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -262,9 +261,7 @@ class Distribution:
         answer: LocalRef[Any] | Exception | None = None
         with scope:
             try:
-                process = start.create(
-                    self.node, None, None, False, False, UNBOUNDED, None, "supervisor", None
-                )
+                process = start.create(self.node)
                 if parent is not None:
                     links.link_newborn_abroad(process, parent)
                 await start.start(process, target, tuple(given[0]), given[1], None)
