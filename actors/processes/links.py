@@ -293,7 +293,7 @@ def alias(process: Process, mode: AliasMode) -> Alias[Any]:
     if mode not in ("explicit", "demonitor", "reply", "reply_demonitor"):
         raise ValueError(f"an alias is explicit, demonitor, reply or reply_demonitor, not {mode!r}")
     made: Alias[Any] = Alias(process, mode)
-    process.needs().aliases[made] = None
+    process.extras().aliases[made] = None
     return made
 
 
@@ -332,10 +332,10 @@ def sever(process: Process, reason: Reason) -> None:
 
 def killed_over(process: Process) -> None:
     """The owner of an arena was killed: its children are told over their links; the others are shut down."""
-    if process.rare is None or process.rare.arena is None:
+    if process.extras_or_none is None or process.extras_or_none.arena is None:
         return
     linked = process.links or {}
-    for child in reversed(list(process.rare.arena)):
+    for child in reversed(list(process.extras_or_none.arena)):
         if linked.get(child.ref) == UP:
             del linked[child.ref]
             child.deliver(signals.Exit(process.ref, KILLED, linked=True))

@@ -111,10 +111,10 @@ def _discard(process: Process) -> None:
 def inherit(process: Process, ancestor: Ref[Any]) -> None:
     """Take over the messages that `ancestor` left."""
     left_by = process_of(ancestor)
-    rare = None if left_by is None else left_by.rare
-    if rare is not None and rare.heir is not None:
-        left: deque[Any] = rare.heir
-        rare.heir = None
+    extras = None if left_by is None else left_by.extras_or_none
+    if extras is not None and extras.heir is not None:
+        left: deque[Any] = extras.heir
+        extras.heir = None
         process.queue.extend(left)
 
 
@@ -146,10 +146,10 @@ def disinherit(ancestor: Ref[Any]) -> None:
     process = process_of(ancestor)
     if process is None:
         return
-    rare, reason = process.rare, process.ended or NORMAL
-    if rare is None or rare.heir is None:
+    extras, reason = process.extras_or_none, process.ended or NORMAL
+    if extras is None or extras.heir is None:
         return
-    left, rare.heir = rare.heir, None
+    left, extras.heir = extras.heir, None
     for message in left:
         if isinstance(message, signals.Call):
             message.abandon(reason)
@@ -192,7 +192,7 @@ async def _kill(process: Process) -> None:
     _abandon(process)
     if process.ended is None:
         request: Request[Any] = Request(process.node, process.ref, "stop", (), {}, None)
-        process.needs().stop_requests.append(request)
+        process.extras().stop_requests.append(request)
         await request.receive(math.inf)
 
 
