@@ -454,7 +454,7 @@ class Node:
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self.stop_for(error)
         if not (reason.is_normal or self.stopping or quietly):
-            self.reports.abnormal_exit(process, reason, error)
+            self.reports.abnormal_exit(process.ref, reason, error)
         if self.end_waiters:
             waiter = self.end_waiters.pop(process, None)
             if waiter is not None:

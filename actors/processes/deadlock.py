@@ -33,7 +33,8 @@ def begin_waiting(caller: Process, request: Request[Any]) -> None:
             break
         circle.append(callee.awaited)
     if callee is caller:
-        caller.node.reports.deadlock(circle)
+        calls = [f"{call.caller} waits for {call.method} of {call.target}" for call in circle]
+        caller.node.reports.deadlock(calls)
 
 
 def _holder(request: Request[Any]) -> Process | None:

@@ -186,7 +186,7 @@ class Dispatcher:
                 self.running = None
             before, now = now, perf_counter()
             if turn == 1 and now - before > process.node.config.slow_handler:
-                process.node.reports.slow_handler(process, now - before)
+                process.node.reports.slow_handler(process.ref, now - before)
             turn = self._turn = TURN if now - before < QUICK_GROUP_SECONDS else 1
             if now >= deadline:
                 return

@@ -238,7 +238,7 @@ def give_up(body: TaskBody) -> None:
     process = body.process
     if process.ended is None:
         frames = "" if body.task is None else "".join(traceback.format_list(_stack(body.task)))
-        process.node.reports.unkillable(process, frames)
+        process.node.reports.unkillable(process.ref, frames)
         process.node.unkillable += 1
         finish(process, KILLED)
 

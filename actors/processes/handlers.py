@@ -61,7 +61,7 @@ def refused(process: Process, request: Call | Cast, method: Callable[..., Any], 
     if isinstance(request, Call):
         request.fail(misfit)
     else:
-        process.node.reports.refused(process, misfit)
+        process.node.reports.refused(process.ref, misfit)
         process.node.dead_letters.publish(request, process.ref, Crashed(misfit))
     return True
 

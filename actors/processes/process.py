@@ -150,7 +150,7 @@ class Process(Record):
         """
         deferred = self.defer_if_called()
         if deferred is None:
-            self.node.reports.refused(self, error)
+            self.node.reports.refused(self.ref, error)
         else:
             deferred.fail(error)
         return deferred
@@ -269,7 +269,7 @@ class Process(Record):
 
         A name is looked up when the timer fires. Not a checkpoint.
         """
-        return self.node.timers.send_after(seconds, destination, message, self)
+        return self.node.timers.send_after(seconds, destination, message, kept_in=self.extras().timers)
 
     def timeout_after(self, seconds: float) -> None:
         """Have `on_message` called with `IdleTimeout` if no message is handled within `seconds`.

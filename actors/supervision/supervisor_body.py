@@ -527,7 +527,7 @@ class SupervisorBody:
 
     def _report(self, report: Report[AnyRef]) -> None:
         self.process.node.reports.supervisor(
-            self.process, report.kind, report.child.spec.id, report.ref, report.reason
+            self.process.ref, report.kind, report.child.spec.id, report.ref, report.reason
         )
 
     # Between two incarnations: calls are told that the child is restarting, and its mailbox may be kept.
