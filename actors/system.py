@@ -122,7 +122,7 @@ class _SystemMessage:
         self.act = act
 
     def serve(self, process: Process) -> None:
-        process.undefer(self.request)
+        process.settle_deferred(self.request)
         if self.request.waiter is None:
             return  # whoever asked has given up, and is not to find it done
         try:

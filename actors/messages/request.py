@@ -211,12 +211,12 @@ class Deferred(Generic[R]):
     def reply(self, value: R) -> None:
         """Answer with `value`; dropped when the caller has given up. Not a checkpoint."""
         self.request.reply(value)
-        self._process.undefer(self.request)
+        self._process.settle_deferred(self.request)
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error, which the caller's `call` raises. Not a checkpoint."""
         self.request.fail(error)
-        self._process.undefer(self.request)
+        self._process.settle_deferred(self.request)
 
     def forward(self, ref: Ref[Any], method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Let `method(*args, **kwargs)` of another process answer; its end, or absence, fails the call.
@@ -228,7 +228,7 @@ class Deferred(Generic[R]):
         """
         name = method_name(method)
         forwarded = self.request
-        self._process.undefer(forwarded)
+        self._process.settle_deferred(forwarded)
         if self._process.at_hand is forwarded:
             self._process.at_hand = None  # no longer this process's to answer
         onward: Request[Any] = Request(self._process.node, ref, name, args, kwargs, None)
@@ -243,5 +243,5 @@ class Deferred(Generic[R]):
 
     def __del__(self) -> None:
         request = getattr(self, "request", None)
-        if request is not None and not request.settled and self._process.undefer(request):
+        if request is not None and not request.settled and self._process.settle_deferred(request):
             request.fail(SenderDropped(self._process.ref))

@@ -71,7 +71,7 @@ class Dispatcher:
             resume(self.parked)
             self.parked = None
 
-    def lend(self, fn: Callable[..., None], *args: Any) -> None:
+    def run_then_dispatch(self, fn: Callable[..., None], *args: Any) -> None:
         """Call `fn(*args)`, the last that the present task does before it ends or waits, and give the
         processes that it wakes their turns here: to wake the dispatcher's own task for them would cost a
         round of the loop. Raises what `fn` raises.

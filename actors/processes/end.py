@@ -17,7 +17,7 @@ import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import Ignore, StartError
-from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.log_errors import log_errors
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Reason
 from enfilade.actors.messages.signals import described
 from enfilade.actors.processes import links
@@ -126,7 +126,7 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
         if refused:
             links.unlink_parent(process)
         start.fail(error if error is not None and refused else StartError(reason))
-    links.sever(process, reason)
+    links.notify_end(process, reason)
     if process.owner is not None:
         _leave_arena(process)
     process.reader = None
@@ -148,7 +148,7 @@ def _release(process: Process) -> None:
     for timer in list(extras.timers):
         timer.cancel()
     if extras.groups:
-        guarded(process.node.groups.leave_all, process)
+        log_errors(process.node.groups.leave_all, process)
     if extras.room is not None:
         extras.room.unpark_all()
 
@@ -168,11 +168,11 @@ def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
     if reader is not None:  # which only bodies with a task have
         at_hand = getattr(body, "at_hand", None)
         if isinstance(at_hand, signals.Call) and not at_hand.settled:
-            guarded(at_hand.abandon, reason)
+            log_errors(at_hand.abandon, reason)
     if extras is not None:
         owed, extras.deferred = extras.deferred, {}
         for call in owed:
-            guarded(call.abandon, reason)
+            log_errors(call.abandon, reason)
     if not queue:
         return
     if process.mailbox.inherit:
@@ -180,9 +180,9 @@ def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
         return
     for message in queue:
         if isinstance(message, signals.Call):
-            guarded(message.abandon, reason)
+            log_errors(message.abandon, reason)
         elif type(message) is signals.Cast or type(message) not in signals.envelopes:
-            guarded(process.node.dead_letters.publish, message, process.ref, reason)
+            log_errors(process.node.dead_letters.publish, message, process.ref, reason)
 
 
 def _leave_arena(process: Process) -> None:

@@ -345,7 +345,7 @@ class Record:
 
     # Deferred replies, and aliases.
 
-    def owe(self, call: signals.Call) -> None:
+    def take_over(self, call: signals.Call) -> None:
         """Answer for `call`, which the process's own code took out of the mailbox: it fails at the end."""
         deferred = self.extras().deferred
         if len(deferred) > 16:
@@ -353,7 +353,7 @@ class Record:
                 del deferred[settled]
         deferred[call] = None
 
-    def undefer(self, request: signals.Call) -> bool:
+    def settle_deferred(self, request: signals.Call) -> bool:
         """Note that `request` is being answered; return false when its answer was not outstanding."""
         extras = self.extras_or_none
         if extras is None or request not in extras.deferred:

@@ -114,7 +114,7 @@ class TaskBody:
             reason, error = process.exit_signal, None
         if process.extras_or_none is not None:
             await end.empty_arena(process, reason)
-        node.dispatcher.lend(node.finish, process, reason, error)
+        node.dispatcher.run_then_dispatch(node.finish, process, reason, error)
 
 
 class FunctionBody(TaskBody):
