@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
     [
         ({"policy": "same_user"}, r"policy must be a Policy, such as Policy\.same_user\(\), not 'same_user'"),
         ({"entries": [int]}, "entries must be a mapping from names to what peers may spawn, not"),
-        ({"settings": {"period": 1}}, r"settings must be transport\.Settings, not"),
+        ({"settings": {"period": 1}}, r"settings must be enfilade.transport.Settings, not"),
         ({"listen": 5}, "listen must be the path of a door, not 5"),
     ],
 )

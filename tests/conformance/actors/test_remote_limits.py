@@ -162,7 +162,7 @@ async def test_spawns_under_way(autojump_clock: object) -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(start)
-        assert outcomes[0] == "2 spawns go on, the limit"
+        assert outcomes[0] == "the limit of 2 spawns in progress is reached"
         assert len(b.processes) == 2
 
 
