@@ -28,7 +28,7 @@ from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import Call, Cast, described
 from enfilade.actors.processes.actor import Actor, formatted_status
 from enfilade.actors.processes.body import Observer
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.process import Process
 
 __all__ = [
@@ -137,9 +137,9 @@ async def _ask(ref: Ref[Any], act: Callable[[Process], T]) -> T:
     """Have `act(process)` run inside the process of `ref`, between two messages."""
     if isinstance(ref, NameRef):
         ref = ref.resolve()
-    if not isinstance(ref, LocalRef):
+    process = process_of(ref)
+    if process is None:
         raise TypeError(f"{ref} lives on another node; system messages reach processes of this node")
-    process = ref._process
     node = process.node
     if node.current is process:
         raise CallingSelf(ref)

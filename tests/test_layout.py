@@ -347,7 +347,7 @@ def test_private_names_are_not_imported() -> None:
 
 @pytest.mark.parametrize("folder", ["actors/peers", "transport"])
 def test_private_attributes_stay_in_their_file(folder: str) -> None:
-    """An attribute with a leading underscore is used where it is defined."""
+    """An attribute with a leading underscore is used where it is defined, or by a subclass of its own."""
     taken = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
         for path in ROOT.joinpath(folder).glob("*.py")
@@ -355,6 +355,7 @@ def test_private_attributes_stay_in_their_file(folder: str) -> None:
         for own in [private_definitions(tree)]
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in own
+        if ast.unparse(node.value) != "self"
     ]
     assert not taken, "\n".join(taken)
 

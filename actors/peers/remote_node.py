@@ -96,16 +96,19 @@ class RemoteNode:
         if peer is None:
             self._deliver_later(ref, signal)
             return
-        target: wire.Target = ref._serial
+        target: wire.Target
         if isinstance(ref, HeldRef):
+            target = ref.target
             if ref.shown_to is not peer:
                 ref.shown_to = peer
-                peer.send(wire.Present(ref._serial, ref.token))
+                peer.send(wire.Present(target, ref.token))
                 if self.peer is not peer:  # that was one frame too many for it
                     self._deliver_later(ref, signal)
                     return
         elif isinstance(ref, RemoteNameRef):
             target = ref.target
+        else:
+            target = ref.serial
         if isinstance(signal, signals.Cast):
             payload, files = self._codec.encode_arguments(signal.args, signal.kwargs)
             peer.send(wire.Cast(target, signal.method, payload, len(files)), files)
@@ -139,16 +142,16 @@ class RemoteNode:
                     peer.send(wire.Down(tag, self.encode_reason(reason)))
             case signals.Link(sender):
                 self._passing.grant(sender)
-                self._open.links[sender.serial, ref._serial] = (sender, ref)
-                peer.send(wire.Link(sender.serial, ref._serial))
+                self._open.links[sender.serial, ref.serial] = (sender, ref)
+                peer.send(wire.Link(sender.serial, ref.serial))
             case signals.Unlink(sender, number):
-                self._open.links.pop((sender.serial, ref._serial), None)
-                peer.send(wire.Unlink(sender.serial, ref._serial, number))
+                self._open.links.pop((sender.serial, ref.serial), None)
+                peer.send(wire.Unlink(sender.serial, ref.serial, number))
             case signals.UnlinkAck(sender, number):
-                peer.send(wire.UnlinkAck(sender.serial, ref._serial, number))
+                peer.send(wire.UnlinkAck(sender.serial, ref.serial, number))
             case signals.Exit(sender, reason, linked):
                 if linked:
-                    self._open.links.pop((sender.serial, ref._serial), None)
+                    self._open.links.pop((sender.serial, ref.serial), None)
                 else:
                     with suppress(Refused):  # then the other cannot answer
                         self._passing.grant(sender)

@@ -430,7 +430,13 @@ class SupervisorBody:
         heir_of = child.predecessor if spec.mailbox.inherit else None
         try:
             made = create(
-                process.node, process, spec.name, True, False, spec.mailbox, spec.label, "supervisor", heir_of
+                process.node,
+                spawner=process,
+                name=spec.name,
+                link=True,
+                mailbox=spec.mailbox,
+                label=spec.label,
+                heir_of=heir_of,
             )
             request = begin(made, spec.target, child.args, child.kwargs)
         except Exception as error:
