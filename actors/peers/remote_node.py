@@ -36,8 +36,9 @@ from enfilade.actors.processes.start import Started
 from enfilade.transport import wire
 from enfilade.transport.carrier import Handle
 from enfilade.transport.file_descriptor import close_all
+from enfilade.transport.outward import FrameTooLarge
 from enfilade.transport.payload import Codec, External
-from enfilade.transport.peer import FrameTooLarge, Peer
+from enfilade.transport.peer import Peer
 from enfilade.transport.records import PayloadError
 
 __all__ = ["RemoteNode"]
@@ -176,7 +177,7 @@ class RemoteNode:
     def look(self) -> None:
         """Take in what has arrived; see `ref.Carrier`."""
         if self.peer is not None:
-            self.peer.look(alone=len(self._open.calls) == 1)
+            self.peer.poll(alone=len(self._open.calls) == 1)
 
     async def wait_for_room(self, ref: RemoteRef[Any]) -> None:
         """Wait until what was sent before has nearly left; see `ref.Carrier`."""

@@ -232,10 +232,10 @@ async def test_act_s22_nonsense_on_a_node_link(start: Start, autojump_clock: obj
     good = await a.rendezvous.connect("/b")
     bad = await c.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
-    assert await hand_over(bad._outlet, encode_batch(77, 0, []), ()) is Status.ACCEPTED
+    assert await hand_over(bad._outward._outlet, encode_batch(77, 0, []), ()) is Status.ACCEPTED
     await wait_all_tasks_blocked()
     assert [name for name, _ in b.host.down] == ["c"]
-    assert "nonsense" in b.host.down[0][1]
+    assert "malformed batch" in b.host.down[0][1]
     assert [name for name, _ in c.host.down] == ["b"]
     good.send(message(1))
     await wait_all_tasks_blocked()
@@ -371,7 +371,7 @@ async def test_somebody_else_with_the_peers_door_is_ignored(
     peer = await a.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
     thief = network.carrier("thief", Credentials(pid=99, uid=99, gid=99))
-    stolen = thief.outlet(b.host.up[0]._inlet.handle)
+    stolen = thief.outlet(b.host.up[0]._inward._inlet.handle)
     assert await hand_over(stolen, encode_batch(0, 0, [encode_frame(message(666))]), ()) is Status.ACCEPTED
     peer.send(message(1))
     await wait_all_tasks_blocked()
@@ -462,29 +462,29 @@ async def test_messages_of_one_turn_leave_together_and_the_first_at_once(
     assert peer.queued == 0
 
 
-async def test_look_takes_in_what_is_there_in_order(start: Start, autojump_clock: object) -> None:
-    """Looking and the reader take turns: nothing comes twice or out of order, and the end is noticed."""
+async def test_poll_takes_in_what_is_there_in_order(start: Start, autojump_clock: object) -> None:
+    """Polling and the reader take turns: nothing comes twice or out of order, and the end is noticed."""
     a, b = await start("a"), await start("b")
     peer = await a.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
     back = b.host.up[0]
-    back.look(alone=True)
+    back.poll(alone=True)
     assert b.host.numbers() == []
     for number in range(100):
         peer.send(message(number))
         if number % 7 == 0:
-            back.look(alone=True)
+            back.poll(alone=True)
         if number % 13 == 0:
             await trio.lowlevel.checkpoint()
     await wait_all_tasks_blocked()
     assert b.host.numbers() == list(range(100))
     peer.send(message(100))
-    back.look(alone=True)
+    back.poll(alone=True)
     assert b.host.numbers()[-1] == 100
     peer.end("enough")
-    back.look(alone=True)
+    back.poll(alone=True)
     assert [name for name, _ in b.host.down] == ["a"]
-    back.look(alone=True)
+    back.poll(alone=True)
 
 
 class Broken(Policy):
