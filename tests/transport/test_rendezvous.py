@@ -265,6 +265,47 @@ async def test_act_s21_frozen_peer_is_dead_after_a_period(start: Start, autojump
     assert 0.75 * 8 <= trio.current_time() - frozen <= 1.25 * 8
 
 
+@pytest.mark.parametrize("after_tick", [0.01, 1.0, 1.99])
+async def test_silent_peer_is_dead_at_the_fifth_tick(
+    start: Start, autojump_clock: object, after_tick: float
+) -> None:
+    """docs/wire.md: a peer is dead at the fifth tick after its last batch, 1 to 1.25 periods after it."""
+    a, b = await start("a", settings=Settings(period=8.0)), await start("b")
+    await a.rendezvous.connect("/b")
+    await wait_all_tasks_blocked()
+    await trio.sleep(80 + after_tick)
+    b.host.up[0].send(message(1))
+    await wait_all_tasks_blocked()
+    assert a.host.numbers() == [1]
+    heard = trio.current_time()
+    b.carrier.freeze()
+    await a.host.up[0].ended.wait()
+    assert a.host.down == [("b", "the peer was silent for too long")]
+    assert trio.current_time() - heard == pytest.approx(10 - after_tick)
+
+
+@pytest.mark.parametrize("silent", [0.1, 1.9, 3.9])
+async def test_an_idle_peer_may_have_been_silent_for_half_a_period(
+    start: Start, autojump_clock: object, silent: float
+) -> None:
+    """docs/wire.md: an idle side speaks twice a period, so it is dead 0.5 to 1.25 periods after it froze."""
+    a, b = await start("a", settings=Settings(period=8.0)), await start("b")
+    await a.rendezvous.connect("/b")
+    peer = a.host.up[0]
+    await trio.sleep(80)
+    heard = peer.batches_in
+    while peer.batches_in == heard:
+        await trio.sleep(0.01)
+    await trio.sleep(silent)
+    assert peer.batches_in == heard + 1
+    b.carrier.freeze()
+    frozen = trio.current_time()
+    await peer.ended.wait()
+    elapsed = trio.current_time() - frozen
+    assert 0.5 * 8 <= elapsed <= 1.25 * 8
+    assert 8 - 0.02 <= elapsed + silent <= 10 + 0.02
+
+
 async def test_new_incarnation_buries_the_old(start: Start, autojump_clock: object) -> None:
     """actors.md 4.8: everybody is told of the loss before a reconnect is accepted."""
     b = await start("b")
