@@ -8,7 +8,7 @@ seen.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import (
@@ -52,11 +52,24 @@ from enfilade.hostcalls.resources.futures import Future
 from enfilade.hostcalls.resources.message import Message, message_of
 
 if TYPE_CHECKING:
-    from enfilade.actors.guests.guest_body import GuestBody
+    from enfilade.actors.processes.process import Process
+    from enfilade.hostcalls.kernel.execution import Execution
+    from enfilade.hostcalls.kernel.runtime import Runtime
 
 __all__ = ["NodeHost", "trapped", "why"]
 
 T = TypeVar("T")
+
+
+class HostedBody(Protocol):
+    """What the host needs of the guest's body: `guest_body.GuestBody`."""
+
+    process: Process
+    runtime: Runtime
+    execution: Execution
+    reason: Reason
+
+    async def spawn(self, launch: Launch, link: bool, monitor: bool) -> tuple[Ref[Any], int, int]: ...
 
 
 class NodeHost:
@@ -66,7 +79,7 @@ class NodeHost:
 
     __slots__ = ("_body", "_monitors", "_process", "_receives", "actors", "inbox")
 
-    def __init__(self, body: GuestBody, *, receives: bool) -> None:
+    def __init__(self, body: HostedBody, *, receives: bool) -> None:
         self.actors: ActorHost | None = self
         self._body = body
         self._process = body.process

@@ -61,25 +61,28 @@ class Ledger:
         return over
 
     def lose(self, watcher: Ref[Any]) -> None:
-        """The node link is over: tell everybody, monitors first, then links, then callers.
+        """End everything that is open, because the node link is lost: monitors, then links, then callers.
 
         Args:
             watcher: the ref under which the other node watches processes of this one.
         """
-        for number, owner in self.monitors.items():
+        # Empty it first: those who are notified may open something new.
+        lost = attrs.evolve(self)
+        Ledger.__init__(self)
+        for number, owner in lost.monitors.items():
             owner.deliver(signals.Down(number, NO_CONNECTION))
-        for local, remote in self.links.values():
+        for local, remote in lost.links.values():
             local.deliver(signals.Exit(remote, NO_CONNECTION, linked=True))
             _end_orphan(local, remote)
-        for request in self.calls.values():
+        for request in lost.calls.values():
             request.fail(NotConnected(watcher.node_name))
-        for then in self.asked.values():
+        for then in lost.asked.values():
             then(NO_CONNECTION)
-        for number, ref in self.watched.items():
+        for number, ref in lost.watched.items():
             ref.deliver(signals.Demonitor(watcher, number))
-        for scope in self.spawning.values():
+        for scope in lost.spawning.values():
             scope.cancel()
-        for call in self.answering.values():
+        for call in lost.answering.values():
             call.settled = True
 
 

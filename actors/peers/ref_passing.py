@@ -92,7 +92,7 @@ class RefPassing:
         target: int | str
         token = b""
         if isinstance(ref, RemoteRef):
-            address = ref._carrier.address  # type: ignore[attr-defined]
+            address = self._distribution.remote_node(ref.node_name, ref.incarnation, "").address
             target = ref.target if isinstance(ref, RemoteNameRef) else ref.serial
             if isinstance(ref, HeldRef):
                 token = ref.token
