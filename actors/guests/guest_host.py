@@ -150,7 +150,7 @@ class NodeHost:
             if isinstance(incoming, Ended) and incoming.monitor is not None:
                 self._monitors.pop(incoming.monitor, None)
             if isinstance(message, signals.Call):
-                process.needs().deferred[message] = None
+                process.extras().deferred[message] = None
         if process.attention:
             process.observe(message)
             process.observed(message)

@@ -184,7 +184,10 @@ class Request(signals.Call, Generic[R]):
 
         This is how a sync actor uses a reply. Not a checkpoint.
         """
-        process = self.caller._process  # type: ignore[union-attr]
+        assert self.caller is not None
+        process = self.node.processes.get(self.caller.serial)
+        if process is None:  # it has ended: nobody is left to run `fn`
+            return
 
         def run(request: Request[Any]) -> None:
             process.continue_with(fn, request, *args)

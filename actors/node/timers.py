@@ -129,8 +129,8 @@ class Timer:
         owner = self._owner
         if owner is not None:
             self._owner = None
-            if owner.rare is not None:
-                owner.rare.timers.pop(self, None)
+            if owner.extras_or_none is not None:
+                owner.extras_or_none.timers.pop(self, None)
 
 
 def _nothing() -> None:
@@ -190,7 +190,7 @@ class Timers:
         self._sequence += 1
         heapq.heappush(self._heap, (deadline, self._sequence, timer))
         if owner is not None:
-            owner.needs().timers[timer] = None
+            owner.extras().timers[timer] = None
         if self._sleeper is not None and deadline < self._sleeper.deadline:
             self._sleeper.deadline = deadline
         return timer

@@ -24,8 +24,7 @@ from enfilade.actors.peers.events import NodeDown, NodeUp
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
 from enfilade.actors.peers.tokens import Handouts
 from enfilade.actors.processes import links, start
-from enfilade.actors.processes.local_ref import LocalRef
-from enfilade.actors.processes.mailbox import UNBOUNDED
+from enfilade.actors.processes.local_ref import LocalRef, process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -262,9 +261,7 @@ class Distribution:
         answer: LocalRef[Any] | Exception | None = None
         with scope:
             try:
-                process = start.create(
-                    self.node, None, None, False, False, UNBOUNDED, None, "supervisor", None
-                )
+                process = start.create(self.node)
                 if parent is not None:
                     links.link_newborn_abroad(process, parent)
                 await start.start(process, target, tuple(given[0]), given[1], None)
@@ -365,9 +362,10 @@ class Distribution:
 
     def _tell(self, event: NodeUp | NodeDown) -> None:
         for watcher in list(self._watchers):
-            if not isinstance(watcher, LocalRef):
+            process = process_of(watcher)
+            if process is None:
                 guarded(watcher.send, event)
-            elif watcher._process.ended is None:
-                watcher._process.put(event)  # the runtime's own: no bound refuses it
+            elif process.ended is None:
+                process.put(event)  # the runtime's own: no bound refuses it
             else:
                 del self._watchers[watcher]

@@ -12,7 +12,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NotConnected
 from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, Reason
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -85,7 +85,7 @@ class Ledger:
 
 def _end_orphan(local: Ref[Any], parent: Ref[Any]) -> None:
     """The node of the parent is lost, so nobody else is left to kill the child if it does not end as told."""
-    process = local._process if isinstance(local, LocalRef) else None
+    process = process_of(local)
     if process is not None and process.ended is None and process.parent == parent:
         seconds = process.node.config.kill_grace
         process.node.timers.call_after(seconds, process.interrupt, KILLED, owner=process)

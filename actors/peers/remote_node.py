@@ -37,7 +37,7 @@ from enfilade.actors.peers.remote_refs import HeldRef, RemoteNameRef
 from enfilade.actors.peers.travelling_types import types
 from enfilade.actors.processes.handlers import check_method
 from enfilade.actors.processes.links import Alias
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.start import Started
 from enfilade.transport import wire
 from enfilade.transport.carrier import Handle
@@ -530,14 +530,17 @@ class RemoteNode:
                 answer.exit(KILL)
             elif parent is not None:
                 self._open.links[answer.serial, parent.serial] = (answer, parent)
-                if answer._process.ended is not None:  # before the other side knew it
-                    self.deliver(parent, signals.Exit(answer, answer._process.ended, linked=True))
+                process = process_of(answer)
+                if process is not None and process.ended is not None:  # before the other side knew it
+                    self.deliver(parent, signals.Exit(answer, process.ended, linked=True))
         elif answer is not None:
             answer.exit(KILL)
 
     def _encode_info(self, ref: LocalRef[Any], parent: Ref[Any] | None) -> Any:
         """What the start of a process has to tell its parent, or nil when that cannot travel."""
-        info = None if parent is None or ref._process.rare is None else ref._process.rare.start_info
+        process = process_of(ref)
+        extras = None if process is None else process.extras_or_none
+        info = None if parent is None or extras is None else extras.start_info
         payload, files, encoded = self._encode(info)
         if files or not encoded:
             close_all(files)

@@ -62,7 +62,7 @@ def finish(
         return
     if error is not None and not reason.is_normal:
         _note_circumstances(process, error)
-    arena = None if process.rare is None else process.rare.arena
+    arena = None if process.extras_or_none is None else process.extras_or_none.arena
     if arena is not None and hasattr(process.body, "let_go"):
         process.body.let_go()
     if arena:
@@ -111,8 +111,8 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
     del node.processes[process.serial]
     if process.name is not None:
         node.registry.release(process)
-    rare = process.rare
-    if rare is not None:
+    extras = process.extras_or_none
+    if extras is not None:
         _release(process)
     if node.groups:
         node.groups.forget_watcher(process.ref)
@@ -130,37 +130,37 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
     if process.owner is not None:
         _leave_arena(process)
     process.reader = None
-    if rare is not None and rare.stop_requests:
-        for request in rare.stop_requests:
+    if extras is not None and extras.stop_requests:
+        for request in extras.stop_requests:
             request.reply(reason)
-        rare.stop_requests = []
-    if process.rare is not None and process.rare.heir is None:
-        process.rare = None
+        extras.stop_requests = []
+    if process.extras_or_none is not None and process.extras_or_none.heir is None:
+        process.extras_or_none = None
     node.ended(process, reason, error, told or start is not None)
 
 
 def _release(process: Process) -> None:
-    rare = process.rare
-    assert rare is not None
-    for alias in rare.aliases:
+    extras = process.extras_or_none
+    assert extras is not None
+    for alias in extras.aliases:
         alias.active = False
-    rare.aliases.clear()
-    for timer in list(rare.timers):
+    extras.aliases.clear()
+    for timer in list(extras.timers):
         timer.cancel()
-    if rare.groups:
+    if extras.groups:
         guarded(process.node.groups.leave_all, process)
-    if rare.room is not None:
-        rare.room.unpark_all()
+    if extras.room is not None:
+        extras.room.unpark_all()
 
 
 def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
     """Whoever waits for an answer of this process learns that none will come; other messages are
     undeliverable, unless somebody is to inherit them.
     """
-    reader, rare = process.reader, process.rare
+    reader, extras = process.reader, process.extras_or_none
     if reader is not None:
         reader.restore()
-    if rare is not None:
+    if extras is not None:
         process.unstash()
     # Nothing is queued any more. A ref may keep the record for long, and a deque is the larger half of it.
     queue, process.queue = process.queue, ClosedQueue(process)  # type: ignore[assignment]
@@ -169,14 +169,14 @@ def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
         at_hand = getattr(body, "at_hand", None)
         if isinstance(at_hand, signals.Call) and not at_hand.settled:
             guarded(at_hand.abandon, reason)
-    if rare is not None:
-        owed, rare.deferred = rare.deferred, {}
+    if extras is not None:
+        owed, extras.deferred = extras.deferred, {}
         for call in owed:
             guarded(call.abandon, reason)
     if not queue:
         return
     if process.mailbox.inherit:
-        process.needs().heir = deque(message for message in queue if type(message) is not StopRequest)
+        process.extras().heir = deque(message for message in queue if type(message) is not StopRequest)
         return
     for message in queue:
         if isinstance(message, signals.Call):
@@ -188,11 +188,11 @@ def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
 def _leave_arena(process: Process) -> None:
     owner = process.owner
     process.owner = None
-    rare = None if owner is None else owner.rare
-    if rare is not None and rare.arena is not None:
-        rare.arena.pop(process, None)
-        if not rare.arena and rare.room is None and rare.emptied is not None:
-            rare.emptied.set()
+    extras = None if owner is None else owner.extras_or_none
+    if extras is not None and extras.arena is not None:
+        extras.arena.pop(process, None)
+        if not extras.arena and extras.room is None and extras.emptied is not None:
+            extras.emptied.set()
 
 
 async def empty_arena(process: Process, reason: Reason) -> None:
@@ -202,29 +202,29 @@ async def empty_arena(process: Process, reason: Reason) -> None:
     over its links if that was the end of `process`, else asked to shut down, youngest first, and killed after
     the grace.
     """
-    rare = process.rare
-    if rare is None or not rare.arena:
+    extras = process.extras_or_none
+    if extras is None or not extras.arena:
         return
     if reason == KILLED:
         links.killed_over(process)
     else:
-        for child in reversed(list(rare.arena)):
+        for child in reversed(list(extras.arena)):
             child.exit_arrived(process.ref, SHUTDOWN, linked=False)
     await _wait_until_empty(process, process.node.config.kill_grace)
-    while rare.arena:
-        for child in reversed(list(rare.arena)):
+    while extras.arena:
+        for child in reversed(list(extras.arena)):
             child.interrupt(KILLED)
         await _wait_until_empty(process, math.inf)
 
 
 async def _wait_until_empty(process: Process, seconds: float) -> None:
-    rare = process.rare
-    assert rare is not None
-    if rare.arena:
-        rare.emptied = trio.Event()
+    extras = process.extras_or_none
+    assert extras is not None
+    if extras.arena:
+        extras.emptied = trio.Event()
         with trio.move_on_after(seconds):
-            await rare.emptied.wait()
-        rare.emptied = None
+            await extras.emptied.wait()
+        extras.emptied = None
 
 
 def expect_end(body: TaskBody) -> None:

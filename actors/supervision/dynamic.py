@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.processes.links import canonical
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.start import Started
 from enfilade.actors.supervision.actions import Action, Answer, Step, Stop
 from enfilade.actors.supervision.child_spec import AutoShutdown, Child, Flags, InvalidFlag, check_child_specs
@@ -301,6 +301,7 @@ class DynamicSupervisor(Supervisor):
         try:
             return self._strategy.terminate_child(ref)
         except ChildNotFound:
-            if isinstance(ref, LocalRef) and ref._process.ended is not None:
+            process = process_of(ref)
+            if process is not None and process.ended is not None:
                 return [Answer(None)]
             raise

@@ -146,7 +146,7 @@ class SupervisorBody:
         body.actor = construct(actor, process, args, kwargs)
         info = run_sync(protocol.on_start, body.actor)
         if info is not None:
-            process.needs().start_info = info
+            process.extras().start_info = info
         # The children are started in a turn of its own, so that a deep tree is no deep recursion.
         process.node.starting[process] = Request(process.node, process.ref, "start", (), {}, None)
         body.onward(body._boot)
@@ -430,7 +430,13 @@ class SupervisorBody:
         heir_of = child.predecessor if spec.mailbox.inherit else None
         try:
             made = create(
-                process.node, process, spec.name, True, False, spec.mailbox, spec.label, "supervisor", heir_of
+                process.node,
+                spawner=process,
+                name=spec.name,
+                link=True,
+                mailbox=spec.mailbox,
+                label=spec.label,
+                heir_of=heir_of,
             )
             request = begin(made, spec.target, child.args, child.kwargs)
         except Exception as error:
@@ -445,8 +451,8 @@ class SupervisorBody:
 
     def _started(self, child: Record[AnyRef], made: Process) -> None:
         info = None
-        if made.rare is not None:
-            info, made.rare.start_info = made.rare.start_info, None
+        if made.extras_or_none is not None:
+            info, made.extras_or_none.start_info = made.extras_or_none.start_info, None
         self._perform(self.strategy.started(child, made.ref, info))
 
     def _start_elsewhere(self, child: Record[AnyRef]) -> None:
