@@ -355,7 +355,7 @@ class SupervisorBody:
 
     def _exit_arrived(self, event: Exited | Down) -> None:
         ref = event.ref
-        child = self.strategy.child(ref)
+        child = self.strategy.children.running(ref)
         if child is not None:
             self._stops.ended(ref)
             if child.spec.mailbox.inherit:
