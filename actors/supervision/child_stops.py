@@ -12,7 +12,6 @@ from enfilade.actors.messages.reasons import KILL, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.node.timers import Timer
 from enfilade.actors.processes.local_ref import LocalRef
-from enfilade.actors.processes.task_bodies import TaskBody
 from enfilade.actors.supervision.children import Record
 
 if TYPE_CHECKING:
@@ -110,7 +109,5 @@ class Stops:
     def _send_exit(self, ref: AnyRef, reason: Reason) -> None:
         self._process.exit(ref, reason)
         if isinstance(ref, LocalRef):
-            ended = ref._process
-            if ended.exit_signal is not None and ended.ended is None and not isinstance(ended.body, TaskBody):
-                # Nothing of it is on the stack, so it need not wait for its turn to die.
-                ended.attend()
+            # Nothing of it is on the stack, so it need not wait for its turn to die.
+            ref._process.body.end_at_once()
