@@ -1,7 +1,7 @@
 """Bodies: the code that runs a process.
 
 Every process has a body. A *dispatched body* has no task: the dispatcher gives it turns. A *task body*
-(`task_bodies.py`) has a trio task of its own. `Body` is the interface of either kind towards the runtime, with
+(`task_bodies.py`) has a trio task of its own. `Body` is the interface of both towards the runtime, with
 defaults.
 """
 
@@ -105,8 +105,8 @@ UNSTARTED = AbsentBody()
 class DispatchedBody(Body):
     """A body that the dispatcher gives turns.
 
-    It is on the run queue whenever `process.idle` is false. When nothing is left to do, `turn` sets `idle` and
-    returns false.
+    It is on the run queue whenever `process.idle` is false. When nothing is left to do, `turn` sets `idle`
+    and returns false.
     """
 
     __slots__ = ("process",)
