@@ -183,7 +183,10 @@ class _Child(Spawnable[Any]):
 
 
 class LoadingBody(DispatchedBody):
-    """Stands in for a guest while its module is compiled, in a worker thread; then starts it."""
+    """Stands in for a guest while a worker thread compiles its module; then starts the guest.
+
+    If the process ends first, the module is compiled all the same, and kept for other guests.
+    """
 
     __slots__ = ("_args", "_runtime", "_source", "_target")
 
@@ -205,12 +208,6 @@ class LoadingBody(DispatchedBody):
         node = process.node
         node.starting[process] = Request(node, process.ref, "start", (), {}, None)
         node.start_task(self._load, f"module of {process.ref}")
-
-    def turn(self, budget: int) -> bool:
-        """Do nothing but end, if that is asked for; the module that is being compiled is kept for others."""
-        if not self.process.attention or self.attend():
-            self.process.idle = True
-        return False
 
     async def _load(self) -> None:
         process = self.process

@@ -117,9 +117,13 @@ class DispatchedBody(Body):
     def turn(self, budget: int) -> bool:
         """Handle at most `budget` messages; true when more is waiting. Must not raise, must not block.
 
-        Before each message: `if process.attention and not self.attend(): return False`.
+        Before each message: `if process.attention and not self.attend(): return False`. The default serves the
+        control lane, and leaves the messages where they are.
         """
-        raise NotImplementedError
+        process = self.process
+        if not process.attention or self.attend():
+            process.idle = True
+        return False
 
     def stop(self, reason: Reason) -> bool:
         """Carry out a request to stop, between two messages; true if the process has to go on for a while.
