@@ -165,19 +165,19 @@ class NodeHost:
             if isinstance(incoming, Ended) and incoming.monitor is not None:
                 self._monitors.pop(incoming.monitor, None)
             if isinstance(message, signals.Call):
-                process.needs().deferred[message] = None
+                process.extras().deferred[message] = None
         if process.attention:
             process.observe(message)
             process.observed(message)
             process.settle()
 
     def _reply(self, call: signals.Call, answer: Message) -> None:
-        self._process.undefer(call)
+        self._process.settle_deferred(call)
         call.reply(answer.data if call.method == "request" else answer)
 
     def _abandon(self, call: signals.Call) -> None:
         """The guest has let go of a request; when that is because it ended, the process answers for it."""
-        if not self.execution.ended and not call.settled and self._process.undefer(call):
+        if not self.execution.ended and not call.settled and self._process.settle_deferred(call):
             call.fail(SenderDropped(self._process.ref))
 
     # Sending.

@@ -16,7 +16,7 @@ import trio
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.reasons import KILLED, SHUTDOWN
 from enfilade.actors.node.interrupts import interrupts_go_to
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -90,8 +90,9 @@ class Stopper:
         node.dead_letters.muted = True
         self._ordered.deadline = trio.current_time() + node.config.grace
         with self._ordered:
-            if isinstance(node.root, LocalRef):
-                await self._shut_down(node.root._process)
+            root = process_of(node.root)
+            if root is not None:
+                await self._shut_down(root)
             node.stopping = True
             while outermost := [process for process in node.processes.values() if process.owner is None]:
                 for process in reversed(outermost):

@@ -117,8 +117,8 @@ class DispatchedBody(Body):
     def turn(self, budget: int) -> bool:
         """Handle at most `budget` messages; true when more is waiting. Must not raise, must not block.
 
-        Before each message: `if process.attention and not self.attend(): return False`. The default serves the
-        control lane, and leaves the messages where they are.
+        Before each message: `if process.attention and not self.attend(): return False`. The default serves
+        the control lane, and leaves the messages where they are.
         """
         process = self.process
         if not process.attention or self.attend():

@@ -59,7 +59,7 @@ class SyncBody(DispatchedBody):
         made = construct(actor, process, args, kwargs)
         info = run_sync(body.protocol.on_start, made)
         if info is not None:
-            process.needs().start_info = info
+            process.extras().start_info = info
         process.actor = made
         body._bind(body.protocol)
         return body

@@ -112,9 +112,9 @@ class TaskBody(Body):
                 reason, error = reason_of(raised), raised
         if process.exit_signal is not None:
             reason, error = process.exit_signal, None
-        if process.rare is not None:
+        if process.extras_or_none is not None:
             await end.empty_arena(process, reason)
-        node.dispatcher.lend(node.finish, process, reason, error)
+        node.dispatcher.run_then_dispatch(node.finish, process, reason, error)
 
 
 class FunctionBody(TaskBody):
@@ -163,7 +163,7 @@ class AsyncBody(TaskBody):
         if type(result) is CoroutineType:
             result = await result
         if result is not None:
-            self.process.needs().start_info = result
+            self.process.extras().start_info = result
         self.started()
         await self._serve()
 

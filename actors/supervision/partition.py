@@ -110,7 +110,7 @@ class PartitionSupervisor(Supervisor):
         index = partition_index(key, self._partitions)
         if self._template.name is not None:
             return self.process.node.named(f"{self._template.name}.{index}")
-        ref = next(child.ref for child in self._strategy.children() if child.id == index)
+        ref = next(child.ref for child in self._strategy.children.infos() if child.id == index)
         if not isinstance(ref, Ref):
             raise PartitionStopped(index)
         return ref

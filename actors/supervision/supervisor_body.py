@@ -146,7 +146,7 @@ class SupervisorBody(DispatchedBody):
         body.actor = construct(actor, process, args, kwargs)
         info = run_sync(protocol.on_start, body.actor)
         if info is not None:
-            process.needs().start_info = info
+            process.extras().start_info = info
         # The children are started in a turn of its own, so that a deep tree is no deep recursion.
         process.node.starting[process] = Request(process.node, process.ref, "start", (), {}, None)
         body.continue_with(body._boot)
@@ -301,7 +301,7 @@ class SupervisorBody(DispatchedBody):
 
     def _exit_arrived(self, event: Exited | Down) -> None:
         ref = event.ref
-        child = self.strategy.child(ref)
+        child = self.strategy.children.running(ref)
         if child is not None:
             self._stops.ended(ref)
             if child.spec.mailbox.inherit:
@@ -376,7 +376,13 @@ class SupervisorBody(DispatchedBody):
         heir_of = child.predecessor if spec.mailbox.inherit else None
         try:
             made = create(
-                process.node, process, spec.name, True, False, spec.mailbox, spec.label, "supervisor", heir_of
+                process.node,
+                spawner=process,
+                name=spec.name,
+                link=True,
+                mailbox=spec.mailbox,
+                label=spec.label,
+                heir_of=heir_of,
             )
             request = begin(made, spec.target, child.args, child.kwargs)
         except Exception as error:
@@ -391,8 +397,8 @@ class SupervisorBody(DispatchedBody):
 
     def _started(self, child: Record[AnyRef], made: Process) -> None:
         info = None
-        if made.rare is not None:
-            info, made.rare.start_info = made.rare.start_info, None
+        if made.extras_or_none is not None:
+            info, made.extras_or_none.start_info = made.extras_or_none.start_info, None
         self._perform(self.strategy.started(child, made.ref, info))
 
     def _start_elsewhere(self, child: Record[AnyRef]) -> None:
@@ -468,7 +474,7 @@ class SupervisorBody(DispatchedBody):
 
     def _report(self, report: Report[AnyRef]) -> None:
         self.process.node.reports.supervisor(
-            self.process, report.kind, report.child.spec.id, report.ref, report.reason
+            self.process.ref, report.kind, report.child.spec.id, report.ref, report.reason
         )
 
     # Between two incarnations: calls are told that the child is restarting, and its mailbox may be kept.

@@ -9,7 +9,7 @@ import pytest
 from enfilade.transport.node_link import BATCH_LIMIT, Backlogged, NodeLink
 from enfilade.transport.policy import Limits
 from enfilade.transport.wire import MalformedBatch, decode_batch, encode_batch
-from tests.transport.test_link import frame
+from tests.transport.test_node_link import frame
 
 SIZE = len(frame(1))
 
