@@ -163,7 +163,7 @@ def expose(me: Process, get: Callable[[], Mapping[str, Any]], put: Callable[[Any
 
 
 def _actor(process: Process) -> Actor | None:
-    actor = getattr(process, "actor", None) or getattr(process.body, "actor", None)
+    actor = process.body.actor
     return actor if isinstance(actor, Actor) else None
 
 
@@ -290,7 +290,7 @@ async def terminate(ref: Ref[Any], reason: Reason = NORMAL) -> None:
     """
 
     def act(process: Process) -> None:
-        if getattr(process.body, "is_plain", False):
+        if process.body.is_plain:
             process.interrupt(reason)  # a function has no message at hand that it could finish first
         else:
             process.stop(reason)

@@ -62,9 +62,9 @@ signals.envelopes.add(StopRequest)
 def ask_to_stop(process: Process, request: signals.Call, reason: Reason, *, drain: bool = False) -> None:
     """Somebody wants `process` to stop, and `request` to be told when it has."""
     process.extras().stop_requests.append(request)
-    if drain and getattr(process.body, "drains", False):
+    if drain and process.body.drains:
         process.put(StopRequest(reason))
-    elif not getattr(process.body, "is_plain", False):
+    elif not process.body.is_plain:
         process.control_put(StopRequest(reason))
     elif process.trap_exits:
         process.exit_arrived(process.node.ref, reason, linked=False)

@@ -23,7 +23,7 @@ __all__ = ["begin_waiting"]
 def begin_waiting(caller: Process, request: Request[Any]) -> None:
     """A handler of `caller`, or something that it has started, is about to wait for `request`."""
     body = caller.body
-    if getattr(body, "is_plain", True) or body.task is not trio.lowlevel.current_task():
+    if body.is_plain or body.task is not trio.lowlevel.current_task():
         return
     caller.awaited = request
     circle = [request]

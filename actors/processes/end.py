@@ -11,7 +11,7 @@ import contextlib
 import math
 import traceback
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -22,6 +22,7 @@ from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Reason
 from enfilade.actors.messages.signals import described
 from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor, formatted_status
+from enfilade.actors.processes.body import AbsentBody, Body
 from enfilade.actors.processes.control_lane import StopRequest
 from enfilade.actors.processes.mailbox import ClosedQueue
 
@@ -32,22 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["ENDED", "empty_arena", "expect_end", "finish", "give_up"]
 
 
-class _Ended:
-    """The body of a process that has ended."""
-
-    __slots__ = ()
-
-    def turn(self, budget: int) -> bool:
-        return False
-
-    def exit(self, reason: Reason) -> None:
-        return None
-
-
 FATAL = (SystemExit, KeyboardInterrupt)  # what an actor raises to end the program
 
-ENDED = _Ended()
-EMPTYING = _Ended()
+ENDED = AbsentBody()
+EMPTYING = AbsentBody()  # the process ends as soon as its arena is empty
 
 
 def finish(
@@ -63,8 +52,8 @@ def finish(
     if error is not None and not reason.is_normal:
         _note_circumstances(process, error)
     arena = None if process.extras_or_none is None else process.extras_or_none.arena
-    if arena is not None and hasattr(process.body, "let_go"):
-        process.body.let_go()
+    if arena is not None:
+        process.body.abandon_restarts()
     if arena:
         _finish_later(process, reason, error, told)
     else:
@@ -74,12 +63,12 @@ def finish(
 def _note_circumstances(process: Process, error: BaseException) -> None:
     """Note what the log of a crash should say besides: the message at hand, how many waited, the status."""
     body = process.body
-    message = getattr(body, "at_hand", None)
+    message = body.at_hand
     if message is not None:
         with contextlib.suppress(Exception):  # a message may have a repr that fails
             error.add_note(f"{process.ref} was handling a {described(message):.200}")
     error.add_note(f"{len(process.queue)} messages were waiting")
-    actor = process.actor or getattr(body, "actor", None)
+    actor = body.actor
     status = formatted_status(actor) if isinstance(actor, Actor) else None
     if status is not None:
         error.add_note(f"status of {process.ref}: {status!r}")
@@ -153,7 +142,7 @@ def _release(process: Process) -> None:
         extras.room.unpark_all()
 
 
-def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
+def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
     """Whoever waits for an answer of this process learns that none will come; other messages are
     undeliverable, unless somebody is to inherit them.
     """
@@ -166,7 +155,7 @@ def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
     queue, process.queue = process.queue, ClosedQueue(process)  # type: ignore[assignment]
     process.at_hand = None
     if reader is not None:  # which only bodies with a task have
-        at_hand = getattr(body, "at_hand", None)
+        at_hand = body.at_hand
         if isinstance(at_hand, signals.Call) and not at_hand.settled:
             log_errors(at_hand.abandon, reason)
     if extras is not None:

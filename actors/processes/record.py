@@ -9,7 +9,7 @@ Three fields carry the hot path. `queue` is the data lane, which decides itself 
 that the body waits for something to do, so that the code that brings something must `wake` it. `attention`
 says that a plain look at the data lane is not enough: the control lane holds something, an exit signal came,
 a sender waits for room, or an observer wants to see every message. A body tests it before each message and
-calls `attend`.
+calls `DispatchedBody.attend`.
 
 The control lane carries system messages (get the state, suspend, change code, stop): an item has
 `serve(process)`, runs inside the process between two messages, and is never refused for lack of room.
@@ -29,6 +29,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.wake import resume
 from enfilade.actors.processes.arrivals import arrivals
+from enfilade.actors.processes.body import UNSTARTED
 from enfilade.actors.processes.control_lane import Control, StopRequest
 from enfilade.actors.processes.links import Exited
 from enfilade.actors.processes.local_ref import LocalRef
@@ -147,7 +148,7 @@ class Record:
         self.actor: Any = None
         self.on_message: Any = None
         self.handlers: Any = None
-        self.body: Any = None
+        self.body: Any = UNSTARTED
         self.control: deque[Control] | None = None
         self.reader: Reader | None = None
         self.waiter: trio.lowlevel.Task | None = None
@@ -238,7 +239,7 @@ class Record:
         if not linked and (reason is KILL or reason == KILL):
             self.interrupt(KILLED)
         elif self.trap_exits:
-            if self.suspended and self.is_parent(sender) and not getattr(self.body, "is_plain", False):
+            if self.suspended and self.is_parent(sender) and not self.body.is_plain:
                 self.control_put(StopRequest(reason))  # a suspended process still ends with its parent
             else:
                 self.put(Exited(sender, reason))
@@ -255,32 +256,11 @@ class Record:
         if self.exit_signal is None or (self.reader is not None and self.exit_signal != KILLED == reason):
             self.exit_signal = reason
             self.attention = True
-            if self.body is not None:
-                self.body.exit(reason)
+            self.body.exit(reason)
             if self.idle:
                 self.wake()
 
     # What the body does between messages.
-
-    def attend(self) -> bool:
-        """Serve the control lane of a dispatched process; false when the turn is over."""
-        while True:
-            if self.ended is not None:
-                return False
-            if self.exit_signal is not None:
-                self.node.finish(self, self.exit_signal)  # type: ignore[arg-type]
-                return False
-            if self.stopping is not None:
-                self.body.stop(self.stopping)
-                return False
-            if not self.control:
-                break
-            self.control.popleft().serve(self)  # type: ignore[arg-type]
-        if self.suspended:
-            self.idle = True
-            return False
-        self.settle()
-        return True
 
     def settle(self) -> None:
         """Note that the control lane was served: let senders in, and decide if attention is still needed."""

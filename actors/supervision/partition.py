@@ -152,7 +152,7 @@ class PartitionSupervisor(Supervisor):
 
         def then(outcome: Answer | Refuse) -> None:
             if isinstance(outcome, Answer):
-                self._body.onward(step)
+                self._body.continue_with(step)
             else:
                 reply(outcome)
 
