@@ -1,1 +1,1 @@
-"""What processes say to one another, and to whom: reasons, errors, signals, refs, requests."""
+"""The vocabulary of processes, and their handles: reasons, errors, signals, refs, requests."""

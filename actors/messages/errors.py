@@ -51,13 +51,13 @@ _PROGRAMS: Final = (f"{_RUNTIME}.cli.", f"{_RUNTIME}.testing.")
 
 
 def _is_the_runtimes(package: str | None) -> bool:
-    """Whether the package belongs to the runtime, and not to the programs that come with it."""
+    """Return true for packages of the runtime, false for the programs that come with it."""
     inside = f"{package}."
     return inside.startswith(f"{_RUNTIME}.") and not inside.startswith(_PROGRAMS)
 
 
 def raised_by_the_runtime(error: BaseException) -> bool:
-    """Whether nothing but the runtime's own code was running when `error` was raised."""
+    """Return true when only the runtime's own code was running when `error` was raised."""
     trace = error.__traceback__
     if trace is None:
         return False
@@ -82,15 +82,16 @@ class CallError(RuntimeFault):
 
 
 class NoProcess(CallError):
-    """The process that was addressed does not exist: it has ended, or nobody holds that name."""
+    """The addressed process does not exist: it has ended, or its name is not registered."""
 
     def __init__(self, target: Ref[Any] | str) -> None:
-        shown = f"the name {target!r}" if isinstance(target, str) else str(target)
-        super().__init__(target, f"no process: nothing lives under {shown}")
+        is_name = isinstance(target, str)
+        problem = f"the name {target!r} is not registered" if is_name else f"{target} has ended"
+        super().__init__(target, f"no process: {problem}")
 
 
 class Restarting(CallError):
-    """The process that was addressed has ended and its supervisor is starting it again: try later."""
+    """The addressed process has ended and its supervisor is restarting it: try again later."""
 
     def __init__(self, target: Ref[Any] | str) -> None:
         super().__init__(target, f"{target} is being restarted by its supervisor; call again later")
@@ -122,16 +123,16 @@ class CallingSelf(CallError):
 
 
 class SenderDropped(CallError):
-    """The callee let go of the deferred reply without replying."""
+    """The callee dropped the deferred reply without replying."""
 
     def __init__(self, target: Ref[Any] | str) -> None:
         super().__init__(target, f"{target} dropped the deferred reply without answering")
 
 
 class NotConnected(CallError):
-    """A node that was to do something is not connected, or was lost before it answered.
+    """The addressed node is not connected, or the connection was lost before it answered.
 
-    What has become of it, and of what it was asked, cannot be known from here. `target` is its name.
+    The request may or may not have been carried out. `target` is the name of the node.
     """
 
     def __init__(self, target: str, message: str | None = None) -> None:
@@ -143,7 +144,7 @@ class NotPublic(RuntimeFault):
 
     def __init__(self, method: object) -> None:
         name = getattr(method, "__qualname__", repr(method))
-        super().__init__(f"{name} cannot be called from outside; pass a public method of the actor's class")
+        super().__init__(f"expected a public method of the actor's class, got {name}")
         self.method = method
 
 
@@ -156,7 +157,7 @@ class UnknownMethod(RuntimeFault):
 
 
 class Refused(RuntimeFault):
-    """Another node did not let us do what we asked: its policy does not allow it."""
+    """The policy of another node does not allow the request."""
 
 
 class BadArguments(RuntimeFault, TypeError):
@@ -174,12 +175,12 @@ class BadArguments(RuntimeFault, TypeError):
         problem: str,
     ) -> None:
         given = [f"{arg!r:.80}" for arg in args] + [f"{name}={arg!r:.80}" for name, arg in kwargs.items()]
-        super().__init__(f"{method}{signature} was given ({', '.join(given)}): {problem}")
+        super().__init__(f"{method}{signature} got ({', '.join(given)}): {problem}")
         self.method = method
 
 
 class CoroutineReturned(RuntimeFault, TypeError):
-    """A method of a sync actor returned a coroutine, which nobody could await. `method` is the function."""
+    """A method of a sync actor returned a coroutine, which cannot be awaited. `method` is the function."""
 
     def __init__(self, method: Callable[..., Any]) -> None:
         name = getattr(method, "__qualname__", repr(method))
@@ -199,12 +200,12 @@ class MailboxFull(RuntimeFault):
 
 
 class WrongThread(RuntimeFault, RuntimeError):
-    """A process was to be woken from another thread than its node's: refs belong to that thread."""
+    """A ref was used outside of the thread of its node, where it would have to wake a process."""
 
     def __init__(self) -> None:
         super().__init__(
-            "refs belong to the thread of their node, and this is another: nothing was sent; "
-            "use trio.from_thread.run_sync(ref.send, message)"
+            "nothing was sent: refs must be used in the thread of their node; from other threads use "
+            "trio.from_thread.run_sync(ref.send, message)"
         )
 
 
@@ -212,7 +213,7 @@ class StashOverflow(RuntimeFault):
     """More messages were stashed than the stash holds."""
 
     def __init__(self, capacity: int) -> None:
-        super().__init__(f"the stash is full ({capacity} messages); unstash, or give it more room")
+        super().__init__(f"the stash is full ({capacity} messages); unstash some, or raise its capacity")
         self.capacity = capacity
 
 
@@ -236,11 +237,11 @@ class NameTaken(RuntimeFault):
 class StartError(RuntimeFault):
     """A process could not be started. `reason` says why.
 
-    Its cause is what the process's own code raised. What the runtime found wrong by itself, such as a flag of
-    a supervisor that there is not, says all in its message.
+    Its cause is the error that the process's own code raised. Errors that the runtime found by itself, such
+    as an unknown flag of a supervisor, have no cause.
 
-    Raised by `__init__` or `on_start` of an actor itself, it refuses the start without noise: the process
-    ends with the reason normal, and the starter gets this error.
+    An actor may raise it in `__init__` or `on_start` to refuse the start quietly: the process ends with the
+    reason normal, and the starter gets this error.
     """
 
     def __init__(self, reason: Reason, message: str | None = None) -> None:
@@ -269,7 +270,7 @@ class AlreadyStarted(StartError):
 
 
 class Ignore(RuntimeFault):
-    """Raised by `__init__` or `on_start`: there is nothing to start, and that is no failure.
+    """An actor raises it in `__init__` or `on_start`: there is nothing to start, which is not a failure.
 
     The process ends normally, and `spawn` raises this in the starter.
     """

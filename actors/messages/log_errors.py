@@ -1,4 +1,4 @@
-"""A guard for code that the runtime calls while a process ends, and that is not its own."""
+"""Calls that must not fail: code that is not the runtime's own, called while a process ends, for example."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ logger = logging.getLogger("enfilade.actors")
 
 
 def log_errors(fn: Callable[..., Any], *args: Any) -> None:
-    """Run `fn(*args)`; what it raises is logged and goes no further.
+    """Run `fn(*args)`, and log what it raises instead of raising it.
 
-    The way to another node, say, may find that it cannot encode a reason: no cause to leave the others
-    untold of the end.
+    A link to another node may be unable to encode an exit reason, for example; the other links and monitors
+    must be notified nevertheless.
     """
     try:
         fn(*args)

@@ -24,10 +24,10 @@ HOOKS = frozenset(
 
 
 def method_name(method: Any) -> str:
-    """The name of a public method.
+    """Return the name of a public method.
 
     Raises:
-        NotPublic: it is a hook, private, or no function at all.
+        NotPublic: `method` is a hook, private, or not a function.
     """
     name = getattr(method, "__name__", "")
     if not name or name[0] == "_" or name in HOOKS or not callable(method):

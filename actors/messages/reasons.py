@@ -162,13 +162,13 @@ class Exit(Exception):
 
 
 def checked(reason: object) -> Reason:
-    """`reason`, if it is one.
+    """Return `reason`, after checking its type.
 
     Raises:
-        TypeError: it is not.
+        TypeError: `reason` is not a `Reason`.
     """
     if not isinstance(reason, Reason):
-        raise TypeError(f"an exit reason is a Reason, not {reason!r}; wrap other values in Custom(...)")
+        raise TypeError(f"expected an exit Reason, got {reason!r}; wrap other values in Custom(...)")
     return reason
 
 

@@ -2,7 +2,7 @@
 
 `Ref` is the one public type. What it stands for differs: a process on this node (`LocalRef`, which holds
 the process record, itself an empty shell once the process has ended), a process on another node
-(`RemoteRef`, which holds the carrier of that node), whoever holds a name at the moment of use (`NameRef`).
+(`RemoteRef`, which holds the carrier of that node), the holder of a name at the moment of use (`NameRef`).
 A ref never owns a process.
 """
 
@@ -108,7 +108,7 @@ class Ref(Generic[A]):
 
         Raises:
             MailboxFull: the mailbox is full and its policy is "fail" or "block".
-            NoProcess: this is a ref to a name that nobody holds.
+            NoProcess: this is a ref to a name that is not registered.
             WrongThread: sent from another thread than the node's, while the receiver waits: nothing was sent.
         """
         self.deliver(signals.Send(message))
@@ -173,7 +173,7 @@ class Ref(Generic[A]):
             NotConnected: it lives on a node that is not connected, or was lost before it replied.
             CallTimeout: no reply within the time limit.
             CallingSelf: the caller is the callee.
-            SenderDropped: the callee let go of its deferred reply.
+            SenderDropped: the callee dropped its deferred reply.
             MailboxFull: the callee's mailbox is full, by its policy.
         """
         request = self._request(method, args, kwargs)
@@ -196,8 +196,8 @@ class Ref(Generic[A]):
                 `math.inf`: no limit.
 
         Raises:
-            TypeError: `seconds` is no number.
-            ValueError: `seconds` is less than 0, or not a number.
+            TypeError: `seconds` is not a float or an int.
+            ValueError: `seconds` is negative or NaN.
         """
         check_seconds(seconds, "a time limit")
         return self._limited_to(seconds)
@@ -230,7 +230,7 @@ class Ref(Generic[A]):
                 becomes a dead letter. Other processes have no use for it.
 
         Raises:
-            NoProcess: there is no such process.
+            NoProcess: the process does not exist.
             CallTimeout: it has not ended within `timeout` seconds.
             ProcessDied: it ended with another reason.
             CallingSelf: a process cannot wait for its own end.
@@ -299,7 +299,7 @@ class RemoteRef(Ref[A]):
 
 
 class NodeRef(Ref[Any]):
-    """The node itself, as the sender of exit signals that no process sent. What is sent to it vanishes."""
+    """The node itself, as the sender of exit signals that no process sent. It drops what is sent to it."""
 
     __slots__ = ("_home",)
 
@@ -325,11 +325,11 @@ class NodeRef(Ref[Any]):
 
 
 class NameRef(Ref[A]):
-    """Whoever holds `name` on this node at the moment of use: it follows a restarted process to its next
+    """The holder of `name` on this node at the moment of use: it follows a restarted process to its next
     incarnation.
 
-    Two are equal when their names are. Sending raises `NoProcess` when nobody holds the name, as Erlang's `!`
-    to an unregistered name does.
+    Two are equal when their names are. Sending to a name that is not registered raises `NoProcess`, as
+    Erlang's `!` does.
     """
 
     __slots__ = ("_home", "name")
@@ -344,7 +344,7 @@ class NameRef(Ref[A]):
 
         Raises:
             Restarting: the holder's supervisor is starting it again.
-            NoProcess: nobody holds the name.
+            NoProcess: the name is not registered.
         """
         ref = self._home.whereis(self.name)
         if ref is None:

@@ -1,9 +1,9 @@
 """Requests and replies.
 
 A `Request` is the caller's end of a call: an alias that is good for one reply. It also is the
-`signals.Call` that lies in the callee's mailbox, so a local call costs one object. Whoever settles it first
-wins: the reply, the callee's end, the time limit, the caller giving up; what comes later is dropped, which
-is what a dead alias does in Erlang. A callee on this node that ends fails the calls that it holds (in its
+`signals.Call` that lies in the callee's mailbox, so a local call costs one object. The first outcome
+settles it: the reply, the callee's end, the time limit, or the caller giving up; later ones are dropped, as
+a dead alias does in Erlang. A callee on this node that ends fails the calls that it holds (in its
 mailbox, at hand, deferred), so a call needs no entry in any monitor table.
 """
 
@@ -95,7 +95,7 @@ class Request(signals.Call, Generic[R]):
     # What the caller does.
 
     def check(self) -> bool:
-        """Whether the outcome is there, so that `receive` returns or raises at once. Not a checkpoint."""
+        """Return true when the outcome is known: `receive` returns or raises at once. Not a checkpoint."""
         return self.settled
 
     async def wait(self, timeout: float | None = None) -> R:
@@ -151,7 +151,7 @@ class Request(signals.Call, Generic[R]):
         return Abort.SUCCEEDED
 
     def expire(self) -> None:
-        """The time limit passed: what the timer task calls."""
+        """Wake the waiting task: the time limit has passed. Called by the timer task."""
         waiter = self.waiter
         if waiter is not None:
             self.waiter = None
@@ -177,11 +177,11 @@ class Request(signals.Call, Generic[R]):
             self.observer = run
 
     def result(self) -> R:
-        """The reply, now. Not a checkpoint.
+        """Return the reply without waiting. Not a checkpoint.
 
         Raises:
             trio.WouldBlock: there is no outcome yet.
-            Everything that `Ref.call` raises for want of a reply.
+            Everything that `Ref.call` raises when there is no reply.
         """
         if not self.settled:
             raise trio.WouldBlock

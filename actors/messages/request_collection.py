@@ -72,7 +72,7 @@ class RequestCollection(Generic[L]):
         if answer is not None:
             return answer
         if not self._labels:
-            raise LookupError("the collection has no request to wait for")
+            raise LookupError("the collection is empty: there is no request to wait for")
         if self._waiter is not None:
             raise trio.BusyResourceError("another task is already waiting for this collection")
 
@@ -102,7 +102,7 @@ class RequestCollection(Generic[L]):
 async def multi_call(
     refs: Iterable[Ref[Any]], method: Callable[..., Any], /, *args: Any, timeout: float = 5.0
 ) -> tuple[list[tuple[Ref[Any], Any]], list[tuple[Ref[Any], BaseException]]]:
-    """Call the same method of several processes at once: the replies, and who failed with what.
+    """Call the same method of several processes at once; return the replies and the failures.
 
     A checkpoint. All share one time limit, `timeout` seconds; late replies are dropped. Source:
     `gen_server:multi_call/4`.
@@ -129,7 +129,7 @@ async def multi_call(
 
 
 def multi_cast(refs: Iterable[Ref[Any]], method: Callable[..., Any], /, *args: Any) -> None:
-    """Cast the same to several processes; one that cannot be reached does not keep the others from it.
+    """Cast the same to several processes; those that cannot be reached are skipped.
 
     Not a checkpoint. Source: `gen_server:abcast/2`.
 

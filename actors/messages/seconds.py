@@ -6,16 +6,16 @@ __all__ = ["check_seconds"]
 
 
 def check_seconds(seconds: float, what: str) -> None:
-    """Raise unless `what` can be `seconds`.
+    """Check that `seconds` can be `what`, a delay or a time limit.
 
     Raises:
-        TypeError: they are no number.
-        ValueError: they are less than 0, or not a number.
+        TypeError: `seconds` is not a float or an int.
+        ValueError: `seconds` is negative or NaN.
     """
     if not isinstance(seconds, _NUMBERS):
-        raise TypeError(f"{what} is a number of seconds, not {seconds!r}")
+        raise TypeError(f"{what} must be a number of seconds, got {seconds!r}")
     if not seconds >= 0:
-        raise ValueError(f"{what} is a number of seconds of at least 0, not {seconds!r}")
+        raise ValueError(f"{what} must be a number of seconds of at least 0, got {seconds!r}")
 
 
 _NUMBERS = (float, int)

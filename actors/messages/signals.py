@@ -1,4 +1,4 @@
-"""What processes send one another.
+"""Signals: everything that processes send one another.
 
 Everything between two processes is a signal: a message, a call, a link, an exit. Signals from one process
 to another arrive in the order in which they were sent. A ref delivers a signal: to the process record when
@@ -25,7 +25,7 @@ from enfilade.actors.messages.reasons import Reason
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
-    from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.record import Record
 
 __all__ = [
     "DRAIN",
@@ -60,7 +60,7 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Cast(msgspec.Struct, frozen=True, gc=False):
-    """A request that wants no reply."""
+    """A request without a reply."""
 
     method: str
     args: tuple[Any, ...]
@@ -71,13 +71,13 @@ class Cast(msgspec.Struct, frozen=True, gc=False):
 NO_KWARGS: Mapping[str, Any] = {}
 
 
-class Arrivals(dict[type, "Callable[[Process, Any], None]"]):
-    """What a process does when a signal reaches it, by the type of the signal."""
+class Arrivals(dict[type, "Callable[[Record, Any], None]"]):
+    """The functions that act on a signal that has reached a process, by the type of the signal."""
 
-    def __missing__(self, kind: type) -> Callable[[Process, Any], None]:
+    def __missing__(self, kind: type) -> Callable[[Record, Any], None]:
         """A subclass, which only calls have, is treated as its base."""
         if kind is object:
-            raise TypeError("only signals can be delivered")
+            raise TypeError("only signals can be delivered; send a message with `send`")
         found = self[kind] = self[kind.__mro__[1]]
         return found
 
@@ -129,7 +129,7 @@ class Call:
 
 
 def described(message: Any) -> str:
-    """A message in one line."""
+    """Describe a message in one line."""
     if isinstance(message, Call | Cast):
         arguments = [repr(arg) for arg in message.args]
         arguments += [f"{name}={value!r}" for name, value in message.kwargs.items()]
@@ -143,34 +143,34 @@ HANDED_OFF = Call("", (), {})
 
 
 class Link(msgspec.Struct, frozen=True):
-    """`sender` wants to be linked."""
+    """A request of `sender` to be linked."""
 
     sender: Ref[Any]
 
 
 class Unlink(msgspec.Struct, frozen=True):
-    """`sender` no longer wants to be linked; to be acknowledged with the same `id`."""
+    """The end of a link by `sender`; to be acknowledged with the same `id`."""
 
     sender: Ref[Any]
     id: int
 
 
 class UnlinkAck(msgspec.Struct, frozen=True):
-    """`sender` has seen the unlink `id`: a later link of the pair is a new one."""
+    """The acknowledgement of the unlink `id` by `sender`: a later link of the pair is a new one."""
 
     sender: Ref[Any]
     id: int
 
 
 class Monitor(msgspec.Struct, frozen=True):
-    """`watcher` wants to be told of the receiver's end, under its own number `tag`."""
+    """A request of `watcher` to be notified of the receiver's end, under its own number `tag`."""
 
     watcher: Ref[Any]
     tag: int
 
 
 class Demonitor(msgspec.Struct, frozen=True):
-    """`watcher` takes its monitor `tag` down."""
+    """The end of the monitor `tag` of `watcher`."""
 
     watcher: Ref[Any]
     tag: int

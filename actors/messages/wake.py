@@ -1,4 +1,4 @@
-"""Letting a waiting task go on, which only the thread of its loop may."""
+"""Rescheduling of waiting tasks, which is possible only in the thread of their loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["resume"]
 
 
 class _Resumed:
-    """What a resumed task is sent: None, again and again. trio would make an outcome for each time."""
+    """The outcome sent to resumed tasks: None. One for all, because trio would make one each time."""
 
     __slots__ = ()
 
@@ -24,7 +24,7 @@ RESUMED: Any = _Resumed()
 
 
 def resume(task: trio.lowlevel.Task) -> None:
-    """Let `task` go on. Callers change what they remember only afterwards, so that an error leaves no trace.
+    """Let `task` go on. Callers change their own state only afterwards, so that an error leaves no trace.
 
     Raises:
         WrongThread: this is not the thread of its loop.

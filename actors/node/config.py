@@ -11,12 +11,12 @@ __all__ = ["NodeConfig"]
 
 def _positive(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
     if not value > 0:
-        raise ValueError(f"{attribute.name} must be more than 0 seconds, not {value!r}")
+        raise ValueError(f"{attribute.name} must be more than 0 seconds, got {value!r}")
 
 
 def _not_negative(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value >= 0:
-        raise ValueError(f"{attribute.name} must be at least 0, not {value!r}")
+        raise ValueError(f"{attribute.name} must be at least 0, got {value!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -24,15 +24,13 @@ class NodeConfig:
     """The settings of one node.
 
     Attributes:
-        call_timeout: how many seconds a call waits for its reply when its ref does not say; `math.inf` for
-            ever.
-        grace: how many seconds an ordered shutdown may take before what is left is killed.
-        kill_grace: how many seconds a killed process may take to be gone before it is reported as unkillable.
-        slow_handler: how many seconds a sync handler may hold the loop before a warning.
-        reports_per_second: how many abnormal exits, and how many dead letters, are logged in a second; the
-            rest is counted.
-        handle_interrupt: whether SIGINT is taken over while the node runs, when it is opened in the main
-            thread.
+        call_timeout: seconds a call waits for its reply, if its ref has no time limit; `math.inf`: forever.
+        grace: seconds an ordered shutdown may take before the remaining processes are killed.
+        kill_grace: seconds a killed process may take to end before it is reported as unkillable.
+        slow_handler: seconds a sync handler may hold the loop before a warning is logged.
+        reports_per_second: maximum number of abnormal exits, and of dead letters, that are logged in a
+            second; the others are counted.
+        handle_interrupt: handle SIGINT while the node runs, if it was opened in the main thread.
     """
 
     call_timeout: float = attrs.field(default=5.0, validator=_positive)

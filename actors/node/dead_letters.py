@@ -1,4 +1,4 @@
-"""Dead letters: messages that reached nobody.
+"""Dead letters: messages that reached no process.
 
 A message to a process that has ended, one that found a full mailbox whose policy is "dead_letter", and what
 lay in the mailbox of a process when it ended. Everybody may subscribe; without subscribers a dead letter
@@ -24,7 +24,7 @@ __all__ = ["DeadLetter", "DeadLetters"]
 
 @attrs.frozen
 class DeadLetter:
-    """What subscribers are sent: `message` did not reach `ref`, because of `reason`."""
+    """A notice to subscribers: `message` did not reach `ref`, because of `reason`."""
 
     message: Any
     ref: Ref[Any]
@@ -53,11 +53,11 @@ class DeadLetters:
         self._subscribers[ref] = None
 
     def unsubscribe(self, ref: Ref[Any]) -> None:
-        """Stop that; without effect when it was not subscribed. Not a checkpoint."""
+        """Cancel the subscription of `ref`, if there is one. Not a checkpoint."""
         self._subscribers.pop(ref, None)
 
     def publish(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
-        """`message` did not reach `ref`. A call's caller is told instead. Not a checkpoint."""
+        """Publish `message`, which did not reach `ref`. A call fails instead. Not a checkpoint."""
         if isinstance(message, Call):
             message.abandon(reason)
             return

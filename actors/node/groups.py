@@ -29,7 +29,7 @@ __all__ = ["GroupMonitor", "GroupScope", "Groups", "Joined", "Left"]
 
 @attrs.frozen
 class Joined:
-    """`refs` have joined `group` of `scope`."""
+    """A notice: `refs` have joined `group` of `scope`."""
 
     scope: str
     group: Hashable
@@ -38,7 +38,7 @@ class Joined:
 
 @attrs.frozen
 class Left:
-    """`refs` have left `group` of `scope`, or ended."""
+    """A notice: `refs` have left `group` of `scope`, or ended."""
 
     scope: str
     group: Hashable
@@ -81,7 +81,7 @@ class GroupScope:
         for ref in refs:
             process = process_of(ref)
             if process is None:
-                raise TypeError(f"only processes of this node can be joined here, and {ref} is none")
+                raise TypeError(f"only processes of this node can join a group, got {ref}")
             if process.ended is not None:
                 raise NoProcess(ref)
             joining.append(process)
@@ -102,7 +102,7 @@ class GroupScope:
         members = self._local.get(group, [])
         for ref in refs:
             if members.count(ref) < refs.count(ref):
-                raise NotJoined(f"{ref} is not in the group {group!r} of scope {self.name!r}")
+                raise NotJoined(f"{ref} is not a member of the group {group!r} of the scope {self.name!r}")
         if not refs:
             return
         for ref in refs:
@@ -118,7 +118,7 @@ class GroupScope:
         self._tell(Left(self.name, group, refs), local=True)
 
     def drop(self, group: Hashable, process: Process) -> None:
-        """`process` has ended: all its memberships of `group` are over."""
+        """End all memberships of `process`, which has ended, in `group`."""
         members = self._local.get(group, [])
         left = tuple(ref for ref in members if ref == process.ref)
         rest = [ref for ref in members if ref != process.ref]
@@ -175,7 +175,7 @@ class GroupScope:
         """Have `watcher` sent `Joined` and `Left` of one group; also its present members.
 
         Raises:
-            TypeError: `watcher` is no ref.
+            TypeError: `watcher` is not a ref.
         """
         made = GroupMonitor(_checked(watcher), group)
         self._monitors[made] = None
@@ -185,24 +185,24 @@ class GroupScope:
         """Have `watcher` sent `Joined` and `Left` of every group; also the present members of each.
 
         Raises:
-            TypeError: `watcher` is no ref.
+            TypeError: `watcher` is not a ref.
         """
         made = GroupMonitor(_checked(watcher), None)
         self._monitors[made] = None
         return made, {group: self.members(group) for group in self.which_groups()}
 
     def demonitor(self, monitor: GroupMonitor) -> bool:
-        """No event is sent from now on; whether the subscription was still there."""
+        """End a subscription; return false when it had ended already."""
         return self._monitors.pop(monitor, self) is None
 
     def forget(self, watcher: Ref[Any]) -> None:
-        """`watcher` has ended."""
+        """End the subscriptions of `watcher`, which has ended."""
         for monitor in [found for found in self._monitors if found.watcher == watcher]:
             del self._monitors[monitor]
 
     @property
     def monitored(self) -> bool:
-        """Whether anybody is told of changes."""
+        """True while there is a subscription."""
         return bool(self._monitors)
 
     def __len__(self) -> int:
@@ -218,12 +218,12 @@ class GroupScope:
 
 def _checked(watcher: Ref[Any]) -> Ref[Any]:
     if not isinstance(watcher, Ref):
-        raise TypeError(f"a group is monitored by a ref, such as `me.ref`, not by {watcher!r}")
+        raise TypeError(f"expected a Ref as watcher, such as `me.ref`, got {watcher!r}")
     return watcher
 
 
 def _tell(watcher: Ref[Any], event: Joined | Left) -> None:
-    """An event is a message of the runtime: no bound refuses it."""
+    """Send `event` past the bound of the mailbox: it is a message of the runtime."""
     process = process_of(watcher)
     if process is not None:
         process.put(event)
@@ -263,14 +263,14 @@ class Groups:
         return bool(self._scopes)
 
     def leave_all(self, process: Process) -> None:
-        """`process` has ended."""
+        """End all memberships of `process`, which has ended."""
         assert process.extras_or_none is not None
         memberships, process.extras_or_none.groups = process.extras_or_none.groups, {}
         for scope, group in memberships:
             self._scopes[scope].drop(group, process)
 
     def forget_watcher(self, ref: Ref[Any]) -> None:
-        """`ref` has ended: it is told of nothing more."""
+        """End the subscriptions of `ref`, which has ended, in every scope."""
         for scope in self._scopes.values():
             if scope.monitored:
                 scope.forget(ref)

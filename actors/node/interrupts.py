@@ -1,4 +1,4 @@
-"""Who hears of SIGINT.
+"""SIGINT, and the node that handles it.
 
 Nodes of one process may end in any order, so none can keep the handler that was there before it: of those
 that take interrupts over, the one opened last hears of them, and the handler that was there before the first
@@ -15,7 +15,7 @@ __all__ = ["interrupts_go_to"]
 
 
 _listeners: list[Callable[[], None]] = []
-_before: Any = None  # the handler while nobody listens
+_before: Any = None  # the handler while there is no listener
 
 
 def _hear(_number: int, _frame: Any) -> None:

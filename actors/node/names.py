@@ -42,7 +42,7 @@ class Names:
             ValueError: the name is empty or not a string.
         """
         if not isinstance(name, str) or not name:
-            raise ValueError(f"a name is a string that is not empty, not {name!r}")
+            raise ValueError(f"a name must be a non-empty string, got {name!r}")
         if process.ended is not None:
             raise NoProcess(process.ref)
         holder = self._holders.get(name)
@@ -57,7 +57,7 @@ class Names:
         """Take `name` from its holder.
 
         Raises:
-            NoProcess: nobody holds it.
+            NoProcess: the name is not registered.
         """
         process = self._holders.pop(name, None)
         if process is None:
@@ -65,6 +65,6 @@ class Names:
         process.name = None
 
     def release(self, process: Process) -> None:
-        """`process` has ended: free its name."""
+        """Free the name of `process`, which has ended."""
         if process.name is not None and self._holders.get(process.name) is process:
             del self._holders[process.name]

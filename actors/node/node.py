@@ -48,7 +48,7 @@ S = TypeVar("S")
 
 @attrs.frozen
 class NodeStatistics:
-    """What a node holds at one moment. After the node has closed everything but the counters is zero.
+    """The contents of a node at one moment. After the node has closed, all but the counters are zero.
 
     Attributes:
         processes: how many live.
@@ -62,7 +62,7 @@ class NodeStatistics:
         queued: messages in all mailboxes.
         runnable: processes on the dispatcher's run queue.
         starting: spawns that wait for their acknowledgement.
-        dead_letters: how many messages reached nobody so far.
+        dead_letters: number of messages that have reached no process so far.
         dropped: how many messages full mailboxes have dropped so far.
         unkillable: how many killed processes did not end in time so far.
     """
@@ -94,7 +94,7 @@ class Node:
         config: its settings.
         ref: stands for the node itself: the sender of exit signals at shutdown.
         root: the root supervisor, which is shut down first; None.
-        dead_letters: the messages that reached nobody.
+        dead_letters: the messages that reached no process.
         groups: the process groups.
         timers: the node's timers.
         dispatcher: what runs the processes that have no task.
@@ -209,7 +209,7 @@ class Node:
             StartTimeout: the start took too long; the process was killed.
             StartError: its initialisation failed, with the reason.
             NodeStopped: the node is stopping.
-            TypeError: `target` cannot be spawned, `mailbox` is no `Mailbox`, or `link` or `monitor` were
+            TypeError: `target` cannot be spawned, `mailbox` is not a `Mailbox`, or `link` or `monitor` were
                 asked for outside of a process.
         """
         process = start.create(
@@ -334,7 +334,7 @@ class Node:
         """
         process = process_of(ref)
         if process is None:
-            raise TypeError(f"only processes of this node can be registered here, and {ref} is none")
+            raise TypeError(f"only processes of this node can be registered, got {ref}")
         self.registry.register(name, process)
         self.restarting_names.discard(name)
 
@@ -342,28 +342,28 @@ class Node:
         """Take a name back. Not a checkpoint.
 
         Raises:
-            NoProcess: nobody has it.
+            NoProcess: the name is not registered.
         """
         self.registry.unregister(name)
 
     def named(self, name: str) -> NameRef[Any]:
-        """A ref to whoever holds `name` when it is used. Not a checkpoint."""
+        """Return a ref to the holder of `name` at the moment of use. Not a checkpoint."""
         return NameRef(self, name)
 
     def send(self, name: str, message: Any) -> None:
         """Send to the process of that name. Not a checkpoint.
 
         Raises:
-            NoProcess: nobody has it.
-            Restarting: nobody has it, for the moment.
+            NoProcess: the name is not registered.
+            Restarting: the name is not registered, because its holder is being restarted.
             MailboxFull: as of `Ref.send`.
         """
         self.named(name).resolve().send(message)
 
     def mark_restarting(self, ref: Ref[Any], name: str | None = None, *, restarting: bool = True) -> None:
-        """A supervisor is about to start `ref` again, under `name`; or has given up.
+        """Note that a supervisor is about to restart `ref` under `name`, or no longer is.
 
-        Until somebody registers the name, calls to it, and calls to `ref` itself, raise `Restarting`, not
+        Until the name is registered again, calls to it, and calls to `ref` itself, raise `Restarting`, not
         `NoProcess`.
         """
         process = process_of(ref)
@@ -432,7 +432,7 @@ class Node:
         return await self.distribution.connect(address)
 
     def remote(self, name: str, peer: str) -> Ref[Any]:
-        """A ref to whoever holds `name` on the node `peer`. See `Peers.remote`."""
+        """Return a ref to the holder of `name` on the node `peer`. See `Peers.remote`."""
         return self.distribution.remote(name, peer)
 
     async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:
@@ -446,11 +446,11 @@ class Node:
     # The end.
 
     def finish(self, process: Process, reason: Reason, error: BaseException | None = None) -> None:
-        """`process` has ended: what bodies call last."""
+        """End `process` with `reason`: the last call of a body."""
         end.finish(process, reason, error)
 
     def ended(self, process: Process, reason: Reason, error: BaseException | None, quietly: bool) -> None:
-        """`process` has ended and everybody was told; `quietly`: that is not logged."""
+        """Conclude the end of `process`, once its links and monitors know; `quietly`: without logging it."""
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self.stop_for(error)
         if not (reason.is_normal or self.stopping or quietly):
@@ -470,7 +470,7 @@ class Node:
             self.body_scope.cancel()
 
     def statistics(self) -> NodeStatistics:
-        """What the node holds at this moment. Walks over all processes. Not a checkpoint."""
+        """Count what the node holds at this moment, over all processes. Not a checkpoint."""
         processes = list(self.processes.values())
         return NodeStatistics(
             processes=len(processes),

@@ -44,7 +44,7 @@ class Reports:
             self._note("exits", logging.WARNING, "%s ended: %s", (ref, reason))
 
     def dead_letter(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
-        """Report a message that reached nobody."""
+        """Report a message that reached no process."""
         self._note("dead letters", logging.INFO, "dead letter for %s (%s): %.200r", (ref, reason, message))
 
     def deadlock(self, calls: Sequence[str]) -> None:
@@ -52,7 +52,7 @@ class Reports:
         self._note(
             "deadlocks",
             logging.WARNING,
-            "calls in a circle, which only a time limit ends: %s",
+            "deadlock, which only a time limit ends: %s",
             (", ".join(calls),),
         )
 
@@ -61,7 +61,7 @@ class Reports:
         self._note(
             "unkillable",
             logging.CRITICAL,
-            "%s was killed and does not end; it is given up:\n%s",
+            "%s was killed but did not end; it was given up:\n%s",
             (ref, frames),
         )
 

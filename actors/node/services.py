@@ -18,15 +18,15 @@ class Peers(Protocol):
 
     @property
     def address(self) -> str:
-        """Where this node can be called, or empty."""
+        """The address of this node for other nodes; empty when it has none."""
 
     @property
     def entries(self) -> Mapping[str, Any]:
-        """What peers may spawn, by name, as far as the policy lets them."""
+        """The entries that peers may spawn, by name, as far as the policy allows."""
 
     @property
     def rendezvous(self) -> Any:
-        """Where node links come from: `enfilade.transport.rendezvous.Rendezvous`."""
+        """The source of node links: `enfilade.transport.rendezvous.Rendezvous`."""
 
     @property
     def peers(self) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ class Peers(Protocol):
         Raises:
             enfilade.transport.CarrierError: no node is there.
             enfilade.transport.NotAdmitted: one of the two nodes' policies does not allow it.
-            enfilade.transport.HandshakeFailed: what is there is no node, or is too slow.
+            enfilade.transport.HandshakeFailed: the other side is not a node, or is too slow.
         """
 
     def keep_connected(self, address: str) -> None:
@@ -54,17 +54,17 @@ class Peers(Protocol):
         """End the node link to a node at once. Not a checkpoint."""
 
     def remote(self, name: str, peer: str) -> Ref[Any]:
-        """A ref to whoever holds `name` on the node `peer` when it is used. Not a checkpoint.
+        """Return a ref to the holder of `name` on the node `peer` at the moment of use. Not a checkpoint.
 
         Raises:
-            NotConnected: there is no such peer.
+            NotConnected: the peer is not connected.
         """
 
     async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:
         """The process that holds `name` on the node `peer` now, if it is exported. A checkpoint.
 
         Raises:
-            NotConnected: there is no such peer, or not any more.
+            NotConnected: the peer is not connected, or was lost meanwhile.
         """
 
     async def spawn_on(self, peer: str, entry: str, /, *args: Any, **kwargs: Any) -> Ref[Any]:
@@ -73,7 +73,7 @@ class Peers(Protocol):
         A checkpoint. Cancelled, the process, if it has started, is killed.
 
         Raises:
-            NotConnected: there is no such peer, or not any more.
+            NotConnected: the peer is not connected, or was lost meanwhile.
             Refused: the peer exports no such entry to this node.
             StartError: the start failed, as of `Node.spawn`.
             enfilade.transport.PayloadError: an argument cannot travel.
@@ -104,7 +104,7 @@ class Peers(Protocol):
         """Have `NodeUp` and `NodeDown` sent to `ref`, until it ends. Not a checkpoint."""
 
     def demonitor_nodes(self, ref: Ref[Any]) -> None:
-        """Stop that. Not a checkpoint."""
+        """Stop sending `NodeUp` and `NodeDown` to `ref`. Not a checkpoint."""
 
     def listen_for_kills(self, listener: Callable[[str], None]) -> None:
         """Have `listener` told the name of each node on which this one kills a process."""

@@ -30,8 +30,8 @@ async def running(node: Node) -> AsyncIterator[Stopper]:
     """Run the node's tasks for the length of a block, then shut it down and raise what stopped it.
 
     Returns:
-        What ends the processes, for who has something to do after that and before the runtime's own tasks
-        end.
+        The stopper, for callers with work to do after the processes have ended and before the runtime's own
+        tasks end.
     """
     opened = trio.Event()
     done = trio.Event()
@@ -63,7 +63,7 @@ async def _run(node: Node, opened: trio.Event, done: trio.Event) -> None:
                 node.start_task(task, task.__qualname__)
             opened.set()
     finally:
-        done.set()  # also when a task of the runtime itself has failed, so that nobody waits for it in vain
+        done.set()  # even when a task of the runtime itself has failed: the opener waits for it
 
 
 class Stopper:
@@ -74,7 +74,7 @@ class Stopper:
         self._ordered = trio.CancelScope()
 
     def hurry(self) -> None:
-        """No more patience: kill what is left."""
+        """End the grace now: kill what is left."""
         self._ordered.cancel()
 
     async def stop(self) -> None:

@@ -1,7 +1,7 @@
 """Timers: one heap and one task for the whole node, on `trio.current_time()`, so that virtual time drives
 them.
 
-Two structures, because there are two kinds of use. Timers that somebody set live in a heap ordered by
+Two structures, because there are two kinds of use. Timers that were set explicitly live in a heap ordered by
 deadline and then by the order of setting; a cancelled one stays as a tombstone until it surfaces, or until
 tombstones are the larger half. The time limits of calls are many, short-lived and nearly all equal: for each
 distinct length there is a *lane*, a dict in order of insertion and therefore of deadline, where entering and
@@ -139,7 +139,7 @@ def _nothing() -> None:
 
 
 def _send(destination: Ref[Any], message: Any) -> None:
-    """What a timer may send to can be gone, or full, by the time it fires."""
+    """Send `message`, unless the destination is gone or full by the time the timer fires."""
     try:
         destination.send(message)
     except RuntimeFault:

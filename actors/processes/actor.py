@@ -1,4 +1,4 @@
-"""`Actor`: a class whose public methods are a process's protocol.
+"""`Actor`, a class whose public methods are the protocol of a process.
 
 What a class lets others call is worked out once, when the class is first spawned, and kept as its
 `Protocol`: the public methods by name, and whether any of them, or any hook, is a coroutine function. One
@@ -49,24 +49,22 @@ class Actor:
         """Runs after `__init__`; may be async. To go on after `spawn` has returned:
         `self.process.continue_with(...)`.
 
-        What it returns, if that is not None, is for whoever has a supervisor start the actor: see `Started`.
+        A return value other than None goes to the caller that had a supervisor start it: see `Started`.
         """
 
     def on_message(self, message: Any) -> Any:
-        """A message came by `send`; may be async. The default logs a warning and drops it."""
-        logger.warning(
-            "%s (%s) dropped a message that it has no handler for: %r", self.process.ref, type(self), message
-        )
+        """Handle a message that came by `send`; may be async. The default logs a warning and drops it."""
+        logger.warning("%s (%s) dropped an unhandled message: %r", self.process.ref, type(self), message)
 
     def on_exit(self, exited: Exited) -> Any:
-        """A trapped exit signal; may be async. The default passes it to `on_message`.
+        """Handle a trapped exit signal; may be async. The default passes it to `on_message`.
 
         Not called when it is the parent's: then the actor stops with that reason. Source: `gen_server`.
         """
         return self.on_message(exited)
 
     def on_down(self, down: Down) -> Any:
-        """A monitored process ended; may be async. The default passes the message to `on_message`."""
+        """Handle the end of a monitored process; may be async. The default passes it to `on_message`."""
         return self.on_message(down)
 
     def on_stop(self, reason: Reason) -> Any:
@@ -76,16 +74,16 @@ class Actor:
         """
 
     def format_status(self) -> Any:
-        """What others are to see of the state, where that is secret, or large; None for the attributes.
+        """Return a view of the state for people, where it is secret or large; None shows the attributes.
 
-        It is shown by `system.get_status`, and in the log, as a note on the error that ends the actor. If it
-        raises, that is what they show. Source: `gen_server:format_status/1`.
+        `system.get_status` shows it, and so does the log, as a note on the error that ends the actor. If it
+        raises, the error is shown instead. Source: `gen_server:format_status/1`.
         """
         return None
 
 
 def formatted_status(actor: Actor) -> Any:
-    """What the actor's `format_status` returns, or that it raises."""
+    """Return the actor's own view of its state, or a note that `format_status` failed."""
     try:
         return actor.format_status()
     except Exception as error:
@@ -94,7 +92,7 @@ def formatted_status(actor: Actor) -> Any:
 
 @attrs.frozen(eq=False)
 class Protocol:
-    """What can be asked of an actor class.
+    """The public methods and hooks of an actor class.
 
     Attributes:
         handlers: the public methods by name.

@@ -16,6 +16,7 @@ from enfilade.actors.processes.handlers import run_sync
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.record import Record
 
 __all__ = ["Continuation", "Control", "StopRequest", "ask_to_stop"]
 
@@ -45,7 +46,7 @@ class Continuation:
 
 
 class StopRequest:
-    """Somebody asked the process to stop; in the data lane, after what lies there before it."""
+    """A request to stop; in the data lane, it takes effect after the messages before it."""
 
     __slots__ = ("reason",)
 
@@ -59,8 +60,8 @@ class StopRequest:
 signals.envelopes.add(StopRequest)
 
 
-def ask_to_stop(process: Process, request: signals.Call, reason: Reason, *, drain: bool = False) -> None:
-    """Somebody wants `process` to stop, and `request` to be told when it has."""
+def ask_to_stop(process: Record, request: signals.Call, reason: Reason, *, drain: bool = False) -> None:
+    """Ask `process` to stop, and answer `request` when it has."""
     process.extras().stop_requests.append(request)
     if drain and process.body.drains:
         process.put(StopRequest(reason))

@@ -1,4 +1,4 @@
-"""Which process is running: a context variable in every task of a process, and of `node.mailbox()`."""
+"""The running process: a context variable in every task of a process, and of `node.mailbox()`."""
 
 from __future__ import annotations
 

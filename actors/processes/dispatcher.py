@@ -72,9 +72,10 @@ class Dispatcher:
             self.parked = None
 
     def run_then_dispatch(self, fn: Callable[..., None], *args: Any) -> None:
-        """Call `fn(*args)`, the last that the present task does before it ends or waits, and give the
-        processes that it wakes their turns here: to wake the dispatcher's own task for them would cost a
-        round of the loop. Raises what `fn` raises.
+        """Call `fn(*args)`, then give the processes that it has woken their turns, in the present task.
+
+        For a task that is about to end or wait: to wake the dispatcher's own task would cost a round of the
+        loop. Raises what `fn` raises.
         """
         parked, self.parked = self.parked, None
         try:
@@ -93,7 +94,7 @@ class Dispatcher:
         self.handoffs = HANDOFFS if self._renewed - before < SLICE_SECONDS else FEW_HANDOFFS
 
     def clear(self) -> None:
-        """The node has closed: nobody is left to run."""
+        """Forget all processes: the node has closed."""
         self.queue.clear()
 
     async def run(self) -> None:

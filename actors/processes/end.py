@@ -1,4 +1,4 @@
-"""How a process ends: the order in which its end becomes known.
+"""The end of a process, and the order in which it becomes known.
 
 First everything that it holds is released (name, groups, aliases, timers), so that a successor can register
 at once; then the calls that it owes an answer to fail; then its links and monitors are told. Whoever learns
@@ -42,10 +42,11 @@ EMPTYING = AbsentBody()  # the process ends as soon as its arena is empty
 def finish(
     process: Process, reason: Reason, error: BaseException | None = None, *, told: bool = False
 ) -> None:
-    """`process` has ended with `reason`; `error` is what it raised, if it did. Not a checkpoint, does not
-    raise.
+    """End `process` with `reason`; `error` is the exception that it raised, if any.
 
-    With `told` it is not logged: whoever was starting the process is told.
+    Not a checkpoint, and does not raise.
+
+    With `told` the end is not logged, because the starter of the process gets the error.
     """
     if process.ended is not None or process.body is EMPTYING:
         return
@@ -75,7 +76,7 @@ def _note_circumstances(process: Process, error: BaseException) -> None:
 
 
 def _finish_later(process: Process, reason: Reason, error: BaseException | None, told: bool) -> None:
-    """What lives in the arena of a process does not outlive it: end that first."""
+    """End the processes in the arena of `process` first: they do not outlive it."""
 
     async def empty_and_finish() -> None:
         await empty_arena(process, reason)
@@ -143,8 +144,8 @@ def _release(process: Process) -> None:
 
 
 def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
-    """Whoever waits for an answer of this process learns that none will come; other messages are
-    undeliverable, unless somebody is to inherit them.
+    """Fail the calls that wait for an answer of this process; other messages are undeliverable, unless a
+    successor is to inherit them.
     """
     reader, extras = process.reader, process.extras_or_none
     if reader is not None:

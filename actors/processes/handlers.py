@@ -1,4 +1,4 @@
-"""Calls of handlers: their names, their arguments, and coroutines that nobody could await.
+"""Calls of handlers: their names, their arguments, and coroutines that cannot be awaited.
 
 A name that the class does not have, and arguments that a method does not take, are the caller's mistake,
 which must not cost the callee its life. Python looks at the arguments when the method is called, so nothing
@@ -37,8 +37,8 @@ __all__ = ["bad_arguments", "check_method", "refuse", "refused", "run_sync"]
 def bad_arguments(
     error: BaseException, method: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> BadArguments | None:
-    """What to tell who asked for `method(*args, **kwargs)`, if `error` only means that it takes no such
-    arguments.
+    """Return the error for the caller of `method(*args, **kwargs)`, if `error` only means that the arguments
+    do not fit.
     """
     if type(error) is not TypeError or not raised_by_the_runtime(error):
         return None
@@ -51,9 +51,9 @@ def bad_arguments(
 
 
 def refused(process: Process, request: Call | Cast, method: Callable[..., Any], error: BaseException) -> bool:
-    """Whether `error`, which `process` met when it took `request` up, is the fault of the request.
+    """Refuse `request` if `error`, which its handling raised, is the fault of the request; else return false.
 
-    Then the caller is told; a cast is logged and becomes a dead letter.
+    A refused call fails; a refused cast is logged and becomes a dead letter.
     """
     misfit = bad_arguments(error, method, request.args, request.kwargs)
     if misfit is None:
@@ -67,7 +67,7 @@ def refused(process: Process, request: Call | Cast, method: Callable[..., Any], 
 
 
 def run_sync(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """What `fn(*args, **kwargs)` returns.
+    """Return the result of `fn(*args, **kwargs)`.
 
     Raises:
         CoroutineReturned: that is a coroutine.

@@ -16,7 +16,7 @@ __all__ = ["IdleTimer", "KeyedTimers", "Tick"]
 
 @attrs.define(eq=False, repr=False)
 class Tick:
-    """What a keyed timer puts into the mailbox: it counts only while its timer is the key's current one."""
+    """The message of a keyed timer: it counts only while its timer is the current one of the key."""
 
     timers: KeyedTimers
     key: Any
@@ -29,7 +29,7 @@ class Tick:
 
     @property
     def current(self) -> bool:
-        """Whether its timer has been neither replaced nor cancelled."""
+        """True unless its timer was replaced or cancelled."""
         return self.timers.is_current(self)
 
     def unwrap(self) -> tuple[bool, Any]:
@@ -66,7 +66,7 @@ class KeyedTimers:
             every: whether to repeat until cancelled.
         """
         if every and seconds == 0:
-            raise ValueError("a timer that repeats does so every so many seconds, more than 0")
+            raise ValueError(f"the interval of a timer must be more than 0 seconds, got {seconds!r}")
         tick = Tick(self, key, next(self._generations), message, seconds if every else None)
         timer = self._timer(tick, seconds)
         self.cancel(key)
@@ -85,7 +85,7 @@ class KeyedTimers:
         return process.node.timers.call_after(seconds, process.put, tick, kept_in=process.extras().timers)
 
     def is_current(self, tick: Tick) -> bool:
-        """Whether `tick` is that of the key's present timer."""
+        """Return true when `tick` is of the current timer of its key."""
         entry = self._current.get(tick.key)
         return entry is not None and entry[0] == tick.generation
 
@@ -109,7 +109,7 @@ class IdleTimer(KeyedTimers):
     """
 
     def taken(self, message: Any) -> None:
-        """`message` is about to be handled."""
+        """Disarm, unless `message`, which is about to be handled, is the time-out itself."""
         if type(message) is not Tick or message.timers is not self:
             self.cancel(None)
 

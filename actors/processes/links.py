@@ -9,7 +9,7 @@ the other side that was under way is ignored; so crossing link and unlink leave 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import attrs
 import msgspec
@@ -23,6 +23,7 @@ from enfilade.actors.processes.local_ref import LocalRef, process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.record import Record
 
 __all__ = [
     "UP",
@@ -146,11 +147,11 @@ class Alias(LocalRef[A]):
         return await self._request(method, args, kwargs).receive(self.limit)
 
     def within(self, seconds: float) -> Ref[A]:
-        raise TypeError("an alias carries one message or request; set the time limit where it is waited for")
+        raise TypeError("an alias has no time limit; give it to the `wait` or `receive` of the request")
 
 
-def link_ended(process: Process, sender: Ref[Any], reason: Reason) -> None:
-    """`sender`, to which `process` is linked, has ended; without effect when the link is no longer up."""
+def link_ended(process: Record, sender: Ref[Any], reason: Reason) -> None:
+    """Notify `process` of the end of `sender`, unless the link between them is down already."""
     linked = process.links
     if process.ended is None and linked is not None:
         state = linked.pop(sender, None)
@@ -164,8 +165,8 @@ def canonical(ref: Ref[Any]) -> Ref[Any]:
     """The ref under which the process that `ref` stands for now is known.
 
     Raises:
-        NoProcess: it is a name that nobody holds.
-        TypeError: it is no ref.
+        NoProcess: it is a name that is not registered.
+        TypeError: it is not a ref.
     """
     if isinstance(ref, NameRef):
         return ref.resolve()
@@ -173,7 +174,7 @@ def canonical(ref: Ref[Any]) -> Ref[Any]:
     if process is not None:
         return process.ref
     if not isinstance(ref, Ref):
-        raise TypeError(f"{ref!r} is no ref")
+        raise TypeError(f"expected a Ref, got {ref!r}")
     return ref
 
 
@@ -181,7 +182,7 @@ def link(process: Process, ref: Ref[Any]) -> None:
     """Link `process` and `ref`."""
     ref = canonical(ref)
     if isinstance(ref, RemoteRef) and not ref.serial:
-        raise TypeError(f"{ref} is a name on another node, and links are between processes: use whereis_on")
+        raise TypeError(f"{ref} is a name on another node; link to the process that `whereis_on` finds")
     if ref == process.ref:
         return
     if process.links is None:
@@ -208,7 +209,7 @@ def link_newborn(parent: Process, child: Process) -> None:
 
 
 def link_remote_parent(process: Process, parent: Ref[Any]) -> None:
-    """`process`, which has not started yet, is the child of a process of another node, and linked to it."""
+    """Make `process`, which has not started yet, the child of a process of another node, linked to it."""
     process.callers = (parent,)
     process.links = {parent: UP}
 
@@ -223,7 +224,7 @@ def unlink(process: Process, ref: Ref[Any]) -> None:
 
 
 def unlink_parent(process: Process) -> None:
-    """The start of `process` is refused or given up: its starter hears of that otherwise than by an exit."""
+    """Unlink `process`, whose start failed, from its parent: that learns of it otherwise than by an exit."""
     parent = process_of(process.parent)
     if parent is not None and process.links and process.parent in process.links:
         unlink(parent, process.ref)
@@ -261,7 +262,8 @@ def demonitor(process: Process, target: Monitor, flush: bool) -> bool:
     """Take a monitor down."""
     if target.owner != process.ref:
         raise NotOwner(
-            f"the monitor of {target.ref or target.name} belongs to {target.owner}, not to {process.ref}"
+            f"the monitor of {target.ref or target.name} belongs to {target.owner}; "
+            f"{process.ref} cannot take it down"
         )
     was_active, target.active = target.active, False
     if process.monitors is not None and process.monitors.pop(target.number, None) is not None:
@@ -273,7 +275,7 @@ def demonitor(process: Process, target: Monitor, flush: bool) -> bool:
     return was_active
 
 
-def monitor_fired(process: Process, number: int, reason: Reason) -> None:
+def monitor_fired(process: Record, number: int, reason: Reason) -> None:
     watched = None if process.monitors is None else process.monitors.pop(number, None)
     if watched is None:
         return
@@ -283,15 +285,15 @@ def monitor_fired(process: Process, number: int, reason: Reason) -> None:
     process.put(Down(watched, ref, reason))
 
 
-def _alias_over(process: Process, target: Monitor) -> None:
+def _alias_over(process: Record, target: Monitor) -> None:
     if target.alias is not None and target.alias.mode in ("demonitor", "reply_demonitor"):
         process.forget_alias(target.alias)
 
 
 def alias(process: Process, mode: AliasMode) -> Alias[Any]:
     """Make an alias."""
-    if mode not in ("explicit", "demonitor", "reply", "reply_demonitor"):
-        raise ValueError(f"an alias is explicit, demonitor, reply or reply_demonitor, not {mode!r}")
+    if mode not in get_args(AliasMode):
+        raise ValueError(f"an alias mode must be one of {', '.join(get_args(AliasMode))}, got {mode!r}")
     made: Alias[Any] = Alias(process, mode)
     process.extras().aliases[made] = None
     return made
@@ -301,14 +303,14 @@ def unalias(process: Process, target: Alias[Any]) -> bool:
     """Take an alias back."""
     owner = canonical(target)
     if owner is not process.ref:
-        raise NotOwner(f"{target} is an alias of {owner}, not of {process.ref}")
+        raise NotOwner(f"{target} is an alias of {owner}; {process.ref} cannot take it back")
     was_active = target.active
     process.forget_alias(target)
     return was_active
 
 
 def notify_end(process: Process, reason: Reason) -> None:
-    """`process` has ended: tell its links and monitors, and take its own monitors down."""
+    """Notify the links and monitors of `process`, which has ended, and take its own monitors down."""
     if process.monitors:
         for target in process.monitors.values():
             target.active = False

@@ -1,4 +1,4 @@
-"""How much a mailbox holds, and what happens to a message that finds it full.
+"""The bound of a mailbox, and the policies for messages that find it full.
 
 A mailbox has two lanes. The *control lane* carries signals and system messages; it is never bounded and is
 served before any message. The *data lane* is a deque of messages in order of arrival, and this file is about
@@ -47,12 +47,13 @@ LIMITLESS = sys.maxsize
 
 def _check_capacity(_instance: object, _attribute: object, value: int | None) -> None:
     if value is not None and (not isinstance(value, int) or value < 1):
-        raise ValueError(f"a mailbox's capacity is None or an int of at least 1, not {value!r}")
+        raise ValueError(f"the capacity of a mailbox must be None or an int of at least 1, got {value!r}")
 
 
 def _check_overflow(_instance: object, _attribute: object, value: object) -> None:
     if value not in get_args(Overflow):
-        raise ValueError(f"a mailbox's overflow is one of {', '.join(get_args(Overflow))}, not {value!r}")
+        policies = ", ".join(get_args(Overflow))
+        raise ValueError(f"the overflow of a mailbox must be one of {policies}, got {value!r}")
 
 
 @attrs.frozen
@@ -82,7 +83,7 @@ class Mailbox:
 
     def __attrs_post_init__(self) -> None:
         if self.overflow == "lag" and self.capacity == 1:
-            raise ValueError("a mailbox that tells of lag has a capacity of at least 2, not 1")
+            raise ValueError("the capacity of a mailbox with the overflow 'lag' must be at least 2, got 1")
 
 
 @attrs.frozen
@@ -99,7 +100,7 @@ UNBOUNDED = Mailbox()
 
 
 class BoundedQueue(deque[Any]):
-    """The data lane of a bounded mailbox: what finds no room is dealt with by its policy."""
+    """The data lane of a bounded mailbox, which applies its policy to messages that find no room."""
 
     __slots__ = ("_process",)
 
@@ -160,7 +161,7 @@ def make_room(process: Record) -> bool:
 
 
 def overflow(process: Record, message: Any) -> None:
-    """A message found no room: `process` has ended, or its mailbox is full. Not a checkpoint.
+    """Apply the policy to `message`: `process` has ended, or its mailbox is full. Not a checkpoint.
 
     Raises:
         MailboxFull: by the policies "block" and "fail".

@@ -78,7 +78,7 @@ class Process(Record):
             RuntimeError: the process is a sync actor, which has no task to wait in.
         """
         if self.reader is None:
-            raise RuntimeError(f"{self.ref} is a sync actor: its messages come to on_message")
+            raise RuntimeError(f"{self.ref} is a sync actor, which cannot receive; implement `on_message`")
         return self.reader.receive(match, timeout)  # a coroutine of its own would cost an eighth more
 
     @overload
@@ -130,7 +130,7 @@ class Process(Record):
         """
         deferred = self.defer_if_called()
         if deferred is None:
-            raise RuntimeError("there is no unanswered call at hand to defer")
+            raise RuntimeError("no unanswered call at hand to defer")
         return deferred
 
     def defer_if_called(self) -> Deferred[Any] | None:

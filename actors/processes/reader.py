@@ -60,7 +60,7 @@ class Reader:
             test = match
         else:
             raise TypeError(
-                f"match is a type, a tuple of types or a predicate, not {match!r}; "
+                f"match must be a type, a tuple of types or a predicate, got {match!r}; "
                 f"for the message itself: `lambda message: message == {match!r}`"
             )
         while queue:
@@ -121,7 +121,7 @@ class Reader:
             self._count()
 
     async def receive(self, match: Any, timeout: float) -> Any:
-        """What `Process.receive` documents."""
+        """Take the oldest message that matches: see `Process.receive`."""
         process = self._process
         timer: Timer | None = None
         check_seconds(timeout, "a timeout")

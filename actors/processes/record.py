@@ -232,7 +232,7 @@ class Record:
 
     def deliver(self, signal: signals.Signal) -> None:
         """Do what `signal`, which has reached this process, asks for."""
-        arrivals[type(signal)](self, signal)  # type: ignore[arg-type]
+        arrivals[type(signal)](self, signal)
 
     def exit_arrived(self, sender: Ref[Any], reason: Reason, linked: bool) -> None:
         """Turn an exit signal into a message, an order to stop, or the end, or ignore it."""
@@ -295,7 +295,7 @@ class Record:
     # The mailbox.
 
     def room(self) -> trio.lowlevel.ParkingLot:
-        """Where senders wait for room."""
+        """Return the place where senders wait for room."""
         extras = self.extras()
         if extras.room is None:
             extras.room = trio.lowlevel.ParkingLot()

@@ -12,16 +12,16 @@ from enfilade.actors.processes.links import UP, link_ended, monitor_fired
 from enfilade.actors.processes.mailbox import mailbox_full, make_room
 
 if TYPE_CHECKING:
-    from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.record import Record
 
 __all__ = ["arrivals"]
 
 
-def _send_arrived(process: Process, signal: signals.Send) -> None:
+def _send_arrived(process: Record, signal: signals.Send) -> None:
     _offer(process, signal.message)
 
 
-def _offer(process: Process, message: Any) -> None:
+def _offer(process: Record, message: Any) -> None:
     """Queue `message` if there is room; where that would be an error of the sender, it is dropped."""
     try:
         process.ref.send(message)
@@ -29,7 +29,7 @@ def _offer(process: Process, message: Any) -> None:
         process.node.dropped += 1
 
 
-def _call_arrived(process: Process, signal: signals.Call) -> None:
+def _call_arrived(process: Record, signal: signals.Call) -> None:
     if process.ended is not None:
         signal.fail(Restarting(process.ref)) if process.restarting else signal.abandon(NO_PROCESS)
     elif signal.method == signals.STOP:
@@ -42,14 +42,14 @@ def _call_arrived(process: Process, signal: signals.Call) -> None:
         signal.fail(mailbox_full(process))
 
 
-def _exit_arrived(process: Process, signal: signals.Exit) -> None:
+def _exit_arrived(process: Record, signal: signals.Exit) -> None:
     if signal.linked:
         link_ended(process, signal.sender, signal.reason)
     elif process.ended is None:
         process.exit_arrived(signal.sender, signal.reason, linked=False)
 
 
-def _link_arrived(process: Process, signal: signals.Link) -> None:
+def _link_arrived(process: Record, signal: signals.Link) -> None:
     sender = signal.sender
     if process.ended is not None:
         sender.deliver(signals.Exit(process.ref, NO_PROCESS, linked=True))
@@ -59,19 +59,19 @@ def _link_arrived(process: Process, signal: signals.Link) -> None:
     process.links.setdefault(sender, UP)
 
 
-def _unlink_arrived(process: Process, signal: signals.Unlink) -> None:
+def _unlink_arrived(process: Record, signal: signals.Unlink) -> None:
     sender = signal.sender
     if process.links is not None and process.links.get(sender) == UP:
         del process.links[sender]
     sender.deliver(signals.UnlinkAck(process.ref, signal.id))
 
 
-def _unlink_ack_arrived(process: Process, signal: signals.UnlinkAck) -> None:
+def _unlink_ack_arrived(process: Record, signal: signals.UnlinkAck) -> None:
     if process.links is not None and process.links.get(signal.sender) == signal.id:
         del process.links[signal.sender]
 
 
-def _monitor_arrived(process: Process, signal: signals.Monitor) -> None:
+def _monitor_arrived(process: Record, signal: signals.Monitor) -> None:
     if process.ended is not None:
         signal.watcher.deliver(signals.Down(signal.tag, NO_PROCESS))
         return
@@ -80,12 +80,12 @@ def _monitor_arrived(process: Process, signal: signals.Monitor) -> None:
     process.watchers[signal.watcher, signal.tag] = None
 
 
-def _demonitor_arrived(process: Process, signal: signals.Demonitor) -> None:
+def _demonitor_arrived(process: Record, signal: signals.Demonitor) -> None:
     if process.watchers is not None:
         process.watchers.pop((signal.watcher, signal.tag), None)
 
 
-def _down_arrived(process: Process, signal: signals.Down) -> None:
+def _down_arrived(process: Record, signal: signals.Down) -> None:
     monitor_fired(process, signal.tag, signal.reason)
 
 

@@ -1,4 +1,4 @@
-"""How a process begins: record, name, link, body, acknowledgement.
+"""The start of a process: record, name, link, body, acknowledgement.
 
 A sync actor starts in the caller's task, as a call to an idle one runs there. One with a task of its own
 acknowledges by answering a `Request`, the same thing that a call waits for.
@@ -79,9 +79,9 @@ def create(
     The options are those of `Node.spawn`.
     """
     if spawner is None and (link or monitor):
-        raise TypeError("only a process can link or monitor what it spawns; use node.mailbox() in plain code")
+        raise TypeError("only a process can link to or monitor a child; in plain code, use node.mailbox()")
     if not isinstance(mailbox, Mailbox):
-        raise TypeError(f"mailbox is a Mailbox, such as Mailbox(capacity=100), not {mailbox!r}")
+        raise TypeError(f"mailbox must be a Mailbox, such as Mailbox(capacity=100), got {mailbox!r}")
     process = node.new_process(spawner, mailbox, arena)
     process.label = label
     if name is not None:
@@ -143,7 +143,7 @@ def begin(
 
 
 def disinherit(ancestor: Ref[Any]) -> None:
-    """Nobody takes over what `ancestor` left: who waits for an answer is told, the rest is undeliverable."""
+    """Give up what `ancestor` left: its calls fail, other messages are undeliverable."""
     process = process_of(ancestor)
     if process is None:
         return
@@ -249,25 +249,25 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
 
 
 def _called(fn: Any, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """The coroutine of the async function `fn`: no line of it has run."""
+    """Return the coroutine of the async function `fn`, which has not begun to run."""
     try:
         return fn(process, *args, **kwargs)
     except TypeError as misfit:
         if not raised_by_the_runtime(misfit):
             raise
         raise NotSpawnable(
-            f"cannot spawn {fn!r}: {misfit}; what it is given first is its own Process, "
-            "as in `async def fn(me, ...)`, then the arguments of spawn"
+            f"cannot spawn {fn!r}: {misfit}; its first argument is its own Process, "
+            "as in `async def fn(me, ...)`, and those of spawn follow"
         ) from None
 
 
 def _advice(target: Any) -> str:
     if isinstance(target, Actor):
-        return f"it is an actor already; pass the class {type(target).__qualname__}, then its arguments"
+        return f"it is an actor object; pass the class {type(target).__qualname__}, then its arguments"
     if inspect.iscoroutine(target):
-        target.close()  # nobody is going to await it
+        target.close()  # it will not be awaited
         return f"it is a coroutine; pass the function {target.__name__} itself, then its arguments"
-    return "it is no Actor class, no async function, and nothing Spawnable"
+    return "expected an Actor class, an async function or a Spawnable"
 
 
 def _is_async_function(target: Any) -> bool:

@@ -87,7 +87,7 @@ async def test_bad_call(
     with pytest.raises(BadArguments) as raised:
         await ref.call(kind.take, *args, **kwargs)
     assert "take(self, one: " in str(raised.value)
-    assert f"was given ({shown})" in str(raised.value)
+    assert f"got ({shown})" in str(raised.value)
     assert raised.value.method.endswith(".take")
     assert isinstance(raised.value, TypeError)
     assert await ref.call(kind.take, 1) == [(1, 0, 0)]

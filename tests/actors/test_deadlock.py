@@ -13,7 +13,7 @@ from enfilade.actors import Actor, CallTimeout, Deferred, Node, Process, Process
 
 pytest_plugins = ["enfilade.actors.testing.plugin"]
 
-CIRCLE = "calls in a circle"
+CIRCLE = "deadlock, which only a time limit ends"
 
 
 class Caller(Actor):

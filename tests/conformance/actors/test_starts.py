@@ -223,7 +223,7 @@ async def test_what_was_called_too_early(autojump_clock: MockClock, node: Node) 
         await node.spawn(Actor())
     with pytest.raises(TypeError, match="pass the function early"):
         await node.spawn(early(None))  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="mailbox is a Mailbox"):
+    with pytest.raises(TypeError, match="mailbox must be a Mailbox"):
         await node.spawn(Sync, mailbox=5)
     assert not node.processes
 
