@@ -1,7 +1,7 @@
-"""The control lane: what a process does between two messages, ahead of any of them.
+"""The control lane: items that a process serves between two messages, ahead of any of them.
 
-System messages (get the state, replace it, suspend, resume, change code), requests to stop, and whatever
-the process left to be continued are items of this lane. `Record.control_put` queues one; it is never
+System messages (get the state, replace it, suspend, resume, change code), requests to stop, and
+continuations are items of this lane. `Record.control_put` queues one; it is never
 refused, and is served even while the process is suspended.
 """
 
@@ -24,13 +24,13 @@ class Control(Protocol):
     """An item of the control lane."""
 
     def serve(self, process: Process) -> Coroutine[Any, Any, None] | None:
-        """Do it, inside the process, between two messages; what it returns is awaited where there is a
-        task.
+        """Serve the item, inside the process and between two messages; a process with a task awaits the
+        result.
         """
 
 
 class Continuation:
-    """Something to do before the next message."""
+    """A function to run before the next message."""
 
     __slots__ = ("args", "fn")
 
@@ -45,7 +45,7 @@ class Continuation:
 
 
 class StopRequest:
-    """Somebody asked the process to stop; in the data lane, after what lies there before it."""
+    """A request to stop. In the data lane it is served after the messages that were queued before it."""
 
     __slots__ = ("reason",)
 
@@ -60,7 +60,7 @@ signals.envelopes.add(StopRequest)
 
 
 def ask_to_stop(process: Process, request: signals.Call, reason: Reason, *, drain: bool = False) -> None:
-    """Somebody wants `process` to stop, and `request` to be told when it has."""
+    """Ask `process` to stop; `request` is answered once it has ended."""
     process.extras().stop_requests.append(request)
     if drain and process.body.drains:
         process.put(StopRequest(reason))
