@@ -28,12 +28,12 @@ from enfilade.actors.messages.reasons import KILL, KILLED, NORMAL, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.wake import resume
-from enfilade.actors.processes.arrivals import arrivals
 from enfilade.actors.processes.body import UNSTARTED
 from enfilade.actors.processes.control_lane import Control, StopRequest
 from enfilade.actors.processes.links import Exited
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.mailbox import LIMITLESS, BoundedQueue, Mailbox, mailbox_full, put
+from enfilade.actors.processes.signal_arrivals import arrivals
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node

@@ -1,4 +1,4 @@
-"""The boundary of a node: what runs below it, and how it is left.
+"""The shutdown of a node, and the block of `open_node` that ends with it.
 
 The root is asked to shut down first, then the processes that no supervisor owns, youngest first, one after
 another. When the grace is over, or a second SIGINT came, everything that is left is killed, and what a kill
