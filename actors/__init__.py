@@ -71,7 +71,7 @@ from enfilade.actors.patterns.machine import Machine
 from enfilade.actors.patterns.pool import JobDiscarded, Pool, PoolDraining, PoolStatistics, Worker
 from enfilade.actors.peers.events import NodeDown, NodeUp
 from enfilade.actors.processes.actor import Actor
-from enfilade.actors.processes.body import Body, Observer, Spawnable
+from enfilade.actors.processes.body import Body, DispatchedBody, Observer, Spawnable
 from enfilade.actors.processes.control_lane import Control
 from enfilade.actors.processes.keyed_timers import KeyedTimers
 from enfilade.actors.processes.links import Alias, Down, Exited, IdleTimeout, Monitor
@@ -146,6 +146,7 @@ __all__ = [
     "DeadLetter",
     "DeadLetters",
     "Deferred",
+    "DispatchedBody",
     "Down",
     "DuplicateChild",
     "DynamicSupervisor",

@@ -1,10 +1,10 @@
-"""Looking into running processes, and steering them: what OTP's `sys` does, for every kind of process.
+"""Inspection and control of running processes, as OTP's `sys`, for every kind of process.
 
 Each function sends a system message to one process of this node and waits until that has served it, between
 two of its own messages. System messages travel in the control lane: a full mailbox does not keep them out,
 and a suspended process serves nothing else.
 
-State is what an actor's attributes are, as a dict. A function process, which has no attributes, takes part
+The state of an actor is the dict of its attributes. A function process, which has no attributes, takes part
 by `expose`.
 
 Source: stdlib's `sys`.
@@ -55,28 +55,28 @@ T = TypeVar("T")
 
 
 class NoState(RuntimeFault):
-    """The process has no state that could be looked at: it is a guest, or a function that exposes none."""
+    """The process exposes no state: it is a guest, or a function that has not called `expose`."""
 
     def __init__(self, ref: Ref[Any]) -> None:
         super().__init__(
-            f"{ref} exposes no state; a function process does so with enfilade.actors.system.expose(me, ...)"
+            f"{ref} exposes no state; a function process can call enfilade.actors.system.expose(me, ...)"
         )
         self.ref = ref
 
 
 @attrs.frozen
 class Status:
-    """What can be said of any process.
+    """The status of a process.
 
     Attributes:
         ref: the process.
         name: its registered name; None.
         label: its label; None.
-        parent: who spawned it.
-        suspended: whether it serves system messages alone.
-        trap_exits: whether it traps exit signals.
-        queued: how many messages wait in its mailbox.
-        links: to whom it is linked.
+        parent: the process that spawned it.
+        suspended: true if it serves only system messages.
+        trap_exits: true if it traps exit signals.
+        queued: the number of messages in its mailbox.
+        links: the processes that it is linked to.
         state: its state, as the actor's `format_status` shows it; None when it has none to show.
     """
 
@@ -93,14 +93,14 @@ class Status:
 
 @attrs.frozen
 class Statistics:
-    """What a process did since its statistics were switched on.
+    """The statistics of a process since they were switched on.
 
     Attributes:
-        seconds: how long ago that was, by the wall.
-        messages: how many messages it took out of its mailbox.
-        calls: how many of them were calls.
-        casts: how many were casts.
-        replies: how many of the calls were answered by their handlers, not later.
+        seconds: elapsed time.
+        messages: messages taken out of the mailbox.
+        calls: calls among them.
+        casts: casts among them.
+        replies: calls that their handlers answered at once.
         busy: seconds spent in handlers.
     """
 
@@ -124,7 +124,7 @@ class _SystemMessage:
     def serve(self, process: Process) -> None:
         process.settle_deferred(self.request)
         if self.request.waiter is None:
-            return  # whoever asked has given up, and is not to find it done
+            return  # the caller has given up, so nothing may change any more
         try:
             answer = self.act(process)
         except Exception as error:
@@ -146,7 +146,7 @@ async def _ask(ref: Ref[Any], act: Callable[[Process], T]) -> T:
     if process.ended is not None:
         raise Restarting(ref) if process.restarting else NoProcess(ref)
     request: Request[T] = Request(node, ref, "system", (), {}, node.current)
-    process.extras().deferred[request] = None  # its end fails what it owes an answer to
+    process.extras().deferred[request] = None  # fails when the process ends
     process.control_put(_SystemMessage(request, act))
     return await request.receive(ref.limit)
 
@@ -201,19 +201,19 @@ def _put_state(process: Process, state: Mapping[str, Any]) -> None:
 
 
 async def get_state(ref: Ref[Any]) -> dict[str, Any]:
-    """The state of a process: an actor's attributes by name, not copied in depth.
+    """Return the state of a process: an actor's attributes by name, in a shallow copy.
 
     A checkpoint when it has to wait; cancelled, nothing has changed. All functions of this file raise:
 
     Raises:
-        NoProcess, Restarting: there is no such process, or not at the moment.
+        NoProcess, Restarting: the process does not exist, or is being restarted.
         ProcessDied: it ended before it served the request.
         CallTimeout: it was busy with one message for longer than the ref's time limit.
         CallingSelf: a process cannot wait for itself.
         TypeError: the process lives on another node.
 
     and this one also:
-        NoState: it has none to show.
+        NoState: it exposes no state.
     """
     return await _ask(ref, _state)
 
@@ -235,7 +235,7 @@ async def replace_state(ref: Ref[Any], fn: Callable[[dict[str, Any]], Mapping[st
 
 
 async def get_status(ref: Ref[Any]) -> Status:
-    """What can be said of the process. Raises: as `get_state`, but never `NoState`."""
+    """Return the status of a process. Raises: as `get_state`, but never `NoState`."""
 
     def act(process: Process) -> Status:
         actor = _actor(process)
@@ -262,7 +262,9 @@ async def get_status(ref: Ref[Any]) -> Status:
 
 
 async def suspend(ref: Ref[Any]) -> None:
-    """Let the process serve system messages alone, until `resume`; others wait. Twice is once.
+    """Let the process serve only system messages until `resume`; other messages wait.
+
+    A process that is suspended already stays suspended.
 
     Raises: as `get_state`, but never `NoState`.
     """
@@ -275,7 +277,7 @@ async def suspend(ref: Ref[Any]) -> None:
 
 
 async def resume(ref: Ref[Any]) -> None:
-    """Let a suspended process go on; without effect on another. Raises: as `suspend`."""
+    """Let a suspended process go on; no effect on other processes. Raises: as `suspend`."""
 
     def act(process: Process) -> None:
         process.suspended = False
@@ -284,7 +286,7 @@ async def resume(ref: Ref[Any]) -> None:
 
 
 async def terminate(ref: Ref[Any], reason: Reason = NORMAL) -> None:
-    """Have the process stop with `reason`, also when it is suspended; returns once it is going to.
+    """Have the process stop with `reason`, even if it is suspended; return once the order is accepted.
 
     Raises: as `suspend`.
     """
@@ -299,7 +301,7 @@ async def terminate(ref: Ref[Any], reason: Reason = NORMAL) -> None:
 
 
 async def change_code(ref: Ref[Any], actor: type[Actor], extra: Any = None) -> None:
-    """Make a running actor one of another class, and keep its state.
+    """Change the class of a running actor, and keep its state.
 
     The new class may have a method `on_code_change(self, old: type, extra)`, which adapts the state; it runs
     first. If it raises, the actor stays what it was, and the caller gets the error. Supervisors are changed
@@ -338,7 +340,7 @@ async def change_code(ref: Ref[Any], actor: type[Actor], extra: Any = None) -> N
 
 
 class _Guarded:
-    """An observer that is taken out when it raises."""
+    """An observer that is removed when it raises."""
 
     __slots__ = ("observer",)
 
@@ -380,13 +382,13 @@ def _uninstall(process: Process, unwanted: Callable[[Any], bool]) -> list[Any]:
 async def install(ref: Ref[Any], observer: Observer) -> None:
     """Show every message of the process to `observer`, before and after it is handled.
 
-    It runs inside the process, must be quick, and is taken out when it raises. Raises: as `suspend`.
+    It runs inside the process, must be quick, and is removed when it raises. Raises: as `suspend`.
     """
     await _ask(ref, lambda process: _install(process, observer))
 
 
 async def uninstall(ref: Ref[Any], observer: Observer) -> bool:
-    """Take an observer out; whether it was there. Raises: as `suspend`."""
+    """Remove an observer; return true if it was installed. Raises: as `suspend`."""
     return bool(await _ask(ref, lambda process: _uninstall(process, lambda other: other is observer)))
 
 
@@ -402,7 +404,7 @@ class _Trace:
         logger.info("%s got %s", process.ref, line)
 
     def handled(self, process: Process, message: Any) -> None:
-        logger.debug("%s is done with it", process.ref)
+        logger.debug("%s has handled it", process.ref)
 
 
 async def trace(ref: Ref[Any], on: bool = True, *, keep: int = 10) -> list[str]:

@@ -1,4 +1,4 @@
-"""The program of a worker: a node with its employer for a peer, until that one has gone."""
+"""The program of a worker: a node that is connected to its employer, until that ends."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = ["work"]
 
 
 WATCH_SECONDS: Final = 1.0
-"""How often a worker looks whether it still has the parent that it was born to."""
+"""Polling interval for the death of the parent process."""
 
 PR_SET_PDEATHSIG: Final = 1
 """Names the signal that a process gets when its parent dies; see prctl(2)."""
 
 
 def work(spec: Mapping[str, Any]) -> None:
-    """Be a worker, as standard input has described it: what a worker's process runs."""
+    """Run a worker as `spec` describes it, which came by standard input."""
     employer = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
@@ -64,14 +64,14 @@ async def _work(spec: Mapping[str, Any], employer: int) -> None:
 
 @attrs.define
 class _End:
-    """How a worker learns that it is to end, and what it leaves behind."""
+    """The end of a worker: notices when it is due, and removes files that are left."""
 
     employer: int
     directory: str
     is_orphaned: bool = False
 
     def wait_for_it(self) -> None:
-        """When the employer has gone, or says so: stop in order, and if that takes long, at once."""
+        """Wait until the employer orders a stop or has died; stop in order, or at once if that takes long."""
         while not select.select([sys.stdin], [], [], WATCH_SECONDS)[0] and os.getppid() == self.employer:
             pass
         self.is_orphaned = os.getppid() != self.employer or os.read(sys.stdin.fileno(), 1) != WORD
@@ -81,6 +81,6 @@ class _End:
         os._exit(1)
 
     def tidy_up(self) -> None:
-        """Remove the directory of the doors if the one whose it was has died."""
+        """Remove the directory of the doors if the employer, which owned it, has died."""
         if self.is_orphaned:
             shutil.rmtree(self.directory, ignore_errors=True)

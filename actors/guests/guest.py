@@ -1,9 +1,8 @@
 """WebAssembly guests as processes.
 
-A `Guest` describes a module, an entrypoint and what the guest may do; spawned, it is a process like any
-other. What guests of one node share, the engine above all, is made when the first of them is spawned. The
-engine and all that belongs to it are not even imported before a guest is described, because most nodes have
-none.
+A `Guest` describes a module, an entrypoint and the guest's capabilities; spawned, it is a process like any
+other. The guests of a node share a runtime, above all the engine; it is made when the first guest is spawned.
+The engine is not even imported before a guest is described, because most nodes have no guests.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def open_guests(node: Node, **settings: Any) -> Runtime:
     from enfilade.hostcalls.kernel.runtime import Runtime
 
     if node in _RUNTIMES:
-        raise RuntimeError(f"{node} is prepared for guests already; call open_guests before the first spawn")
+        raise RuntimeError(f"{node} is already prepared for guests; call open_guests before the first spawn")
     runtime = _RUNTIMES[node] = Runtime(_NodeClock(node), **settings)
 
     async def run() -> None:
@@ -76,12 +75,15 @@ def open_guests(node: Node, **settings: Any) -> Runtime:
 
 
 def guests_of(node: Node) -> Runtime:
-    """What the guests of `node` share, made now if need be. Not a checkpoint. Raises as `open_guests`."""
+    """Return the runtime that the guests of `node` share, made now on first use. Not a checkpoint.
+
+    Raises: as `open_guests`.
+    """
     return _RUNTIMES.get(node) or open_guests(node)
 
 
 def hold(node: Node, thing: Channel | Ref[Any]) -> Held:
-    """A channel, or a ref, as a resource that can be sent to guests in a `Message`. Not a checkpoint."""
+    """Make a channel or a ref a resource that can be sent to guests in a `Message`. Not a checkpoint."""
     from enfilade.hostcalls.resources.message import Held
     from enfilade.hostcalls.resources.registry import Kind
 
@@ -148,11 +150,11 @@ class Guest(Spawnable["Guest"]):
     def body(
         self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> GuestBody | LoadingBody:
-        """Make the guest, or have its module compiled first; what `node.spawn` calls."""
+        """Make the guest, or have its module compiled first. `node.spawn` calls this."""
         from enfilade.actors.guests.guest_body import GuestBody, LoadingBody
 
         if kwargs:
-            raise TypeError(f"a guest takes no keyword arguments, and was given {', '.join(kwargs)}")
+            raise TypeError(f"expected no keyword arguments for a guest, got {', '.join(kwargs)}")
         runtime = guests_of(process.node)
         prepared = None if args else runtime.prepared(self)
         if prepared is not None:
@@ -216,7 +218,7 @@ class Guest(Spawnable["Guest"]):
 
 
 async def run_guest(node: Node, guest: Guest) -> Reason:
-    """Run a guest to its end; the exit reason.
+    """Run a guest to its end; return the exit reason.
 
     A checkpoint; cancelled, the guest is stopped.
 

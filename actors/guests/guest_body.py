@@ -34,7 +34,7 @@ __all__ = ["GuestBody", "LoadingBody", "refusal"]
 
 
 def refusal(error: GuestStartError | EngineError) -> Exit:
-    """What makes the start of a guest's process fail, for the reason that `error` tells."""
+    """Return the exception that fails the start of a guest's process for the reason in `error`."""
     cause = error.__cause__
     if isinstance(cause, StartTrapped):
         return Exit(trapped(cause.trap))
@@ -98,7 +98,7 @@ class GuestBody(DispatchedBody):
         process.attention = True  # so that it gets its first turn
 
     def turn(self, budget: int) -> bool:
-        """Give the guest its messages, and let it run for a while; the budget is in time."""
+        """Give the guest its messages, and let it run for a time slice, whatever the budget."""
         process = self.process
         if process.attention and not self.attend():
             return False
@@ -118,7 +118,7 @@ class GuestBody(DispatchedBody):
         """See `enfilade.hostcalls.contracts.host.ActorHost.spawn`."""
         process = self.process
         if self.execution.ended:
-            raise GuestStartError("the process that starts it has ended")
+            raise GuestStartError("the parent process has ended")
         child = _Child(launch, self, link, monitor)
         try:
             ref = await process.node.spawn(child, spawner=process, label=launch.label)
@@ -130,7 +130,7 @@ class GuestBody(DispatchedBody):
         return ref, body.execution.caller.id, number
 
     def stop(self, reason: Reason) -> bool:
-        """End the guest, which is where it is cut short."""
+        """Cut the guest short, and end the process."""
         self.exit(reason)
         return super().stop(reason)
 
@@ -149,7 +149,7 @@ class GuestBody(DispatchedBody):
         self.process.node.finish(self.process, reason)
 
     def exit(self, reason: Reason) -> None:
-        """An exit signal: the guest stops where it is, gives up what it holds, and its children end."""
+        """Stop the guest where it is, release its resources, and end its children."""
         self.execution.stop()
         if self.parent is not None:
             self.parent.children.pop(self.process, None)
@@ -161,7 +161,7 @@ class GuestBody(DispatchedBody):
 
 @attrs.frozen(eq=False)
 class _Child(Spawnable[Any]):
-    """A guest that a guest starts."""
+    """Describes a guest that a guest starts."""
 
     launch: Launch
     parent: GuestBody
@@ -229,14 +229,14 @@ class LoadingBody(DispatchedBody):
         if process.idle:
             process.idle = False
             try:
-                # Who has waited for the start comes first: it may want to monitor the guest.
+                # The starter comes first: it may want to monitor the guest.
                 await trio.lowlevel.checkpoint()
                 await trio.lowlevel.checkpoint()
             finally:
                 process.wake()
 
     def _begin(self) -> BaseException | None:
-        """Make the guest inside of its process; what that has raised."""
+        """Make the guest inside its process; return the exception that this raised, or None."""
         process = self.process
         dispatcher = process.dispatcher
         dispatcher.running = process

@@ -1,8 +1,8 @@
 """The node, as one guest sees it.
 
 Messages stay in the process's own queue until the guest asks for them, so that the bound of the mailbox,
-dead letters and failed calls work as for every process. What is not meant for guests is taken out as it is
-seen.
+dead letters and failed calls work as for every process. Messages that guests cannot receive are removed when
+they are met.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class NodeHost:
         call.reply(answer.data if call.method == "request" else answer)
 
     def _abandon(self, call: signals.Call) -> None:
-        """The guest has let go of a request; when that is because it ended, the process answers for it."""
+        """Fail a request that the guest has dropped; after the guest's end, the process's end fails it."""
         if not self.execution.ended and not call.settled and self._process.settle_deferred(call):
             call.fail(SenderDropped(self._process.ref))
 
@@ -246,13 +246,13 @@ class NodeHost:
         return monitor.number
 
     def _check_monitors(self) -> None:
-        """Raise unless the guest may have another monitor, with the notice that may come of it."""
+        """Raise unless the guest may have another monitor, and the message that it may cause."""
         self._check_mailbox()
         if len(self._monitors) >= self.execution.caller.limits.resources:
             raise InvalidArgument
 
     def _check_mailbox(self) -> None:
-        """Raise unless the mailbox has room: what a guest causes itself is bounded as messages are."""
+        """Raise unless the mailbox has room: messages that a guest causes itself are bounded as well."""
         if len(self._process.queue) >= self.execution.caller.limits.mailbox:
             raise InvalidArgument
 
@@ -292,7 +292,7 @@ class NodeHost:
         return found
 
 
-_NOT_BYTES = Custom("guests receive bytes and enfilade.hostcalls.Message")
+_NOT_BYTES = Custom("guests receive only bytes and enfilade.hostcalls.Message")
 
 _KINDS: dict[Reason, ReasonKind] = {
     KILL: ReasonKind.KILL,
@@ -333,7 +333,7 @@ def trapped(trap: Trap) -> Trapped:
 
 
 def why(error: BaseException) -> str:
-    """What went wrong, in one line for a guest."""
+    """Describe an error in one line, for a guest."""
     match error:
         case ProcessDied(reason=reason):
             return f"the process ended: {reason}"
@@ -353,7 +353,7 @@ def _check_place(to: Ref[Any], message: Message, operation: str) -> None:
 
 
 def _content(request: signals.Call | signals.Cast) -> Message | None:
-    """What a call or cast of `Guest.request` or `Guest.exchange` carries."""
+    """Return the message in a call or cast of `Guest.request` or `Guest.exchange`; None if there is none."""
     if request.method not in ("request", "exchange") or len(request.args) != 1 or request.kwargs:
         return None
     return message_of(request.args[0])

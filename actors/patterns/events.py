@@ -1,8 +1,8 @@
 """The event manager: one process, any number of handlers, every event to each of them.
 
-A handler is an object with its own state, added and removed while the manager runs, and known by a key.
-One that raises is taken out and reported; the manager and the other handlers go on. A *supervised* handler
-also tells the process that added it why it is gone, and goes when that process ends.
+A handler is an object with its own state and a key. It can be added and removed while the manager runs. A
+handler that raises is removed and logged; the manager and the other handlers go on. A *supervised* handler is
+tied to a process: the process is notified when the handler is removed, and its end removes the handler.
 
 Source: `gen_event`.
 """
@@ -28,31 +28,31 @@ logger = logging.getLogger("enfilade.actors")
 
 
 class HandlerExists(RuntimeFault):
-    """A handler of that key is there already."""
+    """The event manager already has a handler with this key."""
 
     def __init__(self, key: Hashable) -> None:
         super().__init__(
-            f"there is already a handler with the key {key!r}; delete it first, or choose another key"
+            f"a handler with the key {key!r} already exists; delete it first, or choose another key"
         )
         self.key = key
 
 
 class NoHandler(RuntimeFault):
-    """There is no handler of that key."""
+    """The event manager has no handler with this key."""
 
     def __init__(self, key: Hashable) -> None:
-        super().__init__(f"there is no handler with the key {key!r}")
+        super().__init__(f"no handler has the key {key!r}")
         self.key = key
 
 
 @attrs.frozen
 class HandlerRemoved:
-    """What the process that added a supervised handler is sent when the handler is gone.
+    """Notice to the supervising process that its handler was removed.
 
     Attributes:
         manager: the event manager.
         key: the handler's key.
-        reason: NORMAL when it was deleted or removed itself; what it crashed with otherwise.
+        reason: NORMAL if it was deleted or removed itself, else the reason of its crash.
     """
 
     manager: Ref[EventManager]
@@ -70,21 +70,21 @@ class EventHandler:
     manager: EventManager
 
     def on_add(self) -> None:
-        """Runs when it is added; raising refuses it."""
+        """Runs when the handler is added; if it raises, the handler is not added."""
 
     def on_event(self, event: Any) -> None:
-        """An event came."""
+        """Handle an event."""
 
     def on_call(self, request: Any) -> Any:
-        """A question to this handler alone; what it returns is the answer."""
-        raise TypeError(f"{type(self).__qualname__} answers no calls")
+        """Answer a call to this handler alone; the result is the reply."""
+        raise TypeError(f"{type(self).__qualname__} does not answer calls: define on_call(self, request)")
 
     def on_remove(self, reason: Reason) -> Any:
-        """Runs last, unless the handler was the one that crashed; what it returns goes to who deleted it."""
+        """Runs last, unless the handler crashed; `delete_handler` returns the result."""
 
 
 class RemoveHandler(Exception):
-    """Raised by a handler that wants to be taken out, without further ado. A call is answered by `answer`."""
+    """Raised by a handler to have itself removed. A call at hand is answered with `answer`."""
 
     def __init__(self, answer: Any = None) -> None:
         super().__init__(answer)
@@ -141,24 +141,24 @@ class EventManager(Actor):
 
         Raises (in the caller):
             HandlerExists: the key is taken.
-            TypeError: the key is not hashable, or `supervised` is no ref.
+            TypeError: the key is not hashable, or `supervised` is not a ref.
             Whatever making or adding the handler raises; the manager goes on.
         """
         try:
             if key in self._entries:
                 raise HandlerExists(key)
             if supervised is not None and not isinstance(supervised, Ref):
-                raise TypeError(f"a handler is supervised by a ref, such as `me.ref`, not by {supervised!r}")
+                raise TypeError(f"supervised must be a Ref, such as me.ref, got {supervised!r}")
             self._add(key, handler, args, supervised)
         except Exception as error:
             return self.process.refuse(error)
         return None
 
     def delete_handler(self, key: Hashable) -> Any:
-        """Take a handler out; returns what its `on_remove` returns.
+        """Remove a handler; returns the result of its `on_remove`.
 
         Raises (in the caller):
-            NoHandler: there is none of that key.
+            NoHandler: no handler has this key.
         """
         if self._find(key) is None:
             return self.process.refuse(NoHandler(key))
@@ -169,14 +169,13 @@ class EventManager(Actor):
     ) -> Any:
         """Replace a handler by another in one step; returns nothing.
 
-        No event is missed, and none is seen by both.
-
-        The new one is made as `handler(*args, left)`; `left` is what the old one's `on_remove` returned. It
-        is supervised by whom the old one was.
+        Each event goes to exactly one of the two. The new handler is made as `handler(*args, left)`, where
+        `left` is the result of the old one's `on_remove`. The supervising process stays the same.
 
         Raises (in the caller):
             NoHandler, HandlerExists: as above.
-            Whatever making or adding the new one raises: the old one is gone, and who supervised it is told.
+            Whatever making or adding the new one raises; the old one is gone, and its supervising process is
+                notified.
         """
         entry = self._find(key)
         if entry is None:
@@ -192,11 +191,11 @@ class EventManager(Actor):
         return None
 
     def call_handler(self, key: Hashable, request: Any) -> Any:
-        """Ask one handler; returns what its `on_call` returns.
+        """Call one handler; returns the result of its `on_call`.
 
         Raises (in the caller):
-            NoHandler: there is none of that key.
-            Whatever the handler raises; it is taken out then, and the manager goes on.
+            NoHandler: no handler has this key.
+            Whatever the handler raises; it is removed then, and the manager goes on.
         """
         entry = self._find(key)
         if entry is None:
@@ -211,7 +210,7 @@ class EventManager(Actor):
             return self.process.refuse(error)
 
     def which_handlers(self) -> list[Hashable]:
-        """The ids of all handlers, oldest first."""
+        """Return the keys of all handlers, oldest first."""
         return list(self._entries)
 
     def on_down(self, down: Down) -> None:
@@ -228,7 +227,7 @@ class EventManager(Actor):
     def _find(self, key: Hashable) -> _Entry | None:
         try:
             return self._entries.get(key)
-        except TypeError:  # it is not hashable, and so nobody's key
+        except TypeError:  # not hashable, so no handler has this key
             return None
 
     def _add(
@@ -246,7 +245,7 @@ class EventManager(Actor):
             entry.monitor = self.process.monitor(owner, tag=("event handler", key))
 
     def _left(self, key: Hashable, entry: _Entry) -> None:
-        """The handler wants to be taken out, unless it has seen to that itself."""
+        """Remove a handler on its own request, unless it is gone already."""
         if self._entries.get(key) is entry:
             self._remove(key, NORMAL)
 
@@ -271,5 +270,5 @@ class EventManager(Actor):
         if entry.monitor is not None:
             self.process.demonitor(entry.monitor, flush=True)
         if tell and entry.owner is not None:
-            with contextlib.suppress(RuntimeFault):  # its mailbox may be full, or its name nobody's
+            with contextlib.suppress(RuntimeFault):  # its mailbox may be full, or its name unregistered
                 entry.owner.send(HandlerRemoved(self.process.ref, key, reason))

@@ -69,7 +69,7 @@ def _mark(function: F, mark: object) -> F:
 def when(
     state: Hashable, method: Callable[Concatenate[Any, P], R]
 ) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[Concatenate[Any, P], R]]:
-    """Mark a function of a `Machine` as what `method` does in `state`.
+    """Mark a function of a `Machine` as the implementation of `method` in `state`.
 
     Args:
         state: any hashable; a string or an enumeration's member reads best.
@@ -84,8 +84,8 @@ def when(
 def _mark_sync(function: F, mark: object) -> F:
     if inspect.iscoroutinefunction(function):
         raise TypeError(
-            f"{function.__qualname__} cannot be async: a state begins and ends at once; "
-            "to wait, go on with `self.process.continue_with`"
+            f"{function.__qualname__} cannot be async, because state changes are immediate; "
+            "to wait, use `self.process.continue_with`"
         )
     return _mark(function, mark)
 
@@ -113,7 +113,7 @@ def after(seconds: float, state: Hashable) -> Callable[[F], F]:
         ValueError: `seconds` is not positive.
     """
     if not seconds > 0:
-        raise ValueError(f"a state lasts for a positive number of seconds, not {seconds!r}")
+        raise ValueError(f"seconds must be positive, got {seconds!r}")
     return lambda function: _mark(function, _StateTimeout(state, seconds))
 
 
@@ -202,7 +202,7 @@ class Machine(Actor):
         return self._state if self._entered else self.initial
 
     def on_start(self) -> Any:
-        """Enters the first state; a subclass that overrides it must call it."""
+        """Enter the first state; a subclass that overrides this method must call it."""
         if not self._entered:
             self.become(self.initial)
 
@@ -210,9 +210,9 @@ class Machine(Actor):
     def become(self, state: Hashable, *, again: bool = False) -> None:
         """Change the state, at once. Not a checkpoint.
 
-        What marks the old state's end and the new one's beginning runs before this returns; the old state's
-        time-outs are cancelled; postponed events follow before the next message. To stay in the present state
-        is no change, unless `again` asks for one.
+        The `leave` functions of the old state and the `enter` functions of the new one run before this
+        returns. The old state's time-outs are cancelled. Postponed events follow before the next message. A
+        change to the present state does nothing, unless `again` is true.
         """
         if self._entered:
             if state == self._state and not again:
@@ -249,7 +249,7 @@ class Machine(Actor):
             function(self)
 
     def _moment(self) -> tuple[int, int]:
-        """How often the state has changed, and how many events that brings back are still to come."""
+        """Return the number of state changes so far, and of postponed events that are due."""
         return self._changes, len(self._due)
 
     def _keep(
@@ -275,7 +275,7 @@ class Machine(Actor):
         return answer
 
     def _retry(self) -> Any:
-        """The turn of the next event that was postponed has come."""
+        """Handle the next event that was postponed."""
         assert isinstance(self._due, deque)
         event = self._due.popleft()
         extras = self.process.extras_or_none
@@ -305,7 +305,7 @@ class Machine(Actor):
 
 
 def _dispatching(cls: type[Machine], name: str, default: Callable[..., Any]) -> Callable[..., Any]:
-    """The method that looks up the clause of the present state."""
+    """Make the method that looks up the clause of the present state."""
 
     variants = [default, *(function for (_, method), function in cls._clauses.items() if method == name)]
     if any(inspect.iscoroutinefunction(variant) for variant in variants):

@@ -39,12 +39,12 @@ class Worker(Actor):
     """The base of a pool's workers, sync or async."""
 
     def work(self, job: Any) -> Any:
-        """Do one job; what it returns is the answer to `Pool.submit`. Subclasses say how."""
-        raise TypeError(f"{type(self).__qualname__} does not say how to work: define work(self, job)")
+        """Do one job; the result answers `Pool.submit`. Subclasses must define it."""
+        raise TypeError(f"{type(self).__qualname__} does not define work(self, job)")
 
 
 class JobDiscarded(RuntimeFault):
-    """The pool's queue was full, and this job was the one to go. `job` is what was submitted."""
+    """The pool discarded `job`, because its queue was full."""
 
     def __init__(self, job: object, limit: int) -> None:
         super().__init__(f"the pool's queue is full ({limit} jobs); discarded {job!r}")
@@ -52,7 +52,7 @@ class JobDiscarded(RuntimeFault):
 
 
 class PoolDraining(RuntimeFault):
-    """The pool finishes what it has and takes nothing new."""
+    """The pool finishes the jobs that it has, and takes no new ones."""
 
     def __init__(self) -> None:
         super().__init__("the pool is draining; submit to another one")
@@ -60,12 +60,12 @@ class PoolDraining(RuntimeFault):
 
 @attrs.frozen
 class PoolStatistics:
-    """What a pool is doing.
+    """The state of a pool.
 
     Attributes:
-        size: how many workers it is to have.
-        busy: how many have a job.
-        queued: jobs that nobody has begun.
+        size: the intended number of workers.
+        busy: the number of workers that have a job.
+        queued: jobs that no worker has begun.
         completed: jobs that were answered, errors included.
         discarded: jobs that found no room, or whose submitters had given up before they were begun.
         replaced: workers that ended and were replaced.
@@ -110,18 +110,18 @@ class _Stuck:
 
 def _check_routing(routing: str) -> None:
     if routing not in get_args(Routing):
-        raise ValueError(f"routing is one of {', '.join(get_args(Routing))}, not {routing!r}")
+        raise ValueError(f"routing must be one of {', '.join(get_args(Routing))}, got {routing!r}")
 
 
 def _check_worker(worker: Any) -> None:
     is_actor = isinstance(worker, type) and issubclass(worker, Actor)
     if is_actor and getattr(worker, "work", Worker.work) is Worker.work:
-        raise TypeError(f"a pool's worker is a class that defines work(self, job), unlike {worker!r}")
+        raise TypeError(f"the worker class of a pool must define work(self, job), got {worker!r}")
 
 
 def _check_size(size: int) -> None:
     if not isinstance(size, int) or size < 1:
-        raise ValueError(f"a pool has at least one worker; its size is an int, not {size!r}")
+        raise ValueError(f"size must be a positive int, got {size!r}")
 
 
 class Pool(Actor):
@@ -141,12 +141,12 @@ class Pool(Actor):
             just come.
         stuck_after: seconds after which a worker that has not finished its job is killed and replaced; None
             for never.
-        intensity: how many replacements within `period` are borne.
+        intensity: maximum number of replacements within `period`.
         period: seconds.
 
     Raises:
         ValueError: an argument is out of range; it names the argument.
-        TypeError: `worker` is an actor class that does not say how to work.
+        TypeError: `worker` is an actor class that does not define `work`.
     """
 
     def __init__(
@@ -164,11 +164,11 @@ class Pool(Actor):
         _check_size(size)
         _check_routing(routing)
         if discard not in get_args(Discard):
-            raise ValueError(f"discard is one of {', '.join(get_args(Discard))}, not {discard!r}")
+            raise ValueError(f"discard must be one of {', '.join(get_args(Discard))}, got {discard!r}")
         if queue_limit is not None and queue_limit < 0:
-            raise ValueError(f"queue_limit is None or at least 0, not {queue_limit!r}")
+            raise ValueError(f"queue_limit must be None or at least 0, got {queue_limit!r}")
         if stuck_after is not None and not stuck_after > 0:
-            raise ValueError(f"stuck_after is None or a positive number of seconds, not {stuck_after!r}")
+            raise ValueError(f"stuck_after must be None or a positive number of seconds, got {stuck_after!r}")
         _check_worker(worker)
         self._worker = worker
         self._args = args
@@ -196,7 +196,7 @@ class Pool(Actor):
     # Requests.
 
     def submit(self, job: Any, key: Hashable = None) -> Any:
-        """Have `job` done. One that is not begun when its caller gives up is dropped.
+        """Have a worker do `job`. If the caller gives up before a worker has begun it, the job is dropped.
 
         Args:
             job: what `Worker.work` is given.
@@ -215,7 +215,7 @@ class Pool(Actor):
             try:
                 hash(key)
             except TypeError:
-                return self.process.refuse(TypeError(f"a job's key must be hashable, unlike {key!r}"))
+                return self.process.refuse(TypeError(f"the key of a job must be hashable, got {key!r}"))
         deferred = self.process.defer_if_called()
         self._submitted += 1
         entry = _Job(self._submitted, job, key, deferred)
@@ -231,7 +231,7 @@ class Pool(Actor):
         return deferred
 
     def drain(self) -> Any:
-        """Take nothing new, finish what is there, and return once all is done."""
+        """Take no new jobs, finish the present ones, and return once all are done."""
         deferred = self.process.defer_if_called()
         if self._drained is None:
             self._drained = []
@@ -264,7 +264,7 @@ class Pool(Actor):
         return None
 
     def statistics(self) -> PoolStatistics:
-        """What the pool is doing at this moment."""
+        """Return the present state of the pool."""
         return PoolStatistics(
             size=self._size,
             busy=sum(slot.job is not None for slot in self._slots),
@@ -277,7 +277,7 @@ class Pool(Actor):
     # Routing.
 
     def _slot_for(self, entry: _Job) -> _Slot | None:
-        """Whose job it is; None: whoever is free next."""
+        """Choose the slot for a job; None for the next one that is free."""
         keyed = self._routing == "key" or (self._routing == "sticky" and entry.key is not None)
         if keyed and entry.key in self._holders:
             slot, count = self._holders[entry.key]
@@ -306,7 +306,7 @@ class Pool(Actor):
                 del self._holders[entry.key]
 
     def _has_room(self, entry: _Job) -> bool:
-        """Make room for a job that has to wait, or turn it away."""
+        """Make room for a job that has to wait, or discard it; true if it can be queued."""
         if self._queue_limit is None or self._queued < self._queue_limit:
             return True
         victim = self._take_oldest() if self._discard == "oldest" and self._queued else entry
@@ -353,7 +353,7 @@ class Pool(Actor):
         self._next(slot)
 
     def _next(self, slot: _Slot) -> None:
-        """The worker of `slot` may be free: give it something to do, or let it go."""
+        """Give the worker of `slot`, if it is free, its next job, or retire it."""
         if slot.free:
             entry = self._take(slot.queue)
             if entry is None and not slot.retiring:
@@ -371,7 +371,7 @@ class Pool(Actor):
         self._check_drained()
 
     def _take(self, queue: deque[_Job]) -> _Job | None:
-        """The oldest job of `queue`; not one whose submitter has given up waiting for it."""
+        """Take the oldest job of `queue` whose submitter still waits for it."""
         while queue:
             self._queued -= 1
             entry = queue.popleft()

@@ -1,7 +1,7 @@
-"""The control lane: what a process does between two messages, ahead of any of them.
+"""The control lane: items that a process serves between two messages, ahead of any of them.
 
-System messages (get the state, replace it, suspend, resume, change code), requests to stop, and whatever
-the process left to be continued are items of this lane. `Record.control_put` queues one; it is never
+System messages (get the state, replace it, suspend, resume, change code), requests to stop, and
+continuations are items of this lane. `Record.control_put` queues one; it is never
 refused, and is served even while the process is suspended.
 """
 
@@ -25,13 +25,13 @@ class Control(Protocol):
     """An item of the control lane."""
 
     def serve(self, process: Process) -> Coroutine[Any, Any, None] | None:
-        """Do it, inside the process, between two messages; what it returns is awaited where there is a
-        task.
+        """Serve the item, inside the process and between two messages; a process with a task awaits the
+        result.
         """
 
 
 class Continuation:
-    """Something to do before the next message."""
+    """A function to run before the next message."""
 
     __slots__ = ("args", "fn")
 
@@ -46,7 +46,7 @@ class Continuation:
 
 
 class StopRequest:
-    """A request to stop; in the data lane, it takes effect after the messages before it."""
+    """A request to stop. In the data lane it is served after the messages that were queued before it."""
 
     __slots__ = ("reason",)
 

@@ -1,10 +1,10 @@
-"""Calls that wait for one another in a circle: found when the last of them closes it.
+"""Detection of calls that wait for one another in a circle, when the last of them closes it.
 
-An actor with a task handles one message at a time, so while a handler waits for its call, whoever calls the
-actor waits as well. Each such actor notes the call that it waits for, and a call that comes to one that waits
-is followed along these notes. Nothing is done about a circle but to log it: the callers' own time limits end
-it. A function process may receive in another task meanwhile, and what was deferred may be answered by
-anybody, so neither is part of a circle; nor is a call to another node.
+An actor that has a task handles one message at a time. While its handler waits for a call, callers of the
+actor wait as well. Each such actor notes the call that it waits for, and a new call is followed along these
+notes. A circle is only logged: the callers' own time limits end it. A function process may receive in another
+task meanwhile, and any process may answer a deferred call, so neither is part of a circle; nor is a call to
+another node.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["begin_waiting"]
 
 
 def begin_waiting(caller: Process, request: Request[Any]) -> None:
-    """A handler of `caller`, or something that it has started, is about to wait for `request`."""
+    """Note that `caller` is about to wait for `request`, and log the circle that this closes."""
     body = caller.body
     if body.is_plain or body.task is not trio.lowlevel.current_task():
         return
@@ -38,7 +38,7 @@ def begin_waiting(caller: Process, request: Request[Any]) -> None:
 
 
 def _holder(request: Request[Any]) -> Process | None:
-    """The process of this node that has `request` and has not passed it on."""
+    """Return the local process that holds `request` and has neither deferred nor forwarded it."""
     process = request.node.processes.get(request.target.serial)
     if process is None or process.has_deferred(request):
         return None

@@ -1,8 +1,8 @@
 """The end of a process, and the order in which it becomes known.
 
-First everything that it holds is released (name, groups, aliases, timers), so that a successor can register
-at once; then the calls that it owes an answer to fail; then its links and monitors are told. Whoever learns
-of the end can rely on the rest.
+First everything that the process holds is released (name, groups, aliases, timers), so that a successor can
+register at once. Then the calls that it has not answered fail. Then its links and monitors are notified. So
+a process that learns of the end can rely on the rest.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def finish(
 
 
 def _note_circumstances(process: Process, error: BaseException) -> None:
-    """Note what the log of a crash should say besides: the message at hand, how many waited, the status."""
+    """Add notes to `error` for the log: the message at hand, the number of queued messages, the status."""
     body = process.body
     message = body.at_hand
     if message is not None:
@@ -76,7 +76,7 @@ def _note_circumstances(process: Process, error: BaseException) -> None:
 
 
 def _finish_later(process: Process, reason: Reason, error: BaseException | None, told: bool) -> None:
-    """End the processes in the arena of `process` first: they do not outlive it."""
+    """End the processes in the arena of `process` first, because none of them may outlive it."""
 
     async def empty_and_finish() -> None:
         await empty_arena(process, reason)
@@ -144,8 +144,8 @@ def _release(process: Process) -> None:
 
 
 def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
-    """Fail the calls that wait for an answer of this process; other messages are undeliverable, unless a
-    successor is to inherit them.
+    """Fail the calls that the process has not answered; other messages are dead letters, unless a successor
+    inherits them.
     """
     reader, extras = process.reader, process.extras_or_none
     if reader is not None:
@@ -186,10 +186,10 @@ def _leave_arena(process: Process) -> None:
 
 
 async def empty_arena(process: Process, reason: Reason) -> None:
-    """End what still lives in the arena of `process`: its children, and theirs, do not outlive it.
+    """End the processes that still live in the arena of `process`: no descendant outlives it.
 
-    Normally its supervisor code has stopped them in order already. What is left is told the reason killed
-    over its links if that was the end of `process`, else asked to shut down, youngest first, and killed after
+    Normally its supervisor code has stopped them in order already. If `process` was killed, the rest get the
+    reason killed over their links. Otherwise they are asked to shut down, youngest first, and killed after
     the grace.
     """
     extras = process.extras_or_none
@@ -218,13 +218,13 @@ async def _wait_until_empty(process: Process, seconds: float) -> None:
 
 
 def expect_end(body: TaskBody) -> None:
-    """The process of `body` was killed: if its task is not gone within the grace, `give_up`."""
+    """Call `give_up` if the task of a process that was killed does not end within the grace."""
     node = body.process.node
     node.timers.lane(node.config.kill_grace).add(body)
 
 
 def give_up(body: TaskBody) -> None:
-    """Report that the task of a killed process does not end, and end the process without it."""
+    """Report that the task of a killed process does not end, and end the process without the task."""
     process = body.process
     if process.ended is None:
         frames = "" if body.task is None else "".join(traceback.format_list(_stack(body.task)))

@@ -1,7 +1,7 @@
 """The start of a process: record, name, link, body, acknowledgement.
 
-A sync actor starts in the caller's task, as a call to an idle one runs there. One with a task of its own
-acknowledges by answering a `Request`, the same thing that a call waits for.
+A sync actor starts in the caller's task, as a call to an idle sync actor runs there. A process that has a
+task acknowledges its start by answering a `Request`, as it answers a call.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def begin(
 
 
 def disinherit(ancestor: Ref[Any]) -> None:
-    """Give up what `ancestor` left: its calls fail, other messages are undeliverable."""
+    """Fail the calls that `ancestor` left without an heir, and make its other messages dead letters."""
     process = process_of(ancestor)
     if process is None:
         return
@@ -187,9 +187,7 @@ def _abandon(process: Process) -> None:
 
 
 async def _kill(process: Process) -> None:
-    """Kill a process that does not finish starting; it is gone, without an exit message, when this
-    returns.
-    """
+    """Kill a process that does not finish starting, without an exit message, and wait for its end."""
     _abandon(process)
     if process.ended is None:
         request: Request[Any] = Request(process.node, process.ref, "stop", (), {}, None)
@@ -198,7 +196,7 @@ async def _kill(process: Process) -> None:
 
 
 def _refused(process: Process, error: BaseException) -> BaseException:
-    """The start failed with `error`: end the process; what to raise in the starter."""
+    """End a process whose start failed with `error`; return what to raise in the starter."""
     if isinstance(error, Ignore | StartError):
         links.unlink_parent(process)
         finish(process, NORMAL)
@@ -212,7 +210,7 @@ def _refused(process: Process, error: BaseException) -> BaseException:
 
 
 class NotSpawnable(TypeError):
-    """The target is nothing that can be spawned."""
+    """`spawn` cannot make a process of the target."""
 
 
 def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Body:
@@ -257,7 +255,7 @@ def _called(fn: Any, process: Process, args: tuple[Any, ...], kwargs: Mapping[st
             raise
         raise NotSpawnable(
             f"cannot spawn {fn!r}: {misfit}; its first argument is its own Process, "
-            "as in `async def fn(me, ...)`, and those of spawn follow"
+            "as in `async def fn(me, ...)`, followed by the arguments of spawn"
         ) from None
 
 
@@ -265,7 +263,7 @@ def _advice(target: Any) -> str:
     if isinstance(target, Actor):
         return f"it is an actor object; pass the class {type(target).__qualname__}, then its arguments"
     if inspect.iscoroutine(target):
-        target.close()  # it will not be awaited
+        target.close()  # so that Python does not warn that it was never awaited
         return f"it is a coroutine; pass the function {target.__name__} itself, then its arguments"
     return "expected an Actor class, an async function or a Spawnable"
 

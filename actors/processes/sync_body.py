@@ -1,8 +1,7 @@
 """The body of a sync actor.
 
 The dispatcher's inner loop runs its handlers as long as nothing unusual happens. This file is the rest: the
-careful turn with control lane, observers and idle timer, the kinds of messages that are not frequent, calls
-that a caller runs itself, and how such an actor ends.
+careful turn with control lane, observers and idle timer, the less frequent kinds of messages, and the end.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Bodies that have a task: async actors, async functions, ephemeral mailboxes.
 
-`run` is the wrapper around every such body. Nothing but a cancellation of the whole run leaves it: how the
-body ended becomes an exit reason, `on_stop` runs in a cancel scope of its own, what lives in the process's
-arena is ended, and only then, the task being physically done, are the names released and links and monitors
-told.
+`run` is the wrapper around every such body. Only a cancellation of the whole run leaves it. It turns the
+body's end into an exit reason, runs `on_stop` in a cancel scope of its own, and ends the processes in the
+arena. Only then, when the task is done, are the names released and links and monitors notified.
 """
 
 from __future__ import annotations
@@ -58,21 +57,21 @@ class TaskBody(Body):
         process.reader = Reader(process)
 
     def exit(self, reason: Reason) -> None:
-        """Interrupt whatever it waits for; a killed one that does not end in time is given up."""
+        """Cancel the task; after a kill, give the task up if it does not end in time."""
         if self.scope is not None:
             self.scope.cancel()
         if reason == KILLED:
             end.expect_end(self)
 
     def expire(self) -> None:
-        """It was killed, and the time that it had to end is over."""
+        """Give the task up: it was killed and has not ended within the grace."""
         end.give_up(self)
 
     async def main(self) -> None:
-        """The body proper. Cancelled when an exit signal ends the process."""
+        """Run the process's own code. Cancelled when an exit signal ends the process."""
 
     async def stopped(self, reason: Reason) -> None:
-        """The process ends by its own decision or by a crash: say goodbye."""
+        """Run the last hook of a process that stops, or has crashed."""
 
     def started(self) -> None:
         """Acknowledge the start."""
@@ -81,7 +80,7 @@ class TaskBody(Body):
             start.reply(None)
 
     async def run(self) -> None:
-        """The life of the task."""
+        """Run the process from its start to its end."""
         process = self.process
         CURRENT.set(process)
         self.task = trio.lowlevel.current_task()
@@ -118,8 +117,8 @@ class TaskBody(Body):
 
 
 class FunctionBody(TaskBody):
-    """Runs a coroutine, that of `fn(me, *args, **kwargs)`: made beforehand, so that arguments that do not fit
-    are told to the starter.
+    """Runs the coroutine of `fn(me, *args, **kwargs)`, made beforehand so that the starter learns of unfit
+    arguments.
     """
 
     __slots__ = ("_coroutine",)

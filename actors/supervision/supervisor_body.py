@@ -1,13 +1,13 @@
 """The body of a supervisor: performs what its `Strategy` decides.
 
 A supervisor runs in the dispatcher and never waits. Starting and stopping take time, so the body performs a
-step, goes back to its mailbox, and tells the strategy when word of the outcome comes. While the strategy is
-busy only what concerns the children is taken; requests are put off until it is done, as in OTP. The order to
-stop is always heard.
+step, goes back to its mailbox, and reports the outcome to the strategy when it arrives. While the strategy is
+busy, only messages about the children are handled; requests are postponed, as in OTP. A request to stop is
+always served.
 
 A child that has no task of its own is restarted within the supervisor's turn: no task, no queue, no switch.
-The start of the supervisor itself is acknowledged when its children are up, and it has ended when nothing of
-its tree is left.
+The start of the supervisor is acknowledged once its children are up. The supervisor ends after the last
+process of its tree.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ Outcome = Callable[[Answer | Refuse], None]
 
 @attrs.frozen(eq=False)
 class Acknowledged:
-    """The start of a child that has a task came to its end, good or bad."""
+    """The start of a child that has a task has succeeded or failed."""
 
     child: Record[AnyRef]
     made: Process
@@ -136,7 +136,7 @@ class SupervisorBody(DispatchedBody):
         protocol = protocol_of(actor)
         if protocol.is_async:
             raise TypeError(
-                f"{actor.__qualname__} has async methods, and a supervisor has no task to run them in"
+                f"{actor.__qualname__} has async methods; a supervisor has no task to run them in"
             )
         body = cls(process, protocol)
         process.body = body
@@ -188,7 +188,7 @@ class SupervisorBody(DispatchedBody):
         return True
 
     def _idle(self) -> None:
-        """Nothing is to be done: callers may run a request themselves, unless the strategy is busy."""
+        """Become idle; callers may run a request themselves, unless the strategy is busy."""
         process = self.process
         process.handlers = None if self.strategy.busy else self.protocol.handlers
         process.idle = True
@@ -207,7 +207,7 @@ class SupervisorBody(DispatchedBody):
         elif not self.strategy.stopping:
             self._postponed.append(message)
         elif isinstance(message, Call):
-            # Nothing is put off any more: whoever asks now is told that it is too late.
+            # Nothing is postponed any more: it is too late for this request.
             message.abandon(SHUTDOWN)
 
     def _request(self, message: Any) -> None:
@@ -235,7 +235,7 @@ class SupervisorBody(DispatchedBody):
             process.node.dead_letters.publish(message, process.ref, SHUTDOWN)
 
     def _unknown(self, message: Call | Cast) -> None:
-        """Nobody's mistake ends a supervisor: what it does not know it refuses, or drops and notes."""
+        """Refuse a call, or drop a cast, of an unknown method: a caller's mistake ends no supervisor."""
         if isinstance(message, Call):
             message.fail(UnknownMethod(message.method, type(self.actor).__qualname__))
         else:
@@ -284,7 +284,7 @@ class SupervisorBody(DispatchedBody):
     # Requests.
 
     def ask(self, outcome: Outcome, request: Callable[..., list[Action[AnyRef]]], *args: Any) -> None:
-        """Make a request of the strategy; `outcome` is told the answer, at once or later."""
+        """Make a request of the strategy; `outcome` is called with the answer, at once or later."""
         try:
             actions = request(*args)
         except RuntimeFault as error:
@@ -425,7 +425,7 @@ class SupervisorBody(DispatchedBody):
         return self._elsewhere
 
     def present(self, spec: Child) -> bool:
-        """Whether there is a node to start a child on that lives elsewhere; see `Strategy`."""
+        """Return true if a node is connected that can run this remote child; see `Strategy`."""
         # On a node that has no peers at all the start fails, and says so.
         return self.process.node._distribution is None or self._others().present(spec)
 
@@ -440,7 +440,7 @@ class SupervisorBody(DispatchedBody):
         self._stops.begin(there)
 
     def _give_up(self, child: Record[AnyRef]) -> None:
-        """The child's node has not answered yet: it is to end what it starts, and is not waited for."""
+        """Tell the child's node, which has not answered yet, to end what it starts; do not wait for it."""
         start = self._starts.pop(child)
         if isinstance(start, RemoteStart) and start.abandon is not None:
             start.abandon()
@@ -477,7 +477,7 @@ class SupervisorBody(DispatchedBody):
             self.process.ref, report.kind, report.child.spec.id, report.ref, report.reason
         )
 
-    # Between two incarnations: calls are told that the child is restarting, and its mailbox may be kept.
+    # Between two incarnations: calls fail with `Restarting`, and the mailbox may be kept.
 
     def _restarting(self, child: Record[AnyRef]) -> None:
         ref = child.predecessor
@@ -486,7 +486,7 @@ class SupervisorBody(DispatchedBody):
             self.process.node.mark_restarting(ref, child.spec.name)
 
     def _resolve(self) -> None:
-        """Look after the children that were between two incarnations and no longer are."""
+        """Settle the children that are no longer between two incarnations."""
         strategy = self.strategy
         for child in list(self._between):
             down = child.status is Status.STOPPED and not strategy.busy and not strategy.restarts(child)

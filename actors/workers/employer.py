@@ -1,17 +1,17 @@
 """Worker nodes: more processors for actors that compute.
 
 Each worker is an OS process with a node of its own, started by exec and not by fork. It connects to the node
-that it works for, its employer, and starts there what that one asks for. To the employer a worker is a child
-of a supervisor: one that dies is replaced under the same name, with a new incarnation, and what others hold
-of its processes behaves as it does when any node is lost.
+that it works for, its employer, and starts processes on the employer's request. To the employer a worker is a
+child of a supervisor: a dead worker is replaced under the same name, with a new incarnation, and refs to its
+processes behave as after the loss of any node.
 
-A worker may be busy for as long as it likes. That it lives is the kernel's word and not its own, so its
-silence means nothing. Only who kills a process there wants it to be gone: a worker that then does not answer
-is blocked by whatever it runs, and is killed as a whole, which is the one way to end such code.
+A worker may be busy for any length of time. The kernel reports whether it lives, so its silence means
+nothing. The exception is the kill of a process on it: a worker that does not answer then is blocked by the
+code that it runs, and is killed as a whole, because nothing else ends such code.
 
-No worker outlives its employer. The employer holds the other end of every worker's standard input; when that
-ends, for whatever reason, a thread in the worker orders it to stop, and ends it if it does not. One that is
-stopped (SIGSTOP) at that moment is continued by the kernel, where that is Linux.
+No worker outlives its employer. The employer holds the other end of every worker's standard input. When that
+end closes, for any reason, a thread in the worker stops the node, and ends the process if the node does not
+stop. On Linux the kernel continues a worker that is stopped (SIGSTOP) at that moment.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ logger = logging.getLogger("enfilade.actors")
 
 
 START_SECONDS: Final = 30.0
-"""How long a worker may take to connect."""
+"""Time limit for a worker to connect."""
 
 ANSWER_SECONDS: Final = 2.0
-"""How long a worker may take to answer once a process on it has been killed."""
+"""Time limit for a worker to answer after a process on it has been killed."""
 
 POLL_SECONDS: Final = 0.02
-"""How often it is looked whether a process has ended, where that cannot be waited for."""
+"""Polling interval for process exit on systems without pidfds."""
 
 ENDLESS: Final = 2**62
-"""As many restarts as there may be: a worker is replaced whenever it dies, after a pause that grows."""
+"""Restart intensity of the workers: a worker that dies is always replaced, after a growing pause."""
 
 PAUSES: Final = Backoff(first=0.1, maximum=10.0)
 
@@ -104,7 +104,7 @@ class Workers:
         names = self.names
         if not names:
             raise NotConnected(
-                self._node.full_name, "no worker is up at this moment; those that died are being replaced"
+                self._node.full_name, "no worker is up at the moment; dead workers are being replaced"
             )
         self._turn += 1
         return await self._node.spawn_on(names[self._turn % len(names)], entry, *args, **kwargs)
@@ -139,7 +139,7 @@ class Workers:
         """Start the workers, and wait until all are connected. A checkpoint.
 
         Raises:
-            StartError: they were not in time.
+            StartError: not all of them connected in time.
         """
         node = self._node
         node.distribution.listen_for_kills(self._killing)
@@ -154,10 +154,10 @@ class Workers:
                 while len(self.names) < len(self._expected):
                     await me.receive(NodeUp)
                 return
-        raise StartError(Custom(f"{len(self.names)} of {len(self._expected)} workers were up in time"))
+        raise StartError(Custom(f"{len(self.names)} of {len(self._expected)} workers connected in time"))
 
     async def _employ(self, me: Process, name: str) -> None:
-        """Have one worker for as long as this process lives."""
+        """Run one worker process for as long as this process lives."""
         me.trap_exits = True
         me.node.distribution.monitor_nodes(me.ref)
         process = self._processes[name] = self._exec(name)
@@ -173,14 +173,14 @@ class Workers:
                 await _stop(process)
 
     async def _end_of_employment(self, me: Process, name: str) -> Reason:
-        """Wait until a worker is no more, or no longer wanted: why."""
+        """Wait until a worker has ended, or is no longer wanted; return the reason."""
         with trio.move_on_after(START_SECONDS) as limit:
             while True:
                 match await me.receive((NodeUp, NodeDown, Exited, _Ended)):
                     case NodeUp(up) if up == self._full(name):
                         limit.deadline = math.inf
                     case NodeDown(down, text) if down == self._full(name):
-                        return Custom(f"worker {name} is lost: {text}")
+                        return Custom(f"connection to worker {name} lost: {text}")
                     case _Ended(status):
                         return Custom(f"worker {name} ended with status {status}")
                     case Exited(_, reason):
@@ -208,7 +208,7 @@ class Workers:
         return process
 
     def _killing(self, peer: str) -> None:
-        """A process on the node `peer` was killed: if that is a worker, see whether it notices."""
+        """Expect an answer of the worker `peer`, on which a process was killed."""
         name = peer.partition("@")[0]
         process = self._processes.get(name)
         if process is not None and peer == self._full(name):
@@ -219,7 +219,7 @@ class Workers:
             await self._node.whereis_on(peer, "")
             return
         if process.poll() is None:
-            logger.warning("worker %s does not answer while a process on it is to die; it is killed", peer)
+            logger.warning("worker %s does not answer after the kill of a process on it; killing it", peer)
             process.kill()
 
 
@@ -250,7 +250,7 @@ async def _end_of(process: subprocess.Popen[bytes]) -> None:
 
 
 async def _stop(process: subprocess.Popen[bytes]) -> None:
-    """The ladder: a word and the end of input, SIGTERM, SIGKILL; and no zombie is left."""
+    """Stop a worker by the ladder: a word and the end of input, SIGTERM, SIGKILL. Reap it."""
     assert process.stdin is not None, "a pipe was asked for"
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(WORD)

@@ -1,4 +1,4 @@
-"""The family of an employer and its workers: what they may do with one another, and how one ends."""
+"""The family of an employer and its workers: their rights on one another, and the order to stop."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ __all__ = ["STOP_SECONDS", "WORD", "FamilyPolicy"]
 
 
 STOP_SECONDS: Final = 2.0
-"""How long each step of the ladder (end of input, SIGTERM, SIGKILL) may take."""
+"""Time limit of each step of the ladder: end of input, SIGTERM, SIGKILL."""
 
 WORD: Final = b"."
-"""What an employer says to have a worker stop; one that ends without has died."""
+"""The employer's order to stop. An end of input without it means that the employer has died."""
 
 FAMILY: Final = Rights(exports="*", entries="*", groups="*", limits=Limits(silence=math.inf))
-"""What an employer and its workers may do with one another: everything, and be silent while they compute."""
+"""Rights within the family: everything, and no limit on silence, because workers compute."""
 
 
 @attrs.frozen(kw_only=True)
 class FamilyPolicy(Policy):
-    """The processes of one program, which the kernel vouches for, have all rights; the rules are for others.
+    """A policy that gives all rights to the family, known by process id; the rules are for others.
 
     Attributes:
-        family: the process ids that belong to it at this moment.
+        family: returns the process ids of the family at the moment.
     """
 
     family: Callable[[], Collection[int]]

@@ -1,4 +1,4 @@
-"""Targets by name: what a worker can import, and so what can be started on it."""
+"""Targets by name: actor classes and functions that a worker can import, and so can start."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["Importable", "entry_of"]
 
 
 def entry_of(target: Any) -> str:
-    """The name that a worker imports `target` by.
+    """Return the name by which a worker imports `target`.
 
     Raises:
-        ValueError: it has none.
+        ValueError: a worker cannot import `target`.
     """
     if isinstance(target, str):
         entry = target
@@ -25,17 +25,17 @@ def entry_of(target: Any) -> str:
         found = None
     if entry.startswith("__main__:") or found is None or (found is not target and found != target != entry):
         raise ValueError(
-            f"a worker cannot import {target!r}: it must be an actor class or a function at the top level of "
-            "a module, and not of the program's main file"
+            f"a worker cannot import {target!r}: expected an actor class or a function at the top level of "
+            "a module other than the program's main file"
         )
     return entry
 
 
 def load(entry: str) -> Any:
-    """What the entry "module:name" names.
+    """Import the object of the entry "module:name".
 
     Raises:
-        ImportError, AttributeError, ValueError: nothing.
+        ImportError, AttributeError, ValueError: there is no such object.
     """
     module, _, name = entry.partition(":")
     found: Any = importlib.import_module(module)
@@ -45,7 +45,7 @@ def load(entry: str) -> Any:
 
 
 class Importable(Mapping[str, Any]):
-    """The entries of a worker: whatever its employer names, and only that may name any."""
+    """The entries of a worker: everything importable, because only its employer may start entries."""
 
     def __getitem__(self, entry: str) -> Any:
         try:

@@ -244,7 +244,7 @@ def test_what_changes_the_state_is_no_part_of_the_protocol() -> None:
 
 
 def test_a_time_out_takes_a_positive_number_of_seconds() -> None:
-    with pytest.raises(ValueError, match="positive number of seconds, not 0"):
+    with pytest.raises(ValueError, match="seconds must be positive, got 0"):
         after(0, "state")
 
 

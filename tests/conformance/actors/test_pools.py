@@ -266,7 +266,7 @@ async def test_a_job_that_nobody_waits_for_any_more_is_not_begun(routing: Any) -
 @pytest.mark.parametrize("worker", [Actor, Worker])
 async def test_a_worker_that_does_not_work(worker: type[Actor]) -> None:
     async with open_node("n") as node:
-        with pytest.raises(StartError, match=r"defines work\(self, job\)") as failed:
+        with pytest.raises(StartError, match=r"must define work\(self, job\)") as failed:
             await node.spawn(Pool, worker, size=1)
         assert isinstance(failed.value.reason, Crashed)
 

@@ -28,6 +28,7 @@ from enfilade.actors import (
     StartTimeout,
     open_node,
 )
+from enfilade.actors.guests import Guest
 from tests.conformance.actors.subjects import BOOM, Async, Sync, idle
 
 
@@ -205,9 +206,9 @@ async def test_spawn_soon_reports_a_failing_start(autojump_clock: MockClock, nod
         assert await me.receive(timeout=1) == Exited(child, BOOM)
 
 
-@pytest.mark.parametrize("target", [3, "name", Node, lambda me: None])
+@pytest.mark.parametrize("target", [3, "name", Node, Guest, lambda me: None])
 async def test_what_cannot_be_spawned(autojump_clock: MockClock, node: Node, target: Any) -> None:
-    """S1: neither an actor class nor an async function: a TypeError that names it."""
+    """S1: neither an actor class, nor an async function, nor `Spawnable`: a TypeError that names it."""
     with pytest.raises(TypeError, match="cannot spawn"):
         await node.spawn(target)
     assert not node.processes
