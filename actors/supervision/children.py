@@ -36,6 +36,10 @@ from enfilade.actors.supervision.refusals import (
 )
 
 __all__ = [
+    "RESTARTING",
+    "RUNNING",
+    "STARTING",
+    "STOPPED",
     "ChildCounts",
     "ChildInfo",
     "Children",
@@ -55,6 +59,10 @@ class Status(enum.Enum):
     STARTING = "starting"
     RUNNING = "running"
     RESTARTING = "restarting"
+
+
+# To look a member up in its class is a call of its own in Python 3.11, and a restart asks for several.
+STOPPED, STARTING, RUNNING, RESTARTING = Status
 
 
 @attrs.define(eq=False)
@@ -79,7 +87,7 @@ class Record(Generic[R]):
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     ref: R | None = None
-    status: Status = Status.STOPPED
+    status: Status = STOPPED
     predecessor: R | None = None
     exit: Reason | None = None
     retry: object = None
@@ -238,7 +246,7 @@ class Children(abc.ABC, Generic[R]):
     def mark_running(self, record: Record[R], ref: R) -> None:
         """The child runs, as `ref`."""
         record.ref = ref
-        record.status = Status.RUNNING
+        record.status = RUNNING
         record.predecessor = None
         self._by_ref[ref] = record
         if record.spec.restart == "temporary":
@@ -250,7 +258,7 @@ class Children(abc.ABC, Generic[R]):
 
     def mark_restarting(self, record: Record[R], retry: object) -> None:
         """The child waits for `retry`, the next attempt to restart it."""
-        record.status = Status.RESTARTING
+        record.status = RESTARTING
         record.retry = retry
 
     def mark_down(self, record: Record[R], predecessor: R | None = None) -> None:
@@ -259,7 +267,7 @@ class Children(abc.ABC, Generic[R]):
         Args:
             predecessor: the incarnation that ended, if the child is to be started again.
         """
-        record.status = Status.STOPPED
+        record.status = STOPPED
         record.retry = None
         record.predecessor = predecessor
         if not self.keeps(record):
@@ -270,7 +278,7 @@ class Children(abc.ABC, Generic[R]):
         ref, record.ref = record.ref, None
         if ref is not None:
             self._by_ref.pop(ref, None)
-        record.status = Status.STOPPED
+        record.status = STOPPED
         record.exit = None
         return ref
 
@@ -321,9 +329,9 @@ class NamedChildren(Children[R]):
 
     def find_stopped(self, key: Any) -> Record[R]:
         record = self.find(key)
-        if record.status is Status.RUNNING:
+        if record.status is RUNNING:
             raise ChildRunning(key, record.ref)
-        if record.status is Status.RESTARTING:
+        if record.status is RESTARTING:
             raise ChildRestarting(key)
         return record
 
@@ -485,4 +493,4 @@ def _found(key: Any, *books: Mapping[Any, Record[R]]) -> Record[R]:
 
 
 def _shown_ref(record: Record[Any]) -> Any:
-    return "restarting" if record.status is Status.RESTARTING else record.ref
+    return "restarting" if record.status is RESTARTING else record.ref

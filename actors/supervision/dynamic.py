@@ -19,6 +19,7 @@ from enfilade.actors.processes.links import canonical
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.start import Started
 from enfilade.actors.supervision.actions import Action, Answer
+from enfilade.actors.supervision.administration import carry_out, strategy_of, supervise
 from enfilade.actors.supervision.child_spec import AutoShutdown, Flags
 from enfilade.actors.supervision.children import DynamicChildren
 from enfilade.actors.supervision.refusals import ChildNotFound, NoChildIds
@@ -61,8 +62,8 @@ class DynamicSupervisor(Supervisor):
         flags = Flags(
             strategy="simple_one_for_one", intensity=intensity, period=period, auto_shutdown=auto_shutdown
         )
-        self._supervise(
-            DynamicChildren(flags, template, max_children=max_children, extra_arguments=extra_arguments)
+        supervise(
+            self, DynamicChildren(flags, template, max_children=max_children, extra_arguments=extra_arguments)
         )
 
     def start_child(self, child: Any) -> Deferred[Ref[Any] | Started[Ref[Any]] | None]:
@@ -95,13 +96,13 @@ class DynamicSupervisor(Supervisor):
             NoTemplate: the supervisor was made without one.
             MaxChildren, StartFailed: as for `start_child`.
         """
-        return self._request(self._start_from_template, args, kwargs)
+        return carry_out(self, self._start_from_template, args, kwargs)
 
     def _start_from_template(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> list[Action[Ref[Any]]]:
-        children = cast("DynamicChildren[Ref[Any]]", self._strategy.children)
-        return self._strategy.start_added(children.add_from_template(args, kwargs))
+        children = cast("DynamicChildren[Ref[Any]]", strategy_of(self).children)
+        return strategy_of(self).start_added(children.add_from_template(args, kwargs))
 
     def terminate_child(self, ref: Any) -> Deferred[None]:
         """Stop a child, by its shutdown rule, and forget it. A process that has ended is gone already.
@@ -111,14 +112,14 @@ class DynamicSupervisor(Supervisor):
             NoProcess: it is a ref to a name that nobody holds.
             NoChildIds: `ref` is no ref.
         """
-        return self._request(self._terminate, ref)
+        return carry_out(self, self._terminate, ref)
 
     def _terminate(self, ref: Any) -> list[Action[Ref[Any]]]:
         if not isinstance(ref, Ref):
             raise NoChildIds("terminate_child")
         ref = canonical(ref)
         try:
-            return self._strategy.terminate_child(ref)
+            return strategy_of(self).terminate_child(ref)
         except ChildNotFound:
             process = process_of(ref)
             if process is not None and process.ended is not None:

@@ -13,6 +13,7 @@ from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.supervision.actions import Answer, Refuse
+from enfilade.actors.supervision.administration import body_of, look_up, reply_to_caller, strategy_of
 from enfilade.actors.supervision.child_spec import InvalidFlag, child_spec
 from enfilade.actors.supervision.supervisor import Supervisor
 
@@ -104,13 +105,13 @@ class PartitionSupervisor(Supervisor):
             PartitionStopped: it has neither a name nor a process at present.
             InvalidKey: the key is not hashable.
         """
-        return self._lookup(self._partition, key)
+        return look_up(self, self._partition, key)
 
     def _partition(self, key: Hashable) -> Ref[Any]:
         index = partition_index(key, self._partitions)
         if self._template.name is not None:
             return self.process.node.named(f"{self._template.name}.{index}")
-        ref = next(child.ref for child in self._strategy.children.infos() if child.id == index)
+        ref = next(child.ref for child in strategy_of(self).children.infos() if child.id == index)
         if not isinstance(ref, Ref):
             raise PartitionStopped(index)
         return ref
@@ -129,19 +130,21 @@ class PartitionSupervisor(Supervisor):
             InvalidFlag: another number.
             StartFailed: a partition did not start again; it and those after it stay stopped.
         """
-        reply, deferred = self._reply()
+        reply, deferred = reply_to_caller(self)
         try:
             self._check(partitions, self._copies)
         except InvalidFlag as error:
             reply(Refuse(error))
             return deferred
 
+        body, strategy = body_of(self), strategy_of(self)
+
         def step() -> None:
             if partitions < self._partitions:
                 self._partitions -= 1
-                self._body.ask(then, self._strategy.terminate_child, self._partitions)
+                body.ask(then, strategy.terminate_child, self._partitions)
             elif partitions > self._partitions:
-                self._body.ask(grown, self._strategy.restart_child, self._partitions)
+                body.ask(grown, strategy.restart_child, self._partitions)
             else:
                 reply(Answer(None))
 
@@ -152,7 +155,7 @@ class PartitionSupervisor(Supervisor):
 
         def then(outcome: Answer | Refuse) -> None:
             if isinstance(outcome, Answer):
-                self._body.continue_with(step)
+                body.continue_with(step)
             else:
                 reply(outcome)
 

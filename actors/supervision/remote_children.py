@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from enfilade.actors.node.services import Peers
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Elsewhere", "RemoteStart"]
+__all__ = ["RemoteChildren", "RemoteStart"]
 
 
 AnyRef = Ref[Any]
@@ -57,7 +57,7 @@ class RemoteStart:
     abandon: Callable[[], None] | None = None
 
 
-class Elsewhere:
+class RemoteChildren:
     """What a supervisor knows of other nodes.
 
     Args:

@@ -40,7 +40,7 @@ from enfilade.actors.supervision.actions import (
     Stop,
 )
 from enfilade.actors.supervision.child_spec import Child, Flags
-from enfilade.actors.supervision.children import Children, Record, Status
+from enfilade.actors.supervision.children import RESTARTING, RUNNING, STARTING, STOPPED, Children, Record
 from enfilade.actors.supervision.refusals import FailedToStart, StartFailed
 from enfilade.actors.supervision.remote_entry import RemoteEntry
 from enfilade.actors.supervision.restart_window import RestartWindow
@@ -50,7 +50,6 @@ __all__ = ["Strategy"]
 R = TypeVar("R", bound=Hashable)
 
 
-STOPPED, STARTING, RUNNING, RESTARTING = Status
 ALONE = ("one_for_one", "simple_one_for_one")
 
 
@@ -65,7 +64,7 @@ class Job(enum.Enum):
     SHUT_DOWN = enum.auto()
 
 
-# To look a member up in its class is a call of its own in Python 3.11, and a restart asks for several.
+# Looked up once, as the members of `Status` are.
 BOOT, RESTART, START_CHILD, RESTART_CHILD, TERMINATE_CHILD, SHUT_DOWN = Job
 WAITING = (BOOT, RESTART)  # where nobody asked for the child, so that it may wait for its node
 

@@ -8,20 +8,18 @@ Source: stdlib's `supervisor`. Deviations are listed in docs/semantics-supervisi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any, ClassVar
 
 import attrs
 
-from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.start import Started
-from enfilade.actors.supervision.actions import Answer, Refuse
+from enfilade.actors.supervision.administration import carry_out, look_up, strategy_of, supervise
 from enfilade.actors.supervision.child_spec import AutoShutdown, Child, ChildType, Flags, StrategyName
-from enfilade.actors.supervision.children import ChildCounts, ChildInfo, Children, NamedChildren
-from enfilade.actors.supervision.strategy import Strategy
+from enfilade.actors.supervision.children import ChildCounts, ChildInfo, NamedChildren
 from enfilade.actors.supervision.supervisor_body import SupervisorBody
 
 __all__ = ["Supervisor"]
@@ -74,20 +72,7 @@ class Supervisor(Actor):
         auto_shutdown: AutoShutdown = "never",
     ) -> None:
         flags = Flags(strategy=strategy, intensity=intensity, period=period, auto_shutdown=auto_shutdown)
-        self._supervise(NamedChildren(flags, children))
-
-    def _supervise(self, children: Children[AnyRef]) -> None:
-        clock, present = self.process.node.timers.now, self._body.present
-        self._body.strategy = Strategy(children, clock=clock, present=present)
-
-    @property
-    def _body(self) -> SupervisorBody:
-        body: SupervisorBody = self.process.body
-        return body
-
-    @property
-    def _strategy(self) -> Strategy[AnyRef]:
-        return self._body.strategy
+        supervise(self, NamedChildren(flags, children))
 
     # Requests.
 
@@ -107,7 +92,7 @@ class Supervisor(Actor):
             StartFailed: it did not start; the specification is discarded.
             InvalidChild, BadCombination: the specification is bad.
         """
-        return self._request(self._strategy.start_child, child)
+        return carry_out(self, strategy_of(self).start_child, child)
 
     def restart_child(self, id: Hashable) -> Deferred[AnyRef | Started[AnyRef] | None]:  # noqa: A002 (the field's name)
         """Start a child that is stopped.
@@ -119,7 +104,7 @@ class Supervisor(Actor):
             ChildNotFound, ChildRunning, ChildRestarting: there is no stopped child of that id.
             StartFailed: it did not start; the specification stays.
         """
-        return self._request(self._strategy.restart_child, id)
+        return carry_out(self, strategy_of(self).restart_child, id)
 
     def terminate_child(self, id: Hashable) -> Deferred[None]:  # noqa: A002 (the field's name)
         """Stop a child, by its shutdown rule, and do not restart it.
@@ -129,7 +114,7 @@ class Supervisor(Actor):
         Raises:
             ChildNotFound: there is none of that id.
         """
-        return self._request(self._strategy.terminate_child, id)
+        return carry_out(self, strategy_of(self).terminate_child, id)
 
     def delete_child(self, id: Hashable) -> Deferred[None]:  # noqa: A002 (the field's name)
         """Remove a child that is stopped.
@@ -137,11 +122,11 @@ class Supervisor(Actor):
         Raises:
             ChildNotFound, ChildRunning, ChildRestarting: there is no stopped child of that id.
         """
-        return self._lookup(self._strategy.children.delete, id)
+        return look_up(self, strategy_of(self).children.delete, id)
 
     def children(self) -> tuple[ChildInfo[AnyRef], ...]:
         """All children, in start order."""
-        return self._strategy.children.infos()
+        return strategy_of(self).children.infos()
 
     def which_children(self) -> tuple[ChildInfo[AnyRef], ...]:
         """All children, newest first: OTP's order."""
@@ -149,7 +134,7 @@ class Supervisor(Actor):
 
     def count_children(self) -> ChildCounts:
         """How many children there are: specifications, running ones, supervisors, workers."""
-        return self._strategy.children.counts()
+        return strategy_of(self).children.counts()
 
     def get_childspec(self, key: Hashable) -> Deferred[Child]:
         """The specification of a child, with all defaults filled in.
@@ -160,7 +145,7 @@ class Supervisor(Actor):
         Raises:
             ChildNotFound: there is none.
         """
-        return self._lookup(self._strategy.children.spec, key)
+        return look_up(self, strategy_of(self).children.spec, key)
 
     def change(
         self,
@@ -188,37 +173,8 @@ class Supervisor(Actor):
             "auto_shutdown": auto_shutdown,
         }
         changes = {name: value for name, value in given.items() if value is not None}
-        return self._lookup(self._change, children, changes)
+        return look_up(self, self._change, children, changes)
 
     def _change(self, children: Iterable[Any], changes: dict[str, Any]) -> None:
-        flags = attrs.evolve(self._strategy.children.flags, **changes)
-        self._strategy.change(flags, children)
-
-    def _request(self, request: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        """Have the body carry out what may take steps; the caller is told how it went."""
-        reply, deferred = self._reply()
-        self._body.ask(reply, request, *args)
-        return deferred
-
-    def _lookup(self, request: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        """Carry out what is done at once."""
-        reply, deferred = self._reply()
-        try:
-            reply(Answer(request(*args)))
-        except RuntimeFault as error:
-            reply(Refuse(error))
-        return deferred
-
-    def _reply(self) -> tuple[Callable[[Answer | Refuse], None], Deferred[Any]]:
-        """What to tell the outcome of the call at hand; nothing happens to that of a cast."""
-        deferred: Any = self.process.defer_if_called()
-
-        def reply(outcome: Answer | Refuse) -> None:
-            if deferred is None:
-                return
-            if isinstance(outcome, Answer):
-                deferred.reply(outcome.value)
-            else:
-                deferred.fail(outcome.error)
-
-        return reply, deferred
+        strategy = strategy_of(self)
+        strategy.change(attrs.evolve(strategy.children.flags, **changes), children)

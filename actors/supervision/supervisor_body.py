@@ -52,7 +52,7 @@ from enfilade.actors.supervision.actions import (
 from enfilade.actors.supervision.child_spec import Child
 from enfilade.actors.supervision.child_stops import Stops, TimeUp
 from enfilade.actors.supervision.children import Record, Status
-from enfilade.actors.supervision.remote_children import Elsewhere, RemoteStart
+from enfilade.actors.supervision.remote_children import RemoteChildren, RemoteStart
 from enfilade.actors.supervision.remote_entry import RemoteEntry
 from enfilade.actors.supervision.strategy import Strategy
 
@@ -96,11 +96,11 @@ class SupervisorBody(DispatchedBody):
     __slots__ = (
         "_asking",
         "_between",
-        "_elsewhere",
         "_error",
         "_exit_reason",
         "_performing",
         "_postponed",
+        "_remote_children",
         "_starts",
         "_stops",
         "_work",
@@ -119,7 +119,7 @@ class SupervisorBody(DispatchedBody):
         self.actor: Any = None
         self._asking: Outcome | None = None
         self._between: dict[Record[AnyRef], AnyRef] = {}
-        self._elsewhere: Elsewhere | None = None
+        self._remote_children: RemoteChildren | None = None
         self._error: BaseException | None = None
         self._exit_reason: Reason | None = None
         self._postponed: deque[Any] = deque()
@@ -323,7 +323,7 @@ class SupervisorBody(DispatchedBody):
             self._stops.ended(made.ref)
             self._not_started(event.child, request.error)
 
-    def _answered_elsewhere(self, start: RemoteStart) -> None:
+    def _remote_start_ended(self, start: RemoteStart) -> None:
         if self._starts.get(start.child) is not start:
             return  # it was given up
         del self._starts[start.child]
@@ -333,13 +333,13 @@ class SupervisorBody(DispatchedBody):
             self._not_started(start.child, start.error)
 
     def _node_up(self, event: NodeUp) -> None:
-        if self._elsewhere is not None:
-            for retry in self._elsewhere.node_up(event):
+        if self._remote_children is not None:
+            for retry in self._remote_children.node_up(event):
                 self._perform(self.strategy.retry(retry))
 
     def _node_down(self, event: NodeDown) -> None:
-        if self._elsewhere is not None:
-            self._elsewhere.node_down(event)
+        if self._remote_children is not None:
+            self._remote_children.node_down(event)
 
     def _time_up(self, event: TimeUp) -> None:
         for child in self._stops.time_up(event):
@@ -371,7 +371,7 @@ class SupervisorBody(DispatchedBody):
         spec = child.spec
         process = self.process
         if type(spec.target) is RemoteEntry:
-            self._start_elsewhere(child)
+            self._start_remotely(child)
             return
         heir_of = child.predecessor if spec.mailbox.inherit else None
         try:
@@ -401,7 +401,7 @@ class SupervisorBody(DispatchedBody):
             info, made.extras_or_none.start_info = made.extras_or_none.start_info, None
         self._perform(self.strategy.started(child, made.ref, info))
 
-    def _start_elsewhere(self, child: Record[AnyRef]) -> None:
+    def _start_remotely(self, child: Record[AnyRef]) -> None:
         try:
             self._starts[child] = self._others().start(child)
         except Exception as error:
@@ -413,16 +413,16 @@ class SupervisorBody(DispatchedBody):
             return
         if isinstance(error, StartError):
             reason: Reason = error.reason
-        elif isinstance(error, NotConnected) and self._elsewhere is not None:
+        elif isinstance(error, NotConnected) and self._remote_children is not None:
             reason = NO_CONNECTION
         else:
             reason = error if isinstance(error, Reason) else Crashed(error)
         self._perform(self.strategy.start_failed(child, reason))
 
-    def _others(self) -> Elsewhere:
-        if self._elsewhere is None:
-            self._elsewhere = Elsewhere(self.process)
-        return self._elsewhere
+    def _others(self) -> RemoteChildren:
+        if self._remote_children is None:
+            self._remote_children = RemoteChildren(self.process)
+        return self._remote_children
 
     def present(self, spec: Child) -> bool:
         """Return true if a node is connected that can run this remote child; see `Strategy`."""
@@ -508,7 +508,7 @@ EVENTS: dict[type, Callable[[SupervisorBody, Any], None]] = {
     Exited: SupervisorBody._exit_arrived,
     Down: SupervisorBody._exit_arrived,
     Acknowledged: SupervisorBody._acknowledged,
-    RemoteStart: SupervisorBody._answered_elsewhere,
+    RemoteStart: SupervisorBody._remote_start_ended,
     NodeUp: SupervisorBody._node_up,
     NodeDown: SupervisorBody._node_down,
     TimeUp: SupervisorBody._time_up,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from enfilade.transport.node_link import BATCH_LIMIT, HANDLES_LIMIT, Backlogged, NodeLink
+from enfilade.transport.node_link import BATCH_LIMIT, Backlogged, NodeLink
 from enfilade.transport.policy import Limits
 from enfilade.transport.wire import MalformedBatch, encode_batch
 from tests.transport.test_node_link import WINDOW, frame, make
@@ -60,13 +60,13 @@ def test_batch_at_its_limit(window: int, largest: int, beyond: int, handles: tup
 
 @pytest.mark.parametrize("beyond", [0, 1])
 def test_handles_at_their_limit(beyond: int) -> None:
-    """A batch carries exactly `HANDLES_LIMIT` handles, and no more."""
+    """A batch carries two hundred handles, and no more."""
     link = make()
-    link.send(b"x", range(HANDLES_LIMIT - 1))
+    link.send(b"x", range(199))
     assert link.send(b"y", range(1 + beyond)) is bool(beyond)
     batch = link.next_batch()
     assert batch is not None
-    assert len(batch.handles) == HANDLES_LIMIT - beyond
+    assert len(batch.handles) == 200 - beyond
 
 
 @pytest.mark.parametrize(
