@@ -97,12 +97,13 @@ class RemoteNode:
         if peer is None:
             self._deliver_later(ref, signal)
             return
+        send = peer.send
         target: wire.Target
         if isinstance(ref, HeldRef):
             target = ref.target
             if ref.shown_to is not peer:
                 ref.shown_to = peer
-                peer.send(wire.Present(target, ref.token))
+                send(wire.Present(target, ref.token))
                 if self.peer is not peer:  # that was one frame too many for it
                     self._deliver_later(ref, signal)
                     return
@@ -112,18 +113,18 @@ class RemoteNode:
             target = ref.serial
         if isinstance(signal, signals.Cast):
             payload, files = self._codec.encode_arguments(signal.args, signal.kwargs)
-            peer.send(wire.Cast(target, signal.method, payload, len(files)), files)
+            send(wire.Cast(target, signal.method, payload, len(files)), files)
         elif isinstance(signal, signals.Send):
             payload, files = self._codec.encode(signal.message)
-            peer.send(wire.Send(target, payload, len(files)), files)
+            send(wire.Send(target, payload, len(files)), files)
         elif isinstance(signal, signals.Call):
             payload, files = self._codec.encode_arguments(signal.args, signal.kwargs)
             number = self._node.new_number()
             ledger = self._open
             for given_up in ledger.add_call(number, signal):
-                peer.send(wire.Cancel(given_up))
+                send(wire.Cancel(given_up))
             try:
-                peer.send(wire.Call(number, target, signal.method, payload, len(files)), files)
+                send(wire.Call(number, target, signal.method, payload, len(files)), files)
             except FrameTooLarge:
                 ledger.calls.pop(number, None)
                 raise
