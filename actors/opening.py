@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from enfilade.actors.node import boundary
+from enfilade.actors.node import shutdown
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.node import Node
 
@@ -72,7 +72,7 @@ async def open_node(
         listen = os.fspath(listen)
     has_peers = any(given is not None for given in (listen, policy, entries, settings, carrier))
     node = Node(name, zone, config or NodeConfig())
-    async with boundary.running(node) as stopper:
+    async with shutdown.running(node) as stopper:
         if not has_peers and not workers:
             yield node
             return

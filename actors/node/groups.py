@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from enfilade.actors.messages.errors import NoProcess, NotJoined
-from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.log_errors import log_errors
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.processes.local_ref import process_of
 
@@ -88,7 +88,7 @@ class GroupScope:
         if not joining:
             return
         for process in joining:
-            joined = process.needs().groups
+            joined = process.extras().groups
             joined[self.name, group] = joined.get((self.name, group), 0) + 1
         self._local.setdefault(group, []).extend(refs)
         self._tell(Joined(self.name, group, refs), local=True)
@@ -109,7 +109,7 @@ class GroupScope:
             members.remove(ref)
             member = process_of(ref)
             assert member is not None  # `join` lets no other in
-            joined = member.needs().groups
+            joined = member.extras().groups
             joined[self.name, group] -= 1
             if not joined[self.name, group]:
                 del joined[self.name, group]
@@ -228,7 +228,7 @@ def _tell(watcher: Ref[Any], event: Joined | Left) -> None:
     if process is not None:
         process.put(event)
     else:
-        guarded(watcher.send, event)
+        log_errors(watcher.send, event)
 
 
 class Groups:
@@ -264,8 +264,8 @@ class Groups:
 
     def leave_all(self, process: Process) -> None:
         """`process` has ended."""
-        assert process.rare is not None
-        memberships, process.rare.groups = process.rare.groups, {}
+        assert process.extras_or_none is not None
+        memberships, process.extras_or_none.groups = process.extras_or_none.groups, {}
         for scope, group in memberships:
             self._scopes[scope].drop(group, process)
 

@@ -271,10 +271,11 @@ class Node:
             process.owner = None
         owner = process.owner
         if owner is not None:
-            if owner.ended is not None or owner.rare is None or owner.rare.arena is None:
+            extras = owner.extras_or_none
+            if owner.ended is not None or extras is None or extras.arena is None:
                 process.owner = None
             else:
-                owner.rare.arena[process] = None
+                extras.arena[process] = None
         self.processes[process.serial] = process
         return process
 
@@ -453,7 +454,7 @@ class Node:
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self.stop_for(error)
         if not (reason.is_normal or self.stopping or quietly):
-            self.reports.abnormal_exit(process, reason, error)
+            self.reports.abnormal_exit(process.ref, reason, error)
         if self.end_waiters:
             waiter = self.end_waiters.pop(process, None)
             if waiter is not None:
@@ -477,7 +478,7 @@ class Node:
             links=sum(len(process.links) for process in processes if process.links),
             monitors=sum(len(process.monitors) for process in processes if process.monitors),
             watchers=sum(len(process.watchers) for process in processes if process.watchers),
-            aliases=sum(len(process.rare.aliases) for process in processes if process.rare),
+            aliases=sum(len(extras.aliases) for process in processes if (extras := process.extras_or_none)),
             timers=len(self.timers),
             group_members=len(self.groups),
             queued=sum(len(process.queue) for process in processes),

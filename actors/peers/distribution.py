@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import trio
 
 from enfilade.actors.messages.errors import NotConnected, RuntimeFault
-from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.log_errors import log_errors
 from enfilade.actors.messages.reasons import NO_CONNECTION, NO_PROCESS, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.node.groups import Joined, Left
@@ -263,7 +263,7 @@ class Distribution:
             try:
                 process = start.create(self.node)
                 if parent is not None:
-                    links.link_newborn_abroad(process, parent)
+                    links.link_remote_parent(process, parent)
                 await start.start(process, target, tuple(given[0]), given[1], None)
                 answer = process.ref  # type: ignore[assignment]
             except (RuntimeFault, TypeError) as error:
@@ -335,7 +335,7 @@ class Distribution:
 
     def peer_frames(self, peer: Link, frames: Sequence[Any], handles: Sequence[int]) -> None:
         """See `enfilade.transport.peer.Host`."""
-        self.node.dispatcher.lend(self._current[peer.name].take_in, frames, handles)
+        self.node.dispatcher.run_then_dispatch(self._current[peer.name].take_in, frames, handles)
 
     def peer_down(self, peer: Link, reason: str) -> None:
         """See `enfilade.transport.peer.Host`."""
@@ -362,7 +362,7 @@ class Distribution:
         for watcher in list(self._watchers):
             process = process_of(watcher)
             if process is None:
-                guarded(watcher.send, event)
+                log_errors(watcher.send, event)
             elif process.ended is None:
                 process.put(event)  # the runtime's own: no bound refuses it
             else:

@@ -358,8 +358,8 @@ class Inbound:
     def _encode_info(self, ref: LocalRef[Any], parent: Ref[Any] | None) -> Any:
         """Encode what the start of a process returned for its parent, or nil when that cannot travel."""
         process = process_of(ref)
-        rare = None if process is None else process.rare
-        info = None if parent is None or rare is None else rare.start_info
+        extras = None if process is None else process.extras_or_none
+        info = None if parent is None or extras is None else extras.start_info
         payload, files, encoded = self._outward.encode(info)
         if files or not encoded:
             close_all(files)

@@ -61,7 +61,7 @@ def refused(process: Process, request: Call | Cast, method: Callable[..., Any], 
     if isinstance(request, Call):
         request.fail(misfit)
     else:
-        process.node.reports.refused(process, misfit)
+        process.node.reports.refused(process.ref, misfit)
         process.node.dead_letters.publish(request, process.ref, Crashed(misfit))
     return True
 
@@ -90,7 +90,6 @@ def check_method(ref: Ref[Any], method: str) -> None:
     process = process_of(ref)
     if process is None or (process.handlers is not None and method in process.handlers):
         return
-    body: Any = process.body
-    protocol = getattr(body, "protocol", None)
+    protocol = process.body.protocol
     if protocol is not None and method not in protocol.handlers:
-        raise UnknownMethod(method, type(body.actor).__qualname__)
+        raise UnknownMethod(method, type(process.body.actor).__qualname__)

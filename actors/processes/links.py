@@ -16,7 +16,7 @@ import msgspec
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NoProcess, NotOwner
-from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.log_errors import log_errors
 from enfilade.actors.messages.reasons import KILLED, NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
 from enfilade.actors.processes.local_ref import LocalRef, process_of
@@ -207,7 +207,7 @@ def link_newborn(parent: Process, child: Process) -> None:
     child.links = {parent.ref: UP}
 
 
-def link_newborn_abroad(process: Process, parent: Ref[Any]) -> None:
+def link_remote_parent(process: Process, parent: Ref[Any]) -> None:
     """`process`, which has not started yet, is the child of a process of another node, and linked to it."""
     process.callers = (parent,)
     process.links = {parent: UP}
@@ -293,7 +293,7 @@ def alias(process: Process, mode: AliasMode) -> Alias[Any]:
     if mode not in ("explicit", "demonitor", "reply", "reply_demonitor"):
         raise ValueError(f"an alias is explicit, demonitor, reply or reply_demonitor, not {mode!r}")
     made: Alias[Any] = Alias(process, mode)
-    process.needs().aliases[made] = None
+    process.extras().aliases[made] = None
     return made
 
 
@@ -307,13 +307,13 @@ def unalias(process: Process, target: Alias[Any]) -> bool:
     return was_active
 
 
-def sever(process: Process, reason: Reason) -> None:
+def notify_end(process: Process, reason: Reason) -> None:
     """`process` has ended: tell its links and monitors, and take its own monitors down."""
     if process.monitors:
         for target in process.monitors.values():
             target.active = False
             assert target.ref is not None
-            guarded(target.ref.deliver, signals.Demonitor(process.ref, target.number))
+            log_errors(target.ref.deliver, signals.Demonitor(process.ref, target.number))
     linked, process.links = process.links, None
     watchers, process.watchers = process.watchers, None
     process.monitors = None
@@ -324,18 +324,18 @@ def sever(process: Process, reason: Reason) -> None:
                 if other is not None:
                     link_ended(other, process.ref, reason)
                 else:
-                    guarded(ref.deliver, signals.Exit(process.ref, reason, linked=True))
+                    log_errors(ref.deliver, signals.Exit(process.ref, reason, linked=True))
     if watchers:
         for watcher, number in watchers:
-            guarded(watcher.deliver, signals.Down(number, reason))
+            log_errors(watcher.deliver, signals.Down(number, reason))
 
 
 def killed_over(process: Process) -> None:
     """The owner of an arena was killed: its children are told over their links; the others are shut down."""
-    if process.rare is None or process.rare.arena is None:
+    if process.extras_or_none is None or process.extras_or_none.arena is None:
         return
     linked = process.links or {}
-    for child in reversed(list(process.rare.arena)):
+    for child in reversed(list(process.extras_or_none.arena)):
         if linked.get(child.ref) == UP:
             del linked[child.ref]
             child.deliver(signals.Exit(process.ref, KILLED, linked=True))

@@ -11,7 +11,7 @@ import inspect
 import math
 from collections import deque
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import attrs
 import trio
@@ -31,6 +31,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor, protocol_of
+from enfilade.actors.processes.body import Body, DispatchedBody, is_spawnable
 from enfilade.actors.processes.end import ENDED, finish
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
@@ -111,10 +112,10 @@ def _discard(process: Process) -> None:
 def inherit(process: Process, ancestor: Ref[Any]) -> None:
     """Take over the messages that `ancestor` left."""
     left_by = process_of(ancestor)
-    rare = None if left_by is None else left_by.rare
-    if rare is not None and rare.heir is not None:
-        left: deque[Any] = rare.heir
-        rare.heir = None
+    extras = None if left_by is None else left_by.extras_or_none
+    if extras is not None and extras.heir is not None:
+        left: deque[Any] = extras.heir
+        extras.heir = None
         process.queue.extend(left)
 
 
@@ -146,10 +147,10 @@ def disinherit(ancestor: Ref[Any]) -> None:
     process = process_of(ancestor)
     if process is None:
         return
-    rare, reason = process.rare, process.ended or NORMAL
-    if rare is None or rare.heir is None:
+    extras, reason = process.extras_or_none, process.ended or NORMAL
+    if extras is None or extras.heir is None:
         return
-    left, rare.heir = rare.heir, None
+    left, extras.heir = extras.heir, None
     for message in left:
         if isinstance(message, signals.Call):
             message.abandon(reason)
@@ -192,7 +193,7 @@ async def _kill(process: Process) -> None:
     _abandon(process)
     if process.ended is None:
         request: Request[Any] = Request(process.node, process.ref, "stop", (), {}, None)
-        process.needs().stop_requests.append(request)
+        process.extras().stop_requests.append(request)
         await request.receive(math.inf)
 
 
@@ -214,17 +215,17 @@ class NotSpawnable(TypeError):
     """The target is nothing that can be spawned."""
 
 
-def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Body:
     """Make the body of `process`, inside of it, and let it begin unless it has a task. Raises what the target
     raises.
     """
     node = process.node
-    body: Any
+    body: Body
     if isinstance(target, type) and issubclass(target, Actor):
         if target.body_ is None and protocol_of(target).is_async:
             body = process.body = AsyncBody(target, process, args, kwargs)
             return body
-    elif not hasattr(target, "body"):
+    elif not is_spawnable(target):
         if not _is_async_function(target):
             raise NotSpawnable(f"cannot spawn {target!r}: {_advice(target)}")
         body = process.body = FunctionBody(process, _called(target, process, args, kwargs))
@@ -281,15 +282,17 @@ def run(process: Process, body: TaskBody, target: Any) -> None:
     process.node.start_task(body.run, name)
 
 
-class _Beginning:
+class _Beginning(DispatchedBody):
     """The body of a process that was spawned without waiting: its first turn starts it."""
 
-    __slots__ = ("args", "kwargs", "process", "target")
+    __slots__ = ("args", "kwargs", "target")
+
+    kind: ClassVar[str] = "starting"
 
     def __init__(
         self, process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
-        self.process = process
+        super().__init__(process)
         self.target = target
         self.args = args
         self.kwargs = kwargs
@@ -307,9 +310,6 @@ class _Beginning:
         if isinstance(body, TaskBody):
             run(process, body, self.target)
         return False
-
-    def exit(self, reason: Any) -> None:
-        return None
 
 
 def start_soon(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

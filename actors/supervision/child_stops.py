@@ -12,7 +12,6 @@ from enfilade.actors.messages.reasons import KILL, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.node.timers import Timer
 from enfilade.actors.processes.local_ref import process_of
-from enfilade.actors.processes.task_bodies import TaskBody
 from enfilade.actors.supervision.children import Record
 
 if TYPE_CHECKING:
@@ -110,8 +109,6 @@ class Stops:
     def _send_exit(self, ref: AnyRef, reason: Reason) -> None:
         self._process.exit(ref, reason)
         ending = process_of(ref)
-        if ending is None or ending.exit_signal is None or ending.ended is not None:
-            return
-        if not isinstance(ending.body, TaskBody):
+        if ending is not None:
             # Nothing of it is on the stack, so it need not wait for its turn to die.
-            ending.attend()
+            ending.body.end_at_once()

@@ -164,7 +164,7 @@ async def async_nolink(
     if process.ended is not None:
         request.reply(process.ended)
     else:
-        process.needs().stop_requests.append(request)
+        process.extras().stop_requests.append(request)
     return Task(ref, request)
 
 

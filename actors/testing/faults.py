@@ -27,7 +27,7 @@ def _process(ref: Ref[Any]) -> Process:
 
 
 def _watch(process: Process, observer: Any) -> None:
-    process.needs().observers.append(observer)
+    process.extras().observers.append(observer)
     process.attention = True
 
 

@@ -347,7 +347,8 @@ class Instance:
         self._woken(lib.guest_interrupt(self._guest))
 
     def release(self) -> None:
-        """Let a parked guest out of `yield_now` once, with nothing in its mailbox (guest ABI, section 2.2).
+        """Let a parked guest out of `yield_now` once, with nothing in its mailbox (docs/guests.md,
+        "The guest's mailbox").
 
         A runtime that shuts down does this so that guests look around once more. Raises `InstanceClosed`
         after `close`.
@@ -410,7 +411,7 @@ class Instance:
     def fail(self, future: int, message: str) -> None:
         """Answer the operation `future` with an error text; otherwise as `complete`.
 
-        The guest reads the text cut to its buffer (guest ABI, section 1.3).
+        The guest reads the text cut to its buffer (docs/guests.md, "Result words and errors").
         """
         if self._guest is None:
             self._refuse()

@@ -19,7 +19,7 @@ class Import:
         module_name: the import module's full name, such as `selium::time::now`.
         index: the number under which submissions name this hostcall; from 0 to 2^32 - 1.
         denied: the capability was not granted. `create` then answers a future whose first `poll` fails with
-            "permission denied" (guest ABI, section 1.7).
+            "permission denied" (docs/guests.md, "A hostcall that was not granted").
     """
 
     module_name: str

@@ -22,7 +22,7 @@ ARCHITECTURE = (
     NODE_CALL := "call and reply between two nodes",
     NODE_SEND := "one-way between two nodes, batched",
 )
-"""The rows of architecture.md, section 7."""
+"""The goals of docs/benchmarks.md, "What must be reached"."""
 
 ANCHORS = (
     ANCHOR_CALL := "in-process call, callback tier",
@@ -32,8 +32,8 @@ ANCHORS = (
     ANCHOR_GUEST_SPAWN := "spawn of a guest from a cached module",
     ANCHOR_GUEST_SEND := "message to a guest, in batches",
 )
-"""The targets of performance.md, section 7.1: absolute figures, set for a machine whose trio checkpoint takes
-2.75 us."""
+"""The targets of docs/benchmarks.md, "What was set for another machine": absolute figures, for a machine on
+which a trio checkpoint takes 2.75 us."""
 
 
 @attrs.frozen

@@ -45,11 +45,11 @@ def block(document: dict[str, Any]) -> Iterator[str]:
     results = results_of(document)
     yield from _conditions(document["about"], results)
     yield from ("", "### Goals", "")
-    yield from _goals(results, ARCHITECTURE, "goals of `architecture.md`, section 7")
+    yield from _goals(results, ARCHITECTURE, "goals")
     yield from ("", "### Targets of another machine", "")
     yield (
-        "`performance.md`, section 7.1, also has targets in absolute terms. They follow from figures of a "
-        f"machine on which a checkpoint of trio takes 2.75 us; on this one it took {_checkpoint(results)}."
+        "The targets in absolute terms follow from figures of a machine on which a checkpoint of trio takes "
+        f"2.75 us; on this one it took {_checkpoint(results)}."
     )
     yield ""
     yield from _goals(results, ANCHORS, "targets")

@@ -141,8 +141,8 @@ def not_met(goals: Sequence[Judged]) -> Iterator[str]:
 def summary(results: Sequence[Result]) -> Iterator[str]:
     """The lines below the table: every goal and what became of it, then how many were met."""
     for title, names, counted in (
-        ("goals of architecture.md, section 7", ARCHITECTURE, "goals"),
-        ("targets of performance.md, section 7.1, set for another machine", ANCHORS, "targets"),
+        ("goals of docs/benchmarks.md", ARCHITECTURE, "goals"),
+        ("targets of docs/benchmarks.md, set for another machine", ANCHORS, "targets"),
     ):
         goals = judged(results, names)
         if goals:

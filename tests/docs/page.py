@@ -1,6 +1,6 @@
 """Runs one page of the documentation, as its reader would.
 
-Run as `python page.py PAGE.md` in an empty directory. A page is a list of fenced blocks, taken in order:
+Run as `python page.py PAGE` in an empty directory. A page is a list of fenced blocks, taken in order:
 
 * ```` ```python ````: executed; all such blocks of a page share one namespace, as in one long session;
 * ```` ```LANGUAGE name=FILE ````: written to FILE in the working directory (and not executed by itself);

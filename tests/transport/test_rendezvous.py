@@ -69,7 +69,7 @@ async def test_connecting_twice_gives_the_same_peer(start: Start, autojump_clock
 async def test_simultaneous_connect_leaves_one_node_link(
     start: Start, autojump_clock: object, slow: str, seed: int
 ) -> None:
-    """actors.md 4.8: when both call at once, the call of the lower name stands."""
+    """When both call at once, the call of the lower name stands (docs/wire.md, "Handshake")."""
     a, b = await start("a"), await start("b")
     for station in (a, b):
         station.carrier.delay = 0.01 * seed if slow == station.carrier.host else 0.02
@@ -308,7 +308,7 @@ async def test_an_idle_peer_may_have_been_silent_for_half_a_period(
 
 
 async def test_new_incarnation_buries_the_old(start: Start, autojump_clock: object) -> None:
-    """actors.md 4.8: everybody is told of the loss before a reconnect is accepted."""
+    """D3: everybody is told of the loss before a reconnect is accepted."""
     b = await start("b")
     first, second = (
         await start("a", listens=False, incarnation=1),

@@ -1,4 +1,4 @@
-/* The error payload that a guest reads: a length and an rkyv string (guest ABI, section 1.3). */
+/* The error payload that a guest reads: a length and an rkyv string (docs/guests.md, "Result words and errors"). */
 #ifndef ENFILADE_FAILURE_H
 #define ENFILADE_FAILURE_H
 

@@ -1,4 +1,4 @@
-/* A guest's futures (guest ABI, sections 1.4 and 1.7): a table with reused ids, the last freed first.
+/* A guest's futures (docs/guests.md, "Create, poll, drop"): a table with reused ids, the last freed first.
  *
  * The host names a future by a key, its id with a serial number above it, so that a late answer to a future
  * that is gone cannot reach the one that took its id. */

@@ -1,5 +1,5 @@
-/* The functions that guests import: create, poll and drop of every hostcall, and yield_now (guest ABI,
- * sections 1, 2).
+/* The functions that guests import: create, poll and drop of every hostcall, and yield_now
+ * (docs/guests.md, "Create, poll, drop" and "The guest's mailbox").
  *
  * They run on the guest's fiber, so they touch the guest's record and its memory and nothing else; no Python
  * is ever called from here. */

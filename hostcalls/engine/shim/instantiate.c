@@ -7,7 +7,7 @@
 #include "linked.h"
 #include "text.h"
 
-/* Guests are given at least 16 MiB before they run, as their runtime expects (guest ABI, section 3.3). */
+/* Guests are given at least 16 MiB before they run, as their runtime expects (docs/guests.md, "Limits"). */
 static const uint64_t PAGE = 65536;
 static const uint64_t FIRST_PAGES = 256;
 

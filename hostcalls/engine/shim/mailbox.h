@@ -1,4 +1,4 @@
-/* The guest's mailbox: a ring of task ids in its linear memory (guest ABI, section 2).
+/* The guest's mailbox: a ring of task ids in its linear memory (docs/guests.md, "The guest's mailbox").
  *
  * The guest frees a task id when it takes it, so an id must never be seen twice. Two rules keep that: the
  * ring never holds more than its 256 cells, and what does not fit waits in a queue of the host; and cells are

@@ -1,4 +1,4 @@
-"""The rules of actors.md 3 and 4.8 between processes of two nodes, on the memory carrier, in virtual time."""
+"""The rules of docs/semantics.md between processes of two nodes, on the memory carrier, in virtual time."""
 
 from contextlib import AsyncExitStack
 from typing import Any
@@ -54,7 +54,7 @@ async def test_a_ref_is_a_ref(town: Town, autojump_clock: object) -> None:
 
 
 async def test_signals_of_a_pair_stay_in_order(town: Town, autojump_clock: object) -> None:
-    """D1: signals arrive in the order in which they were sent; DOWN comes last (actors.md 3.1)."""
+    """D1, O2: signals arrive in the order in which they were sent; DOWN comes last."""
     await town.b.spawn(Account, name="account")
     async with town.a.mailbox() as me:
 
@@ -115,7 +115,7 @@ async def test_links_across_nodes_carry_exits_both_ways(town: Town, autojump_clo
 
 
 async def test_unlink_across_nodes(town: Town, autojump_clock: object) -> None:
-    """actors.md 3.3: after unlink, no exit comes over that link; the crossing unlink is acknowledged."""
+    """L4: after unlink, no exit comes over that link; the crossing unlink is acknowledged."""
     async with town.a.mailbox() as me:
         me.trap_exits = True
         ref = await town.a.spawn_on("b@right", "Account")
@@ -131,7 +131,7 @@ async def test_unlink_across_nodes(town: Town, autojump_clock: object) -> None:
 
 
 async def test_link_to_a_dead_remote_process(town: Town, autojump_clock: object) -> None:
-    """actors.md 3.3: a trapping process that links to a dead one gets Exited with no process."""
+    """L2: a trapping process that links to a dead one gets Exited with no process."""
     ref = await town.a.spawn_on("b@right", "Account")
     ref.exit(KILL)
     await settle()
@@ -241,7 +241,7 @@ async def test_forged_token_reaches_nobody(town: Town, autojump_clock: object) -
 
 
 async def test_only_public_methods(town: Town, autojump_clock: object) -> None:
-    """architecture.md 3.1: hooks and private names cannot be called from outside; the actor lives."""
+    """C1: hooks and private names cannot be called from outside; the actor lives."""
     ref = await town.a.spawn_on("b@right", "Account", 1)
     remote = next(iter(town.a.distribution._current.values()))
     from enfilade.actors.messages.request import Request
@@ -329,7 +329,7 @@ async def test_a_cut_heals(town: Town, autojump_clock: object) -> None:
 
 
 async def test_late_reply_and_cancel(town: Town, autojump_clock: object) -> None:
-    """actors.md 3.5: what comes after the caller has given up is dropped, and nothing is kept."""
+    """C3: what comes after the caller has given up is dropped, and nothing is kept."""
     ref = await town.a.spawn_on("b@right", "Account")
     remote = next(iter(town.a.distribution._current.values()))
     for _ in range(600):

@@ -1,4 +1,4 @@
-"""create, poll and drop, as section 1 of the guest ABI has them."""
+"""create, poll and drop, as docs/guests.md, "Create, poll, drop", has them."""
 
 from __future__ import annotations
 
@@ -285,7 +285,10 @@ def test_a_result_larger_than_the_buffer_traps(script: ScriptRunner) -> None:
 
 
 class TestDenied:
-    """Section 1.7: what a guest sees of a hostcall it has no capability for."""
+    """A guest without the capability is denied at its first poll.
+
+    Source: docs/guests.md, "A hostcall that was not granted".
+    """
 
     def test_abi_5_create_ignores_its_arguments_and_is_not_submitted(self, script: ScriptRunner) -> None:
         run = script([(Op.CREATE_DENIED, -1, 0xFFFF_FFFF), create(), YIELD])

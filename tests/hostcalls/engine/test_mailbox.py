@@ -1,4 +1,4 @@
-"""The ring of task ids in guest memory, as section 2 of the guest ABI has it."""
+"""The ring of task ids in guest memory, as docs/guests.md, "The guest's mailbox", has it."""
 
 from __future__ import annotations
 

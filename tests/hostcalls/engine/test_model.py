@@ -1,4 +1,4 @@
-"""Random guests against a model of sections 1 and 2 of the guest ABI, written as plainly as they read."""
+"""Random guests against a model of docs/guests.md, "The ABI", written as plainly as that reads."""
 
 from __future__ import annotations
 
