@@ -29,28 +29,28 @@ Handle: TypeAlias = int
 
 
 class CarrierError(OSError):
-    """The way in or out is broken: the peer is gone, the address is not a door, permission is denied."""
+    """A broken way in or out: the peer is gone, the address is not a door, permission is denied."""
 
     def __str__(self) -> str:
-        """What was wrong, in words that need no number."""
+        """Return the text of the error without its number."""
         return self.strerror or super().__str__()
 
 
 class Status(enum.IntEnum):
-    """What an inlet answers to one batch."""
+    """The answer of an inlet to one batch."""
 
     ACCEPTED = 0
     FULL = 1
-    """There is no room now. Nothing was kept; try again later."""
+    """The inlet has no room now and kept nothing; try again later."""
     CLOSED = 2
     """The inlet takes nothing any more."""
     MALFORMED = 3
-    """This is not a batch."""
+    """The bytes do not form a batch."""
 
 
 @attrs.frozen
 class Credentials:
-    """What the kernel says about the process at the other end.
+    """The process at the other end, as the kernel describes it.
 
     Attributes:
         pid: its process id as seen here; 0 when it cannot be seen from this zone.
@@ -68,7 +68,7 @@ class Credentials:
 
 
 class Arrival(NamedTuple):
-    """What an inlet's queue gives.
+    """One entry of an inlet's queue.
 
     Attributes:
         data: a batch; None when the last outlet of the inlet is gone.
@@ -86,7 +86,7 @@ class Inlet(Protocol):
 
     @property
     def handle(self) -> Handle:
-        """What to send to a peer so that it can make an outlet of this inlet; stays the inlet's own."""
+        """The handle of which a peer can make an outlet of this inlet; it stays the inlet's own."""
         ...
 
     async def receive(self) -> Sequence[Arrival]:
@@ -115,7 +115,7 @@ class Inlet(Protocol):
         ...
 
     def attach(self, address: str) -> None:
-        """Give the inlet a name, under which `Carrier.open` finds it.
+        """Attach the inlet to an address, where `Carrier.open` finds it.
 
         Raises:
             CarrierError: the name is in use, or cannot be made.
@@ -123,7 +123,7 @@ class Inlet(Protocol):
         ...
 
     def close(self) -> None:
-        """Take nothing any more, remove the names, drop what is queued. Harmless when repeated."""
+        """Refuse every further batch, remove the names, drop what is queued. Harmless when repeated."""
         ...
 
 
@@ -158,11 +158,10 @@ class Outlet(Protocol):
         ...
 
     async def wait(self) -> None:
-        """Wait until there is an answer to a batch that was under way, and somebody has to look at it. A
-        checkpoint.
+        """Wait for an answer that has to be looked at, to a batch that was under way. A checkpoint.
 
-        That is any answer after `want`, and otherwise one that is not ACCEPTED. So who has nothing more to
-        send is not woken to hear that all is well.
+        That is any answer after `want`, and otherwise one that is not ACCEPTED. So a sender that has nothing
+        more to send is not woken to learn that all is well.
 
         Raises:
             CarrierError: the outlet is closed.
@@ -170,7 +169,7 @@ class Outlet(Protocol):
         ...
 
     def want(self) -> None:
-        """Whoever waits is to be told of the next answer, whatever it is."""
+        """Have `wait` return with the next answer, whatever it is."""
         ...
 
     def close(self) -> None:

@@ -50,7 +50,7 @@ STATUSES = tuple(Status)
 """By number; `Status(number)` takes ten times as long."""
 
 REPEAT_SECONDS = 0.01
-"""How often a thread is told to come out of a call that nobody waits for any more."""
+"""Seconds between attempts to interrupt a thread in a call whose outlet is closed."""
 
 
 def vouched_zone(zone: int) -> str | None:
@@ -76,7 +76,7 @@ class DoorCarrier(Carrier):
     """Makes inlets and outlets of doors.
 
     Args:
-        zone_name: the name of the zone with this id, or None when there is no telling.
+        zone_name: maps the id of a zone to its name, or to None when the name is unknown.
         mode: the permissions of the names that inlets are attached to; whoever may read one may call, and
             the policy decides about the caller.
     """
@@ -91,7 +91,7 @@ class DoorCarrier(Carrier):
     def outlet(self, handle: Handle) -> Outlet:
         if lib.is_door(handle) != 1:
             os.close(handle)
-            raise CarrierError(errno.EINVAL, "what came in the place of a door is none")
+            raise CarrierError(errno.EINVAL, "expected a door in the batch, got another descriptor")
         return _DoorOutlet(lib.sender_create(handle), "the peer's door")
 
     async def open(self, address: str) -> Outlet:
@@ -112,7 +112,7 @@ class _DoorInlet(Inlet):
     ) -> None:
         queue = lib.queue_create(PREFIX, len(PREFIX), largest, capacity, MOST_CALLS)
         if queue == ffi.NULL:
-            raise CarrierError(ffi.errno, f"no door could be made: {os.strerror(ffi.errno)}")
+            raise CarrierError(ffi.errno, f"failed to make a door: {os.strerror(ffi.errno)}")
         self._queue = queue
         self._zone_name = zone_name
         self._mode = mode
@@ -179,7 +179,7 @@ class _DoorInlet(Inlet):
             raise CarrierError(error.errno, f"{taken}: stop it, or choose another path") from error
         except OSError as error:
             why = error.advice if isinstance(error, DoorError) else error.strerror
-            raise CarrierError(error.errno, f"no door can be attached to {address!r}: {why}") from error
+            raise CarrierError(error.errno, f"failed to attach a door to {address!r}: {why}") from error
         self._addresses.append((address, created))
 
     def close(self) -> None:
@@ -202,7 +202,7 @@ class _DoorInlet(Inlet):
 
 
 def _is_plain(address: str) -> bool:
-    """Whether something is there that is certainly no door. On Linux a door is a socket."""
+    """Tell whether a file exists there that cannot be a door. On Linux a door is a socket."""
     try:
         mode = os.stat(address).st_mode
     except OSError:
@@ -240,7 +240,7 @@ class _DoorOutlet(Outlet):
 
     def __init__(self, sender: CData, what: str) -> None:
         if sender == ffi.NULL:
-            raise CarrierError(ffi.errno, f"no thread for calls: {os.strerror(ffi.errno)}")
+            raise CarrierError(ffi.errno, f"failed to start a thread for calls: {os.strerror(ffi.errno)}")
         self._sender = sender
         self._what = what
         self._event: int = lib.sender_event(sender)
@@ -268,7 +268,7 @@ class _DoorOutlet(Outlet):
         if ffi.errno in SCARCE:
             return Status.FULL
         if ffi.errno == errno.EBADF:
-            raise CarrierError(errno.EBADF, f"{self._what} is there no longer: whoever served it has ended")
+            raise CarrierError(errno.EBADF, f"{self._what} no longer exists: its server has ended")
         raise CarrierError(ffi.errno, f"{self._what} cannot be called: {os.strerror(ffi.errno)}")
 
     async def wait(self) -> None:
@@ -293,7 +293,7 @@ class _DoorOutlet(Outlet):
 
 
 async def _keep_closing(sender: CData) -> None:
-    """Close a sender when its thread says that it has ended, and interrupt that again meanwhile."""
+    """Close a sender when its thread has ended; until then, interrupt the thread again and again."""
     event = lib.sender_event(sender)
     while True:
         with trio.move_on_after(REPEAT_SECONDS) as pause:

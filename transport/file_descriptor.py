@@ -25,7 +25,7 @@ class FileDescriptor:
 
     @classmethod
     def received(cls, fileno: int) -> "FileDescriptor":
-        """A descriptor that belongs to the new object."""
+        """Duplicate a descriptor; the duplicate belongs to the new object."""
         descriptor = cls(fileno)
         descriptor._owned = True
         return descriptor
@@ -35,7 +35,7 @@ class FileDescriptor:
         return self._fileno
 
     def take(self) -> int:
-        """The number, which is from now on the caller's to close."""
+        """Return the number, which is the caller's to close from here on."""
         fileno, self._fileno, self._owned = self._fileno, -1, False
         return fileno
 
@@ -52,6 +52,6 @@ class FileDescriptor:
 
 
 def close_all(descriptors: Iterable[int]) -> None:
-    """Close file descriptors that nobody is going to use."""
+    """Close file descriptors that are not used."""
     for descriptor in descriptors:
         os.close(descriptor)

@@ -166,14 +166,16 @@ class Inward:
             self._discard(arrival.handles)
             self._end(f"the peer sent a malformed batch: {error}")
             return
-        outward, link = self._outward, self._link
-        pace, outward.pace = outward.pace, GATHERING
+        outward = self._outward
+        pace = outward.pace
+        outward.pace = GATHERING
         if frames:
             self._hand_on(frames, arrival.handles)
         elif arrival.handles:
             self._discard(arrival.handles)
-        outward.pace = GATHERING if pace is GATHERING else PROMPT
-        if link.queued or link.is_grant_due():
+        if pace is not GATHERING:
+            outward.pace = PROMPT
+        if self._link.queued or self._link.is_grant_due():
             outward.flush()
 
     def is_of(self, inlet: Inlet) -> bool:

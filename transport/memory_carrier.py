@@ -63,7 +63,7 @@ class MemoryNetwork:
         self._cuts.discard(frozenset((one, other)))
 
     def is_cut(self, one: str, other: str) -> bool:
-        """Whether two hosts are kept apart."""
+        """Tell whether two hosts are kept apart."""
         return frozenset((one, other)) in self._cuts
 
     def _wake(self) -> None:
@@ -107,16 +107,16 @@ class MemoryCarrier(Carrier):
             os.close(handle)
 
     def freeze(self) -> None:
-        """Stop answering, as under SIGSTOP."""
+        """Stop answering, as a process does under SIGSTOP."""
         self.is_frozen = True
 
     def thaw(self) -> None:
-        """Go on, as under SIGCONT."""
+        """Go on, as a process does under SIGCONT."""
         self.is_frozen = False
         self.network._wake()
 
     def kill(self) -> None:
-        """Be gone, as after SIGKILL: all inlets of the host are closed and all its outlets given back."""
+        """End the host, as SIGKILL does: close all its inlets and give back all its outlets."""
         self.is_killed = True
         for inlet in list(self.network._inlets.values()):
             if inlet.carrier is self:
@@ -186,7 +186,7 @@ class MemoryInlet(Inlet):
         self.carrier.network._wake()
 
     def put(self, data: bytes, handles: Sequence[Handle], credentials: Credentials) -> Status:
-        """What the server procedure of a door does."""
+        """Queue a batch, as the server procedure of a door does."""
         if self._is_closed:
             return Status.CLOSED
         if not data.startswith(PREFIX) or len(data) > self._largest:
@@ -199,7 +199,7 @@ class MemoryInlet(Inlet):
         return Status.ACCEPTED
 
     def forget(self, outlet: "MemoryOutlet") -> None:
-        """An outlet is gone; the last one's end is an arrival."""
+        """Count one outlet less; the end of the last one is an arrival."""
         self.outlets.discard(outlet)
         if not self.outlets and not self._is_closed and not self._addresses:
             self._push(Arrival(None, (), outlet.carrier.credentials))

@@ -58,7 +58,7 @@ def _write(file: int, data: bytes | memoryview) -> None:
 
 
 def read(memory: int, size: int) -> bytes:
-    """All of a memory file that was received: `size` bytes.
+    """Read all `size` bytes of a memory file that was received.
 
     Raises:
         PayloadError: it is no memory file of that size.
@@ -66,13 +66,13 @@ def read(memory: int, size: int) -> bytes:
     _check(memory, size)
     data = os.pread(memory, size, 0)  # of a file in memory, all is read at once
     if len(data) != size:
-        raise PayloadError(f"{len(data)} of {size} bytes could be read")
+        raise PayloadError(f"expected {size} bytes in the memory file, got {len(data)}")
     return data
 
 
 @contextmanager
 def reading(memory: int, size: int) -> Iterator[bytes | mmap.mmap]:
-    """The contents of a memory file that was received, for the length of a block; raises what `read` does."""
+    """Map a memory file that was received for the length of a block; raises what `read` does."""
     if not SEALS:
         yield read(memory, size)
         return

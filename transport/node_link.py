@@ -42,7 +42,7 @@ nobody else has a turn."""
 
 
 class Backlogged(Exception):
-    """So much waits for a peer that does not take it in that the node link must end."""
+    """Too much waits for a peer that takes nothing in, so the node link must end."""
 
 
 class Outgoing(NamedTuple):
@@ -151,7 +151,7 @@ class NodeLink:
         return len(self._gathered) > 1
 
     def next_batch(self, *, last: bool = True) -> Outgoing | None:
-        """The batch to hand over now, or None when there is nothing to say or no credit to say it.
+        """Return the batch to hand over now, or None without anything to send or credit to send it.
 
         The same batch is given out again until it has been `accepted`. One too large for what is left of the
         window leaves when less than half a window is under way: so much the peer need not have granted anew.
@@ -182,7 +182,7 @@ class NodeLink:
         return under_way + size <= self._peer_window or 2 * under_way < self._peer_window
 
     def accepted(self) -> Sequence[Handle]:
-        """Tell that the peer has the batch that was given out last.
+        """Note that the peer has the batch that was given out last.
 
         Returns:
             The handles to close.
@@ -193,10 +193,10 @@ class NodeLink:
         return handles
 
     def received(self, data: bytes) -> Sequence[Frame]:
-        """Take in a batch: its frames. One that came before has none.
+        """Take in a batch and return its frames. A batch that came before has none.
 
         Raises:
-            MalformedBatch: it is not one, or one before it is missing, or it grants what was not sent.
+            MalformedBatch: it is malformed, one before it is missing, or it grants what was not sent.
         """
         batch = decode_batch(data)
         if batch.sequence != self._expected:
@@ -223,14 +223,14 @@ class NodeLink:
         return -self._allowance / self._limits.rate
 
     def quarter(self) -> bool:
-        """A quarter of the period has passed: false when the peer is dead."""
+        """Count one more quarter of the period; return false when the peer is dead."""
         self._is_sign_due = not self._has_sent
         self._has_sent = False
         self._silent += 1
         return self._silent <= QUARTERS
 
     def is_grant_due(self) -> bool:
-        """Whether the peer should be told that it may send more."""
+        """Tell whether the peer should learn that it may send more."""
         return 2 * (self._consumed - self._granted) >= self._window
 
     def leftovers(self) -> Sequence[Handle]:

@@ -184,7 +184,8 @@ class Outward:
             last: also the last batch, which more frames may join.
         """
         try:
-            while (handover := self.handover) is not FULL and handover is not OVER:
+            while True:
+                handover = self.handover
                 if handover is READY:
                     batch = self._link.next_batch(last=last)
                     if batch is None:
@@ -194,6 +195,8 @@ class Outward:
                     if self.pace is PROMPT:
                         self.pace = SPOKEN
                     status = self._outlet.start(batch.data, batch.handles, repeatable=True)
+                elif handover is FULL or handover is OVER:
+                    return
                 else:
                     status = self._outlet.answer()
                 if status is None:

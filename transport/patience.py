@@ -1,10 +1,10 @@
-"""Whether to hold the loop for a peer that is about to speak.
+"""Holding the loop for a peer that is about to speak.
 
 When a peer speaks again within some microseconds, it costs less to wait for it on the spot than to go round
 the loop: no system calls that announce the wait, no thread that must be woken to wake the loop, no task
 switches. But what holds the loop keeps everybody else from having a turn. So that is done only while no task
 waits for its turn, for a moment each, not for longer than a slice without going round the loop, and seldom
-while it turns out to be in vain.
+while nothing comes of it.
 """
 
 from time import perf_counter
@@ -15,20 +15,20 @@ import trio
 __all__ = ["Patience"]
 
 MOMENT: Final = 150e-6
-"""Seconds to wait for what was going to come at once."""
+"""Seconds to hold the loop for a peer that is about to speak."""
 
 SLICE: Final = 0.002
 """Seconds without going round the loop."""
 
 LONGEST_REST: Final = 1024
-"""Opportunities to let pass, at most, when it was in vain again and again."""
+"""Opportunities to let pass at most, after the peer stayed silent again and again."""
 
 COMPANY: Final = 64
 """Opportunities to let pass when others wait for the same peer, too."""
 
 
 class Patience:
-    """What one node link has learnt about it."""
+    """Learns for one node link when it is worth holding the loop."""
 
     def __init__(self) -> None:
         self._rest = 0
@@ -36,7 +36,7 @@ class Patience:
         self._since = self._last = 0.0
 
     def is_worth_it(self) -> bool:
-        """Whether to hold the loop now."""
+        """Decide whether to hold the loop now."""
         if self._rest:
             self._rest -= 1
             return False
@@ -49,16 +49,16 @@ class Patience:
         return trio.lowlevel.current_statistics().tasks_runnable == 0
 
     def learn(self, came: bool) -> None:
-        """Whether the peer spoke while the loop was held."""
+        """Learn whether the peer spoke while the loop was held."""
         if came:
             self._penalty = max(1, self._penalty // 2)
         else:
             self._rest = self._penalty = min(LONGEST_REST, 2 * self._penalty)
 
     def have_company(self) -> None:
-        """Several wait for the peer; what comes is better taken in together."""
+        """Note that several wait for the peer: what comes is better taken in together."""
         self._rest = max(self._rest, COMPANY)
 
     def went_round(self) -> None:
-        """The loop has been round."""
+        """Note that the loop has been round."""
         self._last = 0.0

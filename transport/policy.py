@@ -1,10 +1,9 @@
-"""Who may connect to a node, and what a peer may reach there.
+"""The rules by which a node admits peers, and what a peer may reach there.
 
 A policy is a list of rules, tried in order; the first that fits the peer decides, and a peer that none fits
 is refused. A rule looks at what the kernel vouches for (zone, user, group) and at what the peer claims (its
 name). It grants rights: which registered names the peer can see, which entries it may spawn, and how much it
-may ask of the node. Whatever a rule does not export, the peer can reach only through a ref that somebody
-handed to it.
+may ask of the node. Whatever a rule does not export, the peer can reach only through a ref that it was sent.
 
 With a secret, both sides also prove that they know it before anything else is read.
 """
@@ -36,12 +35,12 @@ NONCE_BYTES: Final = 32
 
 
 class NotAdmitted(Exception):
-    """A node turned the other away; the message says which, and why."""
+    """One node refused the other; the message says which, and why."""
 
 
 @attrs.frozen
 class Identity:
-    """Who wants to connect: what the peer claims, beside what the kernel says."""
+    """A node that wants to connect: what it claims to be, beside what the kernel says."""
 
     name: str
     zone: str
@@ -51,12 +50,12 @@ class Identity:
 
 def _positive(_: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
     if value is not None and not value > 0:
-        raise ValueError(f"{attribute.name} must be more than 0, not {value!r}")
+        raise ValueError(f"{attribute.name} must be more than 0, got {value!r}")
 
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """How much one peer may ask of this node.
+    """Bounds on what one peer may ask of this node.
 
     Attributes:
         backlog: bytes of frames that may wait here for the peer; beyond it the node link is closed.
@@ -88,7 +87,7 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 @attrs.frozen(kw_only=True)
 class Rights:
-    """What an admitted peer may do.
+    """The rights of an admitted peer.
 
     Attributes:
         exports: shell patterns of the registered names that the peer may send to, call, watch and look up.
@@ -104,21 +103,21 @@ class Rights:
     limits: Limits = Limits()
 
     def sees(self, name: str) -> bool:
-        """Whether a registered name is exported to the peer."""
+        """Tell whether a registered name is exported to the peer."""
         return _matches(name, self.exports)
 
     def may_spawn(self, entry: str) -> bool:
-        """Whether the peer may start a process from this entry."""
+        """Tell whether the peer may start a process from this entry."""
         return _matches(entry, self.entries)
 
     def shares(self, scope: str) -> bool:
-        """Whether the process groups of a scope are shared with the peer."""
+        """Tell whether the process groups of a scope are shared with the peer."""
         return _matches(scope, self.groups)
 
 
 def _is_rights(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if not (value is None or isinstance(value, Rights)):
-        raise TypeError(f"{attribute.name} must be Rights, or None to refuse the peer, not {value!r}")
+        raise TypeError(f"{attribute.name} must be Rights, or None to refuse the peer, got {value!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -140,7 +139,7 @@ class Rule:
     rights: Rights | None = attrs.field(default=Rights(), validator=_is_rights)
 
     def fits(self, peer: Identity) -> bool:
-        """Whether the rule speaks of this peer."""
+        """Tell whether the rule applies to this peer."""
         credentials = peer.credentials
         zone = peer.zone if credentials.zone is None else credentials.zone
         return (
@@ -155,22 +154,22 @@ def _rules(value: Iterable[Rule]) -> tuple[Rule, ...]:
     rules = tuple(value)
     for rule in rules:
         if not isinstance(rule, Rule):
-            raise TypeError(f"a policy is made of rules, and {rule!r} is none")
+            raise TypeError(f"rules must consist of Rule objects, got {rule!r}")
     return rules
 
 
 def _is_bytes(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if not (value is None or isinstance(value, bytes)):
-        raise TypeError(f"{attribute.name} must be bytes, not {type(value).__name__}")  # and not its value
+        raise TypeError(f"{attribute.name} must be bytes, got {type(value).__name__}")  # and not its value
 
 
 @attrs.frozen(kw_only=True)
 class Policy:
-    """Who may connect.
+    """The nodes that may connect.
 
     Attributes:
         rules: tried in order.
-        secret: what both nodes must know, or None when the kernel's word is enough.
+        secret: what both nodes must know, or None to rely on the kernel's credentials alone.
     """
 
     rules: tuple[Rule, ...] = attrs.field(converter=_rules)
@@ -218,12 +217,12 @@ class Policy:
 
 
 def make_nonce() -> bytes:
-    """A value that no earlier handshake has used."""
+    """Make a value that no earlier handshake has used."""
     return os.urandom(NONCE_BYTES)
 
 
 def prove(secret: bytes, role: str, name: str, asked: bytes, answered: bytes) -> bytes:
-    """The proof that the prover knows the secret, good for one handshake in one direction.
+    """Make the proof that the prover knows the secret, valid for one handshake in one direction.
 
     Args:
         secret: what both know.
@@ -239,5 +238,5 @@ def prove(secret: bytes, role: str, name: str, asked: bytes, answered: bytes) ->
 
 
 def is_proof(given: bytes, secret: bytes, role: str, name: str, asked: bytes, answered: bytes) -> bool:
-    """Whether a proof is the right one, compared in constant time."""
+    """Tell whether a proof is the right one, compared in constant time."""
     return hmac.compare_digest(given, prove(secret, role, name, asked, answered))

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class PayloadError(Exception):
-    """A value cannot travel, or what travelled is not a value."""
+    """A value that cannot travel, or a payload that cannot be decoded."""
 
 
 class UnregisteredType(PayloadError):

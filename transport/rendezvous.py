@@ -1,4 +1,4 @@
-"""Where nodes meet: one inlet with a name, the handshake, and the node links that come of it.
+"""The meeting place of nodes: an inlet with a name, the handshake, and the node links that come of it.
 
 The handshake is a conversation of frames, each in a batch of its own. The caller makes an inlet that will be
 its side of the node link and sends Hello, with that inlet, to the other's rendezvous. Every answer comes
@@ -74,18 +74,18 @@ MOST_CALLERS: Final = 256
 
 
 class HandshakeFailed(Exception):
-    """The node at the other end did not behave like one."""
+    """The other end did not complete the handshake as a node does."""
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """How a node treats its node links; times are in seconds.
+    """Times and sizes of a node's node links; times are in seconds.
 
     Attributes:
         period: silence after which a peer is dead. Of two nodes' periods the shorter holds for both.
         window: bytes of frames that may be under way from one peer to this node and not yet taken in.
-        handshake: how long a handshake may take.
-        goodbye: how long an orderly goodbye may take.
+        handshake: longest time for a handshake.
+        goodbye: longest time for an orderly goodbye.
         first_retry: the first pause between attempts to reconnect.
         last_retry: the longest such pause; each is twice the one before, less up to a half at random.
     """
@@ -118,11 +118,11 @@ class _Conversation:
             HandshakeFailed: it has not sent one.
         """
         if self._outlet is None:
-            raise HandshakeFailed("the node at the other end sent no way to answer it")
+            raise HandshakeFailed("the node at the other end sent no inlet to answer through")
         return self._outlet
 
     def take_rest(self) -> Sequence[Arrival]:
-        """What came after the frames that were heard, which is from here on the taker's."""
+        """Hand over what came after the frames that were heard; it is the caller's own from here on."""
         rest, self._arrivals = self._arrivals, deque()
         return rest
 
@@ -141,13 +141,13 @@ class _Conversation:
             (frame,) = decode_batch(arrival.data).frames
         except (MalformedBatch, ValueError) as error:
             discard_all(self._carrier, arrival.handles)
-            raise HandshakeFailed(f"the node at the other end speaks nonsense: {error}") from error
+            raise HandshakeFailed(f"the node at the other end sent a malformed batch: {error}") from error
         self._keep_outlet(arrival.handles)
         if self.credentials not in (None, arrival.credentials):
-            raise HandshakeFailed("two processes take part in one handshake")
+            raise HandshakeFailed("a handshake must come from one process, got frames of two")
         self.credentials = arrival.credentials
         if not isinstance(frame, kinds):
-            raise HandshakeFailed(f"the node at the other end said {type(frame).__name__} in the handshake")
+            raise HandshakeFailed(f"the handshake has no place for a {type(frame).__name__} here")
         return frame
 
     def _keep_outlet(self, handles: Sequence[Handle]) -> None:
@@ -178,11 +178,11 @@ async def say(outlet: Outlet, frame: Frame, handles: Sequence[Handle] = ()) -> N
     """
     status = await hand_over(outlet, encode_batch(0, 0, (encode_frame(frame),)), handles)
     if status is not Status.ACCEPTED:
-        raise HandshakeFailed(f"the other end answered {status.name.lower()} to {type(frame).__name__}")
+        raise HandshakeFailed(f"the other end answered {status.name.lower()} to a {type(frame).__name__}")
 
 
 def discard_all(carrier: Carrier, handles: Sequence[Handle]) -> None:
-    """Close handles that nobody wants."""
+    """Close handles that are not used."""
     for handle in handles:
         carrier.discard(handle)
 
@@ -231,7 +231,7 @@ class Rendezvous:
 
     @contextlib.asynccontextmanager
     async def open(self, address: str | None, nursery: trio.Nursery) -> AsyncIterator[None]:
-        """Be there for the time of the block; at its end every node link is closed with a goodbye.
+        """Meet other nodes for the length of a block; at its end, close every node link with a goodbye.
 
         Args:
             address: where to be found, or None to call others only.
@@ -276,7 +276,7 @@ class Rendezvous:
         self._tasks().start_soon(run, *args)
 
     async def connect(self, address: str) -> Peer:
-        """Call the node at an address, or find that we are connected to it already.
+        """Call the node at an address; return the peer at once when it is connected already.
 
         Returns:
             The peer, whose node link is up.
@@ -284,7 +284,7 @@ class Rendezvous:
         Raises:
             CarrierError: there is no node at the address.
             NotAdmitted: it refuses us, or our policy refuses it.
-            HandshakeFailed: it speaks no language that we know, or says nothing for the handshake's time.
+            HandshakeFailed: it breaks the protocol, or says nothing for the handshake's time.
         """
         with trio.move_on_after(self._settings.handshake), self._handshake():
             return await self._call(address)
@@ -327,20 +327,20 @@ class Rendezvous:
                 if secret is None or not is_proof(
                     answer.proof, secret, "answerer", self._name, nonce, answer.nonce
                 ):
-                    raise NotAdmitted(f"the node at {address!r} has another secret than ours")
+                    raise NotAdmitted(f"the node at {address!r} has a different secret")
                 await talk.say(Prove(prove(secret, "caller", self._name, nonce, answer.nonce)))
                 answer = await talk.hear(Welcome, Refused)
             elif secret is not None and isinstance(answer, Welcome):
-                raise NotAdmitted(f"the node at {address!r} does not prove that it knows our secret")
+                raise NotAdmitted(f"the node at {address!r} does not prove that it knows the secret")
             if isinstance(answer, Refused):
                 if not answer.connected:
                     raise NotAdmitted(answer.text)
                 talk.close()
                 return await self._wait_for(answer.name)
             assert isinstance(answer, Welcome)
-            assert talk.credentials is not None, "somebody has said it"
+            assert talk.credentials is not None, "hear() keeps them"
             if answer.version != VERSION:
-                raise NotAdmitted(f"this node speaks version {VERSION}, and not {answer.version}")
+                raise NotAdmitted(f"expected version {VERSION}, got {answer.version}")
             self._check(answer)
             identity = Identity(answer.name, answer.zone, answer.incarnation, talk.credentials)
             rights = self._policy.admit(identity)
@@ -362,7 +362,7 @@ class Rendezvous:
             raise
 
     async def _wait_for(self, name: str) -> Peer:
-        """Wait until the node link that somebody else is making is up."""
+        """Wait until the node link that another task is making is up."""
         while name not in self.peers:
             await self._changed.wait()
         return self.peers[name]
@@ -383,7 +383,7 @@ class Rendezvous:
     # The answerer's side.
 
     def _meet(self, arrival: Arrival) -> None:
-        """Look at what came to the rendezvous, and begin a conversation or not. Never fails."""
+        """Begin a conversation with a caller, or refuse it. Never fails."""
         try:
             hello, outlet = self._admit_caller(arrival)
         except (MalformedBatch, HandshakeFailed, CarrierError) as error:
@@ -402,10 +402,10 @@ class Rendezvous:
                 discard_all(self._carrier, arrival.handles)
         (hello,) = frames if len(frames) == 1 else (None,)
         if not isinstance(hello, Hello) or len(arrival.handles) != 1:
-            raise HandshakeFailed("a call to a rendezvous is one Hello with one way to answer it")
+            raise HandshakeFailed("a call to a rendezvous must be one Hello with one inlet to answer through")
         if len(self._answering) >= MOST_CALLERS:
             discard_all(self._carrier, arrival.handles)
-            raise HandshakeFailed(f"{MOST_CALLERS} handshakes are going on already")
+            raise HandshakeFailed(f"the limit of {MOST_CALLERS} handshakes in progress is reached")
         return hello, self._carrier.outlet(arrival.handles[0])
 
     async def _answer(self, hello: Hello, outlet: Outlet, credentials: Credentials) -> None:
@@ -415,7 +415,7 @@ class Rendezvous:
             talk = _Conversation(self._carrier, self._inlet(), outlet)
         except CarrierError as error:  # nothing is left to make one of; there will be
             outlet.close()
-            self._host.caller_refused(f"{caller} called in vain: {error}")
+            self._host.caller_refused(f"the handshake of {caller} failed: {error}")
             return
         talk.credentials = credentials
         try:
@@ -428,9 +428,9 @@ class Rendezvous:
             if limit.cancelled_caught:
                 self._host.caller_refused(f"{caller} did not finish its handshake in time")
         except (HandshakeFailed, CarrierError) as error:
-            self._host.caller_refused(f"{caller} called in vain: {error}")
+            self._host.caller_refused(f"the handshake of {caller} failed: {error}")
         except Exception:  # a policy is the program's own code, and must not end what others run here
-            logger.exception("%s could not be answered", caller)
+            logger.exception("failed to answer %s", caller)
         finally:
             if self._answering.get(hello.name) is talk:
                 del self._answering[hello.name]
@@ -476,7 +476,7 @@ class Rendezvous:
             raise NotAdmitted(f"node {hello.name!r} does not know the secret of node {self._name!r}")
 
     def _make_way(self, identity: Identity) -> bool:
-        """Whether a node may have a new node link; a dead incarnation of it is buried first."""
+        """Tell whether a node may have a new node link; end that of a dead incarnation first."""
         peer = self.peers.get(identity.name)
         if peer is None:
             return True
@@ -499,14 +499,14 @@ class Rendezvous:
             self.handshakes -= 1
 
     def _check(self, terms: Hello | Welcome) -> None:
-        """Refuse a peer that cannot be one."""
+        """Refuse a peer whose name or terms are unusable."""
         if not terms.name:
-            raise NotAdmitted("a node needs a name")
+            raise NotAdmitted("node names must be non-empty")
         if terms.name == self._name:
             raise NotAdmitted(f"both nodes have the name {self._name!r}")
         if not (0 < terms.period < math.inf and terms.window > 0):
             raise NotAdmitted(
-                f"a period of {terms.period!r} s or a window of {terms.window!r} bytes is no use"
+                f"period and window must be more than 0, got {terms.period!r} s and {terms.window!r} bytes"
             )
 
     def _inlet(self) -> Inlet:
@@ -520,7 +520,7 @@ class Rendezvous:
         """Take a node link into use.
 
         Raises:
-            HandshakeFailed: the node is saying its goodbyes, and would not say one over this node link.
+            HandshakeFailed: the node stops, and would end this node link without a goodbye.
         """
         if self._is_closing:
             raise HandshakeFailed("this node stops")

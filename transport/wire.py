@@ -76,11 +76,11 @@ Target: TypeAlias = int | str
 
 
 class MalformedBatch(Exception):
-    """What arrived is not a batch of frames; the message says in what way."""
+    """A malformed batch of frames; the message says what is wrong with it."""
 
 
 class _Frame(msgspec.Struct, array_like=True, gc=False):
-    """What all frames have in common: an array that opens with the tag."""
+    """The common form of all frames: an array that opens with the tag."""
 
 
 class Hello(_Frame, tag=0):
@@ -263,13 +263,13 @@ class Spawned(_Frame, tag=33):
 
 
 class Abandon(_Frame, tag=34):
-    """Whoever asked for the Spawn no longer wants it: end what it started, answer nothing."""
+    """Withdraw a Spawn: end what it started, answer nothing."""
 
     id: int
 
 
 class Whereis(_Frame, tag=36):
-    """Who holds this name?"""
+    """Ask for the process that holds a name."""
 
     id: int
     name: str
@@ -375,10 +375,12 @@ def decode_batch(data: bytes) -> Batch:
         MalformedBatch: the bytes are not a batch that this version can read.
     """
     if not data.startswith(PREFIX):
-        raise MalformedBatch(f"a batch begins with {PREFIX!r}, this one with {bytes(data[:8])!r}")
+        raise MalformedBatch(f"a batch must begin with {PREFIX!r}, got {bytes(data[:8])!r}")
     if len(data) < OVERHEAD:
-        raise MalformedBatch(f"a batch has at least {OVERHEAD} bytes, this one {len(data)}")
+        raise MalformedBatch(f"a batch must have at least {OVERHEAD} bytes, got {len(data)}")
     try:
         return _decode(memoryview(data)[len(PREFIX) :])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise MalformedBatch(f"not a batch of frames: {error}") from error
+        raise MalformedBatch(
+            f"expected a batch of frames, got bytes that cannot be decoded: {error}"
+        ) from error

@@ -28,7 +28,7 @@ ENVIRONMENT = "ENFILADE_ZONE"
 _NAME = re.compile(r"[a-zA-Z0-9][-_.a-zA-Z0-9]{0,62}")
 _NAME_BYTES = 64
 _ATTRIBUTE_UNIQUE_ID = 5
-_UNKNOWN = "there is no such zone, or it cannot be seen from here"
+_UNKNOWN = "the zone does not exist, or cannot be seen from here"
 
 # Inode numbers that the kernel gives the namespaces that it starts with. That of the mounts was the first of
 # those that are given out, until it became fixed as well.
@@ -47,7 +47,7 @@ class ZoneError(
         "ENAMETOOLONG": f"the name of a zone has at most {_NAME_BYTES - 1} characters",
     },
 ):
-    """A zone could not be looked up."""
+    """A zone that cannot be looked up."""
 
 
 def getzoneid() -> int:
@@ -96,12 +96,12 @@ class Zone:
 
     @property
     def is_global(self) -> bool:
-        """Whether it is the global zone of the machine, which contains the others."""
+        """Tell whether it is the global zone of the machine, which contains the others."""
         return self.name == GLOBAL_ZONE_NAME
 
 
 def is_name(name: str) -> bool:
-    """Whether a zone may be called so: letters, digits, `-`, `_`, `.`; not a mark at first; at most 63."""
+    """Tell whether a zone name is valid: at most 63 letters, digits, `-`, `_`, `.`; no mark at first."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -112,14 +112,14 @@ def own(name: str | None = None) -> Zone:
         name: what to call it; by default the environment variable `ENFILADE_ZONE`, or else what the system
             says.
 
-    Raises `ValueError` if a zone cannot be called so.
+    Raises `ValueError` if that is not a valid name.
     """
     chosen = name if name is not None else os.environ.get(ENVIRONMENT)
     if chosen is not None and not is_name(chosen):
         source = "the argument" if name is not None else f"the environment variable {ENVIRONMENT}"
         raise ValueError(
-            f"{chosen!r} ({source}) is no name for a zone: use at most 63 letters, digits, '-', '_' and '.', "
-            "and begin with a letter or a digit"
+            f"{chosen!r} ({source}) is not a valid name of a zone: "
+            "use at most 63 letters, digits, '-', '_' and '.', and begin with a letter or a digit"
         )
     identity = getzoneid()
     return Zone(identity, chosen if chosen is not None else _name(identity), _unique(identity))

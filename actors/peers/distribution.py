@@ -1,7 +1,7 @@
-"""A node's part in a net of nodes: who is connected, what may be asked of them, who is told of their
-coming and going.
+"""A node's part in a net of nodes: the peers, what may be asked of them, and the watchers of their coming and
+going.
 
-How signals travel is not known here; see `peering.py`, which brings this together with the node links of
+This file does not know how signals travel; `peering.py` brings it together with the node links of
 `transport`.
 """
 
@@ -35,7 +35,7 @@ logger = logging.getLogger("enfilade.actors")
 
 
 MOST_REFUSALS: Final = 256
-"""How many reasons to turn a caller away are remembered, so that each is a warning but once."""
+"""Number of refusal reasons to remember, so that each is logged as a warning only once."""
 
 Given = tuple[Sequence[Any], Mapping[str, Any]]
 """Positional and keyword arguments."""
@@ -57,7 +57,7 @@ class Link(Protocol):
 
 
 class Meeting(Protocol):
-    """Where node links come from: `enfilade.transport.rendezvous.Rendezvous`."""
+    """The source of node links: `enfilade.transport.rendezvous.Rendezvous`."""
 
     @property
     def peers(self) -> Mapping[str, Link]: ...
@@ -130,7 +130,7 @@ class Distribution:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Be connected, and can be, for the length of a block."""
+        """Connect and be connected for the length of a block."""
         async with self.rendezvous.open(self.address or None, self.node.nursery):
             self._is_running = True
             self.node.groups.listen(self._group_changed)
@@ -198,15 +198,15 @@ class Distribution:
         self._watchers[ref] = None
 
     def demonitor_nodes(self, ref: Ref[Any]) -> None:
-        """Stop that. Not a checkpoint."""
+        """Stop sending `NodeUp` and `NodeDown` to `ref`. Not a checkpoint."""
         self._watchers.pop(ref, None)
 
     def listen_for_kills(self, listener: Callable[[str], None]) -> None:
-        """Have `listener` told the name of each node on which this one kills a process."""
+        """Call `listener` with the name of each node on which this one kills a process."""
         self._on_kill = listener
 
     def killing(self, peer: str) -> None:
-        """A `KILL` is on its way to a process of the node `peer`."""
+        """Note that a `KILL` is on its way to a process of the node `peer`."""
         if self._on_kill is not None:
             self._on_kill(peer)
 
@@ -214,7 +214,7 @@ class Distribution:
         remote = self._current.get(name)
         if remote is None or remote.peer is None:
             connected = ", ".join(self.peers) or "none"
-            raise NotConnected(name, f"node {name!r} is not connected; connected are {connected}")
+            raise NotConnected(name, f"node {name!r} is not connected; connected nodes: {connected}")
         return remote
 
     async def _answer(self, remote: Remote, ask: Callable[[Callable[[Any], None]], int]) -> Any:
@@ -251,7 +251,7 @@ class Distribution:
         given: Given,
         parent: Ref[Any] | None,
     ) -> LocalRef[Any] | Exception | None:
-        """Spawn what a peer asked for: the ref, why not, or None when the scope was cancelled.
+        """Spawn what a peer asked for. Return the ref, the error, or None when the scope was cancelled.
 
         With a `parent`, a process of the peer, it is that one's child, and linked to it before it starts.
 
@@ -271,7 +271,7 @@ class Distribution:
         return answer
 
     def local(self, serial: int, token: bytes) -> Ref[Any]:
-        """A ref of this node that has come home; one that is forged, or of a dead process, reaches nobody."""
+        """Return the ref of this node that a peer sent; one that is forged or dead reaches nobody."""
         ref = self.handouts.living(serial) if self.handouts.is_token(serial, token) else None
         if ref is None:
             nowhere = self.remote_node(self.node.full_name, self.node.incarnation, "")
@@ -279,7 +279,7 @@ class Distribution:
         return ref
 
     def remote_node(self, name: str, incarnation: int, address: str) -> Remote:
-        """The record of one start of a node."""
+        """Find the record of one start of a node, or make it."""
         remote = self._nodes.get((name, incarnation))
         if remote is None:
             remote = self._nodes[name, incarnation] = self._make_remote(self, name, incarnation)
@@ -288,19 +288,19 @@ class Distribution:
         return remote
 
     def is_over(self, remote: Remote) -> bool:
-        """Whether that start of the node is known to have ended, because there has been a later one."""
+        """Tell whether that start of the node is known to have ended, because a later one is known."""
         return remote.is_superseded or remote.node_name == self.node.full_name
 
     def reason_for(self, remote: Remote) -> Reason:
-        """Why a node without a node link cannot be reached."""
+        """Give the reason why a node without a node link cannot be reached."""
         return NO_PROCESS if self.is_over(remote) else NO_CONNECTION
 
     def may_call(self, remote: Remote) -> bool:
-        """Whether a node without a node link can be called."""
+        """Tell whether a node without a node link can be called."""
         return bool(remote.address) and self._is_running and not self.is_over(remote)
 
     def call_on_demand(self, remote: Remote) -> None:
-        """Call a node because there is something to deliver."""
+        """Call a node in order to deliver what waits for it."""
         self.start_soon(remote.call, self.rendezvous.connect)
 
     def _group_changed(self, event: Joined | Left) -> None:
@@ -309,7 +309,7 @@ class Distribution:
             self._current[name].tell_members(event.scope, event.group, members)
 
     def members_told(self, node_name: str, scope: str, told: Any) -> None:
-        """A peer has told who of its processes is in a group."""
+        """Take note of the members that a group has on a peer."""
         group, refs = told
         groups = self._members.setdefault(node_name, {}).setdefault(scope, {})
         groups[group] = [ref for ref in refs if isinstance(ref, HeldRef) and ref.node_name == node_name]
@@ -346,14 +346,12 @@ class Distribution:
         self._tell(NodeDown(peer.name, reason))
 
     def attempt_failed(self, address: str, error: Exception, *, is_known: bool) -> None:
-        """See `enfilade.transport.peer.Host`. Each reason is worth one warning, and not one for each
-        attempt.
-        """
+        """See `enfilade.transport.peer.Host`. Each reason is logged as a warning only once."""
         level = logging.INFO if is_known else logging.WARNING
-        logger.log(level, "the node at %s could not be connected: %s", address, error)
+        logger.log(level, "failed to connect to the node at %s: %s", address, error)
 
     def caller_refused(self, reason: str) -> None:
-        """See `enfilade.transport.peer.Host`. Whoever tries again and again is worth one warning."""
+        """See `enfilade.transport.peer.Host`. Each reason is logged as a warning once."""
         level = logging.INFO if reason in self._refusals else logging.WARNING
         if len(self._refusals) >= MOST_REFUSALS:
             self._refusals.clear()

@@ -1,4 +1,4 @@
-"""Events of node links: a node has come, a node has gone."""
+"""Events of node links: a node was connected, a node was lost."""
 
 from __future__ import annotations
 

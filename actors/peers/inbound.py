@@ -124,10 +124,10 @@ class Inbound:
         return peer.rights
 
     def _target(self, to: wire.Target) -> Ref[Any] | None:
-        """Whom the peer means; None when nobody is there.
+        """Find the process that the peer addresses; None when there is none.
 
         Raises:
-            Refused: it may not address it.
+            Refused: the peer may not address it.
         """
         if isinstance(to, int):
             granted = self._passing.granted
@@ -138,7 +138,7 @@ class Inbound:
         raise self._refuse(f"exports nothing under {to!r}")
 
     def _refuse(self, what: str) -> Refused:
-        """Count a refusal, and log the first: a peer may try as often as it likes."""
+        """Count a refusal, and log the first only: a peer may try any number of times."""
         self._refusals += 1
         text = f"node {self._node.full_name} {what} to node {self._peer_name}"
         if self._refusals == 1:
@@ -158,7 +158,7 @@ class Inbound:
                 if ref is not None:
                     check_method(ref, method)
         except (PayloadError, UnknownMethod, ValueError) as error:
-            logger.warning("a message from node %s to %s was dropped: %s", self._peer_name, ref or to, error)
+            logger.warning("dropped a message from node %s to %s: %s", self._peer_name, ref or to, error)
             return
         if ref is None:
             self._node.dead_letters.publish(value, self._node.ref, NO_PROCESS)
@@ -174,7 +174,7 @@ class Inbound:
     def _receive_call(self, frame: wire.Call, files: Sequence[Handle]) -> None:
         number = frame.id
         if number in self._ledger.answering:
-            raise wire.MalformedBatch(f"call {number} was made twice")
+            raise wire.MalformedBatch(f"call {number} is open already")
         limit = self._rights().limits.pending
         if len(self._ledger.answering) >= limit:
             close_all(files)
@@ -216,7 +216,11 @@ class Inbound:
         except PayloadError as error:
             value, succeeded = error, False
         if then is not None:
-            then(value if isinstance(value, Reason | BaseException) else PayloadError("not an answer"))
+            then(
+                value
+                if isinstance(value, Reason | BaseException)
+                else PayloadError("the payload must be an exception or an exit reason")
+            )
         elif request is not None:
             if succeeded:
                 request.reply(value)
@@ -279,7 +283,7 @@ class Inbound:
                 raise wire.MalformedBatch(f"a {type(frame).__name__} has no place after the handshake")
 
     def _seen(self, to: wire.Target) -> Ref[Any] | None:
-        """Whom the peer means; None when nobody is there, or none whom it may address."""
+        """Find the process that the peer addresses; None when there is none that it may address."""
         try:
             return self._target(to)
         except Refused:
@@ -290,7 +294,7 @@ class Inbound:
 
     def _receive_monitor(self, number: int, to: wire.Target) -> None:
         if number in self._ledger.watched:
-            raise wire.MalformedBatch(f"monitor {number} was set up twice")
+            raise wire.MalformedBatch(f"monitor {number} is set up already")
         ref = self._seen(to)
         if ref is None or len(self._ledger.watched) >= self._rights().limits.pending:
             self._outward.say(wire.Down(number, self._outward.encode_reason(NO_PROCESS)))
@@ -314,7 +318,7 @@ class Inbound:
             self._outward.answer(number, False, self._refuse(f"exports no spawn entry {frame.entry!r}"))
             return
         if number in self._ledger.spawning:
-            raise wire.MalformedBatch(f"spawn {number} was asked for twice")
+            raise wire.MalformedBatch(f"spawn {number} is in progress already")
         limit = self._rights().limits.pending
         if len(self._ledger.spawning) >= limit:
             close_all(files)
@@ -352,14 +356,16 @@ class Inbound:
             answer.exit(KILL)
 
     def _encode_info(self, ref: LocalRef[Any], parent: Ref[Any] | None) -> Any:
-        """What the start of a process has to tell its parent, or nil when that cannot travel."""
+        """Encode what the start of a process returned for its parent, or nil when that cannot travel."""
         process = process_of(ref)
         extras = None if process is None else process.extras_or_none
         info = None if parent is None or extras is None else extras.start_info
         payload, files, encoded = self._outward.encode(info)
         if files or not encoded:
             close_all(files)
-            logger.warning("what the start of %s returned cannot travel to %s", ref, self._peer_name)
+            logger.warning(
+                "the value that the start of %s returned cannot travel to node %s", ref, self._peer_name
+            )
             return self._codec.encode(None)[0]
         return payload
 
@@ -367,7 +373,7 @@ class Inbound:
         try:
             info = self._codec.decode(payload)
         except PayloadError as error:
-            logger.warning("what the start of %s returned was dropped: %s", ref, error)
+            logger.warning("dropped the value that the start of %s returned: %s", ref, error)
             return ref
         return ref if info is None else Started(ref, info)
 

@@ -1,4 +1,4 @@
-"""What is open across one node link, and what becomes of it when the node link is lost."""
+"""The ledger of a node link: all that is open across it, and its end when the node link is lost."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["Ledger", "undeliverable"]
 
 
 SWEEP: Final = 256
-"""How many calls are made before those that were given up are looked for."""
+"""Number of calls between two searches for those that were given up."""
 
 
 @attrs.define(eq=False)
 class Ledger:
-    """What is open, each under the number that its owner gave it.
+    """All that is open, each under the number that its owner gave it.
 
     Attributes:
         calls: this node's calls that the other has not answered.
@@ -35,8 +35,8 @@ class Ledger:
         monitors: this node's watchers of processes there.
         watched: processes of this node that the other watches.
         links: (local, remote) pairs by serial numbers.
-        asked: who waits for the answer to a question or a spawn.
-        spawning: what is being started here for the other.
+        asked: what is called with the answer to a question or a spawn.
+        spawning: the scopes of processes that are being started here for the other.
     """
 
     calls: dict[int, signals.Call] = attrs.field(factory=dict)
@@ -49,7 +49,7 @@ class Ledger:
     _until_sweep: int = attrs.field(default=SWEEP, init=False)
 
     def add_call(self, number: int, call: signals.Call) -> list[int]:
-        """Enter a call; now and then, take out those that were given up, and return their numbers."""
+        """Enter a call; from time to time, remove those that were given up, and return their numbers."""
         self._until_sweep -= 1
         over: list[int] = []
         if self._until_sweep <= 0:
@@ -87,7 +87,7 @@ class Ledger:
 
 
 def _end_orphan(local: Ref[Any], parent: Ref[Any]) -> None:
-    """The node of the parent is lost, so nobody else is left to kill the child if it does not end as told."""
+    """Kill the child of a lost node after its grace: nobody else is left to do that if it does not end."""
     process = process_of(local)
     if process is not None and process.ended is None and process.parent == parent:
         seconds = process.node.config.kill_grace
@@ -95,7 +95,7 @@ def _end_orphan(local: Ref[Any], parent: Ref[Any]) -> None:
 
 
 def undeliverable(node: Node, ref: Ref[Any], signal: signals.Signal, reason: Reason) -> None:
-    """A signal cannot be carried to another node: do what the loss of the node would have done."""
+    """Answer a signal that cannot be carried, as the loss of its node would have done."""
     match signal:
         case signals.Send(message):
             node.dead_letters.publish(message, ref, reason)

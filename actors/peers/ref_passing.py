@@ -24,7 +24,7 @@ __all__ = ["RefPassing"]
 
 
 class Granted:
-    """What one peer may address: the refs of this node that were sent to it, or that it has a token for."""
+    """The refs of this node that one peer may address: they were sent to it, or it has a token for them."""
 
     def __init__(self) -> None:
         self._refs: dict[int, Ref[Any] | None] = {}
@@ -36,11 +36,11 @@ class Granted:
         return serial in self._refs
 
     def __getitem__(self, serial: int) -> Ref[Any] | None:
-        """The ref; None when it was granted and is known to be dead."""
+        """Return the ref; None when it was granted and is known to be dead."""
         return self._refs[serial]
 
     def add(self, serial: int, ref: Ref[Any] | None, limit: int) -> bool:
-        """Grant one more; false when the peer holds `limit` living ones already."""
+        """Grant one more; return false when the peer holds `limit` living ones already."""
         if serial not in self._refs:
             if len(self._refs) >= limit:
                 self._refs = {known: held for known, held in self._refs.items() if _lives(held)}
@@ -58,7 +58,7 @@ def _lives(ref: Ref[Any] | None) -> bool:
 
 
 class RefPassing:
-    """How refs pass between this node and one other.
+    """Passes refs between this node and one other.
 
     Attributes:
         granted: what the other may address.
@@ -80,7 +80,7 @@ class RefPassing:
             raise Refused(f"{held}, which is the limit; no more can be sent to it")
 
     def present(self, serial: int, token: bytes) -> bool:
-        """The other node has been handed a ref by a third; false when its token is forged."""
+        """Grant a ref that the other node was sent by a third; return false when its token is forged."""
         handouts = self._distribution.handouts
         if not handouts.is_token(serial, token):
             return False
@@ -88,7 +88,7 @@ class RefPassing:
         return True
 
     def lower(self, ref: Ref[Any]) -> list[Any]:
-        """What travels of a ref."""
+        """Lower a ref to the fields that travel."""
         target: int | str
         token = b""
         if isinstance(ref, RemoteRef):
@@ -106,7 +106,7 @@ class RefPassing:
         return [ref.node_name, ref.incarnation, target, token, address]
 
     def revive(self, fields: list[Any]) -> Ref[Any]:
-        """The ref of what travelled."""
+        """Make a ref of the fields that travelled."""
         name, incarnation, target, token, address = fields
         node = self._distribution.node
         if (name, incarnation) == (node.full_name, node.incarnation):
@@ -120,5 +120,5 @@ class RefPassing:
         return ref
 
     def forget(self) -> None:
-        """The node link is over, and with it what it granted."""
+        """Withdraw all that was granted, because the node link is over."""
         self.granted = Granted()

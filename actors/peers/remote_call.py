@@ -47,25 +47,25 @@ class RemoteCall(signals.Call):
 
 
 def arguments(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments in a peer's request.
+    """Take apart the arguments in a peer's request.
 
     Raises:
-        ValueError: they are none.
+        ValueError: the value does not hold arguments.
     """
     if type(value) is list and len(value) == 2:
         args, kwargs = value
         if type(args) is list and type(kwargs) is dict and all(type(name) is str for name in kwargs):
             return tuple(args), kwargs
-    raise ValueError(f"not arguments: {value!r:.80}")
+    raise ValueError(f"expected a list of positional and a dict of keyword arguments, got {value!r:.80}")
 
 
 def check_call(ref: Ref[Any], method: str, args: tuple[Any, ...]) -> None:
-    """As `check_method`; but a peer may also ask a process to stop.
+    """Check a method as `check_method` does; a peer may also ask a process to stop.
 
     Raises:
-        ValueError: not with a reason.
+        ValueError: the order to stop has no reason.
     """
     if method not in (signals.STOP, signals.DRAIN):
         check_method(ref, method)
     elif len(args) != 1 or not isinstance(args[0], Reason):
-        raise ValueError(f"a process is asked to stop with a reason, not with {args!r:.80}")
+        raise ValueError(f"the order to stop must have one exit reason, got {args!r:.80}")

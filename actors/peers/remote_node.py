@@ -51,7 +51,7 @@ FAULT: Final = 17
 """Codes of the values that belong to a node link."""
 
 CALLING: Final = (signals.Send, signals.Cast, signals.Call, signals.Monitor, signals.Link)
-"""Signals for whose sake a node is called that is not connected."""
+"""Signals that make this node call one that is not connected."""
 
 
 class RemoteNode:
@@ -73,7 +73,7 @@ class RemoteNode:
         self.peer: Peer | None = None
         self.is_superseded = False
         self._trouble = ""
-        """Why the last attempt to call it failed."""
+        """The reason why the last attempt to call it failed."""
         self._distribution = distribution
         self._node = distribution.node
         self._waiting: deque[tuple[RemoteRef[Any], signals.Signal]] | None = None
@@ -85,7 +85,7 @@ class RemoteNode:
 
     @property
     def most_references(self) -> int:
-        """How many refs of this node the other may hold."""
+        """Number of refs of this node that the other may hold."""
         return 0 if self.peer is None else self.peer.rights.limits.references
 
     def __repr__(self) -> str:
@@ -97,12 +97,13 @@ class RemoteNode:
         if peer is None:
             self._deliver_later(ref, signal)
             return
+        send = peer.send
         target: wire.Target
         if isinstance(ref, HeldRef):
             target = ref.target
             if ref.shown_to is not peer:
                 ref.shown_to = peer
-                peer.send(wire.Present(target, ref.token))
+                send(wire.Present(target, ref.token))
                 if self.peer is not peer:  # that was one frame too many for it
                     self._deliver_later(ref, signal)
                     return
@@ -112,18 +113,18 @@ class RemoteNode:
             target = ref.serial
         if isinstance(signal, signals.Cast):
             payload, files = self._codec.encode_arguments(signal.args, signal.kwargs)
-            peer.send(wire.Cast(target, signal.method, payload, len(files)), files)
+            send(wire.Cast(target, signal.method, payload, len(files)), files)
         elif isinstance(signal, signals.Send):
             payload, files = self._codec.encode(signal.message)
-            peer.send(wire.Send(target, payload, len(files)), files)
+            send(wire.Send(target, payload, len(files)), files)
         elif isinstance(signal, signals.Call):
             payload, files = self._codec.encode_arguments(signal.args, signal.kwargs)
             number = self._node.new_number()
             ledger = self._open
             for given_up in ledger.add_call(number, signal):
-                peer.send(wire.Cancel(given_up))
+                send(wire.Cancel(given_up))
             try:
-                peer.send(wire.Call(number, target, signal.method, payload, len(files)), files)
+                send(wire.Call(number, target, signal.method, payload, len(files)), files)
             except FrameTooLarge:
                 ledger.calls.pop(number, None)
                 raise
@@ -160,7 +161,7 @@ class RemoteNode:
                         self._distribution.killing(self.node_name)
                 peer.send(wire.Exit(sender.serial, target, linked, self.encode_reason(reason)))
             case _:
-                raise TypeError(f"not a signal: {signal!r}")
+                raise TypeError(f"expected a signal, got {signal!r}")
 
     def _deliver_later(self, ref: RemoteRef[Any], signal: signals.Signal) -> None:
         if self._waiting is None and isinstance(signal, CALLING) and self._distribution.may_call(self):
@@ -247,14 +248,14 @@ class RemoteNode:
             self.say(wire.Abandon(number))
 
     def tell_members(self, scope: str, group: Any, refs: Sequence[Ref[Any]]) -> None:
-        """Tell the other who of this node is in a group, if the two share its scope."""
+        """Tell the other the members that a group has on this node, if the two share its scope."""
         if self.peer is not None and self.peer.rights.shares(scope):
             payload, files, encoded = self.encode([group, list(refs)])
             if encoded and not files:
                 self.peer.send(wire.Members(scope, payload))
             else:
                 close_all(files)
-                logger.warning("node %s cannot be told who is in the group %r", self.node_name, group)
+                logger.warning("the members of the group %r cannot travel to node %s", group, self.node_name)
 
     def _end_orphan(self, answer: Any) -> None:
         ref = answer.ref if isinstance(answer, Started) else answer
@@ -283,7 +284,7 @@ class RemoteNode:
     # The life of the node link.
 
     def connected(self, peer: Peer) -> None:
-        """A node link is up."""
+        """Take a new node link into use, and deliver what waited for it."""
         self.peer = peer
         self._trouble = ""
         waiting, self._waiting = self._waiting, None
@@ -291,10 +292,12 @@ class RemoteNode:
             ref.deliver(signal)
 
     async def call(self, connect: Callable[[str], Any]) -> None:
-        """Call the node, because something waits to be delivered; what cannot be then fails."""
+        """Call the node in order to deliver what waits; fail what cannot be delivered then."""
         try:
             peer = await connect(self.address)
-        except Exception as error:  # of the program's own policy, too: nobody waits for this task
+        except (
+            Exception
+        ) as error:  # also those of the program's own policy, because nobody waits for this task
             is_known, self._trouble = str(error) == self._trouble, str(error)
             self._distribution.attempt_failed(self.address, error, is_known=is_known)
         else:
@@ -307,7 +310,7 @@ class RemoteNode:
             self._fail(ref, signal)
 
     def lost(self) -> None:
-        """The node link is over: tell everybody whom it concerns."""
+        """Give up the node link, and notify everybody whom its end concerns."""
         self.peer = None
         self._open.lose(self.ref(0))
         self._passing.forget()

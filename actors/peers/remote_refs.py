@@ -25,7 +25,7 @@ class PeerCarrier(Carrier, Protocol):
 
     @property
     def most_references(self) -> int:
-        """How many refs of this node it may hold."""
+        """Number of refs of this node that it may hold."""
 
 
 class HeldRef(RemoteRef[Any]):

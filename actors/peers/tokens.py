@@ -23,7 +23,7 @@ __all__ = ["Handouts"]
 TOKEN_BYTES: Final = 16
 
 SWEEP: Final = 256
-"""After how many aliases those that are dead are forgotten."""
+"""Number of aliases between two removals of the dead ones."""
 
 
 class Handouts:
@@ -35,7 +35,7 @@ class Handouts:
         self._aliases: dict[int, Alias[Any]] = {}
 
     def token(self, ref: Ref[Any]) -> bytes:
-        """The proof that a ref of this node was handed out."""
+        """Make the proof that a ref of this node was handed out."""
         if isinstance(ref, Alias):
             # A process is found by its number; an alias has to be remembered.
             if len(self._aliases) % SWEEP == SWEEP - 1:
@@ -44,11 +44,11 @@ class Handouts:
         return self._token(ref.serial)
 
     def is_token(self, serial: int, token: bytes) -> bool:
-        """Whether a token is the one of this serial number."""
+        """Tell whether a token is the one of this serial number."""
         return 0 <= serial < 2**63 and hmac.compare_digest(self._token(serial), token)
 
     def living(self, serial: int) -> Ref[Any] | None:
-        """The process or alias of this number, if it lives."""
+        """Find the process or alias of this number, if it lives."""
         process = self._node.processes.get(serial)
         return process.ref if process is not None else self._aliases.get(serial)
 

@@ -39,7 +39,7 @@ _STAYING = {
 
 
 class Types(TypeRegistry):
-    """What a program registered, what the runtime registers below, and the messages of guests."""
+    """The types that programs registered, those of the runtime below, and the messages of guests."""
 
     def __init__(self, base: TypeRegistry) -> None:
         super().__init__(base)

@@ -67,9 +67,9 @@ async def test_a_door_may_be_named_by_a_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "says"),
     [
-        (Policy, {"rules": [Rights()]}, "a policy is made of rules, and Rights"),
-        (Policy, {"rules": [], "secret": "hush"}, r"secret must be bytes, not str$"),
-        (Rule, {"rights": "all"}, "rights must be Rights, or None to refuse the peer, not 'all'"),
+        (Policy, {"rules": [Rights()]}, "rules must consist of Rule objects, got Rights"),
+        (Policy, {"rules": [], "secret": "hush"}, r"secret must be bytes, got str$"),
+        (Rule, {"rights": "all"}, "rights must be Rights, or None to refuse the peer, got 'all'"),
     ],
 )
 def test_a_policy_of_wrong_parts_is_not_made(kind: type, options: dict[str, Any], says: str) -> None:

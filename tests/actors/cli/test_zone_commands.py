@@ -286,7 +286,7 @@ def test_a_node_that_was_killed_is_taken_over(start: Start, tmp_path: Path) -> N
         assert "runs at" in process.stdout.readline()
         process.kill()
     line = refused(zone("ps", tmp_path / "bank.door"))
-    assert "is there no longer" in line
+    assert "no longer exists" in line
     assert line.count("bank.door") == 1
     door = start(ZONE)
     assert "root" in answered(zone("ps", door))
@@ -390,7 +390,7 @@ def test_a_secret(start: Start, tmp_path: Path) -> None:
     other.chmod(0o600)
     door = start(ZONE.replace("[supervisor]", 'secret = "secret"\n[supervisor]', 1))
     assert "root" in answered(zone("ps", door, "--secret", secret))
-    assert "has another secret than ours" in refused(zone("ps", door, "--secret", other))
+    assert "has a different secret" in refused(zone("ps", door, "--secret", other))
     assert "secret" in refused(zone("ps", door))
     secret.chmod(0o644)
     assert "open to others than its owner" in refused(zone("ps", door, "--secret", secret))

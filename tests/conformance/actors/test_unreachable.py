@@ -239,11 +239,11 @@ async def test_why_a_node_cannot_be_called_is_told_once(
                 ref.send("in vain")
                 await settle()
             (warning,) = warnings()
-            assert warning.startswith("the node at /b could not be connected: ")
+            assert warning.startswith("failed to connect to the node at /b: ")
             network.join("a", "b")
             await a.connect("/b")
         for _ in range(3):
             ref.send("in vain")
             await settle()
         (warning,) = warnings()
-        assert warning.startswith("the node at /b could not be connected: ")
+        assert warning.startswith("failed to connect to the node at /b: ")
