@@ -87,10 +87,11 @@ from enfilade.actors.supervision.child_spec import (
     InvalidFlag,
     check_child_specs,
 )
-from enfilade.actors.supervision.children import (
+from enfilade.actors.supervision.children import ChildCounts, ChildInfo
+from enfilade.actors.supervision.dynamic import DynamicSupervisor
+from enfilade.actors.supervision.partition import InvalidKey, PartitionStopped, PartitionSupervisor
+from enfilade.actors.supervision.refusals import (
     AlreadyPresent,
-    ChildCounts,
-    ChildInfo,
     ChildNotFound,
     ChildRestarting,
     ChildRunning,
@@ -100,8 +101,6 @@ from enfilade.actors.supervision.children import (
     NoTemplate,
     StartFailed,
 )
-from enfilade.actors.supervision.dynamic import DynamicSupervisor
-from enfilade.actors.supervision.partition import InvalidKey, PartitionStopped, PartitionSupervisor
 from enfilade.actors.supervision.remote_entry import InvalidEntry, RemoteEntry
 from enfilade.actors.supervision.supervisor import Supervisor
 from enfilade.actors.supervision.tasks import (

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from enfilade.actors.node import boundary
+from enfilade.actors.node import shutdown
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.node import Node
 
 if TYPE_CHECKING:
-    pass
+    from enfilade.transport.carrier import Carrier
+    from enfilade.transport.policy import Policy
+    from enfilade.transport.rendezvous import Settings
 
 __all__ = ["open_node"]
 
@@ -27,10 +29,10 @@ async def open_node(
     config: NodeConfig | None = None,
     listen: str | os.PathLike[str] | None = None,
     workers: int = 0,
-    policy: Any = None,
-    entries: Any = None,
-    settings: Any = None,
-    carrier: Any = None,
+    policy: Policy | None = None,
+    entries: Mapping[str, Any] | None = None,
+    settings: Settings | None = None,
+    carrier: Carrier | None = None,
 ) -> AsyncIterator[Node]:
     """Run a node for the length of a block.
 
@@ -49,29 +51,29 @@ async def open_node(
             the node can have peers.
 
     Raises:
-        ValueError: the name or zone is empty, or contains `@` or `:`; `workers` is negative.
-        TypeError: `config` is no `NodeConfig`.
-        RuntimeError: this is not trio's loop.
+        ValueError: the name or the zone is empty, or contains `@` or `:`; `workers` is negative.
+        TypeError: an argument has the wrong type.
+        RuntimeError: the caller does not run in a trio loop.
         StartError: the workers did not start in time.
         KeyboardInterrupt, SystemExit: after the shutdown, when SIGINT, or an actor's own, ended the node.
     """
     for part in (name, zone):
         if not part or set(part) & set("@:"):
             raise ValueError(
-                f"a node's name, and its zone's, has a character and neither '@' nor ':', unlike {part!r}"
+                f"names of nodes and zones must be non-empty and must not contain '@' or ':', got {part!r}"
             )
     if workers < 0:
-        raise ValueError(f"a node has 0 or more workers, not {workers!r}")
+        raise ValueError(f"workers must be 0 or more, got {workers!r}")
     if not isinstance(config, NodeConfig | None):
-        raise TypeError(f"config is a NodeConfig, not {config!r}")
+        raise TypeError(f"config must be a NodeConfig, got {config!r}")
     if not trio.lowlevel.in_trio_task():
-        raise RuntimeError("a node runs in trio's loop, and this is not one: start with trio.run(main)")
+        raise RuntimeError("open_node must run in a trio loop: start with trio.run(main)")
     if isinstance(listen, os.PathLike):
         listen = os.fspath(listen)
-    peering = {"policy": policy, "entries": entries, "settings": settings, "carrier": carrier}
+    has_peers = any(given is not None for given in (listen, policy, entries, settings, carrier))
     node = Node(name, zone, config or NodeConfig())
-    async with boundary.running(node) as stopper:
-        if listen is None and not workers and all(given is None for given in peering.values()):
+    async with shutdown.running(node) as stopper:
+        if not has_peers and not workers:
             yield node
             return
         # A node without peers does without transport.
@@ -83,8 +85,11 @@ async def open_node(
             if workers:
                 employer = Workers(node, workers)
                 node.equip(workers=employer)
-                listen, peering["policy"] = stack.enter_context(employer.housed(listen, policy))
-            node.equip(peers=await stack.enter_async_context(distributed(node, listen=listen, **peering)))
+                listen, policy = stack.enter_context(employer.housed(listen, policy))
+            peering = distributed(
+                node, listen=listen, policy=policy, entries=entries, settings=settings, carrier=carrier
+            )
+            node.equip(peers=await stack.enter_async_context(peering))
             # Processes end while the node links are up, so that other nodes learn how.
             stack.push_async_callback(stopper.stop)
             if employer is not None:

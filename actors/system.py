@@ -28,7 +28,7 @@ from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import Call, Cast, described
 from enfilade.actors.processes.actor import Actor, formatted_status
 from enfilade.actors.processes.body import Observer
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.process import Process
 
 __all__ = [
@@ -122,7 +122,7 @@ class _SystemMessage:
         self.act = act
 
     def serve(self, process: Process) -> None:
-        process.undefer(self.request)
+        process.settle_deferred(self.request)
         if self.request.waiter is None:
             return  # whoever asked has given up, and is not to find it done
         try:
@@ -137,16 +137,16 @@ async def _ask(ref: Ref[Any], act: Callable[[Process], T]) -> T:
     """Have `act(process)` run inside the process of `ref`, between two messages."""
     if isinstance(ref, NameRef):
         ref = ref.resolve()
-    if not isinstance(ref, LocalRef):
+    process = process_of(ref)
+    if process is None:
         raise TypeError(f"{ref} lives on another node; system messages reach processes of this node")
-    process = ref._process
     node = process.node
     if node.current is process:
         raise CallingSelf(ref)
     if process.ended is not None:
         raise Restarting(ref) if process.restarting else NoProcess(ref)
     request: Request[T] = Request(node, ref, "system", (), {}, node.current)
-    process.needs().deferred[request] = None  # its end fails what it owes an answer to
+    process.extras().deferred[request] = None  # its end fails what it owes an answer to
     process.control_put(_SystemMessage(request, act))
     return await request.receive(ref.limit)
 
@@ -159,11 +159,11 @@ def expose(me: Process, get: Callable[[], Mapping[str, Any]], put: Callable[[Any
 
     Not a checkpoint.
     """
-    me.needs().exposed = (get, put)
+    me.extras().exposed = (get, put)
 
 
 def _actor(process: Process) -> Actor | None:
-    actor = getattr(process, "actor", None) or getattr(process.body, "actor", None)
+    actor = process.body.actor
     return actor if isinstance(actor, Actor) else None
 
 
@@ -177,7 +177,7 @@ def _attributes(actor: Actor) -> Iterator[tuple[str, Any]]:
 
 
 def _state(process: Process) -> dict[str, Any]:
-    exposed = None if process.rare is None else process.rare.exposed
+    exposed = None if process.extras_or_none is None else process.extras_or_none.exposed
     if exposed is not None:
         return dict(exposed[0]())
     actor = _actor(process)
@@ -187,7 +187,7 @@ def _state(process: Process) -> dict[str, Any]:
 
 
 def _put_state(process: Process, state: Mapping[str, Any]) -> None:
-    exposed = None if process.rare is None else process.rare.exposed
+    exposed = None if process.extras_or_none is None else process.extras_or_none.exposed
     if exposed is not None:
         exposed[1](state)
         return
@@ -290,7 +290,7 @@ async def terminate(ref: Ref[Any], reason: Reason = NORMAL) -> None:
     """
 
     def act(process: Process) -> None:
-        if getattr(process.body, "is_plain", False):
+        if process.body.is_plain:
             process.interrupt(reason)  # a function has no message at hand that it could finish first
         else:
             process.stop(reason)
@@ -356,23 +356,24 @@ class _Guarded:
             fn(process, message)
         except Exception:
             logger.exception("an observer of %s raised and was removed", process.ref)
-            if process.rare is not None:
-                process.rare.observers = [other for other in process.rare.observers if other is not self]
+            extras = process.extras_or_none
+            if extras is not None:
+                extras.observers = [other for other in extras.observers if other is not self]
 
 
 def _install(process: Process, observer: Observer) -> None:
-    process.needs().observers.append(_Guarded(observer))
+    process.extras().observers.append(_Guarded(observer))
     process.attention = True
 
 
 def _uninstall(process: Process, unwanted: Callable[[Any], bool]) -> list[Any]:
-    rare = process.needs()
+    extras = process.extras()
     kept: list[Observer] = []
     removed: list[Observer] = []
-    for entry in rare.observers:
+    for entry in extras.observers:
         observer = entry.observer if isinstance(entry, _Guarded) else entry
         (removed if unwanted(observer) else kept).append(entry)
-    rare.observers = kept
+    extras.observers = kept
     return [entry.observer if isinstance(entry, _Guarded) else entry for entry in removed]
 
 

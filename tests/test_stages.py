@@ -106,15 +106,31 @@ def test_a_serial_test_that_passes_the_second_time_is_flaky(suite: Suite) -> Non
 
 
 def test_a_serial_test_that_fails_twice_fails_the_run(suite: Suite) -> None:
-    suite.write(PASSING, "@serial\ndef test_twice(): assert count('twice') > 2\n")
-    assert suite.run() == (1, [*made_up("test_twice"), "2 passed, 1 failed, 0 skipped"])
-    assert suite.runs("twice") == 2
+    """However it fails: by a crash, a time-out, an assertion, or a fixture after it.
 
-
-def test_a_fixture_that_fails_after_its_test_fails_it(suite: Suite) -> None:
+    A forked child that is still alive does not keep the crash from being seen, and a time-out spares the
+    tests of trio that follow.
+    """
     suite.write(
-        PASSING,
         """
+        @serial
+        def test_crash():
+            pid = os.fork()
+            if not pid:
+                time.sleep(1000)
+                os._exit(0)
+            (here / f"child-{pid}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        @serial
+        @pytest.mark.timeout(2)
+        def test_hangs():
+            trio.run(trio.sleep_forever)
+
+        @serial
+        def test_trio():
+            trio.run(trio.sleep, 0)
+
         @pytest.fixture
         def leak():
             yield
@@ -123,9 +139,20 @@ def test_a_fixture_that_fails_after_its_test_fails_it(suite: Suite) -> None:
         @serial
         def test_leaks(leak):
             pass
+
+        @serial
+        def test_twice():
+            assert count('twice') > 2
         """,
+        PASSING,
     )
-    assert suite.run() == (1, [*made_up("test_leaks"), "2 passed, 1 failed, 0 skipped"])
+    try:
+        failed = made_up("test_crash", "test_hangs", "test_leaks", "test_twice")
+        assert suite.run() == (1, [*failed, "3 passed, 4 failed, 0 skipped"])
+    finally:
+        for child in suite.folder.glob("child-*"):
+            os.kill(int(child.name.partition("-")[2]), signal.SIGKILL)
+    assert suite.runs("twice") == 2
 
 
 def test_a_test_in_virtual_time_is_never_repeated(suite: Suite) -> None:
@@ -148,45 +175,6 @@ def test_more_than_five_failures_are_not_repeated(suite: Suite) -> None:
     failed = made_up(*(f"test_many[{number}]" for number in range(6)))
     assert suite.run() == (1, [*failed, "2 passed, 6 failed, 0 skipped"])
     assert suite.runs("many-0") == 1
-
-
-def test_a_crash_costs_the_test_that_was_running(suite: Suite) -> None:
-    """A forked child that is still alive does not keep the crash from being seen."""
-    suite.write(
-        """
-        @serial
-        def test_crash():
-            pid = os.fork()
-            if not pid:
-                time.sleep(1000)
-                os._exit(0)
-            (here / f"child-{pid}").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        """,
-        PASSING,
-    )
-    try:
-        assert suite.run() == (1, [*made_up("test_crash"), "2 passed, 1 failed, 0 skipped"])
-    finally:
-        for child in suite.folder.glob("child-*"):
-            os.kill(int(child.name.partition("-")[2]), signal.SIGKILL)
-
-
-def test_a_time_out_spares_the_tests_of_trio_that_follow(suite: Suite) -> None:
-    suite.write(
-        """
-        @serial
-        @pytest.mark.timeout(2)
-        def test_hangs():
-            trio.run(trio.sleep_forever)
-
-        @serial
-        def test_trio():
-            trio.run(trio.sleep, 0)
-        """,
-        PASSING,
-    )
-    assert suite.run() == (1, [*made_up("test_hangs"), "3 passed, 1 failed, 0 skipped"])
 
 
 def test_a_crash_in_virtual_time_is_not_repeated(suite: Suite) -> None:

@@ -13,8 +13,9 @@ time. What comes in is checked and handed on. The rules:
   and a batch therefore never overflows between honest nodes; when it says FULL all the same, the very same
   batch is sent again later.
 * Life. Any batch is a sign of life. Time is counted in quarters of the period, so that no message has to
-  look at a clock: a side that has sent nothing for a whole quarter sends an empty batch, and a side that has
-  heard nothing for four quarters takes the peer for dead, 0.75 to 1.25 periods after it fell silent.
+  look at a clock. A side that has sent nothing for a whole quarter sends an empty batch, so an idle side
+  speaks twice a period. A side takes the peer for dead at the fifth tick since the peer's last batch: 1 to
+  1.25 periods after that batch, and so 0.5 to 1.25 periods after an idle peer froze.
 """
 
 from collections import deque

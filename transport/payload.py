@@ -320,7 +320,7 @@ class Codec:
         return self._in_memory(_BYTES, value)
 
     def _lower_view(self, value: memoryview) -> Any:
-        return self._lower_bytes(value.cast("B")) if value.contiguous else self._lower_bytes(bytes(value))
+        return self._lower_bytes(value.cast("B") if value.c_contiguous else value.tobytes())
 
     def _lower_list(self, value: list[Any]) -> Any:
         return value if _are_atoms(value) else [self._lower(item) for item in value]

@@ -25,18 +25,6 @@ CONTROL: Final = "enfilade.control"
 PATIENCE: Final = 1.0
 """Seconds that a supervisor has to name its children."""
 
-KINDS: Final = {
-    "AsyncBody": "actor",
-    "EphemeralBody": "mailbox",
-    "FunctionBody": "function",
-    "GuestBody": "guest",
-    "LoadingBody": "guest",
-    "NoneType": "starting",
-    "SupervisorBody": "supervisor",
-    "SyncBody": "actor",
-}
-"""What an operator is told of the class of a body."""
-
 
 @attrs.frozen(kw_only=True)
 class OperatorRights(Rights):
@@ -61,7 +49,7 @@ class ProcessEntry:
         serial: its number on the node.
         name: the name it is registered under; None.
         label: its label; None.
-        kind: "actor", "supervisor", "function", "guest" or "mailbox".
+        kind: "actor", "supervisor", "function", "guest", "mailbox" or "starting".
         queued: how many messages wait in its mailbox.
     """
 
@@ -149,7 +137,4 @@ def _id_of(id: object) -> str:  # noqa: A002 (the field's name)
 
 
 def _entry(process: Process) -> ProcessEntry:
-    kind = type(process.body).__name__
-    return ProcessEntry(
-        process.serial, process.name, process.label, KINDS.get(kind, kind), len(process.queue)
-    )
+    return ProcessEntry(process.serial, process.name, process.label, process.body.kind, len(process.queue))

@@ -19,6 +19,7 @@ import msgspec
 from enfilade.actors.cli.control import CONTROL, OperatorRights
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.processes.actor import Actor
+from enfilade.actors.processes.body import is_spawnable
 from enfilade.actors.supervision.child_spec import Child, Flags, check_child_specs
 from enfilade.actors.supervision.remote_entry import RemoteEntry
 from enfilade.transport.policy import Limits, Policy, Rule
@@ -259,7 +260,7 @@ def _import(reference: str, directory: Path) -> Any:
         trouble = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"the module {module} failed: {trouble}") from error
     is_actor = isinstance(target, type) and issubclass(target, Actor)
-    if not (is_actor or inspect.iscoroutinefunction(target) or hasattr(target, "body")):
+    if not (is_actor or inspect.iscoroutinefunction(target) or is_spawnable(target)):
         raise ValueError(f"{reference!r} is no actor class, no async function, and nothing Spawnable")
     return target
 

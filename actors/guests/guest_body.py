@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import trio
@@ -20,7 +20,7 @@ from enfilade.actors.messages.errors import NodeStopped, StartError
 from enfilade.actors.messages.reasons import NORMAL, SHUTDOWN, Custom, Exit, Reason, reason_of
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
-from enfilade.actors.processes.body import Spawnable
+from enfilade.actors.processes.body import DispatchedBody, Spawnable
 from enfilade.actors.processes.mailbox import UNBOUNDED, BoundedQueue, Mailbox, Overflow
 from enfilade.actors.processes.process import Process
 from enfilade.hostcalls.abi.errors import StartError as GuestStartError
@@ -61,19 +61,20 @@ class _DroppingQueue(BoundedQueue):
         return super().popleft()
 
 
-class GuestBody:
+class GuestBody(DispatchedBody):
     """Runs a guest in the dispatcher."""
 
-    __slots__ = ("actors", "children", "execution", "parent", "process", "reason", "runtime")
+    __slots__ = ("actors", "children", "execution", "parent", "runtime")
+
+    kind: ClassVar[str] = "guest"
 
     def __init__(
         self, runtime: Runtime, process: Process, prepared: Prepared, parent: GuestBody | None = None
     ) -> None:
+        super().__init__(process)
         launch = prepared.launch
         self.runtime = runtime
-        self.process = process
         self.parent = parent
-        self.reason: Reason = SHUTDOWN
         self.children: dict[Process, None] = {}
         mailbox = process.mailbox
         if mailbox is UNBOUNDED:
@@ -85,11 +86,12 @@ class GuestBody:
             process.bound(attrs.evolve(mailbox, capacity=capacity, overflow=overflow))
             if overflow == "drop_oldest":
                 process.queue = _DroppingQueue(self)
-        self.actors = NodeHost(self, receives=prepared.receives)
+        self.actors = NodeHost(process, runtime.kernel.clock, self.spawn, receives=prepared.receives)
         try:
             self.execution = runtime.kernel.begin(prepared, self.actors, self._wake)
         except GuestStartError as error:
             raise refusal(error) from error
+        self.actors.execution = self.execution
         if parent is not None:
             parent.children[process] = None
         process.label = process.label or launch.label
@@ -98,7 +100,7 @@ class GuestBody:
     def turn(self, budget: int) -> bool:
         """Give the guest its messages, and let it run for a while; the budget is in time."""
         process = self.process
-        if process.attention and not process.attend():
+        if process.attention and not self.attend():
             return False
         execution, inbox, queue = self.execution, self.actors.inbox, process.queue
         if queue:
@@ -127,10 +129,10 @@ class GuestBody:
             ref.deliver(signals.Exit(process.ref, SHUTDOWN, linked=False))
         return ref, body.execution.caller.id, number
 
-    def stop(self, reason: Reason) -> None:
-        """Somebody asked the process to stop, and may want to know when it has."""
+    def stop(self, reason: Reason) -> bool:
+        """End the guest, which is where it is cut short."""
         self.exit(reason)
-        self.process.node.finish(self.process, reason)
+        return super().stop(reason)
 
     def _wake(self) -> None:
         if self.process.idle:
@@ -138,7 +140,7 @@ class GuestBody:
 
     def _ended(self) -> None:
         outcome = self.execution.outcome
-        reason = self.reason
+        reason = self.actors.reason
         if isinstance(outcome, Returned):
             reason = NORMAL
         elif isinstance(outcome, Trap):
@@ -180,10 +182,15 @@ class _Child(Spawnable[Any]):
         return body
 
 
-class LoadingBody:
-    """Stands in for a guest while its module is compiled, in a worker thread; then starts it."""
+class LoadingBody(DispatchedBody):
+    """Stands in for a guest while a worker thread compiles its module; then starts the guest.
 
-    __slots__ = ("_args", "_process", "_runtime", "_source", "_target")
+    If the process ends first, the module is compiled all the same, and kept for other guests.
+    """
+
+    __slots__ = ("_args", "_runtime", "_source", "_target")
+
+    kind: ClassVar[str] = "guest"
 
     def __init__(
         self,
@@ -193,8 +200,8 @@ class LoadingBody:
         target: Spawnable[Any],
         args: tuple[Any, ...],
     ) -> None:
+        super().__init__(process)
         self._runtime = runtime
-        self._process = process
         self._source = source
         self._target = target
         self._args = args
@@ -202,22 +209,8 @@ class LoadingBody:
         node.starting[process] = Request(node, process.ref, "start", (), {}, None)
         node.start_task(self._load, f"module of {process.ref}")
 
-    def turn(self, budget: int) -> bool:
-        """There is nothing to do but to end, if that is asked for."""
-        process = self._process
-        if not process.attention or process.attend():
-            process.idle = True
-        return False
-
-    def stop(self, reason: Reason) -> None:
-        """Somebody asked the process to stop: the start fails."""
-        self._process.node.finish(self._process, reason)
-
-    def exit(self, reason: Reason) -> None:
-        """An exit signal: the next turn ends the process. What is being compiled is kept for others."""
-
     async def _load(self) -> None:
-        process = self._process
+        process = self.process
         problem: BaseException | None = None
         try:
             await self._runtime.load(self._source)
@@ -244,7 +237,7 @@ class LoadingBody:
 
     def _begin(self) -> BaseException | None:
         """Make the guest inside of its process; what that has raised."""
-        process = self._process
+        process = self.process
         dispatcher = process.dispatcher
         dispatcher.running = process
         try:

@@ -8,7 +8,7 @@ seen.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import (
@@ -41,6 +41,7 @@ from enfilade.actors.processes.handlers import check_method
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.links import Down, Exited, Monitor
 from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.process import Process
 from enfilade.hostcalls.abi.actor_types import ActorReason, ReasonKind
 from enfilade.hostcalls.abi.errors import AlreadyExists, InvalidArgument, NotFound, SubsystemError
 from enfilade.hostcalls.contracts.host import ActorHost, Ended, Incoming
@@ -48,31 +49,45 @@ from enfilade.hostcalls.contracts.host import Request as GuestRequest
 from enfilade.hostcalls.contracts.inbox import Inbox
 from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.engine import Trap
+from enfilade.hostcalls.kernel.execution import Execution
+from enfilade.hostcalls.resources.clock import Clock
 from enfilade.hostcalls.resources.futures import Future
 from enfilade.hostcalls.resources.message import Message, message_of
-
-if TYPE_CHECKING:
-    from enfilade.actors.guests.guest_body import GuestBody
 
 __all__ = ["NodeHost", "trapped", "why"]
 
 T = TypeVar("T")
 
+Spawn = Callable[[Launch, bool, bool], Awaitable[tuple[Ref[Any], int, int]]]
+
 
 class NodeHost:
-    """What a node does for one guest: `Host` and `ActorHost` of `enfilade.hostcalls.contracts.host` in
+    """The node's services for one guest: `Host` and `ActorHost` of `enfilade.hostcalls.contracts.host` in
     one.
+
+    Args:
+        process: the guest's process.
+        clock: the time that the guest sees.
+        spawn: starts a child, linked and monitored as told; its ref, its process id, the monitor's number.
+        receives: whether the guest takes messages.
+
+    Attributes:
+        execution: the guest itself; set once it has been made.
+        reason: the exit reason of a guest that is cut short.
     """
 
-    __slots__ = ("_body", "_monitors", "_process", "_receives", "actors", "inbox")
+    __slots__ = ("_monitors", "_process", "_receives", "_spawn", "actors", "execution", "inbox", "reason")
 
-    def __init__(self, body: GuestBody, *, receives: bool) -> None:
+    execution: Execution
+
+    def __init__(self, process: Process, clock: Clock, spawn: Spawn, *, receives: bool) -> None:
         self.actors: ActorHost | None = self
-        self._body = body
-        self._process = body.process
+        self.reason: Reason = SHUTDOWN
+        self._process = process
+        self._spawn = spawn
         self._receives = receives
         self._monitors: dict[int, Monitor] = {}
-        self.inbox = Inbox(body.process.queue, body.runtime.kernel.clock, self)
+        self.inbox = Inbox(process.queue, clock, self)
 
     # Processes.
 
@@ -89,7 +104,7 @@ class NodeHost:
     async def spawn(self, launch: Launch, link: bool, monitor: bool) -> tuple[Any, int, int]:
         if monitor:
             self._check_monitors()
-        return await self._body.spawn(launch, link, monitor)
+        return await self._spawn(launch, link, monitor)
 
     # Receiving.
 
@@ -112,8 +127,8 @@ class NodeHost:
         if isinstance(message, Exited):
             if message.ref == process.parent:
                 # As for every actor: who traps exits still ends with its parent.
-                self._body.reason = message.reason
-                self._body.execution.stop()
+                self.reason = message.reason
+                self.execution.stop()
             return message
         if isinstance(message, Down):
             return message
@@ -150,19 +165,19 @@ class NodeHost:
             if isinstance(incoming, Ended) and incoming.monitor is not None:
                 self._monitors.pop(incoming.monitor, None)
             if isinstance(message, signals.Call):
-                process.needs().deferred[message] = None
+                process.extras().deferred[message] = None
         if process.attention:
             process.observe(message)
             process.observed(message)
             process.settle()
 
     def _reply(self, call: signals.Call, answer: Message) -> None:
-        self._process.undefer(call)
+        self._process.settle_deferred(call)
         call.reply(answer.data if call.method == "request" else answer)
 
     def _abandon(self, call: signals.Call) -> None:
         """The guest has let go of a request; when that is because it ended, the process answers for it."""
-        if not self._body.execution.ended and not call.settled and self._process.undefer(call):
+        if not self.execution.ended and not call.settled and self._process.settle_deferred(call):
             call.fail(SenderDropped(self._process.ref))
 
     # Sending.
@@ -233,12 +248,12 @@ class NodeHost:
     def _check_monitors(self) -> None:
         """Raise unless the guest may have another monitor, with the notice that may come of it."""
         self._check_mailbox()
-        if len(self._monitors) >= self._body.execution.caller.limits.resources:
+        if len(self._monitors) >= self.execution.caller.limits.resources:
             raise InvalidArgument
 
     def _check_mailbox(self) -> None:
         """Raise unless the mailbox has room: what a guest causes itself is bounded as messages are."""
-        if len(self._process.queue) >= self._body.execution.caller.limits.mailbox:
+        if len(self._process.queue) >= self.execution.caller.limits.mailbox:
             raise InvalidArgument
 
     def demonitor(self, monitor: int, flush: bool) -> None:
@@ -253,8 +268,8 @@ class NodeHost:
             self._check_mailbox()
             self._process.exit(actor, _reason(reason))
         else:
-            self._body.reason = _reason(reason)
-            self._body.execution.stop()
+            self.reason = _reason(reason)
+            self.execution.stop()
 
     def trap(self, trap: bool) -> bool:
         before, self._process.trap_exits = self._process.trap_exits, trap

@@ -109,25 +109,16 @@ class Request(signals.Call, Generic[R]):
 
         Raises:
             CallTimeout: nothing came in time.
-            Everything that `Ref.call` raises for want of a reply.
+            Everything that `Ref.call` raises when there is no reply.
         """
-        if not self.settled:
-            seconds = self.node.config.call_timeout if timeout is None else timeout
-            await self._park(seconds)
-            if not self.settled:
-                raise CallTimeout(self.target, seconds)
-        if self.error is not None:
-            raise self.error
-        return self.value  # type: ignore[no-any-return]
+        return await self.receive(timeout, gives_up=False)
 
-    async def receive(self, timeout: float | None = None) -> R:
+    async def receive(self, timeout: float | None = None, *, gives_up: bool = True) -> R:
         """Wait for the reply; on timeout, and when cancelled, give up: a later reply is dropped.
 
-        Otherwise as `wait`. Source: `gen_server:receive_response/2`.
+        Otherwise as `wait`, which is this without giving up. Source: `gen_server:receive_response/2`.
         """
-        if (
-            not self.settled
-        ):  # what follows is `_park` again: a coroutine in between would cost each call dearly
+        if not self.settled:
             if self.waiter is not None:
                 raise trio.BusyResourceError("another task is already waiting for this request")
             seconds = self.node.config.call_timeout if timeout is None else timeout
@@ -140,9 +131,11 @@ class Request(signals.Call, Generic[R]):
             finally:
                 if lane is not None:
                     lane.discard(self)
-                if not self.settled:
+                if gives_up and not self.settled:
                     self.settled = True
                     self.error = CallTimeout(self.target, seconds)
+            if not self.settled:
+                raise CallTimeout(self.target, seconds)
         if self.error is not None:
             raise self.error
         return self.value  # type: ignore[no-any-return]
@@ -152,20 +145,6 @@ class Request(signals.Call, Generic[R]):
         if not self.settled:
             self.settled = True
             self.error = CallTimeout(self.target, 0.0)
-
-    async def _park(self, seconds: float) -> None:
-        if self.waiter is not None:
-            raise trio.BusyResourceError("another task is already waiting for this request")
-        self.waiter = trio.lowlevel.current_task()
-        if seconds == math.inf:
-            await wait_task_rescheduled(self._abort)
-            return
-        lane = self.node.timers.lane(seconds)
-        lane.add(self)
-        try:
-            await wait_task_rescheduled(self._abort)
-        finally:
-            lane.discard(self)
 
     def _abort(self, _: object) -> Abort:
         self.waiter = None
@@ -184,7 +163,10 @@ class Request(signals.Call, Generic[R]):
 
         This is how a sync actor uses a reply. Not a checkpoint.
         """
-        process = self.caller._process  # type: ignore[union-attr]
+        assert self.caller is not None
+        process = self.node.processes.get(self.caller.serial)
+        if process is None:  # it has ended: nobody is left to run `fn`
+            return
 
         def run(request: Request[Any]) -> None:
             process.continue_with(fn, request, *args)
@@ -229,12 +211,12 @@ class Deferred(Generic[R]):
     def reply(self, value: R) -> None:
         """Answer with `value`; dropped when the caller has given up. Not a checkpoint."""
         self.request.reply(value)
-        self._process.undefer(self.request)
+        self._process.settle_deferred(self.request)
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error, which the caller's `call` raises. Not a checkpoint."""
         self.request.fail(error)
-        self._process.undefer(self.request)
+        self._process.settle_deferred(self.request)
 
     def forward(self, ref: Ref[Any], method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Let `method(*args, **kwargs)` of another process answer; its end, or absence, fails the call.
@@ -246,7 +228,7 @@ class Deferred(Generic[R]):
         """
         name = method_name(method)
         forwarded = self.request
-        self._process.undefer(forwarded)
+        self._process.settle_deferred(forwarded)
         if self._process.at_hand is forwarded:
             self._process.at_hand = None  # no longer this process's to answer
         onward: Request[Any] = Request(self._process.node, ref, name, args, kwargs, None)
@@ -261,5 +243,5 @@ class Deferred(Generic[R]):
 
     def __del__(self) -> None:
         request = getattr(self, "request", None)
-        if request is not None and not request.settled and self._process.undefer(request):
+        if request is not None and not request.settled and self._process.settle_deferred(request):
             request.fail(SenderDropped(self._process.ref))

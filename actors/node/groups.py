@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from enfilade.actors.messages.errors import NoProcess, NotJoined
-from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.log_errors import log_errors
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,15 +77,18 @@ class GroupScope:
             NoProcess: one of them has ended; then none has joined.
             TypeError: one of them lives on another node.
         """
+        joining = []
         for ref in refs:
-            if not isinstance(ref, LocalRef):
+            process = process_of(ref)
+            if process is None:
                 raise TypeError(f"only processes of this node can be joined here, and {ref} is none")
-            if ref._process.ended is not None:
+            if process.ended is not None:
                 raise NoProcess(ref)
-        if not refs:
+            joining.append(process)
+        if not joining:
             return
-        for ref in refs:
-            joined = ref._process.needs().groups  # type: ignore[attr-defined]
+        for process in joining:
+            joined = process.extras().groups
             joined[self.name, group] = joined.get((self.name, group), 0) + 1
         self._local.setdefault(group, []).extend(refs)
         self._tell(Joined(self.name, group, refs), local=True)
@@ -104,7 +107,9 @@ class GroupScope:
             return
         for ref in refs:
             members.remove(ref)
-            joined = ref._process.needs().groups  # type: ignore[attr-defined]
+            member = process_of(ref)
+            assert member is not None  # `join` lets no other in
+            joined = member.extras().groups
             joined[self.name, group] -= 1
             if not joined[self.name, group]:
                 del joined[self.name, group]
@@ -219,10 +224,11 @@ def _checked(watcher: Ref[Any]) -> Ref[Any]:
 
 def _tell(watcher: Ref[Any], event: Joined | Left) -> None:
     """An event is a message of the runtime: no bound refuses it."""
-    if isinstance(watcher, LocalRef):
-        watcher._process.put(event)
+    process = process_of(watcher)
+    if process is not None:
+        process.put(event)
     else:
-        guarded(watcher.send, event)
+        log_errors(watcher.send, event)
 
 
 class Groups:
@@ -258,8 +264,8 @@ class Groups:
 
     def leave_all(self, process: Process) -> None:
         """`process` has ended."""
-        assert process.rare is not None
-        memberships, process.rare.groups = process.rare.groups, {}
+        assert process.extras_or_none is not None
+        memberships, process.extras_or_none.groups = process.extras_or_none.groups, {}
         for scope, group in memberships:
             self._scopes[scope].drop(group, process)
 

@@ -14,7 +14,7 @@ import contextvars
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import attrs
 import trio
@@ -35,7 +35,7 @@ from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Spawnable
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.dispatcher import Dispatcher
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
 from enfilade.actors.processes.process import Process
 from enfilade.actors.processes.task_bodies import EphemeralBody
@@ -175,7 +175,7 @@ class Node:
         mailbox: Mailbox = UNBOUNDED,
         label: str | None = None,
         timeout: float | None = None,
-        arena: Literal["supervisor", "node"] = "supervisor",
+        arena: start.Arena = "supervisor",
         heir_of: Ref[Any] | None = None,
         spawner: Process | None = None,
         **kwargs: Any,
@@ -213,7 +213,15 @@ class Node:
                 asked for outside of a process.
         """
         process = start.create(
-            self, spawner or self.current, name, link, monitor, mailbox, label, arena, heir_of
+            self,
+            spawner=spawner or self.current,
+            name=name,
+            link=link,
+            monitor=monitor,
+            mailbox=mailbox,
+            label=label,
+            arena=arena,
+            heir_of=heir_of,
         )
         await start.start(process, target, args, kwargs, timeout)
         return process.ref
@@ -228,7 +236,7 @@ class Node:
         monitor: bool = False,
         mailbox: Mailbox = UNBOUNDED,
         label: str | None = None,
-        arena: Literal["supervisor", "node"] = "supervisor",
+        arena: start.Arena = "supervisor",
         heir_of: Ref[Any] | None = None,
         spawner: Process | None = None,
         **kwargs: Any,
@@ -239,12 +247,22 @@ class Node:
         concern them as of `spawn`.
         """
         process = start.create(
-            self, spawner or self.current, name, link, monitor, mailbox, label, arena, heir_of
+            self,
+            spawner=spawner or self.current,
+            name=name,
+            link=link,
+            monitor=monitor,
+            mailbox=mailbox,
+            label=label,
+            arena=arena,
+            heir_of=heir_of,
         )
         start.start_soon(process, target, args, kwargs)
         return process.ref
 
-    def new_process(self, parent: Process | None, mailbox: Mailbox, arena: str = "supervisor") -> Process:
+    def new_process(
+        self, parent: Process | None, mailbox: Mailbox, arena: start.Arena = "supervisor"
+    ) -> Process:
         """A record for a new process, in the table."""
         if self.stopped or (self.stopping and parent is None):
             raise NodeStopped(self.full_name)
@@ -253,10 +271,11 @@ class Node:
             process.owner = None
         owner = process.owner
         if owner is not None:
-            if owner.ended is not None or owner.rare is None or owner.rare.arena is None:
+            extras = owner.extras_or_none
+            if owner.ended is not None or extras is None or extras.arena is None:
                 process.owner = None
             else:
-                owner.rare.arena[process] = None
+                extras.arena[process] = None
         self.processes[process.serial] = process
         return process
 
@@ -313,9 +332,10 @@ class Node:
             ValueError: not a name.
             TypeError: a process of another node.
         """
-        if not isinstance(ref, LocalRef):
+        process = process_of(ref)
+        if process is None:
             raise TypeError(f"only processes of this node can be registered here, and {ref} is none")
-        self.registry.register(name, ref._process)
+        self.registry.register(name, process)
         self.restarting_names.discard(name)
 
     def unregister(self, name: str) -> None:
@@ -346,8 +366,9 @@ class Node:
         Until somebody registers the name, calls to it, and calls to `ref` itself, raise `Restarting`, not
         `NoProcess`.
         """
-        if isinstance(ref, LocalRef):
-            ref._process.restarting = restarting
+        process = process_of(ref)
+        if process is not None:
+            process.restarting = restarting
         if name is not None:
             if restarting:
                 self.restarting_names.add(name)
@@ -433,7 +454,7 @@ class Node:
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self.stop_for(error)
         if not (reason.is_normal or self.stopping or quietly):
-            self.reports.abnormal_exit(process, reason, error)
+            self.reports.abnormal_exit(process.ref, reason, error)
         if self.end_waiters:
             waiter = self.end_waiters.pop(process, None)
             if waiter is not None:
@@ -457,7 +478,7 @@ class Node:
             links=sum(len(process.links) for process in processes if process.links),
             monitors=sum(len(process.monitors) for process in processes if process.monitors),
             watchers=sum(len(process.watchers) for process in processes if process.watchers),
-            aliases=sum(len(process.rare.aliases) for process in processes if process.rare),
+            aliases=sum(len(extras.aliases) for process in processes if (extras := process.extras_or_none)),
             timers=len(self.timers),
             group_members=len(self.groups),
             queued=sum(len(process.queue) for process in processes),

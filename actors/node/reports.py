@@ -19,9 +19,7 @@ from enfilade.actors.messages.reasons import Reason
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
-    from enfilade.actors.messages.request import Request
     from enfilade.actors.node.config import NodeConfig
-    from enfilade.actors.processes.process import Process
 
 __all__ = ["Reports"]
 
@@ -38,56 +36,54 @@ class Reports:
         self._logged: dict[str, int] = {}
         self._task: trio.lowlevel.Task | None = None
 
-    def abnormal_exit(self, process: Process, reason: Reason, error: BaseException | None) -> None:
-        """`process` ended abnormally; `error` when it raised one."""
+    def abnormal_exit(self, ref: Ref[Any], reason: Reason, error: BaseException | None) -> None:
+        """Report an abnormal exit, with the traceback of `error` if the process raised one."""
         if error is not None:
-            self._note("exits", logging.ERROR, "%s ended: %s", (process.ref, reason), error)
+            self._note("exits", logging.ERROR, "%s ended: %s", (ref, reason), error)
         else:
-            self._note("exits", logging.WARNING, "%s ended: %s", (process.ref, reason))
+            self._note("exits", logging.WARNING, "%s ended: %s", (ref, reason))
 
     def dead_letter(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
-        """A message reached nobody."""
+        """Report a message that reached nobody."""
         self._note("dead letters", logging.INFO, "dead letter for %s (%s): %.200r", (ref, reason, message))
 
-    def deadlock(self, circle: Sequence[Request[Any]]) -> None:
-        """Calls wait for one another in a circle."""
-        calls = ", ".join(
-            f"{request.caller} waits for {request.method} of {request.target}" for request in circle
-        )
+    def deadlock(self, calls: Sequence[str]) -> None:
+        """Report calls that wait for one another in a circle."""
         self._note(
-            "deadlocks", logging.WARNING, "calls in a circle, which only a time limit ends: %s", (calls,)
+            "deadlocks",
+            logging.WARNING,
+            "calls in a circle, which only a time limit ends: %s",
+            (", ".join(calls),),
         )
 
-    def unkillable(self, process: Process, frames: str) -> None:
-        """A killed process does not end."""
+    def unkillable(self, ref: Ref[Any], frames: str) -> None:
+        """Report a killed process that does not end, and the stack of its task."""
         self._note(
             "unkillable",
             logging.CRITICAL,
             "%s was killed and does not end; it is given up:\n%s",
-            (process.ref, frames),
+            (ref, frames),
         )
 
     def supervisor(
-        self, process: Process, kind: str, child: object, ref: Ref[Any] | None, reason: Reason
+        self, supervisor: Ref[Any], kind: str, child: object, ref: Ref[Any] | None, reason: Reason
     ) -> None:
-        """A supervisor reports on the child of that id; `kind` as in `actions.Report`."""
+        """Log a supervisor's report on the child of that id; `kind` as in `actions.Report`."""
         level = logging.INFO if kind == "child_terminated" else logging.ERROR
         self._note(
             "supervisor reports",
             level,
             "%s: %s: child %r%s: %s",
-            (process.ref, kind, child, "" if ref is None else f", {ref}", reason),
+            (supervisor, kind, child, "" if ref is None else f", {ref}", reason),
         )
 
-    def refused(self, process: Process, error: Exception) -> None:
-        """A cast asked for what the process does not do."""
-        self._note("refused casts", logging.WARNING, "%s refused a cast: %s", (process.ref, error))
+    def refused(self, ref: Ref[Any], error: Exception) -> None:
+        """Report a cast that asked for something the process does not do."""
+        self._note("refused casts", logging.WARNING, "%s refused a cast: %s", (ref, error))
 
-    def slow_handler(self, process: Process, seconds: float) -> None:
-        """A sync handler held the loop."""
-        self._note(
-            "slow handlers", logging.WARNING, "%s held the loop for %.1f ms", (process.ref, seconds * 1000)
-        )
+    def slow_handler(self, ref: Ref[Any], seconds: float) -> None:
+        """Report a sync handler that held the loop for `seconds`."""
+        self._note("slow handlers", logging.WARNING, "%s held the loop for %.1f ms", (ref, seconds * 1000))
 
     def _note(
         self, kind: str, level: int, text: str, values: tuple[Any, ...], error: BaseException | None = None

@@ -19,12 +19,11 @@ import trio
 from trio.lowlevel import Abort
 
 from enfilade.actors.messages.errors import RuntimeFault
-from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.log_errors import log_errors
 from enfilade.actors.messages.seconds import check_seconds
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
-    from enfilade.actors.processes.process import Process
 
 __all__ = ["Timer", "Timers"]
 
@@ -84,18 +83,18 @@ class Timer:
         active: whether it still will.
     """
 
-    __slots__ = ("_args", "_fn", "_owner", "_timers", "active", "deadline")
+    __slots__ = ("_args", "_fn", "_kept_in", "_timers", "active", "deadline")
 
     def __init__(
         self,
         timers: Timers,
         deadline: float,
-        owner: Process | None,
+        kept_in: Keeping | None,
         fn: Callable[..., None],
         args: tuple[Any, ...],
     ) -> None:
         self._timers = timers
-        self._owner = owner
+        self._kept_in = kept_in
         self._fn = fn
         self._args = args
         self.deadline = deadline
@@ -126,11 +125,13 @@ class Timer:
 
     def _release(self) -> None:
         self._fn, self._args = _nothing, ()
-        owner = self._owner
-        if owner is not None:
-            self._owner = None
-            if owner.rare is not None:
-                owner.rare.timers.pop(self, None)
+        if self._kept_in is not None:
+            self._kept_in.pop(self, None)
+            self._kept_in = None
+
+
+Keeping = dict[Timer, None]
+"""Timers that have neither fired nor been cancelled: their owner cancels them when it ends."""
 
 
 def _nothing() -> None:
@@ -171,26 +172,29 @@ class Timers:
         return self._set(deadline, None, fn, args)
 
     def call_after(
-        self, seconds: float, fn: Callable[..., None], *args: Any, owner: Process | None = None
+        self, seconds: float, fn: Callable[..., None], *args: Any, kept_in: Keeping | None = None
     ) -> Timer:
-        """Run `fn(*args)` in `seconds`, at least 0, unless `owner` has ended."""
+        """Run `fn(*args)` in `seconds`, at least 0.
+
+        The timer stands in `kept_in` until it fires or is cancelled, so that its owner can cancel it.
+        """
         check_seconds(seconds, "a delay")
-        return self._set(self.now() + seconds, owner, fn, args)
+        return self._set(self.now() + seconds, kept_in, fn, args)
 
     def send_after(
-        self, seconds: float, destination: Ref[Any], message: Any, owner: Process | None = None
+        self, seconds: float, destination: Ref[Any], message: Any, *, kept_in: Keeping | None = None
     ) -> Timer:
         """Send `message` to `destination` in `seconds`; a name is looked up only then."""
-        return self.call_after(seconds, guarded, _send, destination, message, owner=owner)
+        return self.call_after(seconds, log_errors, _send, destination, message, kept_in=kept_in)
 
     def _set(
-        self, deadline: float, owner: Process | None, fn: Callable[..., None], args: tuple[Any, ...]
+        self, deadline: float, kept_in: Keeping | None, fn: Callable[..., None], args: tuple[Any, ...]
     ) -> Timer:
-        timer = Timer(self, deadline, owner, fn, args)
+        timer = Timer(self, deadline, kept_in, fn, args)
         self._sequence += 1
         heapq.heappush(self._heap, (deadline, self._sequence, timer))
-        if owner is not None:
-            owner.needs().timers[timer] = None
+        if kept_in is not None:
+            kept_in[timer] = None
         if self._sleeper is not None and deadline < self._sleeper.deadline:
             self._sleeper.deadline = deadline
         return timer

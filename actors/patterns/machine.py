@@ -278,9 +278,9 @@ class Machine(Actor):
         """The turn of the next event that was postponed has come."""
         assert isinstance(self._due, deque)
         event = self._due.popleft()
-        rare = self.process.rare
-        if rare is not None and rare.idle:
-            rare.idle.cancel(None)  # this is an event like any other
+        extras = self.process.extras_or_none
+        if extras is not None and extras.idle:
+            extras.idle.cancel(None)  # this is an event like any other
         method = getattr(self, event.method)
         self._retried = event
         if inspect.iscoroutinefunction(method):

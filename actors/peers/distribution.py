@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import trio
 
 from enfilade.actors.messages.errors import NotConnected, RuntimeFault
-from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.log_errors import log_errors
 from enfilade.actors.messages.reasons import NO_CONNECTION, NO_PROCESS, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.node.groups import Joined, Left
@@ -24,8 +24,7 @@ from enfilade.actors.peers.events import NodeDown, NodeUp
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
 from enfilade.actors.peers.tokens import Handouts
 from enfilade.actors.processes import links, start
-from enfilade.actors.processes.local_ref import LocalRef
-from enfilade.actors.processes.mailbox import UNBOUNDED
+from enfilade.actors.processes.local_ref import LocalRef, process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -262,11 +261,9 @@ class Distribution:
         answer: LocalRef[Any] | Exception | None = None
         with scope:
             try:
-                process = start.create(
-                    self.node, None, None, False, False, UNBOUNDED, None, "supervisor", None
-                )
+                process = start.create(self.node)
                 if parent is not None:
-                    links.link_newborn_abroad(process, parent)
+                    links.link_remote_parent(process, parent)
                 await start.start(process, target, tuple(given[0]), given[1], None)
                 answer = process.ref  # type: ignore[assignment]
             except (RuntimeFault, TypeError) as error:
@@ -338,7 +335,7 @@ class Distribution:
 
     def peer_frames(self, peer: Link, frames: Sequence[Any], handles: Sequence[int]) -> None:
         """See `enfilade.transport.peer.Host`."""
-        self.node.dispatcher.lend(self._current[peer.name].take_in, frames, handles)
+        self.node.dispatcher.run_then_dispatch(self._current[peer.name].take_in, frames, handles)
 
     def peer_down(self, peer: Link, reason: str) -> None:
         """See `enfilade.transport.peer.Host`."""
@@ -365,9 +362,10 @@ class Distribution:
 
     def _tell(self, event: NodeUp | NodeDown) -> None:
         for watcher in list(self._watchers):
-            if not isinstance(watcher, LocalRef):
-                guarded(watcher.send, event)
-            elif watcher._process.ended is None:
-                watcher._process.put(event)  # the runtime's own: no bound refuses it
+            process = process_of(watcher)
+            if process is None:
+                log_errors(watcher.send, event)
+            elif process.ended is None:
+                process.put(event)  # the runtime's own: no bound refuses it
             else:
                 del self._watchers[watcher]

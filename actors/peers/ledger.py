@@ -12,7 +12,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NotConnected
 from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, Reason
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -61,34 +61,37 @@ class Ledger:
         return over
 
     def lose(self, watcher: Ref[Any]) -> None:
-        """The node link is over: tell everybody, monitors first, then links, then callers.
+        """End everything that is open, because the node link is lost: monitors, then links, then callers.
 
         Args:
             watcher: the ref under which the other node watches processes of this one.
         """
-        for number, owner in self.monitors.items():
+        # Empty it first: those who are notified may open something new.
+        lost = attrs.evolve(self)
+        Ledger.__init__(self)
+        for number, owner in lost.monitors.items():
             owner.deliver(signals.Down(number, NO_CONNECTION))
-        for local, remote in self.links.values():
+        for local, remote in lost.links.values():
             local.deliver(signals.Exit(remote, NO_CONNECTION, linked=True))
             _end_orphan(local, remote)
-        for request in self.calls.values():
+        for request in lost.calls.values():
             request.fail(NotConnected(watcher.node_name))
-        for then in self.asked.values():
+        for then in lost.asked.values():
             then(NO_CONNECTION)
-        for number, ref in self.watched.items():
+        for number, ref in lost.watched.items():
             ref.deliver(signals.Demonitor(watcher, number))
-        for scope in self.spawning.values():
+        for scope in lost.spawning.values():
             scope.cancel()
-        for call in self.answering.values():
+        for call in lost.answering.values():
             call.settled = True
 
 
 def _end_orphan(local: Ref[Any], parent: Ref[Any]) -> None:
     """The node of the parent is lost, so nobody else is left to kill the child if it does not end as told."""
-    process = local._process if isinstance(local, LocalRef) else None
+    process = process_of(local)
     if process is not None and process.ended is None and process.parent == parent:
         seconds = process.node.config.kill_grace
-        process.node.timers.call_after(seconds, process.interrupt, KILLED, owner=process)
+        process.node.timers.call_after(seconds, process.interrupt, KILLED, kept_in=process.extras().timers)
 
 
 def undeliverable(node: Node, ref: Ref[Any], signal: signals.Signal, reason: Reason) -> None:

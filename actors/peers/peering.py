@@ -1,6 +1,4 @@
-"""How a node comes to have peers: its part in a net of nodes, brought together with the node links of
-`transport`.
-"""
+"""Peers for a node: its part in a net of nodes, brought together with the node links of `transport`."""
 
 from __future__ import annotations
 
@@ -34,15 +32,15 @@ async def distributed(
 
     Args:
         node: the node.
-        listen: the path of its rendezvous door; None: it calls others and cannot be called.
-        policy: who may connect, and to what; by default the same user, and to nothing that was not handed
-            out.
+        listen: the path of its rendezvous door; without one the node can call others and cannot be called.
+        policy: who may connect, and what they may use; by default the same user, and only refs that were
+            sent to it.
         entries: what peers may spawn, by name: whatever `Node.spawn` takes. The policy must let them.
         settings: times and sizes of its node links.
         carrier: another way to carry node links than doors.
 
     Raises:
-        TypeError: an argument is of another type; it is told before anything has begun.
+        TypeError: an argument has the wrong type; raised before anything has begun.
         enfilade.transport.CarrierError: the door cannot be attached to that path.
     """
     _check("listen", listen, str, "the path of a door")
@@ -70,6 +68,6 @@ async def distributed(
 
 
 def _check(name: str, given: object, kind: type, wanted: str) -> None:
-    """Refuse at once what would fail when the first peer comes."""
+    """Refuse an argument of the wrong type now, and not when the first peer comes."""
     if given is not None and not isinstance(given, kind):
-        raise TypeError(f"{name} must be {wanted}, not {given!r}")
+        raise TypeError(f"{name} must be {wanted}, got {given!r}")

@@ -15,7 +15,7 @@ from enfilade.actors.messages.errors import Refused
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
 from enfilade.actors.processes.links import Alias
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.peers.distribution import Distribution
@@ -53,7 +53,8 @@ class Granted:
 def _lives(ref: Ref[Any] | None) -> bool:
     if isinstance(ref, Alias):
         return ref.active
-    return isinstance(ref, LocalRef) and ref._process.ended is None
+    process = process_of(ref)
+    return process is not None and process.ended is None
 
 
 class RefPassing:
@@ -91,7 +92,7 @@ class RefPassing:
         target: int | str
         token = b""
         if isinstance(ref, RemoteRef):
-            address = ref._carrier.address  # type: ignore[attr-defined]
+            address = self._distribution.remote_node(ref.node_name, ref.incarnation, "").address
             target = ref.target if isinstance(ref, RemoteNameRef) else ref.serial
             if isinstance(ref, HeldRef):
                 token = ref.token

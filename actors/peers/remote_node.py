@@ -1,4 +1,4 @@
-"""Processes on other nodes: what turns the runtime's signals into frames of a node link, and back.
+"""Processes on other nodes: signals become frames of a node link. `inbound.py` is the way back.
 
 A `RemoteNode` is one start of another node, as this node knows it. It is the carrier of all refs to that
 node's processes, and outlives its node link: while there is none, signals to it fail as those to a lost
@@ -9,9 +9,6 @@ Refs that travel carry a token, a keyed hash of the serial number that only the 
 node that a ref is sent to may use it at once, because sending it granted it. A third node, to which it is
 passed on, presents the token on its own node link first. Serial numbers that were neither granted nor
 presented cannot be addressed; nor can names that the policy does not export.
-
-What a peer may not do is refused and counted; what it sends that cannot be decoded fails the one call or
-message and nothing else.
 """
 
 from __future__ import annotations
@@ -22,29 +19,26 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-import trio
-
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import MailboxFull, Refused, Restarting, RuntimeFault, UnknownMethod
-from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, NO_PROCESS, Custom, Reason
+from enfilade.actors.messages.errors import Refused
+from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, Custom, Reason
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
 from enfilade.actors.peers.distribution import Distribution, Given
 from enfilade.actors.peers.faults import FAULTS, lower_fault, revive_fault
+from enfilade.actors.peers.inbound import Inbound
 from enfilade.actors.peers.ledger import Ledger, undeliverable
 from enfilade.actors.peers.ref_passing import RefPassing
-from enfilade.actors.peers.remote_call import RemoteCall, arguments, check_call
 from enfilade.actors.peers.remote_refs import HeldRef, RemoteNameRef
 from enfilade.actors.peers.travelling_types import types
-from enfilade.actors.processes.handlers import check_method
 from enfilade.actors.processes.links import Alias
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.start import Started
 from enfilade.transport import wire
 from enfilade.transport.carrier import Handle
 from enfilade.transport.file_descriptor import close_all
+from enfilade.transport.outward import FrameTooLarge
 from enfilade.transport.payload import Codec, External
-from enfilade.transport.peer import FrameTooLarge, Peer
-from enfilade.transport.policy import Rights
+from enfilade.transport.peer import Peer
 from enfilade.transport.records import PayloadError
 
 __all__ = ["RemoteNode"]
@@ -69,6 +63,7 @@ class RemoteNode:
         address: where its rendezvous is, or empty.
         peer: the node link; None while there is none.
         is_superseded: whether a later start of that node is known, so that this one has ended.
+        take_in: carries out what the peer sent; see `Inbound.take_in`.
     """
 
     def __init__(self, distribution: Distribution, node_name: str, incarnation: int) -> None:
@@ -85,7 +80,8 @@ class RemoteNode:
         self._passing = RefPassing(distribution, self)
         self._codec = Codec(types, externals=self._externals(), origin=self._node.full_name)
         self._open = Ledger()
-        self.refusals = 0
+        inbound = Inbound(distribution, self, ledger=self._open, passing=self._passing, codec=self._codec)
+        self.take_in = inbound.take_in
 
     @property
     def most_references(self) -> int:
@@ -95,24 +91,25 @@ class RemoteNode:
     def __repr__(self) -> str:
         return f"<RemoteNode {self.node_name}>"
 
-    # Outwards: signals become frames.
-
     def deliver(self, ref: RemoteRef[Any], signal: signals.Signal) -> None:
         """Carry a signal; see `ref.Carrier`."""
         peer = self.peer
         if peer is None:
             self._deliver_later(ref, signal)
             return
-        target: wire.Target = ref._serial
+        target: wire.Target
         if isinstance(ref, HeldRef):
+            target = ref.target
             if ref.shown_to is not peer:
                 ref.shown_to = peer
-                peer.send(wire.Present(ref._serial, ref.token))
+                peer.send(wire.Present(target, ref.token))
                 if self.peer is not peer:  # that was one frame too many for it
                     self._deliver_later(ref, signal)
                     return
         elif isinstance(ref, RemoteNameRef):
             target = ref.target
+        else:
+            target = ref.serial
         if isinstance(signal, signals.Cast):
             payload, files = self._codec.encode_arguments(signal.args, signal.kwargs)
             peer.send(wire.Cast(target, signal.method, payload, len(files)), files)
@@ -143,25 +140,25 @@ class RemoteNode:
                     peer.send(wire.Demonitor(tag))
             case signals.Down(tag, reason):
                 if self._open.watched.pop(tag, None) is not None:
-                    peer.send(wire.Down(tag, self._encode_reason(reason)))
+                    peer.send(wire.Down(tag, self.encode_reason(reason)))
             case signals.Link(sender):
                 self._passing.grant(sender)
-                self._open.links[sender.serial, ref._serial] = (sender, ref)
-                peer.send(wire.Link(sender.serial, ref._serial))
+                self._open.links[sender.serial, ref.serial] = (sender, ref)
+                peer.send(wire.Link(sender.serial, ref.serial))
             case signals.Unlink(sender, number):
-                self._open.links.pop((sender.serial, ref._serial), None)
-                peer.send(wire.Unlink(sender.serial, ref._serial, number))
+                self._open.links.pop((sender.serial, ref.serial), None)
+                peer.send(wire.Unlink(sender.serial, ref.serial, number))
             case signals.UnlinkAck(sender, number):
-                peer.send(wire.UnlinkAck(sender.serial, ref._serial, number))
+                peer.send(wire.UnlinkAck(sender.serial, ref.serial, number))
             case signals.Exit(sender, reason, linked):
                 if linked:
-                    self._open.links.pop((sender.serial, ref._serial), None)
+                    self._open.links.pop((sender.serial, ref.serial), None)
                 else:
                     with suppress(Refused):  # then the other cannot answer
                         self._passing.grant(sender)
                     if reason == KILL:
                         self._distribution.killing(self.node_name)
-                peer.send(wire.Exit(sender.serial, target, linked, self._encode_reason(reason)))
+                peer.send(wire.Exit(sender.serial, target, linked, self.encode_reason(reason)))
             case _:
                 raise TypeError(f"not a signal: {signal!r}")
 
@@ -180,7 +177,7 @@ class RemoteNode:
     def look(self) -> None:
         """Take in what has arrived; see `ref.Carrier`."""
         if self.peer is not None:
-            self.peer.look(alone=len(self._open.calls) == 1)
+            self.peer.poll(alone=len(self._open.calls) == 1)
 
     async def wait_for_room(self, ref: RemoteRef[Any]) -> None:
         """Wait until what was sent before has nearly left; see `ref.Carrier`."""
@@ -190,20 +187,22 @@ class RemoteNode:
     def reply(self, number: int, succeeded: bool, value: Any) -> None:
         """Answer a call of the peer."""
         if self._open.answering.pop(number, None) is not None:
-            self._answer(number, succeeded, value)
+            self.answer(number, succeeded, value)
 
-    def _answer(self, number: int, succeeded: bool, value: Any) -> None:
-        payload, files, encoded = self._encode(value)
-        self._say(wire.Reply(number, succeeded and encoded, payload, len(files)), files)
+    def answer(self, number: int, succeeded: bool, value: Any) -> None:
+        """Send the reply to a call or a spawn."""
+        payload, files, encoded = self.encode(value)
+        self.say(wire.Reply(number, succeeded and encoded, payload, len(files)), files)
 
-    def _encode(self, value: Any) -> tuple[Any, Sequence[Handle], bool]:
-        """Encode what this node says of its own accord, or, when that is not possible, why not."""
+    def encode(self, value: Any) -> tuple[Any, Sequence[Handle], bool]:
+        """Encode a value, or, when it cannot travel, the error; the last of three tells which it was."""
         try:
             return *self._codec.encode(value), True
         except (PayloadError, Refused, OSError) as error:
             return *self._codec.encode(Custom(str(value)) if isinstance(value, Reason) else error), False
 
-    def _say(self, frame: wire.Frame, files: Sequence[Handle] = ()) -> None:
+    def say(self, frame: wire.Frame, files: Sequence[Handle] = ()) -> None:
+        """Send a frame, or drop it while there is no node link."""
         if self.peer is None:
             close_all(files)
         else:
@@ -242,15 +241,15 @@ class RemoteNode:
         return number
 
     def abandon(self, number: int) -> None:
-        """Nobody waits for the answer to a question any more."""
+        """Withdraw a question; a process that was spawned for it is killed."""
         if number in self._open.asked:
             self._open.asked[number] = self._end_orphan
-            self._say(wire.Abandon(number))
+            self.say(wire.Abandon(number))
 
     def tell_members(self, scope: str, group: Any, refs: Sequence[Ref[Any]]) -> None:
         """Tell the other who of this node is in a group, if the two share its scope."""
         if self.peer is not None and self.peer.rights.shares(scope):
-            payload, files, encoded = self._encode([group, list(refs)])
+            payload, files, encoded = self.encode([group, list(refs)])
             if encoded and not files:
                 self.peer.send(wire.Members(scope, payload))
             else:
@@ -269,296 +268,17 @@ class RemoteNode:
         refs = [External(kind, REF, self._passing.lower, self._passing.revive) for kind in kinds]
         return refs + [External(kind, FAULT, lower_fault, revive_fault) for kind in FAULTS.values()]
 
-    def _encode_reason(self, reason: Reason) -> Any:
-        payload, files, _ = self._encode(reason)
+    def encode_reason(self, reason: Reason) -> Any:
+        """Encode an exit reason; descriptors in it do not travel."""
+        payload, files, _ = self.encode(reason)
         if files:  # no room for them beside the reason of an exit
             close_all(files)
             payload = self._codec.encode(Custom(str(reason)[:1000]))[0]
         return payload
 
-    def _ref(self, serial: int) -> HeldRef:
-        """A ref to a process that the peer spoke for."""
+    def ref(self, serial: int) -> HeldRef:
+        """Make a ref to a process of the peer, by its serial number there."""
         return HeldRef(self._node, self, serial)
-
-    # Inwards: frames become signals.
-
-    def take_in(self, frames: Sequence[wire.Frame], handles: Sequence[Handle]) -> None:
-        """Carry out what the peer sent.
-
-        Raises:
-            MalformedBatch: a frame has no place here.
-        """
-        used = 0
-        try:
-            for frame in frames:
-                files: Sequence[Handle] = ()
-                if handles and (count := getattr(frame, "files", 0)):
-                    files = handles[used : used + count]
-                    used += count
-                if isinstance(frame, wire.Cast):
-                    self._receive(frame.to, frame.payload, files, frame.method)
-                elif isinstance(frame, wire.Send):
-                    self._receive(frame.to, frame.payload, files, None)
-                elif isinstance(frame, wire.Call):
-                    self._receive_call(frame, files)
-                elif isinstance(frame, wire.Reply):
-                    self._receive_reply(frame.id, frame.succeeded, frame.payload, files)
-                else:
-                    self._carry_out(frame, files)
-        finally:
-            close_all(handles[used:])
-
-    def _rights(self) -> Rights:
-        assert self.peer is not None, "frames come from a peer"
-        return self.peer.rights
-
-    def _target(self, to: wire.Target) -> Ref[Any] | None:
-        """Whom the peer means; None when nobody is there.
-
-        Raises:
-            Refused: it may not address it.
-        """
-        if isinstance(to, int):
-            granted = self._passing.granted
-            if to in granted:
-                return granted[to]
-        elif self._rights().sees(to):
-            return self._node.whereis(to)
-        raise self._refuse(f"exports nothing under {to!r}")
-
-    def _refuse(self, what: str) -> Refused:
-        """Count a refusal, and log the first: a peer may try as often as it likes."""
-        self.refusals += 1
-        text = f"node {self._node.full_name} {what} to node {self.node_name}"
-        if self.refusals == 1:
-            logger.warning("%s", text)
-        return Refused(text)
-
-    def _receive(self, to: wire.Target, payload: Any, files: Sequence[Handle], method: str | None) -> None:
-        try:
-            ref = self._target(to)
-        except Refused:
-            close_all(files)
-            return
-        try:
-            value = self._codec.decode(payload, files)
-            if method is not None:
-                value = signals.Cast(method, *arguments(value))
-                if ref is not None:
-                    check_method(ref, method)
-        except (PayloadError, UnknownMethod, ValueError) as error:
-            logger.warning("a message from node %s to %s was dropped: %s", self.node_name, ref or to, error)
-            return
-        if ref is None:
-            self._node.dead_letters.publish(value, self._node.ref, NO_PROCESS)
-            return
-        try:
-            if isinstance(ref, LocalRef):
-                ref.send(value)
-            else:
-                ref.deliver(value if method is not None else signals.Send(value))
-        except MailboxFull:
-            self._node.dead_letters.publish(value, ref, Custom("mailbox full"))
-
-    def _receive_call(self, frame: wire.Call, files: Sequence[Handle]) -> None:
-        number = frame.id
-        if number in self._open.answering:
-            raise wire.MalformedBatch(f"call {number} was made twice")
-        if len(self._open.answering) >= self._rights().limits.pending:
-            close_all(files)
-            self._answer(number, False, Refused(f"{len(self._open.answering)} calls are open, the limit"))
-            return
-        try:
-            ref = self._target(frame.to)
-        except Refused as error:
-            close_all(files)
-            self._answer(number, False, error)
-            return
-        try:
-            values = arguments(self._codec.decode(frame.payload, files))
-            call = RemoteCall(self.reply, number, frame.method, *values)
-            if ref is not None:
-                check_call(ref, frame.method, values[0])
-        except (PayloadError, UnknownMethod, ValueError) as error:
-            self._answer(number, False, error)
-            return
-        self._open.answering[number] = call
-        try:
-            if ref is not None:
-                ref.deliver(call)
-            elif frame.to in self._node.restarting_names:
-                call.fail(Restarting(str(frame.to)))
-            else:
-                call.abandon(NO_PROCESS)
-        except RuntimeFault as error:
-            call.fail(error)
-
-    def _receive_reply(self, number: int, succeeded: bool, payload: Any, files: Sequence[Handle]) -> None:
-        request = self._open.calls.pop(number, None)
-        then = self._open.asked.pop(number, None)
-        if request is None and then is None:
-            close_all(files)
-            return
-        try:
-            value = self._codec.decode(payload, files)
-        except PayloadError as error:
-            value, succeeded = error, False
-        if then is not None:
-            then(value if isinstance(value, Reason | BaseException) else PayloadError("not an answer"))
-        elif request is not None:
-            if succeeded:
-                request.reply(value)
-            elif isinstance(value, Reason):
-                request.abandon(value)
-            elif isinstance(value, BaseException):
-                request.fail(value)
-            else:
-                request.fail(PayloadError(f"node {self.node_name} failed the call with {value!r:.80}"))
-
-    def _carry_out(self, frame: wire.Frame, files: Sequence[Handle]) -> None:
-        match frame:
-            case wire.Cancel(number):
-                call = self._open.answering.pop(number, None)
-                if call is not None:
-                    call.settled = True
-            case wire.Monitor(number, to):
-                self._receive_monitor(number, to)
-            case wire.Demonitor(number):
-                watched = self._open.watched.pop(number, None)
-                if watched is not None:
-                    watched.deliver(signals.Demonitor(self._ref(0), number))
-            case wire.Down(number, payload):
-                watcher = self._open.monitors.pop(number, None)
-                if watcher is not None:
-                    watcher.deliver(signals.Down(number, self._decode_reason(payload)))
-            case wire.Link(sender, to):
-                self._receive_link(sender, to)
-            case wire.Unlink(sender, to, number):
-                self._open.links.pop((to, sender), None)
-                self._local(to).deliver(signals.Unlink(self._ref(sender), number))
-            case wire.UnlinkAck(sender, to, number):
-                self._local(to).deliver(signals.UnlinkAck(self._ref(sender), number))
-            case wire.Exit(sender, to, linked, payload):
-                if linked and isinstance(to, int):
-                    self._open.links.pop((to, sender), None)
-                reason = self._decode_reason(payload)
-                self._local(to).deliver(signals.Exit(self._ref(sender), reason, linked))
-            case wire.Present(serial, token):
-                if not self._passing.present(serial, token):
-                    self._refuse(f"never gave out the token for process {serial} that was presented")
-            case wire.Whereis(number, name):
-                found = self._node.whereis(name) if self._rights().sees(name) else None
-                self._say(wire.WhereisReply(number, self._encode(found)[0]))
-            case wire.WhereisReply(number, payload) | wire.Spawned(number, payload):
-                then = self._open.asked.pop(number, None)
-                if then is not None:
-                    answer = self._codec.decode(payload)
-                    then(self._started(answer, frame.info) if isinstance(frame, wire.Spawned) else answer)
-            case wire.Spawn():
-                self._receive_spawn(frame, files)
-            case wire.Abandon(number):
-                scope = self._open.spawning.pop(number, None)
-                if scope is not None:
-                    scope.cancel()
-            case wire.Members(scope_name, payload):
-                if self._rights().shares(scope_name):
-                    self._distribution.members_told(self.node_name, scope_name, self._codec.decode(payload))
-            case _:
-                raise wire.MalformedBatch(f"a {type(frame).__name__} has no place after the handshake")
-
-    def _seen(self, to: wire.Target) -> Ref[Any] | None:
-        """Whom the peer means; None when nobody is there, or none whom it may address."""
-        try:
-            return self._target(to)
-        except Refused:
-            return None
-
-    def _local(self, to: wire.Target) -> Ref[Any]:
-        return self._seen(to) or self._node.ref
-
-    def _receive_monitor(self, number: int, to: wire.Target) -> None:
-        if number in self._open.watched:
-            raise wire.MalformedBatch(f"monitor {number} was set up twice")
-        ref = self._seen(to)
-        if ref is None or len(self._open.watched) >= self._rights().limits.pending:
-            self._say(wire.Down(number, self._encode_reason(NO_PROCESS)))
-            return
-        self._open.watched[number] = ref
-        ref.deliver(signals.Monitor(self._ref(0), number))
-
-    def _receive_link(self, sender: int, to: int) -> None:
-        ref = self._seen(to)
-        if ref is None:
-            self._say(wire.Exit(to, sender, True, self._encode_reason(NO_PROCESS)))
-            return
-        self._open.links[to, sender] = (ref, self._ref(sender))
-        ref.deliver(signals.Link(self._ref(sender)))
-
-    def _receive_spawn(self, frame: wire.Spawn, files: Sequence[Handle]) -> None:
-        number = frame.id
-        target = self._distribution.entries.get(frame.entry)
-        if target is None or not self._rights().may_spawn(frame.entry):
-            close_all(files)
-            self._answer(number, False, self._refuse(f"exports no spawn entry {frame.entry!r}"))
-            return
-        if number in self._open.spawning:
-            raise wire.MalformedBatch(f"spawn {number} was asked for twice")
-        if len(self._open.spawning) >= self._rights().limits.pending:
-            close_all(files)
-            self._answer(number, False, Refused(f"{len(self._open.spawning)} spawns go on, the limit"))
-            return
-        try:
-            given = arguments(self._codec.decode(frame.payload, files))
-        except (PayloadError, ValueError) as error:
-            self._answer(number, False, error)
-            return
-        scope = self._open.spawning[number] = trio.CancelScope()
-        self._distribution.start_soon(self._spawn, scope, frame, target, given)
-
-    async def _spawn(self, scope: trio.CancelScope, frame: wire.Spawn, target: Any, given: Given) -> None:
-        number = frame.id
-        parent = self._ref(frame.parent) if frame.parent else None
-        answer = await self._distribution.spawn_for(scope, target, given, parent)
-        wanted = self._open.spawning.pop(number, None) is scope
-        if isinstance(answer, BaseException):
-            if wanted:
-                self._answer(number, False, answer)
-        elif wanted and answer is not None:
-            payload, _, encoded = self._encode(answer)
-            self._say(wire.Spawned(number, payload, self._encode_info(answer, parent)))
-            if not encoded:
-                answer.exit(KILL)
-            elif parent is not None:
-                self._open.links[answer.serial, parent.serial] = (answer, parent)
-                if answer._process.ended is not None:  # before the other side knew it
-                    self.deliver(parent, signals.Exit(answer, answer._process.ended, linked=True))
-        elif answer is not None:
-            answer.exit(KILL)
-
-    def _encode_info(self, ref: LocalRef[Any], parent: Ref[Any] | None) -> Any:
-        """What the start of a process has to tell its parent, or nil when that cannot travel."""
-        info = None if parent is None or ref._process.rare is None else ref._process.rare.start_info
-        payload, files, encoded = self._encode(info)
-        if files or not encoded:
-            close_all(files)
-            logger.warning("what the start of %s returned cannot travel to %s", ref, self.node_name)
-            return self._codec.encode(None)[0]
-        return payload
-
-    def _started(self, ref: Ref[Any], payload: Any) -> Any:
-        try:
-            info = self._codec.decode(payload)
-        except PayloadError as error:
-            logger.warning("what the start of %s returned was dropped: %s", ref, error)
-            return ref
-        return ref if info is None else Started(ref, info)
-
-    def _decode_reason(self, payload: Any) -> Reason:
-        try:
-            reason = self._codec.decode(payload)
-        except PayloadError as error:
-            return Custom(f"a reason that could not be decoded: {error}")
-        return reason if isinstance(reason, Reason) else Custom(reason)
 
     # The life of the node link.
 
@@ -589,6 +309,5 @@ class RemoteNode:
     def lost(self) -> None:
         """The node link is over: tell everybody whom it concerns."""
         self.peer = None
-        ledger, self._open = self._open, Ledger()
-        ledger.lose(self._ref(0))
+        self._open.lose(self.ref(0))
         self._passing.forget()

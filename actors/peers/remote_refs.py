@@ -29,23 +29,34 @@ class PeerCarrier(Carrier, Protocol):
 
 
 class HeldRef(RemoteRef[Any]):
-    """A ref to a process of another node, with the token that proves that it was handed out."""
+    """A ref to a process of another node, with the token that proves that it was handed out.
 
-    __slots__ = ("shown_to", "token")
+    Attributes:
+        target: its serial number there: how frames name it.
+        token: the proof.
+        shown_to: the node link that has seen the proof.
+    """
+
+    __slots__ = ("shown_to", "target", "token")
 
     def __init__(
         self, home: Node, carrier: PeerCarrier, serial: int, token: bytes = b"", limit: float | None = None
     ) -> None:
         super().__init__(home, carrier, serial, limit)
+        self.target = serial
         self.token = token
         self.shown_to: object = carrier.peer if not token else None
 
     def _limited_to(self, seconds: float) -> HeldRef:
-        return HeldRef(self._home, self._carrier, self._serial, self.token, seconds)  # type: ignore[arg-type]
+        return HeldRef(self._home, self._carrier, self.target, self.token, seconds)  # type: ignore[arg-type]
 
 
 class RemoteNameRef(RemoteRef[Any]):
-    """Whoever holds a name on another node at the moment when a signal arrives there."""
+    """A name on another node; signals reach the process that holds it when they arrive there.
+
+    Attributes:
+        target: the name: how frames name the process.
+    """
 
     __slots__ = ("target",)
 

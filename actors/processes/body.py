@@ -1,56 +1,239 @@
-"""What runs a process, and what may be put in its way: protocols between a process record and its code."""
+"""Bodies: the code that runs a process.
+
+Every process has a body. A *dispatched body* has no task: the dispatcher gives it turns. A *task body*
+(`task_bodies.py`) has a trio task of its own. `Body` is the interface of both towards the runtime, with
+defaults.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard, TypeVar
 
-from enfilade.actors.messages.reasons import Reason
+import trio
+
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import ProcessDied
+from enfilade.actors.messages.reasons import Reason, reason_of
+from enfilade.actors.messages.request import Request
+from enfilade.actors.processes.current import CURRENT
+from enfilade.actors.processes.handlers import bad_arguments, refuse
 
 if TYPE_CHECKING:
+    from enfilade.actors.processes.actor import Actor
+    from enfilade.actors.processes.actor import Protocol as ActorProtocol
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Body", "Observer", "Spawnable"]
+__all__ = ["UNSTARTED", "AbsentBody", "Body", "DispatchedBody", "Observer", "Spawnable", "is_spawnable"]
 
 A_co = TypeVar("A_co", covariant=True)
 
 
-class Body(Protocol):
-    """What runs a process.
+class Body:
+    """The base of all bodies.
 
-    A dispatched body, which has no task, also has `turn` and `stop`. It is on the run queue whenever
-    `process.idle` is false; it sets `idle` when it has nothing left to do and returns false.
+    Attributes:
+        kind: the kind of process, for people: "actor", "function", ...
+        is_plain: true if the process runs plain code: the runtime stops it by interrupting it.
+        drains: true if the process can handle the queued messages before it stops.
     """
+
+    __slots__ = ()
+
+    kind: ClassVar[str] = "process"
+    is_plain: ClassVar[bool] = False
+    drains: ClassVar[bool] = False
+
+    @property
+    def actor(self) -> Any:
+        """The actor object; None if there is none (yet)."""
+        return None
+
+    @property
+    def protocol(self) -> ActorProtocol | None:
+        """The protocol of the actor's class; None for a process that is not an actor."""
+        return None
+
+    @property
+    def at_hand(self) -> Any:
+        """The message whose handler crashed, or was running when the process ended; None."""
+        return None
+
+    @property
+    def task(self) -> trio.lowlevel.Task | None:
+        """The task of a task body, once it runs; None."""
+        return None
+
+    def exit(self, reason: Reason) -> None:
+        """Hasten the end: an exit signal ends the process with `reason`. Must not raise.
+
+        The default does nothing, because a dispatched body is given a turn next, in which `attend` ends the
+        process.
+        """
+
+    def end_at_once(self) -> None:
+        """Carry out a pending exit signal now, unless a task has to be unwound first."""
+
+    def abandon_restarts(self) -> None:
+        """The process has ended: start none of its children again. Called for the owner of an arena."""
+
+    def rebind(self, actor: type[Actor]) -> None:
+        """Use the protocol of `actor` from the next message on.
+
+        Raises:
+            TypeError: the body cannot run `actor`.
+        """
+        raise TypeError(f"{type(self).__name__} cannot run the actor class {actor.__qualname__}")
+
+
+class AbsentBody(Body):
+    """The body of a process that has no body yet, or has none any more."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str] = "starting"
+
+    def turn(self, budget: int) -> bool:
+        """Do nothing: the process may still be on the run queue."""
+        return False
+
+
+UNSTARTED = AbsentBody()
+
+
+class DispatchedBody(Body):
+    """A body that the dispatcher gives turns.
+
+    It is on the run queue whenever `process.idle` is false. When nothing is left to do, `turn` sets `idle`
+    and returns false.
+    """
+
+    __slots__ = ("process",)
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
 
     def turn(self, budget: int) -> bool:
         """Handle at most `budget` messages; true when more is waiting. Must not raise, must not block.
 
-        Before each message: `if process.attention and not process.attend(): return False`.
+        Before each message: `if process.attention and not self.attend(): return False`. The default serves
+        the control lane, and leaves the messages where they are.
         """
+        process = self.process
+        if not process.attention or self.attend():
+            process.idle = True
+        return False
 
-    def exit(self, reason: Reason) -> None:
-        """An exit signal ends the process with `reason`: hasten it, if you can be interrupted. Must not
-        raise.
+    def stop(self, reason: Reason) -> bool:
+        """Carry out a request to stop, between two messages; true if the process has to go on for a while.
 
-        A dispatched body is given a turn next, where `attend` ends the process.
+        The default ends the process at once.
         """
+        self.process.node.finish(self.process, reason)
+        return False
 
-    def stop(self, reason: Reason) -> None:
-        """The process was asked to stop: say goodbye, then `process.node.finish(process, reason)`.
+    def crash(self, error: BaseException, message: Any) -> None:
+        """End the process, because the handler of `message` raised `error`."""
+        reason = reason_of(error)
+        self.exit(reason)
+        self.process.node.finish(self.process, reason, error)
 
-        Called by `attend`, between two messages.
+    def end_at_once(self) -> None:
+        process = self.process
+        if process.exit_signal is not None and process.ended is None:
+            process.node.finish(process, process.exit_signal)
+
+    def attend(self) -> bool:
+        """Serve exit signal, request to stop and control lane; false when the turn is over."""
+        process = self.process
+        while True:
+            if process.ended is not None:
+                return False
+            if process.exit_signal is not None:
+                process.node.finish(process, process.exit_signal)
+                return False
+            if process.stopping is not None and not self.stop(process.stopping):
+                return False
+            if not process.control:
+                break
+            process.control.popleft().serve(process)
+        if process.suspended:
+            process.idle = True
+            return False
+        process.settle()
+        return True
+
+    def hand_off(self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run a call's handler in the caller's task: the process is idle, its mailbox is empty, and no other
+        process is running.
+
+        Raises:
+            BadArguments: the handler takes no such arguments.
+            ProcessDied: the handler crashed, and the process with it.
         """
+        process = self.process
+        dispatcher = process.dispatcher
+        dispatcher.running = process
+        process.idle = False
+        process.at_hand = signals.HANDED_OFF
+        actor = process.actor
+        if actor is None:  # a supervisor, whose messages only its body may handle
+            actor = self.actor
+        try:
+            run = process.node.context.run
+            if kwargs or len(args) != 1:
+                result = run(handler, actor, *args, **kwargs)
+            else:  # by far the cheapest kind of call there is
+                result = run(handler, actor, args[0])
+            if type(result) is CoroutineType:
+                refuse(handler, result)
+            if process.attention and process.stopping is not None and process.ended is None:
+                self.stop(process.stopping)
+        except BaseException as error:
+            misfit = bad_arguments(error, handler, args, kwargs)
+            if misfit is not None:
+                self.rest()
+                raise misfit from None
+            self.crash(error, None)
+            raise ProcessDied(process.ref, process.ended or reason_of(error)) from error
+        finally:
+            dispatcher.running = None
+            process.at_hand = None
+        self.rest()
+        return result
+
+    def rest(self) -> None:
+        """Go on after a handler, or become idle if nothing is left to do."""
+        process = self.process
+        if not process.queue and not process.attention:
+            process.idle = True
+        elif process.ended is None:
+            process.wake()
+
+    def handed_off(self) -> signals.Call:
+        """Make the request of the call that was handed off: only a handler that defers its reply needs it."""
+        process = self.process
+        caller = trio.lowlevel.current_task().context.get(CURRENT)
+        request: Request[Any] = Request(process.node, process.ref, "", (), {}, caller)
+        process.at_hand = request
+        return request
 
 
 class Spawnable(Protocol[A_co]):
     """Anything that `spawn` can make a process of."""
 
     def body(self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Body:
-        """Make the body; runs inside the new process, and what it raises makes the start fail."""
+        """Make the body, a `DispatchedBody`. Runs inside the new process; if it raises, the start fails."""
+
+
+def is_spawnable(target: object) -> TypeGuard[Spawnable[Any]]:
+    """Tell whether `target` is `Spawnable`; a class that describes spawnable objects is not."""
+    return not isinstance(target, type) and hasattr(target, "body")
 
 
 class Observer(Protocol):
-    """Sees every message of one process: tracing and statistics are built on it."""
+    """An observer sees every message of one process: tracing and statistics are built on it."""
 
     def received(self, process: Process, message: Any) -> None:
         """`message` was taken out of the mailbox and is about to be handled."""

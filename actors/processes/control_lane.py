@@ -1,7 +1,7 @@
 """The control lane: what a process does between two messages, ahead of any of them.
 
 System messages (get the state, replace it, suspend, resume, change code), requests to stop, and whatever
-the process left to be continued are items of this lane. `Process.control_put` queues one; it is never
+the process left to be continued are items of this lane. `Record.control_put` queues one; it is never
 refused, and is served even while the process is suspended.
 """
 
@@ -61,10 +61,10 @@ signals.envelopes.add(StopRequest)
 
 def ask_to_stop(process: Process, request: signals.Call, reason: Reason, *, drain: bool = False) -> None:
     """Somebody wants `process` to stop, and `request` to be told when it has."""
-    process.needs().stop_requests.append(request)
-    if drain and getattr(process.body, "drains", False):
+    process.extras().stop_requests.append(request)
+    if drain and process.body.drains:
         process.put(StopRequest(reason))
-    elif not getattr(process.body, "is_plain", False):
+    elif not process.body.is_plain:
         process.control_put(StopRequest(reason))
     elif process.trap_exits:
         process.exit_arrived(process.node.ref, reason, linked=False)

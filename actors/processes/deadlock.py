@@ -23,7 +23,7 @@ __all__ = ["begin_waiting"]
 def begin_waiting(caller: Process, request: Request[Any]) -> None:
     """A handler of `caller`, or something that it has started, is about to wait for `request`."""
     body = caller.body
-    if getattr(body, "is_plain", True) or body.task is not trio.lowlevel.current_task():
+    if body.is_plain or body.task is not trio.lowlevel.current_task():
         return
     caller.awaited = request
     circle = [request]
@@ -33,13 +33,14 @@ def begin_waiting(caller: Process, request: Request[Any]) -> None:
             break
         circle.append(callee.awaited)
     if callee is caller:
-        caller.node.reports.deadlock(circle)
+        calls = [f"{call.caller} waits for {call.method} of {call.target}" for call in circle]
+        caller.node.reports.deadlock(calls)
 
 
 def _holder(request: Request[Any]) -> Process | None:
     """The process of this node that has `request` and has not passed it on."""
-    process: Process | None = getattr(request.target, "_process", None)
-    if process is None or (process.rare is not None and request in process.rare.deferred):
+    process = request.node.processes.get(request.target.serial)
+    if process is None or process.has_deferred(request):
         return None
     held = process.at_hand is request or any(waiting is request for waiting in process.queue)
     return process if held else None

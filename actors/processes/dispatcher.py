@@ -71,7 +71,7 @@ class Dispatcher:
             resume(self.parked)
             self.parked = None
 
-    def lend(self, fn: Callable[..., None], *args: Any) -> None:
+    def run_then_dispatch(self, fn: Callable[..., None], *args: Any) -> None:
         """Call `fn(*args)`, the last that the present task does before it ends or waits, and give the
         processes that it wakes their turns here: to wake the dispatcher's own task for them would cost a
         round of the loop. Raises what `fn` raises.
@@ -186,7 +186,7 @@ class Dispatcher:
                 self.running = None
             before, now = now, perf_counter()
             if turn == 1 and now - before > process.node.config.slow_handler:
-                process.node.reports.slow_handler(process, now - before)
+                process.node.reports.slow_handler(process.ref, now - before)
             turn = self._turn = TURN if now - before < QUICK_GROUP_SECONDS else 1
             if now >= deadline:
                 return

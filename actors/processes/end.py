@@ -11,17 +11,18 @@ import contextlib
 import math
 import traceback
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import Ignore, StartError
-from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.log_errors import log_errors
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Reason
 from enfilade.actors.messages.signals import described
 from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor, formatted_status
+from enfilade.actors.processes.body import AbsentBody, Body
 from enfilade.actors.processes.control_lane import StopRequest
 from enfilade.actors.processes.mailbox import ClosedQueue
 
@@ -32,22 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["ENDED", "empty_arena", "expect_end", "finish", "give_up"]
 
 
-class _Ended:
-    """The body of a process that has ended."""
-
-    __slots__ = ()
-
-    def turn(self, budget: int) -> bool:
-        return False
-
-    def exit(self, reason: Reason) -> None:
-        return None
-
-
 FATAL = (SystemExit, KeyboardInterrupt)  # what an actor raises to end the program
 
-ENDED = _Ended()
-EMPTYING = _Ended()
+ENDED = AbsentBody()
+EMPTYING = AbsentBody()  # the process ends as soon as its arena is empty
 
 
 def finish(
@@ -62,9 +51,9 @@ def finish(
         return
     if error is not None and not reason.is_normal:
         _note_circumstances(process, error)
-    arena = None if process.rare is None else process.rare.arena
-    if arena is not None and hasattr(process.body, "let_go"):
-        process.body.let_go()
+    arena = None if process.extras_or_none is None else process.extras_or_none.arena
+    if arena is not None:
+        process.body.abandon_restarts()
     if arena:
         _finish_later(process, reason, error, told)
     else:
@@ -74,12 +63,12 @@ def finish(
 def _note_circumstances(process: Process, error: BaseException) -> None:
     """Note what the log of a crash should say besides: the message at hand, how many waited, the status."""
     body = process.body
-    message = getattr(body, "at_hand", None)
+    message = body.at_hand
     if message is not None:
         with contextlib.suppress(Exception):  # a message may have a repr that fails
             error.add_note(f"{process.ref} was handling a {described(message):.200}")
     error.add_note(f"{len(process.queue)} messages were waiting")
-    actor = process.actor or getattr(body, "actor", None)
+    actor = body.actor
     status = formatted_status(actor) if isinstance(actor, Actor) else None
     if status is not None:
         error.add_note(f"status of {process.ref}: {status!r}")
@@ -111,8 +100,8 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
     del node.processes[process.serial]
     if process.name is not None:
         node.registry.release(process)
-    rare = process.rare
-    if rare is not None:
+    extras = process.extras_or_none
+    if extras is not None:
         _release(process)
     if node.groups:
         node.groups.forget_watcher(process.ref)
@@ -126,73 +115,73 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
         if refused:
             links.unlink_parent(process)
         start.fail(error if error is not None and refused else StartError(reason))
-    links.sever(process, reason)
+    links.notify_end(process, reason)
     if process.owner is not None:
         _leave_arena(process)
     process.reader = None
-    if rare is not None and rare.stop_requests:
-        for request in rare.stop_requests:
+    if extras is not None and extras.stop_requests:
+        for request in extras.stop_requests:
             request.reply(reason)
-        rare.stop_requests = []
-    if process.rare is not None and process.rare.heir is None:
-        process.rare = None
+        extras.stop_requests = []
+    if process.extras_or_none is not None and process.extras_or_none.heir is None:
+        process.extras_or_none = None
     node.ended(process, reason, error, told or start is not None)
 
 
 def _release(process: Process) -> None:
-    rare = process.rare
-    assert rare is not None
-    for alias in rare.aliases:
+    extras = process.extras_or_none
+    assert extras is not None
+    for alias in extras.aliases:
         alias.active = False
-    rare.aliases.clear()
-    for timer in list(rare.timers):
+    extras.aliases.clear()
+    for timer in list(extras.timers):
         timer.cancel()
-    if rare.groups:
-        guarded(process.node.groups.leave_all, process)
-    if rare.room is not None:
-        rare.room.unpark_all()
+    if extras.groups:
+        log_errors(process.node.groups.leave_all, process)
+    if extras.room is not None:
+        extras.room.unpark_all()
 
 
-def _fail_calls(process: Process, body: Any, reason: Reason) -> None:
+def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
     """Whoever waits for an answer of this process learns that none will come; other messages are
     undeliverable, unless somebody is to inherit them.
     """
-    reader, rare = process.reader, process.rare
+    reader, extras = process.reader, process.extras_or_none
     if reader is not None:
         reader.restore()
-    if rare is not None:
+    if extras is not None:
         process.unstash()
     # Nothing is queued any more. A ref may keep the record for long, and a deque is the larger half of it.
     queue, process.queue = process.queue, ClosedQueue(process)  # type: ignore[assignment]
     process.at_hand = None
     if reader is not None:  # which only bodies with a task have
-        at_hand = getattr(body, "at_hand", None)
+        at_hand = body.at_hand
         if isinstance(at_hand, signals.Call) and not at_hand.settled:
-            guarded(at_hand.abandon, reason)
-    if rare is not None:
-        owed, rare.deferred = rare.deferred, {}
+            log_errors(at_hand.abandon, reason)
+    if extras is not None:
+        owed, extras.deferred = extras.deferred, {}
         for call in owed:
-            guarded(call.abandon, reason)
+            log_errors(call.abandon, reason)
     if not queue:
         return
     if process.mailbox.inherit:
-        process.needs().heir = deque(message for message in queue if type(message) is not StopRequest)
+        process.extras().heir = deque(message for message in queue if type(message) is not StopRequest)
         return
     for message in queue:
         if isinstance(message, signals.Call):
-            guarded(message.abandon, reason)
+            log_errors(message.abandon, reason)
         elif type(message) is signals.Cast or type(message) not in signals.envelopes:
-            guarded(process.node.dead_letters.publish, message, process.ref, reason)
+            log_errors(process.node.dead_letters.publish, message, process.ref, reason)
 
 
 def _leave_arena(process: Process) -> None:
     owner = process.owner
     process.owner = None
-    rare = None if owner is None else owner.rare
-    if rare is not None and rare.arena is not None:
-        rare.arena.pop(process, None)
-        if not rare.arena and rare.room is None and rare.emptied is not None:
-            rare.emptied.set()
+    extras = None if owner is None else owner.extras_or_none
+    if extras is not None and extras.arena is not None:
+        extras.arena.pop(process, None)
+        if not extras.arena and extras.room is None and extras.emptied is not None:
+            extras.emptied.set()
 
 
 async def empty_arena(process: Process, reason: Reason) -> None:
@@ -202,29 +191,29 @@ async def empty_arena(process: Process, reason: Reason) -> None:
     over its links if that was the end of `process`, else asked to shut down, youngest first, and killed after
     the grace.
     """
-    rare = process.rare
-    if rare is None or not rare.arena:
+    extras = process.extras_or_none
+    if extras is None or not extras.arena:
         return
     if reason == KILLED:
         links.killed_over(process)
     else:
-        for child in reversed(list(rare.arena)):
+        for child in reversed(list(extras.arena)):
             child.exit_arrived(process.ref, SHUTDOWN, linked=False)
     await _wait_until_empty(process, process.node.config.kill_grace)
-    while rare.arena:
-        for child in reversed(list(rare.arena)):
+    while extras.arena:
+        for child in reversed(list(extras.arena)):
             child.interrupt(KILLED)
         await _wait_until_empty(process, math.inf)
 
 
 async def _wait_until_empty(process: Process, seconds: float) -> None:
-    rare = process.rare
-    assert rare is not None
-    if rare.arena:
-        rare.emptied = trio.Event()
+    extras = process.extras_or_none
+    assert extras is not None
+    if extras.arena:
+        extras.emptied = trio.Event()
         with trio.move_on_after(seconds):
-            await rare.emptied.wait()
-        rare.emptied = None
+            await extras.emptied.wait()
+        extras.emptied = None
 
 
 def expect_end(body: TaskBody) -> None:
@@ -238,7 +227,7 @@ def give_up(body: TaskBody) -> None:
     process = body.process
     if process.ended is None:
         frames = "" if body.task is None else "".join(traceback.format_list(_stack(body.task)))
-        process.node.reports.unkillable(process, frames)
+        process.node.reports.unkillable(process.ref, frames)
         process.node.unkillable += 1
         finish(process, KILLED)
 

@@ -26,7 +26,7 @@ from enfilade.actors.messages.errors import (
 from enfilade.actors.messages.reasons import Crashed
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.signals import Call, Cast
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -61,7 +61,7 @@ def refused(process: Process, request: Call | Cast, method: Callable[..., Any], 
     if isinstance(request, Call):
         request.fail(misfit)
     else:
-        process.node.reports.refused(process, misfit)
+        process.node.reports.refused(process.ref, misfit)
         process.node.dead_letters.publish(request, process.ref, Crashed(misfit))
     return True
 
@@ -87,10 +87,9 @@ def refuse(fn: Callable[..., Any], coroutine: Coroutine[Any, Any, Any]) -> NoRet
 
 def check_method(ref: Ref[Any], method: str) -> None:
     """A peer's call must name a public method: the callee's own code trusts its callers on that."""
-    process = ref._process if isinstance(ref, LocalRef) else None
+    process = process_of(ref)
     if process is None or (process.handlers is not None and method in process.handlers):
         return
-    body: Any = process.body
-    protocol = getattr(body, "protocol", None)
+    protocol = process.body.protocol
     if protocol is not None and method not in protocol.handlers:
-        raise UnknownMethod(method, type(body.actor).__qualname__)
+        raise UnknownMethod(method, type(process.body.actor).__qualname__)

@@ -80,14 +80,9 @@ class KeyedTimers:
         entry[1].cancel()
         return True
 
-    def cancel_all(self) -> None:
-        """Cancel every timer of this process that has a key. Not a checkpoint."""
-        for key in list(self._current):
-            self.cancel(key)
-
     def _timer(self, tick: Tick, seconds: float) -> Timer:
         process = self._process
-        return process.node.timers.call_after(seconds, process.put, tick, owner=process)
+        return process.node.timers.call_after(seconds, process.put, tick, kept_in=process.extras().timers)
 
     def is_current(self, tick: Tick) -> bool:
         """Whether `tick` is that of the key's present timer."""

@@ -16,10 +16,10 @@ import msgspec
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NoProcess, NotOwner
-from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.log_errors import log_errors
 from enfilade.actors.messages.reasons import KILLED, NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import LocalRef, process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -169,8 +169,9 @@ def canonical(ref: Ref[Any]) -> Ref[Any]:
     """
     if isinstance(ref, NameRef):
         return ref.resolve()
-    if isinstance(ref, LocalRef):
-        return ref._process.ref
+    process = process_of(ref)
+    if process is not None:
+        return process.ref
     if not isinstance(ref, Ref):
         raise TypeError(f"{ref!r} is no ref")
     return ref
@@ -187,7 +188,8 @@ def link(process: Process, ref: Ref[Any]) -> None:
         process.links = {}
     elif process.links.get(ref) == UP:
         return
-    if isinstance(ref, LocalRef) and ref._process.ended is not None and not process.trap_exits:
+    other = process_of(ref)
+    if other is not None and other.ended is not None and not process.trap_exits:
         raise NoProcess(ref)
     process.links[ref] = UP
     try:
@@ -205,7 +207,7 @@ def link_newborn(parent: Process, child: Process) -> None:
     child.links = {parent.ref: UP}
 
 
-def link_newborn_abroad(process: Process, parent: Ref[Any]) -> None:
+def link_remote_parent(process: Process, parent: Ref[Any]) -> None:
     """`process`, which has not started yet, is the child of a process of another node, and linked to it."""
     process.callers = (parent,)
     process.links = {parent: UP}
@@ -222,9 +224,9 @@ def unlink(process: Process, ref: Ref[Any]) -> None:
 
 def unlink_parent(process: Process) -> None:
     """The start of `process` is refused or given up: its starter hears of that otherwise than by an exit."""
-    parent = process.parent
-    if isinstance(parent, LocalRef) and process.links and parent in process.links:
-        unlink(parent._process, process.ref)
+    parent = process_of(process.parent)
+    if parent is not None and process.links and process.parent in process.links:
+        unlink(parent, process.ref)
 
 
 def monitor(process: Process, target: Ref[Any] | str, mode: AliasMode | None, tag: Any) -> Monitor:
@@ -291,47 +293,49 @@ def alias(process: Process, mode: AliasMode) -> Alias[Any]:
     if mode not in ("explicit", "demonitor", "reply", "reply_demonitor"):
         raise ValueError(f"an alias is explicit, demonitor, reply or reply_demonitor, not {mode!r}")
     made: Alias[Any] = Alias(process, mode)
-    process.needs().aliases[made] = None
+    process.extras().aliases[made] = None
     return made
 
 
 def unalias(process: Process, target: Alias[Any]) -> bool:
     """Take an alias back."""
-    if target._process is not process:
-        raise NotOwner(f"{target} is an alias of {target._process.ref}, not of {process.ref}")
+    owner = canonical(target)
+    if owner is not process.ref:
+        raise NotOwner(f"{target} is an alias of {owner}, not of {process.ref}")
     was_active = target.active
     process.forget_alias(target)
     return was_active
 
 
-def sever(process: Process, reason: Reason) -> None:
+def notify_end(process: Process, reason: Reason) -> None:
     """`process` has ended: tell its links and monitors, and take its own monitors down."""
     if process.monitors:
         for target in process.monitors.values():
             target.active = False
             assert target.ref is not None
-            guarded(target.ref.deliver, signals.Demonitor(process.ref, target.number))
+            log_errors(target.ref.deliver, signals.Demonitor(process.ref, target.number))
     linked, process.links = process.links, None
     watchers, process.watchers = process.watchers, None
     process.monitors = None
     if linked:
         for ref, state in linked.items():
             if state == UP:
-                if isinstance(ref, LocalRef):
-                    link_ended(ref._process, process.ref, reason)
+                other = process_of(ref)
+                if other is not None:
+                    link_ended(other, process.ref, reason)
                 else:
-                    guarded(ref.deliver, signals.Exit(process.ref, reason, linked=True))
+                    log_errors(ref.deliver, signals.Exit(process.ref, reason, linked=True))
     if watchers:
         for watcher, number in watchers:
-            guarded(watcher.deliver, signals.Down(number, reason))
+            log_errors(watcher.deliver, signals.Down(number, reason))
 
 
 def killed_over(process: Process) -> None:
     """The owner of an arena was killed: its children are told over their links; the others are shut down."""
-    if process.rare is None or process.rare.arena is None:
+    if process.extras_or_none is None or process.extras_or_none.arena is None:
         return
     linked = process.links or {}
-    for child in reversed(list(process.rare.arena)):
+    for child in reversed(list(process.extras_or_none.arena)):
         if linked.get(child.ref) == UP:
             del linked[child.ref]
             child.deliver(signals.Exit(process.ref, KILLED, linked=True))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["LocalRef"]
+__all__ = ["LocalRef", "process_of"]
 
 A = TypeVar("A", covariant=True)
 
@@ -137,7 +137,7 @@ class LocalRef(Ref[A]):
             self.deliver(request)
         elif caller is None and process.idle and process.waiter is None and dispatcher.running is None:
             # A guest, say: it gets its turn here, and has perhaps replied when this task would begin to wait.
-            node.context.copy().run(dispatcher.lend, process.put, request)
+            node.context.copy().run(dispatcher.run_then_dispatch, process.put, request)
         else:
             process.put(request)
         if caller is None:
@@ -162,3 +162,8 @@ class LocalRef(Ref[A]):
 
     def _limited_to(self, seconds: float) -> Ref[A]:
         return LocalRef(self._process, seconds)
+
+
+def process_of(ref: Ref[Any] | None) -> Process | None:
+    """The process of this node that `ref` leads to, ended or not; None for a name, and for other nodes."""
+    return ref._process if isinstance(ref, LocalRef) else None

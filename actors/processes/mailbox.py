@@ -23,7 +23,7 @@ from enfilade.actors.messages.errors import MailboxFull
 from enfilade.actors.messages.reasons import Crashed
 
 if TYPE_CHECKING:
-    from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.record import Record
 
 __all__ = [
     "LIMITLESS",
@@ -103,7 +103,7 @@ class BoundedQueue(deque[Any]):
 
     __slots__ = ("_process",)
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Record) -> None:
         super().__init__()
         self._process = process
 
@@ -120,7 +120,7 @@ class ClosedQueue:
 
     __slots__ = ("_process",)
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Record) -> None:
         self._process = process
 
     def __len__(self) -> int:
@@ -137,12 +137,12 @@ class ClosedQueue:
 put = deque.append
 
 
-def mailbox_full(process: Process) -> MailboxFull:
+def mailbox_full(process: Record) -> MailboxFull:
     """The error that names `process`."""
     return MailboxFull(process.ref, process.mailbox.capacity or 0)
 
 
-def make_room(process: Process) -> bool:
+def make_room(process: Record) -> bool:
     """Drop what is oldest in favour of one more message, if that is the policy."""
     policy = process.mailbox.overflow
     if policy == "drop_oldest":
@@ -159,7 +159,7 @@ def make_room(process: Process) -> bool:
     return True
 
 
-def overflow(process: Process, message: Any) -> None:
+def overflow(process: Record, message: Any) -> None:
     """A message found no room: `process` has ended, or its mailbox is full. Not a checkpoint.
 
     Raises:
@@ -185,7 +185,7 @@ def overflow(process: Process, message: Any) -> None:
             node.dead_letters.publish(message, process.ref, Crashed(mailbox_full(process)))
 
 
-async def wait_for_room(process: Process) -> None:
+async def wait_for_room(process: Record) -> None:
     """Wait until the data lane of `process` has room, or the process has ended.
 
     A checkpoint when it has to wait; cancellation leaves the queue of waiting senders.

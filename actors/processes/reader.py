@@ -78,7 +78,7 @@ class Reader:
                 if skipped or process.attention:
                     self._taken(message)
                 if isinstance(message, Call):
-                    process.owe(message)
+                    process.take_over(message)
                 return True, message
             skipped.append(queue.popleft())
         if skipped:

@@ -1,4 +1,19 @@
-"""The part of a process record that few processes need, made on first use."""
+"""The process record: what the runtime knows of a process, and what it does with it.
+
+`Process` adds what a process's own code may do. A process is run by a *body*. A dispatched body (sync
+actors, guests) is given turns by the dispatcher; a task body (async actors, async functions, ephemeral
+mailboxes) has a trio task. The record is the same for both. It is small, because there may be a hundred
+thousand of them: the fields that few processes use lie in `Extras`, which is allocated on first use.
+
+Three fields carry the hot path. `queue` is the data lane, which decides itself what it lets in. `idle` says
+that the body waits for something to do, so that the code that brings something must `wake` it. `attention`
+says that a plain look at the data lane is not enough: the control lane holds something, an exit signal came,
+a sender waits for room, or an observer wants to see every message. A body tests it before each message and
+calls `DispatchedBody.attend`.
+
+The control lane carries system messages (get the state, suspend, change code, stop): an item has
+`serve(process)`, runs inside the process between two messages, and is never refused for lack of room.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +23,33 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.reasons import KILL, KILLED, NORMAL, Reason
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.wake import resume
+from enfilade.actors.processes.body import UNSTARTED
+from enfilade.actors.processes.control_lane import Control, StopRequest
+from enfilade.actors.processes.links import Exited
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.mailbox import LIMITLESS, BoundedQueue, Mailbox, mailbox_full, put
+from enfilade.actors.processes.signal_arrivals import arrivals
+
 if TYPE_CHECKING:
-    from enfilade.actors.messages import signals
+    from enfilade.actors.node.node import Node
     from enfilade.actors.node.timers import Timer
     from enfilade.actors.processes.body import Observer
+    from enfilade.actors.processes.dispatcher import Dispatcher
     from enfilade.actors.processes.keyed_timers import IdleTimer, KeyedTimers
-    from enfilade.actors.processes.links import Alias
+    from enfilade.actors.processes.links import Alias, Monitor
     from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.reader import Reader
 
-__all__ = ["Rare"]
+__all__ = ["Extras", "Record"]
 
 
-class Rare:
-    """What few processes need."""
+class Extras:
+    """Fields that few processes use; allocated on first use."""
 
     __slots__ = (
         "aliases",
@@ -57,3 +86,268 @@ class Rare:
         self.start_info: Any = None
         self.stop_requests: list[signals.Call] = []
         self.timers: dict[Timer, None] = {}
+
+
+class Record:
+    """The state of a process of this node, and the runtime's part in it.
+
+    Every record is a `Process`: the two classes only keep apart what the runtime calls and what users call.
+    A type checker cannot know that, so it is overruled wherever a method passes `self` on as a `Process`.
+    """
+
+    __slots__ = (
+        "actor",
+        "at_hand",
+        "attention",
+        "awaited",
+        "body",
+        "callers",
+        "control",
+        "dispatcher",
+        "ended",
+        "exit_signal",
+        "extras_or_none",
+        "handlers",
+        "idle",
+        "label",
+        "limit",
+        "links",
+        "mailbox",
+        "monitors",
+        "name",
+        "node",
+        "on_message",
+        "owner",
+        "queue",
+        "reader",
+        "ref",
+        "restarting",
+        "serial",
+        "stopping",
+        "suspended",
+        "trap_exits",
+        "waiter",
+        "watchers",
+    )
+
+    def __init__(self, node: Node, serial: int, parent: Process | None, mailbox: Mailbox) -> None:
+        self.node = node
+        self.dispatcher: Dispatcher = node.dispatcher
+        self.serial = serial
+        self.ref: Ref[Any] = LocalRef(self)  # type: ignore[arg-type]
+        self.queue: deque[Any] = deque()
+        self.mailbox = mailbox
+        self.limit = LIMITLESS
+        if mailbox.capacity is not None:
+            self.bound(mailbox)
+        self.idle = False
+        self.attention: Any = False  # a bool; mypy must not take it for constant between two tests
+        self.suspended = False
+        self.restarting = False
+        self.trap_exits = False
+        self.actor: Any = None
+        self.on_message: Any = None
+        self.handlers: Any = None
+        self.body: Any = UNSTARTED
+        self.control: deque[Control] | None = None
+        self.reader: Reader | None = None
+        self.waiter: trio.lowlevel.Task | None = None
+        self.at_hand: signals.Call | None = None
+        self.awaited: Request[Any] | None = None
+        self.exit_signal: Reason | None = None
+        self.stopping: Reason | None = None
+        self.ended: Reason | None = None
+        self.links: dict[Ref[Any], int] | None = None
+        self.monitors: dict[int, Monitor] | None = None
+        self.watchers: dict[tuple[Ref[Any], int], None] | None = None
+        self.extras_or_none: Extras | None = None
+        self.name: str | None = None
+        self.label: str | None = None
+        self.callers: tuple[Ref[Any], ...] = ()
+        self.owner: Process | None = None
+        if parent is not None:
+            self.callers = (parent.ref, *parent.callers[:15])
+            extras = parent.extras_or_none
+            self.owner = parent.owner if extras is None or extras.arena is None else parent
+
+    def __repr__(self) -> str:
+        return f"<Process {self.ref}>"
+
+    @property
+    def parent(self) -> Ref[Any]:
+        return self.callers[0] if self.callers else self.node.ref
+
+    def is_parent(self, sender: Ref[Any]) -> bool:
+        """Return true when an exit signal of `sender` is the parent's, or the node's on its behalf."""
+        return sender is self.node.ref or sender == self.parent
+
+    def extras(self) -> Extras:
+        """Return the extras, allocated now on first use."""
+        if self.extras_or_none is None:
+            self.extras_or_none = Extras()
+        return self.extras_or_none
+
+    def bound(self, mailbox: Mailbox) -> None:
+        """Give the mailbox its bound: `mailbox` has a capacity."""
+        assert mailbox.capacity is not None
+        waiting, self.queue = self.queue, BoundedQueue(self)
+        self.queue.extend(waiting)
+        self.mailbox = mailbox
+        self.limit = mailbox.capacity
+
+    # Arrivals.
+
+    def wake(self) -> None:
+        """Have the idle process run: something to do is about to be queued. A failure changes nothing."""
+        waiter = self.waiter
+        if waiter is None:
+            dispatcher = self.dispatcher
+            if dispatcher.parked is not None:
+                dispatcher.unpark()
+            dispatcher.queue.append(self)  # type: ignore[arg-type]
+        else:
+            resume(waiter)
+            self.waiter = None
+        self.idle = False
+
+    def put(self, message: Any) -> None:
+        """Queue `message` whether there is room or not: replies and runtime messages are never refused."""
+        if self.ended is not None:
+            self.queue.append(message)
+            return
+        if self.idle:
+            self.wake()
+        put(self.queue, message)
+
+    def control_put(self, item: Control) -> None:
+        """Put `item` on the control lane, to inspect or steer the process. Not a checkpoint."""
+        if self.ended is not None:
+            return
+        if self.control is None:
+            self.control = deque()
+        self.control.append(item)
+        self.attention = True
+        if self.idle:
+            self.wake()
+
+    def deliver(self, signal: signals.Signal) -> None:
+        """Do what `signal`, which has reached this process, asks for."""
+        arrivals[type(signal)](self, signal)  # type: ignore[arg-type]
+
+    def exit_arrived(self, sender: Ref[Any], reason: Reason, linked: bool) -> None:
+        """Turn an exit signal into a message, an order to stop, or the end, or ignore it."""
+        if not linked and (reason is KILL or reason == KILL):
+            self.interrupt(KILLED)
+        elif self.trap_exits:
+            if self.suspended and self.is_parent(sender) and not self.body.is_plain:
+                self.control_put(StopRequest(reason))  # a suspended process still ends with its parent
+            else:
+                self.put(Exited(sender, reason))
+        elif reason == NORMAL and sender != self.ref:
+            return
+        else:
+            self.interrupt(reason)
+
+    def interrupt(self, reason: Reason) -> None:
+        """End with `reason`, of an exit signal that is not trapped, between messages or in a wait."""
+        if self.ended is not None:
+            return
+        # A body with a task may linger in its cleanup: a kill ends that too. Others die of the first signal.
+        if self.exit_signal is None or (self.reader is not None and self.exit_signal != KILLED == reason):
+            self.exit_signal = reason
+            self.attention = True
+            self.body.exit(reason)
+            if self.idle:
+                self.wake()
+
+    # What the body does between messages.
+
+    def settle(self) -> None:
+        """Note that the control lane was served: let senders in, and decide if attention is still needed."""
+        extras = self.extras_or_none
+        watched = False
+        if extras is not None:
+            watched = bool(extras.observers) or bool(extras.idle)
+            if extras.room is not None:
+                if extras.room:
+                    watched = True
+                    extras.room.unpark(count=max(0, self.limit - len(self.queue)))
+                else:
+                    extras.room = None
+        ending = self.exit_signal is not None or self.stopping is not None
+        self.attention = watched or bool(self.control) or self.suspended or ending
+
+    def observe(self, message: Any) -> None:
+        """Show `message`, taken while attention is needed, to the observers, and disarm the idle timer."""
+        extras = self.extras_or_none
+        if extras is not None:
+            if extras.idle:
+                extras.idle.taken(message)
+            for observer in extras.observers:
+                observer.received(self, message)  # type: ignore[arg-type]
+
+    def observed(self, message: Any) -> None:
+        """Tell the observers that `message` was handled."""
+        if self.extras_or_none is not None:
+            for observer in self.extras_or_none.observers:
+                observer.handled(self, message)  # type: ignore[arg-type]
+
+    # The mailbox.
+
+    def room(self) -> trio.lowlevel.ParkingLot:
+        """Where senders wait for room."""
+        extras = self.extras()
+        if extras.room is None:
+            extras.room = trio.lowlevel.ParkingLot()
+        self.attention = True
+        return extras.room
+
+    def drop_oldest(self) -> Any:
+        """Drop the oldest message, and return it."""
+        oldest = self.reader.drop_oldest() if self.reader is not None else self.queue.popleft()
+        if isinstance(oldest, signals.Call):
+            oldest.fail(mailbox_full(self))
+        return oldest
+
+    def put_first(self, message: Any) -> None:
+        """Put `message` before all others, in the place of one that was dropped."""
+        self.queue.appendleft(message) if self.reader is None else self.reader.put_first(message)
+
+    def remove_message(self, unwanted: Callable[[Any], bool]) -> None:
+        """Remove the messages that match `unwanted` from the mailbox."""
+        if self.ended is not None:
+            return
+        if self.reader is not None:
+            self.reader.restore()
+        kept = [message for message in self.queue if not unwanted(message)]
+        self.queue.clear()
+        self.queue.extend(kept)
+
+    # Deferred replies, and aliases.
+
+    def take_over(self, call: signals.Call) -> None:
+        """Answer for `call`, which the process's own code took out of the mailbox: it fails at the end."""
+        deferred = self.extras().deferred
+        if len(deferred) > 16:
+            for settled in [owed for owed in deferred if owed.settled]:
+                del deferred[settled]
+        deferred[call] = None
+
+    def settle_deferred(self, request: signals.Call) -> bool:
+        """Note that `request` is being answered; return false when its answer was not outstanding."""
+        extras = self.extras_or_none
+        if extras is None or request not in extras.deferred:
+            return False
+        del extras.deferred[request]
+        return True
+
+    def has_deferred(self, request: signals.Call) -> bool:
+        """Return true when the answer to `request` was deferred and is outstanding."""
+        extras = self.extras_or_none
+        return extras is not None and request in extras.deferred
+
+    def forget_alias(self, alias: Alias[Any]) -> None:
+        """Deactivate `alias`."""
+        alias.active = False
+        if self.extras_or_none is not None:
+            self.extras_or_none.aliases.pop(alias, None)

@@ -11,7 +11,7 @@ import inspect
 import math
 from collections import deque
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import attrs
 import trio
@@ -31,9 +31,10 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor, protocol_of
+from enfilade.actors.processes.body import Body, DispatchedBody, is_spawnable
 from enfilade.actors.processes.end import ENDED, finish
-from enfilade.actors.processes.local_ref import LocalRef
-from enfilade.actors.processes.mailbox import Mailbox
+from enfilade.actors.processes.local_ref import process_of
+from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
 from enfilade.actors.processes.sync_body import SyncBody
 from enfilade.actors.processes.task_bodies import AsyncBody, FunctionBody, TaskBody
 
@@ -41,9 +42,11 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Started", "begin", "create", "disinherit", "start", "start_soon"]
+__all__ = ["Arena", "Started", "begin", "create", "disinherit", "start", "start_soon"]
 
 R = TypeVar("R", bound=Hashable)
+
+Arena = Literal["supervisor", "node"]
 
 
 @attrs.frozen
@@ -61,16 +64,20 @@ class Started(Generic[R]):
 
 def create(
     node: Node,
-    spawner: Process | None,
-    name: str | None,
-    link: bool,
-    monitor: bool,
-    mailbox: Mailbox,
-    label: str | None,
-    arena: str,
-    heir_of: Ref[Any] | None,
+    *,
+    spawner: Process | None = None,
+    name: str | None = None,
+    link: bool = False,
+    monitor: bool = False,
+    mailbox: Mailbox = UNBOUNDED,
+    label: str | None = None,
+    arena: Arena = "supervisor",
+    heir_of: Ref[Any] | None = None,
 ) -> Process:
-    """The record of a process that is about to start, with its name, its link and what it inherits."""
+    """Make the process that is about to start, with its name, its link and what it inherits.
+
+    The options are those of `Node.spawn`.
+    """
     if spawner is None and (link or monitor):
         raise TypeError("only a process can link or monitor what it spawns; use node.mailbox() in plain code")
     if not isinstance(mailbox, Mailbox):
@@ -104,12 +111,11 @@ def _discard(process: Process) -> None:
 
 def inherit(process: Process, ancestor: Ref[Any]) -> None:
     """Take over the messages that `ancestor` left."""
-    if not isinstance(ancestor, LocalRef):
-        return
-    rare = ancestor._process.rare
-    if rare is not None and rare.heir is not None:
-        left: deque[Any] = rare.heir
-        rare.heir = None
+    left_by = process_of(ancestor)
+    extras = None if left_by is None else left_by.extras_or_none
+    if extras is not None and extras.heir is not None:
+        left: deque[Any] = extras.heir
+        extras.heir = None
         process.queue.extend(left)
 
 
@@ -138,13 +144,13 @@ def begin(
 
 def disinherit(ancestor: Ref[Any]) -> None:
     """Nobody takes over what `ancestor` left: who waits for an answer is told, the rest is undeliverable."""
-    if not isinstance(ancestor, LocalRef):
+    process = process_of(ancestor)
+    if process is None:
         return
-    process = ancestor._process
-    rare, reason = process.rare, process.ended or NORMAL
-    if rare is None or rare.heir is None:
+    extras, reason = process.extras_or_none, process.ended or NORMAL
+    if extras is None or extras.heir is None:
         return
-    left, rare.heir = rare.heir, None
+    left, extras.heir = extras.heir, None
     for message in left:
         if isinstance(message, signals.Call):
             message.abandon(reason)
@@ -187,7 +193,7 @@ async def _kill(process: Process) -> None:
     _abandon(process)
     if process.ended is None:
         request: Request[Any] = Request(process.node, process.ref, "stop", (), {}, None)
-        process.needs().stop_requests.append(request)
+        process.extras().stop_requests.append(request)
         await request.receive(math.inf)
 
 
@@ -209,17 +215,17 @@ class NotSpawnable(TypeError):
     """The target is nothing that can be spawned."""
 
 
-def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Body:
     """Make the body of `process`, inside of it, and let it begin unless it has a task. Raises what the target
     raises.
     """
     node = process.node
-    body: Any
+    body: Body
     if isinstance(target, type) and issubclass(target, Actor):
         if target.body_ is None and protocol_of(target).is_async:
             body = process.body = AsyncBody(target, process, args, kwargs)
             return body
-    elif not hasattr(target, "body"):
+    elif not is_spawnable(target):
         if not _is_async_function(target):
             raise NotSpawnable(f"cannot spawn {target!r}: {_advice(target)}")
         body = process.body = FunctionBody(process, _called(target, process, args, kwargs))
@@ -276,15 +282,17 @@ def run(process: Process, body: TaskBody, target: Any) -> None:
     process.node.start_task(body.run, name)
 
 
-class _Beginning:
+class _Beginning(DispatchedBody):
     """The body of a process that was spawned without waiting: its first turn starts it."""
 
-    __slots__ = ("args", "kwargs", "process", "target")
+    __slots__ = ("args", "kwargs", "target")
+
+    kind: ClassVar[str] = "starting"
 
     def __init__(
         self, process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
-        self.process = process
+        super().__init__(process)
         self.target = target
         self.args = args
         self.kwargs = kwargs
@@ -302,9 +310,6 @@ class _Beginning:
         if isinstance(body, TaskBody):
             run(process, body, self.target)
         return False
-
-    def exit(self, reason: Any) -> None:
-        return None
 
 
 def start_soon(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

@@ -11,17 +11,15 @@ from collections.abc import Callable, Mapping
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-import trio
-
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import ProcessDied, UnknownMethod
+from enfilade.actors.messages.errors import UnknownMethod
 from enfilade.actors.messages.reasons import Reason, reason_of
-from enfilade.actors.messages.request import Deferred, Request
+from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.signals import Cast
 from enfilade.actors.processes.actor import Actor, Protocol, construct, protocol_of
+from enfilade.actors.processes.body import DispatchedBody
 from enfilade.actors.processes.control_lane import StopRequest
-from enfilade.actors.processes.current import CURRENT
-from enfilade.actors.processes.handlers import bad_arguments, refuse, refused, run_sync
+from enfilade.actors.processes.handlers import refuse, refused, run_sync
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.links import Down, Exited
 
@@ -34,25 +32,21 @@ __all__ = ["SyncBody"]
 signals.envelopes.update({Down, Exited, Tick})
 
 
-class SyncBody:
-    """Runs a sync actor's handlers.
+class SyncBody(DispatchedBody):
+    """Runs a sync actor's handlers."""
 
-    Attributes:
-        at_hand: the message whose handler has crashed.
-    """
+    __slots__ = ("at_hand", "protocol")
 
-    __slots__ = ("at_hand", "process", "protocol")
-
+    kind: ClassVar[str] = "actor"
     drains: ClassVar[bool] = True
 
     def __init__(self, process: Process, protocol: Protocol) -> None:
-        self.process = process
-        self.protocol = protocol
+        super().__init__(process)
+        self.protocol: Protocol = protocol
         self.at_hand: Any = None
 
     @property
     def actor(self) -> Any:
-        """The actor object; None until it has been constructed."""
         return self.process.actor
 
     @classmethod
@@ -65,7 +59,7 @@ class SyncBody:
         made = construct(actor, process, args, kwargs)
         info = run_sync(body.protocol.on_start, made)
         if info is not None:
-            process.needs().start_info = info
+            process.extras().start_info = info
         process.actor = made
         body._bind(body.protocol)
         return body
@@ -76,14 +70,12 @@ class SyncBody:
         self.process.handlers = protocol.handlers
 
     def rebind(self, actor: type[Actor]) -> None:
-        """Use the protocol of `actor` from now on.
-
-        Raises:
-            TypeError: `actor` needs a task.
-        """
         protocol = protocol_of(actor)
         if protocol.is_async:
-            raise TypeError(f"{actor.__qualname__} has async methods, and {self.process.ref} has no task")
+            raise TypeError(
+                f"{self.process.ref} has no task: expected a sync actor class, got {actor.__qualname__}, "
+                "which has async methods"
+            )
         self._bind(protocol)
 
     def turn(self, budget: int) -> bool:
@@ -93,7 +85,7 @@ class SyncBody:
         try:
             while budget:
                 message = None
-                if process.attention and not process.attend():
+                if process.attention and not self.attend():
                     return False
                 if not queue:
                     process.idle = True
@@ -156,66 +148,8 @@ class SyncBody:
         else:
             run_sync(self.protocol.on_exit, self.actor, message)
 
-    def hand_off(self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Run a call's handler in the caller's task: the process is idle, nothing is running, the mailbox is
-        empty.
-
-        Raises:
-            BadArguments: the handler takes no such arguments.
-            ProcessDied: the handler crashed, and the process with it.
-        """
-        process = self.process
-        dispatcher = process.dispatcher
-        dispatcher.running = process
-        process.idle = False
-        process.at_hand = signals.HANDED_OFF
-        try:
-            run = process.node.context.run
-            if kwargs or len(args) != 1:
-                result = run(handler, process.actor, *args, **kwargs)
-            else:  # by far the cheapest kind of call there is
-                result = run(handler, process.actor, args[0])
-            if type(result) is CoroutineType:
-                refuse(handler, result)
-            if process.attention:
-                self._stop_if_asked()
-        except BaseException as error:
-            misfit = bad_arguments(error, handler, args, kwargs)
-            if misfit is not None:
-                self._rest()
-                raise misfit from None
-            self.crash(error, None)
-            raise ProcessDied(process.ref, process.ended or reason_of(error)) from error
-        finally:
-            dispatcher.running = None
-            process.at_hand = None
-        self._rest()
-        return result
-
-    def _rest(self) -> None:
-        """A handler has been left: go on, or wait for something to do."""
-        process = self.process
-        if not process.queue and not process.attention:
-            process.idle = True
-        elif process.ended is None:
-            process.wake()
-
-    def _stop_if_asked(self) -> None:
-        if self.process.stopping is not None and self.process.ended is None:
-            self.stop(self.process.stopping)
-
-    def handed_off(self) -> signals.Call | None:
-        """The request of the call that was handed off: made only when the handler wants to defer the
-        reply.
-        """
-        process = self.process
-        caller = trio.lowlevel.current_task().context.get(CURRENT)
-        request: Request[Any] = Request(process.node, process.ref, "", (), {}, caller)
-        process.at_hand = request
-        return request
-
-    def stop(self, reason: Reason, before_links: Callable[[], None] | None = None) -> None:
-        """Run `on_stop` and end."""
+    def stop(self, reason: Reason, before_links: Callable[[], None] | None = None) -> bool:
+        """Run `on_stop` and end; false. `before_links` is called in between."""
         process = self.process
         error: BaseException | None = None
         try:
@@ -226,6 +160,7 @@ class SyncBody:
         if before_links is not None:
             before_links()
         process.node.finish(process, reason, error)
+        return False
 
     def crash(self, error: BaseException, message: Any) -> None:
         """A handler raised `error`: `on_stop`, then the end; the call at hand learns of it.
@@ -240,7 +175,7 @@ class SyncBody:
             if handler is None:
                 error = UnknownMethod(message.method, type(self.actor).__qualname__)
             elif refused(process, message, handler, error):
-                self._rest()
+                self.rest()
                 return
         self.at_hand = message
         reason = reason_of(error)
@@ -262,6 +197,3 @@ class SyncBody:
         """
         protocol = self.protocol
         refuse(protocol.handlers[message.method] if type(message) is Cast else protocol.on_message, coroutine)
-
-    def exit(self, reason: Reason) -> None:
-        """Nothing to hasten: a sync handler cannot be interrupted."""

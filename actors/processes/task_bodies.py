@@ -22,6 +22,7 @@ from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.signals import Call, Cast
 from enfilade.actors.processes import end
 from enfilade.actors.processes.actor import Actor, Protocol, construct, protocol_of
+from enfilade.actors.processes.body import Body
 from enfilade.actors.processes.control_lane import StopRequest
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.handlers import refused
@@ -38,13 +39,12 @@ __all__ = ["AsyncBody", "EphemeralBody", "FunctionBody", "TaskBody"]
 BUDGET = 64
 
 
-class TaskBody:
-    """What all bodies with a task have in common.
+class TaskBody(Body):
+    """A body that has a trio task.
 
     Attributes:
         scope: cancelled to interrupt the process.
         task: the task, once it runs.
-        is_plain: whether it is plain code, which to stop means to interrupt.
     """
 
     __slots__ = ("process", "scope", "task")
@@ -112,9 +112,9 @@ class TaskBody:
                 reason, error = reason_of(raised), raised
         if process.exit_signal is not None:
             reason, error = process.exit_signal, None
-        if process.rare is not None:
+        if process.extras_or_none is not None:
             await end.empty_arena(process, reason)
-        node.dispatcher.lend(node.finish, process, reason, error)
+        node.dispatcher.run_then_dispatch(node.finish, process, reason, error)
 
 
 class FunctionBody(TaskBody):
@@ -123,6 +123,8 @@ class FunctionBody(TaskBody):
     """
 
     __slots__ = ("_coroutine",)
+
+    kind: ClassVar[str] = "function"
 
     def __init__(self, process: Process, coroutine: Coroutine[Any, Any, Any]) -> None:
         super().__init__(process)
@@ -137,6 +139,7 @@ class AsyncBody(TaskBody):
 
     __slots__ = ("_args", "_kwargs", "_message", "actor", "protocol")
 
+    kind: ClassVar[str] = "actor"
     is_plain: ClassVar[bool] = False
     drains: ClassVar[bool] = True
 
@@ -160,12 +163,11 @@ class AsyncBody(TaskBody):
         if type(result) is CoroutineType:
             result = await result
         if result is not None:
-            self.process.needs().start_info = result
+            self.process.extras().start_info = result
         self.started()
         await self._serve()
 
     def rebind(self, actor: type[Actor]) -> None:
-        """Use the protocol of `actor`, sync or async, from the next message on."""
         self.protocol = protocol_of(actor)
         self.process.handlers = self.protocol.handlers
 
@@ -259,7 +261,6 @@ class AsyncBody(TaskBody):
 
     @property
     def at_hand(self) -> Any:
-        """The message whose handler was running when the process ended."""
         held = self._message
         return held[0] if type(held) is tuple else held
 
@@ -268,6 +269,8 @@ class EphemeralBody(TaskBody):
     """The body of `node.mailbox()`: the task is that of the code that opened it."""
 
     __slots__ = ()
+
+    kind: ClassVar[str] = "mailbox"
 
     def result(self, error: BaseException | None) -> Reason:
         """The exit reason of a block that was left with `error`."""

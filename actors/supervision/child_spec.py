@@ -18,6 +18,7 @@ from typing import Any, Literal, Never
 import attrs
 
 from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.processes.body import is_spawnable
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
 from enfilade.actors.supervision.backoff import Backoff
 from enfilade.actors.supervision.remote_entry import RemoteEntry
@@ -120,7 +121,7 @@ def _one_of(names: tuple[str, ...]) -> tuple[Callable[[Any], bool], str]:
 CHILD_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
         "target",
-        lambda value: callable(value) or hasattr(value, "body") or isinstance(value, RemoteEntry),
+        lambda value: callable(value) or is_spawnable(value) or isinstance(value, RemoteEntry),
         "an actor class, an async function, a guest or a RemoteEntry",
     ),
     ("kwargs", _names_arguments, "a mapping from argument names to values"),

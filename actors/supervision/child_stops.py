@@ -11,8 +11,7 @@ import attrs
 from enfilade.actors.messages.reasons import KILL, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.node.timers import Timer
-from enfilade.actors.processes.local_ref import LocalRef
-from enfilade.actors.processes.task_bodies import TaskBody
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.supervision.children import Record
 
 if TYPE_CHECKING:
@@ -109,8 +108,7 @@ class Stops:
 
     def _send_exit(self, ref: AnyRef, reason: Reason) -> None:
         self._process.exit(ref, reason)
-        if isinstance(ref, LocalRef):
-            ended = ref._process
-            if ended.exit_signal is not None and ended.ended is None and not isinstance(ended.body, TaskBody):
-                # Nothing of it is on the stack, so it need not wait for its turn to die.
-                ended.attend()
+        ending = process_of(ref)
+        if ending is not None:
+            # Nothing of it is on the stack, so it need not wait for its turn to die.
+            ending.body.end_at_once()

@@ -1,34 +1,47 @@
-"""What a supervisor knows about each of its children, what it shows of that, and how it refuses a request.
+"""The book of a supervisor's children: what it knows of each, and what it shows of that.
 
-`Record` is the supervisor's own, mutable entry; `ChildInfo` and `ChildCounts` are the immutable answers of
-`Supervisor.children` and `Supervisor.count_children`.
+`Children` holds one `Record` for each child, which is the supervisor's own and mutable; `ChildInfo` and
+`ChildCounts` are the immutable answers of `Supervisor.children` and `Supervisor.count_children`.
 """
 
 from __future__ import annotations
 
+import abc
 import enum
-from collections.abc import Hashable, Mapping
-from typing import Any, Generic, Literal, TypeVar
+import itertools
+import math
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import attrs
 
-from enfilade.actors.messages.errors import RuntimeFault, StartError
 from enfilade.actors.messages.reasons import Reason
-from enfilade.actors.supervision.child_spec import Child, ChildType, RestartType
+from enfilade.actors.supervision.child_spec import (
+    Child,
+    ChildType,
+    Flags,
+    InvalidFlag,
+    RestartType,
+    check_child_specs,
+)
+from enfilade.actors.supervision.refusals import (
+    AlreadyPresent,
+    ChildNotFound,
+    ChildRestarting,
+    ChildRunning,
+    MaxChildren,
+    NoChildIds,
+    NoTemplate,
+)
 
 __all__ = [
-    "AlreadyPresent",
     "ChildCounts",
     "ChildInfo",
-    "ChildNotFound",
-    "ChildRestarting",
-    "ChildRunning",
-    "FailedToStart",
-    "MaxChildren",
-    "NoChildIds",
-    "NoTemplate",
+    "Children",
+    "DynamicChildren",
+    "NamedChildren",
     "Record",
-    "StartFailed",
     "Status",
 ]
 
@@ -108,80 +121,368 @@ class ChildCounts:
     workers: int
 
 
-@attrs.frozen
-class FailedToStart:
-    """The detail of a supervisor's `Shutdown` reason when a child's start failed: which child, and why."""
+class Children(abc.ABC, Generic[R]):
+    """The children of one supervisor: what it knows of each, and how it finds them.
 
-    id: Hashable
-    reason: Reason
+    The strategy decides; the book keeps the records, and marks in them what happens to processes. Iterating
+    gives the records in start order. There are two kinds, `NamedChildren` and `DynamicChildren`.
 
-    def __str__(self) -> str:
-        return f"child {self.id!r}: {self.reason}"
+    Attributes:
+        flags: the flags of the supervisor, which limit what children it may have.
 
-
-class ChildNotFound(RuntimeFault, LookupError):
-    """The supervisor has no child of that id or ref."""
-
-    def __init__(self, key: object) -> None:
-        super().__init__(f"this supervisor has no child {key!r}")
-        self.key = key
-
-
-class AlreadyPresent(RuntimeFault):
-    """A specification with that id is there, and its child is not running: restart it, or delete it first."""
-
-    def __init__(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
-        super().__init__(f"child {id!r} is already specified; use restart_child, or delete_child first")
-        self.id = id
-
-
-class ChildRunning(RuntimeFault):
-    """A child with that id runs, as `ref`, and what was asked is for children that do not: terminate it
-    first.
+    Raises:
+        InvalidFlag: the flags are for the other kind of children.
     """
 
-    def __init__(self, id: Hashable, ref: Hashable) -> None:  # noqa: A002 (the field's name)
-        super().__init__(f"child {id!r} is running as {ref}; use terminate_child first")
-        self.id = id
-        self.ref = ref
+    def __init__(self, flags: Flags) -> None:
+        self.check_flags(flags)
+        self.flags = flags
+        self._records: dict[Hashable, Record[R]] = {}
+        self._by_ref: dict[R, Record[R]] = {}
+
+    # Where the two kinds differ.
+
+    @abc.abstractmethod
+    def check_flags(self, flags: Flags) -> None:
+        """Raise `InvalidFlag` if the strategy that `flags` name is for the other kind of children."""
+
+    @abc.abstractmethod
+    def keeps(self, record: Record[R]) -> bool:
+        """Tell whether the specification stays when the child is down."""
+
+    @abc.abstractmethod
+    def add(self, child: Any) -> Record[R]:
+        """Add a child, which is then to be started.
+
+        Raises:
+            ChildRunning: a child with that id runs.
+            AlreadyPresent: a child with that id is specified, but stopped or restarting.
+            MaxChildren: there are as many as there may be.
+            InvalidChild, BadCombination: the specification is bad.
+        """
+
+    @abc.abstractmethod
+    def find(self, key: Any) -> Record[R]:
+        """The child that is known by that key: the id of a named child, the ref of a dynamic one.
+
+        Raises:
+            ChildNotFound: there is none.
+        """
+
+    @abc.abstractmethod
+    def find_stopped(self, key: Any) -> Record[R]:
+        """The child of that id, to be started again by hand.
+
+        Raises:
+            ChildNotFound, ChildRunning, ChildRestarting: there is no child of that id that is stopped.
+            NoChildIds: dynamic children have no ids.
+        """
+
+    @abc.abstractmethod
+    def delete(self, key: Any) -> None:
+        """Remove the specification of a stopped child, by its id.
+
+        Raises:
+            ChildNotFound, ChildRunning, ChildRestarting, NoChildIds: as `find_stopped`.
+        """
+
+    @abc.abstractmethod
+    def spec(self, key: Any) -> Child:
+        """The specification of the child with that id, or with that ref.
+
+        Raises:
+            ChildNotFound: there is none.
+        """
+
+    @abc.abstractmethod
+    def info(self, record: Record[R]) -> ChildInfo[R]:
+        """The child as it is shown to others."""
+
+    @abc.abstractmethod
+    def change(self, flags: Flags, children: Any) -> None:
+        """Replace flags and specifications, as a code upgrade does; processes keep running.
+
+        Raises:
+            InvalidFlag: the flags are for the other kind of children; nothing has changed then.
+            InvalidChild, DuplicateChild, BadCombination: as `check_child_specs`; nothing has changed then.
+        """
+
+    # Queries.
+
+    def __iter__(self) -> Iterator[Record[R]]:
+        return iter(self._records.values())
+
+    def __reversed__(self) -> Iterator[Record[R]]:
+        return reversed(self._records.values())
+
+    def running(self, ref: R) -> Record[R] | None:
+        """The child that runs as `ref`."""
+        return self._by_ref.get(ref)
+
+    def infos(self) -> tuple[ChildInfo[R], ...]:
+        """All children as they are shown to others, in start order."""
+        return tuple(map(self.info, self))
+
+    def counts(self) -> ChildCounts:
+        """The numbers of children, by kind."""
+        supervisors = sum(record.spec.type == "supervisor" for record in self)
+        return ChildCounts(
+            specs=len(self._records),
+            active=sum(record.ref is not None for record in self),
+            supervisors=supervisors,
+            workers=len(self._records) - supervisors,
+        )
+
+    # What happens to a child.
+
+    def mark_running(self, record: Record[R], ref: R) -> None:
+        """The child runs, as `ref`."""
+        record.ref = ref
+        record.status = Status.RUNNING
+        record.predecessor = None
+        self._by_ref[ref] = record
+        if record.spec.restart == "temporary":
+            # Its arguments are never needed again, and there may be very many such children. (Those of a
+            # dynamic supervisor's template are shared, and stay.)
+            if record.args is record.spec.args and (record.args or record.kwargs):
+                record.spec = record.spec.without_arguments()
+            record.args, record.kwargs = (), {}
+
+    def mark_restarting(self, record: Record[R], retry: object) -> None:
+        """The child waits for `retry`, the next attempt to restart it."""
+        record.status = Status.RESTARTING
+        record.retry = retry
+
+    def mark_down(self, record: Record[R], predecessor: R | None = None) -> None:
+        """The child is down, and is forgotten unless it is kept.
+
+        Args:
+            predecessor: the incarnation that ended, if the child is to be started again.
+        """
+        record.status = Status.STOPPED
+        record.retry = None
+        record.predecessor = predecessor
+        if not self.keeps(record):
+            self._records.pop(record.key, None)
+
+    def forget_process(self, record: Record[R]) -> R | None:
+        """The child has no process any more; returns the ref of the one that it had."""
+        ref, record.ref = record.ref, None
+        if ref is not None:
+            self._by_ref.pop(ref, None)
+        record.status = Status.STOPPED
+        record.exit = None
+        return ref
+
+    def remove(self, record: Record[R]) -> None:
+        """Remove a child that is down, with its specification."""
+        del self._records[record.key]
+
+    def _enter(
+        self, key: Hashable, spec: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Record[R]:
+        record = self._records[key] = Record[R](key, spec, args, kwargs)
+        return record
 
 
-class ChildRestarting(RuntimeFault):
-    """The child is between two attempts to restart it: terminate it first, or wait."""
+class NamedChildren(Children[R]):
+    """Children with ids. A specification stays when its child is down, unless it is temporary.
 
-    def __init__(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
-        super().__init__(f"child {id!r} is being restarted; use terminate_child first, or wait")
-        self.id = id
+    Args:
+        flags: the flags of the supervisor.
+        children: its first children, in start order.
 
-
-class MaxChildren(RuntimeFault):
-    """The dynamic supervisor has as many children as it may have."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"this supervisor already has its maximum of {limit} children")
-        self.limit = limit
-
-
-class NoChildIds(RuntimeFault):
-    """The children of a dynamic supervisor have no ids: they are known by their refs, and cannot be restarted
-    by hand.
+    Raises:
+        InvalidFlag: the flags are for dynamic children.
+        InvalidChild, DuplicateChild, BadCombination: as `check_child_specs`.
     """
 
-    def __init__(self, request: str) -> None:
-        super().__init__(f"{request} by id is not for a dynamic supervisor; use terminate_child with a ref")
-        self.request = request
+    def __init__(self, flags: Flags, children: Iterable[Any] = ()) -> None:
+        super().__init__(flags)
+        for spec in check_child_specs(children, flags.auto_shutdown):
+            self._enter(spec.id, spec, spec.args, spec.kwargs)
+
+    def check_flags(self, flags: Flags) -> None:
+        if flags.strategy == "simple_one_for_one":
+            raise InvalidFlag("strategy", flags.strategy, "for named children; use DynamicSupervisor")
+
+    def keeps(self, record: Record[R]) -> bool:
+        return record.spec.restart != "temporary"
+
+    def add(self, child: Any) -> Record[R]:
+        (spec,) = check_child_specs([child], self.flags.auto_shutdown)
+        present = self._records.get(spec.id)
+        if present is not None:
+            raise AlreadyPresent(spec.id) if present.ref is None else ChildRunning(spec.id, present.ref)
+        return self._enter(spec.id, spec, spec.args, spec.kwargs)
+
+    def find(self, key: Any) -> Record[R]:
+        return _found(key, self._records)
+
+    def find_stopped(self, key: Any) -> Record[R]:
+        record = self.find(key)
+        if record.status is Status.RUNNING:
+            raise ChildRunning(key, record.ref)
+        if record.status is Status.RESTARTING:
+            raise ChildRestarting(key)
+        return record
+
+    def delete(self, key: Any) -> None:
+        self.remove(self.find_stopped(key))
+
+    def spec(self, key: Any) -> Child:
+        return _found(key, self._records, self._by_ref).spec
+
+    def info(self, record: Record[R]) -> ChildInfo[R]:
+        return ChildInfo(record.spec.id, _shown_ref(record), record.spec.type, record.spec.restart)
+
+    def change(self, flags: Flags, children: Any) -> None:
+        """Replace flags and specifications, which are matched by id.
+
+        New children are listed but not started; those that are no longer specified stay, at the end.
+        """
+        self.check_flags(flags)
+        specs = check_child_specs(children, flags.auto_shutdown)
+        self.flags = flags
+        previous, self._records = self._records, {}
+        for spec in specs:
+            record = previous.pop(spec.id, None)
+            if record is None:
+                self._enter(spec.id, spec, spec.args, spec.kwargs)
+            else:
+                record.spec, record.args, record.kwargs = spec, spec.args, spec.kwargs
+                self._records[spec.id] = record
+        self._records.update(previous)
 
 
-class NoTemplate(RuntimeFault):
-    """The dynamic supervisor was made without a template, so that it has to be told what to start."""
+class DynamicChildren(Children[R]):
+    """Children without ids, which are known by their refs. Nothing remains of a child that is down.
 
-    def __init__(self) -> None:
-        super().__init__("this dynamic supervisor has no template; use start_child with a Child")
+    Args:
+        flags: the flags of the supervisor.
+        template: the specification that `add_from_template` uses, or None.
+        max_children: the maximum number of children, those that are restarting included; `math.inf` for no
+            limit.
+        extra_arguments: go before the arguments of every child.
+
+    Raises:
+        InvalidFlag: the flags are for named children; `max_children` is not a number of children; or
+            `extra_arguments` is not a series.
+        InvalidChild, BadCombination: the template is bad.
+    """
+
+    def __init__(
+        self,
+        flags: Flags,
+        template: Any = None,
+        *,
+        max_children: float = math.inf,
+        extra_arguments: Iterable[Any] = (),
+    ) -> None:
+        super().__init__(flags)
+        if isinstance(max_children, bool) or not (
+            max_children == math.inf or (isinstance(max_children, int) and max_children >= 0)
+        ):
+            raise InvalidFlag("max_children", max_children, "an integer, 0 or more, or math.inf")
+        if isinstance(extra_arguments, str) or not isinstance(extra_arguments, Iterable):
+            raise InvalidFlag("extra_arguments", extra_arguments, "a series of arguments")
+        self._extra_arguments = tuple(extra_arguments)
+        self._keys = itertools.count()
+        self._max_children = max_children
+        self._restarting: dict[R, Record[R]] = {}
+        self._template = self._completed([] if template is None else [template], flags)
+
+    def check_flags(self, flags: Flags) -> None:
+        if flags.strategy != "simple_one_for_one":
+            raise InvalidFlag("strategy", flags.strategy, "the default: dynamic children are on their own")
+
+    def keeps(self, record: Record[R]) -> bool:
+        return False
+
+    def add(self, child: Any) -> Record[R]:
+        spec = cast("Child", self._completed([child], self.flags))
+        return self._add(spec, spec.args, spec.kwargs)
+
+    def add_from_template(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Record[R]:
+        """Add one more child of the template, with these arguments after the template's own.
+
+        Raises:
+            NoTemplate: there is no template.
+            MaxChildren: there are as many as there may be.
+        """
+        template = self._template
+        if template is None:
+            raise NoTemplate
+        return self._add(
+            template, template.args + args, {**template.kwargs, **kwargs} if kwargs else template.kwargs
+        )
+
+    def find(self, key: Any) -> Record[R]:
+        return _found(key, self._by_ref, self._restarting)
+
+    def find_stopped(self, key: Any) -> Record[R]:
+        raise NoChildIds("restart_child")
+
+    def delete(self, key: Any) -> None:
+        raise NoChildIds("delete_child")
+
+    def spec(self, key: Any) -> Child:
+        """The specification of the child with that ref, or the template, by its id."""
+        if self._template is not None and key == self._template.id:
+            return self._template
+        return self.find(key).spec
+
+    def info(self, record: Record[R]) -> ChildInfo[R]:
+        return ChildInfo(None, _shown_ref(record), record.spec.type, record.spec.restart)
+
+    def counts(self) -> ChildCounts:
+        """The numbers of children; a template counts as the one specification."""
+        counts = super().counts()
+        return counts if self._template is None else attrs.evolve(counts, specs=1)
+
+    def change(self, flags: Flags, children: Any) -> None:
+        """Replace flags and template. Children that are there keep the specification that they have."""
+        self.check_flags(flags)
+        self._template = self._completed(children, flags)
+        self.flags = flags
+
+    # Between two attempts to restart it a child is still known by the ref that it had.
+
+    def mark_running(self, record: Record[R], ref: R) -> None:
+        if record.predecessor is not None:
+            self._restarting.pop(record.predecessor, None)
+        super().mark_running(record, ref)
+
+    def mark_restarting(self, record: Record[R], retry: object) -> None:
+        if record.predecessor is not None:
+            self._restarting[record.predecessor] = record
+        super().mark_restarting(record, retry)
+
+    def mark_down(self, record: Record[R], predecessor: R | None = None) -> None:
+        if record.predecessor is not None:
+            self._restarting.pop(record.predecessor, None)
+        super().mark_down(record, predecessor)
+
+    def _add(self, spec: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Record[R]:
+        if len(self._records) >= self._max_children:
+            raise MaxChildren(int(self._max_children))
+        return self._enter(next(self._keys), spec, args, kwargs)
+
+    def _completed(self, children: Any, flags: Flags) -> Child | None:
+        """The first of these children, with the extra arguments of all."""
+        specs = check_child_specs(children, flags.auto_shutdown)
+        return specs[0].after_arguments(*self._extra_arguments) if specs else None
 
 
-class StartFailed(StartError):
-    """A child did not start; `id` is its id, `reason` what its process ended with."""
+def _found(key: Any, *books: Mapping[Any, Record[R]]) -> Record[R]:
+    """The record with that key in the first of the books that has one."""
+    with suppress(TypeError):  # it is not hashable, and so nobody's key
+        for book in books:
+            record = book.get(key)
+            if record is not None:
+                return record
+    raise ChildNotFound(key)
 
-    def __init__(self, id: Hashable, reason: Reason) -> None:  # noqa: A002 (the field's name)
-        super().__init__(reason, f"child {id!r} did not start: {reason}")
-        self.id = id
+
+def _shown_ref(record: Record[Any]) -> Any:
+    return "restarting" if record.status is Status.RESTARTING else record.ref

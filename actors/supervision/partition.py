@@ -110,7 +110,7 @@ class PartitionSupervisor(Supervisor):
         index = partition_index(key, self._partitions)
         if self._template.name is not None:
             return self.process.node.named(f"{self._template.name}.{index}")
-        ref = next(child.ref for child in self._strategy.children() if child.id == index)
+        ref = next(child.ref for child in self._strategy.children.infos() if child.id == index)
         if not isinstance(ref, Ref):
             raise PartitionStopped(index)
         return ref
@@ -152,7 +152,7 @@ class PartitionSupervisor(Supervisor):
 
         def then(outcome: Answer | Refuse) -> None:
             if isinstance(outcome, Answer):
-                self._body.onward(step)
+                self._body.continue_with(step)
             else:
                 reply(outcome)
 

@@ -21,7 +21,7 @@ import enum
 import math
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from enfilade.actors.messages.reasons import KILLED, SHUTDOWN, Reason
 from enfilade.actors.messages.reasons import Shutdown as ShutdownReason
@@ -39,19 +39,9 @@ from enfilade.actors.supervision.actions import (
     Step,
     Stop,
 )
-from enfilade.actors.supervision.child_spec import Child, Flags, InvalidFlag, check_child_specs
-from enfilade.actors.supervision.children import (
-    AlreadyPresent,
-    ChildCounts,
-    ChildInfo,
-    ChildNotFound,
-    ChildRestarting,
-    ChildRunning,
-    FailedToStart,
-    Record,
-    StartFailed,
-    Status,
-)
+from enfilade.actors.supervision.child_spec import Child, Flags
+from enfilade.actors.supervision.children import Children, Record, Status
+from enfilade.actors.supervision.refusals import FailedToStart, StartFailed
 from enfilade.actors.supervision.remote_entry import RemoteEntry
 from enfilade.actors.supervision.restart_window import RestartWindow
 
@@ -81,36 +71,29 @@ WAITING = (BOOT, RESTART)  # where nobody asked for the child, so that it may wa
 
 
 class Strategy(Generic[R]):
-    """The state of one supervisor with named children, and its decisions.
+    """The state of one supervisor, and its decisions.
 
     Args:
-        flags: how it behaves.
-        children: its first children, in start order.
+        children: its children and its flags; changed by nobody else.
         clock: the present time in seconds; need not be the time of day, must not go back.
-        present: whether there is a node to start that child on. One that is to wait for its node
+        present: tells if there is a node to start that child on. One that is to wait for its node
             (`RemoteEntry`) is restarting until there is; the others are started, and may fail.
 
-    Raises:
-        InvalidChild, DuplicateChild, BadCombination: as `check_child_specs`.
+    Attributes:
+        children: its children.
     """
 
     def __init__(
         self,
-        flags: Flags,
-        children: Iterable[Any] = (),
+        children: Children[R],
         *,
         clock: Callable[[], float],
         present: Callable[[Child], bool] = lambda _: True,
     ) -> None:
-        self._check_flags(flags)
-        self.flags = flags
+        self.children = children
         self._clock = clock
         self._present = present
-        self._window = RestartWindow(flags.intensity, flags.period)
-        self._children: dict[Hashable, Record[R]] = {
-            spec.id: self._record(spec.id, spec) for spec in self._check(children)
-        }
-        self._by_ref: dict[R, Record[R]] = {}
+        self._window = RestartWindow(children.flags.intensity, children.flags.period)
         self._plan: deque[Step[R]] = deque()
         self._starting: Record[R] | None = None
         self._stopping: set[Record[R]] = set()
@@ -125,58 +108,27 @@ class Strategy(Generic[R]):
 
     @property
     def busy(self) -> bool:
-        """Whether a plan is being carried out, so that requests have to wait."""
+        """True while a plan is being carried out, so that requests have to wait."""
         return self._job is not None
 
     @property
     def stopping(self) -> bool:
-        """Whether the supervisor is on its way out, or gone."""
+        """True once the supervisor is on its way out, or gone."""
         return self._job is SHUT_DOWN or self._ended
 
-    def child(self, ref: R) -> Record[R] | None:
-        """The child that runs as `ref`."""
-        return self._by_ref.get(ref)
-
     def restarts(self, child: Record[R]) -> bool:
-        """Whether that child, whose process has ended, is to be started again: by the plan in progress, or by
-        the next attempt to restart its group.
+        """Tell whether that child, whose process has ended, is to be started again: by the plan in progress,
+        or by the next attempt to restart its group.
         """
-        if child.predecessor is None or not self._keeps(child):
+        if child.predecessor is None or not self.children.keeps(child):
             return False
         return self._job is RESTART or any(record.status is RESTARTING for record in self._siblings())
-
-    def children(self) -> tuple[ChildInfo[R], ...]:
-        """All children, in start order."""
-        return tuple(self._shown(record) for record in self._children.values())
-
-    def which_children(self) -> tuple[ChildInfo[R], ...]:
-        """All children, newest first: OTP's order."""
-        return self.children()[::-1]
-
-    def count_children(self) -> ChildCounts:
-        """How many children there are, of which kind."""
-        records = self._children.values()
-        supervisors = sum(record.spec.type == "supervisor" for record in records)
-        return ChildCounts(
-            specs=len(records),
-            active=sum(record.ref is not None for record in records),
-            supervisors=supervisors,
-            workers=len(records) - supervisors,
-        )
-
-    def get_childspec(self, key: Hashable) -> Child:
-        """The specification of the child with that id, or with that ref.
-
-        Raises:
-            ChildNotFound: there is none.
-        """
-        return self._find(key, by_ref=True).spec
 
     # Events: the life of the supervisor.
 
     def boot(self) -> list[Action[R]]:
         """Start the first children, left to right; `Ready` follows, or `Exit` once all is rolled back."""
-        return self._begin(BOOT, [Start(record) for record in self._children.values()])
+        return self._begin(BOOT, [Start(record) for record in self.children])
 
     def shut_down(self, reason: Reason) -> list[Action[R]]:
         """Stop all children, then exit with `reason`.
@@ -188,51 +140,23 @@ class Strategy(Generic[R]):
             self._shut_down(reason)
         return self._take()
 
-    def change(self, flags: Flags, children: Iterable[Any]) -> list[Action[R]]:
+    def change(self, flags: Flags, children: Any) -> None:
         """Replace flags and specifications, as a code upgrade does. Only while not `busy`.
 
-        Specifications are matched by id: processes keep running under the new specification, new children are
-        listed but not started, those that are no longer specified stay, at the end.
-
         Raises:
-            InvalidFlag: the strategy is not for this kind of supervisor; nothing has changed then.
-            InvalidChild, DuplicateChild, BadCombination: as `check_child_specs`; nothing has changed then.
+            InvalidFlag, InvalidChild, DuplicateChild, BadCombination: as `Children.change`; nothing has
+                changed then.
         """
-        self._check_flags(flags)
-        previous, self.flags = self.flags, flags
-        try:
-            specs = self._check(children)
-        except ValueError:
-            self.flags = previous
-            raise
+        self.children.change(flags, children)
         self._window.intensity, self._window.period = flags.intensity, flags.period
-        merged: dict[Hashable, Record[R]] = {}
-        for spec in specs:
-            record = self._children.pop(spec.id, None)
-            if record is None:
-                record = self._record(spec.id, spec)
-            else:
-                record.spec, record.args, record.kwargs = spec, spec.args, spec.kwargs
-            merged[spec.id] = record
-        self._children = {**merged, **self._children}
-        return self._take()
 
     # Events: how a Start or Stop ended, and exits.
 
     def started(self, child: Record[R], ref: R, info: Any = None) -> list[Action[R]]:
         """The child is up, as `ref`; `info` is what its start has to tell whoever asked for it."""
-        child.ref = ref
-        child.status = RUNNING
+        self.children.mark_running(child, ref)
         if child.spec.backoff is not None:
             child.since = self._clock()
-        child.predecessor = None
-        self._by_ref[ref] = child
-        if child.spec.restart == "temporary":
-            # Its arguments are never needed again, and there may be very many such children. (Those of a
-            # dynamic supervisor's template are shared, and stay.)
-            if child.args is child.spec.args and (child.args or child.kwargs):
-                child.spec = child.spec.without_arguments()
-            child.args, child.kwargs = (), {}
         if self._starting is child:
             self._answer = ref if info is None else Started(ref, info)
             if self._plan:
@@ -277,7 +201,7 @@ class Strategy(Generic[R]):
     def unkillable(self, child: Record[R]) -> list[Action[R]]:
         """The child could not be stopped; it is left behind, so that the others get their turn."""
         self._report("unkillable", child, KILLED)
-        self._forget_process(child)
+        self.children.forget_process(child)
         self._down(child)
         self._stop_done(child)
         return self._take()
@@ -285,7 +209,7 @@ class Strategy(Generic[R]):
     def retry(self, retry: Retry[R]) -> list[Action[R]]:
         """A `Retry` comes back. It counts as a restart; it is void if the child was terminated meanwhile."""
         child = retry.child
-        if child.retry is retry and not self.stopping:
+        if child.retry is retry:
             if self._job is None:
                 self._restart(child)
             else:
@@ -301,51 +225,41 @@ class Strategy(Generic[R]):
         A failed start discards the specification. So does a temporary child that declines.
 
         Raises:
-            ChildRunning: a child with that id runs.
-            AlreadyPresent: a child with that id is specified, but stopped or restarting.
-            InvalidChild, BadCombination: the specification is bad.
+            ChildRunning, AlreadyPresent, MaxChildren, InvalidChild, BadCombination: as `Children.add`.
         """
-        (spec,) = self._check([child])
-        present = self._children.get(spec.id)
-        if present is not None:
-            raise AlreadyPresent(spec.id) if present.ref is None else ChildRunning(spec.id, present.ref)
-        return self._start_child(self._record(spec.id, spec))
+        return self.start_added(self.children.add(child))
 
-    def restart_child(self, id: Hashable) -> list[Action[R]]:  # noqa: A002 (the field's name)
+    def start_added(self, child: Record[R]) -> list[Action[R]]:
+        """Start a child that was just added to the book; otherwise as `start_child`."""
+        return self._begin(START_CHILD, [Start(child)])
+
+    def restart_child(self, key: Hashable) -> list[Action[R]]:
         """Start a stopped child; the answer is as that of `start_child`.
 
         A failed start keeps the specification.
 
         Raises:
-            ChildNotFound, ChildRunning, ChildRestarting: there is no child of that id that is stopped.
+            ChildNotFound, ChildRunning, ChildRestarting, NoChildIds: as `Children.find_stopped`.
         """
-        child = self._find_stopped(id)
+        child = self.children.find_stopped(key)
         child.predecessor = None  # it follows nobody, though its group may have waited for an attempt
         return self._begin(RESTART_CHILD, [Start(child)])
 
     def terminate_child(self, key: Hashable) -> list[Action[R]]:
         """Stop a child, if it runs, and do not restart it.
 
-        The specification stays, unless the child is temporary.
+        The specification stays if the book keeps it.
 
         Raises:
             ChildNotFound: there is no such child.
         """
-        return self._begin(TERMINATE_CHILD, [Stop((self._find(key),))])
-
-    def delete_child(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
-        """Remove the specification of a stopped child.
-
-        Raises:
-            ChildNotFound, ChildRunning, ChildRestarting: there is no child of that id that is stopped.
-        """
-        del self._children[self._find_stopped(id).key]
+        return self._begin(TERMINATE_CHILD, [Stop((self.children.find(key),))])
 
     # Decisions.
 
     def _exited(self, child: Record[R], reason: Reason) -> None:
         """A child ended by itself: the decision table of restart types."""
-        ref = self._forget_process(child)
+        ref = self.children.forget_process(child)
         restart = child.spec.restart
         if restart == "permanent" or (restart == "transient" and not reason.is_normal):
             if reason.is_normal:
@@ -360,7 +274,7 @@ class Strategy(Generic[R]):
             self._retry_later(child, math.inf if self._must_wait(child) else self._delay(child))
         else:
             self._down(child)
-            if child.spec.significant and self._significant_end(child):
+            if child.spec.significant and self._is_last_significant():
                 self._shut_down(SHUTDOWN)
 
     def _restart(self, child: Record[R]) -> None:
@@ -370,7 +284,7 @@ class Strategy(Generic[R]):
             self._retry_later(child, math.inf)
         elif self._window.admit(self._clock()):
             self._job = RESTART
-            if self.flags.strategy in ALONE:
+            if self.children.flags.strategy in ALONE:
                 self._start(Start(child))
             else:
                 child.status = STOPPED  # which it stays if one before it fails to start
@@ -394,11 +308,11 @@ class Strategy(Generic[R]):
     def _group(self, child: Record[R]) -> list[Record[R]]:
         """The children that are restarted together with `child`, in start order, itself included."""
         group = list(self._siblings())
-        return group if self.flags.strategy == "one_for_all" else group[group.index(child) :]
+        return group if self.children.flags.strategy == "one_for_all" else group[group.index(child) :]
 
     def _siblings(self) -> Iterable[Record[R]]:
         """The children whose restart may take others along."""
-        return () if self.flags.strategy in ALONE else self._children.values()
+        return () if self.children.flags.strategy in ALONE else self.children
 
     def _delay(self, child: Record[R]) -> float:
         backoff = child.spec.backoff
@@ -409,29 +323,32 @@ class Strategy(Generic[R]):
         return delay
 
     def _retry_later(self, child: Record[R], delay: float) -> None:
-        child.status = RESTARTING
-        child.retry = retry = Retry(child, delay)
+        retry = Retry(child, delay)
+        self.children.mark_restarting(child, retry)
         self._actions.append(retry)
 
-    def _significant_end(self, child: Record[R]) -> bool:
-        """Whether the end of this significant child, which is already accounted for, ends the supervisor."""
-        if self.flags.auto_shutdown == "any_significant":
+    def _is_last_significant(self) -> bool:
+        """Tell whether the end of a significant child, which is down by now, ends the supervisor."""
+        if self.children.flags.auto_shutdown == "any_significant":
             return True
         return not any(
             record.spec.significant and (record.ref is not None or record.status is RESTARTING)
-            for record in self._children.values()
-            if record is not child
+            for record in self.children
         )
 
     def _shut_down(self, reason: Reason) -> None:
         self._job = SHUT_DOWN
         self._exit_reason = reason
-        self._plan = self._shutdown_plan()
+        self._plan = deque(self._shutdown_plan())
         if not self._stopping:
             self._advance()
 
-    def _shutdown_plan(self) -> deque[Step[R]]:
-        return deque(Stop((record,)) for record in reversed(self._children.values()))
+    def _shutdown_plan(self) -> Iterator[Step[R]]:
+        if self.children.flags.strategy == "simple_one_for_one":
+            yield Stop(tuple(self.children))
+        else:
+            for record in reversed(self.children):
+                yield Stop((record,))
 
     def _start_failed(self, child: Record[R], reason: Reason) -> None:
         """The start in progress failed: what follows depends on what it was for."""
@@ -450,7 +367,7 @@ class Strategy(Generic[R]):
             self._advance()
         else:
             if job is START_CHILD:
-                del self._children[child.key]
+                self.children.remove(child)
             self._answer = StartFailed(child.spec.id, reason)
             self._advance()
 
@@ -536,74 +453,17 @@ class Strategy(Generic[R]):
             elif event.exit is not None:
                 self._exited(event, event.exit)
 
-    # Records.
-
-    def _check_flags(self, flags: Flags) -> None:
-        if flags.strategy == "simple_one_for_one":
-            raise InvalidFlag("strategy", flags.strategy, "for named children; use DynamicSupervisor")
-
-    def _check(self, children: Iterable[Any]) -> list[Child]:
-        return check_child_specs(children, self.flags.auto_shutdown)
-
-    def _record(self, key: Hashable, spec: Child) -> Record[R]:
-        return Record(key, spec, spec.args, spec.kwargs)
-
-    def _start_child(self, record: Record[R]) -> list[Action[R]]:
-        self._children[record.key] = record
-        return self._begin(START_CHILD, [Start(record)])
-
-    def _find(self, key: Hashable, *, by_ref: bool = False) -> Record[R]:
-        try:
-            record = self._children.get(key)
-            if record is None and by_ref:
-                record = self._by_ref.get(cast("R", key))
-        except TypeError:  # it is not hashable, and so nobody's key
-            record = None
-        if record is None:
-            raise ChildNotFound(key)
-        return record
-
-    def _find_stopped(self, id: Hashable) -> Record[R]:  # noqa: A002 (the field's name)
-        record = self._find(id)
-        if record.status is RUNNING:
-            raise ChildRunning(id, record.ref)
-        if record.status is RESTARTING:
-            raise ChildRestarting(id)
-        return record
-
     def _stopped(self, child: Record[R], reason: Reason) -> None:
         """A child that was asked to stop has ended; say so if it was not in the way that was asked for."""
-        ref = self._forget_process(child)
+        ref = self.children.forget_process(child)
         expected = KILLED if child.spec.shutdown == "brutal_kill" else SHUTDOWN
         if reason != expected and not (reason.is_normal and child.spec.restart != "permanent"):
             self._report("shutdown_error", child, reason, ref)
         self._down(child, ref)
 
-    def _forget_process(self, child: Record[R]) -> R | None:
-        ref, child.ref = child.ref, None
-        if ref is not None:
-            self._by_ref.pop(ref, None)
-        child.status = STOPPED
-        child.exit = None
-        return ref
-
     def _down(self, child: Record[R], predecessor: R | None = None) -> None:
         """The child is down; only a restart in progress has something follow `predecessor`."""
-        child.status = STOPPED
-        child.retry = None
-        child.predecessor = predecessor if self._job is RESTART else None
-        if not self._keeps(child):
-            self._children.pop(child.key, None)
-
-    def _keeps(self, child: Record[R]) -> bool:
-        """Whether the specification stays when the child is down."""
-        return child.spec.restart != "temporary"
-
-    def _shown(self, record: Record[R]) -> ChildInfo[R]:
-        spec = record.spec
-        return ChildInfo(
-            spec.id, "restarting" if record.status is RESTARTING else record.ref, spec.type, spec.restart
-        )
+        self.children.mark_down(child, predecessor if self._job is RESTART else None)
 
     def _report(self, kind: ReportKind, child: Record[R], reason: Reason, ref: R | None = None) -> None:
         self._actions.append(Report(kind, child, child.ref if ref is None else ref, reason))

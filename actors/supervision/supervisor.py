@@ -20,7 +20,7 @@ from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.start import Started
 from enfilade.actors.supervision.actions import Answer, Refuse
 from enfilade.actors.supervision.child_spec import AutoShutdown, Child, ChildType, Flags, StrategyName
-from enfilade.actors.supervision.children import ChildCounts, ChildInfo
+from enfilade.actors.supervision.children import ChildCounts, ChildInfo, Children, NamedChildren
 from enfilade.actors.supervision.strategy import Strategy
 from enfilade.actors.supervision.supervisor_body import SupervisorBody
 
@@ -74,11 +74,11 @@ class Supervisor(Actor):
         auto_shutdown: AutoShutdown = "never",
     ) -> None:
         flags = Flags(strategy=strategy, intensity=intensity, period=period, auto_shutdown=auto_shutdown)
-        clock, present = self.process.node.timers.now, self._body.present
-        self._supervise(Strategy(flags, children, clock=clock, present=present))
+        self._supervise(NamedChildren(flags, children))
 
-    def _supervise(self, strategy: Strategy[AnyRef]) -> None:
-        self._body.strategy = strategy
+    def _supervise(self, children: Children[AnyRef]) -> None:
+        clock, present = self.process.node.timers.now, self._body.present
+        self._body.strategy = Strategy(children, clock=clock, present=present)
 
     @property
     def _body(self) -> SupervisorBody:
@@ -137,19 +137,19 @@ class Supervisor(Actor):
         Raises:
             ChildNotFound, ChildRunning, ChildRestarting: there is no stopped child of that id.
         """
-        return self._lookup(self._strategy.delete_child, id)
+        return self._lookup(self._strategy.children.delete, id)
 
     def children(self) -> tuple[ChildInfo[AnyRef], ...]:
         """All children, in start order."""
-        return self._strategy.children()
+        return self._strategy.children.infos()
 
     def which_children(self) -> tuple[ChildInfo[AnyRef], ...]:
         """All children, newest first: OTP's order."""
-        return self._strategy.which_children()
+        return self.children()[::-1]
 
     def count_children(self) -> ChildCounts:
         """How many children there are: specifications, running ones, supervisors, workers."""
-        return self._strategy.count_children()
+        return self._strategy.children.counts()
 
     def get_childspec(self, key: Hashable) -> Deferred[Child]:
         """The specification of a child, with all defaults filled in.
@@ -160,7 +160,7 @@ class Supervisor(Actor):
         Raises:
             ChildNotFound: there is none.
         """
-        return self._lookup(self._strategy.get_childspec, key)
+        return self._lookup(self._strategy.children.spec, key)
 
     def change(
         self,
@@ -191,7 +191,8 @@ class Supervisor(Actor):
         return self._lookup(self._change, children, changes)
 
     def _change(self, children: Iterable[Any], changes: dict[str, Any]) -> None:
-        self._strategy.change(attrs.evolve(self._strategy.flags, **changes), children)
+        flags = attrs.evolve(self._strategy.children.flags, **changes)
+        self._strategy.change(flags, children)
 
     def _request(self, request: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """Have the body carry out what may take steps; the caller is told how it went."""

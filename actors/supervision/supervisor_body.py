@@ -15,11 +15,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import (
     Ignore,
     NotConnected,
@@ -34,11 +33,11 @@ from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.signals import Call, Cast
 from enfilade.actors.peers.events import NodeDown, NodeUp
 from enfilade.actors.processes.actor import Actor, Protocol, construct, protocol_of
-from enfilade.actors.processes.handlers import bad_arguments, refused, run_sync
+from enfilade.actors.processes.body import DispatchedBody
+from enfilade.actors.processes.handlers import refused, run_sync
 from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.start import begin, create, disinherit
-from enfilade.actors.processes.sync_body import SyncBody
 from enfilade.actors.supervision.actions import (
     Action,
     Answer,
@@ -77,7 +76,7 @@ class Acknowledged:
 
 
 @attrs.frozen(eq=False)
-class Onward:
+class NextStep:
     """The next step of a request that takes several: `fn` asks for it once the strategy is free again."""
 
     fn: Callable[[], None]
@@ -86,7 +85,7 @@ class Onward:
 REQUESTS = (Call, Cast)
 
 
-class SupervisorBody:
+class SupervisorBody(DispatchedBody):
     """Runs one supervisor.
 
     Attributes:
@@ -106,16 +105,17 @@ class SupervisorBody:
         "_stops",
         "_work",
         "actor",
-        "process",
         "protocol",
         "strategy",
     )
 
+    kind: ClassVar[str] = "supervisor"
+
     strategy: Strategy[AnyRef]
 
     def __init__(self, process: Process, protocol: Protocol) -> None:
-        self.process = process
-        self.protocol = protocol
+        super().__init__(process)
+        self.protocol: Protocol = protocol
         self.actor: Any = None
         self._asking: Outcome | None = None
         self._between: dict[Record[AnyRef], AnyRef] = {}
@@ -146,21 +146,17 @@ class SupervisorBody:
         body.actor = construct(actor, process, args, kwargs)
         info = run_sync(protocol.on_start, body.actor)
         if info is not None:
-            process.needs().start_info = info
+            process.extras().start_info = info
         # The children are started in a turn of its own, so that a deep tree is no deep recursion.
         process.node.starting[process] = Request(process.node, process.ref, "start", (), {}, None)
-        body.onward(body._boot)
+        body.continue_with(body._boot)
         return body
 
     def _boot(self) -> None:
         self._perform(self.strategy.boot())
 
     def rebind(self, actor: type[Actor]) -> None:
-        """Use the protocol of `actor` from now on."""
         self.protocol = protocol_of(actor)
-
-    def exit(self, reason: Reason) -> None:
-        """Nothing to hasten: a supervisor never waits."""
 
     # The mailbox.
 
@@ -171,10 +167,7 @@ class SupervisorBody:
         try:
             while budget:
                 message = None
-                if process.attention and not self._attend():
-                    return False
-                if self._exit_reason is not None:
-                    self._end()
+                if process.attention and not self.attend():
                     return False
                 if self._postponed and not self.strategy.busy:
                     message = self._postponed.popleft()
@@ -190,7 +183,7 @@ class SupervisorBody:
                     process.observed(message)
                 budget -= 1
         except BaseException as error:
-            self._crash(error, message)
+            self.crash(error, message)
             return False
         return True
 
@@ -200,62 +193,10 @@ class SupervisorBody:
         process.handlers = None if self.strategy.busy else self.protocol.handlers
         process.idle = True
 
-    def hand_off(self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Run a request in the caller's task, as `SyncBody.hand_off` does.
-
-        Raises:
-            BadArguments: the method takes no such arguments.
-            ProcessDied: the method raised, and the supervisor ends.
-        """
-        process = self.process
-        dispatcher = process.dispatcher
-        dispatcher.running = process
-        process.idle = False
-        process.at_hand = signals.HANDED_OFF
-        try:
-            result = process.node.context.run(run_sync, handler, self.actor, *args, **kwargs)
-        except BaseException as error:
-            misfit = bad_arguments(error, handler, args, kwargs)
-            if misfit is not None:
-                self._rest()
-                raise misfit from None
-            self._crash(error, None)
-            raise ProcessDied(process.ref, reason_of(error)) from error
-        finally:
-            dispatcher.running = None
-            process.at_hand = None
-        self._rest()
-        return result
-
-    def _rest(self) -> None:
-        """A request that a caller has run is over: go on, or wait for something to do."""
-        process = self.process
-        if process.queue or process.attention or self._exit_reason is not None:
-            process.wake()
-        else:
+    def rest(self) -> None:
+        super().rest()
+        if self.process.idle:
             self._idle()
-
-    handed_off = SyncBody.handed_off
-
-    def _attend(self) -> bool:
-        """Serve the control lane, and the order to stop; false when the turn is over."""
-        process = self.process
-        while True:
-            if process.exit_signal is not None:
-                process.node.finish(process, process.exit_signal)
-                return False
-            if process.stopping is not None and not self.strategy.stopping:
-                process.suspended = False  # it has to hear how its children end
-                self._perform(self.strategy.shut_down(process.stopping))
-            if self._exit_reason is not None:
-                self._end()
-                return False
-            if not process.control:
-                break
-            process.control.popleft().serve(process)
-        process.idle = process.suspended
-        process.settle()
-        return not process.suspended
 
     def _take(self, message: Any) -> None:
         event = EVENTS.get(type(message))
@@ -273,7 +214,7 @@ class SupervisorBody:
         process = self.process
         if isinstance(message, Retry):
             self._perform(self.strategy.retry(message))
-        elif isinstance(message, Onward):
+        elif isinstance(message, NextStep):
             message.fn()
         elif isinstance(message, REQUESTS):
             handler = self.protocol.handlers.get(message.method)
@@ -302,15 +243,20 @@ class SupervisorBody:
 
     # The end.
 
-    def stop(self, reason: Reason) -> None:
-        """End in order, with `reason`."""
-        self.process.stop(reason)
+    def stop(self, reason: Reason) -> bool:
+        """Stop the children in order, then end; true while there are children to wait for."""
+        if self._exit_reason is None and not self.strategy.stopping:
+            self.process.suspended = False  # it has to hear how its children end
+            self._perform(self.strategy.shut_down(reason))
+        if self._exit_reason is None:
+            return True
+        self._end(self._exit_reason)
+        return False
 
-    def _end(self) -> None:
-        """The tree is down."""
+    def _end(self, reason: Reason) -> None:
+        """Run `on_stop` and end: no child is left."""
         process = self.process
-        reason, error = self._exit_reason, self._error
-        assert reason is not None
+        error = self._error
         try:
             run_sync(self.protocol.on_stop, self.actor, reason)
         except BaseException as raised:
@@ -318,8 +264,8 @@ class SupervisorBody:
         process.queue.extend(self._postponed)
         process.node.finish(process, reason, error)
 
-    def _crash(self, error: BaseException, message: Any) -> None:
-        """A method of a subclass raised: stop the tree in order, then end with that reason."""
+    def crash(self, error: BaseException, message: Any) -> None:
+        """Stop the children in order, then end with `error`, which a method of a subclass raised."""
         process = self.process
         if process.ended is not None:
             return
@@ -347,15 +293,15 @@ class SupervisorBody:
         self._asking = outcome
         self._perform(actions)
 
-    def onward(self, fn: Callable[[], None]) -> None:
-        """Call `fn` when the strategy is free: the next step of a request that takes several."""
-        self.process.put(Onward(fn))
+    def continue_with(self, fn: Callable[[], None]) -> None:
+        """Call `fn` once the strategy is free: the next step of a request that takes several."""
+        self.process.put(NextStep(fn))
 
     # Events.
 
     def _exit_arrived(self, event: Exited | Down) -> None:
         ref = event.ref
-        child = self.strategy.child(ref)
+        child = self.strategy.children.running(ref)
         if child is not None:
             self._stops.ended(ref)
             if child.spec.mailbox.inherit:
@@ -430,7 +376,13 @@ class SupervisorBody:
         heir_of = child.predecessor if spec.mailbox.inherit else None
         try:
             made = create(
-                process.node, process, spec.name, True, False, spec.mailbox, spec.label, "supervisor", heir_of
+                process.node,
+                spawner=process,
+                name=spec.name,
+                link=True,
+                mailbox=spec.mailbox,
+                label=spec.label,
+                heir_of=heir_of,
             )
             request = begin(made, spec.target, child.args, child.kwargs)
         except Exception as error:
@@ -445,8 +397,8 @@ class SupervisorBody:
 
     def _started(self, child: Record[AnyRef], made: Process) -> None:
         info = None
-        if made.rare is not None:
-            info, made.rare.start_info = made.rare.start_info, None
+        if made.extras_or_none is not None:
+            info, made.extras_or_none.start_info = made.extras_or_none.start_info, None
         self._perform(self.strategy.started(child, made.ref, info))
 
     def _start_elsewhere(self, child: Record[AnyRef]) -> None:
@@ -516,12 +468,13 @@ class SupervisorBody:
 
     def _exit(self, end: Exit) -> None:
         self._exit_reason = end.reason
+        self.process.stop(end.reason)  # so that the turn goes to `stop`, which ends the process
         if self._asking is not None:
             self._answered(Refuse(ProcessDied(self.process.ref, end.reason)))
 
     def _report(self, report: Report[AnyRef]) -> None:
         self.process.node.reports.supervisor(
-            self.process, report.kind, report.child.spec.id, report.ref, report.reason
+            self.process.ref, report.kind, report.child.spec.id, report.ref, report.reason
         )
 
     # Between two incarnations: calls are told that the child is restarting, and its mailbox may be kept.
@@ -545,8 +498,7 @@ class SupervisorBody:
         self.process.node.mark_restarting(ref, child.spec.name, restarting=False)
         disinherit(ref)
 
-    def let_go(self) -> None:
-        """The supervisor has ended, in order or not: none of its children is started again."""
+    def abandon_restarts(self) -> None:
         for child in list(self._between):
             self._no_longer_between(child)
 

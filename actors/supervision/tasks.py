@@ -23,7 +23,7 @@ from enfilade.actors.messages.errors import CallTimeout, ProcessDied
 from enfilade.actors.messages.reasons import KILL, SHUTDOWN, TIMEOUT, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.process import Process
 from enfilade.actors.supervision.child_spec import Child, ShutdownLimit
 from enfilade.actors.supervision.dynamic import DynamicSupervisor
@@ -146,9 +146,10 @@ async def async_nolink(
         MaxChildren: the supervisor has as many tasks as it may have.
         Everything that `Ref.call` raises.
     """
-    if not isinstance(supervisor, LocalRef):
+    parent = process_of(supervisor)
+    if parent is None:
         raise TypeError(f"a task is started on the node of its supervisor, and {supervisor} is on another")
-    request: Request[Any] = Request(supervisor._process.node, supervisor, "task", (), {}, None)
+    request: Request[Any] = Request(parent.node, supervisor, "task", (), {}, None)
     child = Child(
         run, request, fn, args, id="task", restart="temporary", shutdown=shutdown, label=label or fn_name(fn)
     )
@@ -157,12 +158,13 @@ async def async_nolink(
     except BaseException:
         request.cancel()
         raise
-    assert isinstance(ref, LocalRef)
-    process = ref._process
+    assert isinstance(ref, Ref)
+    process = process_of(ref)
+    assert process is not None
     if process.ended is not None:
         request.reply(process.ended)
     else:
-        process.needs().stop_requests.append(request)
+        process.extras().stop_requests.append(request)
     return Task(ref, request)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from enfilade.actors.messages.reasons import KILLED
 from enfilade.actors.messages.ref import NameRef, Ref
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.process import Process
 
 __all__ = ["crash_at", "drop_queued", "kill_after", "stall"]
@@ -20,13 +20,14 @@ __all__ = ["crash_at", "drop_queued", "kill_after", "stall"]
 def _process(ref: Ref[Any]) -> Process:
     if isinstance(ref, NameRef):
         ref = ref.resolve()
-    if not isinstance(ref, LocalRef):
+    process = process_of(ref)
+    if process is None:
         raise TypeError(f"{ref} lives on another node; faults are injected where the process lives")
-    return ref._process
+    return process
 
 
 def _watch(process: Process, observer: Any) -> None:
-    process.needs().observers.append(observer)
+    process.extras().observers.append(observer)
     process.attention = True
 
 

@@ -44,7 +44,7 @@ class ScalarType(enum.IntEnum):
     F64 = 9
 
 
-_SCALARS = (I8, U8, I16, U16, I32, U32, I64, U64, F32, F64)
+SCALARS = (I8, U8, I16, U16, I32, U32, I64, U64, F32, F64)
 
 
 @attrs.frozen
@@ -64,7 +64,7 @@ def _join_scalar(tag: int, values: Sequence[Any]) -> ScalarValue:
 
 
 AbiScalarValue = Annotated[
-    ScalarValue, Choice([[layout(number)] for number in _SCALARS], _split_scalar, _join_scalar)
+    ScalarValue, Choice([[layout(number)] for number in SCALARS], _split_scalar, _join_scalar)
 ]
 
 

@@ -40,7 +40,7 @@ async def test_a_turn_may_end_with_the_last_message(messages: int, observed: boo
         ref = await node.spawn(Tally)
         process = node.processes[ref.serial]
         if observed:
-            process.needs().observers.append(Onlooker())
+            process.extras().observers.append(Onlooker())
             process.attention = True
         for expected in (messages, 2 * messages):
             for number in range(messages):
@@ -59,13 +59,13 @@ async def test_an_observer_that_leaves_within_the_last_message_of_a_turn() -> No
         def handled(self, process: Process, message: Any) -> None:
             self.left -= 1
             if self.left == 0:
-                process.needs().observers.clear()
+                process.extras().observers.clear()
                 process.settle()
 
     async with open_node("n") as node:
         ref = await node.spawn(Tally)
         process = node.processes[ref.serial]
-        process.needs().observers.append(Leaving())
+        process.extras().observers.append(Leaving())
         process.attention = True
         for number in range(TURN):
             ref.send(number)

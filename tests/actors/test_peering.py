@@ -22,10 +22,10 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"policy": "same_user"}, r"policy must be a Policy, such as Policy\.same_user\(\), not 'same_user'"),
-        ({"entries": [int]}, "entries must be a mapping from names to what peers may spawn, not"),
-        ({"settings": {"period": 1}}, r"settings must be transport\.Settings, not"),
-        ({"listen": 5}, "listen must be the path of a door, not 5"),
+        ({"policy": "same_user"}, r"policy must be a Policy, such as Policy\.same_user\(\), got 'same_user'"),
+        ({"entries": [int]}, "entries must be a mapping from names to what peers may spawn, got"),
+        ({"settings": {"period": 1}}, r"settings must be enfilade.transport.Settings, got"),
+        ({"listen": 5}, "listen must be the path of a door, got 5"),
     ],
 )
 async def test_an_option_of_the_wrong_type_is_refused_at_once(
@@ -53,7 +53,7 @@ def test_a_node_needs_the_loop_of_trio() -> None:
         async with open_node("lost"):
             raise AssertionError
 
-    with pytest.raises(RuntimeError, match=r"a node runs in trio's loop.*trio\.run\(main\)"):
+    with pytest.raises(RuntimeError, match=r"open_node must run in a trio loop.*trio\.run\(main\)"):
         asyncio.run(main())
 
 

@@ -30,6 +30,7 @@ from enfilade.hostcalls.abi.actor_types import (
 )
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.catalogue import CATALOGUE
+from enfilade.hostcalls.codec.rkyv import U32
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.resources.channel import Channel, Frame, Writer
 from enfilade.hostcalls.sdk.wat import Assembler
@@ -302,8 +303,8 @@ async def test_notices_without_end(body: str, limit: str) -> None:
         *(f"enfilade::actor::{name}" for name in ("self", "trap", "link", "monitor", "demonitor", "exit"))
     )
     operands = {
-        "other": guest.message(abi.U32, 0),
-        "dead": guest.message(abi.U32, 1),
+        "other": guest.message(U32, 0),
+        "dead": guest.message(U32, 1),
         "exit": guest.message(ActorExit, ActorExit(2, ActorReason(ReasonKind.OTHER, "again"))),
         "demonitor": str(guest.data(bytes(16))),
     }
@@ -411,7 +412,7 @@ async def test_writes_that_wait_for_ever() -> None:
         "channel::strong_write",
     )
     create = guest.message(ChannelCreate, ChannelCreate(4, ChannelBackpressure.PARK))
-    zero = guest.message(abi.U32, 0)
+    zero = guest.message(U32, 0)
     full, more = guest.message(IoWrite, IoWrite(1, b"full")), guest.message(IoWrite, IoWrite(1, b"more"))
     guest.function(
         "start",
@@ -435,7 +436,7 @@ async def test_flood_of_submissions_is_served_in_pieces() -> None:
     """
     guest = Assembler("channel::create", "channel::weak_writer_create", "channel::weak_write")
     create = guest.message(ChannelCreate, ChannelCreate(1 << 20, ChannelBackpressure.PARK))
-    zero = guest.message(abi.U32, 0)
+    zero = guest.message(U32, 0)
     write = guest.message(IoWrite, IoWrite(1, b"x"))
     guest.function(
         "start",
@@ -475,7 +476,7 @@ async def test_what_waits_with_the_host_is_bounded() -> None:
         pages=40,
     )
     create = guest.message(ChannelCreate, ChannelCreate(1 << 20, ChannelBackpressure.PARK))
-    zero = guest.message(abi.U32, 0)
+    zero = guest.message(U32, 0)
     root = (1 << 16) + (1 << 20)  # IoWrite behind its mebibyte of payload
     guest.function(
         "start",

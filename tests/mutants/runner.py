@@ -1,7 +1,7 @@
-"""Apply one mutant at a time to a copy of the tree, run the tests of its file, and tell which ones survive.
+"""Apply one mutant at a time to a copy of the tree, run the tests of its file, and report the survivors.
 
-The mutants of a module are a table of their own, `<module>.toml` beside this file: `file` and `tests` say
-where it lies and what is to find its faults. A mutant has
+The mutants of a module are a table of their own, `<module>.toml` beside this file: `file` is the module,
+`tests` are the files of tests that must find its faults. A mutant has
 
 * `before` and `after`: a text and what takes its place; `before` must occur once;
 * `within`: the function, or Class.method, that it must occur once in; without it, the file;
@@ -11,6 +11,7 @@ where it lies and what is to find its faults. A mutant has
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,10 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 LEFT_OUT = (".git", ".venv*", "_build", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
 SECONDS = 600
-"""After which tests that do not end have found the mutant."""
+"""Time limit of the tests; tests that do not end within it have found the mutant."""
+
+PYTEST = (sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider")
+UNUSABLE = 'raise ImportError("this file is not to be imported")\n'
 
 
 class BadMutant(Exception):
@@ -74,7 +79,7 @@ class Mutant:
 
 def _span(source: str, name: str) -> tuple[int, int]:
     """The characters from the beginning to the end of that function."""
-    body: Sequence[ast.AST] = ast.parse(source).body
+    body: Sequence[ast.AST] = _parsed(source).body
     node: Any = None
     for part in name.split("."):
         node = next((node for node in body if getattr(node, "name", None) == part), None)
@@ -85,6 +90,12 @@ def _span(source: str, name: str) -> tuple[int, int]:
     return sum(map(len, lines[: node.lineno - 1])), sum(map(len, lines[: node.end_lineno]))
 
 
+@functools.lru_cache(maxsize=1)
+def _parsed(source: str) -> ast.Module:
+    """The module; the mutants of a file follow one another."""
+    return ast.parse(source)
+
+
 def read_table(path: Path) -> list[Mutant]:
     """The mutants of one table."""
     table = tomllib.loads(path.read_text())
@@ -92,54 +103,91 @@ def read_table(path: Path) -> list[Mutant]:
 
 
 class Tree:
-    """A copy of the tree, in which one mutant at a time lives."""
+    """A copy of the tree, in which one mutant at a time lives.
 
-    def __init__(self, root: Path, copy: Path) -> None:
+    Args:
+        root: the tree.
+        copy: an existing folder for the copy.
+        command: runs the files of tests that are appended to it.
+    """
+
+    def __init__(self, root: Path, copy: Path, command: Sequence[str] = PYTEST) -> None:
         self._copy = copy
-        shutil.copytree(root, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        self._command = command
+        # The package is made of links: followed, they would become a second copy, which no mutant reaches.
+        ignored = shutil.ignore_patterns(*LEFT_OUT)
+        shutil.copytree(root, copy, symlinks=True, dirs_exist_ok=True, ignore=ignored)
+
+    def check(self, file: str, tests: Sequence[str]) -> None:
+        """Check that the tests pass, and that they would notice a change of `file`.
+
+        Raises:
+            BadMutant: they fail without any mutant, and so would find everything; or they do not import the
+                file of this copy, and so would find nothing.
+        """
+        if self._run(tests).returncode != 0:
+            raise BadMutant(f"{' '.join(tests)} must pass before there is a mutant, and fail")
+        with self._replaced(file, UNUSABLE):
+            if self._run(tests).returncode == 0:
+                raise BadMutant(f"{' '.join(tests)} must import {file}, and pass without it")
 
     def finds(self, mutant: Mutant) -> bool:
-        """Whether the tests find the mutant."""
-        place = self._copy / mutant.file
+        """Tell whether the tests find the mutant.
+
+        Raises:
+            BadMutant: the tests could not be run.
+        """
+        mutated = mutant.applied_to((self._copy / mutant.file).read_text())
+        with self._replaced(mutant.file, mutated):
+            try:
+                run = self._run(mutant.tests)
+            except subprocess.TimeoutExpired:
+                return True
+        if run.returncode not in (0, 1, 2):  # 2: a file of tests cannot even be imported
+            output = run.stdout.decode() + run.stderr.decode()
+            raise BadMutant(f"{' '.join(mutant.tests)} could not be run: {output}")
+        return run.returncode != 0
+
+    @contextmanager
+    def _replaced(self, file: str, text: str) -> Iterator[None]:
+        place = self._copy / file
         source = place.read_text()
-        mutated = mutant.applied_to(source)
-        place.write_text(mutated)
+        place.write_text(text)
         try:
-            return not self.passes(mutant.tests)
+            yield
         finally:
             place.write_text(source)
 
-    def passes(self, tests: Iterable[str]) -> bool:
-        """Whether these tests pass as the copy is now."""
-        command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    def _run(self, tests: Iterable[str]) -> subprocess.CompletedProcess[bytes]:
         environment = {**os.environ, "PYTHONPATH": str(self._copy)}
-        try:
-            run = subprocess.run(
-                command, cwd=self._copy, env=environment, capture_output=True, timeout=SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return False
-        if run.returncode not in (0, 1, 2):  # 2: a file of tests cannot even be imported
-            raise BadMutant(f"{' '.join(tests)} could not be run: {run.stdout.decode()}{run.stderr.decode()}")
-        return run.returncode == 0
+        return subprocess.run(
+            [*self._command, *tests],
+            cwd=self._copy,
+            env=environment,
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+        )
 
 
 def survivors(tree: Tree, mutants: Iterable[Mutant]) -> Iterator[tuple[Mutant, bool]]:
-    """Each mutant with the answer to whether it survives.
+    """Each mutant, and True if it survives.
 
     Raises:
-        BadMutant: tests fail without any mutant, and so would find everything.
+        BadMutant: as `Tree.check`.
     """
-    sound: set[tuple[str, ...]] = set()
+    checked: set[tuple[str, ...]] = set()
     for mutant in mutants:
-        tests = tuple(mutant.tests)
-        if tests not in sound and not tree.passes(tests):
-            raise BadMutant(f"{' '.join(tests)} must pass before there is a mutant, and fail")
-        sound.add(tests)
+        subject = (mutant.file, *mutant.tests)
+        if subject not in checked:
+            tree.check(mutant.file, mutant.tests)
+            checked.add(subject)
         yield mutant, not tree.finds(mutant)
 
 
-def main(names: Sequence[str] = (), *, tables: Path = HERE, root: Path = ROOT) -> int:
+def main(
+    names: Sequence[str] = (), *, tables: Path = HERE, root: Path = ROOT, command: Sequence[str] = PYTEST
+) -> int:
     """Run these tables, or all; the number of mutants that survive, or are found, unexpectedly."""
     paths = [tables / f"{name}.toml" for name in names] or sorted(tables.glob("*.toml"))
     mutants = [mutant for path in paths for mutant in read_table(path)]
@@ -147,10 +195,10 @@ def main(names: Sequence[str] = (), *, tables: Path = HERE, root: Path = ROOT) -
         mutant.applied_to((root / mutant.file).read_text())
     surprises = 0
     with tempfile.TemporaryDirectory() as copy:
-        for mutant, survives in survivors(Tree(root, Path(copy)), mutants):
+        for mutant, survives in survivors(Tree(root, Path(copy), command), mutants):
             if survives == bool(mutant.equal):
                 continue
             surprises += 1
-            print(f"{'survives' if survives else 'is found, though said to be equal'}: {mutant}", flush=True)
+            print(f"{'survives' if survives else 'found, though said to be equal'}: {mutant}", flush=True)
     print(f"{len(mutants)} mutants, {surprises} surprises")
     return surprises

@@ -1,15 +1,18 @@
-"""The runner of mutants, on a made-up tree; and every table fits its file."""
+"""The runner of mutants, on a made-up tree; and every table fits its file.
+
+But for one, which runs pytest, the files of tests of the made-up tree are plain programs: they start sooner.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.mutants.runner import HERE, ROOT, BadMutant, main, read_table
+from tests.mutants.runner import HERE, PYTEST, ROOT, BadMutant, main, read_table
 
-pytestmark = pytest.mark.serial
-
+PYTHON = (sys.executable, "-B", "-S")
 SOURCE = """
 def larger(a: int, b: int) -> int:
     return a if a > b else b
@@ -19,13 +22,16 @@ def smaller(a: int, b: int) -> int:
     return a if a < b else b
 """
 TESTS = """
-from made_up import larger
+from package.made_up import larger
 
 
 def test_larger() -> None:
     assert larger(1, 2) == 2
+
+
+test_larger()
 """
-HEADER = 'file = "made_up.py"\ntests = ["test_made_up.py"]\n'
+HEADER = 'file = "folder/made_up.py"\ntests = ["test_made_up.py"]\n'
 FOUND = '[[mutant]]\nbefore = "a > b"\nafter = "a < b"\n'
 EQUAL = '[[mutant]]\nbefore = "a > b"\nafter = "a >= b"\n'
 UNSEEN = '[[mutant]]\nwithin = "smaller"\nbefore = "a < b"\nafter = "a > b"\n'
@@ -33,32 +39,42 @@ UNSEEN = '[[mutant]]\nwithin = "smaller"\nbefore = "a < b"\nafter = "a > b"\n'
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
+    """A tree whose tests import the folder by a link, as ours import the package."""
     root = tmp_path / "tree"
-    root.mkdir()
-    (root / "made_up.py").write_text(SOURCE)
+    (root / "folder").mkdir(parents=True)
+    (root / "folder" / "made_up.py").write_text(SOURCE)
+    (root / "package").symlink_to("folder")
     (root / "test_made_up.py").write_text(TESTS)
     return root
 
 
-def run(tree: Path, *mutants: str) -> int:
+def run(tree: Path, *mutants: str, command: tuple[str, ...] = PYTHON) -> int:
     (tree.parent / "table.toml").write_text(HEADER + "".join(mutants))
-    return main(tables=tree.parent, root=tree)
+    return main(tables=tree.parent, root=tree, command=command)
 
 
-def test_found_and_survivors(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What no test finds is told, unless the table says why; the tree itself is never touched."""
+def test_reports_what_no_test_finds(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Survivors are reported, unless the table gives the reason; the tree itself is never touched."""
     assert run(tree, FOUND, UNSEEN, EQUAL + 'equal = "equal numbers are the same"\n') == 1
     assert capsys.readouterr().out.splitlines() == [
-        "survives: made_up.py, smaller: 'a < b' -> 'a > b'",
+        "survives: folder/made_up.py, smaller: 'a < b' -> 'a > b'",
         "3 mutants, 1 surprises",
     ]
-    assert (tree / "made_up.py").read_text() == SOURCE
+    assert (tree / "folder" / "made_up.py").read_text() == SOURCE
 
 
-def test_a_reason_that_is_not_true(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A mutant that is said to be equal, and is found, is told as well."""
+def test_reports_a_reason_that_is_not_true(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mutant that is said to be equal, and is found, is reported as well."""
     assert run(tree, FOUND + 'equal = "it is not"\n') == 1
-    assert "is found, though said to be equal" in capsys.readouterr().out
+    assert "found, though said to be equal" in capsys.readouterr().out
+
+
+@pytest.mark.serial
+def test_runs_pytest(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command that real tables are run with passes without a mutant, and finds one."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # to start sooner
+    (tree / "test_made_up.py").write_text(TESTS.removesuffix("test_larger()\n"))
+    assert run(tree, FOUND, command=PYTEST) == 0
 
 
 @pytest.mark.parametrize(
@@ -71,17 +87,25 @@ def test_a_reason_that_is_not_true(tree: Path, capsys: pytest.CaptureFixture[str
         ('before = "a > b"\nafter = "a >"', "not Python"),
     ],
 )
-def test_mutants_that_do_not_fit(tree: Path, mutant: str, message: str) -> None:
+def test_refuses_mutants_that_do_not_fit(tree: Path, mutant: str, message: str) -> None:
     """They are refused before any test is run."""
     (tree / "test_made_up.py").write_text("raise SystemError('not to be run')")
     with pytest.raises(BadMutant, match=message):
         run(tree, f"[[mutant]]\n{mutant}\n")
 
 
-def test_tests_that_fail_anyway(tree: Path) -> None:
-    """Tests that fail without a mutant would find everything: that is an error."""
-    (tree / "test_made_up.py").write_text(TESTS.replace("== 2", "== 3"))
-    with pytest.raises(BadMutant, match="must pass before there is a mutant"):
+@pytest.mark.parametrize(
+    ("tests", "message"),
+    [
+        (TESTS.replace("== 2", "== 3"), "must pass before there is a mutant"),
+        ("assert 1 + 1 == 2", "must import folder/made_up.py"),
+    ],
+    ids=["fail_anyway", "never_look"],
+)
+def test_refuses_tests_that_decide_nothing(tree: Path, tests: str, message: str) -> None:
+    """Tests that fail without a mutant would find everything, those without the file nothing."""
+    (tree / "test_made_up.py").write_text(tests)
+    with pytest.raises(BadMutant, match=message):
         run(tree, FOUND)
 
 

@@ -1,161 +1,124 @@
-"""A node link at its limits: what is exactly as much as allowed passes, and what is one more does not."""
+"""A node link at its limits: what is exactly as much as allowed passes, and what is one more does not.
+
+How a node link behaves within its limits is in test_node_link.py.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from enfilade.transport.node_link import BATCH_LIMIT, Backlogged, NodeLink
+from enfilade.transport.node_link import BATCH_LIMIT, HANDLES_LIMIT, Backlogged, NodeLink
 from enfilade.transport.policy import Limits
-from enfilade.transport.wire import MalformedBatch, decode_batch, encode_batch
-from tests.transport.test_link import frame
-
-SIZE = len(frame(1))
+from enfilade.transport.wire import MalformedBatch, encode_batch
+from tests.transport.test_node_link import WINDOW, frame, make
 
 
-def link(*, window: int = 10**6, peer_window: int = 10**6, **limits: Any) -> NodeLink:
-    return NodeLink(window=window, peer_window=peer_window, limits=Limits(**limits), clock=lambda: 0.0)
+def send_off(link: NodeLink, size: int) -> None:
+    """Send so many bytes of frames, which the peer accepts but does not say that it has taken in."""
+    link.send(b"x" * size)
+    assert link.next_batch() is not None
+    link.accepted()
 
 
-def sizes(side: NodeLink, *, last: bool = True) -> list[int]:
-    """How many frames each batch has that may leave, each accepted and taken in at once."""
-    found = []
-    while (batch := side.next_batch(last=last)) is not None:
-        found.append(len(decode_batch(batch.data).frames))
-        side.accepted()
-    return found
+def exact_frame(size: int) -> bytes:
+    """A frame of exactly so many bytes."""
+    exact = frame(1, size - (len(frame(1, size)) - size))
+    assert len(exact) == size
+    return exact
 
 
-def test_backlog() -> None:
-    side = link(backlog=3 * SIZE)
-    for _ in range(3):
-        side.send(frame(1))
-    with pytest.raises(Backlogged):
-        side.send(frame(1))
-    assert side.queued == 3 * SIZE
-    assert sizes(side) == [3]
-    assert side.queued == 0
-    side.send(frame(1))
+@pytest.mark.parametrize(
+    ("waiting", "size", "fits"), [(0, 1000, True), (0, 1001, False), (999, 1, True), (999, 2, False)]
+)
+def test_backlog_at_its_limit(waiting: int, size: int, fits: bool) -> None:
+    """The backlog holds exactly as many bytes as its limit; a frame beyond is refused, without effect."""
+    link = make(backlog=1000)
+    if waiting:
+        link.send(b"x" * waiting)
+    if fits:
+        link.send(b"x" * size)
+        assert link.queued == 1000
+    else:
+        with pytest.raises(Backlogged):
+            link.send(b"x" * size)
+        assert link.queued == waiting
 
 
-@pytest.mark.parametrize(("spare", "batches"), [(0, [2]), (-1, [1])])
-def test_batch_as_large_as_the_window(spare: int, batches: list[int]) -> None:
-    """Two frames that fill the peer's window exactly leave together; with a byte less, one at a time."""
-    side = link(peer_window=2 * SIZE + spare)
-    side.send(frame(1))
-    assert side.send(frame(2)) is (spare < 0)
-    batch = side.next_batch()
+@pytest.mark.parametrize(
+    ("window", "largest"), [(WINDOW, WINDOW), (10**9, BATCH_LIMIT), (BATCH_LIMIT, BATCH_LIMIT)]
+)
+@pytest.mark.parametrize("beyond", [0, 1])
+@pytest.mark.parametrize("handles", [(), (7,)])
+def test_batch_at_its_limit(window: int, largest: int, beyond: int, handles: tuple[int, ...]) -> None:
+    """A batch is as large as the peer's window, but never larger than its limit; handles change nothing."""
+    link = NodeLink(window=window, peer_window=window, limits=Limits(), clock=lambda: 0.0)
+    assert link.send(b"x" * (largest - 10)) is False
+    assert link.send(b"y" * (10 + beyond), handles) is bool(beyond)
+    assert link.next_batch() is not None
+    assert link.under_way == largest - (10 if beyond else 0)
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_handles_at_their_limit(beyond: int) -> None:
+    """A batch carries exactly `HANDLES_LIMIT` handles, and no more."""
+    link = make()
+    link.send(b"x", range(HANDLES_LIMIT - 1))
+    assert link.send(b"y", range(1 + beyond)) is bool(beyond)
+    batch = link.next_batch()
     assert batch is not None
-    assert [len(decode_batch(batch.data).frames)] == batches
+    assert len(batch.handles) == HANDLES_LIMIT - beyond
 
 
-def test_batch_limit() -> None:
-    """A batch is never larger than its limit, however large the window."""
-    whole = frame(1, BATCH_LIMIT // 2)
-    side = link()
-    for _ in range(2):
-        side.send(whole)
-    assert len(whole) * 2 > BATCH_LIMIT
-    assert sizes(side) == [1, 1]
+@pytest.mark.parametrize(
+    ("under_way", "size", "leaves"),
+    [
+        pytest.param(1500, 500, True, id="fills_the_window"),
+        pytest.param(1500, 501, False, id="exceeds_the_window"),
+        pytest.param(999, WINDOW, True, id="less_than_half_a_window_under_way"),
+        pytest.param(1000, 1001, False, id="half_a_window_under_way"),
+        pytest.param(1000, 1000, True, id="the_other_half"),
+    ],
+)
+def test_window_at_its_limit(under_way: int, size: int, leaves: bool) -> None:
+    """What fills the window exactly leaves; what exceeds it only if less than half of one is under way."""
+    link = make()
+    send_off(link, under_way)
+    link.send(b"x" * size)
+    assert (link.next_batch() is not None) is leaves
+    assert link.under_way == under_way + (size if leaves else 0)
 
 
-@pytest.mark.parametrize(("handles", "batches"), [(100, [2]), (101, [1, 1])])
-def test_handles_of_a_batch(handles: int, batches: list[int]) -> None:
-    """Two hundred handles travel together, and no more."""
-    side = link()
-    side.send(frame(1), [object()] * 100)  # type: ignore[list-item]
-    side.send(frame(2), [object()] * handles)  # type: ignore[list-item]
-    assert sizes(side) == batches
-
-
-@pytest.mark.parametrize(("spare", "leaves"), [(0, True), (-1, False)])
-def test_window_that_is_full(spare: int, leaves: bool) -> None:
-    """What fills the rest of the window exactly leaves; one byte more does not."""
-    side = link(peer_window=3 * SIZE + spare)
-    for number in range(2):
-        side.send(frame(number))
-        side.next_batch()
-        side.accepted()
-    side.send(frame(3))
-    assert (side.next_batch() is not None) is leaves
-
-
-@pytest.mark.parametrize(("more", "leaves"), [(0, False), (1, True)])
-def test_half_a_window(more: int, leaves: bool) -> None:
-    """What is too large for the rest of the window leaves only when less than half of one is under way."""
-    side = link(peer_window=2 * SIZE + more)
-    side.send(frame(1))
-    side.next_batch()
-    side.accepted()
-    side.send(frame(2, 3 * SIZE))
-    assert (side.next_batch() is not None) is leaves
-
-
-@pytest.mark.parametrize(("more", "due"), [(0, True), (1, False)])
-def test_grant(more: int, due: bool) -> None:
+@pytest.mark.parametrize(("size", "due"), [(WINDOW // 2 - 1, False), (WINDOW // 2, True)])
+def test_grant_at_half_a_window(size: int, due: bool) -> None:
     """A grant is due at exactly half a window, once."""
-    side = link(window=2 * SIZE + more)
-    side.received(encode_batch(0, 0, [frame(1)]))
-    assert side.is_grant_due() is due
-    if due:
-        assert side.next_batch() is not None
-        side.accepted()
-        assert not side.is_grant_due()
+    link = make()
+    link.received(encode_batch(0, 0, [exact_frame(size)]))
+    assert link.is_grant_due() is due
+    assert (link.next_batch() is not None) is due
+    assert not due or not link.is_grant_due()
 
 
-@pytest.mark.parametrize("granted", [SIZE - 1, 2 * SIZE + 1])
-def test_grants_that_cannot_be(granted: int) -> None:
-    """A peer that has taken in so much can have taken in neither less than it said nor more than came."""
-    side = link()
-    for number in range(2):
-        side.send(frame(number))
-    side.next_batch()
-    side.accepted()
-    side.received(encode_batch(0, SIZE, []))
-    with pytest.raises(MalformedBatch, match="took in"):
-        side.received(encode_batch(1, granted, []))
-    side.received(encode_batch(1, 2 * SIZE, []))
-    assert side.under_way == 0
+@pytest.mark.parametrize(("taken_in", "possible"), [(99, False), (100, True), (300, True), (301, False)])
+def test_what_a_peer_can_have_taken_in(taken_in: int, possible: bool) -> None:
+    """A peer takes in no more than was sent, and never less than it has said before."""
+    link = make()
+    send_off(link, 100)
+    link.received(encode_batch(0, 100, []))
+    send_off(link, 200)
+    if possible:
+        link.received(encode_batch(1, taken_in, []))
+        assert link.under_way == 300 - taken_in
+    else:
+        with pytest.raises(MalformedBatch, match=f"took in {taken_in} of 300"):
+            link.received(encode_batch(1, taken_in, []))
 
 
-def test_the_last_batch_may_wait() -> None:
-    """The last batch, which more may join, leaves only when it is asked for."""
-    side = link()
-    side.send(frame(1))
-    assert side.next_batch(last=False) is None
-    assert side.send(frame(2)) is False
-    assert sizes(side) == [2]
-
-
-def test_signs_of_life() -> None:
-    """Only a quarter without a batch of one's own asks for a sign, and one sign is enough."""
-    side = link()
-    assert side.quarter()
-    assert side.next_batch() is None
-    assert side.quarter()
-    assert side.next_batch() is not None
-    side.accepted()
-    assert side.next_batch() is None
-    assert side.quarter()
-    assert side.next_batch() is None
-
-
-def test_silence() -> None:
-    """Four quarters of silence are borne, the fifth is death; a batch begins the count anew."""
-    side = link()
-    assert [side.quarter() for _ in range(4)] == [True] * 4
-    side.received(encode_batch(0, 0, []))
-    assert [side.quarter() for _ in range(5)] == [True] * 4 + [False]
-
-
-def test_leftovers() -> None:
-    """Whatever has not been accepted is left over, and nothing is queued any more."""
-    first, second = object(), object()
-    side = link()
-    side.send(frame(1), [first])  # type: ignore[list-item]
-    side.next_batch()
-    side.send(frame(2), [second])  # type: ignore[list-item]
-    assert list(side.leftovers()) == [first, second]
-    assert side.queued == 0
-    assert sizes(side) == []
+def test_last_batch_waits_for_more_frames_when_asked_to() -> None:
+    """The last batch, which more frames may join, leaves only when it is asked for."""
+    link = make()
+    link.send(b"x" * WINDOW)
+    assert link.next_batch(last=False) is None
+    link.send(b"y")
+    assert link.next_batch(last=False) is not None
+    link.accepted()
+    assert link.next_batch(last=False) is None

@@ -20,28 +20,50 @@ def opportunities_passed(held: Patience) -> int:
     passed = 0
     while not held.is_worth_it():
         passed += 1
+        assert passed <= LONGEST_REST
     return passed
 
 
 async def test_it_rests_ever_longer_while_it_is_in_vain(clock: list[float]) -> None:
+    """The first opportunity is taken; then ever fewer, down to one after each `LONGEST_REST`."""
     held = Patience()
-    passed = []
-    for _ in range(13):
-        passed.append(opportunities_passed(held))
+    rests = []
+    for _ in range(40):
+        rests.append(opportunities_passed(held))
         held.learn(False)
-    assert passed == [0, *(2**n for n in range(1, 11)), LONGEST_REST, LONGEST_REST]
+    assert rests[0] == 0 < rests[1]
+    assert rests == sorted(rests)
+    assert rests[-1] == max(rests) == LONGEST_REST
+    assert len(set(rests[:6])) == 6  # it learns from each of the first disappointments
+
+
+async def test_holding_in_vain_costs_little(clock: list[float]) -> None:
+    """Of a hundred thousand opportunities of which none is any good, not one in five hundred is taken."""
+    held = Patience()
+    taken = 0
+    for _ in range(100_000):
+        if held.is_worth_it():
+            taken += 1
+            held.learn(False)
+    assert 0 < taken < 200
 
 
 async def test_success_makes_up_for_failure(clock: list[float]) -> None:
+    """While the peer speaks in time every opportunity is taken, and as many successes as failures make a
+    next failure cost what the first one did.
+    """
+    fresh = Patience()
+    fresh.learn(False)
+    first = opportunities_passed(fresh)
     held = Patience()
     for _ in range(5):
         held.learn(False)
-    opportunities_passed(held)
+    worst = opportunities_passed(held)
     for _ in range(5):
         held.learn(True)
         assert held.is_worth_it()
     held.learn(False)
-    assert opportunities_passed(held) == 2
+    assert opportunities_passed(held) == first < worst
 
 
 async def test_nobody_is_held_up_who_could_run(clock: list[float]) -> None:

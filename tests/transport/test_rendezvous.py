@@ -232,10 +232,10 @@ async def test_act_s22_nonsense_on_a_node_link(start: Start, autojump_clock: obj
     good = await a.rendezvous.connect("/b")
     bad = await c.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
-    assert await hand_over(bad._outlet, encode_batch(77, 0, []), ()) is Status.ACCEPTED
+    assert await hand_over(bad._outward._outlet, encode_batch(77, 0, []), ()) is Status.ACCEPTED
     await wait_all_tasks_blocked()
     assert [name for name, _ in b.host.down] == ["c"]
-    assert "nonsense" in b.host.down[0][1]
+    assert "malformed batch" in b.host.down[0][1]
     assert [name for name, _ in c.host.down] == ["b"]
     good.send(message(1))
     await wait_all_tasks_blocked()
@@ -263,6 +263,48 @@ async def test_act_s21_frozen_peer_is_dead_after_a_period(start: Start, autojump
     frozen = trio.current_time()
     await a.host.up[0].ended.wait()
     assert 0.75 * 8 <= trio.current_time() - frozen <= 1.25 * 8
+
+
+@pytest.mark.parametrize("after_tick", [0.01, 1.0, 1.99])
+async def test_silent_peer_is_dead_at_the_fifth_tick(
+    start: Start, autojump_clock: object, after_tick: float
+) -> None:
+    """docs/wire.md: a peer is dead at the fifth tick after its last batch, 1 to 1.25 periods after it."""
+    a, b = await start("a", settings=Settings(period=8.0)), await start("b")
+    await a.rendezvous.connect("/b")
+    await wait_all_tasks_blocked()
+    await trio.sleep(80 + after_tick)
+    b.host.up[0].send(message(1))
+    await wait_all_tasks_blocked()
+    assert a.host.numbers() == [1]
+    heard = trio.current_time()
+    b.carrier.freeze()
+    await a.host.up[0].ended.wait()
+    assert a.host.down == [("b", "the peer was silent for too long")]
+    assert trio.current_time() - heard == pytest.approx(10 - after_tick)
+
+
+@pytest.mark.parametrize("silent", [0.1, 1.9, 3.9])
+async def test_an_idle_peer_may_have_been_silent_for_half_a_period(
+    start: Start, autojump_clock: object, silent: float
+) -> None:
+    """docs/wire.md: an idle side speaks twice a period, so it is dead 0.5 to 1.25 periods after it froze."""
+    a, b = await start("a", settings=Settings(period=8.0)), await start("b")
+    await a.rendezvous.connect("/b")
+    peer = a.host.up[0]
+    await trio.sleep(80)
+    heard = peer.batches_in
+    for _ in range(500):
+        if peer.batches_in == heard:
+            await trio.sleep(0.01)
+    await trio.sleep(silent)
+    assert peer.batches_in == heard + 1
+    b.carrier.freeze()
+    frozen = trio.current_time()
+    await peer.ended.wait()
+    elapsed = trio.current_time() - frozen
+    assert 0.5 * 8 <= elapsed <= 1.25 * 8
+    assert 8 - 0.02 <= elapsed + silent <= 10 + 0.02
 
 
 async def test_new_incarnation_buries_the_old(start: Start, autojump_clock: object) -> None:
@@ -371,7 +413,7 @@ async def test_somebody_else_with_the_peers_door_is_ignored(
     peer = await a.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
     thief = network.carrier("thief", Credentials(pid=99, uid=99, gid=99))
-    stolen = thief.outlet(b.host.up[0]._inlet.handle)
+    stolen = thief.outlet(b.host.up[0]._inward._inlet.handle)
     assert await hand_over(stolen, encode_batch(0, 0, [encode_frame(message(666))]), ()) is Status.ACCEPTED
     peer.send(message(1))
     await wait_all_tasks_blocked()
@@ -462,29 +504,29 @@ async def test_messages_of_one_turn_leave_together_and_the_first_at_once(
     assert peer.queued == 0
 
 
-async def test_look_takes_in_what_is_there_in_order(start: Start, autojump_clock: object) -> None:
-    """Looking and the reader take turns: nothing comes twice or out of order, and the end is noticed."""
+async def test_poll_takes_in_what_is_there_in_order(start: Start, autojump_clock: object) -> None:
+    """Polling and the reader take turns: nothing comes twice or out of order, and the end is noticed."""
     a, b = await start("a"), await start("b")
     peer = await a.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
     back = b.host.up[0]
-    back.look(alone=True)
+    back.poll(alone=True)
     assert b.host.numbers() == []
     for number in range(100):
         peer.send(message(number))
         if number % 7 == 0:
-            back.look(alone=True)
+            back.poll(alone=True)
         if number % 13 == 0:
             await trio.lowlevel.checkpoint()
     await wait_all_tasks_blocked()
     assert b.host.numbers() == list(range(100))
     peer.send(message(100))
-    back.look(alone=True)
+    back.poll(alone=True)
     assert b.host.numbers()[-1] == 100
     peer.end("enough")
-    back.look(alone=True)
+    back.poll(alone=True)
     assert [name for name, _ in b.host.down] == ["a"]
-    back.look(alone=True)
+    back.poll(alone=True)
 
 
 class Broken(Policy):

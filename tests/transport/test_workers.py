@@ -290,7 +290,7 @@ async def test_misuse_is_told(node: Node) -> None:
         await node.workers.spawn(Account, 1, 2, 3)
     with pytest.raises(UnregisteredType):
         await node.workers.spawn(Account, object())
-    with pytest.raises(ValueError, match="0 or more workers, not -1"):
+    with pytest.raises(ValueError, match="workers must be 0 or more, got -1"):
         async with open_node("x", workers=-1):
             pass
     async with open_node("x") as other:

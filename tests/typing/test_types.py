@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,29 +11,30 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+PAGES = (HERE / "accepted.py", HERE / "rejected.py")
 SECONDS = 300
+
+Errors = dict[Path, set[int]]
+"""The lines in which a type checker finds an error, by page."""
 
 pytestmark = pytest.mark.timeout(SECONDS + 100)  # pyright, which may wait for the network, is given up before
 
 
-def mypy(path: Path) -> set[int]:
-    """The lines in which mypy finds an error."""
-    with tempfile.TemporaryDirectory() as cache:  # of its own: other runs may be writing theirs
-        return _mypy(path, cache)
-
-
-def _mypy(path: Path, cache: str) -> set[int]:
-    options = ["--strict", "--no-error-summary", "--no-pretty", "--cache-dir", cache]
-    command = [sys.executable, "-m", "mypy", *options, str(path)]
+def mypy(cache: Path) -> Errors:
+    """Check all pages with mypy."""
+    options = ["--strict", "--no-error-summary", "--no-pretty", "--cache-dir", str(cache)]
+    command = [sys.executable, "-m", "mypy", *options, *map(str, PAGES)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert result.returncode in (0, 1), result.stdout + result.stderr
-    name = re.escape(path.relative_to(ROOT).as_posix())
-    return {int(line) for line in re.findall(rf"^{name}:(\d+): error:", result.stdout, re.M)}
+    errors: Errors = {page: set() for page in PAGES}
+    for name, line in re.findall(r"^([^:\n]+):(\d+): error:", result.stdout, re.MULTILINE):
+        errors.setdefault(ROOT / name, set()).add(int(line))
+    return errors
 
 
-def pyright(path: Path) -> set[int]:
-    """The lines in which pyright finds an error."""
-    command = [sys.executable, "-m", "pyright", "--outputjson", str(path)]
+def pyright(_cache: Path) -> Errors:
+    """Check all pages with pyright."""
+    command = [sys.executable, "-m", "pyright", "--outputjson", *map(str, PAGES)]
     try:
         result = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False
@@ -42,21 +42,27 @@ def pyright(path: Path) -> set[int]:
         report = json.loads(result.stdout)
     except (json.JSONDecodeError, subprocess.TimeoutExpired):
         pytest.skip("pyright does not run here: it needs Node.js")
-    return {
-        diagnostic["range"]["start"]["line"] + 1
-        for diagnostic in report["generalDiagnostics"]
-        if diagnostic["severity"] == "error"
-    }
+    errors: Errors = {page: set() for page in PAGES}
+    for diagnostic in report["generalDiagnostics"]:
+        if diagnostic["severity"] == "error":
+            line = diagnostic["range"]["start"]["line"] + 1
+            errors.setdefault(Path(diagnostic["file"]), set()).add(line)
+    return errors
 
 
-@pytest.mark.parametrize("checker", [mypy, pyright])
-def test_what_is_right_is_accepted(checker: Callable[[Path], set[int]]) -> None:
-    assert checker(HERE / "accepted.py") == set()
+@pytest.fixture(scope="module", params=[mypy, pyright])
+def errors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Errors:
+    """What one run of the checker finds; its cache is of its own, as other runs may be writing theirs."""
+    checker: Callable[[Path], Errors] = request.param
+    return checker(tmp_path_factory.mktemp("cache"))
 
 
-@pytest.mark.parametrize("checker", [mypy, pyright])
-def test_what_is_wrong_is_refused(checker: Callable[[Path], set[int]]) -> None:
+def test_what_is_right_is_accepted(errors: Errors) -> None:
+    assert errors[HERE / "accepted.py"] == set()
+
+
+def test_what_is_wrong_is_refused(errors: Errors) -> None:
     path = HERE / "rejected.py"
     lines = path.read_text().splitlines()
     wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# refused")}
-    assert checker(path) == wrong
+    assert errors[path] == wrong

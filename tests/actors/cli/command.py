@@ -1,10 +1,19 @@
-"""Runs the `enfilade` command as a user does: another process, no terminal, a time limit."""
+"""Runs the `enfilade` command: as a user does, in another process, or in this one where that is the same."""
 
+import io
+import logging
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from enfilade.actors.cli import main
 
 SECONDS = 240
 
@@ -29,3 +38,48 @@ def enfilade(
             os.killpg(process.pid, signal.SIGKILL)
             raise
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def enfilade_here(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command in this process: to see what it refuses before anything runs."""
+    command = ["enfilade", *arguments]
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        unchanged_imports(),
+        unchanged_log_levels(),
+        patch.object(sys, "argv", command),
+        redirect_stdout(output),
+        redirect_stderr(errors),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    status = ended.value.code
+    assert isinstance(status, int)
+    return subprocess.CompletedProcess(command, status, output.getvalue(), errors.getvalue())
+
+
+@contextmanager
+def unchanged_imports() -> Iterator[None]:
+    """Take back the folders that the command adds to the module path, and what it imports from them."""
+    before = [*sys.path]
+    try:
+        yield
+    finally:
+        added = {Path(folder) for folder in sys.path} - {Path(folder) for folder in before}
+        sys.path[:] = before
+        for name, module in [*sys.modules.items()]:
+            file = getattr(module, "__file__", None)
+            if file is not None and Path(file).parent in added:
+                del sys.modules[name]
+
+
+@contextmanager
+def unchanged_log_levels() -> Iterator[None]:
+    """Put back the log levels that the command sets."""
+    loggers = [logging.getLogger(name) for name in (None, "enfilade.actors")]
+    before = [logger.level for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

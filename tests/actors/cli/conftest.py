@@ -8,6 +8,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 
 
+def put_packages_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands that are started from now on find the packages."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+
+
 @pytest.fixture(autouse=True)
 def packages_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    put_packages_on_the_path(monkeypatch)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.actors.cli.command import enfilade
+from tests.actors.cli.command import enfilade, enfilade_here
 
 MODULE = """
 (module (memory (export "memory") 17)
@@ -66,25 +66,27 @@ def test_a_module_specification(tmp_path: Path, module: Path) -> None:
 
 
 def test_a_module_that_is_not_there(tmp_path: Path) -> None:
-    assert "there is no module" in refused(enfilade("guest", "run", str(tmp_path / "nothing.wasm")))
+    assert "there is no module" in refused(enfilade_here("guest", "run", str(tmp_path / "nothing.wasm")))
 
 
 def test_a_module_that_is_not_wasm(tmp_path: Path) -> None:
     path = tmp_path / "junk.wasm"
     path.write_bytes(b"\x7fELF" + bytes(100))
-    assert "is not a WebAssembly module" in refused(enfilade("guest", "run", str(path)))
+    assert "is not a WebAssembly module" in refused(enfilade_here("guest", "run", str(path)))
 
 
 def test_an_entrypoint_that_is_not_there(module: Path) -> None:
-    assert "nothing_here" in refused(enfilade("guest", "run", str(module), "--entrypoint", "nothing_here"))
+    assert "nothing_here" in refused(
+        enfilade_here("guest", "run", str(module), "--entrypoint", "nothing_here")
+    )
 
 
 def test_a_capability_that_is_none(module: Path) -> None:
-    assert "Flying" in refused(enfilade("guest", "run", str(module), "--capabilities", "Flying"))
+    assert "Flying" in refused(enfilade_here("guest", "run", str(module), "--capabilities", "Flying"))
 
 
 def test_a_parameter_without_a_kind(module: Path) -> None:
-    assert "KIND:VALUE" in refused(enfilade("guest", "run", str(module), "--param", "7"))
+    assert "KIND:VALUE" in refused(enfilade_here("guest", "run", str(module), "--param", "7"))
 
 
 ZONE = """
@@ -147,4 +149,4 @@ def test_a_zone_runs_until_it_is_told_to_stop(tmp_path: Path, number: signal.Sig
     ],
 )
 def test_a_wrong_zone_file_says_what_is_wrong(tmp_path: Path, text: str, says: str) -> None:
-    assert says in refused(enfilade("zone", "run", str(zone_file(tmp_path, text))))
+    assert says in refused(enfilade_here("zone", "run", str(zone_file(tmp_path, text))))

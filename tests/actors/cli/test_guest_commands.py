@@ -14,8 +14,8 @@ import pytest
 
 from enfilade.actors.cli.guest import find_sdk, run_guest_command
 from enfilade.actors.cli.refusal import Refusal
-from enfilade.hostcalls import abi
 from enfilade.hostcalls.abi import ChannelBackpressure, ChannelCreate, IoWrite
+from enfilade.hostcalls.codec.rkyv import U32
 from enfilade.hostcalls.resources.logs import LogRecord
 from enfilade.hostcalls.sdk.wat import Assembler
 from tests.actors.cli.command import enfilade
@@ -185,7 +185,7 @@ def test_the_log_is_on_the_terminal(directory: Path) -> None:
         "channel::create", "channel::share", "process::register_log_channel", "channel::weak_writer_create",
         "channel::weak_write",
     )  # fmt: skip
-    zero = guest.message(abi.U32, 0)
+    zero = guest.message(U32, 0)
     records = [
         guest.message(IoWrite, IoWrite(1, encode(LogRecord(level, "probe::net", f"line {number}"))))
         for number, level in enumerate([2, 4, 1] + [3] * 100)

@@ -17,7 +17,8 @@ from enfilade.actors import Refused, open_node
 from enfilade.actors.cli.control import CONTROL, OperatorRights
 from enfilade.transport import Policy
 from enfilade.transport.doors import Door, Request
-from tests.actors.cli.command import enfilade
+from tests.actors.cli.command import enfilade, enfilade_here
+from tests.actors.cli.conftest import put_packages_on_the_path
 from tests.actors.cli.test_commands import refused
 
 SECONDS = 120
@@ -99,8 +100,21 @@ OPERATORS = f"""
 [[peer]]
 nodes = ["operator-*"]
 uids = [{os.geteuid()}]
-exports = ["ledger", "slow"]
+exports = ["ledger", "s*", "brittle"]
 control = true
+"""
+
+BRITTLE = """
+[[child]]
+id = "brittle"
+actor = "parts:Ledger"
+arguments = [0]
+name = "brittle"
+"""
+
+EXPORTS = """
+[[peer]]
+exports = ["*"]
 """
 
 Start = Callable[[str], Path]
@@ -132,6 +146,23 @@ def start(tmp_path: Path) -> Iterator[Start]:
         yield lambda text: stack.enter_context(running(tmp_path, text))
 
 
+def shared(text: str) -> Callable[[pytest.TempPathFactory], Iterator[Path]]:
+    """The door of one node for all tests of this file that leave it as it is."""
+
+    def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+        with pytest.MonkeyPatch.context() as patch:
+            put_packages_on_the_path(patch)
+            with running(tmp_path_factory.mktemp("bank"), text) as path:
+                yield path
+
+    return door
+
+
+closed_bank = pytest.fixture(scope="module", name="closed_bank")(shared(ZONE))
+open_bank = pytest.fixture(scope="module", name="open_bank")(shared(ZONE + BRITTLE + OPERATORS))
+eager_bank = pytest.fixture(scope="module", name="eager_bank")(shared(ZONE + EXPORTS))
+
+
 def zone(*arguments: object) -> "subprocess.CompletedProcess[str]":
     return enfilade("zone", *map(str, arguments), seconds=SECONDS)
 
@@ -142,8 +173,8 @@ def answered(result: "subprocess.CompletedProcess[str]") -> str:
     return result.stdout
 
 
-def test_ps_lists_processes(start: Start) -> None:
-    lines = answered(zone("ps", start(ZONE))).splitlines()
+def test_ps_lists_processes(closed_bank: Path) -> None:
+    lines = answered(zone("ps", closed_bank)).splitlines()
     assert lines[0].split() == ["SERIAL", "NAME", "LABEL", "KIND", "QUEUED"]
     rows = {line.split()[1]: line.split() for line in lines[1:]}
     assert rows["root"][2:] == ["-", "supervisor", "0"]
@@ -154,8 +185,8 @@ def test_ps_lists_processes(start: Start) -> None:
     assert serials == sorted(serials)
 
 
-def test_tree_shows_supervision(start: Start) -> None:
-    lines = answered(zone("tree", start(ZONE))).splitlines()
+def test_tree_shows_supervision(closed_bank: Path) -> None:
+    lines = answered(zone("tree", closed_bank)).splitlines()
     assert lines[0].startswith("root: supervisor ")
     shown = [(line.split(":")[0], line.split(": ")[1].split()[0], line.split(", ")[-1]) for line in lines[1:]]
     assert shown == [
@@ -168,12 +199,11 @@ def test_tree_shows_supervision(start: Start) -> None:
     assert "named ledger" in lines[1]
 
 
-def test_tree_is_drawn_on_a_terminal(start: Start) -> None:
-    door = start(ZONE)
+def test_tree_is_drawn_on_a_terminal(closed_bank: Path) -> None:
     master, slave = pty.openpty()
     try:
         result = subprocess.run(
-            [sys.executable, "-m", "enfilade", "zone", "tree", str(door)],
+            [sys.executable, "-m", "enfilade", "zone", "tree", str(closed_bank)],
             stdout=slave,
             stderr=subprocess.PIPE,
             env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
@@ -265,13 +295,12 @@ def test_a_node_that_was_killed_is_taken_over(start: Start, tmp_path: Path) -> N
     assert left == before
 
 
-def test_a_door_where_a_node_listens_is_left_to_it(start: Start, tmp_path: Path) -> None:
-    door = start(ZONE + OPERATORS)
-    line = refused(zone("run", tmp_path / "bank.toml"))
+def test_a_door_where_a_node_listens_is_left_to_it(open_bank: Path) -> None:
+    line = refused(zone("run", open_bank.with_name("bank.toml")))
     assert "listens at" in line
     assert "stop it, or choose another path" in line
     assert line.count("bank.door") == 1
-    assert "root" in answered(zone("tree", door))
+    assert "root" in answered(zone("tree", open_bank))
 
 
 def test_what_only_guests_need_is_not_imported() -> None:
@@ -303,20 +332,19 @@ def test_stop_waits_for_an_orderly_end(start: Start, tmp_path: Path) -> None:
         (("call", "ledger", "add", "five"), "is not JSON"),
         (("send", "ledger", "[" * 20000), "is not JSON"),
         (("call", "slow", "wait", "--timeout", "0.2"), "did not reply within 0.2 s"),
-        (("call", "ledger", "crash"), "ended before it replied: crashed: RuntimeError"),
+        (("call", "brittle", "crash"), "ended before it replied: crashed: RuntimeError"),
         (("call", "ledger", "add"), "missing a required argument: 'amount'"),
     ],
 )
-def test_a_refusal_is_one_line(start: Start, arguments: tuple[str, ...], says: str) -> None:
+def test_a_refusal_is_one_line(open_bank: Path, arguments: tuple[str, ...], says: str) -> None:
     command, *rest = arguments
-    line = refused(zone(command, start(ZONE + OPERATORS), *rest))
+    line = refused(zone(command, open_bank, *rest))
     assert says in line
     assert line.isprintable()
 
 
-def test_a_name_that_is_exported_and_held_by_nobody(start: Start) -> None:
-    door = start(ZONE + OPERATORS.replace('"slow"', '"s*"'))
-    assert "no process" in refused(zone("call", door, "soon", "add", "1"))
+def test_a_name_that_is_exported_and_held_by_nobody(open_bank: Path) -> None:
+    assert "no process" in refused(zone("call", open_bank, "soon", "add", "1"))
 
 
 def test_a_door_that_is_not_there(tmp_path: Path) -> None:
@@ -338,17 +366,15 @@ def test_a_door_that_is_no_nodes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["ps", "tree", "stop"])
-def test_control_is_not_among_what_a_pattern_exports(start: Start, command: str) -> None:
-    door = start(ZONE + '[[peer]]\nexports = ["*"]\n')
-    assert "does not let us control it" in refused(zone(command, door))
-    assert "exports nothing" in refused(zone("call", door, CONTROL, "stop"))
-    assert json.loads(answered(zone("call", door, "vault", "add", "1"))) == 1001
+def test_control_is_not_among_what_a_pattern_exports(eager_bank: Path, command: str) -> None:
+    assert "does not let us control it" in refused(zone(command, eager_bank))
+    assert "exports nothing" in refused(zone("call", eager_bank, CONTROL, "stop"))
+    assert json.loads(answered(zone("call", eager_bank, "vault", "add", "0"))) == 1000
 
 
-def test_without_a_peer_table_there_is_control_and_nothing_else(start: Start) -> None:
-    door = start(ZONE)
-    assert "root" in answered(zone("ps", door))
-    assert "exports nothing" in refused(zone("call", door, "ledger", "read"))
+def test_without_a_peer_table_there_is_control_and_nothing_else(closed_bank: Path) -> None:
+    assert "root" in answered(zone("ps", closed_bank))
+    assert "exports nothing" in refused(zone("call", closed_bank, "ledger", "read"))
 
 
 def test_a_caller_that_the_policy_does_not_admit(start: Start) -> None:
@@ -399,7 +425,7 @@ def test_a_wrong_zone_file_says_what_is_wrong(tmp_path: Path, text: str, says: s
     (tmp_path / "parts.py").write_text(PARTS)
     (tmp_path / "broken.py").write_text("import trio\nclass Ledger(:\n")
     (tmp_path / "bank.toml").write_text(text.replace('control = true\ncontrol = "yes"', 'control = "yes"'))
-    assert says in refused(zone("run", tmp_path / "bank.toml"))
+    assert says in refused(enfilade_here("zone", "run", str(tmp_path / "bank.toml")))
 
 
 def test_rights_to_the_control_process() -> None:

@@ -8,16 +8,14 @@ import pytest
 
 from enfilade.actors.messages.reasons import NORMAL, SHUTDOWN
 from enfilade.actors.supervision.child_spec import BadCombination, Child, Flags, InvalidFlag
-from enfilade.actors.supervision.children import (
-    ChildCounts,
+from enfilade.actors.supervision.children import ChildCounts, DynamicChildren, NamedChildren
+from enfilade.actors.supervision.refusals import (
     ChildNotFound,
     MaxChildren,
     NoChildIds,
     NoTemplate,
     StartFailed,
 )
-from enfilade.actors.supervision.dynamic import DynamicStrategy
-from enfilade.actors.supervision.strategy import Strategy
 from tests.actors.supervision.world import BOOM, World, child, target
 
 SIMPLE = Flags(strategy="simple_one_for_one")
@@ -28,13 +26,10 @@ def pool(template: Child | None = None, *, max_children: float = float("inf"), *
     return World(dynamic={"template": template, "max_children": max_children}, **flags).boot()
 
 
-def strategy_of(tree: World) -> DynamicStrategy[str]:
-    assert isinstance(tree.strategy, DynamicStrategy)
-    return tree.strategy
-
-
 def start(tree: World, *args: Any) -> Any:
-    return tree.request(strategy_of(tree).start_from_template(args, {}))
+    children = tree.strategy.children
+    assert isinstance(children, DynamicChildren)
+    return tree.request(tree.strategy.start_added(children.add_from_template(args, {})))
 
 
 def test_template_arguments() -> None:
@@ -44,8 +39,8 @@ def test_template_arguments() -> None:
     assert start(tree, 2) == "w2"
     tree.exit("w1")
     assert tree.arguments == {"w1": ("fixed", 1), "w2": ("fixed", 2), "w3": ("fixed", 1)}
-    assert tree.strategy.get_childspec("w").args == ("fixed",)
-    assert tree.strategy.get_childspec("w2").id == "w"
+    assert tree.strategy.children.spec("w").args == ("fixed",)
+    assert tree.strategy.children.spec("w2").id == "w"
 
 
 def test_full_specifications() -> None:
@@ -54,7 +49,7 @@ def test_full_specifications() -> None:
     assert tree.request(tree.strategy.start_child(child("x"))) == "x2"
     assert [info.id for info in tree.infos()] == [None, None]
     with pytest.raises(NoTemplate):
-        strategy_of(tree).start_from_template((), {})
+        start(tree)
 
 
 @pytest.mark.parametrize("restart", ["transient", "temporary"])
@@ -84,7 +79,7 @@ def test_terminate_by_ref() -> None:
     assert tree.infos() == ()
     with pytest.raises(ChildNotFound):
         tree.strategy.terminate_child("w1")
-    for request in (tree.strategy.restart_child, tree.strategy.delete_child):
+    for request in (tree.strategy.restart_child, tree.strategy.children.delete):
         with pytest.raises(NoChildIds):
             request("w")
 
@@ -96,13 +91,13 @@ def test_restarting_entry() -> None:
     start(tree)
     tree.script["w"] = [BOOM, BOOM]
     tree.exit("w1")
-    assert tree.strategy.count_children() == ChildCounts(specs=1, active=1, supervisors=0, workers=2)
+    assert tree.strategy.children.counts() == ChildCounts(specs=1, active=1, supervisors=0, workers=2)
     with pytest.raises(MaxChildren):
         start(tree)
     tree.retry()
-    assert tree.strategy.get_childspec("w1").id == "w"
+    assert tree.strategy.children.spec("w1").id == "w"
     tree.request(tree.strategy.terminate_child("w1"))
-    assert tree.strategy.count_children() == ChildCounts(specs=1, active=1, supervisors=0, workers=1)
+    assert tree.strategy.children.counts() == ChildCounts(specs=1, active=1, supervisors=0, workers=1)
     tree.retry()
     assert len(tree.infos()) == 1
     assert start(tree) == "w5"
@@ -115,8 +110,8 @@ def test_restarted_child_is_no_longer_known_by_its_old_ref() -> None:
     tree.exit("w1")
     tree.retry()
     with pytest.raises(ChildNotFound):
-        tree.strategy.get_childspec("w1")
-    assert tree.strategy.get_childspec("w3").id == "w"
+        tree.strategy.children.spec("w1")
+    assert tree.strategy.children.spec("w3").id == "w"
 
 
 def test_concurrent_shutdown() -> None:
@@ -155,7 +150,7 @@ def test_all_significant() -> None:
 def test_temporary_arguments_are_dropped() -> None:
     tree = pool(Child(target, "shared", id="w", restart="temporary"))
     start(tree, "large")
-    (record,) = tree.strategy._children.values()
+    (record,) = tree.strategy.children
     assert record.args == ()
     assert record.spec.args == ("shared",)
 
@@ -163,19 +158,19 @@ def test_temporary_arguments_are_dropped() -> None:
 def test_bad_limits() -> None:
     for limit in (-1, 1.5, True):
         with pytest.raises(InvalidFlag, match="max_children"):
-            DynamicStrategy(SIMPLE, max_children=limit, clock=float)
+            DynamicChildren(SIMPLE, max_children=limit)
     for extra in (5, "text"):
         with pytest.raises(InvalidFlag, match="extra_arguments"):
-            DynamicStrategy(SIMPLE, extra_arguments=extra, clock=float)  # type: ignore[arg-type]
+            DynamicChildren(SIMPLE, extra_arguments=extra)  # type: ignore[arg-type]
     with pytest.raises(BadCombination):
-        DynamicStrategy(SIMPLE, child("w", restart="transient", significant=True), clock=float)
+        DynamicChildren(SIMPLE, child("w", restart="transient", significant=True))
 
 
 def test_strategies_that_do_not_fit() -> None:
     with pytest.raises(InvalidFlag, match="strategy"):
-        DynamicStrategy(Flags(), clock=float)
+        DynamicChildren(Flags())
     with pytest.raises(InvalidFlag, match="DynamicSupervisor"):
-        Strategy(SIMPLE, clock=float)
+        NamedChildren(SIMPLE)
     with pytest.raises(InvalidFlag, match="strategy"):
         pool().strategy.change(Flags(), [])
 
@@ -183,6 +178,6 @@ def test_strategies_that_do_not_fit() -> None:
 def test_a_changed_template_is_for_children_to_come() -> None:
     tree = pool(child("old"))
     start(tree)
-    tree.do(tree.strategy.change(Flags(strategy="simple_one_for_one", intensity=3), [child("new")]))
+    tree.strategy.change(Flags(strategy="simple_one_for_one", intensity=3), [child("new")])
     assert start(tree) == "new1"
-    assert tree.strategy.get_childspec("old1").id == "old"
+    assert tree.strategy.children.spec("old1").id == "old"

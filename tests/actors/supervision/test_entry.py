@@ -15,8 +15,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from enfilade.actors import BadCombination, Child, InvalidChild, InvalidEntry, Mailbox, RemoteEntry
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.reasons import NO_CONNECTION
-from enfilade.actors.supervision.child_spec import Flags
-from enfilade.actors.supervision.strategy import Strategy
 from tests.actors.supervision.world import World, child
 
 BAD_ENTRIES: list[tuple[str, Callable[[], Any]]] = [
@@ -60,15 +58,8 @@ class Away:
 
 
 def world(strategy: Any, away: Away, **options: Any) -> World:
-    tree = World()
     far = Child(RemoteEntry("x", "a@b"), id="b", **options)
-    tree.strategy = Strategy(
-        Flags(strategy=strategy, intensity=2),
-        [child("a"), far, child("c")],
-        clock=lambda: tree.now,
-        present=away,
-    )
-    return tree.boot()
+    return World([child("a"), far, child("c")], present=away, strategy=strategy, intensity=2).boot()
 
 
 @pytest.mark.parametrize(
@@ -117,9 +108,8 @@ def test_attempt_without_a_node_does_not_count() -> None:
             tree.retry()
         else:
             tree.exit("b1")
-        (record,) = [record for key, record in tree.strategy._children.items() if key == "b"]
         away.present = False
-        tree.do(tree.strategy.start_failed(record, NO_CONNECTION))
+        tree.do(tree.strategy.start_failed(tree.record("b"), NO_CONNECTION))
         assert tree.shown()["b"] == "restarting"
     assert tree.ended is None
 
@@ -137,15 +127,9 @@ class ComingsAndGoings(RuleBasedStateMachine):
     def boot(self, strategy: Any, present: bool) -> None:
         self.away = Away()
         self.away.present = present
-        self.tree = World()
         far = [Child(RemoteEntry("x", "a@b"), id=letter) for letter in FAR]
-        self.tree.strategy = Strategy(
-            Flags(strategy=strategy, intensity=4, period=1.0),
-            [child("a"), far[0], child("b"), far[1]],
-            clock=lambda: self.tree.now,
-            present=self.away,
-        )
-        self.tree.boot()
+        children = [child("a"), far[0], child("b"), far[1]]
+        self.tree = World(children, present=self.away, strategy=strategy, intensity=4, period=1.0).boot()
 
     def lives(self) -> bool:
         return self.tree.ended is None

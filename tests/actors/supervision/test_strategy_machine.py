@@ -94,8 +94,10 @@ class Histories(RuleBasedStateMachine):
     def both(self, request: str, argument: Any) -> None:
         strategy = self.world.strategy
         try:
-            outcome = getattr(strategy, request)(argument)
-            answer = self.world.request(outcome) if outcome is not None else None
+            if request == "delete_child":
+                answer = strategy.children.delete(argument)
+            else:
+                answer = self.world.request(getattr(strategy, request)(argument))
         except RuntimeFault as refusal:
             answer = refusal
         name = type(answer).__name__ if isinstance(answer, Exception) else answer
@@ -104,7 +106,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lives)
     @rule(data=st.data())
     def start_child(self, data: st.DataObject) -> None:
-        self.both("start_child", data.draw(specs(IDS, self.world.strategy.flags.auto_shutdown)))
+        self.both("start_child", data.draw(specs(IDS, self.world.strategy.children.flags.auto_shutdown)))
 
     @precondition(lives)
     @rule(
@@ -142,7 +144,7 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def counts_agree(self) -> None:
-        counts = self.world.strategy.count_children()
+        counts = self.world.strategy.children.counts()
         assert counts.active == len(self.world.alive)
         assert counts.specs == counts.workers == len(self.world.infos())
 

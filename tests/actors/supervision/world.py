@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from enfilade.actors.messages.reasons import KILLED, SHUTDOWN, Crashed, Reason
@@ -19,8 +19,7 @@ from enfilade.actors.supervision.actions import (
     Stop,
 )
 from enfilade.actors.supervision.child_spec import Child, Flags
-from enfilade.actors.supervision.children import ChildInfo
-from enfilade.actors.supervision.dynamic import DynamicStrategy
+from enfilade.actors.supervision.children import ChildInfo, Children, DynamicChildren, NamedChildren, Record
 from enfilade.actors.supervision.strategy import Strategy
 
 BOOM = Crashed(RuntimeError("boom"))
@@ -43,14 +42,20 @@ class World:
     """
 
     def __init__(
-        self, children: Iterable[Any] = (), *, dynamic: dict[str, Any] | None = None, **flags: Any
+        self,
+        children: Iterable[Any] = (),
+        *,
+        dynamic: dict[str, Any] | None = None,
+        present: Callable[[Child], bool] = lambda _: True,
+        **flags: Any,
     ) -> None:
         self.now = 1000.0
         if dynamic is None:
-            self.strategy: Strategy[str] = Strategy(Flags(**flags), children, clock=lambda: self.now)
+            book: Children[str] = NamedChildren(Flags(**flags), children)
         else:
             flags = {"strategy": "simple_one_for_one", **flags}
-            self.strategy = DynamicStrategy(Flags(**flags), clock=lambda: self.now, **dynamic)
+            book = DynamicChildren(Flags(**flags), **dynamic)
+        self.strategy = Strategy(book, clock=lambda: self.now, present=present)
         self.script: dict[object, list[Any]] = defaultdict(list)
         self.last_words: dict[str, Any] = {}
         self.log: list[str] = []
@@ -120,6 +125,9 @@ class World:
         self.log.append(f"fails {ref}")
         return self.strategy.start_failed(record, outcome)
 
+    def record(self, key: str) -> Record[str]:
+        return self.strategy.children.find(key)
+
     def boot(self) -> World:
         self.do(self.strategy.boot())
         return self
@@ -127,7 +135,7 @@ class World:
     def exit(self, ref: str, reason: Reason = BOOM) -> None:
         """The process `ref` ends by itself."""
         self.alive.remove(ref)
-        child = self.strategy.child(ref)
+        child = self.strategy.children.running(ref)
         assert child is not None
         self.do(self.strategy.exited(child, reason))
 
@@ -148,4 +156,9 @@ class World:
         return {info.id: info.ref for info in self.infos()}
 
     def infos(self) -> tuple[ChildInfo[str], ...]:
-        return self.strategy.children()
+        return self.strategy.children.infos()
+
+
+def booted(ids: str = "abc", **flags: Any) -> World:
+    """A world whose children, one for each letter, have started."""
+    return World([child(letter) for letter in ids], **{"intensity": 10, **flags}).boot()

@@ -20,9 +20,10 @@ from enfilade.actors import (
 )
 from enfilade.actors.supervision.backoff import Backoff
 from enfilade.actors.supervision.child_spec import BadCombination, Child, InvalidChild, InvalidFlag
-from enfilade.actors.supervision.children import (
+from enfilade.actors.supervision.children import ChildCounts
+from enfilade.actors.supervision.dynamic import DynamicSupervisor
+from enfilade.actors.supervision.refusals import (
     AlreadyPresent,
-    ChildCounts,
     ChildNotFound,
     ChildRestarting,
     ChildRunning,
@@ -30,7 +31,6 @@ from enfilade.actors.supervision.children import (
     NoTemplate,
     StartFailed,
 )
-from enfilade.actors.supervision.dynamic import DynamicSupervisor
 from enfilade.actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, clean_node, supervise
 

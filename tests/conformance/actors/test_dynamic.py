@@ -23,9 +23,10 @@ from enfilade.actors import (
 )
 from enfilade.actors.supervision.backoff import Backoff
 from enfilade.actors.supervision.child_spec import Child, InvalidFlag
-from enfilade.actors.supervision.children import ChildCounts, MaxChildren, StartFailed
+from enfilade.actors.supervision.children import ChildCounts
 from enfilade.actors.supervision.dynamic import DynamicSupervisor
 from enfilade.actors.supervision.partition import PartitionStopped, PartitionSupervisor
+from enfilade.actors.supervision.refusals import MaxChildren, StartFailed
 from enfilade.actors.supervision.supervisor import Supervisor
 from enfilade.actors.supervision.tasks import TaskSupervisor, async_nolink, async_stream
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node

@@ -25,7 +25,7 @@ from enfilade.actors import (
 )
 from enfilade.transport import Limits, Policy, Settings
 from enfilade.transport.memory_carrier import MemoryCarrier, MemoryNetwork
-from enfilade.transport.peer import FrameTooLarge
+from enfilade.transport.outward import FrameTooLarge
 from tests.conformance.actors.subjects import idle
 from tests.conformance.actors.town import Account, settle
 
@@ -162,7 +162,7 @@ async def test_spawns_under_way(autojump_clock: object) -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(start)
-        assert outcomes[0] == "2 spawns go on, the limit"
+        assert outcomes[0] == "the limit of 2 spawns in progress is reached"
         assert len(b.processes) == 2
 
 
@@ -221,7 +221,7 @@ async def test_frame_size(autojump_clock: object, size: int) -> None:
         await b.spawn(Account, name="account")
         account: Ref[Any] = a.remote("account", "b@local")
         if size > 128 * 1024:
-            with pytest.raises(FrameTooLarge, match=f"a frame may have {128 * 1024} bytes"):
+            with pytest.raises(FrameTooLarge, match=f"a frame must have at most {128 * 1024} bytes, got"):
                 account.cast(named)
             with pytest.raises(FrameTooLarge):
                 await account.call(named)

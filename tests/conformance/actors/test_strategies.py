@@ -10,8 +10,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import KILL, Actor, Mailbox, NoProcess, ProcessDied, Restarting, system
 from enfilade.actors.supervision.backoff import Backoff
-from enfilade.actors.supervision.children import AlreadyPresent, ChildCounts, ChildRestarting
+from enfilade.actors.supervision.children import ChildCounts
 from enfilade.actors.supervision.dynamic import DynamicSupervisor
+from enfilade.actors.supervision.refusals import AlreadyPresent, ChildRestarting
 from enfilade.actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node, supervise
 

@@ -16,8 +16,9 @@ from enfilade.actors.supervision.child_spec import (
     InvalidChild,
     InvalidFlag,
 )
-from enfilade.actors.supervision.children import ChildCounts, FailedToStart, StartFailed
+from enfilade.actors.supervision.children import ChildCounts
 from enfilade.actors.supervision.dynamic import DynamicSupervisor
+from enfilade.actors.supervision.refusals import FailedToStart, StartFailed
 from enfilade.actors.supervision.supervisor import Supervisor
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node, supervise
 

@@ -26,6 +26,16 @@ MOST_DESCRIPTORS = 64
 OUT_OF_THE_WAY = 200
 
 
+def readable(fd: int, seconds: float) -> bool:
+    """Wait until a descriptor can be read, or has been hung up; false if it cannot within `seconds`.
+
+    With `poll`, because `select` takes no number above 1023, and revoked private doors hold many.
+    """
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
 class Forge:
     """The tests' end. It lives as long as the tests' process."""
 
@@ -59,7 +69,7 @@ class Made:
     def wait(self, timeout: float) -> int:
         """The exit status. Raises `subprocess.TimeoutExpired`."""
         if self._status is None:
-            if not select.select([self._reports], [], [], timeout)[0]:
+            if not readable(self._reports.fileno(), timeout):
                 raise subprocess.TimeoutExpired(f"peer {self.pid}", timeout)
             self._status = int(self._reports.recv(64) or b"-9")
             self._reports.close()
@@ -81,8 +91,9 @@ def run(target: str, arguments: str, fds: list[int], numbers: list[int]) -> None
 
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    aside = [fcntl.fcntl(fd, fcntl.F_DUPFD, OUT_OF_THE_WAY) for fd in fds]
-    os.closerange(3, OUT_OF_THE_WAY)
+    beyond = max(OUT_OF_THE_WAY, *(number + 1 for number in numbers), max(fds) + 1)
+    aside = [fcntl.fcntl(fd, fcntl.F_DUPFD, beyond) for fd in fds]
+    os.closerange(3, beyond)
     for fd, number in zip(aside, [0, 1, *numbers], strict=True):
         os.dup2(fd, number)
         os.close(fd)
@@ -97,13 +108,16 @@ def serve(control: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
     reports: dict[int, socket.socket] = {}
+    poll = select.poll()
+    for end in (control, wake):
+        poll.register(end, select.POLLIN)
     while True:
-        ready, _, _ = select.select([control, wake], [], [])
-        if wake in ready:
+        ready = {fd for fd, _ in poll.poll()}
+        if wake.fileno() in ready:
             with contextlib.suppress(BlockingIOError):
                 wake.recv(4096)
             reap(reports)
-        if control not in ready:
+        if control.fileno() not in ready:
             continue
         request, fds, _, _ = socket.recv_fds(control, REQUEST_BYTES, MOST_DESCRIPTORS)
         if not request:

@@ -12,7 +12,6 @@ import importlib
 import inspect
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from tests.conformance.doors.forge import Forge, Made
+from tests.conformance.doors.forge import Forge, Made, readable
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = 60.0
@@ -94,11 +93,12 @@ class Peer:
     def hear(self, patience: float = PATIENCE) -> Any:
         """The next line. Raises `PeerDied` if none comes."""
         while b"\n" not in self._heard:
-            ready, _, _ = select.select([self._from], [], [], patience)
+            ready = readable(self._from, patience)
             received = os.read(self._from, 65536) if ready else b""
             if not received:
-                state = f"exited with {self.process.wait(5)}" if ready else f"is silent after {patience} s"
-                raise PeerDied(f"the peer {state}")
+                if not ready:
+                    raise PeerDied(f"the peer is silent after {patience} s")
+                raise PeerDied(f"the peer exited with {self.process.wait(PATIENCE)}")
             self._heard += received
         line, _, self._heard = self._heard.partition(b"\n")
         return json.loads(line)

@@ -285,7 +285,10 @@ def test_a_result_larger_than_the_buffer_traps(script: ScriptRunner) -> None:
 
 
 class TestDenied:
-    """A guest without the capability is denied at its first poll (docs/guests.md, "A hostcall that was not granted")."""
+    """A guest without the capability is denied at its first poll.
+
+    Source: docs/guests.md, "A hostcall that was not granted".
+    """
 
     def test_abi_5_create_ignores_its_arguments_and_is_not_submitted(self, script: ScriptRunner) -> None:
         run = script([(Op.CREATE_DENIED, -1, 0xFFFF_FFFF), create(), YIELD])

@@ -267,7 +267,7 @@ def case_exit_with_running_procedure() -> None:
     client = door.client()
     caller = threading.Thread(target=lambda: client.call(b""), daemon=True)
     caller.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
 
 
 def main() -> None:

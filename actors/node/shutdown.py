@@ -1,4 +1,4 @@
-"""The boundary of a node: what runs below it, and how it is left.
+"""The shutdown of a node, and the block of `open_node` that ends with it.
 
 The root is asked to shut down first, then the processes that no supervisor owns, youngest first, one after
 another. When the grace is over, or a second SIGINT came, everything that is left is killed, and what a kill
@@ -16,8 +16,7 @@ import trio
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.reasons import KILLED, SHUTDOWN
 from enfilade.actors.node.interrupts import interrupts_go_to
-from enfilade.actors.processes.local_ref import LocalRef
-from enfilade.actors.processes.task_bodies import TaskBody
+from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -91,8 +90,9 @@ class Stopper:
         node.dead_letters.muted = True
         self._ordered.deadline = trio.current_time() + node.config.grace
         with self._ordered:
-            if isinstance(node.root, LocalRef):
-                await self._shut_down(node.root._process)
+            root = process_of(node.root)
+            if root is not None:
+                await self._shut_down(root)
             node.stopping = True
             while outermost := [process for process in node.processes.values() if process.owner is None]:
                 for process in reversed(outermost):
@@ -103,7 +103,7 @@ class Stopper:
                 for process in reversed(list(node.processes.values())):
                     if process.ended is None:
                         process.interrupt(KILLED)
-                        self._finish_at_once(process)
+                        process.body.end_at_once()
                 for process in list(node.processes.values()):
                     await self._wait(process)
 
@@ -111,17 +111,8 @@ class Stopper:
         if process.ended is not None:
             return
         process.deliver(signals.Exit(self._node.ref, SHUTDOWN, linked=False))
-        self._finish_at_once(process)
+        process.body.end_at_once()
         await self._wait(process)
-
-    def _finish_at_once(self, process: Process) -> None:
-        """A dispatched process needs no turn of its own to die of an exit signal."""
-        if (
-            process.exit_signal is not None
-            and not isinstance(process.body, TaskBody)
-            and process.ended is None
-        ):
-            process.attend()
 
     async def _wait(self, process: Process) -> None:
         if process.ended is None:

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["guarded"]
+__all__ = ["log_errors"]
 
 logger = logging.getLogger("enfilade.actors")
 
 
-def guarded(fn: Callable[..., Any], *args: Any) -> None:
+def log_errors(fn: Callable[..., Any], *args: Any) -> None:
     """Run `fn(*args)`; what it raises is logged and goes no further.
 
     The way to another node, say, may find that it cannot encode a reason: no cause to leave the others

@@ -1,0 +1,379 @@
+"""What other nodes send: frames of a node link become signals.
+
+A peer may address what it was granted and what the policy exports, and nothing else. What it may not do is
+refused and counted; what it sends that cannot be decoded fails the one call or message and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import MailboxFull, Refused, Restarting, RuntimeFault, UnknownMethod
+from enfilade.actors.messages.reasons import KILL, NO_PROCESS, Custom, Reason
+from enfilade.actors.messages.ref import Ref, RemoteRef
+from enfilade.actors.peers.distribution import Distribution, Given
+from enfilade.actors.peers.ledger import Ledger
+from enfilade.actors.peers.ref_passing import RefPassing
+from enfilade.actors.peers.remote_call import RemoteCall, arguments, check_call
+from enfilade.actors.peers.remote_refs import HeldRef
+from enfilade.actors.processes.handlers import check_method
+from enfilade.actors.processes.local_ref import LocalRef, process_of
+from enfilade.actors.processes.start import Started
+from enfilade.transport import wire
+from enfilade.transport.carrier import Handle
+from enfilade.transport.file_descriptor import close_all
+from enfilade.transport.payload import Codec
+from enfilade.transport.records import PayloadError
+
+if TYPE_CHECKING:
+    from enfilade.transport.peer import Peer
+    from enfilade.transport.policy import Rights
+
+__all__ = ["Inbound"]
+
+logger = logging.getLogger("enfilade.actors")
+
+
+class Outward(Protocol):
+    """The other direction, which carries the answers: `remote_node.RemoteNode`."""
+
+    @property
+    def node_name(self) -> str: ...
+
+    @property
+    def peer(self) -> Peer | None: ...
+
+    def deliver(self, ref: RemoteRef[Any], signal: signals.Signal) -> None: ...
+
+    def reply(self, number: int, succeeded: bool, value: Any) -> None: ...
+
+    def answer(self, number: int, succeeded: bool, value: Any) -> None: ...
+
+    def say(self, frame: wire.Frame, files: Sequence[Handle] = ()) -> None: ...
+
+    def encode(self, value: Any) -> tuple[Any, Sequence[Handle], bool]: ...
+
+    def encode_reason(self, reason: Reason) -> Any: ...
+
+    def ref(self, serial: int) -> HeldRef: ...
+
+
+class Inbound:
+    """The inward half of a `RemoteNode`: carries out what the other node sends.
+
+    Args:
+        distribution: the part of this node in the net.
+        outward: the outward half.
+        ledger: what is open across the node link; both halves keep it.
+        passing: what the other node may address.
+        codec: decodes payloads.
+    """
+
+    def __init__(
+        self,
+        distribution: Distribution,
+        outward: Outward,
+        *,
+        ledger: Ledger,
+        passing: RefPassing,
+        codec: Codec,
+    ) -> None:
+        self._distribution = distribution
+        self._node = distribution.node
+        self._outward = outward
+        self._peer_name = outward.node_name
+        self._ledger = ledger
+        self._passing = passing
+        self._codec = codec
+        self._refusals = 0
+
+    def take_in(self, frames: Sequence[wire.Frame], handles: Sequence[Handle]) -> None:
+        """Carry out what the peer sent.
+
+        Raises:
+            MalformedBatch: a frame has no place here.
+        """
+        used = 0
+        try:
+            for frame in frames:
+                files: Sequence[Handle] = ()
+                if handles and (count := getattr(frame, "files", 0)):
+                    files = handles[used : used + count]
+                    used += count
+                if isinstance(frame, wire.Cast):
+                    self._receive(frame.to, frame.payload, files, frame.method)
+                elif isinstance(frame, wire.Send):
+                    self._receive(frame.to, frame.payload, files, None)
+                elif isinstance(frame, wire.Call):
+                    self._receive_call(frame, files)
+                elif isinstance(frame, wire.Reply):
+                    self._receive_reply(frame.id, frame.succeeded, frame.payload, files)
+                else:
+                    self._carry_out(frame, files)
+        finally:
+            close_all(handles[used:])
+
+    def _rights(self) -> Rights:
+        peer = self._outward.peer
+        assert peer is not None, "frames come from a peer"
+        return peer.rights
+
+    def _target(self, to: wire.Target) -> Ref[Any] | None:
+        """Whom the peer means; None when nobody is there.
+
+        Raises:
+            Refused: it may not address it.
+        """
+        if isinstance(to, int):
+            granted = self._passing.granted
+            if to in granted:
+                return granted[to]
+        elif self._rights().sees(to):
+            return self._node.whereis(to)
+        raise self._refuse(f"exports nothing under {to!r}")
+
+    def _refuse(self, what: str) -> Refused:
+        """Count a refusal, and log the first: a peer may try as often as it likes."""
+        self._refusals += 1
+        text = f"node {self._node.full_name} {what} to node {self._peer_name}"
+        if self._refusals == 1:
+            logger.warning("%s", text)
+        return Refused(text)
+
+    def _receive(self, to: wire.Target, payload: Any, files: Sequence[Handle], method: str | None) -> None:
+        try:
+            ref = self._target(to)
+        except Refused:
+            close_all(files)
+            return
+        try:
+            value = self._codec.decode(payload, files)
+            if method is not None:
+                value = signals.Cast(method, *arguments(value))
+                if ref is not None:
+                    check_method(ref, method)
+        except (PayloadError, UnknownMethod, ValueError) as error:
+            logger.warning("a message from node %s to %s was dropped: %s", self._peer_name, ref or to, error)
+            return
+        if ref is None:
+            self._node.dead_letters.publish(value, self._node.ref, NO_PROCESS)
+            return
+        try:
+            if isinstance(ref, LocalRef):
+                ref.send(value)
+            else:
+                ref.deliver(value if method is not None else signals.Send(value))
+        except MailboxFull:
+            self._node.dead_letters.publish(value, ref, Custom("mailbox full"))
+
+    def _receive_call(self, frame: wire.Call, files: Sequence[Handle]) -> None:
+        number = frame.id
+        if number in self._ledger.answering:
+            raise wire.MalformedBatch(f"call {number} was made twice")
+        limit = self._rights().limits.pending
+        if len(self._ledger.answering) >= limit:
+            close_all(files)
+            self._outward.answer(number, False, Refused(f"the limit of {limit} open calls is reached"))
+            return
+        try:
+            ref = self._target(frame.to)
+        except Refused as error:
+            close_all(files)
+            self._outward.answer(number, False, error)
+            return
+        try:
+            values = arguments(self._codec.decode(frame.payload, files))
+            call = RemoteCall(self._outward.reply, number, frame.method, *values)
+            if ref is not None:
+                check_call(ref, frame.method, values[0])
+        except (PayloadError, UnknownMethod, ValueError) as error:
+            self._outward.answer(number, False, error)
+            return
+        self._ledger.answering[number] = call
+        try:
+            if ref is not None:
+                ref.deliver(call)
+            elif frame.to in self._node.restarting_names:
+                call.fail(Restarting(str(frame.to)))
+            else:
+                call.abandon(NO_PROCESS)
+        except RuntimeFault as error:
+            call.fail(error)
+
+    def _receive_reply(self, number: int, succeeded: bool, payload: Any, files: Sequence[Handle]) -> None:
+        request = self._ledger.calls.pop(number, None)
+        then = self._ledger.asked.pop(number, None)
+        if request is None and then is None:
+            close_all(files)
+            return
+        try:
+            value = self._codec.decode(payload, files)
+        except PayloadError as error:
+            value, succeeded = error, False
+        if then is not None:
+            then(value if isinstance(value, Reason | BaseException) else PayloadError("not an answer"))
+        elif request is not None:
+            if succeeded:
+                request.reply(value)
+            elif isinstance(value, Reason):
+                request.abandon(value)
+            elif isinstance(value, BaseException):
+                request.fail(value)
+            else:
+                request.fail(PayloadError(f"node {self._peer_name} failed the call with {value!r:.80}"))
+
+    def _carry_out(self, frame: wire.Frame, files: Sequence[Handle]) -> None:
+        match frame:
+            case wire.Cancel(number):
+                call = self._ledger.answering.pop(number, None)
+                if call is not None:
+                    call.settled = True
+            case wire.Monitor(number, to):
+                self._receive_monitor(number, to)
+            case wire.Demonitor(number):
+                watched = self._ledger.watched.pop(number, None)
+                if watched is not None:
+                    watched.deliver(signals.Demonitor(self._outward.ref(0), number))
+            case wire.Down(number, payload):
+                watcher = self._ledger.monitors.pop(number, None)
+                if watcher is not None:
+                    watcher.deliver(signals.Down(number, self._decode_reason(payload)))
+            case wire.Link(sender, to):
+                self._receive_link(sender, to)
+            case wire.Unlink(sender, to, number):
+                self._ledger.links.pop((to, sender), None)
+                self._local(to).deliver(signals.Unlink(self._outward.ref(sender), number))
+            case wire.UnlinkAck(sender, to, number):
+                self._local(to).deliver(signals.UnlinkAck(self._outward.ref(sender), number))
+            case wire.Exit(sender, to, linked, payload):
+                if linked and isinstance(to, int):
+                    self._ledger.links.pop((to, sender), None)
+                reason = self._decode_reason(payload)
+                self._local(to).deliver(signals.Exit(self._outward.ref(sender), reason, linked))
+            case wire.Present(serial, token):
+                if not self._passing.present(serial, token):
+                    self._refuse(f"never gave out the token for process {serial} that was presented")
+            case wire.Whereis(number, name):
+                found = self._node.whereis(name) if self._rights().sees(name) else None
+                self._outward.say(wire.WhereisReply(number, self._outward.encode(found)[0]))
+            case wire.WhereisReply(number, payload) | wire.Spawned(number, payload):
+                then = self._ledger.asked.pop(number, None)
+                if then is not None:
+                    answer = self._codec.decode(payload)
+                    then(self._started(answer, frame.info) if isinstance(frame, wire.Spawned) else answer)
+            case wire.Spawn():
+                self._receive_spawn(frame, files)
+            case wire.Abandon(number):
+                scope = self._ledger.spawning.pop(number, None)
+                if scope is not None:
+                    scope.cancel()
+            case wire.Members(scope_name, payload):
+                if self._rights().shares(scope_name):
+                    self._distribution.members_told(self._peer_name, scope_name, self._codec.decode(payload))
+            case _:
+                raise wire.MalformedBatch(f"a {type(frame).__name__} has no place after the handshake")
+
+    def _seen(self, to: wire.Target) -> Ref[Any] | None:
+        """Whom the peer means; None when nobody is there, or none whom it may address."""
+        try:
+            return self._target(to)
+        except Refused:
+            return None
+
+    def _local(self, to: wire.Target) -> Ref[Any]:
+        return self._seen(to) or self._node.ref
+
+    def _receive_monitor(self, number: int, to: wire.Target) -> None:
+        if number in self._ledger.watched:
+            raise wire.MalformedBatch(f"monitor {number} was set up twice")
+        ref = self._seen(to)
+        if ref is None or len(self._ledger.watched) >= self._rights().limits.pending:
+            self._outward.say(wire.Down(number, self._outward.encode_reason(NO_PROCESS)))
+            return
+        self._ledger.watched[number] = ref
+        ref.deliver(signals.Monitor(self._outward.ref(0), number))
+
+    def _receive_link(self, sender: int, to: int) -> None:
+        ref = self._seen(to)
+        if ref is None:
+            self._outward.say(wire.Exit(to, sender, True, self._outward.encode_reason(NO_PROCESS)))
+            return
+        self._ledger.links[to, sender] = (ref, self._outward.ref(sender))
+        ref.deliver(signals.Link(self._outward.ref(sender)))
+
+    def _receive_spawn(self, frame: wire.Spawn, files: Sequence[Handle]) -> None:
+        number = frame.id
+        target = self._distribution.entries.get(frame.entry)
+        if target is None or not self._rights().may_spawn(frame.entry):
+            close_all(files)
+            self._outward.answer(number, False, self._refuse(f"exports no spawn entry {frame.entry!r}"))
+            return
+        if number in self._ledger.spawning:
+            raise wire.MalformedBatch(f"spawn {number} was asked for twice")
+        limit = self._rights().limits.pending
+        if len(self._ledger.spawning) >= limit:
+            close_all(files)
+            self._outward.answer(
+                number, False, Refused(f"the limit of {limit} spawns in progress is reached")
+            )
+            return
+        try:
+            given = arguments(self._codec.decode(frame.payload, files))
+        except (PayloadError, ValueError) as error:
+            self._outward.answer(number, False, error)
+            return
+        scope = self._ledger.spawning[number] = trio.CancelScope()
+        self._distribution.start_soon(self._spawn, scope, frame, target, given)
+
+    async def _spawn(self, scope: trio.CancelScope, frame: wire.Spawn, target: Any, given: Given) -> None:
+        number = frame.id
+        parent = self._outward.ref(frame.parent) if frame.parent else None
+        answer = await self._distribution.spawn_for(scope, target, given, parent)
+        wanted = self._ledger.spawning.pop(number, None) is scope
+        if isinstance(answer, BaseException):
+            if wanted:
+                self._outward.answer(number, False, answer)
+        elif wanted and answer is not None:
+            payload, _, encoded = self._outward.encode(answer)
+            self._outward.say(wire.Spawned(number, payload, self._encode_info(answer, parent)))
+            if not encoded:
+                answer.exit(KILL)
+            elif parent is not None:
+                self._ledger.links[answer.serial, parent.serial] = (answer, parent)
+                process = process_of(answer)
+                if process is not None and process.ended is not None:  # before the other side knew it
+                    self._outward.deliver(parent, signals.Exit(answer, process.ended, linked=True))
+        elif answer is not None:
+            answer.exit(KILL)
+
+    def _encode_info(self, ref: LocalRef[Any], parent: Ref[Any] | None) -> Any:
+        """What the start of a process has to tell its parent, or nil when that cannot travel."""
+        process = process_of(ref)
+        extras = None if process is None else process.extras_or_none
+        info = None if parent is None or extras is None else extras.start_info
+        payload, files, encoded = self._outward.encode(info)
+        if files or not encoded:
+            close_all(files)
+            logger.warning("what the start of %s returned cannot travel to %s", ref, self._peer_name)
+            return self._codec.encode(None)[0]
+        return payload
+
+    def _started(self, ref: Ref[Any], payload: Any) -> Any:
+        try:
+            info = self._codec.decode(payload)
+        except PayloadError as error:
+            logger.warning("what the start of %s returned was dropped: %s", ref, error)
+            return ref
+        return ref if info is None else Started(ref, info)
+
+    def _decode_reason(self, payload: Any) -> Reason:
+        try:
+            reason = self._codec.decode(payload)
+        except PayloadError as error:
+            return Custom(f"a reason that could not be decoded: {error}")
+        return reason if isinstance(reason, Reason) else Custom(reason)

@@ -1,0 +1,101 @@
+"""How a supervisor refuses a request, and how the start of a child fails."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import attrs
+
+from enfilade.actors.messages.errors import RuntimeFault, StartError
+from enfilade.actors.messages.reasons import Reason
+
+__all__ = [
+    "AlreadyPresent",
+    "ChildNotFound",
+    "ChildRestarting",
+    "ChildRunning",
+    "FailedToStart",
+    "MaxChildren",
+    "NoChildIds",
+    "NoTemplate",
+    "StartFailed",
+]
+
+
+@attrs.frozen
+class FailedToStart:
+    """The detail of a supervisor's `Shutdown` reason when a child's start failed: which child, and why."""
+
+    id: Hashable
+    reason: Reason
+
+    def __str__(self) -> str:
+        return f"child {self.id!r}: {self.reason}"
+
+
+class ChildNotFound(RuntimeFault, LookupError):
+    """The supervisor has no child of that id or ref."""
+
+    def __init__(self, key: object) -> None:
+        super().__init__(f"this supervisor has no child {key!r}")
+        self.key = key
+
+
+class AlreadyPresent(RuntimeFault):
+    """A specification with that id is there, and its child is not running: restart it, or delete it first."""
+
+    def __init__(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
+        super().__init__(f"child {id!r} is already specified; use restart_child, or delete_child first")
+        self.id = id
+
+
+class ChildRunning(RuntimeFault):
+    """A child with that id runs, as `ref`, and what was asked is for children that do not: terminate it
+    first.
+    """
+
+    def __init__(self, id: Hashable, ref: Hashable) -> None:  # noqa: A002 (the field's name)
+        super().__init__(f"child {id!r} is running as {ref}; use terminate_child first")
+        self.id = id
+        self.ref = ref
+
+
+class ChildRestarting(RuntimeFault):
+    """The child is between two attempts to restart it: terminate it first, or wait."""
+
+    def __init__(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
+        super().__init__(f"child {id!r} is being restarted; use terminate_child first, or wait")
+        self.id = id
+
+
+class MaxChildren(RuntimeFault):
+    """The dynamic supervisor has as many children as it may have."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"this supervisor already has its maximum of {limit} children")
+        self.limit = limit
+
+
+class NoChildIds(RuntimeFault):
+    """The children of a dynamic supervisor have no ids: they are known by their refs, and cannot be restarted
+    by hand.
+    """
+
+    def __init__(self, request: str) -> None:
+        super().__init__(f"{request} by id is not for a dynamic supervisor; use terminate_child with a ref")
+        self.request = request
+
+
+class NoTemplate(RuntimeFault):
+    """The dynamic supervisor was made without a template, so that it has to be told what to start."""
+
+    def __init__(self) -> None:
+        super().__init__("this dynamic supervisor has no template; use start_child with a Child")
+
+
+class StartFailed(StartError):
+    """A child did not start; `id` is its id, `reason` what its process ended with."""
+
+    def __init__(self, id: Hashable, reason: Reason) -> None:  # noqa: A002 (the field's name)
+        super().__init__(reason, f"child {id!r} did not start: {reason}")
+        self.id = id

@@ -1,0 +1,189 @@
+"""The way in of a node link: who takes batches out of the inlet, and when.
+
+The reader is a task. It takes batches out of the inlet and hands their frames on, one batch in each turn of
+the loop. Whoever waits for the peer can also poll: take in what has arrived in its own step, without a task
+switch. The two never meet in the middle of a batch, because polling is possible in one state only:
+
+| state | the reader | transitions |
+|---|---|---|
+| BUSY | takes in, or is about to look for more | to WAITING when there is nothing |
+| WAITING | sleeps at the inlet; others may poll | to BUSY when it wakes, and for as long as somebody polls |
+| OVER | returns | |
+
+Both become OVER with the end of the node link.
+
+When nothing is left to do but to wait for the peer, and the peer is used to speak again at once, the loop
+is held for a moment instead of going round (`patience`): by whoever polls, and by the reader when the peer
+has its answers.
+"""
+
+import enum
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from enfilade.transport.carrier import Arrival, CarrierError, Credentials, Handle, Inlet
+from enfilade.transport.node_link import NodeLink
+from enfilade.transport.outward import GATHERING, PROMPT, SPOKEN, Outward
+from enfilade.transport.patience import MOMENT, Patience
+from enfilade.transport.wire import Frame, MalformedBatch
+
+__all__ = ["Inward", "Reading"]
+
+
+class Reading(enum.Enum):
+    """What the reader does; see the table above."""
+
+    BUSY = enum.auto()
+    WAITING = enum.auto()
+    OVER = enum.auto()
+
+
+BUSY: Final = Reading.BUSY
+WAITING: Final = Reading.WAITING
+OVER: Final = Reading.OVER
+
+
+class Inward:
+    """Takes in what a peer sends.
+
+    Args:
+        inlet: where batches arrive.
+        early: batches that arrived before.
+        node_link: checks batches.
+        outward: sends the answers.
+        peer: the process that may use the inlet, as the kernel knows it.
+        is_limited: whether the peer has a rate to keep to; then nobody polls.
+        hand_on: carries frames out.
+        refuse: is told the credentials of a caller that is not the peer.
+        discard: closes handles.
+        end: ends the node link, for the reason given.
+    """
+
+    def __init__(
+        self,
+        inlet: Inlet,
+        early: Sequence[Arrival],
+        node_link: NodeLink,
+        outward: Outward,
+        *,
+        peer: Credentials,
+        is_limited: bool,
+        hand_on: Callable[[Sequence[Frame], Sequence[Handle]], None],
+        refuse: Callable[[Credentials], None],
+        discard: Callable[[Sequence[Handle]], None],
+        end: Callable[[str], None],
+    ) -> None:
+        self._inlet = inlet
+        self._arrived = deque(early)
+        self._link = node_link
+        self._outward = outward
+        self._peer = peer
+        self._is_limited = is_limited
+        self._hand_on = hand_on
+        self._refuse = refuse
+        self._discard = discard
+        self._end = end
+        self._reading = BUSY
+        self._patience = Patience()
+
+    async def read(self) -> None:
+        """Take in what arrives until the node link is over: what the reader does."""
+        while self._reading is not OVER:
+            while self._arrived:
+                self._take_in(self._arrived.popleft())
+                pause = self._link.pause()
+                if pause > 0:
+                    await trio.sleep(pause)
+                elif self._arrived:
+                    await trio.lowlevel.checkpoint()
+            try:
+                if self._outward.pace is SPOKEN and not self._is_limited:
+                    self._arrived.extend(self._linger())
+                    if self._arrived:
+                        continue
+                self._arrived.extend(self._inlet.take())  # a busy peer is not waited for
+                if self._arrived:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await self._wait()
+            except CarrierError as error:
+                self._end(str(error))
+                return
+            self._patience.went_round()
+
+    async def _wait(self) -> None:
+        self._reading = WAITING
+        try:
+            self._arrived.extend(await self._inlet.receive())
+        finally:
+            if self._reading is WAITING:
+                self._reading = BUSY
+
+    def poll(self, *, alone: bool) -> None:
+        """Take in what has arrived, as the reader would do when its turn comes; perhaps also what arrives
+        within a moment. Not a checkpoint.
+
+        Args:
+            alone: nobody else waits for something of the peer.
+        """
+        if self._reading is not WAITING or self._is_limited:
+            return
+        if alone:
+            self._arrived.extend(self._linger())
+        else:
+            self._patience.have_company()
+            self._arrived.extend(self._inlet.take())
+        self._reading = BUSY
+        while self._arrived:
+            self._take_in(self._arrived.popleft())
+        if self._reading is BUSY:
+            self._reading = WAITING
+
+    def _linger(self) -> Sequence[Arrival]:
+        """Take what has arrived, or arrives within a moment, if waiting for that was worth it lately."""
+        arrivals = self._inlet.take()
+        if not arrivals and not self._outward.is_under_way and self._patience.is_worth_it():
+            arrivals = self._inlet.linger(MOMENT)
+            self._patience.learn(bool(arrivals))
+        return arrivals
+
+    def _take_in(self, arrival: Arrival) -> None:
+        if arrival.data is None:
+            self._end("the peer is gone")
+            return
+        known, caller = self._peer, arrival.credentials
+        if known is not caller and (known.pid, known.uid) != (caller.pid, caller.uid):
+            # The caller is not the peer that this inlet was given to.
+            self._discard(arrival.handles)
+            self._refuse(caller)
+            return
+        try:
+            frames = self._link.received(arrival.data)
+        except MalformedBatch as error:
+            self._discard(arrival.handles)
+            self._end(f"the peer sent a malformed batch: {error}")
+            return
+        outward, link = self._outward, self._link
+        pace, outward.pace = outward.pace, GATHERING
+        if frames:
+            self._hand_on(frames, arrival.handles)
+        elif arrival.handles:
+            self._discard(arrival.handles)
+        outward.pace = GATHERING if pace is GATHERING else PROMPT
+        if link.queued or link.is_grant_due():
+            outward.flush()
+
+    def is_of(self, inlet: Inlet) -> bool:
+        """Tell whether batches arrive in this inlet."""
+        return self._inlet is inlet
+
+    def stop(self) -> None:
+        """Drop what has arrived, and close the inlet: the node link is over."""
+        self._reading = OVER
+        for arrival in self._arrived:
+            self._discard(arrival.handles)
+        self._arrived.clear()
+        self._inlet.close()
