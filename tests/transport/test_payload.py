@@ -478,7 +478,7 @@ def test_memory_that_claims_too_much_is_refused(code: int) -> None:
 @pytest.mark.parametrize("index", [-1, -2, 1])
 @pytest.mark.parametrize("code", [7, 9, 11], ids=["descriptor", "memory", "bytes"])
 def test_a_handle_has_no_index_but_those_that_came(code: int, index: int) -> None:
-    """An index counts from 0: from the end, it would reach another's handle (security.md 3, row 1)."""
+    """An index counts from 0: from the end, it would reach another's handle (docs/wire.md, "Payloads")."""
     before = len(os.listdir("/proc/self/fd"))
     extension = (
         msgspec.msgpack.Ext(code, msgspec.msgpack.encode(index)) if code == 7 else in_memory(code, index, 8)
