@@ -66,7 +66,7 @@ class NoState(RuntimeFault):
 
 @attrs.frozen
 class Status:
-    """What can be said of any process.
+    """The status of a process.
 
     Attributes:
         ref: the process.
@@ -93,7 +93,7 @@ class Status:
 
 @attrs.frozen
 class Statistics:
-    """What a process did since its statistics were switched on.
+    """Counts of a process's work since its statistics were switched on.
 
     Attributes:
         seconds: how long ago that was, by the wall.
@@ -201,7 +201,7 @@ def _put_state(process: Process, state: Mapping[str, Any]) -> None:
 
 
 async def get_state(ref: Ref[Any]) -> dict[str, Any]:
-    """The state of a process: an actor's attributes by name, not copied in depth.
+    """Return the state of a process: an actor's attributes by name, not copied in depth.
 
     A checkpoint when it has to wait; cancelled, nothing has changed. All functions of this file raise:
 
@@ -235,7 +235,7 @@ async def replace_state(ref: Ref[Any], fn: Callable[[dict[str, Any]], Mapping[st
 
 
 async def get_status(ref: Ref[Any]) -> Status:
-    """What can be said of the process. Raises: as `get_state`, but never `NoState`."""
+    """Return the status of the process. Raises: as `get_state`, but never `NoState`."""
 
     def act(process: Process) -> Status:
         actor = _actor(process)
@@ -299,7 +299,7 @@ async def terminate(ref: Ref[Any], reason: Reason = NORMAL) -> None:
 
 
 async def change_code(ref: Ref[Any], actor: type[Actor], extra: Any = None) -> None:
-    """Make a running actor one of another class, and keep its state.
+    """Change the class of a running actor, and keep its state.
 
     The new class may have a method `on_code_change(self, old: type, extra)`, which adapts the state; it runs
     first. If it raises, the actor stays what it was, and the caller gets the error. Supervisors are changed

@@ -114,7 +114,7 @@ def test_values_apart_may_contain_commas() -> None:
         ("path=a;capabilities=TimeRead;params=u8", "1 params and 0 args"),
         ("path=a;capabilities=TimeRead;params=u8;args=1,2", "1 params and 2 args"),
         ("path=a;capabilities=TimeRead;params=u8;args=u16:1", "typed u16"),
-        ("path=a;capabilities=TimeRead;params=word;args=1", "no kind"),
+        ("path=a;capabilities=TimeRead;params=word;args=1", "got 'word'"),
         ("path=a;capabilities=TimeRead;args=u8:1,,u8:2", "empty item"),
         ("path=a;capabilities=TimeRead;args=u8:256", "outside"),
         ("path=a;capabilities=TimeRead;args=u8:1_0", "not a number"),
