@@ -130,7 +130,7 @@ def test_guests_that_return(
         ("small.wat", ("7",), {}, "write it as KIND:VALUE"),
         ("small.wat", ("",), {}, "write it as KIND:VALUE"),
         ("small.wat", ("word:7",), {}, "write it as KIND:VALUE"),
-        ("small.wat", ("buffer:hex:abc",), {}, "not an even number of hexadecimal digits"),
+        ("small.wat", ("buffer:hex:abc",), {}, "expected an even number of hexadecimal digits"),
         ("small.wat", (), {"capabilities": "Flying"}, "expected a capability (ActorLink"),
         ("small.wat", (), {"capabilities": "TimeRead,,"}, "empty item"),
         ("small.wat", (), {"capabilities": "200"}, "got '200'"),
@@ -142,9 +142,9 @@ def test_guests_that_return(
         ("path=/small.wat; capabilities=TimeRead", (), {}, "must be relative and free of '..'"),
         ("path=small.wat; capabilities=TimeRead", (), {}, "'start' takes (); the arguments are (i32, i32)"),
         ("path=small.wat; capabilities=TimeRead; colour=red", (), {}, "not key=value with one of the keys"),
-        ("path=small.wat; capabilities=TimeRead", ("u8:1",), {}, "has its own entrypoint, capabilities"),
-        ("path=small.wat; capabilities=TimeRead", (), {"entrypoint": "start"}, "has its own entrypoint"),
-        ("path=small.wat; capabilities=TimeRead", (), {"capabilities": ""}, "has its own entrypoint"),
+        ("path=small.wat; capabilities=TimeRead", ("u8:1",), {}, "sets entrypoint, capabilities"),
+        ("path=small.wat; capabilities=TimeRead", (), {"entrypoint": "start"}, "sets entrypoint"),
+        ("path=small.wat; capabilities=TimeRead", (), {"capabilities": ""}, "sets entrypoint"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(
