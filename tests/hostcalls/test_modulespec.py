@@ -103,7 +103,7 @@ def test_values_apart_may_contain_commas() -> None:
         ("path=a", "capabilities is missing"),
         ("path=a;capabilities=", "capabilities is missing"),
         ("path=a;capabilities=TimeRead,,ChannelReader", "empty item"),
-        ("path=a;capabilities=Fly", "no capability"),
+        ("path=a;capabilities=Fly", "expected a capability"),
         ("path=a;path=b;capabilities=TimeRead", "given twice"),
         ("path=a;capabilities=TimeRead;log_uri=x;log-uri=y", "given twice"),
         ("path=a;capabilities=TimeRead;log_uri=", "empty"),
