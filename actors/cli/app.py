@@ -1,4 +1,4 @@
-"""The command line: what each sub-command is called and takes; what it does lies in a file beside this one.
+"""The command line: names and parameters of the sub-commands, each of which is a file beside this one.
 
 Sub-commands import their part when they run, so that `enfilade --help` and `enfilade doctor` work on a
 machine where a compiled part is missing.
@@ -46,11 +46,11 @@ def _options(
 
 @app.command()
 def demo(
-    pace: Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds of calm around each act.")] = 2.0,
-    plain: Annotated[bool, typer.Option(help="Plain lines, also on a terminal.")] = False,
-    isolate: Annotated[bool, typer.Option(help="Give each zone namespaces of its own.")] = True,
+    pace: Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds to pause around each act.")] = 2.0,
+    plain: Annotated[bool, typer.Option(help="Print plain lines, even on a terminal.")] = False,
+    isolate: Annotated[bool, typer.Option(help="Run each zone in its own namespaces.")] = True,
 ) -> None:
-    """Two zones, a supervision tree in each, messages through doors, a guest and a whole zone killed."""
+    """Show two zones that talk through doors, and how they recover from a killed guest and a killed zone."""
     from enfilade.actors.cli.demo import run_demo
 
     raise typer.Exit(run_demo(pace=pace, plain=plain, isolate=isolate))
@@ -58,7 +58,7 @@ def demo(
 
 @app.command()
 def doctor() -> None:
-    """Say what this machine offers: doors, WebAssembly, namespaces, a compiler."""
+    """Report what this machine offers: doors, WebAssembly, namespaces, a compiler."""
     from enfilade.actors.cli.doctor import run_doctor
 
     raise typer.Exit(run_doctor())
@@ -68,7 +68,8 @@ def doctor() -> None:
 def zone_run(
     file: Annotated[Path, typer.Argument(help="The zone file (TOML).", exists=True, dir_okay=False)],
     until_eof: Annotated[
-        bool, typer.Option(help="Stop when standard input ends, too: when whoever holds it has died.")
+        bool,
+        typer.Option(help="Also stop when standard input ends, as when the parent has died."),
     ] = False,
 ) -> None:
     """Start the node that FILE describes and keep it running until `zone stop`, SIGINT or SIGTERM."""
@@ -79,7 +80,7 @@ def zone_run(
 
 Door = Annotated[Path, typer.Argument(help="The path of the running node's door.")]
 Name = Annotated[str, typer.Argument(help="A registered name that the node exports to us.")]
-Secret = Annotated[Path | None, typer.Option(help="The file of the secret that the node asks for.")]
+Secret = Annotated[Path | None, typer.Option(help="A file with the node's secret.")]
 
 
 @zone.command("ps")
@@ -132,10 +133,10 @@ def zone_send(
 @zone.command("stop")
 def zone_stop(
     door: Door,
-    timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to wait until it has stopped.")] = 60.0,
+    timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for it to stop.")] = 60.0,
     secret: Secret = None,
 ) -> None:
-    """Have the node at DOOR shut down in order, and wait until it has."""
+    """Shut down the node at DOOR in order, and wait until it has stopped."""
     from enfilade.actors.cli.operator import stop_node
 
     raise typer.Exit(stop_node(door, timeout, secret))
@@ -150,16 +151,18 @@ def guest_run(
         str | None, typer.Option(help="The exported function to run.", show_default="start")
     ] = None,
     capabilities: Annotated[
-        str | None, typer.Option(help="What the guest may do: a comma list of names.", show_default="none")
+        str | None,
+        typer.Option(help="Its capabilities: names separated by commas.", show_default="none"),
     ] = None,
     param: Annotated[
         list[str] | None, typer.Option(help="An argument as KIND:VALUE, such as u32:7; may be repeated.")
     ] = None,
     work_dir: Annotated[
-        Path, typer.Option(help="Where `modules` lies, the directory of a specification's path.")
+        Path,
+        typer.Option(help="The directory of `modules`, where a specification's path is looked up."),
     ] = Path(),
 ) -> None:
-    """Run one guest, print its log, and end with status 0 when it returned, 3 when it trapped."""
+    """Run one guest and print its log; exit with status 0 if it returned, 3 if it trapped."""
     from enfilade.actors.cli.guest import run_guest_command
 
     raise typer.Exit(run_guest_command(module, entrypoint, capabilities, param or [], work_dir))

@@ -1,4 +1,4 @@
-"""The control process of a node that `enfilade zone run` started: what an operator asks, it answers.
+"""The control process of a node that `enfilade zone run` started; it answers the requests of operators.
 
 It is an ordinary process with a reserved name, and peers reach it as they reach any other: by the policy. A
 pattern such as `*` among a peer's exports does not include it; only `control = true` does.
@@ -37,7 +37,7 @@ class OperatorRights(Rights):
     control: bool = False
 
     def sees(self, name: str) -> bool:
-        """Whether a registered name is exported to the peer."""
+        """Tell whether a registered name is exported to the peer."""
         return self.control if name == CONTROL else super().sees(name)
 
 
@@ -103,7 +103,7 @@ class Control(Actor):
         return [_entry(process) for process in self.process.node.processes.values()]
 
     async def tree(self) -> Branch | None:
-        """The supervision tree from its root; None when there is none (any more)."""
+        """The supervision tree from its root; None before it has started and after it has ended."""
         root = self.process.node.root
         return None if root is None else await self._branch("root", root, None)
 

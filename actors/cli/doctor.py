@@ -1,4 +1,4 @@
-"""What this machine offers, in plain words."""
+"""A report of what this machine offers, in plain words."""
 
 import importlib.metadata
 import platform
@@ -13,7 +13,7 @@ from rich.table import Table
 
 @attrs.frozen
 class Finding:
-    """One thing looked at: whether it is there, and what follows from that."""
+    """The result of one check: whether the thing is present, and what follows."""
 
     topic: str
     present: bool
@@ -35,7 +35,7 @@ def _doors() -> Finding:
         return Finding("doors", False, f"the compiled part is missing ({error}): run `pip install .` again")
     if Capabilities.HANDOFF in Capabilities.here():
         return Finding("doors", True, "the system's own")
-    return Finding("doors", True, "our implementation of them on sockets; docs/doors.md says what differs")
+    return Finding("doors", True, "emulated on sockets; docs/doors.md lists the differences")
 
 
 def _wasmtime() -> Finding:
@@ -54,11 +54,11 @@ def _namespaces() -> Finding:
 
     if not sys.platform.startswith("linux"):
         return Finding(
-            "namespaces", False, "only Linux has them; zones come from the system here", needed=False
+            "namespaces", False, "exist on Linux only; here the system provides zones", needed=False
         )
     kinds = available()
     if not kinds:
-        detail = "none may be made here: the demo's zones are plain processes"
+        detail = "not permitted here: the demo's zones are plain processes"
     elif set(kinds) == set(KINDS):
         detail = "a zone gets its own " + ", ".join(kinds)
     else:

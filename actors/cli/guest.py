@@ -77,7 +77,9 @@ def _describe(module: str, entrypoint: str | None, capabilities: str | None, par
     try:
         if "=" in module and not path.is_file():
             if entrypoint is not None or capabilities is not None or parameters:
-                raise Refusal("a module specification has its own entrypoint, capabilities and args")
+                raise Refusal(
+                    "a module specification sets entrypoint, capabilities and args; drop the options"
+                )
             return Guest.from_spec(parse(module))
         grants = parse_capabilities(capabilities or "")
         spec = ModuleSpec(module, grants, entrypoint or "start", "", make_invocation(None, parameters))

@@ -74,7 +74,7 @@ def draw_tree(door: Path, secret: Path | None) -> int:
 
     root: Branch | None = _visit(door, secret, lambda node, peer: _ask_control(node, peer, Control.tree))
     if root is None:
-        raise Refusal("the node has no supervision tree; if it has just been started, it will have one soon")
+        raise Refusal("the node has no supervision tree; if it has just started, try again")
     if sys.stdout.isatty():
         from rich.console import Console
 
@@ -142,7 +142,7 @@ def send_message(door: Path, name: str, message: str, secret: Path | None) -> in
         with trio.fail_after(ANSWER_SECONDS):
             ref = await node.whereis_on(peer, name)
             if ref is None:
-                raise Refusal(f"node {peer} exports nothing under {name!r} to us, or nobody has that name")
+                raise Refusal(f"node {peer} exports nothing under {name!r} to us, or has no such process")
             ref.send(value)
             await node.whereis_on(peer, name)  # an answer to what was said after the message
 
@@ -178,7 +178,7 @@ def stop_node(door: Path, timeout: float, secret: Path | None) -> int:
                     if process is not None:
                         await trio.lowlevel.wait_readable(process)
                     return
-            raise Refusal(f"node {peer} was told to stop and has not stopped within {timeout:g} s")
+            raise Refusal(f"node {peer} did not stop within {timeout:g} s after the request to stop")
         finally:
             if process is not None:
                 os.close(process)
@@ -209,7 +209,7 @@ def _visit(door: Path, secret: Path | None, visit: Visit[R]) -> R:
     except CarrierError as error:
         raise Refusal(_line(error)) from error
     except HandshakeFailed as error:
-        raise Refusal(f"the door {door} is no node's: {_line(error)}") from error
+        raise Refusal(f"the door {door} is not the door of a node: {_line(error)}") from error
     except trio.TooSlowError as error:
         raise Refusal(f"the node at {door} did not answer within {ANSWER_SECONDS:g} s") from error
     except Refusal:
@@ -244,13 +244,13 @@ def _value(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Refusal(f"{text!r:.80} is not JSON ({_line(error)}); a string needs its quotes") from error
+        raise Refusal(f"expected JSON, got {text!r:.80} ({_line(error)}); strings need quotes") from error
 
 
 def _named_value(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not name.isidentifier() or not equals:
-        raise Refusal(f"{text!r:.80} is not of the form NAME=JSON")
+        raise Refusal(f"expected NAME=JSON, got {text!r:.80}")
     return name, _value(value)
 
 

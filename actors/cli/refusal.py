@@ -1,4 +1,4 @@
-"""How a sub-command says no."""
+"""The error with which a sub-command refuses a request."""
 
 
 class Refusal(Exception):

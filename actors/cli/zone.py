@@ -1,4 +1,4 @@
-"""`enfilade zone run`: the node that a zone file describes, until it is told to stop."""
+"""`enfilade zone run`: the node that a zone file describes, until it is asked to stop."""
 
 import logging
 import os
@@ -34,8 +34,8 @@ def run_zone(path: Path, *, until_eof: bool = False) -> int:
 
     Args:
         path: the zone file.
-        until_eof: stop when standard input ends, too. Whoever starts the node and keeps the other end of a
-            pipe open takes the node along when it dies, however it dies.
+        until_eof: stop when standard input ends, too. A parent that keeps the other end
+            of a pipe open thereby stops the node when the parent ends, for whatever reason.
 
     Returns:
         0 after a shutdown that was asked for, 1 when the root supervisor gave up.
@@ -76,7 +76,7 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
             for address in settings.connect:
                 node.distribution.keep_connected(str(directory / address))
             failure: StartError | None = None
-            # Whoever wants the node to stop is heard from here on, while its tree starts as well.
+            # From here on the node can be stopped, also while its tree starts.
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_on_signal, signals, nursery.cancel_scope)
                 if until_eof:

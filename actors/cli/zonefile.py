@@ -38,7 +38,7 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class NodeTable(_Table):
-    """Who the node is."""
+    """The node: its name, its zone, its door."""
 
     name: str
     zone: str
@@ -51,15 +51,15 @@ class NodeTable(_Table):
     def __post_init__(self) -> None:
         for part in (self.name, self.zone):
             if not part or set(part) & set("@:"):
-                raise ValueError(f"a name has a character and neither '@' nor ':', unlike {part!r}")
+                raise ValueError(f"names must be non-empty and must not contain '@' or ':', got {part!r}")
         if not 0 < self.longest_pause < math.inf:
-            raise ValueError(f"a pause has a finite number of seconds above 0, not {self.longest_pause}")
+            raise ValueError(f"longest_pause must be finite and above 0 seconds, got {self.longest_pause}")
         if self.workers < 0:
-            raise ValueError(f"a node has 0 or more workers, not {self.workers}")
+            raise ValueError(f"workers must be 0 or more, got {self.workers}")
 
 
 class SupervisorTable(_Table):
-    """How the node's root supervisor behaves."""
+    """The flags of the node's root supervisor."""
 
     strategy: Literal["one_for_one", "one_for_all", "rest_for_one"] = "one_for_one"
     intensity: int = 1
@@ -87,7 +87,7 @@ class ChildTable(_Table):
 
 
 class LimitsTable(_Table):
-    """How much a peer may ask for: what `enfilade.transport.Limits` says, and its defaults."""
+    """Limits of a peer, with the meaning and the defaults of `enfilade.transport.Limits`."""
 
     backlog: int = Limits().backlog
     references: int = Limits().references
@@ -95,12 +95,12 @@ class LimitsTable(_Table):
     rate: float | None = None
 
     def limits(self) -> Limits:
-        """The same for a policy. Raises ValueError when a number is out of range."""
+        """Convert to the limits of a policy. Raises ValueError when a number is out of range."""
         return Limits(**msgspec.structs.asdict(self))
 
 
 class PeerTable(_Table):
-    """Who may connect, and what for."""
+    """A rule of the policy: the peers it applies to, and their rights."""
 
     nodes: tuple[str, ...] = ("*",)
     zones: tuple[str, ...] = ("*",)
@@ -114,7 +114,7 @@ class PeerTable(_Table):
     refuse: bool = False
 
     def rule(self) -> Rule:
-        """The same for a policy. Raises ValueError when a limit is out of range."""
+        """Convert to a rule of a policy. Raises ValueError when a limit is out of range."""
         rights = OperatorRights(
             exports=self.exports,
             entries=self.entries,
@@ -141,7 +141,7 @@ class ZoneFile(_Table):
     peer: list[PeerTable] = []
 
     def policy(self, directory: Path) -> Policy:
-        """Who may connect to the node; the secret is looked for in `directory`.
+        """Build the policy of the node; the secret's path is relative to `directory`.
 
         Raises:
             Refusal: the secret cannot be read, or a limit is out of range.
@@ -156,7 +156,7 @@ class ZoneFile(_Table):
             raise Refusal(f"a peer's limits: {error}") from error
 
     def children(self, directory: Path) -> list[Child]:
-        """The children's specifications; modules and guests are looked for in `directory` first.
+        """Build the children's specifications; modules and guests are looked for in `directory` first.
 
         Raises:
             Refusal: a child names something that does not exist or cannot be spawned, or two have one id.
@@ -167,7 +167,7 @@ class ZoneFile(_Table):
             raise Refusal(str(error)) from error
 
     def targets(self, directory: Path) -> dict[str, Any]:
-        """What peers may start, by name; modules are looked for in `directory` first.
+        """Import what peers may start, by name; modules are looked for in `directory` first.
 
         Raises:
             Refusal: an entry names something that does not exist or cannot be spawned.
@@ -194,7 +194,7 @@ def _child(table: ChildTable, directory: Path) -> Child:
     kinds = [kind for kind in KEYS if getattr(table, kind) is not None]
     if len(kinds) != 1:
         raise Refusal(
-            f"child {table.id!r}: give it one of {', '.join(KEYS)}, not {' and '.join(kinds) or 'none'}"
+            f"child {table.id!r}: expected one of {', '.join(KEYS)}, got {' and '.join(kinds) or 'none'}"
         )
     for kind, keys in KEYS.items():
         strange = [key for key in keys if kind not in kinds and getattr(table, key) != getattr(PLAIN, key)]
@@ -204,7 +204,7 @@ def _child(table: ChildTable, directory: Path) -> Child:
             )
     if table.name in RESERVED:
         raise Refusal(
-            f"child {table.id!r}: the name {table.name!r} is that of the node's {RESERVED[table.name]}"
+            f"child {table.id!r}: the name {table.name!r} is reserved for the node's {RESERVED[table.name]}"
         )
     try:
         return Child(
@@ -242,14 +242,14 @@ def _guest(table: ChildTable, directory: Path) -> Guest:
 
 
 def _import(reference: str, directory: Path) -> Any:
-    """What a module has under a name.
+    """Import the attribute that `reference` names as module:attribute.
 
     Raises:
         ValueError: there is no such thing, its module cannot be imported, or it is nothing to be spawned.
     """
     module, colon, attribute = reference.partition(":")
     if not colon or not module or not attribute or module.startswith("."):
-        raise ValueError(f"{reference!r} is not of the form module:attribute")
+        raise ValueError(f"expected module:attribute, got {reference!r}")
     if str(directory) not in sys.path:
         sys.path.insert(0, str(directory))
     try:
@@ -261,7 +261,7 @@ def _import(reference: str, directory: Path) -> Any:
         raise ValueError(f"the module {module} failed: {trouble}") from error
     is_actor = isinstance(target, type) and issubclass(target, Actor)
     if not (is_actor or inspect.iscoroutinefunction(target) or is_spawnable(target)):
-        raise ValueError(f"{reference!r} is no actor class, no async function, and nothing Spawnable")
+        raise ValueError(f"expected an actor class, an async function or a Spawnable, got {reference!r}")
     return target
 
 
@@ -269,14 +269,14 @@ def read_zone_file(path: Path) -> ZoneFile:
     """Read and check a zone file.
 
     Raises:
-        Refusal: it is no TOML, or a field is missing, unknown or of the wrong type; the message names it.
+        Refusal: it is not TOML, or a field is missing, unknown or of the wrong type; the message names it.
     """
     try:
         return msgspec.toml.decode(path.read_bytes(), type=ZoneFile)
     except OSError as error:
         raise Refusal(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise Refusal(f"{path} is not a zone file: it is not text in UTF-8") from error
+        raise Refusal(f"{path} is not a zone file: expected text in UTF-8") from error
     except msgspec.MsgspecError as error:
         raise Refusal(f"{path} is not a zone file: {error}{_choices(str(error))}") from error
 
@@ -288,12 +288,12 @@ def _choices(trouble: str) -> str:
         if field.name == key and "enum value" in trouble:
             kinds = (field.type, *get_args(field.type))
             words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
-            return f"; the words for it are {', '.join(map(repr, words))}"
+            return f"; expected one of {', '.join(map(repr, words))}"
     return ""
 
 
 def read_secret(path: Path) -> bytes:
-    """The secret in a file, without white space around it.
+    """Read a secret from a file, without white space around it.
 
     Raises:
         Refusal: the file cannot be read, others than its owner may read it, or it is empty.
@@ -305,7 +305,7 @@ def read_secret(path: Path) -> bytes:
     except OSError as error:
         raise Refusal(f"the secret {path}: {error.strerror}") from error
     if mode & 0o077:
-        raise Refusal(f"the secret {path} is open to others than its owner; `chmod 600` it")
+        raise Refusal(f"the secret {path} must be accessible to its owner alone; run `chmod 600` on it")
     if not secret:
         raise Refusal(f"the secret {path} is empty")
     return secret

@@ -1,4 +1,4 @@
-"""What a node must not hold any more once its processes have ended."""
+"""A check that a node holds nothing once its processes have ended."""
 
 from __future__ import annotations
 

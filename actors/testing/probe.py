@@ -85,7 +85,7 @@ class Probe:
             message = await self.process.receive(timeout=seconds)
         except ReceiveTimeout:
             return
-        raise Unexpected(f"expected silence, but {message!r} came")
+        raise Unexpected(f"expected no message, got {message!r}")
 
 
 def _matches(message: Any, match: Any) -> bool:

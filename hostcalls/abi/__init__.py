@@ -1,4 +1,4 @@
-"""What guests and host say to one another: the types that cross, and the hostcalls themselves."""
+"""The interface between guests and host: the types that cross it, and the hostcalls."""
 
 from enfilade.hostcalls.abi.types import (
     AbiParam,

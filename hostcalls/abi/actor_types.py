@@ -68,7 +68,7 @@ class ActorReceive:
 
 @attrs.frozen
 class PlainMessage:
-    """Somebody sent this."""
+    """A message that was sent and expects no reply."""
 
     tag: U64
     data: bytes
@@ -77,7 +77,7 @@ class PlainMessage:
 
 @attrs.frozen
 class RequestMessage:
-    """Somebody calls and waits for `reply` with the slot `request`."""
+    """A call, whose caller waits for `reply` with the slot `request`."""
 
     request: U32
     data: bytes

@@ -121,7 +121,7 @@ def results(
     *,
     limit: int,
 ) -> tuple[ScalarResult | BufferResult, ...]:
-    """What an entrypoint returned, by its declared results; `read` copies from the guest's memory.
+    """Decode the results of an entrypoint by their declared types; `read` copies from the guest's memory.
 
     Raises `InvalidArgument` when a number is outside of its kind or a buffer longer than `limit`.
     """

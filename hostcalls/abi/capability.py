@@ -60,7 +60,7 @@ class Capability(enum.IntEnum):
 
     @classmethod
     def parse(cls, text: str) -> Capability:
-        """The capability called `text` in CamelCase, snake_case or kebab-case, upper or lower case alike.
+        """Find the capability called `text`, in CamelCase, snake_case or kebab-case, in any case.
 
         Raises `ValueError` when there is none of that name.
         """
@@ -75,7 +75,7 @@ class Capability(enum.IntEnum):
             except ValueError:
                 pass
         known = ", ".join(sorted(member.title for member in cls))
-        raise ValueError(f"there is no capability {text!r}; there are {known}")
+        raise ValueError(f"expected a capability ({known}), got {text!r}")
 
 
 def _squeeze(text: str) -> str:

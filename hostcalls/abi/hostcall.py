@@ -1,4 +1,4 @@
-"""What a hostcall is: a name, the capability that it needs, and the types that it takes and gives."""
+"""The declaration of a hostcall: its name, the capability it needs, the types it takes and returns."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ AbiParam = ScalarParam | BufferParam
 
 @attrs.frozen
 class AbiSignature:
-    """What an entrypoint takes and returns."""
+    """The types of an entrypoint's parameters and results."""
 
     params: tuple[AbiParam, ...] = ()
     results: tuple[AbiParam, ...] = ()
@@ -176,7 +176,7 @@ class ProcessLogLookup:
 
 
 class ChannelBackpressure(enum.IntEnum):
-    """What a write does when there is no room: wait, or lose the frame."""
+    """The behaviour of a write to a full channel: wait, or drop the frame."""
 
     PARK = 0
     DROP = 1
@@ -218,7 +218,7 @@ class IoFrame:
 
 
 class NetProtocol(enum.IntEnum):
-    """What a listener or a connection speaks."""
+    """The protocol of a listener or a connection."""
 
     QUIC = 0
     HTTP = 1
@@ -387,7 +387,7 @@ class SingletonLookup:
 
 @attrs.frozen
 class TimeNow:
-    """Milliseconds since the Unix epoch, and since the host first told the time."""
+    """Milliseconds since the Unix epoch, and since the host first returned the time."""
 
     unix_ms: U64
     monotonic_ms: U64

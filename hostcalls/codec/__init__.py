@@ -1,1 +1,1 @@
-"""How values lie in a guest's memory."""
+"""The layout of values in a guest's memory."""

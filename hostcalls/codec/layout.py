@@ -1,4 +1,4 @@
-"""How values lie in an rkyv 0.8 archive.
+"""The layout of values in an rkyv 0.8 archive.
 
 An archive is a C struct preceded by the data that its pointers lead to: the root object is the *last* `size`
 bytes of the message, and every pointer is an offset, relative to the field that holds it, back to bytes that
@@ -121,24 +121,24 @@ class _Bool(_Number):
 
     def prepare(self, value: Any, out: bytearray) -> int:
         if not isinstance(value, bool):
-            raise EncodeError(f"{value!r} is not a bool")
+            raise EncodeError(f"expected a bool, got {value!r}")
         return int(value)
 
     def read(self, leaves: tuple[Any, ...], index: int, position: int, window: Window) -> bool:
         value = leaves[index]
         if value > 1:
-            raise DecodeError(f"a bool is 0 or 1, not {value}")
+            raise DecodeError(f"expected a bool, 0 or 1, got {value}")
         return bool(value)
 
 
 class Unit(Layout):
-    """`()`: nothing, which is None."""
+    """`()`, which is None in Python."""
 
     size, align, format, leaf_count = 0, 1, "", 0
 
     def prepare(self, value: Any, out: bytearray) -> None:
         if value is not None:
-            raise EncodeError(f"{value!r} where nothing is expected")
+            raise EncodeError(f"expected None, got {value!r}")
 
     def leaves(self, prepared: Any, position: int) -> tuple[Any, ...]:
         return ()
@@ -158,14 +158,14 @@ class _Member(_Number):
 
     def prepare(self, value: Any, out: bytearray) -> int:
         if not isinstance(value, self.members):
-            raise EncodeError(f"{value!r} is not a {self.members.__name__}")
+            raise EncodeError(f"expected a {self.members.__name__}, got {value!r}")
         return int(value)
 
     def read(self, leaves: tuple[Any, ...], index: int, position: int, window: Window) -> Any:
         try:
             return self.members(leaves[index])
         except ValueError:
-            raise DecodeError(f"{leaves[index]} is no tag of {self.members.__name__}") from None
+            raise DecodeError(f"expected a tag of {self.members.__name__}, got {leaves[index]}") from None
 
 
 class Array(Layout):
@@ -179,7 +179,7 @@ class Array(Layout):
 
     def prepare(self, value: Any, out: bytearray) -> bytes:
         if len(value) != self.size:
-            raise EncodeError(f"{len(value)} bytes where {self.size} are expected")
+            raise EncodeError(f"expected {self.size} bytes, got {len(value)}")
         return bytes(value)
 
     def leaves(self, prepared: Any, position: int) -> tuple[Any, ...]:
@@ -260,7 +260,7 @@ class Vector(Layout):
 
     def __init__(self, element: Layout) -> None:
         if not element.size:
-            raise TypeError("a vector of elements without a size says nothing")
+            raise TypeError("the elements of a vector must have a size")
         self.element = element
         self.struct = struct.Struct("<" + element.format)
 
@@ -385,7 +385,7 @@ class Choice(Layout):
         raw: bytes = leaves[index]
         tag = raw[0]
         if tag >= len(self.structs):
-            raise DecodeError(f"tag {tag} where {len(self.structs)} variants exist")
+            raise DecodeError(f"expected a tag below {len(self.structs)}, got {tag}")
         variant, packer = self.structs[tag]
         values = variant.read(packer.unpack_from(raw), 0, position, window)
         return self.join(tag, values[1:])
@@ -434,7 +434,7 @@ def _union(classes: Sequence[type]) -> Layout:
     def split(value: Any) -> tuple[int, Sequence[Any]]:
         tag = tags.get(type(value))
         if tag is None:
-            raise EncodeError(f"{value!r} is none of {', '.join(cls.__name__ for cls in classes)}")
+            raise EncodeError(f"expected one of {', '.join(cls.__name__ for cls in classes)}, got {value!r}")
         return tag, variants[tag][1](value)
 
     choice = Choice([fields for fields, _ in variants], split, lambda tag, values: classes[tag](*values))

@@ -123,7 +123,7 @@ class Codec(Generic[T]):
         """The value whose archive `data` is; raises `DecodeError` when it is not a valid one."""
         position = len(data) - self.size
         if position < 0:
-            raise DecodeError(f"{len(data)} bytes where at least {self.size} are needed")
+            raise DecodeError(f"expected at least {self.size} bytes, got {len(data)}")
         if position % self.align:
             raise DecodeError(f"the root at {position} is not aligned to {self.align}")
         return self._read(data) if position else self._remembered(data)

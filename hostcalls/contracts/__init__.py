@@ -1,1 +1,1 @@
-"""How an answer to a hostcall is written."""
+"""The interface that answers to hostcalls are written against."""

@@ -25,7 +25,7 @@ def argument(registry: Registry, value: Any) -> Argument:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         if not -(1 << 31) <= value < 1 << 32:
-            raise ValueError(f"{value} has more than 32 bits; give ScalarValue(ScalarType.I64, ...)")
+            raise ValueError(f"expected at most 32 bits, got {value}; pass ScalarValue(ScalarType.I64, ...)")
         return ScalarValue(ScalarType.I32 if value < 1 << 31 else ScalarType.U32, value)
     if isinstance(value, float):
         return ScalarValue(ScalarType.F64, value)
@@ -33,6 +33,4 @@ def argument(registry: Registry, value: Any) -> Argument:
         return registry.add(Kind.CHANNEL, value)
     if isinstance(value, Held):
         return value.resource
-    raise TypeError(
-        f"{value!r} cannot be passed to a guest; give bytes, str, int, float, ScalarValue or a channel"
-    )
+    raise TypeError(f"expected bytes, str, int, float, ScalarValue or a channel, got {value!r}")

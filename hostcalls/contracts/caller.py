@@ -61,7 +61,7 @@ class Caller:
         return self.slots.get(slot, kind)
 
     def add(self, kind: Kind, payload: Any, release: Callable[[], None] | None = None) -> int:
-        """A slot of the guest for something new, which the guest then owns.
+        """Give the guest a slot for a new resource, which the guest then owns.
 
         `release` is called once: when nobody has the resource any more, or now, if the guest has as many as
         it may have. Then `InvalidArgument` is raised.

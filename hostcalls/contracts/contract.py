@@ -1,4 +1,4 @@
-"""What a driver implements, and on whose behalf it is called."""
+"""The contract that a driver implements, called on behalf of a guest."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def check(invocation: EntrypointInvocation) -> None:
 def resolve(
     invocation: EntrypointInvocation, slots: Slots | None, registry: Registry
 ) -> tuple[Argument, ...]:
-    """The arguments of a checked invocation, with the resources that `slots` and the shared handles lead to.
+    """Resolve the arguments of a checked invocation, with the resources behind `slots` and shared handles.
 
     Raises `NotFound` for a slot that is empty, or when there is no caller to have slots; `KernelError` for
     a shared handle that is not live or a number outside of its kind.

@@ -72,7 +72,7 @@ class Family:
         self._registry.remove(process)
 
     def may_stop(self, caller: Caller, target: Caller) -> bool:
-        """Whether one may stop the other: itself, its descendants, and with upstream's rules everybody."""
+        """Tell whether one may stop the other: itself, its descendants, by upstream's rules any process."""
         if self.policy.upstream or target is caller:
             return True
         ancestor = target.parent

@@ -1,4 +1,4 @@
-"""What the embedder does for one guest.
+"""The interface that the embedder implements for one guest.
 
 `hostcalls` does not know what a process of the runtime is. Whoever runs guests implements these protocols,
 one object for each guest, and everything that a guest can cause outside of its own memory goes through it.
@@ -46,7 +46,7 @@ class Host(Protocol):
 
 @attrs.frozen
 class Request:
-    """Somebody waits for an answer.
+    """A call whose caller waits for an answer.
 
     Attributes:
         message: what they sent.
@@ -61,7 +61,7 @@ class Request:
 
 @attrs.frozen
 class Ended:
-    """A process has ended: it was monitored, under the number `monitor`, or linked (`monitor` is None)."""
+    """The end of a process that was monitored, under the number `monitor`, or linked (`monitor` is None)."""
 
     monitor: int | None
     actor: Any
@@ -80,7 +80,7 @@ class ActorHost(Protocol):
         ...
 
     def send(self, to: Any, message: Message) -> None:
-        """Send; an actor that is gone is no error."""
+        """Send a message; sending to an actor that has ended is not an error."""
         ...
 
     def receive(
@@ -97,7 +97,7 @@ class ActorHost(Protocol):
         ...
 
     def call(self, to: Any, message: Message, timeout: float | None) -> Future[Message]:
-        """Send a request; the answer. Fails with a `HostcallError` that says why there is none."""
+        """Send a request and return the answer. Fails with a `HostcallError` that gives the reason."""
         ...
 
     async def spawn(self, launch: Launch, link: bool, monitor: bool) -> tuple[Any, int, int]:
@@ -117,7 +117,7 @@ class ActorHost(Protocol):
         ...
 
     def demonitor(self, monitor: int, flush: bool) -> None:
-        """Take a monitor down. Raises `NotFound` when there is none of that number."""
+        """Remove a monitor. Raises `NotFound` when no monitor has that number."""
         ...
 
     def exit(self, actor: Any | None, reason: ActorReason) -> None:
@@ -125,7 +125,7 @@ class ActorHost(Protocol):
         ...
 
     def trap(self, trap: bool) -> bool:
-        """Whether exit signals arrive as messages from now on; whether they did."""
+        """Set whether exit signals arrive as messages from now on; return the previous setting."""
         ...
 
     def register(self, name: str, actor: Any) -> None:

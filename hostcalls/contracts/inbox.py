@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Sorter(Protocol):
-    """What the embedder knows about its messages."""
+    """The embedder's knowledge of its messages."""
 
     def admit(self, message: Any) -> Any:
         """Look at a message for the first time; what stays in the queue for it, or None if nothing does."""

@@ -1,4 +1,4 @@
-"""What one guest may use: the engine's bounds, and those of the host's tables."""
+"""Limits of one guest: the engine's, and those of the host's tables."""
 
 from __future__ import annotations
 

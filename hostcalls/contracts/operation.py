@@ -27,7 +27,7 @@ class Operation(Generic[In, Out]):
 
     @property
     def denied(self) -> bool:
-        """Whether this stands where a capability was not granted."""
+        """True if this takes the place of a hostcall whose capability was not granted."""
         return self.contract is _DENIED
 
 
@@ -51,7 +51,7 @@ _DENIED = _Denied()
 
 
 def denied_operation(hostcall: Hostcall[In, Out]) -> Operation[In, Out]:
-    """What stands in the dispatch table for a hostcall whose capability was not granted."""
+    """An entry in the dispatch table for a hostcall whose capability was not granted."""
     return Operation(hostcall, _DENIED)
 
 
@@ -64,5 +64,5 @@ class _Absent:
 
 
 def absent_operation(hostcall: Hostcall[In, Out]) -> Operation[In, Out]:
-    """What stands in the dispatch table for a granted hostcall that no driver serves; guests are told so."""
+    """An entry in the dispatch table for a granted hostcall without a driver; it answers with that error."""
     return Operation(hostcall, _Absent(hostcall.name))

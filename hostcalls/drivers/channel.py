@@ -64,12 +64,12 @@ def drain(caller: Caller, slot: int) -> None:
 
 
 def share(caller: Caller, slot: int) -> int:
-    """The shared handle of whatever is in the slot."""
+    """Return the shared handle of the resource in the slot."""
     return caller.registry.share(caller.slots.get(slot))
 
 
 def attach(caller: Caller, handle: int) -> int:
-    """A slot for whatever has the shared handle."""
+    """Give the caller a slot for the resource with this shared handle."""
     return caller.slots.insert(caller.registry.shared(handle))
 
 

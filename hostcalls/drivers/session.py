@@ -47,7 +47,7 @@ class Session:
     id: bytes = attrs.field(factory=lambda: secrets.token_bytes(16))
 
     def covers(self, capability: Capability, resource: int) -> bool:
-        """Whether the session has the capability for this resource."""
+        """Tell whether the session has the capability for this resource."""
         scope = self.scopes.get(capability, Scope.NONE)
         return scope is Scope.ANY or (isinstance(scope, set) and resource in scope)
 

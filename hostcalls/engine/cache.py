@@ -35,7 +35,7 @@ class CompileCache:
         self._fingerprint = fingerprint
 
     def read(self, digest: str) -> bytes | None:
-        """Return the machine code of the source with this digest, or None if there is none that is sound."""
+        """Return the machine code of the source with this digest, or None if it is missing or damaged."""
         try:
             content = self._path(digest).read_bytes() if self._is_ours() else b""
         except OSError:

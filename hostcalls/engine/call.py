@@ -18,7 +18,7 @@ _WRAPS = {ValueType.I32: 1 << 32, ValueType.I64: 1 << 64}
 
 @attrs.frozen
 class Call:
-    """What `Instance.begin` takes; any number of instances of the module may be given the same one.
+    """A prepared call for `Instance.begin`; any number of instances of the module can share it.
 
     Attributes:
         name: the function's export name.
@@ -60,7 +60,7 @@ def call_of(module: Module, export: str, values: Sequence[int | float] = ()) -> 
 def _packed(export: str, function: FunctionType, values: Sequence[int | float]) -> tuple[bytes, bytes]:
     if len(function.parameters) != len(values):
         raise BadEntrypoint(
-            f"the function {export!r} takes {len(function.parameters)} values, not {len(values)}"
+            f"the function {export!r} takes {len(function.parameters)} values, got {len(values)}"
         )
     packed = bytearray()
     for position, (parameter, value) in enumerate(zip(function.parameters, values, strict=True)):

@@ -130,5 +130,5 @@ def _present_mappings() -> int:
 
 
 def most_guests() -> int:
-    """How many guests one process can hold with the mappings that the kernel grants."""
+    """Compute how many guests one process can hold with the mappings that the kernel grants."""
     return max(0, granted_mappings() - SPARE_MAPPINGS) // MAPPINGS_PER_GUEST

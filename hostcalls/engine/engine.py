@@ -106,7 +106,7 @@ class Engine:
         compiler = self._compiler_opened()
         if len(source) > self.config.max_source:
             raise InvalidModule(
-                f"the module has {len(source)} bytes and may have {self.config.max_source} (max_source)"
+                f"expected a module of at most {self.config.max_source} bytes (max_source), got {len(source)}"
             )
         if source[: len(_MAGIC)] != _MAGIC:
             raise InvalidModule(
@@ -190,7 +190,7 @@ class Engine:
 
     @property
     def guests(self) -> int:
-        """How many guests exist, those included that are closed and still end on a worker."""
+        """Number of guests, including closed ones that still run on a worker."""
         return int(lib.engine_guests(self._opened()))
 
     def fileno(self) -> int:
@@ -214,7 +214,7 @@ class Engine:
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """True once `close` was called."""
         return self._engine is None
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What can go wrong between a module's bytes and a running guest.
+"""Errors between a module's bytes and a running guest.
 
 A guest that fails while it runs is not an error of the engine: that is a `Trap`, which `Instance.resume`
 reports.
@@ -25,7 +25,7 @@ class InvalidConfig(EngineError, ValueError):
 
 
 class InvalidModule(EngineError, ValueError):
-    """The bytes are no WebAssembly module that the engine accepts; the message is Wasmtime's."""
+    """The bytes are not a WebAssembly module that the engine accepts; the message is Wasmtime's."""
 
 
 class LinkError(EngineError):
@@ -57,7 +57,7 @@ class StartTrapped(StartError):
 
 
 class BadEntrypoint(EngineError):
-    """The export that was to be called is missing, is no function, or takes other values."""
+    """The export to call is missing, is not a function, or takes other values."""
 
 
 class BadMemoryAccess(EngineError, IndexError):

@@ -76,7 +76,7 @@ _STEPS = tuple(Step)
 
 
 class Pause(enum.Enum):
-    """How `Instance.run` left a guest."""
+    """The state in which `Instance.run` left a guest."""
 
     WAITING = "it cannot go on before `wake`"
     READY = "it could go on, but its time is over"
@@ -85,7 +85,7 @@ class Pause(enum.Enum):
 
 
 class Server(Protocol):
-    """What serves a guest that `Instance.run` runs."""
+    """The server of a guest that `Instance.run` runs."""
 
     def serve(self, future: int, index: int, arguments: bytes) -> bytes | None:
         """Begin the operation `future` of the hostcall `index` (`Import.index`).
@@ -323,12 +323,12 @@ class Instance:
 
     @property
     def runnable(self) -> bool:
-        """Whether `resume` would get the guest any further: just started, preempted, or parked and woken."""
+        """True if `resume` can continue the guest: just started, preempted, or parked and woken."""
         return bool(self._word & _RUNNABLE)
 
     @property
     def offloaded(self) -> bool:
-        """Whether the guest is in the hands of the worker threads."""
+        """True while the guest belongs to the worker threads."""
         return self._resting is None and self._guest is not None
 
     @property
@@ -427,7 +427,7 @@ class Instance:
 
     @property
     def results(self) -> tuple[int | float, ...]:
-        """What the entrypoint returned, integers as signed; empty before FINISHED."""
+        """The results of the entrypoint, integers as signed; empty before FINISHED."""
         guest = self._rested()
         if self.step is not Step.FINISHED:
             return ()
@@ -441,7 +441,7 @@ class Instance:
 
     @property
     def trap(self) -> Trap | None:
-        """How the guest was cut short; None before TRAPPED."""
+        """The trap that ended the guest; None before TRAPPED."""
         guest = self._rested()
         return read_trap(guest) if self.step is Step.TRAPPED else None
 
@@ -454,7 +454,7 @@ class Instance:
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """True once `close` was called."""
         return self._guest is None
 
     def close(self) -> None:

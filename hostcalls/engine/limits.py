@@ -1,4 +1,4 @@
-"""What one guest may use."""
+"""Limits of one guest."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Limits:
         for field in attrs.fields(Limits):
             value = getattr(self, field.name)
             if not value > 0:
-                raise ValueError(f"the limit {field.name} must be positive, and is {value!r}")
+                raise ValueError(f"the limit {field.name} must be positive, got {value!r}")
 
     def within(self, outer: Limits) -> Limits:
         """Return these limits, each lowered to that of `outer` where it is higher.

@@ -16,7 +16,7 @@ MOST_EXTERNS = 10_000
 
 
 class ExternKind(enum.Enum):
-    """What an import or an export is; the values are those of Wasmtime's C API."""
+    """The kind of an import or an export; the values are those of Wasmtime's C API."""
 
     FUNCTION = 0
     GLOBAL = 1
@@ -40,7 +40,7 @@ class ValueType(enum.Enum):
 
 @attrs.frozen
 class FunctionType:
-    """What a function takes and answers."""
+    """The types of a function's parameters and results."""
 
     parameters: tuple[ValueType, ...]
     results: tuple[ValueType, ...]

@@ -1,4 +1,4 @@
-"""How a guest's run was cut short."""
+"""Traps: the reasons for which a guest is ended."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What runs guests and all that belongs to them."""
+"""The kernel, which runs guests with everything that belongs to them."""

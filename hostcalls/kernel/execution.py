@@ -107,7 +107,7 @@ class Execution:
 
     @property
     def ended(self) -> bool:
-        """Whether the guest has ended."""
+        """True once the guest has ended."""
         return self.outcome is not None
 
     @property

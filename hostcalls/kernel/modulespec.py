@@ -152,7 +152,7 @@ def make_invocation(
 ) -> EntrypointInvocation:
     """As `parse_invocation`, with the values apart, so that they may contain commas."""
     if kinds is not None and len(kinds) != len(values):
-        raise ModuleSpecError(f"there are {len(kinds)} params and {len(values)} args; give one arg a param")
+        raise ModuleSpecError(f"expected one arg a param, got {len(kinds)} params and {len(values)} args")
     signature: list[AbiParam] = []
     arguments: list[EntrypointArg] = []
     if log_uri is not None:
@@ -184,7 +184,7 @@ def _items(key: str, text: str) -> list[str]:
 def _kind(text: str) -> str:
     kind = _KINDS.get(text.lower())
     if kind is None:
-        raise ModuleSpecError(f"{text!r} is no kind of parameter; there are {', '.join(_KINDS)}")
+        raise ModuleSpecError(f"expected a kind of parameter ({', '.join(_KINDS)}), got {text!r}")
     return kind
 
 
@@ -203,7 +203,7 @@ def _number(kind: ScalarType, text: str) -> ScalarValue:
     real = kind in (ScalarType.F32, ScalarType.F64)
     form = _FLOAT if real else _UNSIGNED if kind.name.startswith("U") else _SIGNED
     if not form.fullmatch(text):
-        raise ModuleSpecError(f"{text!r} is not a number of kind {kind.name.lower()}")
+        raise ModuleSpecError(f"expected a number of kind {kind.name.lower()}, got {text!r}")
     value = float(text) if real else int(text)
     if kind is ScalarType.F32 and abs(value) >= F32_OVERFLOW:
         value = math.copysign(math.inf, value)  # as rounding has it
@@ -211,7 +211,7 @@ def _number(kind: ScalarType, text: str) -> ScalarValue:
     try:
         check_scalar(scalar)
     except InvalidArgument:
-        raise ModuleSpecError(f"{text} is outside of {kind.name.lower()}") from None
+        raise ModuleSpecError(f"{text} is out of range for {kind.name.lower()}") from None
     return scalar
 
 
@@ -222,4 +222,4 @@ def _bytes(text: str) -> bytes:
     try:
         return bytes.fromhex(digits)
     except ValueError:
-        raise ModuleSpecError(f"{text!r} is not an even number of hexadecimal digits") from None
+        raise ModuleSpecError(f"expected an even number of hexadecimal digits, got {text!r}") from None

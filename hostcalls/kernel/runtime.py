@@ -111,7 +111,7 @@ class Runtime:
         return prepared
 
     def prepared(self, description: Hashable) -> Prepared | None:
-        """What was prepared under this description not long ago."""
+        """Return the module that was recently prepared under this description."""
         return self._prepared.get(description)
 
     def _compile(self, source: Source) -> Module:

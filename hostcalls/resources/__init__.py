@@ -1,1 +1,1 @@
-"""What a guest can hold."""
+"""The resources that guests can hold."""

@@ -47,7 +47,7 @@ class BrokenPipe(ChannelError):
 
 
 class Interrupted(ChannelError):
-    """The channel drains: it takes no new frame, and there is none left to read."""
+    """The channel is draining: it takes no new frames, and every frame has been read."""
 
     def __init__(self) -> None:
         super().__init__("io error: operation interrupted")
@@ -84,7 +84,7 @@ class Frame(IoFrame):
 
 
 class State(enum.Enum):
-    """What a channel still does."""
+    """The state of a channel: what it still accepts and delivers."""
 
     OPEN = "open"
     DRAINING = "draining"
@@ -99,7 +99,7 @@ class Channel:
 
     def __init__(self, capacity: int, backpressure: ChannelBackpressure = ChannelBackpressure.PARK) -> None:
         if not 0 <= capacity <= _LARGEST:
-            raise ValueError(f"a channel of {capacity} bytes; give 0 to {_LARGEST}")
+            raise ValueError(f"expected a capacity of 0 to {_LARGEST} bytes, got {capacity}")
         self.capacity = 1 << (max(1, capacity) - 1).bit_length()
         self.backpressure = backpressure
         self.state = State.OPEN
@@ -178,7 +178,7 @@ class Channel:
         self.close()
 
     def close(self) -> None:
-        """End at once, in whatever state the channel is."""
+        """End at once, in any state."""
         self.state = State.TERMINATED
         self._base += len(self._frames)
         self._frames.clear()

@@ -56,7 +56,7 @@ class Future(Generic[T]):
             self._finish()
 
     def cancel(self) -> None:
-        """Nobody is interested any more: `result` raises `Cancelled`, and no callback runs."""
+        """Abandon the outcome: `result` raises `Cancelled`, and no callback runs."""
         if not self.done:
             self._error = Cancelled()
             self._callback = None
@@ -75,7 +75,7 @@ class Future(Generic[T]):
     def result(self) -> T:
         """The value, or the error raised. Raises `RuntimeError` while there is neither."""
         if not self.done:
-            raise RuntimeError("the future has no outcome yet; await it, or ask when_done")
+            raise RuntimeError("the future has no outcome yet; await it, or use when_done")
         if self._error is not None:
             raise self._error
         return cast(T, self._value)

@@ -157,7 +157,7 @@ class _Table:
 def decode(data: bytes) -> LogRecord:
     """The record that `data` is. Raises `InvalidRecord`."""
     if len(data) < 8:
-        raise InvalidRecord(f"{len(data)} bytes are no record")
+        raise InvalidRecord(f"expected a record of at least 8 bytes, got {len(data)}")
     (root,) = struct.unpack_from("<I", data)
     table = _Table(_Bytes(data), root)
     level = table.integer(0, "<b")

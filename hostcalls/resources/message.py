@@ -10,7 +10,7 @@ from enfilade.hostcalls.resources.registry import Registry, Resource
 
 
 class Held:
-    """A resource that is held by no guest: it is on its way, or in the hands of a Python process.
+    """A resource outside of all guests: it is in a message, or a Python process holds it.
 
     The hold is given up when the object goes, so a message that nobody takes leaves nothing behind.
     """
@@ -47,7 +47,7 @@ class Held:
 
 @attrs.frozen
 class Message:
-    """What guests send and receive; a Python process that sends plain bytes sends `Message(data)`.
+    """A message of guests; a Python process that sends plain bytes sends `Message(data)`.
 
     Attributes:
         data: the content.

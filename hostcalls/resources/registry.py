@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Kind(enum.Enum):
-    """What a resource is."""
+    """The kind of a resource."""
 
     PROCESS = "process"
     CHANNEL = "channel"
@@ -90,7 +90,7 @@ class HandleTable(Generic[T]):
         return handle
 
     def get(self, handle: int) -> T:
-        """What has this number. Raises `NotFound`."""
+        """Return the entry with this number. Raises `NotFound`."""
         value = self._entries[handle] if 0 <= handle < len(self._entries) else None
         if value is None:
             raise NotFound
@@ -136,7 +136,7 @@ class Registry:
         owner: int | None = None,
         release: Callable[[], None] | None = None,
     ) -> Resource:
-        """A new resource; `release` is called when it is removed. Nobody holds it yet."""
+        """Add a resource, without a holder yet; `release` is called when it is removed."""
         resource = self.reserve(kind, owner=owner)
         resource.payload = payload
         resource.release = release
@@ -159,7 +159,7 @@ class Registry:
         resource.payload = payload
 
     def discard(self, identity: int) -> None:
-        """Remove the entry, whatever it is; nothing happens if there is none."""
+        """Remove the entry, if it exists."""
         resource = self._resources.get(identity)
         if resource is not None:
             self.remove(resource)
@@ -178,7 +178,7 @@ class Registry:
         return [resource for resource in self._resources.values() if resource.kind is kind]
 
     def owned(self, process: int) -> int:
-        """How many resources this process owns."""
+        """Number of resources that this process owns."""
         return len(self._owned.get(process, ()))
 
     def remove(self, resource: Resource) -> None:
@@ -208,12 +208,12 @@ class Registry:
         resource.holds += 1
 
     def unhold(self, resource: Resource) -> None:
-        """Give up one hold; the resource goes if nobody else can reach it."""
+        """Give up one hold; the resource is removed if nothing else can reach it."""
         resource.holds -= 1
         self._remove_unreachable(resource)
 
     def owner_ended(self, process: int) -> None:
-        """The process has ended: what it created goes, unless somebody else holds it."""
+        """Release what an ended process created, unless another process holds it."""
         owned = tuple(self._owned.pop(process, _NOTHING).values())
         for resource in owned:
             resource.owner = None

@@ -288,9 +288,9 @@ async def test_arguments_reach_the_entrypoint(tmp_path: Path) -> None:
             ref = await node.spawn(Guest("probe.wat", arguments=[7, 1.5]), "hi", wide)
             me.monitor(ref)
             assert (await me.receive(Down, timeout=60)).reason == NORMAL
-        with pytest.raises(StartError, match="cannot be passed"):
+        with pytest.raises(StartError, match="expected bytes, str, int, float, ScalarValue or a channel"):
             await node.spawn(Guest("probe.wat", arguments=[object()]))
-        with pytest.raises(StartError, match="4294967296 has more than 32 bits; give ScalarValue"):
+        with pytest.raises(StartError, match="expected at most 32 bits, got 4294967296; pass ScalarValue"):
             await node.spawn(Guest("probe.wat", arguments=[1 << 32]))
 
 
@@ -307,7 +307,7 @@ async def test_node_shutdown_ends_guests() -> None:
 def test_a_description_is_checked_where_it_is_written() -> None:
     """A guest's description is checked where it is written; its methods are for refs."""
     assert Guest("x.wasm", capabilities=["time-read"]).capabilities == {Capability.TIME_READ}
-    with pytest.raises(ValueError, match="no capability 'fly'"):
+    with pytest.raises(ValueError, match="got 'fly'"):
         Guest("x.wasm", capabilities=["fly"])
     for call in (Guest.request, Guest.exchange):
         with pytest.raises(TypeError, match="through the ref"):

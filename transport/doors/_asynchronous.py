@@ -133,8 +133,8 @@ class AsyncProcedure:
             self._token = trio.lowlevel.current_trio_token()
         except RuntimeError:
             raise RuntimeError(
-                "an async server procedure runs in the trio loop that its door is created in: "
-                "there is none here"
+                "a door with an async server procedure must be created inside a trio loop, "
+                "which then runs the procedure"
             ) from None
 
     def __call__(self, request: Request) -> Any:

@@ -27,7 +27,7 @@ EXIT_GRACE = 2.0
 
 
 class Invocable(Protocol):
-    """What the handle of a door stands for."""
+    """The object behind the handle of a door."""
 
     def run(self, invocation: CData) -> None:
         """Serve the call: fill in the reply of the `struct dispatch_invocation`, and its action."""
@@ -37,7 +37,7 @@ class Invocable(Protocol):
 
 
 class Xcreation(Protocol):
-    """What the handle that `door_xcreate` was given stands for."""
+    """The object behind the handle that `door_xcreate` was given."""
 
     def create(self, info: CData, start: CData, argument: CData) -> int:
         """Start a server thread; how many were started, or -1."""
@@ -114,7 +114,7 @@ thread = _ThreadState()
 def dispatch_python_invoke(invocation: CData, handle: int) -> None:
     entry = _entries.get(handle)
     if entry is None:
-        log.error("a call arrived for a door that was revoked long ago; it is answered with nothing")
+        log.error("a call arrived for a door that was revoked long ago; its client gets an empty reply")
         invocation.action = lib.DISPATCH_EMPTY
         return
     try:

@@ -160,7 +160,7 @@ class _Procedure:
 def _encoded(path: Path) -> bytes:
     encoded = os.fsencode(path)
     if b"\0" in encoded:
-        raise ValueError(f"{path!r} contains a null byte, where C would see its end")
+        raise ValueError(f"{path!r} contains a null byte, which would end it in C")
     return encoded
 
 
@@ -172,7 +172,7 @@ def _c_procedure(proc: Procedure | CData, cookie: object) -> tuple[CData, CData]
     if _is_c(proc):
         return proc, cookie if _is_c(cookie) else ffi.cast("void *", cookie or 0)
     if not callable(proc):
-        raise TypeError(f"a server procedure is a Python function or a C function pointer, not {proc!r}")
+        raise TypeError(f"expected a Python function or a C function pointer, got {proc!r}")
     return _dispatch.PROCEDURE, _dispatch.enter(_Procedure(proc, cookie))
 
 
@@ -284,7 +284,7 @@ def door_call(d: int, params: CData) -> int:
 
 
 def door_return(data_ptr: CData | bytes, data_size: int, desc_ptr: CData, num_desc: int) -> None:
-    """Return results to the caller of the procedure that is running, as told at the head of this file.
+    """Return results to the caller of the procedure that is running, as described at the head of this file.
 
     On a new server thread (`server_thread`) it says that the thread is to park, and the arguments do not
     matter.
@@ -307,7 +307,7 @@ def door_return(data_ptr: CData | bytes, data_size: int, desc_ptr: CData, num_de
     if not _is_c(data_ptr):
         data_ptr = ffi.from_buffer("char[]", data_ptr)
         if data_size > len(data_ptr):
-            raise ValueError(f"a reply of {data_size} bytes, of which there are {len(data_ptr)}")
+            raise ValueError(f"expected {data_size} bytes of data, got {len(data_ptr)}")
     if thread.generator is None:
         if data_size:
             data_ptr = lib.dispatch_copy(data_ptr, data_size)
@@ -497,7 +497,7 @@ def door_counters(d: int, counters: CData) -> int:
 
 
 def is_door(d: int) -> bool:
-    """Whether the descriptor is a door."""
+    """Tell whether the descriptor is a door."""
     return lib.is_door(d) == 1
 
 

@@ -26,7 +26,7 @@ _NO_DOOR = frozenset({errno.ENXIO, errno.EOPNOTSUPP, errno.EPROTOTYPE})
 
 @attrs.frozen
 class Retry:
-    """How often an interrupted call is made again.
+    """The policy for repeating interrupted calls.
 
     Attributes:
         attempts: how many calls there are at most.
@@ -40,7 +40,7 @@ class Retry:
     delay: float = 0.0
 
     def allows(self, error: DoorCallError) -> bool:
-        """Whether a call that ended with `error` may be made again."""
+        """Tell whether a call that ended with `error` may be made again."""
         return isinstance(error, DoorCallError.EAGAIN) or (
             self.idempotent and isinstance(error, DoorCallError.EINTR)
         )
@@ -128,7 +128,7 @@ class Client:
 
     @property
     def closed(self) -> bool:
-        """Whether the client is closed."""
+        """True once the client is closed."""
         return self._descriptor.closed
 
     def close(self) -> None:
@@ -137,11 +137,11 @@ class Client:
         self._keep = -1
 
     def info(self) -> DoorInfo:
-        """What the door tells about itself; also when its server has exited."""
+        """The door's description of itself, available even after its server has exited."""
         return self._descriptor.info()
 
     def counters(self) -> DoorCounters:
-        """What has become of the door's calls. Raises `DoorCountersError.ENOTSUP` on illumos."""
+        """Counts of the door's calls by outcome. Raises `DoorCountersError.ENOTSUP` on illumos."""
         return DoorCounters.of(self.fileno())
 
     def descriptor(self, *, release: bool = False) -> Descriptor:

@@ -31,7 +31,7 @@ class CodecError(ValueError):
 
 @runtime_checkable
 class Codec(Protocol[T]):
-    """How values of a type travel."""
+    """An encoding for the values of a type."""
 
     @property
     def size(self) -> int | None:
@@ -56,7 +56,7 @@ class _Bytes:
         try:
             return memoryview(value)
         except TypeError:
-            raise CodecError(f"{value!r} is not bytes") from None
+            raise CodecError(f"expected bytes, got {value!r}") from None
 
     def decode(self, data: memoryview) -> Any:
         return self.type(data)
@@ -68,7 +68,7 @@ class _Empty:
 
     def encode(self, value: None) -> bytes:
         if value is not None:
-            raise CodecError(f"{value!r} is not None, which the door is declared with")
+            raise CodecError(f"expected None, which the door is declared with, got {value!r}")
         return b""
 
     def decode(self, data: memoryview) -> None:
@@ -81,11 +81,11 @@ class _Text:
 
     def encode(self, value: str) -> bytes:
         if not isinstance(value, str):
-            raise CodecError(f"{value!r} is not a str")
+            raise CodecError(f"expected a str, got {value!r}")
         try:
             return value.encode()
         except UnicodeEncodeError as error:
-            raise CodecError(f"{value!r} has no UTF-8: {error}") from error
+            raise CodecError(f"{value!r} cannot be encoded as UTF-8: {error}") from error
 
     def decode(self, data: memoryview) -> str:
         try:
@@ -128,7 +128,7 @@ class _Ctypes:
             try:
                 value = self.type(value)
             except TypeError as error:
-                raise CodecError(f"{value!r} is not a {self.type.__name__}") from error
+                raise CodecError(f"expected a {self.type.__name__}, got {value!r}") from error
         return bytes(value)
 
     def decode(self, data: memoryview) -> Any:
@@ -185,7 +185,7 @@ def _foreign(kind: Any) -> Any:
 
 def _expect(data: memoryview, size: int, what: str) -> None:
     if data.nbytes != size:
-        raise CodecError(f"{data.nbytes} bytes came, but {what} has {size}")
+        raise CodecError(f"expected {size} bytes for {what}, got {data.nbytes}")
 
 
 _SIMPLE: dict[Any, Codec[Any]] = {

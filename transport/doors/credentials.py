@@ -1,4 +1,4 @@
-"""Who is calling."""
+"""Credentials of callers."""
 
 from typing import Any, Self
 
@@ -36,7 +36,7 @@ class Credentials:
 
     @classmethod
     def of_caller(cls) -> Self:
-        """The caller of the server procedure that is running on this thread.
+        """Return the credentials of the caller of the server procedure that is running on this thread.
 
         Raises `DoorUcredError.EINVAL` when there is none: not in a server procedure, or the client has gone.
         """

@@ -31,7 +31,7 @@ def number_of(file: int | HasFileno) -> int:
         return file
     if not hasattr(file, "fileno"):
         raise TypeError(
-            f"{file!r} is neither the number of a descriptor nor an object with fileno(); "
+            f"expected the number of a descriptor or an object with fileno(), got {file!r}; "
             "Client.open() takes a path"
         )
     return file.fileno()
@@ -76,16 +76,16 @@ class Descriptor:
 
     @property
     def closed(self) -> bool:
-        """Whether there is no number any more."""
+        """True once the descriptor was closed, given away or detached."""
         return self._fd < 0
 
     @property
     def is_door(self) -> bool:
-        """Whether it is a door."""
+        """True if it is a door."""
         return lib.is_door(self.fileno()) == 1
 
     def info(self) -> DoorInfo:
-        """What `door_info` says of the door. Raises `DoorInfoError.EBADF` if it is none."""
+        """The result of `door_info`. Raises `DoorInfoError.EBADF` if the descriptor is not a door."""
         return DoorInfo.of(self.fileno())
 
     def detach(self) -> int:
@@ -134,11 +134,11 @@ def received(array: Any, count: int) -> tuple[Descriptor, ...]:
 
 
 def passed(descriptors: Sequence[Descriptor]) -> Any:
-    """A new `door_desc_t` array for `descriptors`. Raises `TypeError` if one is no `Descriptor`."""
+    """Make a `door_desc_t` array of `descriptors`. Raises `TypeError` unless each is a `Descriptor`."""
     array = ffi.new("door_desc_t[]", len(descriptors))
     for entry, descriptor in zip(array, descriptors, strict=True):
         if not isinstance(descriptor, Descriptor):
-            raise TypeError(f"{descriptor!r} is to be passed as Descriptor({descriptor!r})")
+            raise TypeError(f"expected a Descriptor, got {descriptor!r}; pass Descriptor({descriptor!r})")
         entry.d_attributes = lib.DOOR_DESCRIPTOR | (lib.DOOR_RELEASE if descriptor.release else 0)
         entry.d_data.d_desc.d_descriptor = descriptor.fileno()
     return array

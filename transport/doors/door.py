@@ -83,7 +83,7 @@ class Door:
             data_max = procedure.request.size if data_max is None else data_max
             procedure = procedure.serve
         if not callable(procedure):
-            raise TypeError(f"a door serves calls with a function, not with {procedure!r}")
+            raise TypeError(f"expected a function to serve calls, got {procedure!r}")
         if on_unref is not None and not attributes & (Attributes.UNREF | Attributes.UNREF_MULTI):
             attributes |= Attributes.UNREF
         self._serve = AsyncProcedure(procedure) if _is_async(procedure) else procedure
@@ -174,15 +174,15 @@ class Door:
 
     @property
     def closed(self) -> bool:
-        """Whether this object has let go of the door."""
+        """True once this object has released the door."""
         return self._fd < 0
 
     def info(self) -> DoorInfo:
-        """What `door_info` says of the door."""
+        """The result of `door_info` for the door."""
         return DoorInfo.of(self.fileno())
 
     def counters(self) -> DoorCounters:
-        """What has become of the door's calls. Raises `DoorCountersError.ENOTSUP` on illumos."""
+        """Counts of the door's calls by outcome. Raises `DoorCountersError.ENOTSUP` on illumos."""
         return DoorCounters.of(self.fileno())
 
     def client(self) -> Client:

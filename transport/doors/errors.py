@@ -1,4 +1,4 @@
-"""What the door functions raise.
+"""Errors that the door functions raise.
 
 Every function has a class of its own, and every errno that the function is documented to fail with has a
 class inside it: `except DoorCallError.EINTR` catches an interrupted call and nothing else, `except
@@ -412,7 +412,7 @@ class DoorCountersError(
 
 
 class NotADoor(DoorError):
-    """What was opened, or given as a descriptor, is no door. Nothing has been left open."""
+    """The file or descriptor is not a door. Nothing has been left open."""
 
     function = "door_info"
 

@@ -1,4 +1,4 @@
-"""What `door_info` tells about a door."""
+"""Results of `door_info`, and the capabilities of the implementation."""
 
 import enum
 from typing import Self
@@ -79,13 +79,13 @@ class DoorInfo:
 
     @property
     def is_alive(self) -> bool:
-        """Whether calls can still be served: the door is not revoked and its server has not exited."""
+        """True if calls can still be served: the door is not revoked and its server has not exited."""
         return self.target != -1 and Attributes.REVOKED not in self.attributes
 
 
 @attrs.frozen
 class DoorCounters:
-    """What has become of a door's calls, as counted where every holder of the door can look (on Linux).
+    """Counts of a door's calls by outcome, readable by every holder of the door (on Linux).
 
     Attributes:
         calls: how many a server thread has taken.
@@ -108,7 +108,7 @@ class DoorCounters:
 
 
 class Capabilities(enum.IntFlag):
-    """What the running implementation of doors does exactly as illumos does.
+    """Features in which the running implementation of doors behaves exactly as illumos.
 
     * `FSTAT`: `fstat` says that a descriptor is a door, and `poll` refuses it.
     * `OPEN`: `open(2)` opens names. Elsewhere `door_open` does.

@@ -17,7 +17,7 @@ from enfilade.transport.doors.descriptor import Descriptor
 
 
 class Reply:
-    """What a server returned. A context manager: leaving it closes the descriptors and frees the memory.
+    """The reply of a server. A context manager: leaving it closes the descriptors and frees the memory.
 
     Attributes:
         descriptors: those that were received, in order; each is owned, and closed with the reply unless
@@ -60,7 +60,7 @@ class Reply:
 
     @property
     def is_mapped(self) -> bool:
-        """Whether the reply owns a mapping."""
+        """True if the reply owns a mapping."""
         return self._mapping is not None
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Reply:
         self._view.release()
         if sys.getrefcount(self._buffer) > 2:
             self._view = memoryview(self._buffer)
-            raise BufferError("the reply is still being looked at: release the slices of its view first")
+            raise BufferError("slices of the reply's view still exist; release them first")
         self._buffer = None
         ffi.release(self._mapping)
         self._mapping = None

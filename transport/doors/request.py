@@ -1,4 +1,4 @@
-"""What a server procedure is given, and what it gives back."""
+"""Requests, which server procedures take, and results, which they return."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from enfilade.transport.doors.errors import DoorUcredError
 
 @attrs.frozen
 class Result:
-    """What a server procedure returns when it returns more than data.
+    """The return value of a server procedure that returns more than data.
 
     Attributes:
         data: anything with the buffer protocol.
@@ -79,7 +79,7 @@ class Request:
         return taken
 
     def credentials(self) -> Credentials:
-        """Who is calling.
+        """Credentials of the caller.
 
         Raises `DoorUcredError.EINVAL` if the client has gone: then nobody waits for the answer, and it
         should be treated as a refusal.
@@ -91,7 +91,7 @@ class Request:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether the client has gone: it was killed, or a signal ended its call.
+        """True once the client has gone: it was killed, or a signal ended its call.
 
         Raises `ValueError` when the procedure has returned.
         """

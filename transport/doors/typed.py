@@ -56,21 +56,21 @@ class ServerProcedure(Generic[Req, Rep]):
         self._order: list[str] = []
         for name, parameter in inspect.signature(function).parameters.items():
             if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-                raise TypeError(f"parameter {name!r} of {function!r} is not one that takes a position")
+                raise TypeError(f"parameter {name!r} of {function!r} must be positional")
             hint = hints.get(name, inspect.Parameter.empty)
             role = _role(hint)
             if role == "value" and request is inspect.Parameter.empty:
                 if hint is inspect.Parameter.empty:
                     raise TypeError(
-                        f"parameter {name!r} of {function!r} has no annotation to tell what travels"
+                        f"parameter {name!r} of {function!r} must have an annotation for its type"
                     )
                 request = hint
             if role in self._order:
-                raise TypeError(f"{function!r} takes its {role} twice: a request is one value")
+                raise TypeError(f"{function!r} takes its {role} twice; a request is one value")
             self._order.append(role)
         if reply is inspect.Parameter.empty:
             if "return" not in hints:
-                raise TypeError(f"{function!r} has no annotation to tell what it returns")
+                raise TypeError(f"{function!r} must have an annotation for what it returns")
             reply = hints["return"]
         self.request: Codec[Req] = codec_for(None if request is inspect.Parameter.empty else request)
         self.reply: Codec[Rep] = codec_for(bytes if reply is Result else reply)
@@ -180,7 +180,7 @@ class TypedClient(Generic[Req, Rep]):
         try:
             return self._reply.decode(view)
         except CodecError as error:
-            raise BadReply(f"the server procedure failed, or has other types: {error}") from error
+            raise BadReply(f"the server procedure failed, or declares other types: {error}") from error
 
     def close(self) -> None:
         """Close the client."""

@@ -1,4 +1,4 @@
-"""What the demo knows about its zones: plain records, filled by reports, read by the drawing."""
+"""The demo's view of its zones: plain records, filled by reports, read by the drawing."""
 
 import statistics
 
@@ -48,7 +48,7 @@ class ZoneView:
 
     @property
     def total_failed(self) -> int:
-        """Calls that found nobody, of all incarnations."""
+        """Number of calls that reached no process, over all incarnations."""
         return self.past_failed + self.failed
 
     @property
@@ -76,5 +76,5 @@ class Board:
 
     @property
     def total_failed(self) -> int:
-        """Calls that found nobody, in all zones."""
+        """Number of calls that reached no process, in all zones."""
         return sum(zone.total_failed for zone in self.zones.values())

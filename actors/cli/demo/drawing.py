@@ -68,7 +68,7 @@ def draw(board: Board) -> RenderableType:
 
 
 def summary(board: Board, seconds: float) -> list[str]:
-    """What the show came to, as lines of plain text."""
+    """The outcome of the show, as lines of plain text."""
     calls = f"{board.total_answered:,} calls answered through doors in {seconds:.1f} s"
     return [
         f"{calls}; {board.total_failed:,} failed while their zone or guest was down",

@@ -1,4 +1,4 @@
-"""What runs in the demo's zones: a ledger, a clerk that gives work to the other zone's mill, a reporter.
+"""The processes of the demo's zones: a ledger, a clerk that gives work to the other zone's mill, a reporter.
 
 The mill is a WebAssembly guest: it answers every request with a checksum of it, and traps on poison.
 """
@@ -58,7 +58,7 @@ def mill_module() -> bytes:
 
 
 def checksum(data: bytes) -> bytes:
-    """What the mill ought to answer."""
+    """Compute the answer that the mill must give."""
     value = 0x811C9DC5
     for byte in data:
         value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
@@ -79,7 +79,7 @@ class Ledger(Actor):
         self._round_trips.append(seconds)
 
     def failed(self) -> None:
-        """A call found nobody."""
+        """Count a call that reached no process."""
         self._failed += 1
 
     def totals(self) -> dict[str, Any]:

@@ -47,7 +47,7 @@ DRAWINGS_PER_SECOND = 10
 
 
 class Show:
-    """What the console knows, and how it says it."""
+    """The console's knowledge of the zones, and its output."""
 
     def __init__(self, board: Board, say: Callable[[str], None] | None) -> None:
         self.board = board
@@ -64,7 +64,7 @@ class Show:
         return time.perf_counter() - self.begun
 
     def event(self, text: str) -> None:
-        """Something happened; what happens after the show is nobody's business."""
+        """Report an event; events after the end of the show are ignored."""
         if self.over:
             return
         at = self.now
@@ -88,7 +88,7 @@ class Show:
         self.event(f"zone {name} is down: {reason}")
 
     def report(self, name: str, report: dict[str, Any]) -> None:
-        """What a zone says of itself; a child with another serial number was restarted."""
+        """Take in a zone's report; a child with another serial number was restarted."""
         view = self.board.zones[name]
         for child, serial in report["children"]:
             shown = view.children.setdefault(child, ChildView(child, KINDS[child]))
@@ -244,7 +244,7 @@ async def _answers_again(node: Node, what: str) -> float:
                 await trio.sleep(RETRY_SECONDS)
             else:
                 return time.perf_counter() - begun
-    raise Refusal(f"the {what} that was killed did not come back within {RECOVERY_SECONDS:.0f} s")
+    raise Refusal(f"the killed {what} was not restarted within {RECOVERY_SECONDS:.0f} s")
 
 
 async def _watch_nodes(me: Process, show: Show) -> None:

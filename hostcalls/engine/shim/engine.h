@@ -1,4 +1,4 @@
-/* What the guests of one engine share. */
+/* The state that the guests of one engine share. */
 #ifndef ENFILADE_ENGINE_H
 #define ENFILADE_ENGINE_H
 

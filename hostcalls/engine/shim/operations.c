@@ -1,4 +1,4 @@
-/* What passes between a guest and its host: operations begun and dropped in the one direction, outcomes in
+/* The traffic between a guest and its host: operations begun and dropped in the one direction, outcomes in
  * the other. Outcomes for a guest that a worker has are left as mail, and applied where the guest stands
  * still. */
 #include <string.h>

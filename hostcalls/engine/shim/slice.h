@@ -1,4 +1,4 @@
-/* How long the kernel lets a thread compute before it looks for another. */
+/* The time slice of the kernel: how long a thread computes before another gets the processor. */
 #ifndef ENFILADE_SLICE_H
 #define ENFILADE_SLICE_H
 

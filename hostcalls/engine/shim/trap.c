@@ -1,4 +1,4 @@
-/* What is known of a guest that was cut short, copied out of Wasmtime's objects. */
+/* The trap of a guest that was ended early, copied out of Wasmtime's objects. */
 #include <stdlib.h>
 #include <string.h>
 

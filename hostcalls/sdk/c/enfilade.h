@@ -1,11 +1,11 @@
 /*
- * Guests in C: this header is all that is needed.
+ * Guests in C. This header is complete: a guest needs nothing else.
  *
  *   clang --target=wasm32 -mbulk-memory -O2 -nostdlib -Wl,--no-entry -Wl,--stack-first -Wl,-z,stack-size=65536 \
  *         -I "$(enfilade guest sdk)/c" -o guest.wasm guest.c
  *
- * Memory below 1040 is the mailbox, and the arguments of the entrypoint lie behind it; with --stack-first both are in
- * the deepest part of the stack, so leave it some room.
+ * The mailbox takes up the memory below 1040, followed by the arguments of the entrypoint. With --stack-first both
+ * share memory with the deep end of the stack, so make the stack larger than the program needs.
  *
  * Every hostcall is three imports: create begins an operation and returns a future, poll fetches its outcome, drop
  * abandons it. ENFILADE_HOSTCALL declares the three and an inline function that begins and waits:
@@ -15,8 +15,8 @@
  *   struct time_now now;
  *   int32_t size = time_now(NULL, 0, &now, sizeof now);
  *
- * Arguments and results are encoded as rkyv has it: structs as C lays them out, in which a string or an array is a
- * relative offset to bytes that lie before them. For the hostcalls of actors there are functions that do that.
+ * Arguments and results are rkyv archives: structs in C's layout, in which a string or an array is a relative offset
+ * to bytes before the struct. For the hostcalls of actors this header has functions that encode and decode them.
  */
 #ifndef ENFILADE_H
 #define ENFILADE_H
@@ -27,7 +27,7 @@
 #define ENFILADE_IMPORT(module, name) __attribute__((import_module(module), import_name(name)))
 #define ENFILADE_EXPORT(name) __attribute__((export_name(name)))
 
-/* What poll returns while there is no outcome; an error has this bit and others set. */
+/* The value of poll while there is no outcome. An error has this bit and others set. */
 #define ENFILADE_PENDING 0x80000000u
 
 /* The smallest buffer for a result: room for any error text. */
@@ -138,14 +138,14 @@ ENFILADE_HOSTCALL(enfilade_actor_whereis, "enfilade::actor::whereis")
 
 /* The kinds of message. */
 enum enfilade_kind {
-    ENFILADE_MESSAGE = 0, /* somebody sent something */
-    ENFILADE_REQUEST = 1, /* somebody waits for enfilade_reply */
+    ENFILADE_MESSAGE = 0, /* sent without expecting a reply */
+    ENFILADE_REQUEST = 1, /* the caller waits for enfilade_reply */
     ENFILADE_EXITED = 2,  /* a linked process has ended */
     ENFILADE_DOWN = 3,    /* a monitored process has ended */
-    ENFILADE_NOTHING = -1 /* the time was over, or the receive failed */
+    ENFILADE_NOTHING = -1 /* the timeout expired, or the receive failed */
 };
 
-/* Why a process has ended. */
+/* The reason for which a process ended. */
 enum enfilade_reason {
     ENFILADE_NORMAL,
     ENFILADE_SHUTDOWN,
@@ -166,9 +166,9 @@ struct enfilade_message {
     uint64_t tag;     /* of a message */
     const uint8_t *data;
     uint32_t size;
-    uint32_t actor;              /* of what has ended: the slot of the process, */
-    enum enfilade_reason reason; /* why it has, */
-    uint64_t monitor;            /* and the monitor that tells so */
+    uint32_t actor;              /* of an ended process: its slot, */
+    enum enfilade_reason reason; /* the reason, */
+    uint64_t monitor;            /* and the monitor that reported it */
 };
 
 /* No time limit. */
@@ -182,7 +182,7 @@ static inline int enfilade_receive(struct enfilade_message *message, void *buffe
                                    uint64_t timeout_ms) {
     struct {
         struct enfilade_option timeout;
-        uint32_t kinds; /* 0 takes all */
+        uint32_t kinds; /* 0 accepts all kinds */
         struct enfilade_option tag;
         uint32_t limit;
     } wanted = {{timeout_ms != ENFILADE_FOREVER, timeout_ms}, 0, {0, 0}, capacity - ENFILADE_RESULT_MIN};
@@ -230,7 +230,7 @@ static inline int enfilade_receive(struct enfilade_message *message, void *buffe
     return 0;
 }
 
-/* Messages that are sent are built here; what is longer is refused. */
+/* Scratch space for outgoing messages; longer messages are refused. */
 #ifndef ENFILADE_LONGEST
 #define ENFILADE_LONGEST 4096
 #endif

@@ -1,15 +1,15 @@
-//! Guests in Zig: this file is all that is needed.
+//! Guests in Zig. This file is complete: a guest needs nothing else.
 //!
 //!   zig build-exe -target wasm32-freestanding -O ReleaseSmall -fno-entry -rdynamic --stack 65536 --global-base=65536 \
 //!       --dep enfilade -Mroot=guest.zig "-Menfilade=$(enfilade guest sdk)/zig/enfilade.zig" -femit-bin=guest.wasm
 //!
 //! `Hostcall` makes the imports of one hostcall, and a function that begins it and waits for the outcome. Arguments and
-//! results are encoded as rkyv has it: structs as C lays them out, with relative offsets to bytes that lie before them.
-//! For messages of actors there are functions that do that: `receive`, `reply`, `send`.
+//! results are rkyv archives: structs in C's layout, with relative offsets to bytes before them. For messages of actors
+//! this file has functions that encode and decode them: `receive`, `reply`, `send`.
 
 const std = @import("std");
 
-/// What `poll` returns while there is no outcome; an error has this bit and others set.
+/// The value of `poll` while there is no outcome. An error has this bit and others set.
 pub const pending: u32 = 0x8000_0000;
 
 /// The smallest buffer for a result: room for any error text.
@@ -60,9 +60,9 @@ const Send = Hostcall("enfilade::actor::send");
 
 /// One message; `data` lies in the buffer that was given to `receive`.
 pub const Message = union(enum) {
-    /// Somebody sent something.
+    /// Sent without expecting a reply.
     plain: struct { tag: u64, data: []const u8 },
-    /// Somebody waits for `reply`.
+    /// The caller waits for `reply`.
     request: struct { slot: u32, data: []const u8 },
     /// A linked process has ended.
     exited: struct { actor: u32 },
@@ -74,12 +74,12 @@ pub const Message = union(enum) {
 const Bytes = extern struct { offset: i32, size: u32 };
 const Option = extern struct { present: u8, value: u64 };
 
-/// Messages that are sent are built here; what is longer is refused.
+/// Scratch space for outgoing messages; longer messages are refused.
 pub const longest = 4096;
 var scratch: [longest + 64]u8 align(8) = undefined;
 var outcome: [result_min]u8 align(8) = undefined;
 
-/// Wait for a message, at most `timeout_ms` if it is given; null when the time is over. The buffer has 256 bytes more
+/// Wait for a message, at most `timeout_ms` if it is given; null on timeout. The buffer has 256 bytes more
 /// than the longest message.
 pub fn receive(buffer: []align(8) u8, timeout_ms: ?u64) Error!?Message {
     if (buffer.len < result_min) return Error.Refused;

@@ -69,8 +69,8 @@ def test_entries_are_imported_by_name(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (CHILD, "one of actor, guest, entry, not none"),
-        (LEDGER + 'guest = "idle.wat"\n', "not actor and guest"),
+        (CHILD, "one of actor, guest, entry, got none"),
+        (LEDGER + 'guest = "idle.wat"\n', "got actor and guest"),
         (LEDGER + LEDGER, "two children have the id 'books'"),
         (
             LEDGER + 'capabilities = ["time_read"]\n',
@@ -78,7 +78,7 @@ def test_entries_are_imported_by_name(directory: Path) -> None:
         ),
         (LEDGER + 'entrypoint = "run"\n', "'entrypoint' belongs to a child with 'guest', not 'actor'"),
         (LEDGER + 'nodes = ["north@bank"]\n', "'nodes' belongs to a child with 'entry', not 'actor'"),
-        (LEDGER + 'name = "root"\n', "that of the node's root supervisor"),
+        (LEDGER + 'name = "root"\n', "reserved for the node's root supervisor"),
         (LEDGER + "shutdown = -1\n", "'shutdown' is -1.0"),
         (CHILD + 'entry = "Ledger"\n', "the names of one or more nodes"),
         (
@@ -88,16 +88,16 @@ def test_entries_are_imported_by_name(directory: Path) -> None:
         (CHILD + 'entry = ""\nnodes = ["north@bank"]\n', "the name of an entry"),
         (CHILD + 'entry = "Ledger"\nnodes = ["north@bank"]\nname = "far"\n', "leave it out"),
         (CHILD + 'guest = "nowhere.wasm"\n', "there is no module"),
-        (CHILD + 'actor = "books:add"\n', "'books:add' is no actor class, no async function"),
-        (CHILD + 'actor = "books:seven"\n', "'books:seven' is no actor class"),
+        (CHILD + 'actor = "books:add"\n', "async function or a Spawnable, got 'books:add'"),
+        (CHILD + 'actor = "books:seven"\n', "or a Spawnable, got 'books:seven'"),
         (CHILD + 'actor = "books:Nobody"\n', "has no attribute 'Nobody'"),
-        (CHILD + 'actor = ".books:Ledger"\n', "not of the form module:attribute"),
+        (CHILD + 'actor = ".books:Ledger"\n', "expected module:attribute, got"),
         (CHILD + 'actor = "sad:Ledger"\n', "the module sad failed: RuntimeError: no way"),
-        ('[entries]\nadd = "books:add"\n', "entry 'add': 'books:add' is no actor class"),
+        ('[entries]\nadd = "books:add"\n', "entry 'add': expected an actor class"),
         ("[supervisor]\nintensity = -1\n", "'intensity' is -1; it must be an integer, 0 or more"),
         ("[supervisor]\nperiod = 0\n", "a finite number of seconds above 0"),
-        ("longest_pause = 0\n", "a finite number of seconds above 0, not 0.0"),
-        ("longest_pause = nan\n", "not nan"),
+        ("longest_pause = 0\n", "longest_pause must be finite and above 0 seconds, got 0.0"),
+        ("longest_pause = nan\n", "got nan"),
     ],
 )
 def test_a_mistake_is_named_before_anything_starts(directory: Path, text: str, says: str) -> None:
@@ -109,5 +109,5 @@ def test_a_mistake_is_named_before_anything_starts(directory: Path, text: str, s
 
 def test_what_is_no_text(directory: Path) -> None:
     (directory / "bank.toml").write_bytes(b"\xff\xfe" + NODE.encode("utf-16-le"))
-    with pytest.raises(Refusal, match="not text in UTF-8"):
+    with pytest.raises(Refusal, match="expected text in UTF-8"):
         read_zone_file(directory / "bank.toml")

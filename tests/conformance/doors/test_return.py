@@ -155,7 +155,7 @@ def test_more_bytes_than_there_are(caplog: pytest.LogCaptureFixture) -> None:
     """What lies behind a bytes object is nobody's reply: the layer refuses, and the client gets nothing."""
     door = door_create(lambda *_: door_return(b"abc", 10, NULL, 0), None, 0)
     assert call(door) == b""
-    assert "a reply of 10 bytes, of which there are 3" in caplog.text
+    assert "expected 10 bytes of data, got 3" in caplog.text
     door_revoke(door)
 
 

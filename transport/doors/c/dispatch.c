@@ -1,4 +1,4 @@
-/* See dispatch.h for what this is and why it is in C. */
+/* See dispatch.h for the purpose of this file and the reason that it is in C. */
 #include "dispatch.h"
 
 #include <errno.h>

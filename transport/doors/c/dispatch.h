@@ -1,5 +1,5 @@
 /*
- * The server side of the binding: what stands between a door and a server procedure written in Python.
+ * The server side of the binding, between a door and a server procedure written in Python.
  *
  * door_return() abandons the stack of its thread and never comes back, so no Python frame may lie below it and
  * the interpreter's lock may not be held.  Therefore the procedure of every Python door is dispatch_procedure(),

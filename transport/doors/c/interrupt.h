@@ -1,6 +1,6 @@
 /*
- * How a thread is woken out of a door_call(): by a real-time signal whose handler does nothing. That there is a
- * handler ends the call, with EINTR or EAGAIN.
+ * Waking a thread out of door_call(): a real-time signal with an empty handler. Because a handler exists, the
+ * signal ends the call, with EINTR or EAGAIN.
  */
 #ifndef ENFILADE_INTERRUPT_H
 #define ENFILADE_INTERRUPT_H

@@ -1,10 +1,10 @@
 /*
  * Attention: after a reply, a server thread waits for that client's next call in the channel's own memory.
  *
- * The thread still counts as idle. At least one idle thread is always left in the pool to hear everybody else, and
- * when that one takes a call, another is recalled from its attention in its place. So attention needs no time
+ * The thread still counts as idle. At least one idle thread always stays in the pool to hear all other clients. When
+ * that one takes a call, another is recalled from its attention to replace it. So attention needs no time
  * limit, and no timer, which would cost more than it saves. A thread for which there is no substitute only
- * spins briefly, and first looks whether somebody else is waiting. A channel whose attendant had to be recalled is
+ * spins briefly, and first checks whether another client is waiting. A channel whose attendant had to be recalled is
  * attended to ever more rarely, until its client proves quick again.
  */
 #include "internal.h"

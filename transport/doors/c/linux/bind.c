@@ -1,4 +1,4 @@
-/* door_bind and door_unbind: which pool a thread parks in next. */
+/* door_bind and door_unbind: choosing the pool in which a thread parks next. */
 #include "internal.h"
 
 int door_bind(int did) {

@@ -1,5 +1,5 @@
 /*
- * What is behind a descriptor: a door or not, which one, whose.
+ * The identity of a door behind a descriptor: whether it is a door, which one, and whose.
  *
  * A trunk holds an unread HELLO with the status page attached. Peeking gives every holder a copy of the page's
  * descriptor without the server's help, even after the server has died. The server's pid is taken from the

@@ -1,4 +1,4 @@
-/* How an invocation ends: with a reply that somebody waits for, or unheard. */
+/* The end of an invocation: a reply to a waiting client, or to a client that has gone. */
 #include "internal.h"
 
 #include <sys/epoll.h>

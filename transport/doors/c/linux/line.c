@@ -1,8 +1,8 @@
 /*
  * Lines, the client's end of a channel: one for every door that a thread calls, kept between calls.
  *
- * A line is found by the trunk's socket, not by the descriptor's number, because numbers are closed and reused
- * behind our back. It is used only by the thread, process and effective ids that made it: the kernel's record of
+ * A line is found by the trunk's socket, not by the descriptor's number, because the program may close and reuse
+ * numbers unnoticed. It is used only by the thread, process and effective ids that made it: the kernel's record of
  * who made the socket is the caller's credential.
  */
 #include "internal.h"

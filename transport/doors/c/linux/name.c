@@ -1,4 +1,4 @@
-/* The server's side of names: listening, and noticing when somebody changes or removes the name. */
+/* The server's side of names: listening, and noticing when the name is changed or removed. */
 #include "internal.h"
 
 #include <fcntl.h>

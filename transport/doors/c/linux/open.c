@@ -1,4 +1,4 @@
-/* door_open: what open(2) does for names on illumos. */
+/* door_open: opens a name, as open(2) does on illumos. */
 #include "internal.h"
 
 #include <fcntl.h>

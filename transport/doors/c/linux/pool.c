@@ -1,4 +1,4 @@
-/* Pools of server threads: where they park, and who makes more of them. */
+/* Pools of server threads: parking, and the creation of more threads. */
 #include "internal.h"
 
 #include <signal.h>

@@ -1,4 +1,4 @@
-/* Where a reply goes: into the caller's buffer if it fits, otherwise into new memory that the caller unmaps. */
+/* The destination of a reply: the caller's buffer if it fits, otherwise into new memory that the caller unmaps. */
 #include "internal.h"
 
 #include <fcntl.h>

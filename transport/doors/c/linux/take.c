@@ -1,5 +1,5 @@
 /*
- * How an idle thread takes an invocation out of its pool.
+ * Taking an invocation out of a pool, by an idle thread.
  *
  * Channels are watched edge-triggered and without one-shot, which saves a system call for every invocation. The
  * price is that a message for a channel that some thread is busy with can wake another one; that one only leaves a

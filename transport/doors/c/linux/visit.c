@@ -1,10 +1,10 @@
 /*
  * door_visit: a thread of the program's own serves one client for a moment.
  *
- * An event loop that has nothing to do until a certain peer calls may as well take that call itself. Otherwise a pool
- * thread must be woken for it, and then the loop by that thread. The visitor waits in the channel's memory, as a
- * pool thread does that attends to it, but does not belong to the pool: it is not counted as idle, nobody
- * relies on it, and it goes when its time is over or something else wants it. Requests that it would have to hear of
+ * An event loop that waits for the call of a certain peer can take that call itself. Otherwise a pool thread must be
+ * woken for the call, and must then wake the loop. The visitor waits in the channel's memory, as a
+ * pool thread does that attends to it, but does not belong to the pool: it does not count as idle, no call
+ * depends on it, and it leaves when its time is over or something else wakes it. Requests that it would have to hear of
  * by socket are left to the pool.
  */
 #include "internal.h"

@@ -1,0 +1,145 @@
+"""The rules of English that a program can check: openings of docstrings, words of error and log messages."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+HELD = ("actors/cli", "actors/system.py", "actors/testing", "hostcalls", "transport/doors")
+"""The folders and files that are held to the rules."""
+
+OPENING = re.compile(r"(What|Whether|Who|Whom|Whose|How|Whoever|Whatever)\b")
+"""Words that no docstring opens with: it opens with an imperative verb or a noun phrase."""
+
+WORDS = re.compile(
+    r"\b((?<!there )(?:is|are) no (?!longer|more)|(?:is|are) none\b|there (?:is|are) not\b"
+    r"|(?:whoever|whatever|somebody|anybody|nobody|borne|told|unlike)\b|in vain\b|for want of\b|by and by\b)",
+    re.IGNORECASE,
+)
+"""Words that no message contains: negation as in German, archaic words, persons in the place of things."""
+
+LOGGERS = {"log", "logger"}
+
+Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def python_files(place: str) -> list[Path]:
+    path = ROOT / place
+    return [path] if path.suffix == ".py" else sorted(path.rglob("*.py"))
+
+
+def public_definitions(parent: Definition) -> Iterator[Definition]:
+    """Yield a definition and the public ones inside of it; what a function defines is its own affair."""
+    yield parent
+    if isinstance(parent, ast.Module | ast.ClassDef):
+        for node in parent.body:
+            if isinstance(node, Definition) and not node.name.startswith("_"):
+                yield from public_definitions(node)
+
+
+def poor_openings(source: str) -> list[str]:
+    """List the public definitions of a file whose docstrings open with a forbidden word."""
+    return [
+        f"{getattr(node, 'lineno', 1)}: {text.splitlines()[0]}"
+        for node in public_definitions(ast.parse(source))
+        if (text := ast.get_docstring(node)) and OPENING.match(text)
+    ]
+
+
+def is_logging(call: ast.Call) -> bool:
+    """Tell whether a call logs: a method of `logger`, or of a `log` that a module holds."""
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    return ast.unparse(call.func.value).rpartition(".")[2] in LOGGERS
+
+
+def messages(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the texts inside `raise` statements and calls of loggers, with the values in them left out."""
+    for node in ast.walk(tree):
+        said: ast.AST | None = None
+        if isinstance(node, ast.Raise):
+            said = node.exc
+        elif isinstance(node, ast.Call) and is_logging(node):
+            said = node
+        if said is None:
+            continue
+        for part in ast.walk(said):
+            if isinstance(part, ast.JoinedStr):
+                pieces = (piece.value if isinstance(piece, ast.Constant) else "{}" for piece in part.values)
+                yield part.lineno, "".join(map(str, pieces))
+            elif isinstance(part, ast.Constant) and isinstance(part.value, str):
+                yield part.lineno, part.value
+
+
+def poor_messages(source: str) -> list[str]:
+    """List the error and log messages of a file that contain a forbidden word."""
+    found = {(line, text) for line, text in messages(ast.parse(source)) if WORDS.search(text)}
+    return [f"{line}: {text}" for line, text in sorted(found)]
+
+
+@pytest.mark.parametrize("place", HELD)
+def test_docstrings_open_with_a_verb_or_a_noun(place: str) -> None:
+    """Public docstrings do not open with What, Whether, Who or How."""
+    found = [
+        f"{path.relative_to(ROOT)}:{offender}"
+        for path in python_files(place)
+        for offender in poor_openings(path.read_text())
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("place", HELD)
+def test_messages_are_plain(place: str) -> None:
+    """Error and log messages say "is not a", name the thing that they are about, and use today's words."""
+    found = [
+        f"{path.relative_to(ROOT)}:{offender}"
+        for path in python_files(place)
+        for offender in poor_messages(path.read_text())
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("place", HELD)
+def test_held_places_exist(place: str) -> None:
+    """A place that was moved does not drop out of the rules unnoticed."""
+    assert python_files(place)
+    assert (ROOT / place).exists()
+
+
+def test_poor_openings_are_found() -> None:
+    source = '"""How."""\nclass A:\n    """Whoever."""\n    def f(self):\n        """Whether."""\n'
+    assert [line.partition(":")[0] for line in poor_openings(source)] == ["1", "2", "4"]
+    source = '"""However."""\ndef _f():\n    """What."""\nasync def g():\n    """A thing."""\n'
+    assert not poor_openings(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "raise ValueError(f'{x!r} is no ref')",
+        "raise E('only local processes; {ref} is none') from error",
+        "raise E('a name', f'was told {y}')",
+        "logger.warning('there are not %s', 5)",
+        "_dispatch.log.error('somebody left')",
+        "raise E(f'unlike {x}')",
+    ],
+)
+def test_poor_messages_are_found(source: str) -> None:
+    assert poor_messages(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "raise ValueError(f'there is no module {x}')",
+        "raise E('the door is no longer there')",
+        "print('somebody')",
+        "logger.warning('the message is not a %s', kind)",
+    ],
+)
+def test_plain_messages_pass(source: str) -> None:
+    assert not poor_messages(source)
