@@ -40,7 +40,7 @@ class SyncBody(DispatchedBody):
     drains: ClassVar[bool] = True
 
     def __init__(self, process: Process, protocol: Protocol) -> None:
-        super().__init__(process)
+        self.process = process  # without super(), which would slow down every spawn and restart
         self.protocol: Protocol = protocol
         self.at_hand: Any = None
 
