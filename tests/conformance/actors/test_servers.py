@@ -126,7 +126,7 @@ async def test_what_is_no_reason(autojump_clock: MockClock, node: Node, reason: 
         with pytest.raises(TypeError, match="Custom"):
             raise Exit(reason)
         for what in (me.link, me.unlink, me.monitor):
-            with pytest.raises(TypeError, match="ref"):
+            with pytest.raises(TypeError, match="expected a Ref, got 3"):
                 what(3)  # type: ignore[operator]
 
 
