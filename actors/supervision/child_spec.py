@@ -85,7 +85,7 @@ class BadCombination(RuntimeFault, ValueError):
 
     def __init__(self, settings: Mapping[str, object], advice: str) -> None:
         pair = " with ".join(f"{name}={value!r}" for name, value in settings.items())
-        super().__init__(f"{pair} makes no sense: {advice}")
+        super().__init__(f"{pair} contradict each other: {advice}")
         self.settings = dict(settings)
 
 
@@ -155,7 +155,7 @@ FLAG_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 
 @attrs.frozen(init=False)
 class Child:
-    """How to start, restart and stop one child of a supervisor.
+    """The specification of one child: how it is started, restarted and stopped.
 
     Made as `Child(target, *args, id=..., restart=..., ...)`: what follows the target is given to it, what is
     named belongs to the specification.
@@ -323,12 +323,12 @@ def child_spec(child: Any) -> Child:
 
 @attrs.frozen(kw_only=True)
 class Flags:
-    """How a supervisor behaves.
+    """The settings of a supervisor.
 
     Attributes:
         strategy: which siblings a restart takes along: "one_for_one" none, "one_for_all" all, "rest_for_one"
             those that were started later; "simple_one_for_one" is one_for_one for children that come and go.
-        intensity: how many restarts within `period` are borne, an integer of at least 0; one more ends the
+        intensity: maximum number of restarts within `period`, an integer of at least 0; one more ends the
             supervisor.
         period: seconds, more than 0 and finite.
         auto_shutdown: whether the end of a significant child ends the supervisor: "never", "any_significant",

@@ -53,7 +53,7 @@ R = TypeVar("R", bound=Hashable)
 
 
 class Status(enum.Enum):
-    """What a child is doing, as its supervisor sees it."""
+    """The state of a child, as its supervisor sees it."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -114,7 +114,7 @@ class ChildInfo(Generic[R]):
 
 @attrs.frozen
 class ChildCounts:
-    """How many children there are.
+    """The numbers of children.
 
     Attributes:
         specs: child specifications; 1 for a dynamic supervisor with a template.

@@ -29,10 +29,10 @@ class PartitionStopped(RuntimeFault):
 
 
 class InvalidKey(RuntimeFault, TypeError):
-    """What is given for a key cannot be one: it is not hashable. `key` is what was given."""
+    """The key of a partition is not hashable. `key` is what was given."""
 
     def __init__(self, key: object) -> None:
-        super().__init__(f"{key!r} is no key for a partition: it must be hashable")
+        super().__init__(f"the key of a partition must be hashable, got {key!r}")
         self.key = key
 
 
@@ -117,7 +117,7 @@ class PartitionSupervisor(Supervisor):
         return ref
 
     def partitions(self) -> int:
-        """How many partitions keys are spread over at present."""
+        """The number of partitions that keys are spread over at present."""
         return self._partitions
 
     def resize(self, partitions: int) -> Deferred[None]:

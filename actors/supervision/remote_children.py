@@ -58,7 +58,7 @@ class RemoteStart:
 
 
 class RemoteChildren:
-    """What a supervisor knows of other nodes.
+    """The children of a supervisor that live on other nodes, and the nodes that it can use.
 
     Args:
         process: the supervisor.
@@ -75,7 +75,7 @@ class RemoteChildren:
         self._waiting: list[Retry[AnyRef]] = []
 
     def present(self, spec: Child) -> bool:
-        """Whether there is a node to start that child on."""
+        """Tell whether there is a node to start that child on."""
         return bool(self._present(spec.target))
 
     def _present(self, target: RemoteEntry) -> list[str]:

@@ -29,7 +29,7 @@ class InvalidEntry(RuntimeFault, ValueError):
 
 @attrs.frozen(init=False)
 class RemoteEntry:
-    """What to start on another node: the target of a child that lives elsewhere.
+    """An entry of another node: the target of a child that lives elsewhere.
 
     `Child(RemoteEntry("Ledger", "bank@east", "bank@west"), 100, id="ledger")`: the arguments follow, as for
     any child, and must be able to travel.

@@ -54,7 +54,7 @@ ALONE = ("one_for_one", "simple_one_for_one")
 
 
 class Job(enum.Enum):
-    """What the plan in progress is for, which decides what follows from its end or from a failed start."""
+    """The purpose of the plan in progress, which decides what follows from its end or from a failed start."""
 
     BOOT = enum.auto()
     RESTART = enum.auto()
@@ -286,7 +286,6 @@ class Strategy(Generic[R]):
             if self.children.flags.strategy in ALONE:
                 self._start(Start(child))
             else:
-                child.status = STOPPED  # which it stays if one before it fails to start
                 self._plan.extend(self._restart_plan(child))
                 self._advance()
         else:
@@ -296,9 +295,8 @@ class Strategy(Generic[R]):
 
     def _restart_plan(self, child: Record[R]) -> Iterator[Step[R]]:
         group = self._group(child)
-        for record in reversed(group):
-            if record is not child:
-                yield Stop((record,))
+        for record in reversed(group):  # the child itself is down, and needs no stopping
+            yield Stop((record,))
         for record in group:
             # Temporary siblings are gone by then.
             if record.spec.restart != "temporary":
@@ -399,7 +397,7 @@ class Strategy(Generic[R]):
         self._conclude()
 
     def _must_wait(self, child: Record[R]) -> bool:
-        """Whether the child lives on another node, and that is away, and it is to wait for it."""
+        """Tell whether the child is to wait for its node, which is away."""
         target = child.spec.target
         return type(target) is RemoteEntry and target.absent == "wait" and not self._present(child.spec)
 
@@ -433,7 +431,7 @@ class Strategy(Generic[R]):
             self._catch_up()
 
     def _is_down(self, child: Record[R]) -> bool:
-        """Whether a child that is to be stopped needs no stopping; settles it if so."""
+        """Tell whether a child that is to be stopped is down already; settle it if so."""
         if child.exit is not None:
             self._stopped(child, child.exit)
             return True

@@ -45,7 +45,7 @@ class Supervisor(Actor):
         children: specifications, classes with a `child_spec()`, or plain targets, in start order.
         strategy: "one_for_one" restarts the child that ended, "one_for_all" all, "rest_for_one" that one and
             those that were started after it.
-        intensity: how many restarts within `period` are borne; one more, and the supervisor stops everything
+        intensity: maximum number of restarts within `period`; with one more the supervisor stops everything
             and exits with `SHUTDOWN`.
         period: seconds.
         auto_shutdown: whether the end of significant children ends the supervisor: "never",
@@ -133,7 +133,7 @@ class Supervisor(Actor):
         return self.children()[::-1]
 
     def count_children(self) -> ChildCounts:
-        """How many children there are: specifications, running ones, supervisors, workers."""
+        """The numbers of children: specifications, running ones, supervisors, workers."""
         return strategy_of(self).children.counts()
 
     def get_childspec(self, key: Hashable) -> Deferred[Child]:

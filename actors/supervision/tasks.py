@@ -49,7 +49,7 @@ class TaskSupervisor(DynamicSupervisor):
 
 @attrs.frozen
 class Outcome(Generic[R]):
-    """What a task came to.
+    """The outcome of a task.
 
     Attributes:
         value: its result.
@@ -75,7 +75,7 @@ class Task(Generic[R]):
 
     @property
     def done(self) -> bool:
-        """Whether the outcome is known, so that `wait` returns or raises at once."""
+        """True when the outcome is known, so that `wait` returns or raises at once."""
         return self._request.settled
 
     async def wait(self, timeout: float = math.inf) -> R:
@@ -148,7 +148,7 @@ async def async_nolink(
     """
     parent = process_of(supervisor)
     if parent is None:
-        raise TypeError(f"a task is started on the node of its supervisor, and {supervisor} is on another")
+        raise TypeError(f"expected a supervisor on this node, got {supervisor}")
     request: Request[Any] = Request(parent.node, supervisor, "task", (), {}, None)
     child = Child(
         run, request, fn, args, id="task", restart="temporary", shutdown=shutdown, label=label or fn_name(fn)
@@ -169,7 +169,7 @@ async def async_nolink(
 
 
 def fn_name(fn: Callable[..., Any]) -> str:
-    """What a task is called that was given no label."""
+    """The label of a task that was given none."""
     return getattr(fn, "__qualname__", None) or repr(fn)
 
 
@@ -206,9 +206,9 @@ def async_stream(
     """
     concurrency = (os.cpu_count() or 1) if max_concurrency is None else max_concurrency
     if concurrency < 1:
-        raise ValueError(f"max_concurrency is {concurrency!r}; at least one task has to run at a time")
+        raise ValueError(f"max_concurrency must be at least 1, got {concurrency!r}")
     if on_timeout not in ("exit", "kill_task"):
-        raise ValueError(f'on_timeout is {on_timeout!r}; it must be "exit" or "kill_task"')
+        raise ValueError(f'on_timeout must be "exit" or "kill_task", got {on_timeout!r}')
     return TaskStream(supervisor, fn, iter(items), concurrency, ordered, timeout, on_timeout)
 
 

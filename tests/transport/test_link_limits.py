@@ -122,3 +122,12 @@ def test_last_batch_waits_for_more_frames_when_asked_to() -> None:
     assert link.next_batch(last=False) is not None
     link.accepted()
     assert link.next_batch(last=False) is None
+
+
+def test_allowance_at_its_limit() -> None:
+    """However long a peer was silent, it may send the frames of one second at once, and no more."""
+    now = [0.0]
+    link = make(lambda: now[0], rate=10.0)
+    now[0] = 100.0
+    link.received(encode_batch(0, 0, [frame(1)] * 15))
+    assert link.pause() == pytest.approx(0.5)

@@ -311,6 +311,15 @@ def test_group_that_waits_restarts() -> None:
     assert not any(map(tree.strategy.restarts, tree.strategy.children))
 
 
+def test_group_that_waits_again() -> None:
+    """SUP-24: what is down until the next attempt still follows its predecessor when that attempt fails."""
+    tree = group_that_waits()
+    tree.script["c"] = [BOOM]
+    tree.retry()
+    assert tree.strategy.restarts(tree.record("d"))
+    assert tree.record("d").predecessor == "d2"
+
+
 def test_group_that_is_being_restarted() -> None:
     """SUP-24: so is what the plan in progress starts again, and not what it stops for good."""
     tree = World([child("a"), child("b"), child("t", restart="temporary")], strategy="one_for_all").boot()

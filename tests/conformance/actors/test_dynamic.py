@@ -369,9 +369,9 @@ async def test_act_g14_consumer_that_halts_early(autojump_clock: MockClock) -> N
 async def test_act_g_stream_arguments(autojump_clock: MockClock) -> None:
     async with clean_node() as node:
         tasks = await node.spawn(TaskSupervisor)
-        with pytest.raises(ValueError, match="max_concurrency is 0"):
+        with pytest.raises(ValueError, match="max_concurrency must be at least 1, got 0"):
             async_stream(tasks, double, [1], max_concurrency=0)
-        with pytest.raises(ValueError, match="on_timeout is 'ignore'"):
+        with pytest.raises(ValueError, match=r"on_timeout must be .*, got 'ignore'"):
             async_stream(tasks, double, [1], on_timeout="ignore")  # type: ignore[arg-type]
 
 
