@@ -373,7 +373,7 @@ def test_a_secret(start: Start, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (ZONE.replace('name = "vault"', f'name = "{CONTROL}"'), "that of the node's control process"),
+        (ZONE.replace('name = "vault"', f'name = "{CONTROL}"'), "reserved for the node's control process"),
         (ZONE + OPERATORS + "[peer.limits]\npending = 0\n", "pending must be more than 0"),
         (ZONE + OPERATORS + "[peer.limits]\npendign = 5\n", "pendign"),
         (ZONE + OPERATORS + 'control = "yes"\n', "control"),
