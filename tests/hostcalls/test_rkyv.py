@@ -114,7 +114,7 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:
         None: st.none(),
         type(None): st.none(),
         abi.AbiScalarValue: st.sampled_from(abi.ScalarType).flatmap(
-            lambda kind: values(abi._SCALARS[kind]).map(lambda value: abi.ScalarValue(kind, value))
+            lambda kind: values(abi.types._SCALARS[kind]).map(lambda value: abi.ScalarValue(kind, value))
         ),
     }
     if annotation in simple:
@@ -161,7 +161,7 @@ def is_of(annotation: Any, value: Any) -> bool:
         return (
             type(value) is abi.ScalarValue
             and type(value.kind) is abi.ScalarType
-            and is_of(abi._SCALARS[value.kind], value.value)
+            and is_of(abi.types._SCALARS[value.kind], value.value)
         )
     if isinstance(annotation, type) and attrs.has(annotation):
         hints = typing.get_type_hints(annotation, include_extras=True)
