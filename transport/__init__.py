@@ -1,4 +1,4 @@
-"""What lies between nodes: doors, zones, the wire format, and node links."""
+"""Transport between nodes: doors, zones, the wire format, and node links."""
 
 if __name__ != "enfilade.transport":
     raise ImportError(f"import enfilade.transport (or `from enfilade import ...`), not {__name__}")

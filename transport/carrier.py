@@ -1,4 +1,4 @@
-"""What a node link needs from the world: a way in and a way out.
+"""The ends of a node link's channel: an inlet to receive batches, an outlet to send them.
 
 An *inlet* is a bounded queue that others can put batches into; an *outlet* is the right to put them into one.
 Both are small enough that doors are one way to make them and not the only one: anything that hands over bytes

@@ -34,7 +34,7 @@ __all__ = ["Inward", "Reading"]
 
 
 class Reading(enum.Enum):
-    """What the reader does; see the table above."""
+    """States of the reader; see the table above."""
 
     BUSY = enum.auto()
     WAITING = enum.auto()

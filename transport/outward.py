@@ -52,7 +52,7 @@ class Pace(enum.Enum):
 
 
 class Handover(enum.Enum):
-    """What the peer has done with the last batch; see the table above."""
+    """States of the last batch's handover; see the table above."""
 
     READY = enum.auto()
     CALLING = enum.auto()
@@ -121,7 +121,7 @@ class Outward:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether the peer has yet to answer to a batch."""
+        """True while the peer has not answered the last batch."""
         return self.handover is CALLING or self.handover is AWAITED
 
     def send(self, frame: Frame, handles: Sequence[Handle] = ()) -> None:

@@ -108,7 +108,7 @@ class RemoteError(Exception):
 
 @attrs.frozen
 class External:
-    """How values of one type outside this module travel.
+    """The encoding of one type that another module defines.
 
     Attributes:
         type: the exact class.

@@ -136,12 +136,12 @@ class Peer:
 
     @property
     def is_held_up(self) -> bool:
-        """Whether something waits to leave until the peer has answered to a batch."""
+        """True while frames wait for the peer's answer to a batch."""
         return self._outward.handover is Handover.AWAITED
 
     @property
     def is_crowded(self) -> bool:
-        """Whether so much waits to leave that senders that are willing to wait should."""
+        """True while so much is queued that senders with `send_wait` must wait."""
         return self._outward.is_crowded
 
     async def wait_for_room(self) -> None:

@@ -117,15 +117,15 @@ class Call:
 
     def reply(self, value: Any) -> None:
         """Answer with `value`. Not a checkpoint."""
-        raise AssertionError("a bare Call has nobody to reply to")
+        raise AssertionError("a bare Call has no caller to reply to")
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error, which the caller's `call` raises. Not a checkpoint."""
-        raise AssertionError("a bare Call has nobody to reply to")
+        raise AssertionError("a bare Call has no caller to reply to")
 
     def abandon(self, reason: Reason) -> None:
         """Tell the caller that the callee ended with `reason` before it replied. Not a checkpoint."""
-        raise AssertionError("a bare Call has nobody to reply to")
+        raise AssertionError("a bare Call has no caller to reply to")
 
 
 def described(message: Any) -> str:

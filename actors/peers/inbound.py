@@ -1,4 +1,4 @@
-"""What other nodes send: frames of a node link become signals.
+"""Frames from other nodes: how a node link's frames become signals.
 
 A peer may address what it was granted and what the policy exports, and nothing else. What it may not do is
 refused and counted; what it sends that cannot be decoded fails the one call or message and nothing else.

@@ -1,4 +1,4 @@
-"""What a supervisor's `Strategy` asks the actor around it to do.
+"""The actions that a supervisor's `Strategy` asks its body to perform.
 
 `Start` and `Stop` are steps: the strategy goes on when it is told how one ended. The others are
 done at once.

@@ -1,4 +1,4 @@
-"""How a supervisor ends its children: the request, the time that they have, the kill, and giving up."""
+"""The end of a supervisor's children: the request, the time limit, the kill, and giving up."""
 
 from __future__ import annotations
 

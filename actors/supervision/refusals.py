@@ -1,4 +1,4 @@
-"""How a supervisor refuses a request, and how the start of a child fails."""
+"""Errors with which a supervisor refuses a request, or reports a failed start."""
 
 from __future__ import annotations
 
