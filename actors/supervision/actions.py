@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 import attrs
 
 from enfilade.actors.messages.reasons import Reason
-from enfilade.actors.supervision.children import Record
+from enfilade.actors.supervision.children import ChildRecord
 
 __all__ = [
     "Action",
@@ -35,7 +35,7 @@ R = TypeVar("R", bound=Hashable)
 class Start(Generic[R]):
     """Spawn the child, linked, and report `started`, `ignored` or `start_failed`."""
 
-    child: Record[R]
+    child: ChildRecord[R]
 
 
 @attrs.define(eq=False)
@@ -45,7 +45,7 @@ class Stop(Generic[R]):
     Named children are stopped one by one, in an order; dynamic children together, under one timer.
     """
 
-    children: tuple[Record[R], ...]
+    children: tuple[ChildRecord[R], ...]
 
 
 @attrs.define(eq=False)
@@ -54,7 +54,7 @@ class Retry(Generic[R]):
     not 0; if it is infinite, when one of the child's nodes is there.
     """
 
-    child: Record[R]
+    child: ChildRecord[R]
     delay: float
 
 
@@ -94,7 +94,7 @@ class Report(Generic[R]):
     """Something that an operator wants to know; nothing waits for it."""
 
     kind: ReportKind
-    child: Record[R]
+    child: ChildRecord[R]
     ref: R | None
     reason: Reason
 

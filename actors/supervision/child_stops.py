@@ -12,7 +12,7 @@ from enfilade.actors.messages.reasons import KILL, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.node.timers import Timer
 from enfilade.actors.processes.local_ref import process_of
-from enfilade.actors.supervision.children import Record
+from enfilade.actors.supervision.children import ChildRecord
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -33,7 +33,7 @@ class Stopping:
         killed: whether the time for an orderly end is over.
     """
 
-    left: dict[AnyRef, Record[AnyRef]] = attrs.Factory(dict)
+    left: dict[AnyRef, ChildRecord[AnyRef]] = attrs.Factory(dict)
     timer: Timer | None = None
     killed: bool = False
 
@@ -54,7 +54,7 @@ class Stops:
         self._process = process
         self._by_ref: dict[AnyRef, Stopping] = {}
 
-    def begin(self, children: Iterable[tuple[AnyRef, Record[AnyRef]]]) -> None:
+    def begin(self, children: Iterable[tuple[AnyRef, ChildRecord[AnyRef]]]) -> None:
         """Ask children to stop, or kill them, by their shutdown rules; all share the longest of their times.
 
         Their ends are awaited by monitors: a child that unlinked itself holds nobody up.
@@ -84,7 +84,7 @@ class Stops:
             if not stopping.left and stopping.timer is not None:
                 stopping.timer.cancel()
 
-    def time_up(self, event: TimeUp) -> list[Record[AnyRef]]:
+    def time_up(self, event: TimeUp) -> list[ChildRecord[AnyRef]]:
         """Kill what is left; what a kill has not ended either is returned, and no longer waited for."""
         stopping = event.stopping
         if not stopping.killed:

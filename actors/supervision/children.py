@@ -1,6 +1,6 @@
 """The book of a supervisor's children: what it knows of each, and what it shows of that.
 
-`Children` holds one `Record` for each child, which is the supervisor's own and mutable; `ChildInfo` and
+`Children` holds one `ChildRecord` for each child, which is the supervisor's own and mutable; `ChildInfo` and
 `ChildCounts` are the immutable answers of `Supervisor.children` and `Supervisor.count_children`.
 """
 
@@ -42,10 +42,10 @@ __all__ = [
     "STOPPED",
     "ChildCounts",
     "ChildInfo",
+    "ChildRecord",
     "Children",
     "DynamicChildren",
     "NamedChildren",
-    "Record",
     "Status",
 ]
 
@@ -66,7 +66,7 @@ STOPPED, STARTING, RUNNING, RESTARTING = Status
 
 
 @attrs.define(eq=False)
-class Record(Generic[R]):
+class ChildRecord(Generic[R]):
     """One child: its specification, its present incarnation, and what is due to happen to it.
 
     Attributes:
@@ -145,8 +145,8 @@ class Children(abc.ABC, Generic[R]):
     def __init__(self, flags: Flags) -> None:
         self.check_flags(flags)
         self.flags = flags
-        self._records: dict[Hashable, Record[R]] = {}
-        self._by_ref: dict[R, Record[R]] = {}
+        self._records: dict[Hashable, ChildRecord[R]] = {}
+        self._by_ref: dict[R, ChildRecord[R]] = {}
 
     # Where the two kinds differ.
 
@@ -155,11 +155,11 @@ class Children(abc.ABC, Generic[R]):
         """Raise `InvalidFlag` if the strategy that `flags` name is for the other kind of children."""
 
     @abc.abstractmethod
-    def keeps(self, record: Record[R]) -> bool:
+    def keeps(self, record: ChildRecord[R]) -> bool:
         """Tell whether the specification stays when the child is down."""
 
     @abc.abstractmethod
-    def add(self, child: Any) -> Record[R]:
+    def add(self, child: Any) -> ChildRecord[R]:
         """Add a child, which is then to be started.
 
         Raises:
@@ -170,7 +170,7 @@ class Children(abc.ABC, Generic[R]):
         """
 
     @abc.abstractmethod
-    def find(self, key: Any) -> Record[R]:
+    def find(self, key: Any) -> ChildRecord[R]:
         """The child that is known by that key: the id of a named child, the ref of a dynamic one.
 
         Raises:
@@ -178,7 +178,7 @@ class Children(abc.ABC, Generic[R]):
         """
 
     @abc.abstractmethod
-    def find_stopped(self, key: Any) -> Record[R]:
+    def find_stopped(self, key: Any) -> ChildRecord[R]:
         """The child of that id, to be started again by hand.
 
         Raises:
@@ -203,7 +203,7 @@ class Children(abc.ABC, Generic[R]):
         """
 
     @abc.abstractmethod
-    def info(self, record: Record[R]) -> ChildInfo[R]:
+    def info(self, record: ChildRecord[R]) -> ChildInfo[R]:
         """The child as it is shown to others."""
 
     @abc.abstractmethod
@@ -217,13 +217,13 @@ class Children(abc.ABC, Generic[R]):
 
     # Queries.
 
-    def __iter__(self) -> Iterator[Record[R]]:
+    def __iter__(self) -> Iterator[ChildRecord[R]]:
         return iter(self._records.values())
 
-    def __reversed__(self) -> Iterator[Record[R]]:
+    def __reversed__(self) -> Iterator[ChildRecord[R]]:
         return reversed(self._records.values())
 
-    def running(self, ref: R) -> Record[R] | None:
+    def running(self, ref: R) -> ChildRecord[R] | None:
         """The child that runs as `ref`."""
         return self._by_ref.get(ref)
 
@@ -243,7 +243,7 @@ class Children(abc.ABC, Generic[R]):
 
     # What happens to a child.
 
-    def mark_running(self, record: Record[R], ref: R) -> None:
+    def mark_running(self, record: ChildRecord[R], ref: R) -> None:
         """The child runs, as `ref`."""
         record.ref = ref
         record.status = RUNNING
@@ -256,12 +256,12 @@ class Children(abc.ABC, Generic[R]):
                 record.spec = record.spec.without_arguments()
             record.args, record.kwargs = (), {}
 
-    def mark_restarting(self, record: Record[R], retry: object) -> None:
+    def mark_restarting(self, record: ChildRecord[R], retry: object) -> None:
         """The child waits for `retry`, the next attempt to restart it."""
         record.status = RESTARTING
         record.retry = retry
 
-    def mark_down(self, record: Record[R], predecessor: R | None = None) -> None:
+    def mark_down(self, record: ChildRecord[R], predecessor: R | None = None) -> None:
         """The child is down, and is forgotten unless it is kept.
 
         Args:
@@ -273,7 +273,7 @@ class Children(abc.ABC, Generic[R]):
         if not self.keeps(record):
             self._records.pop(record.key, None)
 
-    def forget_process(self, record: Record[R]) -> R | None:
+    def forget_process(self, record: ChildRecord[R]) -> R | None:
         """The child has no process any more; returns the ref of the one that it had."""
         ref, record.ref = record.ref, None
         if ref is not None:
@@ -282,14 +282,14 @@ class Children(abc.ABC, Generic[R]):
         record.exit = None
         return ref
 
-    def remove(self, record: Record[R]) -> None:
+    def remove(self, record: ChildRecord[R]) -> None:
         """Remove a child that is down, with its specification."""
         del self._records[record.key]
 
     def _enter(
         self, key: Hashable, spec: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Record[R]:
-        record = self._records[key] = Record[R](key, spec, args, kwargs)
+    ) -> ChildRecord[R]:
+        record = self._records[key] = ChildRecord[R](key, spec, args, kwargs)
         return record
 
 
@@ -314,20 +314,20 @@ class NamedChildren(Children[R]):
         if flags.strategy == "simple_one_for_one":
             raise InvalidFlag("strategy", flags.strategy, "for named children; use DynamicSupervisor")
 
-    def keeps(self, record: Record[R]) -> bool:
+    def keeps(self, record: ChildRecord[R]) -> bool:
         return record.spec.restart != "temporary"
 
-    def add(self, child: Any) -> Record[R]:
+    def add(self, child: Any) -> ChildRecord[R]:
         (spec,) = check_child_specs([child], self.flags.auto_shutdown)
         present = self._records.get(spec.id)
         if present is not None:
             raise AlreadyPresent(spec.id) if present.ref is None else ChildRunning(spec.id, present.ref)
         return self._enter(spec.id, spec, spec.args, spec.kwargs)
 
-    def find(self, key: Any) -> Record[R]:
+    def find(self, key: Any) -> ChildRecord[R]:
         return _found(key, self._records)
 
-    def find_stopped(self, key: Any) -> Record[R]:
+    def find_stopped(self, key: Any) -> ChildRecord[R]:
         record = self.find(key)
         if record.status is RUNNING:
             raise ChildRunning(key, record.ref)
@@ -341,7 +341,7 @@ class NamedChildren(Children[R]):
     def spec(self, key: Any) -> Child:
         return _found(key, self._records, self._by_ref).spec
 
-    def info(self, record: Record[R]) -> ChildInfo[R]:
+    def info(self, record: ChildRecord[R]) -> ChildInfo[R]:
         return ChildInfo(record.spec.id, _shown_ref(record), record.spec.type, record.spec.restart)
 
     def change(self, flags: Flags, children: Any) -> None:
@@ -397,21 +397,21 @@ class DynamicChildren(Children[R]):
         self._extra_arguments = tuple(extra_arguments)
         self._keys = itertools.count()
         self._max_children = max_children
-        self._restarting: dict[R, Record[R]] = {}
+        self._restarting: dict[R, ChildRecord[R]] = {}
         self._template = self._completed([] if template is None else [template], flags)
 
     def check_flags(self, flags: Flags) -> None:
         if flags.strategy != "simple_one_for_one":
             raise InvalidFlag("strategy", flags.strategy, "the default: dynamic children are on their own")
 
-    def keeps(self, record: Record[R]) -> bool:
+    def keeps(self, record: ChildRecord[R]) -> bool:
         return False
 
-    def add(self, child: Any) -> Record[R]:
+    def add(self, child: Any) -> ChildRecord[R]:
         spec = cast("Child", self._completed([child], self.flags))
         return self._add(spec, spec.args, spec.kwargs)
 
-    def add_from_template(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Record[R]:
+    def add_from_template(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ChildRecord[R]:
         """Add one more child of the template, with these arguments after the template's own.
 
         Raises:
@@ -425,10 +425,10 @@ class DynamicChildren(Children[R]):
             template, template.args + args, {**template.kwargs, **kwargs} if kwargs else template.kwargs
         )
 
-    def find(self, key: Any) -> Record[R]:
+    def find(self, key: Any) -> ChildRecord[R]:
         return _found(key, self._by_ref, self._restarting)
 
-    def find_stopped(self, key: Any) -> Record[R]:
+    def find_stopped(self, key: Any) -> ChildRecord[R]:
         raise NoChildIds("restart_child")
 
     def delete(self, key: Any) -> None:
@@ -440,7 +440,7 @@ class DynamicChildren(Children[R]):
             return self._template
         return self.find(key).spec
 
-    def info(self, record: Record[R]) -> ChildInfo[R]:
+    def info(self, record: ChildRecord[R]) -> ChildInfo[R]:
         return ChildInfo(None, _shown_ref(record), record.spec.type, record.spec.restart)
 
     def counts(self) -> ChildCounts:
@@ -456,22 +456,22 @@ class DynamicChildren(Children[R]):
 
     # Between two attempts to restart it a child is still known by the ref that it had.
 
-    def mark_running(self, record: Record[R], ref: R) -> None:
+    def mark_running(self, record: ChildRecord[R], ref: R) -> None:
         if record.predecessor is not None:
             self._restarting.pop(record.predecessor, None)
         super().mark_running(record, ref)
 
-    def mark_restarting(self, record: Record[R], retry: object) -> None:
+    def mark_restarting(self, record: ChildRecord[R], retry: object) -> None:
         if record.predecessor is not None:
             self._restarting[record.predecessor] = record
         super().mark_restarting(record, retry)
 
-    def mark_down(self, record: Record[R], predecessor: R | None = None) -> None:
+    def mark_down(self, record: ChildRecord[R], predecessor: R | None = None) -> None:
         if record.predecessor is not None:
             self._restarting.pop(record.predecessor, None)
         super().mark_down(record, predecessor)
 
-    def _add(self, spec: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Record[R]:
+    def _add(self, spec: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ChildRecord[R]:
         if len(self._records) >= self._max_children:
             raise MaxChildren(int(self._max_children))
         return self._enter(next(self._keys), spec, args, kwargs)
@@ -482,7 +482,7 @@ class DynamicChildren(Children[R]):
         return specs[0].after_arguments(*self._extra_arguments) if specs else None
 
 
-def _found(key: Any, *books: Mapping[Any, Record[R]]) -> Record[R]:
+def _found(key: Any, *books: Mapping[Any, ChildRecord[R]]) -> ChildRecord[R]:
     """The record with that key in the first of the books that has one."""
     with suppress(TypeError):  # it is not hashable, and so nobody's key
         for book in books:
@@ -492,5 +492,5 @@ def _found(key: Any, *books: Mapping[Any, Record[R]]) -> Record[R]:
     raise ChildNotFound(key)
 
 
-def _shown_ref(record: Record[Any]) -> Any:
+def _shown_ref(record: ChildRecord[Any]) -> Any:
     return "restarting" if record.status is RESTARTING else record.ref

@@ -23,7 +23,7 @@ from enfilade.actors.processes import links
 from enfilade.actors.processes.start import Started
 from enfilade.actors.supervision.actions import Retry
 from enfilade.actors.supervision.child_spec import Child
-from enfilade.actors.supervision.children import Record
+from enfilade.actors.supervision.children import ChildRecord
 from enfilade.actors.supervision.remote_entry import RemoteEntry
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class RemoteStart:
         abandon: ends the attempt in progress.
     """
 
-    child: Record[AnyRef]
+    child: ChildRecord[AnyRef]
     left: list[str]
     ref: AnyRef | None = None
     info: Any = None
@@ -82,7 +82,7 @@ class RemoteChildren:
         peers = self._distribution.peers
         return [node for node in target.nodes if node in peers and node not in self._leaving]
 
-    def start(self, child: Record[AnyRef]) -> RemoteStart:
+    def start(self, child: ChildRecord[AnyRef]) -> RemoteStart:
         """Begin to start a child; the supervisor is sent what this returns. Not a checkpoint.
 
         Raises:

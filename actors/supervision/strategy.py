@@ -40,7 +40,7 @@ from enfilade.actors.supervision.actions import (
     Stop,
 )
 from enfilade.actors.supervision.child_spec import Child, Flags
-from enfilade.actors.supervision.children import RESTARTING, RUNNING, STARTING, STOPPED, Children, Record
+from enfilade.actors.supervision.children import RESTARTING, RUNNING, STARTING, STOPPED, ChildRecord, Children
 from enfilade.actors.supervision.refusals import FailedToStart, StartFailed
 from enfilade.actors.supervision.remote_entry import RemoteEntry
 from enfilade.actors.supervision.restart_window import RestartWindow
@@ -94,12 +94,12 @@ class Strategy(Generic[R]):
         self._present = present
         self._window = RestartWindow(children.flags.intensity, children.flags.period)
         self._plan: deque[Step[R]] = deque()
-        self._starting: Record[R] | None = None
-        self._stopping: set[Record[R]] = set()
+        self._starting: ChildRecord[R] | None = None
+        self._stopping: set[ChildRecord[R]] = set()
         self._job: Job | None = None
         self._answer: R | Started[R] | StartFailed | None = None
         self._exit_reason: Reason = SHUTDOWN
-        self._waiting: deque[Record[R] | Retry[R]] = deque()
+        self._waiting: deque[ChildRecord[R] | Retry[R]] = deque()
         self._actions: list[Action[R]] = []
         self._ended = False
 
@@ -115,7 +115,7 @@ class Strategy(Generic[R]):
         """True once the supervisor is on its way out, or gone."""
         return self._job is SHUT_DOWN or self._ended
 
-    def restarts(self, child: Record[R]) -> bool:
+    def restarts(self, child: ChildRecord[R]) -> bool:
         """Tell whether that child, whose process has ended, is to be started again: by the plan in progress,
         or by the next attempt to restart its group.
         """
@@ -151,7 +151,7 @@ class Strategy(Generic[R]):
 
     # Events: how a Start or Stop ended, and exits.
 
-    def started(self, child: Record[R], ref: R, info: Any = None) -> list[Action[R]]:
+    def started(self, child: ChildRecord[R], ref: R, info: Any = None) -> list[Action[R]]:
         """The child is up, as `ref`; `info` is what its start has to tell whoever asked for it."""
         self.children.mark_running(child, ref)
         if child.spec.backoff is not None:
@@ -165,7 +165,7 @@ class Strategy(Generic[R]):
                 self._conclude()
         return self._take()
 
-    def ignored(self, child: Record[R]) -> list[Action[R]]:
+    def ignored(self, child: ChildRecord[R]) -> list[Action[R]]:
         """The child declined to start, which is no failure."""
         self._down(child)
         if self._starting is child:
@@ -175,7 +175,7 @@ class Strategy(Generic[R]):
             self._stop_done(child)
         return self._take()
 
-    def start_failed(self, child: Record[R], reason: Reason) -> list[Action[R]]:
+    def start_failed(self, child: ChildRecord[R], reason: Reason) -> list[Action[R]]:
         """The child did not come up: its process ended, with `reason`, before it was ready."""
         child.status = STOPPED
         if self._starting is child:
@@ -185,7 +185,7 @@ class Strategy(Generic[R]):
             self._stop_done(child)
         return self._take()
 
-    def exited(self, child: Record[R], reason: Reason) -> list[Action[R]]:
+    def exited(self, child: ChildRecord[R], reason: Reason) -> list[Action[R]]:
         """The child's process has ended. Told twice, the first reason counts."""
         if self._job is None:
             self._exited(child, reason)
@@ -197,7 +197,7 @@ class Strategy(Generic[R]):
             self._waiting.append(child)
         return self._take()
 
-    def unkillable(self, child: Record[R]) -> list[Action[R]]:
+    def unkillable(self, child: ChildRecord[R]) -> list[Action[R]]:
         """The child could not be stopped; it is left behind, so that the others get their turn."""
         self._report("unkillable", child, KILLED)
         self.children.forget_process(child)
@@ -228,7 +228,7 @@ class Strategy(Generic[R]):
         """
         return self.start_added(self.children.add(child))
 
-    def start_added(self, child: Record[R]) -> list[Action[R]]:
+    def start_added(self, child: ChildRecord[R]) -> list[Action[R]]:
         """Start a child that was just added to the book; otherwise as `start_child`."""
         return self._begin(START_CHILD, [Start(child)])
 
@@ -256,7 +256,7 @@ class Strategy(Generic[R]):
 
     # Decisions.
 
-    def _exited(self, child: Record[R], reason: Reason) -> None:
+    def _exited(self, child: ChildRecord[R], reason: Reason) -> None:
         """A child ended by itself: the decision table of restart types."""
         ref = self.children.forget_process(child)
         restart = child.spec.restart
@@ -276,7 +276,7 @@ class Strategy(Generic[R]):
             if child.spec.significant and self._is_last_significant():
                 self._shut_down(SHUTDOWN)
 
-    def _restart(self, child: Record[R]) -> None:
+    def _restart(self, child: ChildRecord[R]) -> None:
         """An attempt to restart: counted, then planned by strategy; one too many ends the supervisor."""
         child.retry = None
         if self._must_wait(child):
@@ -293,7 +293,7 @@ class Strategy(Generic[R]):
             self._down(child)
             self._shut_down(SHUTDOWN)
 
-    def _restart_plan(self, child: Record[R]) -> Iterator[Step[R]]:
+    def _restart_plan(self, child: ChildRecord[R]) -> Iterator[Step[R]]:
         group = self._group(child)
         for record in reversed(group):  # the child itself is down, and needs no stopping
             yield Stop((record,))
@@ -302,16 +302,16 @@ class Strategy(Generic[R]):
             if record.spec.restart != "temporary":
                 yield Start(record)
 
-    def _group(self, child: Record[R]) -> list[Record[R]]:
+    def _group(self, child: ChildRecord[R]) -> list[ChildRecord[R]]:
         """The children that are restarted together with `child`, in start order, itself included."""
         group = list(self._siblings())
         return group if self.children.flags.strategy == "one_for_all" else group[group.index(child) :]
 
-    def _siblings(self) -> Iterable[Record[R]]:
+    def _siblings(self) -> Iterable[ChildRecord[R]]:
         """The children whose restart may take others along."""
         return () if self.children.flags.strategy in ALONE else self.children
 
-    def _delay(self, child: Record[R]) -> float:
+    def _delay(self, child: ChildRecord[R]) -> float:
         backoff = child.spec.backoff
         if backoff is None:
             return 0.0
@@ -319,7 +319,7 @@ class Strategy(Generic[R]):
         child.failures += 1
         return delay
 
-    def _retry_later(self, child: Record[R], delay: float) -> None:
+    def _retry_later(self, child: ChildRecord[R], delay: float) -> None:
         retry = Retry(child, delay)
         self.children.mark_restarting(child, retry)
         self._actions.append(retry)
@@ -347,7 +347,7 @@ class Strategy(Generic[R]):
             for record in reversed(self.children):
                 yield Stop((record,))
 
-    def _start_failed(self, child: Record[R], reason: Reason) -> None:
+    def _start_failed(self, child: ChildRecord[R], reason: Reason) -> None:
         """The start in progress failed: what follows depends on what it was for."""
         self._plan.clear()
         job = self._job
@@ -396,7 +396,7 @@ class Strategy(Generic[R]):
                 return
         self._conclude()
 
-    def _must_wait(self, child: Record[R]) -> bool:
+    def _must_wait(self, child: ChildRecord[R]) -> bool:
         """Tell whether the child is to wait for its node, which is away."""
         target = child.spec.target
         return type(target) is RemoteEntry and target.absent == "wait" and not self._present(child.spec)
@@ -407,7 +407,7 @@ class Strategy(Generic[R]):
         child.retry = None
         self._actions.append(step)
 
-    def _stop_done(self, child: Record[R]) -> None:
+    def _stop_done(self, child: ChildRecord[R]) -> None:
         """A child is down; go on if it was the last one that the step in progress waits for."""
         if child in self._stopping:
             self._stopping.remove(child)
@@ -430,7 +430,7 @@ class Strategy(Generic[R]):
         if self._waiting:
             self._catch_up()
 
-    def _is_down(self, child: Record[R]) -> bool:
+    def _is_down(self, child: ChildRecord[R]) -> bool:
         """Tell whether a child that is to be stopped is down already; settle it if so."""
         if child.exit is not None:
             self._stopped(child, child.exit)
@@ -450,7 +450,7 @@ class Strategy(Generic[R]):
             elif event.exit is not None:
                 self._exited(event, event.exit)
 
-    def _stopped(self, child: Record[R], reason: Reason) -> None:
+    def _stopped(self, child: ChildRecord[R], reason: Reason) -> None:
         """A child that was asked to stop has ended; say so if it was not in the way that was asked for."""
         ref = self.children.forget_process(child)
         expected = KILLED if child.spec.shutdown == "brutal_kill" else SHUTDOWN
@@ -458,11 +458,11 @@ class Strategy(Generic[R]):
             self._report("shutdown_error", child, reason, ref)
         self._down(child, ref)
 
-    def _down(self, child: Record[R], predecessor: R | None = None) -> None:
+    def _down(self, child: ChildRecord[R], predecessor: R | None = None) -> None:
         """The child is down; only a restart in progress has something follow `predecessor`."""
         self.children.mark_down(child, predecessor if self._job is RESTART else None)
 
-    def _report(self, kind: ReportKind, child: Record[R], reason: Reason, ref: R | None = None) -> None:
+    def _report(self, kind: ReportKind, child: ChildRecord[R], reason: Reason, ref: R | None = None) -> None:
         self._actions.append(Report(kind, child, child.ref if ref is None else ref, reason))
 
     def _take(self) -> list[Action[R]]:

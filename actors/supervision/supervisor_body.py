@@ -51,7 +51,7 @@ from enfilade.actors.supervision.actions import (
 )
 from enfilade.actors.supervision.child_spec import Child
 from enfilade.actors.supervision.child_stops import Stops, TimeUp
-from enfilade.actors.supervision.children import Record, Status
+from enfilade.actors.supervision.children import ChildRecord, Status
 from enfilade.actors.supervision.remote_children import RemoteChildren, RemoteStart
 from enfilade.actors.supervision.remote_entry import RemoteEntry
 from enfilade.actors.supervision.strategy import Strategy
@@ -70,7 +70,7 @@ Outcome = Callable[[Answer | Refuse], None]
 class Acknowledged:
     """The start of a child that has a task has succeeded or failed."""
 
-    child: Record[AnyRef]
+    child: ChildRecord[AnyRef]
     made: Process
     request: Request[Any]
 
@@ -118,12 +118,12 @@ class SupervisorBody(DispatchedBody):
         self.protocol: Protocol = protocol
         self.actor: Any = None
         self._asking: Outcome | None = None
-        self._between: dict[Record[AnyRef], AnyRef] = {}
+        self._between: dict[ChildRecord[AnyRef], AnyRef] = {}
         self._remote_children: RemoteChildren | None = None
         self._error: BaseException | None = None
         self._exit_reason: Reason | None = None
         self._postponed: deque[Any] = deque()
-        self._starts: dict[Record[AnyRef], Process | RemoteStart] = {}
+        self._starts: dict[ChildRecord[AnyRef], Process | RemoteStart] = {}
         self._stops = Stops(process)
         self._performing = False
         self._work: deque[Action[AnyRef]] = deque()
@@ -395,19 +395,19 @@ class SupervisorBody(DispatchedBody):
         self._restarting(child)
         request.observer = lambda request: process.put(Acknowledged(child, made, request))
 
-    def _started(self, child: Record[AnyRef], made: Process) -> None:
+    def _started(self, child: ChildRecord[AnyRef], made: Process) -> None:
         info = None
         if made.extras_or_none is not None:
             info, made.extras_or_none.start_info = made.extras_or_none.start_info, None
         self._perform(self.strategy.started(child, made.ref, info))
 
-    def _start_remotely(self, child: Record[AnyRef]) -> None:
+    def _start_remotely(self, child: ChildRecord[AnyRef]) -> None:
         try:
             self._starts[child] = self._others().start(child)
         except Exception as error:
             self._not_started(child, error)
 
-    def _not_started(self, child: Record[AnyRef], error: BaseException | Reason) -> None:
+    def _not_started(self, child: ChildRecord[AnyRef], error: BaseException | Reason) -> None:
         if isinstance(error, Ignore):
             self._perform(self.strategy.ignored(child))
             return
@@ -439,7 +439,7 @@ class SupervisorBody(DispatchedBody):
                 there.append((ref, child))
         self._stops.begin(there)
 
-    def _give_up(self, child: Record[AnyRef]) -> None:
+    def _give_up(self, child: ChildRecord[AnyRef]) -> None:
         """Tell the child's node, which has not answered yet, to end what it starts; do not wait for it."""
         start = self._starts.pop(child)
         if isinstance(start, RemoteStart) and start.abandon is not None:
@@ -479,7 +479,7 @@ class SupervisorBody(DispatchedBody):
 
     # Between two incarnations: calls fail with `Restarting`, and the mailbox may be kept.
 
-    def _restarting(self, child: Record[AnyRef]) -> None:
+    def _restarting(self, child: ChildRecord[AnyRef]) -> None:
         ref = child.predecessor
         if ref is not None:
             self._between[child] = ref
@@ -493,7 +493,7 @@ class SupervisorBody(DispatchedBody):
             if down or child.status is Status.RUNNING:
                 self._no_longer_between(child)
 
-    def _no_longer_between(self, child: Record[AnyRef]) -> None:
+    def _no_longer_between(self, child: ChildRecord[AnyRef]) -> None:
         ref = self._between.pop(child)
         self.process.node.mark_restarting(ref, child.spec.name, restarting=False)
         disinherit(ref)

@@ -11,7 +11,7 @@ import attrs
 import pytest
 import trio
 
-from enfilade.actors import SHUTDOWN, Child, Down, Supervisor, open_node
+from enfilade.actors import SHUTDOWN, Child, Down, NodeConfig, Supervisor, open_node
 from enfilade.actors.guests import Guest, guests_of, open_guests
 from enfilade.hostcalls.abi import EntrypointInvocation, ProcessStart, TimeSleep
 from enfilade.hostcalls.abi.capability import Capability
@@ -131,7 +131,9 @@ async def test_a_hostile_family(tmp_path: Path, caplog: pytest.LogCaptureFixture
     growth = Growth()
     answered = 0
     with caplog.at_level(logging.WARNING, logger="enfilade.actors"):
-        async with open_node("test") as node, node.mailbox() as me:
+        # Every end is looked for in the log, so none may be left out of it.
+        config = NodeConfig(reports_per_second=10_000)
+        async with open_node("test", config=config) as node, node.mailbox() as me:
             open_guests(node, modules=tmp_path, engine=EngineConfig(max_guests=100))
             echo = await node.spawn(Guest(ACTOR, capabilities=["ActorMessage"], entrypoint="echo"))
             for name, module in modules.items():

@@ -19,7 +19,13 @@ from enfilade.actors.supervision.actions import (
     Stop,
 )
 from enfilade.actors.supervision.child_spec import Child, Flags
-from enfilade.actors.supervision.children import ChildInfo, Children, DynamicChildren, NamedChildren, Record
+from enfilade.actors.supervision.children import (
+    ChildInfo,
+    ChildRecord,
+    Children,
+    DynamicChildren,
+    NamedChildren,
+)
 from enfilade.actors.supervision.strategy import Strategy
 
 BOOM = Crashed(RuntimeError("boom"))
@@ -125,7 +131,7 @@ class World:
         self.log.append(f"fails {ref}")
         return self.strategy.start_failed(record, outcome)
 
-    def record(self, key: str) -> Record[str]:
+    def record(self, key: str) -> ChildRecord[str]:
         return self.strategy.children.find(key)
 
     def boot(self) -> World:
