@@ -72,6 +72,10 @@ HELLO_LIMIT: Final = 64 * 1024
 MOST_CALLERS: Final = 256
 """Handshakes that may be going on at a time; further callers are refused."""
 
+FIRST_PAUSE: Final = 0.001
+LAST_PAUSE: Final = 0.064
+"""Seconds between calls to a node that still has the last node link with us; doubled each time."""
+
 
 class HandshakeFailed(Exception):
     """The other end did not complete the handshake as a node does."""
@@ -286,8 +290,15 @@ class Rendezvous:
             NotAdmitted: it refuses us, or our policy refuses it.
             HandshakeFailed: it breaks the protocol, or says nothing for the handshake's time.
         """
-        with trio.move_on_after(self._settings.handshake), self._handshake():
-            return await self._call(address)
+        pause = FIRST_PAUSE
+        with trio.move_on_after(self._settings.handshake):
+            while True:
+                with self._handshake():
+                    peer = await self._call(address)
+                if peer is not None:
+                    return peer
+                await trio.sleep(pause)
+                pause = min(LAST_PAUSE, 2 * pause)
         raise HandshakeFailed(f"the node at {address!r} said nothing for {self._settings.handshake:g} s")
 
     async def keep(self, address: str) -> None:
@@ -312,7 +323,8 @@ class Rendezvous:
 
     # The caller's side.
 
-    async def _call(self, address: str) -> Peer:
+    async def _call(self, address: str) -> Peer | None:
+        """Call the node at an address; None if it has yet to notice that our last node link has ended."""
         secret = self._policy.secret
         nonce = b"" if secret is None else make_nonce()
         talk = _Conversation(self._carrier, self._inlet())
@@ -356,16 +368,17 @@ class Rendezvous:
                 await talk.say(Ready())
             finally:
                 del self._accepting[answer.name]
+                self._notify()
             return self._open(talk, identity, rights, answer.window, answer.period)
         except BaseException:
             talk.close()
             raise
 
-    async def _wait_for(self, name: str) -> Peer:
-        """Wait until the node link that another task is making is up."""
-        while name not in self.peers:
+    async def _wait_for(self, name: str) -> Peer | None:
+        """Wait until the node link that another task is making is up; None if no task is making one."""
+        while name not in self.peers and (name in self._answering or name in self._accepting):
             await self._changed.wait()
-        return self.peers[name]
+        return self.peers.get(name)
 
     def _hello(self, nonce: bytes) -> Hello:
         settings = self._settings
@@ -434,6 +447,7 @@ class Rendezvous:
         finally:
             if self._answering.get(hello.name) is talk:
                 del self._answering[hello.name]
+                self._notify()
             peer = self.peers.get(hello.name)
             if peer is None or not peer.uses(talk.inlet):
                 talk.close()

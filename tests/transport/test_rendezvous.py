@@ -11,7 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from enfilade.transport.carrier import CarrierError, Credentials, Status, hand_over
-from enfilade.transport.memory_carrier import MemoryNetwork
+from enfilade.transport.memory_carrier import MemoryInlet, MemoryNetwork
 from enfilade.transport.peer import Peer
 from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights, Rule
 from enfilade.transport.rendezvous import HandshakeFailed, Settings
@@ -62,6 +62,35 @@ async def test_connecting_twice_gives_the_same_peer(start: Start, autojump_clock
     back = await b.rendezvous.connect("/a")
     assert back is b.host.up[0]
     assert len(a.host.up) == len(b.host.up) == 1
+
+
+@pytest.mark.parametrize("late", [0.0, 0.2, 4.0])
+async def test_connects_again_before_the_peer_has_noticed_the_end(
+    start: Start, autojump_clock: object, monkeypatch: pytest.MonkeyPatch, late: float
+) -> None:
+    """A node that the other still takes for connected is connected as soon as the other knows better."""
+    a, b = await start("a"), await start("b")
+    peer = await a.rendezvous.connect("/b")
+    lost: list[tuple[Any, Any]] = []
+    forget = MemoryInlet.forget
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryInlet, "forget", lambda *what: lost.append(what))
+        peer.end("for the test")
+
+    async def notice() -> None:
+        await trio.sleep(late)
+        for what in lost:
+            forget(*what)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(notice)
+        began = trio.current_time()
+        again = await a.rendezvous.connect("/b")
+        assert late <= trio.current_time() - began < late + 0.1
+    assert again is not peer
+    again.send(message(5))
+    await wait_all_tasks_blocked()
+    assert b.host.numbers() == [5]
 
 
 @pytest.mark.parametrize("slow", ["", "a", "b"])
