@@ -26,15 +26,12 @@ import attrs
 
 from enfilade.transport.carrier import Handle
 from enfilade.transport.policy import Limits
-from enfilade.transport.wire import OVERHEAD, Frame, MalformedBatch, decode_batch, encode_batch
+from enfilade.transport.wire import HANDLES_LIMIT, OVERHEAD, Frame, MalformedBatch, decode_batch, encode_batch
 
 __all__ = ["Backlogged", "NodeLink", "Outgoing"]
 
 QUARTERS: Final = 4
 """The parts of a period."""
-
-HANDLES_LIMIT: Final = 200
-"""Handles in one batch; below what one call can carry on every carrier."""
 
 BATCH_LIMIT: Final = 64 * 1024
 """Bytes of frames in one batch, unless it is a single frame: a batch is taken in whole, and while that lasts

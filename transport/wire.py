@@ -18,12 +18,14 @@ frames.
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias, Union, get_args
+from typing import Annotated, Final, TypeAlias, Union, get_args
 
 import msgspec
+from msgspec import Meta
 
 __all__ = [
     "FRAME_LIMIT",
+    "HANDLES_LIMIT",
     "OVERHEAD",
     "PREFIX",
     "VERSION",
@@ -71,7 +73,19 @@ VERSION: Final = 1
 FRAME_LIMIT: Final = 128 * 1024
 """Bytes of one encoded frame; a longer payload travels as a sealed memory file."""
 
-Target: TypeAlias = int | str
+HANDLES_LIMIT: Final = 200
+"""Handles in one batch; below what one call can carry on every carrier."""
+
+Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A serial number, or the id of something that is open."""
+
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=HANDLES_LIMIT)]
+"""How many of a batch's handles belong to a frame."""
+
+Bits: TypeAlias = Annotated[int, Meta(ge=0)]
+"""64 bits, or a count that has as many."""
+
+Target: TypeAlias = Number | str
 """Whom a frame is for: a process by its serial number, or the holder of a name."""
 
 
@@ -93,7 +107,7 @@ class Hello(_Frame, tag=0):
     newest: int
     name: str
     zone: str
-    incarnation: int
+    incarnation: Bits
     window: int
     period: float
     nonce: bytes = b""
@@ -118,7 +132,7 @@ class Welcome(_Frame, tag=3):
     version: int
     name: str
     zone: str
-    incarnation: int
+    incarnation: Bits
     window: int
     period: float
 
@@ -149,7 +163,7 @@ class Send(_Frame, tag=16):
 
     to: Target
     payload: msgspec.Raw
-    files: int = 0
+    files: Count = 0
 
 
 class Cast(_Frame, tag=17):
@@ -158,61 +172,61 @@ class Cast(_Frame, tag=17):
     to: Target
     method: str
     payload: msgspec.Raw
-    files: int = 0
+    files: Count = 0
 
 
 class Call(_Frame, tag=18):
     """A request with a reply. `id` is the caller's own, unique among its calls on this node link."""
 
-    id: int
+    id: Number
     to: Target
     method: str
     payload: msgspec.Raw
-    files: int = 0
+    files: Count = 0
 
 
 class Reply(_Frame, tag=19):
     """The answer to a Call, or to a Spawn that failed."""
 
-    id: int
+    id: Number
     succeeded: bool
     payload: msgspec.Raw
-    files: int = 0
+    files: Count = 0
 
 
 class Cancel(_Frame, tag=20):
     """The caller has stopped waiting for a Reply."""
 
-    id: int
+    id: Number
 
 
 class Link(_Frame, tag=24):
     """Link the two processes."""
 
-    sender: int
-    to: int
+    sender: Number
+    to: Number
 
 
 class Unlink(_Frame, tag=25):
     """Remove the link; `id` comes back in the acknowledgement."""
 
-    sender: int
-    to: int
-    id: int
+    sender: Number
+    to: Number
+    id: Number
 
 
 class UnlinkAck(_Frame, tag=26):
     """The Unlink with this id has been carried out."""
 
-    sender: int
-    to: int
-    id: int
+    sender: Number
+    to: Number
+    id: Number
 
 
 class Exit(_Frame, tag=27):
     """An exit signal: carried by a link, or sent by a process on its own account, then perhaps to a name."""
 
-    sender: int
+    sender: Number
     to: Target
     linked: bool
     reason: msgspec.Raw
@@ -221,20 +235,20 @@ class Exit(_Frame, tag=27):
 class Monitor(_Frame, tag=28):
     """Watch a process. `id` is the watcher's own, unique among its monitors on this node link."""
 
-    id: int
+    id: Number
     to: Target
 
 
 class Demonitor(_Frame, tag=29):
     """Stop watching."""
 
-    id: int
+    id: Number
 
 
 class Down(_Frame, tag=30):
     """The watched process is gone."""
 
-    id: int
+    id: Number
     reason: msgspec.Raw
 
 
@@ -244,11 +258,11 @@ class Spawn(_Frame, tag=32):
     `parent` is the sender's process whose child it is, linked to it from its birth, or 0 for none.
     """
 
-    id: int
+    id: Number
     entry: str
     payload: msgspec.Raw
-    files: int = 0
-    parent: int = 0
+    files: Count = 0
+    parent: Number = 0
 
 
 class Spawned(_Frame, tag=33):
@@ -257,7 +271,7 @@ class Spawned(_Frame, tag=33):
     `info` is what its start had to tell its parent, or nil.
     """
 
-    id: int
+    id: Number
     payload: msgspec.Raw
     info: msgspec.Raw = msgspec.Raw(b"\xc0")
 
@@ -265,20 +279,20 @@ class Spawned(_Frame, tag=33):
 class Abandon(_Frame, tag=34):
     """Withdraw a Spawn: end what it started, answer nothing."""
 
-    id: int
+    id: Number
 
 
 class Whereis(_Frame, tag=36):
     """Ask for the process that holds a name."""
 
-    id: int
+    id: Number
     name: str
 
 
 class WhereisReply(_Frame, tag=37):
     """The payload is a ref or nil."""
 
-    id: int
+    id: Number
     payload: msgspec.Raw
 
 
@@ -292,7 +306,7 @@ class Members(_Frame, tag=39):
 class Present(_Frame, tag=40):
     """Proof that this serial number was once handed out: the token that travelled with the ref."""
 
-    serial: int
+    serial: Number
     token: bytes
 
 
@@ -337,8 +351,8 @@ class Batch(msgspec.Struct, array_like=True, gc=False):
         frames: in the order in which they were sent.
     """
 
-    sequence: int
-    consumed: int
+    sequence: Bits
+    consumed: Bits
     frames: list[Frame]
 
 

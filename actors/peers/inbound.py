@@ -7,7 +7,8 @@ refused and counted; what it sends that cannot be decoded fails the one call or 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
@@ -96,27 +97,30 @@ class Inbound:
         """Carry out what the peer sent.
 
         Raises:
-            MalformedBatch: a frame has no place here.
+            MalformedBatch: a frame has no place here, or the frames name other handles than came.
         """
-        used = 0
+        rest = iter(handles)
         try:
+            if handles:
+                _check_claims(frames, len(handles))
             for frame in frames:
-                files: Sequence[Handle] = ()
-                if handles and (count := getattr(frame, "files", 0)):
-                    files = handles[used : used + count]
-                    used += count
                 if isinstance(frame, wire.Cast):
+                    files = _take(rest, frame.files) if frame.files else ()
                     self._receive(frame.to, frame.payload, files, frame.method)
                 elif isinstance(frame, wire.Send):
+                    files = _take(rest, frame.files) if frame.files else ()
                     self._receive(frame.to, frame.payload, files, None)
                 elif isinstance(frame, wire.Call):
-                    self._receive_call(frame, files)
+                    self._receive_call(frame, _take(rest, frame.files) if frame.files else ())
                 elif isinstance(frame, wire.Reply):
+                    files = _take(rest, frame.files) if frame.files else ()
                     self._receive_reply(frame.id, frame.succeeded, frame.payload, files)
+                elif isinstance(frame, wire.Spawn):
+                    self._receive_spawn(frame, _take(rest, frame.files) if frame.files else ())
                 else:
-                    self._carry_out(frame, files)
+                    self._carry_out(frame)
         finally:
-            close_all(handles[used:])
+            close_all(rest)  # those that no frame got
 
     def _rights(self) -> Rights:
         peer = self._outward.peer
@@ -174,6 +178,7 @@ class Inbound:
     def _receive_call(self, frame: wire.Call, files: Sequence[Handle]) -> None:
         number = frame.id
         if number in self._ledger.answering:
+            close_all(files)
             raise wire.MalformedBatch(f"call {number} is open already")
         limit = self._rights().limits.pending
         if len(self._ledger.answering) >= limit:
@@ -231,7 +236,7 @@ class Inbound:
             else:
                 request.fail(PayloadError(f"node {self._peer_name} failed the call with {value!r:.80}"))
 
-    def _carry_out(self, frame: wire.Frame, files: Sequence[Handle]) -> None:
+    def _carry_out(self, frame: wire.Frame) -> None:
         match frame:
             case wire.Cancel(number):
                 call = self._ledger.answering.pop(number, None)
@@ -270,8 +275,6 @@ class Inbound:
                 if then is not None:
                     answer = self._codec.decode(payload)
                     then(self._started(answer, frame.info) if isinstance(frame, wire.Spawned) else answer)
-            case wire.Spawn():
-                self._receive_spawn(frame, files)
             case wire.Abandon(number):
                 scope = self._ledger.spawning.pop(number, None)
                 if scope is not None:
@@ -318,6 +321,7 @@ class Inbound:
             self._outward.answer(number, False, self._refuse(f"exports no spawn entry {frame.entry!r}"))
             return
         if number in self._ledger.spawning:
+            close_all(files)
             raise wire.MalformedBatch(f"spawn {number} is in progress already")
         limit = self._rights().limits.pending
         if len(self._ledger.spawning) >= limit:
@@ -383,3 +387,27 @@ class Inbound:
         except PayloadError as error:
             return Custom(f"a reason that could not be decoded: {error}")
         return reason if isinstance(reason, Reason) else Custom(reason)
+
+
+def _check_claims(frames: Sequence[wire.Frame], came: int) -> None:
+    """Refuse a batch whose frames name more or fewer handles than came with it, before any is dealt out.
+
+    Raises:
+        MalformedBatch: the sum is not the number of handles.
+    """
+    claimed = sum(getattr(frame, "files", 0) for frame in frames)
+    if claimed != came:
+        raise wire.MalformedBatch(f"the frames name {claimed} handles, and {came} came with them")
+
+
+def _take(rest: Iterator[Handle], count: int) -> Sequence[Handle]:
+    """Deal the next `count` handles out to a frame, whose own they are from here on.
+
+    Raises:
+        MalformedBatch: there are not so many.
+    """
+    taken = list(islice(rest, count))
+    if len(taken) < count:
+        close_all(taken)
+        raise wire.MalformedBatch(f"a frame names {count} handles, and {len(taken)} came for it")
+    return taken
