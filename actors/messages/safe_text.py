@@ -1,0 +1,444 @@
+"""Safe text: what the runtime shows people of an object that is not its own.
+
+An object's own `repr` or `str` may raise, recurse, take seconds or return megabytes, and it is called where
+a process ends, where a report is logged, where an error is made. So the runtime never calls one directly.
+The functions here look into the containers, records and exceptions that Python and its libraries bring,
+and stop when they have enough; they call the `repr` of any other object under guard, and cut the result.
+The text is one line of printable characters, so that it cannot pass for a line of a log.
+"""
+
+from __future__ import annotations
+
+import array
+import collections
+import dataclasses
+import functools
+import signal
+import threading
+import types
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+__all__ = ["add_note", "is_interrupt", "safe_repr", "safe_str", "shown_name"]
+
+DEPTH: Final = 6
+"""How deep containers are shown."""
+
+LARGEST_INT: Final = 2000
+"""The largest number of bits of an int that is shown in digits: no limit of the interpreter is below it."""
+
+LARGEST_NAME: Final = 200
+NOTES: Final = 20
+"""How many notes an error may have before the runtime adds no more: the same error may be raised often."""
+
+
+def safe_repr(value: object, largest: int = 200) -> str:
+    """Return at most about `largest` characters of `repr(value)`, on one line. Never raises."""
+    try:
+        text = _Text(largest)
+        text.add_repr(value)
+        return text.cut()
+    except BaseException as error:  # out of stack, for example
+        if type(error) is KeyboardInterrupt and is_interrupt(error):
+            raise
+        return "<unprintable object>"
+
+
+def safe_str(value: object, largest: int = 200) -> str:
+    """Return at most about `largest` characters of `str(value)`, on one line. Never raises."""
+    try:
+        text = _Text(largest)
+        text.add_str(value)
+        return text.cut()
+    except BaseException as error:
+        if type(error) is KeyboardInterrupt and is_interrupt(error):
+            raise
+        return "<unprintable object>"
+
+
+def shown_name(value: object) -> str:
+    """Return the name of a class or function, or the safe `repr` of anything else. Never raises."""
+    try:
+        if isinstance(value, type):
+            return _name(value)
+        if type(value) in (types.FunctionType, types.MethodType, types.BuiltinFunctionType):
+            return _one_line(str.__getitem__(value.__qualname__, slice(LARGEST_NAME)))  # type: ignore[attr-defined]
+    except BaseException as error:
+        if type(error) is KeyboardInterrupt and is_interrupt(error):
+            raise
+    return safe_repr(value)
+
+
+def add_note(error: BaseException, text: str) -> None:
+    """Add a note to `error`, unless the error does not let itself be changed. Never raises."""
+    try:
+        notes = getattr(error, "__notes__", ())
+        if len(notes) >= NOTES:
+            return
+        try:
+            BaseException.add_note(error, text)
+        except Exception:
+            if type(notes) is tuple:  # a frozen dataclass, for example: its own `__setattr__` refuses
+                object.__setattr__(error, "__notes__", [text])
+    except BaseException as failure:
+        if type(failure) is KeyboardInterrupt and is_interrupt(failure):
+            raise
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Return true for a `KeyboardInterrupt` that the handler of a signal has raised."""
+    if type(error) is not KeyboardInterrupt or threading.current_thread() is not threading.main_thread():
+        return False
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:  # which leaves no frame behind
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code is getattr(handler, "__code__", None)
+
+
+def _one_line(text: str) -> str:
+    """Escape what is not printable, as `repr` does, whatever class of `str` it is."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+_qualified_name: Callable[[type], str] = type.__dict__["__qualname__"].__get__
+_repr_of: Callable[[type, str], Any] = type.__getattribute__
+
+
+def _name(kind: type) -> str:
+    return _one_line(str.__getitem__(_qualified_name(kind), slice(LARGEST_NAME)))
+
+
+class _Text:
+    """A text that grows up to a limit.
+
+    Attributes:
+        left: how many characters there is room for; negative when the text has to be cut.
+    """
+
+    __slots__ = ("_largest", "_open", "_parts", "left")
+
+    def __init__(self, largest: int) -> None:
+        self._largest = self.left = largest
+        self._parts: list[str] = []
+        self._open: list[int] = []  # the containers that are being shown, by identity
+
+    def cut(self) -> str:
+        """Return the text."""
+        text = "".join(self._parts)
+        return text if self.left >= 0 else f"{text[: max(0, self._largest - 3)]}..."
+
+    def add(self, text: str) -> None:
+        """Add as much of `text` as there is room for, and a character more, which shows that it was cut."""
+        if self.left >= 0:
+            text = _one_line(str.__getitem__(text, slice(self.left + 1)))
+            self._parts.append(text)
+            self.left -= len(text)
+
+    def add_str(self, value: object) -> None:
+        """Add what `str(value)` returns."""
+        kind = type(value)
+        if kind is str:
+            self.add(value)  # type: ignore[arg-type]
+            return
+        try:
+            add = _STR.get(_repr_of(kind, "__str__"))
+            if add is not None:
+                add(self, value)
+            else:
+                self.add(str(value))
+        except BaseException as error:
+            self._add_failure(kind, error)
+
+    def add_repr(self, value: object) -> None:
+        """Add what `repr(value)` returns."""
+        kind = type(value)
+        try:
+            represent = _repr_of(kind, "__repr__")
+            add = _REPR.get(represent) or _generated(kind, represent)
+            if add is None:
+                self.add(repr(value))
+            elif id(value) in self._open or len(self._open) >= DEPTH:
+                self.add("...")
+            else:
+                self._open.append(id(value))
+                try:
+                    add(self, value)
+                finally:
+                    self._open.pop()
+        except BaseException as error:
+            self._add_failure(kind, error)
+
+    def _add_failure(self, kind: type, error: BaseException) -> None:
+        if type(error) is KeyboardInterrupt and is_interrupt(error):
+            raise error
+        self.add(f"<unprintable {_name(kind)}: {_name(type(error))}>")
+
+    def add_series(self, opening: str, values: Iterable[object], closing: str) -> None:
+        """Add values between commas, as long as there is room."""
+        self.add(opening)
+        separator = ""
+        for value in values:
+            if self.left < 0:
+                return
+            self.add(separator)
+            self.add_repr(value)
+            separator = ", "
+        self.add(closing)
+
+    def add_fields(self, opening: str, fields: Iterable[tuple[str, object]], closing: str) -> None:
+        """Add `name=value` between commas, as long as there is room."""
+        self.add(opening)
+        separator = ""
+        for name, value in fields:
+            if self.left < 0:
+                return
+            self.add(f"{separator}{name}=")
+            self.add_repr(value)
+            separator = ", "
+        self.add(closing)
+
+    # By the method that a class has inherited, here is what is shown of its objects. The methods of the
+    # base are called directly, because a subclass may have its own `__iter__`, `__len__`, `__getitem__`.
+
+    def str_(self, value: Any) -> None:
+        self.add(str.__repr__(str.__getitem__(value, slice(self.left + 1))))
+
+    def plain_str(self, value: Any) -> None:
+        self.add(value)
+
+    def bytes_(self, value: Any) -> None:
+        self.add(bytes.__repr__(bytes.__getitem__(value, slice(self.left + 1))))
+
+    def bytearray_(self, value: Any) -> None:
+        self.add(f"bytearray({bytes(bytearray.__getitem__(value, slice(self.left + 1)))!r})")
+
+    def int_(self, value: Any) -> None:
+        bits = int.bit_length(value)
+        self.add(int.__repr__(value) if bits <= LARGEST_INT else f"<int of {bits} bits>")
+
+    def list_(self, value: Any) -> None:
+        self.add_series("[", list.__iter__(value), "]")
+
+    def tuple_(self, value: Any) -> None:
+        self.add_series("(", tuple.__iter__(value), ",)" if tuple.__len__(value) == 1 else ")")
+
+    def set_(self, value: Any) -> None:
+        if set.__len__(value) == 0:
+            self.add(f"{_name(type(value))}()")
+        elif type(value) is set:
+            self.add_series("{", set.__iter__(value), "}")
+        else:
+            self.add_series(f"{_name(type(value))}({{", set.__iter__(value), "})")
+
+    def frozenset_(self, value: Any) -> None:
+        name = _name(type(value))
+        if frozenset.__len__(value) == 0:
+            self.add(f"{name}()")
+        else:
+            self.add_series(f"{name}({{", frozenset.__iter__(value), "})")
+
+    def deque_(self, value: Any) -> None:
+        self.add_series(f"{_name(type(value))}([", collections.deque.__iter__(value), "])")
+
+    def array_(self, value: Any) -> None:
+        some = array.array.__getitem__(value, slice(self.left + 1))
+        self.add_series(f"array({some.typecode!r}, [", some, "])")
+
+    def dict_(self, value: Any) -> None:
+        self.add("{")
+        separator = ""
+        for key, item in dict.items(value):
+            if self.left < 0:
+                return
+            self.add(separator)
+            self.add_repr(key)
+            self.add(": ")
+            self.add_repr(item)
+            separator = ", "
+        self.add("}")
+
+    def named_dict(self, value: Any) -> None:
+        self.add(f"{_name(type(value))}(")
+        self.dict_(value)
+        self.add(")")
+
+    def view(self, value: Any) -> None:
+        self.add_series(f"{type(value).__name__}([", iter(value), "])")
+
+    def mappingproxy(self, value: Any) -> None:
+        self.add_series("mappingproxy with the keys [", iter(value), "]")
+
+    def namespace(self, value: Any) -> None:
+        self.add_fields(
+            "namespace(", dict.items(types.SimpleNamespace.__getattribute__(value, "__dict__")), ")"
+        )
+
+    def slice_(self, value: Any) -> None:
+        self.add_series("slice(", (value.start, value.stop, value.step), ")")
+
+    def method(self, value: Any) -> None:
+        self.add(f"<bound method {shown_name(value.__func__)} of ")
+        self.add_repr(value.__self__)
+        self.add(">")
+
+    def partial(self, value: Any) -> None:
+        self.add("functools.partial(")
+        self.add_repr(value.func)
+        for argument in value.args:
+            if self.left < 0:
+                return
+            self.add(", ")
+            self.add_repr(argument)
+        if value.keywords:
+            self.add_fields(", ", dict.items(value.keywords), "")
+        self.add(")")
+
+    def exception(self, value: Any) -> None:
+        args = _args(value)
+        self.add_series(f"{_name(type(value))}(", args, ")")
+
+    def exception_str(self, value: Any) -> None:
+        args = _args(value)
+        if len(args) == 1:
+            self.add_str(args[0])
+        elif args:
+            self.add_repr(args)
+
+    def key_error_str(self, value: Any) -> None:
+        args = _args(value)
+        if len(args) == 1:
+            self.add_repr(args[0])
+        else:
+            self.exception_str(value)
+
+    def os_error_str(self, value: Any) -> None:
+        number, text = _slot(OSError, "errno", value), _slot(OSError, "strerror", value)
+        if number is None or text is None:
+            self.exception_str(value)
+            return
+        self.add("[Errno ")
+        self.add_str(number)
+        self.add("] ")
+        self.add_str(text)
+        separator = ": "
+        for name in (_slot(OSError, "filename", value), _slot(OSError, "filename2", value)):  # type: ignore[attr-defined]
+            if name is not None:
+                self.add(separator)
+                self.add_repr(name)
+            separator = " -> "
+
+    def attrs_record(self, value: Any) -> None:
+        fields = [each for each in type(value).__attrs_attrs__ if each.repr]
+        self._add_record(value, ((each.name, _shown_field(value, each.name, each.repr)) for each in fields))
+
+    def dataclass_record(self, value: Any) -> None:
+        names = (each.name for each in dataclasses.fields(type(value)) if each.repr)
+        self._add_record(value, ((name, _field(value, name)) for name in names))
+
+    def struct(self, value: Any) -> None:
+        self._add_record(value, ((name, _field(value, name)) for name in type(value).__struct_fields__))
+
+    def namedtuple(self, value: Any) -> None:
+        self._add_record(value, zip(type(value)._fields, tuple.__iter__(value), strict=False))
+
+    def _add_record(self, value: Any, fields: Iterable[tuple[str, object]]) -> None:
+        self.add_fields(f"{_name(type(value))}(", fields, ")")
+
+
+def _args(error: BaseException) -> tuple[Any, ...]:
+    args: tuple[Any, ...] = _slot(BaseException, "args", error)
+    return args
+
+
+def _slot(kind: type, name: str, value: object) -> Any:
+    """Read an attribute that `kind`, a class made in C, keeps; a subclass may have another of that name."""
+    return kind.__dict__[name].__get__(value)
+
+
+class _Verbatim:
+    """A text in the place of a value."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+_UNSET: Final = _Verbatim("<unset>")
+
+
+def _field(value: object, name: str) -> object:
+    try:
+        return object.__getattribute__(value, name)
+    except AttributeError:
+        return _UNSET
+
+
+def _shown_field(value: object, name: str, represent: Any) -> object:
+    """Return a field of an attrs record, whose class may say how the field is shown."""
+    found = _field(value, name)
+    return found if represent is True else _Verbatim(represent(found))
+
+
+_Adder = Callable[[_Text, Any], None]
+
+
+def _generated(kind: type, represent: Any) -> _Adder | None:
+    """Return how records are shown whose `__repr__` a library has generated."""
+    code = getattr(represent, "__code__", None)
+    if type(code) is not types.CodeType:
+        return None
+    if code.co_filename.startswith("<attrs generated "):
+        return _Text.attrs_record
+    if code.co_filename == dataclasses.__file__:
+        return _Text.dataclass_record
+    if code.co_filename == collections.__file__ and issubclass(kind, tuple):
+        return _Text.namedtuple
+    return None
+
+
+_REPR: Final[dict[Any, _Adder]] = {
+    str.__repr__: _Text.str_,
+    bytes.__repr__: _Text.bytes_,
+    bytearray.__repr__: _Text.bytearray_,
+    int.__repr__: _Text.int_,
+    list.__repr__: _Text.list_,
+    tuple.__repr__: _Text.tuple_,
+    set.__repr__: _Text.set_,
+    frozenset.__repr__: _Text.frozenset_,
+    dict.__repr__: _Text.dict_,
+    collections.defaultdict.__repr__: _Text.named_dict,
+    collections.OrderedDict.__repr__: _Text.named_dict,
+    collections.Counter.__repr__: _Text.named_dict,
+    collections.deque.__repr__: _Text.deque_,
+    array.array.__repr__: _Text.array_,
+    type({}.keys()).__repr__: _Text.view,
+    type({}.values()).__repr__: _Text.view,
+    type({}.items()).__repr__: _Text.view,
+    types.MappingProxyType.__repr__: _Text.mappingproxy,
+    types.SimpleNamespace.__repr__: _Text.namespace,
+    types.MethodType.__repr__: _Text.method,
+    functools.partial.__repr__: _Text.partial,
+    slice.__repr__: _Text.slice_,
+    BaseException.__repr__: _Text.exception,
+    msgspec.Struct.__repr__: _Text.struct,
+}
+
+_STR: Final[dict[Any, _Adder]] = {
+    str.__str__: _Text.plain_str,
+    object.__str__: _Text.add_repr,
+    bytes.__str__: _Text.add_repr,
+    bytearray.__str__: _Text.add_repr,
+    types.MappingProxyType.__str__: _Text.add_repr,
+    BaseException.__str__: _Text.exception_str,
+    KeyError.__str__: _Text.key_error_str,
+    OSError.__str__: _Text.os_error_str,
+}
