@@ -19,13 +19,8 @@ HERE = Path(__file__).parent
 SERIAL = (
     "actors/cli",
     "actors/test_guest_nodes.py",
-    "benchmarks",
     "conformance/actors/test_remote_ladder.py",
     "conformance/doors",
-    "docs/test_pages.py",
-    "oracle",
-    "test_packaging.py",
-    "test_stages.py",
     "transport/doors",
     "transport/test_door_carrier.py",
     "transport/test_havoc.py",
@@ -35,9 +30,11 @@ SERIAL = (
     "transport/test_supervised_zones.py",
     "transport/test_two_zones.py",
     "transport/test_workers.py",
-    "typing",
 )
-"""Files and folders of which every test is `serial`; single tests elsewhere carry the mark themselves."""
+"""Files and folders of which every test is `serial`; single tests elsewhere carry the mark themselves.
+
+Tests that start programs and only wait for their end are not among them: typing, pages, packaging.
+"""
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -17,6 +17,7 @@ SECONDS = 240
 
 SETTINGS = """\
 [pytest]
+addopts = -p xdist -p pytest_timeout -p no:cacheprovider
 markers =
     serial: one at a time
     soak: never
@@ -65,7 +66,7 @@ class Suite:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.stages", "."],
             cwd=self.folder,
-            env=environment | {"PYTHONPATH": str(ROOT)},
+            env=environment | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
