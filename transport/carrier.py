@@ -198,6 +198,10 @@ class Carrier(Protocol):
         """
         ...
 
+    def resolve(self, address: str) -> str:
+        """Complete an address, so that it means the same to every program, now and later."""
+        ...
+
     async def open(self, address: str) -> Outlet:
         """Make an outlet of the inlet that is attached to an address.
 

@@ -44,6 +44,9 @@ MOST_CALLS = 1024
 
 ZONES_HAVE_NAMES = os.uname().sysname == "SunOS"
 
+O_PATH = getattr(os, "O_PATH", 0)
+"""Opens a file for nothing but to know it again; only Linux has it."""
+
 NOBODY = Credentials(pid=0, uid=-1, gid=-1)
 
 STATUSES = tuple(Status)
@@ -94,6 +97,9 @@ class DoorCarrier(Carrier):
             raise CarrierError(errno.EINVAL, "expected a door in the batch, got another descriptor")
         return _DoorOutlet(lib.sender_create(handle), "the peer's door")
 
+    def resolve(self, address: str) -> str:
+        return os.path.abspath(address)
+
     async def open(self, address: str) -> Outlet:
         await trio.lowlevel.checkpoint()
         if _is_plain(address):
@@ -116,7 +122,7 @@ class _DoorInlet(Inlet):
         self._queue = queue
         self._zone_name = zone_name
         self._mode = mode
-        self._addresses: list[tuple[str, bool]] = []
+        self._attached: list[_Attached] = []
         self._event: int = lib.queue_event(queue)
         self._caller = 0
         self._credentials = NOBODY
@@ -169,6 +175,7 @@ class _DoorInlet(Inlet):
         )
 
     def attach(self, address: str) -> None:
+        address = os.path.abspath(address)  # the program may change its directory before the end
         if os.path.isdir(address):
             raise CarrierError(errno.EISDIR, f"{address!r} is a directory: give the path of a file in it")
         try:
@@ -180,17 +187,14 @@ class _DoorInlet(Inlet):
         except OSError as error:
             why = error.advice if isinstance(error, DoorError) else error.strerror
             raise CarrierError(error.errno, f"failed to attach a door to {address!r}: {why}") from error
-        self._addresses.append((address, created))
+        self._attached.append(_Attached(address, created))
 
     def close(self) -> None:
         queue, self._queue = self._queue, None
         if queue is None:
             return
-        for address, created in self._addresses:
-            with contextlib.suppress(FdetachError, OSError):
-                api.fdetach(address)
-                if created:
-                    os.unlink(address)
+        for attached in self._attached:
+            attached.detach()
         trio.lowlevel.notify_closing(self._event)
         item = lib.queue_take(queue)
         while item != ffi.NULL:
@@ -199,6 +203,39 @@ class _DoorInlet(Inlet):
             item, done = item.next, item
             lib.queue_item_free(done)
         lib.queue_close(queue)
+
+
+class _Attached:
+    """A name of an inlet's door.
+
+    The file is held open as long as the door is attached to it: no other file has its number then, so that
+    another that has come to stand in its place meanwhile is told from it.
+
+    Args:
+        address: the absolute path.
+        created: whether the file is to be removed in the end.
+    """
+
+    def __init__(self, address: str, created: bool) -> None:
+        self._address = address
+        self._created = created
+        self._file = -1
+        if O_PATH:
+            with contextlib.suppress(OSError):  # no descriptor is left
+                self._file = os.open(address, O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def detach(self) -> None:
+        """Take the door from its name, unless another file has the name now."""
+        with contextlib.suppress(FdetachError, OSError):
+            if self._is_there():
+                api.fdetach(self._address)
+                if self._created:
+                    os.unlink(self._address)
+        if self._file >= 0:
+            os.close(self._file)
+
+    def _is_there(self) -> bool:
+        return self._file < 0 or os.path.samestat(os.lstat(self._address), os.fstat(self._file))
 
 
 def _is_plain(address: str) -> bool:

@@ -279,6 +279,10 @@ class Rendezvous:
         """Run a task until the rendezvous closes. It must not raise."""
         self._tasks().start_soon(run, *args)
 
+    def resolve(self, address: str) -> str:
+        """Complete an address, so that it means the same to every program, now and later."""
+        return self._carrier.resolve(address)
+
     async def connect(self, address: str) -> Peer:
         """Call the node at an address; return the peer at once when it is connected already.
 

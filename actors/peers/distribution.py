@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
 from enfilade.actors.messages.errors import NotConnected, RuntimeFault
-from enfilade.actors.messages.log_errors import log_errors
+from enfilade.actors.messages.guarded import guarded, log
 from enfilade.actors.messages.reasons import NO_CONNECTION, NO_PROCESS, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.node.groups import Joined, Left
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
 
 __all__ = ["Distribution", "Given"]
-
-logger = logging.getLogger("enfilade.actors")
-
 
 MOST_REFUSALS: Final = 256
 """Number of refusal reasons to remember, so that each is logged as a warning only once."""
@@ -61,6 +58,8 @@ class Meeting(Protocol):
 
     @property
     def peers(self) -> Mapping[str, Link]: ...
+
+    def resolve(self, address: str) -> str: ...
 
     def open(self, address: str | None, nursery: trio.Nursery) -> AbstractAsyncContextManager[None]: ...
 
@@ -131,6 +130,8 @@ class Distribution:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Connect and be connected for the length of a block."""
+        if self.address:
+            self.address = self.rendezvous.resolve(self.address)
         async with self.rendezvous.open(self.address or None, self.node.nursery):
             self._is_running = True
             self.node.groups.listen(self._group_changed)
@@ -149,13 +150,14 @@ class Distribution:
 
     async def connect(self, address: str) -> str:
         """See `services.Peers.connect`."""
+        address = self.rendezvous.resolve(address)
         peer = await self.rendezvous.connect(address)
         self._current[peer.name].address = address
         return peer.name
 
     def keep_connected(self, address: str) -> None:
         """See `services.Peers.keep_connected`."""
-        self.start_soon(self.rendezvous.keep, address)
+        self.start_soon(self.rendezvous.keep, self.rendezvous.resolve(address))
 
     def disconnect(self, name: str) -> None:
         """End the node link to a node at once. Not a checkpoint."""
@@ -308,13 +310,15 @@ class Distribution:
         for name in self.peers:
             self._current[name].tell_members(event.scope, event.group, members)
 
-    def members_told(self, node_name: str, scope: str, told: Any) -> None:
+    def members_told(self, node_name: str, scope: str, group: Hashable, refs: Iterable[Any]) -> None:
         """Take note of the members that a group has on a peer."""
-        group, refs = told
+        members: list[Ref[Any]] = [
+            ref for ref in refs if isinstance(ref, HeldRef) and ref.node_name == node_name
+        ]
         groups = self._members.setdefault(node_name, {}).setdefault(scope, {})
-        groups[group] = [ref for ref in refs if isinstance(ref, HeldRef) and ref.node_name == node_name]
-        if not groups[group]:
-            del groups[group]
+        groups.pop(group, None)
+        if members:
+            groups[group] = members
         self.node.groups.scope(scope).replace_remote(node_name, groups)
 
     # What the rendezvous tells.
@@ -326,7 +330,7 @@ class Distribution:
         self._current.get(identity.name, remote).is_superseded = True
         self._current[identity.name] = remote
         remote.is_superseded = False
-        logger.info("node %s is connected", identity.name)
+        log(logging.INFO, "node %s is connected", identity.name)
         remote.connected(peer)
         for scope in self.node.groups.scopes():
             for group, members in scope.local().items():
@@ -339,7 +343,7 @@ class Distribution:
 
     def peer_down(self, peer: Link, reason: str) -> None:
         """See `enfilade.transport.peer.Host`."""
-        logger.info("node %s is no longer connected: %s", peer.name, reason)
+        log(logging.INFO, "node %s is no longer connected: %s", peer.name, reason)
         self._current[peer.name].lost()
         for scope in self._members.pop(peer.name, {}):
             self.node.groups.scope(scope).replace_remote(peer.name, {})
@@ -348,7 +352,7 @@ class Distribution:
     def attempt_failed(self, address: str, error: Exception, *, is_known: bool) -> None:
         """See `enfilade.transport.peer.Host`. Each reason is logged as a warning only once."""
         level = logging.INFO if is_known else logging.WARNING
-        logger.log(level, "failed to connect to the node at %s: %s", address, error)
+        log(level, "failed to connect to the node at %s: %s", address, error)
 
     def caller_refused(self, reason: str) -> None:
         """See `enfilade.transport.peer.Host`. Each reason is logged as a warning once."""
@@ -356,13 +360,13 @@ class Distribution:
         if len(self._refusals) >= MOST_REFUSALS:
             self._refusals.clear()
         self._refusals.add(reason)
-        logger.log(level, "%s", reason)
+        log(level, "%s", reason)
 
     def _tell(self, event: NodeUp | NodeDown) -> None:
         for watcher in list(self._watchers):
             process = process_of(watcher)
             if process is None:
-                log_errors(watcher.send, event)
+                guarded(watcher.send, event)
             elif process.ended is None:
                 process.put(event)  # the runtime's own: no bound refuses it
             else:

@@ -1,14 +1,31 @@
-"""Errors of the runtime as they travel between nodes."""
+"""Errors and exit reasons as they travel between nodes, and their words when they cannot.
+
+The end of a process concerns others, so it is told in every case. What cannot be encoded as it is (an error
+whose `str` raises, a detail of a type that is not registered) travels in words that say the same: an exit
+reason of the same kind, an error of the runtime of the same type, any other error as a `RemoteError`.
+"""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from typing import Any, Final
 
 from enfilade.actors.messages import errors
 from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.reasons import Crashed, Custom, Reason, Shutdown
+from enfilade.actors.messages.safe_text import safe_str, shown_name
+from enfilade.transport.payload import RemoteError
 
-__all__ = ["FAULTS", "lower_fault", "revive_fault"]
+__all__ = ["FAULTS", "error_in_words", "lower_fault", "reason_in_words", "revive_fault"]
+
+
+LONGEST_TEXT: Final = 1000
+LONGEST_TRACE: Final = 16_000
+"""Characters of what is told in words, so that it always fits into a frame."""
+
+MOST_CALLS: Final = 50
+"""Calls in a traceback that is told in words: the innermost."""
 
 
 FAULTS: Final[Mapping[str, type[RuntimeFault]]] = {
@@ -31,3 +48,50 @@ def revive_fault(fields: list[Any]) -> RuntimeFault:
     fault.args = (text,)
     vars(fault).update(values)
     return fault
+
+
+def reason_in_words(reason: Reason, origin: str) -> Reason:
+    """An exit reason that travels, for one that does not.
+
+    Args:
+        reason: to be told.
+        origin: the name of the node on which the process ended.
+    """
+    match reason:
+        case Crashed(error):
+            return Crashed(error_in_words(error, origin))
+        case Shutdown(detail):
+            return Shutdown(_words(detail))
+        case Custom(value):
+            return Custom(_words(value))
+        case _:
+            return Custom(_words(reason))
+
+
+def error_in_words(error: BaseException, origin: str) -> BaseException:
+    """An error that travels, for one that does not; the arguments are those of `reason_in_words`."""
+    kind = type(error)
+    if issubclass(kind, RuntimeFault) and FAULTS.get(kind.__name__) is kind:
+        values = {name: _plain(value, origin) for name, value in vars(error).items() if name[:2] != "__"}
+        return revive_fault([kind.__name__, _words(error), values])
+    frames = BaseException.__dict__["__traceback__"].__get__(error)  # past a `__getattribute__` of its own
+    trace = "".join(traceback.format_tb(frames, limit=-MOST_CALLS))[-LONGEST_TRACE:]
+    return RemoteError(_name(kind), _words(error), origin, trace)
+
+
+def _name(kind: type) -> str:
+    """The name of a type of errors, as `transport.payload` tells it."""
+    name, module = shown_name(kind), type.__dict__["__module__"].__get__(kind)
+    return name if module == "builtins" else f"{safe_str(module)}.{name}"
+
+
+def _plain(value: Any, origin: str) -> Any:
+    """An attribute of an error, as something that travels."""
+    if value is None or type(value) in (bool, float) or (type(value) is int and abs(value) < 2**63):
+        return value
+    return reason_in_words(value, origin) if issubclass(type(value), Reason) else _words(value)
+
+
+def _words(value: Any) -> str:
+    """The text of a value, as UTF-8 can carry it."""
+    return safe_str(value, LONGEST_TEXT).encode("utf-8", "backslashreplace").decode()

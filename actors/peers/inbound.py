@@ -1,7 +1,8 @@
 """Frames from other nodes: how a node link's frames become signals.
 
 A peer may address what it was granted and what the policy exports, and nothing else. What it may not do is
-refused and counted; what it sends that cannot be decoded fails the one call or message and nothing else.
+refused and counted. What cannot be decoded, or carried out, fails the one call or message and nothing else:
+the frames behind it are carried out, unless the node link has come to its end.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import MailboxFull, Refused, Restarting, RuntimeFault, UnknownMethod
+from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import KILL, NO_PROCESS, Custom, Reason
 from enfilade.actors.messages.ref import Ref, RemoteRef
+from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
 from enfilade.actors.peers.distribution import Distribution, Given
 from enfilade.actors.peers.ledger import Ledger
 from enfilade.actors.peers.ref_passing import RefPassing
@@ -36,8 +39,6 @@ if TYPE_CHECKING:
     from enfilade.transport.policy import Rights
 
 __all__ = ["Inbound"]
-
-logger = logging.getLogger("enfilade.actors")
 
 
 class Outward(Protocol):
@@ -94,33 +95,66 @@ class Inbound:
         self._refusals = 0
 
     def take_in(self, frames: Sequence[wire.Frame], handles: Sequence[Handle]) -> None:
-        """Carry out what the peer sent.
+        """Carry out what the peer sent, as long as the node link is up.
 
         Raises:
             MalformedBatch: a frame has no place here, or the frames name other handles than came.
         """
+        peer = self._outward.peer
         rest = iter(handles)
         try:
             if handles:
                 _check_claims(frames, len(handles))
             for frame in frames:
-                if isinstance(frame, wire.Cast):
-                    files = _take(rest, frame.files) if frame.files else ()
-                    self._receive(frame.to, frame.payload, files, frame.method)
-                elif isinstance(frame, wire.Send):
-                    files = _take(rest, frame.files) if frame.files else ()
-                    self._receive(frame.to, frame.payload, files, None)
-                elif isinstance(frame, wire.Call):
-                    self._receive_call(frame, _take(rest, frame.files) if frame.files else ())
-                elif isinstance(frame, wire.Reply):
-                    files = _take(rest, frame.files) if frame.files else ()
-                    self._receive_reply(frame.id, frame.succeeded, frame.payload, files)
-                elif isinstance(frame, wire.Spawn):
-                    self._receive_spawn(frame, _take(rest, frame.files) if frame.files else ())
-                else:
-                    self._carry_out(frame)
+                try:
+                    if isinstance(frame, wire.Cast):
+                        files = _take(rest, frame.files) if frame.files else ()
+                        self._receive(frame.to, frame.payload, files, frame.method)
+                    elif isinstance(frame, wire.Send):
+                        files = _take(rest, frame.files) if frame.files else ()
+                        self._receive(frame.to, frame.payload, files, None)
+                    elif isinstance(frame, wire.Call):
+                        self._receive_call(frame, _take(rest, frame.files) if frame.files else ())
+                    elif isinstance(frame, wire.Reply):
+                        files = _take(rest, frame.files) if frame.files else ()
+                        self._receive_reply(frame.id, frame.succeeded, frame.payload, files)
+                    elif isinstance(frame, wire.Spawn):
+                        self._receive_spawn(frame, _take(rest, frame.files) if frame.files else ())
+                    else:
+                        self._carry_out(frame)
+                except wire.MalformedBatch:
+                    raise
+                except BaseException as error:
+                    if is_interrupt(error):
+                        raise
+                    self._failed(frame, error)
+                if self._outward.peer is not peer:
+                    return  # what stands behind belongs to a node link that is over
         finally:
             close_all(rest)  # those that no frame got
+
+    def _failed(self, frame: wire.Frame, error: BaseException) -> None:
+        """Report a mistake in carrying out a frame, and answer the question that it asked."""
+        kind = type(frame).__name__
+        log(logging.ERROR, "failed to carry out a %s of node %s", kind, self._peer_name, error=error)
+        if isinstance(frame, wire.Call | wire.Spawn):
+            self._ledger.answering.pop(frame.id, None)
+            self._outward.answer(frame.id, False, error)
+
+    def _decode(self, payload: Any, files: Sequence[Handle] = ()) -> Any:
+        """Decode a value.
+
+        Raises:
+            PayloadError: it cannot be decoded; also when the code of a registered type raises anything else.
+        """
+        try:
+            return self._codec.decode(payload, files)
+        except PayloadError:
+            raise
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            raise PayloadError(f"failed to make an object of the payload: {safe_repr(error)}") from error
 
     def _rights(self) -> Rights:
         peer = self._outward.peer
@@ -146,7 +180,7 @@ class Inbound:
         self._refusals += 1
         text = f"node {self._node.full_name} {what} to node {self._peer_name}"
         if self._refusals == 1:
-            logger.warning("%s", text)
+            log(logging.WARNING, "%s", text)
         return Refused(text)
 
     def _receive(self, to: wire.Target, payload: Any, files: Sequence[Handle], method: str | None) -> None:
@@ -156,13 +190,15 @@ class Inbound:
             close_all(files)
             return
         try:
-            value = self._codec.decode(payload, files)
+            value = self._decode(payload, files)
             if method is not None:
                 value = signals.Cast(method, *arguments(value))
                 if ref is not None:
                     check_method(ref, method)
         except (PayloadError, UnknownMethod, ValueError) as error:
-            logger.warning("dropped a message from node %s to %s: %s", self._peer_name, ref or to, error)
+            log(
+                logging.WARNING, "dropped a message from node %s to %s: %s", self._peer_name, ref or to, error
+            )
             return
         if ref is None:
             self._node.dead_letters.publish(value, self._node.ref, NO_PROCESS)
@@ -192,7 +228,7 @@ class Inbound:
             self._outward.answer(number, False, error)
             return
         try:
-            values = arguments(self._codec.decode(frame.payload, files))
+            values = arguments(self._decode(frame.payload, files))
             call = RemoteCall(self._outward.reply, number, frame.method, *values)
             if ref is not None:
                 check_call(ref, frame.method, values[0])
@@ -217,7 +253,7 @@ class Inbound:
             close_all(files)
             return
         try:
-            value = self._codec.decode(payload, files)
+            value = self._decode(payload, files)
         except PayloadError as error:
             value, succeeded = error, False
         if then is not None:
@@ -273,17 +309,36 @@ class Inbound:
             case wire.WhereisReply(number, payload) | wire.Spawned(number, payload):
                 then = self._ledger.asked.pop(number, None)
                 if then is not None:
-                    answer = self._codec.decode(payload)
-                    then(self._started(answer, frame.info) if isinstance(frame, wire.Spawned) else answer)
+                    then(self._answer_of(frame, payload))
             case wire.Abandon(number):
                 scope = self._ledger.spawning.pop(number, None)
                 if scope is not None:
                     scope.cancel()
             case wire.Members(scope_name, payload):
                 if self._rights().shares(scope_name):
-                    self._distribution.members_told(self._peer_name, scope_name, self._codec.decode(payload))
+                    self._receive_members(scope_name, payload)
             case _:
                 raise wire.MalformedBatch(f"a {type(frame).__name__} has no place after the handshake")
+
+    def _answer_of(self, frame: wire.Frame, payload: Any) -> Any:
+        """The answer in a frame: a ref, a ref with what its start has to tell, None, or an error."""
+        try:
+            answer = self._decode(payload)
+        except PayloadError as error:
+            return error
+        return self._started(answer, frame.info) if isinstance(frame, wire.Spawned) else answer
+
+    def _receive_members(self, scope: str, payload: Any) -> None:
+        try:
+            group, refs = self._decode(payload)
+            self._distribution.members_told(self._peer_name, scope, group, refs)
+        except (PayloadError, TypeError, ValueError) as error:
+            log(
+                logging.WARNING,
+                "dropped the members of a group that node %s told: %s",
+                self._peer_name,
+                error,
+            )
 
     def _seen(self, to: wire.Target) -> Ref[Any] | None:
         """Find the process that the peer addresses; None when there is none that it may address."""
@@ -331,7 +386,7 @@ class Inbound:
             )
             return
         try:
-            given = arguments(self._codec.decode(frame.payload, files))
+            given = arguments(self._decode(frame.payload, files))
         except (PayloadError, ValueError) as error:
             self._outward.answer(number, False, error)
             return
@@ -348,14 +403,17 @@ class Inbound:
                 self._outward.answer(number, False, answer)
         elif wanted and answer is not None:
             payload, _, encoded = self._outward.encode(answer)
-            self._outward.say(wire.Spawned(number, payload, self._encode_info(answer, parent)))
+            info = self._encode_info(answer, parent)
+            if parent is not None and encoded:
+                # Before it is told: that frame may be the one with which the node link ends.
+                self._ledger.links[answer.serial, parent.serial] = (answer, parent)
+            self._outward.say(wire.Spawned(number, payload, info))
+            process = process_of(answer)
             if not encoded:
                 answer.exit(KILL)
-            elif parent is not None:
-                self._ledger.links[answer.serial, parent.serial] = (answer, parent)
-                process = process_of(answer)
-                if process is not None and process.ended is not None:  # before the other side knew it
-                    self._outward.deliver(parent, signals.Exit(answer, process.ended, linked=True))
+            elif parent is not None and process is not None and process.ended is not None:
+                # It ended before the other side knew it.
+                self._outward.deliver(parent, signals.Exit(answer, process.ended, linked=True))
         elif answer is not None:
             answer.exit(KILL)
 
@@ -367,23 +425,26 @@ class Inbound:
         payload, files, encoded = self._outward.encode(info)
         if files or not encoded:
             close_all(files)
-            logger.warning(
-                "the value that the start of %s returned cannot travel to node %s", ref, self._peer_name
+            log(
+                logging.WARNING,
+                "the value that the start of %s returned cannot travel to node %s",
+                ref,
+                self._peer_name,
             )
             return self._codec.encode(None)[0]
         return payload
 
     def _started(self, ref: Ref[Any], payload: Any) -> Any:
         try:
-            info = self._codec.decode(payload)
+            info = self._decode(payload)
         except PayloadError as error:
-            logger.warning("dropped the value that the start of %s returned: %s", ref, error)
+            log(logging.WARNING, "dropped the value that the start of %s returned: %s", ref, error)
             return ref
         return ref if info is None else Started(ref, info)
 
     def _decode_reason(self, payload: Any) -> Reason:
         try:
-            reason = self._codec.decode(payload)
+            reason = self._decode(payload)
         except PayloadError as error:
             return Custom(f"a reason that could not be decoded: {error}")
         return reason if isinstance(reason, Reason) else Custom(reason)

@@ -10,7 +10,7 @@ import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NotConnected
-from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, Reason
+from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.processes.local_ref import process_of
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.peers.remote_call import RemoteCall
 
-__all__ = ["Ledger", "undeliverable"]
+__all__ = ["Ledger", "undeliverable", "unsendable"]
 
 
 SWEEP: Final = 256
@@ -113,3 +113,11 @@ def undeliverable(node: Node, ref: Ref[Any], signal: signals.Signal, reason: Rea
             sender.deliver(signals.UnlinkAck(ref, number))
         case _:
             pass
+
+
+def unsendable(node: Node, ref: Ref[Any], signal: signals.Signal, error: BaseException) -> None:
+    """Answer a signal that waited for the node to be connected, and that cannot travel there."""
+    if isinstance(signal, signals.Call):
+        signal.fail(error)
+    else:
+        undeliverable(node, ref, signal, Crashed(error))

@@ -21,12 +21,20 @@ from typing import Any, Final
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import Refused
-from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, Custom, Reason
+from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, Reason
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
+from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
 from enfilade.actors.peers.distribution import Distribution, Given
-from enfilade.actors.peers.faults import FAULTS, lower_fault, revive_fault
+from enfilade.actors.peers.faults import (
+    FAULTS,
+    error_in_words,
+    lower_fault,
+    reason_in_words,
+    revive_fault,
+)
 from enfilade.actors.peers.inbound import Inbound
-from enfilade.actors.peers.ledger import Ledger, undeliverable
+from enfilade.actors.peers.ledger import Ledger, undeliverable, unsendable
 from enfilade.actors.peers.ref_passing import RefPassing
 from enfilade.actors.peers.remote_refs import HeldRef, RemoteNameRef
 from enfilade.actors.peers.travelling_types import types
@@ -43,12 +51,12 @@ from enfilade.transport.records import PayloadError
 
 __all__ = ["RemoteNode"]
 
-logger = logging.getLogger("enfilade.actors")
-
-
 REF: Final = 16
 FAULT: Final = 17
 """Codes of the values that belong to a node link."""
+
+Encoded = tuple[Any, Sequence[Handle]]
+"""A payload, and the handles that travel with it."""
 
 CALLING: Final = (signals.Send, signals.Cast, signals.Call, signals.Monitor, signals.Link)
 """Signals that make this node call one that is not connected."""
@@ -112,13 +120,13 @@ class RemoteNode:
         else:
             target = ref.serial
         if isinstance(signal, signals.Cast):
-            payload, files = self._codec.encode_arguments(signal.args, signal.kwargs)
+            payload, files = self._encoded(self._codec.encode_arguments, signal.args, signal.kwargs)
             send(wire.Cast(target, signal.method, payload, len(files)), files)
         elif isinstance(signal, signals.Send):
-            payload, files = self._codec.encode(signal.message)
+            payload, files = self._encoded(self._codec.encode, signal.message)
             send(wire.Send(target, payload, len(files)), files)
         elif isinstance(signal, signals.Call):
-            payload, files = self._codec.encode_arguments(signal.args, signal.kwargs)
+            payload, files = self._encoded(self._codec.encode_arguments, signal.args, signal.kwargs)
             number = self._node.new_number()
             ledger = self._open
             for given_up in ledger.add_call(number, signal):
@@ -196,11 +204,36 @@ class RemoteNode:
         self.say(wire.Reply(number, succeeded and encoded, payload, len(files)), files)
 
     def encode(self, value: Any) -> tuple[Any, Sequence[Handle], bool]:
-        """Encode a value, or, when it cannot travel, the error; the last of three tells which it was."""
+        """Encode a value, or what is said in its place; the last of three tells which it was. Never fails.
+
+        An exit reason and an exception are said in words, of anything else why it cannot travel.
+        """
         try:
-            return *self._codec.encode(value), True
-        except (PayloadError, Refused, OSError) as error:
-            return *self._codec.encode(Custom(str(value)) if isinstance(value, Reason) else error), False
+            return *self._encoded(self._codec.encode, value), True
+        except Exception as error:
+            said: Any
+            kind, origin = type(value), self._node.full_name
+            if issubclass(kind, Reason):
+                said = reason_in_words(value, origin)
+            else:
+                said = error_in_words(value if issubclass(kind, BaseException) else error, origin)
+            return *self._codec.encode(said), False
+
+    def _encoded(self, encode: Callable[..., Encoded], *values: Any) -> Encoded:
+        """Encode what travels, which may be made of anything.
+
+        Raises:
+            PayloadError: it cannot travel; also when its own code raises anything else.
+            Refused, OSError: there is no room for its refs, or no descriptor for its files.
+        """
+        try:
+            return encode(*values)
+        except (PayloadError, Refused, OSError):
+            raise
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            raise PayloadError(f"a value that cannot be encoded cannot travel: {safe_repr(error)}") from error
 
     def say(self, frame: wire.Frame, files: Sequence[Handle] = ()) -> None:
         """Send a frame, or drop it while there is no node link."""
@@ -218,7 +251,7 @@ class RemoteNode:
         self, entry: str, given: Given, then: Callable[[Any], None], parent: Ref[Any] | None = None
     ) -> int:
         """Ask to start a process, a child of `parent`. `then` gets its ref, an exception, or a Reason."""
-        payload, files = self._codec.encode([list(given[0]), dict(given[1])])
+        payload, files = self._encoded(self._codec.encode, [list(given[0]), dict(given[1])])
         number = self._node.new_number()
         if parent is not None:
             self._passing.grant(parent)
@@ -255,7 +288,12 @@ class RemoteNode:
                 self.peer.send(wire.Members(scope, payload))
             else:
                 close_all(files)
-                logger.warning("the members of the group %r cannot travel to node %s", group, self.node_name)
+                log(
+                    logging.WARNING,
+                    "the members of the group %r cannot travel to node %s",
+                    group,
+                    self.node_name,
+                )
 
     def _end_orphan(self, answer: Any) -> None:
         ref = answer.ref if isinstance(answer, Started) else answer
@@ -274,7 +312,7 @@ class RemoteNode:
         payload, files, _ = self.encode(reason)
         if files:  # no room for them beside the reason of an exit
             close_all(files)
-            payload = self._codec.encode(Custom(str(reason)[:1000]))[0]
+            payload = self._codec.encode(reason_in_words(reason, self._node.full_name))[0]
         return payload
 
     def ref(self, serial: int) -> HeldRef:
@@ -289,7 +327,10 @@ class RemoteNode:
         self._trouble = ""
         waiting, self._waiting = self._waiting, None
         for ref, signal in waiting or ():
-            ref.deliver(signal)
+            try:
+                ref.deliver(signal)
+            except Exception as error:  # it cannot travel, and its sender has gone on
+                unsendable(self._node, ref, signal, error)
 
     async def call(self, connect: Callable[[str], Any]) -> None:
         """Call the node in order to deliver what waits; fail what cannot be delivered then."""
