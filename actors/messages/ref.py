@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol
 import trio
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import CallingSelf, NoProcess, ProcessDied, Restarting
+from enfilade.actors.messages.errors import CallError, CallingSelf, NoProcess, ProcessDied, Restarting
 from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.reasons import NO_PROCESS, NORMAL, Reason, checked
 from enfilade.actors.messages.request import Deferred, Request
@@ -83,8 +83,8 @@ class Ref(Generic[A]):
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        if not isinstance(other, Ref):
-            return NotImplemented
+        if not isinstance(other, Ref) or isinstance(other, NameRef):
+            return NotImplemented  # a name is equal to nothing but itself, whoever holds it
         return (
             self.serial == other.serial
             and self.incarnation == other.incarnation
@@ -104,11 +104,13 @@ class Ref(Generic[A]):
     def send(self, message: Any) -> None:
         """Send `message`: any object; share nothing mutable. Not a checkpoint.
 
-        To a process that has ended, the message becomes a dead letter.
+        To a process that has ended, the message becomes a dead letter; but a child that its supervisor is
+        starting again gets it in its next life, if its mailbox is kept (`Mailbox.inherit`).
 
         Raises:
             MailboxFull: the mailbox is full and its policy is "fail" or "block".
-            NoProcess: this is a ref to a name that is not registered.
+            NoProcess, Restarting: this is a ref to a name that is not registered, or whose holder is being
+                started again.
             WrongThread: sent from another thread than the node's, while the receiver waits: nothing was sent.
         """
         self.deliver(signals.Send(message))
@@ -351,6 +353,17 @@ class NameRef(Ref[A]):
             raise Restarting(self.name) if self.name in self._home.restarting_names else NoProcess(self.name)
         return ref if self.limit is None else ref.within(self.limit)
 
+    def _receiver(self) -> Ref[A]:
+        """The ref of who is to get a message: also a holder that has ended, if its mailbox is being kept.
+
+        Raises: as `resolve`.
+        """
+        home = self._home
+        predecessor = home.restarting_names.get(self.name)
+        if predecessor is None or home.whereis(self.name) is not None or not home.keeps_mailbox(predecessor):
+            return self.resolve()
+        return predecessor
+
     @property
     def node_name(self) -> str:
         return self._home.full_name
@@ -373,12 +386,33 @@ class NameRef(Ref[A]):
         return f"<{self._home.full_name}:{self.name}>"
 
     def deliver(self, signal: signals.Signal) -> None:
-        self.resolve().deliver(signal)
+        if isinstance(signal, signals.Call):
+            try:
+                holder = self.resolve()
+            except CallError as absent:
+                signal.fail(absent)
+            else:
+                holder.deliver(signal)
+        elif isinstance(signal, signals.Send | Cast):
+            self._receiver().deliver(signal)
+        else:
+            self.resolve().deliver(signal)
+
+    def send(self, message: Any) -> None:
+        self._receiver().send(message)
 
     async def send_wait(self, message: Any) -> None:
-        await self.resolve().send_wait(message)
+        await self._receiver().send_wait(message)
 
-    if not TYPE_CHECKING:  # type checkers are to see what `Ref.call` says
+    async def stop(
+        self, reason: Reason = NORMAL, timeout: float | None = None, *, drain: bool = False
+    ) -> None:
+        await self.resolve().stop(reason, timeout, drain=drain)
+
+    if not TYPE_CHECKING:  # type checkers are to see what `Ref` says
+
+        def cast(self, method: Any, /, *args: Any, **kwargs: Any) -> None:
+            self._receiver().cast(method, *args, **kwargs)
 
         async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
             return await self.resolve().call(method, *args, **kwargs)

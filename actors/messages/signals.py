@@ -38,6 +38,7 @@ __all__ = [
     "Exit",
     "Link",
     "Monitor",
+    "Notice",
     "Send",
     "Signal",
     "Unlink",
@@ -57,6 +58,10 @@ class Send(msgspec.Struct, frozen=True):
     """A plain message."""
 
     message: Any
+
+
+class Notice(Send, frozen=True):
+    """A plain message that no sender waits to see refused, such as a timer's: no bound keeps it out."""
 
 
 class Cast(msgspec.Struct, frozen=True, gc=False):

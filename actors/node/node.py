@@ -19,7 +19,7 @@ from typing import Any, TypeVar, overload
 import attrs
 import trio
 
-from enfilade.actors.messages.errors import NodeStopped, NotConnected, ProcessDied
+from enfilade.actors.messages.errors import NameTaken, NodeStopped, NotConnected, ProcessDied
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref
 from enfilade.actors.messages.request import Request
@@ -36,7 +36,7 @@ from enfilade.actors.processes.body import Spawnable
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.dispatcher import Dispatcher
 from enfilade.actors.processes.local_ref import process_of
-from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
+from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, is_kept, keep
 from enfilade.actors.processes.process import Process
 from enfilade.actors.processes.task_bodies import EphemeralBody
 
@@ -119,7 +119,7 @@ class Node:
         self.root: Ref[Any] | None = None
         self.processes: dict[int, Process] = {}
         self.starting: dict[Process, Request[Any]] = {}
-        self.restarting_names: set[str] = set()
+        self.restarting_names: dict[str, Ref[Any]] = {}
         self.stopping = False
         self.stopped = False
         self.dropped = 0
@@ -327,7 +327,8 @@ class Node:
         """Give a name to a process of this node. Not a checkpoint.
 
         Raises:
-            NameTaken: another process has the name, or the process has one already.
+            NameTaken: another process has the name, a supervisor is restarting its last holder, or the
+                process has a name already.
             NoProcess: the process has ended.
             ValueError: not a name.
             TypeError: a process of another node.
@@ -335,8 +336,21 @@ class Node:
         process = process_of(ref)
         if process is None:
             raise TypeError(f"only processes of this node can be registered, got {ref}")
+        self.claim(name, process)
+
+    def claim(self, name: str, process: Process) -> None:
+        """Register `name` for `process`, unless a supervisor is restarting the child that had it.
+
+        Raises: as `register`.
+        """
+        predecessor = self.restarting_names.get(name) if isinstance(name, str) else None
+        child = process_of(predecessor)
+        if predecessor is not None and child is not None and child.parent != self.ref:
+            raise NameTaken(
+                name, predecessor, f"the name {name!r} is kept for {predecessor}, which is being restarted"
+            )
         self.registry.register(name, process)
-        self.restarting_names.discard(name)
+        self.restarting_names.pop(name, None)
 
     def unregister(self, name: str) -> None:
         """Take a name back. Not a checkpoint.
@@ -358,22 +372,38 @@ class Node:
             Restarting: the name is not registered, because its holder is being restarted.
             MailboxFull: as of `Ref.send`.
         """
-        self.named(name).resolve().send(message)
+        self.named(name).send(message)
 
     def mark_restarting(self, ref: Ref[Any], name: str | None = None, *, restarting: bool = True) -> None:
         """Note that a supervisor is about to restart `ref` under `name`, or no longer is.
 
-        Until the name is registered again, calls to it, and calls to `ref` itself, raise `Restarting`, not
-        `NoProcess`.
+        Until then calls to the name, and calls to `ref` itself, raise `Restarting`, not `NoProcess`, nobody
+        else can register the name, and a mailbox that is to be inherited takes messages. Not a checkpoint.
         """
         process = process_of(ref)
         if process is not None:
             process.restarting = restarting
+            if restarting:
+                keep(process)
+            else:
+                bury_left(process)
         if name is not None:
             if restarting:
-                self.restarting_names.add(name)
+                self.restarting_names[name] = ref
             else:
-                self.restarting_names.discard(name)
+                self.free_name(name, ref)
+
+    def free_name(self, name: str, ref: Ref[Any]) -> None:
+        """Let others register `name`, if it is kept for `ref`. Not a checkpoint."""
+        if self.restarting_names.get(name) == ref:
+            del self.restarting_names[name]
+
+    def keeps_mailbox(self, ref: Ref[Any]) -> bool:
+        """Return true if `ref`, which is being restarted, takes messages for its next incarnation. Not a
+        checkpoint.
+        """
+        process = process_of(ref)
+        return process is not None and process.ended is not None and is_kept(process)
 
     # Timers and groups.
 

@@ -21,6 +21,7 @@ from trio.lowlevel import Abort
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.log_errors import log_errors
 from enfilade.actors.messages.seconds import check_seconds
+from enfilade.actors.messages.signals import Notice
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
@@ -139,9 +140,9 @@ def _nothing() -> None:
 
 
 def _send(destination: Ref[Any], message: Any) -> None:
-    """Send `message`, unless the destination is gone or full by the time the timer fires."""
+    """Send `message`, unless the destination is gone by the time the timer fires; no bound keeps it out."""
     try:
-        destination.send(message)
+        destination.deliver(Notice(message))
     except RuntimeFault:
         return
 

@@ -16,6 +16,7 @@ import trio
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import ProcessDied
 from enfilade.actors.messages.reasons import Reason, reason_of
+from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.handlers import bad_arguments, refuse
@@ -74,6 +75,9 @@ class Body:
 
     def end_at_once(self) -> None:
         """Carry out a pending exit signal now, unless a task has to be unwound first."""
+
+    def linked_ended(self, ref: Ref[Any], reason: Reason) -> None:
+        """A process that this one is linked to has just ended; its exit signal is about to arrive."""
 
     def abandon_restarts(self) -> None:
         """The process has ended: start none of its children again. Called for the owner of an arena."""

@@ -24,7 +24,7 @@ from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor, formatted_status
 from enfilade.actors.processes.body import AbsentBody, Body
 from enfilade.actors.processes.control_lane import StopRequest
-from enfilade.actors.processes.mailbox import ClosedQueue
+from enfilade.actors.processes.mailbox import ClosedQueue, bury_left
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -178,6 +178,8 @@ def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
 def _leave_arena(process: Process) -> None:
     owner = process.owner
     process.owner = None
+    if owner is not None and owner.body is EMPTYING and process.mailbox.inherit:
+        bury_left(process)  # nobody is left to start an heir
     extras = None if owner is None else owner.extras_or_none
     if extras is not None and extras.arena is not None:
         extras.arena.pop(process, None)

@@ -17,9 +17,11 @@ import msgspec
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NoProcess, NotOwner
 from enfilade.actors.messages.log_errors import log_errors
+from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.reasons import KILLED, NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
 from enfilade.actors.processes.local_ref import LocalRef, process_of
+from enfilade.actors.processes.mailbox import wait_for_room
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -124,27 +126,40 @@ class Alias(LocalRef[A]):
     def __hash__(self) -> int:
         return hash(self.number)
 
-    def deliver(self, signal: signals.Signal) -> None:
-        if not self.active:
-            if isinstance(signal, signals.Call):
-                signal.abandon(NO_PROCESS)
-            return
-        if self.mode in ("reply", "reply_demonitor"):
+    def _used(self) -> None:
+        """A message has got through: it may have been the last."""
+        if self.mode in ("reply", "reply_demonitor") and self.active:
             self._process.forget_alias(self)
             if self.mode == "reply_demonitor" and self.monitor is not None:
                 demonitor(self._process, self.monitor, flush=False)
-        self._process.deliver(signal)
+
+    def deliver(self, signal: signals.Signal) -> None:
+        if self.active:
+            super().deliver(signal)
+            self._used()
+        elif isinstance(signal, signals.Call):
+            signal.abandon(NO_PROCESS)
 
     def send(self, message: Any) -> None:
-        self.deliver(signals.Send(message))
+        if self.active:
+            super().send(message)
+            self._used()
 
-    cast = Ref.cast
+    def cast(self, method: Any, /, *args: Any, **kwargs: Any) -> None:
+        if self.active:
+            super().cast(method, *args, **kwargs)
+            self._used()
+        else:
+            method_name(method)  # no alias makes up for a method that nobody may call
 
     async def send_wait(self, message: Any) -> None:
+        if self.active:
+            await wait_for_room(self._process)
         self.send(message)
 
     async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return await self._request(method, args, kwargs).receive(self.limit)
+        limit = await self._room_for_call() if self.active else self.limit
+        return await self._request(method, args, kwargs).receive(limit)
 
     def within(self, seconds: float) -> Ref[A]:
         raise TypeError("an alias has no time limit; give it to the `wait` or `receive` of the request")
@@ -156,6 +171,7 @@ def link_ended(process: Record, sender: Ref[Any], reason: Reason) -> None:
     if process.ended is None and linked is not None:
         state = linked.pop(sender, None)
         if state == UP:
+            process.body.linked_ended(sender, reason)
             process.exit_arrived(sender, reason, linked=True)
         elif state is not None:
             linked[sender] = state

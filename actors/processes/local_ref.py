@@ -130,8 +130,8 @@ class LocalRef(Ref[A]):
             await trio.lowlevel.checkpoint_if_cancelled()
             raise Restarting(self) if process.restarting else NoProcess(self)
         limit = self.limit
-        if len(process.queue) >= process.limit and process.mailbox.overflow == "block":
-            limit = await self._wait_for_room(node.config.call_timeout if limit is None else limit)
+        if len(process.queue) >= process.limit:
+            limit = await self._room_for_call()
         request: Request[Any] = Request(node, self, name, args, kwargs, caller)
         if len(process.queue) >= process.limit:
             self.deliver(request)
@@ -148,11 +148,15 @@ class LocalRef(Ref[A]):
         finally:
             caller.awaited = None
 
-    async def _wait_for_room(self, limit: float) -> float:
-        """Wait for room on behalf of a call with that time limit; the seconds that are left of it."""
+    async def _room_for_call(self) -> float | None:
+        """Wait for room on behalf of a call, if that is the policy; what is left of its time limit."""
+        process = self._process
+        if process.mailbox.overflow != "block" or len(process.queue) < process.limit:
+            return self.limit
+        limit = process.node.config.call_timeout if self.limit is None else self.limit
         deadline = trio.current_time() + limit
         with trio.move_on_at(deadline) as scope:
-            await wait_for_room(self._process)
+            await wait_for_room(process)
         if scope.cancelled_caught:
             raise CallTimeout(self, limit)
         return deadline - trio.current_time()

@@ -33,9 +33,13 @@ __all__ = [
     "Lagged",
     "Mailbox",
     "Overflow",
+    "bury_left",
+    "is_kept",
+    "keep",
     "mailbox_full",
     "make_room",
     "put",
+    "take_left",
     "wait_for_room",
 ]
 
@@ -73,8 +77,9 @@ class Mailbox:
             * "dead_letter": the message becomes a dead letter.
             * "crash": the receiver ends, as one that outgrew its heap.
 
-        inherit: keep the queue when the process dies, for the incarnation that its supervisor starts next.
-            The message that was being handled is not kept.
+        inherit: keep the queue when the process dies, for the incarnation that its supervisor starts next,
+            and let messages in meanwhile, by the same bound and policy. The message that was being handled is
+            not kept.
     """
 
     capacity: int | None = attrs.field(default=None, validator=_check_capacity)
@@ -167,7 +172,7 @@ def overflow(process: Record, message: Any) -> None:
         MailboxFull: by the policies "block" and "fail".
     """
     node = process.node
-    if process.ended is not None:
+    if process.ended is not None and not is_kept(process):
         node.dead_letters.publish(message, process.ref, process.ended)
         return
     mailbox = process.mailbox
@@ -198,3 +203,44 @@ async def wait_for_room(process: Record) -> None:
         if process.node.current is process:
             raise mailbox_full(process)
         await process.room().park()
+
+
+# What a process with `Mailbox.inherit` leaves is at first in `Extras.heir`. While its supervisor restarts it,
+# its data lane is open again, and holds that and what has come since.
+
+
+def is_kept(process: Record) -> bool:
+    """Return true if the mailbox of `process`, which has ended, takes messages for its next incarnation."""
+    return process.mailbox.inherit and isinstance(process.queue, deque)
+
+
+def keep(process: Record) -> None:
+    """Take messages for the heir of `process` from now on, if it has ended and may have one."""
+    mailbox = process.mailbox
+    if process.ended is None or not mailbox.inherit or is_kept(process):
+        return
+    left = take_left(process)
+    process.queue = deque() if mailbox.capacity is None else BoundedQueue(process)
+    process.queue.extend(left)
+    process.limit = LIMITLESS if mailbox.capacity is None else mailbox.capacity
+
+
+def take_left(process: Record) -> deque[Any]:
+    """Take away what `process`, which has ended, has for its heir; then it takes no more."""
+    left: deque[Any] | None
+    if is_kept(process):
+        left, process.queue = process.queue, ClosedQueue(process)  # type: ignore[assignment]
+        process.limit = 0
+    else:
+        left = None if process.extras_or_none is None else process.extras_or_none.heir
+    process.extras_or_none = None
+    return deque() if left is None else left
+
+
+def bury_left(process: Record) -> None:
+    """There will be no heir of `process`: fail the calls that it left; the rest are dead letters."""
+    reason = process.ended
+    if reason is None:
+        return
+    for message in take_left(process):
+        process.node.dead_letters.publish(message, process.ref, reason)

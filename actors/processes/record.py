@@ -32,7 +32,7 @@ from enfilade.actors.processes.body import UNSTARTED
 from enfilade.actors.processes.control_lane import Control, StopRequest
 from enfilade.actors.processes.links import Exited
 from enfilade.actors.processes.local_ref import LocalRef
-from enfilade.actors.processes.mailbox import LIMITLESS, BoundedQueue, Mailbox, mailbox_full, put
+from enfilade.actors.processes.mailbox import LIMITLESS, BoundedQueue, Mailbox, is_kept, mailbox_full, put
 from enfilade.actors.processes.signal_arrivals import arrivals
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class Record:
 
     def put(self, message: Any) -> None:
         """Queue `message` whether there is room or not: replies and runtime messages are never refused."""
-        if self.ended is not None:
+        if self.ended is not None and not is_kept(self):
             self.queue.append(message)
             return
         if self.idle:

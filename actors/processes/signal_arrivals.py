@@ -29,6 +29,10 @@ def _offer(process: Record, message: Any) -> None:
         process.node.dropped += 1
 
 
+def _notice_arrived(process: Record, signal: signals.Notice) -> None:
+    process.put(signal.message)
+
+
 def _call_arrived(process: Record, signal: signals.Call) -> None:
     if process.ended is not None:
         signal.fail(Restarting(process.ref)) if process.restarting else signal.abandon(NO_PROCESS)
@@ -95,6 +99,7 @@ arrivals = signals.arrivals
 arrivals.update(
     {
         signals.Send: _send_arrived,
+        signals.Notice: _notice_arrived,
         signals.Cast: _offer,
         signals.Call: _call_arrived,
         signals.Exit: _exit_arrived,

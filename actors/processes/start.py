@@ -9,14 +9,12 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections import deque
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import attrs
 import trio
 
-from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import (
     AlreadyStarted,
     CallTimeout,
@@ -34,7 +32,7 @@ from enfilade.actors.processes.actor import Actor, protocol_of
 from enfilade.actors.processes.body import Body, DispatchedBody, is_spawnable
 from enfilade.actors.processes.end import ENDED, finish
 from enfilade.actors.processes.local_ref import process_of
-from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
+from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, keep, take_left
 from enfilade.actors.processes.sync_body import SyncBody
 from enfilade.actors.processes.task_bodies import AsyncBody, FunctionBody, TaskBody
 
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Arena", "Started", "begin", "create", "disinherit", "start", "start_soon"]
+__all__ = ["Arena", "Started", "begin", "create", "give_back", "inherit", "start", "start_soon"]
 
 R = TypeVar("R", bound=Hashable)
 
@@ -86,14 +84,13 @@ def create(
     process.label = label
     if name is not None:
         try:
-            node.registry.register(name, process)
+            node.claim(name, process)
         except NameTaken as taken:
             _discard(process)
             raise AlreadyStarted(name, taken.holder) from None
         except ValueError:
             _discard(process)
             raise
-        node.restarting_names.discard(name)
     if heir_of is not None:
         inherit(process, heir_of)
     if spawner is not None:
@@ -112,11 +109,9 @@ def _discard(process: Process) -> None:
 def inherit(process: Process, ancestor: Ref[Any]) -> None:
     """Take over the messages that `ancestor` left."""
     left_by = process_of(ancestor)
-    extras = None if left_by is None else left_by.extras_or_none
-    if extras is not None and extras.heir is not None:
-        left: deque[Any] = extras.heir
-        extras.heir = None
-        process.queue.extend(left)
+    if left_by is not None and left_by.ended is not None:
+        for message in take_left(left_by):
+            process.put(message)
 
 
 def begin(
@@ -142,20 +137,14 @@ def begin(
     return request
 
 
-def disinherit(ancestor: Ref[Any]) -> None:
-    """Fail the calls that `ancestor` left without an heir, and make its other messages dead letters."""
-    process = process_of(ancestor)
-    if process is None:
-        return
-    extras, reason = process.extras_or_none, process.ended or NORMAL
-    if extras is None or extras.heir is None:
-        return
-    left, extras.heir = extras.heir, None
-    for message in left:
-        if isinstance(message, signals.Call):
-            message.abandon(reason)
-        else:
-            process.node.dead_letters.publish(message, ancestor, reason)
+def give_back(process: Process, ancestor: Ref[Any] | None) -> None:
+    """The start of `process` failed: what it took over, and got since, is again what `ancestor` left."""
+    left_by = process_of(ancestor)
+    if left_by is None:
+        bury_left(process)
+    else:
+        keep(left_by)
+        left_by.queue.extendleft(reversed(take_left(process)))
 
 
 async def start(

@@ -123,6 +123,17 @@ class Strategy(Generic[R]):
             return False
         return self._job is RESTART or any(record.status is RESTARTING for record in self._siblings())
 
+    def will_restart(self, child: ChildRecord[R], reason: Reason) -> bool:
+        """Tell whether that child, whose process has just ended with `reason`, is to be started again, as far
+        as can be known before the strategy is told of the end.
+        """
+        restart = child.spec.restart
+        if self.stopping:
+            return False
+        if child in self._stopping:
+            return self._job is RESTART and restart != "temporary"
+        return restart == "permanent" or (restart == "transient" and not reason.is_normal)
+
     # Events: the life of the supervisor.
 
     def boot(self) -> list[Action[R]]:

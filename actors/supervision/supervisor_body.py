@@ -37,7 +37,7 @@ from enfilade.actors.processes.body import DispatchedBody
 from enfilade.actors.processes.handlers import refused, run_sync
 from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.local_ref import LocalRef
-from enfilade.actors.processes.start import begin, create, disinherit
+from enfilade.actors.processes.start import begin, create, give_back, inherit
 from enfilade.actors.supervision.actions import (
     Action,
     Answer,
@@ -321,7 +321,7 @@ class SupervisorBody(DispatchedBody):
             self._started(event.child, made)
         else:
             self._stops.ended(made.ref)
-            self._not_started(event.child, request.error)
+            self._not_started(event.child, request.error, made)
 
     def _remote_start_ended(self, start: RemoteStart) -> None:
         if self._starts.get(start.child) is not start:
@@ -374,6 +374,9 @@ class SupervisorBody(DispatchedBody):
             self._start_remotely(child)
             return
         heir_of = child.predecessor if spec.mailbox.inherit else None
+        made: Process | None = None
+        if spec.name is not None and child.predecessor is not None:
+            process.node.free_name(spec.name, child.predecessor)  # it was kept for this very start
         try:
             made = create(
                 process.node,
@@ -386,7 +389,7 @@ class SupervisorBody(DispatchedBody):
             )
             request = begin(made, spec.target, child.args, child.kwargs)
         except Exception as error:
-            self._not_started(child, error)
+            self._not_started(child, error, made)
             return
         if request is None:
             self._started(child, made)
@@ -397,6 +400,8 @@ class SupervisorBody(DispatchedBody):
 
     def _started(self, child: ChildRecord[AnyRef], made: Process) -> None:
         info = None
+        if child.predecessor is not None and child.spec.mailbox.inherit:
+            inherit(made, child.predecessor)
         if made.extras_or_none is not None:
             info, made.extras_or_none.start_info = made.extras_or_none.start_info, None
         self._perform(self.strategy.started(child, made.ref, info))
@@ -407,7 +412,11 @@ class SupervisorBody(DispatchedBody):
         except Exception as error:
             self._not_started(child, error)
 
-    def _not_started(self, child: ChildRecord[AnyRef], error: BaseException | Reason) -> None:
+    def _not_started(
+        self, child: ChildRecord[AnyRef], error: BaseException | Reason, made: Process | None = None
+    ) -> None:
+        if made is not None and child.spec.mailbox.inherit:
+            give_back(made, child.predecessor)
         if isinstance(error, Ignore):
             self._perform(self.strategy.ignored(child))
             return
@@ -490,13 +499,19 @@ class SupervisorBody(DispatchedBody):
         strategy = self.strategy
         for child in list(self._between):
             down = child.status is Status.STOPPED and not strategy.busy and not strategy.restarts(child)
-            if down or child.status is Status.RUNNING:
+            if down or (child.status is Status.RUNNING and child.ref != self._between[child]):
                 self._no_longer_between(child)
 
     def _no_longer_between(self, child: ChildRecord[AnyRef]) -> None:
         ref = self._between.pop(child)
         self.process.node.mark_restarting(ref, child.spec.name, restarting=False)
-        disinherit(ref)
+
+    def linked_ended(self, ref: AnyRef, reason: Reason) -> None:
+        strategy: Strategy[AnyRef] | None = getattr(self, "strategy", None)  # its `__init__` may not have run
+        child = None if strategy is None else strategy.children.running(ref)
+        if strategy is not None and child is not None and strategy.will_restart(child, reason):
+            self._between[child] = ref
+            self.process.node.mark_restarting(ref, child.spec.name)
 
     def abandon_restarts(self) -> None:
         for child in list(self._between):
