@@ -328,7 +328,7 @@ class _Text:
         self.add("] ")
         self.add_str(text)
         separator = ": "
-        for name in (_slot(OSError, "filename", value), _slot(OSError, "filename2", value)):  # type: ignore[attr-defined]
+        for name in (_slot(OSError, "filename", value), _slot(OSError, "filename2", value)):
             if name is not None:
                 self.add(separator)
                 self.add_repr(name)

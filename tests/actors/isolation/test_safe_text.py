@@ -98,7 +98,7 @@ def is_safe(text: object, largest: int) -> bool:
         ),
         *(functools.partial(print, 1, end=""), Point, len, object()),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).split(" at 0x")[0],
 )
 def test_ordinary_objects_are_shown_as_usual(value: Any) -> None:
     """`safe_repr` and `safe_str` are `repr` and `str` of objects that are small, plain and on one line."""
