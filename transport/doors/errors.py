@@ -310,7 +310,8 @@ class FattachError(
     function="fattach",
     errors=_LOOK_UP
     | {
-        "EACCES": "a directory on the path may not be searched, or the owner of the file may not write to it",
+        "EACCES": "a directory on the path may not be searched, the owner of the file may not write to it, "
+        "or others may write to its directory",
         "EBADF": "the descriptor is not open",
         "EBUSY": "something is attached there already; detach it first, or use Door.force_install",
         "EINVAL": "the descriptor is not a door, or the path is on a remote file system",
@@ -367,6 +368,7 @@ class DoorOpenError(
         "EEXIST": "O_CREAT and O_EXCL were given and the name exists",
         "EINTR": "a signal arrived before the server had answered the connection; open it again",
         "EMFILE": "the process has no free descriptor; close some or raise RLIMIT_NOFILE",
+        "ETIMEDOUT": "the server has not answered the connection: it is stopped, or hangs",
     },
 ):
     """`open(2)` of an attached name, which on Linux is `door_open`, failed."""
@@ -379,6 +381,7 @@ class DoorOpenError(
     ENAMETOOLONG: ClassVar[type["DoorOpenError"]]
     ENOENT: ClassVar[type["DoorOpenError"]]
     ENOTDIR: ClassVar[type["DoorOpenError"]]
+    ETIMEDOUT: ClassVar[type["DoorOpenError"]]
 
 
 class DoorDupError(

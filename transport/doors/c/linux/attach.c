@@ -1,7 +1,8 @@
 /*
  * fattach, fdetach, isastream: a door's socket takes a file's place by an atomic rename, and gives it back.
  *
- * Unlike a mount, a rename needs write permission for the directory; where that is missing, the error is EACCES.
+ * Unlike a mount, a rename needs write permission for the directory; where that is missing, or where others have it,
+ * the error is EACCES.
  */
 #include "internal.h"
 
@@ -14,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { NAMED_PATIENCE = 10000 }; /* milliseconds */
+
 /* A descriptor that came from opening a name has a peer with a path; abstract addresses are the kernel's. */
 static bool opened_by_name(int fd) {
     struct sockaddr_un address;
@@ -22,30 +25,60 @@ static bool opened_by_name(int fd) {
            length > offsetof(struct sockaddr_un, sun_path) && address.sun_path[0] == '/';
 }
 
-/* The new socket lies in the directory under a temporary name, with mode 0 until it is ready. */
-static int bind_beside(const struct place *place, char temporary[64], int *listener, int *inode) {
+/*
+ * Others who may write to the directory could put whatever they like in the place of the socket or of the file, at any
+ * moment. In a directory with the sticky bit they cannot touch what is not theirs. A group of one's own is oneself.
+ */
+static bool is_shared(int directory) {
+    struct stat status;
+    if (fstat(directory, &status) < 0) {
+        return true;
+    }
+    bool own_group = status.st_uid == geteuid() && status.st_gid == getegid();
+    mode_t others = S_IWOTH | (own_group ? 0 : S_IWGRP);
+    return (status.st_mode & others) != 0 && !(status.st_mode & S_ISVTX);
+}
+
+/* The new socket: what fattach works on is its inode, never its name. */
+struct fresh {
+    char name[64];
+    int listener, inode;
+};
+
+/* It lies in the directory under a temporary name, with mode 0 until it is ready. */
+static int bind_beside(const struct place *place, struct fresh *fresh) {
     static atomic_uint counter;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int error;
-    snprintf(temporary, 64, ".door-%d-%u", (int)getpid(), atomic_fetch_add(&counter, 1));
-    *listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (*listener < 0) {
+    struct stat status;
+    snprintf(fresh->name, sizeof fresh->name, ".door-%d-%u", (int)getpid(), atomic_fetch_add(&counter, 1));
+    fresh->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fresh->listener < 0) {
         return errno;
     }
-    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", place->directory, temporary);
-    if (fchmod(*listener, 0) < 0 || bind(*listener, (struct sockaddr *)&address, sizeof address) < 0) {
-        error = errno;
-        close(*listener);
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", place->directory, fresh->name);
+    if (fchmod(fresh->listener, 0) < 0 || bind(fresh->listener, (struct sockaddr *)&address, sizeof address) < 0) {
+        int error = errno;
+        close(fresh->listener);
         return error;
     }
-    *inode = openat(place->directory, temporary, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (*inode < 0) {
-        error = errno;
-        unlinkat(place->directory, temporary, 0);
-        close(*listener);
-        return error;
+    fresh->inode = openat(place->directory, fresh->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int error = fresh->inode < 0 || fstat(fresh->inode, &status) < 0 ? errno : 0;
+    if (error == 0 && (!S_ISSOCK(status.st_mode) || status.st_uid != geteuid() || status.st_nlink != 1 ||
+                       (status.st_mode & 07777) != 0)) {
+        error = EBUSY; /* it is no longer what was bound */
     }
-    return 0;
+    if (error != 0) {
+        unlinkat(place->directory, fresh->name, 0);
+        close(fresh->listener);
+        if (fresh->inode >= 0) {
+            close(fresh->inode);
+        }
+    }
+    return error;
+}
+
+static void drop_fresh(const struct place *place, const struct fresh *fresh) {
+    unlinkat(place->directory, fresh->name, 0);
 }
 
 /*
@@ -59,65 +92,75 @@ static void lock_directory(int directory) {
     }
 }
 
+/* The path of an inode that a descriptor holds: what is done to it is done to that inode. */
+static const char *path_of(int inode, char link[32]) {
+    snprintf(link, 32, "/proc/self/fd/%d", inode);
+    return link;
+}
+
+/* Keeps the file under its hidden name beside the socket. */
+static int keep_covered(const struct place *place) {
+    char link[32];
+    path_of(place->inode, link);
+    int linked = linkat(AT_FDCWD, link, place->directory, place->covered, AT_SYMLINK_FOLLOW);
+    if (linked < 0 && errno == EEXIST) { /* left over from a name that was removed and made again */
+        unlinkat(place->directory, place->covered, 0);
+        linked = linkat(AT_FDCWD, link, place->directory, place->covered, AT_SYMLINK_FOLLOW);
+    }
+    return linked < 0 ? errno : 0;
+}
+
 /* Gives the socket the file's owner and mode, keeps the file under its hidden name, and takes its place. */
-static int swap(const struct place *place, const char *temporary) {
+static int swap(const struct place *place, const struct fresh *fresh) {
     struct stat now;
-    mode_t mode = mode_connectable(place->status.st_mode);
-    if (fstatat(place->directory, temporary, &now, AT_SYMLINK_NOFOLLOW) < 0) {
+    char link[32];
+    uid_t owner = place->status.st_uid;
+    gid_t group = place->status.st_gid;
+    if (fstat(fresh->inode, &now) < 0) {
         return errno;
     }
-    if (geteuid() == 0 && (now.st_uid != place->status.st_uid || now.st_gid != place->status.st_gid) &&
-        fchownat(place->directory, temporary, place->status.st_uid, place->status.st_gid, AT_SYMLINK_NOFOLLOW) < 0) {
+    if (geteuid() == 0 && (now.st_uid != owner || now.st_gid != group) &&
+        fchownat(fresh->inode, "", owner, group, AT_EMPTY_PATH) < 0) {
         return errno;
     }
-    if (fchmodat(place->directory, temporary, mode, 0) < 0) {
+    if (chmod(path_of(fresh->inode, link), mode_connectable(place->status.st_mode)) < 0) {
         return errno;
     }
     lock_directory(place->directory);
     if (fstatat(place->directory, place->name, &now, AT_SYMLINK_NOFOLLOW) < 0) {
         return errno;
     }
-    if (now.st_ino != place->status.st_ino) {
+    if (now.st_ino != place->status.st_ino || now.st_dev != place->status.st_dev) {
         return EBUSY;
     }
-    if (place->attached) { /* one door instead of another; what is covered stays covered */
-        return renameat(place->directory, temporary, place->directory, place->name) < 0 ? errno : 0;
+    int error = place->attached ? 0 : keep_covered(place); /* one door instead of another: it stays covered */
+    if (error == 0 && renameat(place->directory, fresh->name, place->directory, place->name) < 0) {
+        error = errno;
+        if (!place->attached) {
+            unlinkat(place->directory, place->covered, 0);
+        }
     }
-    int linked = linkat(place->directory, place->name, place->directory, place->covered, 0);
-    if (linked < 0 && errno == EEXIST) { /* left over from a name that was removed and made again */
-        unlinkat(place->directory, place->covered, 0);
-        linked = linkat(place->directory, place->name, place->directory, place->covered, 0);
-    }
-    if (linked < 0) {
-        return errno;
-    }
-    if (renameat(place->directory, temporary, place->directory, place->name) < 0) {
-        int error = errno;
-        unlinkat(place->directory, place->covered, 0);
-        return error;
-    }
-    return 0;
+    return error;
 }
 
 static int attach_own(int fildes, const struct place *place) {
-    char temporary[64];
-    int listener, inode;
+    struct fresh fresh;
     struct name *name = NULL;
-    int error = bind_beside(place, temporary, &listener, &inode);
+    int error = bind_beside(place, &fresh);
     if (error != 0) {
         return error;
     }
     handle attached = 0;
     struct door *door = door_of(fildes, &error);
     if (door != NULL) {
-        error = name_listen_locked(door, listener, inode, place->path, &name);
+        error = name_listen_locked(door, fresh.listener, fresh.inode, place, &name);
         attached = error == 0 ? name->handle : 0;
         server_unlock();
     }
     if (error != 0) {
-        close(listener);
-        close(inode);
-    } else if ((error = swap(place, temporary)) != 0) {
+        close(fresh.listener);
+        close(fresh.inode);
+    } else if ((error = swap(place, &fresh)) != 0) {
         enum kind kind;
         server_lock();
         name = handle_lookup(attached, &kind);
@@ -127,35 +170,33 @@ static int attach_own(int fildes, const struct place *place) {
         server_unlock();
     }
     if (error != 0) {
-        unlinkat(place->directory, temporary, 0);
+        drop_fresh(place, &fresh);
     }
     return error;
 }
 
+/* Waits for the door's own process, for so long and no longer. */
 static int await_named(int answer) {
     struct message message;
     struct receipt receipt;
-    for (;;) {
-        struct pollfd entry = {.fd = answer, .events = POLLIN};
-        if (poll(&entry, 1, -1) < 0) {
-            return errno;
-        }
-        int error = message_receive(answer, &message, &receipt, 0);
-        if (error != 0) {
-            return error == EAGAIN ? EINTR : EBADF;
-        }
-        receipt_close(&receipt);
-        if (message.type == MESSAGE_NAMED) {
-            return message.error;
-        }
+    struct pollfd entry = {.fd = answer, .events = POLLIN};
+    int ready = poll(&entry, 1, NAMED_PATIENCE);
+    if (ready <= 0) {
+        return ready == 0 ? ETIMEDOUT : errno;
     }
+    int error = message_receive(answer, &message, &receipt, 0);
+    if (error != 0) {
+        return error == EAGAIN ? EINTR : EBADF;
+    }
+    receipt_close(&receipt);
+    return message.type == MESSAGE_NAMED ? message.error : EBADF;
 }
 
 /* A door of another process: that process has to listen. One that is gone leaves a name that nobody answers. */
 static int attach_other(int fildes, const struct place *place) {
-    char temporary[64];
-    int listener, inode, pair[2];
-    int error = bind_beside(place, temporary, &listener, &inode);
+    struct fresh fresh;
+    int pair[2];
+    int error = bind_beside(place, &fresh);
     if (error != 0) {
         return error;
     }
@@ -163,19 +204,19 @@ static int attach_other(int fildes, const struct place *place) {
         error = errno;
     } else {
         struct message request = {.type = MESSAGE_NAME};
-        int fds[3] = {listener, inode, pair[1]};
+        int fds[3] = {fresh.listener, fresh.inode, pair[1]};
         bool gone = socket_hung_up(fildes);
         error = gone ? 0 : message_send(fildes, &request, fds, 3);
         close(pair[1]);
         error = error || gone ? error : await_named(pair[0]);
         close(pair[0]);
     }
-    error = error ? error : swap(place, temporary);
+    error = error ? error : swap(place, &fresh);
     if (error != 0) {
-        unlinkat(place->directory, temporary, 0);
+        drop_fresh(place, &fresh);
     }
-    close(listener);
-    close(inode);
+    close(fresh.listener);
+    close(fresh.inode);
     return error;
 }
 
@@ -228,6 +269,8 @@ static int attach(int fildes, const char *path, bool replace) {
         error = EACCES;
     } else if (S_ISDIR(status->st_mode)) {
         error = EINVAL; /* a directory cannot be covered by a socket and come back by rename */
+    } else if (is_shared(place.directory)) {
+        error = EACCES;
     } else if (local) {
         error = attach_own(fildes, &place);
     } else {

@@ -9,14 +9,17 @@
 #include "internal.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { AGAIN_ON_NEW_LINE = -1, ATTEMPTS = 500, TICK = 1 /* seconds */, BELL_MICROSECONDS = 200 };
+enum { AGAIN_ON_NEW_LINE = -1, ATTEMPTS = 500, TICK = 1000 /* milliseconds */, BELL_MICROSECONDS = 200 };
+
+/* More datagrams than these, one upon the other, are a flood: it would keep us from signals and from the clock. */
+enum { DATAGRAMS_A_REPLY = 128 };
+
+/* Milliseconds that it takes, at most, from the end of one of a process's sockets to that of the next. */
+enum { DEATH_PATIENCE = 1000 };
 
 struct call {
     door_arg_t arguments;
@@ -34,30 +37,8 @@ struct call {
     bool truncated;
     struct region results; /* a reply that came in memory of its own */
     uint32_t bell;
-    bool limited;
-    struct timespec end; /* if it is limited: as if a signal came then */
-    sigset_t signals; /* the caller's mask */
+    struct patience patience;
 };
-
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77
-#endif
-
-/* Whether the server's process has ended although somebody, a raw clone of it, keeps our peer socket open. */
-static bool server_exited(struct line *line) {
-    int pidfd = -1;
-    socklen_t length = sizeof pidfd;
-    if (getsockopt(line->trunk, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) < 0) {
-        pidfd = line->server > 0 ? (int)syscall(SYS_pidfd_open, line->server, 0) : -1;
-        if (pidfd < 0) {
-            return line->server > 0 && errno == ESRCH;
-        }
-    }
-    struct pollfd entry = {.fd = pidfd, .events = POLLIN};
-    bool exited = poll(&entry, 1, 0) == 1;
-    close(pidfd);
-    return exited;
-}
 
 static void unreserve(struct call *call) {
     close_all(call->reserved, call->reserved_count);
@@ -138,6 +119,22 @@ static int send_request(struct call *call, uint64_t *sequence) {
     return error == 0 || error == EMFILE ? error : AGAIN_ON_NEW_LINE;
 }
 
+/*
+ * Nothing but its end makes a server close the channel of a call in progress. The sockets of a process that ends close one
+ * after the other; who is told of the end may ask door_info at once, so the door itself must have hung up.
+ */
+static void await_death(const struct call *call) {
+    struct pollfd entries[2] = {{.fd = call->line->trunk, .events = POLLRDHUP}, {.events = POLLIN}};
+    entries[1].fd = socket_peer_pidfd(call->line->trunk, call->line->server);
+    if (entries[1].fd < 0 && errno == ESRCH) {
+        return;
+    }
+    patience_wait(&call->patience, entries, 2, DEATH_PATIENCE);
+    if (entries[1].fd >= 0) {
+        close(entries[1].fd);
+    }
+}
+
 /* The channel has hung up: what that means depends on how far the call had come. */
 static int hung_up(struct call *call) {
     uint32_t queued = CALL_QUEUED;
@@ -145,6 +142,9 @@ static int hung_up(struct call *call) {
     if (atomic_compare_exchange_strong(&session->state, &queued, CALL_RETRACTED)) {
         bool gone = atomic_load(&call->line->status->revoked) || socket_hung_up(call->line->trunk);
         return gone ? EBADF : AGAIN_ON_NEW_LINE;
+    }
+    if (queued == CALL_ACTIVE) {
+        await_death(call);
     }
     return queued == CALL_REFUSED ? EBADF : queued == CALL_DONE ? 0 : EINTR;
 }
@@ -232,7 +232,7 @@ static void listen_to_bell(struct call *call) {
     uint32_t processor = atomic_load_explicit(&session->server_processor, memory_order_relaxed);
     if (line->impatient > 0) {
         line->impatient--;
-    } else if (!word_spin(&line->spinner, call->limited ? &LONG_SPIN : &SHORT_SPIN, processor, &session->bell,
+    } else if (!word_spin(&line->spinner, call->patience.limited ? &LONG_SPIN : &SHORT_SPIN, processor, &session->bell,
                           call->bell)) {
         atomic_store(&session->listening, LISTENING_TO_BELL);
         if (!word_sleep(&session->bell, call->bell, BELL_MICROSECONDS)) {
@@ -253,9 +253,10 @@ static int collect(struct call *call) {
     struct receipt receipt;
     int error = 0;
     unreserve(call);
-    while (error == 0 && message_receive(line->fd, &message, &receipt, 0) == 0) {
+    for (int i = 0; error == 0 && message_receive(line->fd, &message, &receipt, 0) == 0; i++) {
         hear(call, &message, &receipt, &error);
         receipt_close(&receipt);
+        error = error == 0 && i == DATAGRAMS_A_REPLY ? EINTR : error;
     }
     return error;
 }
@@ -268,35 +269,16 @@ static void cancelled(void *argument) {
     unreserve(call);
     forget_reply(call);
     line_abandon(call->line);
-    pthread_sigmask(SIG_SETMASK, &call->signals, NULL);
-}
-
-/* What is left of a limited call's time, but no more than *time: false when there is nothing left. */
-static bool time_left(const struct call *call, struct timespec *time) {
-    struct timespec now;
-    if (!call->limited) {
-        return true;
-    }
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    int64_t left = (int64_t)(call->end.tv_sec - now.tv_sec) * 1000000000 + call->end.tv_nsec - now.tv_nsec;
-    if (left < (int64_t)time->tv_sec * 1000000000 + time->tv_nsec) {
-        *time = (struct timespec){.tv_sec = left > 0 ? left / 1000000000 : 0, .tv_nsec = left > 0 ? left % 1000000000 : 0};
-    }
-    return left > 0;
+    pthread_sigmask(SIG_SETMASK, &call->patience.signals, NULL);
 }
 
 /* Sleeps until the server has sent something, a signal has come, or a tick has passed: as ppoll(2). */
 static int sleep_interruptibly(struct call *call) {
     struct pollfd entry = {.fd = call->line->fd, .events = POLLIN};
-    struct timespec tick = {.tv_sec = TICK};
-    if (!time_left(call, &tick)) {
-        errno = EINTR;
-        return -1;
-    }
     volatile int count; /* the macros may use setjmp */
     pthread_cleanup_push(cancelled, call);
     pthread_setcancelstate(call->cancellation, NULL);
-    count = ppoll(&entry, 1, &tick, &call->signals);
+    count = patience_wait(&call->patience, &entry, 1, TICK);
     int failure = errno;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     errno = failure;
@@ -313,7 +295,7 @@ static int await_reply(struct call *call) {
     if (!has_outcome(line)) {
         atomic_store(&line->session->listening, LISTENING_TO_SOCKET);
     }
-    for (unsigned ticks = 0;;) {
+    for (unsigned ticks = 0, datagrams = 0;;) {
         if (has_outcome(line)) {
             return *(volatile uint32_t *)&line->session->reply.flags & ON_SOCKET ? collect(call) : 0;
         }
@@ -333,20 +315,23 @@ static int await_reply(struct call *call) {
             if (outcome) {
                 return error;
             }
-            continue;
+            if (++datagrams < DATAGRAMS_A_REPLY) {
+                continue;
+            }
         }
-        if (result != EAGAIN) {
+        if (result != EAGAIN) { /* gone, or a server that does not keep to the protocol */
             error = hung_up(call);
             if (error == EINTR) {
                 release(call);
             }
             return error;
         }
+        datagrams = 0;
         int count = sleep_interruptibly(call);
         if (count < 0 && errno == EINTR && (error = interrupted(call)) != 0) {
             return error;
         }
-        if (count == 0 && server_exited(line)) {
+        if (count == 0 && socket_peer_exited(line->trunk, line->server)) {
             error = hung_up(call);
             return error == AGAIN_ON_NEW_LINE ? EBADF : error;
         }
@@ -448,7 +433,7 @@ static int check(struct call *call, int d) {
 /* One attempt on one line. */
 static int attempt(struct call *call, int d) {
     uint64_t sequence;
-    int error = line_for(d, &call->line);
+    int error = line_for(d, &call->patience, &call->line);
     if (error != 0) {
         return error;
     }
@@ -494,13 +479,9 @@ static int attempt(struct call *call, int d) {
 static int make_call(int d, door_arg_t *params, unsigned microseconds) {
     struct call call;
     sigset_t all;
-    call.limited = microseconds > 0;
-    if (call.limited) {
-        clock_gettime(CLOCK_MONOTONIC, &call.end);
-        call.end.tv_sec += microseconds / 1000000;
-        call.end.tv_nsec += (long)(microseconds % 1000000) * 1000;
-        call.end.tv_sec += call.end.tv_nsec / 1000000000;
-        call.end.tv_nsec %= 1000000000;
+    call.patience.limited = false;
+    if (microseconds > 0) {
+        patience_limit(&call.patience, microseconds);
     }
     call.no_results = params == NULL;
     call.checked = call.released = call.truncated = false;
@@ -518,19 +499,18 @@ static int make_call(int d, door_arg_t *params, unsigned microseconds) {
     }
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &call.cancellation);
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &call.signals);
+    pthread_sigmask(SIG_SETMASK, &all, &call.patience.signals);
     int error = AGAIN_ON_NEW_LINE;
     for (int i = 0; i < ATTEMPTS && error == AGAIN_ON_NEW_LINE; i++) {
         /* Evicted, or no room for a channel in the server: come back later, and later still. */
-        struct timespec pause = {.tv_nsec = i < 2 ? 0 : i < 30 ? i * 1000000 : 30000000};
-        if (i > 1 && (!time_left(&call, &pause) || ppoll(NULL, 0, &pause, &call.signals) < 0)) {
+        if (i > 1 && patience_wait(&call.patience, NULL, 0, i < 30 ? (unsigned)i : 30) < 0) {
             error = EAGAIN;
         } else {
             error = attempt(&call, d);
         }
     }
     descriptors_discard(&call.outgoing);
-    pthread_sigmask(SIG_SETMASK, &call.signals, NULL);
+    pthread_sigmask(SIG_SETMASK, &call.patience.signals, NULL);
     pthread_setcancelstate(call.cancellation, NULL);
     if (error != 0) {
         errno = error == AGAIN_ON_NEW_LINE ? EAGAIN : error;

@@ -8,7 +8,12 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#ifndef PIDFS_MAGIC
+#define PIDFS_MAGIC 0x50494446
+#endif
 
 enum { CHANNELS_A_PROCESS = 1024 };
 
@@ -124,13 +129,13 @@ bool channel_evict_locked(void) {
 }
 
 /*
- * Two descriptors kept in reserve, so that a client can still attach, and be told EMFILE where it matters, when
+ * Four descriptors kept in reserve, so that a client can still attach, and be told EMFILE where it matters, when
  * the program has used up its table.
  */
-static int reserve[2] = {-1, -1};
+static int reserve[4] = {-1, -1, -1, -1};
 
 void channel_reserve_locked(bool keep) {
-    for (int i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < sizeof reserve / sizeof *reserve; i++) {
         if (!keep && reserve[i] >= 0) {
             close(reserve[i]);
             reserve[i] = -1;
@@ -168,8 +173,32 @@ static bool admit_locked(struct door *door, const struct ucred *peer) {
     return true;
 }
 
-static bool is_private_socket(int fd, pid_t pid, struct ucred *peer) {
-    return socket_is_ours(fd) && socket_peer(fd, peer) && peer->pid == pid;
+/* Whether two pidfds are of one process. Before Linux 6.9 all have the same inode, which tells nothing: -1. */
+static int same_process(int one, int other) {
+    struct statfs filesystem;
+    struct stat first, second;
+    if (one < 0 || other < 0 || fstatfs(one, &filesystem) < 0 || filesystem.f_type != PIDFS_MAGIC ||
+        fstat(one, &first) < 0 || fstat(other, &second) < 0) {
+        return -1;
+    }
+    return first.st_ino == second.st_ino && first.st_dev == second.st_dev;
+}
+
+/*
+ * Whether who sent the message is who made the socket. Numbers of processes say so only of processes that we see: all others
+ * have the number 0. With numbers alone the user must fit, too: a number can have gone to another process.
+ */
+static bool is_private_socket(int fd, const struct receipt *receipt, struct ucred *peer) {
+    const struct ucred *sender = &receipt->credentials;
+    if (!socket_is_ours(fd) || !socket_peer(fd, peer) || peer->pid != sender->pid) {
+        return false;
+    }
+    int maker = receipt->pidfd < 0 ? -1 : socket_peer_pidfd(fd, peer->pid);
+    int same = same_process(receipt->pidfd, maker);
+    if (maker >= 0) {
+        close(maker);
+    }
+    return same >= 0 ? same == 1 : peer->pid > 0 && (sender->uid == peer->uid || sender->uid == 0);
 }
 
 /*
@@ -187,7 +216,7 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt) {
         return;
     }
     if (receipt->count != 2 || !receipt->credentialed || door->revoked ||
-        !is_private_socket(receipt->fds[0], receipt->credentials.pid, &peer) || !admit_locked(door, &peer) ||
+        !is_private_socket(receipt->fds[0], receipt, &peer) || !admit_locked(door, &peer) ||
         memory_adopt(receipt->fds[1], SESSION_SIZE, PROT_READ | PROT_WRITE, &session) != 0) {
         return;
     }
@@ -219,6 +248,7 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt) {
     }
     close(receipt->fds[1]);
     receipt->count = 0;
+    receipt_close(receipt); /* before the reserve is filled up: the pidfd takes a descriptor, too */
     channel->next = door->channels;
     door->channels = channel;
     door->holds++;

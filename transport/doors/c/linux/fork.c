@@ -59,8 +59,7 @@ static void forget_door(struct door *door) {
         door->names = name->next;
         close(name->listener);
         close(name->inode);
-        free(name->path);
-        free(name);
+        name_free(name);
     }
     while (door->channels != NULL) {
         struct channel *channel = door->channels;

@@ -11,8 +11,12 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
 #ifndef SO_COOKIE
 #define SO_COOKIE 57
 #endif
@@ -43,6 +47,37 @@ bool socket_is_ours(int fd) {
 bool socket_peer(int fd, struct ucred *peer) {
     socklen_t length = sizeof *peer;
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &length) == 0;
+}
+
+/*
+ * Before Linux 6.5 the kernel names the peer by a number alone. That of a process in a namespace that we do not see is 0,
+ * which names nobody.
+ */
+int socket_peer_pidfd(int fd, pid_t pid) {
+    int pidfd = -1;
+    socklen_t length = sizeof pidfd;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) == 0) {
+        return pidfd;
+    }
+    if (errno == ENOPROTOOPT && pid > 0) {
+        return (int)syscall(SYS_pidfd_open, pid, 0);
+    }
+    if (errno == EINVAL) { /* reaped, before Linux 6.16 */
+        errno = ESRCH;
+    }
+    return -1;
+}
+
+/* Whether who made the socket has ended, although somebody, a raw clone of it, keeps it open. */
+bool socket_peer_exited(int fd, pid_t pid) {
+    int pidfd = socket_peer_pidfd(fd, pid);
+    if (pidfd < 0) {
+        return errno == ESRCH;
+    }
+    struct pollfd entry = {.fd = pidfd, .events = POLLIN};
+    bool exited = poll(&entry, 1, 0) == 1;
+    close(pidfd);
+    return exited;
 }
 
 /* A door of this process: the kernel says that we made the socket, and we know the number. */

@@ -44,6 +44,7 @@ int door_info(int d, door_info_t *info) {
             server_unlock();
         }
     }
+    identity.dead = identity.dead || (!identity.local && socket_peer_exited(d, identity.pid));
     door_info_t result = {.di_target = identity.dead ? -1 : identity.pid,
                           .di_proc = identity.status->procedure,
                           .di_data = identity.status->cookie,

@@ -21,7 +21,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "../include/door.h"
 
@@ -53,7 +55,8 @@ struct name {
     int watch;   /* inotify watch of the socket's inode, or -1 */
     int inode;   /* O_PATH descriptor of the socket's inode */
     mode_t mode; /* as last set by us */
-    char *path;  /* resolved; NULL if another process attached the door for us */
+    int directory; /* in which it lies; -1 if another process attached the door for us, which knows */
+    char *name;    /* in the directory, or NULL */
 };
 
 struct region {
@@ -256,6 +259,8 @@ uint64_t socket_cookie(int fd); /* 0: not a socket */
 bool socket_hung_up(int fd);
 bool socket_is_ours(int fd); /* AF_UNIX, SOCK_SEQPACKET */
 bool socket_peer(int fd, struct ucred *peer);
+int socket_peer_pidfd(int fd, pid_t pid); /* a pidfd of who made it, or -1 with ESRCH when that process is no more */
+bool socket_peer_exited(int fd, pid_t pid);
 door_attr_t identity_attributes(const struct identity *identity);
 
 /* door.c: the server's doors. Functions named ..._locked want server.lock. */
@@ -345,7 +350,9 @@ void unreferenced_done_locked(struct door *door);
 void unreferenced_cancel_locked(struct door *door);
 
 /* name.c: paths at which this process listens. */
-int name_listen_locked(struct door *door, int listener, int inode, const char *path, struct name **made);
+struct place;
+int name_listen_locked(struct door *door, int listener, int inode, const struct place *place, struct name **made);
+void name_free(struct name *name);
 void name_accept(struct name *name);
 void name_changed(int watch);
 void names_look_locked(void);
@@ -364,6 +371,7 @@ struct place {
 };
 int place_find(const char *path, int flags, struct place *place); /* 0 or an errno */
 void place_drop(struct place *place);
+void path_covered(const char *name, char covered[256 + 16]);
 mode_t mode_connectable(mode_t mode);
 
 /* descriptors.c */
@@ -380,6 +388,17 @@ void descriptors_discard(struct outgoing *outgoing);
 void descriptors_describe(const int *fds, unsigned count, door_desc_t *descriptors);
 int descriptors_reserve(int fd, unsigned count, int *reserved);
 void close_all(const int *fds, unsigned count);
+
+/* patience.c: the waits of a caller, who has blocked all signals. */
+struct pollfd;
+struct patience {
+    bool limited;
+    struct timespec end; /* if it is limited: as if a signal came then */
+    sigset_t signals;    /* the caller's mask, which holds while it waits */
+};
+void patience_limit(struct patience *patience, unsigned microseconds);
+/* As ppoll(2), for so long at most; also EINTR when the time is over. */
+int patience_wait(const struct patience *patience, struct pollfd *entries, unsigned count, unsigned milliseconds);
 
 /* line.c: the client's end. */
 struct line {
@@ -401,7 +420,7 @@ struct line {
     unsigned impatient; /* calls to come that do not wait for the bell, because others waited in vain */
     struct region request, reply;
 };
-int line_for(int fd, struct line **line); /* marks it in use */
+int line_for(int fd, const struct patience *patience, struct line **line); /* marks it in use */
 void line_release(struct line *line);
 void line_abandon(struct line *line);
 void lines_forget_all(void);

@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { LINES_A_THREAD = 32 };
+enum { LINES_A_THREAD = 32, ROOM_MILLISECONDS = 10 };
 
 static pthread_mutex_t client_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct line *all_lines;
@@ -98,20 +98,28 @@ static void tidy(int fd, uint64_t socket) {
     }
 }
 
-static int send_attach(int trunk, const int fds[2]) {
+/*
+ * A server that is slow to hear has a full socket, and one that never hears has it for ever. A call with a time limit is
+ * made by somebody who must not stand still: it does not wait at all.
+ */
+static int send_attach(int trunk, const int fds[2], const struct patience *patience) {
     struct message message = {.type = MESSAGE_ATTACH};
     for (;;) {
         int error = message_send(trunk, &message, fds, 2);
         if (error != EAGAIN) {
             return error == 0 || error == EMFILE ? error : EBADF;
         }
-        /* The server is slow to hear; its socket's buffer is full. */
         struct pollfd entry = {.fd = trunk, .events = POLLOUT};
-        poll(&entry, 1, 10);
+        if (patience->limited || patience_wait(patience, &entry, 1, ROOM_MILLISECONDS) < 0) {
+            return EAGAIN;
+        }
+        if (socket_hung_up(trunk)) {
+            return EBADF;
+        }
     }
 }
 
-static int connect_line(int trunk, struct line *line) {
+static int connect_line(int trunk, struct line *line, const struct patience *patience) {
     int pair[2];
     int memory = memory_create("door-session", SESSION_SIZE);
     if (memory < 0) {
@@ -129,7 +137,7 @@ static int connect_line(int trunk, struct line *line) {
         return error;
     }
     int fds[2] = {pair[1], memory};
-    int error = send_attach(trunk, fds);
+    int error = send_attach(trunk, fds, patience);
     close(pair[1]);
     close(memory);
     if (error != 0) {
@@ -141,7 +149,7 @@ static int connect_line(int trunk, struct line *line) {
     return 0;
 }
 
-static int attach(int fd, struct line **result) {
+static int attach(int fd, const struct patience *patience, struct line **result) {
     struct identity identity;
     int error = identify(fd, &identity);
     if (error != 0) {
@@ -160,7 +168,7 @@ static int attach(int fd, struct line **result) {
         line->server = identity.pid;
         line->euid = geteuid();
         line->egid = getegid();
-        error = connect_line(fd, line);
+        error = connect_line(fd, line, patience);
     }
     if (error != 0) {
         free(line);
@@ -185,8 +193,8 @@ static int attach(int fd, struct line **result) {
     return 0;
 }
 
-/* The calling thread's line to the door behind `fd`: EBADF, EMFILE, ENOMEM or 0. */
-int line_for(int fd, struct line **result) {
+/* The calling thread's line to the door behind `fd`: EAGAIN, EBADF, EMFILE, ENOMEM or 0. */
+int line_for(int fd, const struct patience *patience, struct line **result) {
     uint64_t socket = socket_cookie(fd);
     if (socket == 0) {
         return EBADF;
@@ -203,7 +211,7 @@ int line_for(int fd, struct line **result) {
         line_abandon(line);
     }
     if (line == NULL) {
-        int error = attach(fd, &line);
+        int error = attach(fd, patience, &line);
         if (error != 0) {
             return error;
         }

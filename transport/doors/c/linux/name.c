@@ -13,16 +13,26 @@
 
 enum { BACKLOG = 512, NAMES_BY_OTHERS = 64 };
 
+void name_free(struct name *name) {
+    if (name->directory >= 0) {
+        close(name->directory);
+    }
+    free(name->name);
+    free(name);
+}
+
 /* Takes over the listener and the O_PATH descriptor of its inode, unless it fails. */
-int name_listen_locked(struct door *door, int listener, int inode, const char *path, struct name **made) {
+int name_listen_locked(struct door *door, int listener, int inode, const struct place *place, struct name **made) {
     char link[64];
     struct stat status;
     struct name *name = calloc(1, sizeof *name);
-    if (name == NULL || (path != NULL && (name->path = strdup(path)) == NULL)) {
+    if (name == NULL || (place != NULL && (name->name = strdup(place->name)) == NULL)) {
         free(name);
         return ENOMEM;
     }
-    int error = fcntl(listener, F_SETFL, O_NONBLOCK) < 0 || fstat(inode, &status) < 0 ? errno : 0;
+    name->directory = place == NULL ? -1 : fcntl(place->directory, F_DUPFD_CLOEXEC, 0);
+    int error = place != NULL && name->directory < 0 ? errno : 0;
+    error = error ? error : fcntl(listener, F_SETFL, O_NONBLOCK) < 0 || fstat(inode, &status) < 0 ? errno : 0;
     if (error == 0 && listen(listener, BACKLOG) < 0) {
         error = errno;
     }
@@ -34,8 +44,7 @@ int name_listen_locked(struct door *door, int listener, int inode, const char *p
     }
     if (error != 0) {
         handle_free(name->handle);
-        free(name->path);
-        free(name);
+        name_free(name);
         return error;
     }
     snprintf(link, sizeof link, "/proc/self/fd/%d", inode);
@@ -65,8 +74,7 @@ void name_close_locked(struct name *name) {
     handle_free(name->handle);
     close(name->listener);
     close(name->inode);
-    free(name->path);
-    free(name);
+    name_free(name);
     door_dereference_locked(door, true);
 }
 
@@ -115,13 +123,12 @@ static bool examine(struct name *name) {
         return false;
     }
     if (status.st_nlink == 0) {
-        if (name->path != NULL && lstat(name->path, &other) < 0 && errno == ENOENT) {
+        if (name->name != NULL && fstatat(name->directory, name->name, &other, AT_SYMLINK_NOFOLLOW) < 0 &&
+            errno == ENOENT) {
             /* unlink(2) of the name: what it covered goes with it */
-            char covered[4096 + 16];
-            const char *slash = strrchr(name->path, '/');
-            snprintf(covered, sizeof covered, "%.*s/.%s.door-orig", (int)(slash - name->path), name->path,
-                     slash + 1);
-            unlink(covered);
+            char covered[256 + 16];
+            path_covered(name->name, covered);
+            unlinkat(name->directory, covered, 0);
         }
         name_close_locked(name);
         return true;
@@ -192,7 +199,7 @@ void name_take_over(struct door *door, struct receipt *receipt, const struct mes
         return;
     }
     for (struct name *name = door->names; name != NULL; name = name->next) {
-        names += name->path == NULL;
+        names += name->name == NULL;
     }
     if (names >= NAMES_BY_OTHERS) {
         answer.error = EAGAIN;

@@ -69,12 +69,16 @@ static int dead_trunk(int *fd) {
     return error;
 }
 
+/* How long an open waits for a server that does not answer. */
+enum { PATIENCE_SECONDS = 30 };
+
 /* Waits, as an open may, until the server has said hello. ECONNREFUSED: it has gone. */
 static int await_hello(int fd) {
     struct identity identity;
     struct pollfd entry = {.fd = fd, .events = POLLIN | POLLRDHUP};
-    if (poll(&entry, 1, -1) < 0) {
-        return errno;
+    int ready = poll(&entry, 1, PATIENCE_SECONDS * 1000);
+    if (ready <= 0) {
+        return ready == 0 ? ETIMEDOUT : errno;
     }
     int error = identify(fd, &identity);
     if (error == 0) {
@@ -90,6 +94,8 @@ static int connect_to(const struct place *place, int *result) {
     if (fd < 0) {
         return errno;
     }
+    const struct timeval patience = {.tv_sec = PATIENCE_SECONDS}, none = {0};
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience); /* for a backlog that stays full */
     snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", place->inode);
     int error = EACCES;
     for (int i = 0; i < 50 && error == EACCES; i++) {
@@ -99,8 +105,9 @@ static int connect_to(const struct place *place, int *result) {
         }
         error = connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ? errno : 0;
     }
-    error = error ? error : await_hello(fd);
+    error = error == EAGAIN ? ETIMEDOUT : error ? error : await_hello(fd);
     if (error == 0) {
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none);
         *result = fd;
         return 0;
     }

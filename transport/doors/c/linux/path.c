@@ -17,6 +17,11 @@ mode_t mode_connectable(mode_t mode) {
     return (mode & 07777) | ((mode & 0444) >> 1);
 }
 
+/* Where what a name covers is kept, in the same directory. */
+void path_covered(const char *name, char covered[256 + 16]) {
+    snprintf(covered, 256 + 16, ".%s.door-orig", name);
+}
+
 static int split(struct place *place) {
     char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", place->inode);
@@ -30,7 +35,7 @@ static int split(struct place *place) {
         return ENOENT;
     }
     strcpy(place->name, slash + 1);
-    snprintf(place->covered, sizeof place->covered, ".%s.door-orig", place->name);
+    path_covered(place->name, place->covered);
     char kept = slash[1];
     slash[1] = 0;
     place->directory = open(place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -109,6 +109,12 @@ static bool keep_descriptors(struct channel *channel, struct receipt *receipt, u
     if (receipt->count != announced || receipt->count + channel->received_count > DESCRIPTORS_MAX) {
         return false;
     }
+    if (receipt->count + channel->received_count > atomic_load(&channel->door->status->descriptors_max)) {
+        channel->received_truncated = true; /* the call will be refused; nobody holds descriptors here by announcing it */
+        close_all(channel->received, channel->received_count);
+        channel->received_count = 0;
+        return true;
+    }
     if (channel->received == NULL &&
         (channel->received = malloc(sizeof(int) * DESCRIPTORS_MAX)) == NULL) {
         return false;
@@ -142,8 +148,8 @@ enum outcome { OUTCOME_NOTHING, OUTCOME_WON, OUTCOME_BROKEN };
 /* More datagrams than these before a call can be taken are a flood, which would keep the thread from others. */
 enum { DATAGRAMS_A_CALL = 128 };
 
-static enum outcome hear(struct server_thread *thread, struct channel *channel) {
-    for (int i = 0; i < DATAGRAMS_A_CALL; i++) {
+static enum outcome hear(struct server_thread *thread, struct channel *channel, unsigned *datagrams) {
+    while (++*datagrams <= DATAGRAMS_A_CALL) {
         struct message message;
         struct receipt receipt;
         int error = message_receive(channel->fd, &message, &receipt, 0);
@@ -180,8 +186,8 @@ static bool take_call(struct server_thread *thread, struct channel *channel) {
     channel->pending = false;
     channel_hold_locked(channel);
     server_unlock();
-    for (;;) {
-        enum outcome outcome = hear(thread, channel);
+    for (unsigned datagrams = 0;;) {
+        enum outcome outcome = hear(thread, channel, &datagrams);
         if (outcome == OUTCOME_WON) {
             return true;
         }
@@ -215,14 +221,19 @@ bool take_event(struct server_thread *thread, const struct epoll_event *event) {
     return taken;
 }
 
+/* How often a thread looks again whether another one has done with a channel. */
+enum { TURNS = 100 };
+
 /*
  * The client has claimed the thread's attention: the call is in the session memory, with no datagram. Keeps the
  * caller's hold on the channel if it wins the call.
  */
 bool take_claimed_locked(struct server_thread *thread, struct channel *channel) {
     struct session *session = channel->session;
-    while (channel->busy && channel->thread == NULL && atomic_load(&session->state) == CALL_QUEUED) {
-        /* Another thread is reading a late datagram of an earlier call; it does not block. */
+    for (int i = 0; i < TURNS && channel->busy && channel->thread == NULL &&
+                    atomic_load(&session->state) == CALL_QUEUED; i++) {
+        /* Another thread is reading a late datagram of an earlier call; it does not block. A client that sends one
+         * after the other is left to that thread. */
         server_unlock();
         sched_yield();
         server_lock();

@@ -12,6 +12,10 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76
+#endif
+
 int hello_send(int fd, const struct door *door) {
     struct message hello = {.type = MESSAGE_HELLO, .sequence = door->id};
     return message_send(fd, &hello, &door->status_fd, 1);
@@ -32,6 +36,7 @@ struct trunk *trunk_adopt_locked(struct door *door, enum trunk_kind kind, int fd
     trunk->home = trunk->inherited = -1;
     struct ucred peer;
     trunk->user = kind == TRUNK_CONNECTION && socket_peer(fd, &peer) ? peer.uid : 0;
+    setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &on, sizeof on); /* from Linux 6.5 */
     if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0) {
         *error = errno;
     } else if ((*error = hello_send(fd, door)) == 0) {
@@ -95,7 +100,7 @@ void trunk_event(struct trunk *trunk) {
     for (;;) {
         struct message message;
         struct receipt receipt;
-        int error = message_receive(trunk->fd, &message, &receipt, 0);
+        int error = message_receive_identified(trunk->fd, &message, &receipt);
         if (error == EAGAIN) {
             return;
         }

@@ -5,8 +5,17 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 4
+#endif
+
+/*
+ * Room for what is expected, and for what a peer can add: a socket that came from it has the options that it chose, also
+ * later, and each option adds a control message to every datagram. Without that room a peer could make it
+ * look as if our descriptor table were full.
+ */
 union ancillary {
-    char bytes[CMSG_SPACE(sizeof(int) * DESCRIPTORS_A_DATAGRAM) + CMSG_SPACE(sizeof(struct ucred))];
+    char bytes[CMSG_SPACE(sizeof(int) * DESCRIPTORS_A_DATAGRAM) + CMSG_SPACE(sizeof(struct ucred)) + 2048];
     struct cmsghdr aligned;
 };
 
@@ -43,9 +52,47 @@ void receipt_close(struct receipt *receipt) {
         close(receipt->fds[i]);
     }
     receipt->count = 0;
+    if (receipt->pidfd >= 0) {
+        close(receipt->pidfd);
+    }
+    receipt->pidfd = -1;
 }
 
-int message_receive(int fd, struct message *message, struct receipt *receipt, int flags) {
+/*
+ * Takes descriptors and credentials, and a pidfd if we have asked for one, out of the control messages. False when there
+ * is anything else, as there is when the peer has set SO_PASSPIDFD, SO_PASSSEC or SO_TIMESTAMP on the socket; a descriptor
+ * in it is closed.
+ */
+static bool take_control(struct msghdr *header, struct receipt *receipt, bool with_pidfd) {
+    bool expected = true;
+    for (struct cmsghdr *item = CMSG_FIRSTHDR(header); item != NULL; item = CMSG_NXTHDR(header, item)) {
+        int level = item->cmsg_level, type = item->cmsg_type;
+        size_t size = item->cmsg_len - CMSG_LEN(0);
+        if (level == SOL_SOCKET && (type == SCM_RIGHTS || type == SCM_PIDFD)) {
+            size_t count = size / sizeof(int);
+            for (size_t i = 0; i < count; i++) {
+                int fd;
+                memcpy(&fd, CMSG_DATA(item) + i * sizeof fd, sizeof fd);
+                if (type == SCM_RIGHTS && receipt->count < DESCRIPTORS_A_DATAGRAM) {
+                    receipt->fds[receipt->count++] = fd;
+                } else if (type == SCM_PIDFD && with_pidfd && receipt->pidfd < 0) {
+                    receipt->pidfd = fd;
+                } else if (fd >= 0) { /* a pidfd for which there was no room is an errno */
+                    close(fd);
+                }
+            }
+            expected = expected && (type == SCM_RIGHTS || with_pidfd);
+        } else if (level == SOL_SOCKET && type == SCM_CREDENTIALS && size == sizeof receipt->credentials) {
+            memcpy(&receipt->credentials, CMSG_DATA(item), sizeof receipt->credentials);
+            receipt->credentialed = true;
+        } else {
+            expected = false;
+        }
+    }
+    return expected;
+}
+
+static int receive(int fd, struct message *message, struct receipt *receipt, int flags, bool with_pidfd) {
     union ancillary ancillary;
     struct iovec vector = {message, sizeof *message};
     struct msghdr header = {.msg_iov = &vector,
@@ -55,6 +102,7 @@ int message_receive(int fd, struct message *message, struct receipt *receipt, in
     ssize_t length;
     int resets = 0;
     receipt->count = 0;
+    receipt->pidfd = -1;
     receipt->truncated = receipt->credentialed = false;
     do {
         length = recvmsg(fd, &header, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -63,19 +111,7 @@ int message_receive(int fd, struct message *message, struct receipt *receipt, in
     if (length < 0) {
         return errno;
     }
-    for (struct cmsghdr *item = CMSG_FIRSTHDR(&header); item != NULL; item = CMSG_NXTHDR(&header, item)) {
-        if (item->cmsg_level != SOL_SOCKET) {
-            continue;
-        }
-        if (item->cmsg_type == SCM_RIGHTS) {
-            unsigned count = (unsigned)((item->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-            memcpy(receipt->fds + receipt->count, CMSG_DATA(item), sizeof(int) * count);
-            receipt->count += count;
-        } else if (item->cmsg_type == SCM_CREDENTIALS) {
-            memcpy(&receipt->credentials, CMSG_DATA(item), sizeof receipt->credentials);
-            receipt->credentialed = true;
-        }
-    }
+    bool expected = take_control(&header, receipt, with_pidfd);
     if (header.msg_flags & MSG_CTRUNC) {
         receipt->truncated = true;
         receipt_close(receipt);
@@ -84,10 +120,18 @@ int message_receive(int fd, struct message *message, struct receipt *receipt, in
         receipt_close(receipt);
         return EPIPE;
     }
-    if (length != sizeof *message || (header.msg_flags & MSG_TRUNC) || message->magic != WIRE_MAGIC ||
+    if (!expected || length != sizeof *message || (header.msg_flags & MSG_TRUNC) || message->magic != WIRE_MAGIC ||
         message->abi != WIRE_ABI) {
         receipt_close(receipt);
         return EBADMSG;
     }
     return 0;
+}
+
+int message_receive(int fd, struct message *message, struct receipt *receipt, int flags) {
+    return receive(fd, message, receipt, flags, false);
+}
+
+int message_receive_identified(int fd, struct message *message, struct receipt *receipt) {
+    return receive(fd, message, receipt, 0, true);
 }

@@ -60,10 +60,14 @@ struct receipt {
     bool truncated; /* the descriptor table was full: nothing is kept of what arrived */
     bool credentialed;
     struct ucred credentials;
+    int pidfd; /* of the sender, or -1 */
 };
 
-/* Receives one datagram without blocking: 0, EPIPE at the end of the stream, or an errno. */
+/* Receives one datagram without blocking: 0, EPIPE at the end of the stream, or an errno. EBADMSG: it was none of ours, or
+ * carried what we had not asked for; it is gone, and nothing of it is kept. */
 int message_receive(int fd, struct message *message, struct receipt *receipt, int flags);
+/* The same from a socket with SO_PASSPIDFD of our own. */
+int message_receive_identified(int fd, struct message *message, struct receipt *receipt);
 void receipt_close(struct receipt *receipt);
 
 /* The call's state, the word that decides between EAGAIN and EINTR. */

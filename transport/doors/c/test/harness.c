@@ -53,7 +53,7 @@ int run_tests(const char *file, const struct test *tests, size_t count, int argc
         perror("mkdtemp");
         return 1;
     }
-    chmod(directory, 0777);
+    chmod(directory, 01777);
     for (size_t i = 0; i < count; i++) {
         if (argc < 2 || strstr(tests[i].name, argv[1]) != NULL) {
             failures += run_one(&tests[i]);

@@ -2,9 +2,7 @@
  * Peers that do not keep to the protocol, one lie at a time; the fuzzer tells them at random. A client here speaks to
  * an honest server with datagrams of its own making, and a server likewise to an honest client.
  */
-#include "harness.h"
-
-#include "../linux/wire.h"
+#include "attacks.h"
 
 static void number_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
     (void)cookie, (void)data, (void)size, (void)descriptors, (void)count;
@@ -30,55 +28,6 @@ static void make_one_thread(door_info_t *info) {
         made = true;
         CHECK_EQUAL(pthread_create(&thread, NULL, one_thread, NULL), 0);
     }
-}
-
-static int sealed(size_t size, int seals) {
-    int fd = memfd_create("hostile", MFD_ALLOW_SEALING | MFD_CLOEXEC);
-    CHECK(fd >= 0);
-    CHECK_EQUAL(ftruncate(fd, (off_t)size), 0);
-    CHECK_EQUAL(fcntl(fd, F_ADD_SEALS, seals), 0);
-    return fd;
-}
-
-/* A channel of our own making to the door behind a trunk. */
-struct attached {
-    int fd;
-    struct session *session;
-};
-
-static struct attached attach(int trunk) {
-    int pair[2], memory = sealed(SESSION_SIZE, F_SEAL_SHRINK | F_SEAL_GROW);
-    CHECK_EQUAL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-    struct session *session = mmap(NULL, SESSION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
-    CHECK(session != MAP_FAILED);
-    struct message message = {.type = MESSAGE_ATTACH};
-    int fds[2] = {pair[1], memory};
-    CHECK_EQUAL(message_send(trunk, &message, fds, 2), 0);
-    close(pair[1]);
-    close(memory);
-    return (struct attached){pair[0], session};
-}
-
-static void queue_call(const struct attached *attached, uint64_t size, uint32_t flags) {
-    struct session *session = attached->session;
-    struct message message = {.type = MESSAGE_CALL, .sequence = atomic_load(&session->sequence) + 1};
-    session->request.size = size;
-    session->request.flags = flags;
-    atomic_store(&session->listening, LISTENING_TO_SOCKET);
-    atomic_store(&session->sequence, message.sequence);
-    atomic_store(&session->state, CALL_QUEUED);
-    CHECK_EQUAL(message_send(attached->fd, &message, NULL, 0), 0);
-}
-
-static bool is_answered(void *argument) {
-    const struct attached *attached = argument;
-    return atomic_load(&attached->session->state) == CALL_DONE;
-}
-
-static bool has_hung_up(void *argument) {
-    const struct attached *attached = argument;
-    struct pollfd entry = {.fd = attached->fd, .events = POLLRDHUP};
-    return poll(&entry, 1, 0) == 1 && (entry.revents & (POLLHUP | POLLRDHUP)) != 0;
 }
 
 static size_t address_space(void) {
@@ -160,20 +109,12 @@ static void lie(int socket, void *argument) {
 }
 
 static int call_a_liar(uint64_t size, uint64_t results, int seals) {
-    int pair[2], on = 1;
-    CHECK_EQUAL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-    CHECK_EQUAL(setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
-    int page = sealed(STATUS_SIZE, F_SEAL_SHRINK);
-    struct status status = {.magic = WIRE_MAGIC, .abi = WIRE_ABI, .id = 5};
-    atomic_store(&status.data_max, UINT64_MAX);
-    CHECK_EQUAL(pwrite(page, &status, sizeof status, 0), sizeof status);
-    struct message hello = {.type = MESSAGE_HELLO, .sequence = 5};
-    CHECK_EQUAL(message_send(pair[1], &hello, &page, 1), 0);
-    struct liar liar = {pair[1], pair[0], size, results, seals};
+    struct trunk_ends ends = make_liar();
+    struct liar liar = {ends.server, ends.client, size, results, seals};
     struct child child = start_child(lie, &liar);
-    close(pair[1]);
+    close(ends.server);
     door_arg_t arguments = {0};
-    int error = door_call(pair[0], &arguments) < 0 ? errno : 0;
+    int error = door_call(ends.client, &arguments) < 0 ? errno : 0;
     if (error == 0) {
         CHECK_EQUAL(arguments.data_size, size);
         CHECK(arguments.rsize >= size);
@@ -181,8 +122,7 @@ static int call_a_liar(uint64_t size, uint64_t results, int seals) {
     } else {
         CHECK(arguments.rbuf == NULL && arguments.rsize == 0);
     }
-    close(pair[0]);
-    close(page);
+    close(ends.client);
     finish_child(child);
     return error;
 }

@@ -1,0 +1,39 @@
+/* What the tests of hostile peers share: doors and channels made by hand, which keep to no protocol. */
+#ifndef DOORS_TEST_ATTACKS_H
+#define DOORS_TEST_ATTACKS_H
+
+#include "harness.h"
+
+#include "../linux/wire.h"
+
+enum { STRANGER = 4321 }; /* the user id of an attacker */
+
+int sealed(size_t size, int seals);
+
+/* A channel of our own making to the door behind a trunk. */
+struct attached {
+    int fd;    /* the attacker's end */
+    int other; /* the end that the server gets, kept open: its options can be set at any time */
+    struct session *session;
+};
+struct attached attach(int trunk);
+void detach(struct attached *attached);
+void queue_call(const struct attached *attached, uint64_t size, uint32_t flags);
+bool is_answered(void *attached);
+bool has_hung_up(void *attached);
+
+/* A trunk that looks like a door: the end to call through, and the end of the server that lies. */
+struct trunk_ends {
+    int client, server;
+};
+struct trunk_ends make_liar(void);
+
+/* The options by which a peer adds control messages to what is received from a socket. */
+struct socket_option {
+    const char *name;
+    int number;
+};
+extern const struct socket_option CONTROL_OPTIONS[];
+extern const unsigned CONTROL_OPTION_COUNT;
+
+#endif
