@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.reasons import TIMEOUT, Crashed, Custom, Reason
+from enfilade.actors.messages.safe_text import safe_arguments, safe_repr, safe_str, shown_name
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
@@ -86,7 +87,9 @@ class NoProcess(CallError):
 
     def __init__(self, target: Ref[Any] | str) -> None:
         is_name = isinstance(target, str)
-        problem = f"the name {target!r} is not registered" if is_name else f"{target} has ended"
+        problem = (
+            f"the name {safe_repr(target)} is not registered" if is_name else f"{safe_str(target)} has ended"
+        )
         super().__init__(target, f"no process: {problem}")
 
 
@@ -94,14 +97,14 @@ class Restarting(CallError):
     """The addressed process has ended and its supervisor is restarting it: try again later."""
 
     def __init__(self, target: Ref[Any] | str) -> None:
-        super().__init__(target, f"{target} is being restarted by its supervisor; call again later")
+        super().__init__(target, f"{safe_str(target)} is being restarted by its supervisor; call again later")
 
 
 class ProcessDied(CallError):
     """The process that was called ended before it replied. `reason` is its exit reason."""
 
     def __init__(self, target: Ref[Any] | str, reason: Reason) -> None:
-        super().__init__(target, f"{target} ended before it replied: {reason}")
+        super().__init__(target, f"{safe_str(target)} ended before it replied: {reason}")
         self.reason = reason
         if isinstance(reason, Crashed):
             self.__cause__ = reason.error
@@ -111,7 +114,7 @@ class CallTimeout(CallError):
     """No reply came within the time limit, `seconds`. A reply that comes later is dropped."""
 
     def __init__(self, target: Ref[Any] | str, seconds: float) -> None:
-        super().__init__(target, f"{target} did not reply within {seconds} s")
+        super().__init__(target, f"{safe_str(target)} did not reply within {seconds} s")
         self.seconds = seconds
 
 
@@ -119,14 +122,16 @@ class CallingSelf(CallError):
     """A process called itself, and would have waited for ever."""
 
     def __init__(self, target: Ref[Any] | str) -> None:
-        super().__init__(target, f"{target} called itself; call the method directly, or send a cast")
+        super().__init__(
+            target, f"{safe_str(target)} called itself; call the method directly, or send a cast"
+        )
 
 
 class SenderDropped(CallError):
     """The callee dropped the deferred reply without replying."""
 
     def __init__(self, target: Ref[Any] | str) -> None:
-        super().__init__(target, f"{target} dropped the deferred reply without answering")
+        super().__init__(target, f"{safe_str(target)} dropped the deferred reply without answering")
 
 
 class NotConnected(CallError):
@@ -136,15 +141,16 @@ class NotConnected(CallError):
     """
 
     def __init__(self, target: str, message: str | None = None) -> None:
-        super().__init__(target, message or f"the node link to {target!r} was lost before the answer came")
+        super().__init__(
+            target, message or f"the node link to {safe_repr(target)} was lost before the answer came"
+        )
 
 
 class NotPublic(RuntimeFault):
     """The method may not be called from outside: a hook, a name that starts with `_`, or not a method."""
 
     def __init__(self, method: object) -> None:
-        name = getattr(method, "__qualname__", repr(method))
-        super().__init__(f"expected a public method of the actor's class, got {name}")
+        super().__init__(f"expected a public method of the actor's class, got {shown_name(method)}")
         self.method = method
 
 
@@ -152,7 +158,7 @@ class UnknownMethod(RuntimeFault):
     """An actor was sent a call or cast for a method that its class does not have."""
 
     def __init__(self, method: str, actor: str) -> None:
-        super().__init__(f"{actor} has no public method {method!r}")
+        super().__init__(f"{safe_str(actor)} has no public method {safe_repr(method)}")
         self.method = method
 
 
@@ -174,8 +180,8 @@ class BadArguments(RuntimeFault, TypeError):
         kwargs: Mapping[str, Any],
         problem: str,
     ) -> None:
-        given = [f"{arg!r:.80}" for arg in args] + [f"{name}={arg!r:.80}" for name, arg in kwargs.items()]
-        super().__init__(f"{method}{signature} got ({', '.join(given)}): {problem}")
+        shown = f"{method}{safe_str(signature, 500)}"
+        super().__init__(f"{shown} got ({safe_arguments(args, kwargs)}): {safe_str(problem)}")
         self.method = method
 
 
@@ -183,9 +189,9 @@ class CoroutineReturned(RuntimeFault, TypeError):
     """A method of a sync actor returned a coroutine, which cannot be awaited. `method` is the function."""
 
     def __init__(self, method: Callable[..., Any]) -> None:
-        name = getattr(method, "__qualname__", repr(method))
         super().__init__(
-            f"{name} returned a coroutine, and a sync actor has no task to await it in; make it `async def`"
+            f"{shown_name(method)} returned a coroutine, and a sync actor has no task to await it in; "
+            "make it `async def`"
         )
         self.method = method
 
@@ -229,7 +235,7 @@ class NameTaken(RuntimeFault):
     """The name belongs to `holder`, or `holder` already has another name."""
 
     def __init__(self, name: str, holder: Ref[Any], message: str | None = None) -> None:
-        super().__init__(message or f"the name {name!r} is taken by {holder}")
+        super().__init__(message or f"the name {safe_repr(name)} is taken by {holder}")
         self.name = name
         self.holder = holder
 
@@ -263,7 +269,7 @@ class AlreadyStarted(StartError):
     """A process of that name runs already: `ref`."""
 
     def __init__(self, name: str, ref: Ref[Any]) -> None:
-        message = f"{name!r} is already started: {ref}"
+        message = f"{safe_repr(name)} is already started: {ref}"
         super().__init__(Custom(message), message)
         self.name = name
         self.ref = ref
@@ -280,7 +286,7 @@ class NodeStopped(RuntimeFault):
     """The node is stopping or has stopped: nothing can be spawned on it."""
 
     def __init__(self, node: str) -> None:
-        super().__init__(f"node {node!r} is stopping; nothing can be spawned on it")
+        super().__init__(f"node {safe_repr(node)} is stopping; nothing can be spawned on it")
         self.node = node
 
 

@@ -11,12 +11,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, safe_str
+from enfilade.actors.messages.tracebacks import formatted
 
-__all__ = ["guarded", "log"]
+__all__ = ["guarded", "is_logged", "log"]
 
 logger = logging.getLogger("enfilade.actors")
 
 R = TypeVar("R")
+
+LARGEST = 1_000
+"""Characters of each value in a line of the log."""
 
 
 def guarded(fn: Callable[..., R], *args: Any) -> R | None:
@@ -29,18 +33,50 @@ def guarded(fn: Callable[..., R], *args: Any) -> R | None:
     except BaseException as error:
         if type(error) is KeyboardInterrupt and is_interrupt(error):
             raise
-        log(logging.ERROR, "%s failed for %s", safe_repr(fn), safe_repr(args), error=error)
+        log(logging.ERROR, "%r failed for %r", fn, args, error=error)
         return None
 
 
-def log(level: int, text: str, *values: object, error: BaseException | None = None) -> None:
-    """Log `text`, with `values` in it as safe text, and the traceback of `error`.
+def is_logged(level: int) -> bool:
+    """Tell whether anything is logged at this level."""
+    return logger.isEnabledFor(level)
 
-    Never raises, but for Ctrl-C, whatever filters, formatters and handlers do.
+
+def log(
+    level: int, text: str, *values: Any, error: BaseException | None = None, stack: str | None = None
+) -> None:
+    """Log a line, `text % values`, and below it the traceback of `error`, or a stack. Costs nothing where the
+    level is not logged.
+
+    The values are shown as safe text; a number may have a format of its own. Never raises, but for Ctrl-C,
+    whatever values, filters, formatters and handlers do.
     """
     try:
-        if logger.isEnabledFor(level):
-            logger.log(level, text, *map(safe_str, values), exc_info=error)
+        if not logger.isEnabledFor(level):
+            return
+        line = text % tuple(value if type(value) in (int, float) else _Shown(value) for value in values)
+        cause = None if error is None else (type(error), error, error.__traceback__)
+        record = logger.makeRecord(logger.name, level, __file__, 0, line, (), cause, "log", sinfo=stack)
+        if error is not None:
+            record.exc_text = formatted(
+                error
+            )  # in the place of what the handler's formatter would make of it
+        logger.handle(record)
     except BaseException as failure:
         if type(failure) is KeyboardInterrupt and is_interrupt(failure):
             raise
+
+
+class _Shown:
+    """A value in a line."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __str__(self) -> str:
+        return safe_str(self._value, LARGEST)
+
+    def __repr__(self) -> str:
+        return safe_repr(self._value, LARGEST)

@@ -4,12 +4,23 @@ Every process ends with exactly one reason, which its links and monitors are tol
 Erlang/OTP (reference manual, "Processes"; `supervisor`, "Restart"), as immutable records that compare by
 value. Three shapes count as a normal end: `NORMAL`, `SHUTDOWN` and `Shutdown(detail)`; a supervisor restarts
 a transient child after any other.
+
+A reason may hold an object of the program: an error, or anything that `Shutdown` and `Custom` take. Whatever
+that object does when it is shown, compared or hashed, the reason itself can be. The runtime looks at the kind
+of a reason alone, never at what it holds.
 """
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import attrs
+
+from enfilade.actors.messages.safe_text import (
+    is_interrupt,
+    safe_record,
+    safe_repr,
+    safe_str,
+)
 
 __all__ = [
     "KILL",
@@ -30,7 +41,11 @@ __all__ = [
 ]
 
 
-@attrs.frozen
+LARGEST = 1_000
+"""The number of characters that a reason says of what it holds."""
+
+
+@attrs.frozen(eq=False, repr=False)
 class Reason:
     """The base of all exit reasons.
 
@@ -39,8 +54,46 @@ class Reason:
 
     is_normal: ClassVar[bool] = False
 
+    def __repr__(self) -> str:
+        return safe_record(self)
 
-@attrs.frozen
+    def __eq__(self, other: object) -> bool:
+        """Compare kind and contents; contents that refuse to be compared are equal to themselves alone."""
+        if self is other:
+            return True
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(_equal(getattr(self, name), getattr(other, name)) for name in _names(self))
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(_hash(getattr(self, name)) for name in _names(self))))
+
+
+def _names(reason: Reason) -> tuple[str, ...]:
+    return reason.__match_args__  # type: ignore[attr-defined,no-any-return]
+
+
+def _equal(one: object, other: object) -> bool:
+    if one is other:
+        return True
+    try:
+        return bool(one == other)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        return False
+
+
+def _hash(value: object) -> int:
+    try:
+        return hash(value)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        return 0
+
+
+@attrs.frozen(eq=False, repr=False)
 class Normal(Reason):
     """The process had nothing left to do."""
 
@@ -50,7 +103,7 @@ class Normal(Reason):
         return "normal"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Shutdown(Reason):
     """The process was told to stop, or stopped as intended; `detail` may say more."""
 
@@ -59,10 +112,10 @@ class Shutdown(Reason):
     is_normal: ClassVar[bool] = True
 
     def __str__(self) -> str:
-        return "shutdown" if self.detail is None else f"shutdown: {self.detail}"
+        return "shutdown" if self.detail is None else f"shutdown: {safe_str(self.detail, LARGEST)}"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Kill(Reason):
     """As an exit signal: die at once, untrappably. The victim's own reason becomes `KILLED`."""
 
@@ -70,7 +123,7 @@ class Kill(Reason):
         return "kill"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Killed(Reason):
     """The process was ended by an untrappable `KILL`."""
 
@@ -78,7 +131,7 @@ class Killed(Reason):
         return "killed"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ProcessMissing(Reason):
     """The other side of a link or monitor did not exist (any more) when it was set up."""
 
@@ -86,7 +139,7 @@ class ProcessMissing(Reason):
         return "no process"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ConnectionLost(Reason):
     """The node of the other side cannot be reached."""
 
@@ -94,7 +147,7 @@ class ConnectionLost(Reason):
         return "no connection"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class TimedOut(Reason):
     """Something that had a time limit did not happen in time."""
 
@@ -102,30 +155,31 @@ class TimedOut(Reason):
         return "timeout"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Crashed(Reason):
     """The process ended by an exception that it did not handle.
 
-    `error` is that exception, whole: an exception group stays a group.
+    `error` is that exception, whole: an exception group stays a group. Its traceback names files, lines and
+    functions, but keeps none of their variables, unless `NodeConfig.keep_tracebacks` is set.
     """
 
     error: BaseException
 
     def __str__(self) -> str:
-        return f"crashed: {self.error!r}"
+        return f"crashed: {safe_repr(self.error, LARGEST)}"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Custom(Reason):
     """Any other reason; `value` should be immutable, and made of registered types if it is to cross nodes."""
 
     value: Any
 
     def __str__(self) -> str:
-        return str(self.value)
+        return safe_str(self.value, LARGEST)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Trapped(Reason):
     """A WebAssembly guest trapped.
 
@@ -138,7 +192,8 @@ class Trapped(Reason):
     backtrace: Sequence[str] = ()
 
     def __str__(self) -> str:
-        return f"trapped: {self.kind}: {self.message}" if self.message else f"trapped: {self.kind}"
+        kind = f"trapped: {safe_str(self.kind)}"
+        return f"{kind}: {safe_str(self.message, LARGEST)}" if self.message else kind
 
 
 NORMAL = Normal()
@@ -167,13 +222,13 @@ def checked(reason: object) -> Reason:
     Raises:
         TypeError: `reason` is not a `Reason`.
     """
-    if not isinstance(reason, Reason):
-        raise TypeError(f"expected an exit Reason, got {reason!r}; wrap other values in Custom(...)")
-    return reason
+    if not issubclass(type(reason), Reason):
+        raise TypeError(f"expected an exit Reason, got {safe_repr(reason)}; wrap other values in Custom(...)")
+    return reason  # type: ignore[return-value]
 
 
 def reason_of(error: BaseException) -> Reason:
     """The exit reason of a process whose body raised `error`."""
-    if isinstance(error, Exit):
-        return error.reason
+    if issubclass(type(error), Exit):
+        return error.reason  # type: ignore[attr-defined, no-any-return]
     return Crashed(error)

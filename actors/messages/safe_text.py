@@ -13,15 +13,16 @@ import array
 import collections
 import dataclasses
 import functools
+import itertools
 import signal
 import threading
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-__all__ = ["add_note", "is_interrupt", "safe_repr", "safe_str", "shown_name"]
+__all__ = ["add_note", "is_interrupt", "safe_arguments", "safe_record", "safe_repr", "safe_str", "shown_name"]
 
 DEPTH: Final = 6
 """How deep containers are shown."""
@@ -30,6 +31,9 @@ LARGEST_INT: Final = 2000
 """The largest number of bits of an int that is shown in digits: no limit of the interpreter is below it."""
 
 LARGEST_NAME: Final = 200
+ARGUMENTS: Final = 10
+"""How many arguments of a call are shown."""
+
 NOTES: Final = 20
 """How many notes an error may have before the runtime adds no more: the same error may be raised often."""
 
@@ -56,6 +60,32 @@ def safe_str(value: object, largest: int = 200) -> str:
         if type(error) is KeyboardInterrupt and is_interrupt(error):
             raise
         return "<unprintable object>"
+
+
+def safe_record(value: object, largest: int = 1_000) -> str:
+    """Return the `repr` of an attrs record, whose class has no other. Never raises."""
+    try:
+        text = _Text(largest)
+        text.attrs_record(value)
+        return text.cut()
+    except BaseException as error:
+        if type(error) is KeyboardInterrupt and is_interrupt(error):
+            raise
+        return "<unprintable object>"
+
+
+def safe_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any], largest: int = 80) -> str:
+    """Return what stands between the parentheses of a call, with so many characters for each argument.
+
+    Of many arguments, the first few are shown.
+    """
+    given = [safe_repr(value, largest) for value in args[:ARGUMENTS]]
+    given += [
+        f"{safe_str(name)}={safe_repr(value, largest)}"
+        for name, value in itertools.islice(kwargs.items(), ARGUMENTS - len(given))
+    ]
+    left_out = len(args) + len(kwargs) - len(given)
+    return ", ".join(given if left_out == 0 else [*given, f"and {left_out} more"])
 
 
 def shown_name(value: object) -> str:

@@ -22,6 +22,7 @@ import attrs
 import msgspec
 
 from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.safe_text import safe_arguments, safe_repr, safe_str
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
@@ -134,13 +135,11 @@ class Call:
 
 
 def described(message: Any) -> str:
-    """Describe a message in one line."""
-    if isinstance(message, Call | Cast):
-        arguments = [repr(arg) for arg in message.args]
-        arguments += [f"{name}={value!r}" for name, value in message.kwargs.items()]
-        kind = "cast" if isinstance(message, Cast) else "call"
-        return f"{kind} {message.method}({', '.join(arguments)})"
-    return f"message {message!r}"
+    """Describe a message in one line. Never raises."""
+    if issubclass(type(message), Call | Cast):
+        kind = "cast" if type(message) is Cast else "call"
+        return f"{kind} {safe_str(message.method)}({safe_arguments(message.args, message.kwargs)})"
+    return f"message {safe_repr(message)}"
 
 
 # Stands for the call at hand when its caller runs the handler itself.

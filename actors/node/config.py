@@ -6,17 +6,19 @@ from typing import Any
 
 import attrs
 
+from enfilade.actors.messages.safe_text import safe_repr
+
 __all__ = ["NodeConfig"]
 
 
 def _positive(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
     if not value > 0:
-        raise ValueError(f"{attribute.name} must be more than 0 seconds, got {value!r}")
+        raise ValueError(f"{attribute.name} must be more than 0 seconds, got {safe_repr(value)}")
 
 
 def _not_negative(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value >= 0:
-        raise ValueError(f"{attribute.name} must be at least 0, got {value!r}")
+        raise ValueError(f"{attribute.name} must be at least 0, got {safe_repr(value)}")
 
 
 @attrs.frozen(kw_only=True)
@@ -30,6 +32,8 @@ class NodeConfig:
         slow_handler: seconds a sync handler may hold the loop before a warning is logged.
         reports_per_second: maximum number of abnormal exits, and of dead letters, that are logged in a
             second; the others are counted.
+        keep_tracebacks: keep the frames, and with them all variables, in the traceback of the error that an
+            exit reason holds, for a debugger; otherwise only files, lines and functions are kept.
         handle_interrupt: handle SIGINT while the node runs, if it was opened in the main thread.
     """
 
@@ -38,4 +42,5 @@ class NodeConfig:
     kill_grace: float = attrs.field(default=5.0, validator=_positive)
     slow_handler: float = attrs.field(default=0.01, validator=_positive)
     reports_per_second: int = attrs.field(default=20, validator=_not_negative)
+    keep_tracebacks: bool = False
     handle_interrupt: bool = True

@@ -58,16 +58,16 @@ class DeadLetters:
 
     def publish(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
         """Publish `message`, which did not reach `ref`. A call fails instead. Not a checkpoint."""
-        if isinstance(message, Call):
+        if issubclass(type(message), Call):
             message.abandon(reason)
             return
         self.count += 1
-        if self.muted or isinstance(message, DeadLetter):
+        if self.muted or type(message) is DeadLetter:
             return
         self._reports.dead_letter(message, ref, reason)
         for subscriber in list(self._subscribers):
             if subscriber != ref:
                 try:
                     subscriber.send(DeadLetter(message, ref, reason))
-                except Exception:  # full, or on another node that cannot be sent this
+                except BaseException:  # full, or on another node that cannot be sent this
                     self.unsubscribe(subscriber)

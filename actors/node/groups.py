@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from enfilade.actors.messages.errors import NoProcess, NotJoined
-from enfilade.actors.messages.log_errors import log_errors
+from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.processes.local_ref import process_of
 
@@ -228,7 +228,7 @@ def _tell(watcher: Ref[Any], event: Joined | Left) -> None:
     if process is not None:
         process.put(event)
     else:
-        log_errors(watcher.send, event)
+        guarded(watcher.send, event)
 
 
 class Groups:

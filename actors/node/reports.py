@@ -2,19 +2,23 @@
 
 What happens is noted in a queue, and a task of its own hands it to `logging` (logger "enfilade.actors"). Of
 each kind, so many are logged in a second; the others are counted, and the count is logged when the second
-is over. Formatting a traceback costs more than a restart does, so it is left to the log handler.
+is over. Formatting a traceback costs more than a restart does, so it is left to that task. Where a level is
+not logged, nothing is even counted.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 from trio.lowlevel import Abort
 
+from enfilade.actors.messages.guarded import is_logged, log
 from enfilade.actors.messages.reasons import Reason
 
 if TYPE_CHECKING:
@@ -23,7 +27,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Reports"]
 
-logger = logging.getLogger("enfilade.actors")
+
+@attrs.frozen
+class _Report:
+    """A line of the log: `text % values`, with the traceback of an error, or the stack of a task."""
+
+    level: int
+    text: str
+    values: tuple[Any, ...]
+    error: BaseException | None = None
+    stack: str | None = None
+
+    def log(self) -> None:
+        log(self.level, self.text, *self.values, error=self.error, stack=self.stack)
 
 
 class Reports:
@@ -31,29 +47,24 @@ class Reports:
 
     def __init__(self, config: NodeConfig) -> None:
         self._limit = config.reports_per_second
-        self._queue: deque[tuple[int, str, tuple[Any, ...], BaseException | None]] = deque()
-        self._second = -1
+        self._queue: deque[_Report] = deque()
+        self._second = -math.inf
         self._logged: dict[str, int] = {}
         self._task: trio.lowlevel.Task | None = None
 
     def abnormal_exit(self, ref: Ref[Any], reason: Reason, error: BaseException | None) -> None:
         """Report an abnormal exit, with the traceback of `error` if the process raised one."""
-        if error is not None:
-            self._note("exits", logging.ERROR, "%s ended: %s", (ref, reason), error)
-        else:
-            self._note("exits", logging.WARNING, "%s ended: %s", (ref, reason))
+        level = logging.WARNING if error is None else logging.ERROR
+        self._note("exits", level, "%s ended: %s", ref, reason, error=error)
 
     def dead_letter(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
         """Report a message that reached no process."""
-        self._note("dead letters", logging.INFO, "dead letter for %s (%s): %.200r", (ref, reason, message))
+        self._note("dead letters", logging.INFO, "dead letter for %s (%s): %.200r", ref, reason, message)
 
     def deadlock(self, calls: Sequence[str]) -> None:
         """Report calls that wait for one another in a circle."""
         self._note(
-            "deadlocks",
-            logging.WARNING,
-            "deadlock, which only a time limit ends: %s",
-            (", ".join(calls),),
+            "deadlocks", logging.WARNING, "deadlock, which only a time limit ends: %s", ", ".join(calls)
         )
 
     def unkillable(self, ref: Ref[Any], frames: str) -> None:
@@ -61,8 +72,9 @@ class Reports:
         self._note(
             "unkillable",
             logging.CRITICAL,
-            "%s was killed but did not end; it was given up:\n%s",
-            (ref, frames),
+            "%s was killed but did not end; it was given up",
+            ref,
+            stack=frames,
         )
 
     def supervisor(
@@ -74,38 +86,43 @@ class Reports:
             "supervisor reports",
             level,
             "%s: %s: child %r%s: %s",
-            (supervisor, kind, child, "" if ref is None else f", {ref}", reason),
+            *(supervisor, kind, child, "" if ref is None else f", {ref}", reason),
         )
 
     def refused(self, ref: Ref[Any], error: Exception) -> None:
         """Report a cast that asked for something the process does not do."""
-        self._note("refused casts", logging.WARNING, "%s refused a cast: %s", (ref, error))
+        self._note("refused casts", logging.WARNING, "%s refused a cast: %s", ref, error)
 
     def slow_handler(self, ref: Ref[Any], seconds: float) -> None:
         """Report a sync handler that held the loop for `seconds`."""
-        self._note("slow handlers", logging.WARNING, "%s held the loop for %.1f ms", (ref, seconds * 1000))
+        self._note("slow handlers", logging.WARNING, "%s held the loop for %.1f ms", ref, seconds * 1000)
 
     def _note(
-        self, kind: str, level: int, text: str, values: tuple[Any, ...], error: BaseException | None = None
+        self,
+        kind: str,
+        level: int,
+        text: str,
+        *values: Any,
+        error: BaseException | None = None,
+        stack: str | None = None,
     ) -> None:
-        if not logger.isEnabledFor(level):
+        if not is_logged(level):
             return
-        second = int(trio.current_time())
+        second = math.floor(trio.current_time())
         if second != self._second:
             self._close_second()
             self._second = second
         logged = self._logged.get(kind, 0)
         self._logged[kind] = logged + 1
         if logged < self._limit or kind == "unkillable":
-            self._queue.append((level, text, values, error))
+            self._queue.append(_Report(level, text, values, error, stack))
             self._wake()
 
     def _close_second(self) -> None:
         for kind, count in self._logged.items():
             if count > self._limit:
-                self._queue.append(
-                    (logging.WARNING, "%d more %s were not logged", (count - self._limit, kind), None)
-                )
+                values = (count - self._limit, kind)
+                self._queue.append(_Report(logging.WARNING, "%d more %s were not logged", values))
         self._logged.clear()
 
     def _wake(self) -> None:
@@ -116,8 +133,7 @@ class Reports:
     def flush(self) -> None:
         """Log what is waiting. Not a checkpoint."""
         while self._queue:
-            level, text, values, error = self._queue.popleft()
-            logger.log(level, text, *values, exc_info=error)
+            self._queue.popleft().log()
 
     def close(self) -> None:
         """Log everything, counts included."""

@@ -19,7 +19,7 @@ import trio
 from trio.lowlevel import Abort
 
 from enfilade.actors.messages.errors import RuntimeFault
-from enfilade.actors.messages.log_errors import log_errors
+from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import Notice
 
@@ -186,7 +186,7 @@ class Timers:
         self, seconds: float, destination: Ref[Any], message: Any, *, kept_in: Keeping | None = None
     ) -> Timer:
         """Send `message` to `destination` in `seconds`; a name is looked up only then."""
-        return self.call_after(seconds, log_errors, _send, destination, message, kept_in=kept_in)
+        return self.call_after(seconds, guarded, _send, destination, message, kept_in=kept_in)
 
     def _set(
         self, deadline: float, kept_in: Keeping | None, fn: Callable[..., None], args: tuple[Any, ...]

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.methods import HOOKS
+from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.reasons import Reason
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
 
 __all__ = ["Actor", "Protocol", "construct", "formatted_status", "protocol_of"]
-
-logger = logging.getLogger("enfilade.actors")
 
 
 class Actor:
@@ -54,7 +54,9 @@ class Actor:
 
     def on_message(self, message: Any) -> Any:
         """Handle a message that came by `send`; may be async. The default logs a warning and drops it."""
-        logger.warning("%s (%s) dropped an unhandled message: %r", self.process.ref, type(self), message)
+        log(
+            logging.WARNING, "%s (%s) dropped an unhandled message: %r", self.process.ref, type(self), message
+        )
 
     def on_exit(self, exited: Exited) -> Any:
         """Handle a trapped exit signal; may be async. The default passes it to `on_message`.
@@ -83,11 +85,13 @@ class Actor:
 
 
 def formatted_status(actor: Actor) -> Any:
-    """Return the actor's own view of its state, or a note that `format_status` failed."""
+    """Return the actor's own view of its state, or a note that `format_status` failed. Never raises."""
     try:
         return actor.format_status()
-    except Exception as error:
-        return f"format_status raised {error!r}"
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        return f"format_status raised {safe_repr(error)}"
 
 
 @attrs.frozen(eq=False)

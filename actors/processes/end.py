@@ -7,7 +7,7 @@ a process that learns of the end can rely on the rest.
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import math
 import traceback
 from collections import deque
@@ -17,9 +17,11 @@ import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import Ignore, StartError
-from enfilade.actors.messages.log_errors import log_errors
-from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Reason
+from enfilade.actors.messages.guarded import guarded, is_logged
+from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason
+from enfilade.actors.messages.safe_text import add_note, safe_repr
 from enfilade.actors.messages.signals import described
+from enfilade.actors.messages.tracebacks import outline
 from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor, formatted_status
 from enfilade.actors.processes.body import AbsentBody, Body
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ENDED", "empty_arena", "expect_end", "finish", "give_up"]
 
+
+LARGEST_STATUS = 2_000  # characters of it on the note of an error
 
 FATAL = (SystemExit, KeyboardInterrupt)  # what an actor raises to end the program
 
@@ -50,8 +54,12 @@ def finish(
     """
     if process.ended is not None or process.body is EMPTYING:
         return
-    if error is not None and not reason.is_normal:
-        _note_circumstances(process, error)
+    if error is not None:
+        if not reason.is_normal:
+            _note_circumstances(process, error)
+        _let_go(process, error)
+    elif type(reason) is Crashed:
+        _let_go(process, reason.error)
     arena = None if process.extras_or_none is None else process.extras_or_none.arena
     if arena is not None:
         process.body.abandon_restarts()
@@ -62,17 +70,26 @@ def finish(
 
 
 def _note_circumstances(process: Process, error: BaseException) -> None:
-    """Add notes to `error` for the log: the message at hand, the number of queued messages, the status."""
+    """Add notes to `error` for the log, if there is one: the message at hand, the number of queued messages,
+    the status.
+    """
+    if not is_logged(logging.ERROR):
+        return
     body = process.body
     message = body.at_hand
     if message is not None:
-        with contextlib.suppress(Exception):  # a message may have a repr that fails
-            error.add_note(f"{process.ref} was handling a {described(message):.200}")
-    error.add_note(f"{len(process.queue)} messages were waiting")
+        add_note(error, f"{process.ref} was handling a {described(message):.200}")
+    add_note(error, f"{len(process.queue)} messages were waiting")
     actor = body.actor
-    status = formatted_status(actor) if isinstance(actor, Actor) else None
+    status = formatted_status(actor) if issubclass(type(actor), Actor) else None
     if status is not None:
-        error.add_note(f"status of {process.ref}: {status!r}")
+        add_note(error, f"status of {process.ref}: {safe_repr(status, LARGEST_STATUS)}")
+
+
+def _let_go(process: Process, error: BaseException) -> None:
+    """Have `error`, which outlives the process, keep none of the process's variables."""
+    if not process.node.config.keep_tracebacks:
+        outline(error)
 
 
 def _finish_later(process: Process, reason: Reason, error: BaseException | None, told: bool) -> None:
@@ -112,7 +129,7 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
     del actor
     start = node.starting.pop(process, None) if node.starting else None
     if start is not None:
-        refused = isinstance(error, Ignore | StartError) and reason == NORMAL
+        refused = issubclass(type(error), Ignore | StartError) and reason == NORMAL
         if refused:
             links.unlink_parent(process)
         start.fail(error if error is not None and refused else StartError(reason))
@@ -138,7 +155,7 @@ def _release(process: Process) -> None:
     for timer in list(extras.timers):
         timer.cancel()
     if extras.groups:
-        log_errors(process.node.groups.leave_all, process)
+        guarded(process.node.groups.leave_all, process)
     if extras.room is not None:
         extras.room.unpark_all()
 
@@ -158,11 +175,11 @@ def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
     if reader is not None:  # which only bodies with a task have
         at_hand = body.at_hand
         if isinstance(at_hand, signals.Call) and not at_hand.settled:
-            log_errors(at_hand.abandon, reason)
+            guarded(at_hand.abandon, reason)
     if extras is not None:
         owed, extras.deferred = extras.deferred, {}
         for call in owed:
-            log_errors(call.abandon, reason)
+            guarded(call.abandon, reason)
     if not queue:
         return
     if process.mailbox.inherit:
@@ -170,9 +187,9 @@ def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
         return
     for message in queue:
         if isinstance(message, signals.Call):
-            log_errors(message.abandon, reason)
+            guarded(message.abandon, reason)
         elif type(message) is signals.Cast or type(message) not in signals.envelopes:
-            log_errors(process.node.dead_letters.publish, message, process.ref, reason)
+            guarded(process.node.dead_letters.publish, message, process.ref, reason)
 
 
 def _leave_arena(process: Process) -> None:

@@ -16,7 +16,7 @@ import msgspec
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NoProcess, NotOwner
-from enfilade.actors.messages.log_errors import log_errors
+from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.reasons import KILLED, NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
@@ -331,7 +331,7 @@ def notify_end(process: Process, reason: Reason) -> None:
         for target in process.monitors.values():
             target.active = False
             assert target.ref is not None
-            log_errors(target.ref.deliver, signals.Demonitor(process.ref, target.number))
+            guarded(target.ref.deliver, signals.Demonitor(process.ref, target.number))
     linked, process.links = process.links, None
     watchers, process.watchers = process.watchers, None
     process.monitors = None
@@ -342,10 +342,10 @@ def notify_end(process: Process, reason: Reason) -> None:
                 if other is not None:
                     link_ended(other, process.ref, reason)
                 else:
-                    log_errors(ref.deliver, signals.Exit(process.ref, reason, linked=True))
+                    guarded(ref.deliver, signals.Exit(process.ref, reason, linked=True))
     if watchers:
         for watcher, number in watchers:
-            log_errors(watcher.deliver, signals.Down(number, reason))
+            guarded(watcher.deliver, signals.Down(number, reason))
 
 
 def killed_over(process: Process) -> None:
