@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, safe_str
-from enfilade.actors.messages.tracebacks import formatted
+from enfilade.actors.messages.tracebacks import formatted, trace_of
 
 __all__ = ["guarded", "is_logged", "log"]
 
@@ -55,13 +55,48 @@ def log(
         if not logger.isEnabledFor(level):
             return
         line = text % tuple(value if type(value) in (int, float) else _Shown(value) for value in values)
-        cause = None if error is None else (type(error), error, error.__traceback__)
+        cause = None if error is None else (type(error), error, trace_of(error))
         record = logger.makeRecord(logger.name, level, __file__, 0, line, (), cause, "log", sinfo=stack)
         if error is not None:
             record.exc_text = formatted(
                 error
             )  # in the place of what the handler's formatter would make of it
-        logger.handle(record)
+        _hand_out(record)
+    except BaseException as failure:
+        if type(failure) is KeyboardInterrupt and is_interrupt(failure):
+            raise
+
+
+def _hand_out(record: logging.LogRecord) -> None:
+    """Give `record` to the handlers, as `Logger.handle` does; one that fails keeps it from no other."""
+    passed: Any = True
+    try:
+        passed = logger.filter(record)
+    except BaseException as failure:
+        if type(failure) is KeyboardInterrupt and is_interrupt(failure):
+            raise
+    if not passed or logger.disabled:
+        return
+    if isinstance(passed, logging.LogRecord):
+        record = passed
+    handlers: list[logging.Handler] = []
+    place: logging.Logger | None = logger
+    while place is not None:
+        handlers += place.handlers
+        place = place.parent if place.propagate else None
+    if not handlers and logging.lastResort is not None:
+        handlers.append(logging.lastResort)
+    for handler in handlers:
+        if record.levelno >= handler.level:
+            _hand_to(handler, record)
+
+
+def _hand_to(handler: logging.Handler, record: logging.LogRecord) -> None:
+    try:
+        try:
+            handler.handle(record)
+        except Exception:
+            handler.handleError(record)  # which says so on stderr, if `logging.raiseExceptions` is set
     except BaseException as failure:
         if type(failure) is KeyboardInterrupt and is_interrupt(failure):
             raise

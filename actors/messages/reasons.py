@@ -70,7 +70,7 @@ class Reason:
 
 
 def _names(reason: Reason) -> tuple[str, ...]:
-    return reason.__match_args__  # type: ignore[attr-defined,no-any-return]
+    return reason.__match_args__
 
 
 def _equal(one: object, other: object) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, safe_str, shown_name
 
-__all__ = ["formatted", "outline"]
+__all__ = ["formatted", "outline", "trace_of"]
 
 
 OUTERMOST: Final = 16
@@ -53,12 +53,12 @@ def _slot(kind: type, name: str) -> tuple[Callable[[object], Any], Callable[[obj
     return descriptor.__get__, descriptor.__set__
 
 
-_trace_of, _set_trace = _slot(BaseException, "__traceback__")
-_cause_of, _ = _slot(BaseException, "__cause__")
-_context_of, _ = _slot(BaseException, "__context__")
-_is_context_suppressed, _ = _slot(BaseException, "__suppress_context__")
+trace_of, _set_trace = _slot(BaseException, "__traceback__")
+_cause_of = _slot(BaseException, "__cause__")[0]
+_context_of = _slot(BaseException, "__context__")[0]
+_is_context_suppressed = _slot(BaseException, "__suppress_context__")[0]
 _members_of = BaseExceptionGroup.__dict__["exceptions"].__get__
-_, _set_subject = _slot(AttributeError, "obj")
+_set_subject = _slot(AttributeError, "obj")[1]
 
 
 def outline(error: BaseException) -> None:
@@ -71,7 +71,7 @@ def outline(error: BaseException) -> None:
             if id(error) in seen:
                 continue
             seen.add(id(error))
-            trace = _trace_of(error)
+            trace = trace_of(error)
             if len(seen) > ERRORS:
                 _set_trace(error, None)
                 continue
@@ -80,9 +80,8 @@ def outline(error: BaseException) -> None:
             kind = type(error)
             if issubclass(kind, AttributeError):
                 _set_subject(error, None)  # the object that lacks the attribute: often the actor itself
-            for other in (_cause_of(error), _context_of(error)):
-                if other is not None:
-                    pending.append(other)
+            others = (_cause_of(error), _context_of(error))
+            pending.extend(other for other in others if other is not None)
             if issubclass(kind, BaseExceptionGroup):
                 pending.extend(_members_of(error)[:ERRORS])
     except BaseException as failure:  # out of stack or memory
@@ -179,7 +178,7 @@ def _lines(error: BaseException, level: int, left: list[int]) -> Iterator[str]:
 
 
 def _one_error(error: BaseException, level: int, left: list[int]) -> Iterator[str]:
-    trace = _trace_of(error)
+    trace = trace_of(error)
     if trace is not None:
         yield "Traceback (most recent call last):"
         yield from _frames(trace)
@@ -217,10 +216,10 @@ def _frames(trace: TracebackType) -> Iterator[str]:
 
 def _notes(error: BaseException) -> list[str]:
     try:
-        notes = getattr(error, "__notes__", None)
-        return (
-            [safe_str(note, LARGEST_MESSAGE) for note in notes[:20]] if type(notes) in (list, tuple) else []
-        )
+        notes: Any = getattr(error, "__notes__", None)
+        if type(notes) not in (list, tuple):
+            return []
+        return [safe_str(note, LARGEST_MESSAGE) for note in notes[:20]]
     except BaseException as failure:
         if type(failure) is KeyboardInterrupt and is_interrupt(failure):
             raise

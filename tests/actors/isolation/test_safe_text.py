@@ -96,7 +96,7 @@ def is_safe(text: object, largest: int) -> bool:
             OSError(2, "no", "f"),
             ExceptionGroup("g", [ValueError(1)]),
         ),
-        *(functools.partial(print, 1, end=""), Point, len, object()),
+        *(functools.partial(print, 1, end=""), Point, len),
     ],
     ids=lambda value: repr(value).split(" at 0x")[0],
 )
