@@ -98,6 +98,7 @@ HOSTCALLS = House(
 )
 
 # Only `door_carrier` and `zones` know doors: anything else that carries batches can take their place.
+# `budget` needs one function of the compiled module that doors are in.
 TRANSPORT = House(
     "transport",
     {
@@ -110,7 +111,8 @@ TRANSPORT = House(
         "policy": ("carrier",),
         "node_link": ("carrier", "policy", "wire"),
         "outward": ("carrier", "node_link", "wire"),
-        "inward": ("carrier", "node_link", "outward", "patience", "wire"),
+        "turn": ("carrier", "wire"),
+        "inward": ("carrier", "node_link", "outward", "patience", "turn", "wire"),
         "peer": ("carrier", "inward", "node_link", "outward", "policy", "wire"),
         "rendezvous": ("carrier", "node_link", "peer", "policy", "wire"),
         "door_carrier": ("carrier", "doors", "wire", "zones"),
@@ -118,7 +120,8 @@ TRANSPORT = House(
         "records": (),
         "file_descriptor": (),
         "memory_file": ("records",),
-        "payload": ("file_descriptor", "memory_file", "records"),
+        "budget": ("doors", "records"),
+        "payload": ("budget", "file_descriptor", "memory_file", "policy", "records"),
     },
 )
 

@@ -1,13 +1,15 @@
 """The way in of a node link: who takes batches out of the inlet, and when.
 
-The reader is a task. It takes batches out of the inlet and hands their frames on, one batch in each turn of
-the loop. Whoever waits for the peer can also poll: take in what has arrived in its own step, without a task
-switch. The two never meet in the middle of a batch, because polling is possible in one state only:
+The reader is a task. It takes batches out of the inlet and hands their frames on, one part in each turn of
+the loop: a batch of many frames has several, and their number adapts to the time that they take. Whoever
+waits for the peer can also poll: take in what has arrived in its own step, without a task switch. It leaves
+what is more than a turn's worth to a task of its own. Nobody polls in the middle of a batch, because polling
+is possible in one state only:
 
 | state | the reader | transitions |
 |---|---|---|
 | BUSY | takes in, or is about to look for more | to WAITING when there is nothing |
-| WAITING | sleeps at the inlet; others may poll | to BUSY when it wakes, and for as long as somebody polls |
+| WAITING | sleeps at the inlet; others may poll | to BUSY when it wakes, and while a poll's is taken in |
 | OVER | returns | |
 
 Both become OVER with the end of the node link.
@@ -28,6 +30,7 @@ from enfilade.transport.carrier import Arrival, CarrierError, Credentials, Handl
 from enfilade.transport.node_link import NodeLink
 from enfilade.transport.outward import GATHERING, PROMPT, SPOKEN, Outward
 from enfilade.transport.patience import MOMENT, Patience
+from enfilade.transport.turn import Part, Turn
 from enfilade.transport.wire import Frame, MalformedBatch
 
 __all__ = ["Inward", "Reading"]
@@ -78,6 +81,9 @@ class Inward:
     ) -> None:
         self._inlet = inlet
         self._arrived = deque(early)
+        self._parts: deque[Part] = deque()  # of a batch that is being taken in
+        self._turn = Turn()
+        self._tasks: trio.Nursery | None = None
         self._link = node_link
         self._outward = outward
         self._peer = peer
@@ -89,16 +95,14 @@ class Inward:
         self._reading = BUSY
         self._patience = Patience()
 
-    async def read(self) -> None:
-        """Take in what arrives until the node link is over: what the reader does."""
+    def start(self, nursery: trio.Nursery) -> None:
+        """Start the reader."""
+        self._tasks = nursery
+        nursery.start_soon(self._read)
+
+    async def _read(self) -> None:
         while self._reading is not OVER:
-            while self._arrived:
-                self._take_in(self._arrived.popleft())
-                pause = self._link.pause()
-                if pause > 0:
-                    await trio.sleep(pause)
-                elif self._arrived:
-                    await trio.lowlevel.checkpoint()
+            await self._take_in_all()
             try:
                 if self._outward.pace is SPOKEN and not self._is_limited:
                     self._arrived.extend(self._linger())
@@ -113,6 +117,22 @@ class Inward:
                 self._end(str(error))
                 return
             self._patience.went_round()
+
+    async def _take_in_all(self) -> None:
+        """Take in what has arrived, and let others have a turn after each part."""
+        while self._parts or self._arrived:
+            self._take_in()
+            pause = self._link.pause()
+            if pause > 0:
+                await trio.sleep(pause)
+            elif self._parts or self._arrived:
+                await trio.lowlevel.checkpoint()
+
+    async def _take_in_rest(self) -> None:
+        """Take in what was too much for whoever polled."""
+        await self._take_in_all()
+        if self._reading is BUSY:
+            self._reading = WAITING
 
     async def _wait(self) -> None:
         self._reading = WAITING
@@ -137,10 +157,15 @@ class Inward:
             self._patience.have_company()
             self._arrived.extend(self._inlet.take())
         self._reading = BUSY
-        while self._arrived:
-            self._take_in(self._arrived.popleft())
+        room = self._turn.frames
+        while self._arrived and room > 0:
+            room -= self._take_in()
         if self._reading is BUSY:
-            self._reading = WAITING
+            if self._parts or self._arrived:
+                assert self._tasks is not None, "the reader waits"
+                self._tasks.start_soon(self._take_in_rest)
+            else:
+                self._reading = WAITING
 
     def _linger(self) -> Sequence[Arrival]:
         """Take what has arrived, or arrives within a moment, if waiting for that was worth it lately."""
@@ -150,7 +175,30 @@ class Inward:
             self._patience.learn(bool(arrivals))
         return arrivals
 
-    def _take_in(self, arrival: Arrival) -> None:
+    def _take_in(self) -> int:
+        """Take in the next part of what has arrived. Return the number of its frames, at least 1."""
+        if not self._parts:
+            self._open(self._arrived.popleft())
+            if not self._parts:
+                return 1
+        frames, handles = self._parts.popleft()
+        outward = self._outward
+        pace = outward.pace
+        outward.pace = GATHERING
+        if frames:
+            self._turn.begin()
+            self._hand_on(frames, handles)
+            self._turn.end(len(frames))
+        elif handles:
+            self._discard(handles)
+        if pace is not GATHERING:
+            outward.pace = PROMPT
+        if self._link.queued or self._link.is_grant_due():
+            outward.flush()
+        return len(frames) or 1
+
+    def _open(self, arrival: Arrival) -> None:
+        """Check a batch, and divide it into parts."""
         if arrival.data is None:
             self._end("the peer is gone")
             return
@@ -166,17 +214,7 @@ class Inward:
             self._discard(arrival.handles)
             self._end(f"the peer sent a malformed batch: {error}")
             return
-        outward = self._outward
-        pace = outward.pace
-        outward.pace = GATHERING
-        if frames:
-            self._hand_on(frames, arrival.handles)
-        elif arrival.handles:
-            self._discard(arrival.handles)
-        if pace is not GATHERING:
-            outward.pace = PROMPT
-        if self._link.queued or self._link.is_grant_due():
-            outward.flush()
+        self._turn.divide(frames, arrival.handles, self._parts)
 
     def is_of(self, inlet: Inlet) -> bool:
         """Tell whether batches arrive in this inlet."""
@@ -185,6 +223,9 @@ class Inward:
     def stop(self) -> None:
         """Drop what has arrived, and close the inlet: the node link is over."""
         self._reading = OVER
+        for _, handles in self._parts:
+            self._discard(handles)
+        self._parts.clear()
         for arrival in self._arrived:
             self._discard(arrival.handles)
         self._arrived.clear()

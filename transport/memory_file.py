@@ -26,6 +26,9 @@ SEALS: Final = (
 )
 """What a memory file must be sealed against; 0 where there are no seals."""
 
+BLOCK: Final = 512
+"""Bytes of the blocks that a file's status counts."""
+
 
 def create(data: bytes | memoryview) -> int:
     """Copy `data` into a memory file. Returns its descriptor, the caller's to close.
@@ -82,9 +85,17 @@ def reading(memory: int, size: int) -> Iterator[bytes | mmap.mmap]:
 
 
 def _check(memory: int, size: int) -> None:
-    status = os.fstat(memory)
-    if not stat.S_ISREG(status.st_mode) or not _is_sealed(memory) or status.st_size != size:
+    # The seals come first: a file in memory has them, and another may keep us waiting for its size.
+    if not _is_sealed(memory):
         raise PayloadError("the payload's memory file is not sealed, or not of the announced size")
+    status = os.fstat(memory)
+    if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+        raise PayloadError("the payload's memory file is not sealed, or not of the announced size")
+    held = status.st_blocks * BLOCK
+    if SEALS and held < size:
+        raise PayloadError(
+            f"a memory file must hold what it claims: this one claims another {size} bytes, and holds {held}"
+        )
 
 
 def _is_sealed(memory: int) -> bool:

@@ -193,19 +193,23 @@ class NodeLink:
         """Take in a batch and return its frames. A batch that came before has none.
 
         Raises:
-            MalformedBatch: it is malformed, one before it is missing, or it grants what was not sent.
+            MalformedBatch: it is malformed or too large, one before it is missing, or it grants what was not
+                sent.
         """
         batch = decode_batch(data)
         if batch.sequence != self._expected:
             if batch.sequence < self._expected:
                 return ()  # handed over again, because its sender could not know whether it had arrived
             raise MalformedBatch(f"batch {batch.sequence} came where {self._expected} was due")
+        size = len(data) - OVERHEAD
+        if size > BATCH_LIMIT and len(batch.frames) > 1:
+            raise MalformedBatch(f"{len(batch.frames)} frames have {size} bytes; the limit is {BATCH_LIMIT}")
         if not self._taken_in <= batch.consumed <= self._sent:
             raise MalformedBatch(f"the peer says that it took in {batch.consumed} of {self._sent} bytes")
         self._expected += 1
         self._taken_in = batch.consumed
         self._silent = 0
-        self._consumed += len(data) - OVERHEAD
+        self._consumed += size
         if self._limits.rate is not None:
             now = self._clock()
             elapsed, self._allowance_at = now - self._allowance_at, now

@@ -30,7 +30,9 @@ import attrs
 import msgspec
 
 from enfilade.transport import memory_file
+from enfilade.transport.budget import SMALL, Budget, distinct
 from enfilade.transport.file_descriptor import FileDescriptor, close_all
+from enfilade.transport.policy import Limits
 from enfilade.transport.records import (
     PayloadError,
     Record,
@@ -65,7 +67,7 @@ INLINE_LIMIT: Final = 64 * 1024
 longer bytes in it, each object by itself."""
 
 PAYLOAD_LIMIT: Final = 256 * 1024 * 1024
-"""Bytes of a payload, however it travels, all memory files taken together."""
+"""Bytes of a payload, however it travels, all memory files taken together; a receiver may allow less."""
 
 MEMORY_FILES: Final = 32
 """Memory files for bytes in one payload; what is long beyond that stays in the payload, which then is one."""
@@ -130,11 +132,15 @@ class Codec:
         registry: the types that may travel.
         externals: the translations of values that belong to the node link.
         origin: this node's name, told with every exception that leaves it.
+
+    Attributes:
+        limits: what a payload that comes may cost.
     """
 
     def __init__(
         self, registry: TypeRegistry = registered, *, externals: Sequence[External] = (), origin: str = ""
     ) -> None:
+        self.limits = Limits(payload=PAYLOAD_LIMIT)
         self._registry = registry
         self._origin = origin
         self._lowering: dict[type, Callable[[Any], Any]] = {
@@ -152,14 +158,14 @@ class Codec:
         }
         self._reviving: dict[int, Callable[[Any], Any]] = {
             _TUPLE: tuple,
-            _SET: set,
-            _FROZENSET: frozenset,
+            _SET: lambda items: set(distinct(items)),
+            _FROZENSET: lambda items: frozenset(distinct(items)),
             _RECORD: self._revive_record,
             _ERROR: self._revive_error,
             _DESCRIPTOR: self._revive_descriptor,
             _MEMORY: self._revive_memory,
             _BYTES: self._revive_bytes,
-            _DICT: dict,
+            _DICT: self._revive_dict,
         }
         for external in externals:
             self._lowering[external.type] = self._external(external)
@@ -169,7 +175,8 @@ class Codec:
         self._outgoing: list[int] = []
         self._incoming: Sequence[FileDescriptor] = ()
         self._in_files = 0
-        self._left = 0
+        self._budget: Budget | None = None
+        self._named: set[int] = set()
 
     def encode(self, value: Any) -> tuple[msgspec.Raw, Sequence[int]]:
         """Encode a value.
@@ -244,14 +251,19 @@ class Codec:
             PayloadError: it is not a payload.
         """
         try:
-            if not descriptors:
+            if not descriptors and len(payload) <= SMALL:
                 return self._decoder.decode(payload)
             self._incoming = [FileDescriptor.received(descriptor) for descriptor in descriptors]
-            self._left = PAYLOAD_LIMIT
+            limits = self.limits
+            self._budget = budget = Budget(min(limits.payload, PAYLOAD_LIMIT), limits.decoding)
+            self._named.clear()
             try:
+                if len(payload) > SMALL:
+                    budget.charge(payload)
                 return self._decoder.decode(payload)
             finally:
                 self._incoming = ()
+                self._budget = None
         except PayloadError:
             raise
         except RecursionError as error:
@@ -416,20 +428,32 @@ class Codec:
             )
         return self._incoming[index]
 
+    def _revive_dict(self, pairs: list[Any]) -> dict[Any, Any]:
+        distinct([key for key, _ in pairs])
+        return dict(pairs)
+
     def _revive_memory(self, items: list[int]) -> Any:
         with memory_file.reading(*self._memory(items)) as data:
+            if self._budget is not None:
+                self._budget.charge(data)
             return self._decoder.decode(data)
 
     def _revive_bytes(self, items: list[int]) -> bytes:
         return memory_file.read(*self._memory(items))
 
     def _memory(self, items: list[int]) -> tuple[int, int]:
-        """A memory file of the payload, and its size. It may be sparse or named twice: all sizes count."""
+        """A memory file of the payload, and its size. All sizes count, and each file is named once."""
         index, size = items
-        self._left -= size
-        if size <= 0 or self._left < 0:
-            raise PayloadError(f"a payload may have {PAYLOAD_LIMIT} bytes, this one claims another {size}")
-        return self._revive_descriptor(index).fileno(), size
+        if self._budget is None:
+            raise PayloadError("the payload names a memory file, and none came with it")
+        self._budget.charge_bytes(size)
+        if type(index) is not int:
+            raise PayloadError(f"the index of a memory file must be a number, got {index!r:.40}")
+        memory = self._revive_descriptor(index)
+        if index in self._named:
+            raise PayloadError(f"the payload names memory file {index} twice")
+        self._named.add(index)
+        return memory.fileno(), size
 
 
 _NATIVE: Final[Mapping[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]] = {

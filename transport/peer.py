@@ -183,8 +183,8 @@ class Peer:
         with self._scope:
             async with trio.open_nursery() as tasks:
                 self._outward.start(tasks)
+                self._inward.start(tasks)
                 tasks.start_soon(self._watch)
-                await self._inward.read()
 
     async def _watch(self) -> None:
         while True:

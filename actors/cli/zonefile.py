@@ -92,6 +92,8 @@ class LimitsTable(_Table):
     backlog: int = Limits().backlog
     references: int = Limits().references
     pending: int = Limits().pending
+    payload: int = Limits().payload
+    decoding: float = Limits().decoding
     rate: float | None = None
 
     def limits(self) -> Limits:

@@ -324,6 +324,7 @@ class RemoteNode:
     def connected(self, peer: Peer) -> None:
         """Take a new node link into use, and deliver what waited for it."""
         self.peer = peer
+        self._codec.limits = peer.rights.limits
         self._trouble = ""
         waiting, self._waiting = self._waiting, None
         for ref, signal in waiting or ():

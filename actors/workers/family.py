@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -19,8 +20,13 @@ STOP_SECONDS: Final = 2.0
 WORD: Final = b"."
 """The employer's order to stop. An end of input without it means that the employer has died."""
 
-FAMILY: Final = Rights(exports="*", entries="*", groups="*", limits=Limits(silence=math.inf))
-"""Rights within the family: everything, and no limit on silence, because workers compute."""
+FAMILY: Final = Rights(
+    exports="*",
+    entries="*",
+    groups="*",
+    limits=Limits(silence=math.inf, payload=sys.maxsize, decoding=math.inf),
+)
+"""Rights within the family: everything, with no limit on silence, because workers compute, or on decoding."""
 
 
 @attrs.frozen(kw_only=True)

@@ -4,18 +4,22 @@ Each test makes the attack by hand, with frames that no node of ours sends, and 
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from enfilade.actors import Node, open_node
 from enfilade.transport import Policy
+from enfilade.transport.carrier import hand_over
 from enfilade.transport.memory_carrier import MemoryNetwork
-from enfilade.transport.wire import Send
+from enfilade.transport.node_link import BATCH_LIMIT
+from enfilade.transport.wire import Send, encode_batch
 from tests.conformance.actors.town import Account
 from tests.transport.stranger import Stranger, payload
 
@@ -153,6 +157,66 @@ async def test_numbers_are_none_but_those_that_we_give(
     assert siege.stranger.name not in siege.node.peers
     assert "sent a malformed batch" in caplog.text
     await siege.check()
+
+
+@pytest.mark.parametrize("polled", [False, True])
+@pytest.mark.parametrize(
+    "frame",
+    [[36, 1, "x"], [SEND, "vault", None], [SEND, "account", None], [20, 1], [CALL, 1, "vault", "x", None]],
+    ids=str,
+)
+async def test_a_batch_of_many_frames_takes_many_turns(
+    siege: Siege, autojump_clock: object, monkeypatch: pytest.MonkeyPatch, frame: list[Any], polled: bool
+) -> None:
+    """As many frames as a batch holds: others have a turn after each part, whoever takes the batch in."""
+    parts: list[tuple[int, int]] = []
+    turns = 0
+    distribution: Any = siege.node.distribution
+    peer_frames = distribution.peer_frames
+
+    def record(peer: Any, frames: Sequence[Any], handles: Sequence[int]) -> None:
+        parts.append((len(frames), turns))
+        peer_frames(peer, frames, handles)
+
+    async def tick() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    monkeypatch.setattr(distribution, "peer_frames", record)
+    data = encode_batch(
+        0, 0, [msgspec.msgpack.encode(frame)] * (BATCH_LIMIT // len(msgspec.msgpack.encode(frame)))
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tick)
+        await trio.lowlevel.checkpoint()
+        await hand_over(siege.stranger.outlet, data)
+        if polled:
+            for _ in range(3):
+                distribution.rendezvous.peers[siege.stranger.name].poll(alone=True)
+        for _ in range(2000):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert sum(count for count, _ in parts) == data.count(msgspec.msgpack.encode(frame))
+    assert max(count for count, _ in parts) <= 512
+    assert len(parts) > 5
+    in_one = Counter(turn for _, turn in parts)
+    assert max(in_one.values()) <= 2, "trio lets one of two tasks go first, and then the other"
+    await siege.check()
+
+
+async def test_poll_leaves_what_is_more_than_a_turn(siege: Siege, autojump_clock: object) -> None:
+    """Who waits for an answer takes in a turn's worth, in order; the rest comes without another batch."""
+    peer: Any = siege.node.distribution.rendezvous.peers[siege.stranger.name]  # type: ignore[attr-defined]
+    for number in range(200):
+        frames = [msgspec.msgpack.encode([SEND, "account", 10 * number + place]) for place in range(10)]
+        await hand_over(siege.stranger.outlet, encode_batch(number, 0, frames))
+        if number % 50 == 49:
+            peer.poll(alone=True)
+    await wait_all_tasks_blocked()
+    account = siege.bystander.remote("account", "b@right")
+    assert await account.call(Account.history) == list(range(2000))
 
 
 async def test_what_is_well_formed_goes_on(siege: Siege, autojump_clock: object) -> None:

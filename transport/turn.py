@@ -1,0 +1,67 @@
+"""A peer's turn of the loop: how much of what it sent is taken in before others have theirs.
+
+A batch has at most 64 KiB, but these can be ten frames or thirty thousand, and a frame can be as good as free
+or ask for a process to be started. So a batch is divided into parts, and after each of them others have a
+turn. How many frames make a part follows from the time that the last ones took.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Final, TypeAlias
+
+from enfilade.transport.carrier import Handle
+from enfilade.transport.wire import Frame
+
+__all__ = ["Part", "Turn"]
+
+Part: TypeAlias = tuple[Sequence[Frame], Sequence[Handle]]
+"""Frames that are carried out in one turn, and the handles that came with them."""
+
+MOST: Final = 512
+"""Frames in one turn."""
+
+SECONDS: Final = 0.005
+"""A turn should not take longer."""
+
+
+class Turn:
+    """The turns of one peer.
+
+    Attributes:
+        frames: how many are carried out in one turn now.
+    """
+
+    def __init__(self) -> None:
+        self.frames = MOST
+        self._began = 0.0
+
+    def begin(self) -> None:
+        """Note that frames are about to be carried out."""
+        self._began = perf_counter()
+
+    def end(self, count: int) -> None:
+        """Note that so many frames have been carried out, and learn from the time that it took."""
+        if perf_counter() - self._began > SECONDS:
+            self.frames = max(1, min(self.frames, count) // 2)
+        elif self.frames < MOST:
+            self.frames = min(MOST, 2 * self.frames)
+
+    def divide(self, frames: Sequence[Frame], handles: Sequence[Handle], parts: deque[Part]) -> None:
+        """Divide a batch into parts of so many frames; handles end a part, because they may bring much.
+
+        A batch whose frames do not name the handles that came is left whole, to be refused as a whole.
+        """
+        if len(frames) <= self.frames and len(handles) <= 1:
+            parts.append((frames, handles))
+            return
+        counts = [getattr(frame, "files", 0) for frame in frames]
+        if sum(counts) != len(handles):
+            parts.append((frames, handles))
+            return
+        first = used = 0
+        for place, count in enumerate(counts, 1):
+            if count or place - first >= self.frames or place == len(frames):
+                dealt = sum(counts[first:place])
+                parts.append((frames[first:place], handles[used : used + dealt]))
+                first, used = place, used + dealt
