@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node import shutdown
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.node import Node
@@ -60,12 +61,13 @@ async def open_node(
     for part in (name, zone):
         if not part or set(part) & set("@:"):
             raise ValueError(
-                f"names of nodes and zones must be non-empty and must not contain '@' or ':', got {part!r}"
+                "names of nodes and zones must be non-empty and must not contain '@' or ':', "
+                f"got {safe_repr(part)}"
             )
     if workers < 0:
-        raise ValueError(f"workers must be 0 or more, got {workers!r}")
+        raise ValueError(f"workers must be 0 or more, got {safe_repr(workers)}")
     if not isinstance(config, NodeConfig | None):
-        raise TypeError(f"config must be a NodeConfig, got {config!r}")
+        raise TypeError(f"config must be a NodeConfig, got {safe_repr(config)}")
     if not trio.lowlevel.in_trio_task():
         raise RuntimeError("open_node must run in a trio loop: start with trio.run(main)")
     if isinstance(listen, os.PathLike):

@@ -22,9 +22,11 @@ from typing import Any, TypeVar
 import attrs
 
 from enfilade.actors.messages.errors import CallingSelf, NoProcess, Restarting, RuntimeFault
+from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import NORMAL, Reason
 from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.safe_text import is_interrupt
 from enfilade.actors.messages.signals import Call, Cast, described
 from enfilade.actors.processes.actor import Actor, formatted_status
 from enfilade.actors.processes.body import Observer
@@ -49,7 +51,7 @@ __all__ = [
     "uninstall",
 ]
 
-logger = logging.getLogger("enfilade.trace")
+tracing = logging.getLogger("enfilade.trace")
 
 T = TypeVar("T")
 
@@ -356,8 +358,10 @@ class _Guarded:
     def _run(self, fn: Callable[[Process, Any], None], process: Process, message: Any) -> None:
         try:
             fn(process, message)
-        except Exception:
-            logger.exception("an observer of %s raised and was removed", process.ref)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            log(logging.ERROR, "an observer of %s raised and was removed", process.ref, error=error)
             extras = process.extras_or_none
             if extras is not None:
                 extras.observers = [other for other in extras.observers if other is not self]
@@ -401,10 +405,10 @@ class _Trace:
     def received(self, process: Process, message: Any) -> None:
         line = described(message)
         self.lines.append(line)
-        logger.info("%s got %s", process.ref, line)
+        log(logging.INFO, "%s got %s", process.ref, line, logger=tracing)
 
     def handled(self, process: Process, message: Any) -> None:
-        logger.debug("%s has handled it", process.ref)
+        log(logging.DEBUG, "%s has handled it", process.ref, logger=tracing)
 
 
 async def trace(ref: Ref[Any], on: bool = True, *, keep: int = 10) -> list[str]:

@@ -36,6 +36,7 @@ from enfilade.actors.messages.reasons import (
 )
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.node.timers import Timer
 from enfilade.actors.processes.handlers import check_method
 from enfilade.actors.processes.keyed_timers import Tick
@@ -57,6 +58,8 @@ from enfilade.hostcalls.resources.message import Message, message_of
 __all__ = ["NodeHost", "trapped", "why"]
 
 T = TypeVar("T")
+
+LARGEST_TEXT = 1_000  # characters of an error or a reason that a guest is told
 
 Spawn = Callable[[Launch, bool, bool], Awaitable[tuple[Ref[Any], int, int]]]
 
@@ -92,7 +95,7 @@ class NodeHost:
     # Processes.
 
     def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
-        self._process.node.start_task(function, f"hostcall of {self._process.label}")
+        self._process.node.start_task(function, f"hostcall of {self._process.ref}")
 
     def stop(self) -> None:
         self._process.exit_arrived(self._process.node.ref, SHUTDOWN, linked=False)
@@ -309,13 +312,13 @@ def _abi_reason(reason: Reason) -> ActorReason:
     """An exit reason as guests see it."""
     match reason:
         case Shutdown(detail):
-            return ActorReason(ReasonKind.SHUTDOWN, "" if detail is None else str(detail))
+            return ActorReason(ReasonKind.SHUTDOWN, "" if detail is None else safe_str(detail, LARGEST_TEXT))
         case Trapped(kind, message):
             return ActorReason(ReasonKind.TRAPPED, f"{kind}: {message}" if message else kind)
         case Crashed(error):
-            return ActorReason(ReasonKind.CRASHED, repr(error))
+            return ActorReason(ReasonKind.CRASHED, safe_repr(error, LARGEST_TEXT))
         case Custom(value):
-            return ActorReason(ReasonKind.OTHER, str(value))
+            return ActorReason(ReasonKind.OTHER, safe_str(value, LARGEST_TEXT))
     return ActorReason(_KINDS.get(reason, ReasonKind.OTHER))
 
 
@@ -340,10 +343,10 @@ def why(error: BaseException) -> str:
         case NoProcess():
             return "no process"
         case StartError(reason=Custom(text)):
-            return str(text)
+            return safe_str(text, LARGEST_TEXT)
         case StartError(reason=reason):
             return f"the start failed: {reason}"
-    return str(error)
+    return safe_str(error, LARGEST_TEXT)
 
 
 def _check_place(to: Ref[Any], message: Message, operation: str) -> None:

@@ -43,7 +43,12 @@ def is_logged(level: int) -> bool:
 
 
 def log(
-    level: int, text: str, *values: Any, error: BaseException | None = None, stack: str | None = None
+    level: int,
+    text: str,
+    *values: Any,
+    error: BaseException | None = None,
+    stack: str | None = None,
+    logger: logging.Logger = logger,
 ) -> None:
     """Log a line, `text % values`, and below it the traceback of `error`, or a stack. Costs nothing where the
     level is not logged.
@@ -61,13 +66,13 @@ def log(
             record.exc_text = formatted(
                 error
             )  # in the place of what the handler's formatter would make of it
-        _hand_out(record)
+        _hand_out(logger, record)
     except BaseException as failure:
         if type(failure) is KeyboardInterrupt and is_interrupt(failure):
             raise
 
 
-def _hand_out(record: logging.LogRecord) -> None:
+def _hand_out(logger: logging.Logger, record: logging.LogRecord) -> None:
     """Give `record` to the handlers, as `Logger.handle` does; one that fails keeps it from no other."""
     passed: Any = True
     try:

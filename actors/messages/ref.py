@@ -18,6 +18,7 @@ from enfilade.actors.messages.errors import CallError, CallingSelf, NoProcess, P
 from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.reasons import NO_PROCESS, NORMAL, Reason, checked
 from enfilade.actors.messages.request import Deferred, Request
+from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import Cast
 
@@ -383,7 +384,7 @@ class NameRef(Ref[A]):
         return hash(self.name)
 
     def __repr__(self) -> str:
-        return f"<{self._home.full_name}:{self.name}>"
+        return f"<{self._home.full_name}:{safe_str(self.name)}>"
 
     def deliver(self, signal: signals.Signal) -> None:
         if isinstance(signal, signals.Call):

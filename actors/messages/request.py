@@ -20,6 +20,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import CallError, CallTimeout, NoProcess, ProcessDied, SenderDropped
 from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.reasons import NO_PROCESS, Reason
+from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.messages.wake import resume
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Request(signals.Call, Generic[R]):
         self.observer: Callable[[Request[Any]], None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} to {self.target}{'' if not self.settled else ', settled'}>"
+        return f"<Request {safe_str(self.method)} to {self.target}{'' if not self.settled else ', settled'}>"
 
     # What the callee does.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enfilade.actors.messages.safe_text import safe_repr
+
 __all__ = ["check_seconds"]
 
 
@@ -13,9 +15,9 @@ def check_seconds(seconds: float, what: str) -> None:
         ValueError: `seconds` is negative or NaN.
     """
     if not isinstance(seconds, _NUMBERS):
-        raise TypeError(f"{what} must be a number of seconds, got {seconds!r}")
+        raise TypeError(f"{what} must be a number of seconds, got {safe_repr(seconds)}")
     if not seconds >= 0:
-        raise ValueError(f"{what} must be a number of seconds of at least 0, got {seconds!r}")
+        raise ValueError(f"{what} must be a number of seconds of at least 0, got {safe_repr(seconds)}")
 
 
 _NUMBERS = (float, int)

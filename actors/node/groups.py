@@ -17,6 +17,7 @@ import attrs
 from enfilade.actors.messages.errors import NoProcess, NotJoined
 from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ class GroupScope:
         members = self._local.get(group, [])
         for ref in refs:
             if members.count(ref) < refs.count(ref):
-                raise NotJoined(f"{ref} is not a member of the group {group!r} of the scope {self.name!r}")
+                place = f"the group {safe_repr(group)} of the scope {safe_repr(self.name)}"
+                raise NotJoined(f"{ref} is not a member of {place}")
         if not refs:
             return
         for ref in refs:
@@ -218,7 +220,7 @@ class GroupScope:
 
 def _checked(watcher: Ref[Any]) -> Ref[Any]:
     if not isinstance(watcher, Ref):
-        raise TypeError(f"expected a Ref as watcher, such as `me.ref`, got {watcher!r}")
+        raise TypeError(f"expected a Ref as watcher, such as `me.ref`, got {safe_repr(watcher)}")
     return watcher
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from enfilade.actors.messages.errors import NameTaken, NoProcess
+from enfilade.actors.messages.safe_text import safe_repr
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
@@ -42,14 +43,16 @@ class Names:
             ValueError: the name is empty or not a string.
         """
         if not isinstance(name, str) or not name:
-            raise ValueError(f"a name must be a non-empty string, got {name!r}")
+            raise ValueError(f"a name must be a non-empty string, got {safe_repr(name)}")
         if process.ended is not None:
             raise NoProcess(process.ref)
         holder = self._holders.get(name)
         if holder is not None:
             raise NameTaken(name, holder.ref)
         if process.name is not None:
-            raise NameTaken(name, process.ref, f"{process.ref} already has the name {process.name!r}")
+            raise NameTaken(
+                name, process.ref, f"{process.ref} already has the name {safe_repr(process.name)}"
+            )
         self._holders[name] = process
         process.name = name
 

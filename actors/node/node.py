@@ -23,6 +23,7 @@ from enfilade.actors.messages.errors import NameTaken, NodeStopped, NotConnected
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref
 from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.dead_letters import DeadLetters
 from enfilade.actors.node.groups import Groups, GroupScope
@@ -347,7 +348,9 @@ class Node:
         child = process_of(predecessor)
         if predecessor is not None and child is not None and child.parent != self.ref:
             raise NameTaken(
-                name, predecessor, f"the name {name!r} is kept for {predecessor}, which is being restarted"
+                name,
+                predecessor,
+                f"the name {safe_repr(name)} is kept for {predecessor}, which is being restarted",
             )
         self.registry.register(name, process)
         self.restarting_names.pop(name, None)

@@ -17,14 +17,15 @@ from typing import Any
 import attrs
 
 from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.guarded import guarded, log
 from enfilade.actors.messages.reasons import NORMAL, Reason, Shutdown, reason_of
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.processes.actor import Actor
+from enfilade.actors.processes.end import FATAL, let_go
 from enfilade.actors.processes.links import Down, Monitor
 
 __all__ = ["EventHandler", "EventManager", "HandlerExists", "HandlerRemoved", "NoHandler", "RemoveHandler"]
-
-logger = logging.getLogger("enfilade.actors")
 
 
 class HandlerExists(RuntimeFault):
@@ -32,7 +33,7 @@ class HandlerExists(RuntimeFault):
 
     def __init__(self, key: Hashable) -> None:
         super().__init__(
-            f"a handler with the key {key!r} already exists; delete it first, or choose another key"
+            f"a handler with the key {safe_repr(key)} already exists; delete it first, or choose another key"
         )
         self.key = key
 
@@ -41,7 +42,7 @@ class NoHandler(RuntimeFault):
     """The event manager has no handler with this key."""
 
     def __init__(self, key: Hashable) -> None:
-        super().__init__(f"no handler has the key {key!r}")
+        super().__init__(f"no handler has the key {safe_repr(key)}")
         self.key = key
 
 
@@ -118,7 +119,9 @@ class EventManager(Actor):
                 entry.handler.on_event(event)
             except RemoveHandler:
                 self._left(key, entry)
-            except Exception as error:
+            except FATAL:
+                raise
+            except BaseException as error:
                 self._crashed(key, entry, error)
 
     def on_message(self, message: Any) -> None:
@@ -147,10 +150,12 @@ class EventManager(Actor):
         try:
             if key in self._entries:
                 raise HandlerExists(key)
-            if supervised is not None and not isinstance(supervised, Ref):
-                raise TypeError(f"supervised must be a Ref, such as me.ref, got {supervised!r}")
+            if supervised is not None and not issubclass(type(supervised), Ref):
+                raise TypeError(f"supervised must be a Ref, such as me.ref, got {safe_repr(supervised)}")
             self._add(key, handler, args, supervised)
-        except Exception as error:
+        except FATAL:
+            raise
+        except BaseException as error:
             return self.process.refuse(error)
         return None
 
@@ -185,7 +190,9 @@ class EventManager(Actor):
         left = self._remove(key, NORMAL, tell=False)
         try:
             self._add(new_key, handler, (*args, left), entry.owner)
-        except Exception as error:
+        except FATAL:
+            raise
+        except BaseException as error:
             self._tell(key, entry, reason_of(error))
             return self.process.refuse(error)
         return None
@@ -205,7 +212,9 @@ class EventManager(Actor):
         except RemoveHandler as farewell:
             self._left(key, entry)
             return farewell.answer
-        except Exception as error:
+        except FATAL:
+            raise
+        except BaseException as error:
             self._crashed(key, entry, error)
             return self.process.refuse(error)
 
@@ -227,7 +236,7 @@ class EventManager(Actor):
     def _find(self, key: Hashable) -> _Entry | None:
         try:
             return self._entries.get(key)
-        except TypeError:  # not hashable, so no handler has this key
+        except Exception:  # not hashable, so no handler has this key
             return None
 
     def _add(
@@ -249,8 +258,15 @@ class EventManager(Actor):
         if self._entries.get(key) is entry:
             self._remove(key, NORMAL)
 
-    def _crashed(self, key: Hashable, entry: _Entry, error: Exception) -> None:
-        logger.error("event handler %r of %s crashed and was removed", key, self.process.ref, exc_info=error)
+    def _crashed(self, key: Hashable, entry: _Entry, error: BaseException) -> None:
+        log(
+            logging.ERROR,
+            "event handler %r of %s crashed and was removed",
+            key,
+            self.process.ref,
+            error=error,
+        )
+        let_go(self.process, error)
         if self._entries.get(key) is entry:
             del self._entries[key]
             self._tell(key, entry, reason_of(error))
@@ -260,8 +276,12 @@ class EventManager(Actor):
         left: Any = None
         try:
             left = entry.handler.on_remove(reason)
-        except Exception as error:
-            logger.exception("event handler %r of %s crashed while it was removed", key, self.process.ref)
+        except FATAL:
+            raise
+        except BaseException as error:
+            text = "event handler %r of %s crashed while it was removed"
+            log(logging.ERROR, text, key, self.process.ref, error=error)
+            let_go(self.process, error)
             reason = reason_of(error)
         self._tell(key, entry, reason, tell)
         return left
@@ -270,5 +290,9 @@ class EventManager(Actor):
         if entry.monitor is not None:
             self.process.demonitor(entry.monitor, flush=True)
         if tell and entry.owner is not None:
-            with contextlib.suppress(RuntimeFault):  # its mailbox may be full, or its name unregistered
-                entry.owner.send(HandlerRemoved(self.process.ref, key, reason))
+            guarded(_send, entry.owner, HandlerRemoved(self.process.ref, key, reason))
+
+
+def _send(owner: Ref[Any], notice: HandlerRemoved) -> None:
+    with contextlib.suppress(RuntimeFault):  # its mailbox may be full, or its name unregistered
+        owner.send(notice)

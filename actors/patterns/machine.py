@@ -23,6 +23,7 @@ import attrs
 
 from enfilade.actors.messages.methods import HOOKS
 from enfilade.actors.messages.request import Deferred
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.processes.actor import Actor
 
 __all__ = ["Machine", "after", "enter", "leave", "when"]
@@ -113,7 +114,7 @@ def after(seconds: float, state: Hashable) -> Callable[[F], F]:
         ValueError: `seconds` is not positive.
     """
     if not seconds > 0:
-        raise ValueError(f"seconds must be positive, got {seconds!r}")
+        raise ValueError(f"seconds must be positive, got {safe_repr(seconds)}")
     return lambda function: _mark(function, _StateTimeout(state, seconds))
 
 

@@ -23,6 +23,7 @@ from enfilade.actors.messages.errors import NoProcess, ProcessDied, RuntimeFault
 from enfilade.actors.messages.reasons import KILL, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node.timers import Timer
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.links import Exited
@@ -47,7 +48,7 @@ class JobDiscarded(RuntimeFault):
     """The pool discarded `job`, because its queue was full."""
 
     def __init__(self, job: object, limit: int) -> None:
-        super().__init__(f"the pool's queue is full ({limit} jobs); discarded {job!r}")
+        super().__init__(f"the pool's queue is full ({limit} jobs); discarded {safe_repr(job)}")
         self.job = job
 
 
@@ -110,18 +111,18 @@ class _Stuck:
 
 def _check_routing(routing: str) -> None:
     if routing not in get_args(Routing):
-        raise ValueError(f"routing must be one of {', '.join(get_args(Routing))}, got {routing!r}")
+        raise ValueError(f"routing must be one of {', '.join(get_args(Routing))}, got {safe_repr(routing)}")
 
 
 def _check_worker(worker: Any) -> None:
     is_actor = isinstance(worker, type) and issubclass(worker, Actor)
     if is_actor and getattr(worker, "work", Worker.work) is Worker.work:
-        raise TypeError(f"the worker class of a pool must define work(self, job), got {worker!r}")
+        raise TypeError(f"the worker class of a pool must define work(self, job), got {safe_repr(worker)}")
 
 
 def _check_size(size: int) -> None:
     if not isinstance(size, int) or size < 1:
-        raise ValueError(f"size must be a positive int, got {size!r}")
+        raise ValueError(f"size must be a positive int, got {safe_repr(size)}")
 
 
 class Pool(Actor):
@@ -164,11 +165,15 @@ class Pool(Actor):
         _check_size(size)
         _check_routing(routing)
         if discard not in get_args(Discard):
-            raise ValueError(f"discard must be one of {', '.join(get_args(Discard))}, got {discard!r}")
+            raise ValueError(
+                f"discard must be one of {', '.join(get_args(Discard))}, got {safe_repr(discard)}"
+            )
         if queue_limit is not None and queue_limit < 0:
-            raise ValueError(f"queue_limit must be None or at least 0, got {queue_limit!r}")
+            raise ValueError(f"queue_limit must be None or at least 0, got {safe_repr(queue_limit)}")
         if stuck_after is not None and not stuck_after > 0:
-            raise ValueError(f"stuck_after must be None or a positive number of seconds, got {stuck_after!r}")
+            raise ValueError(
+                f"stuck_after must be None or a positive number of seconds, got {safe_repr(stuck_after)}"
+            )
         _check_worker(worker)
         self._worker = worker
         self._args = args
@@ -215,7 +220,9 @@ class Pool(Actor):
             try:
                 hash(key)
             except TypeError:
-                return self.process.refuse(TypeError(f"the key of a job must be hashable, got {key!r}"))
+                return self.process.refuse(
+                    TypeError(f"the key of a job must be hashable, got {safe_repr(key)}")
+                )
         deferred = self.process.defer_if_called()
         self._submitted += 1
         entry = _Job(self._submitted, job, key, deferred)

@@ -19,6 +19,7 @@ from enfilade.actors.messages.errors import NotConnected, RuntimeFault
 from enfilade.actors.messages.guarded import guarded, log
 from enfilade.actors.messages.reasons import NO_CONNECTION, NO_PROCESS, Reason
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node.groups import Joined, Left
 from enfilade.actors.peers.events import NodeDown, NodeUp
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
@@ -216,7 +217,7 @@ class Distribution:
         remote = self._current.get(name)
         if remote is None or remote.peer is None:
             connected = ", ".join(self.peers) or "none"
-            raise NotConnected(name, f"node {name!r} is not connected; connected nodes: {connected}")
+            raise NotConnected(name, f"node {safe_repr(name)} is not connected; connected nodes: {connected}")
         return remote
 
     async def _answer(self, remote: Remote, ask: Callable[[Callable[[Any], None]], int]) -> Any:

@@ -173,7 +173,7 @@ class Inbound:
                 return granted[to]
         elif self._rights().sees(to):
             return self._node.whereis(to)
-        raise self._refuse(f"exports nothing under {to!r}")
+        raise self._refuse(f"exports nothing under {safe_repr(to)}")
 
     def _refuse(self, what: str) -> Refused:
         """Count a refusal, and log the first only: a peer may try any number of times."""
@@ -373,7 +373,9 @@ class Inbound:
         target = self._distribution.entries.get(frame.entry)
         if target is None or not self._rights().may_spawn(frame.entry):
             close_all(files)
-            self._outward.answer(number, False, self._refuse(f"exports no spawn entry {frame.entry!r}"))
+            self._outward.answer(
+                number, False, self._refuse(f"exports no spawn entry {safe_repr(frame.entry)}")
+            )
             return
         if number in self._ledger.spawning:
             close_all(files)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.peers.distribution import Distribution
 from enfilade.actors.peers.remote_node import RemoteNode
 from enfilade.transport.carrier import Carrier
@@ -70,4 +71,4 @@ async def distributed(
 def _check(name: str, given: object, kind: type, wanted: str) -> None:
     """Refuse an argument of the wrong type now, and not when the first peer comes."""
     if given is not None and not isinstance(given, kind):
-        raise TypeError(f"{name} must be {wanted}, got {given!r}")
+        raise TypeError(f"{name} must be {wanted}, got {safe_repr(given)}")

@@ -169,7 +169,7 @@ class RemoteNode:
                         self._distribution.killing(self.node_name)
                 peer.send(wire.Exit(sender.serial, target, linked, self.encode_reason(reason)))
             case _:
-                raise TypeError(f"expected a signal, got {signal!r}")
+                raise TypeError(f"expected a signal, got {safe_repr(signal)}")
 
     def _deliver_later(self, ref: RemoteRef[Any], signal: signals.Signal) -> None:
         if self._waiting is None and isinstance(signal, CALLING) and self._distribution.may_call(self):

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from enfilade.actors.messages.safe_text import safe_str
+
 if TYPE_CHECKING:
     from enfilade.actors.messages.request import Request
     from enfilade.actors.processes.process import Process
@@ -33,7 +35,7 @@ def begin_waiting(caller: Process, request: Request[Any]) -> None:
             break
         circle.append(callee.awaited)
     if callee is caller:
-        calls = [f"{call.caller} waits for {call.method} of {call.target}" for call in circle]
+        calls = [f"{call.caller} waits for {safe_str(call.method)} of {call.target}" for call in circle]
         caller.node.reports.deadlock(calls)
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
     from enfilade.actors.processes.task_bodies import TaskBody
 
-__all__ = ["ENDED", "empty_arena", "expect_end", "finish", "give_up"]
+__all__ = ["ENDED", "FATAL", "empty_arena", "expect_end", "finish", "give_up", "let_go"]
 
 
 LARGEST_STATUS = 2_000  # characters of it on the note of an error
@@ -57,9 +57,9 @@ def finish(
     if error is not None:
         if not reason.is_normal:
             _note_circumstances(process, error)
-        _let_go(process, error)
+        let_go(process, error)
     elif type(reason) is Crashed:
-        _let_go(process, reason.error)
+        let_go(process, reason.error)
     arena = None if process.extras_or_none is None else process.extras_or_none.arena
     if arena is not None:
         process.body.abandon_restarts()
@@ -86,7 +86,7 @@ def _note_circumstances(process: Process, error: BaseException) -> None:
         add_note(error, f"status of {process.ref}: {safe_repr(status, LARGEST_STATUS)}")
 
 
-def _let_go(process: Process, error: BaseException) -> None:
+def let_go(process: Process, error: BaseException) -> None:
     """Have `error`, which outlives the process, keep none of the process's variables."""
     if not process.node.config.keep_tracebacks:
         outline(error)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from enfilade.actors.messages.safe_text import safe_repr
+
 if TYPE_CHECKING:
     from enfilade.actors.node.timers import Timer
     from enfilade.actors.processes.process import Process
@@ -25,7 +27,7 @@ class Tick:
     interval: float | None
 
     def __repr__(self) -> str:
-        return f"{self.message!r} of the timer {self.key!r}"
+        return f"{safe_repr(self.message)} of the timer {safe_repr(self.key)}"
 
     @property
     def current(self) -> bool:
@@ -66,7 +68,7 @@ class KeyedTimers:
             every: whether to repeat until cancelled.
         """
         if every and seconds == 0:
-            raise ValueError(f"the interval of a timer must be more than 0 seconds, got {seconds!r}")
+            raise ValueError(f"the interval of a timer must be more than 0 seconds, got {safe_repr(seconds)}")
         tick = Tick(self, key, next(self._generations), message, seconds if every else None)
         timer = self._timer(tick, seconds)
         self.cancel(key)

@@ -20,6 +20,7 @@ from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.reasons import KILLED, NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.mailbox import wait_for_room
 
@@ -190,7 +191,7 @@ def canonical(ref: Ref[Any]) -> Ref[Any]:
     if process is not None:
         return process.ref
     if not isinstance(ref, Ref):
-        raise TypeError(f"expected a Ref, got {ref!r}")
+        raise TypeError(f"expected a Ref, got {safe_repr(ref)}")
     return ref
 
 
@@ -309,7 +310,9 @@ def _alias_over(process: Record, target: Monitor) -> None:
 def alias(process: Process, mode: AliasMode) -> Alias[Any]:
     """Make an alias."""
     if mode not in get_args(AliasMode):
-        raise ValueError(f"an alias mode must be one of {', '.join(get_args(AliasMode))}, got {mode!r}")
+        raise ValueError(
+            f"an alias mode must be one of {', '.join(get_args(AliasMode))}, got {safe_repr(mode)}"
+        )
     made: Alias[Any] = Alias(process, mode)
     process.extras().aliases[made] = None
     return made

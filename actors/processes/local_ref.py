@@ -17,6 +17,7 @@ from enfilade.actors.messages.errors import CallingSelf, CallTimeout, NoProcess,
 from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
+from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.messages.signals import NO_KWARGS, Cast
 from enfilade.actors.processes.deadlock import begin_waiting
 from enfilade.actors.processes.mailbox import wait_for_room
@@ -64,7 +65,7 @@ class LocalRef(Ref[A]):
     def __repr__(self) -> str:
         process = self._process
         shown = process.name or process.label
-        return f"<{process.node.full_name}:{process.serial}{f' {shown}' if shown else ''}>"
+        return f"<{process.node.full_name}:{process.serial}{f' {safe_str(shown)}' if shown else ''}>"
 
     def deliver(self, signal: signals.Signal) -> None:
         signals.arrivals[type(signal)](self._process, signal)

@@ -21,6 +21,7 @@ import attrs
 
 from enfilade.actors.messages.errors import MailboxFull
 from enfilade.actors.messages.reasons import Crashed
+from enfilade.actors.messages.safe_text import safe_repr
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.record import Record
@@ -51,13 +52,15 @@ LIMITLESS = sys.maxsize
 
 def _check_capacity(_instance: object, _attribute: object, value: int | None) -> None:
     if value is not None and (not isinstance(value, int) or value < 1):
-        raise ValueError(f"the capacity of a mailbox must be None or an int of at least 1, got {value!r}")
+        raise ValueError(
+            f"the capacity of a mailbox must be None or an int of at least 1, got {safe_repr(value)}"
+        )
 
 
 def _check_overflow(_instance: object, _attribute: object, value: object) -> None:
     if value not in get_args(Overflow):
         policies = ", ".join(get_args(Overflow))
-        raise ValueError(f"the overflow of a mailbox must be one of {policies}, got {value!r}")
+        raise ValueError(f"the overflow of a mailbox must be one of {policies}, got {safe_repr(value)}")
 
 
 @attrs.frozen

@@ -17,6 +17,7 @@ import trio
 from trio.lowlevel import Abort
 
 from enfilade.actors.messages.errors import ReceiveTimeout
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import Call
 from enfilade.actors.processes.keyed_timers import Tick
@@ -60,8 +61,8 @@ class Reader:
             test = match
         else:
             raise TypeError(
-                f"match must be a type, a tuple of types or a predicate, got {match!r}; "
-                f"for the message itself: `lambda message: message == {match!r}`"
+                f"match must be a type, a tuple of types or a predicate, got {safe_repr(match)}; "
+                f"for the message itself: `lambda message: message == {safe_repr(match)}`"
             )
         while queue:
             message = queue[0]

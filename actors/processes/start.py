@@ -27,6 +27,7 @@ from enfilade.actors.messages.errors import (
 from enfilade.actors.messages.reasons import KILLED, NORMAL, reason_of
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor, protocol_of
 from enfilade.actors.processes.body import Body, DispatchedBody, is_spawnable
@@ -79,7 +80,7 @@ def create(
     if spawner is None and (link or monitor):
         raise TypeError("only a process can link to or monitor a child; in plain code, use node.mailbox()")
     if not isinstance(mailbox, Mailbox):
-        raise TypeError(f"mailbox must be a Mailbox, such as Mailbox(capacity=100), got {mailbox!r}")
+        raise TypeError(f"mailbox must be a Mailbox, such as Mailbox(capacity=100), got {safe_repr(mailbox)}")
     process = node.new_process(spawner, mailbox, arena)
     process.label = label
     if name is not None:
@@ -194,7 +195,7 @@ def _refused(process: Process, error: BaseException) -> BaseException:
     fatal = error if isinstance(error, SystemExit | KeyboardInterrupt) else None
     finish(process, reason, fatal, told=True)
     if isinstance(error, NotSpawnable):
-        return TypeError(str(error))
+        return TypeError(safe_str(error, 1_000))
     return StartError(reason)
 
 
@@ -214,7 +215,7 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
             return body
     elif not is_spawnable(target):
         if not _is_async_function(target):
-            raise NotSpawnable(f"cannot spawn {target!r}: {_advice(target)}")
+            raise NotSpawnable(f"cannot spawn {safe_repr(target)}: {_advice(target)}")
         body = process.body = FunctionBody(process, _called(target, process, args, kwargs))
         return body
     dispatcher = node.dispatcher
@@ -243,7 +244,7 @@ def _called(fn: Any, process: Process, args: tuple[Any, ...], kwargs: Mapping[st
         if not raised_by_the_runtime(misfit):
             raise
         raise NotSpawnable(
-            f"cannot spawn {fn!r}: {misfit}; its first argument is its own Process, "
+            f"cannot spawn {safe_repr(fn)}: {misfit}; its first argument is its own Process, "
             "as in `async def fn(me, ...)`, followed by the arguments of spawn"
         ) from None
 

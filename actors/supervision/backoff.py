@@ -14,6 +14,7 @@ import random
 import attrs
 
 from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.safe_text import safe_repr
 
 __all__ = ["Backoff", "InvalidBackoff"]
 
@@ -22,7 +23,7 @@ class InvalidBackoff(RuntimeFault, ValueError):
     """A field of a `Backoff` is out of its range; `field` and `value` say which and what."""
 
     def __init__(self, field: str, value: object, expected: str) -> None:
-        super().__init__(f"back-off field {field!r} is {value!r}; it must be {expected}")
+        super().__init__(f"back-off field {safe_repr(field)} is {safe_repr(value)}; it must be {expected}")
         self.field = field
         self.value = value
 

@@ -18,6 +18,7 @@ from typing import Any, Literal, Never
 import attrs
 
 from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.safe_text import safe_repr, shown_name
 from enfilade.actors.processes.body import is_spawnable
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
 from enfilade.actors.supervision.backoff import Backoff
@@ -58,7 +59,7 @@ class InvalidChild(RuntimeFault, ValueError):
     """A child specification has a bad field; `field` and `value` say which and what."""
 
     def __init__(self, field: str, value: object, expected: str) -> None:
-        super().__init__(f"child field {field!r} is {value!r}; it must be {expected}")
+        super().__init__(f"child field {safe_repr(field)} is {safe_repr(value)}; it must be {expected}")
         self.field = field
         self.value = value
 
@@ -67,7 +68,7 @@ class InvalidFlag(RuntimeFault, ValueError):
     """A supervisor flag has a bad value; `field` and `value` say which and what."""
 
     def __init__(self, field: str, value: object, expected: str) -> None:
-        super().__init__(f"supervisor flag {field!r} is {value!r}; it must be {expected}")
+        super().__init__(f"supervisor flag {safe_repr(field)} is {safe_repr(value)}; it must be {expected}")
         self.field = field
         self.value = value
 
@@ -76,7 +77,7 @@ class DuplicateChild(RuntimeFault, ValueError):
     """Two child specifications of one supervisor have the same id."""
 
     def __init__(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
-        super().__init__(f"two children have the id {id!r}; give one of them another `id=`")
+        super().__init__(f"two children have the id {safe_repr(id)}; give one of them another `id=`")
         self.id = id
 
 
@@ -84,7 +85,7 @@ class BadCombination(RuntimeFault, ValueError):
     """Two settings that are fine by themselves contradict each other; `settings` holds both."""
 
     def __init__(self, settings: Mapping[str, object], advice: str) -> None:
-        pair = " with ".join(f"{name}={value!r}" for name, value in settings.items())
+        pair = " with ".join(f"{name}={safe_repr(value)}" for name, value in settings.items())
         super().__init__(f"{pair} contradict each other: {advice}")
         self.settings = dict(settings)
 
@@ -287,12 +288,12 @@ CHILD_FIELDS = tuple(field.name for field in attrs.fields(Child))
 
 
 def _advice(target: Any, unknown: Mapping[str, object]) -> str:
-    name = getattr(target, "__name__", "target")
+    name = shown_name(target)
     if "args" in unknown:
         return f"a Child takes no 'args': the arguments follow the target, as in Child({name}, value, ...)"
     return (
-        f"a Child takes no {', '.join(map(repr, unknown))}, but {', '.join(CHILD_FIELDS[2:])}; "
-        f"an argument for the target is Child({name}, value), or Child({name}, kwargs={unknown!r})"
+        f"a Child takes no {', '.join(map(safe_repr, unknown))}, but {', '.join(CHILD_FIELDS[2:])}; "
+        f"an argument for the target is Child({name}, value), or Child({name}, kwargs={safe_repr(unknown)})"
     )
 
 
@@ -313,10 +314,12 @@ def child_spec(child: Any) -> Child:
         try:
             answer = convention()
         except Exception as error:
-            expected = f"a Child; {child!r}.child_spec() raised {error!r}"
+            expected = f"a Child; {safe_repr(child)}.child_spec() raised {safe_repr(error)}"
             raise InvalidChild("child_spec", child, expected) from error
         if not isinstance(answer, Child):
-            raise InvalidChild("child_spec", answer, f"a Child; this is what {child!r}.child_spec() answers")
+            raise InvalidChild(
+                "child_spec", answer, f"a Child; this is what {safe_repr(child)}.child_spec() answers"
+            )
         return answer
     return Child(child)
 
@@ -383,5 +386,5 @@ def check_significant(spec: Child, auto_shutdown: AutoShutdown) -> None:
     if spec.significant and auto_shutdown == "never":
         raise BadCombination(
             {"auto_shutdown": auto_shutdown, "significant": True},
-            f"child {spec.id!r} cannot end its supervisor; set auto_shutdown, or significant=False",
+            f"child {safe_repr(spec.id)} cannot end its supervisor; set auto_shutdown, or significant=False",
         )

@@ -12,6 +12,7 @@ from typing import Any
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.supervision.actions import Answer, Refuse
 from enfilade.actors.supervision.administration import body_of, look_up, reply_to_caller, strategy_of
 from enfilade.actors.supervision.child_spec import InvalidFlag, child_spec
@@ -32,7 +33,7 @@ class InvalidKey(RuntimeFault, TypeError):
     """The key of a partition is not hashable. `key` is what was given."""
 
     def __init__(self, key: object) -> None:
-        super().__init__(f"the key of a partition must be hashable, got {key!r}")
+        super().__init__(f"the key of a partition must be hashable, got {safe_repr(key)}")
         self.key = key
 
 

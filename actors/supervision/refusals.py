@@ -8,6 +8,7 @@ import attrs
 
 from enfilade.actors.messages.errors import RuntimeFault, StartError
 from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 
 __all__ = [
     "AlreadyPresent",
@@ -30,14 +31,14 @@ class FailedToStart:
     reason: Reason
 
     def __str__(self) -> str:
-        return f"child {self.id!r}: {self.reason}"
+        return f"child {safe_repr(self.id)}: {self.reason}"
 
 
 class ChildNotFound(RuntimeFault, LookupError):
     """The supervisor has no child of that id or ref."""
 
     def __init__(self, key: object) -> None:
-        super().__init__(f"this supervisor has no child {key!r}")
+        super().__init__(f"this supervisor has no child {safe_repr(key)}")
         self.key = key
 
 
@@ -45,7 +46,9 @@ class AlreadyPresent(RuntimeFault):
     """A specification with that id is there, and its child is not running: restart it, or delete it first."""
 
     def __init__(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
-        super().__init__(f"child {id!r} is already specified; use restart_child, or delete_child first")
+        super().__init__(
+            f"child {safe_repr(id)} is already specified; use restart_child, or delete_child first"
+        )
         self.id = id
 
 
@@ -55,7 +58,7 @@ class ChildRunning(RuntimeFault):
     """
 
     def __init__(self, id: Hashable, ref: Hashable) -> None:  # noqa: A002 (the field's name)
-        super().__init__(f"child {id!r} is running as {ref}; use terminate_child first")
+        super().__init__(f"child {safe_repr(id)} is running as {safe_str(ref)}; use terminate_child first")
         self.id = id
         self.ref = ref
 
@@ -64,7 +67,7 @@ class ChildRestarting(RuntimeFault):
     """The child is between two attempts to restart it: terminate it first, or wait."""
 
     def __init__(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
-        super().__init__(f"child {id!r} is being restarted; use terminate_child first, or wait")
+        super().__init__(f"child {safe_repr(id)} is being restarted; use terminate_child first, or wait")
         self.id = id
 
 
@@ -97,5 +100,5 @@ class StartFailed(StartError):
     """A child did not start; `id` is its id, `reason` what its process ended with."""
 
     def __init__(self, id: Hashable, reason: Reason) -> None:  # noqa: A002 (the field's name)
-        super().__init__(reason, f"child {id!r} did not start: {reason}")
+        super().__init__(reason, f"child {safe_repr(id)} did not start: {reason}")
         self.id = id

@@ -23,6 +23,7 @@ from enfilade.actors.messages.errors import CallTimeout, ProcessDied
 from enfilade.actors.messages.reasons import KILL, SHUTDOWN, TIMEOUT, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.safe_text import safe_repr, shown_name
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.process import Process
 from enfilade.actors.supervision.child_spec import Child, ShutdownLimit
@@ -148,7 +149,7 @@ async def async_nolink(
     """
     parent = process_of(supervisor)
     if parent is None:
-        raise TypeError(f"expected a supervisor on this node, got {supervisor}")
+        raise TypeError(f"expected a supervisor on this node, got {safe_repr(supervisor)}")
     request: Request[Any] = Request(parent.node, supervisor, "task", (), {}, None)
     child = Child(
         run, request, fn, args, id="task", restart="temporary", shutdown=shutdown, label=label or fn_name(fn)
@@ -170,7 +171,7 @@ async def async_nolink(
 
 def fn_name(fn: Callable[..., Any]) -> str:
     """The label of a task that was given none."""
-    return getattr(fn, "__qualname__", None) or repr(fn)
+    return shown_name(fn)
 
 
 OnTimeout = Literal["exit", "kill_task"]
@@ -206,9 +207,9 @@ def async_stream(
     """
     concurrency = (os.cpu_count() or 1) if max_concurrency is None else max_concurrency
     if concurrency < 1:
-        raise ValueError(f"max_concurrency must be at least 1, got {concurrency!r}")
+        raise ValueError(f"max_concurrency must be at least 1, got {safe_repr(concurrency)}")
     if on_timeout not in ("exit", "kill_task"):
-        raise ValueError(f'on_timeout must be "exit" or "kill_task", got {on_timeout!r}')
+        raise ValueError(f'on_timeout must be "exit" or "kill_task", got {safe_repr(on_timeout)}')
     return TaskStream(supervisor, fn, iter(items), concurrency, ordered, timeout, on_timeout)
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 
 from enfilade.actors.messages.errors import ReceiveTimeout
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node.node import Node
 from enfilade.actors.processes.process import Process
 
@@ -57,7 +58,7 @@ class Probe:
         except ReceiveTimeout:
             raise Unexpected(f"expected {_shown(match)}, but nothing came within {seconds} s") from None
         if not _matches(message, match):
-            raise Unexpected(f"expected {_shown(match)}, but the next message was {message!r}")
+            raise Unexpected(f"expected {_shown(match)}, but the next message was {safe_repr(message)}")
         return message
 
     async def expect_eventually(self, match: Any, seconds: float = SECONDS) -> Any:
@@ -72,7 +73,7 @@ class Probe:
             waiting = list(self.process.queue)
             if self.process.reader is not None:
                 waiting = [*self.process.reader.skipped, *waiting]
-            came = f"but only {waiting!r} came" if waiting else "but nothing came"
+            came = f"but only {safe_repr(waiting)} came" if waiting else "but nothing came"
             raise Unexpected(f"expected {_shown(match)}, {came} within {seconds} s") from None
 
     async def expect_nothing(self, seconds: float = 0.0) -> None:
@@ -85,7 +86,7 @@ class Probe:
             message = await self.process.receive(timeout=seconds)
         except ReceiveTimeout:
             return
-        raise Unexpected(f"expected no message, got {message!r}")
+        raise Unexpected(f"expected no message, got {safe_repr(message)}")
 
 
 def _matches(message: Any, match: Any) -> bool:

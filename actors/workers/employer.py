@@ -31,6 +31,7 @@ import attrs
 import trio
 
 from enfilade.actors.messages.errors import NotConnected, StartError
+from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import Custom, Exit, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.peers.events import NodeDown, NodeUp
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
 
 __all__ = ["Workers"]
-
-logger = logging.getLogger("enfilade.actors")
 
 
 START_SECONDS: Final = 30.0
@@ -219,7 +218,8 @@ class Workers:
             await self._node.whereis_on(peer, "")
             return
         if process.poll() is None:
-            logger.warning("worker %s does not answer after the kill of a process on it; killing it", peer)
+            text = "worker %s does not answer after the kill of a process on it; killing it"
+            log(logging.WARNING, text, peer)
             process.kill()
 
 

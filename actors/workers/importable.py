@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from enfilade.actors.messages.safe_text import safe_repr
+
 __all__ = ["Importable", "entry_of"]
 
 
@@ -25,8 +27,8 @@ def entry_of(target: Any) -> str:
         found = None
     if entry.startswith("__main__:") or found is None or (found is not target and found != target != entry):
         raise ValueError(
-            f"a worker cannot import {target!r}: expected an actor class or a function at the top level of "
-            "a module other than the program's main file"
+            f"a worker cannot import {safe_repr(target)}: expected an actor class or a function at the top "
+            "level of a module other than the program's main file"
         )
     return entry
 
