@@ -156,7 +156,7 @@ class EventManager(Actor):
         except FATAL:
             raise
         except BaseException as error:
-            return self.process.refuse(error)
+            return self.process.refuse(_told(error))
         return None
 
     def delete_handler(self, key: Hashable) -> Any:
@@ -194,7 +194,7 @@ class EventManager(Actor):
             raise
         except BaseException as error:
             self._tell(key, entry, reason_of(error))
-            return self.process.refuse(error)
+            return self.process.refuse(_told(error))
         return None
 
     def call_handler(self, key: Hashable, request: Any) -> Any:
@@ -216,7 +216,7 @@ class EventManager(Actor):
             raise
         except BaseException as error:
             self._crashed(key, entry, error)
-            return self.process.refuse(error)
+            return self.process.refuse(_told(error))
 
     def which_handlers(self) -> list[Hashable]:
         """Return the keys of all handlers, oldest first."""
@@ -291,6 +291,15 @@ class EventManager(Actor):
             self.process.demonitor(entry.monitor, flush=True)
         if tell and entry.owner is not None:
             guarded(_send, entry.owner, HandlerRemoved(self.process.ref, key, reason))
+
+
+def _told(error: BaseException) -> Exception:
+    """Return what a caller is told of an error; a `trio.Cancelled`, say, must not be raised in his task."""
+    if isinstance(error, Exception):
+        return error
+    told = RuntimeFault(f"the event handler raised {safe_repr(error)}")
+    told.__cause__ = error
+    return told
 
 
 def _send(owner: Ref[Any], notice: HandlerRemoved) -> None:
