@@ -1,0 +1,53 @@
+"""A place where objects of a program meet the runtime, and the table of all places."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+
+import attrs
+
+from tests.isolation.errors import ERRORS
+from tests.isolation.stage import Combination, Stage
+from tests.isolation.values import VALUES
+
+__all__ = ["PLACES", "Act", "Place", "handed", "raised"]
+
+Act = Callable[[Stage], Awaitable[None]]
+
+
+@attrs.frozen
+class Place:
+    """A place, the tiers that have it, whether a caller on another node has it, and what may be met there."""
+
+    name: str
+    tiers: tuple[str, ...]
+    distances: tuple[bool, ...]
+    objects: dict[str, Callable[[], Any]]
+    act: Act
+
+    def combinations(self) -> Iterable[Combination]:
+        """Everything that can be tried here."""
+        for tier in self.tiers:
+            for far in self.distances:
+                for name, make in self.objects.items():
+                    yield Combination(self.name, tier, far, name, self.act, make)
+
+
+PLACES: Final[list[Place]] = []
+
+
+def raised(tiers: str, *, far: bool = False) -> Callable[[Act], Act]:
+    """Mark a function in which an error is raised."""
+    return lambda act: _place(act, "error", tiers, far, ERRORS)
+
+
+def handed(tiers: str, *, far: bool = False) -> Callable[[Act], Act]:
+    """Mark a function in which a value is handed over."""
+    return lambda act: _place(act, "value", tiers, far, VALUES)
+
+
+def _place(act: Act, kind: str, tiers: str, far: bool, objects: dict[str, Any]) -> Act:
+    distances = (False, True) if far else (False,)
+    PLACES.append(Place(f"{kind}_{act.__name__}", tuple(tiers.split()), distances, objects, act))
+    return act

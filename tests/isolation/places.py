@@ -1,0 +1,14 @@
+"""All places, by what is met there."""
+
+from tests.isolation import handed_to_actors, handed_to_patterns, raised_in_actors, raised_in_patterns
+from tests.isolation.place import PLACES
+from tests.isolation.stage import Combination
+
+__all__ = ["combinations"]
+
+_FILES = (raised_in_actors, raised_in_patterns, handed_to_actors, handed_to_patterns)  # fill the table
+
+
+def combinations() -> list[Combination]:
+    """Everything there is to try."""
+    return [combination for place in PLACES for combination in place.combinations()]
