@@ -31,6 +31,8 @@ from enfilade.actors.messages.errors import (
     StartError,
     StartTimeout,
     StashOverflow,
+    StepFailed,
+    StrayCancelled,
     UnknownMethod,
     WrongThread,
 )
@@ -220,6 +222,8 @@ __all__ = [
     "StartTimeout",
     "Started",
     "StashOverflow",
+    "StepFailed",
+    "StrayCancelled",
     "Supervisor",
     "Task",
     "TaskStream",

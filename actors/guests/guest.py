@@ -70,7 +70,7 @@ def open_guests(node: Node, **settings: Any) -> Runtime:
         finally:
             del _RUNTIMES[node]
 
-    node.start_task(run, "guests")
+    node.start_service(run, "guests")
     return runtime
 
 

@@ -16,8 +16,9 @@ import trio
 
 from enfilade.actors.guests.guest_host import NodeHost, trapped, why
 from enfilade.actors.messages import signals
+from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import NodeStopped, StartError
-from enfilade.actors.messages.reasons import NORMAL, SHUTDOWN, Custom, Exit, Reason, reason_of
+from enfilade.actors.messages.reasons import NORMAL, SHUTDOWN, Custom, Exit, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.processes.body import DispatchedBody, Spawnable
@@ -207,7 +208,7 @@ class LoadingBody(DispatchedBody):
         self._args = args
         node = process.node
         node.starting[process] = Request(node, process.ref, "start", (), {}, None)
-        node.start_task(self._load, f"module of {process.ref}")
+        node.start_task(self._load, f"module of {process.ref}", process)
 
     async def _load(self) -> None:
         process = self.process

@@ -95,7 +95,8 @@ class NodeHost:
     # Processes.
 
     def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
-        self._process.node.start_task(function, f"hostcall of {self._process.ref}")
+        process = self._process
+        process.node.start_task(function, f"hostcall of {process.ref}", process)
 
     def stop(self) -> None:
         self._process.exit_arrived(self._process.node.ref, SHUTDOWN, linked=False)

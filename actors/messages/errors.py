@@ -41,6 +41,8 @@ __all__ = [
     "StartError",
     "StartTimeout",
     "StashOverflow",
+    "StepFailed",
+    "StrayCancelled",
     "UnknownMethod",
     "WrongThread",
     "raised_by_the_runtime",
@@ -72,6 +74,31 @@ def raised_by_the_runtime(error: BaseException) -> bool:
 
 class RuntimeFault(Exception):
     """The base of the runtime's own errors."""
+
+
+class StepFailed(RuntimeFault):
+    """The runtime itself failed in a step that it took for the process `ref`, and ended that process.
+
+    `step` names the step; the cause is the error.
+    """
+
+    def __init__(self, ref: Ref[Any], step: str, error: BaseException) -> None:
+        super().__init__(f"the runtime failed in a step of {ref}: {step}")
+        self.ref = ref
+        self.step = step
+        self.__cause__ = error
+
+
+class StrayCancelled(RuntimeFault):
+    """A process raised a `trio.Cancelled` that was not its own: its scope is over, or is another task's.
+
+    A result that several tasks share, for example, may be the `Cancelled` of the task that computed it. The
+    cause is what was raised.
+    """
+
+    def __init__(self, raised: BaseException) -> None:
+        super().__init__("the process raised a trio.Cancelled of a scope that has not cancelled it")
+        self.__cause__ = raised
 
 
 class CallError(RuntimeFault):

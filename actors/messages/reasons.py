@@ -37,7 +37,6 @@ __all__ = [
     "Shutdown",
     "Trapped",
     "checked",
-    "reason_of",
 ]
 
 
@@ -225,10 +224,3 @@ def checked(reason: object) -> Reason:
     if not issubclass(type(reason), Reason):
         raise TypeError(f"expected an exit Reason, got {safe_repr(reason)}; wrap other values in Custom(...)")
     return reason  # type: ignore[return-value]
-
-
-def reason_of(error: BaseException) -> Reason:
-    """The exit reason of a process whose body raised `error`."""
-    if issubclass(type(error), Exit):
-        return error.reason  # type: ignore[attr-defined, no-any-return]
-    return Crashed(error)

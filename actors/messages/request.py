@@ -151,6 +151,11 @@ class Request(signals.Call, Generic[R]):
         self.waiter = None
         return Abort.SUCCEEDED
 
+    @property
+    def process(self) -> Process | None:
+        """The process that waits; None when it is none, or is over."""
+        return None if self.caller is None else self.node.processes.get(self.caller.serial)
+
     def expire(self) -> None:
         """Wake the waiting task: the time limit has passed. Called by the timer task."""
         waiter = self.waiter
@@ -165,7 +170,7 @@ class Request(signals.Call, Generic[R]):
         This is how a sync actor uses a reply. Not a checkpoint.
         """
         assert self.caller is not None
-        process = self.node.processes.get(self.caller.serial)
+        process = self.process
         if process is None:  # it has ended: nobody is left to run `fn`
             return
 

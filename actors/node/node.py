@@ -11,15 +11,17 @@ is in but not the node.
 from __future__ import annotations
 
 import contextvars
+import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, overload
 
 import attrs
 import trio
 
-from enfilade.actors.messages.errors import NameTaken, NodeStopped, NotConnected, ProcessDied
+from enfilade.actors.messages.errors import NameTaken, NodeStopped, NotConnected, ProcessDied, RuntimeFault
+from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref
 from enfilade.actors.messages.request import Request
@@ -39,6 +41,7 @@ from enfilade.actors.processes.dispatcher import Dispatcher
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, is_kept, keep
 from enfilade.actors.processes.process import Process
+from enfilade.actors.processes.steps import is_from_outside, own_fault, step_failed
 from enfilade.actors.processes.task_bodies import EphemeralBody
 
 __all__ = ["Node", "NodeStatistics"]
@@ -84,6 +87,18 @@ class NodeStatistics:
     unkillable: int
 
 
+async def _contained(run: Callable[[], Awaitable[None]], process: Process) -> None:
+    try:
+        await run()
+    except BaseException as error:
+        if not is_from_outside(error):
+            step_failed(process, "task", error)
+
+
+def _nothing() -> None:
+    return None
+
+
 class Node:
     """A running node. Made by `open_node`.
 
@@ -127,6 +142,7 @@ class Node:
         self.unkillable = 0
         self.nursery: trio.Nursery
         self.body_scope: trio.CancelScope | None = None
+        self.hurry: Callable[[], None] = _nothing
         self.fatal: BaseException | None = None
         self.end_waiters: dict[Process, trio.Event] = {}
         self._number = 0
@@ -280,12 +296,35 @@ class Node:
         self.processes[process.serial] = process
         return process
 
-    def start_task(self, run: Callable[[], Any], name: str) -> None:
-        """Start a task of this node, in the node's context: `run` must not raise."""
-        self.context.copy().run(self._start_task, run, name)
+    def start_task(self, run: Callable[[], Awaitable[None]], name: str, process: Process) -> None:
+        """Start a task of this node, in the node's context, as a step that is taken for `process`."""
+        self.context.copy().run(self._start_task, name, _contained, run, process)
 
-    def _start_task(self, run: Callable[[], Any], name: str) -> None:
-        self.nursery.start_soon(run, name=name)
+    def start_process(self, run: Callable[[], Awaitable[None]], name: str) -> None:
+        """Start the task of a process: `run` must not raise."""
+        self.context.copy().run(self._start_task, name, run)
+
+    def start_service(self, run: Callable[[], Awaitable[None]], name: str) -> None:
+        """Start a task that the whole node depends on: if it fails, the node ends, and says so."""
+        self.context.copy().run(self._start_task, name, self._serve, run, name)
+
+    def _start_task(self, name: str, run: Callable[..., Awaitable[None]], *args: Any) -> None:
+        self.nursery.start_soon(run, *args, name=name)
+
+    async def _serve(self, run: Callable[[], Awaitable[None]], name: str) -> None:
+        try:
+            await run()
+        except BaseException as error:
+            if not is_from_outside(error):
+                self.fail(name, error)
+
+    def fail(self, part: str, error: BaseException) -> None:
+        """Leave the block at once, and raise `RuntimeFault` at its end: `part` of the runtime has failed."""
+        fault = RuntimeFault(f"node {self.full_name} has ended, because a part of the runtime failed: {part}")
+        fault.__cause__ = error
+        log(logging.CRITICAL, "%s", fault, error=error)
+        self.stop_for(fault)
+        self.hurry()
 
     @asynccontextmanager
     async def mailbox(
@@ -312,9 +351,11 @@ class Node:
                     raise
         finally:
             CURRENT.reset(token)
+            reason = body.result(raised)
             with trio.CancelScope(shield=True):
-                await end.empty_arena(process, body.result(raised))
-            end.finish(process, body.result(raised), None)
+                await end.empty_arena(process, reason)
+            reason = process.exit_signal or reason
+            end.finish(process, reason, own_fault(process, reason))
         if scope.cancelled_caught:
             raise ProcessDied(process.ref, body.result(None))
 

@@ -17,6 +17,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.reasons import KILLED, SHUTDOWN
 from enfilade.actors.node.interrupts import interrupts_go_to
 from enfilade.actors.processes.local_ref import process_of
+from enfilade.actors.processes.steps import is_from_outside
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -36,6 +37,7 @@ async def running(node: Node) -> AsyncIterator[Stopper]:
     opened = trio.Event()
     done = trio.Event()
     stopper = Stopper(node)
+    node.hurry = stopper.hurry
     trio.lowlevel.spawn_system_task(_run, node, opened, done, name=f"node {node.full_name}")
     with trio.CancelScope(shield=True):
         await opened.wait()
@@ -60,8 +62,11 @@ async def _run(node: Node, opened: trio.Event, done: trio.Event) -> None:
     try:
         async with trio.open_nursery() as node.nursery:
             for task in (node.dispatcher.run, node.timers.run, node.reports.run):
-                node.start_task(task, task.__qualname__)
+                node.start_service(task, task.__qualname__)
             opened.set()
+    except BaseException as error:
+        if not is_from_outside(error):
+            node.fail("its nursery", error)
     finally:
         done.set()  # even when a task of the runtime itself has failed: the opener waits for it
 

@@ -5,7 +5,8 @@ Two structures, because there are two kinds of use. Timers that were set explici
 deadline and then by the order of setting; a cancelled one stays as a tombstone until it surfaces, or until
 tombstones are the larger half. The time limits of calls are many, short-lived and nearly all equal: for each
 distinct length there is a *lane*, a dict in order of insertion and therefore of deadline, where entering and
-leaving cost a dict operation.
+leaving cost a dict operation. A program may compute its limits from deadlines, so that no two are equal:
+therefore only one empty lane is kept, for the next call of the same limit.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import Notice
+from enfilade.actors.processes.steps import step_failed
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["Timer", "Timers"]
 
@@ -32,35 +35,52 @@ __all__ = ["Timer", "Timers"]
 class Expiring(Protocol):
     """Something with a time limit."""
 
+    @property
+    def process(self) -> Process | None:
+        """The process that it belongs to."""
+
     def expire(self) -> None:
-        """The limit passed. Must not raise."""
+        """The limit passed."""
 
 
 class Lane:
     """Everything that waits for the same number of seconds, oldest first."""
 
-    __slots__ = ("_entries", "_seconds", "_timers", "armed")
+    __slots__ = ("_entries", "_sweeper", "_timers", "seconds")
 
     def __init__(self, timers: Timers, seconds: float) -> None:
         self._timers = timers
-        self._seconds = seconds
+        self.seconds = seconds
         self._entries: dict[Expiring, float] = {}
-        self.armed = False
+        self._sweeper: Timer | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def armed(self) -> bool:
+        """True when a timer is set for the oldest entry, or for one that has left."""
+        return self._sweeper is not None
+
     def add(self, entry: Expiring) -> None:
         """Let `entry` expire in this lane's number of seconds."""
-        deadline = self._timers.now() + self._seconds
+        deadline = self._timers.now() + self.seconds
         self._entries[entry] = deadline
-        if not self.armed:
-            self.armed = True
-            self._timers.call_at(deadline, self._sweep)
+        if self._sweeper is None:
+            self._sweeper = self._timers.call_at(deadline, self._sweep)
 
-    def discard(self, entry: Expiring) -> None:
+    def discard(self, entry: object) -> None:
         """Take `entry` out; without effect when it has expired."""
-        self._entries.pop(entry, None)
+        self._entries.pop(entry, None)  # type: ignore[call-overload]
+        if not self._entries and self._sweeper is not None:
+            self._timers.keep_spare(self)
+
+    def dissolve(self) -> None:
+        """Leave nothing behind, if nothing is in it."""
+        if not self._entries and self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+            self._timers.forget_lane(self)
 
     def _sweep(self) -> None:
         now = trio.current_time()
@@ -68,12 +88,15 @@ class Lane:
         while entries:
             entry, deadline = next(iter(entries.items()))
             if deadline > now:
-                self._timers.call_at(deadline, self._sweep)
+                self._sweeper = self._timers.call_at(deadline, self._sweep)
                 return
             del entries[entry]
-            entry.expire()
-        self.armed = False
-        self._timers.forget_lane(self._seconds)
+            try:
+                entry.expire()
+            except BaseException as error:
+                step_failed(entry.process, "time limit", error)
+        self._sweeper = None
+        self._timers.forget_lane(self)
 
 
 class Timer:
@@ -82,20 +105,21 @@ class Timer:
     Attributes:
         deadline: when it fires, on `trio.current_time()`.
         active: whether it still will.
+        owner: the process that it belongs to, which cancels it when it ends; None.
     """
 
-    __slots__ = ("_args", "_fn", "_kept_in", "_timers", "active", "deadline")
+    __slots__ = ("_args", "_fn", "_timers", "active", "deadline", "owner")
 
     def __init__(
         self,
         timers: Timers,
         deadline: float,
-        kept_in: Keeping | None,
+        owner: Process | None,
         fn: Callable[..., None],
         args: tuple[Any, ...],
     ) -> None:
         self._timers = timers
-        self._kept_in = kept_in
+        self.owner = owner
         self._fn = fn
         self._args = args
         self.deadline = deadline
@@ -110,7 +134,7 @@ class Timer:
             return False
         self.active = False
         self._release()
-        self._timers.buried()
+        self._timers.bury(self)
         return True
 
     def remaining(self) -> float:
@@ -126,13 +150,8 @@ class Timer:
 
     def _release(self) -> None:
         self._fn, self._args = _nothing, ()
-        if self._kept_in is not None:
-            self._kept_in.pop(self, None)
-            self._kept_in = None
-
-
-Keeping = dict[Timer, None]
-"""Timers that have neither fired nor been cancelled: their owner cancels them when it ends."""
+        if self.owner is not None and self.owner.extras_or_none is not None:
+            self.owner.extras_or_none.timers.pop(self, None)
 
 
 def _nothing() -> None:
@@ -159,6 +178,7 @@ class Timers:
         self._heap: list[tuple[float, int, Timer]] = []
         self._sequence = 0
         self._lanes: dict[float, Lane] = {}
+        self._spare: Lane | None = None
         self._tombstones = 0
         self._sleeper: trio.CancelScope | None = None
         self._task: trio.lowlevel.Task | None = None
@@ -173,29 +193,26 @@ class Timers:
         return self._set(deadline, None, fn, args)
 
     def call_after(
-        self, seconds: float, fn: Callable[..., None], *args: Any, kept_in: Keeping | None = None
+        self, seconds: float, fn: Callable[..., None], *args: Any, owner: Process | None = None
     ) -> Timer:
-        """Run `fn(*args)` in `seconds`, at least 0.
-
-        The timer stands in `kept_in` until it fires or is cancelled, so that its owner can cancel it.
-        """
+        """Run `fn(*args)` in `seconds`, at least 0, on behalf of `owner`: the timer ends with it."""
         check_seconds(seconds, "a delay")
-        return self._set(self.now() + seconds, kept_in, fn, args)
+        return self._set(self.now() + seconds, owner, fn, args)
 
     def send_after(
-        self, seconds: float, destination: Ref[Any], message: Any, *, kept_in: Keeping | None = None
+        self, seconds: float, destination: Ref[Any], message: Any, *, owner: Process | None = None
     ) -> Timer:
         """Send `message` to `destination` in `seconds`; a name is looked up only then."""
-        return self.call_after(seconds, guarded, _send, destination, message, kept_in=kept_in)
+        return self.call_after(seconds, guarded, _send, destination, message, owner=owner)
 
     def _set(
-        self, deadline: float, kept_in: Keeping | None, fn: Callable[..., None], args: tuple[Any, ...]
+        self, deadline: float, owner: Process | None, fn: Callable[..., None], args: tuple[Any, ...]
     ) -> Timer:
-        timer = Timer(self, deadline, kept_in, fn, args)
+        timer = Timer(self, deadline, owner, fn, args)
         self._sequence += 1
         heapq.heappush(self._heap, (deadline, self._sequence, timer))
-        if kept_in is not None:
-            kept_in[timer] = None
+        if owner is not None:
+            owner.extras().timers[timer] = None
         if self._sleeper is not None and deadline < self._sleeper.deadline:
             self._sleeper.deadline = deadline
         return timer
@@ -208,14 +225,33 @@ class Timers:
             lane = self._lanes[seconds] = Lane(self, seconds)
         return lane
 
-    def forget_lane(self, seconds: float) -> None:
-        """The lane is empty: do not keep one for every number that was ever used."""
-        self._lanes.pop(seconds, None)
+    def discard(self, seconds: float, entry: object) -> None:
+        """Take `entry` out of the lane of `seconds`, if it is there."""
+        lane = self._lanes.get(seconds)
+        if lane is not None:
+            lane.discard(entry)
 
-    def buried(self) -> None:
-        """A timer was cancelled: once the dead are the larger half, rebuild the heap."""
+    def keep_spare(self, lane: Lane) -> None:
+        """`lane` has run empty: keep it for the next call with that limit, and no other empty one."""
+        spare, self._spare = self._spare, lane
+        if spare is not None and spare is not lane:
+            spare.dissolve()
+
+    def forget_lane(self, lane: Lane) -> None:
+        """`lane` is empty and has no timer."""
+        self._lanes.pop(lane.seconds, None)
+        if self._spare is lane:
+            self._spare = None
+
+    def bury(self, timer: Timer) -> None:
+        """A timer was cancelled: drop it where that is easy; once the dead are the larger half, rebuild the
+        heap.
+        """
+        if self._heap and self._heap[-1][2] is timer:
+            self._heap.pop()
+            return
         self._tombstones += 1
-        if self._tombstones > 64 and self._tombstones * 2 > len(self._heap):
+        if self._tombstones * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2].active]
             heapq.heapify(self._heap)
             self._tombstones = 0
@@ -226,6 +262,7 @@ class Timers:
             timer.active = False
         self._heap.clear()
         self._lanes.clear()
+        self._spare = None
         self._tombstones = 0
 
     async def run(self) -> None:
@@ -234,10 +271,14 @@ class Timers:
             now = trio.current_time()
             while self._heap and self._heap[0][0] <= now:
                 timer = heapq.heappop(self._heap)[2]
-                if timer.active:
-                    timer.fire()
-                else:
+                if not timer.active:
                     self._tombstones -= 1
+                    continue
+                try:
+                    timer.fire()
+                except BaseException as error:
+                    step_failed(timer.owner, "timer", error)
+                del timer  # with the message that it has sent
             deadline = self._heap[0][0] if self._heap else math.inf
             with trio.CancelScope(deadline=deadline) as self._sleeper:
                 await trio.lowlevel.wait_task_rescheduled(lambda _: Abort.SUCCEEDED)

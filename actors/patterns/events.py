@@ -16,9 +16,10 @@ from typing import Any
 
 import attrs
 
+from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.guarded import guarded, log
-from enfilade.actors.messages.reasons import NORMAL, Reason, Shutdown, reason_of
+from enfilade.actors.messages.reasons import NORMAL, Reason, Shutdown
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.processes.actor import Actor

@@ -91,7 +91,7 @@ def _end_orphan(local: Ref[Any], parent: Ref[Any]) -> None:
     process = process_of(local)
     if process is not None and process.ended is None and process.parent == parent:
         seconds = process.node.config.kill_grace
-        process.node.timers.call_after(seconds, process.interrupt, KILLED, kept_in=process.extras().timers)
+        process.node.timers.call_after(seconds, process.interrupt, KILLED, owner=process)
 
 
 def undeliverable(node: Node, ref: Ref[Any], signal: signals.Signal, reason: Reason) -> None:

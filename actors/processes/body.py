@@ -7,19 +7,22 @@ defaults.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
-from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard, TypeVar
+from types import CoroutineType, FrameType
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeGuard, TypeVar
 
 import trio
 
 from enfilade.actors.messages import signals
+from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import ProcessDied
-from enfilade.actors.messages.reasons import Reason, reason_of
+from enfilade.actors.messages.reasons import Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.handlers import bad_arguments, refuse
+from enfilade.actors.processes.steps import step_failed, with_headroom
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.actor import Actor
@@ -194,18 +197,54 @@ class DispatchedBody(Body):
                 refuse(handler, result)
             if process.attention and process.stopping is not None and process.ended is None:
                 self.stop(process.stopping)
+        except RecursionError as error:
+            process.idle = True  # in case that there is no room on the stack for anything else
+            with_headroom(self._overflowed, error, sys._getframe())
         except BaseException as error:
-            misfit = bad_arguments(error, handler, args, kwargs)
-            if misfit is not None:
-                self.rest()
-                raise misfit from None
-            self.crash(error, None)
-            raise ProcessDied(process.ref, process.ended or reason_of(error)) from error
+            self._raised(error, handler, args, kwargs)
         finally:
             dispatcher.running = None
             process.at_hand = None
         self.rest()
         return result
+
+    def _raised(
+        self,
+        error: BaseException,
+        handler: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> NoReturn:
+        """The handler of a call that was handed off has raised `error`: what the caller is told."""
+        process = self.process
+        try:
+            misfit = bad_arguments(error, handler, args, kwargs)
+            if misfit is None:
+                self.crash(error, None)
+        except BaseException as fault:
+            misfit = None
+            step_failed(process, "hand-off", fault)
+        if misfit is not None:
+            self.rest()
+            raise misfit from None
+        reason = process.ended or reason_of(error)
+        raise ProcessDied(process.ref, reason) from (reason.error if isinstance(reason, Crashed) else error)
+
+    def _overflowed(self, error: RecursionError, frame: FrameType | None) -> NoReturn:
+        """The stack was full in a call that was handed off, from `frame`.
+
+        The process would have had a stack of its own in the dispatcher. So a caller that has filled a good
+        part of it is told, as by any function that it calls so deep, and the process goes on. Otherwise it is
+        the process's own crash.
+        """
+        self.process.idle = False
+        depth = 0
+        while frame is not None:
+            frame, depth = frame.f_back, depth + 1
+        if depth > sys.getrecursionlimit() // 4:
+            self.rest()
+            raise error
+        self._raised(error, _nothing, (), {})
 
     def rest(self) -> None:
         """Go on after a handler, or become idle if nothing is left to do."""
@@ -222,6 +261,10 @@ class DispatchedBody(Body):
         request: Request[Any] = Request(process.node, process.ref, "", (), {}, caller)
         process.at_hand = request
         return request
+
+
+def _nothing() -> None:
+    return None
 
 
 class Spawnable(Protocol[A_co]):

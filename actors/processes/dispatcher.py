@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import Abort
 
-from enfilade.actors.messages.reasons import reason_of
+from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import Cast, envelopes
 from enfilade.actors.messages.wake import resume
+from enfilade.actors.processes.steps import step_failed
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -178,16 +179,31 @@ class Dispatcher:
                         break
                 left -= GROUP
             except BaseException as error:
-                if process.actor is None:
-                    process.body.exit(reason_of(error))
-                    process.node.finish(process, reason_of(error), error)
-                else:
-                    process.body.crash(error, message)
+                _crashed(process, error, message)
             finally:
                 self.running = None
             before, now = now, perf_counter()
             if turn == 1 and now - before > process.node.config.slow_handler:
-                process.node.reports.slow_handler(process.ref, now - before)
+                _report_slow(process, now - before)
             turn = self._turn = TURN if now - before < QUICK_GROUP_SECONDS else 1
             if now >= deadline:
                 return
+
+
+def _crashed(process: Process, error: BaseException, message: Any) -> None:
+    """End `process`, whose handler of `message`, or whose turn, has raised `error`."""
+    try:
+        if process.actor is None:
+            process.body.exit(reason_of(error))
+            process.node.finish(process, reason_of(error), error)
+        else:
+            process.body.crash(error, message)
+    except BaseException as fault:
+        step_failed(process, "dispatch", fault)
+
+
+def _report_slow(process: Process, seconds: float) -> None:
+    try:
+        process.node.reports.slow_handler(process.ref, seconds)
+    except BaseException as fault:
+        step_failed(process, "report", fault)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import Ignore, StartError
+from enfilade.actors.messages.errors import Ignore, StartError, StepFailed
 from enfilade.actors.messages.guarded import guarded, is_logged
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.safe_text import add_note, safe_repr
@@ -27,6 +27,7 @@ from enfilade.actors.processes.actor import Actor, formatted_status
 from enfilade.actors.processes.body import AbsentBody, Body
 from enfilade.actors.processes.control_lane import StopRequest
 from enfilade.actors.processes.mailbox import ClosedQueue, bury_left
+from enfilade.actors.processes.steps import step_failed
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -56,13 +57,13 @@ def finish(
         return
     if error is not None:
         if not reason.is_normal:
-            _note_circumstances(process, error)
-        let_go(process, error)
+            guarded(_note_circumstances, process, error)
+        guarded(let_go, process, error)
     elif type(reason) is Crashed:
-        let_go(process, reason.error)
+        guarded(let_go, process, reason.error)
     arena = None if process.extras_or_none is None else process.extras_or_none.arena
     if arena is not None:
-        process.body.abandon_restarts()
+        guarded(process.body.abandon_restarts)
     if arena:
         _finish_later(process, reason, error, told)
     else:
@@ -96,17 +97,23 @@ def _finish_later(process: Process, reason: Reason, error: BaseException | None,
     """End the processes in the arena of `process` first, because none of them may outlive it."""
 
     async def empty_and_finish() -> None:
-        await empty_arena(process, reason)
-        _finish(process, reason, error, told)
+        try:
+            await empty_arena(process, reason)
+        finally:
+            _finish(process, reason, error, told)
 
     process.body = EMPTYING
     process.actor = process.on_message = process.handlers = None
     process.attention = True
     process.idle = False
-    process.node.start_task(empty_and_finish, f"end of {process.ref}")
+    try:
+        process.node.start_task(empty_and_finish, f"end of {process.ref}", process)
+    except RuntimeError:  # the node is over, and so are they
+        _finish(process, reason, error, told)
 
 
 def _finish(process: Process, reason: Reason, error: BaseException | None, told: bool) -> None:
+    """End `process`, part by part: none of them may keep the next from being done."""
     node = process.node
     process.ended = reason
     process.limit = 0
@@ -116,48 +123,73 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
     process.on_message = process.handlers = None
     body, process.body = process.body, ENDED
     del node.processes[process.serial]
+    for release in (_release_names, _release_extras, _fail_calls):
+        try:
+            release(process, body, reason)
+        except BaseException as raised:  # nobody has been told of another reason yet
+            error = StepFailed(process.ref, "end", raised)
+            reason = process.ended = Crashed(error)
+    del actor
+    told = node.starting.get(process) is not None or told
+    for tell in (_tell_starter, _tell_others, _leave_arena, _answer_stops):
+        try:
+            tell(process, reason, error)
+        except BaseException as raised:
+            step_failed(process, "end", raised)
+    process.reader = None
+    if process.extras_or_none is not None and process.extras_or_none.heir is None:
+        process.extras_or_none = None
+    try:
+        node.ended(process, reason, error, told)
+    except BaseException as raised:
+        step_failed(process, "report", raised)
+
+
+def _release_names(process: Process, body: Body, _reason: Reason) -> None:
+    node = process.node
     if process.name is not None:
         node.registry.release(process)
-    extras = process.extras_or_none
-    if extras is not None:
-        _release(process)
     if node.groups:
         node.groups.forget_watcher(process.ref)
     if process.reader is not None and process.exit_signal == KILLED:
-        node.timers.lane(node.config.kill_grace).discard(body)
-    _fail_calls(process, body, reason)
-    del actor
-    start = node.starting.pop(process, None) if node.starting else None
-    if start is not None:
-        refused = issubclass(type(error), Ignore | StartError) and reason == NORMAL
-        if refused:
-            links.unlink_parent(process)
-        start.fail(error if error is not None and refused else StartError(reason))
-    links.notify_end(process, reason)
-    if process.owner is not None:
-        _leave_arena(process)
-    process.reader = None
-    if extras is not None and extras.stop_requests:
-        for request in extras.stop_requests:
-            request.reply(reason)
-        extras.stop_requests = []
-    if process.extras_or_none is not None and process.extras_or_none.heir is None:
-        process.extras_or_none = None
-    node.ended(process, reason, error, told or start is not None)
+        node.timers.discard(node.config.kill_grace, body)
 
 
-def _release(process: Process) -> None:
+def _release_extras(process: Process, _body: Body, _reason: Reason) -> None:
     extras = process.extras_or_none
-    assert extras is not None
+    if extras is None:
+        return
     for alias in extras.aliases:
         alias.active = False
     extras.aliases.clear()
     for timer in list(extras.timers):
         timer.cancel()
     if extras.groups:
-        guarded(process.node.groups.leave_all, process)
+        process.node.groups.leave_all(process)
     if extras.room is not None:
         extras.room.unpark_all()
+
+
+def _tell_starter(process: Process, reason: Reason, error: BaseException | None) -> None:
+    start = process.node.starting.pop(process, None)
+    if start is None:
+        return
+    refused = issubclass(type(error), Ignore | StartError) and reason == NORMAL
+    if refused:
+        links.unlink_parent(process)
+    start.fail(error if error is not None and refused else StartError(reason))
+
+
+def _tell_others(process: Process, reason: Reason, _error: BaseException | None) -> None:
+    links.notify_end(process, reason)
+
+
+def _answer_stops(process: Process, reason: Reason, _error: BaseException | None) -> None:
+    extras = process.extras_or_none
+    if extras is not None and extras.stop_requests:
+        for request in extras.stop_requests:
+            guarded(request.reply, reason)
+        extras.stop_requests = []
 
 
 def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
@@ -192,7 +224,7 @@ def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
             guarded(process.node.dead_letters.publish, message, process.ref, reason)
 
 
-def _leave_arena(process: Process) -> None:
+def _leave_arena(process: Process, _reason: Reason, _error: BaseException | None) -> None:
     owner = process.owner
     process.owner = None
     if owner is not None and owner.body is EMPTYING and process.mailbox.inherit:

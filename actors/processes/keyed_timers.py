@@ -84,7 +84,7 @@ class KeyedTimers:
 
     def _timer(self, tick: Tick, seconds: float) -> Timer:
         process = self._process
-        return process.node.timers.call_after(seconds, process.put, tick, kept_in=process.extras().timers)
+        return process.node.timers.call_after(seconds, process.put, tick, owner=process)
 
     def is_current(self, tick: Tick) -> bool:
         """Return true when `tick` is of the current timer of its key."""

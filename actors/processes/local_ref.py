@@ -68,7 +68,7 @@ class LocalRef(Ref[A]):
         return f"<{process.node.full_name}:{process.serial}{f' {safe_str(shown)}' if shown else ''}>"
 
     def deliver(self, signal: signals.Signal) -> None:
-        signals.arrivals[type(signal)](self._process, signal)
+        self._process.deliver(signal)
 
     def send(self, message: Any) -> None:
         process = self._process

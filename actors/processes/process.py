@@ -269,7 +269,7 @@ class Process(Record):
 
         A name is looked up when the timer fires. Not a checkpoint.
         """
-        return self.node.timers.send_after(seconds, destination, message, kept_in=self.extras().timers)
+        return self.node.timers.send_after(seconds, destination, message, owner=self)
 
     def timeout_after(self, seconds: float) -> None:
         """Have `on_message` called with `IdleTimeout` if no message is handled within `seconds`.

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.reasons import KILL, KILLED, NORMAL, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
@@ -34,6 +35,7 @@ from enfilade.actors.processes.links import Exited
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.mailbox import LIMITLESS, BoundedQueue, Mailbox, is_kept, mailbox_full, put
 from enfilade.actors.processes.signal_arrivals import arrivals
+from enfilade.actors.processes.steps import step_failed
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -232,7 +234,13 @@ class Record:
 
     def deliver(self, signal: signals.Signal) -> None:
         """Do what `signal`, which has reached this process, asks for."""
-        arrivals[type(signal)](self, signal)
+        arrived = arrivals[type(signal)]
+        try:
+            arrived(self, signal)
+        except RuntimeFault:  # the sender's affair: it uses another thread than that of the node, say
+            raise
+        except BaseException as error:
+            step_failed(self, "signal", error)
 
     def exit_arrived(self, sender: Ref[Any], reason: Reason, linked: bool) -> None:
         """Turn an exit signal into a message, an order to stop, or the end, or ignore it."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 import attrs
 import trio
 
+from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import (
     AlreadyStarted,
     CallTimeout,
@@ -24,7 +25,7 @@ from enfilade.actors.messages.errors import (
     StartTimeout,
     raised_by_the_runtime,
 )
-from enfilade.actors.messages.reasons import KILLED, NORMAL, reason_of
+from enfilade.actors.messages.reasons import KILLED, NORMAL
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
@@ -34,6 +35,7 @@ from enfilade.actors.processes.body import Body, DispatchedBody, is_spawnable
 from enfilade.actors.processes.end import ENDED, finish
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, keep, take_left
+from enfilade.actors.processes.steps import step_failed, with_headroom
 from enfilade.actors.processes.sync_body import SyncBody
 from enfilade.actors.processes.task_bodies import AsyncBody, FunctionBody, TaskBody
 
@@ -125,17 +127,20 @@ def begin(
     node = process.node
     try:
         body = make_body(process, target, args, kwargs)
+        if not isinstance(body, TaskBody):
+            # A body that has not finished starting has left the request that its acknowledgement settles.
+            return node.starting.get(process) if node.starting else None
+        request: Request[Any] | None = None
+        if not isinstance(body, FunctionBody):
+            request = node.starting[process] = Request(node, process.ref, "start", (), {}, None)
+        run(process, body, target)
+    except RecursionError as error:
+        refusal = with_headroom(_refused, process, error)
     except BaseException as error:
         refusal = _refused(process, error)
-        raise refusal from refusal.__cause__
-    if not isinstance(body, TaskBody):
-        # A body that has not finished starting has left the request that its acknowledgement settles.
-        return node.starting.get(process) if node.starting else None
-    request: Request[Any] | None = None
-    if not isinstance(body, FunctionBody):
-        request = node.starting[process] = Request(node, process.ref, "start", (), {}, None)
-    run(process, body, target)
-    return request
+    else:
+        return request
+    raise refusal from refusal.__cause__
 
 
 def give_back(process: Process, ancestor: Ref[Any] | None) -> None:
@@ -267,7 +272,7 @@ def _is_async_function(target: Any) -> bool:
 def run(process: Process, body: TaskBody, target: Any) -> None:
     """Start the task, in the node's own context."""
     name = getattr(target, "__qualname__", None) or type(target).__qualname__
-    process.node.start_task(body.run, name)
+    process.node.start_process(body.run, name)
 
 
 class _Beginning(DispatchedBody):
@@ -296,7 +301,10 @@ class _Beginning(DispatchedBody):
             finish(process, NORMAL if isinstance(error, Ignore | StartError) else reason_of(error), error)
             return False
         if isinstance(body, TaskBody):
-            run(process, body, self.target)
+            try:
+                run(process, body, self.target)
+            except BaseException as error:
+                step_failed(process, "start", error)
         return False
 
 

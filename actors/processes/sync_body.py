@@ -11,8 +11,9 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from enfilade.actors.messages import signals
+from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import UnknownMethod
-from enfilade.actors.messages.reasons import Reason, reason_of
+from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.signals import Cast
 from enfilade.actors.processes.actor import Actor, Protocol, construct, protocol_of

@@ -1,8 +1,12 @@
 """Bodies that have a task: async actors, async functions, ephemeral mailboxes.
 
-`run` is the wrapper around every such body. Only a cancellation of the whole run leaves it. It turns the
-body's end into an exit reason, runs `on_stop` in a cancel scope of its own, and ends the processes in the
-arena. Only then, when the task is done, are the names released and links and monitors notified.
+`run` is the wrapper around every such body, and nothing leaves it. It turns the body's end into an exit
+reason, runs `on_stop` in a cancel scope of its own, and ends the processes in the arena. Only then, when the
+task is done, are the names released and links and monitors notified.
+
+A `trio.Cancelled` that comes out of the process's own scope belongs to the node's scope, or the run's, if
+that is cancelled: the process is then killed. Otherwise it is a mistake of the process, as any other
+exception is.
 """
 
 from __future__ import annotations
@@ -15,8 +19,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import trio
 from trio.lowlevel import wait_task_rescheduled
 
-from enfilade.actors.messages.errors import Ignore, StartError, UnknownMethod
-from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Reason, reason_of
+from enfilade.actors.messages.crash import reason_of
+from enfilade.actors.messages.errors import Ignore, StartError, StepFailed, UnknownMethod
+from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.signals import Call, Cast
 from enfilade.actors.processes import end
@@ -28,6 +33,7 @@ from enfilade.actors.processes.handlers import refused
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.reader import Reader
+from enfilade.actors.processes.steps import is_from_outside, own_fault
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -94,26 +100,47 @@ class TaskBody(Body):
                 await self.main()
             if process.exit_signal is None and process.stopping is not None:
                 reason = process.stopping
-        except trio.Cancelled:
-            node.finish(process, KILLED)
-            raise
         except BaseException as raised:
             refused = isinstance(raised, Ignore | StartError) and process in node.starting
-            reason, error = NORMAL if refused else reason_of(raised), raised
+            reason, error = NORMAL if refused else self._reason_of(raised), raised
         if process.exit_signal is None and not self.is_plain and process not in node.starting:
             try:
                 with trio.CancelScope() as self.scope:
                     await self.stopped(reason)
-            except trio.Cancelled:
-                node.finish(process, KILLED)
-                raise
             except BaseException as raised:
-                reason, error = reason_of(raised), raised
+                reason, error = self._reason_of(raised), raised
         if process.exit_signal is not None:
-            reason, error = process.exit_signal, None
-        if process.extras_or_none is not None:
-            await end.empty_arena(process, reason)
-        node.dispatcher.run_then_dispatch(node.finish, process, reason, error)
+            reason, error = process.exit_signal, own_fault(process, process.exit_signal)
+        try:
+            if process.extras_or_none is not None:
+                await end.empty_arena(process, reason)
+            node.dispatcher.run_then_dispatch(node.finish, process, reason, error)
+        except BaseException as fault:
+            reason = self._reason_of(fault)
+            if reason != KILLED:
+                error = StepFailed(process.ref, "end", fault)
+                reason = Crashed(error)
+            node.finish(process, reason, error)
+        if self.task.child_nurseries:
+            _leave_nurseries(self.task)
+
+    def _reason_of(self, raised: BaseException) -> Reason:
+        """The reason of the end by `raised`, which has come out of the process's own scope."""
+        if is_from_outside(raised):
+            self.process.exit_signal = KILLED
+            return KILLED
+        return reason_of(raised)
+
+
+def _leave_nurseries(task: trio.lowlevel.Task) -> None:
+    """Give up the nurseries that the code of `task`, which is about to end, has left open.
+
+    It can leave them in an async generator only. Trio would let the parent of the task pay for that, which is
+    the node.
+    """
+    for nursery in task.child_nurseries:
+        nursery.cancel_scope.cancel()
+    task._child_nurseries.clear()
 
 
 class FunctionBody(TaskBody):
@@ -277,4 +304,4 @@ class EphemeralBody(TaskBody):
             return self.process.exit_signal
         if error is None:
             return NORMAL
-        return SHUTDOWN if isinstance(error, trio.Cancelled) else reason_of(error)
+        return SHUTDOWN if is_from_outside(error) else reason_of(error)

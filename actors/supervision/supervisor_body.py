@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import (
     Ignore,
     NotConnected,
@@ -27,7 +28,7 @@ from enfilade.actors.messages.errors import (
     StartError,
     UnknownMethod,
 )
-from enfilade.actors.messages.reasons import NO_CONNECTION, SHUTDOWN, Crashed, Reason, reason_of
+from enfilade.actors.messages.reasons import NO_CONNECTION, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.signals import Call, Cast

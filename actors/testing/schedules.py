@@ -38,7 +38,7 @@ class Shuffle(trio.abc.Instrument):
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         coroutine: Any = task.coro
         frame = getattr(coroutine, "cr_frame", None)
-        dispatcher = None if frame is None else frame.f_locals.get("self")
+        dispatcher = None if frame is None else getattr(frame.f_locals.get("run"), "__self__", None)
         if isinstance(dispatcher, Dispatcher):
             queue: deque[Process] = dispatcher.queue
             if len(queue) > 1:

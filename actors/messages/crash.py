@@ -1,0 +1,36 @@
+"""Crashes: the exit reason of a process by what its code has raised."""
+
+from __future__ import annotations
+
+import trio
+
+from enfilade.actors.messages.errors import StrayCancelled
+from enfilade.actors.messages.reasons import Crashed, Exit, Reason
+
+__all__ = ["reason_of", "without_cancelled"]
+
+
+def reason_of(error: BaseException) -> Reason:
+    """The exit reason of a process whose body raised `error`.
+
+    A `trio.Cancelled` in it is not the process's own: what a process's own scope cancels never comes out.
+    """
+    if issubclass(type(error), Exit):
+        return error.reason  # type: ignore[attr-defined, no-any-return]
+    return Crashed(without_cancelled(error))
+
+
+def without_cancelled(error: BaseException) -> BaseException:
+    """Return `error` without each `trio.Cancelled` in it, or `StrayCancelled` if nothing else is in it."""
+    kind = type(error)
+    if issubclass(kind, trio.Cancelled):
+        return StrayCancelled(error)
+    if not issubclass(kind, BaseExceptionGroup):
+        return error
+    try:
+        cancelled, rest = error.split(trio.Cancelled)  # type: ignore[attr-defined]
+    except BaseException:  # a group of the program's own may be unable to be split
+        return StrayCancelled(error)
+    if cancelled is None:
+        return error
+    return StrayCancelled(error) if rest is None else rest
