@@ -71,6 +71,7 @@ from enfilade.actors.patterns.events import (
 )
 from enfilade.actors.patterns.machine import Machine
 from enfilade.actors.patterns.pool import JobDiscarded, Pool, PoolDraining, PoolStatistics, Worker
+from enfilade.actors.patterns.rate_limit import RateLimit
 from enfilade.actors.peers.events import NodeDown, NodeUp
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Body, DispatchedBody, Observer, Spawnable
@@ -204,6 +205,7 @@ __all__ = [
     "PoolStatistics",
     "Process",
     "ProcessDied",
+    "RateLimit",
     "Reason",
     "ReceiveTimeout",
     "Ref",

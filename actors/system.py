@@ -17,6 +17,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from types import MemberDescriptorType
 from typing import Any, TypeVar
 
 import attrs
@@ -26,10 +27,11 @@ from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import NORMAL, Reason
 from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.safe_text import is_interrupt
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.signals import Call, Cast, described
 from enfilade.actors.processes.actor import Actor, formatted_status
 from enfilade.actors.processes.body import Observer
+from enfilade.actors.processes.handlers import run_sync
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.process import Process
 
@@ -52,6 +54,9 @@ __all__ = [
 ]
 
 tracing = logging.getLogger("enfilade.trace")
+
+THE_RUNTIMES = ("process", "__class__", "__dict__", "__weakref__")
+"""Attributes that are no part of an actor's state."""
 
 T = TypeVar("T")
 
@@ -169,12 +174,17 @@ def _actor(process: Process) -> Actor | None:
     return actor if isinstance(actor, Actor) else None
 
 
-def _attributes(actor: Actor) -> Iterator[tuple[str, Any]]:
+def _slots(actor: Actor) -> Iterator[tuple[str, MemberDescriptorType]]:
     for cls in type(actor).__mro__:
-        for name in getattr(cls, "__slots__", ()):
-            if name not in ("process", "__weakref__", "__dict__"):
-                with contextlib.suppress(AttributeError):
-                    yield name, getattr(actor, name)
+        for name, slot in vars(cls).items():
+            if type(slot) is MemberDescriptorType and cls is not Actor:
+                yield name, slot
+
+
+def _attributes(actor: Actor) -> Iterator[tuple[str, Any]]:
+    for name, slot in _slots(actor):
+        with contextlib.suppress(AttributeError):
+            yield name, slot.__get__(actor)
     yield from getattr(actor, "__dict__", {}).items()
 
 
@@ -196,10 +206,35 @@ def _put_state(process: Process, state: Mapping[str, Any]) -> None:
     actor = _actor(process)
     if actor is None:
         raise NoState(process.ref)
-    for name in {name for name, _ in _attributes(actor)} - state.keys():
-        delattr(actor, name)
-    for name, value in state.items():
-        setattr(actor, name, value)
+    for name in state:
+        if not isinstance(name, str) or name in THE_RUNTIMES:
+            raise TypeError(
+                f"a state's keys must be names of attributes of the actor's own, got {safe_repr(name)}"
+            )
+    before = dict(_attributes(actor))
+    try:
+        for name in before.keys() - state.keys():
+            delattr(actor, name)
+        for name, value in state.items():
+            setattr(actor, name, value)
+    except BaseException:
+        _restore(actor, before)
+        raise
+
+
+def _restore(actor: Actor, state: Mapping[str, Any]) -> None:
+    """Give the actor these attributes and no others, past properties and `__setattr__` of its class."""
+    for name, slot in _slots(actor):
+        if name in state:
+            slot.__set__(actor, state[name])
+        else:
+            with contextlib.suppress(AttributeError):
+                slot.__delete__(actor)
+    slots = {name for name, _ in _slots(actor)}
+    attributes = getattr(actor, "__dict__", None)
+    if attributes is not None:
+        attributes.clear()
+        attributes.update({name: value for name, value in state.items() if name not in slots})
 
 
 async def get_state(ref: Ref[Any]) -> dict[str, Any]:
@@ -223,9 +258,11 @@ async def get_state(ref: Ref[Any]) -> dict[str, Any]:
 async def replace_state(ref: Ref[Any], fn: Callable[[dict[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
     """Replace the state by `fn(state)`, which runs inside the process; returns the new state.
 
-    If `fn` raises, the state stays as it was, and so does the process; the caller gets the error.
+    If `fn` raises, or an attribute cannot be set to its value or deleted, the state stays as it was, and so
+    does the process; the caller gets the error.
 
-    Raises: as `get_state`, and what `fn` raises.
+    Raises: as `get_state`, what `fn` raises, what setting or deleting an attribute raises, and
+        TypeError: a key is not the name of an attribute of the actor's own.
     """
 
     def act(process: Process) -> dict[str, Any]:
@@ -315,7 +352,8 @@ async def change_code(ref: Ref[Any], actor: type[Actor], extra: Any = None) -> N
         extra: passed to `on_code_change`.
 
     Raises: as `get_state`, what `on_code_change` raises, and
-        TypeError: the new class needs a task and there is none, or their objects differ in layout.
+        TypeError: the new class needs a task and there is none, their objects differ in layout, one is a
+            supervisor and the other is not, or `on_code_change` is async.
     """
 
     def act(process: Process) -> None:
@@ -323,16 +361,20 @@ async def change_code(ref: Ref[Any], actor: type[Actor], extra: Any = None) -> N
         if made is None:
             raise NoState(process.ref)
         old = type(made)
+        if not (isinstance(actor, type) and issubclass(actor, Actor)) or actor.body_ is not old.body_:
+            raise TypeError(
+                f"expected an actor class of the kind of {old.__qualname__}, got {safe_repr(actor)}"
+            )
         before = dict(_attributes(made))
         try:
             made.__class__ = actor
             adapt = getattr(made, "on_code_change", None)
             if adapt is not None:
-                adapt(old, extra)
+                run_sync(adapt, old, extra)
             process.body.rebind(actor)
         except BaseException:
             made.__class__ = old
-            _put_state(process, before)
+            _restore(made, before)
             raise
 
     await _ask(ref, act)

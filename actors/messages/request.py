@@ -10,7 +10,7 @@ mailbox, at hand, deferred), so a call needs no entry in any monitor table.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
@@ -132,9 +132,8 @@ class Request(signals.Call, Generic[R]):
             finally:
                 if lane is not None:
                     lane.discard(self)
-                if gives_up and not self.settled:
-                    self.settled = True
-                    self.error = CallTimeout(self.target, seconds)
+                if gives_up:
+                    self._give_up(seconds)
             if not self.settled:
                 raise CallTimeout(self.target, seconds)
         if self.error is not None:
@@ -143,9 +142,14 @@ class Request(signals.Call, Generic[R]):
 
     def cancel(self) -> None:
         """Give up: a later reply is dropped. Not a checkpoint."""
+        self._give_up(0.0)
+
+    def _give_up(self, seconds: float) -> None:
         if not self.settled:
             self.settled = True
-            self.error = CallTimeout(self.target, 0.0)
+            self.error = CallTimeout(self.target, seconds)
+            if type(self.observer) is Observers:
+                self.observer.given_up(self)
 
     def _abort(self, _: object) -> Abort:
         self.waiter = None
@@ -177,10 +181,22 @@ class Request(signals.Call, Generic[R]):
         def run(request: Request[Any]) -> None:
             process.continue_with(fn, request, *args)
 
+        self.observe(run)
+
+    def observe(self, fn: Callable[[Request[Any]], None], *, also_given_up: bool = False) -> None:
+        """Have `fn(request)` called when the outcome is known, beside all others; now if it is.
+
+        Not a checkpoint. With `also_given_up` the caller's giving up counts as an outcome.
+        """
         if self.settled:
-            run(self)
-        else:
-            self.observer = run
+            fn(self)
+            return
+        observers = self.observer
+        if type(observers) is not Observers:
+            self.observer = observers = Observers([] if observers is None else [observers])
+        observers.append(fn)
+        if also_given_up:
+            observers.of_all_ends.append(fn)
 
     def result(self) -> R:
         """Return the reply without waiting. Not a checkpoint.
@@ -194,6 +210,26 @@ class Request(signals.Call, Generic[R]):
         if self.error is not None:
             raise self.error
         return self.value  # type: ignore[no-any-return]
+
+
+class Observers(list[Callable[[Request[Any]], None]]):
+    """The observers of one request, in the order in which they are told."""
+
+    __slots__ = ("of_all_ends",)
+
+    def __init__(self, observers: Iterable[Callable[[Request[Any]], None]]) -> None:
+        super().__init__(observers)
+        self.of_all_ends: list[Callable[[Request[Any]], None]] = []
+
+    def __call__(self, request: Request[Any]) -> None:
+        """The request is settled."""
+        for observer in self:
+            observer(request)
+
+    def given_up(self, request: Request[Any]) -> None:
+        """The caller has given the request up."""
+        for observer in self.of_all_ends:
+            observer(request)
 
 
 class Deferred(Generic[R]):

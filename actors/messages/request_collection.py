@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import trio
 from trio.lowlevel import Abort, wait_task_rescheduled
 
-from enfilade.actors.messages.errors import CallError, CallTimeout, MailboxFull, NoProcess, Restarting
+from enfilade.actors.messages.errors import CallTimeout, MailboxFull, NoProcess, Restarting
 from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.seconds import check_seconds
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
@@ -40,12 +41,14 @@ class RequestCollection(Generic[L]):
         return iter(self._labels.items())
 
     def add(self, request: Request[Any], label: L) -> None:
-        """Put `request` in, under `label`, which need not be unique. Not a checkpoint."""
+        """Put `request` in, under `label`, which need not be unique. Not a checkpoint.
+
+        It may be in other collections, too. If it is in this one already, it gets the new label.
+        """
+        is_new = request not in self._labels
         self._labels[request] = label
-        if request.settled:
-            self._arrived(request)
-        else:
-            request.observer = self._arrived
+        if is_new:
+            request.observe(self._arrived, also_given_up=True)
 
     def _arrived(self, request: Request[Any]) -> None:
         self._ready.append(request)
@@ -64,15 +67,30 @@ class RequestCollection(Generic[L]):
     async def wait(self, timeout: float = math.inf) -> tuple[L, Request[Any]]:
         """Wait for the next settled request; on timeout all stay good. A checkpoint when it has to wait.
 
+        A request that was given up, or that ran out of its time, counts as settled: its `receive` raises
+        `CallTimeout`.
+
+        Args:
+            timeout: seconds, at least 0; `math.inf` for ever.
+
         Raises:
             trio.TooSlowError: none came within `timeout` seconds.
             LookupError: the collection is empty.
         """
+        check_seconds(timeout, "a timeout")
         answer = self.check()
         if answer is not None:
             return answer
-        if not self._labels:
-            raise LookupError("the collection is empty: there is no request to wait for")
+        with trio.fail_after(timeout):
+            while answer is None:
+                if not self._labels:
+                    raise LookupError("the collection is empty: there is no request to wait for")
+                await self._park()
+                answer = self.check()
+        return answer
+
+    async def _park(self) -> None:
+        """Wait until a request is settled, which another task may then have taken."""
         if self._waiter is not None:
             raise trio.BusyResourceError("another task is already waiting for this collection")
 
@@ -81,11 +99,7 @@ class RequestCollection(Generic[L]):
             return Abort.SUCCEEDED
 
         self._waiter = trio.lowlevel.current_task()
-        with trio.fail_after(timeout):
-            await wait_task_rescheduled(give_up)
-        answer = self.check()
-        assert answer is not None
-        return answer
+        await wait_task_rescheduled(give_up)
 
     async def receive(self, timeout: float = math.inf) -> tuple[L, Request[Any]]:
         """As `wait`; but on timeout, and when cancelled, all requests are given up."""
@@ -111,10 +125,7 @@ async def multi_call(
     replies: list[tuple[Ref[Any], Any]] = []
     failures: list[tuple[Ref[Any], BaseException]] = []
     for ref in refs:
-        try:
-            collection.add(ref._request(method, args, {}), ref)
-        except CallError as absent:  # nobody holds the name
-            failures.append((ref, absent))
+        collection.add(ref._request(method, args, {}), ref)
     with trio.move_on_after(timeout):
         while len(collection):
             ref, request = await collection.wait()

@@ -133,6 +133,10 @@ class Call:
         """Tell the caller that the callee ended with `reason` before it replied. Not a checkpoint."""
         raise AssertionError("a bare Call has no caller to reply to")
 
+    def not_begun(self, reason: Reason) -> None:
+        """As `abandon`, of a call that the callee had not taken out of its mailbox. Not a checkpoint."""
+        self.abandon(reason)
+
 
 def described(message: Any) -> str:
     """Describe a message in one line. Never raises."""

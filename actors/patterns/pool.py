@@ -7,6 +7,9 @@ done in the order in which they were submitted, whatever happens to the workers 
 Workers are linked to the pool and replaced when they end; more than `intensity` replacements within `period`
 seconds end the pool with `SHUTDOWN`, as they would end a supervisor.
 
+A pool may have a rate limit. Then a free worker is not enough for a job to begin: it waits until the rate
+admits it, and the oldest job that has a free worker goes first.
+
 Source: ractor's factory.
 """
 
@@ -14,17 +17,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import attrs
 import trio
 
 from enfilade.actors.messages.errors import NoProcess, ProcessDied, RuntimeFault
-from enfilade.actors.messages.reasons import KILL, SHUTDOWN, Reason
+from enfilade.actors.messages.reasons import KILL, NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node.timers import Timer
+from enfilade.actors.patterns.rate_limit import LeakyBucket, RateLimit
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.links import Exited
 from enfilade.actors.supervision.restart_window import RestartWindow
@@ -70,6 +74,7 @@ class PoolStatistics:
         completed: jobs that were answered, errors included.
         discarded: jobs that found no room, or whose submitters had given up before they were begun.
         replaced: workers that ended and were replaced.
+        delayed: jobs that had a free worker and had to wait for the rate.
     """
 
     size: int
@@ -78,14 +83,65 @@ class PoolStatistics:
     completed: int
     discarded: int
     replaced: int
+    delayed: int = 0
+
+
+class _Key:
+    """A key of the program's, which is equal to none if comparing it fails."""
+
+    __slots__ = ("_hash", "_value")
+
+    def __init__(self, value: Hashable) -> None:
+        self._value = value
+        self._hash = hash(value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Key):
+            return NotImplemented
+        if self._value is other._value:
+            return True
+        try:
+            return bool(self._value == other._value)
+        except Exception:
+            return False
 
 
 @attrs.define(eq=False)
 class _Job:
+    """A job that was submitted.
+
+    Attributes:
+        number: its place in the order of submission.
+        job: what the worker is given.
+        key: what routing goes by; None where it goes by something else.
+        deferred: the submitter's reply, if it waits for one.
+        is_delayed: whether it had a free worker already, and had to wait for the rate.
+    """
+
     number: int
     job: Any
-    key: Hashable
+    key: _Key | None
     deferred: Deferred[Any] | None
+    is_delayed: bool = False
+
+
+class _Assignment(Request[Any]):
+    """The call that gives a worker its job. It tells whether the worker had begun when it ended."""
+
+    __slots__ = ()
+
+    def not_begun(self, reason: Reason) -> None:
+        self.abandon(NO_PROCESS)
+
+
+class _Drop:
+    """The rate may admit another job: sent by the pool to itself."""
+
+
+_DROP: Final = _Drop()
 
 
 @attrs.define(eq=False)
@@ -142,6 +198,8 @@ class Pool(Actor):
             just come.
         stuck_after: seconds after which a worker that has not finished its job is killed and replaced; None
             for never.
+        rate_limit: how often a job may begin; None for no limit. Jobs that have to wait for it count as
+            waiting, for `queue_limit` too, and keep their order.
         intensity: maximum number of replacements within `period`.
         period: seconds.
 
@@ -159,21 +217,23 @@ class Pool(Actor):
         queue_limit: int | None = None,
         discard: Discard = "newest",
         stuck_after: float | None = None,
+        rate_limit: RateLimit | None = None,
         intensity: int = 10,
         period: float = 5.0,
     ) -> None:
         _check_size(size)
         _check_routing(routing)
         if discard not in get_args(Discard):
-            raise ValueError(
-                f"discard must be one of {', '.join(get_args(Discard))}, got {safe_repr(discard)}"
-            )
+            policies = ", ".join(get_args(Discard))
+            raise ValueError(f"discard must be one of {policies}, got {safe_repr(discard)}")
         if queue_limit is not None and queue_limit < 0:
             raise ValueError(f"queue_limit must be None or at least 0, got {safe_repr(queue_limit)}")
         if stuck_after is not None and not stuck_after > 0:
             raise ValueError(
                 f"stuck_after must be None or a positive number of seconds, got {safe_repr(stuck_after)}"
             )
+        if rate_limit is not None and not isinstance(rate_limit, RateLimit):
+            raise ValueError(f"rate_limit must be None or a RateLimit, got {safe_repr(rate_limit)}")
         _check_worker(worker)
         self._worker = worker
         self._args = args
@@ -182,17 +242,20 @@ class Pool(Actor):
         self._queue_limit = queue_limit
         self._discard: Discard = discard
         self._stuck_after = stuck_after
+        self._bucket = None if rate_limit is None else LeakyBucket(rate_limit)
+        self._next_drop: Timer | None = None
         self._window = RestartWindow(intensity, period)
         self._slots: list[_Slot] = []
         self._workers: dict[Ref[Any], _Slot] = {}
         self._queue: deque[_Job] = deque()
-        self._holders: dict[Hashable, tuple[_Slot, int]] = {}
+        self._holders: dict[_Key, tuple[_Slot, int]] = {}
         self._turn = 0
         self._submitted = 0
         self._queued = 0
         self._completed = 0
         self._discarded = 0
         self._replaced = 0
+        self._delayed = 0
         self._drained: list[Deferred[None]] | None = None
         self.process.trap_exits = True
         for _ in range(size):
@@ -216,26 +279,34 @@ class Pool(Actor):
             PoolDraining: the pool takes nothing new.
             ProcessDied: the worker ended during the job, by itself or because it was stuck.
         """
-        if self._routing in ("key", "sticky"):
-            try:
-                hash(key)
-            except TypeError:
-                return self.process.refuse(
-                    TypeError(f"the key of a job must be hashable, got {safe_repr(key)}")
-                )
+        try:
+            known = self._key(key)
+        except Exception as error:
+            refusal = TypeError(f"the key of a job must be hashable, got {safe_repr(key)}")
+            refusal.__cause__ = None if type(error) is TypeError else error
+            return self.process.refuse(refusal)
         deferred = self.process.defer_if_called()
         self._submitted += 1
-        entry = _Job(self._submitted, job, key, deferred)
+        entry = _Job(self._submitted, job, known, deferred)
         if self._drained is not None:
             self._fail(entry, PoolDraining())
             return deferred
         slot = self._slot_for(entry)
-        if slot is not None and slot.free and not slot.queue:
+        could_begin = slot is not None and slot.free and not slot.queue
+        if could_begin and self._admits(entry):
+            assert slot is not None
             self._begin(slot, entry)
         elif self._has_room(entry):
-            (self._queue if slot is None else slot.queue).append(entry)
+            is_bound = slot is not None and (entry.key is not None or self._routing == "round_robin")
+            (slot.queue if slot is not None and is_bound else self._queue).append(entry)
             self._queued += 1
         return deferred
+
+    def _key(self, key: Hashable) -> _Key | None:
+        """What routing goes by; raises what hashing the key raises."""
+        if self._routing == "key" or (self._routing == "sticky" and key is not None):
+            return _Key(key)
+        return None
 
     def drain(self) -> Any:
         """Take no new jobs, finish the present ones, and return once all are done."""
@@ -279,19 +350,19 @@ class Pool(Actor):
             completed=self._completed,
             discarded=self._discarded,
             replaced=self._replaced,
+            delayed=self._delayed,
         )
 
     # Routing.
 
     def _slot_for(self, entry: _Job) -> _Slot | None:
         """Choose the slot for a job; None for the next one that is free."""
-        keyed = self._routing == "key" or (self._routing == "sticky" and entry.key is not None)
-        if keyed and entry.key in self._holders:
+        if entry.key is not None and entry.key in self._holders:
             slot, count = self._holders[entry.key]
             self._holders[entry.key] = (slot, count + 1)
             return slot
         fresh = self._fresh_slot(entry)
-        if fresh is not None and keyed:
+        if fresh is not None and entry.key is not None:
             self._holders[entry.key] = (fresh, 1)
         return fresh
 
@@ -304,8 +375,9 @@ class Pool(Actor):
         return next((slot for slot in self._slots if slot.free and not slot.retiring), None)
 
     def _release_key(self, entry: _Job) -> None:
-        holder = self._holders.get(entry.key)
+        holder = None if entry.key is None else self._holders.get(entry.key)
         if holder is not None:
+            assert entry.key is not None
             slot, count = holder
             if count > 1:
                 self._holders[entry.key] = (slot, count - 1)
@@ -322,6 +394,34 @@ class Pool(Actor):
         self._fail(victim, JobDiscarded(victim.job, self._queue_limit))
         return victim is not entry
 
+    # The rate.
+
+    def _admits(self, entry: _Job) -> bool:
+        """Tell whether the rate lets `entry`, which has a free worker, begin now; it is counted then."""
+        if self._bucket is None:
+            return True
+        seconds = 0.0
+        if self._next_drop is None:  # otherwise older ones wait
+            seconds = self._bucket.pour(trio.current_time())
+            if not seconds:
+                return True
+            self._next_drop = self.process.send_after(seconds, self.process.ref, _DROP)
+        if not entry.is_delayed:
+            entry.is_delayed = True
+            self._delayed += 1
+        return False
+
+    def _drop(self) -> None:
+        """The rate admits another job: begin those that it does, the oldest first."""
+        self._next_drop = None
+        while True:
+            ready = [(queue[0].number, slot) for slot in self._slots if (queue := self._waiting_for(slot))]
+            if not ready:
+                return
+            _, slot = min(ready, key=lambda found: found[0])
+            if not self._begin_next(slot):
+                return
+
     # A worker's life.
 
     def _employ(self, slot: _Slot) -> _Slot:
@@ -334,7 +434,9 @@ class Pool(Actor):
         slot.job = entry
         if self._stuck_after is not None:
             slot.watchdog = self.process.send_after(self._stuck_after, self.process.ref, _Stuck(slot, entry))
-        request = self.process.request(slot.ref, Worker.work, entry.job)
+        process = self.process
+        request = _Assignment(process.node, slot.ref, "work", (entry.job,), {}, process)
+        slot.ref.deliver(request)
         request.then(self._finished, slot, entry)
 
     def _finished(self, request: Request[Any], slot: _Slot, entry: _Job) -> None:
@@ -347,6 +449,8 @@ class Pool(Actor):
         if gone:
             slot.ref = None  # its exit signal is on the way, and brings the next worker
         if gone and isinstance(error, NoProcess):  # the worker had ended before it could begin
+            if self._bucket is not None:
+                self._bucket.take_back()
             slot.queue.appendleft(entry)
             self._queued += 1
             return
@@ -361,35 +465,46 @@ class Pool(Actor):
 
     def _next(self, slot: _Slot) -> None:
         """Give the worker of `slot`, if it is free, its next job, or retire it."""
-        if slot.free:
-            entry = self._take(slot.queue)
-            if entry is None and not slot.retiring:
-                entry = self._take(self._queue)
-                if entry is not None and self._routing == "sticky" and entry.key is not None:
-                    self._hold(entry, slot)
-            if entry is not None:
-                self._begin(slot, entry)
-            elif slot.retiring:
-                self._slots.remove(slot)
-                assert slot.ref is not None
-                del self._workers[slot.ref]
-                self.process.unlink(slot.ref)
-                self.process.exit(slot.ref, SHUTDOWN)
+        if slot.free and not self._begin_next(slot) and slot.retiring and not slot.queue:
+            self._slots.remove(slot)
+            assert slot.ref is not None
+            del self._workers[slot.ref]
+            self.process.unlink(slot.ref)
+            self.process.exit(slot.ref, SHUTDOWN)
         self._check_drained()
 
-    def _take(self, queue: deque[_Job]) -> _Job | None:
-        """Take the oldest job of `queue` whose submitter still waits for it."""
-        while queue:
+    def _begin_next(self, slot: _Slot) -> bool:
+        """Give the worker of `slot`, which is free, its next job; false if there is none yet."""
+        queue = self._waiting_for(slot)
+        if not queue or not self._admits(queue[0]):
+            return False
+        entry = queue.popleft()
+        self._queued -= 1
+        if queue is self._queue and entry.key is not None:
+            self._hold(entry, slot)
+        self._begin(slot, entry)
+        return True
+
+    def _waiting_for(self, slot: _Slot) -> deque[_Job]:
+        """The queue whose oldest job is the next one for the worker of `slot`; empty if there is none."""
+        if not slot.free:
+            return deque()
+        self._prune(slot.queue)
+        if slot.queue or slot.retiring:
+            return slot.queue
+        self._prune(self._queue)
+        return self._queue
+
+    def _prune(self, queue: deque[_Job]) -> None:
+        """Drop the oldest jobs whose submitters no longer wait for them."""
+        while queue and queue[0].deferred is not None and queue[0].deferred.request.settled:
             self._queued -= 1
-            entry = queue.popleft()
-            if entry.deferred is None or not entry.deferred.request.settled:
-                return entry
-            self._release_key(entry)
+            self._release_key(queue.popleft())
             self._discarded += 1
-        return None
 
     def _hold(self, entry: _Job, slot: _Slot) -> None:
         """A job of the common queue found its worker: later ones of its key, queued before, follow it."""
+        assert entry.key is not None
         followers = [other for other in self._queue if other.key == entry.key]
         if followers:
             self._queue = deque(other for other in self._queue if other.key != entry.key)
@@ -407,7 +522,10 @@ class Pool(Actor):
         self._next(self._employ(slot))
 
     def on_message(self, message: Any) -> None:
-        if type(message) is _Stuck:
+        if message is _DROP:
+            self._drop()
+            self._check_drained()
+        elif type(message) is _Stuck:
             if message.slot.job is message.job and message.slot.ref is not None:
                 self.process.exit(message.slot.ref, KILL)
         else:

@@ -219,7 +219,7 @@ def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
         return
     for message in queue:
         if isinstance(message, signals.Call):
-            guarded(message.abandon, reason)
+            guarded(message.not_begun, reason)
         elif type(message) is signals.Cast or type(message) not in signals.envelopes:
             guarded(process.node.dead_letters.publish, message, process.ref, reason)
 

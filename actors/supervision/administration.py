@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.processes.actor import Actor
@@ -51,9 +50,10 @@ def look_up(supervisor: Actor, request: Callable[..., Any], *args: Any) -> Defer
     """Carry out a request that is done at once, and answer the caller."""
     reply, deferred = reply_to_caller(supervisor)
     try:
-        reply(Answer(request(*args)))
-    except RuntimeFault as error:
-        reply(Refuse(error))
+        outcome: Answer | Refuse = Answer(request(*args))
+    except Exception as error:  # what is looked up may be an object whose comparison fails
+        outcome = Refuse(error)
+    reply(outcome)
     return deferred
 
 

@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar
 
 import attrs
 
@@ -21,6 +21,7 @@ from enfilade.actors.supervision.child_spec import (
     Child,
     ChildType,
     Flags,
+    InvalidChild,
     InvalidFlag,
     RestartType,
     check_child_specs,
@@ -398,7 +399,7 @@ class DynamicChildren(Children[R]):
         self._keys = itertools.count()
         self._max_children = max_children
         self._restarting: dict[R, ChildRecord[R]] = {}
-        self._template = self._completed([] if template is None else [template], flags)
+        self._template = None if template is None else self._completed([template], flags)
 
     def check_flags(self, flags: Flags) -> None:
         if flags.strategy != "simple_one_for_one":
@@ -408,7 +409,7 @@ class DynamicChildren(Children[R]):
         return False
 
     def add(self, child: Any) -> ChildRecord[R]:
-        spec = cast("Child", self._completed([child], self.flags))
+        spec = self._completed([child], self.flags)
         return self._add(spec, spec.args, spec.kwargs)
 
     def add_from_template(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ChildRecord[R]:
@@ -476,15 +477,19 @@ class DynamicChildren(Children[R]):
             raise MaxChildren(int(self._max_children))
         return self._enter(next(self._keys), spec, args, kwargs)
 
-    def _completed(self, children: Any, flags: Flags) -> Child | None:
-        """The first of these children, with the extra arguments of all."""
+    def _completed(self, children: Any, flags: Flags) -> Child:
+        """The one child of that list, with the extra arguments of all."""
         specs = check_child_specs(children, flags.auto_shutdown)
-        return specs[0].after_arguments(*self._extra_arguments) if specs else None
+        if len(specs) != 1:
+            raise InvalidChild(
+                "children", children, "one child, the template: a dynamic supervisor has no more"
+            )
+        return specs[0].after_arguments(*self._extra_arguments)
 
 
 def _found(key: Any, *books: Mapping[Any, ChildRecord[R]]) -> ChildRecord[R]:
     """The record with that key in the first of the books that has one."""
-    with suppress(TypeError):  # it is not hashable, and so nobody's key
+    with suppress(Exception):  # it cannot be hashed or compared, and so is nobody's key
         for book in books:
             record = book.get(key)
             if record is not None:

@@ -48,7 +48,7 @@ def partition_index(key: Hashable, partitions: int) -> int:
     """
     try:
         return (abs(key) if isinstance(key, int) else hash(key)) % partitions
-    except TypeError:
+    except Exception:
         raise InvalidKey(key) from None
 
 

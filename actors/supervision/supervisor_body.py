@@ -24,7 +24,6 @@ from enfilade.actors.messages.errors import (
     Ignore,
     NotConnected,
     ProcessDied,
-    RuntimeFault,
     StartError,
     UnknownMethod,
 )
@@ -288,7 +287,7 @@ class SupervisorBody(DispatchedBody):
         """Make a request of the strategy; `outcome` is called with the answer, at once or later."""
         try:
             actions = request(*args)
-        except RuntimeFault as error:
+        except Exception as error:  # an id, say, whose comparison fails: that is the fault of who asked
             outcome(Refuse(error))
             return
         self._asking = outcome

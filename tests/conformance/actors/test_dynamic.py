@@ -22,11 +22,11 @@ from enfilade.actors import (
     system,
 )
 from enfilade.actors.supervision.backoff import Backoff
-from enfilade.actors.supervision.child_spec import Child, InvalidFlag
+from enfilade.actors.supervision.child_spec import Child, InvalidChild, InvalidFlag
 from enfilade.actors.supervision.children import ChildCounts
 from enfilade.actors.supervision.dynamic import DynamicSupervisor
 from enfilade.actors.supervision.partition import PartitionStopped, PartitionSupervisor
-from enfilade.actors.supervision.refusals import MaxChildren, StartFailed
+from enfilade.actors.supervision.refusals import MaxChildren, NoTemplate, StartFailed
 from enfilade.actors.supervision.supervisor import Supervisor
 from enfilade.actors.supervision.tasks import TaskSupervisor, async_nolink, async_stream
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node
@@ -381,3 +381,26 @@ async def test_act_g_task_killed(autojump_clock: MockClock) -> None:
         task = await async_nolink(tasks, double, 1)
         task.ref.exit(KILL)
         assert (await task.outcome()).reason == KILLED
+
+
+@pytest.mark.parametrize(
+    "children", [[], [Child(Actor, id="x"), Child(Actor, id="y")], Child(Actor), None, 5]
+)
+@pytest.mark.parametrize("with_template", [True, False])
+async def test_change_takes_one_template(
+    autojump_clock: MockClock, children: Any, with_template: bool
+) -> None:
+    """SUP-70: a dynamic supervisor has one template; with another number of them nothing changes."""
+    async with clean_node() as node:
+        template = Child(Actor, id="template") if with_template else None
+        supervisor = await node.spawn(DynamicSupervisor, template)
+        with pytest.raises(InvalidChild) as refused:
+            await supervisor.call(DynamicSupervisor.change, children, intensity=7)
+        assert refused.value.field == "children"
+        if with_template:
+            assert isinstance(await supervisor.call(DynamicSupervisor.start_from_template), Ref)
+        else:
+            with pytest.raises(NoTemplate):
+                await supervisor.call(DynamicSupervisor.start_from_template)
+        flags = supervisor._process.body.strategy.children.flags  # type: ignore[attr-defined]
+        assert flags.intensity == 1
