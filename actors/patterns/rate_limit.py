@@ -68,5 +68,5 @@ class LeakyBucket:
         return 0.0
 
     def take_back(self) -> None:
-        """What the last unit was poured in for has not begun after all."""
+        """Take the last unit out again: what it was for has not begun."""
         self._empty_at -= self._unit
