@@ -27,7 +27,7 @@ from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import NORMAL, Reason
 from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
 from enfilade.actors.messages.signals import Call, Cast, described
 from enfilade.actors.processes.actor import Actor, formatted_status
 from enfilade.actors.processes.body import Observer

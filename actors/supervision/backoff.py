@@ -23,7 +23,7 @@ class InvalidBackoff(RuntimeFault, ValueError):
     """A field of a `Backoff` is out of its range; `field` and `value` say which and what."""
 
     def __init__(self, field: str, value: object, expected: str) -> None:
-        super().__init__(f"back-off field {field!r} is {safe_repr(value)}; it must be {expected}")
+        super().__init__(f"back-off field {safe_repr(field)} is {safe_repr(value)}; it must be {expected}")
         self.field = field
         self.value = value
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, Never
 import attrs
 
 from enfilade.actors.messages.errors import RuntimeFault
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.safe_text import safe_repr, shown_name
 from enfilade.actors.processes.body import is_spawnable
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
 from enfilade.actors.supervision.backoff import Backoff
@@ -59,7 +59,7 @@ class InvalidChild(RuntimeFault, ValueError):
     """A child specification has a bad field; `field` and `value` say which and what."""
 
     def __init__(self, field: str, value: object, expected: str) -> None:
-        super().__init__(f"child field {field!r} is {safe_repr(value)}; it must be {expected}")
+        super().__init__(f"child field {safe_repr(field)} is {safe_repr(value)}; it must be {expected}")
         self.field = field
         self.value = value
 
@@ -68,7 +68,7 @@ class InvalidFlag(RuntimeFault, ValueError):
     """A supervisor flag has a bad value; `field` and `value` say which and what."""
 
     def __init__(self, field: str, value: object, expected: str) -> None:
-        super().__init__(f"supervisor flag {field!r} is {safe_repr(value)}; it must be {expected}")
+        super().__init__(f"supervisor flag {safe_repr(field)} is {safe_repr(value)}; it must be {expected}")
         self.field = field
         self.value = value
 
@@ -300,7 +300,7 @@ def _advice(target: Any, unknown: Mapping[str, object]) -> str:
     if "args" in unknown:
         return f"a Child takes no 'args': the arguments follow the target, as in Child({name}, value, ...)"
     return (
-        f"a Child takes no {', '.join(map(repr, unknown))}, but {', '.join(CHILD_FIELDS[2:])}; "
+        f"a Child takes no {', '.join(map(safe_repr, unknown))}, but {', '.join(CHILD_FIELDS[2:])}; "
         f"an argument for the target is Child({name}, value), or Child({name}, kwargs={safe_repr(unknown)})"
     )
 

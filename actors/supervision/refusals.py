@@ -31,7 +31,7 @@ class FailedToStart:
     reason: Reason
 
     def __str__(self) -> str:
-        return f"child {safe_repr(self.id)}: {safe_str(self.reason)}"
+        return f"child {safe_repr(self.id)}: {self.reason}"
 
 
 class ChildNotFound(RuntimeFault, LookupError):
@@ -58,7 +58,7 @@ class ChildRunning(RuntimeFault):
     """
 
     def __init__(self, id: Hashable, ref: Hashable) -> None:  # noqa: A002 (the field's name)
-        super().__init__(f"child {safe_repr(id)} is running as {ref}; use terminate_child first")
+        super().__init__(f"child {safe_repr(id)} is running as {safe_str(ref)}; use terminate_child first")
         self.id = id
         self.ref = ref
 
@@ -100,5 +100,5 @@ class StartFailed(StartError):
     """A child did not start; `id` is its id, `reason` what its process ended with."""
 
     def __init__(self, id: Hashable, reason: Reason) -> None:  # noqa: A002 (the field's name)
-        super().__init__(reason, f"child {safe_repr(id)} did not start: {safe_str(reason)}")
+        super().__init__(reason, f"child {safe_repr(id)} did not start: {reason}")
         self.id = id

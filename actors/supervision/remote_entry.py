@@ -23,7 +23,9 @@ class InvalidEntry(RuntimeFault, ValueError):
     """A field of a `RemoteEntry` has a bad value; `field` and `value` say which and what."""
 
     def __init__(self, field: str, value: object, expected: str) -> None:
-        super().__init__(f"remote entry field {field!r} is {safe_repr(value)}; it must be {expected}")
+        super().__init__(
+            f"remote entry field {safe_repr(field)} is {safe_repr(value)}; it must be {expected}"
+        )
         self.field = field
         self.value = value
 
