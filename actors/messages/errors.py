@@ -24,6 +24,7 @@ __all__ = [
     "CallingSelf",
     "CoroutineReturned",
     "Ignore",
+    "LiveResult",
     "MailboxFull",
     "NameTaken",
     "NoProcess",
@@ -173,11 +174,12 @@ class NotConnected(CallError):
         )
 
 
-class NotPublic(RuntimeFault):
+class NotPublic(RuntimeFault, TypeError):
     """The method may not be called from outside: a hook, a name that starts with `_`, or not a method."""
 
-    def __init__(self, method: object) -> None:
-        super().__init__(f"expected a public method of the actor's class, got {shown_name(method)}")
+    def __init__(self, method: object, problem: str | None = None) -> None:
+        which = "" if problem is None else f", which is {problem}"
+        super().__init__(f"expected a public method of the actor's class, got {shown_name(method)}{which}")
         self.method = method
 
 
@@ -219,6 +221,17 @@ class CoroutineReturned(RuntimeFault, TypeError):
         super().__init__(
             f"{shown_name(method)} returned a coroutine, and a sync actor has no task to await it in; "
             "make it `async def`"
+        )
+        self.method = method
+
+
+class LiveResult(RuntimeFault, TypeError):
+    """A method returned what has yet to run, such as a generator. `method` is the function."""
+
+    def __init__(self, method: Callable[..., Any], kind: str) -> None:
+        super().__init__(
+            f"{shown_name(method)} returned a {kind}, which has yet to run, and would run in the caller; "
+            "return a list of its items"
         )
         self.method = method
 

@@ -1,12 +1,24 @@
-"""Public methods: which methods of an actor others may call."""
+"""Methods as callers name them: `ref.call(Account.deposit, 5)` names the method `deposit`.
+
+What a class lets others call is its `Protocol` (`enfilade.actors.processes.protocol`). A ref to a process of
+another node, or to a function, knows no class: there the function itself has to tell. Most functions are
+called what their class calls them. The few that are not (what a decorator has left of a method, static
+methods, generators) are noted when their class is made.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from types import MethodType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from enfilade.actors.messages.errors import NotPublic
 
-__all__ = ["HOOKS", "method_name"]
+__all__ = ["HOOKS", "is_mock", "method_name", "note_methods", "public_attributes", "why_not_a_method"]
 
 
 HOOKS = frozenset(
@@ -22,14 +34,88 @@ HOOKS = frozenset(
     },
 )
 
+# What is known of functions that do not tell it themselves: the name of the method, and why it is none.
+_noted: WeakKeyDictionary[Any, tuple[str, str | None]] = WeakKeyDictionary()
+_noted_names: set[str] = set()  # what those functions call themselves: others need not be looked up
+
 
 def method_name(method: Any) -> str:
-    """Return the name of a public method.
+    """Return the name of a public method, as far as the function itself tells it.
 
     Raises:
-        NotPublic: `method` is a hook, private, or not a function.
+        NotPublic: `method` is a hook, private, or not a method.
     """
-    name = getattr(method, "__name__", "")
-    if not name or name[0] == "_" or name in HOOKS or not callable(method):
+    name = getattr(method, "__name__", None)
+    if not isinstance(name, str):
+        raise NotPublic(method)
+    if name in _noted_names:
+        name, problem = _noted.get(method, (name, None))
+        if problem is not None:
+            raise NotPublic(method, problem)
+    if (
+        name[:1] == "_"
+        or name in HOOKS
+        or not name.isidentifier()
+        or not callable(method)
+        or isinstance(method, type | MethodType)
+    ):
         raise NotPublic(method)
     return name
+
+
+def note_methods(cls: type) -> None:
+    """Note the functions of `cls` that do not tell themselves what they are, or under which name."""
+    for name, found in public_attributes(cls):
+        problem = why_not_a_method(found)
+        function = found.__func__ if isinstance(found, staticmethod) else found
+        own_name = getattr(function, "__name__", None)
+        if callable(function) and (problem is not None or own_name != name) and isinstance(own_name, str):
+            try:
+                _noted[function] = (name, problem)
+            except TypeError:  # nothing that can be noted: its class alone will know it
+                continue
+            _noted_names.add(own_name)
+
+
+def public_attributes(cls: type) -> Iterator[tuple[str, Any]]:
+    """The attributes of `cls` that have public names, inherited ones included, as they lie in the classes."""
+    seen = set(HOOKS)
+    for owner in cls.__mro__:
+        for name, found in vars(owner).copy().items():
+            if name not in seen and name[0] != "_":
+                seen.add(name)
+                yield name, found
+
+
+def why_not_a_method(found: Any) -> str | None:
+    """Return what an attribute is that others cannot call as a method; None for a method."""
+    for kind, shown in _NO_METHODS.items():
+        if isinstance(found, kind):
+            return shown
+    if inspect.isgeneratorfunction(found) or inspect.isasyncgenfunction(found):
+        return "a generator function: its body would run in the caller; return a list instead"
+    if not callable(found):
+        return "not a method"
+    if not hasattr(type(found), "__get__") and not is_mock(found):
+        return "an object that can be called, but not a method"
+    return None
+
+
+_NO_METHODS: dict[type, str] = {
+    staticmethod: "a static method",
+    classmethod: "a class method",
+    property: "a property",
+    functools.cached_property: "a property",
+    type: "a class",
+}
+
+
+def is_mock(found: Any) -> bool:
+    """Tell whether `found` is what `unittest.mock.patch` puts into a class by default."""
+    mock = sys.modules.get("unittest.mock")
+    return mock is not None and isinstance(found, mock.NonCallableMock)
+
+
+def unbound(found: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a handler of something that, unlike a method, is not called with the actor."""
+    return lambda _actor, *args, **kwargs: found(*args, **kwargs)

@@ -102,6 +102,14 @@ class Ref(Generic[A]):
         """Hand `signal` to the process. What the runtime itself uses; not a checkpoint, never fails."""
         raise AssertionError("a bare Ref stands for nothing")
 
+    def name_of(self, method: Any) -> str:
+        """Return the name by which to ask the process for `method`. What the runtime itself uses.
+
+        Raises:
+            NotPublic: `method` is not a public method.
+        """
+        return method_name(method)
+
     def send(self, message: Any) -> None:
         """Send `message`: any object; share nothing mutable. Not a checkpoint.
 
@@ -120,10 +128,11 @@ class Ref(Generic[A]):
         """Ask for `method(*args, **kwargs)` without waiting and without a reply. Not a checkpoint.
 
         Raises:
-            NotPublic: `method` is not a public method.
+            NotPublic: `method` is not a public method. One that the process does not have is logged, and the
+                cast becomes a dead letter.
             MailboxFull, NoProcess, WrongThread: as `send`.
         """
-        self.deliver(Cast(method_name(method), args, kwargs))
+        self.deliver(Cast(self.name_of(method), args, kwargs))
 
     async def send_wait(self, message: Any) -> None:
         """Wait until the mailbox has room, then `send`. A checkpoint only when it waits; cancelled, it sent
@@ -170,6 +179,8 @@ class Ref(Generic[A]):
 
         Raises:
             NotPublic: `method` is not a public method.
+            UnknownMethod: the process has no such method, or only another one of that name.
+            BadArguments: the method takes no such arguments.
             NoProcess: the process had ended before the call.
             Restarting: it had ended, and its supervisor is starting it again.
             ProcessDied: it ended before it replied; the reason is attached.
@@ -184,7 +195,7 @@ class Ref(Generic[A]):
 
     def _request(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request[Any]:
         node = self._node()
-        request: Request[Any] = Request(node, self, method_name(method), args, kwargs, node.current)
+        request: Request[Any] = Request(node, self, self.name_of(method), args, kwargs, node.current)
         self.deliver(request)
         return request
 
@@ -401,6 +412,10 @@ class NameRef(Ref[A]):
 
     def send(self, message: Any) -> None:
         self._receiver().send(message)
+
+    def name_of(self, method: Any) -> str:
+        holder = self._home.whereis(self.name)
+        return method_name(method) if holder is None else holder.name_of(method)
 
     async def send_wait(self, message: Any) -> None:
         await self._receiver().send_wait(message)

@@ -18,7 +18,6 @@ from trio.lowlevel import Abort, wait_task_rescheduled
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import CallError, CallTimeout, NoProcess, ProcessDied, SenderDropped
-from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.reasons import NO_PROCESS, Reason
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.messages.wake import resume
@@ -268,7 +267,7 @@ class Deferred(Generic[R]):
         Raises:
             NotPublic: `method` is not a public method.
         """
-        name = method_name(method)
+        name = ref.name_of(method)
         forwarded = self.request
         self._process.settle_deferred(forwarded)
         if self._process.at_hand is forwarded:

@@ -12,8 +12,10 @@ import trio
 from trio.lowlevel import Abort, wait_task_rescheduled
 
 from enfilade.actors.messages.errors import CallTimeout, MailboxFull, NoProcess, Restarting
+from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.seconds import check_seconds
+from enfilade.actors.messages.signals import NO_KWARGS, Cast
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
@@ -118,14 +120,22 @@ async def multi_call(
 ) -> tuple[list[tuple[Ref[Any], Any]], list[tuple[Ref[Any], BaseException]]]:
     """Call the same method of several processes at once; return the replies and the failures.
 
-    A checkpoint. All share one time limit, `timeout` seconds; late replies are dropped. Source:
+    The processes may be of several classes, each with a method of that name: `method` is any one of them. A
+    checkpoint. All share one time limit, `timeout` seconds; late replies are dropped. Source:
     `gen_server:multi_call/4`.
+
+    Raises:
+        NotPublic: `method` is not a public method.
     """
     collection: RequestCollection[Ref[Any]] = RequestCollection()
+    name = method_name(method)
     replies: list[tuple[Ref[Any], Any]] = []
     failures: list[tuple[Ref[Any], BaseException]] = []
     for ref in refs:
-        collection.add(ref._request(method, args, {}), ref)
+        node = ref._node()
+        request: Request[Any] = Request(node, ref, name, args, {}, node.current)
+        ref.deliver(request)
+        collection.add(request, ref)
     with trio.move_on_after(timeout):
         while len(collection):
             ref, request = await collection.wait()
@@ -142,11 +152,12 @@ async def multi_call(
 def multi_cast(refs: Iterable[Ref[Any]], method: Callable[..., Any], /, *args: Any) -> None:
     """Cast the same to several processes; those that cannot be reached are skipped.
 
-    Not a checkpoint. Source: `gen_server:abcast/2`.
+    As for `multi_call`, they may be of several classes. Not a checkpoint. Source: `gen_server:abcast/2`.
 
     Raises:
         NotPublic: `method` is not a public method.
     """
+    name = method_name(method)
     for ref in refs:
         with contextlib.suppress(NoProcess, Restarting, MailboxFull):
-            ref.cast(method, *args)
+            ref.deliver(Cast(name, args, NO_KWARGS))

@@ -25,7 +25,7 @@ from enfilade.actors.peers.ledger import Ledger
 from enfilade.actors.peers.ref_passing import RefPassing
 from enfilade.actors.peers.remote_call import RemoteCall, arguments, check_call
 from enfilade.actors.peers.remote_refs import HeldRef
-from enfilade.actors.processes.handlers import check_method
+from enfilade.actors.processes.handlers import check_method, refuse
 from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.start import Started
 from enfilade.transport import wire
@@ -193,9 +193,7 @@ class Inbound:
             value = self._decode(payload, files)
             if method is not None:
                 value = signals.Cast(method, *arguments(value))
-                if ref is not None:
-                    check_method(ref, method)
-        except (PayloadError, UnknownMethod, ValueError) as error:
+        except (PayloadError, ValueError) as error:
             log(
                 logging.WARNING, "dropped a message from node %s to %s: %s", self._peer_name, ref or to, error
             )
@@ -204,10 +202,14 @@ class Inbound:
             self._node.dead_letters.publish(value, self._node.ref, NO_PROCESS)
             return
         try:
+            if method is not None:
+                check_method(ref, method)
             if isinstance(ref, LocalRef):
                 ref.send(value)
             else:
                 ref.deliver(value if method is not None else signals.Send(value))
+        except UnknownMethod as error:
+            refuse(ref, value, error)
         except MailboxFull:
             self._node.dead_letters.publish(value, ref, Custom("mailbox full"))
 

@@ -1,29 +1,27 @@
 """`Actor`, a class whose public methods are the protocol of a process.
 
-What a class lets others call is worked out once, when the class is first spawned, and kept as its
-`Protocol`: the public methods by name, and whether any of them, or any hook, is a coroutine function. One
-is enough for the process to need a task of its own; without any it runs in the dispatcher.
+What a class lets others call is its protocol (`protocol.py`). One public method, or hook, that is a
+coroutine function is enough for the process to need a task of its own; without any it runs in the
+dispatcher.
 """
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import attrs
-
 from enfilade.actors.messages.guarded import log
-from enfilade.actors.messages.methods import HOOKS
+from enfilade.actors.messages.methods import note_methods
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.reasons import Reason
     from enfilade.actors.processes.links import Down, Exited
     from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.protocol import ActorProtocol
 
-__all__ = ["Actor", "Protocol", "construct", "formatted_status", "protocol_of"]
+__all__ = ["Actor", "construct", "formatted_status"]
 
 
 class Actor:
@@ -34,6 +32,10 @@ class Actor:
     `on_start` are done. When all methods are sync, the actor runs in the dispatcher; with an `async def`
     among them it has a task of its own and handles one message at a time.
 
+    A caller of a method that the class does not have gets `UnknownMethod`, and the actor goes on. One that is
+    declared strict, `class Account(Actor, strict=True)`, ends with that error, as a `gen_server` does; so do
+    its subclasses, unless they say `strict=False`.
+
     Attributes:
         process: the process record, there before `__init__` runs.
     """
@@ -42,8 +44,15 @@ class Actor:
 
     process: Process
 
-    protocol_: ClassVar[Protocol]
+    protocol_: ClassVar[ActorProtocol]
+    strict_: ClassVar[bool] = False
     body_: ClassVar[Any] = None  # what runs it, where that is neither of the usual two bodies
+
+    def __init_subclass__(cls, *, strict: bool | None = None, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if strict is not None:
+            cls.strict_ = strict
+        note_methods(cls)
 
     def on_start(self) -> Any:
         """Runs after `__init__`; may be async. To go on after `spawn` has returned:
@@ -92,52 +101,6 @@ def formatted_status(actor: Actor) -> Any:
         if is_interrupt(error):
             raise
         return f"format_status raised {safe_repr(error)}"
-
-
-@attrs.frozen(eq=False)
-class Protocol:
-    """The public methods and hooks of an actor class.
-
-    Attributes:
-        handlers: the public methods by name.
-        is_async: whether any method or hook is a coroutine function.
-    """
-
-    handlers: Mapping[str, Callable[..., Any]]
-    is_async: bool
-    on_message: Callable[[Any, Any], Any]
-    on_exit: Callable[[Any, Any], Any]
-    on_down: Callable[[Any, Any], Any]
-    on_stop: Callable[[Any, Any], Any]
-    on_start: Callable[[Any], Any]
-
-
-def protocol_of(actor: type[Actor]) -> Protocol:
-    """The protocol of an actor class, made at its first use."""
-    known = actor.__dict__.get("protocol_")
-    if known is not None:
-        return known  # type: ignore[no-any-return]
-    handlers: dict[str, Callable[..., Any]] = {}
-    is_async = False
-    for name in dir(actor):
-        found = inspect.getattr_static(actor, name)
-        if isinstance(found, staticmethod | classmethod) or not inspect.isfunction(found):
-            continue
-        if name in HOOKS or name[0] != "_":
-            is_async = is_async or inspect.iscoroutinefunction(found)
-        if name not in HOOKS and name[0] != "_":
-            handlers[name] = found
-    made = Protocol(
-        handlers,
-        is_async,
-        on_message=actor.on_message,
-        on_exit=actor.on_exit,
-        on_down=actor.on_down,
-        on_stop=actor.on_stop,
-        on_start=actor.on_start,
-    )
-    actor.protocol_ = made
-    return made
 
 
 def construct(

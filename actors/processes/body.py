@@ -9,25 +9,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from types import CoroutineType, FrameType
+from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeGuard, TypeVar
 
 import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.crash import reason_of
-from enfilade.actors.messages.errors import ProcessDied
+from enfilade.actors.messages.errors import LiveResult, ProcessDied
 from enfilade.actors.messages.reasons import Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.processes.current import CURRENT
-from enfilade.actors.processes.handlers import bad_arguments, refuse
+from enfilade.actors.processes.handlers import PLAIN, bad_arguments, check_result
 from enfilade.actors.processes.steps import step_failed, with_headroom
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.actor import Actor
-    from enfilade.actors.processes.actor import Protocol as ActorProtocol
     from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.protocol import ActorProtocol
 
 __all__ = ["UNSTARTED", "AbsentBody", "Body", "DispatchedBody", "Observer", "Spawnable", "is_spawnable"]
 
@@ -193,8 +193,8 @@ class DispatchedBody(Body):
                 result = run(handler, actor, *args, **kwargs)
             else:  # by far the cheapest kind of call there is
                 result = run(handler, actor, args[0])
-            if type(result) is CoroutineType:
-                refuse(handler, result)
+            if type(result) not in PLAIN:
+                check_result(handler, result, is_reply=True)
             if process.attention and process.stopping is not None and process.ended is None:
                 self.stop(process.stopping)
         except RecursionError as error:
@@ -218,7 +218,7 @@ class DispatchedBody(Body):
         """The handler of a call that was handed off has raised `error`: what the caller is told."""
         process = self.process
         try:
-            misfit = bad_arguments(error, handler, args, kwargs)
+            misfit = error if type(error) is LiveResult else bad_arguments(error, handler, args, kwargs)
             if misfit is None:
                 self.crash(error, None)
         except BaseException as fault:

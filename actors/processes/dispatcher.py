@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -30,6 +29,7 @@ from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import Cast, envelopes
 from enfilade.actors.messages.wake import resume
+from enfilade.actors.processes.handlers import PLAIN
 from enfilade.actors.processes.steps import step_failed
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class Dispatcher:
         runnable = self.queue
         requeue = runnable.append
         special = envelopes
+        plain = PLAIN
         turn = self._turn
         left = SLICE
         now = perf_counter()
@@ -164,8 +165,8 @@ class Dispatcher:
                             )
                         else:
                             result = process.body.handle(message)
-                        if result is not None and type(result) is CoroutineType:
-                            process.body.not_awaited(message, result)
+                        if result is not None and type(result) not in plain:
+                            process.body.not_used(message, result)
                         if process.attention:
                             requeue(process)
                             break

@@ -27,6 +27,7 @@ from enfilade.actors.processes.actor import Actor, formatted_status
 from enfilade.actors.processes.body import AbsentBody, Body
 from enfilade.actors.processes.control_lane import StopRequest
 from enfilade.actors.processes.mailbox import ClosedQueue, bury_left
+from enfilade.actors.processes.protocol import NO_NAMES
 from enfilade.actors.processes.steps import step_failed
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def _finish_later(process: Process, reason: Reason, error: BaseException | None,
 
     process.body = EMPTYING
     process.actor = process.on_message = process.handlers = None
+    process.names = NO_NAMES
     process.attention = True
     process.idle = False
     try:
@@ -121,6 +123,7 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
     process.attention = True  # the dispatcher must not take it for one that has nothing to do
     actor, process.actor = process.actor, None  # which may hold deferred replies, and must not drop them yet
     process.on_message = process.handlers = None
+    process.names = NO_NAMES
     body, process.body = process.body, ENDED
     del node.processes[process.serial]
     for release in (_release_names, _release_extras, _fail_calls):

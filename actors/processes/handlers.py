@@ -7,19 +7,21 @@ mistake within the method, shows in two things: no code but the runtime's own is
 arguments do not fit the signature.
 
 A method of a sync actor may return a coroutine without being a coroutine function: `return trio.sleep(1)`,
-or an `async def` behind a decorator that hides it. No task awaits it there, so it is refused.
+or an `async def` behind a decorator that hides it. No task awaits it there, so it is refused. So is a reply
+that has yet to run: a generator, an iterator. The caller would run it, through the actor's own data.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
-from types import CoroutineType
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Mapping
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any
 
 from enfilade.actors.messages.errors import (
     BadArguments,
     CoroutineReturned,
+    LiveResult,
     UnknownMethod,
     raised_by_the_runtime,
 )
@@ -30,8 +32,18 @@ from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.protocol import ActorProtocol
 
-__all__ = ["bad_arguments", "check_method", "refuse", "refused", "run_sync"]
+__all__ = [
+    "PLAIN",
+    "bad_arguments",
+    "check_method",
+    "check_result",
+    "refuse",
+    "refuse_unknown",
+    "refused",
+    "run_sync",
+]
 
 
 def bad_arguments(
@@ -51,45 +63,103 @@ def bad_arguments(
 
 
 def refused(process: Process, request: Call | Cast, method: Callable[..., Any], error: BaseException) -> bool:
-    """Refuse `request` if `error`, which its handling raised, is the fault of the request; else return false.
-
-    A refused call fails; a refused cast is logged and becomes a dead letter.
+    """Refuse `request` if `error`, which its handling raised, is no failure of the handler; else return
+    false: the arguments do not fit, or the reply cannot be handed over.
     """
     misfit = bad_arguments(error, method, request.args, request.kwargs)
-    if misfit is None:
-        return False
+    if misfit is not None:
+        refuse(process.ref, request, misfit)
+        return True
+    if type(error) is LiveResult and isinstance(request, Call):
+        request.fail(error)
+        return True
+    return False
+
+
+def refuse_unknown(process: Process, request: Call | Cast, protocol: ActorProtocol) -> None:
+    """Refuse `request`, because the class has no such method.
+
+    Raises:
+        UnknownMethod: the class is strict, so that this ends the actor.
+    """
+    unknown = UnknownMethod(request.method, protocol.actor.__qualname__)
+    if protocol.is_strict:
+        raise unknown
+    refuse(process.ref, request, unknown)
+
+
+def refuse(ref: Ref[Any], request: Call | Cast, error: Exception) -> None:
+    """Refuse `request`, whose sender made the mistake `error`: a call fails; a cast is logged and becomes a
+    dead letter.
+    """
     if isinstance(request, Call):
-        request.fail(misfit)
-    else:
-        process.node.reports.refused(process.ref, misfit)
-        process.node.dead_letters.publish(request, process.ref, Crashed(misfit))
-    return True
+        request.fail(error)
+    elif (process := process_of(ref)) is not None:
+        node = process.node
+        node.reports.refused(ref, error)
+        node.dead_letters.publish(request, ref, Crashed(error))
 
 
 def run_sync(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Return the result of `fn(*args, **kwargs)`.
 
     Raises:
-        CoroutineReturned: that is a coroutine.
+        CoroutineReturned, LiveResult: as `check_result`.
         Everything that `fn` raises.
     """
     result = fn(*args, **kwargs)
-    if type(result) is CoroutineType:
-        refuse(fn, result)
+    if type(result) not in PLAIN:
+        check_result(fn, result)
     return result
 
 
-def refuse(fn: Callable[..., Any], coroutine: Coroutine[Any, Any, Any]) -> NoReturn:
-    """Close the coroutine that `fn` has returned, and raise `CoroutineReturned`."""
-    coroutine.close()
-    raise CoroutineReturned(fn)
+PLAIN: set[type] = {type(None), bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset}
+"""Types whose objects may be what a handler returns: `check_result` adds those that it has looked at."""
+
+KNOWN_TYPES = 2000  # a program may make classes without end
+
+
+def check_result(fn: Callable[..., Any], result: Any, *, is_reply: bool = False) -> None:
+    """Check what `fn` has returned: nothing may be left that has yet to run.
+
+    Args:
+        fn: the handler, hook or continuation.
+        result: what it returned, if its type is not in `PLAIN`.
+        is_reply: whether a caller is to have it, so that iterators are refused, too.
+
+    Raises:
+        CoroutineReturned: a coroutine, or something else that is to be awaited; it is closed.
+        LiveResult: a generator, which is closed, or an iterator.
+    """
+    kind = type(result)
+    if hasattr(kind, "__await__"):
+        if kind is CoroutineType:
+            result.close()
+        raise CoroutineReturned(fn)
+    if kind is GeneratorType:
+        result.close()
+        raise LiveResult(fn, "generator")
+    if kind is AsyncGeneratorType:
+        raise LiveResult(fn, "async generator")
+    if kind.__module__ in _ITERATORS_FROM and hasattr(kind, "__next__"):
+        if is_reply:
+            raise LiveResult(fn, kind.__name__)
+    elif len(PLAIN) < KNOWN_TYPES:
+        PLAIN.add(kind)
+
+
+_ITERATORS_FROM = ("builtins", "itertools")
 
 
 def check_method(ref: Ref[Any], method: str) -> None:
-    """A peer's call must name a public method: the callee's own code trusts its callers on that."""
+    """Check that the process has a public method of that name, unless it is to end of that (strict classes).
+
+    Raises:
+        UnknownMethod: it has not.
+    """
     process = process_of(ref)
     if process is None or (process.handlers is not None and method in process.handlers):
         return
     protocol = process.body.protocol
-    if protocol is not None and method not in protocol.handlers:
-        raise UnknownMethod(method, type(process.body.actor).__qualname__)
+    if protocol is not None and method not in protocol.handlers and not protocol.is_strict:
+        raise UnknownMethod(method, protocol.actor.__qualname__)

@@ -14,13 +14,13 @@ import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import CallingSelf, CallTimeout, NoProcess, NotPublic, Restarting
-from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.messages.signals import NO_KWARGS, Cast
 from enfilade.actors.processes.deadlock import begin_waiting
 from enfilade.actors.processes.mailbox import wait_for_room
+from enfilade.actors.processes.protocol import name_for
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -67,6 +67,9 @@ class LocalRef(Ref[A]):
         shown = process.name or process.label
         return f"<{process.node.full_name}:{process.serial}{f' {safe_str(shown)}' if shown else ''}>"
 
+    def name_of(self, method: Any) -> str:
+        return name_for(self._process, method)
+
     def deliver(self, signal: signals.Signal) -> None:
         self._process.deliver(signal)
 
@@ -84,14 +87,13 @@ class LocalRef(Ref[A]):
         process.queue.append(message)
 
     def cast(self, method: Any, /, *args: Any, **kwargs: Any) -> None:
-        try:
-            name = method.__name__
-        except AttributeError:
-            raise NotPublic(method) from None
         process = self._process
-        handlers = process.handlers
-        if handlers is None or name not in handlers:
-            name = method_name(method)
+        names = process.names
+        try:
+            known = method in names
+        except TypeError:  # not hashable
+            raise NotPublic(method) from None
+        name = names[method] if known else name_for(process, method)
         if process.idle:
             process.wake()
         process.queue.append(Cast(name, args, kwargs or NO_KWARGS))
@@ -109,20 +111,22 @@ class LocalRef(Ref[A]):
         if not dispatcher.handoffs:
             dispatcher.renew_handoffs()
             await trio.lowlevel.checkpoint()
-        handlers = process.handlers
+        names = process.names
         try:
-            name = method.__name__
-        except AttributeError:
+            known = method in names
+        except TypeError:  # not hashable
             raise NotPublic(method) from None
-        if handlers is None or name not in handlers:
-            name = method_name(method)
+        if not known:
+            name = name_for(process, method)
         elif process.idle and process.waiter is None and not process.attention and dispatcher.running is None:
-            result = process.body.hand_off(handlers[name], args, kwargs)
+            result = process.body.hand_off(process.handlers[names[method]], args, kwargs)
             if type(result) is not Deferred:
                 return result
             deferred: Request[Any] = result.request
             del result  # which the callee may drop, and then is to fail the call
             return await deferred.receive(self.limit)
+        else:
+            name = names[method]
         node = process.node
         caller = node.current
         if caller is process:

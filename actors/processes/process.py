@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import StashOverflow
-from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.reasons import NORMAL, Reason, checked
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
@@ -118,7 +117,7 @@ class Process(Record):
         Raises:
             NotPublic: `method` is not a public method.
         """
-        request: Request[Any] = Request(self.node, ref, method_name(method), args, kwargs, self)
+        request: Request[Any] = Request(self.node, ref, ref.name_of(method), args, kwargs, self)
         ref.deliver(request)
         return request
 

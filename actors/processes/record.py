@@ -34,6 +34,7 @@ from enfilade.actors.processes.control_lane import Control, StopRequest
 from enfilade.actors.processes.links import Exited
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.mailbox import LIMITLESS, BoundedQueue, Mailbox, is_kept, mailbox_full, put
+from enfilade.actors.processes.protocol import NO_NAMES
 from enfilade.actors.processes.signal_arrivals import arrivals
 from enfilade.actors.processes.steps import step_failed
 
@@ -117,6 +118,7 @@ class Record:
         "mailbox",
         "monitors",
         "name",
+        "names",
         "node",
         "on_message",
         "owner",
@@ -150,6 +152,7 @@ class Record:
         self.actor: Any = None
         self.on_message: Any = None
         self.handlers: Any = None
+        self.names = NO_NAMES
         self.body: Any = UNSTARTED
         self.control: deque[Control] | None = None
         self.reader: Reader | None = None

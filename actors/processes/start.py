@@ -30,11 +30,12 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.processes import links
-from enfilade.actors.processes.actor import Actor, protocol_of
+from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Body, DispatchedBody, is_spawnable
 from enfilade.actors.processes.end import ENDED, finish
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, keep, take_left
+from enfilade.actors.processes.protocol import protocol_of
 from enfilade.actors.processes.steps import step_failed, with_headroom
 from enfilade.actors.processes.sync_body import SyncBody
 from enfilade.actors.processes.task_bodies import AsyncBody, FunctionBody, TaskBody
@@ -215,7 +216,7 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
     node = process.node
     body: Body
     if isinstance(target, type) and issubclass(target, Actor):
-        if target.body_ is None and protocol_of(target).is_async:
+        if protocol_of(target).is_async and target.body_ is None:
             body = process.body = AsyncBody(target, process, args, kwargs)
             return body
     elif not is_spawnable(target):

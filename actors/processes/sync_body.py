@@ -7,8 +7,7 @@ careful turn with control lane, observers and idle timer, the less frequent kind
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.crash import reason_of
@@ -16,12 +15,13 @@ from enfilade.actors.messages.errors import UnknownMethod
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.signals import Cast
-from enfilade.actors.processes.actor import Actor, Protocol, construct, protocol_of
+from enfilade.actors.processes.actor import Actor, construct
 from enfilade.actors.processes.body import DispatchedBody
 from enfilade.actors.processes.control_lane import StopRequest
-from enfilade.actors.processes.handlers import refuse, refused, run_sync
+from enfilade.actors.processes.handlers import PLAIN, check_result, refuse_unknown, refused, run_sync
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.links import Down, Exited
+from enfilade.actors.processes.protocol import ActorProtocol, protocol_of
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -40,9 +40,9 @@ class SyncBody(DispatchedBody):
     kind: ClassVar[str] = "actor"
     drains: ClassVar[bool] = True
 
-    def __init__(self, process: Process, protocol: Protocol) -> None:
+    def __init__(self, process: Process, protocol: ActorProtocol) -> None:
         self.process = process  # without super(), which would slow down every spawn and restart
-        self.protocol: Protocol = protocol
+        self.protocol: ActorProtocol = protocol
         self.at_hand: Any = None
 
     @property
@@ -54,7 +54,7 @@ class SyncBody(DispatchedBody):
         cls, actor: type[Actor], process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> SyncBody:
         """Construct the actor and run `on_start`; raises what they raise."""
-        body = cls(process, protocol_of(actor))
+        body = cls(process, actor.protocol_)
         process.body = body
         made = construct(actor, process, args, kwargs)
         info = run_sync(body.protocol.on_start, made)
@@ -64,10 +64,11 @@ class SyncBody(DispatchedBody):
         body._bind(body.protocol)
         return body
 
-    def _bind(self, protocol: Protocol) -> None:
+    def _bind(self, protocol: ActorProtocol) -> None:
         self.protocol = protocol
         self.process.on_message = protocol.on_message
         self.process.handlers = protocol.handlers
+        self.process.names = protocol.names
 
     def rebind(self, actor: type[Actor]) -> None:
         protocol = protocol_of(actor)
@@ -122,12 +123,12 @@ class SyncBody(DispatchedBody):
         """Reply; when the handler decided to stop, only after `on_stop`.
 
         Raises:
-            CoroutineReturned: the result is a coroutine.
+            CoroutineReturned, LiveResult: the result has yet to run.
         """
         if type(result) is Deferred:
             return
-        if type(result) is CoroutineType:
-            refuse(self.protocol.handlers[request.method], result)
+        if type(result) not in PLAIN:
+            check_result(self.protocol.handlers[request.method], result, is_reply=True)
         if self.process.stopping is not None and self.process.ended is None:
             self.stop(self.process.stopping, lambda: request.reply(result))
         else:
@@ -172,11 +173,14 @@ class SyncBody(DispatchedBody):
             return
         if isinstance(message, Cast | signals.Call):
             handler = self.protocol.handlers.get(message.method)
-            if handler is None:
-                error = UnknownMethod(message.method, type(self.actor).__qualname__)
-            elif refused(process, message, handler, error):
-                self.rest()
-                return
+            try:
+                if handler is None:
+                    refuse_unknown(process, message, self.protocol)
+                if handler is None or refused(process, message, handler, error):
+                    self.rest()
+                    return
+            except UnknownMethod as unknown:
+                error = unknown
         self.at_hand = message
         reason = reason_of(error)
         try:
@@ -189,11 +193,12 @@ class SyncBody(DispatchedBody):
         if isinstance(message, signals.Call) and not message.settled:
             message.abandon(reason)
 
-    def not_awaited(self, message: Any, coroutine: CoroutineType[Any, Any, Any]) -> NoReturn:
-        """The handler of `message`, a cast or a plain message, has returned a coroutine.
+    def not_used(self, message: Any, result: Any) -> None:
+        """The handler of `message`, a cast or a plain message, has returned something unusual.
 
         Raises:
-            CoroutineReturned: always.
+            CoroutineReturned, LiveResult: nothing of the handler has run.
         """
         protocol = self.protocol
-        refuse(protocol.handlers[message.method] if type(message) is Cast else protocol.on_message, coroutine)
+        fn = protocol.handlers[message.method] if type(message) is Cast else protocol.on_message
+        check_result(fn, result)

@@ -20,18 +20,19 @@ import trio
 from trio.lowlevel import wait_task_rescheduled
 
 from enfilade.actors.messages.crash import reason_of
-from enfilade.actors.messages.errors import Ignore, StartError, StepFailed, UnknownMethod
+from enfilade.actors.messages.errors import Ignore, StartError, StepFailed
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.signals import Call, Cast
 from enfilade.actors.processes import end
-from enfilade.actors.processes.actor import Actor, Protocol, construct, protocol_of
+from enfilade.actors.processes.actor import Actor, construct
 from enfilade.actors.processes.body import Body
 from enfilade.actors.processes.control_lane import StopRequest
 from enfilade.actors.processes.current import CURRENT
-from enfilade.actors.processes.handlers import refused
+from enfilade.actors.processes.handlers import PLAIN, check_result, refuse_unknown, refused
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.links import Down, Exited
+from enfilade.actors.processes.protocol import ActorProtocol, protocol_of
 from enfilade.actors.processes.reader import Reader
 from enfilade.actors.processes.steps import is_from_outside, own_fault
 
@@ -173,7 +174,7 @@ class AsyncBody(TaskBody):
         self, actor: type[Actor], process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
         super().__init__(process)
-        self.protocol: Protocol = protocol_of(actor)
+        self.protocol: ActorProtocol = protocol_of(actor)
         self.actor: Any = actor
         self._args = args
         self._kwargs = kwargs
@@ -185,6 +186,7 @@ class AsyncBody(TaskBody):
         made = construct(self.actor, self.process, args, kwargs)
         self.actor = made
         self.process.handlers = self.protocol.handlers
+        self.process.names = self.protocol.names
         result = self.protocol.on_start(made)
         if type(result) is CoroutineType:
             result = await result
@@ -196,6 +198,7 @@ class AsyncBody(TaskBody):
     def rebind(self, actor: type[Actor]) -> None:
         self.protocol = protocol_of(actor)
         self.process.handlers = self.protocol.handlers
+        self.process.names = self.protocol.names
 
     async def _serve(self) -> None:
         """The loop: as flat as possible, because every coroutine between trio and a handler costs a call."""
@@ -226,16 +229,22 @@ class AsyncBody(TaskBody):
             kind = type(message)
             if kind is Cast or isinstance(message, Call):
                 handler = handlers.get(message.method)
-                if handler is None:
-                    raise UnknownMethod(message.method, type(self.actor).__qualname__)
                 if kind is not Cast:
                     process.at_hand = message
+                result = None
                 try:
-                    result = handler(self.actor, *message.args, **message.kwargs)
-                    if type(result) is CoroutineType:
-                        result = await result
+                    if handler is None:
+                        refuse_unknown(process, message, self.protocol)
+                    else:
+                        result = handler(self.actor, *message.args, **message.kwargs)
+                        if type(result) is CoroutineType:
+                            result = await result
+                        if type(result) not in PLAIN:
+                            if inspect.isawaitable(result):  # what Cython makes, for example
+                                result = await result
+                            check_result(handler, result, is_reply=kind is not Cast)
                 except TypeError as error:
-                    if not refused(process, message, handler, error):
+                    if handler is None or not refused(process, message, handler, error):
                         raise
                     result = None
                 if process.stopping is not None:

@@ -25,18 +25,18 @@ from enfilade.actors.messages.errors import (
     NotConnected,
     ProcessDied,
     StartError,
-    UnknownMethod,
 )
 from enfilade.actors.messages.reasons import NO_CONNECTION, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.signals import Call, Cast
 from enfilade.actors.peers.events import NodeDown, NodeUp
-from enfilade.actors.processes.actor import Actor, Protocol, construct, protocol_of
+from enfilade.actors.processes.actor import Actor, construct
 from enfilade.actors.processes.body import DispatchedBody
-from enfilade.actors.processes.handlers import refused, run_sync
+from enfilade.actors.processes.handlers import refuse_unknown, refused, run_sync
 from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.protocol import NO_NAMES, ActorProtocol, protocol_of
 from enfilade.actors.processes.start import begin, create, give_back, inherit
 from enfilade.actors.supervision.actions import (
     Action,
@@ -113,9 +113,9 @@ class SupervisorBody(DispatchedBody):
 
     strategy: Strategy[AnyRef]
 
-    def __init__(self, process: Process, protocol: Protocol) -> None:
+    def __init__(self, process: Process, protocol: ActorProtocol) -> None:
         super().__init__(process)
-        self.protocol: Protocol = protocol
+        self.protocol: ActorProtocol = protocol
         self.actor: Any = None
         self._asking: Outcome | None = None
         self._between: dict[ChildRecord[AnyRef], AnyRef] = {}
@@ -133,7 +133,7 @@ class SupervisorBody(DispatchedBody):
         cls, actor: type[Actor], process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> SupervisorBody:
         """Make the supervisor; raises what its `__init__` and `on_start` raise."""
-        protocol = protocol_of(actor)
+        protocol = actor.protocol_
         if protocol.is_async:
             raise TypeError(
                 f"{actor.__qualname__} has async methods; a supervisor has no task to run them in"
@@ -190,7 +190,10 @@ class SupervisorBody(DispatchedBody):
     def _idle(self) -> None:
         """Become idle; callers may run a request themselves, unless the strategy is busy."""
         process = self.process
-        process.handlers = None if self.strategy.busy else self.protocol.handlers
+        if self.strategy.busy:
+            process.handlers, process.names = None, NO_NAMES
+        else:
+            process.handlers, process.names = self.protocol.handlers, self.protocol.names
         process.idle = True
 
     def rest(self) -> None:
@@ -219,7 +222,7 @@ class SupervisorBody(DispatchedBody):
         elif isinstance(message, REQUESTS):
             handler = self.protocol.handlers.get(message.method)
             if handler is None:
-                self._unknown(message)
+                refuse_unknown(process, message, self.protocol)
                 return
             process.at_hand = message if isinstance(message, Call) else None
             try:
@@ -233,13 +236,6 @@ class SupervisorBody(DispatchedBody):
                 message.reply(result)
         else:
             process.node.dead_letters.publish(message, process.ref, SHUTDOWN)
-
-    def _unknown(self, message: Call | Cast) -> None:
-        """Refuse a call, or drop a cast, of an unknown method: a caller's mistake ends no supervisor."""
-        if isinstance(message, Call):
-            message.fail(UnknownMethod(message.method, type(self.actor).__qualname__))
-        else:
-            self.process.node.dead_letters.publish(message, self.process.ref, SHUTDOWN)
 
     # The end.
 
@@ -277,7 +273,7 @@ class SupervisorBody(DispatchedBody):
             process.node.finish(process, reason, error)
             return
         self._error = error
-        process.handlers = None
+        process.handlers, process.names = None, NO_NAMES
         process.stop(reason)
         process.wake()
 

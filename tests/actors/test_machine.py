@@ -7,7 +7,7 @@ from trio.testing import MockClock
 
 from enfilade.actors import ProcessDied, open_node
 from enfilade.actors.patterns.machine import Machine, after, enter, leave, when
-from enfilade.actors.processes.actor import protocol_of
+from enfilade.actors.processes.protocol import protocol_of
 
 
 class Turnstile(Machine):

@@ -190,14 +190,17 @@ async def test_act_m9_no_handler_for_a_message(
 async def test_act_m10_unknown_method_crashes(
     autojump_clock: MockClock, node: Node, tier: Any, way: str
 ) -> None:
-    """A call or cast of a method that the actor does not have ends it."""
+    """A call or cast of a method that it does not have ends an actor whose class is strict."""
+
+    class Strict(tier, strict=True):  # type: ignore[misc]
+        pass
 
     class Other(Actor):
         def other(self) -> None:
             pass
 
     async with node.mailbox() as me:
-        ref = await node.spawn(tier)
+        ref: Ref[Any] = await node.spawn(Strict)
         me.monitor(ref)
         if way == "call":
             with pytest.raises(ProcessDied):
