@@ -70,6 +70,7 @@ class ActorProtocol:
     _others: dict[Any, str] = attrs.field(
         init=False, factory=dict
     )  # of overridden methods, and of interfaces
+    _stands_for: tuple[type, ...] = attrs.field(init=False)
     _read: Callable[[type], Any] = attrs.field(init=False)
     _was: Any = attrs.field(init=False)
     _spaces: tuple[Mapping[str, Any], ...] = attrs.field(init=False)
@@ -77,6 +78,7 @@ class ActorProtocol:
 
     def __attrs_post_init__(self) -> None:
         self.actor.protocol_ = self
+        self._stands_for = self.actor.__mro__[:-1]
         self._read_class()
 
     def keep_current(self) -> None:
@@ -117,6 +119,10 @@ class ActorProtocol:
         self._was = self._read(actor)
         self._size = sum(map(len, self._spaces))
 
+    def take_over_from(self, former: ActorProtocol) -> None:
+        """Let callers go on naming the methods of the class that an actor was of before a change of code."""
+        self._stands_for = (*self._stands_for, *set(former._stands_for).difference(self._stands_for))
+
     def name_of(self, method: Any) -> str:
         """Return the name by which a caller that passed `method` asks this class: another class's method gets
         one that no handler has.
@@ -139,7 +145,7 @@ class ActorProtocol:
             raise NotPublic(method, f"not a method of {self.actor.__qualname__}")
         if name in self.handlers:
             origin = (getattr(method, "__module__", None), place)
-            if any(origin == (owner.__module__, owner.__qualname__) for owner in self.actor.__mro__):
+            if any(origin == (owner.__module__, owner.__qualname__) for owner in self._stands_for):
                 return name  # what was there before a patch, or what a decorator makes anew at each access
             if _implements(self.actor, method):
                 self._others[method] = name

@@ -77,6 +77,7 @@ class SyncBody(DispatchedBody):
                 f"{self.process.ref} has no task: expected a sync actor class, got {actor.__qualname__}, "
                 "which has async methods"
             )
+        protocol.take_over_from(self.protocol)
         self._bind(protocol)
 
     def turn(self, budget: int) -> bool:

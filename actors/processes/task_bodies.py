@@ -196,7 +196,8 @@ class AsyncBody(TaskBody):
         await self._serve()
 
     def rebind(self, actor: type[Actor]) -> None:
-        self.protocol = protocol_of(actor)
+        former, self.protocol = self.protocol, protocol_of(actor)
+        self.protocol.take_over_from(former)
         self.process.handlers = self.protocol.handlers
         self.process.names = self.protocol.names
 

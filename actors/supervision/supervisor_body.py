@@ -156,7 +156,8 @@ class SupervisorBody(DispatchedBody):
         self._perform(self.strategy.boot())
 
     def rebind(self, actor: type[Actor]) -> None:
-        self.protocol = protocol_of(actor)
+        former, self.protocol = self.protocol, protocol_of(actor)
+        self.protocol.take_over_from(former)
 
     # The mailbox.
 

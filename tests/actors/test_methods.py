@@ -36,6 +36,7 @@ from enfilade.actors import (
     Supervisor,
     UnknownMethod,
     open_node,
+    system,
 )
 from enfilade.transport import Policy
 from enfilade.transport.memory_carrier import MemoryNetwork
@@ -499,6 +500,28 @@ async def test_a_method_that_becomes_async(autojump_clock: MockClock, node: Node
     with mock.patch.object(Other, "get", mock.AsyncMock(return_value=7)):
         assert await (await node.spawn(Other)).call(Other.get) == 7
     assert await (await node.spawn(Other)).call(Other.get) == 99
+
+
+class NewSync(Actor):
+    def get(self) -> int:
+        return 100
+
+
+class NewAsync(NewSync):
+    async def wait(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("old", "new"), [(Sync, NewSync), (Async, NewAsync)])
+async def test_callers_outlive_a_change_of_code(
+    autojump_clock: MockClock, node: Node, old: type[Sync], new: type[NewSync]
+) -> None:
+    """C1: who knows the class that the actor was of can still call it."""
+    ref: Ref[Any] = await node.spawn(old)
+    await system.change_code(ref, new)
+    assert await ref.call(old.get) == await ref.call(new.get) == 100
+    with pytest.raises(UnknownMethod):
+        await ref.call(Other.get)
 
 
 # What has yet to run.
