@@ -20,9 +20,10 @@ from typing import Any, TypeVar, overload
 import attrs
 import trio
 
+from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NameTaken, NodeStopped, NotConnected, ProcessDied, RuntimeFault
 from enfilade.actors.messages.guarded import log
-from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.reasons import KILL, Reason, checked
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr
@@ -454,6 +455,18 @@ class Node:
     def send_after(self, seconds: float, destination: Ref[Any], message: Any) -> Timer:
         """Send `message` to `destination` in `seconds`; a name is looked up only then. Not a checkpoint."""
         return self.timers.send_after(seconds, destination, message)
+
+    def exit_after(self, seconds: float, destination: Ref[Any], reason: Reason) -> Timer:
+        """Send an exit signal from the node to `destination` in `seconds`; a name is looked up only then.
+
+        Not a checkpoint. Raises: as `Process.exit_after`.
+        """
+        signal = signals.Exit(self.ref, checked(reason), linked=False)
+        return self.timers.deliver_after(seconds, destination, signal)
+
+    def kill_after(self, seconds: float, destination: Ref[Any]) -> Timer:
+        """As `exit_after`, with `KILL`, which cannot be trapped. Not a checkpoint."""
+        return self.exit_after(seconds, destination, KILL)
 
     def scope(self, name: str = "default") -> GroupScope:
         """The process groups of that scope. Not a checkpoint."""

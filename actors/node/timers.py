@@ -21,12 +21,13 @@ from trio.lowlevel import Abort
 
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.seconds import check_seconds
-from enfilade.actors.messages.signals import Notice
+from enfilade.actors.messages.signals import Notice, Signal
 from enfilade.actors.processes.steps import step_failed
 
 if TYPE_CHECKING:
-    from enfilade.actors.messages.ref import Ref
     from enfilade.actors.processes.process import Process
 
 __all__ = ["Timer", "Timers"]
@@ -158,10 +159,10 @@ def _nothing() -> None:
     return None
 
 
-def _send(destination: Ref[Any], message: Any) -> None:
-    """Send `message`, unless the destination is gone by the time the timer fires; no bound keeps it out."""
+def _deliver(destination: Ref[Any], signal: Signal) -> None:
+    """Deliver `signal`, unless the destination is gone by the time the timer fires."""
     try:
-        destination.deliver(Notice(message))
+        destination.deliver(signal)
     except RuntimeFault:
         return
 
@@ -203,7 +204,20 @@ class Timers:
         self, seconds: float, destination: Ref[Any], message: Any, *, owner: Process | None = None
     ) -> Timer:
         """Send `message` to `destination` in `seconds`; a name is looked up only then."""
-        return self.call_after(seconds, guarded, _send, destination, message, owner=owner)
+        return self.deliver_after(seconds, destination, Notice(message), owner=owner)
+
+    def deliver_after(
+        self, seconds: float, destination: Ref[Any], signal: Signal, *, owner: Process | None = None
+    ) -> Timer:
+        """Deliver `signal` to `destination` in `seconds`; a name is looked up only then.
+
+        Raises:
+            TypeError: `destination` is not a ref, or `seconds` is not a number.
+            ValueError: `seconds` is negative or NaN.
+        """
+        if not isinstance(destination, Ref):
+            raise TypeError(f"expected a Ref as the destination of a timer, got {safe_repr(destination)}")
+        return self.call_after(seconds, guarded, _deliver, destination, signal, owner=owner)
 
     def _set(
         self, deadline: float, owner: Process | None, fn: Callable[..., None], args: tuple[Any, ...]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import StashOverflow
-from enfilade.actors.messages.reasons import NORMAL, Reason, checked
+from enfilade.actors.messages.reasons import KILL, NORMAL, Reason, checked
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.processes import links
@@ -269,6 +269,23 @@ class Process(Record):
         A name is looked up when the timer fires. Not a checkpoint.
         """
         return self.node.timers.send_after(seconds, destination, message, owner=self)
+
+    def exit_after(self, seconds: float, destination: Ref[Any], reason: Reason) -> Timer:
+        """Send an exit signal to `destination` in `seconds`, unless cancelled or this process ends first.
+
+        A name is looked up when the timer fires. To oneself, `self.ref`, it is a limit of one's own life.
+        Not a checkpoint. Source: `timer:exit_after/3`.
+
+        Raises:
+            TypeError: `destination` is not a ref, or `reason` is not a `Reason`.
+            ValueError: `seconds` is negative or NaN.
+        """
+        signal = signals.Exit(self.ref, checked(reason), linked=False)
+        return self.node.timers.deliver_after(seconds, destination, signal, owner=self)
+
+    def kill_after(self, seconds: float, destination: Ref[Any]) -> Timer:
+        """As `exit_after`, with `KILL`, which cannot be trapped. Source: `timer:kill_after/2`."""
+        return self.exit_after(seconds, destination, KILL)
 
     def timeout_after(self, seconds: float) -> None:
         """Have `on_message` called with `IdleTimeout` if no message is handled within `seconds`.

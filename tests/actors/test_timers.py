@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from enfilade.actors import KILL, Actor, CallTimeout, Deferred, Mailbox, Node, open_node
+from enfilade.actors import (
+    KILL,
+    KILLED,
+    NORMAL,
+    SHUTDOWN,
+    Actor,
+    CallTimeout,
+    Deferred,
+    Down,
+    Exited,
+    Mailbox,
+    Node,
+    Process,
+    Reason,
+    ReceiveTimeout,
+    Ref,
+    open_node,
+)
+from tests.conformance.actors.subjects import BOOM, idle
 
 pytest_plugins = ["enfilade.actors.testing.plugin"]
 
@@ -151,3 +170,105 @@ async def test_no_time_and_all_the_time(autojump_clock: MockClock, node: Node) -
         await ref.within(0).call(Clock.later)
     assert await ref.within(math.inf).call(Clock.later) == "later"
     assert node.statistics().timers == 0
+
+
+async def _trap(me: Process, observer: Ref[Any]) -> None:
+    me.trap_exits = True
+    while True:
+        observer.send(await me.receive())
+
+
+TARGETS: dict[str, Callable[[Node, Ref[Any]], Ref[Any]]] = {
+    "ref": lambda node, ref: ref,
+    "name": lambda node, ref: node.named("target"),
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("of", ["process", "node"])
+@pytest.mark.parametrize(
+    ("reason", "end"), [(BOOM, BOOM), (KILL, KILLED), (SHUTDOWN, SHUTDOWN), (NORMAL, None), (None, KILLED)]
+)
+async def test_exit_after(
+    autojump_clock: MockClock, node: Node, target: str, of: str, reason: Reason | None, end: Reason | None
+) -> None:
+    """T7: a timer may send an exit signal, of the process or node that set it; without a reason, a kill."""
+    async with node.mailbox() as me:
+        ref = await node.spawn(idle, name="target")
+        monitor = me.monitor(ref)
+        setter: Node | Process = me if of == "process" else node
+        destination = TARGETS[target](node, ref)
+        if reason is None:
+            timer = setter.kill_after(2, destination)
+        else:
+            timer = setter.exit_after(2, destination, reason)
+        began = trio.current_time()
+        assert timer.remaining() == 2
+        if end is None:
+            with pytest.raises(ReceiveTimeout):
+                await me.receive(timeout=5)
+            return
+        down = await me.receive(Down, timeout=5)
+        assert (down.monitor, down.reason, trio.current_time() - began) == (monitor, end, 2)
+        assert not timer.active
+        assert not timer.cancel()
+
+
+@pytest.mark.parametrize("of", ["process", "node"])
+async def test_exit_after_to_one_that_traps(autojump_clock: MockClock, node: Node, of: str) -> None:
+    """T7: the signal can be trapped, and names its sender; a kill cannot."""
+    async with node.mailbox() as me:
+        ref = await node.spawn(_trap, me.ref)
+        setter: Node | Process = me if of == "process" else node
+        setter.exit_after(1, ref, BOOM)
+        setter.kill_after(2, ref)
+        assert await me.receive(timeout=1.5) == Exited(me.ref if of == "process" else node.ref, BOOM)
+        me.monitor(ref)
+        assert (await me.receive(Down, timeout=5)).reason == KILLED
+
+
+@pytest.mark.parametrize("way", ["cancelled", "setter ended", "name free", "target ended"])
+async def test_exit_after_that_comes_to_nothing(autojump_clock: MockClock, node: Node, way: str) -> None:
+    """T1, T3, T4: cancelled, without its setter, or without a target, it does nothing, and leaves nothing."""
+    ref = await node.spawn(idle)
+    bystander = await node.spawn(idle)
+    async with node.mailbox() as me:
+        if way == "cancelled":
+            assert me.exit_after(1, ref, BOOM).cancel()
+            assert node.kill_after(1, ref).cancel()
+        elif way == "name free":
+            me.exit_after(1, node.named("nobody"), BOOM)
+        elif way == "target ended":
+            me.kill_after(1, ref)
+            await ref.stop(SHUTDOWN)
+        else:
+            me.exit_after(1, ref, BOOM)
+    await trio.sleep(2)
+    assert bystander._process.ended is None  # type: ignore[attr-defined]
+    assert (ref._process.ended is None) == (way != "target ended")  # type: ignore[attr-defined]
+    assert len(node.timers) == 0
+
+
+async def test_limit_of_ones_own_life(autojump_clock: MockClock, node: Node) -> None:
+    """T7: a process may limit its own life."""
+
+    class Mayfly(Actor):
+        def __init__(self) -> None:
+            self.process.exit_after(1, self.process.ref, SHUTDOWN)
+
+    async with node.mailbox() as me:
+        me.monitor(await node.spawn(Mayfly))
+        assert (await me.receive(Down, timeout=1.5)).reason == SHUTDOWN
+
+
+@pytest.mark.parametrize(
+    ("seconds", "to", "reason"), [(-1, "me", BOOM), ("1", "me", BOOM), (1, "name", BOOM), (1, "me", "boom")]
+)
+async def test_bad_exit_timers(node: Node, seconds: Any, to: str, reason: Any) -> None:
+    """T6: what cannot be is refused where the timer is set."""
+    async with node.mailbox() as me:
+        destination: Any = me.ref if to == "me" else to
+        for setter in (me, node):
+            with pytest.raises((TypeError, ValueError)):
+                setter.exit_after(seconds, destination, reason)
+        assert len(node.timers) == 0
