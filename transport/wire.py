@@ -50,6 +50,7 @@ __all__ = [
     "Ready",
     "Refused",
     "Reply",
+    "Returned",
     "Send",
     "Spawn",
     "Spawned",
@@ -176,13 +177,17 @@ class Cast(_Frame, tag=17):
 
 
 class Call(_Frame, tag=18):
-    """A request with a reply. `id` is the caller's own, unique among its calls on this node link."""
+    """A request with a reply. `id` is the caller's own, unique among its calls on this node link.
+
+    `caller` is the process that waits for the reply, or 0.
+    """
 
     id: Number
     to: Target
     method: str
     payload: msgspec.Raw
     files: Count = 0
+    caller: Number = 0
 
 
 class Reply(_Frame, tag=19):
@@ -198,6 +203,19 @@ class Cancel(_Frame, tag=20):
     """The caller has stopped waiting for a Reply."""
 
     id: Number
+
+
+class Returned(_Frame, tag=21):
+    """A Send or a Cast that found no room, back to the node of its sender.
+
+    `capacity` is that of the mailbox, `method` empty for a Send.
+    """
+
+    to: Target
+    capacity: Number
+    method: str
+    payload: msgspec.Raw
+    files: Count = 0
 
 
 class Link(_Frame, tag=24):
@@ -323,6 +341,7 @@ Frame = Union[  # noqa: UP007 - get_args() below reads it, and msgspec decodes b
     Call,
     Reply,
     Cancel,
+    Returned,
     Link,
     Unlink,
     UnlinkAck,

@@ -51,8 +51,11 @@ class Carrier(Protocol):
     def look(self) -> None:
         """Take in what has arrived from that node, if anything has."""
 
-    async def wait_for_room(self, ref: RemoteRef[Any]) -> None:
-        """Wait until the way has room for another message. A checkpoint."""
+    def given_up(self, number: int) -> None:
+        """Tell that node that nobody waits any more for the answer to the call of that number."""
+
+    async def send_wait(self, ref: RemoteRef[Any], message: Any) -> None:
+        """Carry `message` when the way and the mailbox at its end have room for it; see `Ref.send_wait`."""
 
 
 class Ref(Generic[A]):
@@ -110,11 +113,17 @@ class Ref(Generic[A]):
         """
         return method_name(method)
 
+    def given_up(self, number: int) -> None:
+        """Note that the caller of the call of that number waits no longer. What `Request` itself uses."""
+
     def send(self, message: Any) -> None:
         """Send `message`: any object; share nothing mutable. Not a checkpoint.
 
         To a process that has ended, the message becomes a dead letter; but a child that its supervisor is
         starting again gets it in its next life, if its mailbox is kept (`Mailbox.inherit`).
+
+        On another node nobody can wait for what becomes of it: a message that finds a full mailbox whose
+        policy is to refuse becomes a dead letter of the sender's node.
 
         Raises:
             MailboxFull: the mailbox is full and its policy is "fail" or "block".
@@ -138,8 +147,13 @@ class Ref(Generic[A]):
         """Wait until the mailbox has room, then `send`. A checkpoint only when it waits; cancelled, it sent
         nothing.
 
+        On another node it waits for an answer, too: each time when the mailbox is bounded or the ref is to a
+        name, otherwise once.
+
         Raises:
             MailboxFull: the mailbox is the sender's own, and full.
+            NoProcess, Restarting: as `send`, also when the name is one on another node.
+            Refused: the other node does not let this one address that process.
         """
         self.send(message)
 
@@ -301,9 +315,11 @@ class RemoteRef(Ref[A]):
             self._carrier.look()
         return await request.receive(self.limit)
 
+    def given_up(self, number: int) -> None:
+        self._carrier.given_up(number)
+
     async def send_wait(self, message: Any) -> None:
-        await self._carrier.wait_for_room(self)
-        self.send(message)
+        await self._carrier.send_wait(self, message)
 
     def _node(self) -> Node:
         return self._home

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import trio
 from trio.lowlevel import Abort, wait_task_rescheduled
@@ -31,6 +31,9 @@ __all__ = ["Deferred", "Request"]
 
 R = TypeVar("R")
 
+GIVEN_UP: Final = object()
+"""Stands in the place of the value that nobody waits for any more."""
+
 
 class Request(signals.Call, Generic[R]):
     """A call whose reply has not been waited for yet. Made by `Process.request`; `Ref.call` waits for its own
@@ -38,9 +41,12 @@ class Request(signals.Call, Generic[R]):
 
     Attributes:
         target: the ref that was called.
+        number: under which the callee's node knows the call, if that is another one; not set otherwise.
     """
 
-    __slots__ = ("error", "node", "observer", "target", "value", "waiter")
+    __slots__ = ("error", "node", "number", "observer", "target", "value", "waiter")
+
+    number: int
 
     def __init__(
         self,
@@ -62,6 +68,10 @@ class Request(signals.Call, Generic[R]):
         self.error: BaseException | None = None
         self.waiter: trio.lowlevel.Task | None = None
         self.observer: Callable[[Request[Any]], None] | None = None
+
+    @property
+    def given_up_by(self) -> Ref[Any] | None:
+        return (self.caller or self.node.ref) if self.value is GIVEN_UP else None
 
     def __repr__(self) -> str:
         return f"<Request {safe_str(self.method)} to {self.target}{'' if not self.settled else ', settled'}>"
@@ -147,6 +157,10 @@ class Request(signals.Call, Generic[R]):
         if not self.settled:
             self.settled = True
             self.error = CallTimeout(self.target, seconds)
+            self.value = GIVEN_UP
+            number = getattr(self, "number", 0)
+            if number:
+                self.target.given_up(number)
             if type(self.observer) is Observers:
                 self.observer.given_up(self)
 
@@ -248,6 +262,14 @@ class Deferred(Generic[R]):
     def caller(self) -> Ref[Any] | None:
         """The process that waits, if it is one."""
         return self.request.caller  # type: ignore[no-any-return]
+
+    @property
+    def given_up_by(self) -> Ref[Any] | None:
+        """The process that asked, when it waits no longer: its scope was cancelled, or its time has passed.
+
+        The node's own ref stands for plain code. None while the answer is wanted, and when it has been given.
+        """
+        return self.request.given_up_by  # type: ignore[no-any-return]
 
     def reply(self, value: R) -> None:
         """Answer with `value`; dropped when the caller has given up. Not a checkpoint."""

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DRAIN",
+    "FILL",
     "NO_KWARGS",
+    "ROOM",
     "STOP",
     "Call",
     "Cast",
@@ -53,6 +55,11 @@ __all__ = [
 # when it has handled what it has. No actor's methods have such names.
 STOP = "!stop"
 DRAIN = "!drain"
+
+# What a node asks another one on behalf of a sender that waits for room in a mailbox there: a `Call` that is
+# answered when there is room, and a `Cast` with the number of that call and the message.
+ROOM = "!room"
+FILL = "!fill"
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -120,6 +127,15 @@ class Call:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         envelopes.add(cls)
+
+    @property
+    def given_up_by(self) -> Ref[Any] | None:
+        """The process that asked, when it waits no longer: its scope was cancelled, or its time has passed.
+
+        The node's own ref stands for plain code, as in `Process.parent`. None while the answer is wanted, and
+        when it has been given.
+        """
+        return None
 
     def reply(self, value: Any) -> None:
         """Answer with `value`. Not a checkpoint."""

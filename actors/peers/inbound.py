@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import MailboxFull, Refused, Restarting, RuntimeFault, UnknownMethod
+from enfilade.actors.messages.errors import (
+    MailboxFull,
+    NoProcess,
+    Refused,
+    Restarting,
+    RuntimeFault,
+    UnknownMethod,
+)
 from enfilade.actors.messages.guarded import log
-from enfilade.actors.messages.reasons import KILL, NO_PROCESS, Custom, Reason
+from enfilade.actors.messages.reasons import KILL, NO_PROCESS, Crashed, Custom, Reason
 from enfilade.actors.messages.ref import Ref, RemoteRef
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
 from enfilade.actors.peers.distribution import Distribution, Given
@@ -25,6 +32,7 @@ from enfilade.actors.peers.ledger import Ledger
 from enfilade.actors.peers.ref_passing import RefPassing
 from enfilade.actors.peers.remote_call import RemoteCall, arguments, check_call
 from enfilade.actors.peers.remote_refs import HeldRef
+from enfilade.actors.peers.rooms import Rooms
 from enfilade.actors.processes.handlers import check_method, refuse
 from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.start import Started
@@ -93,6 +101,7 @@ class Inbound:
         self._passing = passing
         self._codec = codec
         self._refusals = 0
+        self.rooms = Rooms(distribution.start_soon)
 
     def take_in(self, frames: Sequence[wire.Frame], handles: Sequence[Handle]) -> None:
         """Carry out what the peer sent, as long as the node link is up.
@@ -109,7 +118,10 @@ class Inbound:
                 try:
                     if isinstance(frame, wire.Cast):
                         files = _take(rest, frame.files) if frame.files else ()
-                        self._receive(frame.to, frame.payload, files, frame.method)
+                        if frame.method == signals.FILL:
+                            self._receive_filling(frame.to, frame.payload, files)
+                        else:
+                            self._receive(frame.to, frame.payload, files, frame.method)
                     elif isinstance(frame, wire.Send):
                         files = _take(rest, frame.files) if frame.files else ()
                         self._receive(frame.to, frame.payload, files, None)
@@ -118,6 +130,8 @@ class Inbound:
                     elif isinstance(frame, wire.Reply):
                         files = _take(rest, frame.files) if frame.files else ()
                         self._receive_reply(frame.id, frame.succeeded, frame.payload, files)
+                    elif isinstance(frame, wire.Returned):
+                        self._receive_returned(frame, _take(rest, frame.files) if frame.files else ())
                     elif isinstance(frame, wire.Spawn):
                         self._receive_spawn(frame, _take(rest, frame.files) if frame.files else ())
                     else:
@@ -198,20 +212,58 @@ class Inbound:
                 logging.WARNING, "dropped a message from node %s to %s: %s", self._peer_name, ref or to, error
             )
             return
-        if ref is None:
+        self._hand_in(to, ref, value)
+
+    def _hand_in(self, to: wire.Target, ref: Ref[Any] | None, value: Any) -> None:
+        """Send a message, or a cast, to a process of this node; return it to its sender for want of room."""
+        try:
+            if ref is None:
+                if not isinstance(to, str):
+                    raise NoProcess(f"{self._node.full_name}:{to}")
+                ref = self._node.named(to)  # whose mailbox may be kept
+            elif isinstance(value, signals.Cast):
+                check_method(ref, value.method)
+            ref.send(value)
+        except (NoProcess, Restarting):
             self._node.dead_letters.publish(value, self._node.ref, NO_PROCESS)
+        except UnknownMethod as error:
+            assert ref is not None
+            refuse(ref, value, error)
+        except MailboxFull as full:
+            method = value.method if isinstance(value, signals.Cast) else ""
+            carried = [list(value.args), dict(value.kwargs)] if isinstance(value, signals.Cast) else value
+            payload, files, _ = self._outward.encode(carried)
+            returned = wire.Returned(to, full.capacity, method, payload, len(files))
+            self._outward.say(returned, files)
+
+    def _receive_returned(self, frame: wire.Returned, files: Sequence[Handle]) -> None:
+        """A message of this node has found no room at its destination: it is a dead letter here."""
+        to = frame.to
+        ref = self._outward.ref(to) if isinstance(to, int) else self._distribution.remote(to, self._peer_name)
+        try:
+            value = self._decode(frame.payload, files)
+            if frame.method:
+                value = signals.Cast(frame.method, *arguments(value))
+        except (PayloadError, ValueError) as error:
+            value = error
+        self._node.dead_letters.publish(value, ref, Crashed(MailboxFull(ref, frame.capacity)))
+
+    def _receive_filling(self, to: wire.Target, payload: Any, files: Sequence[Handle]) -> None:
+        """Put a message in the place that is kept for it; if that is gone, it is a message like any other."""
+        try:
+            ref = self._target(to)
+        except Refused:
+            close_all(files)
             return
         try:
-            if method is not None:
-                check_method(ref, method)
-            if isinstance(ref, LocalRef):
-                ref.send(value)
-            else:
-                ref.deliver(value if method is not None else signals.Send(value))
-        except UnknownMethod as error:
-            refuse(ref, value, error)
-        except MailboxFull:
-            self._node.dead_letters.publish(value, ref, Custom("mailbox full"))
+            (number, message), _ = arguments(self._decode(payload, files))
+        except (PayloadError, ValueError) as error:
+            log(
+                logging.WARNING, "dropped a message from node %s to %s: %s", self._peer_name, ref or to, error
+            )
+            return
+        if not (type(number) is int and self.rooms.fill(number, message)):
+            self._hand_in(to, ref, message)
 
     def _receive_call(self, frame: wire.Call, files: Sequence[Handle]) -> None:
         number = frame.id
@@ -231,7 +283,8 @@ class Inbound:
             return
         try:
             values = arguments(self._decode(frame.payload, files))
-            call = RemoteCall(self._outward.reply, number, frame.method, *values)
+            caller = self._outward.ref(frame.caller) if frame.caller else None
+            call = RemoteCall(self._outward.reply, number, frame.method, *values, caller)
             if ref is not None:
                 check_call(ref, frame.method, values[0])
         except (PayloadError, UnknownMethod, ValueError) as error:
@@ -240,13 +293,29 @@ class Inbound:
         self._ledger.answering[number] = call
         try:
             if ref is not None:
-                ref.deliver(call)
+                self._call(number, call, ref)
             elif frame.to in self._node.restarting_names:
                 call.fail(Restarting(str(frame.to)))
             else:
                 call.abandon(NO_PROCESS)
         except RuntimeFault as error:
             call.fail(error)
+
+    def _call(self, number: int, call: RemoteCall, ref: Ref[Any]) -> None:
+        process = process_of(ref)
+        if process is not None:
+            if call.method == signals.ROOM:
+                self.rooms.ask(number, call, ref, process)
+                return
+            if (
+                len(process.queue) >= process.limit
+                and process.mailbox.overflow == "block"
+                and process.ended is None
+                and call.method[0] != "!"  # the control lane has room
+            ):
+                self.rooms.hold(number, call, ref, process)
+                return
+        ref.deliver(call)
 
     def _receive_reply(self, number: int, succeeded: bool, payload: Any, files: Sequence[Handle]) -> None:
         request = self._ledger.calls.pop(number, None)
@@ -277,9 +346,10 @@ class Inbound:
     def _carry_out(self, frame: wire.Frame) -> None:
         match frame:
             case wire.Cancel(number):
+                self.rooms.withdraw(number)
                 call = self._ledger.answering.pop(number, None)
                 if call is not None:
-                    call.settled = True
+                    call.give_up(call.caller or self._outward.ref(0))
             case wire.Monitor(number, to):
                 self._receive_monitor(number, to)
             case wire.Demonitor(number):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from enfilade.actors.peers.remote_call import RemoteCall
 
 __all__ = ["Ledger", "undeliverable", "unsendable"]
-
-
-SWEEP: Final = 256
-"""Number of calls between two searches for those that were given up."""
 
 
 @attrs.define(eq=False)
@@ -46,19 +42,6 @@ class Ledger:
     links: dict[tuple[int, int], tuple[Ref[Any], Ref[Any]]] = attrs.field(factory=dict)
     asked: dict[int, Callable[[Any], None]] = attrs.field(factory=dict)
     spawning: dict[int, trio.CancelScope] = attrs.field(factory=dict)
-    _until_sweep: int = attrs.field(default=SWEEP, init=False)
-
-    def add_call(self, number: int, call: signals.Call) -> list[int]:
-        """Enter a call; from time to time, remove those that were given up, and return their numbers."""
-        self._until_sweep -= 1
-        over: list[int] = []
-        if self._until_sweep <= 0:
-            over = [known for known, made in self.calls.items() if made.settled]
-            for known in over:
-                del self.calls[known]
-            self._until_sweep = max(SWEEP, len(self.calls))
-        self.calls[number] = call
-        return over
 
     def lose(self, watcher: Ref[Any]) -> None:
         """End everything that is open, because the node link is lost: monitors, then links, then callers.
@@ -83,7 +66,7 @@ class Ledger:
         for scope in lost.spawning.values():
             scope.cancel()
         for call in lost.answering.values():
-            call.settled = True
+            call.give_up(call.caller or watcher)
 
 
 def _end_orphan(local: Ref[Any], parent: Ref[Any]) -> None:

@@ -16,7 +16,7 @@ __all__ = ["RemoteCall", "arguments", "check_call"]
 class RemoteCall(signals.Call):
     """A call from another node, as its callee sees it."""
 
-    __slots__ = ("_answer", "_number")
+    __slots__ = ("_answer", "_number", "given_up_by")
 
     def __init__(
         self,
@@ -25,10 +25,18 @@ class RemoteCall(signals.Call):
         method: str,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
+        caller: Ref[Any] | None,
     ) -> None:
-        super().__init__(method, args, kwargs)
+        super().__init__(method, args, kwargs, caller)
+        self.given_up_by: Ref[Any] | None = None
         self._answer = answer
         self._number = number
+
+    def give_up(self, caller: Ref[Any]) -> None:
+        """Note that `caller`, which asked, waits no longer."""
+        if not self.settled:
+            self.settled = True
+            self.given_up_by = caller
 
     def reply(self, value: Any) -> None:
         if not self.settled:
@@ -65,6 +73,8 @@ def check_call(ref: Ref[Any], method: str, args: tuple[Any, ...]) -> None:
     Raises:
         ValueError: the order to stop has no reason.
     """
+    if method == signals.ROOM:
+        return
     if method not in (signals.STOP, signals.DRAIN):
         check_method(ref, method)
     elif len(args) != 1 or not isinstance(args[0], Reason):

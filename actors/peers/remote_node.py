@@ -14,16 +14,18 @@ presented cannot be addressed; nor can names that the policy does not export.
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import Refused
+from enfilade.actors.messages.errors import NoProcess, NotConnected, Refused, Restarting
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, Reason
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
+from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
 from enfilade.actors.peers.distribution import Distribution, Given
 from enfilade.actors.peers.faults import (
@@ -90,6 +92,7 @@ class RemoteNode:
         self._open = Ledger()
         inbound = Inbound(distribution, self, ledger=self._open, passing=self._passing, codec=self._codec)
         self.take_in = inbound.take_in
+        self._rooms = inbound.rooms
 
     @property
     def most_references(self) -> int:
@@ -128,13 +131,15 @@ class RemoteNode:
         elif isinstance(signal, signals.Call):
             payload, files = self._encoded(self._codec.encode_arguments, signal.args, signal.kwargs)
             number = self._node.new_number()
-            ledger = self._open
-            for given_up in ledger.add_call(number, signal):
-                send(wire.Cancel(given_up))
+            caller = 0 if signal.caller is None else signal.caller.serial
+            calls = self._open.calls
+            calls[number] = signal
+            if isinstance(signal, Request):
+                signal.number = number
             try:
-                send(wire.Call(number, target, signal.method, payload, len(files)), files)
+                send(wire.Call(number, target, signal.method, payload, len(files), caller), files)
             except FrameTooLarge:
-                ledger.calls.pop(number, None)
+                calls.pop(number, None)
                 raise
         else:
             self._forward(peer, ref, target, signal)
@@ -188,10 +193,38 @@ class RemoteNode:
         if self.peer is not None:
             self.peer.poll(alone=len(self._open.calls) == 1)
 
-    async def wait_for_room(self, ref: RemoteRef[Any]) -> None:
-        """Wait until what was sent before has nearly left; see `ref.Carrier`."""
+    def given_up(self, number: int) -> None:
+        """Tell the other that nobody waits for the answer any more; see `ref.Carrier`."""
+        if self._open.calls.pop(number, None) is not None:
+            self.say(wire.Cancel(number))
+
+    async def send_wait(self, ref: RemoteRef[Any], message: Any) -> None:
+        """Wait until what was sent before has nearly left, and the mailbox has room; see `ref.Carrier`."""
         if self.peer is not None and self.peer.is_crowded:
             await self.peer.wait_for_room()
+        number = await self._place(ref)
+        if number:
+            self.deliver(ref, signals.Cast(signals.FILL, (number, message), signals.NO_KWARGS))
+        else:
+            self.deliver(ref, signals.Send(message))
+
+    async def _place(self, ref: RemoteRef[Any]) -> int:
+        """Wait for room in the mailbox of `ref`; return the number of the place that is kept there, or 0."""
+        peer, by_number = self.peer, isinstance(ref, HeldRef)
+        if isinstance(ref, HeldRef) and peer is not None and ref.boundless_for is peer:
+            return 0
+        node = self._node
+        request: Request[bool | None] = Request(node, ref, signals.ROOM, (), {}, node.current)
+        try:
+            self.deliver(ref, request)
+            is_kept = await request.receive(math.inf)
+        except (NoProcess, Restarting, NotConnected) as absent:
+            if by_number or isinstance(absent, NotConnected):
+                return 0  # what becomes of the message is what becomes of any that is sent
+            raise
+        if is_kept is None and isinstance(ref, HeldRef):
+            ref.boundless_for = self.peer
+        return request.number if is_kept else 0
 
     def reply(self, number: int, succeeded: bool, value: Any) -> None:
         """Answer a call of the peer."""
@@ -354,5 +387,6 @@ class RemoteNode:
     def lost(self) -> None:
         """Give up the node link, and notify everybody whom its end concerns."""
         self.peer = None
+        self._rooms.forget()
         self._open.lose(self.ref(0))
         self._passing.forget()

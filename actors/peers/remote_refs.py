@@ -35,9 +35,10 @@ class HeldRef(RemoteRef[Any]):
         target: its serial number there: how frames name it.
         token: the proof.
         shown_to: the node link that has seen the proof.
+        boundless_for: the node link over which it was said that its mailbox has no bound.
     """
 
-    __slots__ = ("shown_to", "target", "token")
+    __slots__ = ("boundless_for", "shown_to", "target", "token")
 
     def __init__(
         self, home: Node, carrier: PeerCarrier, serial: int, token: bytes = b"", limit: float | None = None
@@ -46,6 +47,7 @@ class HeldRef(RemoteRef[Any]):
         self.target = serial
         self.token = token
         self.shown_to: object = carrier.peer if not token else None
+        self.boundless_for: object = None
 
     def _limited_to(self, seconds: float) -> HeldRef:
         return HeldRef(self._home, self._carrier, self.target, self.token, seconds)  # type: ignore[arg-type]

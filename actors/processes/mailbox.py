@@ -34,6 +34,7 @@ __all__ = [
     "Lagged",
     "Mailbox",
     "Overflow",
+    "Place",
     "bury_left",
     "is_kept",
     "keep",
@@ -154,7 +155,14 @@ def mailbox_full(process: Record) -> MailboxFull:
 def make_room(process: Record) -> bool:
     """Drop what is oldest in favour of one more message, if that is the policy."""
     policy = process.mailbox.overflow
-    if policy == "drop_oldest":
+    extras = process.extras_or_none
+    if (
+        policy in ("drop_oldest", "lag")
+        and extras is not None
+        and len(process.queue) < process.limit + extras.places
+    ):
+        pass  # only a `Place` stands in the way: when its message comes, it drops what is oldest then
+    elif policy == "drop_oldest":
         process.node.dropped += 1
         process.drop_oldest()
     elif policy == "lag":
@@ -206,6 +214,31 @@ async def wait_for_room(process: Record) -> None:
         if process.node.current is process:
             raise mailbox_full(process)
         await process.room().park()
+
+
+class Place:
+    """A place in a bounded mailbox that is kept for one message, which is under way from another node.
+
+    Nobody who waits for room gets it. Where the oldest is dropped for want of room, others use it meanwhile.
+    """
+
+    __slots__ = ("_process",)
+
+    def __init__(self, process: Record) -> None:
+        self._process: Record | None = process
+        process.extras().places += 1
+        process.reckon_limit()
+
+    def give_back(self) -> None:
+        """Let others have the place. Harmless when repeated."""
+        process, self._process = self._process, None
+        if process is None or process.ended is not None:
+            return
+        extras = process.extras()
+        extras.places -= 1
+        process.reckon_limit()
+        if extras.room is not None:
+            extras.room.unpark(count=max(0, process.limit - len(process.queue)))
 
 
 # What a process with `Mailbox.inherit` leaves is at first in `Extras.heir`. While its supervisor restarts it,

@@ -83,26 +83,21 @@ class Reader:
                 return True, message
             skipped.append(queue.popleft())
         if skipped:
-            self._count()
+            self._process.reckon_limit()
         return False, None
 
     def _taken(self, message: Any) -> None:
-        self._count()
+        self._process.reckon_limit()
         process = self._process
         if process.attention:
             process.observe(message)
             process.settle()
 
-    def _count(self) -> None:
-        process = self._process
-        if process.mailbox.capacity is not None:
-            process.limit = max(0, process.mailbox.capacity - len(self.skipped))
-
     def drop_oldest(self) -> Any:
         """Throw the oldest message away, and return it."""
         if self.skipped:
             oldest = self.skipped.popleft()
-            self._count()
+            self._process.reckon_limit()
             return oldest
         return self._process.queue.popleft()
 
@@ -110,7 +105,7 @@ class Reader:
         """Put a message before all others."""
         if self.skipped:
             self.skipped.appendleft(message)
-            self._count()
+            self._process.reckon_limit()
         else:
             self._process.queue.appendleft(message)
 
@@ -119,7 +114,7 @@ class Reader:
         if self.skipped:
             self._process.queue.extendleft(reversed(self.skipped))
             self.skipped.clear()
-            self._count()
+            self._process.reckon_limit()
 
     async def receive(self, match: Any, timeout: float) -> Any:
         """Take the oldest message that matches: see `Process.receive`."""

@@ -66,6 +66,7 @@ class Extras:
         "idle",
         "keyed",
         "observers",
+        "places",
         "room",
         "start_info",
         "stash",
@@ -84,6 +85,7 @@ class Extras:
         self.idle: IdleTimer | None = None
         self.keyed: KeyedTimers | None = None
         self.observers: list[Observer] = []
+        self.places = 0
         self.room: trio.lowlevel.ParkingLot | None = None
         self.stash: deque[Any] = deque()
         self.start_info: Any = None
@@ -199,6 +201,13 @@ class Record:
         self.queue.extend(waiting)
         self.mailbox = mailbox
         self.limit = mailbox.capacity
+
+    def reckon_limit(self) -> None:
+        """Reckon how many messages the queue may hold: the capacity, less what is skipped or kept free."""
+        capacity, extras = self.mailbox.capacity, self.extras_or_none
+        if capacity is not None:
+            skipped = 0 if self.reader is None else len(self.reader.skipped)
+            self.limit = max(0, capacity - skipped - (0 if extras is None else extras.places))
 
     # Arrivals.
 

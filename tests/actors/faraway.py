@@ -60,8 +60,12 @@ class Way:
     def look(self) -> None:
         """Nothing arrives by itself."""
 
-    async def wait_for_room(self, ref: RemoteRef[Any]) -> None:
-        """There always is."""
+    def given_up(self, number: int) -> None:
+        """Nobody is told."""
+
+    async def send_wait(self, ref: RemoteRef[Any], message: Any) -> None:
+        """There always is room."""
+        ref.send(message)
 
     def arrive(self) -> bool:
         """Let one signal arrive; false when none is under way."""

@@ -17,6 +17,7 @@ from enfilade.actors import (
     KILLED,
     NO_PROCESS,
     SHUTDOWN,
+    CallTimeout,
     DeadLetter,
     Down,
     Exited,
@@ -357,7 +358,7 @@ async def test_act_p10_message_to_the_far_dead(autojump_clock: VirtualClock, nod
 async def test_act_p13_full_far_mailbox(
     autojump_clock: VirtualClock, node: Abroad, overflow: Any, kept: list[int], letters: int
 ) -> None:
-    """M7, M8: no sender learns of a mailbox that is full on another node, but a caller does."""
+    """M7, M8, D7: what is refused comes back to the sender's node; a caller learns of it."""
     go = trio.Event()
 
     async def busy(me: Process) -> None:
@@ -368,11 +369,13 @@ async def test_act_p13_full_far_mailbox(
 
     ref = await node.spawn(busy, mailbox=Mailbox(3, overflow))
     for number in range(6):
-        await ref.send_wait(number)
+        ref.send(number)
     await settled()
-    assert node.far.dead_letters.count == letters
+    refused = overflow in ("fail", "block")
+    assert (node.home if refused else node.far).dead_letters.count == letters
+    assert (node.far if refused else node.home).dead_letters.count == 0
     if overflow != "drop_oldest":
-        with pytest.raises(MailboxFull):
+        with pytest.raises(CallTimeout if overflow == "block" else MailboxFull):
             await ref.call(Sync.echo, 1)
     go.set()
     await settled()

@@ -143,7 +143,7 @@ async def told(node: Abroad, end: Callable[[Ref[Subject]], None]) -> list[Reason
 
 @pytest.mark.parametrize("how", ERRORS)
 async def test_crash_that_cannot_be_encoded(autojump_clock: VirtualClock, node: Abroad, how: str) -> None:
-    """K6, L3: links, monitors and calls hear of every crash, once."""
+    """D9, K6, L3: links, monitors and calls hear of every crash, once."""
     for reason in await told(node, lambda ref: ref.cast(Subject.fail, how)):
         assert isinstance(reason, Crashed)
     ref = await node.spawn(Subject)
@@ -157,7 +157,7 @@ async def test_crash_that_cannot_be_encoded(autojump_clock: VirtualClock, node: 
 
 @pytest.mark.parametrize("how", REASONS)
 async def test_reason_that_cannot_be_encoded(autojump_clock: VirtualClock, node: Abroad, how: str) -> None:
-    """L3: the kind of the reason stays, so that a supervisor decides as it would have."""
+    """D9, L3: the kind of the reason stays, so that a supervisor decides as it would have."""
     original = REASONS[how]()
     for reason in await told(node, lambda ref: ref.cast(Subject.leave, how)):
         assert type(reason) is type(original)
@@ -211,7 +211,7 @@ async def test_remote_child_is_restarted(autojump_clock: VirtualClock, node: Abr
 async def test_argument_that_cannot_be_encoded(
     autojump_clock: VirtualClock, node: Abroad, value: Any
 ) -> None:
-    """C2: an argument that cannot travel is the caller's mistake, and nobody else notices."""
+    """D9, C2: an argument that cannot travel is the caller's mistake, and nobody else notices."""
     ref = await node.spawn(Subject)
     for attempt in (
         partial(ref.cast, Subject.give, value),
@@ -241,7 +241,7 @@ async def test_everything_has_words(autojump_clock: VirtualClock, node: Abroad, 
 
 
 async def test_reply_that_cannot_be_encoded(autojump_clock: VirtualClock, node: Abroad) -> None:
-    """C12: the caller gets an error at once, and the callee lives on."""
+    """D9, C12: the caller gets an error at once, and the callee lives on."""
     ref = await node.spawn(Subject)
     before = trio.current_time()
     with pytest.raises(RemoteError, match="cannot travel"):
