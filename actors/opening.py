@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node import shutdown
 from enfilade.actors.node.config import NodeConfig
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["open_node"]
 
 
-@asynccontextmanager
+@async_block
 async def open_node(
     name: str,
     *,

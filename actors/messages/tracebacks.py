@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, safe_str, shown_name
 
-__all__ = ["formatted", "outline", "trace_of"]
+__all__ = ["formatted", "outline", "set_trace", "trace_of"]
 
 
 OUTERMOST: Final = 16
@@ -53,7 +53,7 @@ def _slot(kind: type, name: str) -> tuple[Callable[[object], Any], Callable[[obj
     return descriptor.__get__, descriptor.__set__
 
 
-trace_of, _set_trace = _slot(BaseException, "__traceback__")
+trace_of, set_trace = _slot(BaseException, "__traceback__")
 _cause_of = _slot(BaseException, "__cause__")[0]
 _context_of = _slot(BaseException, "__context__")[0]
 _is_context_suppressed = _slot(BaseException, "__suppress_context__")[0]
@@ -73,10 +73,10 @@ def outline(error: BaseException) -> None:
             seen.add(id(error))
             trace = trace_of(error)
             if len(seen) > ERRORS:
-                _set_trace(error, None)
+                set_trace(error, None)
                 continue
             if trace is not None:
-                _set_trace(error, _outlined(trace))
+                set_trace(error, _outlined(trace))
             kind = type(error)
             if issubclass(kind, AttributeError):
                 _set_subject(error, None)  # the object that lacks the attribute: often the actor itself

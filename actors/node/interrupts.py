@@ -8,8 +8,9 @@ comes back after the last.
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
+
+from enfilade.actors.messages.blocks import block
 
 __all__ = ["interrupts_go_to"]
 
@@ -22,7 +23,7 @@ def _hear(_number: int, _frame: Any) -> None:
     _listeners[-1]()
 
 
-@contextmanager
+@block
 def interrupts_go_to(listener: Callable[[], None]) -> Iterator[None]:
     """For the length of a block, call the listener for every SIGINT, unless a later one is called instead.
 

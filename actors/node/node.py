@@ -14,13 +14,13 @@ import contextvars
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any, TypeVar, overload
 
 import attrs
 import trio
 
 from enfilade.actors.messages import signals
+from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NameTaken, NodeStopped, NotConnected, ProcessDied, RuntimeFault
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import KILL, Reason, checked
@@ -327,7 +327,7 @@ class Node:
         self.stop_for(fault)
         self.hurry()
 
-    @asynccontextmanager
+    @async_block
     async def mailbox(
         self, mailbox: Mailbox = UNBOUNDED, *, label: str | None = None
     ) -> AsyncIterator[Process]:

@@ -8,12 +8,13 @@ does not end is given up.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import trio
 
 from enfilade.actors.messages import signals
+from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.reasons import KILLED, SHUTDOWN
 from enfilade.actors.node.interrupts import interrupts_go_to
 from enfilade.actors.processes.local_ref import process_of
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Stopper", "running"]
 
 
-@asynccontextmanager
+@async_block
 async def running(node: Node) -> AsyncIterator[Stopper]:
     """Run the node's tasks for the length of a block, then shut it down and raise what stopped it.
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
+from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NotConnected, RuntimeFault
 from enfilade.actors.messages.guarded import guarded, log
 from enfilade.actors.messages.reasons import NO_CONNECTION, NO_PROCESS, Reason
@@ -128,7 +129,7 @@ class Distribution:
         self._is_running = False
         self._on_kill: Callable[[str], None] | None = None
 
-    @asynccontextmanager
+    @async_block
     async def running(self) -> AsyncIterator[None]:
         """Connect and be connected for the length of a block."""
         if self.address:
@@ -136,11 +137,15 @@ class Distribution:
         async with self.rendezvous.open(self.address or None, self.node.nursery):
             self._is_running = True
             self.node.groups.listen(self._group_changed)
+            error: BaseException | None = None
             try:
                 yield
-            finally:
-                self.node.groups.listen(None)
-                self._is_running = False
+            except BaseException as raised:
+                error = raised  # which is the program's, and no business of the rendezvous
+            self.node.groups.listen(None)
+            self._is_running = False
+        if error is not None:
+            raise error
 
     # What users ask for.
 

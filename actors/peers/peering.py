@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.peers.distribution import Distribution
 from enfilade.actors.peers.remote_node import RemoteNode
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["distributed"]
 
 
-@asynccontextmanager
+@async_block
 async def distributed(
     node: Node,
     *,

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from time import perf_counter
 from typing import Final
 
 import attrs
 import trio
+
+from enfilade.actors.messages.blocks import block
 
 __all__ = ["Stuck", "VirtualClock"]
 
@@ -57,7 +58,7 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
         self._idle_since: float | None = None
         self._trouble = ""
 
-    @contextmanager
+    @block
     def watching(self, under_way: Callable[[], str]) -> Iterator[None]:
         """Let time stand still while something is under way, for the length of a block.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any, TypeVar, overload
 
+from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import ReceiveTimeout
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
@@ -103,7 +103,7 @@ def _shown(match: Any) -> str:
     return match.__qualname__ if isinstance(match, type) or callable(match) else repr(match)
 
 
-@asynccontextmanager
+@async_block
 async def open_probe(node: Node, *, trap_exits: bool = True) -> AsyncIterator[Probe]:
     """Be a probe for the length of a block.
 

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
+from enfilade.actors.messages.blocks import block
 from enfilade.actors.messages.errors import NotConnected, StartError
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import Custom, Exit, Reason
@@ -115,7 +116,7 @@ class Workers:
         first = self._turn % len(names)
         return RemoteEntry(entry_of(target), *names[first:], *names[:first], absent=absent)
 
-    @contextlib.contextmanager
+    @block
     def housed(self, listen: str | None, policy: Policy | None) -> Iterator[tuple[str, Policy]]:
         """Have a directory for doors for the length of a block.
 
