@@ -24,6 +24,7 @@ import attrs
 
 from enfilade.actors.messages.errors import CallingSelf, NoProcess, Restarting, RuntimeFault
 from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import NORMAL, Reason
 from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Request
@@ -482,12 +483,12 @@ class _Counter:
 
     def received(self, process: Process, message: Any) -> None:
         self.messages += 1
-        self.calls += isinstance(message, Call)
-        self.casts += isinstance(message, Cast)
+        self.calls += is_a(message, Call)
+        self.casts += is_a(message, Cast)
         self.begun = time.perf_counter()
 
     def handled(self, process: Process, message: Any) -> None:
-        self.replies += isinstance(message, Call) and message.settled
+        self.replies += is_a(message, Call) and message.settled
         if self.begun is not None:
             self.busy += time.perf_counter() - self.begun
             self.begun = None

@@ -20,6 +20,7 @@ from enfilade.actors.messages.errors import (
     StartError,
     UnknownMethod,
 )
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import (
     KILL,
     KILLED,
@@ -128,16 +129,16 @@ class NodeHost:
             counts, message = message.unwrap()
             if not counts:
                 return None
-        if isinstance(message, Exited):
+        if is_a(message, Exited):
             if message.ref == process.parent:
                 # As for every actor: who traps exits still ends with its parent.
                 self.reason = message.reason
                 self.execution.stop()
             return message
-        if isinstance(message, Down):
+        if is_a(message, Down):
             return message
-        call = isinstance(message, signals.Call)
-        content = _content(message) if call or isinstance(message, signals.Cast) else message_of(message)
+        call = is_a(message, signals.Call)
+        content = _content(message) if call or is_a(message, signals.Cast) else message_of(message)
         if content is not None and self._receives:
             return message if call else content
         if call:
@@ -160,7 +161,7 @@ class NodeHost:
                 return GuestRequest(
                     content, lambda answer: self._reply(message, answer), lambda: self._abandon(message)
                 )
-        assert isinstance(message, Message)
+        assert is_a(message, Message)
         return message
 
     def taken(self, message: Any, incoming: Incoming) -> None:
@@ -168,7 +169,7 @@ class NodeHost:
         if type(message) is not Message:
             if isinstance(incoming, Ended) and incoming.monitor is not None:
                 self._monitors.pop(incoming.monitor, None)
-            if isinstance(message, signals.Call):
+            if is_a(message, signals.Call):
                 process.extras().deferred[message] = None
         if process.attention:
             process.observe(message)

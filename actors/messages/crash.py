@@ -6,6 +6,7 @@ import trio
 
 from enfilade.actors.messages.errors import StrayCancelled
 from enfilade.actors.messages.reasons import Crashed, Exit, Reason
+from enfilade.actors.messages.tracebacks import members_of
 
 __all__ = ["reason_of", "without_cancelled"]
 
@@ -25,12 +26,22 @@ def without_cancelled(error: BaseException) -> BaseException:
     kind = type(error)
     if issubclass(kind, trio.Cancelled):
         return StrayCancelled(error)
-    if not issubclass(kind, BaseExceptionGroup):
+    if not issubclass(kind, BaseExceptionGroup) or not _holds_cancelled(error):
         return error
     try:
-        cancelled, rest = error.split(trio.Cancelled)  # type: ignore[attr-defined]
+        _, rest = error.split(trio.Cancelled)  # type: ignore[attr-defined]
     except BaseException:  # a group of the program's own may be unable to be split
         return StrayCancelled(error)
-    if cancelled is None:
-        return error
     return StrayCancelled(error) if rest is None else rest
+
+
+def _holds_cancelled(group: BaseException) -> bool:
+    """Look for a `trio.Cancelled` in a group, however deep, whatever its class defines."""
+    pending = [group]
+    while pending:
+        kind = type(error := pending.pop())
+        if issubclass(kind, trio.Cancelled):
+            return True
+        if issubclass(kind, BaseExceptionGroup):
+            pending.extend(members_of(error))
+    return False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.reasons import TIMEOUT, Crashed, Custom, Reason
 from enfilade.actors.messages.safe_text import safe_arguments, safe_repr, safe_str, shown_name
+from enfilade.actors.messages.tracebacks import trace_of
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
@@ -62,7 +63,7 @@ def _is_the_runtimes(package: str | None) -> bool:
 
 def raised_by_the_runtime(error: BaseException) -> bool:
     """Return true when only the runtime's own code was running when `error` was raised."""
-    trace = error.__traceback__
+    trace = trace_of(error)
     if trace is None:
         return False
     while trace is not None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, safe_str, shown_name
 
-__all__ = ["formatted", "outline", "set_trace", "trace_of"]
+__all__ = ["formatted", "members_of", "outline", "set_trace", "trace_of"]
 
 
 OUTERMOST: Final = 16
@@ -57,7 +57,7 @@ trace_of, set_trace = _slot(BaseException, "__traceback__")
 _cause_of = _slot(BaseException, "__cause__")[0]
 _context_of = _slot(BaseException, "__context__")[0]
 _is_context_suppressed = _slot(BaseException, "__suppress_context__")[0]
-_members_of = BaseExceptionGroup.__dict__["exceptions"].__get__
+members_of = BaseExceptionGroup.__dict__["exceptions"].__get__
 _set_subject = _slot(AttributeError, "obj")[1]
 
 
@@ -83,7 +83,7 @@ def outline(error: BaseException) -> None:
             others = (_cause_of(error), _context_of(error))
             pending.extend(other for other in others if other is not None)
             if issubclass(kind, BaseExceptionGroup):
-                pending.extend(_members_of(error)[:ERRORS])
+                pending.extend(members_of(error)[:ERRORS])
     except BaseException as failure:  # out of stack or memory
         if type(failure) is KeyboardInterrupt and is_interrupt(failure):
             raise
@@ -191,7 +191,7 @@ def _one_error(error: BaseException, level: int, left: list[int]) -> Iterator[st
     for note in _notes(error):
         yield f"  {note}"
     if issubclass(kind, BaseExceptionGroup):
-        members = _members_of(error)
+        members = members_of(error)
         for number, member in enumerate(members[:MEMBERS], 1):
             yield f"  member {number} of {len(members)}:"
             if level == LEVELS or left[0] <= 0:

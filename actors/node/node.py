@@ -23,6 +23,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NameTaken, NodeStopped, NotConnected, ProcessDied, RuntimeFault
 from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, Reason, checked
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref
 from enfilade.actors.messages.request import Request
@@ -538,7 +539,7 @@ class Node:
 
     def ended(self, process: Process, reason: Reason, error: BaseException | None, quietly: bool) -> None:
         """Conclude the end of `process`, once its links and monitors know; `quietly`: without logging it."""
-        if isinstance(error, SystemExit | KeyboardInterrupt):
+        if is_a(error, SystemExit, KeyboardInterrupt):
             self.stop_for(error)
         if not (reason.is_normal or self.stopping or quietly):
             self.reports.abnormal_exit(process.ref, reason, error)

@@ -19,6 +19,7 @@ import attrs
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.guarded import guarded, log
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import NORMAL, Reason, Shutdown
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
@@ -296,7 +297,7 @@ class EventManager(Actor):
 
 def _told(error: BaseException) -> Exception:
     """Return what a caller is told of an error; a `trio.Cancelled`, say, must not be raised in his task."""
-    if isinstance(error, Exception):
+    if is_a(error, Exception):
         return error
     told = RuntimeFault(f"the event handler raised {safe_repr(error)}")
     told.__cause__ = error

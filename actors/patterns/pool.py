@@ -23,6 +23,7 @@ import attrs
 import trio
 
 from enfilade.actors.messages.errors import NoProcess, ProcessDied, RuntimeFault
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
@@ -445,10 +446,10 @@ class Pool(Actor):
             slot.watchdog.cancel()
             slot.watchdog = None
         slot.job = None
-        gone = isinstance(error, ProcessDied | NoProcess) and error.target == slot.ref
+        gone = is_a(error, ProcessDied, NoProcess) and error.target == slot.ref
         if gone:
             slot.ref = None  # its exit signal is on the way, and brings the next worker
-        if gone and isinstance(error, NoProcess):  # the worker had ended before it could begin
+        if gone and is_a(error, NoProcess):  # the worker had ended before it could begin
             if self._bucket is not None:
                 self._bucket.take_back()
             slot.queue.appendleft(entry)

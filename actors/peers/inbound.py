@@ -24,6 +24,7 @@ from enfilade.actors.messages.errors import (
     UnknownMethod,
 )
 from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, NO_PROCESS, Crashed, Custom, Reason
 from enfilade.actors.messages.ref import Ref, RemoteRef
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
@@ -330,15 +331,15 @@ class Inbound:
         if then is not None:
             then(
                 value
-                if isinstance(value, Reason | BaseException)
+                if is_a(value, Reason, BaseException)
                 else PayloadError("the payload must be an exception or an exit reason")
             )
         elif request is not None:
             if succeeded:
                 request.reply(value)
-            elif isinstance(value, Reason):
+            elif is_a(value, Reason):
                 request.abandon(value)
-            elif isinstance(value, BaseException):
+            elif is_a(value, BaseException):
                 request.fail(value)
             else:
                 request.fail(PayloadError(f"node {self._peer_name} failed the call with {value!r:.80}"))
@@ -521,7 +522,7 @@ class Inbound:
             reason = self._decode(payload)
         except PayloadError as error:
             return Custom(f"a reason that could not be decoded: {error}")
-        return reason if isinstance(reason, Reason) else Custom(reason)
+        return reason if is_a(reason, Reason) else Custom(reason)
 
 
 def _check_claims(frames: Sequence[wire.Frame], came: int) -> None:

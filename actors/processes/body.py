@@ -201,6 +201,7 @@ class DispatchedBody(Body):
             process.idle = True  # in case that there is no room on the stack for anything else
             with_headroom(self._overflowed, error, sys._getframe())
         except BaseException as error:
+            actor = None  # the caller may keep the traceback of what it is told, and this frame with it
             self._raised(error, handler, args, kwargs)
         finally:
             dispatcher.running = None

@@ -18,6 +18,7 @@ import trio
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import Ignore, StartError, StepFailed
 from enfilade.actors.messages.guarded import guarded, is_logged
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.safe_text import add_note, safe_repr
 from enfilade.actors.messages.signals import described
@@ -209,7 +210,7 @@ def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
     process.at_hand = None
     if reader is not None:  # which only bodies with a task have
         at_hand = body.at_hand
-        if isinstance(at_hand, signals.Call) and not at_hand.settled:
+        if is_a(at_hand, signals.Call) and not at_hand.settled:
             guarded(at_hand.abandon, reason)
     if extras is not None:
         owed, extras.deferred = extras.deferred, {}
@@ -221,7 +222,7 @@ def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
         process.extras().heir = deque(message for message in queue if type(message) is not StopRequest)
         return
     for message in queue:
-        if isinstance(message, signals.Call):
+        if is_a(message, signals.Call):
             guarded(message.not_begun, reason)
         elif type(message) is signals.Cast or type(message) not in signals.envelopes:
             guarded(process.node.dead_letters.publish, message, process.ref, reason)

@@ -17,6 +17,7 @@ import trio
 from trio.lowlevel import Abort
 
 from enfilade.actors.messages.errors import ReceiveTimeout
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import Call
@@ -78,7 +79,7 @@ class Reader:
                     continue
                 if skipped or process.attention:
                     self._taken(message)
-                if isinstance(message, Call):
+                if is_a(message, Call):
                     process.take_over(message)
                 return True, message
             skipped.append(queue.popleft())

@@ -25,6 +25,7 @@ from enfilade.actors.messages.errors import (
     StartTimeout,
     raised_by_the_runtime,
 )
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILLED, NORMAL
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
@@ -193,14 +194,14 @@ async def _kill(process: Process) -> None:
 
 def _refused(process: Process, error: BaseException) -> BaseException:
     """End a process whose start failed with `error`; return what to raise in the starter."""
-    if isinstance(error, Ignore | StartError):
+    if is_a(error, Ignore, StartError):
         links.unlink_parent(process)
         finish(process, NORMAL)
         return error
     reason = reason_of(error)
-    fatal = error if isinstance(error, SystemExit | KeyboardInterrupt) else None
+    fatal = error if is_a(error, SystemExit, KeyboardInterrupt) else None
     finish(process, reason, fatal, told=True)
-    if isinstance(error, NotSpawnable):
+    if is_a(error, NotSpawnable):
         return TypeError(safe_str(error, 1_000))
     return StartError(reason)
 
@@ -299,7 +300,7 @@ class _Beginning(DispatchedBody):
         try:
             body = make_body(process, self.target, self.args, self.kwargs)
         except BaseException as error:
-            finish(process, NORMAL if isinstance(error, Ignore | StartError) else reason_of(error), error)
+            finish(process, NORMAL if is_a(error, Ignore, StartError) else reason_of(error), error)
             return False
         if isinstance(body, TaskBody):
             try:

@@ -31,6 +31,7 @@ import trio
 from enfilade.actors.messages.crash import without_cancelled
 from enfilade.actors.messages.errors import StepFailed, StrayCancelled
 from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import Crashed, Reason
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def step_failed(process: Record | None, step: Step, error: BaseException) -> Non
 
 def is_from_outside(error: BaseException) -> bool:
     """Return true when `error` is nothing but the `trio.Cancelled` of a scope around the present one."""
-    if isinstance(error, trio.Cancelled) or isinstance(without_cancelled(error), StrayCancelled):
+    if is_a(error, trio.Cancelled) or is_a(without_cancelled(error), StrayCancelled):
         return trio.current_effective_deadline() == -math.inf
     return False
 
@@ -82,7 +83,7 @@ def is_from_outside(error: BaseException) -> bool:
 def own_fault(process: Record, reason: Reason | None) -> StepFailed | None:
     """The fault of the runtime in `reason`, an exit signal of `process`, if it was in a step of `process`."""
     error = reason.error if isinstance(reason, Crashed) else None
-    return error if isinstance(error, StepFailed) and error.ref == process.ref else None
+    return error if is_a(error, StepFailed) and error.ref == process.ref else None
 
 
 HEADROOM = 200

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import UnknownMethod
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.signals import Cast
@@ -111,7 +112,7 @@ class SyncBody(DispatchedBody):
         if kind is Cast:
             handler = self.protocol.handlers[message.method]
             run_sync(handler, self.actor, *message.args, **message.kwargs)
-        elif isinstance(message, signals.Call):
+        elif issubclass(kind, signals.Call):
             self.process.at_hand = message
             handler = self.protocol.handlers[message.method]
             self.answer(message, handler(self.actor, *message.args, **message.kwargs))
@@ -172,7 +173,7 @@ class SyncBody(DispatchedBody):
         process = self.process
         if process.ended is not None:
             return
-        if isinstance(message, Cast | signals.Call):
+        if issubclass(type(message), Cast | signals.Call):
             handler = self.protocol.handlers.get(message.method)
             try:
                 if handler is None:
@@ -191,7 +192,7 @@ class SyncBody(DispatchedBody):
             error = raised
             reason = reason_of(raised)
         process.node.finish(process, reason, error)
-        if isinstance(message, signals.Call) and not message.settled:
+        if is_a(message, signals.Call) and not message.settled:
             message.abandon(reason)
 
     def not_used(self, message: Any, result: Any) -> None:

@@ -21,6 +21,7 @@ from trio.lowlevel import wait_task_rescheduled
 
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import Ignore, StartError, StepFailed
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.signals import Call, Cast
@@ -102,7 +103,7 @@ class TaskBody(Body):
             if process.exit_signal is None and process.stopping is not None:
                 reason = process.stopping
         except BaseException as raised:
-            refused = isinstance(raised, Ignore | StartError) and process in node.starting
+            refused = is_a(raised, Ignore, StartError) and process in node.starting
             reason, error = NORMAL if refused else self._reason_of(raised), raised
         if process.exit_signal is None and not self.is_plain and process not in node.starting:
             try:
@@ -228,7 +229,7 @@ class AsyncBody(TaskBody):
             if process.attention:
                 process.observe(message)
             kind = type(message)
-            if kind is Cast or isinstance(message, Call):
+            if kind is Cast or issubclass(kind, Call):
                 handler = handlers.get(message.method)
                 if kind is not Cast:
                     process.at_hand = message

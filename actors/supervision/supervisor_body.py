@@ -26,6 +26,7 @@ from enfilade.actors.messages.errors import (
     ProcessDied,
     StartError,
 )
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import NO_CONNECTION, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
@@ -210,22 +211,22 @@ class SupervisorBody(DispatchedBody):
             self._request(message)
         elif not self.strategy.stopping:
             self._postponed.append(message)
-        elif isinstance(message, Call):
+        elif is_a(message, Call):
             # Nothing is postponed any more: it is too late for this request.
             message.abandon(SHUTDOWN)
 
     def _request(self, message: Any) -> None:
         process = self.process
-        if isinstance(message, Retry):
+        if is_a(message, Retry):
             self._perform(self.strategy.retry(message))
-        elif isinstance(message, NextStep):
+        elif is_a(message, NextStep):
             message.fn()
-        elif isinstance(message, REQUESTS):
+        elif issubclass(type(message), REQUESTS):
             handler = self.protocol.handlers.get(message.method)
             if handler is None:
                 refuse_unknown(process, message, self.protocol)
                 return
-            process.at_hand = message if isinstance(message, Call) else None
+            process.at_hand = message if is_a(message, Call) else None
             try:
                 result = run_sync(handler, self.actor, *message.args, **message.kwargs)
             except TypeError as error:
@@ -233,7 +234,7 @@ class SupervisorBody(DispatchedBody):
                     raise
                 result = None
             process.at_hand = None
-            if isinstance(message, Call) and not isinstance(result, Deferred):
+            if is_a(message, Call) and not isinstance(result, Deferred):
                 message.reply(result)
         else:
             process.node.dead_letters.publish(message, process.ref, SHUTDOWN)
@@ -268,7 +269,7 @@ class SupervisorBody(DispatchedBody):
             return
         reason = reason_of(error)
         process.at_hand = None
-        if isinstance(message, Call):
+        if is_a(message, Call):
             message.abandon(reason)
         if self.strategy.stopping:
             process.node.finish(process, reason, error)
@@ -414,12 +415,12 @@ class SupervisorBody(DispatchedBody):
     ) -> None:
         if made is not None and child.spec.mailbox.inherit:
             give_back(made, child.predecessor)
-        if isinstance(error, Ignore):
+        if is_a(error, Ignore):
             self._perform(self.strategy.ignored(child))
             return
-        if isinstance(error, StartError):
+        if is_a(error, StartError):
             reason: Reason = error.reason
-        elif isinstance(error, NotConnected) and self._remote_children is not None:
+        elif is_a(error, NotConnected) and self._remote_children is not None:
             reason = NO_CONNECTION
         else:
             reason = error if isinstance(error, Reason) else Crashed(error)

@@ -1,13 +1,17 @@
 """Classes of objects that do their worst when somebody looks at them."""
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
+import pytest
 import trio
 
-__all__ = ["HOSTILE", "METHODS", "Frozen", "hostile", "nested", "raisers"]
+from enfilade.actors.messages.tracebacks import formatted
+
+__all__ = ["HOSTILE", "METHODS", "Frozen", "hostile", "nested", "raisers", "told_plainly"]
 
 
 class Base(BaseException):
@@ -131,6 +135,23 @@ def containers(value: Any) -> Iterator[Any]:
 
 
 HOSTILE = [(method, what) for method in METHODS for what in raisers]
+
+
+def told_plainly(test: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a test fail with a text, because the errors that it raises break pytest's own reports."""
+
+    @functools.wraps(test)
+    async def plain(*args: Any, **kwargs: Any) -> None:
+        text = ""
+        try:
+            await test(*args, **kwargs)
+        except BaseException as error:
+            if issubclass(type(error), trio.Cancelled | KeyboardInterrupt | pytest.skip.Exception):
+                raise
+            text = formatted(error)
+        assert not text, text
+
+    return plain
 
 
 def stack_left(frames: int, fn: Callable[[], Any]) -> Any:
