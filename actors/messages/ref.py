@@ -9,12 +9,13 @@ A ref never owns a process.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import CallError, CallingSelf, NoProcess, ProcessDied, Restarting
+from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.reasons import NO_PROCESS, NORMAL, Reason, checked
 from enfilade.actors.messages.request import Deferred, Request
@@ -58,7 +59,7 @@ class Carrier(Protocol):
         """Carry `message` when the way and the mailbox at its end have room for it; see `Ref.send_wait`."""
 
 
-class Ref(Generic[A]):
+class Ref(Handle, Generic[A]):
     """A handle for the process of an actor `A`: compares by identity of the process, can be a dict key.
 
     Attributes:
@@ -69,6 +70,11 @@ class Ref(Generic[A]):
     """
 
     __slots__ = ("limit",)
+
+    how_to_pass_on: ClassVar[str] = (
+        "a ref is passed on to another node in a message, a call or a reply; within one program it is passed "
+        "as it is"
+    )
 
     limit: float | None
 

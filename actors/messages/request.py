@@ -18,6 +18,7 @@ from trio.lowlevel import Abort, wait_task_rescheduled
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import CallError, CallTimeout, NoProcess, ProcessDied, SenderDropped
+from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.reasons import NO_PROCESS, Reason
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.messages.wake import resume
@@ -245,7 +246,7 @@ class Observers(list[Callable[[Request[Any]], None]]):
             observer(request)
 
 
-class Deferred(Generic[R]):
+class Deferred(Handle, Generic[R]):
     """A reply that is given later, possibly by another process: what `Process.defer` returns, and the handler
     too.
 

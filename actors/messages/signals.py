@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import msgspec
 
+from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.safe_text import safe_arguments, safe_repr, safe_str
 
@@ -103,7 +104,7 @@ envelopes: set[type] = {Cast}
 
 
 @attrs.define(eq=False)
-class Call:
+class Call(Handle):
     """A request that wants a reply, seen from the callee.
 
     The one who has it owes it exactly one of `reply`, `fail` and `abandon`; what comes after the first is

@@ -23,6 +23,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NameTaken, NodeStopped, NotConnected, ProcessDied, RuntimeFault
 from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, Reason, checked
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref
@@ -101,7 +102,7 @@ def _nothing() -> None:
     return None
 
 
-class Node:
+class Node(Handle):
     """A running node. Made by `open_node`.
 
     Attributes:

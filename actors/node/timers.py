@@ -21,6 +21,7 @@ from trio.lowlevel import Abort
 
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.seconds import check_seconds
@@ -100,7 +101,7 @@ class Lane:
         self._timers.forget_lane(self)
 
 
-class Timer:
+class Timer(Handle):
     """A timer that was set: `cancel()` it, or let it fire.
 
     Attributes:

@@ -17,6 +17,7 @@ import msgspec
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NoProcess, NotOwner
 from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.reasons import KILLED, NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
@@ -57,7 +58,7 @@ class Exited(msgspec.Struct, frozen=True):
 
 
 @attrs.define(eq=False)
-class Monitor:
+class Monitor(Handle):
     """A monitor that a process has set up.
 
     Attributes:

@@ -25,6 +25,7 @@ import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.reasons import KILL, KILLED, NORMAL, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
@@ -93,7 +94,7 @@ class Extras:
         self.timers: dict[Timer, None] = {}
 
 
-class Record:
+class Record(Handle):
     """The state of a process of this node, and the runtime's part in it.
 
     Every record is a `Process`: the two classes only keep apart what the runtime calls and what users call.
