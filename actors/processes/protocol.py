@@ -147,10 +147,30 @@ class ActorProtocol:
             origin = (getattr(method, "__module__", None), place)
             if any(origin == (owner.__module__, owner.__qualname__) for owner in self._stands_for):
                 return name  # what was there before a patch, or what a decorator makes anew at each access
-            if _implements(self.actor, method):
+            if self._implements(method):
                 self._others[method] = name
                 return name
         return f"{place}.{name}"
+
+    def _implements(self, method: Any) -> bool:
+        """Tell whether `method` belongs to an interface of the class that is not one of its bases.
+
+        That is a `typing.Protocol`, an abstract class that it is registered with, or another actor class of
+        which it has all public methods, with the same parameters.
+        """
+        roots = [owner for owner in self.actor.__mro__ if owner.__module__ == _ACTOR]
+        return any(
+            getattr(owner, "_is_protocol", False) or issubclass(self.actor, owner) or self._has_all_of(owner)
+            for owner in _subclasses(Generic, abc.ABC, *roots)
+            if vars(owner).get(method.__name__) is method
+        )
+
+    def _has_all_of(self, other: type) -> bool:
+        methods = {name: found for name, found in public_attributes(other) if why_not_a_method(found) is None}
+        return all(
+            name in self.handlers and _parameters(self.handlers[name]) == _parameters(found)
+            for name, found in methods.items()
+        )
 
 
 def protocol_of(actor: type[Actor]) -> ActorProtocol:
@@ -173,7 +193,8 @@ def name_for(process: Process, method: Any) -> str:
 
 
 # Where `Actor` and `object` are: nobody patches these, and every class that is spawned has them.
-_UNCHANGING = ("builtins", "typing", "enfilade.actors.processes.actor")
+_ACTOR = "enfilade.actors.processes.actor"
+_UNCHANGING = ("builtins", "typing", _ACTOR)
 
 _ACTED_ON = ("on_message", "on_exit", "on_down", "on_stop", "on_start")
 
@@ -206,15 +227,11 @@ def _is_hashable(function: Any) -> bool:
     return True
 
 
-def _implements(actor: type[Actor], method: Any) -> bool:
-    """Tell whether `method` belongs to an interface of the actor's class that is not one of its bases: a
-    `typing.Protocol`, or an abstract class that it is registered with.
-    """
-    return any(
-        getattr(owner, "_is_protocol", False) or issubclass(actor, owner)
-        for owner in _subclasses(Generic, abc.ABC)
-        if vars(owner).get(method.__name__) is method
-    )
+def _parameters(method: Any) -> list[tuple[str, Any]] | None:
+    try:
+        return [(each.name, each.kind) for each in inspect.signature(method).parameters.values()]
+    except (TypeError, ValueError):
+        return None
 
 
 def _subclasses(*classes: Any) -> Iterator[type]:

@@ -1,4 +1,4 @@
-"""Copies of refs and of other handles. Clause N4 of docs/semantics.md."""
+"""Copies of refs and of other handles. Clause N5 of docs/semantics.md."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("kind", COPIES)
 async def test_a_copy_of_a_handle_is_the_handle(autojump_clock: MockClock, kind: str) -> None:
-    """N4: whatever copies it, in whatever it lies; and nothing is pickled, which the error says by name."""
+    """N5: whatever copies it, in whatever it lies; and nothing is pickled, which the error says by name."""
     network = MemoryNetwork()
     policy = Policy.same_user(exports="*")
     async with (
@@ -100,7 +100,7 @@ async def test_a_copy_of_a_handle_is_the_handle(autojump_clock: MockClock, kind:
 
 
 async def test_a_copy_of_a_deferred_reply_drops_nothing(autojump_clock: MockClock, node: Node) -> None:
-    """N4: the copy that goes away is the handle, which is still there."""
+    """N5: the copy that goes away is the handle, which is still there."""
     ref = await node.spawn(Post)
     async with node.mailbox() as me:
         request = me.request(ref, Post.later)
