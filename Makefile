@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # What setuptools has to say about every editable installation is known.
 INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/pip install --quiet
-SOURCES := pyproject.toml .packaging/backend.py \
+SOURCES := pyproject.toml .packaging/backend.py .packaging/hardening.py \
   $(shell find transport hostcalls -name '_build.py' -o -name '*.[ch]' 2>/dev/null)
 
 .PHONY: all demo tests quick check soak bench docs c-tests mutants clean help

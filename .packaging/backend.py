@@ -19,7 +19,7 @@ CFFI_MODULES = [
 PACKAGE = Path(".packaging/enfilade")
 """Where setuptools finds the package: its folders are links to those at the top level."""
 
-BUILD_FILES = [".packaging/backend.py"]
+BUILD_FILES = [".packaging/backend.py", ".packaging/hardening.py"]
 
 
 class SourceArchive(sdist):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cffi
+import hardening
 
 SHIM = Path("hostcalls/engine/shim")
 
@@ -21,6 +22,7 @@ ffibuilder.set_source(
     depends=[str(path) for path in sorted(SHIM.glob("*.h"))],
     include_dirs=[str(SHIM)],
     define_macros=[("_GNU_SOURCE", None)],
-    extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-pthread"],
+    extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-pthread", *hardening.compile_flags()],
+    extra_link_args=hardening.link_flags(),
     libraries=["dl", "pthread"],
 )

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import hardening
 from cffi import FFI
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -289,8 +290,8 @@ def describe(
             base + path for path in relative("transport/doors/c/**/*.h") + relative("transport/queue/*.h")
         ],
         define_macros=[("_GNU_SOURCE", "1"), ("_REENTRANT", "1")],
-        extra_compile_args=["-std=gnu11", "-pthread"],
-        extra_link_args=link,
+        extra_compile_args=["-std=gnu11", "-pthread", "-O2", *hardening.compile_flags()],
+        extra_link_args=[*link, *hardening.link_flags()],
     )
     return builder
 

@@ -245,9 +245,9 @@ class Door:
     def revoke(self) -> None:
         """End the door: calls in progress complete, all others fail with EBADF. Harmless when repeated.
 
-        The names stay, and calls through them fail, until they are detached. So do the door's own threads
-        (`threads=`): they are parked, with the descriptors that they wait on, until the process ends, for
-        revoking a door wakes no idle thread (doors.md 1.6). Threads of the process's pool serve other doors.
+        The names stay, and calls through them fail, until they are detached. The door's own threads
+        (`threads=`) end as they become idle; on illumos they are parked until the process ends. Threads of
+        the process's pool serve other doors.
         """
         if self._fd >= 0:
             fd, self._fd = self._fd, -1

@@ -27,7 +27,7 @@ from enfilade.transport.doors.api import (
     fdetach,
     server_thread,
 )
-from tests.conformance.doors.backend import COUNTS_DUP
+from tests.conformance.doors.backend import COUNTS_DUP, EMULATED
 from tests.conformance.doors.peer import Link, Peer
 from tests.conformance.doors.verbatim import Arguments, CData, InThread, call, info
 
@@ -142,9 +142,10 @@ def test_client_exits(tmp_path: Path) -> None:
 
 
 def test_door_u3_unref_multi(holder: Holder) -> None:
-    """UNREF_MULTI: one notification each time."""
+    """UNREF_MULTI: one notification each time; on illumos, if the handler of the last one has returned."""
     watched = Watched(DOOR_UNREF_MULTI)
     for _ in range(3):
+        assert watched.silent()
         holder.give(watched.door)
         holder.close_one()
         assert watched.next() == (0, True, 0, 0, True)
@@ -239,7 +240,9 @@ def test_door_u15_descriptor_in_flight_counts() -> None:
 
 
 def test_door_u17_transitions_while_the_handler_is_busy(holder: Holder) -> None:
-    """UNREF_MULTI: transitions while the handler is busy coalesce, into at least one and at most as many."""
+    """UNREF_MULTI: of transitions while the handler runs, illumos tells none. Here one notification follows,
+    so that nobody waits for what has happened.
+    """
     watched = Watched(DOOR_UNREF_MULTI)
     watched.hold.clear()
     holder.give(watched.door)
@@ -250,11 +253,9 @@ def test_door_u17_transitions_while_the_handler_is_busy(holder: Holder) -> None:
         holder.close_one()
     watched.hold.set()
     more = 0
-    watched.next()
-    more += 1
     while not watched.silent():
         more += 1
-    assert 1 <= more <= 5
+    assert more == (1 if EMULATED else 0)
     door_revoke(watched.door)
 
 
@@ -338,6 +339,7 @@ def test_forked_child_is_a_reference(how: str) -> None:
         assert peer.hear() == [False, True]
 
 
+@pytest.mark.skipif(not EMULATED, reason="illumos loses a notification that comes during a call")
 def test_notification_waits_for_calls_in_progress(holder: Holder) -> None:
     """While a call is in progress the notification is kept back, and delivered when it has ended."""
     entered, leave, told = threading.Event(), threading.Event(), threading.Event()

@@ -217,22 +217,44 @@ door_desc_t *dispatch_copy_descriptors(const door_desc_t *descriptors, uint_t co
 struct start {
     void *(*function)(void *);
     void *argument;
+    size_t stack_size;
+    unsigned idle_milliseconds;
 };
+
+/* How long a thread of the public pool stays when another one is idle, too. On illumos it stays for good. */
+#define IDLE_MILLISECONDS 5000
+
+/* A stack is larger than what is said of it by what the library for Linux needs, so that the limit of a request is the same
+ * as on illumos. */
+#ifdef DOOR_EVENT_LOOPS
+#define STACK_MARGIN (1024u * 1024)
+static void declare(const struct start *start) {
+    door_thread(start->stack_size, start->idle_milliseconds);
+}
+#else
+#define STACK_MARGIN 0
+static void declare(const struct start *start) {
+    (void)start;
+}
+#endif
 
 static void *run_start(void *memory) {
     struct start start = *(struct start *)memory;
     int previous;
     free(memory);
+    declare(&start);
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &previous);
     return start.function(start.argument);
 }
 
-int dispatch_thread(void *(*function)(void *), void *argument, size_t stack_size) {
+static int start_thread(void *(*function)(void *), void *argument, size_t stack_size, unsigned idle_milliseconds) {
     struct start *start = malloc(sizeof *start);
     if (start == NULL) {
         return ENOMEM;
     }
-    *start = (struct start){.function = function, .argument = argument};
+    stack_size = stack_size != 0 ? stack_size : DISPATCH_STACK_SIZE;
+    *start = (struct start){
+        .function = function, .argument = argument, .stack_size = stack_size, .idle_milliseconds = idle_milliseconds};
 
     pthread_attr_t attributes;
     int error = pthread_attr_init(&attributes);
@@ -242,7 +264,7 @@ int dispatch_thread(void *(*function)(void *), void *argument, size_t stack_size
     }
     error = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     if (error == 0) {
-        error = pthread_attr_setstacksize(&attributes, stack_size != 0 ? stack_size : DISPATCH_STACK_SIZE);
+        error = pthread_attr_setstacksize(&attributes, stack_size + STACK_MARGIN);
     }
     if (error == 0) {
         sigset_t all, before;
@@ -257,6 +279,10 @@ int dispatch_thread(void *(*function)(void *), void *argument, size_t stack_size
         free(start);
     }
     return error;
+}
+
+int dispatch_thread(void *(*function)(void *), void *argument, size_t stack_size) {
+    return start_thread(function, argument, stack_size, 0);
 }
 
 static void *park(void *unused) {
@@ -283,7 +309,7 @@ int dispatch_thread_in_python(void *handle, size_t stack_size) {
 
 void dispatch_default_create(door_info_t *info) {
     (void)info; /* libc's own default looks no more: the program has to bind a private door's threads */
-    (void)dispatch_thread(park, NULL, 0);
+    (void)start_thread(park, NULL, 0, IDLE_MILLISECONDS);
 }
 
 void dispatch_create(door_info_t *info) {

@@ -1,4 +1,4 @@
-/* Functions of illumos' libc that have no declaration in an installed header, although much depends on them. */
+/* Functions of illumos' libc that older installed headers do not declare; where they do, it is in the same words. */
 #ifndef ZONE_PRIVATE_H
 #define ZONE_PRIVATE_H
 

@@ -147,6 +147,13 @@ typedef struct door_counters {
 int door_counters(int d, door_counters_t *counters);
 
 /*
+ * Linux only: what a thread says of itself before its first door_return. Its requests are limited as on a stack of so many
+ * bytes, however large the stack is that the system has found for it; and it ends when it has been idle for so long and its pool has
+ * another idle thread. 0: the stack as it is; never.
+ */
+void door_thread(size_t stack_size, unsigned idle_milliseconds);
+
+/*
  * Linux only: for the threads of event loops. The calling thread, which need not be a server thread, serves the client that called last at the
  * door with this id, for one call. It waits for it as long as `microseconds` say, but only while *leave is 0 and nobody
  * calls door_visit_end(). 1: a call was served; 0: none; -1: EBADF: this process has no such door; EINVAL: its

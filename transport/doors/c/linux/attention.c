@@ -58,14 +58,21 @@ void attention_balance_locked(struct pool *pool) {
     }
 }
 
-static void sleep_until_claimed(struct server_thread *thread, struct channel *channel) {
+/* Whether the client has claimed the thread. A thread that may leave its pool does not wait for ever. */
+static bool sleep_until_claimed(struct server_thread *thread, struct channel *channel) {
+    uint32_t asleep = ATTENDING_ASLEEP;
     while (!atomic_load(&thread->recalled) &&
            atomic_load(&channel->session->attending) == ATTENDING_ASLEEP) {
-        word_sleep_once(&channel->session->attending, ATTENDING_ASLEEP);
+        if (thread->patience < 0) {
+            word_sleep_once(&channel->session->attending, ATTENDING_ASLEEP);
+        } else if (!word_sleep(&channel->session->attending, ATTENDING_ASLEEP, (unsigned)thread->patience * 1000)) {
+            return !atomic_compare_exchange_strong(&channel->session->attending, &asleep, ATTENDING_NOT);
+        }
         pthread_setcancelstate(thread->cancellation, NULL);
         pthread_testcancel();
         pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     }
+    return true;
 }
 
 /* Whether the client seems to have claimed the thread; the call itself decides. */
@@ -80,7 +87,7 @@ static bool wait_for_claim(struct server_thread *thread, struct channel *channel
         return !atomic_compare_exchange_strong(&session->attending, &spinning, ATTENDING_NOT);
     }
     if (atomic_compare_exchange_strong(&session->attending, &spinning, ATTENDING_ASLEEP)) {
-        sleep_until_claimed(thread, channel);
+        return sleep_until_claimed(thread, channel);
     }
     return true;
 }

@@ -26,6 +26,7 @@ struct call {
     struct line *line;
     struct outgoing outgoing;
     bool checked;
+    int fault; /* what is wrong with the arguments: to be told when a thread would have taken the call */
     bool no_results;
     bool read_only; /* the arguments can be read but not written: an error, but only when there are results */
     bool released;
@@ -72,7 +73,9 @@ static int send_request(struct call *call, uint64_t *sequence) {
         flags |= ON_SOCKET;
     }
     *sequence = ++line->sequence;
-    if (size > SESSION_CAPACITY) {
+    if (call->fault != 0) {
+        flags = REQUEST_FAULTY;
+    } else if (size > SESSION_CAPACITY) {
         flags |= IN_REGION;
         if (line->request.size < size) {
             int fd;
@@ -90,7 +93,7 @@ static int send_request(struct call *call, uint64_t *sequence) {
         flags |= REGION_DROPPED;
         region_drop(&line->request);
     }
-    if (error == 0 && size > 0) {
+    if (error == 0 && size > 0 && call->fault == 0) {
         memcpy(target, call->arguments.data_ptr, size);
     }
     if (error == 0) {
@@ -99,7 +102,7 @@ static int send_request(struct call *call, uint64_t *sequence) {
     if (error == 0) {
         session->request.size = size;
         session->request.room = call->arguments.rsize;
-        session->request.count = call->outgoing.count;
+        session->request.count = call->fault == 0 ? call->outgoing.count : call->arguments.desc_num;
         session->request.flags = flags;
         atomic_store(&session->sequence, *sequence);
         atomic_store_explicit(&session->client_processor, this_processor(), memory_order_relaxed);
@@ -362,6 +365,15 @@ static int take_reply(struct call *call) {
     int error = *(volatile int32_t *)&session->reply.error;
     const char *data = (const char *)session + SESSION_REPLY;
     size_t capacity = SESSION_CAPACITY;
+    if (call->fault != 0 && error != E2BIG) {
+        if (error == 0) {
+            return EINTR; /* a server that does not keep to the protocol */
+        }
+        if (error == EFAULT && call->fault == EINVAL) {
+            release(call);
+        }
+        return error == EFAULT ? call->fault : error;
+    }
     switch (error) {
     case 0:
         break;
@@ -405,7 +417,10 @@ static int take_reply(struct call *call) {
     return error;
 }
 
-/* What can be refused without a server thread, in the kernel's order. */
+/*
+ * What can be refused without a server thread, in the kernel's order. The kernel looks at the arguments themselves only when
+ * it has a thread: until then a call waits, can be interrupted and revoked, and keeps its descriptors.
+ */
 static int check(struct call *call, int d) {
     struct limits limits;
     const struct status *status = call->line->status;
@@ -415,19 +430,22 @@ static int check(struct call *call, int d) {
     }
     status_limits(status, &limits);
     int error = limits_check(&limits, atomic_load(&status->attributes), arguments->data_size, arguments->desc_num);
-    if (error == 0 && arguments->desc_num > DESCRIPTORS_MAX) {
-        error = E2BIG;
-    }
-    if (error == 0 && (!memory_readable(arguments->data_ptr, arguments->data_size) ||
-                       !memory_readable(arguments->desc_ptr, arguments->desc_num * sizeof(door_desc_t)))) {
-        error = EFAULT;
-    }
     if ((error != 0 || arguments->desc_num > 0) && socket_hung_up(d)) {
         return EBADF;
     }
-    return error == 0 && arguments->desc_num > 0
-               ? descriptors_prepare(arguments->desc_ptr, arguments->desc_num, &call->outgoing)
-               : error;
+    if (error != 0) {
+        return error;
+    }
+    if (arguments->desc_num > DESCRIPTORS_MAX) {
+        call->fault = E2BIG;
+    } else if (!memory_readable(arguments->data_ptr, arguments->data_size) ||
+               !memory_readable(arguments->desc_ptr, arguments->desc_num * sizeof(door_desc_t))) {
+        call->fault = EFAULT;
+    } else if (arguments->desc_num > 0) {
+        error = descriptors_prepare(arguments->desc_ptr, arguments->desc_num, &call->outgoing);
+        call->fault = error == EINVAL ? EINVAL : 0;
+    }
+    return call->fault == 0 ? error : 0;
 }
 
 /* One attempt on one line. */
@@ -485,6 +503,7 @@ static int make_call(int d, door_arg_t *params, unsigned microseconds) {
     }
     call.no_results = params == NULL;
     call.checked = call.released = call.truncated = false;
+    call.fault = 0;
     call.reserved_count = call.received_count = call.outgoing.count = 0;
     call.outgoing.releases = false;
     call.results = (struct region){NULL, 0};
@@ -512,8 +531,8 @@ static int make_call(int d, door_arg_t *params, unsigned microseconds) {
     descriptors_discard(&call.outgoing);
     pthread_sigmask(SIG_SETMASK, &call.patience.signals, NULL);
     pthread_setcancelstate(call.cancellation, NULL);
-    if (error != 0) {
-        errno = error == AGAIN_ON_NEW_LINE ? EAGAIN : error;
+    if (error != 0) { /* no memory to call with: nothing has been sent, and it may work later */
+        errno = error == AGAIN_ON_NEW_LINE || error == ENOMEM ? EAGAIN : error;
         return -1;
     }
     if (params != NULL) {

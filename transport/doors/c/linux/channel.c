@@ -74,6 +74,7 @@ void channel_hang_up(struct channel *channel) {
     struct server_thread *thread = channel->thread;
     if (thread != NULL) {
         thread->caller_gone = true;
+        door_abandon_locked(&thread->invocation);
         if (!(atomic_load(&channel->door->status->attributes) & DOOR_NO_CANCEL)) {
             pthread_cancel(thread->self);
         }

@@ -49,8 +49,8 @@ static int hand_out(int fd, int *sent, bool *made) {
 }
 
 /*
- * Checks the entries in order and works out what to send. A bad entry is EINVAL and costs the sender every
- * released entry; an entry whose number an earlier entry has released counts as bad, because in the kernel it
+ * Checks the entries in order and works out what to send. A bad entry is EINVAL, which costs the sender every
+ * released entry when it is told so; an entry whose number an earlier entry has released counts as bad, because in the kernel it
  * would be closed by then.
  */
 int descriptors_prepare(const door_desc_t *descriptors, unsigned count, struct outgoing *outgoing) {
@@ -79,9 +79,6 @@ int descriptors_prepare(const door_desc_t *descriptors, unsigned count, struct o
     }
     if (error != 0) {
         descriptors_discard(outgoing);
-    }
-    if (error == EINVAL) {
-        descriptors_release(descriptors, count);
     }
     return error;
 }

@@ -63,21 +63,22 @@ struct door *door_of(int fd, int *error) {
 }
 
 static void publish_locked(struct door *door) {
-    atomic_store(&door->status->unreferenced, door->references == 1 && door->named == 0);
+    atomic_store(&door->status->unreferenced, door->references == 1 && door->opened == 0);
+    atomic_store(&door->status->orphaned, door->references - door->home <= 1 && door->opened == 0);
     atomic_store(&door->status->references, door->references);
 }
 
-void door_reference_locked(struct door *door, bool named) {
+void door_reference_locked(struct door *door, bool opened) {
     door->references++;
-    door->named += named;
+    door->opened += opened;
     publish_locked(door);
 }
 
-void door_dereference_locked(struct door *door, bool named) {
+void door_dereference_locked(struct door *door, bool opened) {
     door->references--;
-    door->named -= named;
+    door->opened -= opened;
     publish_locked(door);
-    if (door->references == 1 && door->named == 0) {
+    if (door->references == 1 && door->opened == 0) {
         unreferenced_notify_locked(door);
     }
     if (door->references > 0) {
@@ -96,15 +97,32 @@ void door_dereference_locked(struct door *door, bool named) {
             channel_close_locked(channel);
         }
     }
+    pool_dismiss_locked(door->pool);
     door_release_locked(door);
 }
 
-void door_begin_locked(struct door *door) {
+void door_begin_locked(struct invocation *invocation) {
+    struct door *door = invocation->door;
     atomic_store_explicit(&door->status->active, ++door->active, memory_order_relaxed);
+    invocation->attended = !invocation->unreferenced;
+    if (invocation->attended) {
+        atomic_store_explicit(&door->status->attended, ++door->attended, memory_order_relaxed);
+    }
 }
 
-void door_end_locked(struct door *door) {
+void door_abandon_locked(struct invocation *invocation) {
+    struct door *door = invocation->door;
+    if (invocation->attended) {
+        invocation->attended = false;
+        atomic_store_explicit(&door->status->attended, --door->attended, memory_order_relaxed);
+        unreferenced_unattended_locked(door);
+    }
+}
+
+void door_end_locked(struct invocation *invocation) {
+    struct door *door = invocation->door;
     atomic_store_explicit(&door->status->active, --door->active, memory_order_relaxed);
+    door_abandon_locked(invocation);
 }
 
 /* Lets go of the memory; the last one frees. */
@@ -141,9 +159,6 @@ void door_describe(struct door *door, door_info_t *info) {
     info->di_attributes = (atomic_load(&door->status->attributes) & DOOR_ATTR_MASK) | DOOR_LOCAL;
     if (door->revoked) {
         info->di_attributes |= DOOR_REVOKED;
-    }
-    if (atomic_load(&door->status->unreferenced)) {
-        info->di_attributes |= DOOR_IS_UNREF;
     }
 }
 
@@ -236,11 +251,14 @@ int door_make(door_server_procedure_t *procedure, void *cookie, uint_t attribute
     if (door != NULL) {
         struct trunk *trunk = trunk_adopt_locked(door, TRUNK_HOME, pair[1], &error);
         if (trunk != NULL) {
+            door->home = true;
+            publish_locked(door);
             trunk->home = pair[0];
             trunk->home_cookie = socket_cookie(pair[0]);
             door->next = server.doors;
             server.doors = door;
             door_describe(door, info);
+            info->di_attributes |= DOOR_IS_UNREF; /* nobody else has it yet */
         } else {
             door_release_locked(door);
             door = NULL;
@@ -281,6 +299,7 @@ int door_revoke(int d) {
         atomic_store(&door->status->revoked, 1);
         channel_revoke_locked(door);
         unreferenced_cancel_locked(door);
+        pool_dismiss_locked(door->pool);
     }
     server_unlock();
     return close(d);

@@ -116,7 +116,7 @@ static void child(void) {
     server.epoll = server.notify = server.timer = -1;
     server.control_running = false;
     server.channels = 0;
-    server.unreferenced_first = server.unreferenced_last = NULL;
+    server.unreferenced_first = NULL;
     server.unreferenced_running = false;
     server.visited = NULL;
     if (thread != NULL) { /* the copy of a server thread serves nobody */

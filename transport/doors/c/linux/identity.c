@@ -149,7 +149,9 @@ door_attr_t identity_attributes(const struct identity *identity) {
     if (identity->dead || atomic_load(&identity->status->revoked)) {
         attributes |= DOOR_REVOKED;
     }
-    if (!identity->dead && atomic_load(&identity->status->unreferenced)) {
+    const struct status *status = identity->status;
+    if (identity->dead ? atomic_load(&status->orphaned)
+                       : atomic_load(&status->unreferenced) && atomic_load(&status->attended) == 0) {
         attributes |= DOOR_IS_UNREF;
     }
     return attributes;

@@ -19,7 +19,11 @@ static int bound_info(door_info_t *info) {
         return fail(EFAULT);
     }
     server_lock();
-    door_describe(thread->bound, info);
+    struct door *door = thread->bound;
+    door_describe(door, info);
+    if (door->opened == 0 && door->attended == 0) { /* how many descriptors there are is not asked here */
+        info->di_attributes |= DOOR_IS_UNREF;
+    }
     server_unlock();
     return 0;
 }

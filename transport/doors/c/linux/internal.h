@@ -143,16 +143,19 @@ struct door {
     struct name *names;
     struct channel *channels;
     unsigned references; /* trunks and names */
-    unsigned named;      /* names and connections among them */
+    unsigned opened;     /* connections among them: what opened a name holds the door in a way of its own */
+    bool home;           /* the descriptor that door_create returned is among them */
     unsigned active;     /* invocations */
+    unsigned attended;   /* calls among them whose client waits: each holds the door, too */
     unsigned holds;      /* of the memory: channels, bound threads, queued notifications, the table */
     bool revoked;
-    bool unreferenced_queued, unreferenced_delayed;
+    bool unreferenced_queued, unreferenced_running, unreferenced_delayed;
     struct door *unreferenced_next;
 };
 
 struct invocation {
     bool active;
+    bool attended; /* counted in door->attended */
     bool unreferenced;
     bool no_results;
     struct door *door;
@@ -177,6 +180,7 @@ struct server_thread {
     atomic_bool caller_gone;
     bool last_idle;        /* its invocation took the pool's last idle thread */
     size_t stack_limit;    /* largest request, door_info and descriptors included */
+    int patience;          /* milliseconds after which it leaves a pool that has another idle thread, or -1 */
     pthread_t self;
     struct invocation invocation;
     struct {
@@ -201,7 +205,7 @@ extern struct server {
     bool control_running;
     unsigned channels;
     uint64_t clock;
-    struct door *unreferenced_first, *unreferenced_last;
+    struct door *unreferenced_first;
     bool unreferenced_running;
     struct channel *visited; /* a thread of the program's own waits in it */
 } server;
@@ -270,13 +274,14 @@ int door_make(door_server_procedure_t *procedure, void *cookie, uint_t attribute
               door_info_t *info);
 void server_lock(void);
 void server_unlock(void);
-void door_reference_locked(struct door *door, bool named);
-void door_dereference_locked(struct door *door, bool named);
+void door_reference_locked(struct door *door, bool opened);
+void door_dereference_locked(struct door *door, bool opened);
 void door_release_locked(struct door *door);
-void door_describe(struct door *door, door_info_t *info);
+void door_describe(struct door *door, door_info_t *info); /* but for DOOR_IS_UNREF */
 void door_refresh_locked(struct door *door);
-void door_begin_locked(struct door *door); /* an invocation */
-void door_end_locked(struct door *door);
+void door_begin_locked(struct invocation *invocation);
+void door_end_locked(struct invocation *invocation);
+void door_abandon_locked(struct invocation *invocation); /* its client waits no longer */
 
 /* trunk.c */
 struct trunk *trunk_create_locked(struct door *door, enum trunk_kind kind, int *client, int *error);
@@ -303,6 +308,7 @@ void channel_reserve_locked(bool keep);
 int pool_open(struct pool *pool);
 void pool_release_locked(struct pool *pool);
 int pool_bell_locked(struct pool *pool);
+void pool_dismiss_locked(struct pool *pool);
 void pool_deplete(struct server_thread *thread);
 void pool_start(const door_info_t *info); /* a thread for a new door's pool; NULL: the public one */
 
@@ -325,6 +331,7 @@ void attention_balance_locked(struct pool *pool);
 struct server_thread *server_thread_enter(void);
 _Noreturn void server_thread_park(struct server_thread *thread);
 bool server_thread_has_room(void);
+size_t stack_left(void); /* of the calling thread's own */
 void server_thread_visit(struct server_thread *thread);
 
 /* invocation.c: how one ends. */
@@ -345,7 +352,7 @@ void control_drain(void);
 
 /* unref.c */
 void unreferenced_notify_locked(struct door *door);
-void unreferenced_idle_locked(struct door *door);
+void unreferenced_unattended_locked(struct door *door);
 void unreferenced_done_locked(struct door *door);
 void unreferenced_cancel_locked(struct door *door);
 

@@ -20,7 +20,7 @@ void invocation_end_locked(struct server_thread *thread) {
     struct channel *channel = invocation->channel;
     struct door *door = invocation->door;
     invocation->active = false;
-    door_end_locked(door);
+    door_end_locked(invocation);
     if (channel != NULL) {
         channel->thread = NULL;
         channel->busy = false;
@@ -33,7 +33,6 @@ void invocation_end_locked(struct server_thread *thread) {
             epoll_ctl(door->pool->epoll, EPOLL_CTL_MOD, channel->fd, &event);
         }
     }
-    unreferenced_idle_locked(door);
     if (invocation->unreferenced) {
         unreferenced_done_locked(door);
     }

@@ -30,7 +30,7 @@ int name_listen_locked(struct door *door, int listener, int inode, const struct 
         free(name);
         return ENOMEM;
     }
-    name->directory = place == NULL ? -1 : fcntl(place->directory, F_DUPFD_CLOEXEC, 0);
+    name->directory = place == NULL ? -1 : openat(place->directory, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     int error = place != NULL && name->directory < 0 ? errno : 0;
     error = error ? error : fcntl(listener, F_SETFL, O_NONBLOCK) < 0 || fstat(inode, &status) < 0 ? errno : 0;
     if (error == 0 && listen(listener, BACKLOG) < 0) {
@@ -55,7 +55,7 @@ int name_listen_locked(struct door *door, int listener, int inode, const struct 
     name->door = door;
     name->next = door->names;
     door->names = name;
-    door_reference_locked(door, true);
+    door_reference_locked(door, false);
     *made = name;
     return 0;
 }
@@ -75,7 +75,7 @@ void name_close_locked(struct name *name) {
     close(name->listener);
     close(name->inode);
     name_free(name);
-    door_dereference_locked(door, true);
+    door_dereference_locked(door, false);
 }
 
 /* Whether who has just connected holds as many connections as one user may. */

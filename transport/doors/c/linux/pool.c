@@ -12,7 +12,7 @@
  * The stack of a default thread. Requests are limited as if it were the 2 MiB of illumos; the rest is room for
  * procedures that need more than the 64 KiB which that rule leaves them.
  */
-enum { STACK_DEFAULT = 2 << 20, STACK_MARGIN = 1 << 20 };
+enum { STACK_DEFAULT = 2 << 20, STACK_MARGIN = 1 << 20, IDLE_MILLISECONDS = 5000 };
 
 static void default_function(door_info_t *info);
 static _Atomic(door_server_func_t *) creation_function = default_function;
@@ -56,19 +56,29 @@ int pool_bell_locked(struct pool *pool) {
     return 0;
 }
 
+/*
+ * No call can reach the pool any more. The threads that are parked in it leave, one after the other: each rings for the
+ * next one. Without a descriptor for the bell they stay, as all would on illumos.
+ */
+void pool_dismiss_locked(struct pool *pool) {
+    if (pool != &server.public_pool && pool_bell_locked(pool) == 0) {
+        eventfd_write(pool->bell, 1);
+    }
+}
+
 static void *default_thread(void *unused) {
     (void)unused;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-    struct server_thread *thread = server_thread_enter();
     pthread_setname_np(pthread_self(), "door-server");
-    if (thread != NULL) {
-        thread->stack_limit = STACK_DEFAULT - STACK_DEFAULT / 32 - 512;
-        door_return(NULL, 0, NULL, 0);
-    }
+    door_thread(STACK_DEFAULT, IDLE_MILLISECONDS);
+    door_return(NULL, 0, NULL, 0);
     return NULL;
 }
 
-/* One more thread, detached, with all signals blocked. That it may fail silently is the contract. */
+/*
+ * One more thread, detached, with all signals blocked: on illumos it has its creator's mask, and a program's handler runs
+ * wherever it may. That it may fail silently is the contract.
+ */
 static void default_function(door_info_t *info) {
     pthread_t thread;
     pthread_attr_t attributes;
@@ -116,7 +126,7 @@ void pool_deplete(struct server_thread *thread) {
         return;
     }
     server_lock();
-    door_describe(door, &info);
+    door_describe(door, &info); /* never with DOOR_IS_UNREF */
     struct creation creation = door->creation;
     server_unlock();
     info.di_attributes |= DOOR_DEPLETION_CB;

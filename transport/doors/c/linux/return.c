@@ -54,7 +54,11 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
     if ((thread->invocation.no_results && (size > 0 || count > 0)) || count > DESCRIPTORS_MAX) {
         return E2BIG;
     }
-    if (!memory_readable(data, size) || !memory_readable(descriptors, count * sizeof *descriptors)) {
+    /* The kernel looks at data that fit the client's buffer first, and at others when it knows where they go. */
+    size_t offset, needed = 0;
+    bool sized = results_size(size, count, &offset, &needed);
+    bool fits = sized && needed <= thread->request.room;
+    if (fits && !memory_readable(data, size)) {
         return EFAULT;
     }
     if (count > 0) {
@@ -68,13 +72,18 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
         if (answer != 0) {
             return EMFILE;
         }
-        if ((error = descriptors_prepare(descriptors, count, &outgoing)) != 0) {
-            return error;
+    }
+    if ((!fits && !memory_readable(data, size)) || !memory_readable(descriptors, count * sizeof *descriptors)) {
+        return EFAULT;
+    }
+    if (count > 0 && (error = descriptors_prepare(descriptors, count, &outgoing)) != 0) {
+        if (error == EINVAL) {
+            descriptors_release(descriptors, count);
         }
+        return error;
     }
     unsigned flags = 0;
-    size_t offset, needed = 0;
-    error = results_size(size, count, &offset, &needed) ? 0 : EOVERFLOW;
+    error = sized ? 0 : EOVERFLOW;
     if (error == 0 && size > RESULTS_ALONE && needed > thread->request.room) {
         flags = IN_RESULTS | ON_SOCKET;
         error = send_alone(channel, sequence, data, size, needed);

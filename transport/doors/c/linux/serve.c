@@ -14,6 +14,7 @@
 
 #include <alloca.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,6 +26,9 @@ static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 static int key_error;
 
 enum { GO_PATIENCE = 1000 }; /* milliseconds */
+
+/* Bytes of a stack that the library and a small procedure need beside the request. */
+enum { OUR_OWN = 20480 };
 
 /* The thread ends: in the middle of an invocation its client gets EINTR. */
 static void forget(void *object) {
@@ -57,6 +61,22 @@ static void make_key(void) {
     key_error = pthread_key_create(&key, forget);
 }
 
+/* What the thread has said of itself. */
+static _Thread_local size_t declared_size;
+static _Thread_local unsigned declared_patience;
+
+void door_thread(size_t stack_size, unsigned idle_milliseconds) {
+    declared_size = stack_size;
+    declared_patience = idle_milliseconds;
+}
+
+/* What illumos leaves of a stack of so many bytes. */
+static size_t limit_of(size_t size) {
+    size_t reserve = size / 32;
+    reserve = reserve > 65536 ? 65536 : reserve < 1024 ? 1024 : reserve;
+    return size > reserve + 1536 ? size - reserve - 512 : 1024;
+}
+
 /* The largest request of a stack: what illumos would leave after its reserve, and never less than we need. */
 static size_t stack_limit(void) {
     pthread_attr_t attributes;
@@ -71,6 +91,9 @@ static size_t stack_limit(void) {
         return 64 << 10;
     }
     size_t left = (size_t)((char *)__builtin_frame_address(0) - (char *)low);
+    if (declared_size > 0 && limit_of(declared_size) + OUR_OWN < left) {
+        return limit_of(declared_size);
+    }
     size_t reserve = size / 32;
     reserve = reserve > 65536 ? 65536 : reserve < 20480 ? 20480 : reserve;
     return left > reserve + 1536 ? left - reserve - 512 : 1024;
@@ -91,6 +114,7 @@ struct server_thread *server_thread_enter(void) {
     }
     thread->self = pthread_self();
     thread->stack_limit = stack_limit();
+    thread->patience = declared_patience > 0 && declared_patience < INT_MAX ? (int)declared_patience : -1;
     this_server_thread = thread;
     return thread;
 }
@@ -116,6 +140,9 @@ static int check(struct server_thread *thread) {
     needed += (size + 15) / 16 * 16 + (count * sizeof(door_desc_t) + 15) / 16 * 16;
     if (needed > thread->stack_limit) {
         return E2BIG;
+    }
+    if (thread->request.flags & REQUEST_FAULTY) {
+        return EFAULT;
     }
     if (thread->request.truncated) {
         return EMFILE;
@@ -182,20 +209,24 @@ static bool begin(struct server_thread *thread) {
 /* What a visitor must have left of its stack, and how much of it a request may take. */
 enum { VISIT_ROOM = 1 << 20, VISIT_LIMIT = 512 << 10 };
 
-bool server_thread_has_room(void) {
+size_t stack_left(void) {
     static _Thread_local char *low;
     if (low == NULL) {
         pthread_attr_t attributes;
         void *address;
         size_t size;
         if (pthread_getattr_np(pthread_self(), &attributes) != 0) {
-            return false;
+            return 0;
         }
         low = pthread_attr_getstack(&attributes, &address, &size) == 0 ? address : NULL;
         pthread_attr_destroy(&attributes);
     }
     const char *here = __builtin_frame_address(0);
-    return low != NULL && here > low && here - low > VISIT_ROOM;
+    return low != NULL && here > low ? (size_t)(here - low) : 0;
+}
+
+bool server_thread_has_room(void) {
+    return stack_left() > VISIT_ROOM;
 }
 
 /* Runs the procedure for the invocation that the thread has taken, and comes back. */

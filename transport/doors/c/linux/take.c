@@ -25,11 +25,12 @@ static bool take_unreferenced_locked(struct server_thread *thread, struct pool *
     }
     pool->unreferenced = NULL;
     door->unreferenced_queued = false;
-    door_begin_locked(door);
+    door->unreferenced_running = true;
     thread->parked = false;
     thread->last_idle = --pool->idle == 0;
     thread->caller_gone = false;
     thread->invocation = (struct invocation){.active = true, .unreferenced = true, .door = door};
+    door_begin_locked(&thread->invocation);
     memset(&thread->request, 0, sizeof thread->request);
     attention_balance_locked(pool);
     return true;
@@ -82,7 +83,7 @@ static bool win_locked(struct server_thread *thread, struct channel *channel, ui
         };
         channel->thread = thread;
         channel->used = ++server.clock;
-        door_begin_locked(door);
+        door_begin_locked(&thread->invocation);
         atomic_fetch_add_explicit(&door->status->calls, 1, memory_order_relaxed);
         attention_balance_locked(thread->pool);
     }
@@ -209,6 +210,19 @@ static bool take_call(struct server_thread *thread, struct channel *channel) {
     }
 }
 
+/* Whether the door that the thread is bound to can be called no more. */
+static bool is_dismissed(const struct server_thread *thread) {
+    return thread->bound != NULL && (thread->bound->revoked || thread->bound->references == 0);
+}
+
+/* Whether the thread, which has been idle for its time, is one too many. */
+static bool is_spare(const struct server_thread *thread) {
+    server_lock();
+    bool spare = is_dismissed(thread) || thread->pool->idle > thread->pool->attending + 1;
+    server_unlock();
+    return spare;
+}
+
 bool take_event(struct server_thread *thread, const struct epoll_event *event) {
     enum kind kind;
     server_lock();
@@ -217,7 +231,14 @@ bool take_event(struct server_thread *thread, const struct epoll_event *event) {
         return take_call(thread, object);
     }
     bool taken = kind == KIND_POOL && take_unreferenced_locked(thread, object);
+    bool dismissed = kind == KIND_POOL && !taken && is_dismissed(thread);
+    if (dismissed) {
+        pool_dismiss_locked(object);
+    }
     server_unlock();
+    if (dismissed) {
+        pthread_exit(NULL);
+    }
     return taken;
 }
 
@@ -266,8 +287,11 @@ void take(struct server_thread *thread) {
     for (;;) {
         struct epoll_event event;
         pthread_setcancelstate(thread->cancellation, NULL);
-        int count = epoll_wait(thread->pool->epoll, &event, 1, -1);
+        int count = epoll_wait(thread->pool->epoll, &event, 1, thread->patience);
         pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+        if (count == 0 && is_spare(thread)) {
+            pthread_exit(NULL);
+        }
         if (count == 1 && take_event(thread, &event)) {
             return;
         }

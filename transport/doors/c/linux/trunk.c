@@ -90,9 +90,10 @@ void trunk_close_locked(struct trunk *trunk) {
             }
         }
     }
-    bool named = trunk->kind == TRUNK_CONNECTION;
+    bool opened = trunk->kind == TRUNK_CONNECTION;
+    door->home = door->home && trunk->kind != TRUNK_HOME;
     free(trunk);
-    door_dereference_locked(door, named);
+    door_dereference_locked(door, opened);
 }
 
 /* Reads what has arrived, up to the end of the stream. Messages sent before the end still count. */

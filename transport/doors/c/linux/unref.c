@@ -2,7 +2,11 @@
  * Notifications that a single reference remains.
  *
  * They are delivered one at a time in the whole process, as ordinary invocations in the door's pool, because
- * that is how the one daemon thread of illumos does it: a slow handler delays those of other doors.
+ * that is how the one daemon thread of illumos does it: a slow handler delays those of other doors, and of those that
+ * wait behind it the last one comes first.
+ *
+ * A call whose client waits holds the door. On illumos a transition meanwhile is lost, as is one while the handler runs;
+ * here it is remembered, and delivered when nothing holds the door any more.
  */
 #include "internal.h"
 
@@ -13,9 +17,6 @@ static void deliver_next_locked(void) {
     while (!server.unreferenced_running && server.unreferenced_first != NULL) {
         struct door *door = server.unreferenced_first;
         server.unreferenced_first = door->unreferenced_next;
-        if (server.unreferenced_first == NULL) {
-            server.unreferenced_last = NULL;
-        }
         if (door->revoked) {
             door_release_locked(door);
             continue;
@@ -28,33 +29,30 @@ static void deliver_next_locked(void) {
 
 static void enqueue_locked(struct door *door) {
     door->unreferenced_queued = true;
-    door->unreferenced_next = NULL;
     door->holds++;
     atomic_fetch_and(&door->status->attributes, ~(uint32_t)DOOR_UNREF);
-    if (server.unreferenced_last != NULL) {
-        server.unreferenced_last->unreferenced_next = door;
-    } else {
-        server.unreferenced_first = door;
-    }
-    server.unreferenced_last = door;
+    door->unreferenced_next = server.unreferenced_first;
+    server.unreferenced_first = door;
     deliver_next_locked();
 }
 
 void unreferenced_notify_locked(struct door *door) {
     door_attr_t attributes = atomic_load(&door->status->attributes);
-    if (!(attributes & (DOOR_UNREF | DOOR_UNREF_MULTI)) || door->revoked || door->unreferenced_queued) {
+    if (!(attributes & (DOOR_UNREF | DOOR_UNREF_MULTI)) || door->unreferenced_queued) {
         return;
     }
-    if (door->active > 0) {
-        door->unreferenced_delayed = true; /* delivered when the last invocation ends, without asking again */
+    if (door->revoked) { /* the notification is spent on nobody */
+        atomic_fetch_and(&door->status->attributes, ~(uint32_t)DOOR_UNREF);
+    } else if (door->attended > 0 || door->unreferenced_running) {
+        door->unreferenced_delayed = true; /* delivered without asking again */
     } else {
         enqueue_locked(door);
     }
 }
 
-/* An invocation of the door has ended. */
-void unreferenced_idle_locked(struct door *door) {
-    if (door->active == 0 && door->unreferenced_delayed) {
+/* Perhaps no call holds the door any more. */
+void unreferenced_unattended_locked(struct door *door) {
+    if (door->attended == 0 && !door->unreferenced_running && door->unreferenced_delayed) {
         door->unreferenced_delayed = false;
         if (!door->revoked && !door->unreferenced_queued) {
             enqueue_locked(door);
@@ -64,9 +62,10 @@ void unreferenced_idle_locked(struct door *door) {
 
 /* The handler has returned, or its thread has died. */
 void unreferenced_done_locked(struct door *door) {
-    server.unreferenced_running = false;
-    door_release_locked(door);
+    server.unreferenced_running = door->unreferenced_running = false;
     deliver_next_locked();
+    unreferenced_unattended_locked(door);
+    door_release_locked(door);
 }
 
 /* The door was revoked: what no thread has taken yet is dropped. */

@@ -86,14 +86,16 @@ enum { SESSION_REQUEST = 4096, SESSION_CAPACITY = 65536, SESSION_REPLY = SESSION
 
 /* Flags of requests and replies. IN_REGION: the payload lies in the sender's region, which came with
  * a GROW; REGION_DROPPED: the sender has let go of it; ON_SOCKET: datagrams before the CALL or REPLY belong to it;
- * IN_RESULTS: the reply lies in memory of its own, which came with a RESULTS. */
+ * IN_RESULTS: the reply lies in memory of its own, which came with a RESULTS; REQUEST_FAULTY: the client could not read what
+ * it was to send, so there is only the size, and the answer is E2BIG or EFAULT. It is a thread's turn all the same. */
 enum {
     REQUEST_NO_RESULTS = 1,
     REQUEST_RELEASES = 2,
     IN_REGION = 4,
     ON_SOCKET = 8,
     REGION_DROPPED = 16,
-    IN_RESULTS = 32
+    IN_RESULTS = 32,
+    REQUEST_FAULTY = 64
 };
 
 /* Where a client waits, which says how to wake it. */
@@ -147,6 +149,8 @@ struct status {
     _Atomic uint32_t references;
     _Atomic uint64_t calls;
     _Atomic uint64_t failures;
+    _Atomic uint32_t attended; /* calls in progress whose client waits */
+    _Atomic uint32_t orphaned; /* the end of the server would leave a single reference */
 };
 
 enum { STATUS_SIZE = 4096 };

@@ -11,6 +11,11 @@
 
 _Static_assert(sizeof(void *) >= sizeof(handle), "the argument of a thread holds a handle");
 
+enum { DEPLETION_PATIENCE = 10 }; /* seconds */
+
+/* Bytes of the creator's stack that illumos needs for each thread that it starts. */
+enum { STACK_A_THREAD = 64 };
+
 struct start {
     handle handle;     /* valid as long as threads are expected; these three are under server.lock */
     unsigned expected; /* threads that may yet begin: each has a hold */
@@ -20,7 +25,7 @@ struct start {
     unsigned arrived; /* threads that have bound, or failed to */
     bool failed;
     bool decided, proceed; /* the creator's verdict, which threads await before they park */
-    bool depletion;        /* nobody waits, nobody decides */
+    bool depletion;        /* nobody decides */
     struct creation creation;
     uint64_t id; /* of the door */
 };
@@ -136,10 +141,10 @@ void *creation_start(void *argument) {
     int bound = bind_by_id(start->id);
     bool proceed = bound == 0;
     pthread_mutex_lock(&start->lock);
+    start->arrived++;
+    start->failed = start->failed || bound != 0;
+    pthread_cond_broadcast(&start->changed);
     if (!start->depletion) {
-        start->arrived++;
-        start->failed = start->failed || bound != 0;
-        pthread_cond_broadcast(&start->changed);
         while (!start->decided) {
             pthread_cond_wait(&start->changed, &start->lock);
         }
@@ -160,6 +165,18 @@ static _Noreturn void bad_verdict(void) {
     abort();
 }
 
+/* The procedure does not start before the new thread is ready; but a thread that was never made is not awaited for ever. */
+static void await_arrival(struct start *start) {
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += DEPLETION_PATIENCE;
+    pthread_mutex_lock(&start->lock);
+    for (int error = 0; start->arrived == 0 && error == 0;) {
+        error = pthread_cond_timedwait(&start->changed, &start->lock, &end);
+    }
+    pthread_mutex_unlock(&start->lock);
+}
+
 void creation_deplete(const struct creation *creation, door_info_t *info) {
     struct start *start = start_new(creation, 1);
     if (start == NULL) {
@@ -168,10 +185,12 @@ void creation_deplete(const struct creation *creation, door_info_t *info) {
     start->depletion = true;
     start->id = info->di_uniquifier;
     int made = creation->create(info, creation_start, start_argument(start), creation->cookie);
-    if (made != 1) {
-        if (made != 0 && made != -1) {
-            bad_verdict();
-        }
+    if (made != 1 && made != 0 && made != -1) {
+        bad_verdict();
+    }
+    if (made == 1) {
+        await_arrival(start);
+    } else {
         start_withdraw(start);
     }
     start_release(start);
@@ -220,6 +239,10 @@ int door_xcreate(door_server_procedure_t *procedure, void *cookie, uint_t attrib
     door_info_t info;
     if ((attributes & DOOR_PRIVCREATE) || nthread < 1 || thr_create_func == NULL) {
         errno = EINVAL;
+        return -1;
+    }
+    if ((size_t)nthread > stack_left() / STACK_A_THREAD) {
+        errno = E2BIG;
         return -1;
     }
     int fd = door_make(procedure, cookie, attributes | DOOR_PRIVATE | DOOR_PRIVCREATE, &creation, &info);

@@ -10,7 +10,8 @@ typedef int zoneid_t;
 #define GLOBAL_ZONEID   0
 #define GLOBAL_ZONENAME "global"
 #define MIN_USERZONEID  1
-#define MAX_ZONEID      9999
+#define MAX_ZONEID      9999 /* some distributions: 8191 */
+#define ALL_ZONES       (-1)
 #define ZONENAME_MAX    64
 
 #define ZONE_ATTR_ROOT   1
@@ -21,5 +22,7 @@ typedef int zoneid_t;
 zoneid_t getzoneid(void);
 zoneid_t getzoneidbyname(const char *);
 ssize_t getzonenamebyid(zoneid_t, char *, size_t);
+int zone_list(zoneid_t *, uint_t *);
+ssize_t zone_getattr(zoneid_t, int, void *, size_t);
 
 #endif
