@@ -288,13 +288,17 @@ class AsyncBody(TaskBody):
             await result
 
     async def stopped(self, reason: Reason) -> None:
-        if not isinstance(self.actor, type):
-            result = self.protocol.on_stop(self.actor, reason)
-            if inspect.isawaitable(result):
-                await result
-        held = self._message
-        if type(held) is tuple and isinstance(held[0], Call) and type(held[1]) is not Deferred:
-            held[0].reply(held[1])
+        try:
+            if not isinstance(self.actor, type):
+                result = self.protocol.on_stop(self.actor, reason)
+                if inspect.isawaitable(result):
+                    await result
+        finally:
+            held = self._message
+            # The handler has answered, whatever `on_stop` does; but a kill leaves nothing to be said.
+            is_answered = type(held) is tuple and isinstance(held[0], Call) and type(held[1]) is not Deferred
+            if is_answered and self.process.exit_signal is None:
+                held[0].reply(held[1])
 
     @property
     def at_hand(self) -> Any:

@@ -17,6 +17,7 @@ from enfilade.actors import (
     SHUTDOWN,
     Actor,
     AlreadyPresent,
+    CallError,
     Child,
     ChildNotFound,
     ChildRestarting,
@@ -29,7 +30,6 @@ from enfilade.actors import (
     Ignore,
     NoChildIds,
     Node,
-    NoProcess,
     Process,
     Reason,
     Ref,
@@ -195,27 +195,37 @@ class Stage:
     async def start(self, *fields: str) -> str:
         return await self.ask(Supervisor.start_child, self.spec(list(fields)), starting=True)
 
-    async def ask(
-        self, request: Callable[..., Any], *arguments: Any, answer: str | None = None, starting: bool = False
-    ) -> str:
+    async def ask(self, request: Callable[..., Any], *arguments: Any, **options: Any) -> str:
         assert self.supervisor is not None
-        try:
-            ref = await self.supervisor.call(request, *arguments)
-        except ChildRunning as refusal:
-            return f"already_started {self.name(refusal.ref)}" if starting else "running"
-        except ChildRestarting:
-            return "restarting"
-        except ChildNotFound:
-            return "not_found"
-        except AlreadyPresent:
-            return "already_present"
-        except StartFailed as failure:
-            return f"start failed {shown(failure.reason)}"
-        except NoChildIds:
-            return "start failed simple_one_for_one"
-        except NoProcess:
-            return "noproc"
-        return answer or f"ok {self.name(ref)}"
+        return await answer_of(self.name, self.supervisor, request, *arguments, **options)
+
+
+async def answer_of(
+    name: Callable[[object], str],
+    supervisor: Ref[Any],
+    request: Callable[..., Any],
+    *arguments: Any,
+    answer: str | None = None,
+    starting: bool = False,
+) -> str:
+    """The answer of a supervisor as Erlang would print it; `name` shows refs."""
+    try:
+        ref = await supervisor.call(request, *arguments)
+    except ChildRunning as refusal:
+        return f"already_started {name(refusal.ref)}" if starting else "running"
+    except ChildRestarting:
+        return "restarting"
+    except ChildNotFound:
+        return "not_found"
+    except AlreadyPresent:
+        return "already_present"
+    except StartFailed as failure:
+        return f"start failed {shown(failure.reason)}"
+    except NoChildIds:
+        return "start failed simple_one_for_one"
+    except CallError:
+        return "noproc"
+    return answer or f"ok {name(ref)}"
 
 
 class Player(Actor):

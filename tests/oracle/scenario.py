@@ -300,23 +300,3 @@ SCENARIOS |= {
         ("stubborn", "50"),
     )
 }
-
-
-def script() -> str:
-    """All scenarios, as Erlang reads them."""
-    lines = []
-    for name, commands in SCENARIOS.items():
-        lines += [f"scenario {name}", *commands]
-    return "\n".join(lines) + "\n"
-
-
-def histories(output: str) -> dict[str, list[str]]:
-    """What was printed, by scenario."""
-    by_name: dict[str, list[str]] = {}
-    lines: list[str] = []
-    for line in output.splitlines():
-        if line.startswith("scenario "):
-            lines = by_name[line.removeprefix("scenario ")] = []
-        else:
-            lines.append(line)
-    return by_name
