@@ -37,11 +37,12 @@ class Budget:
     Attributes:
         limit: bytes that the payload and its memory files may have.
         seconds: that decoding them may still take.
+        in_memory: bytes of the memory files that have been read.
     """
 
     limit: int
     seconds: float
-    _bytes: int = attrs.field(default=0, init=False)
+    in_memory: int = attrs.field(default=0, init=False)
 
     def charge(self, data: Any) -> None:
         """Charge for decoding bytes of MessagePack, before that is done.
@@ -68,9 +69,9 @@ class Budget:
         Raises:
             PayloadError: they are more than is left.
         """
-        if type(size) is not int or size <= 0 or self._bytes + size > self.limit:
+        if type(size) is not int or size <= 0 or self.in_memory + size > self.limit:
             raise PayloadError(f"a payload may have {self.limit} bytes here, this one claims another {size}")
-        self._bytes += size
+        self.in_memory += size
 
 
 def distinct(keys: Sequence[Any]) -> Sequence[Any]:

@@ -135,12 +135,14 @@ class Codec:
 
     Attributes:
         limits: what a payload that comes may cost.
+        in_memory: bytes of the memory files of the payload that came last with handles.
     """
 
     def __init__(
         self, registry: TypeRegistry = registered, *, externals: Sequence[External] = (), origin: str = ""
     ) -> None:
         self.limits = Limits(payload=PAYLOAD_LIMIT)
+        self.in_memory = 0
         self._registry = registry
         self._origin = origin
         self._lowering: dict[type, Callable[[Any], Any]] = {
@@ -264,6 +266,7 @@ class Codec:
             finally:
                 self._incoming = ()
                 self._budget = None
+                self.in_memory = budget.in_memory
         except PayloadError:
             raise
         except RecursionError as error:

@@ -2,8 +2,9 @@
 
 A policy is a list of rules, tried in order; the first that fits the peer decides, and a peer that none fits
 is refused. A rule looks at what the kernel vouches for (zone, user, group) and at what the peer claims (its
-name). It grants rights: which registered names the peer can see, which entries it may spawn, and how much it
-may ask of the node. Whatever a rule does not export, the peer can reach only through a ref that it was sent.
+name). It grants rights: which registered names the peer can see, which of them it may end, which entries it
+may spawn, and how much it may ask of the node. Whatever a rule does not export, the peer can reach only
+through a ref that it was sent.
 
 With a secret, both sides also prove that they know it before anything else is read.
 """
@@ -20,6 +21,8 @@ import attrs
 from enfilade.transport.carrier import Credentials
 
 __all__ = [
+    "CONTROL",
+    "OBSERVE",
     "Identity",
     "Limits",
     "NotAdmitted",
@@ -60,7 +63,12 @@ class Limits:
     Attributes:
         backlog: bytes of frames that may wait here for the peer; beyond it the node link is closed.
         references: refs of this node that the peer may hold at a time.
-        pending: calls, monitors and spawns of the peer that may be open here at a time, of each.
+        pending: calls, monitors and spawns of the peer that may be open here at a time, of each; and groups
+            of a scope whose members it may tell.
+        pending_bytes: bytes of the arguments of its open calls.
+        links: links between its processes and those of this node that it may set up.
+        processes: processes that it has started here and that have not ended, whatever became of the node
+            link meanwhile.
         payload: bytes of one payload, its memory files included.
         decoding: seconds that decoding one payload may take, estimated from the number and kinds of the
             values in it: 0.04 for a million numbers, 0.3 for a hundred thousand records.
@@ -72,6 +80,9 @@ class Limits:
     backlog: int = attrs.field(default=64 * 1024 * 1024, validator=_positive)
     references: int = attrs.field(default=1_000_000, validator=_positive)
     pending: int = attrs.field(default=100_000, validator=_positive)
+    pending_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_positive)
+    links: int = attrs.field(default=10_000, validator=_positive)
+    processes: int = attrs.field(default=10_000, validator=_positive)
     payload: int = attrs.field(default=32 * 1024 * 1024, validator=_positive)
     decoding: float = attrs.field(default=0.2, validator=_positive)
     rate: float | None = attrs.field(default=None, validator=_positive)
@@ -90,26 +101,47 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
+OBSERVE: Final = "enfilade.observe"
+CONTROL: Final = "enfilade.control"
+"""The names that the rights `observe` and `control` open."""
+
+_RESERVED: Final = "enfilade."
+
+
 @attrs.frozen(kw_only=True)
 class Rights:
-    """The rights of an admitted peer.
+    """The rights of an admitted peer. None includes another, and by default it has none.
 
     Attributes:
         exports: shell patterns of the registered names that the peer may send to, call, watch and look up.
+        ends: shell patterns of the registered names whose holders the peer may end: by an exit signal, by an
+            order to stop, by a link. It may end what it started itself, and processes without a name whose
+            refs it was sent, without this right.
         entries: shell patterns of the spawn entries that it may start.
         groups: shell patterns of the scopes whose process groups the two nodes share: each tells the other
             its members.
+        observe: whether it may look at the node's processes; no pattern in `exports` includes that.
+        control: whether it may control the node, and stop it; no pattern in `exports` includes that.
         limits: how much it may ask.
     """
 
     exports: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
+    ends: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
     entries: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
     groups: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
+    observe: bool = False
+    control: bool = False
     limits: Limits = Limits()
 
     def sees(self, name: str) -> bool:
         """Tell whether a registered name is exported to the peer."""
+        if name.startswith(_RESERVED):
+            return (self.observe and name == OBSERVE) or (self.control and name == CONTROL)
         return _matches(name, self.exports)
+
+    def may_end(self, name: str) -> bool:
+        """Tell whether the peer may end the process that holds a registered name."""
+        return not name.startswith(_RESERVED) and _matches(name, self.ends)
 
     def may_spawn(self, entry: str) -> bool:
         """Tell whether the peer may start a process from this entry."""
@@ -185,6 +217,7 @@ class Policy:
         cls,
         *,
         exports: Iterable[str] | str = (),
+        ends: Iterable[str] | str = (),
         entries: Iterable[str] | str = (),
         groups: Iterable[str] | str = (),
         limits: Limits | None = None,
@@ -193,11 +226,12 @@ class Policy:
 
         Args:
             exports: shell patterns of the names that they may reach; none by default.
+            ends: shell patterns of the names whose holders they may end; none by default.
             entries: shell patterns of the spawn entries that they may start; none by default.
             groups: shell patterns of the group scopes that are shared with them; none by default.
             limits: how much each may ask.
         """
-        rights = Rights(exports=exports, entries=entries, groups=groups, limits=limits or Limits())
+        rights = Rights(exports=exports, ends=ends, entries=entries, groups=groups, limits=limits or Limits())
         return cls(rules=(Rule(uids=(os.geteuid(),), rights=rights),))
 
     def admit(self, peer: Identity) -> Rights:

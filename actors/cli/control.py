@@ -1,11 +1,12 @@
-"""The control process of a node that `enfilade zone run` started; it answers the requests of operators.
+"""The processes of a node that `enfilade zone run` started that answer the requests of operators.
 
-It is an ordinary process with a reserved name, and peers reach it as they reach any other: by the policy. A
-pattern such as `*` among a peer's exports does not include it; only `control = true` does.
+They are ordinary processes with reserved names, and peers reach them as they reach any other: by the policy.
+A pattern such as `*` among a peer's exports does not include them; only `observe = true` and `control = true`
+do.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -14,31 +15,17 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.process import Process
 from enfilade.actors.supervision.supervisor import Supervisor
-from enfilade.transport.policy import Rights
+from enfilade.transport.policy import CONTROL, OBSERVE, Rights
 from enfilade.transport.records import register
 
-__all__ = ["CONTROL", "Branch", "Control", "OperatorRights", "ProcessEntry"]
-
-CONTROL: Final = "enfilade.control"
-"""The name that the control process is registered under."""
+__all__ = ["CONTROL", "OBSERVE", "Branch", "Control", "Observe", "OperatorRights", "ProcessEntry"]
 
 PATIENCE: Final = 1.0
 """Seconds that a supervisor has to name its children."""
 
 
-@attrs.frozen(kw_only=True)
-class OperatorRights(Rights):
-    """The rights of a peer of such a node.
-
-    Attributes:
-        control: whether the peer reaches the control process, which `exports` does not decide.
-    """
-
-    control: bool = False
-
-    def sees(self, name: str) -> bool:
-        """Tell whether a registered name is exported to the peer."""
-        return self.control if name == CONTROL else super().sees(name)
+OperatorRights: TypeAlias = Rights
+"""The rights of a peer, which include `observe` and `control`."""
 
 
 @attrs.frozen
@@ -86,17 +73,8 @@ register(ProcessEntry, name="enfilade.cli.ProcessEntry")
 register(Branch, name="enfilade.cli.Branch")
 
 
-class Control(Actor):
-    """The control process.
-
-    Args:
-        order_stop: orders the node's shutdown, and returns at once.
-    """
-
-    __slots__ = ("_order_stop",)
-
-    def __init__(self, order_stop: Callable[[], None]) -> None:
-        self._order_stop = order_stop
+class Observe(Actor):
+    """The process that answers those who may look at the node, and no more."""
 
     def processes(self) -> list[ProcessEntry]:
         """All processes of the node, oldest first."""
@@ -106,10 +84,6 @@ class Control(Actor):
         """The supervision tree from its root; None before it has started and after it has ended."""
         root = self.process.node.root
         return None if root is None else await self._branch("root", root, None)
-
-    def stop(self) -> None:
-        """Order the node's shutdown. The answer says that it was ordered, not that it is done."""
-        self._order_stop()
 
     async def _branch(self, id: str, ref: Any, restart: str | None) -> Branch:  # noqa: A002 (the field's name)
         if not isinstance(ref, Ref):
@@ -129,6 +103,23 @@ class Control(Actor):
             return Branch(id, "silent", restart, entry, [])
         below = [await self._branch(_id_of(child.id), child.ref, child.restart) for child in children]
         return Branch(id, "running", restart, entry, below)
+
+
+class Control(Observe):
+    """The control process.
+
+    Args:
+        order_stop: orders the node's shutdown, and returns at once.
+    """
+
+    __slots__ = ("_order_stop",)
+
+    def __init__(self, order_stop: Callable[[], None]) -> None:
+        self._order_stop = order_stop
+
+    def stop(self) -> None:
+        """Order the node's shutdown. The answer says that it was ordered, not that it is done."""
+        self._order_stop()
 
 
 def _id_of(id: object) -> str:  # noqa: A002 (the field's name)

@@ -17,7 +17,7 @@ import msgspec
 import trio
 import typer
 
-from enfilade.actors.cli.control import CONTROL, Branch, Control, ProcessEntry
+from enfilade.actors.cli.control import CONTROL, OBSERVE, Branch, Control, Observe, ProcessEntry
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import read_secret
 from enfilade.actors.messages.errors import NoProcess, Refused, RuntimeFault
@@ -52,9 +52,7 @@ def list_processes(door: Path, secret: Path | None) -> int:
         Refusal: the node cannot be reached, or does not let us.
     """
 
-    entries: list[ProcessEntry] = _visit(
-        door, secret, lambda node, peer: _ask_control(node, peer, Control.processes)
-    )
+    entries: list[ProcessEntry] = _visit(door, secret, lambda node, peer: _ask(node, peer, Observe.processes))
     rows = [HEADINGS, *(_row(entry) for entry in entries)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -72,7 +70,7 @@ def draw_tree(door: Path, secret: Path | None) -> int:
         Refusal: the node cannot be reached, does not let us, or has no supervision tree.
     """
 
-    root: Branch | None = _visit(door, secret, lambda node, peer: _ask_control(node, peer, Control.tree))
+    root: Branch | None = _visit(door, secret, lambda node, peer: _ask(node, peer, Observe.tree))
     if root is None:
         raise Refusal("the node has no supervision tree; if it has just started, try again")
     if sys.stdout.isatty():
@@ -172,7 +170,7 @@ def stop_node(door: Path, timeout: float, secret: Path | None) -> int:
         try:
             async with node.mailbox() as me:
                 node.distribution.monitor_nodes(me.ref)
-                await _ask_control(node, peer, Control.stop)
+                await _ask(node, peer, Control.stop)
                 with trio.move_on_after(timeout):
                     await me.receive(NodeDown)
                     if process is not None:
@@ -231,13 +229,17 @@ async def _connected(door: Path, secret: bytes | None, visit: Visit[R]) -> R:
             node.distribution.disconnect(peer)  # all was answered, and nobody waits for a goodbye
 
 
-async def _ask_control(node: Node, peer: str, method: Callable[..., Any]) -> Any:
-    try:
-        return await node.remote(CONTROL, peer).call(method)
-    except Refused as error:
-        raise Refusal(f"node {peer} does not let us control it") from error
-    except NoProcess as error:
-        raise Refusal(f"node {peer} has no control process: `enfilade zone run` did not start it") from error
+async def _ask(node: Node, peer: str, method: Callable[..., Any]) -> Any:
+    """Call a method of the control process; or, if that refuses and it will do, of the one for observers."""
+    for name in (CONTROL, OBSERVE) if hasattr(Observe, method.__name__) else (CONTROL,):
+        try:
+            return await node.remote(name, peer).call(method)
+        except Refused as error:
+            refused = error
+        except NoProcess as error:
+            problem = f"node {peer} has no control process: `enfilade zone run` did not start it"
+            raise Refusal(problem) from error
+    raise Refusal(f"node {peer} does not let us control it") from refused
 
 
 def _value(text: str) -> Any:

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-from enfilade.actors.cli.control import CONTROL, OperatorRights
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import is_spawnable
 from enfilade.actors.supervision.child_spec import Child, Flags, check_child_specs
 from enfilade.actors.supervision.remote_entry import RemoteEntry
-from enfilade.transport.policy import Limits, Policy, Rule
+from enfilade.transport.policy import CONTROL, OBSERVE, Limits, Policy, Rights, Rule
 
 if TYPE_CHECKING:
     from enfilade.actors.guests import Guest
@@ -92,6 +91,9 @@ class LimitsTable(_Table):
     backlog: int = Limits().backlog
     references: int = Limits().references
     pending: int = Limits().pending
+    pending_bytes: int = Limits().pending_bytes
+    links: int = Limits().links
+    processes: int = Limits().processes
     payload: int = Limits().payload
     decoding: float = Limits().decoding
     rate: float | None = None
@@ -109,18 +111,22 @@ class PeerTable(_Table):
     uids: list[int] | None = None
     gids: list[int] | None = None
     exports: list[str] = []
+    ends: list[str] = []
     entries: list[str] = []
     groups: list[str] = []
+    observe: bool = False
     control: bool = False
     limits: LimitsTable = msgspec.field(default_factory=LimitsTable)
     refuse: bool = False
 
     def rule(self) -> Rule:
         """Convert to a rule of a policy. Raises ValueError when a limit is out of range."""
-        rights = OperatorRights(
+        rights = Rights(
             exports=self.exports,
+            ends=self.ends,
             entries=self.entries,
             groups=self.groups,
+            observe=self.observe,
             control=self.control,
             limits=self.limits.limits(),
         )
@@ -150,7 +156,7 @@ class ZoneFile(_Table):
         """
         secret = None if self.node.secret is None else read_secret(directory / self.node.secret)
         if not self.peer:
-            rule = Rule(uids=[os.geteuid()], rights=OperatorRights(control=True))
+            rule = Rule(uids=[os.geteuid()], rights=Rights(observe=True, control=True))
             return Policy(rules=[rule], secret=secret)
         try:
             return Policy(rules=[peer.rule() for peer in self.peer], secret=secret)
@@ -189,7 +195,11 @@ KEYS: Final = {"actor": (), "guest": ("capabilities", "entrypoint"), "entry": ("
 PLAIN: Final = ChildTable("")
 """A child with nothing but defaults."""
 
-RESERVED: Final[Mapping[str | None, str]] = {CONTROL: "control process", ROOT: "root supervisor"}
+RESERVED: Final[Mapping[str | None, str]] = {
+    CONTROL: "control process",
+    OBSERVE: "process for observers",
+    ROOT: "root supervisor",
+}
 
 
 def _child(table: ChildTable, directory: Path) -> Child:

@@ -9,7 +9,8 @@ two nodes have exchanged theirs.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -157,21 +158,27 @@ class GroupScope:
         """The memberships on another node are now `groups`; none when it was lost. Differences are told to
         monitors.
         """
-        before = self._remote.pop(node_name, {})
-        after = {group: list(members) for group, members in groups.items()}
-        after = {group: members for group, members in after.items() if members}
+        for group in dict.fromkeys([*self._remote.get(node_name, ()), *groups]):
+            self.replace_remote_group(node_name, group, groups.get(group, ()))
+
+    def replace_remote_group(self, node_name: str, group: Hashable, members: Iterable[Ref[Any]]) -> None:
+        """The members of one group on another node are now `members`; the rest as `replace_remote`."""
+        told = self._remote.setdefault(node_name, {})
+        before, after = told.pop(group, []), list(members)
         if after:
-            self._remote[node_name] = after
-        for group in dict.fromkeys([*before, *after]):
-            gone, came = list(before.get(group, ())), list(after.get(group, ()))
-            for ref in list(gone):
-                if ref in came:
-                    gone.remove(ref)
-                    came.remove(ref)
-            if gone:
-                self._tell(Left(self.name, group, tuple(gone)), local=False)
-            if came:
-                self._tell(Joined(self.name, group, tuple(came)), local=False)
+            told[group] = after
+        elif not told:
+            del self._remote[node_name]
+        gone, came = Counter(before), Counter(after)
+        left, joined = tuple((gone - came).elements()), tuple((came - gone).elements())
+        if left:
+            self._tell(Left(self.name, group, left), local=False)
+        if joined:
+            self._tell(Joined(self.name, group, joined), local=False)
+
+    def remote_groups(self, node_name: str) -> Collection[Hashable]:
+        """The groups that have members on another node."""
+        return self._remote.get(node_name, {}).keys()
 
     def monitor(self, watcher: Ref[Any], group: Hashable) -> tuple[GroupMonitor, list[Ref[Any]]]:
         """Have `watcher` sent `Joined` and `Left` of one group; also its present members.

@@ -23,6 +23,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node.groups import Joined, Left
 from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.peers.offspring import Offspring
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
 from enfilade.actors.peers.tokens import Handouts
 from enfilade.actors.processes import links, start
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
 
 __all__ = ["Distribution", "Given"]
+
+MOST_MEMBERS: Final = 10_000
+"""Members that a group may have on one other node."""
 
 MOST_REFUSALS: Final = 256
 """Number of refusal reasons to remember, so that each is logged as a warning only once."""
@@ -104,6 +108,7 @@ class Distribution:
         node: the node.
         address: where it can be called, or empty.
         entries: what peers may spawn, by name, as far as the policy lets them.
+        offspring: what they have spawned.
     """
 
     def __init__(
@@ -118,13 +123,14 @@ class Distribution:
         self.address = address
         self.entries = entries
         self.handouts = Handouts(node)
+        self.offspring = Offspring(node)
         self.rendezvous: Meeting
         self._make_remote = make_remote
         self._nodes: weakref.WeakValueDictionary[tuple[str, int], Remote] = weakref.WeakValueDictionary()
         self._current: dict[str, Remote] = {}
         self._watchers: dict[Ref[Any], None] = {}
-        # Members of groups on other nodes: by node, scope and group.
-        self._members: dict[str, dict[str, dict[Hashable, list[Ref[Any]]]]] = {}
+        # The scopes in which other nodes have told of groups.
+        self._scopes: dict[str, set[str]] = {}
         self._refusals: set[str] = set()
         self._is_running = False
         self._on_kill: Callable[[str], None] | None = None
@@ -280,7 +286,7 @@ class Distribution:
 
     def local(self, serial: int, token: bytes) -> Ref[Any]:
         """Return the ref of this node that a peer sent; one that is forged or dead reaches nobody."""
-        ref = self.handouts.living(serial) if self.handouts.is_token(serial, token) else None
+        ref = self.handouts.living(serial) if self.handouts.giving(serial, token) else None
         if ref is None:
             nowhere = self.remote_node(self.node.full_name, self.node.incarnation, "")
             ref = HeldRef(self.node, nowhere, serial, token)
@@ -316,16 +322,28 @@ class Distribution:
         for name in self.peers:
             self._current[name].tell_members(event.scope, event.group, members)
 
-    def members_told(self, node_name: str, scope: str, group: Hashable, refs: Iterable[Any]) -> None:
-        """Take note of the members that a group has on a peer."""
+    def members_told(
+        self, node_name: str, scope: str, group: Hashable, refs: Iterable[Any], most: int
+    ) -> None:
+        """Take note of the members that a group has on a peer.
+
+        Raises:
+            ValueError: the peer has told of `most` groups already.
+        """
         members: list[Ref[Any]] = [
             ref for ref in refs if isinstance(ref, HeldRef) and ref.node_name == node_name
         ]
-        groups = self._members.setdefault(node_name, {}).setdefault(scope, {})
-        groups.pop(group, None)
-        if members:
-            groups[group] = members
-        self.node.groups.scope(scope).replace_remote(node_name, groups)
+        if len(members) > MOST_MEMBERS:
+            raise ValueError(
+                f"a group may have {MOST_MEMBERS} members on another node, this one has {len(members)}"
+            )
+        scopes = self._scopes.setdefault(node_name, set())
+        told = [self.node.groups.scope(known).remote_groups(node_name) for known in scopes]
+        is_new = scope not in scopes or group not in self.node.groups.scope(scope).remote_groups(node_name)
+        if is_new and sum(max(1, len(groups)) for groups in told) >= most:
+            raise ValueError(f"the limit of {most} groups is reached")
+        scopes.add(scope)
+        self.node.groups.scope(scope).replace_remote_group(node_name, group, members)
 
     # What the rendezvous tells.
 
@@ -351,7 +369,8 @@ class Distribution:
         """See `enfilade.transport.peer.Host`."""
         log(logging.INFO, "node %s is no longer connected: %s", peer.name, reason)
         self._current[peer.name].lost()
-        for scope in self._members.pop(peer.name, {}):
+        self.offspring.forget_ended(peer.name)
+        for scope in self._scopes.pop(peer.name, ()):
             self.node.groups.scope(scope).replace_remote(peer.name, {})
         self._tell(NodeDown(peer.name, reason))
 

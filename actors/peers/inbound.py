@@ -28,12 +28,14 @@ from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, NO_PROCESS, Crashed, Custom, Reason
 from enfilade.actors.messages.ref import Ref, RemoteRef
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
+from enfilade.actors.peers.authority import Authority
 from enfilade.actors.peers.distribution import Distribution, Given
-from enfilade.actors.peers.ledger import Ledger
+from enfilade.actors.peers.ledger import Ledger, Linked
 from enfilade.actors.peers.ref_passing import RefPassing
-from enfilade.actors.peers.remote_call import RemoteCall, arguments, check_call
+from enfilade.actors.peers.remote_call import ENDINGS, RemoteCall, arguments, check_order
 from enfilade.actors.peers.remote_refs import HeldRef
 from enfilade.actors.peers.rooms import Rooms
+from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.processes.handlers import check_method, refuse
 from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.start import Started
@@ -45,7 +47,6 @@ from enfilade.transport.records import PayloadError
 
 if TYPE_CHECKING:
     from enfilade.transport.peer import Peer
-    from enfilade.transport.policy import Rights
 
 __all__ = ["Inbound"]
 
@@ -67,7 +68,7 @@ class Outward(Protocol):
 
     def say(self, frame: wire.Frame, files: Sequence[Handle] = ()) -> None: ...
 
-    def encode(self, value: Any) -> tuple[Any, Sequence[Handle], bool]: ...
+    def encode(self, value: Any, giving: Giving = ...) -> tuple[Any, Sequence[Handle], bool]: ...
 
     def encode_reason(self, reason: Reason) -> Any: ...
 
@@ -83,6 +84,9 @@ class Inbound:
         ledger: what is open across the node link; both halves keep it.
         passing: what the other node may address.
         codec: decodes payloads.
+
+    Attributes:
+        notices: what is said about the other node in the log.
     """
 
     def __init__(
@@ -101,7 +105,8 @@ class Inbound:
         self._ledger = ledger
         self._passing = passing
         self._codec = codec
-        self._refusals = 0
+        self._authority = Authority(distribution, passing, self._peer_name, lambda: outward.peer)
+        self.notices = self._authority.notices
         self.rooms = Rooms(distribution.start_soon)
 
     def take_in(self, frames: Sequence[wire.Frame], handles: Sequence[Handle]) -> None:
@@ -151,9 +156,10 @@ class Inbound:
     def _failed(self, frame: wire.Frame, error: BaseException) -> None:
         """Report a mistake in carrying out a frame, and answer the question that it asked."""
         kind = type(frame).__name__
-        log(logging.ERROR, "failed to carry out a %s of node %s", kind, self._peer_name, error=error)
+        text = "failed to carry out a %s of node %s"
+        self.notices.warn(text, kind, self._peer_name, level=logging.ERROR, error=error)
         if isinstance(frame, wire.Call | wire.Spawn):
-            self._ledger.answering.pop(frame.id, None)
+            self._ledger.end_answer(frame.id)
             self._outward.answer(frame.id, False, error)
 
     def _decode(self, payload: Any, files: Sequence[Handle] = ()) -> Any:
@@ -171,36 +177,9 @@ class Inbound:
                 raise
             raise PayloadError(f"failed to make an object of the payload: {safe_repr(error)}") from error
 
-    def _rights(self) -> Rights:
-        peer = self._outward.peer
-        assert peer is not None, "frames come from a peer"
-        return peer.rights
-
-    def _target(self, to: wire.Target) -> Ref[Any] | None:
-        """Find the process that the peer addresses; None when there is none.
-
-        Raises:
-            Refused: the peer may not address it.
-        """
-        if isinstance(to, int):
-            granted = self._passing.granted
-            if to in granted:
-                return granted[to]
-        elif self._rights().sees(to):
-            return self._node.whereis(to)
-        raise self._refuse(f"exports nothing under {safe_repr(to)}")
-
-    def _refuse(self, what: str) -> Refused:
-        """Count a refusal, and log the first only: a peer may try any number of times."""
-        self._refusals += 1
-        text = f"node {self._node.full_name} {what} to node {self._peer_name}"
-        if self._refusals == 1:
-            log(logging.WARNING, "%s", text)
-        return Refused(text)
-
     def _receive(self, to: wire.Target, payload: Any, files: Sequence[Handle], method: str | None) -> None:
         try:
-            ref = self._target(to)
+            ref = self._authority.target(to)
         except Refused:
             close_all(files)
             return
@@ -209,9 +188,7 @@ class Inbound:
             if method is not None:
                 value = signals.Cast(method, *arguments(value))
         except (PayloadError, ValueError) as error:
-            log(
-                logging.WARNING, "dropped a message from node %s to %s: %s", self._peer_name, ref or to, error
-            )
+            self._dropped(ref or to, error)
             return
         self._hand_in(to, ref, value)
 
@@ -252,46 +229,51 @@ class Inbound:
     def _receive_filling(self, to: wire.Target, payload: Any, files: Sequence[Handle]) -> None:
         """Put a message in the place that is kept for it; if that is gone, it is a message like any other."""
         try:
-            ref = self._target(to)
+            ref = self._authority.target(to)
         except Refused:
             close_all(files)
             return
         try:
             (number, message), _ = arguments(self._decode(payload, files))
         except (PayloadError, ValueError) as error:
-            log(
-                logging.WARNING, "dropped a message from node %s to %s: %s", self._peer_name, ref or to, error
-            )
+            self._dropped(ref or to, error)
             return
         if not (type(number) is int and self.rooms.fill(number, message)):
             self._hand_in(to, ref, message)
+
+    def _dropped(self, target: Any, error: Exception) -> None:
+        self.notices.warn("dropped a message from node %s to %s: %s", self._peer_name, target, error)
 
     def _receive_call(self, frame: wire.Call, files: Sequence[Handle]) -> None:
         number = frame.id
         if number in self._ledger.answering:
             close_all(files)
             raise wire.MalformedBatch(f"call {number} is open already")
-        limit = self._rights().limits.pending
-        if len(self._ledger.answering) >= limit:
-            close_all(files)
-            self._outward.answer(number, False, Refused(f"the limit of {limit} open calls is reached"))
-            return
+        limit = self._authority.rights.limits.pending
         try:
-            ref = self._target(frame.to)
-        except Refused as error:
+            if len(self._ledger.answering) >= limit:
+                raise self._authority.refuse_more(limit, "open calls")
+            ref = self._authority.target(frame.to)
+            if ref is not None:
+                self._check_method(ref, frame)
+        except (Refused, UnknownMethod) as error:
             close_all(files)
             self._outward.answer(number, False, error)
             return
         try:
             values = arguments(self._decode(frame.payload, files))
+            size = len(frame.payload) + (self._codec.in_memory if files else 0)
+            if self._ledger.answering_bytes + size > self._authority.rights.limits.pending_bytes:
+                most = self._authority.rights.limits.pending_bytes
+                raise self._authority.refuse_more(most, "bytes in the arguments of open calls")
             caller = self._outward.ref(frame.caller) if frame.caller else None
-            call = RemoteCall(self._outward.reply, number, frame.method, *values, caller)
-            if ref is not None:
-                check_call(ref, frame.method, values[0])
-        except (PayloadError, UnknownMethod, ValueError) as error:
+            call = RemoteCall(self._outward.reply, number, frame.method, *values, caller, size)
+            if frame.method in ENDINGS:
+                check_order(values[0])
+        except (PayloadError, Refused, ValueError) as error:
             self._outward.answer(number, False, error)
             return
-        self._ledger.answering[number] = call
+        self._ledger.begin_answer(call)
         try:
             if ref is not None:
                 self._call(number, call, ref)
@@ -317,6 +299,19 @@ class Inbound:
                 self.rooms.hold(number, call, ref, process)
                 return
         ref.deliver(call)
+
+    def _check_method(self, ref: Ref[Any], frame: wire.Call) -> None:
+        """Check, before its arguments are decoded, that the peer may call a method.
+
+        Raises:
+            UnknownMethod: it is not public.
+            Refused: it would end the process, and the peer may not.
+        """
+        if frame.method not in ENDINGS:
+            if frame.method != signals.ROOM:
+                check_method(ref, frame.method)
+        elif not self._authority.may_end(ref):
+            raise self._authority.refuse_end(frame.to)
 
     def _receive_reply(self, number: int, succeeded: bool, payload: Any, files: Sequence[Handle]) -> None:
         request = self._ledger.calls.pop(number, None)
@@ -348,7 +343,7 @@ class Inbound:
         match frame:
             case wire.Cancel(number):
                 self.rooms.withdraw(number)
-                call = self._ledger.answering.pop(number, None)
+                call = self._ledger.end_answer(number)
                 if call is not None:
                     call.give_up(call.caller or self._outward.ref(0))
             case wire.Monitor(number, to):
@@ -369,16 +364,15 @@ class Inbound:
             case wire.UnlinkAck(sender, to, number):
                 self._local(to).deliver(signals.UnlinkAck(self._outward.ref(sender), number))
             case wire.Exit(sender, to, linked, payload):
-                if linked and isinstance(to, int):
-                    self._ledger.links.pop((to, sender), None)
-                reason = self._decode_reason(payload)
-                self._local(to).deliver(signals.Exit(self._outward.ref(sender), reason, linked))
+                self._receive_exit(sender, to, linked, payload)
             case wire.Present(serial, token):
                 if not self._passing.present(serial, token):
-                    self._refuse(f"never gave out the token for process {serial} that was presented")
+                    self._authority.refuse(
+                        f"never gave out the token for process {serial} that was presented"
+                    )
             case wire.Whereis(number, name):
-                found = self._node.whereis(name) if self._rights().sees(name) else None
-                self._outward.say(wire.WhereisReply(number, self._outward.encode(found)[0]))
+                found = self._node.whereis(name) if self._authority.rights.sees(name) else None
+                self._outward.say(wire.WhereisReply(number, self._outward.encode(found, Giving.ADDRESS)[0]))
             case wire.WhereisReply(number, payload) | wire.Spawned(number, payload):
                 then = self._ledger.asked.pop(number, None)
                 if then is not None:
@@ -388,7 +382,7 @@ class Inbound:
                 if scope is not None:
                     scope.cancel()
             case wire.Members(scope_name, payload):
-                if self._rights().shares(scope_name):
+                if self._authority.rights.shares(scope_name):
                     self._receive_members(scope_name, payload)
             case _:
                 raise wire.MalformedBatch(f"a {type(frame).__name__} has no place after the handshake")
@@ -397,26 +391,29 @@ class Inbound:
         """The answer in a frame: a ref, a ref with what its start has to tell, None, or an error."""
         try:
             answer = self._decode(payload)
+            may_be_none = isinstance(frame, wire.WhereisReply)
+            if not (isinstance(answer, Ref | BaseException) or (answer is None and may_be_none)):
+                shown = safe_repr(answer, 80)
+                raise PayloadError(f"node {self._peer_name} answered with {shown} in the place of a ref")
         except PayloadError as error:
             return error
-        return self._started(answer, frame.info) if isinstance(frame, wire.Spawned) else answer
+        if isinstance(answer, Ref) and isinstance(frame, wire.Spawned):
+            return self._started(answer, frame.info)
+        return answer
 
     def _receive_members(self, scope: str, payload: Any) -> None:
         try:
             group, refs = self._decode(payload)
-            self._distribution.members_told(self._peer_name, scope, group, refs)
+            most = self._authority.rights.limits.pending
+            self._distribution.members_told(self._peer_name, scope, group, refs, most)
         except (PayloadError, TypeError, ValueError) as error:
-            log(
-                logging.WARNING,
-                "dropped the members of a group that node %s told: %s",
-                self._peer_name,
-                error,
-            )
+            text = "dropped the members of a group that node %s told: %s"
+            self.notices.warn(text, self._peer_name, error)
 
     def _seen(self, to: wire.Target) -> Ref[Any] | None:
         """Find the process that the peer addresses; None when there is none that it may address."""
         try:
-            return self._target(to)
+            return self._authority.target(to)
         except Refused:
             return None
 
@@ -427,7 +424,11 @@ class Inbound:
         if number in self._ledger.watched:
             raise wire.MalformedBatch(f"monitor {number} is set up already")
         ref = self._seen(to)
-        if ref is None or len(self._ledger.watched) >= self._rights().limits.pending:
+        limit = self._authority.rights.limits.pending
+        if ref is not None and len(self._ledger.watched) >= limit:
+            self._authority.refuse_more(limit, "monitors")
+            ref = None
+        if ref is None:
             self._outward.say(wire.Down(number, self._outward.encode_reason(NO_PROCESS)))
             return
         self._ledger.watched[number] = ref
@@ -435,30 +436,52 @@ class Inbound:
 
     def _receive_link(self, sender: int, to: int) -> None:
         ref = self._seen(to)
+        limit = self._authority.rights.limits.links
+        if ref is not None and len(self._ledger.links) >= limit:
+            self._authority.refuse_more(limit, "links")
+            ref = None
         if ref is None:
             self._outward.say(wire.Exit(to, sender, True, self._outward.encode_reason(NO_PROCESS)))
             return
-        self._ledger.links[to, sender] = (ref, self._outward.ref(sender))
+        known = self._ledger.links.get((to, sender))
+        is_mutual = self._authority.may_end(ref) or (known is not None and known.is_mutual)
+        self._ledger.links[to, sender] = Linked(ref, self._outward.ref(sender), is_mutual)
         ref.deliver(signals.Link(self._outward.ref(sender)))
+
+    def _receive_exit(self, sender: int, to: wire.Target, linked: bool, payload: Any) -> None:
+        if linked:
+            link = self._ledger.links.pop((to, sender), None) if isinstance(to, int) else None
+            if link is not None:
+                link.remote_ended(self._decode_reason(payload))
+            return
+        ref = self._seen(to)
+        if ref is not None and not self._authority.may_end(ref):
+            self._authority.refuse_end(to)
+        elif ref is not None:
+            ref.deliver(signals.Exit(self._outward.ref(sender), self._decode_reason(payload), linked=False))
 
     def _receive_spawn(self, frame: wire.Spawn, files: Sequence[Handle]) -> None:
         number = frame.id
         target = self._distribution.entries.get(frame.entry)
-        if target is None or not self._rights().may_spawn(frame.entry):
+        if target is None or not self._authority.rights.may_spawn(frame.entry):
             close_all(files)
             self._outward.answer(
-                number, False, self._refuse(f"exports no spawn entry {safe_repr(frame.entry)}")
+                number, False, self._authority.refuse(f"exports no spawn entry {safe_repr(frame.entry, 80)}")
             )
             return
         if number in self._ledger.spawning:
             close_all(files)
             raise wire.MalformedBatch(f"spawn {number} is in progress already")
-        limit = self._rights().limits.pending
-        if len(self._ledger.spawning) >= limit:
+        limits = self._authority.rights.limits
+        room = self._distribution.offspring.room(self._peer_name, limits.processes)
+        refusal = None
+        if len(self._ledger.spawning) >= limits.pending:
+            refusal = self._authority.refuse_more(limits.pending, "spawns in progress")
+        elif len(self._ledger.spawning) >= room:
+            refusal = self._authority.refuse_more(limits.processes, "processes")
+        if refusal is not None:
             close_all(files)
-            self._outward.answer(
-                number, False, Refused(f"the limit of {limit} spawns in progress is reached")
-            )
+            self._outward.answer(number, False, refusal)
             return
         try:
             given = arguments(self._decode(frame.payload, files))
@@ -473,6 +496,8 @@ class Inbound:
         parent = self._outward.ref(frame.parent) if frame.parent else None
         answer = await self._distribution.spawn_for(scope, target, given, parent)
         wanted = self._ledger.spawning.pop(number, None) is scope
+        if isinstance(answer, LocalRef):
+            self._distribution.offspring.add(self._peer_name, answer.serial)
         if isinstance(answer, BaseException):
             if wanted:
                 self._outward.answer(number, False, answer)
@@ -481,7 +506,7 @@ class Inbound:
             info = self._encode_info(answer, parent)
             if parent is not None and encoded:
                 # Before it is told: that frame may be the one with which the node link ends.
-                self._ledger.links[answer.serial, parent.serial] = (answer, parent)
+                self._ledger.links[answer.serial, parent.serial] = Linked(answer, parent)
             self._outward.say(wire.Spawned(number, payload, info))
             process = process_of(answer)
             if not encoded:

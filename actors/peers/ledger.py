@@ -18,7 +18,30 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.peers.remote_call import RemoteCall
 
-__all__ = ["Ledger", "undeliverable", "unsendable"]
+__all__ = ["Ledger", "Linked", "undeliverable", "unsendable"]
+
+
+@attrs.frozen
+class Linked:
+    """A link across the node link.
+
+    Attributes:
+        local: the process of this node.
+        remote: the other's.
+        is_mutual: whether the end of the remote one reaches the local one. A peer that may not end a process
+            can link to it, and gets a link that works in one direction.
+    """
+
+    local: Ref[Any]
+    remote: Ref[Any]
+    is_mutual: bool = True
+
+    def remote_ended(self, reason: Reason) -> None:
+        """Tell the local process that the remote one has ended, or that the link is gone."""
+        if self.is_mutual:
+            self.local.deliver(signals.Exit(self.remote, reason, linked=True))
+        else:
+            self.local.deliver(signals.Unlink(self.remote, 0))
 
 
 @attrs.define(eq=False)
@@ -28,20 +51,34 @@ class Ledger:
     Attributes:
         calls: this node's calls that the other has not answered.
         answering: the other's calls that this node has not answered.
+        answering_bytes: of their arguments.
         monitors: this node's watchers of processes there.
         watched: processes of this node that the other watches.
-        links: (local, remote) pairs by serial numbers.
+        links: by the serial numbers of the local and the remote process.
         asked: what is called with the answer to a question or a spawn.
         spawning: the scopes of processes that are being started here for the other.
     """
 
     calls: dict[int, signals.Call] = attrs.field(factory=dict)
     answering: dict[int, RemoteCall] = attrs.field(factory=dict)
+    answering_bytes: int = 0
     monitors: dict[int, Ref[Any]] = attrs.field(factory=dict)
     watched: dict[int, Ref[Any]] = attrs.field(factory=dict)
-    links: dict[tuple[int, int], tuple[Ref[Any], Ref[Any]]] = attrs.field(factory=dict)
+    links: dict[tuple[int, int], Linked] = attrs.field(factory=dict)
     asked: dict[int, Callable[[Any], None]] = attrs.field(factory=dict)
     spawning: dict[int, trio.CancelScope] = attrs.field(factory=dict)
+
+    def begin_answer(self, call: RemoteCall) -> None:
+        """Enter a call of the other."""
+        self.answering[call.number] = call
+        self.answering_bytes += call.size
+
+    def end_answer(self, number: int) -> RemoteCall | None:
+        """Remove a call of the other that is answered, or given up; None when it was before."""
+        call = self.answering.pop(number, None)
+        if call is not None:
+            self.answering_bytes -= call.size
+        return call
 
     def lose(self, watcher: Ref[Any]) -> None:
         """End everything that is open, because the node link is lost: monitors, then links, then callers.
@@ -54,9 +91,9 @@ class Ledger:
         Ledger.__init__(self)
         for number, owner in lost.monitors.items():
             owner.deliver(signals.Down(number, NO_CONNECTION))
-        for local, remote in lost.links.values():
-            local.deliver(signals.Exit(remote, NO_CONNECTION, linked=True))
-            _end_orphan(local, remote)
+        for link in lost.links.values():
+            link.remote_ended(NO_CONNECTION)
+            _end_orphan(link.local, link.remote)
         for request in lost.calls.values():
             request.fail(NotConnected(watcher.node_name))
         for then in lost.asked.values():

@@ -4,23 +4,31 @@ A ref travels as the name and incarnation of its home node, the serial number th
 node can be called. The token proves that the home node has handed the ref out.
 
 The node that a ref is sent to may use it, because sending it granted it. When it passes the ref on, the third
-node presents the token on its own node link before the first use.
+node presents the token on its own node link before the first use. An error or an exit reason grants nothing:
+it may hold refs of which the other side was never meant to hear. Such a ref names its process and reaches
+nobody, unless the other had it already.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import weakref
+from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.errors import Refused
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
+from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.processes.links import Alias
 from enfilade.actors.processes.local_ref import process_of
+from enfilade.transport.records import PayloadError
 
 if TYPE_CHECKING:
     from enfilade.actors.peers.distribution import Distribution
 
 __all__ = ["RefPassing"]
+
+MOST_NODES: Final = 1000
+"""Other nodes that a peer may make known here, by refs to their processes that are still held."""
 
 
 class Granted:
@@ -28,6 +36,7 @@ class Granted:
 
     def __init__(self) -> None:
         self._refs: dict[int, Ref[Any] | None] = {}
+        self._whole: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._refs)
@@ -39,14 +48,21 @@ class Granted:
         """Return the ref; None when it was granted and is known to be dead."""
         return self._refs[serial]
 
-    def add(self, serial: int, ref: Ref[Any] | None, limit: int) -> bool:
+    def is_whole(self, serial: int) -> bool:
+        """Tell whether it was granted with the authority to end what has no name."""
+        return serial in self._whole
+
+    def add(self, serial: int, ref: Ref[Any] | None, limit: int, giving: Giving) -> bool:
         """Grant one more; return false when the peer holds `limit` living ones already."""
         if serial not in self._refs:
             if len(self._refs) >= limit:
                 self._refs = {known: held for known, held in self._refs.items() if _lives(held)}
+                self._whole &= self._refs.keys()
                 if len(self._refs) >= limit:
                     return False
             self._refs[serial] = ref
+        if giving is Giving.WHOLE:
+            self._whole.add(serial)
         return True
 
 
@@ -62,12 +78,15 @@ class RefPassing:
 
     Attributes:
         granted: what the other may address.
+        giving: the authority that goes with the refs that are being encoded.
     """
 
     def __init__(self, distribution: Distribution, remote: PeerCarrier) -> None:
         self.granted = Granted()
+        self.giving = Giving.WHOLE
         self._distribution = distribution
         self._remote = remote
+        self._named: weakref.WeakValueDictionary[tuple[str, int], Any] = weakref.WeakValueDictionary()
 
     def grant(self, ref: Ref[Any]) -> None:
         """Let the other node address a ref of this one.
@@ -75,43 +94,68 @@ class RefPassing:
         Raises:
             Refused: it holds as many as it may.
         """
-        if not self.granted.add(ref.serial, ref, self._remote.most_references):
+        if not self.granted.add(ref.serial, ref, self._remote.most_references, self.giving):
             held = f"node {self._remote.node_name} holds {len(self.granted)} refs of this node"
             raise Refused(f"{held}, which is the limit; no more can be sent to it")
 
     def present(self, serial: int, token: bytes) -> bool:
         """Grant a ref that the other node was sent by a third; return false when its token is forged."""
         handouts = self._distribution.handouts
-        if not handouts.is_token(serial, token):
+        giving = handouts.giving(serial, token)
+        if giving is Giving.NOTHING:
             return False
-        self.granted.add(serial, handouts.living(serial), self._remote.most_references)
+        self.granted.add(serial, handouts.living(serial), self._remote.most_references, giving)
         return True
 
     def lower(self, ref: Ref[Any]) -> list[Any]:
         """Lower a ref to the fields that travel."""
         target: int | str
         token = b""
+        giving = self.giving
         if isinstance(ref, RemoteRef):
-            address = self._distribution.remote_node(ref.node_name, ref.incarnation, "").address
+            carrier = self._distribution.remote_node(ref.node_name, ref.incarnation, "")
+            address = "" if giving is Giving.NOTHING else carrier.address
             target = ref.target if isinstance(ref, RemoteNameRef) else ref.serial
-            if isinstance(ref, HeldRef):
+            if isinstance(ref, HeldRef) and giving is not Giving.NOTHING:
                 token = ref.token
         else:
             address = self._distribution.address
             if isinstance(ref, NameRef):
                 target = ref.name
             else:
-                self.grant(ref)
-                target, token = ref.serial, self._distribution.handouts.token(ref)
+                target = ref.serial
+                if giving is not Giving.NOTHING:
+                    self.grant(ref)
+                if target in self.granted:
+                    known = Giving.WHOLE if self.granted.is_whole(target) else Giving.ADDRESS
+                    token = self._distribution.handouts.token(ref, known)
         return [ref.node_name, ref.incarnation, target, token, address]
 
     def revive(self, fields: list[Any]) -> Ref[Any]:
-        """Make a ref of the fields that travelled."""
+        """Make a ref of the fields that travelled.
+
+        Raises:
+            PayloadError: they are none, or name one node too many.
+        """
         name, incarnation, target, token, address = fields
+        if not (
+            type(name) is str
+            and _is_number(incarnation, 64)
+            and (type(target) is str or _is_number(target, 63))
+            and type(token) is bytes
+            and type(address) is str
+        ):
+            raise PayloadError(
+                "a ref must have a node, an incarnation, a number or a name, a token, an address"
+            )
         node = self._distribution.node
         if (name, incarnation) == (node.full_name, node.incarnation):
             return node.named(target) if isinstance(target, str) else self._distribution.local(target, token)
         carrier = self._distribution.remote_node(name, incarnation, address)
+        if carrier is not self._remote:
+            self._named[name, incarnation] = carrier
+            if len(self._named) > MOST_NODES:
+                raise PayloadError(f"node {self._remote.node_name} names more than {MOST_NODES} other nodes")
         if isinstance(target, str):
             return RemoteNameRef(node, carrier, target)
         ref: HeldRef = HeldRef(node, carrier, target, token)
@@ -122,3 +166,7 @@ class RefPassing:
     def forget(self) -> None:
         """Withdraw all that was granted, because the node link is over."""
         self.granted = Granted()
+
+
+def _is_number(value: Any, bits: int) -> bool:
+    return type(value) is int and 0 <= value < 2**bits

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.processes.handlers import check_method
+from enfilade.actors.messages.safe_text import safe_repr
 
-__all__ = ["RemoteCall", "arguments", "check_call"]
+__all__ = ["ENDINGS", "RemoteCall", "arguments", "check_order"]
+
+ENDINGS: Final = frozenset({signals.STOP, signals.DRAIN})
+"""The orders to stop, which are calls."""
 
 
 class RemoteCall(signals.Call):
-    """A call from another node, as its callee sees it."""
+    """A call from another node, as its callee sees it.
 
-    __slots__ = ("_answer", "_number", "given_up_by")
+    Attributes:
+        number: the caller's.
+        size: bytes of its arguments as they came.
+        given_up_by: the caller, when it waits no longer.
+    """
+
+    __slots__ = ("_answer", "given_up_by", "number", "size")
 
     def __init__(
         self,
@@ -26,11 +35,13 @@ class RemoteCall(signals.Call):
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         caller: Ref[Any] | None,
+        size: int = 0,
     ) -> None:
         super().__init__(method, args, kwargs, caller)
         self.given_up_by: Ref[Any] | None = None
         self._answer = answer
-        self._number = number
+        self.number = number
+        self.size = size
 
     def give_up(self, caller: Ref[Any]) -> None:
         """Note that `caller`, which asked, waits no longer."""
@@ -41,17 +52,17 @@ class RemoteCall(signals.Call):
     def reply(self, value: Any) -> None:
         if not self.settled:
             self.settled = True
-            self._answer(self._number, True, value)
+            self._answer(self.number, True, value)
 
     def fail(self, error: BaseException) -> None:
         if not self.settled:
             self.settled = True
-            self._answer(self._number, False, error)
+            self._answer(self.number, False, error)
 
     def abandon(self, reason: Reason) -> None:
         if not self.settled:
             self.settled = True
-            self._answer(self._number, False, reason)
+            self._answer(self.number, False, reason)
 
 
 def arguments(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -67,15 +78,11 @@ def arguments(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     raise ValueError(f"expected a list of positional and a dict of keyword arguments, got {value!r:.80}")
 
 
-def check_call(ref: Ref[Any], method: str, args: tuple[Any, ...]) -> None:
-    """Check a method as `check_method` does; a peer may also ask a process to stop.
+def check_order(args: tuple[Any, ...]) -> None:
+    """Check the arguments of an order to stop.
 
     Raises:
-        ValueError: the order to stop has no reason.
+        ValueError: it has no reason.
     """
-    if method == signals.ROOM:
-        return
-    if method not in (signals.STOP, signals.DRAIN):
-        check_method(ref, method)
-    elif len(args) != 1 or not isinstance(args[0], Reason):
-        raise ValueError(f"the order to stop must have one exit reason, got {args!r:.80}")
+    if len(args) != 1 or not isinstance(args[0], Reason):
+        raise ValueError(f"the order to stop must have one exit reason, got {safe_repr(args, 80)}")

@@ -13,7 +13,6 @@ presented cannot be addressed; nor can names that the policy does not export.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,7 +21,6 @@ from typing import Any, Final
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NoProcess, NotConnected, Refused, Restarting
-from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, Reason
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
 from enfilade.actors.messages.request import Request
@@ -36,9 +34,10 @@ from enfilade.actors.peers.faults import (
     revive_fault,
 )
 from enfilade.actors.peers.inbound import Inbound
-from enfilade.actors.peers.ledger import Ledger, undeliverable, unsendable
+from enfilade.actors.peers.ledger import Ledger, Linked, undeliverable, unsendable
 from enfilade.actors.peers.ref_passing import RefPassing
 from enfilade.actors.peers.remote_refs import HeldRef, RemoteNameRef
+from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.peers.travelling_types import types
 from enfilade.actors.processes.links import Alias
 from enfilade.actors.processes.local_ref import LocalRef
@@ -93,6 +92,7 @@ class RemoteNode:
         inbound = Inbound(distribution, self, ledger=self._open, passing=self._passing, codec=self._codec)
         self.take_in = inbound.take_in
         self._rooms = inbound.rooms
+        self._notices = inbound.notices
 
     @property
     def most_references(self) -> int:
@@ -157,7 +157,7 @@ class RemoteNode:
                     peer.send(wire.Down(tag, self.encode_reason(reason)))
             case signals.Link(sender):
                 self._passing.grant(sender)
-                self._open.links[sender.serial, ref.serial] = (sender, ref)
+                self._open.links[sender.serial, ref.serial] = Linked(sender, ref)
                 peer.send(wire.Link(sender.serial, ref.serial))
             case signals.Unlink(sender, number):
                 self._open.links.pop((sender.serial, ref.serial), None)
@@ -228,7 +228,7 @@ class RemoteNode:
 
     def reply(self, number: int, succeeded: bool, value: Any) -> None:
         """Answer a call of the peer."""
-        if self._open.answering.pop(number, None) is not None:
+        if self._open.end_answer(number) is not None:
             self.answer(number, succeeded, value)
 
     def answer(self, number: int, succeeded: bool, value: Any) -> None:
@@ -236,21 +236,27 @@ class RemoteNode:
         payload, files, encoded = self.encode(value)
         self.say(wire.Reply(number, succeeded and encoded, payload, len(files)), files)
 
-    def encode(self, value: Any) -> tuple[Any, Sequence[Handle], bool]:
+    def encode(self, value: Any, giving: Giving = Giving.WHOLE) -> tuple[Any, Sequence[Handle], bool]:
         """Encode a value, or what is said in its place; the last of three tells which it was. Never fails.
 
-        An exit reason and an exception are said in words, of anything else why it cannot travel.
+        An exit reason and an exception are said in words, of anything else why it cannot travel. The refs in
+        them give nothing; others give what `giving` says.
         """
+        kind = type(value)
+        self._passing.giving = Giving.NOTHING if issubclass(kind, Reason | BaseException) else giving
         try:
             return *self._encoded(self._codec.encode, value), True
         except Exception as error:
+            self._passing.giving = Giving.NOTHING
             said: Any
-            kind, origin = type(value), self._node.full_name
+            origin = self._node.full_name
             if issubclass(kind, Reason):
                 said = reason_in_words(value, origin)
             else:
                 said = error_in_words(value if issubclass(kind, BaseException) else error, origin)
             return *self._codec.encode(said), False
+        finally:
+            self._passing.giving = Giving.WHOLE
 
     def _encoded(self, encode: Callable[..., Encoded], *values: Any) -> Encoded:
         """Encode what travels, which may be made of anything.
@@ -316,16 +322,13 @@ class RemoteNode:
     def tell_members(self, scope: str, group: Any, refs: Sequence[Ref[Any]]) -> None:
         """Tell the other the members that a group has on this node, if the two share its scope."""
         if self.peer is not None and self.peer.rights.shares(scope):
-            payload, files, encoded = self.encode([group, list(refs)])
+            payload, files, encoded = self.encode([group, list(refs)], Giving.ADDRESS)
             if encoded and not files:
                 self.peer.send(wire.Members(scope, payload))
             else:
                 close_all(files)
-                log(
-                    logging.WARNING,
-                    "the members of the group %r cannot travel to node %s",
-                    group,
-                    self.node_name,
+                self._notices.warn(
+                    "the members of the group %r cannot travel to node %s", group, self.node_name
                 )
 
     def _end_orphan(self, answer: Any) -> None:
@@ -390,3 +393,4 @@ class RemoteNode:
         self._rooms.forget()
         self._open.lose(self.ref(0))
         self._passing.forget()
+        self._notices.close(self.node_name)

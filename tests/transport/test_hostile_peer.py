@@ -14,14 +14,17 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from enfilade.actors import Node, open_node
-from enfilade.transport import Policy
+from enfilade.actors import Custom, Exit, Node, NoProcess, open_node
+from enfilade.transport import Limits, Policy
 from enfilade.transport.carrier import hand_over
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.node_link import BATCH_LIMIT
-from enfilade.transport.wire import Send, encode_batch
+from enfilade.transport.wire import Exit as ExitFrame
+from enfilade.transport.wire import Reply, Send, Spawned, WhereisReply, encode_batch
 from tests.conformance.actors.town import Account
 from tests.transport.stranger import Stranger, payload
+
+Ext = msgspec.msgpack.Ext
 
 
 @attrs.frozen
@@ -225,3 +228,286 @@ async def test_what_is_well_formed_goes_on(siege: Siege, autojump_clock: object)
     account = siege.bystander.remote("account", "b@right")
     assert await account.call(Account.history) == ["hello", "too"]
     assert siege.stranger.name in siege.node.peers
+
+
+EXIT, LINK, MONITOR, WHEREIS, PRESENT, MEMBERS = 27, 24, 28, 36, 40, 39
+
+
+def reason(kind: str, *fields: Any) -> Any:
+    """An exit reason of ours as a payload."""
+    from enfilade.actors.peers.travelling_types import types
+
+    record = types.by_name(f"enfilade.{kind}")
+    assert record is not None
+    return Ext(5, msgspec.msgpack.encode([record.name, record.version, record.shape, *fields]))
+
+
+async def held(stranger: Stranger, name: str) -> int | None:
+    """The serial number that a look-up gives."""
+    await stranger.throw([WHEREIS, 1, name])
+    value = msgspec.msgpack.decode(stranger.heard_of(WhereisReply)[-1].payload)
+    return None if value is None else msgspec.msgpack.decode(value.data)[2]  # type: ignore[no-any-return]
+
+
+async def killing_by_name(siege: Siege) -> None:
+    await siege.stranger.throw([EXIT, 1, "account", False, reason("Killed")])
+
+
+async def killing_by_ref(siege: Siege) -> None:
+    serial = await held(siege.stranger, "account")
+    await siege.stranger.throw([EXIT, 1, serial, False, reason("Killed")])
+
+
+async def ending_with_any_reason(siege: Siege) -> None:
+    await siege.stranger.throw([EXIT, 1, "account", False, reason("Custom", "enough")])
+
+
+async def an_order_to_stop(siege: Siege) -> None:
+    for number, order in enumerate(("!stop", "!drain")):
+        await siege.stranger.throw([CALL, number, "account", order, [[reason("Normal")], {}]])
+
+
+async def an_exit_that_claims_a_link(siege: Siege) -> None:
+    serial = await held(siege.stranger, "account")
+    await siege.stranger.throw([EXIT, 1, serial, True, reason("Killed")])
+    await siege.stranger.throw([EXIT, 1, "account", True, reason("Killed")])
+
+
+async def an_exit_over_a_link(siege: Siege) -> None:
+    serial = await held(siege.stranger, "account")
+    await siege.stranger.throw([LINK, 1, serial], [EXIT, 1, serial, True, reason("Killed")])
+
+
+async def a_link_that_is_lost(siege: Siege) -> None:
+    serial = await held(siege.stranger, "account")
+    await siege.stranger.throw([LINK, 1, serial])
+    siege.stranger.close()
+    await wait_all_tasks_blocked()
+
+
+async def a_ref_from_a_reply_of_its_own(siege: Siege) -> None:
+    await siege.stranger.throw([CALL, 7, "account", "myself", [[], {}]])
+    serial = await held(siege.stranger, "account")
+    await siege.stranger.throw([EXIT, 1, serial, False, reason("Killed")])
+
+
+async def a_token_from_a_look_up(siege: Siege) -> None:
+    """One node looks up, another presents, when the process has lost its name."""
+    await siege.stranger.throw([WHEREIS, 1, "account"])
+    value = msgspec.msgpack.decode(siege.stranger.heard_of(WhereisReply)[-1].payload)
+    _, _, serial, token, _ = msgspec.msgpack.decode(value.data)
+    ref = siege.node.whereis("account")
+    assert ref is not None
+    siege.node.unregister("account")
+    second = await siege.another()
+    await second.throw([PRESENT, serial, token], [EXIT, 1, serial, False, reason("Killed")])
+    await siege.stranger.throw([PRESENT, serial, token], [EXIT, 1, serial, False, reason("Killed")])
+    siege.node.register("account", ref)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        killing_by_name,
+        killing_by_ref,
+        ending_with_any_reason,
+        an_order_to_stop,
+        an_exit_that_claims_a_link,
+        an_exit_over_a_link,
+        a_link_that_is_lost,
+        a_ref_from_a_reply_of_its_own,
+        a_token_from_a_look_up,
+    ],
+)
+async def test_who_may_call_may_not_end(siege: Siege, autojump_clock: object, attack: Any) -> None:
+    """D10: a name that is exported can be called; ending its holder is another right, which is not given."""
+    before = siege.node.whereis("account")
+    await attack(siege)
+    await wait_all_tasks_blocked()
+    assert siege.node.whereis("account") == before
+    await siege.check()
+
+
+@pytest.mark.parametrize("rights", [{"exports": "account", "ends": "acc*"}])
+@pytest.mark.parametrize(
+    "attack", [killing_by_name, killing_by_ref, an_order_to_stop, an_exit_over_a_link, a_link_that_is_lost]
+)
+async def test_who_has_the_right_ends(siege: Siege, autojump_clock: object, attack: Any) -> None:
+    """The same things do what they say for a peer that may end the holder of the name."""
+    await attack(siege)
+    await wait_all_tasks_blocked()
+    assert siege.node.whereis("account") is None
+
+
+async def test_a_peer_ends_what_it_started(siege: Siege, autojump_clock: object) -> None:
+    """The processes that a peer has started are its own to end."""
+    await siege.stranger.throw([SPAWN, 1, "Account", [[], {}]])
+    (spawned,) = siege.stranger.heard_of(Spawned)
+    serial = msgspec.msgpack.decode(msgspec.msgpack.decode(spawned.payload).data)[2]
+    assert serial in siege.node.processes
+    await siege.stranger.throw([EXIT, 1, serial, False, reason("Killed")])
+    assert serial not in siege.node.processes
+
+
+@pytest.mark.parametrize("rights", [{"exports": "*", "ends": "*", "entries": "*", "groups": "*"}])
+@pytest.mark.parametrize("name", ["enfilade.control", "enfilade.observe", "enfilade.anything"])
+async def test_no_pattern_includes_a_reserved_name(siege: Siege, autojump_clock: object, name: str) -> None:
+    """`*` exports what the program has named, and not the processes that control and observe the node."""
+    ref = await siege.node.spawn(Account, name=name)
+    assert await held(siege.stranger, name) is None
+    await siege.stranger.throw([EXIT, 1, name, False, reason("Killed")], [CALL, 5, name, "give", [[1], {}]])
+    assert ref in [process.ref for process in siege.node.processes.values()]
+    (reply,) = siege.stranger.heard_of(Reply)
+    assert not reply.succeeded
+
+
+class Indiscreet(Account):
+    """Fails with errors that name the vault."""
+
+    def __init__(self, vault: Any) -> None:
+        super().__init__()
+        self.vault = vault
+
+    async def time_out(self) -> None:
+        await self.vault.within(0.1).call(Account.wait)
+
+    def custom(self) -> None:
+        raise Exit(Custom([self.vault, {"deep": (self.vault,)}]))
+
+    def chain(self) -> None:
+        raise NoProcess(self.vault, "gone")
+
+    def link(self) -> Any:
+        return NoProcess(self.vault, "gone")
+
+
+@pytest.mark.parametrize("rights", [{"exports": "indiscreet", "ends": "*"}])
+@pytest.mark.parametrize("method", ["time_out", "custom", "chain", "link"])
+async def test_an_error_hands_nothing_out(siege: Siege, autojump_clock: object, method: str) -> None:
+    """A process that is not exported stays out of reach, though an error has named it."""
+    vault = await siege.node.spawn(Account, name="vault")
+    await siege.node.spawn(Indiscreet, vault, name="indiscreet")
+    await siege.stranger.throw([MONITOR, 9, "indiscreet"], [CALL, 1, "indiscreet", method, [[], {}]])
+    await trio.sleep(1)
+    siege.stranger.listen()
+    assert siege.stranger.heard_of(Reply)
+    for frame in siege.stranger.heard:
+        for serial, token in refs_in(frame):
+            assert (serial, token) == (vault.serial, b"") or serial != vault.serial
+    await siege.stranger.throw(
+        [CALL, 2, vault.serial, "give", [[1], {}]], [EXIT, 1, vault.serial, False, reason("Killed")]
+    )
+    assert siege.node.whereis("vault") == vault
+    assert not [reply for reply in siege.stranger.heard_of(Reply) if reply.id == 2 and reply.succeeded]
+
+
+def refs_in(frame: Any) -> list[tuple[Any, bytes]]:
+    """The numbers and tokens of the refs in a frame's payload."""
+    found: list[tuple[Any, bytes]] = []
+
+    def look(code: int, data: memoryview) -> Any:
+        value = decoder.decode(data) if code not in (4, 8) else None
+        if code == 16:
+            found.append((value[2], value[3]))
+        return None
+
+    decoder = msgspec.msgpack.Decoder(ext_hook=look)
+    for name in ("payload", "reason"):
+        if hasattr(frame, name):
+            decoder.decode(getattr(frame, name))
+    return found
+
+
+@pytest.mark.parametrize(
+    "rights",
+    [
+        {
+            "exports": "*",
+            "entries": "*",
+            "groups": "*",
+            "limits": Limits(links=5, processes=5, pending=5, pending_bytes=5_000, references=50),
+        }
+    ],
+)
+async def test_each_peer_has_limits_of_its_own(
+    siege: Siege, autojump_clock: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a peer asks for beyond a limit is refused at the peer, and logged once a second with a count."""
+    stranger, node = siege.stranger, siege.node
+    before = len(node.processes)
+    serial = await held(stranger, "account")
+    for number in range(20):
+        await stranger.throw([SPAWN, number, "Account", [[], {}]])
+    assert len(node.processes) == before + 5
+    assert [reply.succeeded for reply in stranger.heard_of(Reply)] == [False] * 15
+    stranger.heard.clear()
+    await stranger.throw(*[[LINK, number, serial] for number in range(20)])
+    account = node.processes[serial]  # type: ignore[index]
+    assert len(account.links or ()) == 5
+    assert len(stranger.heard_of(ExitFrame)) == 15
+    await stranger.throw(*[[MONITOR, number, serial] for number in range(20)])
+    assert len(account.watchers or ()) == 5
+    stranger.heard.clear()
+    await stranger.throw(*[[CALL, 100 + number, "account", "wait", [[], {}]] for number in range(20)])
+    assert len(stranger.heard_of(Reply)) == 15
+    for number in range(20):
+        await stranger.throw([20, 100 + number])
+    stranger.heard.clear()
+    await stranger.throw(*[[CALL, 200 + n, "account", "wait", [["x" * 2_000], {}]] for n in range(5)])
+    assert len(stranger.heard_of(Reply)) == 3
+    for number in range(20):
+        await stranger.throw(
+            [
+                MEMBERS,
+                "scope",
+                [
+                    number,
+                    [Ext(16, msgspec.msgpack.encode([stranger.name, stranger.incarnation, 5, b"", ""]))],
+                ],
+            ]
+        )
+    assert len(node.scope("scope").which_groups()) == 5
+    refused = [record.getMessage() for record in caplog.records if "limit of" in record.getMessage()]
+    assert 1 <= len(refused) <= 10
+    # Who calls again has no more than before.
+    stranger.close()
+    await trio.sleep(1)
+    again = Stranger(siege.network.carrier("again"), stranger.name, incarnation=7)
+    await again.connect("/b")
+    await again.throw([SPAWN, 1, "Account", [[], {}]])
+    assert len(node.processes) == before + 5
+    assert "more notices about node" in caplog.text
+    again.close()
+
+
+@pytest.mark.parametrize("rights", [{"exports": "account", "limits": Limits(pending=3)}])
+async def test_refusals_do_not_fill_the_log(
+    siege: Siege, autojump_clock: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often a peer does what it may not, a second of it is a line of each kind."""
+    nasty = "\x1b[31mred\nERROR fake line\x07" + "x" * 5_000
+    frames: list[Any] = [
+        [SEND, nasty, None],
+        [SEND, "account", Ext(99, b"\xc0")],
+        [17, "account", nasty, [[], {}]],
+        [WHEREIS, 1, nasty],
+        [CALL, 1, nasty, "give", [[], {}]],
+        [SPAWN, 1, nasty, [[], {}]],
+        [PRESENT, 1, b"forged"],
+        [EXIT, 1, "account", False, reason("Killed")],
+        [MEMBERS, nasty, 7],
+    ]
+    for _ in range(100):
+        await siege.stranger.throw(*frames)
+    assert siege.stranger.name in siege.node.peers
+    assert len([record for record in caplog.records if "refused a cast" not in record.getMessage()]) <= 6
+    assert len(caplog.records) <= 40
+    for record in caplog.records:
+        line = record.getMessage()
+        assert len(line) < 1_200
+        assert line.isprintable(), line
+    caplog.clear()
+    await trio.sleep(2)
+    await siege.stranger.throw(*frames)
+    assert "more like it since the last such line" in caplog.text
+    await siege.check()

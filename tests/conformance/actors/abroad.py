@@ -208,7 +208,7 @@ async def open_abroad(back_end: str, directory: Path, **options: Any) -> AsyncIt
         options: for both nodes.
     """
     network = MemoryNetwork()
-    policy = Policy.same_user(exports="*", entries="*", groups="*")
+    policy = Policy.same_user(exports="*", ends="*", entries="*", groups="*")
     async with AsyncExitStack() as stack:
         nodes: list[Node] = []
         stack.enter_context(virtual_clock().watching(lambda: under_way(nodes)))

@@ -55,11 +55,11 @@ class Giver(Actor):
 async def limited(**limits: Any) -> AsyncIterator[tuple[Node, Node, MemoryCarrier]]:
     """Two nodes and the carrier of the one that is limited."""
     network = MemoryNetwork()
-    policy = Policy.same_user(exports="*", entries="*", groups="*", limits=Limits(**limits))
+    policy = Policy.same_user(exports="*", ends="*", entries="*", groups="*", limits=Limits(**limits))
     carrier = network.carrier("a")
     async with (
         open_node("b", carrier=network.carrier("b"), listen="/b", policy=policy, entries={"it": idle}) as b,
-        open_node("a", carrier=carrier, policy=Policy.same_user(exports="*", groups="*")) as a,
+        open_node("a", carrier=carrier, policy=Policy.same_user(exports="*", ends="*", groups="*")) as a,
     ):
         await a.connect("/b")
         await settle()
