@@ -56,6 +56,7 @@ from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.request_collection import RequestCollection, multi_call, multi_cast
 from enfilade.actors.messages.signals import Call
+from enfilade.actors.node.child_events import ChildEvent, ChildEvents
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.dead_letters import DeadLetter, DeadLetters
 from enfilade.actors.node.groups import GroupMonitor, GroupScope, Joined, Left
@@ -139,6 +140,8 @@ __all__ = [
     "CallingSelf",
     "Child",
     "ChildCounts",
+    "ChildEvent",
+    "ChildEvents",
     "ChildInfo",
     "ChildNotFound",
     "ChildRestarting",

@@ -16,8 +16,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from types import MemberDescriptorType
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -30,7 +29,7 @@ from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
 from enfilade.actors.messages.signals import Call, Cast, described
-from enfilade.actors.processes.actor import Actor, formatted_status
+from enfilade.actors.processes.actor import Actor, attributes_of, formatted_status, slots_of
 from enfilade.actors.processes.body import Observer
 from enfilade.actors.processes.handlers import run_sync
 from enfilade.actors.processes.local_ref import process_of
@@ -175,20 +174,6 @@ def _actor(process: Process) -> Actor | None:
     return actor if isinstance(actor, Actor) else None
 
 
-def _slots(actor: Actor) -> Iterator[tuple[str, MemberDescriptorType]]:
-    for cls in type(actor).__mro__:
-        for name, slot in vars(cls).items():
-            if type(slot) is MemberDescriptorType and cls is not Actor:
-                yield name, slot
-
-
-def _attributes(actor: Actor) -> Iterator[tuple[str, Any]]:
-    for name, slot in _slots(actor):
-        with contextlib.suppress(AttributeError):
-            yield name, slot.__get__(actor)
-    yield from getattr(actor, "__dict__", {}).items()
-
-
 def _state(process: Process) -> dict[str, Any]:
     exposed = None if process.extras_or_none is None else process.extras_or_none.exposed
     if exposed is not None:
@@ -196,7 +181,7 @@ def _state(process: Process) -> dict[str, Any]:
     actor = _actor(process)
     if actor is None:
         raise NoState(process.ref)
-    return dict(_attributes(actor))
+    return dict(attributes_of(actor))
 
 
 def _put_state(process: Process, state: Mapping[str, Any]) -> None:
@@ -212,7 +197,7 @@ def _put_state(process: Process, state: Mapping[str, Any]) -> None:
             raise TypeError(
                 f"a state's keys must be names of attributes of the actor's own, got {safe_repr(name)}"
             )
-    before = dict(_attributes(actor))
+    before = dict(attributes_of(actor))
     try:
         for name in before.keys() - state.keys():
             delattr(actor, name)
@@ -225,13 +210,13 @@ def _put_state(process: Process, state: Mapping[str, Any]) -> None:
 
 def _restore(actor: Actor, state: Mapping[str, Any]) -> None:
     """Give the actor these attributes and no others, past properties and `__setattr__` of its class."""
-    for name, slot in _slots(actor):
+    for name, slot in slots_of(actor):
         if name in state:
             slot.__set__(actor, state[name])
         else:
             with contextlib.suppress(AttributeError):
                 slot.__delete__(actor)
-    slots = {name for name, _ in _slots(actor)}
+    slots = {name for name, _ in slots_of(actor)}
     attributes = getattr(actor, "__dict__", None)
     if attributes is not None:
         attributes.clear()
@@ -366,7 +351,7 @@ async def change_code(ref: Ref[Any], actor: type[Actor], extra: Any = None) -> N
             raise TypeError(
                 f"expected an actor class of the kind of {old.__qualname__}, got {safe_repr(actor)}"
             )
-        before = dict(_attributes(made))
+        before = dict(attributes_of(made))
         try:
             made.__class__ = actor
             adapt = getattr(made, "on_code_change", None)

@@ -28,6 +28,7 @@ HOOKS = frozenset(
         "on_exit",
         "on_down",
         "on_stop",
+        "on_child_event",
         "on_code_change",
         "format_status",
         "process",

@@ -29,6 +29,7 @@ from enfilade.actors.messages.reasons import KILL, Reason, checked
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.node.child_events import ChildEvents
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.dead_letters import DeadLetters
 from enfilade.actors.node.groups import Groups, GroupScope
@@ -114,6 +115,7 @@ class Node(Handle):
         ref: stands for the node itself: the sender of exit signals at shutdown.
         root: the root supervisor, which is shut down first; None.
         dead_letters: the messages that reached no process.
+        child_events: what supervisors do with their children.
         groups: the process groups.
         timers: the node's timers.
         dispatcher: what runs the processes that have no task.
@@ -132,6 +134,7 @@ class Node(Handle):
         self.timers = Timers()
         self.reports = Reports(config)
         self.dead_letters = DeadLetters(self.reports)
+        self.child_events = ChildEvents()
         self.registry = Names()
         self.groups = Groups()
         self.ref: Ref[Any] = NodeRef(self)

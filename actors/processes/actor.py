@@ -8,7 +8,9 @@ dispatcher.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from enfilade.actors.messages.guarded import log
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
     from enfilade.actors.processes.protocol import ActorProtocol
 
-__all__ = ["Actor", "construct", "formatted_status"]
+__all__ = ["Actor", "attributes_of", "construct", "formatted_status", "shown_state", "slots_of"]
 
 
 class Actor:
@@ -101,6 +103,28 @@ def formatted_status(actor: Actor) -> Any:
         if is_interrupt(error):
             raise
         return f"format_status raised {safe_repr(error)}"
+
+
+def slots_of(actor: Actor) -> Iterator[tuple[str, MemberDescriptorType]]:
+    """Yield the slots that the actor's own classes declare, by name."""
+    for cls in type(actor).__mro__:
+        for name, slot in vars(cls).items():
+            if type(slot) is MemberDescriptorType and cls is not Actor:
+                yield name, slot
+
+
+def attributes_of(actor: Actor) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes of the actor by name: its state."""
+    for name, slot in slots_of(actor):
+        with suppress(AttributeError):
+            yield name, slot.__get__(actor)
+    yield from getattr(actor, "__dict__", {}).items()
+
+
+def shown_state(actor: Actor, largest: int) -> str:
+    """Return the actor's state as text: what its `format_status` returns, or else its attributes."""
+    status = formatted_status(actor)
+    return safe_repr(dict(attributes_of(actor)) if status is None else status, largest)
 
 
 def construct(

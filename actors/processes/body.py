@@ -79,6 +79,9 @@ class Body:
     def end_at_once(self) -> None:
         """Carry out a pending exit signal now, unless a task has to be unwound first."""
 
+    def child_ending(self, child: Process) -> None:
+        """A process of which this one's arena is the nearest is about to end: its state is still there."""
+
     def linked_ended(self, ref: Ref[Any], reason: Reason) -> None:
         """A process that this one is linked to has just ended; its exit signal is about to arrive."""
 

@@ -63,6 +63,8 @@ def finish(
         guarded(let_go, process, error)
     elif type(reason) is Crashed:
         guarded(let_go, process, reason.error)
+    if process.owner is not None:
+        guarded(process.owner.body.child_ending, process)
     arena = None if process.extras_or_none is None else process.extras_or_none.arena
     if arena is not None:
         guarded(process.body.abandon_restarts)

@@ -269,7 +269,11 @@ def take_left(process: Record) -> deque[Any]:
         process.limit = 0
     else:
         left = None if process.extras_or_none is None else process.extras_or_none.heir
-    process.extras_or_none = None
+    extras = process.extras_or_none
+    if extras is not None:
+        extras.heir = None
+        if not extras.stop_requests:  # otherwise it is just ending
+            process.extras_or_none = None
     return deque() if left is None else left
 
 

@@ -81,6 +81,7 @@ class ChildRecord(Generic[R]):
         retry: the pending `Retry` of a child that is restarting; any other one is out of date.
         failures: restarts since the last quiet time, for back-off.
         since: when the present incarnation of a child with back-off started.
+        restarts: how often it was started again.
     """
 
     key: Hashable
@@ -94,6 +95,7 @@ class ChildRecord(Generic[R]):
     retry: object = None
     failures: int = 0
     since: float = 0.0
+    restarts: int = 0
 
 
 @attrs.frozen
@@ -248,7 +250,9 @@ class Children(abc.ABC, Generic[R]):
         """The child runs, as `ref`."""
         record.ref = ref
         record.status = RUNNING
-        record.predecessor = None
+        if record.predecessor is not None:
+            record.restarts += 1
+            record.predecessor = None
         self._by_ref[ref] = record
         if record.spec.restart == "temporary":
             # Its arguments are never needed again, and there may be very many such children. (Those of a

@@ -15,6 +15,7 @@ import attrs
 
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred
+from enfilade.actors.node.child_events import ChildEvent
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.start import Started
 from enfilade.actors.supervision.administration import carry_out, look_up, strategy_of, supervise
@@ -62,6 +63,18 @@ class Supervisor(Actor):
     child_type: ClassVar[ChildType] = "supervisor"
     body_ = SupervisorBody
 
+    hears_: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.hears_ = cls.on_child_event is not Supervisor.on_child_event
+        for hook in ("on_message", "on_exit", "on_down"):
+            if getattr(cls, hook) is not getattr(Actor, hook):
+                raise TypeError(
+                    f"{cls.__qualname__} defines {hook}, which no supervisor calls: what one receives is "
+                    "about its children; define on_child_event, or have a child receive the rest"
+                )
+
     def __init__(
         self,
         children: Iterable[Any] = (),
@@ -73,6 +86,14 @@ class Supervisor(Actor):
     ) -> None:
         flags = Flags(strategy=strategy, intensity=intensity, period=period, auto_shutdown=auto_shutdown)
         supervise(self, NamedChildren(flags, children))
+
+    def on_child_event(self, event: ChildEvent) -> None:
+        """Learn what has happened to a child. The default does nothing.
+
+        Runs in the middle of the supervisor's work, so it must be quick, and must not make requests of this
+        supervisor but by casts to `self.process.ref`. What it raises is logged, and the tree goes on. See
+        also `Node.child_events`.
+        """
 
     # Requests.
 

@@ -27,7 +27,7 @@ from enfilade.actors.messages.errors import (
     StartError,
 )
 from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.reasons import NO_CONNECTION, SHUTDOWN, Crashed, Reason
+from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.signals import Call, Cast
@@ -52,7 +52,8 @@ from enfilade.actors.supervision.actions import (
 )
 from enfilade.actors.supervision.child_spec import Child
 from enfilade.actors.supervision.child_stops import Stops, TimeUp
-from enfilade.actors.supervision.children import ChildRecord, Status
+from enfilade.actors.supervision.children import ChildRecord
+from enfilade.actors.supervision.incarnations import Incarnations
 from enfilade.actors.supervision.remote_children import RemoteChildren, RemoteStart
 from enfilade.actors.supervision.remote_entry import RemoteEntry
 from enfilade.actors.supervision.strategy import Strategy
@@ -96,9 +97,9 @@ class SupervisorBody(DispatchedBody):
 
     __slots__ = (
         "_asking",
-        "_between",
         "_error",
         "_exit_reason",
+        "_incarnations",
         "_performing",
         "_postponed",
         "_remote_children",
@@ -119,7 +120,7 @@ class SupervisorBody(DispatchedBody):
         self.protocol: ActorProtocol = protocol
         self.actor: Any = None
         self._asking: Outcome | None = None
-        self._between: dict[ChildRecord[AnyRef], AnyRef] = {}
+        self._incarnations = Incarnations(self)
         self._remote_children: RemoteChildren | None = None
         self._error: BaseException | None = None
         self._exit_reason: Reason | None = None
@@ -302,13 +303,12 @@ class SupervisorBody(DispatchedBody):
         child = self.strategy.children.running(ref)
         if child is not None:
             self._stops.ended(ref)
-            if child.spec.mailbox.inherit:
-                self._between[child] = ref
+            self._incarnations.ended(child, ref, event.reason)
             if not isinstance(ref, LocalRef) and not event.reason.is_normal:
                 self._report(Report("child_terminated", child, ref, event.reason))
             self._perform(self.strategy.exited(child, event.reason))
             if self.strategy.restarts(child):
-                self._restarting(child)
+                self._incarnations.restarting(child)
         elif isinstance(event, Exited) and self.process.is_parent(ref):
             self._perform(self.strategy.shut_down(event.reason))
 
@@ -326,6 +326,7 @@ class SupervisorBody(DispatchedBody):
             return  # it was given up
         del self._starts[start.child]
         if start.ref is not None:
+            self._incarnations.started(start.child, start.ref)
             self._perform(self.strategy.started(start.child, start.ref, start.info))
         else:
             self._not_started(start.child, start.error)
@@ -341,6 +342,8 @@ class SupervisorBody(DispatchedBody):
 
     def _time_up(self, event: TimeUp) -> None:
         for child in self._stops.time_up(event):
+            if child.ref is not None:
+                self._incarnations.ended(child, child.ref, KILLED)
             self._perform(self.strategy.unkillable(child))
 
     # Actions.
@@ -361,20 +364,18 @@ class SupervisorBody(DispatchedBody):
         finally:
             work.clear()
             self._performing = False
-        if self._between:
-            self._resolve()
+        self._incarnations.settle()
 
     def _start(self, start: Start[AnyRef]) -> None:
         child = start.child
         spec = child.spec
         process = self.process
+        self._incarnations.attempt(child)
         if type(spec.target) is RemoteEntry:
             self._start_remotely(child)
             return
         heir_of = child.predecessor if spec.mailbox.inherit else None
         made: Process | None = None
-        if spec.name is not None and child.predecessor is not None:
-            process.node.free_name(spec.name, child.predecessor)  # it was kept for this very start
         try:
             made = create(
                 process.node,
@@ -393,7 +394,7 @@ class SupervisorBody(DispatchedBody):
             self._started(child, made)
             return
         self._starts[child] = made
-        self._restarting(child)
+        self._incarnations.restarting(child)
         request.observer = lambda request: process.put(Acknowledged(child, made, request))
 
     def _started(self, child: ChildRecord[AnyRef], made: Process) -> None:
@@ -402,6 +403,7 @@ class SupervisorBody(DispatchedBody):
             inherit(made, child.predecessor)
         if made.extras_or_none is not None:
             info, made.extras_or_none.start_info = made.extras_or_none.start_info, None
+        self._incarnations.started(child, made.ref)
         self._perform(self.strategy.started(child, made.ref, info))
 
     def _start_remotely(self, child: ChildRecord[AnyRef]) -> None:
@@ -424,6 +426,7 @@ class SupervisorBody(DispatchedBody):
             reason = NO_CONNECTION
         else:
             reason = error if isinstance(error, Reason) else Crashed(error)
+        self._incarnations.failed(child, reason)
         self._perform(self.strategy.start_failed(child, reason))
 
     def _others(self) -> RemoteChildren:
@@ -454,7 +457,7 @@ class SupervisorBody(DispatchedBody):
         self._perform(self.strategy.start_failed(child, SHUTDOWN))
 
     def _retry(self, retry: Retry[AnyRef]) -> None:
-        self._restarting(retry.child)
+        self._incarnations.waits(retry.child, retry.delay)
         if retry.delay == 0:
             self.process.put(retry)
         elif retry.delay == math.inf:
@@ -480,40 +483,26 @@ class SupervisorBody(DispatchedBody):
             self._answered(Refuse(ProcessDied(self.process.ref, end.reason)))
 
     def _report(self, report: Report[AnyRef]) -> None:
+        if report.kind == "reached_max_restart_intensity":
+            self._incarnations.gave_up(report.child, report.reason)
         self.process.node.reports.supervisor(
             self.process.ref, report.kind, report.child.spec.id, report.ref, report.reason
         )
 
-    # Between two incarnations: calls fail with `Restarting`, and the mailbox may be kept.
+    # What others meet between two incarnations.
 
-    def _restarting(self, child: ChildRecord[AnyRef]) -> None:
-        ref = child.predecessor
-        if ref is not None:
-            self._between[child] = ref
-            self.process.node.mark_restarting(ref, child.spec.name)
+    # Both may be called before the `__init__` of the supervisor has run, and there is a strategy.
 
-    def _resolve(self) -> None:
-        """Settle the children that are no longer between two incarnations."""
-        strategy = self.strategy
-        for child in list(self._between):
-            down = child.status is Status.STOPPED and not strategy.busy and not strategy.restarts(child)
-            if down or (child.status is Status.RUNNING and child.ref != self._between[child]):
-                self._no_longer_between(child)
-
-    def _no_longer_between(self, child: ChildRecord[AnyRef]) -> None:
-        ref = self._between.pop(child)
-        self.process.node.mark_restarting(ref, child.spec.name, restarting=False)
+    def child_ending(self, child: Process) -> None:
+        if hasattr(self, "strategy"):
+            self._incarnations.ending(child)
 
     def linked_ended(self, ref: AnyRef, reason: Reason) -> None:
-        strategy: Strategy[AnyRef] | None = getattr(self, "strategy", None)  # its `__init__` may not have run
-        child = None if strategy is None else strategy.children.running(ref)
-        if strategy is not None and child is not None and strategy.will_restart(child, reason):
-            self._between[child] = ref
-            self.process.node.mark_restarting(ref, child.spec.name)
+        if hasattr(self, "strategy"):
+            self._incarnations.foresee(ref, reason)
 
     def abandon_restarts(self) -> None:
-        for child in list(self._between):
-            self._no_longer_between(child)
+        self._incarnations.abandon()
 
 
 # What is taken at any time, busy or not.

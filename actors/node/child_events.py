@@ -1,0 +1,95 @@
+"""Child events: what supervisors do with their children, for whoever wants to know.
+
+A subclass of `Supervisor` hears of its own children by its hook `on_child_event`. Anybody else subscribes,
+to one supervisor or to all of a node. An event is made only when somebody listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Literal
+
+import attrs
+
+from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.signals import Notice
+from enfilade.actors.processes.local_ref import process_of
+
+__all__ = ["ChildEvent", "ChildEventKind", "ChildEvents"]
+
+ChildEventKind = Literal["started", "ended", "restarting", "gave_up"]
+
+
+@attrs.frozen
+class ChildEvent:
+    """Something that has happened to a child.
+
+    Attributes:
+        kind: "started": the child runs, as `ref`. "ended": `ref` has ended, by itself or because it was told
+            to. "restarting": an attempt to start it again follows, in `delay` seconds. "gave_up": the
+            supervisor has restarted too often because of this child, stops all, and ends.
+        supervisor: whose child it is.
+        child_id: its id; None under a dynamic supervisor.
+        ref: its process; for "restarting" and "gave_up" the one that ended last; None if there was none.
+        reason: what `ref` ended with, or why the last attempt to start it failed; None for "started".
+        state: the state that it had at its end, as text of at most some 2,000 characters: what its
+            `format_status` returns, or else its attributes. For "ended" of an actor on this node; else None.
+        restarts: how often this supervisor has started it again so far.
+        delay: for "restarting", seconds until the attempt; `math.inf` while it waits for a node. Else None.
+    """
+
+    kind: ChildEventKind
+    supervisor: Ref[Any]
+    child_id: Hashable
+    ref: Ref[Any] | None
+    reason: Reason | None = None
+    state: str | None = None
+    restarts: int = 0
+    delay: float | None = None
+
+
+class ChildEvents:
+    """The subscriptions to the child events of one node."""
+
+    def __init__(self) -> None:
+        self._subscribers: dict[tuple[Ref[Any], Ref[Any] | None], None] = {}
+
+    def __len__(self) -> int:
+        return len(self._subscribers)
+
+    def subscribe(self, ref: Ref[Any], supervisor: Ref[Any] | None = None) -> None:
+        """Have each event from now on sent to `ref`, as a `ChildEvent`, until it ends. Not a checkpoint.
+
+        Args:
+            ref: a process; no bound of its mailbox keeps the events out.
+            supervisor: whose children it is about; None for those of every supervisor of this node.
+
+        Raises:
+            TypeError: `ref` or `supervisor` is not a ref.
+        """
+        for given in (ref, ref if supervisor is None else supervisor):
+            if not isinstance(given, Ref):
+                raise TypeError(f"expected a Ref, got {safe_repr(given)}")
+        self._subscribers[ref, supervisor] = None
+
+    def unsubscribe(self, ref: Ref[Any], supervisor: Ref[Any] | None = None) -> None:
+        """Cancel that subscription of `ref`, if there is one. Not a checkpoint."""
+        self._subscribers.pop((ref, supervisor), None)
+
+    def publish(self, event: ChildEvent) -> None:
+        """Send `event` to those who have subscribed. Not a checkpoint, never raises."""
+        for subscription in list(self._subscribers):
+            subscriber, supervisor = subscription
+            process = process_of(subscriber)
+            if process is not None and process.ended is not None:
+                del self._subscribers[subscription]
+            elif supervisor is None or supervisor == event.supervisor:
+                guarded(subscriber.deliver, Notice(event))
+
+    def forget(self, supervisor: Ref[Any]) -> None:
+        """Cancel the subscriptions to `supervisor` alone, which has ended."""
+        for subscription in [found for found in self._subscribers if found[1] == supervisor]:
+            del self._subscribers[subscription]

@@ -1,0 +1,190 @@
+"""The incarnations of a supervisor's children: what others meet between two of them, and hear of them.
+
+From the end of an incarnation until the next one is up, or the child is given up, calls to the last one fail
+with `Restarting`, its name is kept, and its mailbox may be. Whoever listens is sent a `ChildEvent` for each
+step. Nothing in here decides anything: that is the strategy's part.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+
+from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, Reason
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.node.child_events import ChildEvent, ChildEventKind
+from enfilade.actors.processes.actor import Actor, shown_state
+from enfilade.actors.supervision.children import RUNNING, STOPPED, ChildRecord
+
+if TYPE_CHECKING:
+    from enfilade.actors.processes.process import Process
+    from enfilade.actors.supervision.strategy import Strategy
+
+__all__ = ["Incarnations"]
+
+AnyRef = Ref[Any]
+LARGEST_STATE = 2_000  # characters of a child's last state
+
+
+@attrs.define(eq=False)
+class Between:
+    """The state of a child between two incarnations.
+
+    Attributes:
+        ref: the last one.
+        reason: what it ended with, or why the last attempt to start the next one failed.
+        is_announced: whether listeners have been told of the attempt that comes next.
+    """
+
+    ref: AnyRef
+    reason: Reason
+    is_announced: bool = False
+
+
+class Parent(Protocol):
+    """The body of a supervisor, as far as it matters here."""
+
+    process: Process
+    actor: Any
+    strategy: Strategy[AnyRef]
+
+
+class Incarnations:
+    """The lives of the children of one supervisor."""
+
+    __slots__ = ("_between", "_body", "_last_states")
+
+    def __init__(self, body: Parent) -> None:
+        self._body = body
+        self._between: dict[ChildRecord[AnyRef], Between] = {}
+        self._last_states: dict[AnyRef, str] = {}
+
+    # Ends.
+
+    def ending(self, process: Process) -> None:
+        """A process, perhaps a child's, is about to end: note its state if somebody listens."""
+        if (
+            self._is_heard
+            and hasattr(self._body, "strategy")
+            and self._body.strategy.children.running(process.ref) is not None
+        ):
+            actor = process.body.actor
+            if isinstance(actor, Actor):
+                self._last_states[process.ref] = shown_state(actor, LARGEST_STATE)
+
+    def foresee(self, ref: AnyRef, reason: Reason) -> None:
+        """The process `ref` has just ended: if it is a child that is to be restarted, it is from now on."""
+        strategy = self._body.strategy
+        child = strategy.children.running(ref)
+        if child is None or not strategy.will_restart(child, reason):
+            return
+        before = self._between.get(child)
+        if before is not None and before.ref != ref:
+            self._leave(child)
+        self._between[child] = Between(ref, reason)
+        self._body.process.node.mark_restarting(ref, child.spec.name)
+
+    def ended(self, child: ChildRecord[AnyRef], ref: AnyRef, reason: Reason) -> None:
+        """The child has ended, and the strategy is about to be told."""
+        self.foresee(ref, reason)  # if it has not been: it is remote, or had unlinked itself
+        if child.spec.mailbox.inherit:
+            self._between.setdefault(child, Between(ref, reason))
+        self._tell("ended", child, ref, reason, state=self._last_states.pop(ref, None))
+
+    # Starts.
+
+    def restarting(self, child: ChildRecord[AnyRef]) -> None:
+        """The child is being restarted, as the strategy has it."""
+        ref = child.predecessor
+        if ref is not None:
+            self._between.setdefault(child, Between(ref, KILLED))
+            self._body.process.node.mark_restarting(ref, child.spec.name)
+
+    def waits(self, child: ChildRecord[AnyRef], delay: float) -> None:
+        """An attempt to start the child follows in `delay` seconds."""
+        self.restarting(child)
+        between = self._between.get(child)
+        if between is None:  # it waits for its node, and has never run
+            self._tell("restarting", child, None, NO_CONNECTION, delay=delay)
+        else:
+            between.is_announced = True
+            self._tell("restarting", child, between.ref, between.reason, delay=delay)
+
+    def attempt(self, child: ChildRecord[AnyRef]) -> None:
+        """The child is about to be started: its name is free for that."""
+        between = self._between.get(child)
+        if between is not None:
+            if not between.is_announced:
+                self._tell("restarting", child, between.ref, between.reason, delay=0.0)
+            between.is_announced = False
+        if child.spec.name is not None and child.predecessor is not None:
+            self._body.process.node.free_name(child.spec.name, child.predecessor)
+
+    def failed(self, child: ChildRecord[AnyRef], reason: Reason) -> None:
+        """The attempt has failed."""
+        if child in self._between:
+            self._between[child].reason = reason
+
+    def started(self, child: ChildRecord[AnyRef], ref: AnyRef) -> None:
+        """The child is up, and the strategy is about to be told."""
+        count = child.restarts + (child.predecessor is not None)
+        self._tell("started", child, ref, restarts=count)
+
+    def gave_up(self, child: ChildRecord[AnyRef], reason: Reason) -> None:
+        """The supervisor has restarted too often because of this child."""
+        between = self._between.get(child)
+        if between is None:
+            self._tell("gave_up", child, None, reason)
+        else:
+            self._tell("gave_up", child, between.ref, between.reason)
+
+    # The time between.
+
+    def settle(self) -> None:
+        """Let go of the children that are no longer between two incarnations."""
+        strategy = self._body.strategy
+        for child, between in list(self._between.items()):
+            down = child.status is STOPPED and not strategy.busy and not strategy.restarts(child)
+            if down or (child.status is RUNNING and child.ref != between.ref):
+                self._leave(child)
+
+    def abandon(self) -> None:
+        """The supervisor has ended: none of its children is restarted."""
+        self._body.process.node.child_events.forget(self._body.process.ref)
+        for child in list(self._between):
+            self._leave(child)
+
+    def _leave(self, child: ChildRecord[AnyRef]) -> None:
+        ref = self._between.pop(child).ref
+        self._body.process.node.mark_restarting(ref, child.spec.name, restarting=False)
+
+    # Whoever listens.
+
+    @property
+    def _is_heard(self) -> bool:
+        body = self._body
+        return bool(body.process.node.child_events) or getattr(type(body.actor), "hears_", False)
+
+    def _tell(
+        self,
+        kind: ChildEventKind,
+        child: ChildRecord[AnyRef],
+        ref: AnyRef | None,
+        reason: Reason | None = None,
+        *,
+        state: str | None = None,
+        restarts: int | None = None,
+        delay: float | None = None,
+    ) -> None:
+        """Tell the subclass's hook and the subscribers what has happened to the child, if there are any."""
+        if not self._is_heard:
+            return
+        body = self._body
+        count = child.restarts if restarts is None else restarts
+        child_id = body.strategy.children.info(child).id
+        event = ChildEvent(kind, body.process.ref, child_id, ref, reason, state, count, delay)
+        if type(body.actor).hears_:
+            guarded(body.actor.on_child_event, event)
+        body.process.node.child_events.publish(event)
