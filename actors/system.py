@@ -153,7 +153,7 @@ async def _ask(ref: Ref[Any], act: Callable[[Process], T]) -> T:
     if process.ended is not None:
         raise Restarting(ref) if process.restarting else NoProcess(ref)
     request: Request[T] = Request(node, ref, "system", (), {}, node.current)
-    process.extras().deferred[request] = None  # fails when the process ends
+    process.extras().deferred[request] = False  # fails when the process ends
     process.control_put(_SystemMessage(request, act))
     return await request.receive(ref.limit)
 

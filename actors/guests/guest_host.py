@@ -170,7 +170,7 @@ class NodeHost:
             if isinstance(incoming, Ended) and incoming.monitor is not None:
                 self._monitors.pop(incoming.monitor, None)
             if is_a(message, signals.Call):
-                process.extras().deferred[message] = None
+                process.extras().deferred[message] = False
         if process.attention:
             process.observe(message)
             process.observed(message)

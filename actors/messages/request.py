@@ -9,6 +9,7 @@ mailbox, at hand, deferred), so a call needs no entry in any monitor table.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -17,7 +18,8 @@ import trio
 from trio.lowlevel import Abort, wait_task_rescheduled
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import CallError, CallTimeout, NoProcess, ProcessDied, SenderDropped
+from enfilade.actors.messages.errors import CallError, CallTimeout, NoProcess, ProcessDied
+from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.reasons import NO_PROCESS, Reason
 from enfilade.actors.messages.safe_text import safe_str
@@ -90,9 +92,7 @@ class Request(signals.Call, Generic[R]):
             self._settle()
 
     def abandon(self, reason: Reason) -> None:
-        self.fail(
-            NoProcess(self.target) if reason == NO_PROCESS else ProcessDied(self.target, reason),
-        )
+        self.fail(_end_of(self.target, reason))
 
     def _settle(self) -> None:
         waiter = self.waiter
@@ -101,7 +101,10 @@ class Request(signals.Call, Generic[R]):
             self.waiter = None
         self.settled = True
         if self.observer is not None:
-            self.observer(self)
+            try:
+                self.observer(self)
+            except BaseException as error:  # it is the caller's, and must not end the callee
+                _observer_failed(self.process, error)
 
     # What the caller does.
 
@@ -246,6 +249,52 @@ class Observers(list[Callable[[Request[Any]], None]]):
             observer(request)
 
 
+class Forwarded(signals.Call):
+    """A deferred call that was passed on: its outcome is that of the call that its caller waits for.
+
+    However often a call is passed on, its outcome takes one step.
+    """
+
+    __slots__ = ("origin", "target")
+
+    def __init__(
+        self,
+        call: signals.Call,
+        target: Ref[Any],
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        self.origin: signals.Call = call.origin if isinstance(call, Forwarded) else call
+        self.target = target
+        super().__init__(method, args, kwargs, call.caller, self.origin.settled)
+
+    def reply(self, value: Any) -> None:
+        if not self.settled:
+            self.settled = True
+            self.origin.reply(value)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.settled:
+            self.settled = True
+            self.origin.fail(error)
+
+    def abandon(self, reason: Reason) -> None:
+        self.fail(_end_of(self.target, reason))
+
+
+def _observer_failed(process: Process | None, error: BaseException) -> None:
+    if process is None:
+        log(logging.ERROR, "the reply to a call could not be passed on", error=error)
+    else:
+        process.fail_in("reply", error)
+
+
+def _end_of(target: Ref[Any], reason: Reason) -> CallError:
+    """The error of a call whose callee, `target`, has ended with `reason`."""
+    return NoProcess(target) if reason == NO_PROCESS else ProcessDied(target, reason)
+
+
 class Deferred(Handle, Generic[R]):
     """A reply that is given later, possibly by another process: what `Process.defer` returns, and the handler
     too.
@@ -295,17 +344,14 @@ class Deferred(Handle, Generic[R]):
         self._process.settle_deferred(forwarded)
         if self._process.at_hand is forwarded:
             self._process.at_hand = None  # no longer this process's to answer
-        onward: Request[Any] = Request(self._process.node, ref, name, args, kwargs, None)
-        onward.caller = forwarded.caller
-        onward.observer = lambda done: (
-            forwarded.reply(done.value) if done.error is None else forwarded.fail(done.error)
-        )
+        onward = Forwarded(forwarded, ref, name, args, kwargs)
         try:
             ref.deliver(onward)
         except CallError as absent:  # nobody holds the name
             forwarded.fail(absent)
 
     def __del__(self) -> None:
+        """Leave a note for the loop, and no more: Python may call this at any line, in any thread."""
         request = getattr(self, "request", None)
-        if request is not None and not request.settled and self._process.settle_deferred(request):
-            request.fail(SenderDropped(self._process.ref))
+        if request is not None and not request.settled:
+            self._process.note_dropped(request)

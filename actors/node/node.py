@@ -129,6 +129,7 @@ class Node(Handle):
         self.full_name = f"{name}@{zone}"
         self.incarnation = secrets.randbits(64)
         self.config = config
+        self.token = trio.lowlevel.current_trio_token()
         self.context = contextvars.copy_context()
         self.dispatcher = Dispatcher()
         self.timers = Timers()

@@ -283,18 +283,20 @@ class Timers:
     async def run(self) -> None:
         """Fire timers until cancelled."""
         while True:
-            now = trio.current_time()
-            while self._heap and self._heap[0][0] <= now:
-                timer = heapq.heappop(self._heap)[2]
-                if not timer.active:
-                    self._tombstones -= 1
-                    continue
-                try:
-                    timer.fire()
-                except BaseException as error:
-                    step_failed(timer.owner, "timer", error)
-                del timer  # with the message that it has sent
+            self._fire_due()
             deadline = self._heap[0][0] if self._heap else math.inf
             with trio.CancelScope(deadline=deadline) as self._sleeper:
                 await trio.lowlevel.wait_task_rescheduled(lambda _: Abort.SUCCEEDED)
             self._sleeper = None
+
+    def _fire_due(self) -> None:
+        now = trio.current_time()
+        while self._heap and self._heap[0][0] <= now:
+            timer = heapq.heappop(self._heap)[2]
+            if not timer.active:
+                self._tombstones -= 1
+                continue
+            try:
+                timer.fire()
+            except BaseException as error:
+                step_failed(timer.owner, "timer", error)

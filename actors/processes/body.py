@@ -19,7 +19,7 @@ from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import LiveResult, ProcessDied
 from enfilade.actors.messages.reasons import Crashed, Reason
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.handlers import PLAIN, bad_arguments, check_result
 from enfilade.actors.processes.steps import step_failed, with_headroom
@@ -198,6 +198,8 @@ class DispatchedBody(Body):
                 result = run(handler, actor, args[0])
             if type(result) not in PLAIN:
                 check_result(handler, result, is_reply=True)
+            if process.at_hand is not signals.HANDED_OFF:
+                result = self._deferred(result)
             if process.attention and process.stopping is not None and process.ended is None:
                 self.stop(process.stopping)
         except RecursionError as error:
@@ -211,6 +213,13 @@ class DispatchedBody(Body):
             process.at_hand = None
         self.rest()
         return result
+
+    def _deferred(self, result: Any) -> Any:
+        """The result of a handler that has deferred its reply: a deferred one, also if that was dropped."""
+        request = self.process.at_hand
+        if type(result) is Deferred or request is None or not self.process.was_dropped(request):
+            return result
+        return Deferred(self.process, request)
 
     def _raised(
         self,

@@ -142,7 +142,7 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
             tell(process, reason, error)
         except BaseException as raised:
             step_failed(process, "end", raised)
-    process.reader = None
+    process.reader = process.control = None
     if process.extras_or_none is not None and process.extras_or_none.heir is None:
         process.extras_or_none = None
     try:

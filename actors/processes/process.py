@@ -139,7 +139,7 @@ class Process(Record):
             request = self.body.handed_off()
         if request is None or request.settled or self.has_deferred(request):
             return None
-        self.extras().deferred[request] = None
+        self.extras().deferred[request] = False
         return Deferred(self, request)
 
     def refuse(self, error: Exception) -> Deferred[Any] | None:

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.errors import RuntimeFault, SenderDropped
 from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.reasons import KILL, KILLED, NORMAL, Reason
 from enfilade.actors.messages.ref import Ref
@@ -37,7 +38,7 @@ from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.mailbox import LIMITLESS, BoundedQueue, Mailbox, is_kept, mailbox_full, put
 from enfilade.actors.processes.protocol import NO_NAMES
 from enfilade.actors.processes.signal_arrivals import arrivals
-from enfilade.actors.processes.steps import step_failed
+from enfilade.actors.processes.steps import Step, step_failed
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -78,7 +79,7 @@ class Extras:
     def __init__(self) -> None:
         self.aliases: dict[Alias[Any], None] = {}
         self.arena: dict[Process, None] | None = None
-        self.deferred: dict[signals.Call, None] = {}
+        self.deferred: dict[signals.Call, bool] = {}  # true: its deferred reply was dropped
         self.emptied: trio.Event | None = None
         self.exposed: tuple[Callable[[], Mapping[str, Any]], Callable[[Any], None]] | None = None
         self.groups: dict[tuple[str, Any], int] = {}
@@ -281,6 +282,10 @@ class Record(Handle):
             if self.idle:
                 self.wake()
 
+    def fail_in(self, step: Step, error: BaseException) -> None:
+        """End, because `step`, which was taken for this process, raised `error`."""
+        step_failed(self, step, error)
+
     # What the body does between messages.
 
     def settle(self) -> None:
@@ -350,9 +355,14 @@ class Record(Handle):
         """Answer for `call`, which the process's own code took out of the mailbox: it fails at the end."""
         deferred = self.extras().deferred
         if len(deferred) > 16:
-            for settled in [owed for owed in deferred if owed.settled]:
-                del deferred[settled]
-        deferred[call] = None
+            self.forget_settled()
+        deferred[call] = False
+
+    def forget_settled(self) -> None:
+        """Forget the calls that were taken over and are answered."""
+        deferred = self.extras().deferred
+        for settled in [owed for owed in deferred if owed.settled]:
+            del deferred[settled]
 
     def settle_deferred(self, request: signals.Call) -> bool:
         """Note that `request` is being answered; return false when its answer was not outstanding."""
@@ -361,6 +371,30 @@ class Record(Handle):
             return False
         del extras.deferred[request]
         return True
+
+    def note_dropped(self, request: signals.Call) -> None:
+        """Note that nobody holds the deferred reply to `request` any more.
+
+        May be called in any thread, and by Python's garbage collector at any line.
+        """
+        extras = self.extras_or_none
+        if extras is None or request not in extras.deferred:
+            return
+        extras.deferred[request] = True
+        with suppress(trio.RunFinishedError):
+            self.node.token.run_sync_soon(self._dropped, request)
+
+    def _dropped(self, request: signals.Call) -> None:
+        try:
+            if self.settle_deferred(request) and not request.settled:
+                request.fail(SenderDropped(self.ref))
+        except BaseException as error:
+            step_failed(self, "finalizer", error)
+
+    def was_dropped(self, request: signals.Call) -> bool:
+        """Return true when the answer to `request` was deferred, and the deferred reply dropped."""
+        extras = self.extras_or_none
+        return extras is not None and extras.deferred.get(request, False)
 
     def has_deferred(self, request: signals.Call) -> bool:
         """Return true when the answer to `request` was deferred and is outstanding."""

@@ -180,6 +180,8 @@ async def start(
 def _abandon(process: Process) -> None:
     process.node.starting.pop(process, None)
     links.unlink_parent(process)
+    if process.name is not None:
+        process.node.registry.unregister(process.name)  # now, for the starter may try again
     process.interrupt(KILLED)
 
 

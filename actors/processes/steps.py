@@ -12,7 +12,8 @@ raises and calls `step_failed`:
 * "report": the log is told of an end, or of a slow handler (`end.py`, `dispatcher.py`)
 * "timer": a timer fires (`timers.py`)
 * "time limit": something has waited for too long (`timers.py`)
-* "finalizer": Python has collected a deferred reply (`request.py`)
+* "reply": the outcome of a call reaches whoever waits for it (`request.py`, `sync_body.py`)
+* "finalizer": Python has collected a deferred reply (`record.py`)
 * "signal": a signal arrives (`record.py`, `local_ref.py`)
 * "task": a task that the runtime has started for a process ends (`node.py`)
 * "remote": a signal of the process is put into words for another node, or understood (`peers`)
@@ -49,6 +50,7 @@ Step = Literal[
     "report",
     "timer",
     "time limit",
+    "reply",
     "finalizer",
     "signal",
     "task",

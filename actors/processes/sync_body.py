@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.crash import reason_of
-from enfilade.actors.messages.errors import UnknownMethod
+from enfilade.actors.messages.errors import StepFailed, UnknownMethod
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.request import Deferred
@@ -127,14 +127,16 @@ class SyncBody(DispatchedBody):
         Raises:
             CoroutineReturned, LiveResult: the result has yet to run.
         """
-        if type(result) is Deferred:
+        if type(result) is Deferred or self.process.was_dropped(request):
             return
         if type(result) not in PLAIN:
             check_result(self.protocol.handlers[request.method], result, is_reply=True)
-        if self.process.stopping is not None and self.process.ended is None:
-            self.stop(self.process.stopping, lambda: request.reply(result))
+        process = self.process
+        if process.stopping is not None and process.ended is None:
+            self.stop(process.stopping, lambda: request.reply(result))
         else:
             request.reply(result)
+            process.at_hand = None  # an idle actor keeps neither arguments nor reply
 
     def _other(self, message: Any) -> None:
         process = self.process
@@ -161,7 +163,11 @@ class SyncBody(DispatchedBody):
             error = raised
             reason = reason_of(raised)
         if before_links is not None:
-            before_links()
+            try:
+                before_links()
+            except BaseException as fault:
+                error = StepFailed(process.ref, "reply", fault)
+                reason = reason_of(error)
         process.node.finish(process, reason, error)
         return False
 
@@ -179,6 +185,7 @@ class SyncBody(DispatchedBody):
                 if handler is None:
                     refuse_unknown(process, message, self.protocol)
                 if handler is None or refused(process, message, handler, error):
+                    process.at_hand = None
                     self.rest()
                     return
             except UnknownMethod as unknown:

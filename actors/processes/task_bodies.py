@@ -252,8 +252,10 @@ class AsyncBody(TaskBody):
                 if process.stopping is not None:
                     self._message = (message, result)
                     return
-                if kind is not Cast and type(result) is not Deferred:
-                    message.reply(result)
+                if kind is not Cast:
+                    if type(result) is not Deferred and not process.was_dropped(message):
+                        message.reply(result)
+                    process.at_hand = None
                 result = None  # which may be a deferred reply, and must not live on here
             else:
                 await self._handle_other(kind, message)

@@ -17,9 +17,9 @@ class Bystander(Actor):
         return "pong"
 
 
-class AsyncBystander(Actor):
-    async def ping(self) -> str:
-        return "pong"
+class BystanderWithTask(Bystander):
+    async def wait(self) -> None:
+        """Makes it an actor that has a task."""
 
 
 @asynccontextmanager
@@ -28,10 +28,10 @@ async def unharmed(name: str = "n") -> AsyncIterator[tuple[Node, Process]]:
     no further message has come, and the node closes as fast as usual.
     """
     async with open_node(name) as node:
-        bystanders = [await node.spawn(Bystander), await node.spawn(AsyncBystander)]
+        bystanders = [await node.spawn(Bystander), await node.spawn(BystanderWithTask)]
         async with node.mailbox() as me:
             yield node, me
-            for ref in [*bystanders, await node.spawn(Bystander), await node.spawn(AsyncBystander)]:
+            for ref in [*bystanders, await node.spawn(Bystander), await node.spawn(BystanderWithTask)]:
                 assert await ref.within(1).call(Bystander.ping) == "pong"
             async with node.mailbox() as other:
                 other.send_after(0.01, other.ref, "fired")
