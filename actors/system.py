@@ -389,7 +389,8 @@ class _Guarded:
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            log(logging.ERROR, "an observer of %s raised and was removed", process.ref, error=error)
+            text = "an observer of %s raised and was removed"
+            process.node.reports.note("observers", logging.ERROR, text, process.ref, error=error)
             extras = process.extras_or_none
             if extras is not None:
                 extras.observers = [other for other in extras.observers if other is not self]

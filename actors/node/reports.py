@@ -55,21 +55,21 @@ class Reports:
     def abnormal_exit(self, ref: Ref[Any], reason: Reason, error: BaseException | None) -> None:
         """Report an abnormal exit, with the traceback of `error` if the process raised one."""
         level = logging.WARNING if error is None else logging.ERROR
-        self._note("exits", level, "%s ended: %s", ref, reason, error=error)
+        self.note("exits", level, "%s ended: %s", ref, reason, error=error)
 
     def dead_letter(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
         """Report a message that reached no process."""
-        self._note("dead letters", logging.INFO, "dead letter for %s (%s): %.200r", ref, reason, message)
+        self.note("dead letters", logging.INFO, "dead letter for %s (%s): %.200r", ref, reason, message)
 
     def deadlock(self, calls: Sequence[str]) -> None:
         """Report calls that wait for one another in a circle."""
-        self._note(
+        self.note(
             "deadlocks", logging.WARNING, "deadlock, which only a time limit ends: %s", ", ".join(calls)
         )
 
     def unkillable(self, ref: Ref[Any], frames: str) -> None:
         """Report a killed process that does not end, and the stack of its task."""
-        self._note(
+        self.note(
             "unkillable",
             logging.CRITICAL,
             "%s was killed but did not end; it was given up",
@@ -82,7 +82,7 @@ class Reports:
     ) -> None:
         """Log a supervisor's report on the child of that id; `kind` as in `actions.Report`."""
         level = logging.INFO if kind == "child_terminated" else logging.ERROR
-        self._note(
+        self.note(
             "supervisor reports",
             level,
             "%s: %s: child %r%s: %s",
@@ -91,13 +91,13 @@ class Reports:
 
     def refused(self, ref: Ref[Any], error: Exception) -> None:
         """Report a cast that asked for something the process does not do."""
-        self._note("refused casts", logging.WARNING, "%s refused a cast: %s", ref, error)
+        self.note("refused casts", logging.WARNING, "%s refused a cast: %s", ref, error)
 
     def slow_handler(self, ref: Ref[Any], seconds: float) -> None:
         """Report a sync handler that held the loop for `seconds`."""
-        self._note("slow handlers", logging.WARNING, "%s held the loop for %.1f ms", ref, seconds * 1000)
+        self.note("slow handlers", logging.WARNING, "%s held the loop for %.1f ms", ref, seconds * 1000)
 
-    def _note(
+    def note(
         self,
         kind: str,
         level: int,
@@ -106,6 +106,10 @@ class Reports:
         error: BaseException | None = None,
         stack: str | None = None,
     ) -> None:
+        """Have `text % values` logged soon, unless there have been too many of this kind; see `log`.
+
+        Not a checkpoint, never raises. Where the level is not logged, nothing is computed.
+        """
         if not is_logged(level):
             return
         second = math.floor(trio.current_time())

@@ -18,7 +18,7 @@ import attrs
 
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import RuntimeFault
-from enfilade.actors.messages.guarded import guarded, log
+from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import NORMAL, Reason, Shutdown
 from enfilade.actors.messages.ref import Ref
@@ -261,17 +261,15 @@ class EventManager(Actor):
             self._remove(key, NORMAL)
 
     def _crashed(self, key: Hashable, entry: _Entry, error: BaseException) -> None:
-        log(
-            logging.ERROR,
-            "event handler %r of %s crashed and was removed",
-            key,
-            self.process.ref,
-            error=error,
-        )
+        self._report("event handler %r of %s crashed and was removed", key, error)
         let_go(self.process, error)
         if self._entries.get(key) is entry:
             del self._entries[key]
             self._tell(key, entry, reason_of(error))
+
+    def _report(self, text: str, key: Hashable, error: BaseException) -> None:
+        process = self.process
+        process.node.reports.note("event handlers", logging.ERROR, text, key, process.ref, error=error)
 
     def _remove(self, key: Hashable, reason: Reason, *, tell: bool = True) -> Any:
         entry = self._entries.pop(key)
@@ -281,8 +279,7 @@ class EventManager(Actor):
         except FATAL:
             raise
         except BaseException as error:
-            text = "event handler %r of %s crashed while it was removed"
-            log(logging.ERROR, text, key, self.process.ref, error=error)
+            self._report("event handler %r of %s crashed while it was removed", key, error)
             let_go(self.process, error)
             reason = reason_of(error)
         self._tell(key, entry, reason, tell)

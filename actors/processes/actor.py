@@ -13,7 +13,6 @@ from contextlib import suppress
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.methods import note_methods
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
 
@@ -65,8 +64,10 @@ class Actor:
 
     def on_message(self, message: Any) -> Any:
         """Handle a message that came by `send`; may be async. The default logs a warning and drops it."""
-        log(
-            logging.WARNING, "%s (%s) dropped an unhandled message: %r", self.process.ref, type(self), message
+        process = self.process
+        text = "%s (%s) dropped an unhandled message: %r"
+        process.node.reports.note(
+            "unhandled messages", logging.WARNING, text, process.ref, type(self), message
         )
 
     def on_exit(self, exited: Exited) -> Any:
