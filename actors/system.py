@@ -27,7 +27,7 @@ from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import NORMAL, Reason
 from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
+from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, shown_name
 from enfilade.actors.messages.signals import Call, Cast, described
 from enfilade.actors.processes.actor import Actor, attributes_of, formatted_status, slots_of
 from enfilade.actors.processes.body import Observer
@@ -349,7 +349,7 @@ async def change_code(ref: Ref[Any], actor: type[Actor], extra: Any = None) -> N
         old = type(made)
         if not (isinstance(actor, type) and issubclass(actor, Actor)) or actor.body_ is not old.body_:
             raise TypeError(
-                f"expected an actor class of the kind of {old.__qualname__}, got {safe_repr(actor)}"
+                f"expected an actor class of the kind of {shown_name(old)}, got {safe_repr(actor)}"
             )
         before = dict(attributes_of(made))
         try:

@@ -18,6 +18,7 @@ from enfilade.actors.guests.guest_host import NodeHost, trapped, why
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import NodeStopped, StartError
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import NORMAL, SHUTDOWN, Custom, Exit, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
@@ -39,7 +40,7 @@ def refusal(error: GuestStartError | EngineError) -> Exit:
     cause = error.__cause__
     if isinstance(cause, StartTrapped):
         return Exit(trapped(cause.trap))
-    return Exit(Custom(f"Wasmtime error: {error}" if isinstance(error, EngineError) else str(error)))
+    return Exit(Custom(f"Wasmtime error: {error}" if is_a(error, EngineError) else str(error)))
 
 
 @functools.lru_cache

@@ -195,7 +195,7 @@ class NodeHost:
         try:
             to.send(message)
         except RuntimeFault as error:
-            raise SubsystemError(f"send failed: {error}") from error
+            raise SubsystemError(f"send failed: {safe_str(error)}") from error
 
     def call(self, to: Ref[Any], message: Message, timeout: float | None) -> Future[Message]:
         process = self._process
@@ -206,7 +206,7 @@ class NodeHost:
         try:
             check_method(to, method)
         except UnknownMethod as error:
-            raise SubsystemError(f"call failed: {error}") from None
+            raise SubsystemError(f"call failed: {safe_str(error)}") from None
         request: Request[Any] = Request(process.node, to, method, (content,), {}, process)
         timer: Timer | None = None
         future: Future[Message] = Future(request.cancel)

@@ -5,6 +5,39 @@ a process ends, where a report is logged, where an error is made. So the runtime
 The functions here look into the containers, records and exceptions that Python and its libraries bring,
 and stop when they have enough; they call the `repr` of any other object under guard, and cut the result.
 The text is one line of printable characters, so that it cannot pass for a line of a log.
+
+The places where the runtime touches objects of the program, other than to say which argument it refuses:
+
+* `guests/guest_body.py`: errors of the engine, told to whoever starts a guest
+* `guests/guest_host.py`: reasons, errors and messages, told to a guest
+* `messages/blocks.py`: the error that leaves the block of a node or mailbox
+* `messages/crash.py`: the error that ends a process, and the groups in it
+* `messages/errors.py`: targets, arguments and causes, in an error's text
+* `messages/guarded.py`: functions that are run, and values that are logged
+* `messages/reasons.py`: what a reason holds, shown, compared and hashed
+* `messages/signals.py`: messages, described in a line
+* `messages/tracebacks.py`: frames, causes, members and notes of an error
+* `node/groups.py`: events, sent to those who watch a group
+* `node/node.py`: the error that ends the program, and those of the runtime's own tasks
+* `node/reports.py`: everything that the log is told
+* `node/timers.py`: functions and messages whose time has come
+* `patterns/events.py`: handlers, their keys, and what they raise
+* `patterns/pool.py`: what workers raise
+* `peers/distribution.py`: events for watchers, and errors of a policy
+* `peers/inbound.py`: what came from another node, decoded
+* `peers/remote_node.py`: what goes to another node, encoded
+* `peers/rooms.py`: errors of a wait for room in a mailbox
+* `processes/actor.py`: an actor's own view of its state, and unhandled messages
+* `processes/end.py`: notes on the error, the traceback, deferred replies, queued messages
+* `processes/links.py`: links and monitors, notified of an end
+* `processes/reader.py`: messages, matched by a `receive`
+* `processes/start.py`: the target of a spawn, and what its start raises
+* `processes/steps.py`: the error of a step
+* `processes/sync_body.py`: messages, and what handlers raise
+* `processes/task_bodies.py`: messages, and what handlers raise
+* `supervision/supervisor_body.py`: messages, and what the start of a child raises
+* `system.py`: observers, and the messages that they are shown
+* `workers/employer.py`: names of workers
 """
 
 from __future__ import annotations

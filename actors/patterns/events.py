@@ -22,7 +22,7 @@ from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import NORMAL, Reason, Shutdown
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.safe_text import safe_repr, shown_name
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.end import FATAL, let_go
 from enfilade.actors.processes.links import Down, Monitor
@@ -80,7 +80,7 @@ class EventHandler:
 
     def on_call(self, request: Any) -> Any:
         """Answer a call to this handler alone; the result is the reply."""
-        raise TypeError(f"{type(self).__qualname__} does not answer calls: define on_call(self, request)")
+        raise TypeError(f"{shown_name(type(self))} does not answer calls: define on_call(self, request)")
 
     def on_remove(self, reason: Reason) -> Any:
         """Runs last, unless the handler crashed; `delete_handler` returns the result."""

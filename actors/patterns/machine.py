@@ -23,7 +23,7 @@ import attrs
 
 from enfilade.actors.messages.methods import HOOKS
 from enfilade.actors.messages.request import Deferred
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.safe_text import safe_repr, shown_name
 from enfilade.actors.processes.actor import Actor
 
 __all__ = ["Machine", "after", "enter", "leave", "when"]
@@ -85,7 +85,7 @@ def when(
 def _mark_sync(function: F, mark: object) -> F:
     if inspect.iscoroutinefunction(function):
         raise TypeError(
-            f"{function.__qualname__} cannot be async, because state changes are immediate; "
+            f"{shown_name(function)} cannot be async, because state changes are immediate; "
             "to wait, use `self.process.continue_with`"
         )
     return _mark(function, mark)

@@ -27,7 +27,7 @@ from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.safe_text import safe_repr, shown_name
 from enfilade.actors.node.timers import Timer
 from enfilade.actors.patterns.rate_limit import LeakyBucket, RateLimit
 from enfilade.actors.processes.actor import Actor
@@ -46,7 +46,7 @@ class Worker(Actor):
 
     def work(self, job: Any) -> Any:
         """Do one job; the result answers `Pool.submit`. Subclasses must define it."""
-        raise TypeError(f"{type(self).__qualname__} does not define work(self, job)")
+        raise TypeError(f"{shown_name(type(self))} does not define work(self, job)")
 
 
 class JobDiscarded(RuntimeFault):

@@ -27,7 +27,7 @@ from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, NO_PROCESS, Crashed, Custom, Reason
 from enfilade.actors.messages.ref import Ref, RemoteRef
-from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
+from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, safe_str
 from enfilade.actors.peers.authority import Authority
 from enfilade.actors.peers.distribution import Distribution, Given
 from enfilade.actors.peers.ledger import Ledger, Linked
@@ -337,7 +337,9 @@ class Inbound:
             elif is_a(value, BaseException):
                 request.fail(value)
             else:
-                request.fail(PayloadError(f"node {self._peer_name} failed the call with {value!r:.80}"))
+                request.fail(
+                    PayloadError(f"node {self._peer_name} failed the call with {safe_repr(value, 80)}")
+                )
 
     def _carry_out(self, frame: wire.Frame) -> None:
         match frame:
@@ -546,7 +548,7 @@ class Inbound:
         try:
             reason = self._decode(payload)
         except PayloadError as error:
-            return Custom(f"a reason that could not be decoded: {error}")
+            return Custom(f"a reason that could not be decoded: {safe_str(error)}")
         return reason if is_a(reason, Reason) else Custom(reason)
 
 

@@ -75,7 +75,9 @@ def arguments(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         args, kwargs = value
         if type(args) is list and type(kwargs) is dict and all(type(name) is str for name in kwargs):
             return tuple(args), kwargs
-    raise ValueError(f"expected a list of positional and a dict of keyword arguments, got {value!r:.80}")
+    raise ValueError(
+        f"expected a list of positional and a dict of keyword arguments, got {safe_repr(value, 80)}"
+    )
 
 
 def check_order(args: tuple[Any, ...]) -> None:

@@ -24,7 +24,7 @@ from enfilade.actors.messages.errors import NoProcess, NotConnected, Refused, Re
 from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, Reason
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
+from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, safe_str
 from enfilade.actors.peers.distribution import Distribution, Given
 from enfilade.actors.peers.faults import (
     FAULTS,
@@ -376,7 +376,7 @@ class RemoteNode:
         except (
             Exception
         ) as error:  # also those of the program's own policy, because nobody waits for this task
-            is_known, self._trouble = str(error) == self._trouble, str(error)
+            is_known, self._trouble = (text := safe_str(error)) == self._trouble, text
             self._distribution.attempt_failed(self.address, error, is_known=is_known)
         else:
             if peer is not self.peer and peer.name == self.node_name:

@@ -20,6 +20,8 @@ from enfilade.actors.messages.errors import LiveResult, ProcessDied
 from enfilade.actors.messages.reasons import Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
+from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.safe_text import shown_name
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.handlers import PLAIN, bad_arguments, check_result
 from enfilade.actors.processes.steps import step_failed, with_headroom
@@ -94,7 +96,7 @@ class Body:
         Raises:
             TypeError: the body cannot run `actor`.
         """
-        raise TypeError(f"{type(self).__name__} cannot run the actor class {actor.__qualname__}")
+        raise TypeError(f"{type(self).__name__} cannot run the actor class {shown_name(actor)}")
 
 
 class AbsentBody(Body):

@@ -27,6 +27,7 @@ from enfilade.actors.messages.errors import (
 )
 from enfilade.actors.messages.reasons import Crashed
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.messages.signals import Call, Cast
 from enfilade.actors.processes.local_ref import process_of
 
@@ -58,7 +59,7 @@ def bad_arguments(
     try:
         signature.bind(None, *args, **kwargs)  # None stands for self
     except TypeError as misfit:
-        return BadArguments(method.__qualname__, signature, args, kwargs, str(misfit))
+        return BadArguments(method.__qualname__, signature, args, kwargs, safe_str(misfit, 500))
     return None
 
 

@@ -31,6 +31,7 @@ from enfilade.actors.messages.methods import (
     unbound,
     why_not_a_method,
 )
+from enfilade.actors.messages.safe_text import shown_name
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.actor import Actor
@@ -142,7 +143,7 @@ class ActorProtocol:
             raise NotPublic(method, self.unfit[name])
         place = getattr(method, "__qualname__", name).rpartition(".")[0]
         if not place or place.endswith("<locals>"):
-            raise NotPublic(method, f"not a method of {self.actor.__qualname__}")
+            raise NotPublic(method, f"not a method of {shown_name(self.actor)}")
         if name in self.handlers:
             origin = (getattr(method, "__module__", None), place)
             if any(origin == (owner.__module__, owner.__qualname__) for owner in self._stands_for):

@@ -18,7 +18,7 @@ from trio.lowlevel import Abort
 
 from enfilade.actors.messages.errors import ReceiveTimeout
 from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import Call
 from enfilade.actors.processes.keyed_timers import Tick
@@ -181,4 +181,12 @@ class Reader:
 
 
 def _is_instance(kinds: Any) -> Callable[[Any], bool]:
-    return lambda message: isinstance(message, kinds)
+    def fits(candidate: Any) -> bool:
+        try:
+            return isinstance(candidate, kinds)
+        except BaseException as error:  # its `__class__` may raise
+            if is_interrupt(error):
+                raise
+            return False
+
+    return fits

@@ -29,7 +29,7 @@ from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILLED, NORMAL
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Body, DispatchedBody, is_spawnable
@@ -253,17 +253,17 @@ def _called(fn: Any, process: Process, args: tuple[Any, ...], kwargs: Mapping[st
         if not raised_by_the_runtime(misfit):
             raise
         raise NotSpawnable(
-            f"cannot spawn {safe_repr(fn)}: {misfit}; its first argument is its own Process, "
+            f"cannot spawn {safe_repr(fn)}: {safe_str(misfit)}; its first argument is its own Process, "
             "as in `async def fn(me, ...)`, followed by the arguments of spawn"
         ) from None
 
 
 def _advice(target: Any) -> str:
     if isinstance(target, Actor):
-        return f"it is an actor object; pass the class {type(target).__qualname__}, then its arguments"
+        return f"it is an actor object; pass the class {shown_name(type(target))}, then its arguments"
     if inspect.iscoroutine(target):
         target.close()  # so that Python does not warn that it was never awaited
-        return f"it is a coroutine; pass the function {target.__name__} itself, then its arguments"
+        return f"it is a coroutine; pass the function {shown_name(target)} itself, then its arguments"
     return "expected an Actor class, an async function or a Spawnable"
 
 

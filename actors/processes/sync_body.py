@@ -15,6 +15,7 @@ from enfilade.actors.messages.errors import StepFailed, UnknownMethod
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.request import Deferred
+from enfilade.actors.messages.safe_text import shown_name
 from enfilade.actors.messages.signals import Cast
 from enfilade.actors.processes.actor import Actor, construct
 from enfilade.actors.processes.body import DispatchedBody
@@ -75,7 +76,7 @@ class SyncBody(DispatchedBody):
         protocol = protocol_of(actor)
         if protocol.is_async:
             raise TypeError(
-                f"{self.process.ref} has no task: expected a sync actor class, got {actor.__qualname__}, "
+                f"{self.process.ref} has no task: expected a sync actor class, got {shown_name(actor)}, "
                 "which has async methods"
             )
         protocol.take_over_from(self.protocol)

@@ -30,6 +30,7 @@ from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
+from enfilade.actors.messages.safe_text import shown_name
 from enfilade.actors.messages.signals import Call, Cast
 from enfilade.actors.peers.events import NodeDown, NodeUp
 from enfilade.actors.processes.actor import Actor, construct
@@ -137,9 +138,7 @@ class SupervisorBody(DispatchedBody):
         """Make the supervisor; raises what its `__init__` and `on_start` raise."""
         protocol = actor.protocol_
         if protocol.is_async:
-            raise TypeError(
-                f"{actor.__qualname__} has async methods; a supervisor has no task to run them in"
-            )
+            raise TypeError(f"{shown_name(actor)} has async methods; a supervisor has no task to run them in")
         body = cls(process, protocol)
         process.body = body
         process.trap_exits = True
@@ -425,7 +424,7 @@ class SupervisorBody(DispatchedBody):
         elif is_a(error, NotConnected) and self._remote_children is not None:
             reason = NO_CONNECTION
         else:
-            reason = error if isinstance(error, Reason) else Crashed(error)
+            reason = error if is_a(error, Reason) else Crashed(error)  # type: ignore[arg-type]
         self._incarnations.failed(child, reason)
         self._perform(self.strategy.start_failed(child, reason))
 
