@@ -17,6 +17,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `messages/reasons.py`: what a reason holds, shown, compared and hashed
 * `messages/signals.py`: messages, described in a line
 * `messages/tracebacks.py`: frames, causes, members and notes of an error
+* `node/child_events.py`: events, sent to those who watch a supervisor
 * `node/groups.py`: events, sent to those who watch a group
 * `node/node.py`: the error that ends the program, and those of the runtime's own tasks
 * `node/reports.py`: everything that the log is told
@@ -35,6 +36,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `processes/steps.py`: the error of a step
 * `processes/sync_body.py`: messages, and what handlers raise
 * `processes/task_bodies.py`: messages, and what handlers raise
+* `supervision/incarnations.py`: the last state of a child, shown
 * `supervision/supervisor_body.py`: messages, and what the start of a child raises
 * `system.py`: observers, and the messages that they are shown
 * `workers/employer.py`: names of workers

@@ -20,7 +20,6 @@ from enfilade.actors.messages.errors import LiveResult, ProcessDied
 from enfilade.actors.messages.reasons import Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
-from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import shown_name
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.handlers import PLAIN, bad_arguments, check_result
