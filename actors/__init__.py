@@ -82,6 +82,7 @@ from enfilade.actors.processes.keyed_timers import KeyedTimers
 from enfilade.actors.processes.links import Alias, Down, Exited, IdleTimeout, Monitor
 from enfilade.actors.processes.mailbox import UNBOUNDED, Lagged, Mailbox
 from enfilade.actors.processes.process import Process
+from enfilade.actors.processes.resumption import Resume
 from enfilade.actors.processes.start import Started
 from enfilade.actors.supervision.backoff import Backoff, InvalidBackoff
 from enfilade.actors.supervision.child_spec import (
@@ -220,6 +221,7 @@ __all__ = [
     "Request",
     "RequestCollection",
     "Restarting",
+    "Resume",
     "RuntimeFault",
     "SenderDropped",
     "Shutdown",

@@ -26,6 +26,7 @@ HOOKS = frozenset(
         "on_start",
         "on_message",
         "on_exit",
+        "on_failure",
         "on_down",
         "on_stop",
         "on_child_event",

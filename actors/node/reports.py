@@ -20,6 +20,7 @@ from trio.lowlevel import Abort
 
 from enfilade.actors.messages.guarded import is_logged, log
 from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.signals import HANDED_OFF, described
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
@@ -56,6 +57,13 @@ class Reports:
         """Report an abnormal exit, with the traceback of `error` if the process raised one."""
         level = logging.WARNING if error is None else logging.ERROR
         self.note("exits", level, "%s ended: %s", ref, reason, error=error)
+
+    def resumed(self, ref: Ref[Any], message: Any, error: Exception) -> None:
+        """Report that a process goes on, though its handler of `message` has failed."""
+        if is_logged(logging.WARNING):
+            what = "" if message is None or message is HANDED_OFF else f" in a {described(message)}"
+            text = "%s goes on after a failure%s: %s"
+            self._note("resumed failures", logging.WARNING, text, ref, what, error, error=error)
 
     def dead_letter(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
         """Report a message that reached no process."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from enfilade.actors.messages.methods import note_methods
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
+from enfilade.actors.processes.resumption import Resume
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.reasons import Reason
@@ -47,12 +48,18 @@ class Actor:
 
     protocol_: ClassVar[ActorProtocol]
     strict_: ClassVar[bool] = False
+    on_failure: ClassVar[Resume | None] = None  # whether the actor goes on when a handler has failed
     body_: ClassVar[Any] = None  # what runs it, where that is neither of the usual two bodies
 
     def __init_subclass__(cls, *, strict: bool | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
         if strict is not None:
             cls.strict_ = strict
+        decision = vars(cls).get("on_failure")
+        if decision is not None and not isinstance(decision, Resume):
+            raise TypeError(
+                f"on_failure of {cls.__qualname__} must be a Resume or None, got {safe_repr(decision)}"
+            )
         note_methods(cls)
 
     def on_start(self) -> Any:

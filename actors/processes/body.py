@@ -150,6 +150,14 @@ class DispatchedBody(Body):
         self.exit(reason)
         self.process.node.finish(self.process, reason, error)
 
+    def resume(self, error: BaseException, message: Any) -> bool:
+        """Tell whether the process goes on, though the handler of `message` has raised `error`."""
+        return False
+
+    def end_with(self, error: BaseException, message: Any) -> None:
+        """End the process, because the handler of `message` raised `error`, and nothing excuses that."""
+        self.crash(error, message)
+
     def end_at_once(self) -> None:
         process = self.process
         if process.exit_signal is not None and process.ended is None:
@@ -232,9 +240,12 @@ class DispatchedBody(Body):
         """The handler of a call that was handed off has raised `error`: what the caller is told."""
         process = self.process
         try:
+            misfit: BaseException | None
             misfit = error if type(error) is LiveResult else bad_arguments(error, handler, args, kwargs)
+            if misfit is None and self.resume(error, process.at_hand):
+                misfit = error
             if misfit is None:
-                self.crash(error, None)
+                self.end_with(error, None)
         except BaseException as fault:
             misfit = None
             step_failed(process, "hand-off", fault)

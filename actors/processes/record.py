@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from enfilade.actors.processes.links import Alias, Monitor
     from enfilade.actors.processes.process import Process
     from enfilade.actors.processes.reader import Reader
+    from enfilade.actors.processes.resumption import Failures
 
 __all__ = ["Extras", "Record"]
 
@@ -63,6 +64,7 @@ class Extras:
         "deferred",
         "emptied",
         "exposed",
+        "failures",
         "groups",
         "heir",
         "idle",
@@ -82,6 +84,7 @@ class Extras:
         self.deferred: dict[signals.Call, bool] = {}  # true: its deferred reply was dropped
         self.emptied: trio.Event | None = None
         self.exposed: tuple[Callable[[], Mapping[str, Any]], Callable[[Any], None]] | None = None
+        self.failures: Failures | None = None
         self.groups: dict[tuple[str, Any], int] = {}
         self.heir: deque[Any] | None = None
         self.idle: IdleTimer | None = None

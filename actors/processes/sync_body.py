@@ -24,6 +24,7 @@ from enfilade.actors.processes.handlers import PLAIN, check_result, refuse_unkno
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.protocol import ActorProtocol, protocol_of
+from enfilade.actors.processes.resumption import resumed
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -191,6 +192,15 @@ class SyncBody(DispatchedBody):
                     return
             except UnknownMethod as unknown:
                 error = unknown
+        if type(error) is not UnknownMethod and self.resume(error, message):
+            self.rest()
+            return
+        self.end_with(error, message)
+
+    def end_with(self, error: BaseException, message: Any) -> None:
+        process = self.process
+        if process.ended is not None:
+            return
         self.at_hand = message
         reason = reason_of(error)
         try:
@@ -202,6 +212,9 @@ class SyncBody(DispatchedBody):
         process.node.finish(process, reason, error)
         if is_a(message, signals.Call) and not message.settled:
             message.abandon(reason)
+
+    def resume(self, error: BaseException, message: Any) -> bool:
+        return resumed(self.process, self.actor, message, error)
 
     def not_used(self, message: Any, result: Any) -> None:
         """The handler of `message`, a cast or a plain message, has returned something unusual.

@@ -35,6 +35,7 @@ from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.protocol import ActorProtocol, protocol_of
 from enfilade.actors.processes.reader import Reader
+from enfilade.actors.processes.resumption import resumed
 from enfilade.actors.processes.steps import is_from_outside, own_fault
 
 if TYPE_CHECKING:
@@ -213,7 +214,12 @@ class AsyncBody(TaskBody):
         budget = BUDGET
         while True:
             if process.attention:
-                await reader.serve()
+                try:
+                    await reader.serve()
+                except Exception as error:
+                    if not resumed(process, self.actor, None, error):
+                        raise
+                    continue
                 if process.stopping is not None:
                     return
                 handlers = self.protocol.handlers
@@ -245,8 +251,11 @@ class AsyncBody(TaskBody):
                             if inspect.isawaitable(result):  # what Cython makes, for example
                                 result = await result
                             check_result(handler, result, is_reply=kind is not Cast)
-                except TypeError as error:
-                    if handler is None or not refused(process, message, handler, error):
+                except Exception as error:
+                    if handler is None or not (
+                        refused(process, message, handler, error)
+                        or resumed(process, self.actor, message, error)
+                    ):
                         raise
                     result = None
                 if process.stopping is not None:
@@ -258,7 +267,11 @@ class AsyncBody(TaskBody):
                     process.at_hand = None
                 result = None  # which may be a deferred reply, and must not live on here
             else:
-                await self._handle_other(kind, message)
+                try:
+                    await self._handle_other(kind, message)
+                except Exception as error:
+                    if not resumed(process, self.actor, message, error):
+                        raise
             if process.attention:
                 process.observed(message)
             self._message = message = None

@@ -19,8 +19,10 @@ import attrs
 
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.safe_text import safe_repr, shown_name
+from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import is_spawnable
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
+from enfilade.actors.processes.resumption import Resume
 from enfilade.actors.supervision.backoff import Backoff
 from enfilade.actors.supervision.remote_entry import RemoteEntry
 
@@ -110,6 +112,11 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def is_plain_actor(target: object) -> bool:
+    """Return true for an actor class whose handlers are run in one of the usual two ways."""
+    return isinstance(target, type) and issubclass(target, Actor) and target.body_ is None
+
+
 def _is_hashable(value: object) -> bool:
     try:
         hash(value)
@@ -148,6 +155,7 @@ CHILD_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("label", lambda value: value is None or isinstance(value, str), "a string or None"),
     ("mailbox", lambda value: isinstance(value, Mailbox), "a Mailbox"),
     ("backoff", lambda value: value is None or isinstance(value, Backoff), "a Backoff or None"),
+    ("on_failure", lambda value: value is None or isinstance(value, Resume), "a Resume or None"),
 )
 
 FLAG_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
@@ -189,6 +197,8 @@ class Child:
             messages that its predecessor left, without the one that was being handled; OTP loses the mailbox
             with the process, which is the default.
         backoff: delays between restarts, or None (the default) to restart at once as OTP does.
+        on_failure: after which errors of its handlers the child goes on with its state; None (the default)
+            leaves that to its class (`Resume`). For actors that are no supervisors.
 
     Raises:
         InvalidChild: a field has a bad value.
@@ -209,6 +219,7 @@ class Child:
     label: str | None
     mailbox: Mailbox
     backoff: Backoff | None
+    on_failure: Resume | None
 
     def __init__(
         self,
@@ -224,6 +235,7 @@ class Child:
         label: str | None = None,
         mailbox: Mailbox = UNBOUNDED,
         backoff: Backoff | None = None,
+        on_failure: Resume | None = None,
         kwargs: Mapping[str, Any] | None = None,
         **unknown: Never,
     ) -> None:
@@ -244,6 +256,7 @@ class Child:
             label=label,
             mailbox=mailbox,
             backoff=backoff,
+            on_failure=on_failure,
         )
         for field, valid, expected in CHILD_RULES:
             if not _holds(valid, getattr(self, field)):
@@ -252,6 +265,11 @@ class Child:
             raise BadCombination(
                 {"restart": restart, "significant": True},
                 "a permanent child always comes back; make it transient or temporary",
+            )
+        if on_failure is not None and not is_plain_actor(target):
+            raise BadCombination(
+                {"target": target, "on_failure": on_failure},
+                "only the handlers of an actor can be resumed, and not those of a supervisor",
             )
         if isinstance(target, RemoteEntry):
             for field, usual in (("name", None), ("label", None), ("mailbox", UNBOUNDED)):
