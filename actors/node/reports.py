@@ -63,7 +63,7 @@ class Reports:
         if is_logged(logging.WARNING):
             what = "" if message is None or message is HANDED_OFF else f" in a {described(message)}"
             text = "%s goes on after a failure%s: %s"
-            self._note("resumed failures", logging.WARNING, text, ref, what, error, error=error)
+            self.note("resumed failures", logging.WARNING, text, ref, what, error, error=error)
 
     def dead_letter(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
         """Report a message that reached no process."""
