@@ -82,7 +82,7 @@ class LocalRef(Ref[A]):
                     dispatcher.unpark()
                 dispatcher.queue.append(process)
                 process.idle = False
-            else:
+            elif process.wanted is None or process.wanted(message):
                 process.wake()
         process.queue.append(message)
 
@@ -94,9 +94,10 @@ class LocalRef(Ref[A]):
         except TypeError:  # not hashable
             raise NotPublic(method) from None
         name = names[method] if known else name_for(process, method)
-        if process.idle:
+        message = Cast(name, args, kwargs or NO_KWARGS)
+        if process.idle and (process.wanted is None or process.wanted(message)):
             process.wake()
-        process.queue.append(Cast(name, args, kwargs or NO_KWARGS))
+        process.queue.append(message)
 
     async def send_wait(self, message: Any) -> None:
         process = self._process

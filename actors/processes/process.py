@@ -13,7 +13,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor
-from enfilade.actors.processes.control_lane import Continuation
+from enfilade.actors.processes.control_lane import Continuation, StopRequest
 from enfilade.actors.processes.keyed_timers import IdleTimer, KeyedTimers
 from enfilade.actors.processes.record import Record
 
@@ -66,6 +66,8 @@ class Process(Record):
         A checkpoint when it has to wait, and every so often when not; cancelled, no message is lost. The
         runtime remembers what a `match` has rejected, so waiting again with the same one looks at new
         messages only: pass the same function object, not a new lambda each time, when many messages wait.
+        While the process waits, messages that do not match do not wake it; a predicate is then called where
+        they are sent, so it must be quick, and depend on the message alone.
 
         Args:
             match: a type, a tuple of types, a predicate; None for any message.
@@ -163,11 +165,17 @@ class Process(Record):
         """
         self.control_put(Continuation(fn, args))
 
-    def stop(self, reason: Reason = NORMAL) -> None:
+    def stop(self, reason: Reason = NORMAL, *, drain: bool = False) -> None:
         """End this actor with `reason` after the message at hand: `on_stop` runs first, then its reply is
-        sent.
+        sent. Not a checkpoint.
+
+        Args:
+            reason: what to end with.
+            drain: whether to handle first what is queued now; what comes later becomes a dead letter.
         """
-        if self.stopping is None:
+        if drain and self.body.drains:
+            self.put(StopRequest(checked(reason)))
+        elif self.stopping is None:
             self.stopping = checked(reason)
             self.attention = True
 

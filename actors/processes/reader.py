@@ -4,6 +4,8 @@ What the present `match` has looked at and left is moved from the queue to `skip
 pointer of Erlang's
 receive: waiting again with the same match costs one test per new message, however many wait. Another match,
 or none, begins with the skipped ones again.
+
+While the process waits, whoever sends it a message looks whether that matches, and wakes it only then.
 """
 
 from __future__ import annotations
@@ -53,18 +55,7 @@ class Reader:
         if skipped and (match is None or match is not self._match):
             self.restore()
         self._match = match
-        test: Callable[[Any], Any] | None
-        if match is None:
-            test = None
-        elif isinstance(match, type | tuple):
-            test = _is_instance(match)
-        elif callable(match):
-            test = match
-        else:
-            raise TypeError(
-                f"match must be a type, a tuple of types or a predicate, got {safe_repr(match)}; "
-                f"for the message itself: `lambda message: message == {safe_repr(match)}`"
-            )
+        test = None if match is None else _test_of(match)
         while queue:
             message = queue[0]
             tick = message if type(message) is Tick else None
@@ -140,7 +131,7 @@ class Reader:
                     raise ReceiveTimeout(timeout)
                 if timer is None and timeout != math.inf:
                     timer = process.node.timers.call_after(timeout, self._expire)
-                await self.park()
+                await self.park(match)
         finally:
             if timer is not None:
                 timer.cancel()
@@ -159,25 +150,50 @@ class Reader:
                 await work
         process.settle()
 
-    async def park(self) -> None:
-        """Wait until there is something new. A checkpoint."""
+    async def park(self, match: Any = None) -> None:
+        """Wait until there is something new; of messages, only one that matches counts. A checkpoint."""
         process = self._process
         if process.waiter is not None:
             raise trio.BusyResourceError(f"another task is already receiving for {process.ref}")
 
         self._budget = BUDGET
-        extras = process.extras_or_none
-        if extras is not None and 0 < len(extras.deferred) <= 16:
-            process.forget_settled()  # a process that waits keeps no call that it has answered
         process.waiter = trio.lowlevel.current_task()
         process.idle = True
-        await trio.lowlevel.wait_task_rescheduled(self.abort)
+        if match is not None:
+            process.wanted = self._wanted
+        try:
+            await trio.lowlevel.wait_task_rescheduled(self.abort)
+        finally:
+            process.wanted = None
+
+    def _wanted(self, message: Any) -> bool:
+        """Tell whether `message`, which has just come, is worth waking up for: what is not stays queued."""
+        if type(message) is Tick:
+            message = message.message
+        try:
+            return bool(_test_of(self._match)(message))
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            return True  # the receiver is to raise it, not the sender
 
     def abort(self, _: object) -> Abort:
         """The waiting task was cancelled."""
         self._process.idle = False
         self._process.waiter = None
         return Abort.SUCCEEDED
+
+
+def _test_of(match: Any) -> Callable[[Any], Any]:
+    """The test of a message that `match`, which is not None, stands for."""
+    if isinstance(match, type | tuple):
+        return _is_instance(match)
+    if callable(match):
+        return match  # type: ignore[no-any-return]
+    raise TypeError(
+        f"match must be a type, a tuple of types or a predicate, got {safe_repr(match)}; "
+        f"for the message itself: `lambda message: message == {safe_repr(match)}`"
+    )
 
 
 def _is_instance(kinds: Any) -> Callable[[Any], bool]:

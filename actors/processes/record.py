@@ -9,7 +9,8 @@ Three fields carry the hot path. `queue` is the data lane, which decides itself 
 that the body waits for something to do, so that the code that brings something must `wake` it. `attention`
 says that a plain look at the data lane is not enough: the control lane holds something, an exit signal came,
 a sender waits for room, or an observer wants to see every message. A body tests it before each message and
-calls `DispatchedBody.attend`.
+calls `DispatchedBody.attend`. A process that waits in `receive` for messages of some kind has in `wanted` the
+test of those, and is woken by no others.
 
 The control lane carries system messages (get the state, suspend, change code, stop): an item has
 `serve(process)`, runs inside the process between two messages, and is never refused for lack of room.
@@ -138,6 +139,7 @@ class Record(Handle):
         "suspended",
         "trap_exits",
         "waiter",
+        "wanted",
         "watchers",
     )
 
@@ -164,6 +166,7 @@ class Record(Handle):
         self.control: deque[Control] | None = None
         self.reader: Reader | None = None
         self.waiter: trio.lowlevel.Task | None = None
+        self.wanted: Callable[[Any], bool] | None = None
         self.at_hand: signals.Call | None = None
         self.awaited: Request[Any] | None = None
         self.exit_signal: Reason | None = None
@@ -234,7 +237,7 @@ class Record(Handle):
         if self.ended is not None and not is_kept(self):
             self.queue.append(message)
             return
-        if self.idle:
+        if self.idle and (self.wanted is None or self.wanted(message)):
             self.wake()
         put(self.queue, message)
 
