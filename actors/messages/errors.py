@@ -106,9 +106,19 @@ class StrayCancelled(RuntimeFault):
 class CallError(RuntimeFault):
     """A call ended without a reply. `target` is the ref, or the name, that was called."""
 
-    def __init__(self, target: Ref[Any] | str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, target: Ref[Any] | str, *message: str) -> None:
+        super().__init__(*message)
         self.target = target
+
+    def __str__(self) -> str:
+        return self.args[0] if self.args else self._text()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({safe_repr(self.args[0] if self.args else self._text(), 2_000)})"
+
+    def _text(self) -> str:
+        """Return the message of an error that is made without one, because few of its kind are shown."""
+        return ""
 
 
 class NoProcess(CallError):
@@ -133,10 +143,13 @@ class ProcessDied(CallError):
     """The process that was called ended before it replied. `reason` is its exit reason."""
 
     def __init__(self, target: Ref[Any] | str, reason: Reason) -> None:
-        super().__init__(target, f"{safe_str(target)} ended before it replied: {reason}")
+        super().__init__(target)
         self.reason = reason
         if isinstance(reason, Crashed):
             self.__cause__ = reason.error
+
+    def _text(self) -> str:
+        return f"{safe_str(self.target)} ended before it replied: {self.reason}"
 
 
 class CallTimeout(CallError):

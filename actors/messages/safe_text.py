@@ -32,6 +32,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `processes/end.py`: notes on the error, the traceback, deferred replies, queued messages
 * `processes/links.py`: links and monitors, notified of an end
 * `processes/reader.py`: messages, matched by a `receive`
+* `processes/resumption.py`: the error after which an actor goes on
 * `processes/start.py`: the target of a spawn, and what its start raises
 * `processes/steps.py`: the error of a step
 * `processes/sync_body.py`: messages, and what handlers raise

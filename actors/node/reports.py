@@ -53,6 +53,12 @@ class Reports:
         self._logged: dict[str, int] = {}
         self._task: trio.lowlevel.Task | None = None
 
+    @property
+    def shows_exits(self) -> bool:
+        """True where another exit would be logged: if not, nothing needs to be worked out for the log."""
+        is_new = math.floor(trio.current_time()) != self._second
+        return is_logged(logging.ERROR) and (is_new or self._logged.get("exits", 0) < self._limit)
+
     def abnormal_exit(self, ref: Ref[Any], reason: Reason, error: BaseException | None) -> None:
         """Report an abnormal exit, with the traceback of `error` if the process raised one."""
         level = logging.WARNING if error is None else logging.ERROR

@@ -7,7 +7,6 @@ a process that learns of the end can rely on the rest.
 
 from __future__ import annotations
 
-import logging
 import math
 import traceback
 from collections import deque
@@ -17,7 +16,7 @@ import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import Ignore, StartError, StepFailed
-from enfilade.actors.messages.guarded import guarded, is_logged
+from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.safe_text import add_note, safe_repr
@@ -75,10 +74,10 @@ def finish(
 
 
 def _note_circumstances(process: Process, error: BaseException) -> None:
-    """Add notes to `error` for the log, if there is one: the message at hand, the number of queued messages,
+    """Add notes to `error` for the log, if it has room: the message at hand, the number of queued messages,
     the status.
     """
-    if not is_logged(logging.ERROR):
+    if not process.node.reports.shows_exits:
         return
     body = process.body
     message = body.at_hand
