@@ -315,3 +315,44 @@ def test_a_change_keeps_processes_running() -> None:
     with pytest.raises(DuplicateChild):
         tree.strategy.change(Flags(), [child("a"), child("a")])
     assert tree.strategy.children.flags == flags
+
+
+# What is foreseen of an end.
+
+
+@pytest.mark.parametrize(
+    ("restart", "reason", "expected"),
+    [
+        ("permanent", NORMAL, True),
+        ("permanent", BOOM, True),
+        ("transient", NORMAL, False),
+        ("transient", Shutdown("done"), False),
+        ("transient", BOOM, True),
+        ("temporary", BOOM, False),
+    ],
+)
+def test_foreseen_restart(restart: Any, reason: Reason, expected: bool) -> None:
+    """SUP-24: before the strategy is told of an end, it can tell whether the child will be started again."""
+    tree = World([child("a", restart=restart)]).boot()
+    (record,) = tree.strategy.children
+    assert tree.strategy.will_restart(record, reason) is expected
+    tree.last_words["a1"] = "never"
+    tree.do(tree.strategy.shut_down(SHUTDOWN))
+    assert not tree.strategy.will_restart(record, reason)
+
+
+@pytest.mark.parametrize(("restart", "expected"), [("permanent", True), ("temporary", False)])
+def test_foreseen_restart_of_a_group(restart: Any, expected: bool) -> None:
+    """SUP-24: a sibling that is stopped for the restart of its group will come back, unless it is temporary;
+    one that is terminated by request will not.
+    """
+    tree = World([child("a"), child("b", restart=restart)], strategy="one_for_all").boot()
+    _, record = tree.strategy.children
+    tree.last_words["b1"] = "never"
+    tree.exit("a1", BOOM)
+    assert tree.strategy.will_restart(record, SHUTDOWN) is expected
+    tree.exit("b1", SHUTDOWN)
+    if expected:
+        tree.last_words["b2"] = "never"
+        tree.do(tree.strategy.terminate_child("b"))
+        assert not tree.strategy.will_restart(record, BOOM)
