@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 SERIAL = (
     "actors/cli",
     "actors/test_guest_nodes.py",
+    "actors/test_watchdog.py",
     "conformance/actors/test_remote_ladder.py",
     "conformance/doors",
     "transport/doors",

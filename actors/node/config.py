@@ -32,6 +32,8 @@ class NodeConfig:
         slow_handler: seconds a sync handler may hold the loop before a warning is logged.
         reports_per_second: maximum number of abnormal exits, and of dead letters, that are logged in a
             second; the others are counted.
+        watchdog: have a thread log who holds the loop for longer than `slow_handler`, while it does and when
+            it is over: True, or other seconds than those; see `watchdog.py`.
         keep_tracebacks: keep the frames, and with them all variables, in the traceback of the error that an
             exit reason holds, for a debugger; otherwise only files, lines and functions are kept.
         handle_interrupt: handle SIGINT while the node runs, if it was opened in the main thread.
@@ -42,5 +44,6 @@ class NodeConfig:
     kill_grace: float = attrs.field(default=5.0, validator=_positive)
     slow_handler: float = attrs.field(default=0.01, validator=_positive)
     reports_per_second: int = attrs.field(default=20, validator=_not_negative)
+    watchdog: bool | float = attrs.field(default=False, validator=_not_negative)
     keep_tracebacks: bool = False
     handle_interrupt: bool = True

@@ -48,6 +48,7 @@ class Reports:
 
     def __init__(self, config: NodeConfig) -> None:
         self._limit = config.reports_per_second
+        self._has_watchdog = bool(config.watchdog)
         self._queue: deque[_Report] = deque()
         self._second = -math.inf
         self._logged: dict[str, int] = {}
@@ -108,8 +109,9 @@ class Reports:
         self.note("refused casts", logging.WARNING, "%s refused a cast: %s", ref, error)
 
     def slow_handler(self, ref: Ref[Any], seconds: float) -> None:
-        """Report a sync handler that held the loop for `seconds`."""
-        self.note("slow handlers", logging.WARNING, "%s held the loop for %.1f ms", ref, seconds * 1000)
+        """Report a sync handler that held the loop for `seconds`; a watchdog has seen it itself."""
+        if not self._has_watchdog:
+            self.note("slow handlers", logging.WARNING, "%s held the loop for %.1f ms", ref, seconds * 1000)
 
     def note(
         self,

@@ -17,6 +17,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.reasons import KILLED, SHUTDOWN
 from enfilade.actors.node.interrupts import interrupts_go_to
+from enfilade.actors.node.watchdog import watching
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.steps import is_from_outside
 
@@ -42,7 +43,7 @@ async def running(node: Node) -> AsyncIterator[Stopper]:
     trio.lowlevel.spawn_system_task(_run, node, opened, done, name=f"node {node.full_name}")
     with trio.CancelScope(shield=True):
         await opened.wait()
-    with _interrupts(node, stopper):
+    with _interrupts(node, stopper), watching(node):
         try:
             with trio.CancelScope() as node.body_scope:
                 yield stopper

@@ -1,0 +1,290 @@
+"""The watchdog: whoever holds the loop is named. Clause U13 of docs/semantics.md. In real time."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import re
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+
+from enfilade.actors import Actor, Child, Machine, Node, NodeConfig, Process, Supervisor, open_node
+
+HOLD = 0.3
+LIMIT = 0.03
+CONFIG = NodeConfig(watchdog=True, slow_handler=LIMIT)
+
+
+def hold() -> None:
+    """Hold the loop, far below."""
+    time.sleep(HOLD)
+
+
+def compute() -> None:
+    end = time.perf_counter() + HOLD
+    while time.perf_counter() < end:
+        pass
+
+
+class Sync(Actor):
+    def __init__(self, where: str = "") -> None:
+        self.where = where
+        if where == "init":
+            hold()
+
+    def on_start(self) -> None:
+        if self.where == "start":
+            hold()
+
+    def nothing(self) -> None:
+        pass
+
+    def block(self) -> None:
+        hold()
+
+    def compute(self) -> None:
+        compute()
+
+    def in_the_interpreter(self) -> None:
+        sorted(range(3_000_000), key=str)
+
+    def on_message(self, message: Any) -> None:
+        hold()
+
+    def on_stop(self, reason: Any) -> None:
+        if self.where == "stop":
+            hold()
+
+
+class Async(Sync):
+    async def wait(self) -> None:
+        await trio.lowlevel.checkpoint()
+        hold()
+
+
+class Door(Machine):
+    initial = "closed"
+
+    def block(self) -> None:
+        hold()
+
+
+async def function(me: Process) -> None:
+    hold()
+
+
+def then(process: Process, fn: Callable[..., Any]) -> None:
+    process.continue_with(fn)
+
+
+Program = Callable[[Node], Awaitable[Any]]
+
+
+async def cast(node: Node, cls: Any) -> None:
+    ref = await node.spawn(cls, name="it")
+    ref.cast(cls.block)
+    await trio.sleep(0.01)
+
+
+async def call(node: Node, cls: Any, method: Any = None) -> None:
+    await (await node.spawn(cls, name="it")).call(method or cls.block)
+
+
+async def message(node: Node, cls: Any) -> None:
+    (await node.spawn(cls, name="it")).send(1)
+    await trio.sleep(0.01)
+
+
+async def stop(node: Node, cls: Any) -> None:
+    await (await node.spawn(cls, "stop", name="it")).stop()
+
+
+async def timer(node: Node) -> None:
+    ref = await node.spawn(Sync, name="it")
+    node.send_after(0.01, ref, "message")
+    await trio.sleep(0.03)
+
+
+async def child(node: Node) -> None:
+    await node.spawn(Supervisor, [Child(Sync, "start", name="it")])
+
+
+async def task(node: Node) -> None:
+    hold()
+
+
+SEEN: dict[str, tuple[Program, str, str]] = {
+    "call": (lambda node: call(node, Sync), "it", "Sync.block"),
+    "call of an async actor": (lambda node: call(node, Async), "it", "Sync.block"),
+    "async handler": (lambda node: call(node, Async, Async.wait), "it", "Async.wait"),
+    "computing": (lambda node: call(node, Sync, Sync.compute), "it", "Sync.compute"),
+    "in C": (lambda node: call(node, Sync, Sync.in_the_interpreter), "it", "Sync.in_the_interpreter"),
+    "cast": (lambda node: cast(node, Sync), "it", "Sync.block"),
+    "cast to an async actor": (lambda node: cast(node, Async), "it", "Sync.block"),
+    "machine": (lambda node: call(node, Door), "it", "Door.block"),
+    "message": (lambda node: message(node, Sync), "it", "Sync.on_message"),
+    "message to an async actor": (lambda node: message(node, Async), "it", "Sync.on_message"),
+    "init": (lambda node: node.spawn(Sync, "init", name="it"), "it", "Sync.__init__"),
+    "on_start": (lambda node: node.spawn(Sync, "start", name="it"), "it", "Sync.on_start"),
+    "async on_start": (lambda node: node.spawn(Async, "start", name="it"), "it", "Sync.on_start"),
+    "on_stop": (lambda node: stop(node, Sync), "it", "Sync.on_stop"),
+    "async on_stop": (lambda node: stop(node, Async), "it", "Sync.on_stop"),
+    "child": (child, "it", "Sync.on_start"),
+    "timer": (timer, "it", "Sync.on_message"),
+    "function": (lambda node: node.spawn(function, name="it"), "it", "function"),
+    "task": (task, "the task", "main"),
+}
+
+
+def watchdogs() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "enfilade watchdog"]
+
+
+@pytest.mark.parametrize("kind", SEEN)
+def test_whoever_holds_the_loop_is_named(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """U13: the process, the function, the stack, while it lasts; and the time it took."""
+    program, who, function = SEEN[kind]
+
+    async def main() -> None:
+        async with open_node("n", config=CONFIG) as node:
+            await program(node)
+            await trio.sleep(0.05)
+
+    trio.run(main)
+    first, last = [record for record in caplog.records if "the loop for" in record.getMessage()][:2]
+    for record in (first, last):
+        text = record.getMessage()
+        assert record.levelno == logging.WARNING
+        assert who in text
+        assert re.search(rf"\b{re.escape(function)},", text), text
+    assert "has held" in first.getMessage()
+    assert first.stack_info is not None
+    if kind != "in C":
+        assert "hold()" in first.stack_info or "compute" in first.stack_info
+        assert first.created < last.created
+        assert last.created - first.created > HOLD / 3, "it was named only when it was over"
+    seconds = float(last.getMessage().rpartition("for ")[2].removesuffix(" s"))
+    assert seconds > HOLD - LIMIT
+    assert not watchdogs()
+
+
+async def quick(node: Node) -> None:
+    """Much work, none of it long."""
+    ref = await node.spawn(Sync)
+    end = time.perf_counter() + 0.2
+    while time.perf_counter() < end:
+        for _ in range(20):
+            await ref.call(Sync.nothing)
+        await trio.sleep(0.0005)
+
+
+def test_a_busy_loop_that_nobody_holds_is_none_of_its_business(caplog: pytest.LogCaptureFixture) -> None:
+    """U13: many short steps are not one long one, and an idle loop is no held one."""
+
+    async def main() -> None:
+        async with open_node("n", config=NodeConfig(watchdog=1.0)) as node:
+            await quick(node)
+            await trio.sleep(0.1)
+
+    trio.run(main)
+    assert not [record for record in caplog.records if "the loop for" in record.getMessage()]
+
+
+def test_without_one_there_is_no_thread_and_no_instrument() -> None:
+    """U13: it is off by default; several nodes of a loop share one, which ends with the last."""
+    seen: list[tuple[int, int]] = []
+
+    def look() -> None:
+        runner = trio.lowlevel.current_task()._runner  # type: ignore[attr-defined]
+        seen.append((len(watchdogs()), len(runner.instruments["_all"])))
+
+    async def main() -> None:
+        async with open_node("plain"):
+            look()
+        async with open_node("a", config=CONFIG):
+            async with open_node("b", config=CONFIG):
+                look()
+            look()
+        look()
+
+    trio.run(main)
+    assert [threads for threads, _ in seen] == [0, 1, 1, 0]
+    assert [instruments for _, instruments in seen] == [0, 1, 1, 0]
+
+
+def test_nothing_is_looked_at_when_logging_is_off(caplog: pytest.LogCaptureFixture) -> None:
+    """U13: no stack is taken."""
+    caplog.set_level(logging.ERROR, "enfilade.actors")
+
+    async def main() -> None:
+        async with open_node("n", config=CONFIG) as node:
+            await call(node, Sync)
+
+    trio.run(main)
+    assert not caplog.records
+
+
+def test_it_keeps_nothing_alive() -> None:
+    """U13: neither what the handler held, nor the node."""
+
+    class Held:
+        pass
+
+    held: list[weakref.ref[Any]] = []
+
+    class Holding(Actor):
+        def block(self) -> None:
+            value = Held()
+            held.append(weakref.ref(value))
+            hold()
+
+    async def main() -> None:
+        async with open_node("n", config=CONFIG) as node:
+            held.append(weakref.ref(node))
+            await call(node, Holding)
+            assert held[1]() is None
+
+    trio.run(main)
+    gc.collect()
+    assert held[0]() is None
+
+
+FORKS = """
+import os, threading, trio
+from enfilade.actors import NodeConfig, open_node
+
+async def main():
+    async with open_node("n", config=NodeConfig(watchdog=True)):
+        child = os.fork()
+        if child == 0:
+            os._exit(threading.active_count())
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        assert threading.active_count() == 2
+    assert threading.active_count() == 1
+
+trio.run(main)
+"""
+
+
+def test_a_forked_child_does_without() -> None:
+    """U13: it has no such thread, and its parent keeps the one it has."""
+    result = subprocess.run(
+        [sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("value", [-1, -0.5, float("nan")])
+def test_a_bad_time_is_refused(value: float) -> None:
+    """U13: True, False, or a number of seconds."""
+    with pytest.raises(ValueError, match="watchdog"):
+        NodeConfig(watchdog=value)
