@@ -7,17 +7,38 @@ looking at it.
 """
 
 import fcntl
+import io
 import mmap
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from enfilade.transport.records import PayloadError
 
-__all__ = ["create", "read", "reading"]
+__all__ = [
+    "LONG",
+    "Unwritten",
+    "close_aside",
+    "create",
+    "keep_open",
+    "long_size",
+    "read",
+    "read_in_fragments",
+    "reading",
+]
+
+LONG: Final = 1024 * 1024
+"""Bytes from which on a file is written and read in fragments, between which others have a turn."""
+
+VERY_LONG: Final = 24 * LONG
+"""Bytes from which on a file is closed by a thread."""
+
+FRAGMENT: Final = 256 * 1024
+"""Bytes that are copied in one turn."""
 
 SEALS: Final = (
     fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
@@ -58,6 +79,90 @@ def _write(file: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
+
+
+class Unwritten:
+    """A memory file that is not filled yet.
+
+    Args:
+        data: what is to be in it; nobody may change it meanwhile.
+
+    Attributes:
+        descriptor: what is to travel, the caller's to close; only when `fill` has come to its end.
+        size: bytes that are to be in it.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.size = len(data)
+        self._rest = memoryview(data)
+        if SEALS:
+            self.descriptor = self._file = os.memfd_create("payload", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            return
+        self._file, path = tempfile.mkstemp(prefix="payload-")
+        try:
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except BaseException:
+            os.close(self._file)
+            raise
+        finally:
+            os.unlink(path)
+
+    def fill(self) -> Iterator[None]:
+        """Write what is left of the data, a fragment each time that the iterator is asked.
+
+        Raises:
+            OSError: there is no room.
+        """
+        while self._rest:
+            self._rest = self._rest[os.write(self._file, self._rest[:FRAGMENT]) :]
+            yield
+        if SEALS:
+            fcntl.fcntl(self._file, fcntl.F_ADD_SEALS, SEALS)
+        self.drop()
+
+    def drop(self) -> None:
+        """Let go of the data, whether they have been written or not. Harmless when repeated."""
+        self._rest = memoryview(b"")
+        file, self._file = self._file, -1
+        if not SEALS and file >= 0:
+            os.close(file)
+
+
+def long_size(memory: int) -> int:
+    """Tell how many bytes are in a memory file that was received and is long; 0 for any other descriptor."""
+    try:
+        size = os.fstat(memory).st_size
+        if size > LONG:
+            _check(memory, size)
+            return size
+    except (OSError, PayloadError):
+        pass
+    return 0
+
+
+def read_in_fragments(memory: int, size: int) -> Generator[None, None, bytes]:
+    """Read as `read` does, a fragment each time that the generator is asked; it returns the bytes."""
+    data = io.BytesIO()
+    for start in range(0, size, FRAGMENT):
+        data.write(os.pread(memory, min(FRAGMENT, size - start), start))
+        yield
+    if data.tell() != size:
+        raise PayloadError(f"expected {size} bytes in the memory file, got {data.tell()}")
+    return data.getvalue()
+
+
+def keep_open(memory: int) -> int:
+    """Keep a very long memory file open while others close their descriptors; see `close_aside`."""
+    with suppress(OSError):  # no descriptor is left
+        if os.fstat(memory).st_size > VERY_LONG:
+            return os.dup(memory)
+    return -1
+
+
+def close_aside(memory: int) -> None:
+    """Close what `keep_open` returned, in a thread: to give back so much memory takes milliseconds."""
+    if memory >= 0:
+        threading.Thread(target=os.close, args=(memory,), daemon=True).start()
 
 
 def read(memory: int, size: int) -> bytes:

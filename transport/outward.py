@@ -195,6 +195,9 @@ class Outward:
                     if self.pace is PROMPT:
                         self.pace = SPOKEN
                     status = self._outlet.start(batch.data, batch.handles, repeatable=True)
+                    if status is None and batch.handles:
+                        self._await_answer()  # what they stand for may be large: close them soon
+                        return
                 elif handover is FULL or handover is OVER:
                     return
                 else:

@@ -56,11 +56,21 @@ _BYTEARRAY: Final = 8
 _MEMORY: Final = 9
 _DICT: Final = 10
 _BYTES: Final = 11
+_LATE: Final = 12
 
 _ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
 """Types that MessagePack carries as they are; an int only while it fits in 64 bits."""
 
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
+_NOTHING_FETCHED: Final[Mapping[int, bytes]] = {}
+
+_LATE_MARK: Final = bytes([0xD7, _LATE])
+_FIXED: Final = tuple(bytes([first]) for first in range(0xD4, 0xD9))
+_EXTENSION: Final = b"\xc7"
+"""What extensions begin with: of 1, 2, 4, 8 and 16 bytes; of up to 255."""
+
+LATE_SIZE: Final = len(_LATE_MARK) + 8
+"""Bytes of the payload that stands for one that follows."""
 
 INLINE_LIMIT: Final = 64 * 1024
 """Bytes of a payload that travels inside its frame; a longer one goes into a memory file, and so do
@@ -85,6 +95,30 @@ def _is_atom(value: Any) -> bool:
 def _are_atoms(values: Collection[Any]) -> bool:
     types = set(map(type, values))
     return types <= _ATOMS and (bytes not in types or all(map(_is_atom, values)))
+
+
+def late(number: int) -> msgspec.Raw:
+    """Make the payload that says: it follows, under this number."""
+    return msgspec.Raw(_LATE_MARK + number.to_bytes(8, "big"))
+
+
+def number_of_late(payload: msgspec.Raw) -> int | None:
+    """Return the number under which a payload is to follow; None when it is a payload itself."""
+    if len(payload) == LATE_SIZE:
+        data = bytes(payload)
+        if data.startswith(_LATE_MARK):
+            return int.from_bytes(data[len(_LATE_MARK) :], "big")
+    return None
+
+
+def long_files(payload: msgspec.Raw, descriptors: Sequence[int]) -> Mapping[int, int]:
+    """Tell which memory files of a payload that was received are long and hold bytes: index and size."""
+    found = {index: memory_file.long_size(descriptor) for index, descriptor in enumerate(descriptors)}
+    head = bytes(memoryview(payload)[:3])
+    code = head[1:2] if head[:1] in _FIXED else head[2:3] if head[:1] == _EXTENSION else b""
+    if code == bytes([_MEMORY]):
+        found.popitem()  # it holds all the rest of the payload, was added last, and is decoded in place
+    return {index: size for index, size in found.items() if size}
 
 
 class RemoteError(Exception):
@@ -178,10 +212,19 @@ class Codec:
         self._incoming: Sequence[FileDescriptor] = ()
         self._in_files = 0
         self._budget: Budget | None = None
+        self._unwritten: list[memory_file.Unwritten] | None = None
+        self._fetched: Mapping[int, bytes] = _NOTHING_FETCHED
         self._named: set[int] = set()
 
-    def encode(self, value: Any) -> tuple[msgspec.Raw, Sequence[int]]:
+    def encode(
+        self, value: Any, unwritten: list[memory_file.Unwritten] | None = None
+    ) -> tuple[msgspec.Raw, Sequence[int]]:
         """Encode a value.
+
+        Args:
+            value: to be encoded.
+            unwritten: gets the memory files that are long and have yet to be filled; by default all are
+                filled at once.
 
         Returns:
             The payload, and the file descriptors that must travel with it, in order. They are duplicates, the
@@ -204,6 +247,7 @@ class Codec:
             if 0 < len(data) <= INLINE_LIMIT:
                 return msgspec.Raw(data), ()
         self._in_files = 0
+        self._unwritten = unwritten
         try:
             data = self._pack(value)
             size = len(data) + self._in_files
@@ -216,8 +260,7 @@ class Codec:
             if len(data) > INLINE_LIMIT:
                 data = self._encoder.encode(self._in_memory(_MEMORY, data))
         except BaseException as error:
-            close_all(self._outgoing)
-            self._outgoing = []
+            self._drop_outgoing(0)
             if isinstance(error, RecursionError):
                 raise PayloadError("the value contains itself, or is nested too deeply to travel") from error
             if isinstance(error, UnicodeEncodeError):
@@ -226,7 +269,10 @@ class Codec:
         return msgspec.Raw(data), self._outgoing
 
     def encode_arguments(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        unwritten: list[memory_file.Unwritten] | None = None,
     ) -> tuple[msgspec.Raw, Sequence[int]]:
         """Encode the arguments of a call as the pair [positional, keyword]. Otherwise as `encode`."""
         if not kwargs and _are_atoms(args):
@@ -236,15 +282,21 @@ class Codec:
                 data = b""
             if 0 < len(data) <= INLINE_LIMIT:
                 return msgspec.Raw(data), ()
-        return self.encode([list(args), dict(kwargs)])
+        return self.encode([list(args), dict(kwargs)], unwritten)
 
-    def decode(self, payload: msgspec.Raw | bytes | memoryview, descriptors: Sequence[int] = ()) -> Any:
+    def decode(
+        self,
+        payload: msgspec.Raw | bytes | memoryview,
+        descriptors: Sequence[int] = (),
+        fetched: Mapping[int, bytes] = _NOTHING_FETCHED,
+    ) -> Any:
         """Decode a value.
 
         Args:
             payload: what `encode` made on another node.
             descriptors: the file descriptors that travelled with it. They are consumed: those that the
                 value does not hold are closed, and all are when decoding fails.
+            fetched: what was read from memory files already, by their indexes.
 
         Raises:
             UnknownType: it holds a record whose type is not registered here.
@@ -259,6 +311,7 @@ class Codec:
             limits = self.limits
             self._budget = budget = Budget(min(limits.payload, PAYLOAD_LIMIT), limits.decoding)
             self._named.clear()
+            self._fetched = fetched
             try:
                 if len(payload) > SMALL:
                     budget.charge(payload)
@@ -267,6 +320,7 @@ class Codec:
                 self._incoming = ()
                 self._budget = None
                 self.in_memory = budget.in_memory
+                self._fetched = _NOTHING_FETCHED
         except PayloadError:
             raise
         except RecursionError as error:
@@ -279,16 +333,31 @@ class Codec:
         try:
             return self._encoder.encode(value if _is_atom(value) else self._lower(value))
         except OverflowError:
-            close_all(self._outgoing[mark:])
-            del self._outgoing[mark:]
+            self._drop_outgoing(mark)
             self._in_files = in_files
             return self._encoder.encode(self._lower_exact(value))
 
     def _in_memory(self, code: int, data: bytes | memoryview) -> msgspec.msgpack.Ext:
-        """Copy long data into a memory file."""
-        self._outgoing.append(memory_file.create(data))
+        """Copy long data into a memory file, now or later."""
+        if self._unwritten is not None and type(data) is bytes and len(data) > memory_file.LONG:
+            file = memory_file.Unwritten(data)
+            self._unwritten.append(file)
+            self._outgoing.append(file.descriptor)
+        else:
+            self._outgoing.append(memory_file.create(data))
         self._in_files += len(data)
         return msgspec.msgpack.Ext(code, self._encoder.encode([len(self._outgoing) - 1, len(data)]))
+
+    def _drop_outgoing(self, mark: int) -> None:
+        """Close what was to travel, from an index on."""
+        dropped = self._outgoing[mark:]
+        self._outgoing = self._outgoing[:mark]
+        if self._unwritten:
+            for file in self._unwritten:
+                if file.descriptor in dropped:
+                    file.drop()
+            self._unwritten[:] = [file for file in self._unwritten if file.descriptor not in dropped]
+        close_all(dropped)
 
     # Lowering: from values to what MessagePack carries.
 
@@ -442,7 +511,9 @@ class Codec:
             return self._decoder.decode(data)
 
     def _revive_bytes(self, items: list[int]) -> bytes:
-        return memory_file.read(*self._memory(items))
+        memory, size = self._memory(items)
+        fetched = self._fetched.get(items[0])
+        return fetched if fetched is not None and len(fetched) == size else memory_file.read(memory, size)
 
     def _memory(self, items: list[int]) -> tuple[int, int]:
         """A memory file of the payload, and its size. All sizes count, and each file is named once."""

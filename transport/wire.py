@@ -45,6 +45,7 @@ __all__ = [
     "MalformedBatch",
     "Members",
     "Monitor",
+    "Payload",
     "Present",
     "Prove",
     "Ready",
@@ -218,6 +219,14 @@ class Returned(_Frame, tag=21):
     files: Count = 0
 
 
+class Payload(_Frame, tag=22):
+    """The payload of an earlier frame that said that it follows under this number."""
+
+    id: Number
+    payload: msgspec.Raw
+    files: Count = 0
+
+
 class Link(_Frame, tag=24):
     """Link the two processes."""
 
@@ -342,6 +351,7 @@ Frame = Union[  # noqa: UP007 - get_args() below reads it, and msgspec decodes b
     Reply,
     Cancel,
     Returned,
+    Payload,
     Link,
     Unlink,
     UnlinkAck,

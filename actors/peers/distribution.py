@@ -98,6 +98,8 @@ class Remote(PeerCarrier, Protocol):
 
     def tell_members(self, scope: str, group: Any, refs: Sequence[Ref[Any]]) -> None: ...
 
+    def finish(self) -> None: ...
+
     def lost(self) -> None: ...
 
 
@@ -149,6 +151,8 @@ class Distribution:
             except BaseException as raised:
                 error = raised  # which is the program's, and no business of the rendezvous
             self.node.groups.listen(None)
+            for remote in self._current.values():
+                remote.finish()
             self._is_running = False
         if error is not None:
             raise error

@@ -8,7 +8,7 @@ the frames behind it are carried out, unless the node link has come to its end.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +31,7 @@ from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, safe_str
 from enfilade.actors.peers.authority import Authority
 from enfilade.actors.peers.distribution import Distribution, Given
 from enfilade.actors.peers.ledger import Ledger, Linked
+from enfilade.actors.peers.long_payloads import Arrivals, is_short
 from enfilade.actors.peers.ref_passing import RefPassing
 from enfilade.actors.peers.remote_call import ENDINGS, RemoteCall, arguments, check_order
 from enfilade.actors.peers.remote_refs import HeldRef
@@ -108,6 +109,10 @@ class Inbound:
         self._authority = Authority(distribution, passing, self._peer_name, lambda: outward.peer)
         self.notices = self._authority.notices
         self.rooms = Rooms(distribution.start_soon)
+        self.arrivals = Arrivals(
+            self._carry_out_held, self._node, ledger, passing, self._most_held, distribution.start_soon
+        )
+        self._fetched: Mapping[int, bytes] = {}
 
     def take_in(self, frames: Sequence[wire.Frame], handles: Sequence[Handle]) -> None:
         """Carry out what the peer sent, as long as the node link is up.
@@ -115,43 +120,71 @@ class Inbound:
         Raises:
             MalformedBatch: a frame has no place here, or the frames name other handles than came.
         """
-        peer = self._outward.peer
+        peer, arrivals = self._outward.peer, self.arrivals
         rest = iter(handles)
         try:
             if handles:
                 _check_claims(frames, len(handles))
             for frame in frames:
-                try:
-                    if isinstance(frame, wire.Cast):
-                        files = _take(rest, frame.files) if frame.files else ()
-                        if frame.method == signals.FILL:
-                            self._receive_filling(frame.to, frame.payload, files)
-                        else:
-                            self._receive(frame.to, frame.payload, files, frame.method)
-                    elif isinstance(frame, wire.Send):
-                        files = _take(rest, frame.files) if frame.files else ()
-                        self._receive(frame.to, frame.payload, files, None)
-                    elif isinstance(frame, wire.Call):
-                        self._receive_call(frame, _take(rest, frame.files) if frame.files else ())
-                    elif isinstance(frame, wire.Reply):
-                        files = _take(rest, frame.files) if frame.files else ()
-                        self._receive_reply(frame.id, frame.succeeded, frame.payload, files)
-                    elif isinstance(frame, wire.Returned):
-                        self._receive_returned(frame, _take(rest, frame.files) if frame.files else ())
-                    elif isinstance(frame, wire.Spawn):
-                        self._receive_spawn(frame, _take(rest, frame.files) if frame.files else ())
-                    else:
-                        self._carry_out(frame)
-                except wire.MalformedBatch:
-                    raise
-                except BaseException as error:
-                    if is_interrupt(error):
-                        raise
-                    self._failed(frame, error)
+                count = getattr(frame, "files", 0)
+                files: Sequence[Handle] = _take(rest, count) if count else ()
+                if type(frame) is wire.Payload:
+                    arrivals.followed(frame, files)
+                elif not (arrivals or files or is_short(frame)) or not arrivals.hold(frame, files):
+                    self._carry_out(frame, files)
                 if self._outward.peer is not peer:
                     return  # what stands behind belongs to a node link that is over
         finally:
             close_all(rest)  # those that no frame got
+
+    def _carry_out(self, frame: wire.Frame, files: Sequence[Handle]) -> None:
+        """Carry out one frame; what goes wrong with it is reported.
+
+        Raises:
+            MalformedBatch: the frame has no place here.
+        """
+        try:
+            if isinstance(frame, wire.Cast):
+                if frame.method == signals.FILL:
+                    self._receive_filling(frame.to, frame.payload, files)
+                else:
+                    self._receive(frame.to, frame.payload, files, frame.method)
+            elif isinstance(frame, wire.Send):
+                self._receive(frame.to, frame.payload, files, None)
+            elif isinstance(frame, wire.Call):
+                self._receive_call(frame, files)
+            elif isinstance(frame, wire.Reply):
+                self._receive_reply(frame.id, frame.succeeded, frame.payload, files)
+            elif isinstance(frame, wire.Returned):
+                self._receive_returned(frame, files)
+            elif isinstance(frame, wire.Spawn):
+                self._receive_spawn(frame, files)
+            else:
+                self._carry_out_other(frame)
+        except wire.MalformedBatch:
+            raise
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            self._failed(frame, error)
+
+    def _carry_out_held(
+        self, frame: wire.Frame, files: Sequence[Handle], fetched: Mapping[int, bytes]
+    ) -> None:
+        """Carry out a frame that has waited; what was read from its files already is `fetched`."""
+        self._fetched = fetched
+        try:
+            self._carry_out(frame, files)
+        except wire.MalformedBatch as error:
+            peer = self._outward.peer
+            if peer is not None:
+                peer.end(f"the peer sent a malformed batch: {error}")
+        finally:
+            self._fetched = {}
+
+    def _most_held(self) -> tuple[int, int]:
+        limits = self._authority.rights.limits
+        return limits.payload, limits.backlog
 
     def _failed(self, frame: wire.Frame, error: BaseException) -> None:
         """Report a mistake in carrying out a frame, and answer the question that it asked."""
@@ -169,7 +202,7 @@ class Inbound:
             PayloadError: it cannot be decoded; also when the code of a registered type raises anything else.
         """
         try:
-            return self._codec.decode(payload, files)
+            return self._codec.decode(payload, files, self._fetched)
         except PayloadError:
             raise
         except BaseException as error:
@@ -276,29 +309,13 @@ class Inbound:
         self._ledger.begin_answer(call)
         try:
             if ref is not None:
-                self._call(number, call, ref)
+                self.rooms.deliver(number, call, ref)
             elif frame.to in self._node.restarting_names:
                 call.fail(Restarting(str(frame.to)))
             else:
                 call.abandon(NO_PROCESS)
         except RuntimeFault as error:
             call.fail(error)
-
-    def _call(self, number: int, call: RemoteCall, ref: Ref[Any]) -> None:
-        process = process_of(ref)
-        if process is not None:
-            if call.method == signals.ROOM:
-                self.rooms.ask(number, call, ref, process)
-                return
-            if (
-                len(process.queue) >= process.limit
-                and process.mailbox.overflow == "block"
-                and process.ended is None
-                and call.method[0] != "!"  # the control lane has room
-            ):
-                self.rooms.hold(number, call, ref, process)
-                return
-        ref.deliver(call)
 
     def _check_method(self, ref: Ref[Any], frame: wire.Call) -> None:
         """Check, before its arguments are decoded, that the peer may call a method.
@@ -341,7 +358,7 @@ class Inbound:
                     PayloadError(f"node {self._peer_name} failed the call with {safe_repr(value, 80)}")
                 )
 
-    def _carry_out(self, frame: wire.Frame) -> None:
+    def _carry_out_other(self, frame: wire.Frame) -> None:
         match frame:
             case wire.Cancel(number):
                 self.rooms.withdraw(number)

@@ -35,6 +35,7 @@ from enfilade.actors.peers.faults import (
 )
 from enfilade.actors.peers.inbound import Inbound
 from enfilade.actors.peers.ledger import Ledger, Linked, undeliverable, unsendable
+from enfilade.actors.peers.long_payloads import Departures
 from enfilade.actors.peers.ref_passing import RefPassing
 from enfilade.actors.peers.remote_refs import HeldRef, RemoteNameRef
 from enfilade.actors.peers.tokens import Giving
@@ -45,6 +46,7 @@ from enfilade.actors.processes.start import Started
 from enfilade.transport import wire
 from enfilade.transport.carrier import Handle
 from enfilade.transport.file_descriptor import close_all
+from enfilade.transport.memory_file import Unwritten
 from enfilade.transport.outward import FrameTooLarge
 from enfilade.transport.payload import Codec, External
 from enfilade.transport.peer import Peer
@@ -91,8 +93,9 @@ class RemoteNode:
         self._open = Ledger()
         inbound = Inbound(distribution, self, ledger=self._open, passing=self._passing, codec=self._codec)
         self.take_in = inbound.take_in
-        self._rooms = inbound.rooms
+        self._rooms, self._arrivals = inbound.rooms, inbound.arrivals
         self._notices = inbound.notices
+        self._departures = Departures(self.say, distribution.start_soon)
 
     @property
     def most_references(self) -> int:
@@ -123,13 +126,13 @@ class RemoteNode:
         else:
             target = ref.serial
         if isinstance(signal, signals.Cast):
-            payload, files = self._encoded(self._codec.encode_arguments, signal.args, signal.kwargs)
+            payload, files = self._encoded_soon(self._codec.encode_arguments, signal.args, signal.kwargs)
             send(wire.Cast(target, signal.method, payload, len(files)), files)
         elif isinstance(signal, signals.Send):
-            payload, files = self._encoded(self._codec.encode, signal.message)
+            payload, files = self._encoded_soon(self._codec.encode, signal.message)
             send(wire.Send(target, payload, len(files)), files)
         elif isinstance(signal, signals.Call):
-            payload, files = self._encoded(self._codec.encode_arguments, signal.args, signal.kwargs)
+            payload, files = self._encoded_soon(self._codec.encode_arguments, signal.args, signal.kwargs)
             number = self._node.new_number()
             caller = 0 if signal.caller is None else signal.caller.serial
             calls = self._open.calls
@@ -200,6 +203,7 @@ class RemoteNode:
 
     async def send_wait(self, ref: RemoteRef[Any], message: Any) -> None:
         """Wait until what was sent before has nearly left, and the mailbox has room; see `ref.Carrier`."""
+        await self._departures.wait_for_room()
         if self.peer is not None and self.peer.is_crowded:
             await self.peer.wait_for_room()
         number = await self._place(ref)
@@ -233,10 +237,16 @@ class RemoteNode:
 
     def answer(self, number: int, succeeded: bool, value: Any) -> None:
         """Send the reply to a call or a spawn."""
-        payload, files, encoded = self.encode(value)
+        payload, files, encoded = self._encode(self._encoded_soon, value)
         self.say(wire.Reply(number, succeeded and encoded, payload, len(files)), files)
 
     def encode(self, value: Any, giving: Giving = Giving.WHOLE) -> tuple[Any, Sequence[Handle], bool]:
+        """Encode as `_encode` does, and whole."""
+        return self._encode(self._encoded, value, giving)
+
+    def _encode(
+        self, encoded: Callable[..., Encoded], value: Any, giving: Giving = Giving.WHOLE
+    ) -> tuple[Any, Sequence[Handle], bool]:
         """Encode a value, or what is said in its place; the last of three tells which it was. Never fails.
 
         An exit reason and an exception are said in words, of anything else why it cannot travel. The refs in
@@ -245,7 +255,7 @@ class RemoteNode:
         kind = type(value)
         self._passing.giving = Giving.NOTHING if issubclass(kind, Reason | BaseException) else giving
         try:
-            return *self._encoded(self._codec.encode, value), True
+            return *encoded(self._codec.encode, value), True
         except Exception as error:
             self._passing.giving = Giving.NOTHING
             said: Any
@@ -274,6 +284,14 @@ class RemoteNode:
                 raise
             raise PayloadError(f"a value that cannot be encoded cannot travel: {safe_repr(error)}") from error
 
+    def _encoded_soon(self, encode: Callable[..., Encoded], *values: Any) -> Encoded:
+        """Encode as `_encoded` does; but what is long in it follows, and the payload only says so."""
+        unwritten: list[Unwritten] = []
+        payload, files = self._encoded(encode, *values, unwritten)
+        if not unwritten:
+            return payload, files
+        return self._departures.add(self._node.new_number(), payload, files, unwritten), ()
+
     def say(self, frame: wire.Frame, files: Sequence[Handle] = ()) -> None:
         """Send a frame, or drop it while there is no node link."""
         if self.peer is None:
@@ -290,7 +308,7 @@ class RemoteNode:
         self, entry: str, given: Given, then: Callable[[Any], None], parent: Ref[Any] | None = None
     ) -> int:
         """Ask to start a process, a child of `parent`. `then` gets its ref, an exception, or a Reason."""
-        payload, files = self._encoded(self._codec.encode, [list(given[0]), dict(given[1])])
+        payload, files = self._encoded_soon(self._codec.encode, [list(given[0]), dict(given[1])])
         number = self._node.new_number()
         if parent is not None:
             self._passing.grant(parent)
@@ -387,9 +405,15 @@ class RemoteNode:
         for ref, signal in waiting or ():
             self._fail(ref, signal)
 
+    def finish(self) -> None:
+        """Send what has yet to follow, because the node is about to say goodbye."""
+        self._departures.finish()
+
     def lost(self) -> None:
         """Give up the node link, and notify everybody whom its end concerns."""
+        self._arrivals.finish()
         self.peer = None
+        self._departures.forget()
         self._rooms.forget()
         self._open.lose(self.ref(0))
         self._passing.forget()

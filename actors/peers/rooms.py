@@ -21,6 +21,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.node.timers import Timer
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import LIMITLESS, Place, make_room, wait_for_room
 from enfilade.actors.processes.process import Process
 
@@ -66,21 +67,31 @@ class Rooms:
     def __len__(self) -> int:
         return len(self._claims)
 
-    def ask(self, number: int, call: signals.Call, ref: Ref[Any], process: Process) -> None:
+    def deliver(self, number: int, call: signals.Call, ref: Ref[Any]) -> None:
+        """Deliver a call, when there is room for it, or answer it, when it asks for room."""
+        process = process_of(ref)
+        if process is None or process.ended is not None:
+            ref.deliver(call)
+        elif call.method == signals.ROOM:
+            self._ask(number, call, ref, process)
+        elif (
+            len(process.queue) >= process.limit
+            and process.mailbox.overflow == "block"
+            and call.method[:1] != "!"  # the control lane has room
+        ):
+            self._wait(number, _Claim(call, ref, process), self._let_in)
+        else:
+            ref.deliver(call)
+
+    def _ask(self, number: int, call: signals.Call, ref: Ref[Any], process: Process) -> None:
         """Answer the question for room in the mailbox of `process`, when there is some.
 
         The answer is true when a place is kept, false when none has to be, None when there always is room.
         """
-        if process.ended is not None:
-            ref.deliver(call)  # which fails it; a mailbox that is kept for an heir makes nobody wait
-        elif process.limit == LIMITLESS:
+        if process.limit == LIMITLESS:
             call.reply(None)
         else:
             self._wait(number, _Claim(call, ref, process), self._keep_place)
-
-    def hold(self, number: int, call: signals.Call, ref: Ref[Any], process: Process) -> None:
-        """Deliver a call when the mailbox of `process` has room."""
-        self._wait(number, _Claim(call, ref, process), self._let_in)
 
     def _wait(self, number: int, claim: _Claim, then: Callable[[int, _Claim], None]) -> None:
         self.withdraw(number)  # no honest node uses a number twice
