@@ -122,6 +122,14 @@ class Inlet(Protocol):
         """
         ...
 
+    def limit_handles(self, each: int, held: int) -> None:
+        """Refuse batches with more than `each` handles, and have no more than `held` wait to be taken.
+
+        An inlet that strangers may call takes few: handles cost from the moment they arrive. Where they cost
+        nothing, this does nothing.
+        """
+        return
+
     def close(self) -> None:
         """Refuse every further batch, remove the names, drop what is queued. Harmless when repeated."""
         ...

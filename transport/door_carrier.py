@@ -174,6 +174,10 @@ class _DoorInlet(Inlet):
             zone=self._zone_name(item.zone),
         )
 
+    def limit_handles(self, each: int, held: int) -> None:
+        if self._queue is not None:
+            lib.queue_limit_descriptors(self._queue, each, held)
+
     def attach(self, address: str) -> None:
         address = os.path.abspath(address)  # the program may change its directory before the end
         if os.path.isdir(address):

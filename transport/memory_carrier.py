@@ -169,6 +169,9 @@ class MemoryInlet(Inlet):
     def linger(self, seconds: float) -> Sequence[Arrival]:
         return self.take()  # whoever could put something in runs in this very thread
 
+    def limit_handles(self, each: int, held: int) -> None:
+        """Handles are objects of the program: nothing to limit."""
+
     def attach(self, address: str) -> None:
         if address in self.carrier.network._addresses:
             raise CarrierError(f"{address!r} is in use")

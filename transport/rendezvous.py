@@ -67,7 +67,7 @@ __all__ = ["HandshakeFailed", "Rendezvous", "Settings"]
 logger = logging.getLogger("enfilade.transport")
 
 HELLO_LIMIT: Final = 64 * 1024
-"""Bytes of a batch that is sent to a rendezvous."""
+"""Bytes of a batch that is sent to a rendezvous; it brings one handle."""
 
 MOST_CALLERS: Final = 256
 """Handshakes that may be going on at a time; further callers are refused."""
@@ -245,6 +245,7 @@ class Rendezvous:
             CarrierError: the address cannot be attached to.
         """
         inlet = self._carrier.inlet(capacity=4 * HELLO_LIMIT, largest=HELLO_LIMIT)
+        inlet.limit_handles(1, MOST_CALLERS)
         over = trio.Event()
         try:
             if address is not None:

@@ -183,7 +183,8 @@ door_desc_t *dispatch_copy_descriptors(const door_desc_t *, uint_t);
 int dispatch_thread(void *(*)(void *), void *, size_t);
 int dispatch_thread_in_python(void *, size_t);
 #define DISPATCH_FAILED ...
-long dispatch_exchange(int, const char *, size_t, door_desc_t *, uint_t, char *, size_t, door_arg_t *, int);
+long dispatch_exchange(int, const char *, size_t, door_desc_t *, uint_t, char *, size_t, size_t, door_arg_t *,
+                       int);
 int interrupt_prepare(void);
 int interrupt_thread(unsigned long);
 unsigned long interrupt_self(void);

@@ -148,6 +148,7 @@ class _Lib:
         count: int,
         buffer: CData,
         room: int,
+        largest: int,
         params: CData,
         masked: bool,
         /,

@@ -20,6 +20,11 @@ from enfilade.transport.doors.reply import Reply
 REPLY_SIZE = 64 * 1024
 MOST_SCRATCH = 1024 * 1024
 
+LARGEST_REPLY = 64 * 1024 * 1024
+"""Bytes of a reply that a client takes unless it is told otherwise."""
+
+MOST_LARGEST = 2**62
+
 # How opening something that is no door fails where open(2) does not open doors.
 _NO_DOOR = frozenset({errno.ENXIO, errno.EOPNOTSUPP, errno.EPROTOTYPE})
 
@@ -91,22 +96,33 @@ class Client:
     Args:
         file: the descriptor of a door, or an object that has one.
         owned: whether it is closed with the client; by default when `file` is a number.
+        largest: bytes that a reply may have. A larger one is refused (EOVERFLOW) before memory is made for
+            it: a server decides how much it returns, and it need not be the caller's friend.
 
-    Raises `NotADoor` if it is none.
+    Raises `NotADoor` if it is none, and `ValueError` if `largest` is less than 1.
     """
 
-    __slots__ = ("_descriptor", "_keep")
+    __slots__ = ("_descriptor", "_keep", "_largest")
 
-    def __init__(self, file: int | HasFileno, *, owned: bool | None = None) -> None:
+    def __init__(
+        self, file: int | HasFileno, *, owned: bool | None = None, largest: int = LARGEST_REPLY
+    ) -> None:
+        if largest < 1:
+            raise ValueError(f"expected at least 1 byte for the largest reply, got {largest}")
         fd = number_of(file)
+        self._largest = min(largest, MOST_LARGEST)
         if lib.is_door(fd) != 1:
             raise NotADoor.at(f"descriptor {fd}")
         self._keep = file
         self._descriptor = Descriptor(fd, owned=isinstance(file, int) if owned is None else owned)
 
     @classmethod
-    def open(cls, path: api.Path) -> Self:
+    def open(cls, path: api.Path, *, largest: int = LARGEST_REPLY) -> Self:
         """Open the name of a door.
+
+        Args:
+            path: where it is.
+            largest: as for a client that is made of a descriptor.
 
         Raises `DoorOpenError` (ENOENT, EACCES, ...), and `NotADoor` if something else is there.
         """
@@ -117,7 +133,10 @@ class Client:
                 raise NotADoor.at(os.fsdecode(path)) from error
             raise
         try:
-            return cls(fd, owned=True)
+            return cls(fd, owned=True, largest=largest)
+        except ValueError:
+            os.close(fd)
+            raise
         except NotADoor:
             os.close(fd)
             raise NotADoor.at(os.fsdecode(path)) from None
@@ -162,7 +181,8 @@ class Client:
         matters.
 
         Raises `DoorCallError`: EINTR when the server died during the call, EBADF when it had died or
-        revoked the door, and E2BIG, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOTSUP, EOVERFLOW as `door_call` does.
+        revoked the door, EOVERFLOW when the reply is larger than the client takes, and E2BIG, EINVAL, EMFILE,
+        ENFILE, ENOBUFS, ENOTSUP, EOVERFLOW as `door_call` does.
         """
         return self._call(True, data, descriptors, into)
 
@@ -206,13 +226,14 @@ class Client:
         request = data if type(data) is bytes else ffi.from_buffer(data)
         scratch = _take()
         try:
+            params, rbuf = scratch.params, scratch.rbuf
             size = lib.dispatch_exchange(
-                fd, request, len(request), ffi.NULL, 0, scratch.rbuf, scratch.room, scratch.params, True
+                fd, request, len(request), ffi.NULL, 0, rbuf, scratch.room, self._largest, params, True
             )
             if size >= 0:
-                answer: bytes = ffi.unpack(scratch.rbuf, size)
+                answer: bytes = ffi.unpack(rbuf, size)
                 return answer
-            with _results(size, fd, scratch.params, scratch.rbuf) as reply:
+            with _results(size, fd, params, rbuf) as reply:
                 if scratch.room < len(reply) <= MOST_SCRATCH:
                     scratch.make_room(len(reply))  # there may be more like it
                 return reply.data
@@ -250,8 +271,10 @@ class Client:
             else:
                 rbuf = ffi.from_buffer(into, require_writable=True)
                 room = len(rbuf)
-            params = scratch.params
-            size = lib.dispatch_exchange(fd, request, len(request), array, count, rbuf, room, params, masked)
+            params, largest = scratch.params, self._largest
+            size = lib.dispatch_exchange(
+                fd, request, len(request), array, count, rbuf, room, largest, params, masked
+            )
             if count:
                 settle(descriptors, 0 if size != lib.DISPATCH_FAILED else ffi.errno)
             if size < 0:

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, Self, TypeVar, overload
 
 from enfilade.transport.doors import api
-from enfilade.transport.doors.client import Client
+from enfilade.transport.doors.client import LARGEST_REPLY, Client
 from enfilade.transport.doors.codec import Codec, CodecError, codec_for
 from enfilade.transport.doors.descriptor import Descriptor, HasFileno
 from enfilade.transport.doors.request import Request, Result
@@ -152,12 +152,14 @@ class TypedClient(Generic[Req, Rep]):
         self._reply = reply
 
     @classmethod
-    def open(cls, path: api.Path, request: type[Req], reply: type[Rep]) -> Self:
+    def open(
+        cls, path: api.Path, request: type[Req], reply: type[Rep], *, largest: int = LARGEST_REPLY
+    ) -> Self:
         """A client of the door at `path`, which takes and returns values of these types.
 
-        Errors as of `Client.open`.
+        `largest` and errors as of `Client.open`.
         """
-        return cls(Client.open(path), codec_for(request), codec_for(reply))
+        return cls(Client.open(path, largest=largest), codec_for(request), codec_for(reply))
 
     def __call__(self, value: Req, descriptors: Sequence[Descriptor] = ()) -> Rep:
         """Send `value`; return what the procedure answered. Descriptors in the reply are closed.

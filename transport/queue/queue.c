@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -55,6 +56,7 @@ struct queue {
     struct caller caller; /* of the last item */
     size_t held_bytes;
     unsigned held_calls;
+    unsigned held_descriptors, most_descriptors;
     int malformed_noted;
     unsigned long counts[STATUSES];
 };
@@ -224,6 +226,7 @@ static void append(struct queue *queue, struct queue_item *item) {
     queue->last = &item->next;
     queue->held_bytes += item->size;
     queue->held_calls++;
+    queue->held_descriptors += item->n_descriptors;
     tell_lingerer();
 }
 
@@ -269,7 +272,8 @@ static uint32_t accept_call(struct queue *queue, const char *data, size_t size, 
     pthread_mutex_lock(&queue->lock);
     if (queue->closed) {
         status = QUEUE_CLOSED;
-    } else if (queue->held_calls >= queue->calls || queue->held_bytes + size > queue->capacity) {
+    } else if (queue->held_calls >= queue->calls || queue->held_bytes + size > queue->capacity ||
+               n_desc > queue->most_descriptors - queue->held_descriptors) {
         status = QUEUE_FULL;
     } else {
         append(queue, item);
@@ -337,6 +341,7 @@ struct queue *queue_create(const char *prefix, size_t prefix_size, size_t larges
     queue->largest = largest;
     queue->capacity = capacity;
     queue->calls = calls;
+    queue->most_descriptors = UINT_MAX;
     queue->last = &queue->first;
     queue->references = 1;
     pthread_mutex_init(&queue->lock, NULL);
@@ -361,7 +366,15 @@ struct queue *queue_create(const char *prefix, size_t prefix_size, size_t larges
     if (door_info(queue->door, &info) == 0) {
         queue->id = info.di_uniquifier;
     }
+    queue_limit_descriptors(queue, QUEUE_DESCRIPTORS_MAX, UINT_MAX);
     return queue;
+}
+
+int queue_limit_descriptors(struct queue *queue, unsigned each, unsigned held) {
+    pthread_mutex_lock(&queue->lock);
+    queue->most_descriptors = held > queue->held_descriptors ? held : queue->held_descriptors;
+    pthread_mutex_unlock(&queue->lock);
+    return door_setparam(queue->door, DOOR_PARAM_DESC_MAX, each);
 }
 
 int queue_door(const struct queue *queue) {
@@ -387,6 +400,7 @@ struct queue_item *queue_take(struct queue *queue) {
     queue->last = &queue->first;
     queue->held_bytes = 0;
     queue->held_calls = 0;
+    queue->held_descriptors = 0;
     queue->malformed_noted = 0;
     pthread_mutex_unlock(&queue->lock);
     return first;

@@ -49,6 +49,10 @@ struct queue_item {
 struct queue *queue_create(const char *prefix, size_t prefix_size, size_t largest, size_t capacity,
                            unsigned calls);
 
+/* Let calls have so many descriptors each, and those that wait to be taken so many in all. Descriptors are ours as soon as a
+ * call has come, whoever made it: a queue that strangers may call should take few. -1 with errno. */
+int queue_limit_descriptors(struct queue *queue, unsigned each, unsigned held);
+
 int queue_door(const struct queue *queue);  /* the door: the queue's own descriptor */
 int queue_event(const struct queue *queue); /* an eventfd, readable while there is something to take */
 

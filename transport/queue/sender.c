@@ -33,6 +33,9 @@
  * whether they can be read. */
 #define SMALL 4096
 
+/* An answer has four bytes. The peer decides what it sends, and no memory is made for more than this. */
+#define LARGEST_ANSWER 64
+
 enum state { IDLE, STARTED, CALLING, ANSWERED, ENDED };
 
 struct sender {
@@ -70,12 +73,11 @@ static int open_door(struct sender *sender) {
 
 static int call_door(int door, door_arg_t *argument, unsigned microseconds) {
 #ifdef DOOR_EVENT_LOOPS
-    if (microseconds > 0) {
-        return door_call_within(door, argument, microseconds);
-    }
-#endif
+    return door_call_limited(door, argument, &(door_call_limits_t){microseconds, LARGEST_ANSWER});
+#else
     (void)microseconds;
     return door_call(door, argument);
+#endif
 }
 
 /* Make the call, for so long or, if 0, without a limit: 0 and the status, or an errno. */
@@ -95,7 +97,7 @@ static int call(struct sender *sender, unsigned microseconds) {
         .rsize = sizeof reply,
     };
     if (call_door(sender->door, &argument, microseconds) < 0) {
-        return errno;
+        return errno == EOVERFLOW ? EPROTO : errno;
     }
     int error = 0;
     const door_desc_t *returned = argument.desc_ptr;

@@ -129,6 +129,7 @@ bool guest_start(guest *g, const char *name, size_t name_size, const uint8_t *ki
         g->values[i].kind = kinds[i];
         memcpy(&g->values[i].of.bits, (const uint8_t *)values + 8 * i, 8);
     }
+    workers_order(&g->engine->workers);
     g->call = wasmtime_func_call_async(g->context, &g->entry, g->values, count,
                                        results > 0 ? g->values + count : NULL, results, &g->trap, &g->error);
     g->step = STEP_PREEMPTED;

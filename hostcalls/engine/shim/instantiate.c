@@ -45,6 +45,7 @@ static void instantiate(guest *g, const linked *l) {
     g->run_start = monotonic_now();
     g->start_begun = thread_time();
     wasmtime_context_set_epoch_deadline(g->context, 1);
+    workers_order(&g->engine->workers);
     wasmtime_call_future_t *call =
         wasmtime_instance_pre_instantiate_async(l->pre, g->context, &g->instance, &g->trap, &g->error);
     while (!wasmtime_call_future_poll(call)) {

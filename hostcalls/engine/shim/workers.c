@@ -126,6 +126,11 @@ void workers_stop(workers *w) {
     close(w->event);
 }
 
+void workers_order(workers *w) {
+    pthread_mutex_lock(&w->mutex);
+    pthread_mutex_unlock(&w->mutex);
+}
+
 void workers_offload(workers *w, guest *g) {
     pthread_mutex_lock(&w->mutex);
     g->place = PLACE_QUEUED;

@@ -46,4 +46,8 @@ size_t workers_take(workers *w, stopped_guest *found, size_t room);
  * that runs it destroys it. */
 bool workers_abandon(workers *w, guest *g);
 
+/* A guest gets a stack on which another may have run before, on a worker. Wasmtime hands it on under locks of its own;
+ * that one ran before the other is told by ours, too, for whoever sees ours alone. */
+void workers_order(workers *w);
+
 #endif

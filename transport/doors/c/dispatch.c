@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* A reply larger than this is not kept for reuse: its buffer is given back at the thread's next invocation. */
@@ -337,11 +338,34 @@ void dispatch_setup(void *cookie) {
 
 /* Calls. */
 
-static int call_masked(int d, door_arg_t *params) {
+#ifdef DOOR_EVENT_LOOPS
+static int call(int d, door_arg_t *params, size_t largest) {
+    return door_call_limited(d, params, &(door_call_limits_t){.largest = largest});
+}
+#else
+/* Here the reply has been mapped before anybody can say that it is too large. */
+static int call(int d, door_arg_t *params, size_t largest) {
+    const char *buffer = params->rbuf;
+    if (door_call(d, params) < 0) {
+        return -1;
+    }
+    if (largest == 0 || params->data_size <= largest) {
+        return 0;
+    }
+    close_descriptors(params->desc_ptr, params->desc_num);
+    if (params->rbuf != buffer) {
+        munmap(params->rbuf, params->rsize);
+    }
+    errno = EOVERFLOW;
+    return -1;
+}
+#endif
+
+static int call_masked(int d, door_arg_t *params, size_t largest) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = door_call(d, params);
+    int result = call(d, params, largest);
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = error;
@@ -349,7 +373,7 @@ static int call_masked(int d, door_arg_t *params) {
 }
 
 long dispatch_exchange(int d, const char *data, size_t size, door_desc_t *descriptors, uint_t count, char *buffer,
-                       size_t room, door_arg_t *params, int masked) {
+                       size_t room, size_t largest, door_arg_t *params, int masked) {
     char small[SMALL];
     door_arg_t arguments = {.data_ptr = (char *)(uintptr_t)data,
                             .data_size = size,
@@ -360,7 +384,7 @@ long dispatch_exchange(int d, const char *data, size_t size, door_desc_t *descri
     if (size > 0 && size <= SMALL) {
         arguments.data_ptr = memcpy(small, data, size);
     }
-    if ((masked ? call_masked(d, &arguments) : door_call(d, &arguments)) < 0) {
+    if ((masked ? call_masked(d, &arguments, largest) : call(d, &arguments, largest)) < 0) {
         return DISPATCH_FAILED;
     }
     if (arguments.rbuf == buffer && arguments.desc_num == 0) {

@@ -73,12 +73,12 @@ int dispatch_thread(void *(*start)(void *), void *argument, size_t stack_size);
 int dispatch_thread_in_python(void *handle, size_t stack_size);
 
 /* A call in one step.  When it is masked, every signal is blocked for exactly its duration: EAGAIN and EINTR by signal
- * handlers cannot occur.  Returns the size of the reply, which is in `buffer`; DISPATCH_FAILED with errno;
+ * handlers cannot occur.  A reply of more than `largest` bytes is EOVERFLOW; 0: none is.  Returns the size of the reply, which is in `buffer`; DISPATCH_FAILED with errno;
  * or DISPATCH_ELSEWHERE when the reply did not fit, or has descriptors: then the results are those in `params`. */
 #define DISPATCH_FAILED (-1)
 #define DISPATCH_ELSEWHERE (-2)
 long dispatch_exchange(int d, const char *data, size_t size, door_desc_t *descriptors, uint_t count, char *buffer,
-                       size_t room, door_arg_t *params, int masked);
+                       size_t room, size_t largest, door_arg_t *params, int masked);
 
 /* The interpreter is about to end: from now on no thread enters Python.  A call that arrives is answered by ending its
  * thread.  dispatch_in_python() says how many threads are still inside. */

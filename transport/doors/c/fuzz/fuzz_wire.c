@@ -5,7 +5,8 @@
  *
  * A hostile client holds a trunk of an honest server and sends what it likes: attachments with the wrong
  * descriptors, unsealed or short memory, datagrams out of order, session memory that changes under the server's
- * hands. After every round an honest client must be served, and in the end the server must have no descriptor more
+ * hands, sockets whose options add control messages to all that is read from them, counts and sizes that are negative or
+ * huge. After every round an honest client must be served, and in the end the server must have no descriptor more
  * than before. Then a hostile server answers honest calls; the caller must come back, with whatever error, and be
  * left with the descriptors it had.
  */
@@ -14,6 +15,7 @@
 #include <door.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -68,6 +70,18 @@ static void procedure(void *cookie, char *data, size_t size, door_desc_t *entrie
     door_return(NULL, 0, NULL, 0);
 }
 
+/* Where arithmetic goes wrong. */
+static int number_of_interest(void) {
+    static const int numbers[] = {0, 1, -1, 2, 253, 254, 1023, 1024, 1025, INT_MAX, INT_MIN, -2, 65535, 65536, 4096, 1 << 30};
+    return numbers[below(sizeof numbers / sizeof *numbers)];
+}
+
+static uint64_t size_of_interest(void) {
+    static const uint64_t sizes[] = {0, 1, 4095, 4096, 65535, 65536, 65537, 1ull << 31, 1ull << 32, 1ull << 46, UINT64_MAX,
+                                     UINT64_MAX - 4095, INT64_MAX, 1ull << 63};
+    return sizes[below(sizeof sizes / sizeof *sizes)];
+}
+
 static int some_descriptor(void) {
     int pair[2];
     size_t size = below(4) == 0 ? 4096 : SESSION_SIZE;
@@ -97,6 +111,41 @@ static int some_descriptor(void) {
     }
 }
 
+/* Options that the other side's end of a socket may have been given, at any time, by whoever made it. */
+static void set_options(int fd) {
+    static const int options[] = {76 /* SO_PASSPIDFD */, SO_PASSSEC,    SO_PASSCRED, SO_TIMESTAMP,   SO_TIMESTAMPNS,
+                                  SO_RXQ_OVFL,           SO_PEEK_OFF,   SO_SNDBUF,   SO_RCVBUF,      SO_RCVLOWAT,
+                                  83 /* SO_PASSRIGHTS */, SO_RCVTIMEO_OLD};
+    for (unsigned i = below(4); i > 0; i--) {
+        int value = below(2) ? (int)below(2) : number_of_interest();
+        setsockopt(fd, SOL_SOCKET, options[below(sizeof options / sizeof *options)], &value, sizeof value);
+    }
+}
+
+/* A datagram with control messages of any kind, some of which the kernel refuses. */
+static void send_control(int fd, const struct message *message) {
+    union {
+        char bytes[256];
+        struct cmsghdr aligned;
+    } control;
+    struct iovec vector = {(void *)(uintptr_t)message, sizeof *message};
+    struct msghdr header = {.msg_iov = &vector, .msg_iovlen = below(8) ? 1 : 0, .msg_control = control.bytes};
+    struct ucred credentials = {.pid = getpid(), .uid = below(2) ? getuid() : any(), .gid = getgid()};
+    int files[2] = {0, below(2) ? 1 : number_of_interest()};
+    memset(&control, 0, sizeof control);
+    for (unsigned i = below(4); i > 0; i--) {
+        struct cmsghdr *item = (struct cmsghdr *)(control.bytes + header.msg_controllen);
+        bool named = below(3) == 0;
+        item->cmsg_level = below(16) ? SOL_SOCKET : (int)any();
+        item->cmsg_type = below(16) ? (named ? SCM_CREDENTIALS : SCM_RIGHTS) : (int)any();
+        size_t size = named ? sizeof credentials : sizeof files;
+        item->cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(item), named ? (void *)&credentials : (void *)files, size);
+        header.msg_controllen += CMSG_SPACE(size);
+    }
+    sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static void send_anything(int fd, uint64_t sequence) {
     struct message message = {0};
     int fds[8];
@@ -107,7 +156,15 @@ static void send_anything(int fd, uint64_t sequence) {
     message.type = (uint16_t)(below(16) ? below(14) : any());
     message.sequence = below(3) ? sequence : any();
     message.size = below(2) ? below(1 << 20) : message.size;
-    message.count = below(3) ? count : message.count;
+    message.count = below(3) ? count : below(2) ? (uint32_t)number_of_interest() : message.count;
+    message.size = below(4) ? message.size : size_of_interest();
+    message.error = below(2) ? number_of_interest() : message.error;
+    if (below(8) == 0) {
+        message.magic = WIRE_MAGIC;
+        message.abi = WIRE_ABI;
+        send_control(fd, &message);
+        return;
+    }
     for (unsigned i = 0; i < count; i++) {
         fds[i] = some_descriptor();
         if (fds[i] < 0) {
@@ -135,14 +192,17 @@ static void misuse_channel(int trunk) {
     struct message attach = {.type = MESSAGE_ATTACH};
     int fds[2] = {pair[1], memory};
     message_send(trunk, &attach, fds, 2);
-    close(pair[1]);
     close(memory);
     unsigned steps = below(30);
+    set_options(pair[1]);
     for (unsigned i = 0; i < steps; i++) {
         uint64_t sequence = atomic_load(&session->sequence);
-        switch (below(6)) {
+        switch (below(7)) {
         case 0:
             send_anything(pair[0], sequence);
+            break;
+        case 6:
+            set_options(pair[1]);
             break;
         case 1: /* anything at all in the page */
             ((volatile uint32_t *)session)[below(64)] = any();
@@ -150,9 +210,9 @@ static void misuse_channel(int trunk) {
         case 2: /* a plausible call */
         case 3: {
             struct message call = {.type = MESSAGE_CALL, .sequence = sequence + 1};
-            session->request.size = below(4) ? below(1000) : any();
-            session->request.count = below(4) ? 0 : below(3000);
-            session->request.flags = below(2) ? 0 : below(32);
+            session->request.size = below(4) ? below(1000) : below(2) ? any() : size_of_interest();
+            session->request.count = below(4) ? 0 : below(2) ? below(3000) : (uint32_t)number_of_interest();
+            session->request.flags = below(2) ? 0 : below(128);
             atomic_store(&session->sequence, sequence + 1);
             atomic_store(&session->state, below(8) ? (uint32_t)CALL_QUEUED : below(9));
             if (below(2)) {
@@ -177,6 +237,7 @@ static void misuse_channel(int trunk) {
     }
     munmap(session, SESSION_SIZE);
     close(pair[0]);
+    close(pair[1]);
 }
 
 static void hostile_client(int rounds) {
@@ -302,9 +363,9 @@ static void *lie(void *argument) {
             message_send(channel, &results, &memory, 1);
             close(memory);
         }
-        session->reply.size = below(3) ? below(SESSION_SIZE) : any();
-        session->reply.count = below(3) ? 0 : below(2000);
-        session->reply.flags = below(64);
+        session->reply.size = below(3) ? below(SESSION_SIZE) : below(2) ? any() : size_of_interest();
+        session->reply.count = below(3) ? 0 : below(2) ? below(2000) : (uint32_t)number_of_interest();
+        session->reply.flags = below(128);
         session->reply.error = below(3) ? 0 : (int32_t)below(140);
         atomic_store(&session->state, below(8) ? (uint32_t)CALL_DONE : below(9));
         atomic_fetch_add(&session->bell, below(2));
@@ -342,7 +403,8 @@ static void *call_in_a_thread(void *argument) {
                             .desc_num = below(3) == 0,
                             .rbuf = result,
                             .rsize = below(sizeof result)};
-    if (door_call(trunk, &arguments) == 0) {
+    const door_call_limits_t limits = {.microseconds = 2000000, .largest = 1 << 20};
+    if (door_call_limited(trunk, &arguments, &limits) == 0) {
         for (uint_t i = 0; i < arguments.desc_num; i++) {
             close(arguments.desc_ptr[i].d_data.d_desc.d_descriptor);
         }
@@ -377,6 +439,7 @@ static void fuzz_client(int rounds) {
         pid_t server = fork();
         if (server == 0) {
             state += (uint64_t)i;
+            set_options(pair[0]); /* the end that the client calls through: this server made it */
             close(pair[0]);
             setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
             struct message hello = {.type = MESSAGE_HELLO, .sequence = any()};

@@ -161,6 +161,13 @@ void door_thread(size_t stack_size, unsigned idle_milliseconds);
  * elsewhere, or another thread visits; ENOMEM. The procedure must not need more than half a megabyte of stack.
  */
 int door_call_within(int d, door_arg_t *params, unsigned microseconds); /* as if a signal came after that time */
+
+/* Linux only: a call of a server that is not trusted with its caller's time and memory. 0: no limit. */
+typedef struct door_call_limits {
+    unsigned microseconds; /* as door_call_within */
+    size_t largest;        /* bytes of a reply: a larger one is EOVERFLOW, and no memory is made for it */
+} door_call_limits_t;
+int door_call_limited(int d, door_arg_t *params, const door_call_limits_t *limits);
 int door_visit(door_id_t id, unsigned microseconds, const uint32_t *leave);
 void door_visit_end(void);
 #define DOOR_EVENT_LOOPS

@@ -39,6 +39,7 @@ struct call {
     struct region results; /* a reply that came in memory of its own */
     uint32_t bell;
     struct patience patience;
+    size_t largest; /* bytes that a reply may have */
 };
 
 static void unreserve(struct call *call) {
@@ -165,6 +166,11 @@ static int interrupted(struct call *call) {
     return EINTR;
 }
 
+/* Whether memory of the server's is larger than any reply in it could need to be. Regions grow by doubling. */
+static bool is_too_large(const struct call *call, uint64_t size) {
+    return size > REGION_KEEP && size / 2 > call->largest;
+}
+
 /* Deals with one datagram. Returns whether the call has an outcome. */
 static bool hear(struct call *call, const struct message *message, struct receipt *receipt, int *error) {
     struct line *line = call->line;
@@ -189,7 +195,7 @@ static bool hear(struct call *call, const struct message *message, struct receip
         message_send(line->fd, &answer, NULL, 0);
         return false;
     case MESSAGE_GROW:
-        if (receipt->count != 1 || message->size == 0 ||
+        if (receipt->count != 1 || message->size == 0 || is_too_large(call, message->size) ||
             memory_adopt(receipt->fds[0], message->size, PROT_READ, &base) != 0) {
             *error = EOVERFLOW;
             return true;
@@ -199,7 +205,8 @@ static bool hear(struct call *call, const struct message *message, struct receip
         return false;
     case MESSAGE_RESULTS:
         region_drop(&call->results);
-        if (receipt->count != 1 || message->size == 0 || memory_thaw(receipt->fds[0], message->size, &base) != 0) {
+        if (receipt->count != 1 || message->size == 0 || is_too_large(call, message->size) ||
+            memory_thaw(receipt->fds[0], message->size, &base) != 0) {
             *error = EOVERFLOW;
             return true;
         }
@@ -404,6 +411,9 @@ static int take_reply(struct call *call) {
     if (call->truncated) {
         return EMFILE;
     }
+    if (size > call->largest) {
+        return EOVERFLOW;
+    }
     if (size > capacity || count != call->received_count || (call->no_results && (size > 0 || count > 0))) {
         return EINTR;
     }
@@ -494,13 +504,14 @@ static int attempt(struct call *call, int d) {
     return error;
 }
 
-static int make_call(int d, door_arg_t *params, unsigned microseconds) {
+static int make_call(int d, door_arg_t *params, const door_call_limits_t *limits) {
     struct call call;
     sigset_t all;
     call.patience.limited = false;
-    if (microseconds > 0) {
-        patience_limit(&call.patience, microseconds);
+    if (limits->microseconds > 0) {
+        patience_limit(&call.patience, limits->microseconds);
     }
+    call.largest = limits->largest > 0 ? limits->largest : SIZE_MAX;
     call.no_results = params == NULL;
     call.checked = call.released = call.truncated = false;
     call.fault = 0;
@@ -542,9 +553,13 @@ static int make_call(int d, door_arg_t *params, unsigned microseconds) {
 }
 
 int door_call(int d, door_arg_t *params) {
-    return make_call(d, params, 0);
+    return make_call(d, params, &(door_call_limits_t){0, 0});
 }
 
 int door_call_within(int d, door_arg_t *params, unsigned microseconds) {
-    return make_call(d, params, microseconds > 0 ? microseconds : 1);
+    return make_call(d, params, &(door_call_limits_t){.microseconds = microseconds > 0 ? microseconds : 1});
+}
+
+int door_call_limited(int d, door_arg_t *params, const door_call_limits_t *limits) {
+    return make_call(d, params, limits);
 }

@@ -1,0 +1,126 @@
+/*
+ * A target for libFuzzer, and for driver.c where there is none: what a hostile client does to a server, as a script.
+ *
+ * Each step of an input is eight bytes: what to do, and with what. The server is this process, whose door has one thread of its
+ * pool for everybody; after the script an honest client must be served, and nothing may be left.
+ */
+#include "../linux/wire.h"
+
+#include <door.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static int door = -1;
+
+static void procedure(void *cookie, char *data, size_t size, door_desc_t *entries, uint_t count) {
+    (void)cookie;
+    volatile char sum = 0;
+    for (size_t i = 0; i < size; i += 512) {
+        sum = (char)(sum + data[i]);
+    }
+    for (uint_t i = 0; i < count; i++) {
+        close(entries[i].d_data.d_desc.d_descriptor);
+    }
+    door_return((char *)&size, sizeof size, NULL, 0);
+    door_return(NULL, 0, NULL, 0);
+}
+
+static unsigned open_count(void) {
+    unsigned count = 0;
+    for (int fd = 0; fd < 256; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
+static void ask(void) {
+    char request[16] = {0};
+    size_t answer = 0;
+    door_arg_t arguments = {.data_ptr = request, .data_size = sizeof request, .rbuf = (char *)&answer, .rsize = sizeof answer};
+    if (door_call(door, &arguments) < 0 || answer != sizeof request) {
+        abort();
+    }
+}
+
+static void step(const uint8_t *bytes, int fd, int other, struct session *session) {
+    static const uint64_t sizes[] = {0, 1, 4096, 65536, 65537, 1ull << 31, 1ull << 46, UINT64_MAX};
+    static const int options[] = {76 /* SO_PASSPIDFD */, SO_PASSCRED, SO_TIMESTAMP, SO_SNDBUF, SO_RCVBUF};
+    int files[8] = {0, 1, 0, 1, 0, 1, 0, 1}, value = bytes[2];
+    uint64_t sequence = atomic_load(&session->sequence);
+    struct message message = {.type = bytes[1] % 16, .sequence = sequence + bytes[2] % 2, .size = sizes[bytes[3] % 8]};
+    message.count = bytes[4] < 200 ? bytes[4] % 9 : UINT32_MAX - bytes[4];
+    switch (bytes[0] % 6) {
+    case 0:
+        message_send(fd, &message, files, bytes[5] % 9);
+        break;
+    case 1:
+        session->request.size = bytes[6] < 128 ? (uint64_t)bytes[1] * 300 : sizes[bytes[3] % 8];
+        session->request.count = message.count;
+        session->request.flags = bytes[7] % 128;
+        atomic_store(&session->sequence, sequence + 1);
+        atomic_store(&session->state, bytes[5] < 240 ? (uint32_t)CALL_QUEUED : bytes[5] % 9u);
+        message = (struct message){.type = MESSAGE_CALL, .sequence = sequence + 1};
+        message_send(fd, &message, NULL, 0);
+        break;
+    case 2:
+        setsockopt(other, SOL_SOCKET, options[bytes[1] % 5], &value, sizeof value);
+        break;
+    case 3:
+        atomic_store(&session->attending, bytes[1] % 4u);
+        atomic_store(&session->listening, bytes[2] % 4u);
+        break;
+    case 4: {
+        int memory = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (ftruncate(memory, 131072) == 0 && (bytes[1] % 4 == 0 || fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK) == 0)) {
+            message = (struct message){.type = MESSAGE_GROW, .size = bytes[2] % 4 ? 131072 : sizes[bytes[3] % 8]};
+            message_send(fd, &message, &memory, 1);
+        }
+        close(memory);
+        break;
+    }
+    default:
+        ((volatile uint32_t *)session)[bytes[1] % 64] = (uint32_t)bytes[2] << 24 | bytes[3];
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    int pair[2];
+    if (door < 0) {
+        door = door_create(procedure, NULL, 0);
+        ask();
+    }
+    int trunk = door_dup(door), memory = memfd_create("fuzz-session", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    unsigned before = open_count();
+    if (trunk < 0 || memory < 0 || ftruncate(memory, SESSION_SIZE) < 0 || fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK) < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        abort();
+    }
+    struct session *session = mmap(NULL, SESSION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    struct message attach = {.type = MESSAGE_ATTACH};
+    int fds[2] = {pair[1], memory};
+    message_send(trunk, &attach, fds, 2);
+    for (size_t at = 0; at + 8 <= size && at < 8 * 32; at += 8) {
+        step(data + at, pair[0], pair[1], session);
+    }
+    ask();
+    munmap(session, SESSION_SIZE);
+    close(pair[0]);
+    close(pair[1]);
+    close(memory);
+    close(trunk);
+    for (int i = 0; i < 5000 && open_count() > before; i++) {
+        door_info_t info;
+        door_info(door, &info);
+        poll(NULL, 0, i < 20 ? 0 : 1);
+    }
+    if (open_count() > before + 1) { /* one line more of the honest client's */
+        abort();
+    }
+    return 0;
+}
