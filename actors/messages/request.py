@@ -353,5 +353,5 @@ class Deferred(Handle, Generic[R]):
     def __del__(self) -> None:
         """Leave a note for the loop, and no more: Python may call this at any line, in any thread."""
         request = getattr(self, "request", None)
-        if request is not None and not request.settled:
+        if request is not None:  # also one that the caller has given up: the process is to forget it
             self._process.note_dropped(request)

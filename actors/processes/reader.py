@@ -157,6 +157,9 @@ class Reader:
             raise trio.BusyResourceError(f"another task is already receiving for {process.ref}")
 
         self._budget = BUDGET
+        extras = process.extras_or_none
+        if extras is not None and 0 < len(extras.deferred) <= 16:
+            process.forget_settled()  # a process that waits keeps no call that it has answered
         process.waiter = trio.lowlevel.current_task()
         process.idle = True
         if match is not None:
