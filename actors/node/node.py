@@ -233,8 +233,9 @@ class Node(Handle):
             StartTimeout: the start took too long; the process was killed.
             StartError: its initialisation failed, with the reason.
             NodeStopped: the node is stopping.
-            TypeError: `target` cannot be spawned, `mailbox` is not a `Mailbox`, or `link` or `monitor` were
-                asked for outside of a process.
+            TypeError: `target` cannot be spawned, `mailbox` is not a `Mailbox`, `timeout` is not a number, or
+                `link` or `monitor` were asked for outside of a process.
+            ValueError: `name` is empty, or `timeout` is negative.
         """
         process = start.create(
             self,

@@ -30,6 +30,7 @@ from enfilade.actors.messages.reasons import KILLED, NORMAL
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
+from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Body, DispatchedBody, is_spawnable
@@ -81,23 +82,24 @@ def create(
 
     The options are those of `Node.spawn`.
     """
+    link, monitor = bool(link), bool(monitor)
     if spawner is None and (link or monitor):
         raise TypeError("only a process can link to or monitor a child; in plain code, use node.mailbox()")
     if not isinstance(mailbox, Mailbox):
         raise TypeError(f"mailbox must be a Mailbox, such as Mailbox(capacity=100), got {safe_repr(mailbox)}")
     process = node.new_process(spawner, mailbox, arena)
     process.label = label
-    if name is not None:
-        try:
+    try:
+        if name is not None:
             node.claim(name, process)
-        except NameTaken as taken:
-            _discard(process)
-            raise AlreadyStarted(name, taken.holder) from None
-        except ValueError:
-            _discard(process)
-            raise
-    if heir_of is not None:
-        inherit(process, heir_of)
+        if heir_of is not None:
+            inherit(process, heir_of)
+    except NameTaken as taken:
+        _discard(process)
+        raise AlreadyStarted(name or "", taken.holder) from None
+    except BaseException:
+        _discard(process)
+        raise
     if spawner is not None:
         if link:
             links.link_newborn(spawner, process)
@@ -159,6 +161,12 @@ async def start(
     process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float | None
 ) -> None:
     """Start `process` as `target` and wait for its acknowledgement."""
+    if timeout is not None:
+        try:
+            check_seconds(timeout, "the time limit of a start")
+        except BaseException:
+            _discard(process)
+            raise
     request = begin(process, target, args, kwargs)
     dispatcher = process.node.dispatcher
     try:

@@ -17,7 +17,7 @@ from enfilade.actors import (
 )
 from tests.isolation.place import handed
 from tests.isolation.stage import Stage
-from tests.isolation.victims import Sync
+from tests.isolation.victims import Async, Sync
 
 
 @handed("sync async function", far=True)
@@ -188,7 +188,8 @@ async def option_of_spawn(stage: Stage) -> None:
     if stage.tier == "target":
         await stage.attempt(stage.me.spawn, stage.make())
     else:
-        await stage.attempt(lambda: stage.me.spawn(Sync, **{stage.tier: stage.make()}))
+        for kind in (Sync, Async):
+            await stage.attempt(lambda kind=kind: stage.me.spawn(kind, **{stage.tier: stage.make()}))
 
 
 @handed("sync async")
