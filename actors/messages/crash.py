@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import trio
 
 from enfilade.actors.messages.errors import StrayCancelled
-from enfilade.actors.messages.reasons import Crashed, Exit, Reason
+from enfilade.actors.messages.reasons import Crashed, Exit, Reason, checked
 from enfilade.actors.messages.tracebacks import members_of
 
 __all__ = ["reason_of", "without_cancelled"]
@@ -17,7 +19,8 @@ def reason_of(error: BaseException) -> Reason:
     A `trio.Cancelled` in it is not the process's own: what a process's own scope cancels never comes out.
     """
     if issubclass(type(error), Exit):
-        return error.reason  # type: ignore[attr-defined, no-any-return]
+        with contextlib.suppress(BaseException):  # a subclass may have lost it
+            return checked(error.reason)  # type: ignore[attr-defined]
     return Crashed(without_cancelled(error))
 
 

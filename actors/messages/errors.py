@@ -25,6 +25,7 @@ __all__ = [
     "CallingSelf",
     "CoroutineReturned",
     "Ignore",
+    "ImproperError",
     "LiveResult",
     "MailboxFull",
     "NameTaken",
@@ -174,6 +175,22 @@ class SenderDropped(CallError):
 
     def __init__(self, target: Ref[Any] | str) -> None:
         super().__init__(target, f"{safe_str(target)} dropped the deferred reply without answering")
+
+
+class ImproperError(CallError):
+    """The callee failed the call with `error`, which is no `Exception` and would harm the caller.
+
+    A `trio.Cancelled` of the callee, say, or a `GeneratorExit`. An exception is the cause, too.
+    """
+
+    def __init__(self, target: Ref[Any] | str, error: object) -> None:
+        super().__init__(target)
+        self.error = error
+        if issubclass(type(error), BaseException):
+            self.__cause__ = error  # type: ignore[assignment]
+
+    def _text(self) -> str:
+        return f"{safe_str(self.target)} failed the call with {safe_repr(self.error)}, expected an Exception"
 
 
 class NotConnected(CallError):

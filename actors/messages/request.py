@@ -18,7 +18,7 @@ import trio
 from trio.lowlevel import Abort, wait_task_rescheduled
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import CallError, CallTimeout, NoProcess, ProcessDied
+from enfilade.actors.messages.errors import CallError, CallTimeout, ImproperError, NoProcess, ProcessDied
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.reasons import NO_PROCESS, Reason
@@ -88,7 +88,7 @@ class Request(signals.Call, Generic[R]):
 
     def fail(self, error: BaseException) -> None:
         if not self.settled:
-            self.error = error
+            self.error = error if issubclass(type(error), Exception) else ImproperError(self.target, error)
             self._settle()
 
     def abandon(self, reason: Reason) -> None:
