@@ -337,10 +337,10 @@ class StartTimeout(StartError):
 
 
 class AlreadyStarted(StartError):
-    """A process of that name runs already: `ref`."""
+    """A process of that name runs already: `ref`; or `ref` had it, and its supervisor is restarting it."""
 
-    def __init__(self, name: str, ref: Ref[Any]) -> None:
-        message = f"{safe_repr(name)} is already started: {ref}"
+    def __init__(self, name: str, ref: Ref[Any], message: str | None = None) -> None:
+        message = message or f"{safe_repr(name)} is already started: {ref}"
         super().__init__(Custom(message), message)
         self.name = name
         self.ref = ref

@@ -96,7 +96,8 @@ def create(
             inherit(process, heir_of)
     except NameTaken as taken:
         _discard(process)
-        raise AlreadyStarted(name or "", taken.holder) from None
+        is_kept = node.whereis(taken.name) is None
+        raise AlreadyStarted(taken.name, taken.holder, str(taken) if is_kept else None) from None
     except BaseException:
         _discard(process)
         raise

@@ -329,7 +329,7 @@ async def test_name_of_a_restarting_child_is_kept(
                 node.register("desk", me.ref)
             assert taken.value.holder == place.ref
         elif who == "spawn":
-            with pytest.raises(AlreadyStarted) as started:
+            with pytest.raises(AlreadyStarted, match="being restarted") as started:
                 await node.spawn(Desk, [], [], name="desk")
             with pytest.raises(Restarting):
                 await started.value.ref.call(Desk.note, 1)

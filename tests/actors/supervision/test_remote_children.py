@@ -18,7 +18,6 @@ from enfilade.actors import (
     SHUTDOWN,
     Actor,
     Child,
-    ChildEvent,
     ChildInfo,
     Crashed,
     Custom,
@@ -112,7 +111,8 @@ class Telling(Emigrant):
         return {"something": [1, b"two"], "nothing": None, "stay": object()}[self.name]
 
 
-ENTRIES = {kind.__name__: kind for kind in (Emigrant, Slow, Stubborn, Declining, Failing, Brief, Telling)}
+KINDS = (Emigrant, Slow, Stubborn, Declining, Failing, Brief, Telling)
+ENTRIES: dict[str, type[Actor]] = {kind.__name__: kind for kind in KINDS}
 
 
 class Country:
@@ -544,26 +544,3 @@ async def test_a_frozen_node(country: Country, autojump_clock: MockClock) -> Non
     country.carriers["east"].thaw()
     await trio.sleep(2 * Settings().period)
     assert country.living("east") == 0
-
-
-async def test_events_of_children_elsewhere(autojump_clock: MockClock, country: Country) -> None:
-    """SUP-26: what happens to a child on another node is told as that of any child, but for its state."""
-    async with country.home.mailbox() as me:
-        country.home.child_events.subscribe(me.ref)
-        supervisor = await supervise(country, abroad())
-        (await only(supervisor)).exit(KILL)
-        await settle()
-        await country.lose("east")
-        told = [await me.receive(ChildEvent, timeout=0) for _ in range(6)]
-        shown = [(event.kind, event.reason, event.restarts, event.delay) for event in told]
-        assert shown == [
-            ("started", None, 0, None),
-            ("ended", KILLED, 0, None),
-            ("restarting", KILLED, 0, 0.0),
-            ("started", None, 1, None),
-            ("ended", NO_CONNECTION, 1, None),
-            ("restarting", NO_CONNECTION, 1, math.inf),
-        ]
-        assert {event.state for event in told} == {None}
-        assert told[2].ref == told[1].ref == told[0].ref
-        country.home.child_events.unsubscribe(me.ref)
