@@ -166,20 +166,32 @@ class _Stuck:
     job: _Job
 
 
-def _check_routing(routing: str) -> None:
-    if routing not in get_args(Routing):
-        raise ValueError(f"routing must be one of {', '.join(get_args(Routing))}, got {safe_repr(routing)}")
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _check(name: str, value: Any, is_valid: bool, expected: str) -> None:
+    if not is_valid:
+        raise ValueError(f"{name} must be {expected}, got {safe_repr(value)}")
+
+
+def _check_size(size: Any) -> None:
+    _check("size", size, _is_count(size, 1), "a positive int")
+
+
+def _check_choice(name: str, value: Any, choices: Any) -> None:
+    names = get_args(choices)
+    _check(name, value, isinstance(value, str) and value in names, f"one of {', '.join(names)}")
 
 
 def _check_worker(worker: Any) -> None:
     is_actor = isinstance(worker, type) and issubclass(worker, Actor)
     if is_actor and getattr(worker, "work", Worker.work) is Worker.work:
         raise TypeError(f"the worker class of a pool must define work(self, job), got {safe_repr(worker)}")
-
-
-def _check_size(size: int) -> None:
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"size must be a positive int, got {safe_repr(size)}")
 
 
 class Pool(Actor):
@@ -223,18 +235,16 @@ class Pool(Actor):
         period: float = 5.0,
     ) -> None:
         _check_size(size)
-        _check_routing(routing)
-        if discard not in get_args(Discard):
-            policies = ", ".join(get_args(Discard))
-            raise ValueError(f"discard must be one of {policies}, got {safe_repr(discard)}")
-        if queue_limit is not None and queue_limit < 0:
-            raise ValueError(f"queue_limit must be None or at least 0, got {safe_repr(queue_limit)}")
-        if stuck_after is not None and not stuck_after > 0:
-            raise ValueError(
-                f"stuck_after must be None or a positive number of seconds, got {safe_repr(stuck_after)}"
-            )
-        if rate_limit is not None and not isinstance(rate_limit, RateLimit):
-            raise ValueError(f"rate_limit must be None or a RateLimit, got {safe_repr(rate_limit)}")
+        _check_choice("routing", routing, Routing)
+        _check_choice("discard", discard, Discard)
+        is_limit = queue_limit is None or _is_count(queue_limit, 0)
+        _check("queue_limit", queue_limit, is_limit, "None or an int of at least 0")
+        is_patience = stuck_after is None or _is_time(stuck_after)
+        _check("stuck_after", stuck_after, is_patience, "None or a positive number of seconds")
+        is_rate = rate_limit is None or isinstance(rate_limit, RateLimit)
+        _check("rate_limit", rate_limit, is_rate, "None or a RateLimit")
+        _check("intensity", intensity, _is_count(intensity, 0), "an int of at least 0")
+        _check("period", period, _is_time(period), "a positive number of seconds")
         _check_worker(worker)
         self._worker = worker
         self._args = args

@@ -227,12 +227,26 @@ async def test_too_many_replacements_end_the_pool() -> None:
         {"size": 1, "routing": "best"},
         {"size": 1, "queue_limit": -1},
         {"size": 1, "stuck_after": 0},
+        {"size": True},
+        {"size": "1"},
+        {"size": 1, "routing": ["any"]},
+        {"size": 1, "discard": "all"},
+        {"size": 1, "queue_limit": 1.5},
+        {"size": 1, "queue_limit": "1"},
+        {"size": 1, "stuck_after": "1"},
+        {"size": 1, "stuck_after": float("nan")},
+        {"size": 1, "rate_limit": 3},
+        {"size": 1, "intensity": -1},
+        {"size": 1, "period": 0},
+        {"size": 1, "period": "5"},
     ],
 )
 async def test_bad_arguments_are_named(options: dict[str, Any]) -> None:
     async with open_node("n") as node:
-        with pytest.raises(Exception, match=r"size|routing|queue_limit|stuck_after"):
+        with pytest.raises(StartError, match=list(options)[-1]) as failed:
             await node.spawn(Pool, Worker, **options)
+        assert isinstance(failed.value.reason, Crashed)
+        assert isinstance(failed.value.reason.error, ValueError)
 
 
 async def test_a_pool_leaves_nothing_behind() -> None:
