@@ -22,6 +22,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `node/node.py`: the error that ends the program, and those of the runtime's own tasks
 * `node/reports.py`: everything that the log is told
 * `node/timers.py`: functions and messages whose time has come
+* `node/watchdog.py`: the message whose handler holds the loop, described
 * `patterns/events.py`: handlers, their keys, and what they raise
 * `patterns/pool.py`: what workers raise
 * `peers/distribution.py`: events for watchers, and errors of a policy
