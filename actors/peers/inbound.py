@@ -178,7 +178,7 @@ class Inbound:
         except wire.MalformedBatch as error:
             peer = self._outward.peer
             if peer is not None:
-                peer.end(f"the peer sent a malformed batch: {error}")
+                peer.end(f"the peer sent a malformed batch: {safe_str(error)}")
         finally:
             self._fetched = {}
 

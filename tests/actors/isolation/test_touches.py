@@ -61,7 +61,7 @@ FOREIGN = {
     ),
     *("state", "tag", "value", "values", "watcher", "worker"),
 }
-NOTING_AND_FORMATTING = (".add_note", ".format", ".__repr__", ".__str__", ".__format__")
+NOTING_AND_FORMATTING = (".add_note", ".__repr__", ".__str__", ".__format__")
 # What a file may use without a place in the list: for the error that refuses an argument, for example.
 UNLISTED = {"formatted", "guarded", "is_a", "is_interrupt", "log", "safe_repr", "safe_str", "shown_name"}
 
@@ -99,6 +99,7 @@ def bare_words(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 (function in ("repr", "str", "ascii", "format") and call not in BARE_CALLS)
                 or (function == "map" and ast.unparse(node.args[0]) in ("repr", "str"))
                 or (is_method and function.endswith(NOTING_AND_FORMATTING))
+                or (is_method and function.endswith(("'.format", '".format')))
                 or re.match(r"(logger|logging)\.(debug|info|warning|error|exception|critical|log)$", function)
                 or re.match(r"traceback\.(format_e|print|TracebackException)", function)
             ):
