@@ -97,7 +97,7 @@ def create(
     except NameTaken as taken:
         _discard(process)
         is_kept = node.whereis(taken.name) is None
-        raise AlreadyStarted(taken.name, taken.holder, str(taken) if is_kept else None) from None
+        raise AlreadyStarted(taken.name, taken.holder, safe_str(taken, 1_000) if is_kept else None) from None
     except BaseException:
         _discard(process)
         raise
