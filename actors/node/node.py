@@ -10,7 +10,6 @@ is in but not the node.
 
 from __future__ import annotations
 
-import contextvars
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,6 +30,7 @@ from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node.child_events import ChildEvents
 from enfilade.actors.node.config import NodeConfig
+from enfilade.actors.node.contexts import Contexts
 from enfilade.actors.node.dead_letters import DeadLetters
 from enfilade.actors.node.groups import Groups, GroupScope
 from enfilade.actors.node.names import Names
@@ -130,8 +130,8 @@ class Node(Handle):
         self.incarnation = secrets.randbits(64)
         self.config = config
         self.token = trio.lowlevel.current_trio_token()
-        self.context = contextvars.copy_context()
-        self.dispatcher = Dispatcher()
+        self.contexts = Contexts()
+        self.dispatcher = Dispatcher(self.contexts.base)
         self.timers = Timers()
         self.reports = Reports(config)
         self.dead_letters = DeadLetters(self.reports)
@@ -306,15 +306,15 @@ class Node(Handle):
 
     def start_task(self, run: Callable[[], Awaitable[None]], name: str, process: Process) -> None:
         """Start a task of this node, in the node's context, as a step that is taken for `process`."""
-        self.context.copy().run(self._start_task, name, _contained, run, process)
+        self.contexts.new().run(self._start_task, name, _contained, run, process)
 
     def start_process(self, run: Callable[[], Awaitable[None]], name: str) -> None:
         """Start the task of a process: `run` must not raise."""
-        self.context.copy().run(self._start_task, name, run)
+        self.contexts.new().run(self._start_task, name, run)
 
     def start_service(self, run: Callable[[], Awaitable[None]], name: str) -> None:
         """Start a task that the whole node depends on: if it fails, the node ends, and says so."""
-        self.context.copy().run(self._start_task, name, self._serve, run, name)
+        self.contexts.new().run(self._start_task, name, self._serve, run, name)
 
     def _start_task(self, name: str, run: Callable[..., Awaitable[None]], *args: Any) -> None:
         self.nursery.start_soon(run, *args, name=name)

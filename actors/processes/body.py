@@ -200,7 +200,7 @@ class DispatchedBody(Body):
         if actor is None:  # a supervisor, whose messages only its body may handle
             actor = self.actor
         try:
-            run = process.node.context.run
+            run = dispatcher.run_handler
             if kwargs or len(args) != 1:
                 result = run(handler, actor, *args, **kwargs)
             else:  # by far the cheapest kind of call there is
@@ -210,7 +210,9 @@ class DispatchedBody(Body):
             if process.at_hand is not signals.HANDED_OFF:
                 result = self._deferred(result)
             if process.attention and process.stopping is not None and process.ended is None:
-                self.stop(process.stopping)
+                run(self.stop, process.stopping)
+            if dispatcher.context and dispatcher.context != dispatcher.base:
+                dispatcher.context_changed(process)
         except RecursionError as error:
             process.idle = True  # in case that there is no room on the stack for anything else
             with_headroom(self._overflowed, error, sys._getframe())
@@ -239,13 +241,16 @@ class DispatchedBody(Body):
     ) -> NoReturn:
         """The handler of a call that was handed off has raised `error`: what the caller is told."""
         process = self.process
+        dispatcher = process.dispatcher
+        run_handler = dispatcher.run_handler
         try:
             misfit: BaseException | None
             misfit = error if type(error) is LiveResult else bad_arguments(error, handler, args, kwargs)
-            if misfit is None and self.resume(error, process.at_hand):
+            if misfit is None and run_handler(self.resume, error, process.at_hand):
                 misfit = error
             if misfit is None:
-                self.end_with(error, None)
+                run_handler(self.end_with, error, None)
+            dispatcher.settle_context(process)
         except BaseException as fault:
             misfit = None
             step_failed(process, "hand-off", fault)

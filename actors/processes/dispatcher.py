@@ -11,6 +11,11 @@ of messages) is left to the body. There is one `try` around a group of turns, an
 loop is for show: `attention` stands for the whole control lane, and a process whose queue has run empty is
 idle, so a sender knows when to put it back.
 
+Handlers run in a copy of the node's context, `context`. A process whose handler has set a context variable
+takes that copy for its own (`Record.keep_context`), and the others get a fresh one. That this has happened is
+seen by comparing the two. Normally the node's own context is empty, so that a test of whether its copy is
+empty, too, comes first: by far the cheapest test of a context there is.
+
 While a handler runs, `running` is its process. A caller outside may run a handler itself (`LocalRef.call`)
 when nothing is running; `handoffs` is how often it may before it owes the loop a checkpoint.
 """
@@ -19,6 +24,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +60,26 @@ class Dispatcher:
         queue: processes that have something to do, each at most once.
         running: the process whose handler is on the stack now.
         parked: the dispatcher's task while there is nothing to do.
+        base: the context of the node.
+        context: the copy of it that handlers run in.
+        run_handler: runs a function in that copy.
     """
 
-    __slots__ = ("_renewed", "_turn", "handoffs", "parked", "queue", "running")
+    __slots__ = (
+        "_renewed",
+        "_turn",
+        "base",
+        "context",
+        "handoffs",
+        "parked",
+        "queue",
+        "run_handler",
+        "running",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, base: Context) -> None:
+        self.base = base
+        self.renew_context()
         self.queue: deque[Process] = deque()
         self.running: Process | None = None
         self.parked: trio.lowlevel.Task | None = None
@@ -72,6 +93,27 @@ class Dispatcher:
             resume(self.parked)
             self.parked = None
 
+    def renew_context(self) -> None:
+        """Let handlers run in a fresh copy of the node's context."""
+        self.context = self.base.copy()
+        self.run_handler = self.context.run
+
+    def settle_context(self, process: Process) -> bool:
+        """After an error of `process`: whether it has changed the context, which it then keeps."""
+        try:
+            changed = bool(self.context) and self.context != self.base
+        except BaseException:  # a value that cannot be compared
+            changed = True
+        if changed:
+            self.context_changed(process)
+        return changed
+
+    def context_changed(self, process: Process | None) -> None:
+        """A handler of `process` has changed the context: it is that of the process from now on."""
+        if process is not None and process.ended is None:
+            process.keep_context(self.context)
+        self.renew_context()
+
     def run_then_dispatch(self, fn: Callable[..., None], *args: Any) -> None:
         """Call `fn(*args)`, then give the processes that it has woken their turns, in the present task.
 
@@ -82,7 +124,7 @@ class Dispatcher:
         try:
             fn(*args)
             if parked is not None and self.queue:
-                self._slice()
+                self.run_handler(self._slice)
         finally:
             if parked is not None:
                 self.parked = parked
@@ -101,7 +143,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Work the run queue off until cancelled."""
         while True:
-            self._slice()
+            self.run_handler(self._slice)
             self.renew_handoffs()
             if self.queue:
                 await trio.lowlevel.checkpoint()
@@ -116,6 +158,7 @@ class Dispatcher:
     def _slice(self) -> None:
         runnable = self.queue
         requeue = runnable.append
+        base, context = self.base, self.context
         special = envelopes
         plain = PLAIN
         turn = self._turn
@@ -127,6 +170,8 @@ class Dispatcher:
         while left > 0:
             try:
                 for _ in range(GROUP if turn > 1 else 1):
+                    if context and context != base:
+                        break
                     try:
                         process = runnable.popleft()
                     except IndexError:
@@ -135,7 +180,7 @@ class Dispatcher:
                     actor = process.actor
                     if actor is None or process.attention:
                         message = None
-                        if process.body.turn(turn):
+                        if _turn(process, turn):
                             left -= turn
                             requeue(process)
                             break
@@ -178,9 +223,14 @@ class Dispatcher:
                         requeue(process)
                         left -= turn
                         break
+                if context and context != base:
+                    self.context_changed(process)
+                    return
                 left -= GROUP
             except BaseException as error:
                 _crashed(process, error, message)
+                if self.settle_context(process):
+                    return
             finally:
                 self.running = None
             before, now = now, perf_counter()
@@ -189,6 +239,14 @@ class Dispatcher:
             turn = self._turn = TURN if now - before < QUICK_GROUP_SECONDS else 1
             if now >= deadline:
                 return
+
+
+def _turn(process: Process, budget: int) -> bool:
+    """Give `process` a turn by its body, in its own context if it has one."""
+    extras = process.extras_or_none
+    if extras is None or extras.context is None:
+        return process.body.turn(budget)  # type: ignore[no-any-return]
+    return extras.context.run(process.body.turn, budget)  # type: ignore[no-any-return]
 
 
 def _crashed(process: Process, error: BaseException, message: Any) -> None:

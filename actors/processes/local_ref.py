@@ -143,7 +143,7 @@ class LocalRef(Ref[A]):
             self.deliver(request)
         elif caller is None and process.idle and process.waiter is None and dispatcher.running is None:
             # A guest, say: it gets its turn here, and has perhaps replied when this task would begin to wait.
-            node.context.copy().run(dispatcher.run_then_dispatch, process.put, request)
+            dispatcher.run_then_dispatch(process.put, request)
         else:
             process.put(request)
         if caller is None:

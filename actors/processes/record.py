@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -61,6 +62,7 @@ class Extras:
     __slots__ = (
         "aliases",
         "arena",
+        "context",
         "continuing",
         "deferred",
         "emptied",
@@ -82,6 +84,7 @@ class Extras:
     def __init__(self) -> None:
         self.aliases: dict[Alias[Any], None] = {}
         self.arena: dict[Process, None] | None = None
+        self.context: Context | None = None
         self.deferred: dict[signals.Call, bool] = {}  # true: its deferred reply was dropped
         self.emptied: trio.Event | None = None
         self.exposed: tuple[Callable[[], Mapping[str, Any]], Callable[[Any], None]] | None = None
@@ -292,6 +295,19 @@ class Record(Handle):
         """End, because `step`, which was taken for this process, raised `error`."""
         step_failed(self, step, error)
 
+    def keep_context(self, context: Context) -> None:
+        """Run in `context` from now on, which this process has changed.
+
+        The handlers of other processes share a copy of the node's context, as long as none of them sets a
+        variable in it. A process with a context of its own always needs attention.
+        """
+        extras = self.extras()
+        if extras.context is None:
+            extras.context = context
+            self.attention = True
+            if self.idle:
+                self.wake()
+
     # What the body does between messages.
 
     def settle(self) -> None:
@@ -299,7 +315,7 @@ class Record(Handle):
         extras = self.extras_or_none
         watched = False
         if extras is not None:
-            watched = bool(extras.observers) or bool(extras.idle)
+            watched = bool(extras.observers) or bool(extras.idle) or extras.context is not None
             if extras.room is not None:
                 if extras.room:
                     watched = True

@@ -238,12 +238,15 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
         return body
     dispatcher = node.dispatcher
     outer, dispatcher.running = dispatcher.running, process
+    context = node.contexts.new()
     try:
         if isinstance(target, type):
             kind = target.body_ or SyncBody  # type: ignore[attr-defined]
-            body = node.context.copy().run(kind.start, target, process, args, kwargs)
+            body = context.run(kind.start, target, process, args, kwargs)
         else:
-            body = process.body = target.body(process, args, kwargs)
+            body = process.body = context.run(target.body, process, args, kwargs)
+        if context != node.contexts.base:
+            process.keep_context(context)
     finally:
         dispatcher.running = outer
     if not isinstance(body, TaskBody) and process.ended is None:
@@ -272,7 +275,7 @@ def _advice(target: Any) -> str:
         return f"it is an actor object; pass the class {shown_name(type(target))}, then its arguments"
     if inspect.iscoroutine(target):
         target.close()  # so that Python does not warn that it was never awaited
-        return f"it is a coroutine; pass the function {shown_name(target)} itself, then its arguments"
+        return f"it is a coroutine; pass the function {target.__name__} itself, then its arguments"
     return "expected an Actor class, an async function or a Spawnable"
 
 
