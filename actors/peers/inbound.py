@@ -8,8 +8,7 @@ the frames behind it are carried out, unless the node link has come to its end.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
@@ -29,21 +28,23 @@ from enfilade.actors.messages.reasons import KILL, NO_PROCESS, Crashed, Custom, 
 from enfilade.actors.messages.ref import Ref, RemoteRef
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, safe_str
 from enfilade.actors.peers.authority import Authority
+from enfilade.actors.peers.dealing import check_claims, take
 from enfilade.actors.peers.distribution import Distribution, Given
 from enfilade.actors.peers.ledger import Ledger, Linked
-from enfilade.actors.peers.long_payloads import Arrivals, is_short
+from enfilade.actors.peers.long_payloads import Arrivals
 from enfilade.actors.peers.ref_passing import RefPassing
 from enfilade.actors.peers.remote_call import ENDINGS, RemoteCall, arguments, check_order
 from enfilade.actors.peers.remote_refs import HeldRef
 from enfilade.actors.peers.rooms import Rooms
 from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.processes.handlers import check_method, refuse
+from enfilade.actors.processes.links import canonical
 from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.start import Started
 from enfilade.transport import wire
 from enfilade.transport.carrier import Handle
 from enfilade.transport.file_descriptor import close_all
-from enfilade.transport.payload import Codec
+from enfilade.transport.payload import LATE_SIZE, Codec
 from enfilade.transport.records import PayloadError
 
 if TYPE_CHECKING:
@@ -124,13 +125,16 @@ class Inbound:
         rest = iter(handles)
         try:
             if handles:
-                _check_claims(frames, len(handles))
+                check_claims(frames, len(handles))
             for frame in frames:
                 count = getattr(frame, "files", 0)
-                files: Sequence[Handle] = _take(rest, count) if count else ()
-                if type(frame) is wire.Payload:
-                    arrivals.followed(frame, files)
-                elif not (arrivals or files or is_short(frame)) or not arrivals.hold(frame, files):
+                files: Sequence[Handle] = take(rest, count) if count else ()
+                payload = getattr(frame, "payload", b"")
+                if (
+                    (not files and len(payload) != LATE_SIZE and not arrivals.queues)
+                    or type(frame) is wire.Payload
+                    or not arrivals.hold(frame, files)
+                ):
                     self._carry_out(frame, files)
                 if self._outward.peer is not peer:
                     return  # what stands behind belongs to a node link that is over
@@ -159,6 +163,8 @@ class Inbound:
                 self._receive_returned(frame, files)
             elif isinstance(frame, wire.Spawn):
                 self._receive_spawn(frame, files)
+            elif isinstance(frame, wire.Payload):
+                self.arrivals.followed(frame, files)
             else:
                 self._carry_out_other(frame)
         except wire.MalformedBatch:
@@ -378,8 +384,9 @@ class Inbound:
             case wire.Link(sender, to):
                 self._receive_link(sender, to)
             case wire.Unlink(sender, to, number):
-                self._ledger.links.pop((to, sender), None)
-                self._local(to).deliver(signals.Unlink(self._outward.ref(sender), number))
+                link = self._ledger.links.pop((to, sender), None)
+                local = self._local(to) if link is None else link.local
+                local.deliver(signals.Unlink(self._outward.ref(sender), number))
             case wire.UnlinkAck(sender, to, number):
                 self._local(to).deliver(signals.UnlinkAck(self._outward.ref(sender), number))
             case wire.Exit(sender, to, linked, payload):
@@ -450,7 +457,7 @@ class Inbound:
         if ref is None:
             self._outward.say(wire.Down(number, self._outward.encode_reason(NO_PROCESS)))
             return
-        self._ledger.watched[number] = ref
+        ref = self._ledger.watched[number] = canonical(ref)
         ref.deliver(signals.Monitor(self._outward.ref(0), number))
 
     def _receive_link(self, sender: int, to: int) -> None:
@@ -462,6 +469,9 @@ class Inbound:
         if ref is None:
             self._outward.say(wire.Exit(to, sender, True, self._outward.encode_reason(NO_PROCESS)))
             return
+        ref = canonical(ref)
+        if ref.serial != to:
+            self._ledger.linked_as[ref.serial, sender] = to
         known = self._ledger.links.get((to, sender))
         is_mutual = self._authority.may_end(ref) or (known is not None and known.is_mutual)
         self._ledger.links[to, sender] = Linked(ref, self._outward.ref(sender), is_mutual)
@@ -471,6 +481,7 @@ class Inbound:
         if linked:
             link = self._ledger.links.pop((to, sender), None) if isinstance(to, int) else None
             if link is not None:
+                self._ledger.linked_as.pop((link.local.serial, sender), None)
                 link.remote_ended(self._decode_reason(payload))
             return
         ref = self._seen(to)
@@ -567,27 +578,3 @@ class Inbound:
         except PayloadError as error:
             return Custom(f"a reason that could not be decoded: {safe_str(error)}")
         return reason if is_a(reason, Reason) else Custom(reason)
-
-
-def _check_claims(frames: Sequence[wire.Frame], came: int) -> None:
-    """Refuse a batch whose frames name more or fewer handles than came with it, before any is dealt out.
-
-    Raises:
-        MalformedBatch: the sum is not the number of handles.
-    """
-    claimed = sum(getattr(frame, "files", 0) for frame in frames)
-    if claimed != came:
-        raise wire.MalformedBatch(f"the frames name {claimed} handles, and {came} came with them")
-
-
-def _take(rest: Iterator[Handle], count: int) -> Sequence[Handle]:
-    """Deal the next `count` handles out to a frame, whose own they are from here on.
-
-    Raises:
-        MalformedBatch: there are not so many.
-    """
-    taken = list(islice(rest, count))
-    if len(taken) < count:
-        close_all(taken)
-        raise wire.MalformedBatch(f"a frame names {count} handles, and {len(taken)} came for it")
-    return taken

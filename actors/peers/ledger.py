@@ -54,7 +54,8 @@ class Ledger:
         answering_bytes: of their arguments.
         monitors: this node's watchers of processes there.
         watched: processes of this node that the other watches.
-        links: by the serial numbers of the local and the remote process.
+        links: by the serial numbers of the local process, or its alias, and of the remote one.
+        linked_as: the alias under which the other has linked to a process, by the serial numbers of both.
         asked: what is called with the answer to a question or a spawn.
         spawning: the scopes of processes that are being started here for the other.
     """
@@ -65,6 +66,7 @@ class Ledger:
     monitors: dict[int, Ref[Any]] = attrs.field(factory=dict)
     watched: dict[int, Ref[Any]] = attrs.field(factory=dict)
     links: dict[tuple[int, int], Linked] = attrs.field(factory=dict)
+    linked_as: dict[tuple[int, int], int] = attrs.field(factory=dict)
     asked: dict[int, Callable[[Any], None]] = attrs.field(factory=dict)
     spawning: dict[int, trio.CancelScope] = attrs.field(factory=dict)
 

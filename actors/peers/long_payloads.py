@@ -25,13 +25,13 @@ from enfilade.transport import wire
 from enfilade.transport.carrier import Handle
 from enfilade.transport.file_descriptor import close_all
 from enfilade.transport.memory_file import Unwritten, close_aside, keep_open, read_in_fragments
-from enfilade.transport.payload import LATE_SIZE, late, long_files, number_of_late
+from enfilade.transport.payload import late, long_files, number_of_late
 from enfilade.transport.records import PayloadError
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
 
-__all__ = ["Arrivals", "Departures", "is_short"]
+__all__ = ["Arrivals", "Departures"]
 
 
 HIGH_WATER: Final = 16 * 1024 * 1024
@@ -178,6 +178,9 @@ class Arrivals:
         most_bytes: tells how many bytes of a payload are read ahead at most, and how many bytes of frames may
             wait.
         start_soon: runs a task until the node stops.
+
+    Attributes:
+        queues: the frames that wait, by what must stay in order; empty nearly always.
     """
 
     def __init__(
@@ -197,14 +200,11 @@ class Arrivals:
         self._start_soon = start_soon
         # The keys of the calls, monitors and spawns that wait, by type and number.
         self._numbers: dict[tuple[type, int], Hashable] = {}
-        self._queues: dict[Hashable, deque[_Held]] = {}
+        self.queues: dict[Hashable, deque[_Held]] = {}
         self._late: dict[int, tuple[Hashable, _Held]] = {}
         self._ready: deque[Hashable] = deque()
         self._size = 0
         self._is_working = False
-
-    def __bool__(self) -> bool:
-        return bool(self._queues)
 
     def hold(self, frame: wire.Frame, files: Sequence[Handle]) -> bool:
         """Hold a frame back if it has to wait, and take its files over; return false if it has not.
@@ -215,12 +215,12 @@ class Arrivals:
         payload = getattr(frame, "payload", None)
         number = None if payload is None else number_of_late(payload)
         must_wait = number is not None or (payload is not None and files and long_files(payload, files))
-        if not must_wait and not self._queues:
+        if not must_wait and not self.queues:
             return False
         key = self._key_of(frame)
         if key is None and must_wait:
             key = object()
-        queue = self._queues.get(key)
+        queue = self.queues.get(key)
         if queue is None and not must_wait:
             return False
         if isinstance(frame, NUMBERED):
@@ -235,7 +235,7 @@ class Arrivals:
                 raise wire.MalformedBatch(f"payload {number} is to follow already")
             self._late[number] = key, held
         if queue is None:
-            queue = self._queues[key] = deque()
+            queue = self.queues[key] = deque()
             queue.append(held)
             self._look_at(key)
         else:
@@ -288,12 +288,12 @@ class Arrivals:
         self._size -= held.size
         held.frame.payload, held.files, held.number = frame.payload, files, None
         self._size += held.size
-        if self._queues[key][0] is held:
+        if self.queues[key][0] is held:
             self._look_at(key)
 
     def _look_at(self, key: Hashable) -> None:
         """Have the first frame of a queue carried out, unless its payload has yet to follow."""
-        if self._queues[key][0].number is None:
+        if self.queues[key][0].number is None:
             self._ready.append(key)
             if not self._is_working:
                 self._is_working = True
@@ -303,7 +303,7 @@ class Arrivals:
         try:
             while self._ready:
                 key = self._ready.popleft()
-                queue = self._queues.get(key)
+                queue = self.queues.get(key)
                 if queue:
                     await self._work_off(key, queue)
         finally:
@@ -321,8 +321,8 @@ class Arrivals:
                     return  # the node link is over
             self._release(queue, fetched)
             done += 1
-        if not queue and self._queues.get(key) is queue:
-            del self._queues[key]
+        if not queue and self.queues.get(key) is queue:
+            del self.queues[key]
 
     def _release(self, queue: deque[_Held], fetched: Mapping[int, bytes]) -> None:
         held = queue.popleft()
@@ -346,16 +346,16 @@ class Arrivals:
 
     def finish(self) -> None:
         """Carry out what has come whole, now: the node link is about to end."""
-        queues, self._queues = self._queues, {}
+        queues, self.queues = self.queues, {}
         for queue in queues.values():
             while queue and queue[0].number is None:
                 self._release(queue, {})
-        self._queues = queues
+        self.queues = queues
         self._forget()
 
     def _forget(self) -> None:
         """Drop all that waits."""
-        queues, self._queues = self._queues, {}
+        queues, self.queues = self.queues, {}
         self._late.clear()
         self._ready.clear()
         self._numbers.clear()
@@ -364,9 +364,3 @@ class Arrivals:
             for held in queue:
                 close_all(held.files)
             queue.clear()
-
-
-def is_short(frame: wire.Frame) -> bool:
-    """Tell whether a frame's payload is as short as what stands for one that follows."""
-    payload = getattr(frame, "payload", None)
-    return payload is not None and len(payload) == LATE_SIZE

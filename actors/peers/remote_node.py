@@ -163,19 +163,23 @@ class RemoteNode:
                 self._open.links[sender.serial, ref.serial] = Linked(sender, ref)
                 peer.send(wire.Link(sender.serial, ref.serial))
             case signals.Unlink(sender, number):
-                self._open.links.pop((sender.serial, ref.serial), None)
-                peer.send(wire.Unlink(sender.serial, ref.serial, number))
+                serial = self._open.linked_as.pop((sender.serial, ref.serial), sender.serial)
+                self._open.links.pop((serial, ref.serial), None)
+                peer.send(wire.Unlink(serial, ref.serial, number))
             case signals.UnlinkAck(sender, number):
-                peer.send(wire.UnlinkAck(sender.serial, ref.serial, number))
+                serial = self._open.linked_as.pop((sender.serial, ref.serial), sender.serial)
+                peer.send(wire.UnlinkAck(serial, ref.serial, number))
             case signals.Exit(sender, reason, linked):
+                serial = sender.serial
                 if linked:
-                    self._open.links.pop((sender.serial, ref.serial), None)
+                    serial = self._open.linked_as.pop((serial, ref.serial), serial)
+                    self._open.links.pop((serial, ref.serial), None)
                 else:
                     with suppress(Refused):  # then the other cannot answer
                         self._passing.grant(sender)
                     if reason == KILL:
                         self._distribution.killing(self.node_name)
-                peer.send(wire.Exit(sender.serial, target, linked, self.encode_reason(reason)))
+                peer.send(wire.Exit(serial, target, linked, self.encode_reason(reason)))
             case _:
                 raise TypeError(f"expected a signal, got {safe_repr(signal)}")
 

@@ -1,7 +1,7 @@
 """The rules that hold near and far alike: each case runs within one node, and between two of them."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,26 @@ import attrs
 import pytest
 import trio
 
-from enfilade.actors import SHUTDOWN, Actor, CallTimeout, Deferred, Node, Process, Ref, open_node
+from enfilade.actors import (
+    KILL,
+    NO_PROCESS,
+    SHUTDOWN,
+    Actor,
+    BadArguments,
+    CallTimeout,
+    Custom,
+    Deferred,
+    Down,
+    Exited,
+    Node,
+    NoProcess,
+    NotPublic,
+    Process,
+    ProcessDied,
+    Ref,
+    UnknownMethod,
+    open_node,
+)
 from enfilade.actors.testing import VirtualClock
 from tests.conformance.actors.abroad import BACK_ENDS, autojump_clock, open_abroad, passed, settled
 
@@ -143,3 +162,193 @@ async def test_who_was_answered_has_not_given_up(autojump_clock: VirtualClock, p
         request.cancel()
         await settled()
         assert await home.call(Clerk.given_up) == [None]
+
+
+class Subject(Actor):
+    """What everything is done to."""
+
+    def __init__(self) -> None:
+        self.noted: list[Any] = []
+        notes.append(self.noted)
+
+    def note(self, value: Any) -> Any:
+        self.noted.append(value)
+        return value
+
+    def on_message(self, message: Any) -> None:
+        self.noted.append(message)
+
+    def alias(self) -> Ref[Any]:
+        return self.process.alias()
+
+    async def never(self) -> None:
+        await trio.sleep_forever()
+
+    def fail(self) -> None:
+        raise ValueError("as it was asked to")
+
+
+class Other(Actor):
+    def missing(self) -> None:
+        """Is a method of another class."""
+
+
+notes: list[list[Any]] = []
+
+Operation = Callable[[Process, Ref[Any]], Awaitable[Any]]
+
+
+async def _call(me: Process, ref: Ref[Any]) -> Any:
+    return await ref.call(Subject.note, "called")
+
+
+async def _cast(me: Process, ref: Ref[Any]) -> Any:
+    ref.cast(Subject.note, "cast")
+    return await _noted()
+
+
+async def _send(me: Process, ref: Ref[Any]) -> Any:
+    ref.send("sent")
+    return await _noted()
+
+
+async def _send_wait(me: Process, ref: Ref[Any]) -> Any:
+    await ref.send_wait("sent")
+    return await _noted()
+
+
+async def _noted() -> Any:
+    await settled()
+    return notes[-1][-1:]
+
+
+async def _asked(me: Process, ref: Ref[Any]) -> Any:
+    return await me.request(ref, Subject.note, "requested").receive(1)
+
+
+async def _monitor(me: Process, ref: Ref[Any]) -> Any:
+    monitor = me.monitor(ref)
+    with suppress(NoProcess):
+        ref.cast(Subject.fail)
+    down = await me.receive(Down, timeout=1)
+    return down.monitor is monitor, str(down.reason)
+
+
+async def _link(me: Process, ref: Ref[Any]) -> Any:
+    me.link(ref)
+    with suppress(NoProcess):
+        ref.cast(Subject.fail)
+    return str((await me.receive(Exited, timeout=1)).reason)
+
+
+async def _exit(me: Process, ref: Ref[Any]) -> Any:
+    monitor = me.monitor(ref)
+    me.exit(ref, Custom("enough"))
+    down = await me.receive(Down, timeout=1)
+    return down.monitor is monitor, down.reason
+
+
+async def _stop(me: Process, ref: Ref[Any]) -> Any:
+    monitor = me.monitor(ref)
+    for number in range(3):
+        ref.send(number)
+    await ref.stop(SHUTDOWN, 1, drain=True)
+    down = await me.receive(Down, timeout=1)
+    return down.monitor is monitor, down.reason, notes[-1]
+
+
+async def _stop_otherwise(me: Process, ref: Ref[Any]) -> Any:
+    await ref.stop(Custom("so"), 1)
+    return await ref.call(Subject.note, "too late")
+
+
+async def _too_slow(me: Process, ref: Ref[Any]) -> Any:
+    return await me.request(ref, Subject.never).receive(1)
+
+
+async def _unknown(me: Process, ref: Ref[Any]) -> Any:
+    return await ref.call(Other.missing)
+
+
+async def _bad_arguments(me: Process, ref: Ref[Any]) -> Any:
+    return await ref.call(Subject.note, 1, 2, 3)  # type: ignore[arg-type]
+
+
+async def _fail(me: Process, ref: Ref[Any]) -> Any:
+    return await ref.call(Subject.fail)
+
+
+async def _hook(me: Process, ref: Ref[Any]) -> Any:
+    return await ref.call(Subject.on_stop, SHUTDOWN)
+
+
+CRASHED = "crashed: ValueError('as it was asked to')"
+ALIVE: dict[Operation, Any] = {
+    _call: "called",
+    _cast: ["cast"],
+    _send: ["sent"],
+    _send_wait: ["sent"],
+    _asked: "requested",
+    _monitor: (True, CRASHED),
+    _link: CRASHED,
+    _exit: (True, Custom("enough")),
+    _stop: (True, SHUTDOWN, [0, 1, 2]),
+    _stop_otherwise: NoProcess,
+    _too_slow: CallTimeout,
+    _unknown: UnknownMethod,
+    _bad_arguments: BadArguments,
+    _fail: ProcessDied,
+    _hook: NotPublic,
+}
+DEAD: dict[Operation, Any] = {
+    _call: NoProcess,
+    _cast: [],
+    _send: [],
+    _send_wait: [],
+    _asked: NoProcess,
+    _monitor: (True, "no process"),
+    _link: "no process",
+    _exit: (True, NO_PROCESS),
+    _stop: NoProcess,
+    _stop_otherwise: NoProcess,
+    _too_slow: NoProcess,
+    _unknown: NoProcess,
+    _bad_arguments: NoProcess,
+    _fail: NoProcess,
+    _hook: NotPublic,
+}
+
+
+async def _outcome(operation: Operation, me: Process, ref: Ref[Any]) -> Any:
+    try:
+        return await operation(me, ref)
+    except Exception as error:
+        return type(error)
+
+
+@pytest.mark.parametrize("addressed", ["ref", "name", "alias"])
+@pytest.mark.parametrize("operation", ALIVE)
+@pytest.mark.parametrize("is_alive", [True, False], ids=["alive", "dead"])
+async def test_operations(
+    autojump_clock: VirtualClock, place: Place, operation: Operation, addressed: str, is_alive: bool
+) -> None:
+    """R1: whatever is done to a process, it makes no difference where it is, or how it is addressed."""
+    if operation is _link and addressed == "name" and place.is_far:
+        pytest.skip("a name on another node cannot be linked to")
+    ref = await place.spawn(Subject, name="subject")
+    refs = {"ref": ref, "name": place.named("subject"), "alias": await ref.call(Subject.alias)}
+    if not is_alive:
+        ref.exit(KILL)
+        await settled()
+    expected = (ALIVE if is_alive else DEAD)[operation]
+    if not is_alive and addressed == "name" and operation in (_cast, _send, _send_wait):
+        expected = NoProcess if not place.is_far or operation is _send_wait else []
+    if not is_alive and addressed == "name" and not place.is_far and operation in (_link, _exit, _hook):
+        expected = NoProcess
+    async with place.here.mailbox() as me:
+        me.trap_exits = True
+        began = trio.current_time()
+        assert await _outcome(operation, me, refs[addressed]) == expected
+        assert trio.current_time() - began == (1 if expected is CallTimeout else 0)
+    other = await place.spawn(Subject)
+    assert await other.call(Subject.note, "a bystander") == "a bystander"
