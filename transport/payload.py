@@ -475,11 +475,21 @@ class Codec:
                 f"the payload holds version {version} of {name!r} with {len(values)} fields; this node has "
                 f"version {record.version} with the fields {', '.join(record.fields) or '(none)'}"
             )
-        if issubclass(record.type, enum.Enum | BaseException):
-            arguments = values[0] if issubclass(record.type, BaseException) else values
-            return record.type(*arguments)
+        if issubclass(record.type, BaseException):
+            return self._revive_registered_error(record, *values)
+        if issubclass(record.type, enum.Enum):
+            return record.type(*values)
         record.check(values)
         return record.type(**dict(zip(record.parameters, values, strict=True)))
+
+    def _revive_registered_error(self, record: Record, arguments: Any) -> BaseException:
+        """The error again, if its class can be made of the arguments that it left in `args`."""
+        if not isinstance(arguments, list | tuple):
+            raise PayloadError(f"expected the arguments of {record.name!r}, got a {type(arguments).__name__}")
+        try:
+            return record.type(*arguments)  # type: ignore[no-any-return]
+        except Exception:  # its `__init__` takes others than it hands on
+            return RemoteError(record.name, str(Exception(*arguments)), "the other node", "")
 
     def _revive_error(self, items: list[Any]) -> BaseException:
         name, text, origin, trace, arguments = items

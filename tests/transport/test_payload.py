@@ -73,6 +73,27 @@ class OutOfStockError(Exception):
     pass
 
 
+@types.register
+class HttpError(Exception):
+    def __init__(self, *, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+
+
+@types.register
+class TwoInOne(Exception):
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} {other}")
+
+
+@types.register
+class Picky(Exception):
+    def __init__(self, what: str) -> None:
+        if what.startswith("no "):
+            raise ValueError(what)
+        super().__init__(f"no {what}")
+
+
 def carry(value: Any, codec: Codec | None = None) -> Any:
     """Encode and decode, as between two nodes."""
     payload, descriptors = (codec or Codec(types, origin="there")).encode(value)
@@ -243,6 +264,15 @@ def test_an_exception_arrives_with_its_type_or_as_a_remote_error() -> None:
     assert carry(strange).args == strange.args
     with pytest.raises(UnregisteredType):
         carry(Local)
+
+
+@pytest.mark.parametrize("error", [HttpError(status=404), TwoInOne("a", "b"), Picky("apples")], ids=repr)
+def test_a_registered_exception_that_cannot_be_made_again_is_told(error: Exception) -> None:
+    """Its `__init__` takes other arguments than it hands on: it arrives, as what its text says."""
+    came = carry(error)
+    assert isinstance(came, RemoteError)
+    assert (came.type_name.rpartition(".")[2], came.text) == (type(error).__qualname__, str(error))
+    assert_stable(came)
 
 
 @pytest.mark.parametrize("name", ["SystemExit", "KeyboardInterrupt", "eval", "__import__", "no_such"])
