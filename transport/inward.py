@@ -122,9 +122,13 @@ class Inward:
         """Take in what has arrived, and let others have a turn after each part."""
         while self._parts or self._arrived:
             self._take_in()
-            pause = self._link.pause()
+            pause = 0.0 if self._parts else self._link.pause()
             if pause > 0:
-                await trio.sleep(pause)
+                self._link.is_paused = True
+                try:
+                    await trio.sleep(pause)
+                finally:
+                    self._link.is_paused = False
             elif self._parts or self._arrived:
                 await trio.lowlevel.checkpoint()
 

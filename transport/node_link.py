@@ -66,6 +66,9 @@ class NodeLink:
         peer_window: bytes that the peer lets us have under way.
         limits: what we let the peer do.
         clock: the time in seconds, for the peer's rate.
+
+    Attributes:
+        is_paused: whether the peer is kept to its rate just now; what it says meanwhile is heard later.
     """
 
     def __init__(self, *, window: int, peer_window: int, limits: Limits, clock: Callable[[], float]) -> None:
@@ -84,6 +87,7 @@ class NodeLink:
         self._is_sign_due = False
         self._has_sent = True
         # In.
+        self.is_paused = False
         self._expected = 0
         self._consumed = 0
         self._granted = 0
@@ -227,7 +231,7 @@ class NodeLink:
         """Count one more quarter of the period; return false when the peer is dead."""
         self._is_sign_due = not self._has_sent
         self._has_sent = False
-        self._silent += 1
+        self._silent += not self.is_paused
         return self._silent <= QUARTERS
 
     def is_grant_due(self) -> bool:

@@ -184,6 +184,19 @@ async def test_who_sends_too_fast_is_read_more_slowly(autojump_clock: object) ->
         assert trio.current_time() - began < 0.5
 
 
+async def test_who_sends_far_too_fast_is_not_taken_for_dead(autojump_clock: object) -> None:
+    """Who is read slowly is heard late; that may take longer than the period after which silence is death."""
+    async with limited(rate=10.0) as (a, b, _):
+        await b.spawn(Account, name="account")
+        account: Ref[Account] = a.remote("account", "b@local").within(1000)
+        began = trio.current_time()
+        for number in range(700):  # more than one turn takes in
+            account.send(number)
+        assert await account.call(Account.history) == list(range(700))
+        assert await account.call(Account.add, 1) == 1
+        assert 60 <= trio.current_time() - began <= 80
+
+
 async def test_a_peer_that_takes_nothing_in_costs_no_more_than_its_backlog(autojump_clock: object) -> None:
     """A peer that takes nothing in costs so many bytes and no more: then the node link is over, and the
     sender, who never waits, is not held up.
