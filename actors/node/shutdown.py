@@ -138,7 +138,9 @@ def _interrupts(node: Node, stopper: Stopper) -> AbstractContextManager[None]:
         nonlocal count
         count += 1
         if count == 1:
-            token.run_sync_soon(node.stop_for, KeyboardInterrupt())
+            if node.fatal is None:
+                node.fatal = KeyboardInterrupt()  # now, for the block may be about to end
+            token.run_sync_soon(node.stop_for, node.fatal)
         elif count == 2:
             token.run_sync_soon(stopper.hurry)
         else:
