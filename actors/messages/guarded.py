@@ -59,7 +59,7 @@ def log(
     try:
         if not logger.isEnabledFor(level):
             return
-        line = text % tuple(value if type(value) in (int, float) else _Shown(value) for value in values)
+        line = text % tuple(value if _is_small_number(value) else _Shown(value) for value in values)
         cause = None if error is None else (type(error), error, trace_of(error))
         record = logger.makeRecord(logger.name, level, __file__, 0, line, (), cause, "log", sinfo=stack)
         if error is not None:
@@ -105,6 +105,10 @@ def _hand_to(handler: logging.Handler, record: logging.LogRecord) -> None:
     except BaseException as failure:
         if type(failure) is KeyboardInterrupt and is_interrupt(failure):
             raise
+
+
+def _is_small_number(value: object) -> bool:
+    return type(value) is float or (type(value) is int and value.bit_length() < 64)
 
 
 class _Shown:

@@ -382,7 +382,7 @@ class AsyncKeeper(Keeper):
 async def test_a_reason_keeps_no_state(
     autojump_clock: MockClock, kind: Any, how: str, logged: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever has a ref, a `Down` or the caller's error holds no variable of the process that has ended."""
+    """S11: a ref, a `Down`, the caller's error hold no variable of the process that has ended."""
     caplog.set_level(logging.ERROR if logged else logging.CRITICAL, "enfilade")
     seen: list[Any] = []
     kept: list[Any] = []
@@ -416,7 +416,7 @@ async def test_a_reason_keeps_no_state(
 
 
 async def test_tracebacks_are_kept_on_request(autojump_clock: MockClock) -> None:
-    """`keep_tracebacks` is for debuggers."""
+    """S11: `keep_tracebacks` is for debuggers."""
     seen: list[Any] = []
     async with open_node("test", config=NodeConfig(keep_tracebacks=True)) as node:
         ref = await node.spawn(Keeper, seen)
