@@ -134,6 +134,7 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
         except BaseException as raised:  # nobody has been told of another reason yet
             error = StepFailed(process.ref, "end", raised)
             reason = process.ended = Crashed(error)
+            guarded(let_go, process, error)
     del actor
     told = node.starting.get(process) is not None or told
     for tell in (_tell_starter, _tell_others, _leave_arena, _answer_stops):

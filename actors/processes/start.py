@@ -23,10 +23,11 @@ from enfilade.actors.messages.errors import (
     NameTaken,
     StartError,
     StartTimeout,
+    StepFailed,
     raised_by_the_runtime,
 )
 from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.reasons import KILLED, NORMAL
+from enfilade.actors.messages.reasons import KILLED, NORMAL, Crashed
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
@@ -38,7 +39,7 @@ from enfilade.actors.processes.end import ENDED, finish
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, keep, take_left
 from enfilade.actors.processes.protocol import protocol_of
-from enfilade.actors.processes.steps import step_failed, with_headroom
+from enfilade.actors.processes.steps import with_headroom
 from enfilade.actors.processes.sync_body import SyncBody
 from enfilade.actors.processes.task_bodies import AsyncBody, FunctionBody, TaskBody
 
@@ -320,7 +321,8 @@ class _Beginning(DispatchedBody):
             try:
                 run(process, body, self.target)
             except BaseException as error:
-                step_failed(process, "start", error)
+                fault = StepFailed(process.ref, "start", error)
+                finish(process, Crashed(fault), fault)
         return False
 
 

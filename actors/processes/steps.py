@@ -16,7 +16,6 @@ raises and calls `step_failed`:
 * "finalizer": Python has collected a deferred reply (`record.py`)
 * "signal": a signal arrives (`record.py`, `local_ref.py`)
 * "task": a task that the runtime has started for a process ends (`node.py`)
-* "remote": a signal of the process is put into words for another node, or understood (`peers`)
 """
 
 from __future__ import annotations
@@ -54,7 +53,6 @@ Step = Literal[
     "finalizer",
     "signal",
     "task",
-    "remote",
 ]
 
 
