@@ -15,7 +15,7 @@ from enfilade.transport.doors._doors import ffi, lib
 from enfilade.transport.doors.descriptor import Descriptor, HasFileno, number_of, passed, received, settle
 from enfilade.transport.doors.errors import DoorCallError, DoorOpenError, NotADoor
 from enfilade.transport.doors.info import DoorCounters, DoorInfo
-from enfilade.transport.doors.reply import Reply
+from enfilade.transport.doors.reply import Reply, Room
 
 REPLY_SIZE = 64 * 1024
 MOST_SCRATCH = 1024 * 1024
@@ -79,15 +79,37 @@ def _take() -> _Scratch:
         return _Scratch()
 
 
-def _results(outcome: int, fd: int, params: Any, rbuf: Any, into: Any = None) -> Reply:
+def _results(
+    outcome: int, fd: int, params: Any, rbuf: Any, into: Any = None, spare: Room | None = None
+) -> Reply:
     """What the parameters tell after a call whose reply is not simply in the buffer, or its error."""
     if outcome == lib.DISPATCH_FAILED:
-        raise DoorCallError.of(ffi.errno, f"descriptor {fd}")
+        error = DoorCallError.of(ffi.errno, f"descriptor {fd}")
+        if spare is not None:
+            spare.keep()
+        raise error
     size = params.data_size
     found = received(params.desc_ptr, params.desc_num) if params.desc_num else ()
-    if params.rbuf != rbuf:
-        return Reply.mapped(params.rbuf, params.rsize, size, found)
-    return Reply(memoryview(ffi.unpack(rbuf, size) if into is None else into).cast("B")[:size], found)
+    if params.rbuf == rbuf:
+        return _in_buffer(rbuf, size, into, spare, found)
+    if spare is not None:  # too small: there is a larger one now
+        spare.free()
+    return Reply.mapped(params.rbuf, params.rsize, size, found)
+
+
+def _in_buffer(
+    rbuf: Any, size: int, into: Any, spare: Room | None, found: tuple[Descriptor, ...] = ()
+) -> Reply:
+    """A reply that fitted the buffer: the caller's own, a spare mapping, or scratch."""
+    if into is not None:
+        return Reply(memoryview(into).cast("B")[:size], found)
+    if spare is not None and size > REPLY_SIZE:
+        return Reply.mapped(spare.address, spare.length, size, found)
+    reply = Reply(memoryview(ffi.unpack(rbuf, size)), found)
+    if spare is not None:
+        spare.idle += 1
+        spare.keep()
+    return reply
 
 
 class Client:
@@ -266,11 +288,14 @@ class Client:
         array, count = (passed(descriptors), len(descriptors)) if descriptors else (ffi.NULL, 0)
         scratch = _take()
         try:
-            if into is None:
-                rbuf, room = scratch.rbuf, REPLY_SIZE
-            else:
+            spare = None
+            if into is not None:
                 rbuf = ffi.from_buffer(into, require_writable=True)
                 room = len(rbuf)
+            elif (spare := Room.take()) is not None:
+                rbuf, room = spare.address, spare.length
+            else:
+                rbuf, room = scratch.rbuf, REPLY_SIZE
             params, largest = scratch.params, self._largest
             size = lib.dispatch_exchange(
                 fd, request, len(request), array, count, rbuf, room, largest, params, masked
@@ -278,8 +303,8 @@ class Client:
             if count:
                 settle(descriptors, 0 if size != lib.DISPATCH_FAILED else ffi.errno)
             if size < 0:
-                return _results(size, fd, params, rbuf, into)
-            return Reply(memoryview(ffi.unpack(rbuf, size) if into is None else into).cast("B")[:size])
+                return _results(size, fd, params, rbuf, into, spare)
+            return _in_buffer(rbuf, size, into, spare)
         finally:
             _free.append(scratch)
 

@@ -6,14 +6,55 @@ unmapped once and only once, and not while anybody looks at it. A `Reply` knows 
 * a small reply is copied out at once: nothing to free;
 * a reply in a buffer of the caller's (`into=`) is borrowed: it is valid as long as the caller leaves the
   buffer alone;
-* a mapped reply owns the mapping, and unmaps it when it is closed, or when its last reference goes.
+* a mapped reply owns the mapping, which is free when it is closed, or when its last reference goes.
+
+A free mapping is kept for the next large reply: fresh pages cost as much as the copy into them.
 """
 
 import sys
 from typing import Any, Self
 
+import attrs
+
 from enfilade.transport.doors._doors import ffi, lib
 from enfilade.transport.doors.descriptor import Descriptor
+
+MOST_KEPT = 16 * 1024 * 1024
+"""Bytes of a mapping that is kept."""
+
+MOST_IDLE = 32
+"""Calls in a row that a mapping is kept for and that do not need it."""
+
+
+@attrs.define
+class Room:
+    """A mapping that no reply uses: a buffer for the results of a call."""
+
+    address: Any
+    length: int
+    idle: int = 0
+
+    def keep(self) -> None:
+        """Have it used again; one is enough."""
+        if self.length <= MOST_KEPT and self.idle <= MOST_IDLE and not _kept:
+            _kept.append(self)
+        else:
+            self.free()
+
+    def free(self) -> None:
+        """Unmap it."""
+        lib.munmap(self.address, self.length)
+
+    @classmethod
+    def take(cls) -> "Room | None":
+        """The one that is kept, if there is one."""
+        try:
+            return _kept.pop()
+        except IndexError:
+            return None
+
+
+_kept: list[Room] = []
 
 
 class Reply:
@@ -41,7 +82,7 @@ class Reply:
     @classmethod
     def mapped(cls, address: Any, length: int, size: int, descriptors: tuple[Descriptor, ...]) -> Self:
         """A reply of `size` bytes at the start of a mapping of `length` bytes, which it takes over."""
-        mapping = ffi.gc(address, lambda region: lib.munmap(region, length), length)
+        mapping = ffi.gc(address, lambda region: Room(region, length).keep(), length)
         buffer = ffi.buffer(mapping, size)
         return cls(memoryview(buffer), descriptors, mapping, buffer)
 
@@ -64,7 +105,7 @@ class Reply:
         return self._mapping is not None
 
     def close(self) -> None:
-        """Close the descriptors that are still here, and unmap; harmless when repeated.
+        """Close the descriptors that are still here, and give up the mapping; harmless when repeated.
 
         Raises `BufferError`, and stays open, while a slice of `view` or another object that looks into the
         mapping is alive.

@@ -22,11 +22,13 @@ from enfilade.transport.doors import (
     DoorCreateError,
     DoorReturnError,
     NotADoor,
+    Reply,
     Request,
     Result,
     is_door,
 )
-from enfilade.transport.doors.api import NULL, door_call
+from enfilade.transport.doors.api import NULL, door_call, ffi
+from enfilade.transport.doors.reply import Room
 
 
 def shout(request: Request) -> bytes:
@@ -88,6 +90,30 @@ def test_large_reply_is_mapped_and_freed_with_its_last_reference(client: Client)
     del reply
     gc.collect()
     assert bytes(view) == b"X" * 10  # still mapped, because it is still looked at
+
+
+def test_mapping_of_a_large_reply_is_used_again(client: Client) -> None:
+    """One that no reply uses any more, and for a while: never one that somebody still looks at."""
+
+    def place(reply: Reply) -> int:
+        return int(ffi.cast("uintptr_t", ffi.from_buffer(reply.view)))
+
+    client.call(b"x" * 200_000).close()
+    with client.call(b"y" * 200_000) as first:
+        kept = place(first)
+        with client.call(b"z" * 200_000) as second, client.call(b"w" * 100_000) as third:
+            assert len({kept, place(second), place(third)}) == 3
+            assert (first.data, second.data) == (b"Y" * 200_000, b"Z" * 200_000)
+            assert third.data == b"W" * 100_000
+    with client.call(b"v" * 150_000) as again:
+        assert again.data == b"V" * 150_000
+    with client.call(b"u" * 1_900_000) as larger:
+        assert larger.data == b"U" * 1_900_000
+    for _ in range(100):  # small ones: nothing is kept for good
+        with client.call(b"small") as reply:
+            assert not reply.is_mapped
+            assert reply.data == b"SMALL"
+    assert Room.take() is None
 
 
 def test_request_of_any_buffer(client: Client) -> None:

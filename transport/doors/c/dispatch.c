@@ -133,6 +133,7 @@ void dispatch_procedure(void *cookie, char *argp, size_t arg_size, door_desc_t *
     dispatch_python_invoke(invocation, (uintptr_t)cookie);
     leave_python();
 
+    /* door_return() comes back only to say that the client is still waiting, with the thread still its server. */
     while (invocation->action == DISPATCH_RETURN) {
         door_return(invocation->data_ptr, invocation->data_size, invocation->desc_ptr, invocation->num_desc);
         invocation->error = errno;
@@ -213,7 +214,16 @@ door_desc_t *dispatch_copy_descriptors(const door_desc_t *descriptors, uint_t co
     return thread->descriptors;
 }
 
-/* Server threads. */
+/*
+ * Server threads. What is relied on of libc's doors (docs/illumos.md has it point by point):
+ *
+ * - a detached thread that calls door_return() becomes a server thread, and what door_return() returns, if it does, is for nobody;
+ * - cancellation is disabled in it: on illumos a procedure with cancellation enabled that meets no cancellation point before its
+ *   door_return() makes the thread spin when its client has gone, because door_return() itself is none;
+ * - a create function may be called on a server thread, before the procedure, when the pool is depleted; door_xcreate() calls
+ *   its function for each thread, and waits until each has been set up and bound, then as at depletion;
+ * - a thread that ends within a procedure tells its client so (EINTR).
+ */
 
 struct start {
     void *(*function)(void *);
@@ -336,7 +346,8 @@ void dispatch_setup(void *cookie) {
     }
 }
 
-/* Calls. */
+/* Calls. door_call() always gets arguments here: a call without any that fails with EBADF makes illumos take the thread's next
+ * one for a call that wants no results. */
 
 #ifdef DOOR_EVENT_LOOPS
 static int call(int d, door_arg_t *params, size_t largest) {

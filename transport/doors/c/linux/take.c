@@ -215,10 +215,16 @@ static bool is_dismissed(const struct server_thread *thread) {
     return thread->bound != NULL && (thread->bound->revoked || thread->bound->references == 0);
 }
 
-/* Whether the thread, which has been idle for its time, is one too many. */
-static bool is_spare(const struct server_thread *thread) {
+/* Whether the thread, which has been idle for its time, is one too many. It counts as idle no more then, from the moment that
+ * decides: another one might take a call and think that there is still somebody for the next. */
+static bool leaves_pool(struct server_thread *thread) {
     server_lock();
-    bool spare = is_dismissed(thread) || thread->pool->idle > thread->pool->attending + 1;
+    struct pool *pool = thread->pool;
+    bool spare = is_dismissed(thread) || pool->idle > pool->attending + 1;
+    if (spare) {
+        thread->parked = false;
+        pool->idle--;
+    }
     server_unlock();
     return spare;
 }
@@ -289,7 +295,7 @@ void take(struct server_thread *thread) {
         pthread_setcancelstate(thread->cancellation, NULL);
         int count = epoll_wait(thread->pool->epoll, &event, 1, thread->patience);
         pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-        if (count == 0 && is_spare(thread)) {
+        if (count == 0 && leaves_pool(thread)) {
             pthread_exit(NULL);
         }
         if (count == 1 && take_event(thread, &event)) {
