@@ -25,6 +25,7 @@ SERIAL = (
     "transport/doors",
     "transport/test_door_carrier.py",
     "transport/test_havoc.py",
+    "transport/test_many_hellos.py",
     "transport/test_queue.py",
     "transport/test_queue_in_c.py",
     "transport/test_scarcity.py",

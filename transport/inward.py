@@ -213,7 +213,7 @@ class Inward:
             self._refuse(caller)
             return
         try:
-            frames = self._link.received(arrival.data)
+            frames = self._link.received(arrival.data, arrival.handles)
         except MalformedBatch as error:
             self._discard(arrival.handles)
             self._end(f"the peer sent a malformed batch: {error}")

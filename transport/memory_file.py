@@ -7,6 +7,7 @@ looking at it.
 """
 
 import fcntl
+import hashlib
 import io
 import mmap
 import os
@@ -24,6 +25,7 @@ __all__ = [
     "Unwritten",
     "close_aside",
     "create",
+    "fingerprint",
     "keep_open",
     "long_size",
     "read",
@@ -131,7 +133,7 @@ class Unwritten:
 def long_size(memory: int) -> int:
     """Tell how many bytes are in a memory file that was received and is long; 0 for any other descriptor."""
     try:
-        size = os.fstat(memory).st_size
+        size = os.fstat(memory).st_size if _is_sealed(memory) else 0
         if size > LONG:
             _check(memory, size)
             return size
@@ -154,7 +156,7 @@ def read_in_fragments(memory: int, size: int) -> Generator[None, None, bytes]:
 def keep_open(memory: int) -> int:
     """Keep a very long memory file open while others close their descriptors; see `close_aside`."""
     with suppress(OSError):  # no descriptor is left
-        if os.fstat(memory).st_size > VERY_LONG:
+        if _is_sealed(memory) and os.fstat(memory).st_size > VERY_LONG:
             return os.dup(memory)
     return -1
 
@@ -208,3 +210,29 @@ def _is_sealed(memory: int) -> bool:
         return not SEALS or fcntl.fcntl(memory, fcntl.F_GET_SEALS) & SEALS == SEALS
     except OSError:  # a file on a disk knows no seals
         return False
+
+
+def fingerprint(handle: int) -> bytes:
+    """Describe what travels beside a batch, so that nobody can put something else in its place unnoticed: a
+    memory file by its contents, any other file by its identity.
+    """
+    if handle < 0:  # an inlet of the memory carrier
+        return hashlib.sha256(b"inlet").digest()
+    if not SEALS or not _is_sealed(handle):
+        return hashlib.sha256(b"file" + _identity(handle)).digest()
+    status = os.fstat(handle)
+    digest = hashlib.sha256(b"memory%d" % status.st_size)
+    if 0 < status.st_size <= status.st_blocks * BLOCK:  # a sparse one is refused when it is read
+        with mmap.mmap(handle, status.st_size, prot=mmap.PROT_READ) as view:
+            digest.update(view)
+    return digest.digest()
+
+
+def _identity(file: int) -> bytes:
+    """The mount and the inode of a file, without asking its file system, which may belong to an enemy."""
+    with suppress(OSError), open(f"/proc/self/fdinfo/{file}", "rb") as lines:
+        found = [line for line in lines if line.startswith((b"mnt_id:", b"ino:"))]
+        if len(found) == 2:
+            return b"".join(found)
+    status = os.fstat(file)
+    return b"%d %d" % (status.st_dev, status.st_ino)

@@ -26,6 +26,7 @@ import attrs
 
 from enfilade.transport.carrier import Handle
 from enfilade.transport.policy import Limits
+from enfilade.transport.seal import Seal
 from enfilade.transport.wire import HANDLES_LIMIT, OVERHEAD, Frame, MalformedBatch, decode_batch, encode_batch
 
 __all__ = ["Backlogged", "NodeLink", "Outgoing"]
@@ -66,17 +67,27 @@ class NodeLink:
         peer_window: bytes that the peer lets us have under way.
         limits: what we let the peer do.
         clock: the time in seconds, for the peer's rate.
+        seal: puts tags to batches and checks them; None without a secret.
 
     Attributes:
         is_paused: whether the peer is kept to its rate just now; what it says meanwhile is heard later.
     """
 
-    def __init__(self, *, window: int, peer_window: int, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        window: int,
+        peer_window: int,
+        limits: Limits,
+        clock: Callable[[], float],
+        seal: Seal | None = None,
+    ) -> None:
         self._window = window
         self._peer_window = peer_window
         self._largest = min(BATCH_LIMIT, peer_window)
         self._limits = limits
         self._clock = clock
+        self._seal = seal
         # Out.
         self._gathered: deque[_Gathered] = deque()
         self._queued = 0
@@ -175,7 +186,10 @@ class NodeLink:
         self._granted = self._consumed
         self._has_sent = True
         self._is_sign_due = False
-        self._under_way = Outgoing(encode_batch(self._sequence, self._consumed, frames), handles)
+        data = encode_batch(self._sequence, self._consumed, frames)
+        if self._seal is not None:
+            data = self._seal.close(data, handles)
+        self._under_way = Outgoing(data, handles)
         return self._under_way
 
     def _may_leave(self, size: int) -> bool:
@@ -193,13 +207,15 @@ class NodeLink:
         self._sequence += 1
         return handles
 
-    def received(self, data: bytes) -> Sequence[Frame]:
+    def received(self, data: bytes, handles: Sequence[Handle] = ()) -> Sequence[Frame]:
         """Take in a batch and return its frames. A batch that came before has none.
 
         Raises:
             MalformedBatch: it is malformed or too large, one before it is missing, or it grants what was not
                 sent.
         """
+        if self._seal is not None:
+            data = self._seal.open(data, handles)
         batch = decode_batch(data)
         if batch.sequence != self._expected:
             if batch.sequence < self._expected:

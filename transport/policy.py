@@ -10,8 +10,6 @@ With a secret, both sides also prove that they know it before anything else is r
 """
 
 import fnmatch
-import hashlib
-import hmac
 import os
 from collections.abc import Iterable
 from typing import Any, Final
@@ -29,12 +27,7 @@ __all__ = [
     "Policy",
     "Rights",
     "Rule",
-    "is_proof",
-    "make_nonce",
-    "prove",
 ]
-
-NONCE_BYTES: Final = 32
 
 
 class NotAdmitted(Exception):
@@ -253,29 +246,3 @@ class Policy:
             f"the policy does not admit node {peer.name!r} of zone {credentials.zone or peer.zone!r} "
             f"with uid {credentials.uid}, gid {credentials.gid}"
         )
-
-
-def make_nonce() -> bytes:
-    """Make a value that no earlier handshake has used."""
-    return os.urandom(NONCE_BYTES)
-
-
-def prove(secret: bytes, role: str, name: str, asked: bytes, answered: bytes) -> bytes:
-    """Make the proof that the prover knows the secret, valid for one handshake in one direction.
-
-    Args:
-        secret: what both know.
-        role: "caller" or "answerer", so that neither's proof can be sent back to it.
-        name: the caller's node name.
-        asked: the caller's nonce.
-        answered: the answerer's nonce.
-    """
-    parts = (role.encode(), name.encode(), asked, answered)
-    return hmac.digest(
-        secret, b"".join(len(part).to_bytes(4, "big") + part for part in parts), hashlib.sha256
-    )
-
-
-def is_proof(given: bytes, secret: bytes, role: str, name: str, asked: bytes, answered: bytes) -> bool:
-    """Tell whether a proof is the right one, compared in constant time."""
-    return hmac.compare_digest(given, prove(secret, role, name, asked, answered))

@@ -6,7 +6,8 @@ through that inlet, so that nobody ever waits inside a server procedure, and a s
 no thread::
 
     caller                               answerer
-    Hello + its inlet  -> rendezvous     the policy looks at the name and at the kernel's credentials
+    Hello + its inlet  -> rendezvous     the policy looks at the name and at the kernel's credentials; only
+                                         then is anything made for the caller
     (its inlet)        <- Challenge + an inlet for this caller alone, only when there is a secret
     Prove              -> that inlet
     (its inlet)        <- Welcome + that inlet, unless the Challenge brought it; or Refused
@@ -24,33 +25,25 @@ import contextlib
 import logging
 import math
 import random
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Final
 
 import attrs
 import trio
 
-from enfilade.transport.carrier import (
-    Arrival,
-    Carrier,
-    CarrierError,
-    Credentials,
-    Handle,
-    Inlet,
-    Outlet,
-    Status,
-    hand_over,
-)
+from enfilade.transport.carrier import Arrival, Carrier, CarrierError, Credentials, Handle, Inlet
+from enfilade.transport.conversation import Callers, Conversation, HandshakeFailed, discard_all, say
 from enfilade.transport.node_link import BATCH_LIMIT, NodeLink
 from enfilade.transport.peer import Host, Peer
-from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights, is_proof, make_nonce, prove
+from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights
+from enfilade.transport.seal import ANSWERER, CALLER, HANDSHAKE, LINK, Agreement, Seal, make_nonce
 from enfilade.transport.wire import (
     FRAME_LIMIT,
+    SEALED_VERSION,
     VERSION,
     Bye,
     Challenge,
-    Frame,
     Hello,
     MalformedBatch,
     Prove,
@@ -58,8 +51,6 @@ from enfilade.transport.wire import (
     Refused,
     Welcome,
     decode_batch,
-    encode_batch,
-    encode_frame,
 )
 
 __all__ = ["HandshakeFailed", "Rendezvous", "Settings"]
@@ -69,16 +60,18 @@ logger = logging.getLogger("enfilade.transport")
 HELLO_LIMIT: Final = 64 * 1024
 """Bytes of a batch that is sent to a rendezvous; it brings one handle."""
 
-MOST_CALLERS: Final = 256
-"""Handshakes that may be going on at a time; further callers are refused."""
+NAME: Final = re.compile(r"[\w.@-]{1,128}")
+"""The names of nodes and zones: they stand in logs and on terminals."""
+
+MOST_HELD: Final = 64
+"""Hellos, each with an inlet, that wait to be met; who comes when so many wait has to try again."""
+
+PATIENCE: Final = 16
+"""Callers that are met before others have a turn of the loop."""
 
 FIRST_PAUSE: Final = 0.001
 LAST_PAUSE: Final = 0.064
 """Seconds between calls to a node that still has the last node link with us; doubled each time."""
-
-
-class HandshakeFailed(Exception):
-    """The other end did not complete the handshake as a node does."""
 
 
 @attrs.frozen(kw_only=True)
@@ -89,6 +82,7 @@ class Settings:
         period: silence after which a peer is dead. Of two nodes' periods the shorter holds for both.
         window: bytes of frames that may be under way from one peer to this node and not yet taken in.
         handshake: longest time for a handshake.
+        peers: node links at a time; further nodes are refused.
         goodbye: longest time for an orderly goodbye.
         first_retry: the first pause between attempts to reconnect.
         last_retry: the longest such pause; each is twice the one before, less up to a half at random.
@@ -97,98 +91,10 @@ class Settings:
     period: float = 15.0
     window: int = 1024 * 1024
     handshake: float = 5.0
+    peers: int = 1024
     goodbye: float = 1.0
     first_retry: float = 0.1
     last_retry: float = 10.0
-
-
-class _Conversation:
-    """One side of a handshake that is going on: our inlet, and the peer's once we have an outlet to it."""
-
-    def __init__(self, carrier: Carrier, inlet: Inlet, outlet: Outlet | None = None) -> None:
-        self.inlet = inlet
-        self.scope = trio.CancelScope()
-        """Around the wait for Ready; cancelled when another conversation with the same node takes over."""
-        self._carrier = carrier
-        self._outlet = outlet
-        self._arrivals: deque[Arrival] = deque()
-        self.credentials: Credentials | None = None
-
-    @property
-    def outlet(self) -> Outlet:
-        """The way to the peer.
-
-        Raises:
-            HandshakeFailed: it has not sent one.
-        """
-        if self._outlet is None:
-            raise HandshakeFailed("the node at the other end sent no inlet to answer through")
-        return self._outlet
-
-    def take_rest(self) -> Sequence[Arrival]:
-        """Hand over what came after the frames that were heard; it is the caller's own from here on."""
-        rest, self._arrivals = self._arrivals, deque()
-        return rest
-
-    async def say(self, frame: Frame, handles: Sequence[Handle] = ()) -> None:
-        """Send a frame."""
-        await say(self.outlet, frame, handles)
-
-    async def hear(self, *kinds: type[Frame]) -> Frame:
-        """Wait for a frame of one of the kinds; keep the outlet that comes with it."""
-        while not self._arrivals:
-            self._arrivals.extend(await self.inlet.receive())
-        arrival = self._arrivals.popleft()
-        if arrival.data is None:
-            raise HandshakeFailed("the node at the other end hung up")
-        try:
-            (frame,) = decode_batch(arrival.data).frames
-        except (MalformedBatch, ValueError) as error:
-            discard_all(self._carrier, arrival.handles)
-            raise HandshakeFailed(f"the node at the other end sent a malformed batch: {error}") from error
-        self._keep_outlet(arrival.handles)
-        if self.credentials not in (None, arrival.credentials):
-            raise HandshakeFailed("a handshake must come from one process, got frames of two")
-        self.credentials = arrival.credentials
-        if not isinstance(frame, kinds):
-            raise HandshakeFailed(f"the handshake has no place for a {type(frame).__name__} here")
-        return frame
-
-    def _keep_outlet(self, handles: Sequence[Handle]) -> None:
-        if handles and self._outlet is None:
-            try:
-                self._outlet = self._carrier.outlet(handles[0])
-            except CarrierError:
-                # The peer has dropped this attempt already. Its frame may say why, so that goes first.
-                self._outlet = None
-            handles = handles[1:]
-        discard_all(self._carrier, handles)
-
-    def close(self) -> None:
-        """Drop it, with all that belongs to it."""
-        self.inlet.close()
-        for arrival in self._arrivals:
-            discard_all(self._carrier, arrival.handles)
-        if self._outlet is not None:
-            self._outlet.close()
-
-
-async def say(outlet: Outlet, frame: Frame, handles: Sequence[Handle] = ()) -> None:
-    """Send one frame of a handshake.
-
-    Raises:
-        CarrierError: the peer is gone.
-        HandshakeFailed: it does not take the frame.
-    """
-    status = await hand_over(outlet, encode_batch(0, 0, (encode_frame(frame),)), handles)
-    if status is not Status.ACCEPTED:
-        raise HandshakeFailed(f"the other end answered {status.name.lower()} to a {type(frame).__name__}")
-
-
-def discard_all(carrier: Carrier, handles: Sequence[Handle]) -> None:
-    """Close handles that are not used."""
-    for handle in handles:
-        carrier.discard(handle)
 
 
 class Rendezvous:
@@ -222,7 +128,9 @@ class Rendezvous:
         self._policy = policy
         self._host = host
         self._settings = settings or Settings()
-        self._answering: dict[str, _Conversation] = {}
+        self._version = VERSION if policy.secret is None else SEALED_VERSION
+        self._callers = Callers()
+        self._answering: dict[str, Conversation] = {}
         # The nodes whose welcome we are accepting: what they ask for themselves meanwhile comes too late.
         self._accepting: dict[str, int] = {}
         self._changed = trio.Event()
@@ -245,7 +153,7 @@ class Rendezvous:
             CarrierError: the address cannot be attached to.
         """
         inlet = self._carrier.inlet(capacity=4 * HELLO_LIMIT, largest=HELLO_LIMIT)
-        inlet.limit_handles(1, MOST_CALLERS)
+        inlet.limit_handles(1, MOST_HELD)
         over = trio.Event()
         try:
             if address is not None:
@@ -267,8 +175,10 @@ class Rendezvous:
             async with trio.open_nursery() as self._nursery:
                 task_status.started()
                 while True:
-                    for arrival in await inlet.receive():
+                    for place, arrival in enumerate(await inlet.receive(), 1):
                         self._meet(arrival)
+                        if place % PATIENCE == 0:
+                            await trio.lowlevel.checkpoint()
         finally:
             over.set()
 
@@ -330,24 +240,23 @@ class Rendezvous:
 
     async def _call(self, address: str) -> Peer | None:
         """Call the node at an address; None if it has yet to notice that our last node link has ended."""
-        secret = self._policy.secret
-        nonce = b"" if secret is None else make_nonce()
-        talk = _Conversation(self._carrier, self._inlet())
+        hello = self._hello()
+        talk = Conversation(self._carrier, self._inlet())
         try:
             meeting = await self._carrier.open(address)
             try:
-                await say(meeting, self._hello(nonce), (talk.inlet.handle,))
+                await say(meeting, hello, (talk.inlet.handle,))
             finally:
                 meeting.close()
             answer = await talk.hear(Challenge, Welcome, Refused)
+            agreement = None
             if isinstance(answer, Challenge):
-                if secret is None or not is_proof(
-                    answer.proof, secret, "answerer", self._name, nonce, answer.nonce
-                ):
-                    raise NotAdmitted(f"the node at {address!r} has a different secret")
-                await talk.say(Prove(prove(secret, "caller", self._name, nonce, answer.nonce)))
+                agreement = await self._prove(hello, answer, talk, address)
                 answer = await talk.hear(Welcome, Refused)
-            elif secret is not None and isinstance(answer, Welcome):
+                who = (agreement.challenge.name, agreement.challenge.zone, agreement.challenge.incarnation)
+                if isinstance(answer, Welcome) and (answer.name, answer.zone, answer.incarnation) != who:
+                    raise NotAdmitted(f"the node at {address!r} has proved to be another than it says")
+            elif self._policy.secret is not None and isinstance(answer, Welcome):
                 raise NotAdmitted(f"the node at {address!r} does not prove that it knows the secret")
             if isinstance(answer, Refused):
                 if not answer.connected:
@@ -356,8 +265,8 @@ class Rendezvous:
                 return await self._wait_for(answer.name)
             assert isinstance(answer, Welcome)
             assert talk.credentials is not None, "hear() keeps them"
-            if answer.version != VERSION:
-                raise NotAdmitted(f"expected version {VERSION}, got {answer.version}")
+            if answer.version != self._version:
+                raise NotAdmitted(f"expected version {self._version}, got {answer.version}")
             self._check(answer)
             identity = Identity(answer.name, answer.zone, answer.incarnation, talk.credentials)
             rights = self._policy.admit(identity)
@@ -374,7 +283,8 @@ class Rendezvous:
             finally:
                 del self._accepting[answer.name]
                 self._notify()
-            return self._open(talk, identity, rights, answer.window, answer.period)
+            seal = None if agreement is None else agreement.seal(CALLER, LINK)
+            return self._open(talk, identity, rights, answer.window, answer.period, seal)
         except BaseException:
             talk.close()
             raise
@@ -385,114 +295,188 @@ class Rendezvous:
             await self._changed.wait()
         return self.peers.get(name)
 
-    def _hello(self, nonce: bytes) -> Hello:
+    def _hello(self) -> Hello:
         settings = self._settings
         return Hello(
-            VERSION,
-            VERSION,
+            self._version,
+            self._version,
             self._name,
             self._zone,
             self._incarnation,
             settings.window,
             settings.period,
-            nonce,
+            b"" if self._policy.secret is None else make_nonce(),
         )
+
+    async def _prove(self, hello: Hello, challenge: Challenge, talk: Conversation, address: str) -> Agreement:
+        """Check the answerer's proof, and give ours."""
+        agreement = None if self._policy.secret is None else Agreement(self._policy.secret, hello, challenge)
+        if agreement is None or not agreement.is_proof(ANSWERER, challenge.proof):
+            raise NotAdmitted(f"the node at {address!r} has a different secret")
+        await talk.say(Prove(agreement.prove(CALLER)))
+        talk.seal = agreement.seal(CALLER, HANDSHAKE)
+        return agreement
 
     # The answerer's side.
 
     def _meet(self, arrival: Arrival) -> None:
-        """Begin a conversation with a caller, or refuse it. Never fails."""
+        """Begin a conversation with a caller, or send it away. Never fails."""
+        credentials = arrival.credentials
         try:
-            hello, outlet = self._admit_caller(arrival)
-        except (MalformedBatch, HandshakeFailed, CarrierError) as error:
-            self._host.caller_refused(
-                f"process {arrival.credentials.pid} of uid {arrival.credentials.uid} was turned away: {error}"
-            )
+            hello, handle = self._read_hello(arrival)
+        except (MalformedBatch, HandshakeFailed) as error:
+            self._turned_away(credentials, error)
             return
-        self.start_soon(self._answer, hello, outlet, arrival.credentials)
+        if self._callers.has_room(credentials.uid):
+            self.start_soon(self._answer, hello, handle, credentials)
+        else:
+            self._carrier.discard(handle)
+            self._turned_away(credentials, "too many handshakes are in progress")
 
-    def _admit_caller(self, arrival: Arrival) -> tuple[Hello, Outlet]:
-        frames: Sequence[Frame] = ()
+    def _turned_away(self, caller: Credentials, why: object) -> None:
+        self._host.caller_refused(f"process {caller.pid} of uid {caller.uid} was turned away: {why}")
+
+    def _read_hello(self, arrival: Arrival) -> tuple[Hello, Handle]:
+        handles = arrival.handles
         try:
             frames = decode_batch(arrival.data or b"").frames
+            if len(frames) == 1 and isinstance(frames[0], Hello) and len(handles) == 1:
+                (handle,), handles = handles, ()
+                return frames[0], handle
         finally:
-            if len(frames) != 1 or not isinstance(frames[0], Hello) or len(arrival.handles) != 1:
-                discard_all(self._carrier, arrival.handles)
-        (hello,) = frames if len(frames) == 1 else (None,)
-        if not isinstance(hello, Hello) or len(arrival.handles) != 1:
-            raise HandshakeFailed("a call to a rendezvous must be one Hello with one inlet to answer through")
-        if len(self._answering) >= MOST_CALLERS:
-            discard_all(self._carrier, arrival.handles)
-            raise HandshakeFailed(f"the limit of {MOST_CALLERS} handshakes in progress is reached")
-        return hello, self._carrier.outlet(arrival.handles[0])
+            discard_all(self._carrier, handles)
+        raise HandshakeFailed("a call to a rendezvous must be one Hello with one inlet to answer through")
 
-    async def _answer(self, hello: Hello, outlet: Outlet, credentials: Credentials) -> None:
+    async def _answer(self, hello: Hello, handle: Handle, credentials: Credentials) -> None:
         identity = Identity(hello.name, hello.zone, hello.incarnation, credentials)
-        caller = f"node {hello.name!r}, process {credentials.pid} of uid {credentials.uid},"
+        caller = f"node {hello.name[:128]!r}, process {credentials.pid} of uid {credentials.uid},"
         try:
-            talk = _Conversation(self._carrier, self._inlet(), outlet)
-        except CarrierError as error:  # nothing is left to make one of; there will be
-            outlet.close()
-            self._host.caller_refused(f"the handshake of {caller} failed: {error}")
-            return
-        talk.credentials = credentials
-        try:
-            with trio.move_on_after(self._settings.handshake) as limit, self._handshake():
+            with (
+                self._callers.waiting(credentials.uid),
+                self._handshake(),
+                trio.move_on_after(self._settings.handshake) as limit,
+            ):
                 try:
-                    await self._welcome(hello, identity, talk)
+                    rights = self._admit(hello, identity)
                 except NotAdmitted as error:
                     self._host.caller_refused(f"{caller} was turned away: {error}")
-                    await talk.say(Refused(self._name, False, str(error)))
+                    await self._refuse(handle, credentials.uid, str(error))
+                except BaseException:
+                    self._carrier.outlet(handle).close()  # hang up
+                    raise
+                else:
+                    await self._converse(hello, identity, rights, handle, caller)
             if limit.cancelled_caught:
                 self._host.caller_refused(f"{caller} did not finish its handshake in time")
         except (HandshakeFailed, CarrierError) as error:
             self._host.caller_refused(f"the handshake of {caller} failed: {error}")
         except Exception:  # a policy is the program's own code, and must not end what others run here
             logger.exception("failed to answer %s", caller)
-        finally:
-            if self._answering.get(hello.name) is talk:
-                del self._answering[hello.name]
-                self._notify()
-            peer = self.peers.get(hello.name)
-            if peer is None or not peer.uses(talk.inlet):
-                talk.close()
 
-    async def _welcome(self, hello: Hello, identity: Identity, talk: _Conversation) -> None:
-        if hello.oldest > VERSION or hello.newest < VERSION:
-            raise NotAdmitted(
-                f"this node speaks version {VERSION}, the caller versions {hello.oldest} to {hello.newest}"
-            )
+    def _admit(self, hello: Hello, identity: Identity) -> Rights:
+        """Decide about a caller by what it says and what the kernel says of it. Costs nothing but that.
+
+        Raises:
+            NotAdmitted: it may not connect.
+        """
+        if hello.oldest > self._version or hello.newest < self._version:
+            if self._policy.secret is not None and hello.newest == VERSION:
+                raise NotAdmitted("this node asks for a secret, and the caller has none")
+            if self._policy.secret is None and hello.oldest == SEALED_VERSION:
+                raise NotAdmitted("the caller asks for a secret, and this node has none")
+            spoken = f"versions {hello.oldest} to {hello.newest}"
+            raise NotAdmitted(f"this node speaks version {self._version}, the caller {spoken}")
         self._check(hello)
         rights = self._policy.admit(identity)
-        await self._authenticate(hello, talk)
+        if len(self.peers) >= self._settings.peers and hello.name not in self.peers:
+            raise NotAdmitted(f"this node has {len(self.peers)} peers, which is the limit")
+        return rights
+
+    async def _refuse(self, handle: Handle, uid: int, why: str) -> None:
+        """Tell a caller that it is not admitted, unless too many of its user are being told already."""
+        if not self._callers.may_refuse(uid):
+            self._carrier.discard(handle)
+            return
+        with self._callers.refusing(uid):
+            outlet = self._carrier.outlet(handle)
+            try:
+                await say(outlet, Refused(self._name, False, why))
+            finally:
+                outlet.close()
+
+    async def _converse(
+        self, hello: Hello, identity: Identity, rights: Rights, handle: Handle, caller: str
+    ) -> None:
+        """Shake hands with a caller that the policy admits, when it is its turn."""
+        with contextlib.ExitStack() as until_then:
+            until_then.callback(self._carrier.discard, handle)
+            async with self._callers.shaking_hands(identity.credentials.uid):
+                until_then.pop_all()
+                talk = self._open_conversation(handle, identity.credentials)
+                try:
+                    await self._welcome(hello, identity, rights, talk)
+                except NotAdmitted as error:
+                    self._host.caller_refused(f"{caller} was turned away: {error}")
+                    await talk.say(Refused(self._name, False, str(error)))
+                finally:
+                    if self._answering.get(hello.name) is talk:
+                        del self._answering[hello.name]
+                        self._notify()
+                    peer = self.peers.get(hello.name)
+                    if peer is None or not peer.uses(talk.inlet):
+                        talk.close()
+
+    def _open_conversation(self, handle: Handle, credentials: Credentials) -> Conversation:
+        outlet = self._carrier.outlet(handle)
+        try:
+            inlet = self._inlet()
+        except BaseException:  # nothing is left to make one of; there will be
+            outlet.close()
+            raise
+        talk = Conversation(self._carrier, inlet, outlet)
+        talk.credentials = credentials
+        return talk
+
+    async def _welcome(self, hello: Hello, identity: Identity, rights: Rights, talk: Conversation) -> None:
+        agreement = await self._authenticate(hello, talk)
         if self._accepting.get(hello.name) == hello.incarnation or not self._make_way(identity):
             await talk.say(Refused(self._name, True, "the two nodes are connected already"))
             return
         rival = self._answering.get(hello.name)
         if rival is not None:
+            assert rival.credentials is not None, "a caller has some"
+            if rival.credentials.uid != identity.credentials.uid:
+                raise NotAdmitted(f"the name {identity.name!r} is in use by a node of another user")
             rival.scope.cancel()
         self._answering[hello.name] = talk
         settings = self._settings
         welcome = Welcome(
-            VERSION, self._name, self._zone, self._incarnation, settings.window, settings.period
+            self._version, self._name, self._zone, self._incarnation, settings.window, settings.period
         )
-        await talk.say(welcome, () if self._policy.secret is not None else (talk.inlet.handle,))
+        await talk.say(welcome, () if agreement is not None else (talk.inlet.handle,))
         with talk.scope:
             await talk.hear(Ready)
-            self._open(talk, identity, rights, hello.window, hello.period)
+            seal = None if agreement is None else agreement.seal(ANSWERER, LINK)
+            self._open(talk, identity, rights, hello.window, hello.period, seal)
 
-    async def _authenticate(self, hello: Hello, talk: _Conversation) -> None:
+    async def _authenticate(self, hello: Hello, talk: Conversation) -> Agreement | None:
+        """Prove that we know the secret, and demand the same; None without a secret.
+
+        Raises:
+            NotAdmitted: the caller does not know it.
+        """
         secret = self._policy.secret
         if secret is None:
-            return
-        nonce = make_nonce()
-        proof = prove(secret, "answerer", hello.name, hello.nonce, nonce)
-        await talk.say(Challenge(nonce, proof), (talk.inlet.handle,))
+            return None
+        challenge = Challenge(make_nonce(), b"", self._name, self._zone, self._incarnation)
+        agreement = Agreement(secret, hello, challenge)
+        challenge.proof = agreement.prove(ANSWERER)
+        await talk.say(challenge, (talk.inlet.handle,))
         answer = await talk.hear(Prove, Bye)
-        if not isinstance(answer, Prove) or not is_proof(
-            answer.proof, secret, "caller", hello.name, hello.nonce, nonce
-        ):
+        if not isinstance(answer, Prove) or not agreement.is_proof(CALLER, answer.proof):
             raise NotAdmitted(f"node {hello.name!r} does not know the secret of node {self._name!r}")
+        talk.seal = agreement.seal(ANSWERER, HANDSHAKE)
+        return agreement
 
     def _make_way(self, identity: Identity) -> bool:
         """Tell whether a node may have a new node link; end that of a dead incarnation first."""
@@ -519,8 +503,10 @@ class Rendezvous:
 
     def _check(self, terms: Hello | Welcome) -> None:
         """Refuse a peer whose name or terms are unusable."""
-        if not terms.name:
-            raise NotAdmitted("node names must be non-empty")
+        for name in (terms.name, terms.zone):
+            if not NAME.fullmatch(name):
+                shown = ascii(name[:128])
+                raise NotAdmitted(f"names must have 1 to 128 letters, digits, and _.@-, got {shown}")
         if terms.name == self._name:
             raise NotAdmitted(f"both nodes have the name {self._name!r}")
         if not (0 < terms.period < math.inf and terms.window > 0):
@@ -534,7 +520,13 @@ class Rendezvous:
         return self._carrier.inlet(capacity=settings.window + largest, largest=largest)
 
     def _open(
-        self, talk: _Conversation, identity: Identity, rights: Rights, window: int, period: float
+        self,
+        talk: Conversation,
+        identity: Identity,
+        rights: Rights,
+        window: int,
+        period: float,
+        seal: Seal | None,
     ) -> Peer:
         """Take a node link into use.
 
@@ -551,6 +543,7 @@ class Rendezvous:
             peer_window=window,
             limits=rights.limits,
             clock=trio.current_time,
+            seal=seal,
         )
         peer = Peer(
             self._carrier,

@@ -28,6 +28,7 @@ __all__ = [
     "HANDLES_LIMIT",
     "OVERHEAD",
     "PREFIX",
+    "SEALED_VERSION",
     "VERSION",
     "Abandon",
     "Batch",
@@ -70,7 +71,10 @@ PREFIX: Final = b"ENF\x01"
 """The first bytes of every batch: three letters and the version of the batch format."""
 
 VERSION: Final = 1
-"""The newest version of the frames that this package speaks."""
+"""The version that nodes without a secret speak."""
+
+SEALED_VERSION: Final = 2
+"""The version that nodes with a secret speak: as the first, and every batch ends with a tag (`seal`)."""
 
 FRAME_LIMIT: Final = 128 * 1024
 """Bytes of one encoded frame; a longer payload travels as a sealed memory file."""
@@ -120,6 +124,9 @@ class Challenge(_Frame, tag=1):
 
     nonce: bytes
     proof: bytes
+    name: str = ""
+    zone: str = ""
+    incarnation: Bits = 0
 
 
 class Prove(_Frame, tag=2):

@@ -57,7 +57,8 @@ class Stranger:
 
     async def answer(self) -> Frame:
         """The next answer of a handshake."""
-        (arrival,) = await self.inlet.receive()
+        arrival, *rest = await self.inlet.receive()
+        self.is_cut_off = any(later.data is None for later in rest)
         if arrival.data is None:
             raise CarrierError("the other end hung up")
         if arrival.handles:
@@ -69,7 +70,11 @@ class Stranger:
         """Become a peer of the node at the address."""
         answer = await self.say_hello(address)
         assert isinstance(answer, Welcome), answer
-        await hand_over(self.outlet, encode_batch(0, 0, [encode_frame(Ready())]))
+        await self.say(Ready())
+
+    async def say(self, frame: Frame) -> None:
+        """Say something of the handshake."""
+        await hand_over(self.outlet, encode_batch(0, 0, [encode_frame(frame)]))
 
     async def throw(
         self, *frames: Any, handles: Sequence[Handle] = (), consumed: int | None = None

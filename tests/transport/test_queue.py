@@ -96,6 +96,28 @@ async def test_descriptors_arrive_or_are_closed(carrier: DoorCarrier, inlet: Inl
     os.close(right)
 
 
+@pytest.mark.parametrize(("capacity", "most"), [(1000, 16), (128 * 1024, 32), (64 * 1024 * 1024, 256)])
+async def test_descriptors_that_wait_are_bounded(
+    carrier: DoorCarrier, tmp_path: Path, capacity: int, most: int
+) -> None:
+    """Small calls with a descriptor each fill no table: the queue is full when it holds as many as it may."""
+    inlet = carrier.inlet(capacity=capacity, largest=500)
+    inlet.attach(str(tmp_path / "door"))
+    outlet = await carrier.open(str(tmp_path / "door"))
+    null = os.open(os.devnull, os.O_RDONLY)
+    with trio.fail_after(SECONDS):
+        for many in (1, 40):
+            statuses = [await hand_over(outlet, PREFIX, (null,) * many) for _ in range(most // many + 2)]
+            accepted = max(1, most // many)
+            assert statuses == [Status.ACCEPTED] * accepted + [Status.FULL] * (len(statuses) - accepted)
+            for arrival in await inlet.receive():
+                for handle in arrival.handles:
+                    carrier.discard(handle)
+    os.close(null)
+    outlet.close()
+    inlet.close()
+
+
 async def test_a_closed_inlet(carrier: DoorCarrier, tmp_path: Path) -> None:
     inlet = carrier.inlet(capacity=1000, largest=500)
     inlet.attach(str(tmp_path / "door"))

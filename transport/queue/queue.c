@@ -273,7 +273,7 @@ static uint32_t accept_call(struct queue *queue, const char *data, size_t size, 
     if (queue->closed) {
         status = QUEUE_CLOSED;
     } else if (queue->held_calls >= queue->calls || queue->held_bytes + size > queue->capacity ||
-               n_desc > queue->most_descriptors - queue->held_descriptors) {
+               (queue->held_descriptors > 0 && queue->held_descriptors + n_desc > queue->most_descriptors)) {
         status = QUEUE_FULL;
     } else {
         append(queue, item);
@@ -341,7 +341,10 @@ struct queue *queue_create(const char *prefix, size_t prefix_size, size_t larges
     queue->largest = largest;
     queue->capacity = capacity;
     queue->calls = calls;
-    queue->most_descriptors = UINT_MAX;
+    size_t descriptors = capacity / QUEUE_BYTES_A_DESCRIPTOR;
+    queue->most_descriptors = descriptors < QUEUE_HELD_DESCRIPTORS_MIN   ? QUEUE_HELD_DESCRIPTORS_MIN
+                              : descriptors > QUEUE_HELD_DESCRIPTORS_MAX ? QUEUE_HELD_DESCRIPTORS_MAX
+                                                                         : (unsigned)descriptors;
     queue->last = &queue->first;
     queue->references = 1;
     pthread_mutex_init(&queue->lock, NULL);

@@ -22,6 +22,11 @@
 
 #define QUEUE_PREFIX_MAX 16
 #define QUEUE_DESCRIPTORS_MAX 253
+/* Descriptors of all calls that are held take places in this process's table: one for so many bytes of the
+ * queue's capacity, within these bounds. One call always fits. */
+#define QUEUE_BYTES_A_DESCRIPTOR   4096
+#define QUEUE_HELD_DESCRIPTORS_MIN 16
+#define QUEUE_HELD_DESCRIPTORS_MAX 256
 
 struct queue;
 

@@ -1,0 +1,96 @@
+"""Hellos without end: whoever may open the door of a node costs it little, admitted or not."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from enfilade.transport.door_carrier import DoorCarrier
+from enfilade.transport.policy import Policy, Rule
+from enfilade.transport.rendezvous import Rendezvous, Settings
+from tests.transport.model import Recorder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+GREETER = """
+import os, signal, sys, trio
+from enfilade.transport.carrier import hand_over
+from enfilade.transport.door_carrier import DoorCarrier
+from enfilade.transport.wire import Hello, encode_batch, encode_frame
+
+async def main(path, count):
+    carrier = DoorCarrier()
+    inlet = carrier.inlet(capacity=1 << 20, largest=1 << 20)
+    meeting = await carrier.open(path)
+    for number in range(count):
+        hello = Hello(1, 1, f"node-{number}", "z", number, 1 << 20, 1000.0)
+        while await hand_over(meeting, encode_batch(0, 0, [encode_frame(hello)]), (inlet.handle,)) == 1:
+            await trio.sleep(0.01)
+        if number == count // 2:
+            print("half", flush=True)
+            await trio.sleep(0.1)
+    print("said", flush=True)
+    await trio.sleep_forever()
+
+trio.run(main, sys.argv[1], int(sys.argv[2]))
+"""
+"""Says Hello under ever new names, with one inlet of which nothing is ever taken."""
+
+
+def descriptors_and_threads() -> tuple[int, int]:
+    return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+
+
+@pytest.fixture
+def greeter(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    program = [sys.executable, "-c", GREETER, str(tmp_path / "door"), "1500"]
+    with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("policy", "descriptors", "threads"),
+    [
+        pytest.param(Policy(rules=[]), 260, 20, id="admitted_by_nobody"),
+        pytest.param(Policy(rules=[Rule()]), 550, 40, id="admitted_and_silent"),
+        pytest.param(Policy(rules=[Rule()], secret=b"x"), 260, 20, id="without_the_secret"),
+    ],
+)
+async def test_hellos_are_bounded(
+    tmp_path: Path, request: pytest.FixtureRequest, policy: Policy, descriptors: int, threads: int
+) -> None:
+    """1,500 Hellos of one user, whose sender hears no answer: few descriptors and threads, and all end."""
+    recorder = Recorder()
+    settings = Settings(handshake=1.0)
+    rendezvous = Rendezvous(
+        DoorCarrier(), name="b", zone="z", incarnation=1, policy=policy, host=recorder, settings=settings
+    )
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery, rendezvous.open(str(tmp_path / "door"), nursery):
+            before = descriptors_and_threads()
+            process = request.getfixturevalue("greeter")
+            highest = before
+            said = False
+
+            async def listen() -> None:
+                nonlocal said
+                await trio.to_thread.run_sync(process.stdout.readline)
+                await trio.to_thread.run_sync(process.stdout.readline)
+                said = True
+
+            async with trio.open_nursery() as inner:
+                inner.start_soon(listen)
+                while not said or rendezvous.handshakes:
+                    now = descriptors_and_threads()
+                    highest = max(highest[0], now[0]), max(highest[1], now[1])
+                    await trio.sleep(0.01)
+            assert highest[0] - before[0] <= descriptors
+            assert highest[1] - before[1] <= threads
+            assert not recorder.up
+            assert recorder.refused
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,203 @@
+"""One side of a handshake: what it says and hears, and how many may be going on.
+
+Whoever can open the door of a rendezvous may say Hello. So a conversation costs nothing until the policy has
+admitted the caller: then an inlet is made for it, and before that nothing but an outlet for the one frame
+that says no. Conversations are bounded in all and for each user, those that end with a refusal much lower.
+"""
+
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+import trio
+
+from enfilade.transport.carrier import (
+    Arrival,
+    Carrier,
+    CarrierError,
+    Credentials,
+    Handle,
+    Inlet,
+    Outlet,
+    Status,
+    hand_over,
+)
+from enfilade.transport.seal import Seal
+from enfilade.transport.wire import Frame, MalformedBatch, Refused, decode_batch, encode_batch, encode_frame
+
+__all__ = ["Callers", "Conversation", "HandshakeFailed", "discard_all", "say"]
+
+MOST_CALLERS: Final = 256
+"""Callers that may wait for an answer at a time, all users taken together; more are sent away."""
+
+MOST_OF_A_USER: Final = 128
+"""Callers of one user that may wait for an answer."""
+
+MOST_HANDSHAKES: Final = 64
+MOST_HANDSHAKES_OF_A_USER: Final = 24
+"""Handshakes that may be going on: each has a thread and some ten descriptors."""
+
+MOST_REFUSED: Final = 8
+"""Callers of one user that may be told at a time that they are not admitted."""
+
+
+class HandshakeFailed(Exception):
+    """The other end did not complete the handshake as a node does."""
+
+
+class Conversation:
+    """One side of a handshake that is going on: our inlet, and the peer's once we have an outlet to it."""
+
+    def __init__(self, carrier: Carrier, inlet: Inlet, outlet: Outlet | None = None) -> None:
+        self.inlet = inlet
+        self.scope = trio.CancelScope()
+        """Around the wait for Ready; cancelled when another conversation with the same node takes over."""
+        self._carrier = carrier
+        self._outlet = outlet
+        self._arrivals: deque[Arrival] = deque()
+        self.credentials: Credentials | None = None
+        self.seal: Seal | None = None
+        """Of everything that is said from here on, when the two have a secret."""
+
+    @property
+    def outlet(self) -> Outlet:
+        """The way to the peer.
+
+        Raises:
+            HandshakeFailed: it has not sent one.
+        """
+        if self._outlet is None:
+            raise HandshakeFailed("the node at the other end sent no inlet to answer through")
+        return self._outlet
+
+    def take_rest(self) -> Sequence[Arrival]:
+        """Hand over what came after the frames that were heard; it is the caller's own from here on."""
+        rest, self._arrivals = self._arrivals, deque()
+        return rest
+
+    async def say(self, frame: Frame, handles: Sequence[Handle] = ()) -> None:
+        """Send a frame."""
+        await say(self.outlet, frame, handles, self.seal)
+
+    async def hear(self, *kinds: type[Frame]) -> Frame:
+        """Wait for a frame of one of the kinds; keep the outlet that comes with it."""
+        while not self._arrivals:
+            self._arrivals.extend(await self.inlet.receive())
+        arrival = self._arrivals.popleft()
+        if arrival.data is None:
+            raise HandshakeFailed("the node at the other end hung up")
+        try:
+            frame = self._open(arrival)
+        except (MalformedBatch, ValueError) as error:
+            discard_all(self._carrier, arrival.handles)
+            raise HandshakeFailed(f"the node at the other end sent a malformed batch: {error}") from error
+        self._keep_outlet(arrival.handles)
+        if self.credentials not in (None, arrival.credentials):
+            raise HandshakeFailed("a handshake must come from one process, got frames of two")
+        self.credentials = arrival.credentials
+        if not isinstance(frame, kinds):
+            raise HandshakeFailed(f"the handshake has no place for a {type(frame).__name__} here")
+        return frame
+
+    def _open(self, arrival: Arrival) -> Frame:
+        """Check the tag of a batch, and return its frame; a refusal may come without a tag."""
+        data = arrival.data or b""
+        try:
+            if self.seal is not None:
+                data = self.seal.open(data, arrival.handles)
+            (frame,) = decode_batch(data).frames
+        except MalformedBatch:
+            (frame,) = decode_batch(arrival.data or b"").frames
+            if not isinstance(frame, Refused):
+                raise
+        return frame
+
+    def _keep_outlet(self, handles: Sequence[Handle]) -> None:
+        if handles and self._outlet is None:
+            try:
+                self._outlet = self._carrier.outlet(handles[0])
+            except CarrierError:
+                # The peer has dropped this attempt already. Its frame may say why, so that goes first.
+                self._outlet = None
+            handles = handles[1:]
+        discard_all(self._carrier, handles)
+
+    def close(self) -> None:
+        """Drop it, with all that belongs to it."""
+        self.inlet.close()
+        for arrival in self._arrivals:
+            discard_all(self._carrier, arrival.handles)
+        if self._outlet is not None:
+            self._outlet.close()
+
+
+async def say(outlet: Outlet, frame: Frame, handles: Sequence[Handle] = (), seal: Seal | None = None) -> None:
+    """Send one frame of a handshake.
+
+    Raises:
+        CarrierError: the peer is gone.
+        HandshakeFailed: it does not take the frame.
+    """
+    data = encode_batch(0, 0, (encode_frame(frame),))
+    status = await hand_over(outlet, data if seal is None else seal.close(data, handles), handles)
+    if status is not Status.ACCEPTED:
+        raise HandshakeFailed(f"the other end answered {status.name.lower()} to a {type(frame).__name__}")
+
+
+def discard_all(carrier: Carrier, handles: Sequence[Handle]) -> None:
+    """Close handles that are not used."""
+    for handle in handles:
+        carrier.discard(handle)
+
+
+class Callers:
+    """The callers that wait for an answer, or get one, by user."""
+
+    def __init__(self) -> None:
+        self._waiting: Counter[int] = Counter()
+        self._refused: Counter[int] = Counter()
+        self._handshakes = trio.CapacityLimiter(MOST_HANDSHAKES)
+        self._handshakes_of: dict[int, trio.CapacityLimiter] = {}
+
+    def has_room(self, uid: int) -> bool:
+        """Tell whether another caller of this user may wait for an answer."""
+        return self._waiting.total() < MOST_CALLERS and self._waiting[uid] < MOST_OF_A_USER
+
+    def may_refuse(self, uid: int) -> bool:
+        """Tell whether another caller of this user may be told that it is not admitted."""
+        return self._refused[uid] < MOST_REFUSED
+
+    @contextmanager
+    def waiting(self, uid: int) -> Iterator[None]:
+        """Count a caller for as long as it has no answer."""
+        with _counted(self._waiting, uid):
+            try:
+                yield
+            finally:
+                if self._waiting[uid] == 1:
+                    self._handshakes_of.pop(uid, None)
+
+    @contextmanager
+    def refusing(self, uid: int) -> Iterator[None]:
+        """Count a refusal for as long as it takes to say it."""
+        with _counted(self._refused, uid):
+            yield
+
+    @asynccontextmanager
+    async def shaking_hands(self, uid: int) -> AsyncIterator[None]:
+        """Wait until one more handshake with this user may be going on, and count it. A checkpoint."""
+        own = self._handshakes_of.setdefault(uid, trio.CapacityLimiter(MOST_HANDSHAKES_OF_A_USER))
+        async with own, self._handshakes:
+            yield
+
+
+@contextmanager
+def _counted(counts: Counter[int], uid: int) -> Iterator[None]:
+    counts[uid] += 1
+    try:
+        yield
+    finally:
+        counts[uid] -= 1
+        if not counts[uid]:
+            del counts[uid]
