@@ -341,10 +341,7 @@ struct queue *queue_create(const char *prefix, size_t prefix_size, size_t larges
     queue->largest = largest;
     queue->capacity = capacity;
     queue->calls = calls;
-    size_t descriptors = capacity / QUEUE_BYTES_A_DESCRIPTOR;
-    queue->most_descriptors = descriptors < QUEUE_HELD_DESCRIPTORS_MIN   ? QUEUE_HELD_DESCRIPTORS_MIN
-                              : descriptors > QUEUE_HELD_DESCRIPTORS_MAX ? QUEUE_HELD_DESCRIPTORS_MAX
-                                                                         : (unsigned)descriptors;
+    queue->most_descriptors = UINT_MAX;
     queue->last = &queue->first;
     queue->references = 1;
     pthread_mutex_init(&queue->lock, NULL);
@@ -369,7 +366,10 @@ struct queue *queue_create(const char *prefix, size_t prefix_size, size_t larges
     if (door_info(queue->door, &info) == 0) {
         queue->id = info.di_uniquifier;
     }
-    queue_limit_descriptors(queue, QUEUE_DESCRIPTORS_MAX, UINT_MAX);
+    size_t held = capacity / QUEUE_BYTES_A_DESCRIPTOR;
+    held = held < QUEUE_HELD_DESCRIPTORS_MIN ? QUEUE_HELD_DESCRIPTORS_MIN : held;
+    held = held > QUEUE_HELD_DESCRIPTORS_MAX ? QUEUE_HELD_DESCRIPTORS_MAX : held;
+    queue_limit_descriptors(queue, QUEUE_DESCRIPTORS_MAX, (unsigned)held);
     return queue;
 }
 
