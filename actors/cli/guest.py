@@ -7,6 +7,7 @@ import attrs
 import trio
 import typer
 
+from enfilade.actors.cli.config import WATCHED
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.guests import Guest, open_guests, run_guest
 from enfilade.actors.messages.errors import StartError
@@ -91,6 +92,6 @@ def _describe(module: str, entrypoint: str | None, capabilities: str | None, par
 
 
 async def _run(guest: Guest, work_directory: Path) -> Reason:
-    async with open_node("guest") as node:
+    async with open_node("guest", config=WATCHED) as node:
         open_guests(node, modules=work_directory / "modules")
         return await run_guest(node, guest)

@@ -11,6 +11,7 @@ from typing import Any
 import trio
 import typer
 
+from enfilade.actors.cli.config import WATCHED
 from enfilade.actors.cli.control import CONTROL, OBSERVE, Control, Observe
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import ROOT, ZoneFile, read_zone_file
@@ -67,6 +68,7 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
         async with open_node(
             settings.name,
             zone=settings.zone,
+            config=WATCHED,
             listen=listen,
             policy=zone_file.policy(directory),
             entries=zone_file.targets(directory),

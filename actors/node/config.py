@@ -32,6 +32,7 @@ class NodeConfig:
         slow_handler: seconds a sync handler may hold the loop before a warning is logged.
         reports_per_second: maximum number of abnormal exits, and of dead letters, that are logged in a
             second; the others are counted.
+        debug: check that processes share nothing: see `sharing.py`.
         watchdog: have a thread log who holds the loop for longer than `slow_handler`, while it does and when
             it is over: True, or other seconds than those; see `watchdog.py`.
         keep_tracebacks: keep the frames, and with them all variables, in the traceback of the error that an
@@ -44,6 +45,7 @@ class NodeConfig:
     kill_grace: float = attrs.field(default=5.0, validator=_positive)
     slow_handler: float = attrs.field(default=0.01, validator=_positive)
     reports_per_second: int = attrs.field(default=20, validator=_not_negative)
+    debug: bool = False
     watchdog: bool | float = attrs.field(default=False, validator=_not_negative)
     keep_tracebacks: bool = False
     handle_interrupt: bool = True

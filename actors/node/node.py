@@ -36,13 +36,14 @@ from enfilade.actors.node.groups import Groups, GroupScope
 from enfilade.actors.node.names import Names
 from enfilade.actors.node.reports import Reports
 from enfilade.actors.node.services import Peers, Workers
+from enfilade.actors.node.sharing import CheckedRef, Sharing
 from enfilade.actors.node.timers import Timer, Timers
 from enfilade.actors.processes import end, start
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Spawnable
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.dispatcher import Dispatcher
-from enfilade.actors.processes.local_ref import process_of
+from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, is_kept, keep
 from enfilade.actors.processes.process import Process
 from enfilade.actors.processes.steps import is_from_outside, own_fault, step_failed
@@ -117,6 +118,7 @@ class Node(Handle):
         dead_letters: the messages that reached no process.
         child_events: what supervisors do with their children.
         groups: the process groups.
+        sharing: what processes have passed to one another, in debug mode; None.
         timers: the node's timers.
         dispatcher: what runs the processes that have no task.
         stopping: whether the shutdown has begun: only processes may spawn now, to end well.
@@ -134,6 +136,8 @@ class Node(Handle):
         self.dispatcher = Dispatcher(self.contexts.base)
         self.timers = Timers()
         self.reports = Reports(config)
+        self.sharing = Sharing() if config.debug else None
+        self.ref_type: type[LocalRef[Any]] = CheckedRef if config.debug else LocalRef
         self.dead_letters = DeadLetters(self.reports)
         self.child_events = ChildEvents()
         self.registry = Names()

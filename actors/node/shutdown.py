@@ -51,6 +51,8 @@ async def running(node: Node) -> AsyncIterator[Stopper]:
             with trio.CancelScope(shield=True):
                 await stopper.stop()
                 node.nursery.cancel_scope.cancel()
+                if node.sharing is not None:
+                    node.sharing.close()
                 node.timers.clear()
                 node.dispatcher.clear()
                 if not node.unkillable:

@@ -25,6 +25,7 @@ from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, Reason
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, safe_str
+from enfilade.actors.node.sharing import CheckedRef
 from enfilade.actors.peers.distribution import Distribution, Given
 from enfilade.actors.peers.faults import (
     FAULTS,
@@ -361,7 +362,7 @@ class RemoteNode:
     # Values that belong to the node link.
 
     def _externals(self) -> list[External]:
-        kinds = (LocalRef, Alias, HeldRef, RemoteRef, RemoteNameRef, NameRef, NodeRef)
+        kinds = (LocalRef, CheckedRef, Alias, HeldRef, RemoteRef, RemoteNameRef, NameRef, NodeRef)
         refs = [External(kind, REF, self._passing.lower, self._passing.revive) for kind in kinds]
         return refs + [External(kind, FAULT, lower_fault, revive_fault) for kind in FAULTS.values()]
 

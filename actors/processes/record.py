@@ -36,7 +36,6 @@ from enfilade.actors.messages.wake import resume
 from enfilade.actors.processes.body import UNSTARTED
 from enfilade.actors.processes.control_lane import Control, StopRequest
 from enfilade.actors.processes.links import Exited
-from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.mailbox import LIMITLESS, BoundedQueue, Mailbox, is_kept, mailbox_full, put
 from enfilade.actors.processes.protocol import NO_NAMES
 from enfilade.actors.processes.signal_arrivals import arrivals
@@ -150,7 +149,7 @@ class Record(Handle):
         self.node = node
         self.dispatcher: Dispatcher = node.dispatcher
         self.serial = serial
-        self.ref: Ref[Any] = LocalRef(self)  # type: ignore[arg-type]
+        self.ref: Ref[Any] = node.ref_type(self)  # type: ignore[arg-type]
         self.queue: deque[Any] = deque()
         self.mailbox = mailbox
         self.limit = LIMITLESS

@@ -8,9 +8,11 @@ takes pytest-trio's `autojump_clock` as well; pytest-trio looks for the clock am
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 import pytest
 
+from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.node import Node
 from enfilade.actors.opening import open_node
 from enfilade.actors.testing.leaks import check_leaks
@@ -19,10 +21,16 @@ from enfilade.actors.testing.probe import Probe, open_probe
 __all__ = ["node", "probe"]
 
 
+CONFIG: Final = NodeConfig(debug=True, watchdog=0.1)
+"""The settings of the fixture's node: what is shared, and who holds the loop for a tenth of a second, is
+logged.
+"""
+
+
 @pytest.fixture
 async def node() -> AsyncIterator[Node]:
     """A node called `test@local`, which holds nothing any more when the test is over."""
-    async with open_node("test") as running:
+    async with open_node("test", config=CONFIG) as running:
         yield running
     check_leaks(running)
 

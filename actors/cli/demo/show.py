@@ -16,6 +16,7 @@ import trio
 from rich.console import Console
 from rich.live import Live
 
+from enfilade.actors.cli.config import WATCHED
 from enfilade.actors.cli.demo.board import Board, ChildView, ZoneView
 from enfilade.actors.cli.demo.drawing import draw, event_line, summary
 from enfilade.actors.cli.demo.parts import POISON, Reporter, mill_module
@@ -140,7 +141,7 @@ async def _show(console: Console, live: bool, directory: Path, pace: float, isol
     _prepare(directory, 0 if "user" in kinds else os.geteuid())
     door = str(directory / "console.door")
     settings = Settings(last_retry=LONGEST_PAUSE_SECONDS)
-    node_opened = open_node("console", zone="global", listen=door, settings=settings)
+    node_opened = open_node("console", zone="global", config=WATCHED, listen=door, settings=settings)
     async with _drawn(console, board, live), node_opened as node:
         children = [
             Child(zone, show.running[name], directory, isolate, id=name, shutdown=10.0) for name in NAMES

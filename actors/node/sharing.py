@@ -1,0 +1,284 @@
+"""Share nothing, checked: what a node with `NodeConfig(debug=True)` does in addition.
+
+Messages, arguments and replies between processes of one node are passed as they are. Who keeps a list that it
+has sent, or returns its own, shares it with another process, and the first of the two that changes it changes
+it for both. In debug mode the node remembers what was passed, with a snapshot of what was in it, and looks
+again whenever a message is sent or a call returns, and at its end. What has changed while more than one still
+held it is logged as a warning that names the sender, the receiver, the method and the value. What nobody else
+holds any more has been handed over, and may be changed.
+
+A snapshot looks into lists, tuples, dicts, sets, byte arrays and the fields of dataclasses and attrs classes;
+it calls no code of the program. Values without anything that can change are not remembered at all. Everything
+is bounded: how much of a value is looked at, and how many values are remembered.
+
+The mechanism is the class of the node's refs (`CheckedRef`), chosen when the node is made: a node without it
+pays nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from array import array
+from collections import deque
+from itertools import islice
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import attrs
+
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.handle import Handle
+from enfilade.actors.messages.safe_text import safe_repr, shown_name
+from enfilade.actors.messages.signals import NO_KWARGS
+from enfilade.actors.processes.local_ref import LocalRef
+
+if TYPE_CHECKING:
+    from enfilade.actors.messages.ref import Ref
+    from enfilade.actors.node.node import Node
+
+__all__ = ["CheckedRef", "LiveArgument", "Shared", "Sharing"]
+
+A = TypeVar("A", covariant=True)
+
+REMEMBERED: Final = 256
+"""How many values a node remembers; the oldest goes first."""
+
+LARGEST: Final = 1000
+"""How many items of a value a snapshot looks at."""
+
+DEPTH: Final = 20
+"""How deep a snapshot looks."""
+
+FOUND: Final = 100
+"""How many cases are kept for `Sharing.found`; all are logged."""
+
+
+class LiveArgument(RuntimeFault, TypeError):
+    """A generator, iterator or coroutine was sent to another process, which would run the sender's code."""
+
+    def __init__(self, what: str, value: object) -> None:
+        super().__init__(
+            f"{what} is a {type(value).__name__}, which has yet to run; send a list of its items"
+        )
+
+
+@attrs.frozen(eq=False)
+class Shared:
+    """A value that two processes held when one of them changed it.
+
+    Attributes:
+        sender: who passed it; None for code that is no process.
+        receiver: who got it; None for code that is no process.
+        method: the method that it was an argument or the reply of; None for a message.
+        what: which value it was, for people.
+    """
+
+    sender: Ref[Any] | None
+    receiver: Ref[Any] | None
+    method: str | None
+    what: str
+
+    def __str__(self) -> str:
+        sender = "plain code" if self.sender is None else str(self.sender)
+        receiver = "plain code" if self.receiver is None else str(self.receiver)
+        return (
+            f"{self.what}, passed by {sender} to {receiver}, was changed while both held it: "
+            "processes share nothing; pass a copy, or something that cannot change"
+        )
+
+
+@attrs.define(eq=False)
+class _Passed:
+    """A value that was passed, and what was in it then."""
+
+    value: Any
+    snapshot: Any
+    shared: Shared
+
+
+class Sharing:
+    """What one node remembers of the values that its processes have passed to one another.
+
+    Attributes:
+        found: the cases that were found, oldest first.
+    """
+
+    def __init__(self) -> None:
+        self.found: deque[Shared] = deque(maxlen=FOUND)
+        self._passed: deque[_Passed] = deque(maxlen=REMEMBERED)
+
+    def passes(
+        self, value: Any, what: str, sender: Ref[Any] | None, receiver: Ref[Any] | None, method: str | None
+    ) -> None:
+        """Remember `value`, if it can change.
+
+        Raises:
+            LiveArgument: it has yet to run.
+        """
+        if _is_live(value):
+            raise LiveArgument(what, value)
+        snapshot = _Snapshot()
+        taken = snapshot.of(value)
+        if snapshot.can_change:
+            self._passed.append(_Passed(value, taken, Shared(sender, receiver, method, what)))
+
+    def look(self) -> None:
+        """Look at everything that is remembered, and report what has changed."""
+        for passed in list(self._passed):
+            if _Snapshot().of(passed.value) == passed.snapshot:
+                continue
+            own = 1 + sum(other.value is passed.value for other in self._passed)  # 1: the argument below
+            holders = sys.getrefcount(passed.value) - own
+            self._passed.remove(passed)
+            if holders > 1:
+                self.found.append(passed.shared)
+                log(logging.WARNING, "%s", passed.shared)
+
+    def close(self) -> None:
+        """Look for a last time, and forget everything."""
+        self.look()
+        self._passed.clear()
+
+
+def _is_live(value: Any) -> bool:
+    kind = type(value)
+    if kind in (GeneratorType, AsyncGeneratorType, CoroutineType):
+        return True
+    return kind.__module__ in ("builtins", "itertools") and hasattr(kind, "__next__")
+
+
+class _Snapshot:
+    """Takes a snapshot: tuples of atoms, which compare without any code of the program.
+
+    Attributes:
+        can_change: whether the value, or something in it, can be changed.
+    """
+
+    def __init__(self) -> None:
+        self.can_change = False
+        self._left = LARGEST
+        self._within: set[int] = set()
+
+    def of(self, value: Any) -> Any:
+        """Return the snapshot of `value`."""
+        kind = type(value)
+        if kind in _ATOMS:
+            return kind, value
+        self._left -= 1
+        if self._left < 0 or len(self._within) > DEPTH or id(value) in self._within:
+            return id(value)
+        self._within.add(id(value))
+        try:
+            return self._inside(kind, value)
+        finally:
+            self._within.discard(id(value))
+
+    def _inside(self, kind: type, value: Any) -> Any:
+        if kind in (bytearray, array):
+            self.can_change = True
+            return kind, bytes(memoryview(value)[:LARGEST]), len(value)
+        if kind in _SEQUENCES:
+            self.can_change |= kind is not tuple
+            return kind, len(value), *map(self.of, islice(value, self._left + 1))
+        if kind in (set, frozenset):
+            self.can_change |= kind is set
+            return kind, frozenset(map(id, value))
+        if kind is dict:
+            self.can_change = True
+            items = list(islice(value.items(), self._left + 1))
+            return kind, len(value), *((self.of(key), self.of(item)) for key, item in items)
+        if issubclass(kind, Handle):
+            return id(value)
+        if "__dataclass_fields__" in kind.__dict__ or "__attrs_attrs__" in kind.__dict__:
+            return kind, *self._fields(kind, value)
+        return id(value)
+
+    def _fields(self, kind: type, value: Any) -> list[Any]:
+        if not _is_frozen(kind):
+            self.can_change = True
+        names = kind.__dict__.get("__dataclass_fields__") or [
+            field.name for field in kind.__dict__["__attrs_attrs__"]
+        ]
+        found = []
+        for name in names:
+            try:
+                found.append((name, self.of(object.__getattribute__(value, name))))
+            except AttributeError:
+                found.append((name, None))
+        return found
+
+
+def _is_frozen(kind: type) -> bool:
+    parameters = kind.__dict__.get("__dataclass_params__")
+    if parameters is not None:
+        return bool(parameters.frozen)
+    return getattr(kind.__setattr__, "__name__", "") == "_frozen_setattrs"
+
+
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
+_SEQUENCES = (list, tuple, deque)
+
+
+class CheckedRef(LocalRef[A]):
+    """A ref of a node that checks what is passed."""
+
+    __slots__ = ()
+
+    def _passes(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """Look at what was passed before, and remember the arguments; the name of the method."""
+        node = self._process.node
+        sharing = node.sharing
+        protocol = self._process.body.protocol
+        if protocol is not None:  # patches count at once
+            protocol.keep_current()
+            if self._process.on_message is not None:
+                self._process.on_message = protocol.on_message
+        if sharing is None:
+            return None
+        sharing.look()
+        name = method if isinstance(method, str) else shown_name(method)
+        sender = _current(node)
+        for number, value in enumerate(args, 1):
+            sharing.passes(value, f"argument {number} of {name}", sender, self, name)
+        for key, value in kwargs.items():
+            sharing.passes(value, f"argument {safe_repr(key)} of {name}", sender, self, name)
+        return name
+
+    def send(self, message: Any) -> None:
+        node = self._process.node
+        self._passes("", (), {})
+        if node.sharing is not None:
+            node.sharing.passes(message, f"a message {safe_repr(message)}", _current(node), self, None)
+        super().send(message)
+
+    def cast(self, method: Any, /, *args: Any, **kwargs: Any) -> None:
+        self._passes(method, args, kwargs)
+        super().cast(method, *args, **kwargs)
+
+    def deliver(self, signal: signals.Signal) -> None:
+        if isinstance(signal, signals.Call | signals.Cast):
+            self._passes(signal.method, signal.args, dict(signal.kwargs or NO_KWARGS))
+        elif isinstance(signal, signals.Send):
+            self.send(signal.message)
+            return
+        super().deliver(signal)
+
+    async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
+        name = self._passes(method, args, kwargs)
+        reply = await super().call(method, *args, **kwargs)
+        node = self._process.node
+        if node.sharing is not None:
+            node.sharing.look()
+            node.sharing.passes(reply, f"the reply of {name}", self, _current(node), name)
+        return reply
+
+    def _limited_to(self, seconds: float) -> Ref[A]:
+        return CheckedRef(self._process, seconds)
+
+
+def _current(node: Node) -> Ref[Any] | None:
+    current = node.current
+    return None if current is None else current.ref
