@@ -31,7 +31,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.handle import Handle
-from enfilade.actors.messages.safe_text import safe_repr, shown_name
+from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.messages.signals import NO_KWARGS
 from enfilade.actors.processes.local_ref import LocalRef
 
@@ -82,8 +82,8 @@ class Shared:
     what: str
 
     def __str__(self) -> str:
-        sender = "plain code" if self.sender is None else str(self.sender)
-        receiver = "plain code" if self.receiver is None else str(self.receiver)
+        sender = "plain code" if self.sender is None else safe_str(self.sender)
+        receiver = "plain code" if self.receiver is None else safe_str(self.receiver)
         return (
             f"{self.what}, passed by {sender} to {receiver}, was changed while both held it: "
             "processes share nothing; pass a copy, or something that cannot change"
@@ -248,11 +248,14 @@ class CheckedRef(LocalRef[A]):
         return name
 
     def send(self, message: Any) -> None:
+        self._passes_message(message)
+        super().send(message)
+
+    def _passes_message(self, message: Any) -> None:
         node = self._process.node
         self._passes("", (), {})
         if node.sharing is not None:
-            node.sharing.passes(message, f"a message {safe_repr(message)}", _current(node), self, None)
-        super().send(message)
+            node.sharing.passes(message, f"the message {safe_repr(message)}", _current(node), self, None)
 
     def cast(self, method: Any, /, *args: Any, **kwargs: Any) -> None:
         self._passes(method, args, kwargs)
@@ -261,9 +264,8 @@ class CheckedRef(LocalRef[A]):
     def deliver(self, signal: signals.Signal) -> None:
         if isinstance(signal, signals.Call | signals.Cast):
             self._passes(signal.method, signal.args, dict(signal.kwargs or NO_KWARGS))
-        elif isinstance(signal, signals.Send):
-            self.send(signal.message)
-            return
+        elif type(signal) is signals.Send:
+            self._passes_message(signal.message)
         super().deliver(signal)
 
     async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:

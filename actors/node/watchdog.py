@@ -22,7 +22,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from time import perf_counter
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Final
@@ -30,6 +29,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
+from enfilade.actors.messages.blocks import block
 from enfilade.actors.messages.guarded import is_logged, log
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.processes.current import CURRENT
@@ -56,7 +56,7 @@ PATIENCE: Final = 1.0
 """Seconds to wait for the thread's end: a log handler may hold it up."""
 
 
-@contextmanager
+@block
 def watching(node: Node) -> Iterator[None]:
     """Have the loop watched for the length of a block, if the node's settings say so."""
     if not node.config.watchdog:
@@ -224,7 +224,9 @@ class _Watchdog(trio.abc.Instrument):
         stack = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames[:LARGEST_STACK])
         del frames
         held.words += f", in {function}"
-        text = "Stack of what holds the loop, innermost last:\n" + "".join(reversed(stack.format()))
+        text = "Stack of what holds the loop, innermost last:\n" + "".join(
+            reversed(traceback.format_list(stack))
+        )
         self._log("%s, has held the loop for %.3f s", held.words, seconds, text.rstrip())
 
     def _log(self, text: str, words: str, seconds: float, stack: str | None = None) -> None:
