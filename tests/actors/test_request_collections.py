@@ -69,6 +69,7 @@ async def _answered_to_another(request: Request[Any], ref: Ref[Oracle]) -> None:
 
 async def _dropped(request: Request[Any], ref: Ref[Oracle]) -> None:
     await ref.call(Oracle.drop)
+    await trio.sleep(0.1)  # the finalizer of the reply leaves a note for the loop
 
 
 async def _died(request: Request[Any], ref: Ref[Oracle]) -> None:
