@@ -10,6 +10,7 @@ The end comes once, from whichever side notices first, and synchronously: when `
 dealt with every monitor and link across this node link.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -202,7 +203,8 @@ class Peer:
             self.end(f"the peer sent a malformed batch: {error}")
         except Exception:
             # A mistake of ours costs this node link and not the node.
-            logger.exception("failed to carry out what node %s sent", self.name)
+            with contextlib.suppress(Exception):  # a log handler may fail
+                logger.exception("failed to carry out what node %s sent", self.name)
             self.end("this node failed to carry out what the peer sent")
         if farewell is not None:
             self.end(f"the peer said goodbye: {farewell.text}")

@@ -371,7 +371,8 @@ class Rendezvous:
         except (HandshakeFailed, CarrierError) as error:
             self._host.caller_refused(f"the handshake of {caller} failed: {error}")
         except Exception:  # a policy is the program's own code, and must not end what others run here
-            logger.exception("failed to answer %s", caller)
+            with contextlib.suppress(Exception):  # a log handler may fail
+                logger.exception("failed to answer %s", caller)
 
     def _admit(self, hello: Hello, identity: Identity) -> Rights:
         """Decide about a caller by what it says and what the kernel says of it. Costs nothing but that.

@@ -8,6 +8,7 @@ when the guest drops the future, or dies, is cancelled.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from time import perf_counter
@@ -244,7 +245,10 @@ class Execution:
             self.instance.complete(future, payload)
 
     def _failed(self, future: int, operation: Operation[Any, Any]) -> None:
-        logger.exception("the driver of %s failed for guest %s", operation.hostcall.name, self.caller.label)
+        with contextlib.suppress(Exception):  # a log handler may fail
+            logger.exception(
+                "the driver of %s failed for guest %s", operation.hostcall.name, self.caller.label
+            )
         self._take_pending(future)
         if not self.ended:
             self.instance.fail(future, KernelError().text)

@@ -12,6 +12,7 @@ may lead many times to the same bytes. What a guest writes cannot pass for anoth
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import struct
 from collections.abc import Callable
@@ -276,14 +277,17 @@ class Forwarder:
 
     def _handle(self, future: Future[Frame]) -> bool:
         """Forward a frame; whether there may be another."""
-        try:
-            self._receive(decode(future.result().payload), self.guest)
-        except LeftBehind:
-            logger.warning("some log records of guest %s were lost: they came faster than read", self.guest)
-        except InvalidRecord as error:
-            logger.warning("guest %s wrote an invalid log record: %s", self.guest, error)
-        except (HostcallError, Cancelled):
-            return False
-        except Exception:
-            logger.exception("a log record of guest %s could not be handled", self.guest)
+        with contextlib.suppress(Exception):  # a log handler may fail, and again when that is logged
+            try:
+                self._receive(decode(future.result().payload), self.guest)
+            except LeftBehind:
+                logger.warning(
+                    "some log records of guest %s were lost: they came faster than read", self.guest
+                )
+            except InvalidRecord as error:
+                logger.warning("guest %s wrote an invalid log record: %s", self.guest, error)
+            except (HostcallError, Cancelled):
+                return False
+            except Exception:
+                logger.exception("a log record of guest %s could not be handled", self.guest)
         return True

@@ -66,6 +66,26 @@ async def test_log_of_a_guest(caplog: pytest.LogCaptureFixture) -> None:
     assert records[0].guest == "talker"  # type: ignore[attr-defined]
 
 
+async def test_a_log_handler_that_fails_ends_no_guest() -> None:
+    """What the program's own handler raises stays there, also when that is logged."""
+    asked: list[str] = []
+
+    class Full(logging.Handler):
+        def handle(self, record: logging.LogRecord) -> bool:
+            asked.append(record.levelname)
+            raise OSError(28, "No space left on device")
+
+    handler = Full()
+    logger = logging.getLogger("enfilade")
+    logger.addHandler(handler)
+    try:
+        async with open_node("test") as node:
+            assert await run_guest(node, Guest(logging_guest(), capabilities=CAPABILITIES)) == NORMAL
+    finally:
+        logger.removeHandler(handler)
+    assert asked == ["WARNING", "ERROR"]
+
+
 async def test_logs_are_not_forwarded_where_nobody_wants_them(caplog: pytest.LogCaptureFixture) -> None:
     """The policy can leave log channels to whoever looks them up."""
     with caplog.at_level(logging.INFO, logger="enfilade.guest"):
