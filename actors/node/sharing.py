@@ -100,7 +100,7 @@ class _Passed:
 
 
 class Sharing:
-    """What one node remembers of the values that its processes have passed to one another.
+    """The memory of one node of the values that its processes have passed to one another.
 
     Attributes:
         found: the cases that were found, oldest first.
