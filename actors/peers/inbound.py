@@ -111,7 +111,13 @@ class Inbound:
         self.notices = self._authority.notices
         self.rooms = Rooms(distribution.start_soon)
         self.arrivals = Arrivals(
-            self._carry_out_held, self._node, ledger, passing, self._most_held, distribution.start_soon
+            self._carry_out_held,
+            self._node,
+            ledger,
+            passing,
+            self._may,
+            self._most_held,
+            distribution.start_soon,
         )
         self._fetched: Mapping[int, bytes] = {}
 
@@ -187,6 +193,19 @@ class Inbound:
                 peer.end(f"the peer sent a malformed batch: {safe_str(error)}")
         finally:
             self._fetched = {}
+
+    def _may(self, frame: wire.Frame) -> bool:
+        """Tell, as far as can be seen before its payload is decoded, whether the peer may send a frame."""
+        match frame:
+            case wire.Spawn():
+                return self._authority.rights.may_spawn(frame.entry)
+            case wire.Reply():
+                return frame.id in self._ledger.calls or frame.id in self._ledger.asked
+            case _:
+                to = getattr(frame, "to", 0)
+                if isinstance(to, str):
+                    return self._authority.rights.sees(to)
+                return to in self._passing.granted
 
     def _most_held(self) -> tuple[int, int]:
         limits = self._authority.rights.limits

@@ -175,6 +175,7 @@ class Arrivals:
         node: this node.
         ledger: what is open across the node link.
         passing: what the other node may address.
+        may: tells whether the other node may ask for what a frame asks for.
         most_bytes: tells how many bytes of a payload are read ahead at most, and how many bytes of frames may
             wait.
         start_soon: runs a task until the node stops.
@@ -189,6 +190,7 @@ class Arrivals:
         node: Node,
         ledger: Ledger,
         passing: RefPassing,
+        may: Callable[[wire.Frame], bool],
         most_bytes: Callable[[], tuple[int, int]],
         start_soon: Callable[..., None],
     ) -> None:
@@ -196,6 +198,7 @@ class Arrivals:
         self._node = node
         self._ledger = ledger
         self._passing = passing
+        self._may = may
         self._most_bytes = most_bytes
         self._start_soon = start_soon
         # The keys of the calls, monitors and spawns that wait, by type and number.
@@ -214,7 +217,9 @@ class Arrivals:
         """
         payload = getattr(frame, "payload", None)
         number = None if payload is None else number_of_late(payload)
-        must_wait = number is not None or (payload is not None and files and long_files(payload, files))
+        must_wait = number is not None or (
+            payload is not None and files and self._may(frame) and long_files(payload, files)
+        )
         if not must_wait and not self.queues:
             return False
         key = self._key_of(frame)
@@ -337,6 +342,8 @@ class Arrivals:
 
     def _fetch(self, held: _Held, fetched: dict[int, bytes]) -> Iterator[None]:
         """Read what is long in the memory files of a frame, a fragment at a time."""
+        if not self._may(held.frame):
+            return  # nothing is read on behalf of who may not ask for it
         sizes = long_files(held.frame.payload, held.files)
         if sum(sizes.values()) > self._most_bytes()[0]:
             return  # decoding it will say so

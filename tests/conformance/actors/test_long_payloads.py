@@ -19,8 +19,10 @@ from enfilade.actors import (
     NotConnected,
     Process,
     Ref,
+    Refused,
     open_node,
 )
+from enfilade.actors.peers import long_payloads
 from enfilade.actors.testing import VirtualClock
 from enfilade.transport import Policy, memory_file, wire
 from enfilade.transport.memory_carrier import MemoryNetwork
@@ -323,3 +325,38 @@ async def test_more_than_is_allowed(autojump_clock: VirtualClock) -> None:
         with pytest.raises(Exception, match="bytes here"):
             await clerk.call(Clerk.note, LONG)
         assert await clerk.call(Clerk.note, LONG[: SIZE // 2 - 100]) == LONG[: SIZE // 2 - 100]
+
+
+async def test_nothing_is_read_for_who_may_not_ask(
+    autojump_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D2: what a peer may not address, start or answer costs no reading, however long its payload is."""
+    network = MemoryNetwork()
+    read: list[int] = []
+    original = long_payloads.read_in_fragments
+
+    def counted(memory: int, size: int) -> Any:
+        read.append(size)
+        return original(memory, size)
+
+    monkeypatch.setattr(long_payloads, "read_in_fragments", counted)
+    async with (
+        open_node(
+            "far", listen="/far", carrier=network.carrier("far"), policy=Policy.same_user(exports="clerk")
+        ) as far,
+        open_node("home", carrier=network.carrier("home")) as home,
+    ):
+        for name in ("clerk", "secret"):
+            await far.spawn(Clerk, name=name)
+        await home.connect("/far")
+        clerk: Ref[Clerk] = home.remote("clerk", "far@local")
+        secret: Ref[Clerk] = home.remote("secret", "far@local")
+        secret.send(LONG)
+        with pytest.raises(Refused):
+            await secret.call(Clerk.note, LONG)
+        with pytest.raises(Refused):
+            await home.spawn_on("far@local", "nothing", LONG)
+        assert not read
+        assert await clerk.call(Clerk.note, LONG) == "long"
+        assert read == [SIZE]
+    assert all_closed()
