@@ -35,11 +35,13 @@ class Between:
     Attributes:
         ref: the last one.
         reason: what it ended with, or why the last attempt to start the next one failed.
+        name: the name that is kept, which a change of the specification may have replaced since.
         is_announced: whether listeners have been told of the attempt that comes next.
     """
 
     ref: AnyRef
     reason: Reason
+    name: str | None
     is_announced: bool = False
 
 
@@ -83,14 +85,14 @@ class Incarnations:
         before = self._between.get(child)
         if before is not None and before.ref != ref:
             self._leave(child)
-        self._between[child] = Between(ref, reason)
+        self._between[child] = Between(ref, reason, child.spec.name)
         self._body.process.node.mark_restarting(ref, child.spec.name)
 
     def ended(self, child: ChildRecord[AnyRef], ref: AnyRef, reason: Reason) -> None:
         """The child has ended, and the strategy is about to be told."""
         self.foresee(ref, reason)  # if it has not been: it is remote, or had unlinked itself
         if child.spec.mailbox.inherit:
-            self._between.setdefault(child, Between(ref, reason))
+            self._between.setdefault(child, Between(ref, reason, child.spec.name))
         self._tell("ended", child, ref, reason, state=self._last_states.pop(ref, None))
 
     # Starts.
@@ -99,8 +101,8 @@ class Incarnations:
         """The child is being restarted, as the strategy has it."""
         ref = child.predecessor
         if ref is not None:
-            self._between.setdefault(child, Between(ref, KILLED))
-            self._body.process.node.mark_restarting(ref, child.spec.name)
+            between = self._between.setdefault(child, Between(ref, KILLED, child.spec.name))
+            self._body.process.node.mark_restarting(ref, between.name)
 
     def waits(self, child: ChildRecord[AnyRef], delay: float) -> None:
         """An attempt to start the child follows in `delay` seconds."""
@@ -119,8 +121,8 @@ class Incarnations:
             if not between.is_announced:
                 self._tell("restarting", child, between.ref, between.reason, delay=0.0)
             between.is_announced = False
-        if child.spec.name is not None and child.predecessor is not None:
-            self._body.process.node.free_name(child.spec.name, child.predecessor)
+            if between.name is not None:
+                self._body.process.node.free_name(between.name, between.ref)
 
     def failed(self, child: ChildRecord[AnyRef], reason: Reason) -> None:
         """The attempt has failed."""
@@ -157,8 +159,8 @@ class Incarnations:
             self._leave(child)
 
     def _leave(self, child: ChildRecord[AnyRef]) -> None:
-        ref = self._between.pop(child).ref
-        self._body.process.node.mark_restarting(ref, child.spec.name, restarting=False)
+        between = self._between.pop(child)
+        self._body.process.node.mark_restarting(between.ref, between.name, restarting=False)
 
     # Whoever listens.
 

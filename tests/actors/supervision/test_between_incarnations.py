@@ -374,3 +374,26 @@ async def test_names_of_a_group(autojump_clock: MockClock, node: Node, strategy:
     broken[0] = False
     await trio.sleep(DELAY)
     assert await node.named("b").call(Desk.note, "up") == "up"
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+async def test_child_that_is_renamed_meanwhile(
+    autojump_clock: MockClock, node: Node, comes_back: bool
+) -> None:
+    """N4, SUP-56: a child whose specification gets another name gives up the old one with its next life."""
+    place = await Place(node, Desk, Mailbox()).open()
+    await place.crash()
+    child = Child(Desk, [], [], id="desk", name="new")
+    await place.supervisor.call(Supervisor.change, [child])
+    with pytest.raises(Restarting):
+        node.send("desk", 1)
+    if comes_back:
+        await trio.sleep(DELAY + 1)
+        assert node.whereis("new") is not None
+    else:
+        await place.supervisor.call(Supervisor.terminate_child, "desk")
+    with pytest.raises(NoProcess):
+        node.send("desk", 1)
+    assert not node.restarting_names
+    async with node.mailbox() as me:
+        node.register("desk", me.ref)
