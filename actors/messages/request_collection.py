@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import trio
 from trio.lowlevel import Abort, wait_task_rescheduled
 
-from enfilade.actors.messages.errors import CallTimeout, MailboxFull, NoProcess, Restarting
+from enfilade.actors.messages.errors import CallTimeout, NoProcess, Restarting
 from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.seconds import check_seconds
@@ -152,12 +152,14 @@ async def multi_call(
 def multi_cast(refs: Iterable[Ref[Any]], method: Callable[..., Any], /, *args: Any) -> None:
     """Cast the same to several processes; those that cannot be reached are skipped.
 
-    As for `multi_call`, they may be of several classes. Not a checkpoint. Source: `gen_server:abcast/2`.
+    As for `multi_call`, they may be of several classes. What finds a full mailbox goes by its policy; where
+    that is to refuse, it is dropped and counted, because it is one of many. Not a checkpoint. Source:
+    `gen_server:abcast/2`.
 
     Raises:
         NotPublic: `method` is not a public method.
     """
     name = method_name(method)
     for ref in refs:
-        with contextlib.suppress(NoProcess, Restarting, MailboxFull):
+        with contextlib.suppress(NoProcess, Restarting):
             ref.deliver(Cast(name, args, NO_KWARGS))

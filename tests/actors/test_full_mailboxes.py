@@ -23,6 +23,7 @@ from enfilade.actors import (
     Node,
     NotPublic,
     Ref,
+    multi_cast,
     system,
 )
 from enfilade.actors.processes.mailbox import Overflow
@@ -239,3 +240,18 @@ async def test_alias_and_private_methods(autojump_clock: MockClock, node: Node) 
             with pytest.raises(NotPublic):
                 alias.cast(Desk.on_message, 1)
             me.unalias(alias)
+
+
+@pytest.mark.parametrize("addressed", ADDRESSED)
+@pytest.mark.parametrize("overflow", KEPT)
+async def test_one_of_many(autojump_clock: MockClock, node: Node, addressed: str, overflow: Overflow) -> None:
+    """M7: of a cast to many, one that finds no room keeps none of the others from theirs, and is counted."""
+    ref, alias = await _stuff(node, Desk, overflow)
+    target = ADDRESSED[addressed](node, ref, alias)
+    others = [await node.spawn(Desk) for _ in range(2)]
+    multi_cast([others[0], target, others[1]], Desk.note, "x")
+    for other in others:
+        assert await _seen(other) == ["x"]
+    statistics = node.statistics()
+    assert statistics.dropped + statistics.dead_letters == 1
+    assert await _seen(ref) == KEPT[overflow]
