@@ -35,6 +35,7 @@ __all__ = [
     "NotJoined",
     "NotOwner",
     "NotPublic",
+    "NurseryLeft",
     "ProcessDied",
     "ReceiveTimeout",
     "Refused",
@@ -102,6 +103,15 @@ class StrayCancelled(RuntimeFault):
     def __init__(self, raised: BaseException) -> None:
         super().__init__("the process raised a trio.Cancelled of a scope that has not cancelled it")
         self.__cause__ = raised
+
+
+class NurseryLeft(RuntimeFault):
+    """A handler has left a nursery open in an async generator that it has not finished, as trio forbids."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a nursery was left open in an async generator; use `async with aclosing(generator)` around it"
+        )
 
 
 class CallError(RuntimeFault):

@@ -20,7 +20,7 @@ import trio
 from trio.lowlevel import wait_task_rescheduled
 
 from enfilade.actors.messages.crash import reason_of
-from enfilade.actors.messages.errors import Ignore, StartError, StepFailed
+from enfilade.actors.messages.errors import Ignore, NurseryLeft, StartError, StepFailed
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.request import Deferred
@@ -129,6 +129,9 @@ class TaskBody(Body):
 
     def _reason_of(self, raised: BaseException) -> Reason:
         """The reason of the end by `raised`, which has come out of the process's own scope."""
+        assert self.task is not None
+        if self.task.child_nurseries:
+            _leave_nurseries(self.task)
         if is_from_outside(raised):
             self.process.exit_signal = KILLED
             return KILLED
@@ -143,6 +146,7 @@ def _leave_nurseries(task: trio.lowlevel.Task) -> None:
     """
     for nursery in task.child_nurseries:
         nursery.cancel_scope.cancel()
+        nursery._closed = True  # as trio does: whoever finalizes the generator must not wake the task
     task._child_nurseries.clear()
 
 
@@ -211,6 +215,7 @@ class AsyncBody(TaskBody):
         assert reader is not None
         task = trio.lowlevel.current_task()
         handlers = self.protocol.handlers
+        nurseries = len(task._child_nurseries)
         budget = BUDGET
         while True:
             if process.attention:
@@ -272,6 +277,8 @@ class AsyncBody(TaskBody):
                 except Exception as error:
                     if not resumed(process, self.actor, message, error):
                         raise
+            if len(task._child_nurseries) > nurseries:
+                raise NurseryLeft
             if process.attention:
                 process.observed(message)
             self._message = message = None
