@@ -120,10 +120,11 @@ TRANSPORT = House(
         "door_carrier": ("carrier", "doors", "wire", "zones"),
         "memory_carrier": ("carrier", "wire"),
         "records": (),
+        "remote_trace": (),
         "file_descriptor": (),
         "memory_file": ("records",),
         "budget": ("doors", "records"),
-        "payload": ("budget", "file_descriptor", "memory_file", "policy", "records"),
+        "payload": ("budget", "file_descriptor", "memory_file", "policy", "records", "remote_trace"),
     },
 )
 
@@ -138,6 +139,7 @@ TOP_LEVEL = {
     "LICENSE-MIT",
     "Makefile",
     "README.md",
+    "SECURITY.md",
     "actors",
     "docs",
     "hostcalls",

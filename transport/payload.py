@@ -21,7 +21,6 @@ import datetime
 import decimal
 import enum
 import os
-import traceback
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
@@ -42,6 +41,7 @@ from enfilade.transport.records import (
     VersionMismatch,
     registered,
 )
+from enfilade.transport.remote_trace import places
 
 __all__ = ["INLINE_LIMIT", "Codec", "External", "RemoteError"]
 
@@ -128,7 +128,7 @@ class RemoteError(Exception):
         type_name: the qualified name of the exception's type.
         text: what `str` said of it.
         origin: the node on which it was raised.
-        trace: the formatted traceback.
+        trace: the calls in its traceback: files without their directories, lines, functions.
     """
 
     def __init__(self, type_name: str, text: str, origin: str, trace: str) -> None:
@@ -435,7 +435,7 @@ class Codec:
         name = (
             kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         )
-        trace = "".join(traceback.format_exception(error))
+        trace = places(error.__traceback__)
         values = [name, str(error), self._origin, trace, None if arguments is None else list(arguments)]
         return self._extension(_ERROR, values)
 

@@ -26,6 +26,9 @@ from enfilade.transport.wire import Bye, Frame, MalformedBatch
 
 __all__ = ["Host", "Peer"]
 
+LONGEST_TEXT = 200
+"""Characters of a peer's goodbye that are told."""
+
 logger = logging.getLogger("enfilade.transport")
 
 
@@ -207,7 +210,8 @@ class Peer:
                 logger.exception("failed to carry out what node %s sent", self.name)
             self.end("this node failed to carry out what the peer sent")
         if farewell is not None:
-            self.end(f"the peer said goodbye: {farewell.text}")
+            text = farewell.text[:LONGEST_TEXT]
+            self.end(f"the peer said goodbye: {text if text.isprintable() else ascii(text)}")
 
     def _refuse(self, caller: Credentials) -> None:
         known = self.identity.credentials

@@ -107,9 +107,34 @@ def _checker(annotation: Any) -> _Check | None:
         if check is None:
             return lambda value: isinstance(value, origin)
         return lambda value: isinstance(value, origin) and all(map(check, value))
-    if isinstance(origin, type) and origin in (dict, tuple):
-        return lambda value: isinstance(value, origin)
+    if origin is dict:
+        return _dict_checker(*map(_checker, arguments))
+    if origin is tuple:
+        return _tuple_checker(arguments)
     return None
+
+
+def _dict_checker(key_check: _Check | None, value_check: _Check | None) -> _Check:
+    def check(value: Any) -> bool:
+        return (
+            isinstance(value, dict)
+            and (key_check is None or all(map(key_check, value)))
+            and (value_check is None or all(map(value_check, value.values())))
+        )
+
+    return check
+
+
+def _tuple_checker(arguments: Sequence[Any]) -> _Check:
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        each = _checker(arguments[0])
+        return lambda value: isinstance(value, tuple) and (each is None or all(map(each, value)))
+    checks = [_checker(argument) for argument in arguments]
+    return lambda value: (
+        isinstance(value, tuple)
+        and len(value) == len(checks)
+        and all(check is None or check(item) for check, item in zip(checks, value, strict=True))
+    )
 
 
 def _fields(cls: type) -> tuple[tuple[str, str], ...]:

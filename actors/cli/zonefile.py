@@ -282,9 +282,12 @@ def read_zone_file(path: Path) -> ZoneFile:
 
     Raises:
         Refusal: it is not TOML, or a field is missing, unknown or of the wrong type; the message names it.
+            Or others may write it.
     """
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=ZoneFile)
+        with path.open("rb") as file:
+            _check_owner(path, os.fstat(file.fileno()), "zone file")
+            return msgspec.toml.decode(file.read(), type=ZoneFile)
     except OSError as error:
         raise Refusal(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -304,6 +307,18 @@ def _choices(trouble: str) -> str:
     return ""
 
 
+def _check_owner(path: Path, status: os.stat_result, what: str) -> None:
+    """Refuse a file that another user owns or may write: it would decide what this node does.
+
+    Raises:
+        Refusal: it is so.
+    """
+    if status.st_uid not in (os.geteuid(), 0):
+        raise Refusal(f"the {what} {path} belongs to uid {status.st_uid}, not to the user who runs the node")
+    if status.st_mode & 0o002:
+        raise Refusal(f"the {what} {path} may be written by everybody; run `chmod o-w` on it")
+
+
 def read_secret(path: Path) -> bytes:
     """Read a secret from a file, without white space around it.
 
@@ -312,11 +327,12 @@ def read_secret(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
+            status = os.fstat(file.fileno())
+            _check_owner(path, status, "secret")
             secret = file.read().strip()
     except OSError as error:
         raise Refusal(f"the secret {path}: {error.strerror}") from error
-    if mode & 0o077:
+    if status.st_mode & 0o077:
         raise Refusal(f"the secret {path} must be accessible to its owner alone; run `chmod 600` on it")
     if not secret:
         raise Refusal(f"the secret {path} is empty")

@@ -23,6 +23,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node.groups import Joined, Left
 from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.peers.notices import Notices
 from enfilade.actors.peers.offspring import Offspring
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
 from enfilade.actors.peers.tokens import Handouts
@@ -134,6 +135,7 @@ class Distribution:
         # The scopes in which other nodes have told of groups.
         self._scopes: dict[str, set[str]] = {}
         self._refusals: set[str] = set()
+        self._notices = Notices()
         self._is_running = False
         self._on_kill: Callable[[str], None] | None = None
 
@@ -384,12 +386,14 @@ class Distribution:
         log(level, "failed to connect to the node at %s: %s", address, error)
 
     def caller_refused(self, reason: str) -> None:
-        """See `enfilade.transport.peer.Host`. Each reason is logged as a warning once."""
+        """See `enfilade.transport.peer.Host`. Each reason is logged as a warning once, and no more than one
+        reason a second.
+        """
         level = logging.INFO if reason in self._refusals else logging.WARNING
         if len(self._refusals) >= MOST_REFUSALS:
             self._refusals.clear()
         self._refusals.add(reason)
-        log(level, "%s", reason)
+        self._notices.warn("%s" if level == logging.WARNING else "again: %s", reason, level=level)
 
     def _tell(self, event: NodeUp | NodeDown) -> None:
         for watcher in list(self._watchers):

@@ -7,7 +7,6 @@ reason of the same kind, an error of the runtime of the same type, any other err
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.reasons import Crashed, Custom, Reason, Shutdown
 from enfilade.actors.messages.safe_text import safe_str, shown_name
 from enfilade.transport.payload import RemoteError
+from enfilade.transport.remote_trace import places
 
 __all__ = ["FAULTS", "error_in_words", "lower_fault", "reason_in_words", "revive_fault"]
 
@@ -23,9 +23,6 @@ __all__ = ["FAULTS", "error_in_words", "lower_fault", "reason_in_words", "revive
 LONGEST_TEXT: Final = 1000
 LONGEST_TRACE: Final = 16_000
 """Characters of what is told in words, so that it always fits into a frame."""
-
-MOST_CALLS: Final = 50
-"""Calls in a traceback that is told in words: the innermost."""
 
 
 FAULTS: Final[Mapping[str, type[RuntimeFault]]] = {
@@ -75,7 +72,7 @@ def error_in_words(error: BaseException, origin: str) -> BaseException:
         values = {name: _plain(value, origin) for name, value in vars(error).items() if name[:2] != "__"}
         return revive_fault([kind.__name__, _words(error), values])
     frames = BaseException.__dict__["__traceback__"].__get__(error)  # past a `__getattribute__` of its own
-    trace = "".join(traceback.format_tb(frames, limit=-MOST_CALLS))[-LONGEST_TRACE:]
+    trace = places(frames)[-LONGEST_TRACE:]
     return RemoteError(_name(kind), _words(error), origin, trace)
 
 

@@ -60,6 +60,7 @@ def _texts() -> Iterator[tuple[Path, str]]:
     """Every text file of the project, with each comment and paragraph on one line."""
     for path in [
         ROOT / "README.md",
+        ROOT / "SECURITY.md",
         ROOT / "CHANGELOG.md",
         *(p for place in PLACES for p in (ROOT / place).rglob("*")),
     ]:
@@ -70,7 +71,7 @@ def _texts() -> Iterator[tuple[Path, str]]:
 def pages_named(name: str) -> list[Path]:
     """The pages of the project that a citation such as `reference/actors.md` can mean."""
     parts = Path(name).parts
-    found = [ROOT / "README.md", ROOT / "CHANGELOG.md"]
+    found = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")]
     found += [path for place in PLACES for path in (ROOT / place).rglob("*.md")]
     return [path for path in found if path.parts[-len(parts) :] == parts]
 
@@ -125,7 +126,7 @@ def test_a_false_citation_is_found(fault: Callable[[str], set[str]], text: str) 
 
 
 def _pages() -> list[Path]:
-    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    pages = [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")]
     return [page for page in pages if "_build" not in page.parts]
 
 

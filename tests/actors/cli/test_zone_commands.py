@@ -394,6 +394,10 @@ def test_a_secret(start: Start, tmp_path: Path) -> None:
     assert "secret" in refused(zone("ps", door))
     secret.chmod(0o644)
     assert "must be accessible to its owner alone" in refused(zone("ps", door, "--secret", secret))
+    secret.chmod(0o600)
+    if os.geteuid() == 0:
+        os.chown(secret, 4242, -1)
+        assert "belongs to uid 4242" in refused(zone("ps", door, "--secret", secret))
 
 
 @pytest.mark.parametrize(
