@@ -8,6 +8,7 @@ not logged, nothing is even counted.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections import deque
@@ -57,7 +58,7 @@ class Reports:
     @property
     def shows_exits(self) -> bool:
         """True where another exit would be logged: if not, nothing needs to be worked out for the log."""
-        is_new = math.floor(trio.current_time()) != self._second
+        is_new = self._now() != self._second
         return is_logged(logging.ERROR) and (is_new or self._logged.get("exits", 0) < self._limit)
 
     def abnormal_exit(self, ref: Ref[Any], reason: Reason, error: BaseException | None) -> None:
@@ -128,7 +129,7 @@ class Reports:
         """
         if not is_logged(level):
             return
-        second = math.floor(trio.current_time())
+        second = self._now()
         if second != self._second:
             self._close_second()
             self._second = second
@@ -137,6 +138,12 @@ class Reports:
         if logged < self._limit or kind == "unkillable":
             self._queue.append(_Report(level, text, values, error, stack))
             self._wake()
+
+    def _now(self) -> float:
+        try:
+            return math.floor(trio.current_time())
+        except RuntimeError:  # in another thread, or after the run
+            return self._second
 
     def _close_second(self) -> None:
         for kind, count in self._logged.items():
@@ -147,8 +154,9 @@ class Reports:
 
     def _wake(self) -> None:
         if self._task is not None:
-            trio.lowlevel.reschedule(self._task)
-            self._task = None
+            with contextlib.suppress(RuntimeError):  # in another thread: it is logged with the next report
+                trio.lowlevel.reschedule(self._task)
+                self._task = None
 
     def flush(self) -> None:
         """Log what is waiting. Not a checkpoint."""

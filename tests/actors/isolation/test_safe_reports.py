@@ -212,3 +212,15 @@ async def test_handlers_that_fail_keep_reports_from_no_other(
                 await me.receive(Down, timeout=1)
             await trio.sleep(1)
     assert len(lines.texts) == 3
+
+
+async def test_a_report_may_come_from_any_thread(autojump_clock: MockClock) -> None:
+    """A finalizer may run in any; what it has to say waits for the next report."""
+    lines = Lines()
+    with handled_by(lines):
+        async with open_node("test") as node:
+            await wait_all_tasks_blocked()
+            note = node.reports.note
+            await trio.to_thread.run_sync(lambda: note("tests", logging.ERROR, "from a thread"))
+            note("tests", logging.ERROR, "from the loop")
+    assert [text.rpartition(":")[2] for text in lines.texts] == ["from a thread", "from the loop"]
