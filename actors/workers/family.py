@@ -22,6 +22,7 @@ WORD: Final = b"."
 
 FAMILY: Final = Rights(
     exports="*",
+    ends="*",
     entries="*",
     groups="*",
     limits=Limits(silence=math.inf, payload=sys.maxsize, decoding=math.inf),
