@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar, overload
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple, overload
 
 import attrs
 import trio
@@ -52,7 +52,10 @@ from enfilade.actors.processes.task_bodies import EphemeralBody
 __all__ = ["Node", "NodeStatistics"]
 
 A = TypeVar("A", bound=Actor)
+F = TypeVar("F")
+P = ParamSpec("P")
 S = TypeVar("S")
+Ts = TypeVarTuple("Ts")
 
 
 @attrs.frozen
@@ -177,10 +180,53 @@ class Node(Handle):
         process = CURRENT.get()
         return process if process is not None and process.node is self else None
 
+    # Type checkers check the arguments against `__init__`: all of them where there are no options of `spawn`;
+    # beside options, those that are given by position. Where both options and arguments are given by name,
+    # Python's types can say no more than what the first is.
+
+    @overload
+    async def spawn(self, target: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> Ref[A]: ...
+
     @overload
     async def spawn(
-        self, target: type[A], /, *args: Any, name: str | None = ..., **options: Any
+        self,
+        target: Callable[[*Ts], A],
+        /,
+        *args: *Ts,
+        name: str | None = ...,
+        link: bool = ...,
+        monitor: bool = ...,
+        mailbox: Mailbox = ...,
+        label: str | None = ...,
+        timeout: float | None = ...,
+        arena: start.Arena = ...,
+        heir_of: Ref[Any] | None = ...,
+        spawner: Process | None = ...,
     ) -> Ref[A]: ...
+
+    @overload
+    async def spawn(
+        self, target: Callable[Concatenate[F, ...], A], first: F, /, *args: Any, name: str, **options: Any
+    ) -> Ref[A]: ...
+
+    @overload
+    async def spawn(
+        self, target: Callable[Concatenate[F, ...], A], first: F, /, *args: Any, link: bool, **options: Any
+    ) -> Ref[A]: ...
+
+    @overload
+    async def spawn(
+        self, target: Callable[Concatenate[F, ...], A], first: F, /, *args: Any, label: str, **options: Any
+    ) -> Ref[A]: ...
+
+    @overload
+    async def spawn(self, target: Callable[..., A], /, *, name: str, **options: Any) -> Ref[A]: ...
+
+    @overload
+    async def spawn(self, target: Callable[..., A], /, *, link: bool, **options: Any) -> Ref[A]: ...
+
+    @overload
+    async def spawn(self, target: Callable[..., A], /, *, label: str, **options: Any) -> Ref[A]: ...
 
     @overload
     async def spawn(
@@ -189,10 +235,15 @@ class Node(Handle):
 
     @overload
     async def spawn(
-        self, target: Callable[..., Any], /, *args: Any, name: str | None = ..., **options: Any
+        self,
+        target: Callable[..., Coroutine[Any, Any, Any]],
+        /,
+        *args: Any,
+        name: str | None = ...,
+        **options: Any,
     ) -> Ref[Any]: ...
 
-    async def spawn(
+    async def spawn(  # type: ignore[misc]
         self,
         target: Any,
         /,

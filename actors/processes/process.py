@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple, overload
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import StashOverflow
@@ -19,12 +19,18 @@ from enfilade.actors.processes.record import Record
 
 if TYPE_CHECKING:
     from enfilade.actors.node.timers import Timer
+    from enfilade.actors.processes.body import Spawnable
     from enfilade.actors.processes.links import Alias, AliasMode, Monitor
+    from enfilade.actors.processes.mailbox import Mailbox
+    from enfilade.actors.processes.start import Arena
 
 __all__ = ["Process"]
 
 A = TypeVar("A")
+F = TypeVar("F")
 P = ParamSpec("P")
+S = TypeVar("S")
+Ts = TypeVarTuple("Ts")
 R = TypeVar("R")
 M = TypeVar("M")
 T = TypeVar("T", bound=Actor)
@@ -307,13 +313,64 @@ class Process(Record):
 
     # Children.
 
-    @overload
-    async def spawn(self, target: type[T], *args: Any, link: bool = ..., **options: Any) -> Ref[T]: ...
+    # Type checkers check the arguments against `__init__`: all of them where there are no options of `spawn`;
+    # beside options, those that are given by position. Where both options and arguments are given by name,
+    # Python's types can say no more than what the first is.
 
     @overload
-    async def spawn(self, target: Any, *args: Any, link: bool = ..., **options: Any) -> Ref[Any]: ...
+    async def spawn(self, target: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Ref[T]: ...
 
-    async def spawn(self, target: Any, *args: Any, link: bool = False, **options: Any) -> Ref[Any]:
+    @overload
+    async def spawn(
+        self,
+        target: Callable[[*Ts], T],
+        /,
+        *args: *Ts,
+        name: str | None = ...,
+        link: bool = ...,
+        monitor: bool = ...,
+        mailbox: Mailbox = ...,
+        label: str | None = ...,
+        timeout: float | None = ...,
+        arena: Arena = ...,
+        heir_of: Ref[Any] | None = ...,
+    ) -> Ref[T]: ...
+
+    @overload
+    async def spawn(
+        self, target: Callable[Concatenate[F, ...], T], first: F, /, *args: Any, name: str, **options: Any
+    ) -> Ref[T]: ...
+
+    @overload
+    async def spawn(
+        self, target: Callable[Concatenate[F, ...], T], first: F, /, *args: Any, link: bool, **options: Any
+    ) -> Ref[T]: ...
+
+    @overload
+    async def spawn(
+        self, target: Callable[Concatenate[F, ...], T], first: F, /, *args: Any, label: str, **options: Any
+    ) -> Ref[T]: ...
+
+    @overload
+    async def spawn(self, target: Callable[..., T], /, *, name: str, **options: Any) -> Ref[T]: ...
+
+    @overload
+    async def spawn(self, target: Callable[..., T], /, *, link: bool, **options: Any) -> Ref[T]: ...
+
+    @overload
+    async def spawn(self, target: Callable[..., T], /, *, label: str, **options: Any) -> Ref[T]: ...
+
+    @overload
+    async def spawn(self, target: Spawnable[S], /, *args: Any, **options: Any) -> Ref[S]: ...
+
+    @overload
+    async def spawn(
+        self, target: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **options: Any
+    ) -> Ref[Any]: ...
+
+    async def spawn(  # type: ignore[misc]
+        self, target: Any, /, *args: Any, link: bool = False, **options: Any
+    ) -> Ref[Any]:
         """Spawn a child of this process; everything else as `Node.spawn`. A checkpoint."""
         return await self.node.spawn(target, *args, link=link, spawner=self, **options)
 

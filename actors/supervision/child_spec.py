@@ -12,15 +12,15 @@ convention.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any, Literal, Never
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
+from typing import Any, Literal, Never, TypeVarTuple, overload
 
 import attrs
 
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.safe_text import safe_repr, shown_name
 from enfilade.actors.processes.actor import Actor
-from enfilade.actors.processes.body import is_spawnable
+from enfilade.actors.processes.body import Spawnable, is_spawnable
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
 from enfilade.actors.processes.resumption import Resume
 from enfilade.actors.supervision.backoff import Backoff
@@ -42,6 +42,8 @@ __all__ = [
     "child_spec",
 ]
 
+
+Ts = TypeVarTuple("Ts")
 
 RestartType = Literal["permanent", "transient", "temporary"]
 ShutdownLimit = float | Literal["brutal_kill"]
@@ -221,7 +223,84 @@ class Child:
     backoff: Backoff | None
     on_failure: Resume | None
 
+    # Type checkers check arguments that are given by position against `__init__`. A child without any may be
+    # a template, which is given them later.
+
+    @overload
     def __init__(
+        self,
+        target: Callable[[*Ts], Actor],
+        /,
+        *args: *Ts,
+        id: Hashable | None = ...,
+        restart: RestartType = ...,
+        significant: bool = ...,
+        shutdown: ShutdownLimit | None = ...,
+        type: ChildType | None = ...,
+        name: str | None = ...,
+        label: str | None = ...,
+        mailbox: Mailbox = ...,
+        backoff: Backoff | None = ...,
+        on_failure: Resume | None = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        target: Callable[..., Actor],
+        /,
+        *,
+        id: Hashable | None = ...,
+        restart: RestartType = ...,
+        significant: bool = ...,
+        shutdown: ShutdownLimit | None = ...,
+        type: ChildType | None = ...,
+        name: str | None = ...,
+        label: str | None = ...,
+        mailbox: Mailbox = ...,
+        backoff: Backoff | None = ...,
+        on_failure: Resume | None = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        target: Callable[..., Actor],
+        /,
+        *args: Any,
+        id: Hashable | None = ...,
+        restart: RestartType = ...,
+        significant: bool = ...,
+        shutdown: ShutdownLimit | None = ...,
+        type: ChildType | None = ...,
+        name: str | None = ...,
+        label: str | None = ...,
+        mailbox: Mailbox = ...,
+        backoff: Backoff | None = ...,
+        on_failure: Resume | None = ...,
+        kwargs: Mapping[str, Any],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        target: Spawnable[Any] | RemoteEntry | Callable[..., Coroutine[Any, Any, Any]],
+        /,
+        *args: Any,
+        id: Hashable | None = ...,
+        restart: RestartType = ...,
+        significant: bool = ...,
+        shutdown: ShutdownLimit | None = ...,
+        type: ChildType | None = ...,
+        name: str | None = ...,
+        label: str | None = ...,
+        mailbox: Mailbox = ...,
+        backoff: Backoff | None = ...,
+        on_failure: Resume | None = ...,
+        kwargs: Mapping[str, Any] | None = ...,
+    ) -> None: ...
+
+    def __init__(  # type: ignore[misc]
         self,
         target: Any,
         /,

@@ -1,6 +1,6 @@
 """What type checkers must accept, with the types that they must find."""
 
-from typing import assert_type
+from typing import Any, assert_type
 
 from enfilade.actors import Actor, Child, Deferred, Node, Process, Ref, Request, Supervisor
 
@@ -28,6 +28,16 @@ class Savings(Account):
         return 0.0
 
 
+class Strict(Actor):
+    def __init__(self, owner: str, limit: int) -> None:
+        self.owner = owner
+        self.limit = limit
+
+
+async def function(me: Process, number: int) -> None:
+    """Nothing."""
+
+
 async def program(node: Node, me: Process) -> None:
     account = await node.spawn(Account, 10, name="account")
     assert_type(account, Ref[Account])
@@ -39,6 +49,21 @@ async def program(node: Node, me: Process) -> None:
     assert_type(await account.within(1.0).call(Account.deposit, amount=5), int)
     assert_type(account.cast(Account.deposit, 5), None)
     account.send("anything")
+
+    assert_type(await node.spawn(Account), Ref[Account])
+    assert_type(await node.spawn(Account, balance=10), Ref[Account])
+    assert_type(await node.spawn(Account, balance=10, name="account"), Ref[Account])
+    assert_type(await node.spawn(Account, 10, link=True, timeout=1.0), Ref[Account])
+    assert_type(await node.spawn(Strict, "Ann", 10), Ref[Strict])
+    assert_type(await node.spawn(Strict, "Ann", limit=10, label="strict"), Ref[Strict])
+    assert_type(await me.spawn(Strict, "Ann", 10, name="ann", monitor=True), Ref[Strict])
+    assert_type(await node.spawn(Supervisor, [Account], strategy="one_for_all", name="top"), Ref[Supervisor])
+    assert_type(await node.spawn(function, 1), Ref[Any])
+    assert_type(await node.spawn(function, 1, name="function"), Ref[Any])
+    Child(Strict, "Ann", 10, id="ann")
+    Child(Strict, "Ann", kwargs={"limit": 10})
+    Child(Strict)
+    Child(function, 1, id="function")
 
     savings = await node.spawn(Savings)
     assert_type(await savings.call(Savings.interest), float)

@@ -1,9 +1,12 @@
 """What type checkers must refuse: every line that ends in `# refused`, and no other."""
 
-from enfilade.actors import Actor, Node, Process, Ref
+from enfilade.actors import Actor, Child, Node, Process, Ref
 
 
 class Account(Actor):
+    def __init__(self, balance: int = 0) -> None:
+        self.balance = balance
+
     def deposit(self, amount: int, *, note: str = "") -> int:
         return amount
 
@@ -16,12 +19,36 @@ class Savings(Account):
         return 0.0
 
 
+class Strict(Actor):
+    def __init__(self, owner: str, limit: int) -> None:
+        self.owner = owner
+        self.limit = limit
+
+
 class Unrelated(Actor):
     def paint(self) -> None:
         """Nothing."""
 
 
 async def program(node: Node, me: Process, account: Ref[Account]) -> None:
+    await node.spawn(Account, "ten")  # refused
+    await node.spawn(Account, 1, 2)  # refused
+    await node.spawn(Account, balance="ten")  # refused
+    await node.spawn(Account, blance=10)  # refused
+    await node.spawn(Account, "ten", name="account")  # refused
+    await node.spawn(Account, 1, 2, label=None)  # refused
+    await node.spawn(Strict)  # refused
+    await node.spawn(Strict, "Ann")  # refused
+    await node.spawn(Strict, 1, 2)  # refused
+    await node.spawn(Unrelated, 1)  # refused
+    await node.spawn(Account, 10, name=3)  # refused
+    await me.spawn(Account, "ten")  # refused
+    await me.spawn(Strict, "Ann", timeout=1.0)  # refused
+    Child(Account, "ten")  # refused
+    Child(Account, 1, 2, id="a")  # refused
+    Child(Strict, "Ann", id="a")  # refused
+    Child(Account, 1, nmae="a")  # refused
+    Child(3)  # refused
     await account.call(Account.deposit, "five")  # refused
     await account.call(Account.deposit)  # refused
     await account.call(Account.deposit, 5, 6)  # refused
