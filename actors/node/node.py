@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple, overload
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -39,23 +39,16 @@ from enfilade.actors.node.services import Peers, Workers
 from enfilade.actors.node.sharing import CheckedRef, Sharing
 from enfilade.actors.node.timers import Timer, Timers
 from enfilade.actors.processes import end, start
-from enfilade.actors.processes.actor import Actor
-from enfilade.actors.processes.body import Spawnable
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.dispatcher import Dispatcher
 from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, is_kept, keep
 from enfilade.actors.processes.process import Process
+from enfilade.actors.processes.spawn import Spawn
 from enfilade.actors.processes.steps import is_from_outside, own_fault, step_failed
 from enfilade.actors.processes.task_bodies import EphemeralBody
 
 __all__ = ["Node", "NodeStatistics"]
-
-A = TypeVar("A", bound=Actor)
-F = TypeVar("F")
-P = ParamSpec("P")
-S = TypeVar("S")
-Ts = TypeVarTuple("Ts")
 
 
 @attrs.frozen
@@ -180,131 +173,72 @@ class Node(Handle):
         process = CURRENT.get()
         return process if process is not None and process.node is self else None
 
-    # Type checkers check the arguments against `__init__`: all of them where there are no options of `spawn`;
-    # beside options, those that are given by position. Where both options and arguments are given by name,
-    # Python's types can say no more than what the first is.
+    if TYPE_CHECKING:
+        spawn: Spawn
+    else:
 
-    @overload
-    async def spawn(self, target: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> Ref[A]: ...
-
-    @overload
-    async def spawn(
-        self,
-        target: Callable[[*Ts], A],
-        /,
-        *args: *Ts,
-        name: str | None = ...,
-        link: bool = ...,
-        monitor: bool = ...,
-        mailbox: Mailbox = ...,
-        label: str | None = ...,
-        timeout: float | None = ...,
-        arena: start.Arena = ...,
-        heir_of: Ref[Any] | None = ...,
-        spawner: Process | None = ...,
-    ) -> Ref[A]: ...
-
-    @overload
-    async def spawn(
-        self, target: Callable[Concatenate[F, ...], A], first: F, /, *args: Any, name: str, **options: Any
-    ) -> Ref[A]: ...
-
-    @overload
-    async def spawn(
-        self, target: Callable[Concatenate[F, ...], A], first: F, /, *args: Any, link: bool, **options: Any
-    ) -> Ref[A]: ...
-
-    @overload
-    async def spawn(
-        self, target: Callable[Concatenate[F, ...], A], first: F, /, *args: Any, label: str, **options: Any
-    ) -> Ref[A]: ...
-
-    @overload
-    async def spawn(self, target: Callable[..., A], /, *, name: str, **options: Any) -> Ref[A]: ...
-
-    @overload
-    async def spawn(self, target: Callable[..., A], /, *, link: bool, **options: Any) -> Ref[A]: ...
-
-    @overload
-    async def spawn(self, target: Callable[..., A], /, *, label: str, **options: Any) -> Ref[A]: ...
-
-    @overload
-    async def spawn(
-        self, target: Spawnable[S], /, *args: Any, name: str | None = ..., **options: Any
-    ) -> Ref[S]: ...
-
-    @overload
-    async def spawn(
-        self,
-        target: Callable[..., Coroutine[Any, Any, Any]],
-        /,
-        *args: Any,
-        name: str | None = ...,
-        **options: Any,
-    ) -> Ref[Any]: ...
-
-    async def spawn(  # type: ignore[misc]
-        self,
-        target: Any,
-        /,
-        *args: Any,
-        name: str | None = None,
-        link: bool = False,
-        monitor: bool = False,
-        mailbox: Mailbox = UNBOUNDED,
-        label: str | None = None,
-        timeout: float | None = None,
-        arena: start.Arena = "supervisor",
-        heir_of: Ref[Any] | None = None,
-        spawner: Process | None = None,
-        **kwargs: Any,
-    ) -> Ref[Any]:
-        """Start a process, and wait until it has started.
-
-        A checkpoint when the start has to wait, and every so often when not; cancelled, the new process is
-        killed. An actor's `__init__` and `on_start` have run when this returns; a function process has not
-        begun.
-
-        Args:
-            target: an `Actor` class, an async function `fn(me, *args)`, or anything `Spawnable`.
-            args: its arguments; other keyword arguments than those below are passed too.
-            name: register it under this name.
-            link: link it to the process that spawns it, with no moment in between.
-            monitor: let the spawning process monitor it: `Down` names the ref.
-            mailbox: the bound of its mailbox.
-            label: a text for people.
-            timeout: seconds that its start may take; None: any number.
-            arena: "supervisor": it ends, at the latest, with the nearest supervisor of the spawning process;
-                "node": with the node.
-            heir_of: an ended process, whose kept mailbox it takes over (`Mailbox.inherit`).
-            spawner: the parent, if it is another than the running process.
-
-        Returns:
-            Its ref.
-
-        Raises:
-            AlreadyStarted: the name is taken.
-            Ignore: its initialisation says there is nothing to start.
-            StartTimeout: the start took too long; the process was killed.
-            StartError: its initialisation failed, with the reason.
-            NodeStopped: the node is stopping.
-            TypeError: `target` cannot be spawned, `mailbox` is not a `Mailbox`, `timeout` is not a number, or
-                `link` or `monitor` were asked for outside of a process.
-            ValueError: `name` is empty, or `timeout` is negative.
-        """
-        process = start.create(
+        async def spawn(
             self,
-            spawner=spawner or self.current,
-            name=name,
-            link=link,
-            monitor=monitor,
-            mailbox=mailbox,
-            label=label,
-            arena=arena,
-            heir_of=heir_of,
-        )
-        await start.start(process, target, args, kwargs, timeout)
-        return process.ref
+            target: Any,
+            /,
+            *args: Any,
+            name: str | None = None,
+            link: bool = False,
+            monitor: bool = False,
+            mailbox: Mailbox = UNBOUNDED,
+            label: str | None = None,
+            timeout: float | None = None,
+            arena: start.Arena = "supervisor",
+            heir_of: Ref[Any] | None = None,
+            spawner: Process | None = None,
+            **kwargs: Any,
+        ) -> Ref[Any]:
+            """Start a process, and wait until it has started.
+
+            A checkpoint when the start has to wait, and every so often when not; cancelled, the new process
+            is killed. An actor's `__init__` and `on_start` have run when this returns; a function process has
+            not begun.
+
+            Args:
+                target: an `Actor` class, an async function `fn(me, *args)`, or anything `Spawnable`.
+                args: its arguments; other keyword arguments than those below are passed too.
+                name: register it under this name.
+                link: link it to the process that spawns it, with no moment in between.
+                monitor: let the spawning process monitor it: `Down` names the ref.
+                mailbox: the bound of its mailbox.
+                label: a text for people.
+                timeout: seconds that its start may take; None: any number.
+                arena: "supervisor": it ends, at the latest, with the nearest supervisor of the spawning
+                    process; "node": with the node.
+                heir_of: an ended process, whose kept mailbox it takes over (`Mailbox.inherit`).
+                spawner: the parent, if it is another than the running process.
+
+            Returns:
+                Its ref.
+
+            Raises:
+                AlreadyStarted: the name is taken.
+                Ignore: its initialisation says there is nothing to start.
+                StartTimeout: the start took too long; the process was killed.
+                StartError: its initialisation failed, with the reason.
+                NodeStopped: the node is stopping.
+                TypeError: `target` cannot be spawned, `mailbox` is not a `Mailbox`, `timeout` is not a
+                    number, or `link` or `monitor` were asked for outside of a process.
+                ValueError: `name` is empty, or `timeout` is negative.
+            """
+            process = start.create(
+                self,
+                spawner=spawner or self.current,
+                name=name,
+                link=link,
+                monitor=monitor,
+                mailbox=mailbox,
+                label=label,
+                arena=arena,
+                heir_of=heir_of,
+            )
+            await start.start(process, target, args, kwargs, timeout)
+            return process.ref
 
     def spawn_soon(
         self,

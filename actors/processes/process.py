@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import StashOverflow
@@ -12,28 +12,21 @@ from enfilade.actors.messages.reasons import KILL, NORMAL, Reason, checked
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.processes import links
-from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.control_lane import Continuation, StopRequest
 from enfilade.actors.processes.keyed_timers import IdleTimer, KeyedTimers
 from enfilade.actors.processes.record import Record
 
 if TYPE_CHECKING:
     from enfilade.actors.node.timers import Timer
-    from enfilade.actors.processes.body import Spawnable
     from enfilade.actors.processes.links import Alias, AliasMode, Monitor
-    from enfilade.actors.processes.mailbox import Mailbox
-    from enfilade.actors.processes.start import Arena
+    from enfilade.actors.processes.spawn import Spawn
 
 __all__ = ["Process"]
 
 A = TypeVar("A")
-F = TypeVar("F")
 P = ParamSpec("P")
-S = TypeVar("S")
-Ts = TypeVarTuple("Ts")
 R = TypeVar("R")
 M = TypeVar("M")
-T = TypeVar("T", bound=Actor)
 
 
 class Process(Record):
@@ -313,66 +306,13 @@ class Process(Record):
 
     # Children.
 
-    # Type checkers check the arguments against `__init__`: all of them where there are no options of `spawn`;
-    # beside options, those that are given by position. Where both options and arguments are given by name,
-    # Python's types can say no more than what the first is.
+    if TYPE_CHECKING:
+        spawn: Spawn
+    else:
 
-    @overload
-    async def spawn(self, target: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Ref[T]: ...
-
-    @overload
-    async def spawn(
-        self,
-        target: Callable[[*Ts], T],
-        /,
-        *args: *Ts,
-        name: str | None = ...,
-        link: bool = ...,
-        monitor: bool = ...,
-        mailbox: Mailbox = ...,
-        label: str | None = ...,
-        timeout: float | None = ...,
-        arena: Arena = ...,
-        heir_of: Ref[Any] | None = ...,
-    ) -> Ref[T]: ...
-
-    @overload
-    async def spawn(
-        self, target: Callable[Concatenate[F, ...], T], first: F, /, *args: Any, name: str, **options: Any
-    ) -> Ref[T]: ...
-
-    @overload
-    async def spawn(
-        self, target: Callable[Concatenate[F, ...], T], first: F, /, *args: Any, link: bool, **options: Any
-    ) -> Ref[T]: ...
-
-    @overload
-    async def spawn(
-        self, target: Callable[Concatenate[F, ...], T], first: F, /, *args: Any, label: str, **options: Any
-    ) -> Ref[T]: ...
-
-    @overload
-    async def spawn(self, target: Callable[..., T], /, *, name: str, **options: Any) -> Ref[T]: ...
-
-    @overload
-    async def spawn(self, target: Callable[..., T], /, *, link: bool, **options: Any) -> Ref[T]: ...
-
-    @overload
-    async def spawn(self, target: Callable[..., T], /, *, label: str, **options: Any) -> Ref[T]: ...
-
-    @overload
-    async def spawn(self, target: Spawnable[S], /, *args: Any, **options: Any) -> Ref[S]: ...
-
-    @overload
-    async def spawn(
-        self, target: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **options: Any
-    ) -> Ref[Any]: ...
-
-    async def spawn(  # type: ignore[misc]
-        self, target: Any, /, *args: Any, link: bool = False, **options: Any
-    ) -> Ref[Any]:
-        """Spawn a child of this process; everything else as `Node.spawn`. A checkpoint."""
-        return await self.node.spawn(target, *args, link=link, spawner=self, **options)
+        async def spawn(self, target: Any, /, *args: Any, link: bool = False, **options: Any) -> Ref[Any]:
+            """Spawn a child of this process; everything else as `Node.spawn`. A checkpoint."""
+            return await self.node.spawn(target, *args, link=link, spawner=self, **options)
 
     def spawn_soon(self, target: Any, *args: Any, link: bool = False, **options: Any) -> Ref[Any]:
         """Spawn a child without waiting for its start. Not a checkpoint.

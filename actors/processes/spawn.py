@@ -1,0 +1,91 @@
+"""The types of `spawn`, of a node and of a process: what type checkers make of its arguments.
+
+They check the arguments of an actor class against its `__init__`: all of them where there are no options of
+`spawn`; beside options, those that are given by position. Where both options and arguments are given by name,
+Python's types can say no more than what the first is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, TypeVarTuple, overload
+
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.processes.actor import Actor
+
+if TYPE_CHECKING:
+    from enfilade.actors.processes.body import Spawnable
+    from enfilade.actors.processes.mailbox import Mailbox
+    from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.start import Arena
+
+__all__ = ["Spawn"]
+
+A = TypeVar("A", bound=Actor)
+F = TypeVar("F")
+P = ParamSpec("P")
+S = TypeVar("S")
+Ts = TypeVarTuple("Ts")
+
+
+class Spawn(Protocol):
+    """What `Node.spawn` and `Process.spawn` are to a type checker."""
+
+    @overload
+    async def __call__(self, target: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> Ref[A]: ...
+
+    @overload
+    async def __call__(
+        self,
+        target: Callable[[*Ts], A],
+        /,
+        *args: *Ts,
+        name: str | None = ...,
+        link: bool = ...,
+        monitor: bool = ...,
+        mailbox: Mailbox = ...,
+        label: str | None = ...,
+        timeout: float | None = ...,
+        arena: Arena = ...,
+        heir_of: Ref[Any] | None = ...,
+        spawner: Process | None = ...,
+    ) -> Ref[A]: ...
+
+    @overload
+    async def __call__(
+        self, target: Callable[Concatenate[F, ...], A], first: F, /, *args: Any, name: str, **options: Any
+    ) -> Ref[A]: ...
+
+    @overload
+    async def __call__(
+        self, target: Callable[Concatenate[F, ...], A], first: F, /, *args: Any, link: bool, **options: Any
+    ) -> Ref[A]: ...
+
+    @overload
+    async def __call__(
+        self, target: Callable[Concatenate[F, ...], A], first: F, /, *args: Any, label: str, **options: Any
+    ) -> Ref[A]: ...
+
+    @overload
+    async def __call__(self, target: Callable[..., A], /, *, name: str, **options: Any) -> Ref[A]: ...  # type: ignore[overload-cannot-match]
+
+    @overload
+    async def __call__(self, target: Callable[..., A], /, *, link: bool, **options: Any) -> Ref[A]: ...  # type: ignore[overload-cannot-match]
+
+    @overload
+    async def __call__(self, target: Callable[..., A], /, *, label: str, **options: Any) -> Ref[A]: ...  # type: ignore[overload-cannot-match]
+
+    @overload
+    async def __call__(
+        self, target: Spawnable[S], /, *args: Any, name: str | None = ..., **options: Any
+    ) -> Ref[S]: ...
+
+    @overload
+    async def __call__(
+        self,
+        target: Callable[..., Coroutine[Any, Any, Any]],
+        /,
+        *args: Any,
+        name: str | None = ...,
+        **options: Any,
+    ) -> Ref[Any]: ...
