@@ -29,7 +29,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class Spawn(Protocol):
-    """What `Node.spawn` and `Process.spawn` are to a type checker."""
+    """The type of `Node.spawn` and `Process.spawn`."""
 
     @overload
     async def __call__(self, target: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> Ref[A]: ...
