@@ -128,7 +128,9 @@ async def test_an_answer_that_cannot_be_decoded(town: Town, autojump_clock: obje
         town.carriers["b"].thaw()
 
 
-async def test_a_batch_ends_with_its_node_link(town: Town, autojump_clock: object) -> None:
+async def test_a_batch_ends_with_its_node_link(
+    town: Town, autojump_clock: object, caplog: pytest.LogCaptureFixture
+) -> None:
     """D1, D3: what stands behind the frame with which the node link ended is lost with it."""
     victim = await town.b.spawn(Account, name="account")
     peer = peer_of(town, "b")
@@ -155,6 +157,7 @@ async def test_a_batch_ends_with_its_node_link(town: Town, autojump_clock: objec
     assert await victim.call(Account.history) == []
     ledger = remote._open
     assert not any((ledger.links, ledger.watched, ledger.spawning, ledger.answering))
+    assert "failed to carry out" not in caplog.text
 
 
 class Ledger(Actor):
