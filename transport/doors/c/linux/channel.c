@@ -23,9 +23,30 @@ void close_all(const int *fds, unsigned count) {
     }
 }
 
+/* Descriptors that strangers have sent ahead of calls, which they need never make. */
+static atomic_uint strangers_sent;
+
+/* Whether so many more may come. If so they are counted, if they are a stranger's. */
+bool channel_may_receive(const struct channel *channel, unsigned count) {
+    unsigned share = channel->stranger ? stranger_share(channel->euid) : UINT_MAX;
+    if (share == UINT_MAX || atomic_fetch_add(&strangers_sent, count) + count <= share) {
+        return true;
+    }
+    atomic_fetch_sub(&strangers_sent, count);
+    return false;
+}
+
+/* They are the procedure's now. */
+void channel_hand_over_received(struct channel *channel) {
+    if (channel->stranger) {
+        atomic_fetch_sub(&strangers_sent, channel->received_count);
+    }
+    channel->received_count = 0;
+}
+
 void channel_drop_received(struct channel *channel) {
     close_all(channel->received, channel->received_count);
-    channel->received_count = 0;
+    channel_hand_over_received(channel);
     channel->received_truncated = false;
 }
 
@@ -237,6 +258,7 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt) {
     channel->egid = peer.gid;
     channel->ruid = receipt->credentials.uid;
     channel->rgid = receipt->credentials.gid;
+    channel->stranger = stranger_share(peer.uid) < UINT_MAX;
     channel->used = ++server.clock;
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = channel->handle};
     if (control_watch_locked(channel->fd, EPOLLRDHUP | EPOLLET, channel->handle) != 0 ||

@@ -106,6 +106,7 @@ struct channel {
     int *received;
     unsigned received_count;
     bool received_truncated;
+    bool stranger; /* what it has received counts in its user's share */
     bool described; /* the four below are known */
     zoneid_t zone;
     uid_t suid;
@@ -302,6 +303,8 @@ void channel_revoke_locked(struct door *door);
 void channel_answer(struct channel *channel, uint64_t sequence);
 void channel_ring(struct channel *channel);
 void channel_drop_received(struct channel *channel);
+void channel_hand_over_received(struct channel *channel);
+bool channel_may_receive(const struct channel *channel, unsigned count);
 void channel_reserve_locked(bool keep);
 
 /* pool.c */

@@ -173,7 +173,7 @@ static __attribute__((noinline)) void run(struct server_thread *thread) {
         for (unsigned i = 0; i < count; i++) {
             fcntl(thread->request.fds[i], F_SETFD, 0);
         }
-        channel->received_count = 0; /* they belong to the procedure now */
+        channel_hand_over_received(channel);
     }
     if (thread->last_idle) {
         thread->last_idle = false;

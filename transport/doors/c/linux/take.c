@@ -100,29 +100,26 @@ static bool win(struct server_thread *thread, struct channel *channel, uint64_t 
     return won;
 }
 
+/*
+ * Descriptors come ahead of their call, and nobody makes who sends them call. So many as the door takes may come, and of
+ * strangers all together so many as one of them may hold; of a call with more nothing is kept, and it is refused.
+ */
 static bool keep_descriptors(struct channel *channel, struct receipt *receipt, uint32_t announced) {
-    if (receipt->truncated) {
-        channel->received_truncated = true;
-        close_all(channel->received, channel->received_count);
-        channel->received_count = 0;
-        return true;
-    }
-    if (receipt->count != announced || receipt->count + channel->received_count > DESCRIPTORS_MAX) {
+    unsigned count = receipt->count, before = channel->received_count;
+    if (!receipt->truncated && (count != announced || count + before > DESCRIPTORS_MAX)) {
         return false;
-    }
-    if (receipt->count + channel->received_count > atomic_load(&channel->door->status->descriptors_max)) {
-        channel->received_truncated = true; /* the call will be refused; nobody holds descriptors here by announcing it */
-        close_all(channel->received, channel->received_count);
-        channel->received_count = 0;
-        return true;
     }
     if (channel->received == NULL &&
         (channel->received = malloc(sizeof(int) * DESCRIPTORS_MAX)) == NULL) {
         return false;
     }
-    if (!channel->received_truncated) {
-        memcpy(channel->received + channel->received_count, receipt->fds, sizeof(int) * receipt->count);
-        channel->received_count += receipt->count;
+    if (receipt->truncated || count + before > atomic_load(&channel->door->status->descriptors_max) ||
+        (!channel->received_truncated && !channel_may_receive(channel, count))) {
+        channel_drop_received(channel);
+        channel->received_truncated = true;
+    } else if (!channel->received_truncated) {
+        memcpy(channel->received + before, receipt->fds, sizeof(int) * count);
+        channel->received_count += count;
         receipt->count = 0;
     }
     return true;

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <time.h>
 
@@ -97,6 +98,56 @@ static void door_foreign_control_messages(void) {
     printf("      descriptors: %d before, at most %d during, %d after\n", descriptors_before, most, open_descriptors());
     send_byte(attacker.socket, 'e');
     finish_child(attacker);
+}
+
+/* Descriptors ahead of calls that are never made. */
+static void sends_descriptors(int socket, void *path) {
+    struct attached channels[8];
+    int files[20];
+    receive_byte(socket);
+    become_stranger();
+    int trunk = door_open(path, O_RDONLY);
+    CHECK(trunk >= 0);
+    for (int i = 0; i < 20; i++) {
+        files[i] = i % 3;
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        channels[i] = attach(trunk);
+        for (unsigned j = 0; j < 4; j++) {
+            unsigned count = 20; /* 640 in all */
+            struct message message = {.type = MESSAGE_FDS, .sequence = 1, .count = count};
+            message_send(channels[i].fd, &message, files, count);
+        }
+    }
+    send_byte(socket, 's');
+    receive_byte(socket);
+}
+
+static void door_descriptors_without_calls(void) {
+    char *path = temporary_path("ahead");
+    if (geteuid() != 0 || !system_is_real()) {
+        return;
+    }
+    int door = make_public(path);
+    struct child attacker = start_child(sends_descriptors, path);
+    struct rlimit limit = {400, 400};
+    CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    CHECK_EQUAL(ask(door), 77);
+    descriptors_before = open_descriptors();
+    send_byte(attacker.socket, 'g');
+    receive_byte(attacker.socket);
+    int most = 0;
+    for (int i = 0; i < 50; i++) {
+        int count = open_descriptors();
+        most = count > most ? count : most;
+        CHECK_EQUAL(ask(door), 77);
+        poll(NULL, 0, 2);
+    }
+    printf("      descriptors: %d before, at most %d during\n", descriptors_before, most);
+    CHECK(most < descriptors_before + 100 + 8 + 48); /* a quarter of the table, the channels, and what is being read */
+    send_byte(attacker.socket, 'e');
+    finish_child(attacker);
+    CHECK(eventually(has_given_back, NULL));
 }
 
 /* The server made the client's end of the trunk, too, and has set its options. */
@@ -385,6 +436,7 @@ static void door_relay_between_namespaces(void) {
 static const struct test tests[] = {
     TEST(door_foreign_control_messages),
     TEST(door_foreign_control_messages_of_a_server),
+    TEST(door_descriptors_without_calls),
     TEST(door_deaf_server),
     TEST(door_flooding_server),
     TEST(door_names_in_hostile_directories),
