@@ -397,3 +397,16 @@ async def test_child_that_is_renamed_meanwhile(
     assert not node.restarting_names
     async with node.mailbox() as me:
         node.register("desk", me.ref)
+
+
+@KINDS
+async def test_stop_of_a_child_that_comes_back(
+    autojump_clock: MockClock, node: Node, kind: type[Desk]
+) -> None:
+    """S8, SUP-25: whoever has asked a child to stop is told that it has, kept mailbox or not."""
+    for mailbox in (Mailbox(), Mailbox(inherit=True)):
+        place = await Place(node, kind, mailbox).open()
+        await place.ref.stop(timeout=1)
+        with pytest.raises(Restarting):
+            await place.ref.stop(timeout=1)
+        await place.supervisor.stop(SHUTDOWN)

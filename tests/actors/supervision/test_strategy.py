@@ -333,11 +333,11 @@ def test_a_change_keeps_processes_running() -> None:
 )
 def test_foreseen_restart(restart: Any, reason: Reason, expected: bool) -> None:
     """SUP-24: before the strategy is told of an end, it can tell whether the child will be started again."""
-    tree = World([child("a", restart=restart)]).boot()
-    (record,) = tree.strategy.children
+    tree = World([child("a", restart=restart), child("b")]).boot()
+    record, _ = tree.strategy.children
     assert tree.strategy.will_restart(record, reason) is expected
-    tree.last_words["a1"] = "never"
-    tree.do(tree.strategy.shut_down(SHUTDOWN))
+    tree.last_words["b1"] = "never"
+    tree.do(tree.strategy.shut_down(SHUTDOWN))  # which waits for b, and will stop a
     assert not tree.strategy.will_restart(record, reason)
 
 
