@@ -190,8 +190,9 @@ async def start(
 def _abandon(process: Process) -> None:
     process.node.starting.pop(process, None)
     links.unlink_parent(process)
-    if process.name is not None:
-        process.node.registry.unregister(process.name)  # now, for the starter may try again
+    if process.ended is None:
+        process.node.registry.release(process)  # now, for the starter may try again
+        process.name = None
     process.interrupt(KILLED)
 
 

@@ -60,6 +60,32 @@ async def test_a_cancelled_start_gives_its_name_back(autojump_clock: object, tar
             await trio.sleep(0.1)
 
 
+async def test_a_cancelled_start_that_has_failed_meanwhile(autojump_clock: object) -> None:
+    """S3: cancelling the starter in the very moment in which the start fails takes nobody's name."""
+
+    class Fails(Actor):
+        async def on_start(self) -> None:
+            await trio.sleep_forever()
+
+    async with unharmed() as (node, _me):
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+
+                @nursery.start_soon
+                async def start() -> None:
+                    await node.spawn(Fails, name="it")
+
+                await trio.sleep(1)
+                ref = node.whereis("it")
+                assert ref is not None
+                scope.cancel()
+                node.finish(node.processes[ref.serial], NORMAL)
+                quick = node.spawn_soon(Quick, name="it")
+        assert node.whereis("it") == quick
+        quick.exit(KILL)
+        await trio.sleep(1)
+
+
 class Ends(Actor):
     def __init__(self, fails: str) -> None:
         self.fails = fails
