@@ -122,6 +122,8 @@ class GroupScope:
 
     def drop(self, group: Hashable, process: Process) -> None:
         """End all memberships of `process`, which has ended, in `group`."""
+        if group not in self._local:  # its hash has changed: nobody finds it any more
+            self._local = {name: refs for name, refs in self._local.items() if name is not group}
         members = self._local.get(group, [])
         left = tuple(ref for ref in members if ref == process.ref)
         rest = [ref for ref in members if ref != process.ref]
@@ -258,7 +260,13 @@ class Groups:
         return list(self._scopes.values())
 
     def scope(self, name: str = "default") -> GroupScope:
-        """The scope of that name."""
+        """The scope of that name.
+
+        Raises:
+            TypeError: `name` is not a string.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a scope must be a string, got {safe_repr(name)}")
         found = self._scopes.get(name)
         if found is None:
             found = self._scopes[name] = GroupScope(name)
