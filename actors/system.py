@@ -134,7 +134,9 @@ class _SystemMessage:
             return  # the caller has given up, so nothing may change any more
         try:
             answer = self.act(process)
-        except Exception as error:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             self.request.fail(error)
         else:
             self.request.reply(answer)
