@@ -47,7 +47,7 @@ __all__ = ["Combination", "Stage", "problems"]
 PATIENCE: Final = 30.0
 """Real seconds after which a run hangs."""
 
-DILIGENCE: Final = 2.0
+DILIGENCE: Final = 5.0
 """Seconds of processor time that one combination may take, beyond the making of the object."""
 
 USUAL: Final = 1.0
