@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import trio
@@ -171,3 +172,41 @@ async def predicate(stage: Stage) -> None:
 async def reason(stage: Stage) -> None:
     victim = await stage.victim()
     await stage.attempt(lambda: victim.exit(Crashed(stage.make())))
+
+
+@raised("handle emit filter format")
+async def logged(stage: Stage) -> None:
+    stage.tier, where = "sync", stage.tier
+
+    class Handler(logging.Handler):
+        def meet(self, place: str, record: logging.LogRecord) -> bool:
+            if where == place:
+                raise stage.make()
+            return True
+
+        def handle(self, record: logging.LogRecord) -> bool:
+            return self.meet("handle", record) and super().handle(record)
+
+        def filter(self, record: logging.LogRecord) -> bool:
+            return self.meet("filter", record)
+
+        def emit(self, record: logging.LogRecord) -> None:
+            self.meet("emit", record)
+            self.format(record)
+
+        def format(self, record: logging.LogRecord) -> str:
+            self.meet("format", record)
+            return ""
+
+        def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (a name of logging)
+            """Say nothing on stderr."""
+
+    handler = Handler()
+    logging.getLogger("enfilade").addHandler(handler)
+    try:
+        victim = await stage.victim()
+        await stage.attempt(victim.call, Sync.crash)
+        await stage.attempt(victim.send, "dead letter")
+        await trio.sleep(1)
+    finally:
+        logging.getLogger("enfilade").removeHandler(handler)
