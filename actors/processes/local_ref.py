@@ -88,12 +88,12 @@ class LocalRef(Ref[A]):
 
     def cast(self, method: Any, /, *args: Any, **kwargs: Any) -> None:
         process = self._process
-        names = process.names
         try:
-            known = method in names
+            name: str | None = process.names[method]
+        except KeyError:
+            name = None
         except TypeError:  # not hashable
             raise NotPublic(method) from None
-        name = names[method] if known else name_for(process, method)
         message = Cast(name, args, kwargs or NO_KWARGS)
         if process.idle and (process.wanted is None or process.wanted(message)):
             process.wake()
@@ -112,22 +112,27 @@ class LocalRef(Ref[A]):
         if not dispatcher.handoffs:
             dispatcher.renew_handoffs()
             await trio.lowlevel.checkpoint()
-        names = process.names
         try:
-            known = method in names
+            name: str | None = process.names[method]
+        except KeyError:
+            name = None
         except TypeError:  # not hashable
             raise NotPublic(method) from None
-        if not known:
-            name = name_for(process, method)
-        elif process.idle and process.waiter is None and not process.attention and dispatcher.running is None:
-            result = process.body.hand_off(process.handlers[names[method]], args, kwargs)
-            if type(result) is not Deferred:
-                return result
-            deferred: Request[Any] = result.request
-            del result  # which the callee may drop, and then is to fail the call
-            return await deferred.receive(self.limit)
         else:
-            name = names[method]
+            if (
+                process.idle
+                and process.waiter is None
+                and not process.attention
+                and dispatcher.running is None
+            ):
+                result = process.body.hand_off(process.handlers[name], args, kwargs)
+                if type(result) is not Deferred:
+                    return result
+                deferred: Request[Any] = result.request
+                del result  # which the callee may drop, and then is to fail the call
+                return await deferred.receive(self.limit)
+        if name is None:
+            name = name_for(process, method)
         node = process.node
         caller = node.current
         if caller is process:
