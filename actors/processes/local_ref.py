@@ -94,6 +94,8 @@ class LocalRef(Ref[A]):
             name = None
         except TypeError:  # not hashable
             raise NotPublic(method) from None
+        if name is None:
+            name = name_for(process, method)
         message = Cast(name, args, kwargs or NO_KWARGS)
         if process.idle and (process.wanted is None or process.wanted(message)):
             process.wake()
