@@ -276,6 +276,8 @@ class Author:
                     ("crash",),
                 )
             )
+            if request == ("keep",) and callee in self.workers:
+                return  # who waits while a child is restarted may find either incarnation
             self.write(by, "call", callee, *request)
 
     def do_stop(self, by: str) -> None:

@@ -123,7 +123,7 @@ answer(ok) -> "ok";
 answer({ok, undefined}) -> "ok undefined";
 answer({ok, Pid}) when is_pid(Pid) -> "ok " ++ shown(Pid);
 answer({error, {already_started, Pid}}) -> "already_started " ++ shown(Pid);
-answer({error, {Reason, Child}}) when is_tuple(Child) -> "start failed " ++ reason(Reason);
+answer({error, {Reason, Child}}) when element(1, Child) =:= child -> "start failed " ++ reason(Reason);
 answer({error, Reason}) when Reason =:= running; Reason =:= restarting; Reason =:= not_found; Reason =:= already_present ->
     atom_to_list(Reason);
 answer({error, Reason}) -> "start failed " ++ reason(Reason);
