@@ -2,10 +2,11 @@
 
 Messages, arguments and replies between processes of one node are passed as they are. Who keeps a list that it
 has sent, or returns its own, shares it with another process, and the first of the two that changes it changes
-it for both. In debug mode the node remembers what was passed, with a snapshot of what was in it, and looks
-again whenever a message is sent or a call returns, and at its end. What has changed while more than one still
-held it is logged as a warning that names the sender, the receiver, the method and the value. What nobody else
-holds any more has been handed over, and may be changed.
+it for both. In debug mode the node remembers what was passed, with a snapshot of what was in it. Whenever a
+message is sent or a call returns, it looks again at the newest values and at some of the others, and at its
+end at all. What has changed while more than one still held it is logged as a warning that names the sender,
+the receiver, the method and the value. What one process alone holds has been handed over, and may be changed;
+what none holds any more is forgotten.
 
 A snapshot looks into lists, tuples, dicts, sets, byte arrays and the fields of dataclasses and attrs classes;
 it calls no code of the program. Values without anything that can change are not remembered at all. Everything
@@ -45,6 +46,10 @@ A = TypeVar("A", covariant=True)
 
 REMEMBERED: Final = 256
 """How many values a node remembers; the oldest goes first."""
+
+NEWEST: Final = 8
+OTHERS: Final = 4
+"""How many values are looked at each time: of the newest, and of the others, in turn."""
 
 LARGEST: Final = 1000
 """How many items of a value a snapshot looks at."""
@@ -109,6 +114,7 @@ class Sharing:
     def __init__(self) -> None:
         self.found: deque[Shared] = deque(maxlen=FOUND)
         self._passed: deque[_Passed] = deque(maxlen=REMEMBERED)
+        self._turn = 0
 
     def passes(
         self, value: Any, what: str, sender: Ref[Any] | None, receiver: Ref[Any] | None, method: str | None
@@ -126,8 +132,20 @@ class Sharing:
             self._passed.append(_Passed(value, taken, Shared(sender, receiver, method, what)))
 
     def look(self) -> None:
-        """Look at everything that is remembered, and report what has changed."""
-        for passed in list(self._passed):
+        """Look at some of what is remembered, and report what has changed."""
+        others = len(self._passed) - NEWEST
+        if others <= OTHERS:
+            self._look_at(list(self._passed))
+            return
+        turn, self._turn = self._turn, self._turn + OTHERS
+        some = [self._passed[(turn + number) % others] for number in range(OTHERS)]
+        self._look_at(some + [self._passed[-number] for number in range(NEWEST, 0, -1)])
+
+    def _look_at(self, some: list[_Passed]) -> None:
+        for passed in some:
+            if sys.getrefcount(passed.value) == 2:  # held by `passed` and as the argument
+                self._passed.remove(passed)
+                continue
             if _Snapshot().of(passed.value) == passed.snapshot:
                 continue
             own = 1 + sum(other.value is passed.value for other in self._passed)  # 1: the argument below
@@ -139,7 +157,7 @@ class Sharing:
 
     def close(self) -> None:
         """Look for a last time, and forget everything."""
-        self.look()
+        self._look_at(list(self._passed))
         self._passed.clear()
 
 

@@ -184,6 +184,8 @@ async def test_tasks(autojump_clock: MockClock, node: Node) -> None:
         task = await async_nolink(supervisor, run, keeper.make(), crash)
         await task.outcome()
         del task
+    async with node.mailbox() as me:
+        me.ref.send(None)  # in debug mode, what was passed is looked at, and forgotten, with the next message
     await wait_all_tasks_blocked()
     assert keeper.left() == 0
 
