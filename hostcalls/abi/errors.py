@@ -4,11 +4,21 @@ from __future__ import annotations
 
 
 class HostcallError(Exception):
-    """A hostcall failed; the guest's future resolves to an error with `text`, and the guest goes on."""
+    """A hostcall failed; the guest's future resolves to an error with `text`, and the guest goes on.
 
-    def __init__(self, text: str) -> None:
+    The texts belong to the guest ABI and say little. Who refuses something that the embedder could allow says
+    so in `why`: one sentence, without the names of guest and hostcall. The host logs it, and it is part of the
+    exit reason of a guest that gives up because of the refusal.
+
+    Attributes:
+        text: what the guest reads.
+        why: what was refused and what would allow it; empty for an ordinary failure.
+    """
+
+    def __init__(self, text: str, *, why: str = "") -> None:
         super().__init__(text)
         self.text = text
+        self.why = why
 
 
 class InvalidArgument(HostcallError):
@@ -16,8 +26,22 @@ class InvalidArgument(HostcallError):
     limit.
     """
 
-    def __init__(self) -> None:
-        super().__init__("invalid argument")
+    def __init__(self, *, why: str = "") -> None:
+        super().__init__("invalid argument", why=why)
+
+
+class LimitReached(InvalidArgument):
+    """The guest has as much as one of its limits allows.
+
+    Args:
+        limit: the name of the field of `enfilade.hostcalls.Limits`.
+        bound: its value.
+    """
+
+    def __init__(self, limit: str, bound: int | float) -> None:
+        super().__init__(
+            why=f"the limit {limit}={bound} is reached; raise it with Limits({limit}=...) or --limit {limit}=..."
+        )
 
 
 class NotFound(HostcallError):
@@ -30,8 +54,8 @@ class NotFound(HostcallError):
 class PermissionDenied(HostcallError):
     """The caller was not granted this."""
 
-    def __init__(self) -> None:
-        super().__init__("permission denied")
+    def __init__(self, *, why: str = "") -> None:
+        super().__init__("permission denied", why=why)
 
 
 class AlreadyExists(HostcallError):
@@ -60,8 +84,8 @@ class RegistryError(HostcallError):
 class SubsystemError(HostcallError):
     """Something below the hostcall failed; `detail` says what."""
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(f"internal error: {detail}")
+    def __init__(self, detail: str, *, why: str = "") -> None:
+        super().__init__(f"internal error: {detail}", why=why)
         self.detail = detail
 
 
