@@ -1,5 +1,5 @@
-/* A guest that naps for as many milliseconds as it is told, and traps unless the clock agrees. The header has no
- * functions for these two hostcalls; it makes them. */
+/* A guest that naps for as many milliseconds as it is told, and traps unless the clock agrees. It makes both hostcalls
+ * by the macro, as one does with hostcalls of an application, which the header does not know. */
 
 #include "enfilade.h"
 

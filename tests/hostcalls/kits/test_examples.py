@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,55 +11,13 @@ import trio
 
 from enfilade.actors import NORMAL, Child, Down, Node, Reason, Supervisor, Trapped, open_node
 from enfilade.actors.guests import Guest, run_guest
-from enfilade.hostcalls import sdk
 from enfilade.hostcalls.abi.actor_types import ActorReceive
 from enfilade.hostcalls.kernel.modules import ModuleError
 from enfilade.hostcalls.sdk.wat import Assembler
 from tests.docs.page import blocks
+from tests.hostcalls.kits.builds import EXAMPLES, SDK, build, build_c, build_zig, needs_clang, needs_zig
 
 pytestmark = pytest.mark.serial
-
-SDK = Path(sdk.__file__).parent
-EXAMPLES = SDK / "examples"
-BUILD_SECONDS = 300
-
-needs_clang = pytest.mark.skipif(
-    not shutil.which("clang") or not shutil.which("wasm-ld"), reason="needs clang and wasm-ld"
-)
-needs_zig = pytest.mark.skipif(
-    importlib.util.find_spec("ziglang") is None, reason="needs the ziglang package"
-)
-
-
-def build(command: list[str], directory: Path) -> None:
-    subprocess.run(command, check=True, cwd=directory, timeout=BUILD_SECONDS)
-
-
-def build_c(name: str, directory: Path) -> Path:
-    """An example in C, by the command that its header gives, and without a warning."""
-    header = (SDK / "c" / "enfilade.h").read_text()
-    found = re.search(r"^ \*   (clang [^*]*) \\\n \*  ([^*]*) guest.c$", header, re.MULTILINE)
-    assert found is not None
-    command = " ".join(found.groups()).replace('"$(enfilade guest sdk)/c"', str(SDK / "c"))
-    command = command.replace("guest.wasm", f"{name}.wasm")
-    warnings = ("-std=c11", "-Wall", "-Wextra", "-Werror")
-    build([*command.split(), *warnings, str(EXAMPLES / "c" / f"{name}.c")], directory)
-    return directory / f"{name}.wasm"
-
-
-def build_zig(name: str, directory: Path, config: pytest.Config) -> Path:
-    """An example in Zig, by the command that its library gives."""
-    library = (SDK / "zig" / "enfilade.zig").read_text()
-    found = re.search(r"^//!   zig (build-exe .*) \\\n//!  (.*)$", library, re.MULTILINE)
-    assert found is not None
-    command = " ".join(found.groups()).replace('"', "").replace("$(enfilade guest sdk)", str(SDK))
-    command = command.replace("guest.zig", str(EXAMPLES / "zig" / f"{name}.zig"))
-    command = command.replace("guest.wasm", f"{name}.wasm")
-    assert config.cache is not None
-    cache = str(config.cache.mkdir("zig"))
-    caches = ("--cache-dir", cache, "--global-cache-dir", cache)
-    build([sys.executable, "-m", "ziglang", *command.split(), *caches], directory)
-    return directory / f"{name}.wasm"
 
 
 async def ended(node: Node, guest: Guest) -> Reason:
@@ -75,14 +29,14 @@ async def ended(node: Node, guest: Guest) -> Reason:
 def test_every_example_has_its_test() -> None:
     """No example is left out below."""
     assert sorted(path.name for path in EXAMPLES.rglob("*.*")) == [
-        *("client.c", "clock.zig", "counter.c", "echo.zig", "nap.c", "nap.wat")
+        *("client.c", "clock.zig", "counter.c", "echo.zig", "filter.c", "nap.c", "nap.wat")
     ]
 
 
 @needs_clang
 async def test_c_counter(tmp_path: Path) -> None:
     """A server in C answers requests and ends."""
-    module = build_c("counter", tmp_path)
+    module = build_c(EXAMPLES / "c" / "counter.c", tmp_path)
     async with open_node("test") as node, node.mailbox() as me:
         counter = await node.spawn(Guest(module, capabilities=["ActorMessage"], arguments=[40]))
         me.monitor(counter)
@@ -97,9 +51,11 @@ async def test_c_counter(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["counter", "a counter with a longer name"])
 async def test_c_client(tmp_path: Path, name: str) -> None:
     """A client in C finds a server by its name and calls it; without the right to ask for names it traps."""
-    counter = Guest(build_c("counter", tmp_path), capabilities=["ActorMessage"], arguments=[0])
+    counter = Guest(
+        build_c(EXAMPLES / "c" / "counter.c", tmp_path), capabilities=["ActorMessage"], arguments=[0]
+    )
     client = Guest(
-        build_c("client", tmp_path),
+        build_c(EXAMPLES / "c" / "client.c", tmp_path),
         capabilities=["ActorMessage", "ActorRegistry"],
         arguments=[name, 3, "3"],
     )
@@ -114,7 +70,7 @@ async def test_c_client(tmp_path: Path, name: str) -> None:
 @needs_clang
 async def test_c_nap(tmp_path: Path) -> None:
     """Hostcalls that the header does not know are made by its macro."""
-    module = build_c("nap", tmp_path)
+    module = build_c(EXAMPLES / "c" / "nap.c", tmp_path)
     async with open_node("test") as node:
         assert await run_guest(node, Guest(module, capabilities=["TimeRead"], arguments=[20])) == NORMAL
         assert isinstance(await run_guest(node, Guest(module, arguments=[20])), Trapped)
@@ -123,7 +79,7 @@ async def test_c_nap(tmp_path: Path) -> None:
 @needs_zig
 async def test_zig_clock(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     """The clock in Zig agrees with the host about the time."""
-    module = build_zig("clock", tmp_path, pytestconfig)
+    module = build_zig(EXAMPLES / "zig" / "clock.zig", tmp_path, pytestconfig)
     async with open_node("test") as node:
         assert await run_guest(node, Guest(module, capabilities=["TimeRead"], arguments=[20])) == NORMAL
 
@@ -131,7 +87,7 @@ async def test_zig_clock(tmp_path: Path, pytestconfig: pytest.Config) -> None:
 @needs_zig
 async def test_zig_echo(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     """A server in Zig answers requests and ends."""
-    module = build_zig("echo", tmp_path, pytestconfig)
+    module = build_zig(EXAMPLES / "zig" / "echo.zig", tmp_path, pytestconfig)
     async with open_node("test") as node, node.mailbox() as me:
         echo = await node.spawn(Guest(module, capabilities=["ActorMessage"]))
         me.monitor(echo)
@@ -217,7 +173,7 @@ def test_the_tutorial_in_c(
     """What the tutorial says to type for a guest in C works as it stands. (Its other parts are run with all
     pages; this one needs a compiler.)
     """
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     page = blocks((root / "docs" / "tutorials" / "guests.md").read_text())
     (source,) = [block for block in page if block.name == "counter.c"]
     (command,) = [block.body for block in page if block.language == "sh" and "clang" in block.body]

@@ -1,0 +1,93 @@
+"""One guest in every kit: the rate-limiting filter, supervised, and asked from Python."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from enfilade.actors import Child, Down, Node, ProcessDied, Supervisor, Trapped, open_node
+from enfilade.actors.guests import Guest
+from tests.hostcalls.kits.builds import EXAMPLES, build_c, needs_clang
+
+pytestmark = pytest.mark.serial
+
+CAPABILITIES = ["ActorMessage", "TimeRead", "ChannelLifecycle", "ChannelWriter"]
+
+Build = Callable[[Path, pytest.Config], Path]
+
+
+def in_c(directory: Path, config: pytest.Config) -> Path:
+    return build_c(EXAMPLES / "c" / "filter.c", directory)
+
+
+@pytest.fixture(params=[pytest.param(in_c, id="c", marks=needs_clang)])
+def module(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The filter, as one kit builds it."""
+    build: Build = request.param
+    return build(tmp_path, request.config)
+
+
+async def ask(node: Node, key: bytes) -> bytes:
+    return await node.named("filter").call(Guest.request, key)
+
+
+async def restarted(node: Node, before: object) -> None:
+    """Wait until the supervisor has started the filter again."""
+    with trio.fail_after(60):
+        while node.whereis("filter") in (None, before):
+            await trio.lowlevel.checkpoint()
+
+
+async def test_filter(module: Path, mock_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """So many at once, so many a second, each key for itself; what is held back is logged. A key that is too
+    long ends the filter, and the next one knows nothing of what was before.
+    """
+    caplog.set_level(logging.DEBUG, "enfilade.guest")
+    guest = Guest(module, capabilities=CAPABILITIES, arguments=[10, 3], label="filter")
+    async with open_node("test") as node, node.mailbox() as me:
+        await node.spawn(Supervisor, [Child(guest, id="filter", name="filter")])
+        assert [await ask(node, b"alice") for _ in range(5)] == [b"pass"] * 3 + [b"wait 100"] * 2
+        assert await ask(node, b"") == b"pass"
+        mock_clock.jump(0.06)
+        assert await ask(node, b"alice") == b"wait 40"
+        mock_clock.jump(0.04)
+        assert await ask(node, b"alice") == b"pass"
+        assert [await ask(node, b"another key of thirty-two bytes.") for _ in range(4)][3] == b"wait 100"
+        first = node.whereis("filter")
+        me.monitor(first)
+        with pytest.raises(ProcessDied):
+            await ask(node, b"a key of more than thirty-two bytes")
+        assert isinstance((await me.receive(Down)).reason, Trapped)
+        await restarted(node, first)
+        assert [await ask(node, b"alice") for _ in range(4)] == [b"pass"] * 3 + [b"wait 100"]
+    said = [(record.name, record.levelname, record.getMessage()) for record in caplog.records]
+    assert said.count(("enfilade.guest.filter", "INFO", "ready")) == 2
+    assert said.count(("enfilade.guest.filter", "DEBUG", "held back")) == 5
+
+
+async def test_faulty_arguments(module: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A filter that lets nobody pass says so and traps."""
+    async with open_node("test") as node, node.mailbox() as me:
+        for arguments in ([0, 1], [1001, 1], [10, 0]):
+            caplog.clear()
+            me.monitor(await node.spawn(Guest(module, capabilities=CAPABILITIES, arguments=arguments)))
+            assert isinstance((await me.receive(Down, timeout=60)).reason, Trapped)
+            assert "expected 1 to 1000 a second and a burst of at least 1" in caplog.text
+
+
+async def test_many_keys(module: Path, mock_clock: MockClock) -> None:
+    """The table holds 256 keys; with more, the bucket that empties first is forgotten."""
+    guest = Guest(module, capabilities=CAPABILITIES, arguments=[10, 1])
+    async with open_node("test") as node:
+        await node.spawn(guest, name="filter")
+        for key in range(256):
+            mock_clock.jump(0.0001)
+            assert await ask(node, b"%d" % key) == b"pass"
+        assert (await ask(node, b"0")).startswith(b"wait")
+        assert await ask(node, b"one more") == b"pass"
+        assert await ask(node, b"0") == b"pass"
