@@ -22,6 +22,7 @@ SERIAL = (
     "actors/test_watchdog.py",
     "conformance/actors/test_remote_ladder.py",
     "conformance/doors",
+    "hostcalls/net/interop",
     "transport/doors",
     "transport/test_door_carrier.py",
     "transport/test_havoc.py",

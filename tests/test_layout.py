@@ -90,9 +90,10 @@ HOSTCALLS = House(
         "codec": (),
         "abi": ("codec",),
         "resources": ("abi",),
-        "contracts": ("engine", "abi", "resources"),
-        "drivers": ("engine", "abi", "resources", "contracts"),
-        "kernel": ("engine", "codec", "abi", "resources", "contracts", "drivers"),
+        "net": ("abi", "resources"),
+        "contracts": ("engine", "abi", "resources", "net"),
+        "drivers": ("engine", "abi", "resources", "net", "contracts"),
+        "kernel": ("engine", "codec", "abi", "resources", "net", "contracts", "drivers"),
         "sdk": ("codec", "abi", "kernel"),
     },
 )

@@ -27,6 +27,12 @@ class Limits(engine.Limits):
         mailbox: messages that may wait in its mailbox.
         message_bytes: bytes that a message or reply of the guest may have, where a resource counts for
             1 KiB; more goes through channels.
+        listeners: handles of network listeners that it may have.
+        connections: network connections that it may have; an HTTP request is one.
+        net_bytes: bytes of requests, responses and streams that the host holds for it; beyond it, its sockets
+            are not read, and its writes wait.
+        tls_bytes: bytes of its TLS settings, together.
+        http_body: bytes that the body of an HTTP request or response may have.
     """
 
     resources: int = 1024
@@ -35,6 +41,11 @@ class Limits(engine.Limits):
     argument_bytes: int = 256 * KIBIBYTE
     mailbox: int = 4096
     message_bytes: int = 64 * KIBIBYTE
+    listeners: int = 16
+    connections: int = 256
+    net_bytes: int = 16 * MEBIBYTE
+    tls_bytes: int = 4 * MEBIBYTE
+    http_body: int = MEBIBYTE
 
     def within(self, outer: engine.Limits) -> Limits:
         """These limits, each lowered to that of `outer` where it is higher."""

@@ -40,6 +40,16 @@ class Kind(enum.Enum):
     OTHER = "other"
 
 
+class Departure(enum.Enum):
+    """Why a resource has gone."""
+
+    RELEASED = "released"
+    """Nobody holds it any more."""
+
+    PROCESS_ENDED = "process ended"
+    """The process that held or owned it last has ended."""
+
+
 @attrs.define(eq=False)
 class Resource:
     """One entry of the registry.
@@ -54,6 +64,7 @@ class Resource:
         alive: whether it is still in the registry.
         singleton: the well-known id under which guests find it; None.
         release: called when it is removed; None.
+        departure: why it has gone; set before `release` is called.
     """
 
     id: int
@@ -65,6 +76,7 @@ class Resource:
     alive: bool = True
     singleton: bytes | None = None
     release: Callable[[], None] | None = None
+    departure: Departure | None = None
 
 
 _NOTHING: dict[int, Resource] = {}
@@ -181,11 +193,12 @@ class Registry:
         """Number of resources that this process owns."""
         return len(self._owned.get(process, ()))
 
-    def remove(self, resource: Resource) -> None:
+    def remove(self, resource: Resource, departure: Departure = Departure.RELEASED) -> None:
         """Erase the resource and all its relations, and release its payload. Removing twice is the same."""
         if not resource.alive:
             return
         resource.alive = False
+        resource.departure = departure
         del self._resources[resource.id]
         if resource.shared is not None:
             self._shared.remove(resource.shared)
@@ -207,10 +220,10 @@ class Registry:
         """Keep the resource until `unhold`."""
         resource.holds += 1
 
-    def unhold(self, resource: Resource) -> None:
+    def unhold(self, resource: Resource, departure: Departure = Departure.RELEASED) -> None:
         """Give up one hold; the resource is removed if nothing else can reach it."""
         resource.holds -= 1
-        self._remove_unreachable(resource)
+        self._remove_unreachable(resource, departure)
 
     def owner_ended(self, process: int) -> None:
         """Release what an ended process created, unless another process holds it."""
@@ -218,7 +231,7 @@ class Registry:
         for resource in owned:
             resource.owner = None
         for resource in owned:  # one that goes may take others along
-            self._remove_unreachable(resource)
+            self._remove_unreachable(resource, Departure.PROCESS_ENDED)
 
     def own(self, resource: Resource, process: int | None) -> None:
         """Make `process` the owner: a resource that was sent away belongs to who received it."""
@@ -228,9 +241,9 @@ class Registry:
         if process is not None and resource.alive:
             self._owned.setdefault(process, {})[resource.id] = resource
 
-    def _remove_unreachable(self, resource: Resource) -> None:
+    def _remove_unreachable(self, resource: Resource, departure: Departure) -> None:
         if resource.holds <= 0 and (resource.shared is None or resource.owner is None):
-            self.remove(resource)
+            self.remove(resource, departure)
 
     # Shared handles.
 
@@ -350,8 +363,8 @@ class Slots:
         return resource
 
     def clear(self) -> None:
-        """Free every slot."""
+        """Free every slot: the guest has ended."""
         if not self._table:
             return
         for slot, _ in list(self._table.items()):
-            self.free(slot)
+            self._registry.unhold(self._table.remove(slot), Departure.PROCESS_ENDED)

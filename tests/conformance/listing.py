@@ -15,18 +15,18 @@ PAGE = ROOT / "docs" / "conformance.md"
 CASES = frozenset(Path(__file__).with_name("cases.txt").read_text().split())
 """The ids of all conformance cases."""
 
-SUITES = {"act": "Actors", "door": "Doors", "chan": "Channels", "abi": "Guest ABI"}
-IN_NAME = re.compile(r"(?<![a-z])(act|door|chan|abi)_([a-z]?\d+)(?![0-9a-z])", re.I)
-IN_TEXT = re.compile(r"^(act|door|chan|abi)-([A-Z]?\d+)$")
+SUITES = {"act": "Actors", "door": "Doors", "chan": "Channels", "abi": "Guest ABI", "net": "Network"}
+IN_NAME = re.compile(r"(?<![a-z])(act|door|chan|abi|net)_([a-z]?\d+)(?![0-9a-z])", re.I)
+IN_TEXT = re.compile(r"^(act|door|chan|abi|net)-([A-Z]?\d+)$")
 
 HEAD = """\
 # Conformance
 
 Every conformance case that is tested, and the tests that carry its id. `act` are the semantics of processes
 and supervision, derived from OTP's own test suites and from runs of Erlang; `door` are the observable rules
-of illumos doors; `chan` those of the guest ABI's channels; `abi` are its twelve points that a host must get
-right first. Cases that only illumos can show are skipped elsewhere, with the reason. This page is made by
-`python -m tests.conformance.listing`.
+of illumos doors; `chan` those of the guest ABI's channels; `net` those of its network; `abi` are
+its twelve points that a host must get right first. Cases that only illumos can show are skipped elsewhere,
+with the reason. This page is made by `python -m tests.conformance.listing`.
 """
 
 

@@ -1,0 +1,81 @@
+"""The two halves of a connection, as a guest's slots hold them, whatever the protocol."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+from enfilade.hostcalls.net.account import Charge
+from enfilade.hostcalls.resources.futures import Future
+from enfilade.hostcalls.resources.registry import Departure
+
+
+class Reader(Protocol):
+    """The half that a guest reads from.
+
+    Attributes:
+        charge: the bytes that the host holds for this half. Whoever changes the half's owner moves it.
+    """
+
+    charge: Charge
+
+    def read(self, length: int) -> bytes | Future[bytes]:
+        """Take at most `length` bytes, at least one; an empty result means that no more will come.
+
+        Nothing is taken by a future that is cancelled before it is resolved. Not a checkpoint.
+
+        Args:
+            length: at least 1.
+
+        Raises, or fails the future with, a `HostcallError`. The caller sees to it that one read is under way
+        at most.
+        """
+        ...
+
+    def release(self, departure: Departure) -> None:
+        """Nobody can read any more. Called once; the charge is closed. A read under way was cancelled."""
+        ...
+
+
+class Writer(Protocol):
+    """The half that a guest writes to.
+
+    Attributes:
+        charge: the bytes that the host holds for this half. Whoever changes the half's owner moves it.
+    """
+
+    charge: Charge
+
+    def write(self, payload: bytes) -> int | Future[int]:
+        """Write all of `payload`; its length is the result.
+
+        The caller never cancels the future: a write that was begun completes, also when its guest forgets it.
+        Not a checkpoint.
+
+        Args:
+            payload: at least one byte.
+
+        Raises, or fails the future with, a `HostcallError`. The caller sees to it that one write is under way
+        at most.
+        """
+        ...
+
+    def release(self, departure: Departure) -> None:
+        """Nobody can write any more. Called once, possibly while a write is under way."""
+        ...
+
+
+@attrs.frozen(eq=False)
+class Connection:
+    """A connection, as an accept or a connect gives it.
+
+    Attributes:
+        reader: the half to read from.
+        writer: the half to write to.
+        remote_addr: the peer's address as the guest sees it.
+    """
+
+    reader: Reader
+    writer: Writer
+    remote_addr: str

@@ -1,0 +1,67 @@
+"""Bounds of a runtime's network, whoever the guests are."""
+
+from __future__ import annotations
+
+import attrs
+
+KIBIBYTE = 1024
+
+
+@attrs.frozen(kw_only=True)
+class NetworkSettings:
+    """Settings of a runtime's network. Times are seconds of the runtime's clock.
+
+    Attributes:
+        certificate: PEM of the certificate chain of listeners whose guests bring no settings, with `key`.
+        key: PEM of its private key. With neither, such a listener is refused.
+        roots: PEM of the certificates that clients trust, unless a guest's settings say otherwise; None for
+            the Mozilla set.
+        accept_queue: connections that may wait at a listener.
+        waiting_requests: HTTP requests that may wait behind them.
+        connections: connections of all guests.
+        connections_from_address: connections of all guests that come from one address.
+        quic_handshakes: QUIC handshakes at one time of one port; beyond it, peers must prove their address.
+        tls_handshakes: TLS handshakes at one time; beyond it, connections wait.
+        tls_handshake_timeout: a TLS handshake.
+        quic_handshake_timeout: a QUIC handshake.
+        connect_timeout: making a TCP connection, look-up included.
+        head_timeout: the head of a request.
+        body_pause: between two reads of a request's body.
+        request_timeout: a whole request.
+        idle_timeout: an HTTP connection without a request.
+        response_timeout: from a complete request to the guest's complete response.
+        write_timeout: a peer takes nothing of what is there for it.
+        head_bytes: bytes of the head of a request or response.
+        headers: headers of it.
+        http2_streams: requests of one HTTP/2 connection at one time.
+        http2_resets: resets within `http2_period` without a completed request that end a connection.
+        http2_settings: SETTINGS frames that do.
+        http2_pings: PING frames that do.
+        http2_period: seconds over which these are counted.
+    """
+
+    certificate: bytes | None = None
+    key: bytes | None = None
+    roots: bytes | None = None
+    accept_queue: int = 64
+    waiting_requests: int = 64
+    connections: int = 1024
+    connections_from_address: int = 128
+    quic_handshakes: int = 32
+    tls_handshakes: int = 64
+    tls_handshake_timeout: float = 10.0
+    quic_handshake_timeout: float = 30.0
+    connect_timeout: float = 30.0
+    head_timeout: float = 10.0
+    body_pause: float = 10.0
+    request_timeout: float = 60.0
+    idle_timeout: float = 75.0
+    response_timeout: float = 60.0
+    write_timeout: float = 30.0
+    head_bytes: int = 32 * KIBIBYTE
+    headers: int = 100
+    http2_streams: int = 32
+    http2_resets: int = 100
+    http2_settings: int = 20
+    http2_pings: int = 20
+    http2_period: float = 10.0

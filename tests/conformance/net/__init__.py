@@ -1,0 +1,1 @@
+"""Network conformance: the cases of the guest ABI's network, a file for each section."""
