@@ -18,8 +18,8 @@ import trio
 import typer
 
 from enfilade.actors.cli.control import CONTROL, OBSERVE, Branch, Control, Observe, ProcessEntry
+from enfilade.actors.cli.files import read_secret
 from enfilade.actors.cli.refusal import Refusal
-from enfilade.actors.cli.zonefile import read_secret
 from enfilade.actors.messages.errors import NoProcess, Refused, RuntimeFault
 from enfilade.actors.node.node import Node
 from enfilade.actors.opening import open_node

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
+from enfilade.actors.cli.files import read_own, read_secret
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import is_spawnable
@@ -26,7 +27,7 @@ from enfilade.transport.policy import CONTROL, OBSERVE, Limits, Policy, Rights, 
 if TYPE_CHECKING:
     from enfilade.actors.guests import Guest
 
-__all__ = ["ROOT", "ZoneFile", "read_secret", "read_zone_file"]
+__all__ = ["ROOT", "ZoneFile", "read_zone_file"]
 
 ROOT: Final = "root"
 """The name that the root supervisor is registered under."""
@@ -282,14 +283,10 @@ def read_zone_file(path: Path) -> ZoneFile:
 
     Raises:
         Refusal: it is not TOML, or a field is missing, unknown or of the wrong type; the message names it.
-            Or others may write it.
+            Or it is no regular file of ours that nobody else may write.
     """
     try:
-        with path.open("rb") as file:
-            _check_owner(path, os.fstat(file.fileno()), "zone file")
-            return msgspec.toml.decode(file.read(), type=ZoneFile)
-    except OSError as error:
-        raise Refusal(f"{path}: {error.strerror}") from error
+        return msgspec.toml.decode(read_own(path, "zone file"), type=ZoneFile)
     except UnicodeDecodeError as error:
         raise Refusal(f"{path} is not a zone file: expected text in UTF-8") from error
     except msgspec.MsgspecError as error:
@@ -305,35 +302,3 @@ def _choices(trouble: str) -> str:
             words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
             return f"; expected one of {', '.join(map(repr, words))}"
     return ""
-
-
-def _check_owner(path: Path, status: os.stat_result, what: str) -> None:
-    """Refuse a file that another user owns or may write: it would decide what this node does.
-
-    Raises:
-        Refusal: it is so.
-    """
-    if status.st_uid not in (os.geteuid(), 0):
-        raise Refusal(f"the {what} {path} belongs to uid {status.st_uid}, not to the user who runs the node")
-    if status.st_mode & 0o002:
-        raise Refusal(f"the {what} {path} may be written by everybody; run `chmod o-w` on it")
-
-
-def read_secret(path: Path) -> bytes:
-    """Read a secret from a file, without white space around it.
-
-    Raises:
-        Refusal: the file cannot be read, others than its owner may read it, or it is empty.
-    """
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            _check_owner(path, status, "secret")
-            secret = file.read().strip()
-    except OSError as error:
-        raise Refusal(f"the secret {path}: {error.strerror}") from error
-    if status.st_mode & 0o077:
-        raise Refusal(f"the secret {path} must be accessible to its owner alone; run `chmod 600` on it")
-    if not secret:
-        raise Refusal(f"the secret {path} is empty")
-    return secret

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path, PurePosixPath
 
 from enfilade.hostcalls.abi.errors import StartError
@@ -46,14 +48,26 @@ class ModuleStore:
             found = (root / path).resolve(strict=True)
             if not found.is_relative_to(root):
                 raise ModuleError(f"invalid module path {name!r}: it leads out of the module directory")
-            if found.stat().st_size > self.largest:
+            data = self._bytes_of(found, name)
+            if len(data) > self.largest:
                 raise ModuleError(f"module {name!r} has more than {self.largest} bytes")
-            data = found.read_bytes()
         except OSError as error:
             raise ModuleError(
                 f"cannot read module {name!r} below {self.directory.name!r}: {error.strerror}"
             ) from None
         return binary(data, name)
+
+    def _bytes_of(self, path: Path, name: str) -> bytes:
+        """Read a file, and at most one byte more than a module may have."""
+        # Opened without waiting: a pipe may be there that nobody writes to.
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise ModuleError(f"module {name!r} is not a regular file")
+            with open(file, "rb", closefd=False) as content:
+                return content.read(self.largest + 1)
+        finally:
+            os.close(file)
 
 
 def binary(source: bytes | str, name: str = "module") -> bytes:

@@ -1,0 +1,63 @@
+"""Files that the user names by path, and that decide what the command does.
+
+A path can name anything: a pipe without a writer, whose opening would wait for ever; a device; a file that
+somebody else may change. So a file is opened without waiting, looked at through its descriptor, which no
+longer depends on the path, and only then read.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from enfilade.actors.cli.refusal import Refusal
+
+__all__ = ["read_own", "read_secret"]
+
+
+def read_own(path: Path, what: str) -> bytes:
+    """Read a file that decides what this process does.
+
+    Args:
+        path: where it is.
+        what: the kind of file, for the error.
+
+    Raises:
+        Refusal: it cannot be read, is no regular file, belongs to another user than ours and root, or may be
+            written by others than its owner.
+    """
+    return _read(path, what, 0o022, "may be written by others than its owner; run `chmod go-w` on it")
+
+
+def read_secret(path: Path) -> bytes:
+    """Read a secret from a file, without white space around it.
+
+    Raises:
+        Refusal: the file cannot be read, is no regular file, belongs to another user than ours and root, is
+            accessible to others than its owner, or is empty.
+    """
+    trouble = "must be accessible to its owner alone; run `chmod 600` on it"
+    secret = _read(path, "secret", 0o077, trouble).strip()
+    if not secret:
+        raise Refusal(f"the secret {path} is empty")
+    return secret
+
+
+def _read(path: Path, what: str, forbidden: int, trouble: str) -> bytes:
+    """Read a regular file of ours whose mode has none of the forbidden bits."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise Refusal(f"the {what} {path} is not a regular file")
+            if status.st_uid not in (os.geteuid(), 0):
+                owner = f"belongs to uid {status.st_uid}, not to uid {os.geteuid()}, which runs the command"
+                raise Refusal(f"the {what} {path} {owner}")
+            if status.st_mode & forbidden:
+                raise Refusal(f"the {what} {path} {trouble}")
+            with open(file, "rb", closefd=False) as content:
+                return content.read()
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise Refusal(f"the {what} {path}: {error.strerror}") from error
