@@ -114,11 +114,11 @@ class Inlet(Protocol):
         """
         ...
 
-    def attach(self, address: str) -> None:
-        """Attach the inlet to an address, where `Carrier.open` finds it.
+    async def attach(self, address: str) -> None:
+        """Attach the inlet to an address, where `Carrier.open` finds it. A checkpoint.
 
         Raises:
-            CarrierError: the name is in use, or cannot be made.
+            CarrierError: the name is in use, cannot be made, or belongs to somebody who does not say.
         """
         ...
 

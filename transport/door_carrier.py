@@ -52,6 +52,9 @@ NOBODY = Credentials(pid=0, uid=-1, gid=-1)
 STATUSES = tuple(Status)
 """By number; `Status(number)` takes ten times as long."""
 
+ANSWER_SECONDS = 5.0
+"""How long an old name, which may be anybody's, is asked whether the door behind it lives."""
+
 REPEAT_SECONDS = 0.01
 """Seconds between attempts to interrupt a thread in a call whose outlet is closed."""
 
@@ -98,7 +101,7 @@ class DoorCarrier(Carrier):
         return _DoorOutlet(lib.sender_create(handle), "the peer's door")
 
     def resolve(self, address: str) -> str:
-        return os.path.abspath(address)
+        return _complete(address)
 
     async def open(self, address: str) -> Outlet:
         await trio.lowlevel.checkpoint()
@@ -178,20 +181,23 @@ class _DoorInlet(Inlet):
         if self._queue is not None:
             lib.queue_limit_descriptors(self._queue, each, held)
 
-    def attach(self, address: str) -> None:
-        address = os.path.abspath(address)  # the program may change its directory before the end
-        if os.path.isdir(address):
-            raise CarrierError(errno.EISDIR, f"{address!r} is a directory: give the path of a file in it")
+    async def attach(self, address: str) -> None:
+        address = _complete(address)
+        handle = self.handle
         try:
-            created = _make_way(address, self._mode)
-            api.fattach(self.handle, address)
+            remove = await trio.to_thread.run_sync(_attach_to_new, handle, address, self._mode)
+            if not remove:
+                is_dead = await _is_dead_door(address)
+                remove = await trio.to_thread.run_sync(_attach_to_old, handle, address, is_dead)
+        except CarrierError:
+            raise
         except FattachError.EBUSY as error:
             taken = f"a node, or another program, listens at {address!r} already"
             raise CarrierError(error.errno, f"{taken}: stop it, or choose another path") from error
         except OSError as error:
             why = error.advice if isinstance(error, DoorError) else error.strerror
             raise CarrierError(error.errno, f"failed to attach a door to {address!r}: {why}") from error
-        self._attached.append(_Attached(address, created))
+        self._attached.append(_Attached(address, remove))
 
     def close(self) -> None:
         queue, self._queue = self._queue, None
@@ -242,6 +248,11 @@ class _Attached:
         return self._file < 0 or os.path.samestat(os.lstat(self._address), os.fstat(self._file))
 
 
+def _complete(address: str) -> str:
+    """The absolute path: the program may change its directory before the end."""
+    return os.path.abspath(address)
+
+
 def _is_plain(address: str) -> bool:
     """Tell whether a file exists there that cannot be a door. On Linux a door is a socket."""
     try:
@@ -251,19 +262,57 @@ def _is_plain(address: str) -> bool:
     return not stat.S_ISDOOR(mode) and not stat.S_ISSOCK(mode)
 
 
-def _make_way(address: str, mode: int) -> bool:
-    """Make sure that a file is there to attach to, without a dead door on it.
+def _attach_to_new(handle: Handle, address: str, mode: int) -> bool:
+    """Attach a door to a new file; return false if there is a file already.
 
-    Returns:
-        Whether it is to be removed in the end: it was made here, or is all that is left of a node that could
-        not tidy up.
+    Raises:
+        OSError: that is impossible, or there is a directory.
     """
+    if os.path.isdir(address):
+        raise CarrierError(errno.EISDIR, f"{address!r} is a directory: give the path of a file in it")
     try:
         os.close(os.open(address, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
     except FileExistsError:
-        pass
-    else:
-        return True
+        return False
+    api.fattach(handle, address)
+    return True
+
+
+def _attach_to_old(handle: Handle, address: str, is_dead: bool) -> bool:
+    """Attach a door to a file that is there, in the place of a dead one.
+
+    Returns:
+        Whether the file is all that is left of a node that could not tidy up, and is to be removed then.
+
+    Raises:
+        OSError: that is impossible.
+    """
+    is_left = False
+    if is_dead:
+        api.fdetach(address)
+        left = os.stat(address)
+        is_left = left.st_size == 0 and left.st_uid == os.geteuid()
+    api.fattach(handle, address)
+    return is_left
+
+
+async def _is_dead_door(address: str) -> bool:
+    """Tell whether there is a door without a server at an address.
+
+    Anybody may have put anything there. To open it, and to ask what it is, may take as long as that pleases:
+    so a thread does, and is not waited for any longer than an honest door needs.
+
+    Raises:
+        CarrierError: it does not say.
+        FattachError.EBUSY: the door has a server.
+    """
+    with trio.move_on_after(ANSWER_SECONDS):
+        return await trio.to_thread.run_sync(_ask_whether_dead, address, abandon_on_cancel=True)
+    silent = f"whatever listens at {address!r} has not answered for {ANSWER_SECONDS:g} s"
+    raise CarrierError(errno.ETIMEDOUT, f"{silent}: remove it, or choose another path")
+
+
+def _ask_whether_dead(address: str) -> bool:
     try:
         with Client.open(address) as client:
             info = client.info()
@@ -271,9 +320,7 @@ def _make_way(address: str, mode: int) -> bool:
         return False  # Not a door; fattach says what is wrong with it, if anything is.
     if info.target != -1:
         raise FattachError.of(errno.EBUSY, address)
-    api.fdetach(address)
-    left = os.stat(address)
-    return left.st_size == 0 and left.st_uid == os.geteuid()
+    return True
 
 
 class _DoorOutlet(Outlet):

@@ -172,7 +172,8 @@ class MemoryInlet(Inlet):
     def limit_handles(self, each: int, held: int) -> None:
         """Handles are objects of the program: nothing to limit."""
 
-    def attach(self, address: str) -> None:
+    async def attach(self, address: str) -> None:
+        await trio.lowlevel.checkpoint()
         if address in self.carrier.network._addresses:
             raise CarrierError(f"{address!r} is in use")
         self.carrier.network._addresses[address] = self

@@ -157,7 +157,7 @@ class Rendezvous:
         over = trio.Event()
         try:
             if address is not None:
-                inlet.attach(address)
+                await inlet.attach(address)
             await nursery.start(self._run, inlet, over)
             try:
                 yield

@@ -1,10 +1,12 @@
 """The carrier that is made of doors, apart from what its users show."""
 
+import socket
 from pathlib import Path
 
 import pytest
+import trio
 
-from enfilade.transport import CarrierError
+from enfilade.transport import CarrierError, door_carrier
 from enfilade.transport.door_carrier import DoorCarrier
 
 
@@ -33,7 +35,7 @@ async def test_an_address_that_cannot_be_attached_to_is_named_once(
     inlet = DoorCarrier().inlet(capacity=1024, largest=1024)
     try:
         with pytest.raises(CarrierError, match=why) as caught:
-            inlet.attach(address)
+            await inlet.attach(address)
     finally:
         inlet.close()
     assert str(caught.value).count(address) == 1
@@ -51,13 +53,13 @@ async def test_a_relative_address_outlives_a_change_of_directory(
     inlets = [carrier.inlet(capacity=1024, largest=1024) for _ in range(3)]
     try:
         monkeypatch.chdir(one)
-        inlets[0].attach("node.door")
+        await inlets[0].attach("node.door")
         assert carrier.resolve("node.door") == str(one / "node.door")
         monkeypatch.chdir(two)
-        inlets[1].attach("node.door")
+        await inlets[1].attach("node.door")
         if meanwhile == "another":
             (one / "node.door").unlink()
-            inlets[2].attach(str(one / "node.door"))
+            await inlets[2].attach(str(one / "node.door"))
         elif meanwhile == "renamed":
             one.rename(tmp_path / "three")
         inlets[0].close()
@@ -68,3 +70,35 @@ async def test_a_relative_address_outlives_a_change_of_directory(
         for inlet in inlets:
             inlet.close()
     assert not list(two.iterdir())
+
+
+@pytest.mark.skipif(door_carrier.ZONES_HAVE_NAMES, reason="doors are no sockets there")
+async def test_an_old_name_that_says_nothing_does_not_hold_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who made the file listens, and does not answer: others have their turns, and the attempt ends."""
+    monkeypatch.setattr(door_carrier, "ANSWER_SECONDS", 0.3)
+    address = str(tmp_path / "node.door")
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.sleep(0.01)
+            turns += 1
+
+    inlet = DoorCarrier().inlet(capacity=1024, largest=1024)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as mute:
+            mute.bind(address)
+            mute.listen()
+            (tmp_path / ".node.door.door-orig").touch()  # what a door's file leaves while it is attached
+            with trio.fail_after(20):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(take_turns)
+                    with pytest.raises(CarrierError, match=r"has not answered for 0.3 s: remove it"):
+                        await inlet.attach(address)
+                    nursery.cancel_scope.cancel()
+        assert turns > 3
+    finally:
+        inlet.close()

@@ -27,7 +27,7 @@ def carrier() -> DoorCarrier:
 @pytest.fixture
 async def inlet(carrier: DoorCarrier, tmp_path: Path) -> Iterator[Inlet]:
     inlet = carrier.inlet(capacity=1000, largest=500)
-    inlet.attach(str(tmp_path / "door"))
+    await inlet.attach(str(tmp_path / "door"))
     with trio.fail_after(SECONDS):
         yield inlet
     inlet.close()
@@ -102,7 +102,7 @@ async def test_descriptors_that_wait_are_bounded(
 ) -> None:
     """Small calls with a descriptor each fill no table: the queue is full when it holds as many as it may."""
     inlet = carrier.inlet(capacity=capacity, largest=500)
-    inlet.attach(str(tmp_path / "door"))
+    await inlet.attach(str(tmp_path / "door"))
     outlet = await carrier.open(str(tmp_path / "door"))
     null = os.open(os.devnull, os.O_RDONLY)
     with trio.fail_after(SECONDS):
@@ -120,7 +120,7 @@ async def test_descriptors_that_wait_are_bounded(
 
 async def test_a_closed_inlet(carrier: DoorCarrier, tmp_path: Path) -> None:
     inlet = carrier.inlet(capacity=1000, largest=500)
-    inlet.attach(str(tmp_path / "door"))
+    await inlet.attach(str(tmp_path / "door"))
     outlet = await carrier.open(str(tmp_path / "door"))
     with trio.fail_after(SECONDS):
         assert await hand_over(outlet, BATCH) is Status.ACCEPTED
@@ -151,7 +151,7 @@ async def test_the_last_outlet_gone_is_an_arrival(carrier: DoorCarrier, tmp_path
     """A passed door, and its end: what tells of a peer's death."""
     inlet = carrier.inlet(capacity=1000, largest=500)
     meeting = carrier.inlet(capacity=1000, largest=500)
-    meeting.attach(str(tmp_path / "door"))
+    await meeting.attach(str(tmp_path / "door"))
     with trio.fail_after(SECONDS):
         outlet = await carrier.open(str(tmp_path / "door"))
         await hand_over(outlet, BATCH, (inlet.handle,))
@@ -181,7 +181,7 @@ import sys, trio
 from enfilade.transport.door_carrier import DoorCarrier
 async def main():
     inlet = DoorCarrier().inlet(capacity=1000, largest=500)
-    inlet.attach(sys.argv[1])
+    await inlet.attach(sys.argv[1])
     print("ready", flush=True)
     await trio.to_thread.run_sync(sys.stdin.read)
 trio.run(main)
@@ -228,7 +228,7 @@ async def test_a_stopped_server_blocks_nobody(carrier: DoorCarrier, tmp_path: Pa
 
 async def test_many_callers_at_once(carrier: DoorCarrier, tmp_path: Path) -> None:
     inlet = carrier.inlet(capacity=10**7, largest=500)
-    inlet.attach(str(tmp_path / "door"))
+    await inlet.attach(str(tmp_path / "door"))
     counts: dict[int, list[int]] = {}
 
     async def call(number: int) -> None:
@@ -254,7 +254,7 @@ async def test_many_callers_at_once(carrier: DoorCarrier, tmp_path: Path) -> Non
 def test_a_revoked_door_says_so(tmp_path: Path) -> None:
     async def main() -> None:
         inlet = DoorCarrier().inlet(capacity=1000, largest=500)
-        inlet.attach(str(tmp_path / "door"))
+        await inlet.attach(str(tmp_path / "door"))
         with Client.open(tmp_path / "door") as client:
             inlet.close()
             with pytest.raises(DoorCallError.EBADF):

@@ -184,7 +184,7 @@ async def test_act_s15_silent_caller_is_dropped(
 
 async def test_silent_answerer(start: Start, network: MemoryNetwork, autojump_clock: object) -> None:
     a = await start("a", settings=Settings(handshake=3.0))
-    network.carrier("mute").inlet(capacity=1000, largest=1000).attach("/mute")
+    await network.carrier("mute").inlet(capacity=1000, largest=1000).attach("/mute")
     with pytest.raises(HandshakeFailed, match="said nothing for 3 s"):
         await a.rendezvous.connect("/mute")
     with pytest.raises(CarrierError):
@@ -241,7 +241,7 @@ async def test_act_s22_an_answerer_that_cannot_be_a_peer(
     a = await start("a")
     strange = network.carrier("strange")
     meeting = strange.inlet(capacity=10_000, largest=10_000)
-    meeting.attach("/b")
+    await meeting.attach("/b")
     own = strange.inlet(capacity=10_000, largest=10_000)
 
     async def answer() -> None:

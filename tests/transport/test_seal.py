@@ -50,7 +50,7 @@ class Relay:
         self.passed: list[tuple[str, bytes]] = []
 
     async def run(self, nursery: trio.Nursery) -> None:
-        self.meeting.attach("/relay")
+        await self.meeting.attach("/relay")
         while True:
             for arrival in await self.meeting.receive():
                 await self.begin(nursery, arrival)

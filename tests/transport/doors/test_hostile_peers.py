@@ -255,7 +255,7 @@ async def test_an_inlet_for_strangers_holds_few_descriptors(
     inlet = carrier.inlet(capacity=4 * 65536, largest=65536)
     inlet.limit_handles(1, 64)
     try:
-        inlet.attach(str(path))
+        await inlet.attach(str(path))
         before, most = descriptors(), 0
         peer = start(GREEDY, path)
         assert peer.stdout is not None
