@@ -24,7 +24,7 @@ import attrs
 from enfilade.actors.messages.errors import CallingSelf, NoProcess, Restarting, RuntimeFault
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.reasons import NORMAL, Reason
+from enfilade.actors.messages.reasons import NORMAL, Reason, asked_by
 from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, shown_name
@@ -142,19 +142,25 @@ class _SystemMessage:
             self.request.reply(answer)
 
 
-async def _ask(ref: Ref[Any], act: Callable[[Process], T]) -> T:
-    """Have `act(process)` run inside the process of `ref`, between two messages."""
+def _target(ref: Ref[Any]) -> Process:
+    """Return the process of `ref`, of this node, which may have ended."""
     if isinstance(ref, NameRef):
         ref = ref.resolve()
     process = process_of(ref)
     if process is None:
         raise TypeError(f"{ref} lives on another node; system messages reach processes of this node")
+    return process
+
+
+async def _ask(ref: Ref[Any], act: Callable[[Process], T]) -> T:
+    """Have `act(process)` run inside the process of `ref`, between two messages."""
+    process = _target(ref)
     node = process.node
     if node.current is process:
-        raise CallingSelf(ref)
+        raise CallingSelf(process.ref)
     if process.ended is not None:
-        raise Restarting(ref) if process.restarting else NoProcess(ref)
-    request: Request[T] = Request(node, ref, "system", (), {}, node.current)
+        raise Restarting(process.ref) if process.restarting else NoProcess(process.ref)
+    request: Request[T] = Request(node, process.ref, "system", (), {}, node.current)
     process.extras().deferred[request] = False  # fails when the process ends
     process.control_put(_SystemMessage(request, act))
     return await request.receive(ref.limit)
@@ -317,12 +323,13 @@ async def terminate(ref: Ref[Any], reason: Reason = NORMAL) -> None:
 
     Raises: as `suspend`.
     """
+    asked = asked_by(reason, _target(ref).node.asker)
 
     def act(process: Process) -> None:
         if process.body.is_plain:
-            process.interrupt(reason)  # a function has no message at hand that it could finish first
+            process.interrupt(asked)  # a function has no message at hand that it could finish first
         else:
-            process.stop(reason)
+            process.stop(asked)
 
     await _ask(ref, act)
 

@@ -26,6 +26,7 @@ from msgspec import Meta
 __all__ = [
     "FRAME_LIMIT",
     "HANDLES_LIMIT",
+    "NIL",
     "OVERHEAD",
     "PREFIX",
     "SEALED_VERSION",
@@ -93,6 +94,10 @@ Bits: TypeAlias = Annotated[int, Meta(ge=0)]
 
 Target: TypeAlias = Number | str
 """Whom a frame is for: a process by its serial number, or the holder of a name."""
+
+
+NIL: Final = msgspec.Raw(b"\xc0")
+"""The payload nil."""
 
 
 class MalformedBatch(Exception):
@@ -199,12 +204,13 @@ class Call(_Frame, tag=18):
 
 
 class Reply(_Frame, tag=19):
-    """The answer to a Call, or to a Spawn that failed."""
+    """The answer to a Call, or to a Spawn that failed. If it is an exit reason, `by` is as in `Exit`."""
 
     id: Number
     succeeded: bool
     payload: msgspec.Raw
     files: Count = 0
+    by: msgspec.Raw = NIL
 
 
 class Cancel(_Frame, tag=20):
@@ -258,12 +264,16 @@ class UnlinkAck(_Frame, tag=26):
 
 
 class Exit(_Frame, tag=27):
-    """An exit signal: carried by a link, or sent by a process on its own account, then perhaps to a name."""
+    """An exit signal: carried by a link, or sent by a process on its own account, then perhaps to a name.
+
+    `by` is a payload: a ref to the process that asked for the end that a link tells of, or nil.
+    """
 
     sender: Number
     to: Target
     linked: bool
     reason: msgspec.Raw
+    by: msgspec.Raw = NIL
 
 
 class Monitor(_Frame, tag=28):
@@ -280,10 +290,11 @@ class Demonitor(_Frame, tag=29):
 
 
 class Down(_Frame, tag=30):
-    """The watched process is gone."""
+    """The watched process is gone. `by` as in `Exit`."""
 
     id: Number
     reason: msgspec.Raw
+    by: msgspec.Raw = NIL
 
 
 class Spawn(_Frame, tag=32):

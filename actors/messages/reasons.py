@@ -8,10 +8,16 @@ a transient child after any other.
 A reason may hold an object of the program: an error, or anything that `Shutdown` and `Custom` take. Whatever
 that object does when it is shown, compared or hashed, the reason itself can be. The runtime looks at the kind
 of a reason alone, never at what it holds.
+
+A reason also says who asked for the end, `Reason.by`, where somebody did: the sender of the exit signal, or
+of the order to stop. That belongs to one end, not to the kind of end, so it counts neither in comparisons nor
+in the `repr`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
 
@@ -21,6 +27,9 @@ from enfilade.actors.messages.safe_text import (
     safe_repr,
     safe_str,
 )
+
+if TYPE_CHECKING:
+    from enfilade.actors.messages.ref import Ref
 
 __all__ = [
     "KILL",
@@ -36,8 +45,12 @@ __all__ = [
     "Reason",
     "Shutdown",
     "Trapped",
+    "asked_by",
     "checked",
 ]
+
+
+R = TypeVar("R", bound="Reason")
 
 
 LARGEST = 1_000
@@ -49,7 +62,15 @@ class Reason:
     """The base of all exit reasons.
 
     `is_normal` is true for the three shapes that supervisors take for an intended end.
+
+    Attributes:
+        by: the process that asked for the end by an exit signal or an order to stop, as in `tractor`'s
+            `ContextCancelled.canceller`; the ref of its node, if that was plain code or the node itself. None
+            when the process ended by itself, and for kinds that a program made. A link passes it on, also to
+            another node.
     """
+
+    by: Ref[Any] | None = attrs.field(default=None, init=False, repr=False)
 
     is_normal: ClassVar[bool] = False
 
@@ -195,6 +216,10 @@ class Trapped(Reason):
         return f"{kind}: {safe_str(self.message, LARGEST)}" if self.message else kind
 
 
+_KINDS = frozenset(
+    {Normal, Shutdown, Kill, Killed, ProcessMissing, ConnectionLost, TimedOut, Crashed, Custom, Trapped}
+)
+
 NORMAL = Normal()
 SHUTDOWN = Shutdown()
 KILL = Kill()
@@ -213,6 +238,18 @@ class Exit(Exception):
     def __init__(self, reason: Reason = NORMAL) -> None:
         super().__init__(reason)
         self.reason = checked(reason)
+
+
+def asked_by(reason: R, by: Ref[Any] | None) -> R:
+    """Return `reason` as that of an end that `by` asked for; one of a program's own kinds stays as it is."""
+    kind = type(reason)
+    if kind not in _KINDS or reason.by is by:
+        return reason
+    made = object.__new__(kind)
+    for name in _names(reason):
+        object.__setattr__(made, name, getattr(reason, name))
+    object.__setattr__(made, "by", by)
+    return made
 
 
 def checked(reason: object) -> Reason:

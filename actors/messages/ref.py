@@ -243,11 +243,7 @@ class Ref(Handle, Generic[A]):
         """Send an exit signal, from the running process if there is one, else from the node. Not a
         checkpoint.
         """
-        node = self._node()
-        current = node.current
-        self.deliver(
-            signals.Exit(node.ref if current is None else current.ref, checked(reason), linked=False)
-        )
+        self.deliver(signals.Exit(self._node().asker, checked(reason), linked=False))
 
     async def stop(
         self, reason: Reason = NORMAL, timeout: float | None = None, *, drain: bool = False

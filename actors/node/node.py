@@ -173,6 +173,12 @@ class Node(Handle):
         process = CURRENT.get()
         return process if process is not None and process.node is self else None
 
+    @property
+    def asker(self) -> Ref[Any]:
+        """The ref of the process that is running now, or this node's own in code that belongs to none."""
+        current = self.current
+        return self.ref if current is None else current.ref
+
     if TYPE_CHECKING:
         spawn: Spawn
     else:

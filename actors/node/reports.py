@@ -64,7 +64,10 @@ class Reports:
     def abnormal_exit(self, ref: Ref[Any], reason: Reason, error: BaseException | None) -> None:
         """Report an abnormal exit, with the traceback of `error` if the process raised one."""
         level = logging.WARNING if error is None else logging.ERROR
-        self.note("exits", level, "%s ended: %s", ref, reason, error=error)
+        if reason.by is None:
+            self.note("exits", level, "%s ended: %s", ref, reason, error=error)
+        else:
+            self.note("exits", level, "%s ended: %s, asked by %s", ref, reason, reason.by, error=error)
 
     def resumed(self, ref: Ref[Any], message: Any, error: Exception) -> None:
         """Report that a process goes on, though its handler of `message` has failed."""

@@ -15,7 +15,7 @@ import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.blocks import async_block
-from enfilade.actors.messages.reasons import KILLED, SHUTDOWN
+from enfilade.actors.messages.reasons import KILLED, SHUTDOWN, asked_by
 from enfilade.actors.node.interrupts import interrupts_go_to
 from enfilade.actors.node.watchdog import watching
 from enfilade.actors.processes.local_ref import process_of
@@ -111,7 +111,7 @@ class Stopper:
             while node.processes:
                 for process in reversed(list(node.processes.values())):
                     if process.ended is None:
-                        process.interrupt(KILLED)
+                        process.interrupt(asked_by(KILLED, node.ref))
                         process.body.end_at_once()
                 for process in list(node.processes.values()):
                     await self._wait(process)

@@ -7,17 +7,29 @@ reason of the same kind, an error of the runtime of the same type, any other err
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from enfilade.actors.messages import errors
 from enfilade.actors.messages.errors import RuntimeFault
-from enfilade.actors.messages.reasons import Crashed, Custom, Reason, Shutdown
+from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.reasons import Crashed, Custom, Reason, Shutdown, asked_by
+from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str, shown_name
+from enfilade.transport import wire
 from enfilade.transport.payload import RemoteError
+from enfilade.transport.records import PayloadError
 from enfilade.transport.remote_trace import places
 
-__all__ = ["FAULTS", "error_in_words", "lower_fault", "reason_in_words", "revive_fault"]
+__all__ = [
+    "FAULTS",
+    "decode_by",
+    "decode_reason",
+    "error_in_words",
+    "lower_fault",
+    "reason_in_words",
+    "revive_fault",
+]
 
 
 LONGEST_TEXT: Final = 1000
@@ -92,3 +104,32 @@ def _plain(value: Any, origin: str) -> Any:
 def _words(value: Any) -> str:
     """The text of a value, as UTF-8 can carry it."""
     return safe_str(value, LONGEST_TEXT).encode("utf-8", "backslashreplace").decode()
+
+
+def decode_reason(decode: Callable[[Any], Any], payload: Any, by: Any) -> Reason:
+    """Decode an exit reason, and who asked for the end; see `wire.Exit`. Never fails.
+
+    Args:
+        decode: decodes a payload.
+        payload: the reason.
+        by: as in `decode_by`.
+    """
+    try:
+        reason = decode(payload)
+    except PayloadError as error:
+        return Custom(f"a reason that could not be decoded: {safe_str(error)}")
+    return decode_by(decode, reason, by) if is_a(reason, Reason) else Custom(reason)
+
+
+def decode_by(decode: Callable[[Any], Any], reason: Reason, by: Any) -> Reason:
+    """Return `reason` with the process that asked for the end, whose ref `by` is the payload of.
+
+    What is no ref counts as nobody: the end is told all the same.
+    """
+    if by == wire.NIL:
+        return reason
+    try:
+        ref = decode(by)
+    except PayloadError:
+        return reason
+    return asked_by(reason, ref) if is_a(ref, Ref) else reason

@@ -24,12 +24,13 @@ from enfilade.actors.messages.errors import (
 )
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.reasons import KILL, NO_PROCESS, Crashed, Custom, Reason
+from enfilade.actors.messages.reasons import KILL, NO_PROCESS, Crashed, Reason
 from enfilade.actors.messages.ref import Ref, RemoteRef
 from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, safe_str
 from enfilade.actors.peers.authority import Authority
 from enfilade.actors.peers.dealing import check_claims, take
 from enfilade.actors.peers.distribution import Distribution, Given
+from enfilade.actors.peers.faults import decode_by, decode_reason
 from enfilade.actors.peers.ledger import Ledger, Linked
 from enfilade.actors.peers.long_payloads import Arrivals
 from enfilade.actors.peers.ref_passing import RefPassing
@@ -164,7 +165,7 @@ class Inbound:
             elif isinstance(frame, wire.Call):
                 self._receive_call(frame, files)
             elif isinstance(frame, wire.Reply):
-                self._receive_reply(frame.id, frame.succeeded, frame.payload, files)
+                self._receive_reply(frame, files)
             elif isinstance(frame, wire.Returned):
                 self._receive_returned(frame, files)
             elif isinstance(frame, wire.Spawn):
@@ -328,6 +329,7 @@ class Inbound:
             call = RemoteCall(self._outward.reply, number, frame.method, *values, caller, size)
             if frame.method in ENDINGS:
                 check_order(values[0])
+                call.caller = caller or self._outward.ref(0)  # who asks is told: plain code, by its node
         except (PayloadError, Refused, ValueError) as error:
             self._outward.answer(number, False, error)
             return
@@ -355,14 +357,17 @@ class Inbound:
         elif not self._authority.may_end(ref):
             raise self._authority.refuse_end(frame.to)
 
-    def _receive_reply(self, number: int, succeeded: bool, payload: Any, files: Sequence[Handle]) -> None:
+    def _receive_reply(self, frame: wire.Reply, files: Sequence[Handle]) -> None:
+        number, succeeded = frame.id, frame.succeeded
         request = self._ledger.calls.pop(number, None)
         then = self._ledger.asked.pop(number, None)
         if request is None and then is None:
             close_all(files)
             return
         try:
-            value = self._decode(payload, files)
+            value = self._decode(frame.payload, files)
+            if not succeeded and is_a(value, Reason):
+                value = decode_by(self._decode, value, frame.by)
         except PayloadError as error:
             value, succeeded = error, False
         if then is not None:
@@ -396,10 +401,10 @@ class Inbound:
                 watched = self._ledger.watched.pop(number, None)
                 if watched is not None:
                     watched.deliver(signals.Demonitor(self._outward.ref(0), number))
-            case wire.Down(number, payload):
+            case wire.Down(number, payload, by):
                 watcher = self._ledger.monitors.pop(number, None)
                 if watcher is not None:
-                    watcher.deliver(signals.Down(number, self._decode_reason(payload)))
+                    watcher.deliver(signals.Down(number, decode_reason(self._decode, payload, by)))
             case wire.Link(sender, to):
                 self._receive_link(sender, to)
             case wire.Unlink(sender, to, number):
@@ -408,8 +413,8 @@ class Inbound:
                 local.deliver(signals.Unlink(self._outward.ref(sender), number))
             case wire.UnlinkAck(sender, to, number):
                 self._local(to).deliver(signals.UnlinkAck(self._outward.ref(sender), number))
-            case wire.Exit(sender, to, linked, payload):
-                self._receive_exit(sender, to, linked, payload)
+            case wire.Exit():
+                self._receive_exit(frame)
             case wire.Present(serial, token):
                 if not self._passing.present(serial, token):
                     self._authority.refuse(
@@ -496,18 +501,20 @@ class Inbound:
         self._ledger.links[to, sender] = Linked(ref, self._outward.ref(sender), is_mutual)
         ref.deliver(signals.Link(self._outward.ref(sender)))
 
-    def _receive_exit(self, sender: int, to: wire.Target, linked: bool, payload: Any) -> None:
-        if linked:
+    def _receive_exit(self, frame: wire.Exit) -> None:
+        sender, to, payload = frame.sender, frame.to, frame.reason
+        if frame.linked:
             link = self._ledger.links.pop((to, sender), None) if isinstance(to, int) else None
             if link is not None:
                 self._ledger.linked_as.pop((link.local.serial, sender), None)
-                link.remote_ended(self._decode_reason(payload))
+                link.remote_ended(decode_reason(self._decode, payload, frame.by))
             return
         ref = self._seen(to)
         if ref is not None and not self._authority.may_end(ref):
             self._authority.refuse_end(to)
         elif ref is not None:
-            ref.deliver(signals.Exit(self._outward.ref(sender), self._decode_reason(payload), linked=False))
+            reason = decode_reason(self._decode, payload, wire.NIL)
+            ref.deliver(signals.Exit(self._outward.ref(sender), reason, linked=False))
 
     def _receive_spawn(self, frame: wire.Spawn, files: Sequence[Handle]) -> None:
         number = frame.id
@@ -590,10 +597,3 @@ class Inbound:
             log(logging.WARNING, "dropped the value that the start of %s returned: %s", ref, error)
             return ref
         return ref if info is None else Started(ref, info)
-
-    def _decode_reason(self, payload: Any) -> Reason:
-        try:
-            reason = self._decode(payload)
-        except PayloadError as error:
-            return Custom(f"a reason that could not be decoded: {safe_str(error)}")
-        return reason if is_a(reason, Reason) else Custom(reason)

@@ -10,7 +10,7 @@ import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NotConnected
-from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, Crashed, Reason
+from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, Crashed, Reason, asked_by
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.processes.local_ref import process_of
 
@@ -113,7 +113,9 @@ def _end_orphan(local: Ref[Any], parent: Ref[Any]) -> None:
     process = process_of(local)
     if process is not None and process.ended is None and process.parent == parent:
         seconds = process.node.config.kill_grace
-        process.node.timers.call_after(seconds, process.interrupt, KILLED, owner=process)
+        process.node.timers.call_after(
+            seconds, process.interrupt, asked_by(KILLED, process.node.ref), owner=process
+        )
 
 
 def undeliverable(node: Node, ref: Ref[Any], signal: signals.Signal, reason: Reason) -> None:

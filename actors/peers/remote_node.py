@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+import msgspec
+
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NoProcess, NotConnected, Refused, Restarting
 from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, Reason
@@ -158,7 +160,7 @@ class RemoteNode:
                     peer.send(wire.Demonitor(tag))
             case signals.Down(tag, reason):
                 if self._open.watched.pop(tag, None) is not None:
-                    peer.send(wire.Down(tag, self.encode_reason(reason)))
+                    peer.send(wire.Down(tag, self.encode_reason(reason), self.encode_by(reason)))
             case signals.Link(sender):
                 self._passing.grant(sender)
                 self._open.links[sender.serial, ref.serial] = Linked(sender, ref)
@@ -180,7 +182,8 @@ class RemoteNode:
                         self._passing.grant(sender)
                     if reason == KILL:
                         self._distribution.killing(self.node_name)
-                peer.send(wire.Exit(serial, target, linked, self.encode_reason(reason)))
+                by = self.encode_by(reason) if linked else wire.NIL  # otherwise it is the sender
+                peer.send(wire.Exit(serial, target, linked, self.encode_reason(reason), by))
             case _:
                 raise TypeError(f"expected a signal, got {safe_repr(signal)}")
 
@@ -243,7 +246,8 @@ class RemoteNode:
     def answer(self, number: int, succeeded: bool, value: Any) -> None:
         """Send the reply to a call or a spawn."""
         payload, files, encoded = self._encode(self._encoded_soon, value)
-        self.say(wire.Reply(number, succeeded and encoded, payload, len(files)), files)
+        by = wire.NIL if succeeded else self.encode_by(value)
+        self.say(wire.Reply(number, succeeded and encoded, payload, len(files), by), files)
 
     def encode(self, value: Any, giving: Giving = Giving.WHOLE) -> tuple[Any, Sequence[Handle], bool]:
         """Encode as `_encode` does, and whole."""
@@ -373,6 +377,15 @@ class RemoteNode:
             close_all(files)
             payload = self._codec.encode(reason_in_words(reason, self._node.full_name))[0]
         return payload
+
+    def encode_by(self, reason: Any) -> msgspec.Raw:
+        """Encode who asked for an end: a ref that gives nothing, or nil. Anything but a reason has nobody."""
+        by = reason.by if issubclass(type(reason), Reason) else None
+        if by is None:
+            return wire.NIL
+        payload, files, encoded = self.encode(by, Giving.NOTHING)
+        close_all(files)
+        return payload if encoded else wire.NIL
 
     def ref(self, serial: int) -> HeldRef:
         """Make a ref to a process of the peer, by its serial number there."""

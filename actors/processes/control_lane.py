@@ -11,8 +11,9 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.reasons import Reason, asked_by
 from enfilade.actors.processes.handlers import run_sync
+from enfilade.actors.processes.links import Exited
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -62,12 +63,13 @@ signals.envelopes.add(StopRequest)
 
 def ask_to_stop(process: Record, request: signals.Call, reason: Reason, *, drain: bool = False) -> None:
     """Ask `process` to stop, and answer `request` when it has."""
+    reason = asked_by(reason, request.caller or process.node.ref)
     process.extras().stop_requests.append(request)
     if drain and process.body.drains:
         process.put(StopRequest(reason))
     elif not process.body.is_plain:
         process.control_put(StopRequest(reason))
     elif process.trap_exits:
-        process.exit_arrived(process.node.ref, reason, linked=False)
+        process.put(Exited(process.node.ref, reason))
     else:
         process.interrupt(reason)

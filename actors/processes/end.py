@@ -18,7 +18,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import Ignore, StartError, StepFailed
 from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason
+from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason, asked_by
 from enfilade.actors.messages.safe_text import add_note, safe_repr
 from enfilade.actors.messages.signals import described
 from enfilade.actors.messages.tracebacks import outline
@@ -253,14 +253,14 @@ async def empty_arena(process: Process, reason: Reason) -> None:
     if extras is None or not extras.arena:
         return
     if reason == KILLED:
-        links.killed_over(process)
+        links.killed_over(process, reason)
     else:
         for child in reversed(list(extras.arena)):
             child.exit_arrived(process.ref, SHUTDOWN, linked=False)
     await _wait_until_empty(process, process.node.config.kill_grace)
     while extras.arena:
         for child in reversed(list(extras.arena)):
-            child.interrupt(KILLED)
+            child.interrupt(asked_by(KILLED, process.ref))
         await _wait_until_empty(process, math.inf)
 
 
@@ -287,7 +287,7 @@ def give_up(body: TaskBody) -> None:
         frames = "" if body.task is None else "".join(traceback.format_list(_stack(body.task)))
         process.node.reports.unkillable(process.ref, frames)
         process.node.unkillable += 1
-        finish(process, KILLED)
+        finish(process, process.exit_signal or KILLED)
 
 
 def _stack(task: trio.lowlevel.Task) -> list[traceback.FrameSummary]:

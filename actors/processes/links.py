@@ -19,7 +19,7 @@ from enfilade.actors.messages.errors import NoProcess, NotOwner
 from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.methods import method_name
-from enfilade.actors.messages.reasons import KILLED, NO_PROCESS, SHUTDOWN, Reason
+from enfilade.actors.messages.reasons import NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.processes.local_ref import LocalRef, process_of
@@ -352,14 +352,14 @@ def notify_end(process: Process, reason: Reason) -> None:
             guarded(watcher.deliver, signals.Down(number, reason))
 
 
-def killed_over(process: Process) -> None:
-    """The owner of an arena was killed: its children are told over their links; the others are shut down."""
+def killed_over(process: Process, reason: Reason) -> None:
+    """Tell the children of an arena whose owner was killed over their links; shut the others down."""
     if process.extras_or_none is None or process.extras_or_none.arena is None:
         return
     linked = process.links or {}
     for child in reversed(list(process.extras_or_none.arena)):
         if linked.get(child.ref) == UP:
             del linked[child.ref]
-            child.deliver(signals.Exit(process.ref, KILLED, linked=True))
+            child.deliver(signals.Exit(process.ref, reason, linked=True))
         else:
             child.deliver(signals.Exit(process.ref, SHUTDOWN, linked=False))

@@ -27,7 +27,7 @@ from enfilade.actors.messages.errors import (
     raised_by_the_runtime,
 )
 from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.reasons import KILLED, NORMAL, Crashed
+from enfilade.actors.messages.reasons import KILLED, NORMAL, Crashed, asked_by
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
@@ -193,7 +193,7 @@ def _abandon(process: Process) -> None:
     if process.ended is None:
         process.node.registry.release(process)  # now, for the starter may try again
         process.name = None
-    process.interrupt(KILLED)
+    process.interrupt(asked_by(KILLED, process.parent))
 
 
 async def _kill(process: Process) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from enfilade.actors.messages.reasons import KILLED
+from enfilade.actors.messages.reasons import KILLED, asked_by
 from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.process import Process
@@ -55,7 +55,7 @@ class _KillAfter:
     def handled(self, process: Process, message: Any) -> None:
         self.left -= 1
         if self.left == 0:
-            process.interrupt(KILLED)
+            process.interrupt(asked_by(KILLED, process.node.ref))
 
 
 def crash_at(ref: Ref[Any], message: int, error: BaseException | None = None) -> None:
@@ -67,7 +67,7 @@ def kill_after(ref: Ref[Any], messages: int = 0) -> None:
     """Kill the process after it has handled so many more messages; 0 kills it at once."""
     process = _process(ref)
     if messages == 0:
-        process.interrupt(KILLED)
+        process.interrupt(asked_by(KILLED, process.node.ref))
     else:
         _watch(process, _KillAfter(messages))
 

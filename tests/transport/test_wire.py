@@ -8,9 +8,11 @@ import pytest
 
 from enfilade.transport.wire import (
     FRAMES,
+    NIL,
     OVERHEAD,
     PREFIX,
     Cancel,
+    Down,
     MalformedBatch,
     decode_batch,
     encode_batch,
@@ -46,6 +48,13 @@ def test_a_batch_has_the_bytes_of_the_page() -> None:
     assert (decoded.sequence, decoded.consumed, decoded.frames) == (5, 300, [Cancel(7)])
     assert len(batch) - OVERHEAD == len(encode_frame(Cancel(7)))
     assert len(encode_batch(2**64 - 1, 2**64 - 1, [])) == OVERHEAD == 28
+
+
+@pytest.mark.parametrize("fields", [[30, 7, None], [30, 7, None, None], [30, 7, None, None, "later"]])
+def test_fields_are_added_at_the_end(fields: list[object]) -> None:
+    """Neither a peer that does not know the last field, nor one that knows more, is malformed."""
+    (frame,) = decode_batch(encode_batch(0, 0, [msgspec.msgpack.encode(fields)])).frames
+    assert frame == Down(7, NIL, NIL)
 
 
 @pytest.mark.parametrize(

@@ -498,6 +498,8 @@ async def test_reasons_are_compared_by_kind(
             ref.exit(reason)
         else:
             await ref.stop(reason)
-        assert (await me.receive(Down)).reason is reason
+        ended = (await me.receive(Down)).reason
+        assert ended == reason
+        assert ended.detail is reason.detail
     assert reason == reason
     hash(reason)

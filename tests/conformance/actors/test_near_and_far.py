@@ -352,3 +352,133 @@ async def test_operations(
         assert trio.current_time() - began == (1 if expected is CallTimeout else 0)
     other = await place.spawn(Subject)
     assert await other.call(Subject.note, "a bystander") == "a bystander"
+
+
+async def _exits(process: Process, ref: Ref[Any]) -> None:
+    process.exit(ref, Custom("enough"))
+    await process.receive()
+
+
+async def _kills(process: Process, ref: Ref[Any]) -> None:
+    ref.exit(KILL)
+    await process.receive()
+
+
+async def _exits_later(process: Process, ref: Ref[Any]) -> None:
+    process.exit_after(0.1, ref, Custom("enough"))
+    await process.receive()
+
+
+async def _stops(process: Process, ref: Ref[Any]) -> None:
+    await ref.stop(Custom("enough"))
+    await process.receive()
+
+
+async def _drains(process: Process, ref: Ref[Any]) -> None:
+    await ref.stop(Custom("enough"), drain=True)
+    await process.receive()
+
+
+async def _listener(process: Process) -> None:
+    await process.receive()
+
+
+async def _passes_on(process: Process, events: list[Any]) -> None:
+    process.trap_exits = True
+    exited = await process.receive(Exited)
+    events.append(exited)
+    process.trap_exits = False
+    process.exit(process.ref, exited.reason)
+
+
+@pytest.mark.parametrize("asker", [_exits, _kills, _exits_later, _stops, _drains])
+@pytest.mark.parametrize("subject", [Subject, _listener])
+async def test_who_asked(autojump_clock: VirtualClock, place: Place, asker: Any, subject: Any) -> None:
+    """L9, D8: a reason says who asked for the end, to monitors and links, on both sides."""
+    async with place.here.mailbox() as me, place.there.mailbox() as there:
+        me.trap_exits = True
+        home = await place.there.spawn(subject)
+        ref = place.seen(home)
+        me.monitor(ref)
+        me.link(ref)
+        there.monitor(home)
+        await settled()
+        asking = await place.here.spawn(asker, ref)
+        down, exited = await me.receive(Down, timeout=1), await me.receive(Exited, timeout=1)
+        near = await there.receive(Down, timeout=1)
+        assert down.reason == exited.reason == near.reason
+        assert down.reason.by == exited.reason.by == asking
+        assert near.reason.by == asking
+        asking.exit(SHUTDOWN)
+
+
+async def _watches(process: Process, ref: Ref[Any], events: list[Any]) -> None:
+    process.monitor(ref)
+    events.append(await process.receive(Down))
+
+
+@pytest.mark.parametrize("subject", [Subject, _listener])
+async def test_plain_code_asks_by_its_node(autojump_clock: VirtualClock, place: Place, subject: Any) -> None:
+    """L9: the node's ref stands for plain code."""
+    events: list[Any] = []
+    for ask in (lambda ref: ref.stop(Custom("enough")), _exit_plainly):
+        ref = await place.spawn(subject)
+        await place.here.spawn(_watches, ref, events)
+        await settled()
+        await ask(ref)
+        await settled()
+        assert events[-1].reason == Custom("enough")
+        assert events[-1].reason.by == place.here.ref
+    assert len(events) == 2
+
+
+async def _exit_plainly(ref: Ref[Any]) -> None:
+    ref.exit(Custom("enough"))
+
+
+async def test_links_pass_on_who_asked(autojump_clock: VirtualClock, place: Place) -> None:
+    """L9: who dies of a link, near or far, has in its reason who asked for the first end."""
+    async with place.here.mailbox() as me:
+        second = await place.here.spawn(_listener)
+        first = await place.spawn(_listener)
+        place.here.processes[second.serial].link(first)
+        me.monitor(second)
+        await settled()
+        me.exit(first, Custom("enough"))
+        down = await me.receive(Down, timeout=1)
+        assert down.reason == Custom("enough")
+        assert down.reason.by == me.ref
+
+
+async def test_a_trapped_signal_says_who_asked(autojump_clock: VirtualClock, place: Place) -> None:
+    """L9: a signal that a process sends on says that this process asked."""
+    events: list[Any] = []
+    async with place.here.mailbox() as me:
+        home = await place.there.spawn(_passes_on, events)
+        ref = place.seen(home)
+        me.monitor(ref)
+        await settled()
+        me.exit(ref, Custom("enough"))
+        down = await me.receive(Down, timeout=1)
+        assert events[0].reason.by == events[0].ref == me.ref
+        assert down.reason.by == ref
+
+
+async def test_nobody_asked(autojump_clock: VirtualClock, place: Place) -> None:
+    """L9: a process that ends by itself, or crashes, was asked by nobody."""
+    async with place.here.mailbox() as me:
+        ref = await place.spawn(Subject)
+        me.monitor(ref)
+        ref.cast(Subject.fail)
+        down = await me.receive(Down, timeout=1)
+        assert down.reason.by is None
+
+
+async def test_a_caller_is_told_who_ended_the_callee(autojump_clock: VirtualClock, place: Place) -> None:
+    """L9: so is the caller of a process that ends in the middle of a call."""
+    home = await place.there.spawn(Clerk)
+    asking = await place.here.spawn(_exits_later, place.seen(home))
+    with pytest.raises(ProcessDied) as died:
+        await place.seen(home).call(Clerk.later)
+    assert died.value.reason.by == asking
+    asking.exit(SHUTDOWN)

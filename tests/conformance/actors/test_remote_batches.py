@@ -9,7 +9,17 @@ import msgspec
 import pytest
 import trio
 
-from enfilade.actors import Actor, Child, RemoteEntry, StartError, Supervisor, open_node
+from enfilade.actors import (
+    SHUTDOWN,
+    Actor,
+    Child,
+    Down,
+    ProcessDied,
+    RemoteEntry,
+    StartError,
+    Supervisor,
+    open_node,
+)
 from enfilade.transport import PayloadError, Policy, Settings, register, wire
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.peer import Peer
@@ -126,6 +136,35 @@ async def test_an_answer_that_cannot_be_decoded(town: Town, autojump_clock: obje
         frames = [wire.WhereisReply(whereis, NOTHING), wire.Spawned(spawn, NOTHING)]
         town.a.distribution.peer_frames(peer_of(town, "a"), frames, ())
         town.carriers["b"].thaw()
+
+
+BY = {
+    "no_payload": lambda town: NOTHING,
+    "no_ref": lambda town: encoded(town, "who?"),
+    "explosive": explosive,
+}
+
+
+@pytest.mark.parametrize("by", BY)
+async def test_an_end_is_told_whoever_asked_for_it(town: Town, autojump_clock: object, by: str) -> None:
+    """L9, D9: what stands in the place of a ref to the process that asked for an end counts as nobody."""
+    account = await town.b.spawn(Account, name="account")
+    async with town.a.mailbox() as me:
+        monitor = me.monitor(town.a.remote("account", "b@right"))
+        request = me.request(town.a.remote("account", "b@right"), Account.wait)
+        await settle()
+        carrier: Any = town.a.distribution._current["b@right"]  # type: ignore[attr-defined]
+        reason = carrier.encode_reason(SHUTDOWN)
+        (number,) = carrier._open.calls
+        who = BY[by](town)
+        frames = [wire.Reply(number, False, reason, 0, who), wire.Down(monitor.number, reason, who)]
+        town.a.distribution.peer_frames(peer_of(town, "a"), frames, ())
+        down = await me.receive(Down, timeout=1)
+        assert (down.reason, down.reason.by) == (SHUTDOWN, None)
+        with pytest.raises(ProcessDied) as died:
+            await request.receive(1)
+        assert (died.value.reason, died.value.reason.by) == (SHUTDOWN, None)
+    account.exit(SHUTDOWN)
 
 
 async def test_a_batch_ends_with_its_node_link(
