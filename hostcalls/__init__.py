@@ -40,7 +40,8 @@ from enfilade.hostcalls.resources.channel import Channel, ChannelError, Frame, R
 from enfilade.hostcalls.resources.endpoints import ChannelReceiver, ChannelSender
 from enfilade.hostcalls.resources.futures import Future
 from enfilade.hostcalls.resources.message import Held, Message
-from enfilade.hostcalls.resources.registry import Kind, Registry, Resource, Slots
+from enfilade.hostcalls.resources.registry import Kind, Registry, Resource
+from enfilade.hostcalls.resources.slots import Slots
 
 __all__ = [
     "AlreadyExists",

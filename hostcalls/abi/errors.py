@@ -6,9 +6,9 @@ from __future__ import annotations
 class HostcallError(Exception):
     """A hostcall failed; the guest's future resolves to an error with `text`, and the guest goes on.
 
-    The texts belong to the guest ABI and say little. Who refuses something that the embedder could allow says
-    so in `why`: one sentence, without the names of guest and hostcall. The host logs it, and it is part of the
-    exit reason of a guest that gives up because of the refusal.
+    The texts belong to the guest ABI and say little. A refusal of something that the embedder could allow
+    says more in `why`: one sentence, without the names of guest and hostcall. The host logs it, and puts it
+    into the exit reason of a guest that gives up because of the refusal.
 
     Attributes:
         text: what the guest reads.
@@ -40,7 +40,8 @@ class LimitReached(InvalidArgument):
 
     def __init__(self, limit: str, bound: int | float) -> None:
         super().__init__(
-            why=f"the limit {limit}={bound} is reached; raise it with Limits({limit}=...) or --limit {limit}=..."
+            why=f"the limit {limit}={bound} is reached; "
+            f"raise it with Limits({limit}=...) or --limit {limit}=..."
         )
 
 

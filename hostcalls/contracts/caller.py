@@ -8,11 +8,12 @@ from typing import Any
 import attrs
 
 from enfilade.hostcalls.abi.capability import Capability
-from enfilade.hostcalls.abi.errors import InvalidArgument
+from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached
 from enfilade.hostcalls.contracts.host import Host
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.resources.logs import Forwarder
-from enfilade.hostcalls.resources.registry import Kind, Registry, Resource, Slots
+from enfilade.hostcalls.resources.registry import Kind, Registry, Resource
+from enfilade.hostcalls.resources.slots import Slots
 
 
 @attrs.define(eq=False)
@@ -60,11 +61,18 @@ class Caller:
         """The resource in one of the guest's slots. Raises `NotFound` or `InvalidArgument`."""
         return self.slots.get(slot, kind)
 
-    def add(self, kind: Kind, payload: Any, release: Callable[[], None] | None = None) -> int:
+    def add(
+        self,
+        kind: Kind,
+        payload: Any,
+        release: Callable[[], None] | None = None,
+        *,
+        parent: Resource | None = None,
+    ) -> int:
         """Give the guest a slot for a new resource, which the guest then owns.
 
         `release` is called once: when nobody has the resource any more, or now, if the guest has as many as
-        it may have. Then `InvalidArgument` is raised.
+        it may have. Then `LimitReached` is raised. `parent` is the channel of a reader or writer.
         """
         try:
             self.check_room()
@@ -72,21 +80,28 @@ class Caller:
             if release is not None:
                 release()
             raise
-        return self.slots.insert(self.registry.add(kind, payload, owner=self.id, release=release))
+        resource = self.registry.add(kind, payload, owner=self.id, release=release)
+        resource.parent = parent
+        return self.slots.insert(resource)
 
     def check_room(self, resources: int = 1) -> None:
-        """Raise `InvalidArgument` unless the guest may have so many slots more, and own so many resources.
+        """Raise `LimitReached` unless the guest may have so many slots more, and own so many resources.
 
-        One that has ended may have none: nobody would ever take them from it.
+        One that has ended may have none (`InvalidArgument`): nobody would ever take them from it.
         """
-        self.slots.check_room(resources)
-        if self.ended or self.registry.owned(self.id) + resources > self.limits.resources:
+        if self.ended:
             raise InvalidArgument
+        self.slots.check_room(resources)
+        limit = self.limits.resources
+        if self.registry.owned(self.id) + resources > limit:
+            self.slots.make_room(resources)
+            if self.registry.owned(self.id) + resources > limit:
+                raise LimitReached("resources", limit)
 
     def reserve_channel_bytes(self, size: int) -> None:
-        """Count `size` bytes of channel against the limit. Raises `InvalidArgument` if that exceeds it."""
+        """Count `size` bytes of channel against the limit. Raises `LimitReached` if that exceeds it."""
         if self.channel_bytes + size > self.limits.channel_bytes:
-            raise InvalidArgument
+            raise LimitReached("channel_bytes", self.limits.channel_bytes)
         self.channel_bytes += size
 
     def release_channel_bytes(self, size: int) -> None:

@@ -23,7 +23,8 @@ from enfilade.hostcalls.abi import (
 )
 from enfilade.hostcalls.abi.callplan import check_scalar
 from enfilade.hostcalls.abi.errors import HostcallError, KernelError, NotFound
-from enfilade.hostcalls.resources.registry import Registry, Resource, Slots
+from enfilade.hostcalls.resources.registry import Registry, Resource
+from enfilade.hostcalls.resources.slots import Slots
 
 Argument: TypeAlias = ScalarValue | bytes | Resource
 """An argument that no longer depends on the caller: a number, bytes, or a resource that is to become a

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from enfilade.hostcalls.abi import ChannelCreate, IoFrame, IoRead, IoWrite, catalogue
-from enfilade.hostcalls.abi.errors import InvalidArgument
+from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.operation import Operation, operation
 from enfilade.hostcalls.resources.channel import Channel, Reader, Writer
@@ -137,6 +137,18 @@ def _reader(caller: Caller, slot: int, *, strong: bool) -> int:
 
 def _writer(caller: Caller, slot: int, *, strong: bool) -> int:
     channel = caller.get(slot, Kind.CHANNEL)
+    try:
+        caller.check_room()
+    except LimitReached:
+
+        def rests(resource: Resource) -> bool:
+            writer: Writer = resource.payload
+            return resource.parent is channel and writer.strong is strong and writer.rests
+
+        shared = caller.slots.find(Kind.WRITER, rests)
+        if shared is None:
+            raise
+        return caller.slots.share(shared)
     return _child(caller, channel, Kind.WRITER, channel.payload.writer(strong=strong))
 
 
@@ -149,7 +161,7 @@ def _child(caller: Caller, channel: Resource, kind: Kind, payload: Reader | Writ
         payload.close()
         registry.unhold(channel)
 
-    return caller.add(kind, payload, release)
+    return caller.add(kind, payload, release, parent=channel)
 
 
 def _read(caller: Caller, wanted: IoRead, *, strong: bool) -> Awaitable[IoFrame]:

@@ -23,7 +23,7 @@ from enfilade.hostcalls.abi.actor_types import (
     PlainMessage,
     RequestMessage,
 )
-from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument, SubsystemError
+from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument, LimitReached, SubsystemError
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.host import ActorHost, Ended, Incoming, Request
 from enfilade.hostcalls.contracts.launch import Launch
@@ -177,7 +177,7 @@ def _actor(caller: Caller, slot: int) -> Any:
 
 def _slot(caller: Caller, actor: Any) -> int:
     """The caller's slot for `actor`, a new one if there is none."""
-    slot = caller.slots.find(Kind.ACTOR, actor)
+    slot = caller.slots.find(Kind.ACTOR, lambda resource: bool(resource.payload == actor))
     if slot is None:
         slot = caller.add(Kind.ACTOR, actor)
     return slot
@@ -186,14 +186,14 @@ def _slot(caller: Caller, actor: Any) -> int:
 def _message(caller: Caller, data: bytes, slots: Sequence[int], tag: int = 0) -> Message:
     """What the caller sends: its data within the limit, and resources out of its slots."""
     if len(data) + len(slots) * _RESOURCE_BYTES > caller.limits.message_bytes:
-        raise InvalidArgument
+        raise LimitReached("message_bytes", caller.limits.message_bytes)
     return Message(data, tag, _take(caller, slots))
 
 
 def _check_text(caller: Caller, text: str) -> None:
     """Raise unless a message could have this text, which others keep."""
     if len(text) > caller.limits.message_bytes:
-        raise InvalidArgument
+        raise LimitReached("message_bytes", caller.limits.message_bytes)
 
 
 def _hand_over(caller: Caller, message: Message, send: Callable[[], T]) -> T:

@@ -196,6 +196,11 @@ class Channel:
         return len(self._frames)
 
     @property
+    def terminated(self) -> bool:
+        """True once the channel has ended for everyone."""
+        return self.state is State.TERMINATED
+
+    @property
     def unread(self) -> int:
         """Bytes that the slowest strong reader has not read yet, 0 without strong readers."""
         return self._next - self._slowest.position if self._slowest is not None else 0
@@ -313,6 +318,11 @@ class Reader:
             self.channel._waiting[self] = None
         return future
 
+    @property
+    def unread(self) -> int:
+        """Frames that are there and that it has not read, parked ones included."""
+        return max(0, self.channel._base + len(self.channel._frames) - self.sequence)
+
     def downgrade(self) -> None:
         """Become a weak reader that goes on from where it is."""
         if self.strong:
@@ -405,6 +415,11 @@ class Writer:
         else:
             self._begin(payload)
         return future
+
+    @property
+    def rests(self) -> bool:
+        """True while nothing that was written with it waits."""
+        return self._pending is None and self._frame is None
 
     def downgrade(self) -> None:
         """Become a weak writer, with the same number."""

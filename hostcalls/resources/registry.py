@@ -1,8 +1,7 @@
 """The registry: every resource that guests can have, and who holds it.
 
-A guest never names a resource itself. It names a *slot*, an index into its own table, or a *shared handle*,
-an index into the one table that all guests see; both tables give freed numbers out again, the last freed
-first.
+A guest never names a resource itself. It names a *slot*, a number of its own (`slots.py`), or a *shared
+handle*, an index into the one table that all guests see.
 
 A resource lives as long as somebody can reach it:
 
@@ -65,6 +64,9 @@ class Resource:
         singleton: the well-known id under which guests find it; None.
         release: called when it is removed; None.
         departure: why it has gone; set before `release` is called.
+        parent: the channel of a reader or writer, which holds it; None.
+        orphaned: whether the process that created it has ended.
+        spent: tells that nothing will come of it any more, whoever uses it; None for what is never spent.
     """
 
     id: int
@@ -77,6 +79,9 @@ class Resource:
     singleton: bytes | None = None
     release: Callable[[], None] | None = None
     departure: Departure | None = None
+    parent: Resource | None = None
+    orphaned: bool = False
+    spent: Callable[[], bool] | None = None
 
 
 _NOTHING: dict[int, Resource] = {}
@@ -124,9 +129,15 @@ class HandleTable(Generic[T]):
 
 
 class Registry:
-    """All resources of one runtime."""
+    """All resources of one runtime.
+
+    Attributes:
+        departures: counts the resources that have gone, the holds that were given up and the processes that
+            have ended.
+    """
 
     def __init__(self) -> None:
+        self.departures = 0
         self._resources: dict[int, Resource] = {}
         self._last_id = 0
         self._shared: HandleTable[Resource] = HandleTable()
@@ -199,6 +210,7 @@ class Registry:
             return
         resource.alive = False
         resource.departure = departure
+        self.departures += 1
         del self._resources[resource.id]
         if resource.shared is not None:
             self._shared.remove(resource.shared)
@@ -223,13 +235,16 @@ class Registry:
     def unhold(self, resource: Resource, departure: Departure = Departure.RELEASED) -> None:
         """Give up one hold; the resource is removed if nothing else can reach it."""
         resource.holds -= 1
+        self.departures += 1
         self._remove_unreachable(resource, departure)
 
     def owner_ended(self, process: int) -> None:
         """Release what an ended process created, unless another process holds it."""
         owned = tuple(self._owned.pop(process, _NOTHING).values())
+        self.departures += 1
         for resource in owned:
             resource.owner = None
+            resource.orphaned = True
         for resource in owned:  # one that goes may take others along
             self._remove_unreachable(resource, Departure.PROCESS_ENDED)
 
@@ -238,6 +253,7 @@ class Registry:
         if resource.owner is not None:
             self._owned[resource.owner].pop(resource.id, None)
         resource.owner = process
+        resource.orphaned = False
         if process is not None and resource.alive:
             self._owned.setdefault(process, {})[resource.id] = resource
 
@@ -301,70 +317,3 @@ class Registry:
         if channel is not None:
             del self._logging[channel.id]
             self.unhold(channel)
-
-
-class Slots:
-    """The resources of one guest, under the numbers by which the guest knows them.
-
-    Args:
-        registry: where the resources are.
-        limit: how many slots the guest may use.
-    """
-
-    __slots__ = ("_limit", "_registry", "_table")
-
-    def __init__(self, registry: Registry, limit: int) -> None:
-        self._registry = registry
-        self._table: HandleTable[Resource] = HandleTable()
-        self._limit = limit
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def insert(self, resource: Resource) -> int:
-        """A new slot for the resource. Raises `InvalidArgument` when the guest has too many."""
-        self.check_room()
-        self._registry.hold(resource)
-        return self._table.insert(resource)
-
-    def check_room(self, slots: int = 1) -> None:
-        """Raise `InvalidArgument` unless the guest may have so many slots more."""
-        if len(self._table) + slots > self._limit:
-            raise InvalidArgument
-
-    def get(self, slot: int, kind: Kind | None = None) -> Resource:
-        """The resource in this slot.
-
-        Raises `NotFound` when the slot is empty or its resource is gone, `InvalidArgument` when it is of
-        another kind.
-        """
-        resource = self._table.get(slot)
-        if not resource.alive:
-            raise NotFound
-        if kind is not None and resource.kind is not kind:
-            raise InvalidArgument
-        return resource
-
-    def find(self, kind: Kind, payload: object) -> int | None:
-        """The lowest slot of a resource of this kind whose payload equals `payload`."""
-        for slot, resource in self._table.items():
-            if resource.kind is kind and resource.payload == payload and resource.alive:
-                return slot
-        return None
-
-    def free(self, slot: int) -> None:
-        """Free the slot, also when its resource is gone. Raises `NotFound` when it is empty."""
-        self._registry.unhold(self._table.remove(slot))
-
-    def take(self, slot: int) -> Resource:
-        """Free the slot but keep its hold, which the caller now has. Raises `NotFound`."""
-        resource = self.get(slot)
-        self._table.remove(slot)
-        return resource
-
-    def clear(self) -> None:
-        """Free every slot: the guest has ended."""
-        if not self._table:
-            return
-        for slot, _ in list(self._table.items()):
-            self._registry.unhold(self._table.remove(slot), Departure.PROCESS_ENDED)

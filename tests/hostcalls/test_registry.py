@@ -5,9 +5,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from enfilade.hostcalls.abi.errors import AlreadyExists, InvalidArgument, NotFound, RegistryError
+from enfilade.hostcalls.abi.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    LimitReached,
+    NotFound,
+    RegistryError,
+)
 from enfilade.hostcalls.resources.message import Held, Message, message_of
-from enfilade.hostcalls.resources.registry import HandleTable, Kind, Registry, Resource, Slots
+from enfilade.hostcalls.resources.registry import HandleTable, Kind, Registry, Resource
+from enfilade.hostcalls.resources.slots import Slots
 
 
 def test_handles_are_reused_last_freed_first() -> None:
@@ -166,11 +173,14 @@ class RegistryMachine(RuleBasedStateMachine):
     def attach(self, data: st.DataObject, process: int) -> None:
         resource = data.draw(st.sampled_from(self.resources))
         if resource.shared is not None and process in self.slots:
-            if len(self.slots[process]) == 6:
-                with pytest.raises(InvalidArgument):
-                    self.slots[process].insert(resource)
+            slots = self.slots[process]
+            has = any(entry is resource for _, entry in slots)
+            if len(slots) == 6 and not has and all(entry.alive for _, entry in slots):
+                with pytest.raises(LimitReached):
+                    slots.insert(resource)
             else:
-                self.slots[process].insert(resource)
+                assert slots.get(slots.insert(resource)) is resource
+                assert len(slots) <= 6
 
     @rule(process=st.sampled_from((1, 2)), slot=st.integers(0, 6))
     def detach(self, process: int, slot: int) -> None:
@@ -192,9 +202,7 @@ class RegistryMachine(RuleBasedStateMachine):
     @invariant()
     def reachable_means_alive(self) -> None:
         for resource in self.resources:
-            held = sum(
-                entry is resource for slots in self.slots.values() for _, entry in slots._table.items()
-            )
+            held = sum(entry is resource for slots in self.slots.values() for _, entry in slots)
             reachable = held > 0 or (resource.shared is not None and resource.owner is not None)
             assert resource.alive == reachable or (resource.alive and held == resource.holds > 0)
         self.resources = [resource for resource in self.resources if resource.alive]

@@ -1,0 +1,197 @@
+"""The slots of one guest: the numbers by which it knows its resources.
+
+A number that the guest has freed itself is the next one given out. Guests written against the library that
+the ABI comes from free almost nothing, however: a server takes slots for each client and forgets them. So
+when a guest has as many as it may have, the host looks for room:
+
+1. Slots are taken away that lead to nothing any more, the oldest first: the resource is gone; nothing will
+   come of it (`Resource.spent`); or its channel was created by a process that has ended, no other process
+   holds it, and everything in it has been read. Their numbers are never given out again. A guest that still
+   remembers one finds nothing there, and never something else.
+2. A second slot for a resource, or a second writer of a channel, becomes another use of a slot that the guest
+   has. It must be freed as often as it was given.
+
+Below its limit a guest notices nothing of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached, NotFound
+from enfilade.hostcalls.resources.registry import Departure, Kind, Registry, Resource
+
+_NUMBERS = 1 << 32
+"""Slots are u32 in the guest ABI."""
+
+
+class Slots:
+    """The resources of one guest, under the numbers by which the guest knows them.
+
+    Args:
+        registry: where the resources are.
+        limit: how many slots the guest may use.
+    """
+
+    __slots__ = ("_free", "_limit", "_next", "_registry", "_searched", "_table", "_uses")
+
+    def __init__(self, registry: Registry, limit: int) -> None:
+        self._registry = registry
+        self._limit = limit
+        self._table: dict[int, Resource] = {}  # in the order in which they were given
+        self._free: list[int] = []
+        self._next = 0
+        self._uses: dict[int, int] = {}  # of slots that were given more than once: how often more
+        self._searched = -1  # `Registry.departures` after the last search for useless slots
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __iter__(self) -> Iterator[tuple[int, Resource]]:
+        return iter(self._table.items())
+
+    def insert(self, resource: Resource) -> int:
+        """Return a new slot for the resource; when there is no room, one that leads to it already.
+
+        Raises `LimitReached` when there is neither.
+        """
+        if len(self._table) >= self._limit and not (
+            self._searched != self._registry.departures and self.make_room()
+        ):
+            slot = next((slot for slot in reversed(self._table) if self._table[slot] is resource), None)
+            if slot is not None:
+                return self.share(slot)
+            if not self.make_room():
+                raise LimitReached("resources", self._limit)
+        self._registry.hold(resource)
+        if self._free:
+            slot = self._free.pop()
+        elif self._next < _NUMBERS:
+            slot = self._next
+            self._next += 1
+        else:
+            raise LimitReached("resources", _NUMBERS)
+        self._table[slot] = resource
+        return slot
+
+    def share(self, slot: int) -> int:
+        """Count one more use of a slot, which takes one more `free` or `take`; return the slot."""
+        self._uses[slot] = self._uses.get(slot, 0) + 1
+        return slot
+
+    def check_room(self, slots: int = 1) -> None:
+        """Raise `LimitReached` unless the guest may have so many slots more."""
+        if len(self._table) + slots > self._limit and not self.make_room(slots):
+            raise LimitReached("resources", self._limit)
+
+    def get(self, slot: int, kind: Kind | None = None) -> Resource:
+        """Return the resource in this slot.
+
+        Raises `NotFound` when the slot is empty or its resource is gone, `InvalidArgument` when it is of
+        another kind.
+        """
+        resource = self._table.get(slot)
+        if resource is None or not resource.alive:
+            raise NotFound
+        if kind is not None and resource.kind is not kind:
+            raise InvalidArgument
+        return resource
+
+    def find(self, kind: Kind, wanted: Callable[[Resource], bool]) -> int | None:
+        """Return the oldest slot of a living resource of this kind that is wanted, or None."""
+        for slot, resource in self._table.items():
+            if resource.kind is kind and resource.alive and wanted(resource):
+                return slot
+        return None
+
+    def free(self, slot: int) -> None:
+        """Free the slot, also when its resource is gone. Raises `NotFound` when it is empty."""
+        resource = self._table.get(slot)
+        if resource is None:
+            raise NotFound
+        if not self._used_once_less(slot):
+            self._forget(slot)
+            self._registry.unhold(resource)
+
+    def take(self, slot: int) -> Resource:
+        """Free the slot but keep its hold, which the caller now has. Raises `NotFound`."""
+        resource = self.get(slot)
+        if self._used_once_less(slot):
+            self._registry.hold(resource)
+        else:
+            self._forget(slot)
+        return resource
+
+    def clear(self) -> None:
+        """Free every slot: the guest has ended."""
+        table, self._table = self._table, {}
+        self._uses.clear()
+        self._free.clear()
+        for resource in table.values():
+            self._registry.unhold(resource, Departure.PROCESS_ENDED)
+
+    def make_room(self, slots: int = 1) -> bool:
+        """Take away slots that lead to nothing, up to a quarter of the limit; return whether there is room.
+
+        The youngest are spared if that is enough: the guest may still be at work with them.
+        """
+        useless = self._useless()
+        enough = max(self._limit - max(self._limit // 4, slots), 0)
+        while useless and len(self._table) > enough:
+            for slot in useless.pop():
+                self._uses.pop(slot, None)
+                self._registry.unhold(self._table.pop(slot))
+        self._searched = self._registry.departures
+        return len(self._table) + slots <= self._limit
+
+    def _used_once_less(self, slot: int) -> bool:
+        """Count one use less of a slot that was given more than once; False for every other slot."""
+        uses = self._uses.pop(slot, 0)
+        if uses > 1:
+            self._uses[slot] = uses - 1
+        return uses > 0
+
+    def _forget(self, slot: int) -> None:
+        del self._table[slot]
+        self._free.append(slot)
+
+    def _useless(self) -> list[list[int]]:
+        """The slots that lead to nothing, those of one channel together, the oldest last."""
+        own: dict[Resource, int] = {}
+        for resource in self._table.values():
+            own[resource] = own.get(resource, 0) + 1
+        children: dict[Resource, list[Resource]] = {}
+        for resource in own:
+            if resource.parent is not None:
+                children.setdefault(resource.parent, []).append(resource)
+        left: dict[Resource, bool] = {}
+
+        def is_left(channel: Resource) -> bool:
+            """Whether nobody but this guest has the channel, and nothing in it waits for the guest."""
+            if not channel.alive or channel.payload.terminated:
+                return True
+            if not channel.orphaned or channel.singleton is not None:
+                return False
+            ends = [end for end in children.get(channel, ()) if end.alive]
+            held = own.get(channel, 0) + sum(end.holds == own[end] for end in ends)
+            if held != channel.holds:
+                return False
+            if not ends:
+                return not channel.payload.frames
+            return not any(end.kind is Kind.READER and end.payload.unread for end in ends)
+
+        def leads_nowhere(resource: Resource) -> bool:
+            if not resource.alive or (resource.spent is not None and resource.spent()):
+                return True
+            channel = resource if resource.kind is Kind.CHANNEL else resource.parent
+            if channel is None:
+                return False
+            if channel not in left:
+                left[channel] = is_left(channel)
+            return left[channel]
+
+        groups: dict[Resource, list[int]] = {}
+        for slot, resource in self._table.items():
+            if leads_nowhere(resource):
+                groups.setdefault(resource.parent or resource, []).append(slot)
+        return list(groups.values())[::-1]
