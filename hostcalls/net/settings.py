@@ -30,6 +30,9 @@ class NetworkSettings:
         request_timeout: a whole request.
         idle_timeout: an HTTP connection without a request.
         response_timeout: from a complete request to the guest's complete response.
+        quic_idle_timeout: a QUIC connection without a packet.
+        quic_close_timeout: from the end of both halves until what they have written is acknowledged.
+        quic_window: bytes of a QUIC stream that the guest has not read, or the peer not acknowledged.
         write_timeout: a peer takes nothing of what is there for it.
         head_bytes: bytes of the head of a request or response.
         headers: headers of it.
@@ -57,6 +60,9 @@ class NetworkSettings:
     request_timeout: float = 60.0
     idle_timeout: float = 75.0
     response_timeout: float = 60.0
+    quic_idle_timeout: float = 30.0
+    quic_close_timeout: float = 5.0
+    quic_window: int = 256 * KIBIBYTE
     write_timeout: float = 30.0
     head_bytes: int = 32 * KIBIBYTE
     headers: int = 100

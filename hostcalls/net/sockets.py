@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Iterable
 from typing import Protocol, TypeAlias
@@ -16,6 +17,11 @@ Address: TypeAlias = tuple[str, int]
 
 _BACKLOG = 128
 """Connections that the system keeps until they are accepted."""
+
+_LARGEST_DATAGRAM = 65535
+
+_OTHERS_FAULTS = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMSGSIZE)
+"""Errors of a UDP socket that tell what became of a datagram sent earlier."""
 
 _LOOK_UPS = 16
 """Look-ups of names at one time. Each keeps a worker thread, also after the guest has given up."""
@@ -51,11 +57,14 @@ class Datagrams(Protocol):
         ...
 
     async def receive(self) -> tuple[bytes, Address]:
-        """The next datagram and its sender. A checkpoint. Raises `OSError`."""
+        """The next datagram and its sender. A checkpoint.
+
+        Raises `OSError` when the socket is of no use any more, `trio.ClosedResourceError` when it was closed.
+        """
         ...
 
-    async def send(self, data: bytes, to: Address) -> None:
-        """Send one datagram, or lose it. A checkpoint. Raises `OSError`."""
+    def send(self, data: bytes, to: Address) -> None:
+        """Send one datagram, or lose it when it cannot be sent at present. Not a checkpoint."""
         ...
 
     def close(self) -> None:
@@ -114,15 +123,23 @@ class _SystemListener:
 
 class _SystemDatagrams:
     def __init__(self, sock: socket.socket) -> None:
+        self._sending = sock  # the same socket, which never blocks
         self._socket = trio.socket.from_stdlib_socket(sock)
         self.address: Address = sock.getsockname()[:2]
 
     async def receive(self) -> tuple[bytes, Address]:
-        data, address = await self._socket.recvfrom(65535)
-        return data, address[:2]
+        while True:
+            try:
+                data, address = await self._socket.recvfrom(_LARGEST_DATAGRAM)
+            except OSError as error:
+                if error.errno not in _OTHERS_FAULTS:
+                    raise
+            else:
+                return data, address[:2]
 
-    async def send(self, data: bytes, to: Address) -> None:
-        await self._socket.sendto(data, to)
+    def send(self, data: bytes, to: Address) -> None:
+        with contextlib.suppress(OSError):
+            self._sending.sendto(data, to)
 
     def close(self) -> None:
         self._socket.close()

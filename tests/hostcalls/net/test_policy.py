@@ -110,8 +110,8 @@ def test_names_are_exact_or_below_a_domain() -> None:
     assert Network(connect=[Reach("*")]).allows_name(parse_domain("anything.example"), 1)
 
 
-def test_net_181_names_lead_to_public_addresses_alone() -> None:
-    """Whatever a resolver says, loopback, private networks and metadata services need a rule of their own."""
+def test_names_lead_to_public_addresses_alone() -> None:
+    """Loopback, private networks and metadata services need a rule of their own, whatever a resolver says."""
     policy = Network(connect=[Reach("*")])
     special = (
         "127.0.0.1", "10.0.0.1", "169.254.169.254", "192.168.1.1", "100.64.0.1", "224.0.0.1", "0.0.0.0", "::1",
