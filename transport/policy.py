@@ -227,6 +227,15 @@ class Policy:
         rights = Rights(exports=exports, ends=ends, entries=entries, groups=groups, limits=limits or Limits())
         return cls(rules=(Rule(uids=(os.geteuid(),), rights=rights),))
 
+    def rule_for(self, peer: Identity) -> Rule | None:
+        """Find the first rule that fits a peer; None when none does."""
+        return next((rule for rule in self.rules if rule.fits(peer)), None)
+
+    def names(self, peer: Identity) -> bool:
+        """Tell whether the rule that fits a peer says which users, or groups, it is for."""
+        rule = self.rule_for(peer)
+        return rule is not None and (rule.uids is not None or rule.gids is not None)
+
     def admit(self, peer: Identity) -> Rights:
         """Decide about a peer.
 
@@ -236,11 +245,9 @@ class Policy:
         Raises:
             NotAdmitted: no rule fits it, or the one that does refuses it.
         """
-        for rule in self.rules:
-            if rule.fits(peer):
-                if rule.rights is None:
-                    break
-                return rule.rights
+        rule = self.rule_for(peer)
+        if rule is not None and rule.rights is not None:
+            return rule.rights
         credentials = peer.credentials
         raise NotAdmitted(
             f"the policy does not admit node {peer.name!r} of zone {credentials.zone or peer.zone!r} "

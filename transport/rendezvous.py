@@ -34,6 +34,7 @@ import trio
 
 from enfilade.transport.carrier import Arrival, Carrier, CarrierError, Credentials, Handle, Inlet
 from enfilade.transport.conversation import Callers, Conversation, HandshakeFailed, discard_all, say
+from enfilade.transport.name_owners import NameOwners
 from enfilade.transport.node_link import BATCH_LIMIT, NodeLink
 from enfilade.transport.peer import Host, Peer
 from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights
@@ -130,6 +131,7 @@ class Rendezvous:
         self._settings = settings or Settings()
         self._version = VERSION if policy.secret is None else SEALED_VERSION
         self._callers = Callers()
+        self._owners = NameOwners()
         self._answering: dict[str, Conversation] = {}
         # The nodes whose welcome we are accepting: what they ask for themselves meanwhile comes too late.
         self._accepting: dict[str, int] = {}
@@ -270,13 +272,17 @@ class Rendezvous:
             self._check(answer)
             identity = Identity(answer.name, answer.zone, answer.incarnation, talk.credentials)
             rights = self._policy.admit(identity)
+            is_named = self._policy.names(identity)
+            self._owners.check(identity.name, identity.credentials, is_named=is_named)
             rival = self._answering.get(answer.name)
             known = answer.name in self._accepting or not self._make_way(identity)
             if known or (rival is not None and answer.name < self._name):
                 talk.close()
                 return await self._wait_for(answer.name)
             if rival is not None:
+                self._check_successor(identity, rival.credentials)
                 rival.scope.cancel()
+            self._owners.claim(identity.name, identity.credentials, is_named=is_named)
             self._accepting[answer.name] = answer.incarnation
             try:
                 await talk.say(Ready())
@@ -389,6 +395,8 @@ class Rendezvous:
             raise NotAdmitted(f"this node speaks version {self._version}, the caller {spoken}")
         self._check(hello)
         rights = self._policy.admit(identity)
+        is_named = self._policy.names(identity)
+        self._owners.check(identity.name, identity.credentials, is_named=is_named)
         if len(self.peers) >= self._settings.peers and hello.name not in self.peers:
             raise NotAdmitted(f"this node has {len(self.peers)} peers, which is the limit")
         return rights
@@ -445,10 +453,9 @@ class Rendezvous:
             return
         rival = self._answering.get(hello.name)
         if rival is not None:
-            assert rival.credentials is not None, "a caller has some"
-            if rival.credentials.uid != identity.credentials.uid:
-                raise NotAdmitted(f"the name {identity.name!r} is in use by a node of another user")
+            self._check_successor(identity, rival.credentials)
             rival.scope.cancel()
+        self._owners.claim(identity.name, identity.credentials, is_named=self._policy.names(identity))
         self._answering[hello.name] = talk
         settings = self._settings
         welcome = Welcome(
@@ -480,16 +487,31 @@ class Rendezvous:
         return agreement
 
     def _make_way(self, identity: Identity) -> bool:
-        """Tell whether a node may have a new node link; end that of a dead incarnation first."""
+        """Tell whether a node may have a new node link; end that of a dead incarnation first, or of a node
+        whose user has the name no longer.
+        """
         peer = self.peers.get(identity.name)
         if peer is None:
             return True
-        if peer.identity.incarnation == identity.incarnation:
-            return False
-        if peer.identity.credentials.uid != identity.credentials.uid:
-            raise NotAdmitted(f"the name {identity.name!r} is in use by a node of another user")
-        peer.end("a new incarnation of the peer connects")
+        self._check_successor(identity, peer.identity.credentials)
+        if peer.identity.credentials.uid == identity.credentials.uid:
+            if peer.identity.incarnation == identity.incarnation:
+                return False
+            peer.end("a new incarnation of the peer connects")
+        else:
+            peer.end("the name belongs to another user, who connects")
         return True
+
+    def _check_successor(self, identity: Identity, other: Credentials | None) -> None:
+        """Check that a node may come in the place of another that is connected, or about to be.
+
+        Raises:
+            NotAdmitted: the other belongs to another user, who has the name by the same right.
+        """
+        assert other is not None, "a caller has some"
+        is_named = self._policy.names(identity)
+        if not self._owners.may_replace(identity.name, other, identity.credentials, is_named=is_named):
+            raise NotAdmitted(f"the name {identity.name!r} is in use by a node of another user")
 
     # Both sides.
 

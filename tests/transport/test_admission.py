@@ -3,8 +3,10 @@
 import pytest
 from trio.testing import wait_all_tasks_blocked
 
+from enfilade.transport import name_owners
 from enfilade.transport.carrier import Credentials
 from enfilade.transport.memory_carrier import MemoryNetwork
+from enfilade.transport.name_owners import NameOwners
 from enfilade.transport.policy import NotAdmitted, Policy, Rule
 from enfilade.transport.rendezvous import Settings
 from enfilade.transport.wire import Ready, Refused, Welcome
@@ -44,10 +46,104 @@ async def test_another_user_cannot_take_the_place_of_a_caller(
     thief = Stranger(network.carrier("thief", Credentials(pid=1, uid=4242, gid=4242)), "a")
     answer = await thief.say_hello("/b", incarnation=7)
     assert isinstance(answer, Refused)
-    assert "in use by a node of another user" in answer.text
+    assert "belongs to another user, who came first" in answer.text
     await honest.say(Ready())
     await wait_all_tasks_blocked()
     assert [peer.identity.incarnation for peer in b.host.up] == [honest.incarnation]
+
+
+def user(uid: int) -> Credentials:
+    return Credentials(pid=uid, uid=uid, gid=uid)
+
+
+async def test_a_squatter_finds_the_name_taken_when_its_owner_has_left(
+    start: Start, network: MemoryNetwork, autojump_clock: object
+) -> None:
+    """Without `uids` a name belongs to the user who first connected under it, for as long as we live."""
+    b = await start("b", policy=Policy(rules=[Rule()]))
+    for uid, incarnation, is_admitted in ((1000, 1, True), (2000, 2, False), (1000, 3, True)):
+        stranger = Stranger(network.carrier(f"{uid}-{incarnation}", user(uid)), "shop@west", incarnation)
+        answer = await stranger.say_hello("/b")
+        assert isinstance(answer, Welcome) == is_admitted
+        if is_admitted:
+            await stranger.say(Ready())
+            await wait_all_tasks_blocked()
+            stranger.close()
+            await wait_all_tasks_blocked()
+            assert not b.rendezvous.peers
+        else:
+            assert isinstance(answer, Refused)
+            assert "belongs to another user, who came first" in answer.text
+
+
+@pytest.mark.parametrize("rule", [Rule(nodes="shop@*", uids={1000}), Rule(nodes="shop@*", gids={1000})])
+@pytest.mark.parametrize("is_up", [False, True], ids=["in its handshake", "connected"])
+async def test_who_is_named_by_a_rule_takes_its_name_from_a_squatter(
+    start: Start, network: MemoryNetwork, autojump_clock: object, rule: Rule, is_up: bool
+) -> None:
+    """Rules that name users come before the order in which users came; the squatter has it no more."""
+    b = await start("b", policy=Policy(rules=[rule, Rule()]))
+    squatter = Stranger(network.carrier("squatter", user(2000)), "shop@west", 1)
+    assert isinstance(await squatter.say_hello("/b"), Welcome)
+    if is_up:
+        await squatter.say(Ready())
+        await wait_all_tasks_blocked()
+    shop = Stranger(network.carrier("shop", user(1000)), "shop@west", 1)
+    await shop.connect("/b")
+    await wait_all_tasks_blocked()
+    assert b.rendezvous.peers["shop@west"].identity.credentials.uid == 1000
+    assert [reason for _, reason in b.host.down] == ["the name belongs to another user, who connects"] * is_up
+    shop.close()
+    await wait_all_tasks_blocked()
+    again = await Stranger(network.carrier("again", user(2000)), "shop@west", 2).say_hello("/b")
+    assert isinstance(again, Refused)
+    assert "belongs to another user, to whom a rule gives it" in again.text
+
+
+async def test_users_that_rules_name_share_a_name_in_turns(
+    start: Start, network: MemoryNetwork, autojump_clock: object
+) -> None:
+    """A rule that names two users lets either have the name, and neither while the other has it."""
+    b = await start("b", policy=Policy(rules=[Rule(uids={1000, 1001})]))
+    first = Stranger(network.carrier("first", user(1000)), "shop@west", 1)
+    await first.connect("/b")
+    await wait_all_tasks_blocked()
+    second = Stranger(network.carrier("second", user(1001)), "shop@west", 2)
+    answer = await second.say_hello("/b")
+    assert isinstance(answer, Refused)
+    assert "in use by a node of another user" in answer.text
+    first.close()
+    await wait_all_tasks_blocked()
+    await Stranger(network.carrier("third", user(1001)), "shop@west", 3).connect("/b")
+    await wait_all_tasks_blocked()
+    assert b.rendezvous.peers["shop@west"].identity.credentials.uid == 1001
+
+
+def test_who_claims_many_names_loses_its_own_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered is bounded, and nobody can make us forget the names of others."""
+    monkeypatch.setattr(name_owners, "MOST_OF_A_USER", 4)
+    monkeypatch.setattr(name_owners, "MOST", 6)
+    owners = NameOwners()
+    owners.claim("shop", user(1), is_named=False)
+    for number in range(100):
+        owners.claim(f"n{number}", user(2), is_named=False)
+    with pytest.raises(NotAdmitted, match="belongs to another user"):
+        owners.check("shop", user(2), is_named=False)
+    owners.check("n0", user(3), is_named=False)  # forgotten
+    with pytest.raises(NotAdmitted, match="belongs to another user"):
+        owners.check("n99", user(3), is_named=False)
+    owners.claim("cafe", user(4), is_named=False)
+    with pytest.raises(NotAdmitted, match="the owners of 6 names, which is the limit"):
+        owners.claim("bank", user(5), is_named=False)
+    owners.claim("n100", user(2), is_named=False)  # in the place of one of its own
+
+
+def test_the_same_number_is_another_user_in_another_zone() -> None:
+    """Where the kernel vouches for zones, root of one zone is not root of the other."""
+    owners = NameOwners()
+    owners.claim("shop", Credentials(pid=1, uid=0, gid=0, zone="east"), is_named=False)
+    with pytest.raises(NotAdmitted, match="belongs to another user"):
+        owners.check("shop", Credentials(pid=1, uid=0, gid=0, zone="west"), is_named=False)
 
 
 async def test_a_node_has_so_many_peers(start: Start, autojump_clock: object) -> None:

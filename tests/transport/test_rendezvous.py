@@ -377,7 +377,7 @@ async def test_another_user_cannot_take_a_name(start: Start, autojump_clock: obj
     thief = await start("a", listens=False, incarnation=2, policy=Policy(rules=[Rule()]))
     thief.carrier.credentials = Credentials(pid=1, uid=4242, gid=4242)
     await honest.rendezvous.connect("/b")
-    with pytest.raises(NotAdmitted, match="in use by a node of another user"):
+    with pytest.raises(NotAdmitted, match="belongs to another user, who came first"):
         await thief.rendezvous.connect("/b")
     assert not honest.host.down
 
