@@ -13,7 +13,7 @@ from collections import OrderedDict
 from typing import Final, TypeAlias
 
 from enfilade.transport.carrier import Credentials
-from enfilade.transport.policy import NotAdmitted
+from enfilade.transport.policy import Identity, NotAdmitted, Policy
 
 __all__ = ["NameOwners"]
 
@@ -28,51 +28,53 @@ User: TypeAlias = tuple[str | None, int]
 
 
 class NameOwners:
-    """The users that own the names of nodes."""
+    """The users that own the names of nodes.
 
-    def __init__(self) -> None:
+    Args:
+        policy: tells whom rules name.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
         self._owners: dict[str, tuple[User, bool]] = {}
         self._names: dict[User, OrderedDict[str, None]] = {}
 
-    def check(self, name: str, claimant: Credentials, *, is_named: bool) -> None:
-        """Check that a user may have a name.
-
-        Args:
-            name: the node's name.
-            claimant: who claims it.
-            is_named: whether the rule that admits the claimant names users or groups.
+    def check(self, node: Identity) -> None:
+        """Check that a node that the policy admits may have its name.
 
         Raises:
             NotAdmitted: another user owns it; or no more names are remembered.
         """
-        user = _user(claimant)
+        name, user = node.name, _user(node.credentials)
         owner, was_named = self._owners.get(name, (user, False))
-        if owner != user and not is_named:
-            why = (
-                "to whom a rule gives it"
-                if was_named
-                else "who came first; a rule with `uids` can give it away"
-            )
+        if owner != user and not self._policy.names(node):
+            first = "who came first; a rule with `uids` can give it away"
+            why = "to whom a rule gives it" if was_named else first
             raise NotAdmitted(f"the name {name!r} belongs to another user, {why}")
         if name not in self._owners and len(self._owners) >= MOST and user not in self._names:
             raise NotAdmitted(f"this node remembers the owners of {MOST} names, which is the limit")
 
-    def may_replace(self, name: str, owner: Credentials, claimant: Credentials, *, is_named: bool) -> bool:
-        """Tell whether a user may take a name from another who is connected under it.
+    def check_successor(self, node: Identity, other: Credentials | None) -> None:
+        """Check that a node may come in the place of another, which is connected or about to be.
 
-        It may when it is the same user; or a rule names it, and none named the other.
+        Raises:
+            NotAdmitted: the other belongs to another user, who has the name by the same right.
         """
-        known, was_named = self._owners.get(name, (_user(owner), False))
-        return _user(owner) == _user(claimant) or (is_named and not (was_named and known == _user(owner)))
+        assert other is not None, "a caller has credentials"
+        owner, was_named = self._owners.get(node.name, (_user(other), False))
+        if _user(other) == _user(node.credentials):
+            return
+        if not self._policy.names(node) or (was_named and owner == _user(other)):
+            raise NotAdmitted(f"the name {node.name!r} is in use by a node of another user")
 
-    def claim(self, name: str, claimant: Credentials, *, is_named: bool) -> None:
-        """Note that a user connects under a name; raises what `check` does."""
-        self.check(name, claimant, is_named=is_named)
-        user = _user(claimant)
+    def claim(self, node: Identity) -> None:
+        """Note that a node is about to be connected; raises what `check` does."""
+        self.check(node)
+        name, user = node.name, _user(node.credentials)
         before = self._owners.get(name)
         if before is not None and before[0] != user:
             self._forget(name)
-        self._owners[name] = user, is_named
+        self._owners[name] = user, self._policy.names(node)
         names = self._names.setdefault(user, OrderedDict())
         names[name] = None
         names.move_to_end(name)

@@ -131,7 +131,7 @@ class Rendezvous:
         self._settings = settings or Settings()
         self._version = VERSION if policy.secret is None else SEALED_VERSION
         self._callers = Callers()
-        self._owners = NameOwners()
+        self._owners = NameOwners(policy)
         self._answering: dict[str, Conversation] = {}
         # The nodes whose welcome we are accepting: what they ask for themselves meanwhile comes too late.
         self._accepting: dict[str, int] = {}
@@ -272,17 +272,16 @@ class Rendezvous:
             self._check(answer)
             identity = Identity(answer.name, answer.zone, answer.incarnation, talk.credentials)
             rights = self._policy.admit(identity)
-            is_named = self._policy.names(identity)
-            self._owners.check(identity.name, identity.credentials, is_named=is_named)
+            self._owners.check(identity)
             rival = self._answering.get(answer.name)
             known = answer.name in self._accepting or not self._make_way(identity)
             if known or (rival is not None and answer.name < self._name):
                 talk.close()
                 return await self._wait_for(answer.name)
             if rival is not None:
-                self._check_successor(identity, rival.credentials)
+                self._owners.check_successor(identity, rival.credentials)
                 rival.scope.cancel()
-            self._owners.claim(identity.name, identity.credentials, is_named=is_named)
+            self._owners.claim(identity)
             self._accepting[answer.name] = answer.incarnation
             try:
                 await talk.say(Ready())
@@ -395,8 +394,7 @@ class Rendezvous:
             raise NotAdmitted(f"this node speaks version {self._version}, the caller {spoken}")
         self._check(hello)
         rights = self._policy.admit(identity)
-        is_named = self._policy.names(identity)
-        self._owners.check(identity.name, identity.credentials, is_named=is_named)
+        self._owners.check(identity)
         if len(self.peers) >= self._settings.peers and hello.name not in self.peers:
             raise NotAdmitted(f"this node has {len(self.peers)} peers, which is the limit")
         return rights
@@ -453,9 +451,9 @@ class Rendezvous:
             return
         rival = self._answering.get(hello.name)
         if rival is not None:
-            self._check_successor(identity, rival.credentials)
+            self._owners.check_successor(identity, rival.credentials)
             rival.scope.cancel()
-        self._owners.claim(identity.name, identity.credentials, is_named=self._policy.names(identity))
+        self._owners.claim(identity)
         self._answering[hello.name] = talk
         settings = self._settings
         welcome = Welcome(
@@ -493,7 +491,7 @@ class Rendezvous:
         peer = self.peers.get(identity.name)
         if peer is None:
             return True
-        self._check_successor(identity, peer.identity.credentials)
+        self._owners.check_successor(identity, peer.identity.credentials)
         if peer.identity.credentials.uid == identity.credentials.uid:
             if peer.identity.incarnation == identity.incarnation:
                 return False
@@ -501,17 +499,6 @@ class Rendezvous:
         else:
             peer.end("the name belongs to another user, who connects")
         return True
-
-    def _check_successor(self, identity: Identity, other: Credentials | None) -> None:
-        """Check that a node may come in the place of another that is connected, or about to be.
-
-        Raises:
-            NotAdmitted: the other belongs to another user, who has the name by the same right.
-        """
-        assert other is not None, "a caller has some"
-        is_named = self._policy.names(identity)
-        if not self._owners.may_replace(identity.name, other, identity.credentials, is_named=is_named):
-            raise NotAdmitted(f"the name {identity.name!r} is in use by a node of another user")
 
     # Both sides.
 

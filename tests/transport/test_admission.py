@@ -7,7 +7,7 @@ from enfilade.transport import name_owners
 from enfilade.transport.carrier import Credentials
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.name_owners import NameOwners
-from enfilade.transport.policy import NotAdmitted, Policy, Rule
+from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rule
 from enfilade.transport.rendezvous import Settings
 from enfilade.transport.wire import Ready, Refused, Welcome
 from tests.transport.stranger import Stranger
@@ -119,31 +119,35 @@ async def test_users_that_rules_name_share_a_name_in_turns(
     assert b.rendezvous.peers["shop@west"].identity.credentials.uid == 1001
 
 
+def claimant(name: str, uid: int, zone: str | None = None) -> Identity:
+    return Identity(name, "z", 1, Credentials(pid=uid, uid=uid, gid=uid, zone=zone))
+
+
 def test_who_claims_many_names_loses_its_own_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered is bounded, and nobody can make us forget the names of others."""
     monkeypatch.setattr(name_owners, "MOST_OF_A_USER", 4)
     monkeypatch.setattr(name_owners, "MOST", 6)
-    owners = NameOwners()
-    owners.claim("shop", user(1), is_named=False)
+    owners = NameOwners(Policy(rules=[Rule()]))
+    owners.claim(claimant("shop", 1))
     for number in range(100):
-        owners.claim(f"n{number}", user(2), is_named=False)
+        owners.claim(claimant(f"n{number}", 2))
     with pytest.raises(NotAdmitted, match="belongs to another user"):
-        owners.check("shop", user(2), is_named=False)
-    owners.check("n0", user(3), is_named=False)  # forgotten
+        owners.check(claimant("shop", 2))
+    owners.check(claimant("n0", 3))  # forgotten
     with pytest.raises(NotAdmitted, match="belongs to another user"):
-        owners.check("n99", user(3), is_named=False)
-    owners.claim("cafe", user(4), is_named=False)
+        owners.check(claimant("n99", 3))
+    owners.claim(claimant("cafe", 4))
     with pytest.raises(NotAdmitted, match="the owners of 6 names, which is the limit"):
-        owners.claim("bank", user(5), is_named=False)
-    owners.claim("n100", user(2), is_named=False)  # in the place of one of its own
+        owners.claim(claimant("bank", 5))
+    owners.claim(claimant("n100", 2))  # in the place of one of its own
 
 
 def test_the_same_number_is_another_user_in_another_zone() -> None:
     """Where the kernel vouches for zones, root of one zone is not root of the other."""
-    owners = NameOwners()
-    owners.claim("shop", Credentials(pid=1, uid=0, gid=0, zone="east"), is_named=False)
+    owners = NameOwners(Policy(rules=[Rule()]))
+    owners.claim(claimant("shop", 0, "east"))
     with pytest.raises(NotAdmitted, match="belongs to another user"):
-        owners.check("shop", Credentials(pid=1, uid=0, gid=0, zone="west"), is_named=False)
+        owners.check(claimant("shop", 0, "west"))
 
 
 async def test_a_node_has_so_many_peers(start: Start, autojump_clock: object) -> None:
