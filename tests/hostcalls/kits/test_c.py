@@ -1,15 +1,14 @@
-"""The C kit, function by function: what it writes is what the host's codec writes, and the host does it."""
+"""The archives of the C kit: what it writes is what the host's codec writes, byte for byte."""
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from enfilade.actors import Down, open_node
-from enfilade.actors.guests import Guest, open_guests
+from enfilade.actors import open_node
+from enfilade.actors.guests import Guest
 from enfilade.hostcalls import abi
 from enfilade.hostcalls.abi import actor_types
 from enfilade.hostcalls.abi.capability import Capability
@@ -91,18 +90,3 @@ async def test_what_does_not_fit(archives: Path) -> None:
         guest = await node.spawn(Guest(archives, capabilities=["ActorMessage"]))
         assert await guest.call(Guest.request, b"8") == b""
         assert await guest.call(Guest.request, b"2") == codec(abi.IoWrite).encode(abi.IoWrite(7, b"payload"))
-
-
-async def test_family(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A parent in C starts a child in C with arguments of every kind; they share a channel; the parent hears
-    of the child's end by link and monitor. (The guest says which of its checks has failed.)
-    """
-    build_c(PROGRAMS / "family.c", tmp_path)
-    everything = [each for each in Capability if not each.name.startswith("NET")]
-    caplog.set_level(logging.DEBUG, "enfilade.guest")
-    async with open_node("test") as node, node.mailbox() as me:
-        open_guests(node, modules=tmp_path)
-        guest = Guest("family.wasm", capabilities=everything, arguments=["family.wasm"])
-        me.monitor(await node.spawn(guest))
-        assert str((await me.receive(Down, timeout=60)).reason) == "done"
-    assert "enfilade.guest.family.parent" in {record.name for record in caplog.records}

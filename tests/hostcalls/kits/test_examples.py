@@ -29,7 +29,7 @@ async def ended(node: Node, guest: Guest) -> Reason:
 def test_every_example_has_its_test() -> None:
     """No example is left out below."""
     assert sorted(path.name for path in EXAMPLES.rglob("*.*")) == [
-        *("client.c", "clock.zig", "counter.c", "echo.zig", "filter.c", "nap.c", "nap.wat")
+        *("client.c", "clock.zig", "counter.c", "echo.zig", "filter.c", "filter.zig", "nap.c", "nap.wat")
     ]
 
 

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from enfilade.actors import Child, Down, Node, ProcessDied, Supervisor, Trapped, open_node
 from enfilade.actors.guests import Guest
-from tests.hostcalls.kits.builds import EXAMPLES, build_c, needs_clang
+from tests.hostcalls.kits.builds import EXAMPLES, build_c, build_zig, needs_clang, needs_zig
 
 pytestmark = pytest.mark.serial
 
@@ -25,7 +25,16 @@ def in_c(directory: Path, config: pytest.Config) -> Path:
     return build_c(EXAMPLES / "c" / "filter.c", directory)
 
 
-@pytest.fixture(params=[pytest.param(in_c, id="c", marks=needs_clang)])
+def in_zig(directory: Path, config: pytest.Config) -> Path:
+    return build_zig(EXAMPLES / "zig" / "filter.zig", directory, config)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(in_c, id="c", marks=needs_clang),
+        pytest.param(in_zig, id="zig", marks=needs_zig),
+    ]
+)
 def module(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The filter, as one kit builds it."""
     build: Build = request.param

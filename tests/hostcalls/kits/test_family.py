@@ -1,0 +1,54 @@
+"""Every function of every kit: a parent and its child, in one module, and what they do to each other."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from enfilade.actors import Down, open_node
+from enfilade.actors.guests import Guest, open_guests
+from enfilade.hostcalls.abi.capability import Capability
+from tests.hostcalls.kits.builds import build_c, build_zig, needs_clang, needs_zig
+
+pytestmark = pytest.mark.serial
+
+PROGRAMS = Path(__file__).parent
+
+
+def in_c(directory: Path, config: pytest.Config) -> Path:
+    return build_c(PROGRAMS / "family.c", directory)
+
+
+def in_zig(directory: Path, config: pytest.Config) -> Path:
+    return build_zig(PROGRAMS / "family.zig", directory, config)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(in_c, id="c", marks=needs_clang),
+        pytest.param(in_zig, id="zig", marks=needs_zig),
+    ]
+)
+def family(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The module, as one kit builds it."""
+    path = request.param(tmp_path, request.config)
+    assert isinstance(path, Path)
+    return path
+
+
+async def test_family(family: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A parent starts a child with arguments of several kinds; they share a channel; the parent hears of the
+    child's end by link and monitor. (The guest ends with another reason when one of its checks fails.)
+    """
+    everything = [each for each in Capability if not each.name.startswith("NET")]
+    caplog.set_level(logging.DEBUG, "enfilade.guest")
+    async with open_node("test") as node, node.mailbox() as me:
+        open_guests(node, modules=family.parent)
+        guest = Guest(family.name, capabilities=everything, arguments=[family.name])
+        me.monitor(await node.spawn(guest))
+        assert str((await me.receive(Down, timeout=60)).reason) == "done"
+    assert ("enfilade.guest.family.parent", logging.WARNING) in {
+        (record.name, record.levelno) for record in caplog.records
+    }
