@@ -26,6 +26,7 @@ __all__ = [
     "CoroutineReturned",
     "Ignore",
     "ImproperError",
+    "LiveArgument",
     "LiveResult",
     "MailboxFull",
     "NameTaken",
@@ -275,6 +276,17 @@ class LiveResult(RuntimeFault, TypeError):
             "return a list of its items"
         )
         self.method = method
+
+
+class LiveArgument(RuntimeFault, TypeError):
+    """A generator, iterator or coroutine was to be passed to another process, which would run the sender's
+    code.
+    """
+
+    def __init__(self, what: str, value: object) -> None:
+        super().__init__(
+            f"{what} is a {type(value).__name__}, which has yet to run; send a list of its items"
+        )
 
 
 class MailboxFull(RuntimeFault):

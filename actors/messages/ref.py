@@ -215,7 +215,7 @@ class Ref(Handle, Generic[A]):
 
     def _request(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request[Any]:
         node = self._node()
-        request: Request[Any] = Request(node, self, self.name_of(method), args, kwargs, node.current)
+        request = node.request_type(node, self, self.name_of(method), args, kwargs, node.current)
         self.deliver(request)
         return request
 

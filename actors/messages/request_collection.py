@@ -133,7 +133,7 @@ async def multi_call(
     failures: list[tuple[Ref[Any], BaseException]] = []
     for ref in refs:
         node = ref._node()
-        request: Request[Any] = Request(node, ref, name, args, {}, node.current)
+        request = node.request_type(node, ref, name, args, {}, node.current)
         ref.deliver(request)
         collection.add(request, ref)
     with trio.move_on_after(timeout):

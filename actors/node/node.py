@@ -36,7 +36,7 @@ from enfilade.actors.node.groups import Groups, GroupScope
 from enfilade.actors.node.names import Names
 from enfilade.actors.node.reports import Reports
 from enfilade.actors.node.services import Peers, Workers
-from enfilade.actors.node.sharing import CheckedRef, Sharing
+from enfilade.actors.node.sharing import CheckedRef, CheckedRequest, Sharing
 from enfilade.actors.node.timers import Timer, Timers
 from enfilade.actors.processes import end, start
 from enfilade.actors.processes.current import CURRENT
@@ -134,6 +134,7 @@ class Node(Handle):
         self.reports = Reports(config)
         self.sharing = Sharing() if config.debug else None
         self.ref_type: type[LocalRef[Any]] = CheckedRef if config.debug else LocalRef
+        self.request_type: type[Request[Any]] = CheckedRequest if config.debug else Request
         self.dead_letters = DeadLetters(self.reports)
         self.child_events = ChildEvents()
         self.registry = Names()

@@ -8,30 +8,50 @@ end at all. What has changed while more than one still held it is logged as a wa
 the receiver, the method and the value. What one process alone holds has been handed over, and may be changed;
 what none holds any more is forgotten.
 
-A snapshot looks into lists, tuples, dicts, sets, byte arrays and the fields of dataclasses and attrs classes;
-it calls no code of the program. Values without anything that can change are not remembered at all. Everything
-is bounded: how much of a value is looked at, and how many values are remembered.
+A snapshot looks into lists, tuples, dicts, sets, byte arrays and the fields of dataclasses, attrs classes and
+msgspec structs; it calls no code of the program. Values without anything that can change are not remembered
+at all. Everything is bounded: how much of a value is looked at, and how many values are remembered. A value
+of another class may change where no snapshot sees it: such a class is logged once, at level INFO.
 
-The mechanism is the class of the node's refs (`CheckedRef`), chosen when the node is made: a node without it
-pays nothing.
+What is passed are messages, arguments and replies of every kind of call, and the arguments of `spawn` and
+`Child`. What crosses a node link, or goes to a guest, is encoded when it is sent, and so shared by nobody.
+
+The mechanism is the classes of the node's refs (`CheckedRef`) and requests (`CheckedRequest`), chosen when
+the node is made, and one test at the start of a process: a node without it pays nothing else.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+import re
 import sys
 from array import array
 from collections import deque
+from collections.abc import Iterable, Mapping
+from enum import Enum
 from itertools import islice
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import (
+    AsyncGeneratorType,
+    BuiltinFunctionType,
+    CoroutineType,
+    EllipsisType,
+    FunctionType,
+    GeneratorType,
+    MethodType,
+    ModuleType,
+    NotImplementedType,
+)
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
+import msgspec
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.errors import LiveArgument
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.handle import Handle
+from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.messages.signals import NO_KWARGS
 from enfilade.actors.processes.local_ref import LocalRef
@@ -40,7 +60,7 @@ if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
     from enfilade.actors.node.node import Node
 
-__all__ = ["CheckedRef", "LiveArgument", "Shared", "Sharing"]
+__all__ = ["CheckedRef", "CheckedRequest", "LiveArgument", "Shared", "Sharing"]
 
 A = TypeVar("A", covariant=True)
 
@@ -57,17 +77,11 @@ LARGEST: Final = 1000
 DEPTH: Final = 20
 """How deep a snapshot looks."""
 
+OPAQUE: Final = 100
+"""How many classes are logged because snapshots cannot look into their values."""
+
 FOUND: Final = 100
 """How many cases are kept for `Sharing.found`; all are logged."""
-
-
-class LiveArgument(RuntimeFault, TypeError):
-    """A generator, iterator or coroutine was sent to another process, which would run the sender's code."""
-
-    def __init__(self, what: str, value: object) -> None:
-        super().__init__(
-            f"{what} is a {type(value).__name__}, which has yet to run; send a list of its items"
-        )
 
 
 @attrs.frozen(eq=False)
@@ -109,10 +123,12 @@ class Sharing:
 
     Attributes:
         found: the cases that were found, oldest first.
+        opaque: the classes whose values no snapshot can look into, and what the first such value was.
     """
 
     def __init__(self) -> None:
         self.found: deque[Shared] = deque(maxlen=FOUND)
+        self.opaque: dict[type, str] = {}
         self._passed: deque[_Passed] = deque(maxlen=REMEMBERED)
         self._turn = 0
 
@@ -130,6 +146,24 @@ class Sharing:
         taken = snapshot.of(value)
         if snapshot.can_change:
             self._passed.append(_Passed(value, taken, Shared(sender, receiver, method, what)))
+        for kind in snapshot.opaque - self.opaque.keys():
+            if len(self.opaque) < OPAQUE:
+                self.opaque[kind] = what
+                log(logging.INFO, "%s: no change of a %s can be seen in debug mode", what, shown_name(kind))
+
+    def pass_arguments(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        sender: Ref[Any] | None,
+        receiver: Ref[Any] | None,
+    ) -> None:
+        """Remember the arguments of what is called `name`; errors as of `passes`."""
+        for number, value in enumerate(args, 1):
+            self.passes(value, f"argument {number} of {name}", sender, receiver, name)
+        for key, value in kwargs.items():
+            self.passes(value, f"argument {safe_repr(key)} of {name}", sender, receiver, name)
 
     def look(self) -> None:
         """Look at some of what is remembered, and report what has changed."""
@@ -173,10 +207,12 @@ class _Snapshot:
 
     Attributes:
         can_change: whether the value, or something in it, can be changed.
+        opaque: the classes of values in it that may change unseen.
     """
 
     def __init__(self) -> None:
         self.can_change = False
+        self.opaque: set[type] = set()
         self._left = LARGEST
         self._within: set[int] = set()
 
@@ -210,18 +246,17 @@ class _Snapshot:
             return kind, len(value), *((self.of(key), self.of(item)) for key, item in items)
         if issubclass(kind, Handle):
             return id(value)
-        if "__dataclass_fields__" in kind.__dict__ or "__attrs_attrs__" in kind.__dict__:
+        if issubclass(kind, msgspec.Struct) or not _OWN_FIELDS.isdisjoint(kind.__dict__):
             return kind, *self._fields(kind, value)
+        if type(kind).__hash__ is type.__hash__ and not _is_fixed(kind):
+            self.opaque.add(kind)
         return id(value)
 
     def _fields(self, kind: type, value: Any) -> list[Any]:
         if not _is_frozen(kind):
             self.can_change = True
-        names = kind.__dict__.get("__dataclass_fields__") or [
-            field.name for field in kind.__dict__["__attrs_attrs__"]
-        ]
         found = []
-        for name in names:
+        for name in _names(kind):
             try:
                 found.append((name, self.of(object.__getattribute__(value, name))))
             except AttributeError:
@@ -229,7 +264,22 @@ class _Snapshot:
         return found
 
 
+def _is_fixed(kind: type) -> bool:
+    module = type.__dict__["__module__"].__get__(kind)
+    return (type(module) is str and module in _FIXED_MODULES) or issubclass(kind, _FIXED)
+
+
+def _names(kind: type) -> Iterable[str]:
+    if issubclass(kind, msgspec.Struct):
+        return kind.__struct_fields__
+    if "__attrs_attrs__" in kind.__dict__:
+        return [field.name for field in kind.__dict__["__attrs_attrs__"]]
+    return kind.__dict__["__dataclass_fields__"]  # type: ignore[no-any-return]
+
+
 def _is_frozen(kind: type) -> bool:
+    if issubclass(kind, msgspec.Struct):
+        return kind.__struct_config__.frozen
     parameters = kind.__dict__.get("__dataclass_params__")
     if parameters is not None:
         return bool(parameters.frozen)
@@ -238,6 +288,34 @@ def _is_frozen(kind: type) -> bool:
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 _SEQUENCES = (list, tuple, deque)
+_OWN_FIELDS = frozenset({"__dataclass_fields__", "__attrs_attrs__"})
+
+_FIXED_MODULES = frozenset({"datetime", "decimal", "fractions", "ipaddress", "pathlib", "uuid", "zoneinfo"})
+"""Modules whose values cannot change."""
+
+_FIXED = (
+    *(type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, functools.partial, property),
+    *(EllipsisType, NotImplementedType, range, slice, memoryview, re.Pattern, re.Match, Enum, TypeVar),
+)
+"""Other types whose values cannot change, or are the program itself."""
+
+
+class CheckedRequest(Request[Any]):
+    """A request whose reply is checked."""
+
+    __slots__ = ()
+
+    def reply(self, value: Any) -> None:
+        sharing = self.node.sharing
+        if sharing is not None and not self.settled:
+            name = safe_str(self.method)
+            try:
+                sharing.look()
+                sharing.passes(value, f"the reply of {name}", self.target, self.caller, name)
+            except LiveArgument as error:
+                self.fail(error)
+                return
+        super().reply(value)
 
 
 class CheckedRef(LocalRef[A]):
@@ -258,11 +336,7 @@ class CheckedRef(LocalRef[A]):
             return None
         sharing.look()
         name = method if isinstance(method, str) else shown_name(method)
-        sender = _current(node)
-        for number, value in enumerate(args, 1):
-            sharing.passes(value, f"argument {number} of {name}", sender, self, name)
-        for key, value in kwargs.items():
-            sharing.passes(value, f"argument {safe_repr(key)} of {name}", sender, self, name)
+        sharing.pass_arguments(name, args, kwargs, _current(node), self)
         return name
 
     def send(self, message: Any) -> None:
@@ -282,9 +356,9 @@ class CheckedRef(LocalRef[A]):
     def deliver(self, signal: signals.Signal) -> None:
         if isinstance(signal, signals.Call | signals.Cast):
             self._passes(signal.method, signal.args, dict(signal.kwargs or NO_KWARGS))
-        elif type(signal) is signals.Send:
+        elif type(signal) is signals.Notice:
             self._passes_message(signal.message)
-        super().deliver(signal)
+        super().deliver(signal)  # which sends what is in a `Send` by this ref
 
     async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
         name = self._passes(method, args, kwargs)

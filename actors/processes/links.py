@@ -137,19 +137,19 @@ class Alias(LocalRef[A]):
 
     def deliver(self, signal: signals.Signal) -> None:
         if self.active:
-            super().deliver(signal)
+            self._process.ref.deliver(signal)
             self._used()
         elif isinstance(signal, signals.Call):
             signal.abandon(NO_PROCESS)
 
     def send(self, message: Any) -> None:
         if self.active:
-            super().send(message)
+            self._process.ref.send(message)
             self._used()
 
     def cast(self, method: Any, /, *args: Any, **kwargs: Any) -> None:
         if self.active:
-            super().cast(method, *args, **kwargs)
+            self._process.ref.cast(method, *args, **kwargs)
             self._used()
         else:
             method_name(method)  # no alias makes up for a method that nobody may call

@@ -118,7 +118,8 @@ class Process(Record):
         Raises:
             NotPublic: `method` is not a public method.
         """
-        request: Request[Any] = Request(self.node, ref, ref.name_of(method), args, kwargs, self)
+        node = self.node
+        request = node.request_type(node, ref, ref.name_of(method), args, kwargs, self)
         ref.deliver(request)
         return request
 

@@ -29,7 +29,7 @@ import trio
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import RuntimeFault, SenderDropped
 from enfilade.actors.messages.handle import Handle
-from enfilade.actors.messages.reasons import KILL, KILLED, NORMAL, Reason, asked_by
+from enfilade.actors.messages.reasons import KILLED, NORMAL, Kill, Reason, asked_by
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.wake import resume
@@ -267,10 +267,11 @@ class Record(Handle):
     def exit_arrived(self, sender: Ref[Any], reason: Reason, linked: bool) -> None:
         """Turn an exit signal into a message, an order to stop, or the end, or ignore it."""
         if not linked:
+            if type(reason) is Kill:
+                self.interrupt(asked_by(KILLED, sender))
+                return
             reason = asked_by(reason, sender)
-        if not linked and reason == KILL:
-            self.interrupt(asked_by(KILLED, sender))
-        elif self.trap_exits:
+        if self.trap_exits:
             if self.suspended and self.is_parent(sender) and not self.body.is_plain:
                 self.control_put(StopRequest(reason))  # a suspended process still ends with its parent
             else:

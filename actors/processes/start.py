@@ -20,6 +20,7 @@ from enfilade.actors.messages.errors import (
     AlreadyStarted,
     CallTimeout,
     Ignore,
+    LiveArgument,
     NameTaken,
     StartError,
     StartTimeout,
@@ -132,6 +133,8 @@ def begin(
     """
     node = process.node
     try:
+        if node.sharing is not None:
+            _pass_arguments(process, target, args, kwargs)
         body = make_body(process, target, args, kwargs)
         if not isinstance(body, TaskBody):
             # A body that has not finished starting has left the request that its acknowledgement settles.
@@ -214,9 +217,24 @@ def _refused(process: Process, error: BaseException) -> BaseException:
     reason = reason_of(error)
     fatal = error if is_a(error, SystemExit, KeyboardInterrupt) else None
     finish(process, reason, fatal, told=True)
+    if is_a(error, LiveArgument):
+        return error
     if is_a(error, NotSpawnable):
         return TypeError(safe_str(error, 1_000))
     return StartError(reason)
+
+
+def _pass_arguments(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Check in debug mode that `process` shares the arguments of its start with nobody.
+
+    Raises:
+        LiveArgument: one has yet to run.
+    """
+    sharing, parent = process.node.sharing, process.parent
+    assert sharing is not None
+    sharing.look()
+    sender = None if parent is process.node.ref else parent
+    sharing.pass_arguments(shown_name(target), args, kwargs, sender, process.ref)
 
 
 class NotSpawnable(TypeError):
@@ -329,5 +347,11 @@ class _Beginning(DispatchedBody):
 
 def start_soon(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Start `process` as `target` at its first turn in the dispatcher."""
+    if process.node.sharing is not None:
+        try:
+            _pass_arguments(process, target, args, kwargs)
+        except BaseException:
+            _discard(process)
+            raise
     process.body = _Beginning(process, target, args, kwargs)
     process.wake()

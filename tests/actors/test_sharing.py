@@ -5,14 +5,34 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from io import StringIO
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import attrs
+import msgspec
 import pytest
+import trio
 from trio.testing import MockClock
 
-from enfilade.actors import Actor, Node, NodeConfig, Process, Ref, open_node
+from enfilade.actors import (
+    Actor,
+    Child,
+    Exited,
+    Node,
+    NodeConfig,
+    Process,
+    Ref,
+    RequestCollection,
+    StartError,
+    Supervisor,
+    open_node,
+)
+from enfilade.actors.messages import signals
 from enfilade.actors.node.sharing import CheckedRef, LiveArgument, Shared
 from enfilade.actors.processes.local_ref import LocalRef
 
@@ -270,3 +290,201 @@ async def test_functions_are_checked_too(autojump_clock: MockClock, caplog: pyte
         got.append(2)
         me.ref.send("look")
     assert len(told(caplog)) == 1
+
+
+@BOXES
+@pytest.mark.parametrize("way", ["receive", "then", "collection", "alias"])
+async def test_the_reply_of_a_request_is_checked(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, way: str, box: type[Box]
+) -> None:
+    """U14: however the reply is taken."""
+    async with open_node("n", config=DEBUG) as node, node.mailbox(label="me") as me:
+        ref = await node.spawn(box, name="box")
+        await ref.call(box.keep, [1])
+        target: Ref[Any] = node.processes[ref.serial].alias() if way == "alias" else ref
+        request = me.request(target, box.give)
+        match way:
+            case "then":
+                got: list[Any] = []
+                request.then(lambda settled: got.append(settled.value))
+                await request.wait(1)
+                view = request.value
+            case "collection":
+                collection: RequestCollection[int] = RequestCollection()
+                collection.add(request, 1)
+                view = (await collection.wait())[1].value
+            case _:
+                view = await request.receive(1)
+        view.append(2)
+        del request
+        await ref.call(box.forget)
+    (text,) = (line for line in told(caplog) if "the reply of" in line)
+    assert "the reply of give, passed by" in text
+    assert "to <n@local:1 me>" in text
+
+
+class Given(Box):
+    def __init__(self, given: Any, **more: Any) -> None:
+        super().__init__()
+        self.kept = [given, *more.values()]
+
+
+class AsyncGiven(Given):
+    async def wait(self) -> None:
+        pass
+
+
+async def takes(me: Process, given: Any, **more: Any) -> None:
+    change = await me.receive()
+    change([given, *more.values()][-1])
+    await me.receive()
+
+
+@pytest.mark.parametrize("target", [Given, AsyncGiven, takes], ids=lambda target: target.__name__)
+@pytest.mark.parametrize("way", ["spawn", "spawn_soon", "Child", "start_child"])
+@pytest.mark.parametrize("by_name", [False, True])
+async def test_arguments_of_a_start_are_checked(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, target: Any, way: str, by_name: bool
+) -> None:
+    """U14: arguments of `spawn` and of `Child`, which the supervisor keeps for the next incarnation."""
+    value = [1]
+    given: dict[str, Any] = {"more": value} if by_name else {}
+    args = ((),) if by_name else (value,)
+    async with open_node("n", config=DEBUG) as node, node.mailbox(label="me") as me:
+        ref: Ref[Any]
+        match way:
+            case "spawn":
+                ref = await me.spawn(target, *args, **given)
+            case "spawn_soon":
+                ref = me.spawn_soon(target, *args, **given)
+            case "Child":
+                await me.spawn(Supervisor, [Child(target, *args, id="it", name="it", kwargs=given)])
+                ref = node.named("it").resolve()
+            case _:
+                supervisor: Ref[Any] = await me.spawn(Supervisor, [])
+                child = Child(target, *args, id="it", kwargs=given)
+                ref = await supervisor.call(Supervisor.start_child, child)
+        await settle()
+        assert node.sharing is not None
+        assert not node.sharing.found
+
+        def change(value: Any) -> None:
+            value.append(2)
+
+        ref.send(change) if target is takes else ref.cast(Box.change, change)
+        await settle()
+        me.ref.send("look")
+        assert value == [1, 2]
+        (found,) = (each for each in node.sharing.found if each.receiver == ref)
+        assert found.method == target.__name__
+        assert (found.sender == me.ref) is (way in ("spawn", "spawn_soon"))
+    assert len(told(caplog)) == (2 if way == "start_child" else 1)  # the `Child` was passed, too
+
+
+async def _start(node: Node, way: str) -> None:
+    match way:
+        case "spawn":
+            await node.spawn(Given, iter([1]), name="it")
+        case "spawn_soon":
+            node.spawn_soon(Given, iter([1]), name="it")
+        case _:
+            await node.spawn(Supervisor, [Child(Given, iter([1]), id="it", name="it")])
+
+
+@pytest.mark.parametrize("way", ["spawn", "spawn_soon", "Child"])
+async def test_what_has_yet_to_run_starts_nothing(autojump_clock: MockClock, way: str) -> None:
+    """U14: a generator as an argument of a start is refused in the spawner, and nothing is left behind."""
+    async with open_node("n", config=DEBUG) as node:
+        before = set(node.processes)
+        refused = StartError if way == "Child" else LiveArgument
+        with pytest.raises(refused):
+            await _start(node, way)
+        assert set(node.processes) == before
+        assert node.whereis("it") is None
+
+
+@pytest.mark.parametrize("way", ["alias", "alias by cast", "timer", "forwarded"])
+async def test_no_way_around(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, way: str) -> None:
+    """U14: aliases, timers and forwarded calls are checked as refs are, and each case is told once."""
+    async with open_node("n", config=DEBUG) as node:
+        ref = await node.spawn(Box, name="box")
+        alias: Ref[Any] = node.processes[ref.serial].alias()
+        value = [1]
+        match way:
+            case "alias":
+                alias.send(value)
+            case "alias by cast":
+                alias.cast(Box.keep, value)
+            case "timer":
+                node.send_after(1, ref, value)
+                await trio.sleep(2)
+            case _:
+                ref.deliver(signals.Send(value))
+        await settle()
+        value.append(2)
+        await ref.call(Box.forget)
+    assert len(told(caplog)) == 1
+
+
+class Plain:
+    """An object of no kind that a snapshot can look into."""
+
+
+@attrs.frozen
+class Holder:
+    held: Any
+
+
+async def test_what_cannot_be_checked_is_named_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """U14: the class, where it was met first; what cannot change is not named."""
+    caplog.set_level(logging.INFO, "enfilade")
+    async with open_node("n", config=DEBUG) as node:
+        ref = await node.spawn(Box)
+        for value in (
+            datetime.now(),
+            Path("/"),
+            Decimal(1),
+            Color.RED,
+            Plain,
+            len,
+            range(3),
+            1j,
+            ref,
+            Exited,
+        ):
+            await ref.call(Box.keep, value)
+        assert node.sharing is not None
+        assert not node.sharing.opaque
+        for value in (Plain(), [Plain()], Holder(Plain()), StringIO()):
+            await ref.call(Box.keep, value)
+        assert list(node.sharing.opaque) == [Plain, StringIO]
+    lines = [line.getMessage() for line in caplog.records if "debug mode" in line.getMessage()]
+    assert lines == [
+        "argument 1 of Box.keep: no change of a Plain can be seen in debug mode",
+        "argument 1 of Box.keep: no change of a StringIO can be seen in debug mode",
+    ]
+
+
+class Fields(msgspec.Struct):
+    items: list[int]
+
+
+async def test_structs_are_looked_into(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """U14: the fields of msgspec's structs."""
+    async with open_node("n", config=DEBUG) as node:
+        ref = await node.spawn(Box)
+        value = Fields([1])
+        await ref.call(Box.keep, value)
+        value.items.append(2)
+        await ref.call(Box.forget)
+    assert len(told(caplog)) == 1
+
+
+class Color(Enum):
+    RED = 1
+
+
+async def settle() -> None:
+    await trio.testing.wait_all_tasks_blocked()
