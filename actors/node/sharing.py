@@ -42,7 +42,7 @@ from types import (
     ModuleType,
     NotImplementedType,
 )
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import attrs
 import msgspec
@@ -248,7 +248,7 @@ class _Snapshot:
             return id(value)
         if issubclass(kind, msgspec.Struct) or not _OWN_FIELDS.isdisjoint(kind.__dict__):
             return kind, *self._fields(kind, value)
-        if type(kind).__hash__ is type.__hash__ and not _is_fixed(kind):
+        if not _is_fixed(kind):
             self.opaque.add(kind)
         return id(value)
 
@@ -265,8 +265,10 @@ class _Snapshot:
 
 
 def _is_fixed(kind: type) -> bool:
-    module = type.__dict__["__module__"].__get__(kind)
-    return (type(module) is str and module in _FIXED_MODULES) or issubclass(kind, _FIXED)
+    module, metaclass = type.__dict__["__module__"].__get__(kind), cast("Any", type(kind))
+    if type(module) is not str or metaclass.__hash__ is not type.__hash__:
+        return True  # too strange to be named
+    return module in _FIXED_MODULES or issubclass(kind, _FIXED)
 
 
 def _names(kind: type) -> Iterable[str]:
