@@ -80,6 +80,9 @@ class ChildTable(_Table):
     options: dict[str, Any] = {}
     capabilities: list[str] = []
     entrypoint: str = "start"
+    finds: list[str] = []
+    registers: list[str] = []
+    ends: list[str] = []
     nodes: list[str] = []
     name: str | None = None
     restart: Literal["permanent", "transient", "temporary"] = "permanent"
@@ -190,7 +193,11 @@ class ZoneFile(_Table):
         return targets
 
 
-KEYS: Final = {"actor": (), "guest": ("capabilities", "entrypoint"), "entry": ("nodes",)}
+KEYS: Final = {
+    "actor": (),
+    "guest": ("capabilities", "entrypoint", "finds", "registers", "ends"),
+    "entry": ("nodes",),
+}
 """What a child can be, and the keys that only such a child has."""
 
 PLAIN: Final = ChildTable("")
@@ -249,7 +256,15 @@ def _guest(table: ChildTable, directory: Path) -> Guest:
     if not path.is_file():
         raise Refusal(f"child {table.id!r}: there is no module {path}")
     try:
-        return Guest(path, capabilities=table.capabilities, entrypoint=table.entrypoint, label=table.id)
+        return Guest(
+            path,
+            capabilities=table.capabilities,
+            entrypoint=table.entrypoint,
+            finds=table.finds,
+            registers=table.registers,
+            ends=table.ends,
+            label=table.id,
+        )
     except HostcallError as error:
         raise Refusal(f"child {table.id!r}: {error}") from error
 

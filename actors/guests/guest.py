@@ -112,6 +112,12 @@ def _limits() -> Limits:
     return Limits()
 
 
+def _patterns(value: Iterable[str] | str) -> tuple[str, ...]:
+    from enfilade.hostcalls.contracts.authority import patterns
+
+    return patterns(value)
+
+
 def _tuple(values: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(values)
 
@@ -134,6 +140,11 @@ class Guest(Spawnable["Guest"]):
             become slots. Further ones may be given to `spawn`.
         results: what the entrypoint is declared to return.
         limits: what the guest, and each of its children, may use.
+        finds: shell patterns of registered names that the guest may look up, with `ActorRegistry`. Itself and
+            its descendants it finds anyway; the root supervisor and the node's control processes never.
+        registers: shell patterns of names that it may register itself and its descendants under.
+        ends: shell patterns of registered names whose holders it may send exit signals and link to, with
+            `ActorLink`; its descendants it may always.
         label: for people; by default module and entrypoint.
     """
 
@@ -145,6 +156,9 @@ class Guest(Spawnable["Guest"]):
     arguments: Sequence[Any] = attrs.field(default=(), converter=_tuple, kw_only=True)
     results: tuple[AbiParam, ...] = attrs.field(default=(), kw_only=True)
     limits: Limits = attrs.field(factory=_limits, kw_only=True)
+    finds: tuple[str, ...] = attrs.field(default=(), converter=_patterns, kw_only=True)
+    registers: tuple[str, ...] = attrs.field(default=(), converter=_patterns, kw_only=True)
+    ends: tuple[str, ...] = attrs.field(default=(), converter=_patterns, kw_only=True)
     label: str | None = attrs.field(default=None, kw_only=True)
 
     def body(
@@ -199,6 +213,7 @@ class Guest(Spawnable["Guest"]):
         from enfilade.actors.guests.guest_body import refusal
         from enfilade.hostcalls.abi.errors import StartError
         from enfilade.hostcalls.contracts.arguments import argument
+        from enfilade.hostcalls.contracts.authority import Authority
         from enfilade.hostcalls.contracts.launch import Launch
 
         name = "module" if isinstance(self.module, bytes) else str(self.module)
@@ -209,6 +224,7 @@ class Guest(Spawnable["Guest"]):
             arguments=tuple(argument(runtime.kernel.registry, value) for value in values),
             results=self.results,
             limits=self.limits,
+            authority=Authority(finds=self.finds, registers=self.registers, ends=self.ends),
             label=self.label or f"{name}:{self.entrypoint}",
         )
         try:

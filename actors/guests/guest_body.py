@@ -88,7 +88,9 @@ class GuestBody(DispatchedBody):
             process.bound(attrs.evolve(mailbox, capacity=capacity, overflow=overflow))
             if overflow == "drop_oldest":
                 process.queue = _DroppingQueue(self)
-        self.actors = NodeHost(process, runtime.kernel.clock, self.spawn, receives=prepared.receives)
+        self.actors = NodeHost(
+            process, runtime.kernel.clock, self.spawn, self.has_descendant, receives=prepared.receives
+        )
         try:
             self.execution = runtime.kernel.begin(prepared, self.actors, self._wake)
         except GuestStartError as error:
@@ -130,6 +132,15 @@ class GuestBody(DispatchedBody):
         if process.ended is not None and not self.runtime.kernel.policy.upstream:
             ref.deliver(signals.Exit(process.ref, SHUTDOWN, linked=False))
         return ref, body.execution.caller.id, number
+
+    def has_descendant(self, process: Process) -> bool:
+        """Tell whether the guest, or a descendant of its, has started this process."""
+        body = process.body
+        while isinstance(body, GuestBody):
+            body = body.parent
+            if body is self:
+                return True
+        return False
 
     def stop(self, reason: Reason) -> bool:
         """Cut the guest short, and end the process."""

@@ -42,10 +42,16 @@ from enfilade.actors.node.timers import Timer
 from enfilade.actors.processes.handlers import check_method
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.links import Down, Exited, Monitor
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.process import Process
 from enfilade.hostcalls.abi.actor_types import ActorReason, ReasonKind
-from enfilade.hostcalls.abi.errors import AlreadyExists, InvalidArgument, NotFound, SubsystemError
+from enfilade.hostcalls.abi.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    SubsystemError,
+)
 from enfilade.hostcalls.contracts.host import ActorHost, Ended, Incoming
 from enfilade.hostcalls.contracts.host import Request as GuestRequest
 from enfilade.hostcalls.contracts.inbox import Inbox
@@ -61,6 +67,7 @@ __all__ = ["NodeHost", "trapped", "why"]
 T = TypeVar("T")
 
 LARGEST_TEXT = 1_000  # characters of an error or a reason that a guest is told
+LARGEST_NAME = 100  # characters of a name of the guest's in the log
 
 Spawn = Callable[[Launch, bool, bool], Awaitable[tuple[Ref[Any], int, int]]]
 
@@ -73,6 +80,7 @@ class NodeHost:
         process: the guest's process.
         clock: the time that the guest sees.
         spawn: starts a child, linked and monitored as told; its ref, its process id, the monitor's number.
+        descends: tells whether a process descends from the guest.
         receives: whether the guest takes messages.
 
     Attributes:
@@ -80,15 +88,34 @@ class NodeHost:
         reason: the exit reason of a guest that is cut short.
     """
 
-    __slots__ = ("_monitors", "_process", "_receives", "_spawn", "actors", "execution", "inbox", "reason")
+    __slots__ = (
+        "_descends",
+        "_monitors",
+        "_process",
+        "_receives",
+        "_spawn",
+        "actors",
+        "execution",
+        "inbox",
+        "reason",
+    )
 
     execution: Execution
 
-    def __init__(self, process: Process, clock: Clock, spawn: Spawn, *, receives: bool) -> None:
+    def __init__(
+        self,
+        process: Process,
+        clock: Clock,
+        spawn: Spawn,
+        descends: Callable[[Process], bool],
+        *,
+        receives: bool,
+    ) -> None:
         self.actors: ActorHost | None = self
         self.reason: Reason = SHUTDOWN
         self._process = process
         self._spawn = spawn
+        self._descends = descends
         self._receives = receives
         self._monitors: dict[int, Monitor] = {}
         self.inbox = Inbox(process.queue, clock, self)
@@ -236,6 +263,7 @@ class NodeHost:
 
     def link(self, actor: Ref[Any]) -> None:
         self._check_mailbox()
+        self._check_end(actor, "link to")
         try:
             self._process.link(actor)
         except NoProcess:
@@ -271,6 +299,7 @@ class NodeHost:
     def exit(self, actor: Ref[Any] | None, reason: ActorReason) -> None:
         if actor is not None:
             self._check_mailbox()
+            self._check_end(actor, "end")
             self._process.exit(actor, _reason(reason))
         else:
             self.reason = _reason(reason)
@@ -281,6 +310,13 @@ class NodeHost:
         return before
 
     def register(self, name: str, actor: Ref[Any]) -> None:
+        if not self.execution.caller.authority.may_register(name):
+            raise PermissionDenied(
+                why=f"the guest may not register the name {safe_repr(name, LARGEST_NAME)}; "
+                "grant it with registers=[...]"
+            )
+        if not self._is_own(actor):
+            raise PermissionDenied(why="a guest may register only itself and its descendants")
         try:
             self._process.node.register(name, actor)
         except NameTaken:
@@ -292,9 +328,44 @@ class NodeHost:
 
     def whereis(self, name: str) -> Ref[Any]:
         found = self._process.node.whereis(name)
+        if found is not None and self._is_own(found):
+            return found
+        if not self.execution.caller.authority.may_find(name) or self._is_root(found):
+            raise PermissionDenied(
+                why=f"the guest may not find the name {safe_repr(name, LARGEST_NAME)}; "
+                "grant it with finds=[...]"
+            )
         if found is None:
             raise NotFound
         return found
+
+    # Authority.
+
+    def _is_own(self, actor: Ref[Any]) -> bool:
+        process = process_of(actor)
+        return process is not None and (process is self._process or self._descends(process))
+
+    def _is_root(self, actor: Ref[Any] | None) -> bool:
+        root = self._process.node.root
+        return root is not None and actor == root
+
+    def _check_end(self, actor: Ref[Any], operation: str) -> None:
+        """Raise unless the guest may end the actor, by a signal or by a link."""
+        process = process_of(actor)
+        if self._is_own(actor) or (process is not None and process.ended is not None):
+            return
+        name = None if process is None else process.name
+        if name is not None and self.execution.caller.authority.may_end(name) and not self._is_root(actor):
+            return
+        raise PermissionDenied(
+            why=f"a guest may {operation} its own descendants and the holders of names that it was granted; "
+            + (
+                "the actor has no name"
+                if name is None
+                else f"{safe_repr(name, LARGEST_NAME)} is not among them"
+            )
+            + "; grant names with ends=[...]"
+        )
 
 
 _NOT_BYTES = Custom("guests receive only bytes and enfilade.hostcalls.Message")

@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from enfilade.hostcalls.abi.capability import Capability
-from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached
+from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached, PermissionDenied
+from enfilade.hostcalls.contracts.authority import Authority
 from enfilade.hostcalls.contracts.host import Host
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.resources.logs import Forwarder
@@ -29,6 +30,7 @@ class Caller:
         host: what the embedder does for it.
         label: for people.
         parent: the process id of the guest that started it, or None.
+        authority: the names that it may find, take and end.
         ended: whether it has ended; it can still be stopped once, and its log channel read, until it is
         forgotten.
         children: how many guests it has started that have not ended.
@@ -43,6 +45,7 @@ class Caller:
     host: Host
     label: str = ""
     parent: int | None = None
+    authority: Authority = attrs.field(factory=Authority)
     ended: bool = False
     children: int = 0
     channel_bytes: int = 0
@@ -97,6 +100,17 @@ class Caller:
             self.slots.make_room(resources)
             if self.registry.owned(self.id) + resources > limit:
                 raise LimitReached("resources", limit)
+
+    def check_owner(self, resource: Resource, operation: str) -> None:
+        """Raise `PermissionDenied` unless the guest owns the resource: it made it, or was sent it.
+
+        `operation` names what the guest wants to do. By upstream's rules everybody may.
+        """
+        if resource.owner != self.id and not self.registry.upstream:
+            raise PermissionDenied(
+                why=f"only the owner of a {resource.kind.value} may {operation} it; "
+                "send the resource in a message to give it away, or use Policy(upstream=True)"
+            )
 
     def reserve_channel_bytes(self, size: int) -> None:
         """Count `size` bytes of channel against the limit. Raises `LimitReached` if that exceeds it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from enfilade.hostcalls.abi.errors import HostcallError
+from enfilade.hostcalls.abi.errors import HostcallError, PermissionDenied
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.policy import Policy
 from enfilade.hostcalls.resources.channel import Channel
@@ -71,15 +71,22 @@ class Family:
         self._tombstones.pop(process.id, None)
         self._registry.remove(process)
 
-    def may_stop(self, caller: Caller, target: Caller) -> bool:
-        """Tell whether one may stop the other: itself, its descendants, by upstream's rules any process."""
+    def check_authority(self, caller: Caller, target: Caller, operation: str) -> None:
+        """Raise `PermissionDenied` unless the target is the caller itself or one of its descendants.
+
+        `operation` names what the caller wants to do to it. By upstream's rules it may be any process.
+        """
         if self.policy.upstream or target is caller:
-            return True
+            return
         ancestor = target.parent
         while ancestor is not None and ancestor != caller.id:
             above = self._living(ancestor)
             ancestor = above.parent if above is not None else None
-        return ancestor is not None
+        if ancestor is None:
+            raise PermissionDenied(
+                why=f"a guest may {operation} only its own descendants; "
+                "Policy(upstream=True) permits any guest"
+            )
 
     def _living(self, process: int | None) -> Caller | None:
         if process is None:

@@ -6,6 +6,7 @@ import attrs
 
 from enfilade.hostcalls.abi import AbiParam
 from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.contracts.authority import Authority
 from enfilade.hostcalls.contracts.entrypoint import Argument
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.engine import Module
@@ -22,6 +23,7 @@ class Launch:
         arguments: the arguments, free of the caller's slots.
         results: what the entrypoint is declared to return.
         limits: its bounds.
+        authority: the names that it may find, take and end.
         label: for people, in logs and backtraces.
         parent: the process id of the guest that starts it, or None.
     """
@@ -32,5 +34,6 @@ class Launch:
     arguments: tuple[Argument, ...] = ()
     results: tuple[AbiParam, ...] = ()
     limits: Limits = attrs.field(factory=Limits)
+    authority: Authority = attrs.field(factory=Authority)
     label: str = ""
     parent: int | None = None

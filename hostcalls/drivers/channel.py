@@ -49,8 +49,11 @@ def create(caller: Caller, wanted: ChannelCreate) -> int:
 
 
 def delete(caller: Caller, slot: int) -> None:
-    """End the channel for everyone and free the slot; one that drains says so, and ends all the same."""
+    """End the caller's channel for everyone and free the slot; one that drains says so, and ends all the
+    same.
+    """
     resource = caller.get(slot, Kind.CHANNEL)
+    caller.check_owner(resource, "delete")
     try:
         resource.payload.terminate()
     finally:
@@ -59,8 +62,10 @@ def delete(caller: Caller, slot: int) -> None:
 
 
 def drain(caller: Caller, slot: int) -> None:
-    """Refuse new frames."""
-    caller.get(slot, Kind.CHANNEL).payload.drain()
+    """Let the caller's channel refuse new frames."""
+    resource = caller.get(slot, Kind.CHANNEL)
+    caller.check_owner(resource, "drain")
+    resource.payload.drain()
 
 
 def share(caller: Caller, slot: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import trio
 
 from enfilade.hostcalls.abi import ProcessLogLookup, ProcessLogRegistration, ProcessStart, catalogue
+from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import (
     InvalidArgument,
     NotFound,
@@ -74,8 +75,12 @@ class ProcessDriver:
 
     def _admit(self, caller: Caller, wanted: ProcessStart) -> Passage:
         check(wanted.entrypoint)
-        if not self._family.policy.upstream and not caller.grants.issuperset(wanted.capabilities):
-            raise PermissionDenied
+        beyond = set(wanted.capabilities) - caller.grants
+        if beyond and not self._family.policy.upstream:
+            raise PermissionDenied(
+                why=f"a guest may grant its children only its own capabilities, not {_titles(beyond)}; "
+                "grant it these, or use Policy(upstream=True)"
+            )
         if caller.children >= caller.limits.children:
             raise SubsystemError(f"the process has its limit of {caller.limits.children} children")
         arguments = resolve(wanted.entrypoint, caller.slots, caller.registry)
@@ -92,6 +97,7 @@ class ProcessDriver:
             arguments=arguments,
             results=wanted.entrypoint.signature.results,
             limits=caller.limits,
+            authority=caller.authority,
             label=f"{wanted.module_id}:{wanted.name}",
             parent=caller.id,
         )
@@ -102,27 +108,34 @@ class ProcessDriver:
         target: Caller | None = entry.payload
         if target is None:
             raise NotFound
-        if not self._family.may_stop(caller, target):
-            raise PermissionDenied
+        self._family.check_authority(caller, target, "stop")
         self._family.forget(entry)
         if not target.ended:
             target.host.stop()
 
     def register_log_channel(self, caller: Caller, wanted: ProcessLogRegistration) -> None:
-        """Make a channel the caller's log channel."""
+        """Make a channel of the caller its log channel."""
         channel = caller.registry.shared(wanted.channel)
         if channel.kind is not Kind.CHANNEL:
             raise InvalidArgument
+        caller.check_owner(channel, "log to")
         if not caller.process.alive:
             raise NotFound
         before = caller.registry.register_log_channel(caller.process, channel)
         self._family.forward_log(caller, channel.payload, before)
 
     def log_channel(self, caller: Caller, wanted: ProcessLogLookup) -> int:
-        """The shared handle of a process's log channel."""
+        """The shared handle of the log channel of the caller or one of its descendants."""
         registry = caller.registry
         entry = registry.get(wanted.process_id, Kind.PROCESS)
+        if entry.payload is None:
+            raise NotFound
+        self._family.check_authority(caller, entry.payload, "read the log of")
         channel = registry.log_channel(entry.id)
         if channel.shared is None:
             raise NotFound
         return channel.shared
+
+
+def _titles(capabilities: Iterable[Capability]) -> str:
+    return ", ".join(capability.title for capability in sorted(capabilities))

@@ -19,9 +19,11 @@ def operations() -> Iterable[Operation[Any, Any]]:
 
 
 def register(caller: Caller, wanted: SingletonRegister) -> None:
-    """Give the resource with a shared handle an id, until it goes."""
+    """Give the caller's resource with a shared handle an id, until it goes."""
     registry = caller.registry
-    registry.register_singleton(wanted.id.value, registry.shared(wanted.resource))
+    resource = registry.shared(wanted.resource)
+    caller.check_owner(resource, "register")
+    registry.register_singleton(wanted.id.value, resource)
 
 
 def lookup(caller: Caller, wanted: SingletonLookup) -> int:

@@ -36,6 +36,10 @@ from enfilade.hostcalls.resources.registry import Kind, Registry, Resource
 _LINKS = 256
 """Pairs of a module and a set of grants that are kept linked."""
 
+_TABLES = 64
+"""Dispatch tables that are kept. A guest may start children with any subset of its grants, and each subset
+has a table of its own, of some 20 KiB."""
+
 
 class Kernel:
     """The process kernel of one runtime.
@@ -65,7 +69,7 @@ class Kernel:
         self.clock = clock
         self.modules = modules
         self.policy = policy or Policy()
-        self.registry = Registry()
+        self.registry = Registry(upstream=self.policy.upstream)
         self.family = Family(self.registry, clock, self.policy)
         added = list(operations)
         replaced = {operation.hostcall.name for operation in added}
@@ -82,7 +86,9 @@ class Kernel:
         self._operations = [operation for operation in own if operation.hostcall.name not in replaced] + added
         self.catalogue = _extended(added)
         self._known = frozenset(hostcall.capability for hostcall in self.catalogue)
-        self._tables: dict[frozenset[Capability], tuple[DispatchTable, tuple[Import, ...]]] = {}
+        self._tables: OrderedDict[frozenset[Capability], tuple[DispatchTable, tuple[Import, ...]]] = (
+            OrderedDict()
+        )
         self._links: OrderedDict[tuple[str, frozenset[Capability]], tuple[DispatchTable, Linked]] = (
             OrderedDict()
         )
@@ -126,7 +132,16 @@ class Kernel:
         """
         launch, registry = prepared.launch, self.registry
         entry = registry.reserve(Kind.PROCESS)
-        caller = Caller(entry, registry, launch.grants, launch.limits, host, launch.label, launch.parent)
+        caller = Caller(
+            entry,
+            registry,
+            launch.grants,
+            launch.limits,
+            host,
+            launch.label,
+            launch.parent,
+            launch.authority,
+        )
         instance = passage = None
         call, writes = prepared.call, prepared.writes
         if call is None:
@@ -182,6 +197,7 @@ class Kernel:
         """Forget everything; the engine is closed and no guest is left."""
         self.family.close()
         self._links.clear()
+        self._tables.clear()
         self.registry = Registry()
         del self.engine
 
@@ -194,6 +210,10 @@ class Kernel:
                 for index, operation in enumerate(table.operations)
             )
             found = self._tables[grants] = table, imports
+            if len(self._tables) > _TABLES:
+                self._tables.popitem(last=False)
+        else:
+            self._tables.move_to_end(grants)
         return found
 
 

@@ -1,7 +1,8 @@
 """The registry: every resource that guests can have, and who holds it.
 
 A guest never names a resource itself. It names a *slot*, a number of its own (`slots.py`), or a *shared
-handle*, an index into the one table that all guests see.
+handle*, a random number of 63 bits that leads to the resource for every guest that knows it, and is never
+used twice.
 
 A resource lives as long as somebody can reach it:
 
@@ -16,6 +17,7 @@ shared handle and log relation erased. Nothing of a dead guest is left behind th
 from __future__ import annotations
 
 import enum
+import secrets
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
@@ -128,19 +130,59 @@ class HandleTable(Generic[T]):
         return ((handle, value) for handle, value in enumerate(self._entries) if value is not None)
 
 
+class SecretHandles:
+    """Shared handles that cannot be guessed: random numbers from 1 to 2^63 - 1.
+
+    They are positive in every reading of 64 bits, and not 0, which the wire formats of upstream's network
+    library refuse.
+    """
+
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        self._entries: dict[int, Resource] = {}
+
+    def insert(self, resource: Resource) -> int:
+        """Give `resource` a handle."""
+        handle = 0
+        while not handle or handle in self._entries:
+            handle = secrets.randbits(63)
+        self._entries[handle] = resource
+        return handle
+
+    def get(self, handle: int) -> Resource:
+        """Return the resource with this handle. Raises `NotFound`."""
+        resource = self._entries.get(handle)
+        if resource is None:
+            raise NotFound
+        return resource
+
+    def remove(self, handle: int) -> Resource:
+        """Forget the handle and return what had it. Raises `NotFound`."""
+        resource = self.get(handle)
+        del self._entries[handle]
+        return resource
+
+
 class Registry:
     """All resources of one runtime.
 
+    Args:
+        upstream: keep upstream's rules: shared handles are counted from 0, freed ones are used again, and
+            whoever has a resource may do with it what its owner may.
+
     Attributes:
+        upstream: whether these rules are kept.
         departures: counts the resources that have gone, the holds that were given up and the processes that
             have ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, upstream: bool = False) -> None:
+        self.upstream = upstream
         self.departures = 0
         self._resources: dict[int, Resource] = {}
         self._last_id = 0
-        self._shared: HandleTable[Resource] = HandleTable()
+        self._shared: SecretHandles | HandleTable[Resource] = HandleTable() if upstream else SecretHandles()
         self._singletons: dict[bytes, Resource] = {}
         self._owned: dict[int, dict[int, Resource]] = {}
         self._log_channels: dict[int, Resource] = {}  # by process

@@ -66,7 +66,8 @@ def receive(
 
 
 async def puppet(node: Node, **options: Any) -> Puppet:
-    return Puppet(await node.spawn(Guest(PUPPET, capabilities=EVERYTHING), **options))
+    guest = Guest(PUPPET, capabilities=EVERYTHING, finds="*", registers="*", ends="*")
+    return Puppet(await node.spawn(guest, **options))
 
 
 async def test_self_and_send() -> None:
@@ -243,7 +244,7 @@ async def test_what_cannot_be_sent_stays() -> None:
     """
     async with open_node("test") as node:
         limits = Limits(message_bytes=4096)
-        guest = Puppet(await node.spawn(Guest(PUPPET, capabilities=EVERYTHING, limits=limits)))
+        guest = Puppet(await node.spawn(Guest(PUPPET, capabilities=EVERYTHING, limits=limits, registers="*")))
         me = await guest.do(c.ACTOR_SELF)
         first, second = [await guest.do(c.CHANNEL_CREATE, PARK) for _ in range(2)]
         with pytest.raises(GuestError, match="invalid argument"):  # nobody calls itself

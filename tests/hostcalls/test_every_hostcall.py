@@ -4,6 +4,9 @@ handle that leads nowhere, with one that leads to something else, and with argum
 
 from __future__ import annotations
 
+import itertools
+import random
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -54,8 +57,8 @@ CHANNEL, STRONG_READER, WEAK_READER, STRONG_WRITER, WEAK_WRITER, SESSION, CHILD_
 FREE = 9
 """The next free slot."""
 
-SHARED, SHARED_READER = 0, 1
-"""The channel's shared handle; its reader has the next one."""
+SHARED, SHARED_READER = 1, 2
+"""The shared handles of the channel and of its reader, which are random elsewhere."""
 
 FRAME = b"frame"
 """What is written and read: 5 bytes."""
@@ -213,11 +216,12 @@ CASES = [
     Case(c.CHANNEL_WEAK_WRITE, write(WEAK_WRITER), 5, wrong=(*both(write), (write(STRONG_WRITER), INVALID))),
     Case(
         c.PROCESS_LOG_CHANNEL,
-        lambda ids: abi.ProcessLogLookup(ids["other"]),
+        lambda ids: abi.ProcessLogLookup(ids["child"]),
         SHARED_READER,
         wrong=(
             (abi.ProcessLogLookup(1 << 40), NOT_FOUND),
             (lambda ids: abi.ProcessLogLookup(ids["channel"]), INVALID),
+            (lambda ids: abi.ProcessLogLookup(ids["other"]), DENIED),
         ),
     ),
     Case(
@@ -298,11 +302,17 @@ CASES = [
         None,
         wrong=(
             *both(lambda slot: ActorRegister("name", slot)),
-            (ActorRegister("", OTHER), INVALID),
-            (ActorRegister("other", OTHER), "Stable identifier already exists"),
+            (ActorRegister("", OTHER), DENIED),
+            (ActorRegister("other", OTHER), DENIED),
+            (ActorRegister("elsewhere", OTHER), DENIED),
         ),
     ),
-    Case(c.ACTOR_WHEREIS, "other", OTHER, wrong=(("nobody", NOT_FOUND), ("", NOT_FOUND))),
+    Case(
+        c.ACTOR_WHEREIS,
+        "other",
+        OTHER,
+        wrong=(("nobody", NOT_FOUND), ("", DENIED), ("root", DENIED), ("elsewhere", DENIED)),
+    ),
 ]
 NAMES = [case.hostcall.name for case in CASES]
 
@@ -321,6 +331,15 @@ async def make_channel(guest: Puppet) -> None:
     assert await guest.do(c.CHANNEL_WEAK_WRITER_CREATE, CHANNEL) == WEAK_WRITER
 
 
+@pytest.fixture(autouse=True)
+def known_handles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count shared handles from 1."""
+    numbers = itertools.count(SHARED)
+    monkeypatch.setattr(
+        secrets, "randbits", lambda bits: next(numbers) if bits == 63 else random.getrandbits(bits)
+    )
+
+
 @asynccontextmanager
 async def scene(directory: Path) -> AsyncIterator[tuple[Node, Puppet, dict[str, int]]]:
     """A guest whose slots are filled, another process, and the ids of what is there."""
@@ -328,7 +347,9 @@ async def scene(directory: Path) -> AsyncIterator[tuple[Node, Puppet, dict[str, 
     async with open_node("test") as node:
         registry = open_guests(node, modules=directory).kernel.registry
         await node.spawn(Other, name="other")
-        guest = Puppet(await node.spawn(Guest(PUPPET, capabilities=Capability)))
+        names = ["other", "nobody", "name", "me"]
+        puppet = Guest(PUPPET, capabilities=Capability, finds=names, registers=names, ends=["other"])
+        guest = Puppet(await node.spawn(puppet))
         await make_channel(guest)
         (caller,) = [entry.payload for entry in registry.of_kind(Kind.PROCESS)]
         place_of_the_request = caller.add(Kind.OTHER, "it is free between two requests")
@@ -348,11 +369,12 @@ async def scene(directory: Path) -> AsyncIterator[tuple[Node, Puppet, dict[str, 
         await guest.do(c.CHANNEL_WEAK_WRITE, write(WEAK_WRITER))
         monitor = await guest.do(c.ACTOR_MONITOR, OTHER)
         child_id = await guest.do(c.PROCESS_START, attrs.evolve(start(), name="idle", capabilities=IDLE))
-        # Another guest, with a log, and a singleton of another's.
+        # Another guest, the log of the child, and a singleton.
         idle = Guest(ACTOR, capabilities=IDLE, entrypoint="idle")
         await node.spawn(idle)
         other = registry.of_kind(Kind.PROCESS)[-1]
-        registry.register_log_channel(other, registry.shared(SHARED_READER))
+        child_entry = registry.get(child_id, Kind.PROCESS)
+        registry.register_log_channel(child_entry, registry.shared(SHARED_READER))
         registry.register_singleton(bytes(16), registry.shared(SHARED_READER))
         guest.ref.send(b"plain")
         guest.ref.send(Message(b"tagged", tag=3))
@@ -361,7 +383,7 @@ async def scene(directory: Path) -> AsyncIterator[tuple[Node, Puppet, dict[str, 
         await guest.ref.stop()
         for kind in set(Kind) - {Kind.PROCESS, Kind.CHANNEL, Kind.READER}:
             assert not registry.of_kind(kind)
-        # What is left is the log of the other guest: here a reader, and the channel that it holds.
+        # What is left is the log of the child: here a reader, and the channel that it holds.
         assert len(registry.of_kind(Kind.CHANNEL)) <= 1
         assert len(registry.of_kind(Kind.READER)) <= 1
 

@@ -40,10 +40,13 @@ from tests.hostcalls.test_every_hostcall import (
     OTHER,
     STRONG_READER,
     WEAK_WRITER,
+    known_handles,
     make_channel,
     sample,
     write,
 )
+
+__all__ = ["known_handles"]  # a fixture, so that handles can be guessed here
 
 LIMITS = Limits(resources=40, children=3, mailbox=50, message_bytes=2048, channel_bytes=1 << 20)
 PATIENCE = 5  # seconds that a hostcall of the guest may take; of the node's clock, which jumps
@@ -122,7 +125,11 @@ class Fuzz:
     async def begin(self) -> Ref[Guest]:
         if self.node.whereis("other") is None:
             await self.node.spawn(Other, name="other")
-        guest = Puppet(await self.node.spawn(Guest(PUPPET, capabilities=Capability, limits=LIMITS)))
+        guest = Puppet(
+            await self.node.spawn(
+                Guest(PUPPET, capabilities=Capability, limits=LIMITS, finds="*", registers="*", ends="*")
+            )
+        )
         await make_channel(guest)
         for _ in range(3):  # up to the slot that the corpus has for it
             assert await guest.do(c.CHANNEL_ATTACH, await guest.do(c.CHANNEL_SHARE, STRONG_READER))

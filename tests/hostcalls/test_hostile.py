@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,31 @@ async def test_fork_bomb(tmp_path: Path) -> None:
             while node.statistics().processes:  # noqa: ASYNC110 - a generation after the other ends
                 await trio.sleep(0.01)
         assert len(guests_of(node).kernel.registry) <= 256
+
+
+async def test_a_table_for_each_set_of_grants(tmp_path: Path) -> None:
+    """A guest that starts children with one subset of its grants after the other leaves a bounded number of
+    dispatch tables behind.
+    """
+    subsets = list(itertools.islice(itertools.combinations(sorted(EVERYTHING), 3), 150))
+    guest = Assembler("process::start")
+    guest.function(
+        "start",
+        "".join(
+            f"(drop (call $process.start {guest.message(ProcessStart, child(grants))}))" for grants in subsets
+        ),
+    )
+    (tmp_path / "actor.wasm").write_bytes(ACTOR)
+    async with open_node("test") as node:
+        kernel = open_guests(node, modules=tmp_path).kernel
+        assert await end(node, guest) == NORMAL
+        assert len(kernel._tables) == 64
+        assert frozenset(subsets[-1]) in kernel._tables
+
+
+def child(grants: tuple[Capability, ...]) -> ProcessStart:
+    """The start of a guest that returns at once."""
+    return ProcessStart("actor.wasm", "done", grants, abi.EntrypointInvocation())
 
 
 async def test_handles_of_others() -> None:

@@ -345,7 +345,7 @@ async def test_resource_becomes_a_slot_of_the_child(tmp_path: Path) -> None:
 
 async def test_shared_handle_is_passed_on(tmp_path: Path) -> None:
     """A U64 resource must be live and is passed as it is, low word first."""
-    async with open_harness(modules(tmp_path)) as harness:
+    async with open_harness(modules(tmp_path), policy=Policy(upstream=True)) as harness:
         parent = Parent(harness)
         for _ in range(8):
             resource = harness.registry.add(Kind.CHANNEL, Channel(64))
@@ -438,8 +438,10 @@ async def test_grandchildren_can_be_stopped(tmp_path: Path) -> None:
 
 
 async def test_abi_8_log_channels(tmp_path: Path) -> None:
-    """One log channel a process, one process a log channel; readable after the process has ended."""
-    async with open_harness(modules(tmp_path)) as harness:
+    """One log channel a process, one process a log channel; readable after the process has ended. Here by
+    upstream's rules, which let everybody look and register.
+    """
+    async with open_harness(modules(tmp_path), policy=Policy(upstream=True)) as harness:
         registry = harness.registry
         one, two = Parent(harness), Parent(harness)
         channel = registry.add(Kind.CHANNEL, Channel(64), owner=one.caller.id)
@@ -466,11 +468,31 @@ async def test_abi_8_log_channels(tmp_path: Path) -> None:
         assert not channel.alive
 
 
+async def test_logs_of_others(tmp_path: Path) -> None:
+    """A process logs to its own channel alone, and reads the log of itself and its descendants."""
+    async with open_harness(modules(tmp_path)) as harness:
+        registry = harness.registry
+        one, two = Parent(harness), Parent(harness)
+        channel = registry.add(Kind.CHANNEL, Channel(64), owner=one.caller.id)
+        handle = registry.share(channel)
+        await one.call(c.PROCESS_REGISTER_LOG_CHANNEL, ProcessLogRegistration(handle))
+        assert await two.refused(c.PROCESS_REGISTER_LOG_CHANNEL, ProcessLogRegistration(handle)) == DENIED
+        assert await two.refused(c.PROCESS_LOG_CHANNEL, ProcessLogLookup(one.caller.id)) == DENIED
+        assert await one.call(c.PROCESS_LOG_CHANNEL, ProcessLogLookup(one.caller.id)) == handle
+        child = await two.start(wanted(grants=GRANTS))
+        log = registry.add(Kind.CHANNEL, Channel(64), owner=child.execution.caller.id)
+        registry.share(log)
+        registry.register_log_channel(child.execution.caller.process, log)
+        found = ProcessLogLookup(child.execution.caller.id)
+        assert await two.call(c.PROCESS_LOG_CHANNEL, found) == log.shared
+        assert await one.refused(c.PROCESS_LOG_CHANNEL, found) == DENIED
+
+
 async def test_log_channels_are_forwarded_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Registered again, or by another process, a channel's records are not emitted again; the label is the
     latest process's. A process that registers another channel has that forwarded.
     """
-    async with open_harness(modules(tmp_path)) as harness:
+    async with open_harness(modules(tmp_path), policy=Policy(upstream=True)) as harness:
         registry = harness.registry
         one, two = Parent(harness), Parent(harness)
         channels = [registry.add(Kind.CHANNEL, Channel(256), owner=one.caller.id) for _ in range(2)]
@@ -492,7 +514,7 @@ async def test_log_channel_arguments(tmp_path: Path) -> None:
     async with open_harness(modules(tmp_path)) as harness:
         registry = harness.registry
         parent = Parent(harness)
-        other = registry.add(Kind.OTHER, object())
+        other = registry.add(Kind.OTHER, object(), owner=parent.caller.id)
         registry.hold(other)
         not_a_channel = ProcessLogRegistration(registry.share(other))
         assert await parent.refused(c.PROCESS_REGISTER_LOG_CHANNEL, not_a_channel) == INVALID

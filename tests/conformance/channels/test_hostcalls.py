@@ -3,7 +3,7 @@
 from enfilade.hostcalls.abi import ChannelBackpressure, ChannelCreate, IoRead, IoWrite, NetAccept
 from enfilade.hostcalls.abi import catalogue as c
 from enfilade.hostcalls.contracts.caller import Caller
-from tests.hostcalls.desk import INVALID, NOT_FOUND, Desk, fails
+from tests.hostcalls.desk import DENIED, INVALID, NOT_FOUND, Desk, fails
 
 PARK = ChannelCreate(64, ChannelBackpressure.PARK)
 
@@ -58,8 +58,22 @@ def test_chan_55_network_readers_are_not_part_of_this_build() -> None:
     assert "not part" in fails(lambda: process.desk.call(process.caller, c.NET_HTTP_ACCEPT, NetAccept(0)))
 
 
-def test_chan_67_deleting_anothers_channel() -> None:
+def test_only_the_owner_deletes_and_drains() -> None:
+    """Another process that has the channel gets an error, and the channel lives."""
     desk = Desk()
+    a, b = Process(desk), Process(desk)
+    slot = a.create()
+    attached = b.attach(a.share(slot))
+    assert fails(lambda: b.delete(attached)) == DENIED
+    assert fails(lambda: desk.call(b.caller, c.CHANNEL_DRAIN, attached)) == DENIED
+    b.write(b.writer(attached), b"goes on")
+    assert a.read(a.reader(slot)) == b"goes on"
+    a.delete(slot)
+
+
+def test_chan_67_deleting_anothers_channel() -> None:
+    """By upstream's rules."""
+    desk = Desk(upstream=True)
     a, b = Process(desk), Process(desk)
     slot = a.create()
     b.delete(b.attach(a.share(slot)))
@@ -79,10 +93,23 @@ def test_chan_68_deleting_a_reader_slot() -> None:
 
 
 def test_chan_70_abi_4_shared_handles_count_from_zero() -> None:
-    process = Process(Desk())
+    """By upstream's rules."""
+    process = Process(Desk(upstream=True))
     slots = [process.create() for _ in range(3)]
     assert [process.share(slot) for slot in slots] == [0, 1, 2]
     assert process.share(slots[1]) == 1
+
+
+def test_shared_handles_are_random() -> None:
+    """A handle has 63 bits, stays the same as long as its resource lives, and cannot be guessed."""
+    process = Process(Desk())
+    slots = [process.create() for _ in range(100)]
+    handles = [process.share(slot) for slot in slots]
+    assert len(set(handles)) == 100
+    assert all(0 < handle < 1 << 63 for handle in handles)
+    assert any(handle >> 62 for handle in handles)
+    assert [process.share(slot) for slot in slots] == handles
+    assert {process.desk.kernel.registry.shared(handle).shared for handle in handles} == set(handles)
 
 
 def test_chan_71_unknown_shared_handle() -> None:

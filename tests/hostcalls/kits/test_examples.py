@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
@@ -58,11 +59,13 @@ async def test_c_client(tmp_path: Path, name: str) -> None:
         build_c(EXAMPLES / "c" / "client.c", tmp_path),
         capabilities=["ActorMessage", "ActorRegistry"],
         arguments=[name, 3, "3"],
+        finds=[name],
     )
     async with open_node("test") as node:
         await node.spawn(counter, name=name)
         powerless = Guest(client.module, capabilities=["ActorMessage"], arguments=client.arguments)
         assert isinstance(await ended(node, powerless), Trapped)
+        assert isinstance(await ended(node, attrs.evolve(client, finds=())), Trapped)
         assert await ended(node, client) == NORMAL
         assert isinstance(await ended(node, client), Trapped)  # the counter was stopped
 
@@ -162,8 +165,9 @@ async def test_c_notices_and_errors(tmp_path: Path) -> None:
     victim.function("start", f"(call $received (call $actor.receive {anything})) unreachable")
     grants = ["ActorMessage", "ActorLink", "ActorRegistry"]
     async with open_node("test") as node:
-        doomed = await node.spawn(Guest(victim.binary(), capabilities=grants))
-        assert await ended(node, Guest(target, capabilities=grants, arguments=[doomed])) == NORMAL
+        doomed = await node.spawn(Guest(victim.binary(), capabilities=grants), name="doomed")
+        watcher = Guest(target, capabilities=grants, arguments=[doomed], finds="nobody", ends="doomed")
+        assert await ended(node, watcher) == NORMAL
 
 
 @needs_clang
