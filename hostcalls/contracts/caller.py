@@ -12,6 +12,8 @@ from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached, Permiss
 from enfilade.hostcalls.contracts.authority import Authority
 from enfilade.hostcalls.contracts.host import Host
 from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.net.account import Account
+from enfilade.hostcalls.net.policy import Network
 from enfilade.hostcalls.resources.logs import Forwarder
 from enfilade.hostcalls.resources.registry import Kind, Registry, Resource
 from enfilade.hostcalls.resources.slots import Slots
@@ -31,6 +33,7 @@ class Caller:
         label: for people.
         parent: the process id of the guest that started it, or None.
         authority: the names that it may find, take and end.
+        network: where it may use the network.
         ended: whether it has ended; it can still be stopped once, and its log channel read, until it is
         forgotten.
         children: how many guests it has started that have not ended.
@@ -46,11 +49,13 @@ class Caller:
     label: str = ""
     parent: int | None = None
     authority: Authority = attrs.field(factory=Authority)
+    network: Network = attrs.field(factory=Network.loopback)
     ended: bool = False
     children: int = 0
     channel_bytes: int = 0
     log: Forwarder | None = None
     slots: Slots = attrs.field(init=False)
+    _account: Account | None = None
 
     def __attrs_post_init__(self) -> None:
         self.slots = Slots(self.registry, self.limits.resources)
@@ -59,6 +64,13 @@ class Caller:
     def id(self) -> int:
         """The process id."""
         return self.process.id
+
+    @property
+    def account(self) -> Account:
+        """Account of its network, made on first use."""
+        if self._account is None:
+            self._account = Account(self.limits)
+        return self._account
 
     def get(self, slot: int, kind: Kind) -> Resource:
         """The resource in one of the guest's slots. Raises `NotFound` or `InvalidArgument`."""

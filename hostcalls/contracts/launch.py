@@ -10,6 +10,7 @@ from enfilade.hostcalls.contracts.authority import Authority
 from enfilade.hostcalls.contracts.entrypoint import Argument
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.engine import Module
+from enfilade.hostcalls.net.policy import Network
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -25,6 +26,7 @@ class Launch:
         limits: its bounds.
         authority: the names that it may find, take and end.
         label: for people, in logs and backtraces.
+        network: where it may use the network.
         parent: the process id of the guest that starts it, or None.
     """
 
@@ -36,4 +38,5 @@ class Launch:
     limits: Limits = attrs.field(factory=Limits)
     authority: Authority = attrs.field(factory=Authority)
     label: str = ""
+    network: Network = attrs.field(factory=Network.loopback)
     parent: int | None = None

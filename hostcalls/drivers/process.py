@@ -99,6 +99,7 @@ class ProcessDriver:
             limits=caller.limits,
             authority=caller.authority,
             label=f"{wanted.module_id}:{wanted.name}",
+            network=caller.network,
             parent=caller.id,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from enfilade.hostcalls.abi.errors import InvalidArgument
+from enfilade.hostcalls.abi.errors import LimitReached
 from enfilade.hostcalls.resources.futures import Future
 
 
@@ -19,7 +19,7 @@ class Allowance(Protocol):
 
     @property
     def connections(self) -> int:
-        """Connections that live; each half counts for one half."""
+        """Connections that live or are being made; each half counts for one half."""
         ...
 
     @property
@@ -38,6 +38,15 @@ class Allowance(Protocol):
         ...
 
 
+class Half(Protocol):
+    """A half of a connection, as an account counts it."""
+
+    @property
+    def spent(self) -> bool:
+        """True when nothing will come of it any more; it does not count then."""
+        ...
+
+
 class Account:
     """The network resources of one guest.
 
@@ -48,18 +57,28 @@ class Account:
         allowance: how much it may have.
         held: bytes that the host holds for it. May exceed the allowance by what the guest itself has written.
         listeners: its listener handles.
-        halves: its halves of connections.
+        connecting: connections that it is making.
         tls_bytes: bytes of its TLS settings.
     """
 
-    __slots__ = ("_starved", "_waiting_for_place", "allowance", "halves", "held", "listeners", "tls_bytes")
+    __slots__ = (
+        "_halves",
+        "_starved",
+        "_waiting_for_place",
+        "allowance",
+        "connecting",
+        "held",
+        "listeners",
+        "tls_bytes",
+    )
 
     def __init__(self, allowance: Allowance) -> None:
         self.allowance = allowance
         self.held = 0
         self.listeners = 0
-        self.halves = 0
+        self.connecting = 0
         self.tls_bytes = 0
+        self._halves: dict[Half, None] = {}
         self._starved: dict[Charge, None] = {}
         self._waiting_for_place: dict[Callable[[], None], None] = {}
 
@@ -70,26 +89,48 @@ class Account:
 
     @property
     def has_place(self) -> bool:
-        """True while the guest may have one connection more."""
-        return self.halves + 2 <= 2 * self.allowance.connections
+        """True while the guest may have one connection more. Halves that are spent do not count."""
+        places = 2 * (self.allowance.connections - self.connecting - 1)
+        if len(self._halves) > places:
+            for half in [half for half in self._halves if half.spent]:
+                del self._halves[half]
+        return len(self._halves) <= places
+
+    def check_listener(self) -> None:
+        """Raise `LimitReached` unless the guest may have one listener handle more."""
+        if self.listeners >= self.allowance.listeners:
+            raise LimitReached("listeners", self.allowance.listeners)
 
     def add_listener(self) -> None:
-        """Count a listener handle. Raises `InvalidArgument` beyond the allowance."""
-        if self.listeners >= self.allowance.listeners:
-            raise InvalidArgument
+        """Count a listener handle."""
         self.listeners += 1
 
     def remove_listener(self) -> None:
         """Count a listener handle no longer."""
         self.listeners -= 1
 
-    def add_half(self) -> None:
-        """Count a half. Check `has_place` before a connection is begun."""
-        self.halves += 1
+    def begin_connection(self) -> None:
+        """Count a connection that is being made. Raises `LimitReached` beyond the allowance."""
+        if not self.has_place:
+            raise LimitReached("connections", self.allowance.connections)
+        self.connecting += 1
 
-    def remove_half(self) -> None:
+    def end_connecting(self) -> None:
+        """Count it no longer: there are halves now, or there is none."""
+        self.connecting -= 1
+        self.look_for_place()
+
+    def add_half(self, half: Half) -> None:
+        """Count a half. Check `has_place` before a connection is begun."""
+        self._halves[half] = None
+
+    def remove_half(self, half: Half) -> None:
         """Count a half no longer; accepts that waited for a place may be served."""
-        self.halves -= 1
+        self._halves.pop(half, None)
+        self.look_for_place()
+
+    def look_for_place(self) -> None:
+        """Serve the accepts that wait for a place, if there is one: a half may be spent."""
         if self._waiting_for_place and self.has_place:
             waiting, self._waiting_for_place = self._waiting_for_place, {}
             for callback in waiting:
@@ -100,9 +141,9 @@ class Account:
         self._waiting_for_place[callback] = None
 
     def add_tls_bytes(self, size: int) -> None:
-        """Count bytes of TLS settings. Raises `InvalidArgument` beyond the allowance."""
+        """Count bytes of TLS settings. Raises `LimitReached` beyond the allowance."""
         if self.tls_bytes + size > self.allowance.tls_bytes:
-            raise InvalidArgument
+            raise LimitReached("tls_bytes", self.allowance.tls_bytes)
         self.tls_bytes += size
 
     def remove_tls_bytes(self, size: int) -> None:

@@ -20,6 +20,11 @@ class Reader(Protocol):
 
     charge: Charge
 
+    @property
+    def spent(self) -> bool:
+        """True when reads can only be empty or fail from now on."""
+        ...
+
     def read(self, length: int) -> bytes | Future[bytes]:
         """Take at most `length` bytes, at least one; an empty result means that no more will come.
 
@@ -46,6 +51,11 @@ class Writer(Protocol):
     """
 
     charge: Charge
+
+    @property
+    def spent(self) -> bool:
+        """True when writes can only be thrown away or fail from now on."""
+        ...
 
     def write(self, payload: bytes) -> int | Future[int]:
         """Write all of `payload`; its length is the result.

@@ -296,6 +296,11 @@ class _Reader:
         self._length = 0
         self._pending: Future[bytes] | None = None
 
+    @property
+    def spent(self) -> bool:
+        """True when all has been read that will ever come."""
+        return not self.unread and (self._has_end or bool(self._error))
+
     def read(self, length: int) -> bytes | Future[bytes]:
         """Take at most `length` bytes; none when the peer has finished.
 
@@ -380,6 +385,11 @@ class _Writer:
         self._has_finished = False
         self._error = ""
         self._pending: Future[int] | None = None
+
+    @property
+    def spent(self) -> bool:
+        """True when the peer takes nothing any more."""
+        return bool(self._error)
 
     def write(self, payload: bytes) -> int | Future[int]:
         """Send all of `payload`, waiting while too much is not yet acknowledged.

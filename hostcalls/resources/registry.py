@@ -38,6 +38,11 @@ class Kind(enum.Enum):
     SESSION = "session"
     ACTOR = "actor"
     REQUEST = "request"
+    LISTENER = "listener"
+    NET_READER = "net reader"
+    NET_WRITER = "net writer"
+    TLS_SERVER = "tls server"
+    TLS_CLIENT = "tls client"
     OTHER = "other"
 
 
@@ -68,6 +73,7 @@ class Resource:
         departure: why it has gone; set before `release` is called.
         parent: the channel of a reader or writer, which holds it; None.
         orphaned: whether the process that created it has ended.
+        moved: called with the id of the process that owns it from now on, None while it is on its way; None.
         spent: tells that nothing will come of it any more, whoever uses it; None for what is never spent.
     """
 
@@ -83,6 +89,7 @@ class Resource:
     departure: Departure | None = None
     parent: Resource | None = None
     orphaned: bool = False
+    moved: Callable[[int | None], None] | None = None
     spent: Callable[[], bool] | None = None
 
 
@@ -298,6 +305,8 @@ class Registry:
         resource.orphaned = False
         if process is not None and resource.alive:
             self._owned.setdefault(process, {})[resource.id] = resource
+        if resource.moved is not None:
+            resource.moved(process)
 
     def _remove_unreachable(self, resource: Resource, departure: Departure) -> None:
         if resource.holds <= 0 and (resource.shared is None or resource.owner is None):

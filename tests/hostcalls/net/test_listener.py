@@ -20,6 +20,7 @@ class Half:
     """A half without a peer."""
 
     charge: Charge
+    spent: bool = False
 
     def read(self, length: int) -> bytes:
         return b""
@@ -95,14 +96,15 @@ def test_an_accept_waits_until_its_guest_may_have_a_connection_more() -> None:
     """Meanwhile the accepts of others are served."""
     full, other = Account(Limits(connections=1)), Account(Limits())
     listener = bound(other)
-    full.add_half()
+    occupied = Half(Charge(full))
+    full.add_half(occupied)
     first, second = listener.accept(full, name), listener.accept(other, name)
     for each in ("1", "2"):
         listener.offer(connection(other, each), nothing)
     assert isinstance(first, Future)
     assert isinstance(second, Future)
     assert (first.done, second.result()) == (False, "1")
-    full.remove_half()
+    full.remove_half(occupied)
     assert first.result() == "2"
 
 
@@ -156,13 +158,32 @@ def test_bytes_count_for_the_owner_and_move_with_the_half() -> None:
 
 def test_listeners_and_settings_have_bounds() -> None:
     account = Account(Limits(listeners=1, tls_bytes=5))
+    account.check_listener()
     account.add_listener()
     account.add_tls_bytes(5)
     with pytest.raises(InvalidArgument):
-        account.add_listener()
+        account.check_listener()
     with pytest.raises(InvalidArgument):
         account.add_tls_bytes(1)
     account.remove_listener()
     account.remove_tls_bytes(1)
-    account.add_listener()
+    account.check_listener()
     account.add_tls_bytes(1)
+
+
+def test_spent_halves_are_no_connections() -> None:
+    """A guest that frees nothing goes on all the same."""
+    account = Account(Limits(connections=2))
+    halves = [Half(Charge(account)) for _ in range(4)]
+    for half in halves:
+        account.add_half(half)
+    assert not account.has_place
+    halves[0].spent = True
+    assert not account.has_place
+    halves[3].spent = True
+    assert account.has_place
+    account.begin_connection()
+    with pytest.raises(InvalidArgument):
+        account.begin_connection()
+    account.end_connecting()
+    account.begin_connection()
