@@ -1,53 +1,310 @@
-"""TLS settings for guests: the contracts of `selium::net::tls::*`.
+"""The network for guests: the contracts of `selium::net::*`.
 
-The network itself is not part of this build, and no settings are kept; but what is wrong with a bundle is
-told as it would be where they are.
+Each contract checks in the order of the guest ABI: the settings' slot, the protocol, the form of domain and
+port, the policy, the limits. What lies behind it is `enfilade.hostcalls.net.network`, which needs the
+libraries of the dependency group `net`: it is imported when a guest with a network capability is prepared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NoReturn
+import functools
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from enfilade.hostcalls.abi import NetTlsClientConfig, NetTlsServerConfig, catalogue
-from enfilade.hostcalls.abi.errors import InvalidArgument, NotInThisBuild
+import trio
+
+from enfilade.hostcalls.abi import (
+    IoFrame,
+    IoRead,
+    IoWrite,
+    NetAccept,
+    NetAcceptReply,
+    NetConnect,
+    NetConnectReply,
+    NetCreateListener,
+    NetCreateListenerReply,
+    NetProtocol,
+    NetTlsClientConfig,
+    NetTlsConfigReply,
+    NetTlsServerConfig,
+    catalogue,
+)
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.abi.errors import (
+    HostcallError,
+    InvalidArgument,
+    NotFound,
+    NotInThisBuild,
+    PermissionDenied,
+    SubsystemError,
+)
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.operation import Operation, operation
+from enfilade.hostcalls.net.binding import Binding
+from enfilade.hostcalls.net.destination import Destination
+from enfilade.hostcalls.net.domain import parse_domain
+from enfilade.hostcalls.net.halves import Connection
+from enfilade.hostcalls.net.owned import Family, OwnedReader, OwnedWriter
+from enfilade.hostcalls.net.settings import NetworkSettings
+from enfilade.hostcalls.net.sockets import Sockets, SystemSockets
+from enfilade.hostcalls.net.tasks import Tasks
+from enfilade.hostcalls.net.tls_settings import ClientSettings, ServerSettings
+from enfilade.hostcalls.resources.clock import Clock
+from enfilade.hostcalls.resources.futures import Future
+from enfilade.hostcalls.resources.registry import Departure, Kind, Resource
 
-_LARGEST_BUNDLE = 1024 * 1024
-"""Bytes that the certificates, keys and protocol names of one bundle may have together."""
+if TYPE_CHECKING:
+    from enfilade.hostcalls.net.network import Handle, Network
+
+T = TypeVar("T")
+Reply = TypeVar("Reply", NetAcceptReply, NetConnectReply)
+
+CAPABILITIES = frozenset(
+    hostcall.capability for hostcall in catalogue.CATALOGUE if hostcall.name.startswith("selium::net::")
+)
+"""The capabilities whose hostcalls are served here."""
+
+_PROTOCOLS = {
+    Family.QUIC: (NetProtocol.QUIC,),
+    Family.HTTP: (NetProtocol.HTTP, NetProtocol.HTTPS),
+}
 
 
-def operations() -> Iterable[Operation[Any, Any]]:
-    """The operations of TLS settings."""
-    yield operation(catalogue.NET_TLS_SERVER_CONFIG_CREATE, server_config_create)
-    yield operation(catalogue.NET_TLS_CLIENT_CONFIG_CREATE, client_config_create)
+class NetDriver:
+    """Serves the network hostcalls of one runtime.
+
+    Args:
+        clock: tells the time of day, for dates in messages. All time limits are those of trio's clock.
+        settings: bounds, and the certificate of the host.
+        sockets: the network that guests are on.
+    """
+
+    def __init__(
+        self, clock: Clock, settings: NetworkSettings | None = None, sockets: Sockets | None = None
+    ) -> None:
+        self._clock = clock
+        self._settings = settings or NetworkSettings()
+        self._sockets = sockets
+        self._tasks = Tasks()
+        self._network: Network | None = None
+        self._is_absent = False
+
+    def operations(self) -> Iterable[Operation[Any, Any]]:
+        """The operations of the network."""
+        quic, http = Family.QUIC, Family.HTTP
+        yield self._operation(catalogue.NET_QUIC_BIND, self._bind, quic)
+        yield self._operation(catalogue.NET_QUIC_ACCEPT, self._accept, quic)
+        yield self._operation(catalogue.NET_QUIC_CONNECT, self._connect, quic)
+        yield self._operation(catalogue.NET_QUIC_READ, self._read, quic)
+        yield self._operation(catalogue.NET_QUIC_WRITE, self._write, quic)
+        yield self._operation(catalogue.NET_HTTP_BIND, self._bind, http)
+        yield self._operation(catalogue.NET_HTTP_ACCEPT, self._accept, http)
+        yield self._operation(catalogue.NET_HTTP_CONNECT, self._connect, http)
+        yield self._operation(catalogue.NET_HTTP_READ, self._read, http)
+        yield self._operation(catalogue.NET_HTTP_WRITE, self._write, http)
+        yield operation(catalogue.NET_TLS_SERVER_CONFIG_CREATE, self._create_server_settings)
+        yield operation(catalogue.NET_TLS_CLIENT_CONFIG_CREATE, self._create_client_settings)
+
+    def prepare(self, grants: frozenset[Capability]) -> None:
+        """Import what guests with these capabilities need. Not a checkpoint; the first time takes a while."""
+        if grants & CAPABILITIES:
+            self._load()
+
+    def open(self, nursery: trio.Nursery) -> None:
+        """Run the tasks of the network in `nursery`."""
+        self._tasks.open(nursery)
+
+    def close(self) -> None:
+        """Close every socket. The nursery's tasks end with it."""
+        self._tasks.close()
+        if self._network is not None:
+            self._network.close()
+            self._network = None
+
+    def _load(self) -> Network | None:
+        if self._network is None and not self._is_absent:
+            try:
+                # A heavy package, and an optional one: few guests are on the network.
+                from enfilade.hostcalls.net.network import Network
+            except ModuleNotFoundError as error:
+                if error.name is not None and error.name.startswith("enfilade."):
+                    raise
+                self._is_absent = True
+            else:
+                self._sockets = self._sockets or SystemSockets()
+                self._network = Network(self._settings, self._sockets, self._tasks, self._clock.unix_time)
+        return self._network
+
+    def _ready(self, name: str) -> Network:
+        """The network. Raises `NotInThisBuild` when its libraries are not installed."""
+        network = self._load()
+        if network is None:
+            raise NotInThisBuild(name)
+        return network
+
+    def _operation(
+        self, hostcall: Any, serve: Callable[[Network, Family, Caller, Any], Any], family: Family
+    ) -> Operation[Any, Any]:
+        def run(caller: Caller, wanted: Any) -> Any:
+            return serve(self._ready(hostcall.name), family, caller, wanted)
+
+        return operation(hostcall, run)
+
+    # TLS settings.
+
+    def _create_server_settings(self, caller: Caller, wanted: NetTlsServerConfig) -> NetTlsConfigReply:
+        settings = ServerSettings.check(wanted.bundle)
+        self._ready(catalogue.NET_TLS_SERVER_CONFIG_CREATE.name)
+        return NetTlsConfigReply(_add_settings(caller, Kind.TLS_SERVER, settings))
+
+    def _create_client_settings(self, caller: Caller, wanted: NetTlsClientConfig) -> NetTlsConfigReply:
+        settings = ClientSettings.check(wanted.bundle)
+        self._ready(catalogue.NET_TLS_CLIENT_CONFIG_CREATE.name)
+        return NetTlsConfigReply(_add_settings(caller, Kind.TLS_CLIENT, settings))
+
+    # Listeners.
+
+    def _bind(
+        self, network: Network, family: Family, caller: Caller, wanted: NetCreateListener
+    ) -> NetCreateListenerReply:
+        settings: ServerSettings | None = _settings(caller, wanted, Kind.TLS_SERVER)
+        _check_protocol(family, wanted.protocol)
+        domain = parse_domain(wanted.domain).name if wanted.domain else ""
+        _check_port(wanted.port)
+        addresses = caller.network.addresses(wanted.port, domain.removesuffix("."))
+        if not addresses:
+            raise PermissionDenied(
+                why=f"the network policy has no rule to bind port {wanted.port} for the domain {domain!r}; "
+                f"add Bind('127.0.0.1', {wanted.port}) to Network(bind=...)"
+            )
+        caller.check_room()
+        caller.account.check_listener()
+        binding = Binding(domain, wanted.port, addresses, wanted.protocol is NetProtocol.HTTPS, settings)
+        bind = network.bind_quic if family is Family.QUIC else network.bind_http
+        handle = bind(binding, caller.account, caller.label)
+        return NetCreateListenerReply(caller.add(Kind.LISTENER, handle, handle.release))
+
+    def _accept(
+        self, network: Network, family: Family, caller: Caller, wanted: NetAccept
+    ) -> NetAcceptReply | Future[NetAcceptReply]:
+        handle: Handle = caller.get(wanted.handle, Kind.LISTENER).payload
+        if handle.family is not family:
+            raise InvalidArgument
+        caller.check_room(2)
+        take = functools.partial(_take, caller, family, NetAcceptReply)
+        return handle.listener.accept(caller.account, take)
+
+    # Connections.
+
+    def _connect(
+        self, network: Network, family: Family, caller: Caller, wanted: NetConnect
+    ) -> Future[NetConnectReply]:
+        settings: ClientSettings | None = _settings(caller, wanted, Kind.TLS_CLIENT)
+        _check_protocol(family, wanted.protocol)
+        domain = parse_domain(wanted.domain)
+        if family is Family.QUIC and domain.text.startswith("["):
+            raise SubsystemError(f"connect failed: invalid server name: {domain.text}")
+        _check_port(wanted.port)
+        destination = Destination.check(domain, wanted.port, caller.network)
+        caller.check_room(2)
+        if family is Family.QUIC:
+            made = network.connect_quic(destination, caller.account, caller.label, settings)
+        else:
+            made = network.connect_http(
+                destination,
+                caller.account,
+                caller.label,
+                is_secure=wanted.protocol is NetProtocol.HTTPS,
+                tls=settings,
+            )
+        return made.then(functools.partial(_take_or_close, caller, family))
+
+    def _read(
+        self, network: Network, family: Family, caller: Caller, wanted: IoRead
+    ) -> IoFrame | Future[IoFrame]:
+        reader: OwnedReader = caller.get(wanted.handle, Kind.NET_READER).payload
+        if reader.family is not family:
+            raise InvalidArgument
+        outcome = reader.read(wanted.len)
+        return outcome.then(_frame) if isinstance(outcome, Future) else _frame(outcome)
+
+    def _write(
+        self, network: Network, family: Family, caller: Caller, wanted: IoWrite
+    ) -> int | Awaitable[int]:
+        writer: OwnedWriter = caller.get(wanted.handle, Kind.NET_WRITER).payload
+        if writer.family is not family:
+            raise InvalidArgument
+        return writer.write(wanted.payload)
 
 
-def server_config_create(caller: Caller, wanted: NetTlsServerConfig) -> NoReturn:
-    """Settings of a server: it has a certificate and its key, and a client CA if it requires clients' own."""
-    bundle = wanted.bundle
-    _check(bundle.alpn, bundle.cert_chain_pem, bundle.private_key_pem, bundle.client_ca_pem)
-    if not bundle.cert_chain_pem or not bundle.private_key_pem:
+def _frame(payload: bytes) -> IoFrame:
+    return IoFrame(0, payload)
+
+
+def _settings(caller: Caller, wanted: NetCreateListener | NetConnect, kind: Kind) -> Any:
+    """The TLS settings that a call refers to, or None. Whatever else is in the slot is not found."""
+    if wanted.tls is None:
+        return None
+    if wanted.protocol is NetProtocol.HTTP:
         raise InvalidArgument
-    if bundle.require_client_auth and not bundle.client_ca_pem:
-        raise InvalidArgument
-    raise NotInThisBuild(catalogue.NET_TLS_SERVER_CONFIG_CREATE.name)
+    try:
+        return caller.get(wanted.tls, kind).payload
+    except InvalidArgument:
+        raise NotFound from None
 
 
-def client_config_create(caller: Caller, wanted: NetTlsClientConfig) -> NoReturn:
-    """Settings of a client: it has a certificate and its key, or neither."""
-    bundle = wanted.bundle
-    _check(bundle.alpn, bundle.ca_bundle_pem, bundle.client_cert_pem, bundle.client_key_pem)
-    if bool(bundle.client_cert_pem) != bool(bundle.client_key_pem):
-        raise InvalidArgument
-    raise NotInThisBuild(catalogue.NET_TLS_CLIENT_CONFIG_CREATE.name)
+def _add_settings(caller: Caller, kind: Kind, settings: ServerSettings | ClientSettings) -> int:
+    account = caller.account
+    account.add_tls_bytes(settings.size)
+    return caller.add(kind, settings, lambda: account.remove_tls_bytes(settings.size))
 
 
-def _check(alpn: tuple[str, ...] | None, *texts: bytes | None) -> None:
-    """What holds for both: the size, and that every protocol has a name. An empty text is as good as none."""
-    protocols = [name.encode() for name in alpn or ()]
-    if not all(protocols):
+def _check_protocol(family: Family, protocol: NetProtocol) -> None:
+    if protocol not in _PROTOCOLS[family]:
         raise InvalidArgument
-    if sum(map(len, protocols)) + sum(len(text or b"") for text in texts) > _LARGEST_BUNDLE:
+
+
+def _check_port(port: int) -> None:
+    if port == 0:
         raise InvalidArgument
+
+
+# Halves.
+
+
+def _take(
+    caller: Caller, family: Family, reply: Callable[[int, int, str], Reply], connection: Connection
+) -> Reply:
+    """Make the caller the owner of a connection. Raises `InvalidArgument` when it has no room for it."""
+    caller.check_room(2)
+    reader = OwnedReader(connection.reader, family, caller.account)
+    writer = OwnedWriter(connection.writer, family, caller.account)
+    first = _add_half(caller, Kind.NET_READER, reader)
+    second = _add_half(caller, Kind.NET_WRITER, writer)
+    return reply(first, second, connection.remote_addr)
+
+
+def _take_or_close(caller: Caller, family: Family, connection: Connection) -> NetConnectReply:
+    try:
+        return _take(caller, family, NetConnectReply, connection)
+    except HostcallError:
+        connection.reader.release(Departure.RELEASED)
+        connection.writer.release(Departure.RELEASED)
+        raise
+
+
+def _add_half(caller: Caller, kind: Kind, half: OwnedReader | OwnedWriter) -> int:
+    registry = caller.registry
+    resource: Resource = registry.add(kind, half, owner=caller.id)
+
+    def release() -> None:
+        half.release(resource.departure or Departure.RELEASED)
+
+    def moved(process: int | None) -> None:
+        if process is not None:
+            owner: Caller = registry.get(process, Kind.PROCESS).payload
+            half.move(owner.account)
+
+    resource.release, resource.moved = release, moved
+    resource.spent = lambda: half.spent
+    return caller.slots.insert(resource)

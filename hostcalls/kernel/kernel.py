@@ -22,14 +22,17 @@ from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.contracts.operation import Operation
 from enfilade.hostcalls.contracts.policy import Policy
 from enfilade.hostcalls.contracts.table import DispatchTable
-from enfilade.hostcalls.drivers import channel, net, session, singleton
+from enfilade.hostcalls.drivers import channel, session, singleton
 from enfilade.hostcalls.drivers.mailbox import MailboxDriver
+from enfilade.hostcalls.drivers.net import NetDriver
 from enfilade.hostcalls.drivers.process import ProcessDriver
 from enfilade.hostcalls.drivers.time import TimeDriver
 from enfilade.hostcalls.engine import Call, Engine, EngineError, ExternKind, Import, Linked, Module, call_of
 from enfilade.hostcalls.kernel.execution import Execution
 from enfilade.hostcalls.kernel.modules import ModuleStore
 from enfilade.hostcalls.kernel.prepared import Prepared
+from enfilade.hostcalls.net.settings import NetworkSettings
+from enfilade.hostcalls.net.sockets import Sockets
 from enfilade.hostcalls.resources.clock import Clock
 from enfilade.hostcalls.resources.registry import Kind, Registry, Resource
 
@@ -52,6 +55,11 @@ class Kernel:
             own. Their hostcalls join the catalogue. One that serves a hostcall which a driver of the kernel
             serves takes its place.
         policy: see `Policy`.
+        network: bounds of the network, and the certificate of the host.
+        sockets: the network that guests are on; None for that of the system.
+
+    Attributes:
+        network: serves the network hostcalls; whoever runs the kernel gives it a nursery by `network.open`.
 
     Raises `ValueError` when two of `operations` serve the same hostcall.
     """
@@ -64,6 +72,8 @@ class Kernel:
         modules: ModuleStore | None = None,
         operations: Iterable[Operation[Any, Any]] = (),
         policy: Policy | None = None,
+        network: NetworkSettings | None = None,
+        sockets: Sockets | None = None,
     ) -> None:
         self.engine = engine
         self.clock = clock
@@ -71,6 +81,7 @@ class Kernel:
         self.policy = policy or Policy()
         self.registry = Registry(upstream=self.policy.upstream)
         self.family = Family(self.registry, clock, self.policy)
+        self.network = NetDriver(clock, network, sockets)
         added = list(operations)
         replaced = {operation.hostcall.name for operation in added}
         processes = ProcessDriver(self.family, self._load)
@@ -78,7 +89,7 @@ class Kernel:
             *channel.operations(),
             *singleton.operations(),
             *session.operations(),
-            *net.operations(),
+            *self.network.operations(),
             *TimeDriver(clock).operations(),
             *processes.operations(),
             *MailboxDriver(processes).operations(),
@@ -113,6 +124,7 @@ class Kernel:
             raise StartError(f"Wasmtime error: {error}") from error
         except HostcallError as error:
             raise StartError(str(error)) from error
+        self.network.prepare(launch.grants)
         receives = Capability.ACTOR_MESSAGE in launch.grants and any(
             extern.module_name == ACTOR_RECEIVE.name for extern in launch.module.imports
         )
@@ -141,6 +153,7 @@ class Kernel:
             launch.label,
             launch.parent,
             launch.authority,
+            launch.network,
         )
         instance = passage = None
         call, writes = prepared.call, prepared.writes
@@ -195,6 +208,7 @@ class Kernel:
 
     def close(self) -> None:
         """Forget everything; the engine is closed and no guest is left."""
+        self.network.close()
         self.family.close()
         self._links.clear()
         self._tables.clear()

@@ -15,6 +15,8 @@ from enfilade.hostcalls.engine import Engine, EngineConfig, Module
 from enfilade.hostcalls.kernel.kernel import Kernel
 from enfilade.hostcalls.kernel.modules import ModuleStore, binary
 from enfilade.hostcalls.kernel.prepared import Prepared
+from enfilade.hostcalls.net.settings import NetworkSettings
+from enfilade.hostcalls.net.sockets import Sockets
 from enfilade.hostcalls.resources.clock import Clock
 
 Source: TypeAlias = str | Path | bytes
@@ -37,6 +39,8 @@ class Runtime:
         engine: sizes of the engine.
         operations: hostcalls of the application's own.
         policy: rules between guests.
+        network: bounds of the network, and the certificate of the host.
+        sockets: the network that guests are on; None for that of the system.
 
     Raises `enfilade.hostcalls.engine.EngineError` when no engine can be made here, or not with these sizes.
 
@@ -52,13 +56,23 @@ class Runtime:
         engine: EngineConfig | None = None,
         operations: Iterable[Operation[Any, Any]] = (),
         policy: Policy | None = None,
+        network: NetworkSettings | None = None,
+        sockets: Sockets | None = None,
     ) -> None:
         self._store = modules if isinstance(modules, ModuleStore) else ModuleStore(modules)
         self._engine = Engine(config=engine or EngineConfig(max_guests=_GUESTS))
         self._compiled: dict[Source, Module] = {}
         self._loading: dict[Source, trio.Lock] = {}
         self._prepared: dict[Hashable, Prepared] = {}
-        self.kernel = Kernel(self._engine, clock, modules=self._store, operations=operations, policy=policy)
+        self.kernel = Kernel(
+            self._engine,
+            clock,
+            modules=self._store,
+            operations=operations,
+            policy=policy,
+            network=network,
+            sockets=sockets,
+        )
 
     def compiled(self, source: Source) -> Module | None:
         """The module, if it was loaded before. Not a checkpoint."""
@@ -125,11 +139,13 @@ class Runtime:
         return ModuleStore(source.parent).read(source.name)
 
     async def run(self) -> None:
-        """Serve the engine until cancelled, and close it then."""
+        """Serve the engine and the network until cancelled, and close them then."""
         try:
-            while True:
-                await trio.lowlevel.wait_readable(self._engine.fileno())
-                self._engine.dispatch()
+            async with trio.open_nursery() as nursery:
+                self.kernel.network.open(nursery)
+                while True:
+                    await trio.lowlevel.wait_readable(self._engine.fileno())
+                    self._engine.dispatch()
         finally:
             self._engine.close()
             self.kernel.close()

@@ -268,7 +268,7 @@ class Credentials:
         self._trusted: tuple[x509.Certificate, ...] | None = None
 
     def server(self, settings: ServerSettings | None) -> ServerMaterial:
-        """What a listener's settings make, None being those of the host.
+        """Parse a listener's settings, None being those of the host.
 
         Raises `InvalidArgument` and `TlsConfigError`.
         """
@@ -288,7 +288,7 @@ class Credentials:
         return material
 
     def client(self, settings: ClientSettings | None) -> ClientMaterial:
-        """What a client's settings make, None being the default roots and no certificate.
+        """Parse a client's settings, None being the default roots and no certificate.
 
         Raises `InvalidArgument` and `TlsConfigError`.
         """

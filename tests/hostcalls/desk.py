@@ -15,6 +15,9 @@ from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.contracts.policy import Policy
 from enfilade.hostcalls.engine import Engine
 from enfilade.hostcalls.kernel.kernel import Kernel
+from enfilade.hostcalls.net.policy import Network
+from enfilade.hostcalls.net.settings import NetworkSettings
+from enfilade.hostcalls.net.sockets import Sockets
 from enfilade.hostcalls.resources.futures import Future
 from enfilade.hostcalls.resources.registry import Kind
 
@@ -84,21 +87,27 @@ class NoHost:
 class Desk:
     """A kernel without an engine, for everything that does not start guests."""
 
-    def __init__(self, **policy: Any) -> None:
+    def __init__(
+        self, *, network: NetworkSettings | None = None, sockets: Sockets | None = None, **policy: Any
+    ) -> None:
         self.clock = ManualClock()
-        self.kernel = Kernel(cast(Engine, None), self.clock, policy=Policy(**policy))
+        self.kernel = Kernel(
+            cast(Engine, None), self.clock, policy=Policy(**policy), network=network, sockets=sockets
+        )
 
     def caller(
         self,
         grants: Iterable[Capability] = EVERYTHING,
         *,
         parent: int | None = None,
+        network: Network | None = None,
         **limits: Any,
     ) -> Caller:
         """A process that tests speak for."""
         registry = self.kernel.registry
         entry = registry.reserve(Kind.PROCESS)
         caller = Caller(entry, registry, frozenset(grants), Limits(**limits), NoHost(), parent=parent)
+        caller.network = network or Network.loopback()
         registry.initialise(entry.id, caller)
         return caller
 

@@ -1,6 +1,6 @@
 """Channel conformance: slots, shared handles and what guests do with channels through hostcalls."""
 
-from enfilade.hostcalls.abi import ChannelBackpressure, ChannelCreate, IoRead, IoWrite, NetAccept
+from enfilade.hostcalls.abi import ChannelBackpressure, ChannelCreate, IoRead, IoWrite
 from enfilade.hostcalls.abi import catalogue as c
 from enfilade.hostcalls.contracts.caller import Caller
 from tests.hostcalls.desk import DENIED, INVALID, NOT_FOUND, Desk, fails
@@ -46,16 +46,6 @@ def test_chan_4_abi_4_slots_are_reused_last_freed_first() -> None:
     assert [process.create(), process.create()] == [0, 1]
     process.delete(0)
     assert process.create() == 0
-
-
-def test_chan_55_network_readers_are_not_part_of_this_build() -> None:
-    """Frames of network readers would carry writer id 0; there are no network readers yet, and guests are
-    told so.
-    """
-    process = Process(Desk())
-    text = fails(lambda: process.desk.call(process.caller, c.NET_QUIC_READ, IoRead(0, 1)))
-    assert text == "internal error: selium::net::quic::read is not part of this build"
-    assert "not part" in fails(lambda: process.desk.call(process.caller, c.NET_HTTP_ACCEPT, NetAccept(0)))
 
 
 def test_only_the_owner_deletes_and_drains() -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
+import trio
+import trio.testing
 import trustme
 
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.net.account import Account
+from enfilade.hostcalls.net.memory_sockets import MemorySockets
+from enfilade.hostcalls.net.settings import NetworkSettings
+from tests.hostcalls.net.offices import Office
 
 
 @pytest.fixture
@@ -25,3 +32,17 @@ def authority() -> trustme.CA:
 def certificate(authority: trustme.CA) -> trustme.LeafCert:
     """A server's certificate for `localhost` and 127.0.0.1."""
     return authority.issue_cert("localhost", "127.0.0.1", key_type=trustme.KeyType.ECDSA)
+
+
+@pytest.fixture
+async def office(
+    autojump_clock: trio.testing.MockClock, certificate: trustme.LeafCert
+) -> AsyncIterator[Office]:
+    """A network in memory under virtual time, whose host has a certificate for `localhost`."""
+    key = certificate.private_key_pem.bytes()
+    chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+    settings = NetworkSettings(certificate=chain, key=key)
+    async with trio.open_nursery() as tasks:
+        opened = Office(MemorySockets(), settings, tasks)
+        yield opened
+        opened.close()
