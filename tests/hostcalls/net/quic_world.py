@@ -22,6 +22,7 @@ from enfilade.hostcalls.net.sockets import Address, Datagrams
 from enfilade.hostcalls.net.tls import Credentials
 from enfilade.hostcalls.net.tls_settings import ClientSettings, ServerSettings
 from enfilade.hostcalls.resources.futures import Future
+from tests.hostcalls.net.certificates import Made
 
 T = TypeVar("T")
 
@@ -140,13 +141,13 @@ class World:
         domain: str = "localhost",
         *,
         ca: bytes | None = None,
-        certificate: trustme.LeafCert | None = None,
+        made: Made | None = None,
         alpn: Iterable[str] | None = None,
         account: Account | None = None,
         wire: Wire | None = None,
     ) -> Connection:
-        """Connect to the port."""
-        chain, key = pem(certificate) if certificate is not None else (None, None)
+        """Connect to the port, perhaps with a certificate."""
+        chain, key = (made.chain, made.key_text()) if made is not None else (None, None)
         settings = ClientSettings(
             ca or root(self.authority), chain, key, None if alpn is None else tuple(alpn)
         )
@@ -163,7 +164,7 @@ class World:
         """Accept the next connection."""
         return await get(listener.accept(self.account, lambda connection: connection))
 
-    async def pair(self, **options: object) -> tuple[Connection, Connection]:
+    async def pair(self) -> tuple[Connection, Connection]:
         """A client's connection and the server's end of it, after the byte that opens the stream."""
         listener = self.listen()
         client = await self.connect()
