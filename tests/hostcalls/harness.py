@@ -87,6 +87,7 @@ class Harness:
         self.engine = engine
         self.nursery = nursery
         self.kernel = Kernel(engine, TrioClock(nursery), **options)
+        self.kernel.network.open(nursery)
 
     @property
     def registry(self) -> Any:

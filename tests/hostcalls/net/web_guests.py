@@ -1,0 +1,67 @@
+"""Guests on the network, in the text format."""
+
+from __future__ import annotations
+
+from enfilade.hostcalls import abi
+from enfilade.hostcalls.abi import NetProtocol
+from enfilade.hostcalls.sdk.wat import Assembler
+
+CAPABILITIES = ("NetHttpBind", "NetHttpAccept", "NetHttpRead", "NetHttpWrite", "ChannelLifecycle")
+
+
+def web_server(
+    port: int,
+    body: bytes,
+    *,
+    domain: str = "localhost",
+    protocol: NetProtocol = NetProtocol.HTTP,
+    frees: bool = True,
+) -> bytes:
+    """A guest that answers every request with `body`; with `frees`, it frees the slots of each."""
+    guest = Assembler(
+        "net::http::bind", "net::http::accept", "net::http::read", "net::http::write", "channel::detach"
+    )
+    listen = guest.message(abi.NetCreateListener, abi.NetCreateListener(protocol, domain, port, None))
+    accept = guest.data(bytes(8))
+    read = guest.data(bytes(4) + (4096).to_bytes(4, "little"))
+    response = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nx-guest: yes\r\n\r\n%s" % (len(body), body)
+    written = abi_write(response)
+    write = guest.data(written)
+    free = guest.data(bytes(4))
+
+    def detach(slot: str) -> str:
+        if not frees:
+            return ""
+        return (
+            f"(i32.store (i32.const {free}) (local.get {slot}))"
+            f"(call $ok (call $channel.detach (i32.const {free}) (i32.const 4)))"
+        )
+
+    guest.function(
+        "start",
+        f"""
+        (i64.store (i32.const {accept}) (call $ok64 (call $net.http.bind {listen})))
+        (loop $again
+          (local.set $reply (call $net.http.accept (i32.const {accept}) (i32.const 8)))
+          (call $ok (local.get $reply))
+          (local.set $reply (i32.add (global.get $result) (i32.sub (local.get $reply) (i32.const 24))))
+          (local.set $reader (i32.load (local.get $reply)))
+          (local.set $writer (i32.load offset=8 (local.get $reply)))
+          (i32.store (i32.const {read}) (local.get $reader))
+          (call $ok (call $net.http.read (i32.const {read}) (i32.const 8)))
+          (call $ok (call $net.http.read (i32.const {read}) (i32.const 8)))
+          (i32.store (i32.const {write + len(written) - 12}) (local.get $writer))
+          (call $ok (call $net.http.write (i32.const {write}) (i32.const {len(written)})))
+          {detach("$reader")} {detach("$writer")}
+          (br $again))
+        """,
+        "(local $reply i32) (local $reader i32) (local $writer i32)",
+    )
+    return guest.binary()
+
+
+def abi_write(payload: bytes) -> bytes:
+    """The arguments of a write, whose last 12 bytes begin with the slot."""
+    from enfilade.hostcalls.codec.rkyv import codec
+
+    return codec(abi.IoWrite).encode(abi.IoWrite(0, payload))
