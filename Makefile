@@ -8,7 +8,7 @@ INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/pip install --qu
 SOURCES := pyproject.toml .packaging/backend.py .packaging/hardening.py \
   $(shell find transport hostcalls -name '_build.py' -o -name '*.[ch]' 2>/dev/null)
 
-.PHONY: all demo tests quick check soak bench docs c-tests mutants clean help
+.PHONY: all demo tests quick check kits soak bench docs c-tests mutants clean help
 
 all: check tests docs  ## check, test, and build the documentation
 
@@ -37,6 +37,14 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 	$(INSTALL) --editable '.[docs]'
 	@touch $@
 
+# npm is not ours to install; without it the tests of that kit are skipped.
+$(VENV)/.installed-kits: $(VENV)/.installed-test
+	$(INSTALL) --editable '.[kits]'
+	@if command -v npm >/dev/null; then \
+	  npm install --silent --no-audit --no-fund --prefix $(VENV)/kits 'assemblyscript@~0.28'; \
+	else echo "npm was not found, so the AssemblyScript kit is left out."; fi
+	@touch $@
+
 demo: $(VENV)/.installed  ## two zones, a supervision tree in each, messages through doors
 	$(BIN)/enfilade demo
 
@@ -55,6 +63,8 @@ check: $(VENV)/.installed-test  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+kits: $(VENV)/.installed-kits  ## compilers for guests in Zig and AssemblyScript, so that their tests run
 
 soak: $(VENV)/.installed-test  ## long fuzz and chaos runs
 	$(BIN)/python -m pytest -m soak --hypothesis-profile=search

@@ -25,13 +25,16 @@ A guest that imports `enfilade::actor::receive` may further use, after a receive
 to `$received`: `(call $kind)`, 0 to 3 for a plain message, a request, an exit and a down notice, -1 when
 the time was over; `(call $request)`, `(call $tag)`, `(call $data)` and `(call $length)`. With
 `enfilade::actor::reply` there is `(call $reply_with REQUEST POINTER LENGTH)`, with `enfilade::actor::send`
-`(call $send_to ACTOR POINTER LENGTH)`; both return the result word.
+`(call $send_to ACTOR POINTER LENGTH)`; both return the result word. A guest that imports `LOGGING` may use
+what `Assembler.log` gives.
 """
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
+from enfilade.hostcalls.abi import ChannelBackpressure, ChannelCreate, IoWrite
 from enfilade.hostcalls.abi.catalogue import CATALOGUE
 from enfilade.hostcalls.codec.rkyv import codec
 from enfilade.hostcalls.kernel.modules import binary
@@ -47,6 +50,15 @@ SCRATCH = 0xE0000
 
 DATA = 0x10000
 """Where the guest's own data begins; below lie the mailbox and the arguments."""
+
+LOGGING = (
+    "channel::create",
+    "channel::share",
+    "channel::strong_writer_create",
+    "channel::strong_write",
+    "process::register_log_channel",
+)
+"""The hostcalls of a guest that logs; their capabilities are ChannelLifecycle and ChannelWriter."""
 
 _NAMES = {hostcall.name for hostcall in CATALOGUE}
 _PENDING = 0x8000_0000
@@ -67,6 +79,7 @@ class Assembler:
         self._data: list[tuple[int, bytes]] = []
         self._next = DATA
         self._text: list[str] = []
+        self._logs = False
 
     def data(self, content: bytes, *, align: int = 16) -> int:
         """Put `content` into the guest's memory; its address."""
@@ -82,6 +95,21 @@ class Assembler:
     def buffer(self, content: bytes) -> str:
         """Put bytes into memory; pointer and length, as the text of two operands."""
         return f"(i32.const {self.data(content)}) (i32.const {len(content)})"
+
+    def log(self, level: int, target: str, message: str) -> str:
+        """An instruction that writes this record to the guest's log, as the text of a call.
+
+        Args:
+            level: 0 to 4 for trace, debug, info, warning, error.
+            target: where in the guest, as in `filter::table`.
+            message: the text.
+        """
+        if not self._logs:
+            self._logs = True
+            create = self.message(ChannelCreate, ChannelCreate(_LOG_CAPACITY, ChannelBackpressure.DROP))
+            slot, handle = self.data(bytes(4)), self.data(bytes(8))
+            self.text(_LOG.format(create=create, slot=slot, handle=handle))
+        return f"(call $log {self.message(IoWrite, IoWrite(0, _record(level, target, message)))})"
 
     def function(self, name: str, body: str, signature: str = "") -> None:
         """An exported function; `signature` is its parameters, results and locals."""
@@ -123,9 +151,37 @@ class Assembler:
         return binary(self.source())
 
 
+def _record(level: int, target: str, message: str) -> bytes:
+    """A log record: a FlatBuffers table at 20, behind a vtable that says where each of the six fields is."""
+    texts = bytearray()
+    fields = []
+    for at, text in ((24, target), (28, message)):
+        encoded = text.encode()
+        fields.append(44 + len(texts) - at)
+        texts += struct.pack("<I", len(encoded)) + encoded + b"\0"
+        texts += bytes(-len(texts) % 4)
+    table = struct.pack("<I8HiIIQbxxx", 20, 16, 24, 20, 4, 8, 0, 0, 12, 16, *fields, 0, level)
+    return table + bytes(texts)
+
+
 def _escaped(content: bytes) -> str:
     return "".join(f"\\{byte:02x}" for byte in content)
 
+
+_LOG_CAPACITY = 16384  # bytes; records beyond it are dropped and do not hold up the guest
+
+# The writer's slot goes into the archive of the write, whose root is its last 12 bytes.
+_LOG = """(global $log_writer (mut i32) (i32.const -1))
+(func $log (param $record i32) (param $size i32)
+  (if (i32.lt_s (global.get $log_writer) (i32.const 0)) (then
+    (i32.store (i32.const {slot}) (call $ok32 (call $channel.create {create})))
+    (i64.store (i32.const {handle}) (call $ok64 (call $channel.share (i32.const {slot}) (i32.const 4))))
+    (call $ok (call $process.register_log_channel (i32.const {handle}) (i32.const 8)))
+    (global.set $log_writer
+      (call $ok32 (call $channel.strong_writer_create (i32.const {slot}) (i32.const 4))))))
+  (i32.store
+    (i32.sub (i32.add (local.get $record) (local.get $size)) (i32.const 12)) (global.get $log_writer))
+  (drop (call $channel.strong_write (local.get $record) (local.get $size))))"""
 
 _GLOBALS = f"""
 (global $result i32 (i32.const {RESULT}))

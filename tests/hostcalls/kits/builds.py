@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +18,7 @@ from enfilade.hostcalls import sdk
 SDK = Path(sdk.__file__).parent
 EXAMPLES = SDK / "examples"
 BUILD_SECONDS = 300
+RUST_TARGET = "wasm32-unknown-unknown"
 
 needs_clang = pytest.mark.skipif(
     not shutil.which("clang") or not shutil.which("wasm-ld"), reason="needs clang and wasm-ld"
@@ -52,4 +55,73 @@ def build_zig(source: Path, directory: Path, config: pytest.Config) -> Path:
     cache = str(config.cache.mkdir("zig"))
     caches = ("--cache-dir", cache, "--global-cache-dir", cache)
     build([sys.executable, "-m", "ziglang", *command.split(), *caches], directory)
+    return directory / f"{source.stem}.wasm"
+
+
+@functools.cache
+def rust() -> dict[str, str] | None:
+    """The environment of a Cargo whose compiler has the wasm32 target: that on the path, or the system's."""
+    for path in (os.environ.get("PATH", ""), "/usr/bin:/bin"):
+        cargo, rustc = shutil.which("cargo", path=path), shutil.which("rustc", path=path)
+        if cargo and rustc:
+            asked = subprocess.run(
+                [rustc, "--target", RUST_TARGET, "--print", "target-libdir"],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            if asked.returncode == 0 and Path(asked.stdout.strip()).is_dir():
+                return {**os.environ, "PATH": path, "CARGO": cargo, "RUSTC": rustc}
+    return None
+
+
+needs_rust = pytest.mark.skipif(rust() is None, reason=f"needs Cargo and Rust with the target {RUST_TARGET}")
+
+
+def build_rust(source: Path, directory: Path, config: pytest.Config) -> Path:
+    """A guest in Rust, in a package such as the crate describes, by the command that it gives."""
+    library = (SDK / "rust" / "src" / "lib.rs").read_text()
+    manifest = "\n".join(re.findall(r"^//! ((?:\[|crate-type|enfilade = ).*)$", library, re.MULTILINE))
+    manifest = manifest.replace("\u2026/rust", str(SDK / "rust")).replace(
+        "[lib]",
+        f'[package]\nname = "{source.stem}"\nversion = "0.0.0"\nedition = "2021"\n\n[lib]\npath = "{source}"',
+    )
+    release = (SDK / "rust" / "Cargo.toml").read_text().partition("[profile.release]")
+    (directory / "Cargo.toml").write_text(manifest + "\n" + "".join(release[1:]))
+    found = re.search(r"^//!     cargo (build .*)$", library, re.MULTILINE)
+    environment = rust()
+    assert found is not None
+    assert environment is not None
+    assert config.cache is not None
+    target = config.cache.mkdir("rust")
+    subprocess.run(
+        [environment["CARGO"], *found[1].split(), "--offline", "--quiet"],
+        check=True,
+        cwd=directory,
+        timeout=BUILD_SECONDS,
+        env={**environment, "CARGO_TARGET_DIR": str(target), "RUSTFLAGS": "-D warnings"},
+    )
+    return target / RUST_TARGET / "release" / f"{source.stem}.wasm"
+
+
+def assemblyscript() -> str | None:
+    """The compiler of AssemblyScript: the one that `make kits` has installed, or the one on the path."""
+    installed = Path(sys.prefix) / "kits" / "node_modules" / ".bin" / "asc"
+    return str(installed) if installed.exists() else shutil.which("asc")
+
+
+needs_assemblyscript = pytest.mark.skipif(assemblyscript() is None, reason="needs asc of AssemblyScript")
+
+
+def build_assemblyscript(source: Path, directory: Path) -> Path:
+    """A guest in AssemblyScript, by the command that the kit gives."""
+    library = (SDK / "assemblyscript" / "enfilade.ts").read_text()
+    found = re.search(r"^ \*   asc guest.ts (.*) \\\n \*  (.*)$", library, re.MULTILINE)
+    compiler = assemblyscript()
+    assert found is not None
+    assert compiler is not None
+    command = " ".join(found.groups()).replace('"', "").replace("$(enfilade guest sdk)", str(SDK))
+    command = command.replace("guest.wasm", f"{source.stem}.wasm")
+    build([compiler, str(source), *command.split()], directory)
     return directory / f"{source.stem}.wasm"

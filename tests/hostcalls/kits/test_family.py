@@ -10,7 +10,16 @@ import pytest
 from enfilade.actors import Down, open_node
 from enfilade.actors.guests import Guest, open_guests
 from enfilade.hostcalls.abi.capability import Capability
-from tests.hostcalls.kits.builds import build_c, build_zig, needs_clang, needs_zig
+from tests.hostcalls.kits.builds import (
+    build_assemblyscript,
+    build_c,
+    build_rust,
+    build_zig,
+    needs_assemblyscript,
+    needs_clang,
+    needs_rust,
+    needs_zig,
+)
 
 pytestmark = pytest.mark.serial
 
@@ -25,15 +34,26 @@ def in_zig(directory: Path, config: pytest.Config) -> Path:
     return build_zig(PROGRAMS / "family.zig", directory, config)
 
 
+def in_rust(directory: Path, config: pytest.Config) -> Path:
+    return build_rust(PROGRAMS / "family.rs", directory, config)
+
+
+def in_assemblyscript(directory: Path, config: pytest.Config) -> Path:
+    return build_assemblyscript(PROGRAMS / "family.ts", directory)
+
+
 @pytest.fixture(
+    scope="module",
     params=[
         pytest.param(in_c, id="c", marks=needs_clang),
         pytest.param(in_zig, id="zig", marks=needs_zig),
-    ]
+        pytest.param(in_rust, id="rust", marks=needs_rust),
+        pytest.param(in_assemblyscript, id="assemblyscript", marks=needs_assemblyscript),
+    ],
 )
-def family(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The module, as one kit builds it."""
-    path = request.param(tmp_path, request.config)
+    path = request.param(tmp_path_factory.mktemp("family"), request.config)
     assert isinstance(path, Path)
     return path
 

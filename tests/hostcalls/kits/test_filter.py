@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,18 @@ from trio.testing import MockClock
 
 from enfilade.actors import Child, Down, Node, ProcessDied, Supervisor, Trapped, open_node
 from enfilade.actors.guests import Guest
-from tests.hostcalls.kits.builds import EXAMPLES, build_c, build_zig, needs_clang, needs_zig
+from tests.hostcalls.kits.builds import (
+    EXAMPLES,
+    build,
+    build_assemblyscript,
+    build_c,
+    build_rust,
+    build_zig,
+    needs_assemblyscript,
+    needs_clang,
+    needs_rust,
+    needs_zig,
+)
 
 pytestmark = pytest.mark.serial
 
@@ -29,16 +41,34 @@ def in_zig(directory: Path, config: pytest.Config) -> Path:
     return build_zig(EXAMPLES / "zig" / "filter.zig", directory, config)
 
 
+def in_rust(directory: Path, config: pytest.Config) -> Path:
+    return build_rust(EXAMPLES / "rust" / "filter.rs", directory, config)
+
+
+def in_assemblyscript(directory: Path, config: pytest.Config) -> Path:
+    return build_assemblyscript(EXAMPLES / "assemblyscript" / "filter.ts", directory)
+
+
+def in_wat(directory: Path, config: pytest.Config) -> Path:
+    program = EXAMPLES / "wat" / "filter.py"
+    build([sys.executable, str(program), str(directory / "filter.wasm")], directory)
+    return directory / "filter.wasm"
+
+
 @pytest.fixture(
+    scope="module",
     params=[
         pytest.param(in_c, id="c", marks=needs_clang),
+        pytest.param(in_wat, id="wat"),
         pytest.param(in_zig, id="zig", marks=needs_zig),
-    ]
+        pytest.param(in_rust, id="rust", marks=needs_rust),
+        pytest.param(in_assemblyscript, id="assemblyscript", marks=needs_assemblyscript),
+    ],
 )
-def module(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def module(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The filter, as one kit builds it."""
     build: Build = request.param
-    return build(tmp_path, request.config)
+    return build(tmp_path_factory.mktemp("filter"), request.config)
 
 
 async def ask(node: Node, key: bytes) -> bytes:

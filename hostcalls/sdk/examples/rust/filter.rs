@@ -1,0 +1,98 @@
+//! A rate-limiting filter. A request is a key of at most 32 bytes; the answer is "pass", or "wait MILLISECONDS" when the
+//! key has been asked for more than `rate` times a second, after `burst` times at once. A longer key is a fault.
+//!
+//! The state is one instant for each key: when its bucket will be empty. It is gone when a supervisor starts the filter
+//! again.
+
+#![no_std]
+
+use core::fmt::Write;
+
+use enfilade::{log, now, receive, reply, Level, Message, RESULT_MIN};
+
+const LONGEST: usize = 32;
+
+#[derive(Clone, Copy)]
+struct Bucket {
+    empty_at: u64, // milliseconds
+    size: usize,
+    key: [u8; LONGEST],
+}
+
+const EMPTY: Bucket = Bucket { empty_at: 0, size: 0, key: [0; LONGEST] };
+
+/// The place of a key's bucket; a new key takes that of the one that was empty first.
+fn find(buckets: &[Bucket], key: &[u8]) -> usize {
+    let mut oldest = 0;
+    for (at, bucket) in buckets.iter().enumerate() {
+        if bucket.empty_at != 0 && &bucket.key[..bucket.size] == key {
+            return at;
+        }
+        if bucket.empty_at < buckets[oldest].empty_at {
+            oldest = at;
+        }
+    }
+    oldest
+}
+
+impl Bucket {
+    /// Milliseconds to wait, or 0 if the key may pass now.
+    fn admit(&mut self, key: &[u8], now: u64, interval: u64, burst: u64) -> u64 {
+        if &self.key[..self.size] != key {
+            *self = EMPTY;
+            self.size = key.len();
+            self.key[..key.len()].copy_from_slice(key);
+        }
+        let empty_at = self.empty_at.max(now);
+        let (ahead, allowed) = (empty_at - now, (burst - 1) * interval);
+        if ahead > allowed {
+            return ahead - allowed;
+        }
+        self.empty_at = empty_at + interval;
+        0
+    }
+}
+
+/// A short text.
+struct Text {
+    bytes: [u8; 32],
+    size: usize,
+}
+
+impl Write for Text {
+    fn write_str(&mut self, more: &str) -> core::fmt::Result {
+        let end = self.size + more.len();
+        self.bytes.get_mut(self.size..end).ok_or(core::fmt::Error)?.copy_from_slice(more.as_bytes());
+        self.size = end;
+        Ok(())
+    }
+}
+
+#[no_mangle]
+pub extern "C" fn start(rate: u32, burst: u32) {
+    if rate == 0 || rate > 1000 || burst == 0 {
+        let _ = log(Level::Error, "filter", "expected 1 to 1000 a second and a burst of at least 1");
+        panic!();
+    }
+    let _ = log(Level::Info, "filter", "ready");
+    let interval = 1000 / u64::from(rate);
+    let mut buckets = [EMPTY; 256];
+    let mut buffer = [0; RESULT_MIN + 1024];
+    loop {
+        let (slot, key) = match receive(&mut buffer, None).unwrap() {
+            Some(Message::Request { slot, data }) => (slot, data),
+            _ => continue,
+        };
+        assert!(key.len() <= LONGEST);
+        let instant = now().unwrap().monotonic_ms + 1;
+        let wait = buckets[find(&buckets, key)].admit(key, instant, interval, burst.into());
+        let mut answer = Text { bytes: [0; 32], size: 0 };
+        if wait == 0 {
+            let _ = answer.write_str("pass");
+        } else {
+            let _ = log(Level::Debug, "filter", "held back");
+            let _ = write!(answer, "wait {}", wait);
+        }
+        let _ = reply(slot, &answer.bytes[..answer.size]);
+    }
+}
