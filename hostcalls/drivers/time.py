@@ -13,9 +13,15 @@ from enfilade.hostcalls.resources.futures import Future
 
 
 class TimeDriver:
-    """Tells the time and sleeps, by the clock of the embedder."""
+    """Tells the time and sleeps, by the clock of the embedder.
+
+    Attributes:
+        engine_answers: the operation of `time::now`, if the engine may read the machine's clocks in its place.
+    """
 
     def __init__(self, clock: Clock) -> None:
+        self._now = operation(catalogue.TIME_NOW, self.now)
+        self.engine_answers = self._now if clock.real else None
         self._unix_time = clock.unix_time
         self._monotonic = clock.monotonic
         self._call_later = clock.call_later
@@ -23,7 +29,7 @@ class TimeDriver:
 
     def operations(self) -> Iterable[Operation[Any, Any]]:
         """The operations of time."""
-        yield operation(catalogue.TIME_NOW, self.now)
+        yield self._now
         yield operation(catalogue.TIME_SLEEP, self.sleep)
 
     def now(self, caller: Caller, _: None) -> TimeNow:

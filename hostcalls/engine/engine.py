@@ -293,6 +293,7 @@ class Engine:
             entry.module_name = name
             entry.index = hostcall.index
             entry.denied = hostcall.denied
+            entry.clock = hostcall.clock
         error = ffi.new("char **")
         with self._using_modules:
             linked = lib.linked_open(self._compiler_opened(), module._module, imports, len(granted), error)

@@ -48,6 +48,7 @@ _HEADER = struct.Struct("<QII")
 _STEP_MASK = 3
 _HAS_SUBMISSIONS = lib.HAS_SUBMISSIONS
 _HAS_DROPS = lib.HAS_DROPS
+_HAS_REFUSALS = lib.HAS_REFUSALS
 _RUNNABLE = lib.RUNNABLE
 _STAGED = lib.STAGED
 _SIZE_SHIFT = lib.SIZE_SHIFT
@@ -394,6 +395,19 @@ class Instance:
         self._word &= ~_HAS_DROPS
         data = ffi.new("const uint64_t **")
         count = lib.guest_drops(guest, data)
+        return list(ffi.unpack(data[0], count))
+
+    def refusals(self) -> list[int]:
+        """Take the indices of the denied hostcalls that the guest has made, each once in its life.
+
+        Raises as `submissions` does.
+        """
+        guest = self._rested()
+        if not self._word & _HAS_REFUSALS:
+            return []
+        self._word &= ~_HAS_REFUSALS
+        data = ffi.new("const uint32_t **")
+        count = lib.guest_refusals(guest, data)
         return list(ffi.unpack(data[0], count))
 
     def complete(self, future: int, payload: bytes) -> None:

@@ -20,11 +20,13 @@ class Import:
         index: the number under which submissions name this hostcall; from 0 to 2^32 - 1.
         denied: the capability was not granted. `create` then answers a future whose first `poll` fails with
             "permission denied" (docs/guests.md, "A hostcall that was not granted").
+        clock: the engine answers by itself, with a `TimeNow` of the machine's clocks.
     """
 
     module_name: str
     index: int
     denied: bool = False
+    clock: bool = False
 
 
 class Linked:

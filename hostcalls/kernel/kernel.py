@@ -85,12 +85,14 @@ class Kernel:
         added = list(operations)
         replaced = {operation.hostcall.name for operation in added}
         processes = ProcessDriver(self.family, self._load)
+        time = TimeDriver(clock)
+        self._engine_answers = time.engine_answers
         own = [
             *channel.operations(),
             *singleton.operations(),
             *session.operations(),
             *self.network.operations(),
-            *TimeDriver(clock).operations(),
+            *time.operations(),
             *processes.operations(),
             *MailboxDriver(processes).operations(),
         ]
@@ -220,7 +222,12 @@ class Kernel:
         if found is None:
             table = DispatchTable(self.catalogue, self._operations, grants)
             imports = tuple(
-                Import(operation.hostcall.name, index, operation.denied)
+                Import(
+                    operation.hostcall.name,
+                    index,
+                    operation.denied,
+                    clock=operation is self._engine_answers,
+                )
                 for index, operation in enumerate(table.operations)
             )
             found = self._tables[grants] = table, imports

@@ -15,7 +15,13 @@ class Timer(Protocol):
 
 
 class Clock(Protocol):
-    """Tells the time and calls back later."""
+    """Tells the time and calls back later.
+
+    Attributes:
+        real: whether this is the machine's own time, so that the engine may read it in this object's place.
+    """
+
+    real: bool
 
     def unix_time(self) -> float:
         """Seconds since the Unix epoch."""

@@ -28,6 +28,8 @@ INDEX = {hostcall.name: index for index, hostcall in enumerate(CATALOGUE)}
 class ManualClock:
     """Time that passes when the test says so."""
 
+    real = False
+
     def __init__(self) -> None:
         self.now = 100.0
         self._timers: list[ManualTimer] = []

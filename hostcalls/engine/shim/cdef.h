@@ -43,6 +43,7 @@ typedef struct {
     const char *module_name;
     uint32_t index;
     bool denied;
+    bool clock;              /* the shim answers with the time of day and the time since the engine's first answer */
 } hostcall_import;
 
 typedef struct {
@@ -71,7 +72,7 @@ typedef struct {
 enum { STEP_PARKED = 0, STEP_PREEMPTED = 1, STEP_FINISHED = 2, STEP_TRAPPED = 3 };
 
 /* The word that describes a guest at rest: the step, these flags, and above them the bytes of submissions. */
-enum { HAS_SUBMISSIONS = 4, HAS_DROPS = 8, RUNNABLE = 16, STAGED = 32, SIZE_SHIFT = 8 };
+enum { HAS_SUBMISSIONS = 4, HAS_DROPS = 8, RUNNABLE = 16, STAGED = 32, HAS_REFUSALS = 64, SIZE_SHIFT = 8 };
 
 /* Bytes of an engine's stage, where guest_advance() puts submissions. */
 enum { STAGE_SIZE = 4096 };
@@ -131,6 +132,9 @@ bool guest_interrupt(guest *g);
 bool guest_release(guest *g);
 const char *guest_submissions(guest *g);
 size_t guest_drops(guest *g, const uint64_t **keys);
+
+/* The indices of the denied hostcalls that the guest has made since the last time, each once in the guest's life. */
+size_t guest_refusals(guest *g, const uint32_t **indices);
 bool guest_complete(guest *g, uint64_t future, const uint8_t *payload, size_t size);
 bool guest_fail(guest *g, uint64_t future, const uint8_t *message, size_t size);
 size_t guest_result_count(const guest *g);

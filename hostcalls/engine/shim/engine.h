@@ -15,6 +15,7 @@ struct engine {
     atomic_uint guests;
     ticker ticker;
     workers workers;
+    _Atomic uint64_t first_clock; /* when a guest first asked for the time; 0 before */
     uint8_t stage[STAGE_SIZE]; /* what the caller's last guest_advance() has taken */
 };
 

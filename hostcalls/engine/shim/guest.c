@@ -37,12 +37,12 @@ const char *guest_fault(guest *g, int fault, const char *format, ...) {
 const char *guest_obey(guest *g, int order) {
     switch (order) {
     case FAULT_CPU_TIME:
-        return guest_fault(g, order, "more than %.3f seconds of cpu time", (double)g->limits.cpu_time * 1e-9);
+        return guest_fault(g, order, "more than %.3f seconds of cpu time (limit cpu_time)", (double)g->limits.cpu_time * 1e-9);
     case FAULT_START_TIME:
-        return guest_fault(g, order, "start function ran for more than %.3f seconds",
+        return guest_fault(g, order, "start function ran for more than %.3f seconds (limit start_time)",
                            (double)g->limits.start_time * 1e-9);
     case FAULT_LIMIT:
-        return guest_fault(g, order, "more than %llu bytes queued, or no memory for them",
+        return guest_fault(g, order, "more than %llu bytes queued (limit queued_bytes), or no memory for them",
                            (unsigned long long)g->limits.queued_bytes);
     default:
         return guest_fault(g, order, "stopped by the host");
@@ -66,6 +66,7 @@ bool guest_can_go_on(const guest *g) {
 
 uint64_t guest_word(const guest *g) {
     return g->step | (g->submitted.size > 0 ? HAS_SUBMISSIONS : 0) | (g->dropped.size > 0 ? HAS_DROPS : 0) |
+           (g->refused.size / sizeof(uint32_t) > g->refused_taken ? HAS_REFUSALS : 0) |
            (guest_can_go_on(g) ? RUNNABLE : 0) | (uint64_t)g->submitted.size << SIZE_SHIFT;
 }
 
@@ -174,6 +175,7 @@ void guest_destroy(guest *g) {
     buffer_free(&g->submitted_taken);
     buffer_free(&g->dropped);
     buffer_free(&g->dropped_taken);
+    buffer_free(&g->refused);
     buffer_free(&g->mail);
     free(g->fault_text);
     free(g->values);

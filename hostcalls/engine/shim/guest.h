@@ -62,6 +62,8 @@ struct guest {
     buffer dropped; /* keys */
     buffer dropped_taken;
     size_t submitted_count;
+    buffer refused; /* indices of denied hostcalls that were made; the first `refused_taken` are known to the host */
+    size_t refused_taken;
 
     guest_place place; /* this and the rest: see workers.h */
     bool offloaded;    /* as the caller sees it */
@@ -84,6 +86,9 @@ bool guest_can_go_on(const guest *g);
 /* Leaves an operation, or the drop of one, for the host to take. Return false if there is no memory. */
 bool guest_submit(guest *g, uint64_t key, uint32_t index, const uint8_t *arguments, uint32_t size);
 bool guest_report_drop(guest *g, uint64_t key);
+
+/* Notes that the guest has made the denied hostcall `index`. */
+void guest_report_refusal(guest *g, uint32_t index);
 
 /* Applies the mail; the caller holds the workers' mutex. */
 void guest_take_mail(guest *g);

@@ -5,6 +5,7 @@
  * is ever called from here. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "failure.h"
 #include "guest.h"
@@ -19,6 +20,7 @@ enum { GIVE_WAY_BYTES = 1 << 20, GIVE_WAY_COUNT = 1024 };
 typedef struct {
     uint32_t index;
     bool denied;
+    bool clock;
 } operation;
 
 /* Ends the guest's time slice at its next loop or call. Compiled code keeps the deadline in a register and
@@ -145,9 +147,53 @@ static uint32_t add_future(visit *v, future_state state) {
     guest *g = v->guest;
     uint32_t id = futures_add(&g->futures, state, g->limits.futures);
     if (id == NO_FUTURE) {
-        END_GUEST(v, FAULT_LIMIT, "more than %u futures", g->limits.futures);
+        END_GUEST(v, FAULT_LIMIT, "more than %u futures (limit futures)", g->limits.futures);
     }
     return id;
+}
+
+/* Returns a new future for an operation that makes the host hold `size` bytes; NO_FUTURE if the guest may not. */
+static uint32_t add_pending(visit *v, size_t size) {
+    guest *g = v->guest;
+    if (g->submitted.size + g->futures.held + size > g->limits.queued_bytes) {
+        END_GUEST(v, FAULT_LIMIT, "more than %llu bytes queued (limit queued_bytes)",
+                  (unsigned long long)g->limits.queued_bytes);
+        return NO_FUTURE;
+    }
+    return add_future(v, FUTURE_PENDING);
+}
+
+/* Answers with the time of day and the time since somebody first asked, in milliseconds. */
+static uint32_t read_clock(visit *v, int32_t pointer, uint32_t size) {
+    guest *g = v->guest;
+    uint64_t answer[2];
+    if (locate(v, pointer, size) == NULL) {
+        return 0;
+    }
+    uint32_t id = add_pending(v, sizeof answer);
+    if (id == NO_FUTURE) {
+        return 0;
+    }
+    struct timespec day;
+    clock_gettime(CLOCK_REALTIME, &day);
+    uint64_t now = monotonic_now(), first = 0;
+    if (atomic_compare_exchange_strong(&g->engine->first_clock, &first, now)) {
+        first = now;
+    }
+    answer[0] = (uint64_t)day.tv_sec * 1000 + (uint64_t)day.tv_nsec / 1000000;
+    answer[1] = now > first ? (now - first) / 1000000 : 0;
+    bool woken;
+    uint32_t task;
+    if (futures_resolve(&g->futures, futures_key(&g->futures, id), FUTURE_READY, (const uint8_t *)answer,
+                        sizeof answer, &woken, &task) != RESOLVE_STORED) {
+        END_GUEST(v, FAULT_LIMIT, "no memory for a result of %zu bytes", sizeof answer);
+    }
+    return id;
+}
+
+static uint32_t refuse(visit *v, uint32_t index) {
+    guest_report_refusal(v->guest, index);
+    return add_future(v, FUTURE_DENIED);
 }
 
 static uint32_t begin_operation(visit *v, uint32_t index, int32_t pointer, uint32_t size) {
@@ -156,11 +202,7 @@ static uint32_t begin_operation(visit *v, uint32_t index, int32_t pointer, uint3
     if (arguments == NULL) {
         return 0;
     }
-    if (g->submitted.size + g->futures.held + size > g->limits.queued_bytes) {
-        END_GUEST(v, FAULT_LIMIT, "more than %llu bytes queued", (unsigned long long)g->limits.queued_bytes);
-        return 0;
-    }
-    uint32_t id = add_future(v, FUTURE_PENDING);
+    uint32_t id = add_pending(v, size);
     if (id == NO_FUTURE) {
         return 0;
     }
@@ -196,7 +238,7 @@ static uint32_t poll_future(visit *v, uint32_t id, uint32_t task, destination to
      */
     uint32_t word = 0;
     if (!mailbox_enqueue(&g->mailbox, task, g->limits.futures)) {
-        END_GUEST(v, FAULT_LIMIT, "more than %u task ids wait for the mailbox", g->limits.futures);
+        END_GUEST(v, FAULT_LIMIT, "more than %u task ids wait for the mailbox (limit futures)", g->limits.futures);
     } else if (f->state == FUTURE_FAILED) {
         word = answer_failure(v, to, f->payload, f->size);
     } else {
@@ -215,7 +257,7 @@ static uint32_t drop_future(visit *v, uint32_t id, destination to) {
     }
     if (f->state == FUTURE_PENDING) {
         if (!guest_report_drop(g, futures_key(&g->futures, id)) || g->dropped.size > g->limits.queued_bytes) {
-            END_GUEST(v, FAULT_LIMIT, "too many dropped futures");
+            END_GUEST(v, FAULT_LIMIT, "too many dropped futures (limit queued_bytes)");
         }
         if (g->dropped.size > GIVE_WAY_BYTES) {
             give_way(g);
@@ -231,8 +273,11 @@ static wasm_trap_t *create(void *env, wasmtime_caller_t *caller, wasmtime_val_ra
     (void)count;
     const operation *op = env;
     visit v = enter(caller);
-    uint32_t id = op->denied ? add_future(&v, FUTURE_DENIED)
-                             : begin_operation(&v, op->index, values[0].i32, (uint32_t)values[1].i32);
+    int32_t pointer = values[0].i32;
+    uint32_t size = (uint32_t)values[1].i32;
+    uint32_t id = op->denied  ? refuse(&v, op->index)
+                  : op->clock ? read_clock(&v, pointer, size)
+                              : begin_operation(&v, op->index, pointer, size);
     values[0].i32 = (int32_t)id;
     return leave(&v);
 }
@@ -334,7 +379,8 @@ wasmtime_error_t *hostcalls_define(wasmtime_linker_t *linker, const hostcall_imp
         if (op == NULL) {
             return wasmtime_error_new("no memory for a hostcall");
         }
-        *op = (operation){.index = imports[i].index, .denied = imports[i].denied};
+        *op = (operation){
+            .index = imports[i].index, .denied = imports[i].denied, .clock = imports[i].clock};
         error = define(linker, imports[i].module_name, "create", 2, create, op);
         if (error == NULL) {
             error = define(linker, imports[i].module_name, "poll", 4, poll, NULL);

@@ -30,6 +30,18 @@ bool guest_report_drop(guest *g, uint64_t key) {
     return place != NULL;
 }
 
+void guest_report_refusal(guest *g, uint32_t index) {
+    for (size_t at = 0; at < g->refused.size; at += sizeof index) {
+        if (memcmp(g->refused.data + at, &index, sizeof index) == 0) {
+            return;
+        }
+    }
+    uint8_t *place = buffer_extend(&g->refused, sizeof index);
+    if (place != NULL) {
+        memcpy(place, &index, sizeof index);
+    }
+}
+
 static void swap(buffer *filled, buffer *taken) {
     buffer_clear(taken);
     buffer empty = *taken;
@@ -47,6 +59,14 @@ size_t guest_drops(guest *g, const uint64_t **keys) {
     swap(&g->dropped, &g->dropped_taken);
     *keys = (const uint64_t *)(const void *)g->dropped_taken.data;
     return g->dropped_taken.size / sizeof **keys;
+}
+
+size_t guest_refusals(guest *g, const uint32_t **indices) {
+    const uint32_t *all = (const uint32_t *)(const void *)g->refused.data;
+    size_t count = g->refused.size / sizeof *all, known = g->refused_taken;
+    *indices = all + known;
+    g->refused_taken = count;
+    return count - known;
 }
 
 /* --- what the host answers --- */
