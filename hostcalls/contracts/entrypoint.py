@@ -78,7 +78,11 @@ def resolve(
 
 
 def materialise(arguments: Sequence[Argument], slots: Slots) -> tuple[ScalarValue | bytes, ...]:
-    """Put resources into the new guest's slots, in order from slot 0; what is left are numbers and bytes."""
+    """Put resources into the new guest's slots, in order from slot 0; what is left are numbers and bytes.
+
+    Raises `LimitReached` when the guest may not have so many slots.
+    """
+    slots.check_room(sum(isinstance(argument, Resource) for argument in arguments))
     return tuple(
         ScalarValue(ScalarType.I32, slots.insert(argument)) if isinstance(argument, Resource) else argument
         for argument in arguments

@@ -16,7 +16,7 @@ class TimeDriver:
     """Tells the time and sleeps, by the clock of the embedder.
 
     Attributes:
-        engine_answers: the operation of `time::now`, if the engine may read the machine's clocks in its place.
+        engine_answers: the operation of `time::now`, if the engine may answer it from the machine's clocks.
     """
 
     def __init__(self, clock: Clock) -> None:
