@@ -124,13 +124,14 @@ class World:
         domain: str = "localhost",
         *,
         certificate: trustme.LeafCert | None = None,
+        made: Made | None = None,
         client_ca: bytes | None = None,
         alpn: Iterable[str] | None = None,
         required: bool = False,
         places: int = 64,
     ) -> Listener:
         """Listen for one domain."""
-        chain, key = pem(certificate or self.certificate)
+        chain, key = (made.chain, made.key_text()) if made else pem(certificate or self.certificate)
         settings = ServerSettings(chain, key, client_ca, None if alpn is None else tuple(alpn), required)
         listener = Listener(domain, self.account, places=places, noun="connection")
         self.endpoint.bind(listener, site_of(Credentials(), settings, domain))
