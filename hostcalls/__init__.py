@@ -36,6 +36,8 @@ from enfilade.hostcalls.kernel.kernel import Kernel
 from enfilade.hostcalls.kernel.modules import ModuleError, ModuleStore
 from enfilade.hostcalls.kernel.modulespec import ModuleSpec, ModuleSpecError
 from enfilade.hostcalls.kernel.runtime import Runtime
+from enfilade.hostcalls.net.policy import Bind, Network, Reach
+from enfilade.hostcalls.net.settings import NetworkSettings
 from enfilade.hostcalls.resources.channel import Channel, ChannelError, Frame, Reader, Writer
 from enfilade.hostcalls.resources.endpoints import ChannelReceiver, ChannelSender
 from enfilade.hostcalls.resources.futures import Future
@@ -45,6 +47,7 @@ from enfilade.hostcalls.resources.slots import Slots
 
 __all__ = [
     "AlreadyExists",
+    "Bind",
     "Caller",
     "Capability",
     "Channel",
@@ -75,11 +78,14 @@ __all__ = [
     "ModuleSpec",
     "ModuleSpecError",
     "ModuleStore",
+    "Network",
+    "NetworkSettings",
     "NotFound",
     "Operation",
     "Outcome",
     "PermissionDenied",
     "Policy",
+    "Reach",
     "Reader",
     "Registry",
     "RegistryError",

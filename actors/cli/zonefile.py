@@ -83,6 +83,8 @@ class ChildTable(_Table):
     finds: list[str] = []
     registers: list[str] = []
     ends: list[str] = []
+    net_bind: list[str] | None = None
+    net_connect: list[str] | None = None
     nodes: list[str] = []
     name: str | None = None
     restart: Literal["permanent", "transient", "temporary"] = "permanent"
@@ -195,7 +197,15 @@ class ZoneFile(_Table):
 
 KEYS: Final = {
     "actor": (),
-    "guest": ("capabilities", "entrypoint", "finds", "registers", "ends"),
+    "guest": (
+        "capabilities",
+        "entrypoint",
+        "finds",
+        "registers",
+        "ends",
+        "net_bind",
+        "net_connect",
+    ),
     "entry": ("nodes",),
 }
 """What a child can be, and the keys that only such a child has."""
@@ -251,6 +261,7 @@ def _target(table: ChildTable, directory: Path) -> Any:
 def _guest(table: ChildTable, directory: Path) -> Guest:
     from enfilade.actors.guests import Guest  # guests bring an engine along, which few commands need
     from enfilade.hostcalls.abi.errors import HostcallError
+    from enfilade.hostcalls.net.rules import network_of
 
     path = directory / str(table.guest)
     if not path.is_file():
@@ -263,9 +274,10 @@ def _guest(table: ChildTable, directory: Path) -> Guest:
             finds=table.finds,
             registers=table.registers,
             ends=table.ends,
+            network=network_of(table.net_bind, table.net_connect),
             label=table.id,
         )
-    except HostcallError as error:
+    except (HostcallError, ValueError) as error:
         raise Refusal(f"child {table.id!r}: {error}") from error
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from enfilade.hostcalls.kernel.modulespec import ModuleSpec
     from enfilade.hostcalls.kernel.prepared import Prepared
     from enfilade.hostcalls.kernel.runtime import Runtime
+    from enfilade.hostcalls.net.policy import Network
     from enfilade.hostcalls.resources.channel import Channel
     from enfilade.hostcalls.resources.message import Held, Message
 
@@ -52,6 +53,10 @@ def open_guests(node: Node, **settings: Any) -> Runtime:
         engine: sizes of the engine, `enfilade.hostcalls.engine.EngineConfig`.
         operations: hostcalls of the application's own, `enfilade.hostcalls.Operation`.
         policy: rules between guests, `enfilade.hostcalls.Policy`.
+        network: bounds of the network, and the certificate of its listeners,
+            `enfilade.hostcalls.NetworkSettings`.
+        sockets: the network that guests are on, instead of the system's; see
+            `enfilade.hostcalls.net.memory_sockets`.
 
     What it returns can compile a module ahead of time: `await runtime.load(...)`.
 
@@ -121,6 +126,12 @@ def _patterns(value: Iterable[str] | str) -> tuple[str, ...]:
     return patterns(value)
 
 
+def _network() -> Network:
+    from enfilade.hostcalls.net.policy import Network
+
+    return Network.loopback()
+
+
 def _tuple(values: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(values)
 
@@ -148,6 +159,8 @@ class Guest(Spawnable["Guest"]):
         registers: shell patterns of names that it may register itself and its descendants under.
         ends: shell patterns of registered names whose holders it may send exit signals and link to, with
             `ActorLink`; its descendants it may always.
+        network: where the guest, and each of its children, may use the network,
+            `enfilade.hostcalls.Network`; by default on this machine alone.
         label: for people; by default module and entrypoint.
     """
 
@@ -162,6 +175,7 @@ class Guest(Spawnable["Guest"]):
     finds: tuple[str, ...] = attrs.field(default=(), converter=_patterns, kw_only=True)
     registers: tuple[str, ...] = attrs.field(default=(), converter=_patterns, kw_only=True)
     ends: tuple[str, ...] = attrs.field(default=(), converter=_patterns, kw_only=True)
+    network: Network = attrs.field(factory=_network, kw_only=True)
     label: str | None = attrs.field(default=None, kw_only=True)
 
     def body(
@@ -198,6 +212,7 @@ class Guest(Spawnable["Guest"]):
             entrypoint=spec.entrypoint,
             arguments=spec.arguments,
             results=spec.invocation.signature.results,
+            network=spec.network,
             **options,
         )
 
@@ -228,6 +243,7 @@ class Guest(Spawnable["Guest"]):
             results=self.results,
             limits=self.limits,
             authority=Authority(finds=self.finds, registers=self.registers, ends=self.ends),
+            network=self.network,
             label=self.label or f"{name}:{self.entrypoint}",
         )
         try:

@@ -12,7 +12,9 @@ comments.
   given;
 * `params`: a comma list of kinds: `i8` ... `u64`, `f32`, `f64`, `buffer`, `utf8`, `resource`;
 * `args`: a comma list of values, each optionally typed as in `u16:7000`. A `buffer` is its text, or bytes
-  as `hex:00ff`; a `resource` is a shared handle.
+  as `hex:00ff`; a `resource` is a shared handle;
+* `net_bind`, `net_connect`: comma lists of network rules (`enfilade.hostcalls.net.rules`), or `none`; the
+  default is this machine alone.
 
 The grammar is that of the guest ABI's runtime, so that its specifications work here.
 """
@@ -41,6 +43,8 @@ from enfilade.hostcalls.abi import (
 from enfilade.hostcalls.abi.callplan import F32_OVERFLOW, check_scalar
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import InvalidArgument
+from enfilade.hostcalls.net.policy import Network
+from enfilade.hostcalls.net.rules import network_of
 
 
 class ModuleSpecError(ValueError):
@@ -57,6 +61,7 @@ class ModuleSpec:
         entrypoint: the export to call.
         log_uri: the text that becomes its first argument.
         invocation: signature and arguments, the log URI included.
+        network: where it may use the network.
     """
 
     path: str
@@ -64,6 +69,7 @@ class ModuleSpec:
     entrypoint: str
     log_uri: str
     invocation: EntrypointInvocation
+    network: Network = attrs.field(factory=Network.loopback)
 
     @property
     def arguments(self) -> tuple[bytes | ScalarValue, ...]:
@@ -94,6 +100,10 @@ _KEYS = {
     "params": "params",
     "param": "params",
     "args": "args",
+    "net_bind": "net_bind",
+    "net-bind": "net_bind",
+    "net_connect": "net_connect",
+    "net-connect": "net_connect",
 }
 _SIGNED = re.compile(r"[+-]?[0-9]+")
 _UNSIGNED = re.compile(r"[+]?[0-9]+")
@@ -127,7 +137,20 @@ def parse(text: str) -> ModuleSpec:
         found.get("entrypoint", "start"),
         log_uri,
         parse_invocation(found.get("params"), found.get("args", ""), log_uri=log_uri),
+        _network(found.get("net_bind"), found.get("net_connect")),
     )
+
+
+def _network(bind: str | None, connect: str | None) -> Network:
+    try:
+        return network_of(
+            None if bind is None else _items("net_bind", bind),
+            None if connect is None else _items("net_connect", connect),
+        )
+    except ModuleSpecError:
+        raise
+    except ValueError as error:
+        raise ModuleSpecError(str(error)) from None
 
 
 def parse_capabilities(text: str) -> frozenset[Capability]:
