@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import trio
 
-from enfilade.transport import zones
+from enfilade.transport import closing, zones
 from enfilade.transport.carrier import (
     Arrival,
     Carrier,
@@ -96,7 +96,7 @@ class DoorCarrier(Carrier):
 
     def outlet(self, handle: Handle) -> Outlet:
         if lib.is_door(handle) != 1:
-            os.close(handle)
+            closing.close(handle)
             raise CarrierError(errno.EINVAL, "expected a door in the batch, got another descriptor")
         return _DoorOutlet(lib.sender_create(handle), "the peer's door")
 
@@ -110,7 +110,7 @@ class DoorCarrier(Carrier):
         return _DoorOutlet(lib.sender_open(os.fsencode(address)), f"the door at {address!r}")
 
     def discard(self, handle: Handle) -> None:
-        os.close(handle)
+        closing.close(handle)
 
 
 class _DoorInlet(Inlet):
@@ -206,10 +206,11 @@ class _DoorInlet(Inlet):
         for attached in self._attached:
             attached.detach()
         trio.lowlevel.notify_closing(self._event)
+        lib.queue_shut(queue)
         item = lib.queue_take(queue)
         while item != ffi.NULL:
             for descriptor in item.descriptors[0 : item.n_descriptors]:
-                os.close(descriptor)
+                closing.close(descriptor)
             item, done = item.next, item
             lib.queue_item_free(done)
         lib.queue_close(queue)
@@ -376,8 +377,18 @@ class _DoorOutlet(Outlet):
         if sender is None:
             return
         trio.lowlevel.notify_closing(self._event)
-        if not lib.sender_close(sender):
+        if not _close_sender(sender):
             trio.lowlevel.spawn_system_task(_keep_closing, sender)
+
+
+def _close_sender(sender: CData) -> bool:
+    """Close a sender, unless its thread is in a call; return whether it is closed."""
+    door = ffi.new("int *")
+    if not lib.sender_close(sender, door):
+        return False
+    if door[0] >= 0:
+        closing.close(door[0])
+    return True
 
 
 async def _keep_closing(sender: CData) -> None:
@@ -387,5 +398,5 @@ async def _keep_closing(sender: CData) -> None:
         with trio.move_on_after(REPEAT_SECONDS) as pause:
             pause.shield = True
             await trio.lowlevel.wait_readable(event)
-        if lib.sender_close(sender):
+        if _close_sender(sender):
             return

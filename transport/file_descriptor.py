@@ -1,7 +1,8 @@
 """File descriptors as values: what a message may carry besides bytes."""
 
-import os
 from collections.abc import Iterable
+
+from enfilade.transport import closing
 
 __all__ = ["FileDescriptor", "close_all"]
 
@@ -40,9 +41,12 @@ class FileDescriptor:
         return fileno
 
     def close(self) -> None:
-        """Close a descriptor that was received and not taken; otherwise do nothing."""
+        """Close a descriptor that was received and not taken; otherwise do nothing.
+
+        It is closed soon, by a thread: what it leads to may keep waiting whoever closes it.
+        """
         if self._owned:
-            os.close(self.take())
+            closing.close(self.take())
 
     def __del__(self) -> None:
         self.close()
@@ -52,6 +56,6 @@ class FileDescriptor:
 
 
 def close_all(descriptors: Iterable[int]) -> None:
-    """Close file descriptors that are not used."""
+    """Close file descriptors that are not used, without waiting for it."""
     for descriptor in descriptors:
-        os.close(descriptor)
+        closing.close(descriptor)

@@ -26,6 +26,7 @@ from typing import Final
 
 import trio
 
+from enfilade.transport import closing
 from enfilade.transport.carrier import Arrival, CarrierError, Credentials, Handle, Inlet
 from enfilade.transport.node_link import NodeLink
 from enfilade.transport.outward import GATHERING, PROMPT, SPOKEN, Outward
@@ -211,6 +212,10 @@ class Inward:
             # The caller is not the peer that this inlet was given to.
             self._discard(arrival.handles)
             self._refuse(caller)
+            return
+        if arrival.handles and closing.refuses(arrival.handles):
+            self._discard(arrival.handles)
+            self._end("the peer sends descriptors while too many wait to be closed")
             return
         try:
             frames = self._link.received(arrival.data, arrival.handles)

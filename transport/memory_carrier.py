@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import trio
 
+from enfilade.transport import closing
 from enfilade.transport.carrier import (
     Arrival,
     Carrier,
@@ -107,7 +108,7 @@ class MemoryCarrier(Carrier):
 
     def discard(self, handle: Handle) -> None:
         if handle >= 0:
-            os.close(handle)
+            closing.close(handle)
 
     def freeze(self) -> None:
         """Stop answering, as a process does under SIGSTOP."""

@@ -13,7 +13,6 @@ import mmap
 import os
 import stat
 import tempfile
-import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -23,10 +22,9 @@ from enfilade.transport.records import PayloadError
 __all__ = [
     "LONG",
     "Unwritten",
-    "close_aside",
     "create",
     "fingerprint",
-    "keep_open",
+    "is_sealed",
     "long_size",
     "read",
     "read_in_fragments",
@@ -35,9 +33,6 @@ __all__ = [
 
 LONG: Final = 1024 * 1024
 """Bytes from which on a file is written and read in fragments, between which others have a turn."""
-
-VERY_LONG: Final = 24 * LONG
-"""Bytes from which on a file is closed by a thread."""
 
 FRAGMENT: Final = 256 * 1024
 """Bytes that are copied in one turn."""
@@ -133,7 +128,7 @@ class Unwritten:
 def long_size(memory: int) -> int:
     """Tell how many bytes are in a memory file that was received and is long; 0 for any other descriptor."""
     try:
-        size = os.fstat(memory).st_size if _is_sealed(memory) else 0
+        size = os.fstat(memory).st_size if is_sealed(memory) else 0
         if size > LONG:
             _check(memory, size)
             return size
@@ -151,20 +146,6 @@ def read_in_fragments(memory: int, size: int) -> Generator[None, None, bytes]:
     if data.tell() != size:
         raise PayloadError(f"expected {size} bytes in the memory file, got {data.tell()}")
     return data.getvalue()
-
-
-def keep_open(memory: int) -> int:
-    """Keep a very long memory file open while others close their descriptors; see `close_aside`."""
-    with suppress(OSError):  # no descriptor is left
-        if _is_sealed(memory) and os.fstat(memory).st_size > VERY_LONG:
-            return os.dup(memory)
-    return -1
-
-
-def close_aside(memory: int) -> None:
-    """Close what `keep_open` returned, in a thread: to give back so much memory takes milliseconds."""
-    if memory >= 0:
-        threading.Thread(target=os.close, args=(memory,), daemon=True).start()
 
 
 def read(memory: int, size: int) -> bytes:
@@ -193,7 +174,7 @@ def reading(memory: int, size: int) -> Iterator[bytes | mmap.mmap]:
 
 def _check(memory: int, size: int) -> None:
     # The seals come first: a file in memory has them, and another may keep us waiting for its size.
-    if not _is_sealed(memory):
+    if not is_sealed(memory):
         raise PayloadError("the payload's memory file is not sealed, or not of the announced size")
     status = os.fstat(memory)
     if not stat.S_ISREG(status.st_mode) or status.st_size != size:
@@ -205,7 +186,10 @@ def _check(memory: int, size: int) -> None:
         )
 
 
-def _is_sealed(memory: int) -> bool:
+def is_sealed(memory: int) -> bool:
+    """Tell whether a descriptor is that of a sealed memory file, without asking anybody but the kernel. Where
+    there are no seals, nothing is told from a memory file.
+    """
     try:
         return not SEALS or fcntl.fcntl(memory, fcntl.F_GET_SEALS) & SEALS == SEALS
     except OSError:  # a file on a disk knows no seals
@@ -218,7 +202,7 @@ def fingerprint(handle: int) -> bytes:
     """
     if handle < 0:  # an inlet of the memory carrier
         return hashlib.sha256(b"inlet").digest()
-    if not SEALS or not _is_sealed(handle):
+    if not SEALS or not is_sealed(handle):
         return hashlib.sha256(b"file" + _identity(handle)).digest()
     status = os.fstat(handle)
     digest = hashlib.sha256(b"memory%d" % status.st_size)

@@ -26,12 +26,14 @@ import logging
 import math
 import random
 import re
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Final
 
 import attrs
 import trio
 
+from enfilade.transport import closing
 from enfilade.transport.carrier import Arrival, Carrier, CarrierError, Credentials, Handle, Inlet
 from enfilade.transport.conversation import Callers, Conversation, HandshakeFailed, discard_all, say
 from enfilade.transport.name_owners import NameOwners
@@ -69,6 +71,9 @@ MOST_HELD: Final = 64
 
 PATIENCE: Final = 16
 """Callers that are met before others have a turn of the loop."""
+
+BEHIND_PAUSE: Final = 0.05
+"""Seconds between looks at whether new callers can be met: see `closing`."""
 
 FIRST_PAUSE: Final = 0.001
 LAST_PAUSE: Final = 0.064
@@ -173,15 +178,21 @@ class Rendezvous:
             inlet.close()
 
     async def _run(self, inlet: Inlet, over: trio.Event, *, task_status: Any) -> None:
+        arrivals: deque[Arrival] = deque()
         try:
             async with trio.open_nursery() as self._nursery:
                 task_status.started()
                 while True:
-                    for place, arrival in enumerate(await inlet.receive(), 1):
-                        self._meet(arrival)
-                        if place % PATIENCE == 0:
+                    arrivals.extend(await inlet.receive())
+                    while closing.is_behind():  # noqa: ASYNC110 - a thread ends that; each brings a descriptor
+                        await trio.sleep(BEHIND_PAUSE)
+                    for place in range(len(arrivals)):
+                        self._meet(arrivals.popleft())
+                        if place % PATIENCE == PATIENCE - 1:
                             await trio.lowlevel.checkpoint()
         finally:
+            for arrival in arrivals:
+                discard_all(self._carrier, arrival.handles)
             over.set()
 
     def _tasks(self) -> trio.Nursery:

@@ -239,8 +239,15 @@ class Inbound:
     def _receive(self, to: wire.Target, payload: Any, files: Sequence[Handle], method: str | None) -> None:
         try:
             ref = self._authority.target(to)
+            if ref is not None and method is not None:
+                check_method(ref, method)
         except Refused:
             close_all(files)
+            return
+        except UnknownMethod as error:
+            close_all(files)
+            assert ref is not None, "it has no such method"
+            refuse(ref, signals.Cast(str(method), (), {}), error)
             return
         try:
             value = self._decode(payload, files)
@@ -258,8 +265,8 @@ class Inbound:
                 if not isinstance(to, str):
                     raise NoProcess(f"{self._node.full_name}:{to}")
                 ref = self._node.named(to)  # whose mailbox may be kept
-            elif isinstance(value, signals.Cast):
-                check_method(ref, value.method)
+                if isinstance(value, signals.Cast):
+                    check_method(ref, value.method)
             ref.send(value)
         except (NoProcess, Restarting):
             self._node.dead_letters.publish(value, self._node.ref, NO_PROCESS)

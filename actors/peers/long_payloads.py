@@ -24,7 +24,7 @@ from enfilade.actors.processes.local_ref import process_of
 from enfilade.transport import wire
 from enfilade.transport.carrier import Handle
 from enfilade.transport.file_descriptor import close_all
-from enfilade.transport.memory_file import Unwritten, close_aside, keep_open, read_in_fragments
+from enfilade.transport.memory_file import Unwritten, read_in_fragments
 from enfilade.transport.payload import late, long_files, number_of_late
 from enfilade.transport.records import PayloadError
 
@@ -335,10 +335,7 @@ class Arrivals:
         self._size -= held.size
         if isinstance(frame, NUMBERED):
             self._numbers.pop((type(frame), frame.id), None)
-        spares = [keep_open(held.files[index]) for index in fetched]
         self._carry_out(frame, held.files, fetched)
-        for spare in spares:
-            close_aside(spare)
 
     def _fetch(self, held: _Held, fetched: dict[int, bytes]) -> Iterator[None]:
         """Read what is long in the memory files of a frame, a fragment at a time."""

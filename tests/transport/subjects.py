@@ -14,6 +14,7 @@ import trio
 
 from enfilade.actors import Actor, Node, Process, Ref, open_node
 from enfilade.transport import Policy, Settings
+from tests.descriptors import open_descriptors
 
 
 class Account(Actor):
@@ -43,7 +44,7 @@ class Account(Actor):
         return os.pread(file.fileno(), 100, 0)
 
     def open_files(self) -> int:
-        return len(os.listdir("/proc/self/fd"))
+        return len(open_descriptors())
 
     def block(self, seconds: float, sign: str = "") -> None:
         """Hold the loop of the node, without computing; a file at `sign` says that it has begun."""

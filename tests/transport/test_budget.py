@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from enfilade.transport import Codec, FileDescriptor, Limits, PayloadError, TypeRegistry
 from enfilade.transport.budget import SMALL, Budget
 from enfilade.transport.payload import INLINE_LIMIT
+from tests.descriptors import open_descriptors
 
 Ext = msgspec.msgpack.Ext
 encode = msgspec.msgpack.encode
@@ -141,7 +142,7 @@ def in_memory(code: int, *place: Any) -> Ext:
 @pytest.mark.parametrize("code", [MEMORY, BYTES_IN_MEMORY])
 def test_memory_costs_its_maker_what_it_costs_the_reader(code: int) -> None:
     """Sparse, named twice, larger than allowed, of no whole size: refused, and every descriptor is closed."""
-    before = set(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     codec = Codec(types)
     codec.limits = Limits(payload=2**20)
     page = encode(b"x" * (SMALL - 3))
@@ -165,7 +166,7 @@ def test_memory_costs_its_maker_what_it_costs_the_reader(code: int) -> None:
     for value, files, problem in cases:
         with pytest.raises(PayloadError, match=problem):
             codec.decode(encode(value), files())
-        assert set(os.listdir("/proc/self/fd")) == before, value
+        assert open_descriptors() == before, value
 
 
 def test_what_is_in_memory_is_charged_like_the_rest() -> None:

@@ -7,7 +7,6 @@ our own mutates what the encoders make. The C half of the transport has its own 
 import datetime
 import decimal
 import fractions
-import os
 import random
 import subprocess
 import time
@@ -23,6 +22,7 @@ import pytest
 from enfilade.transport import Codec, PayloadError, TypeRegistry
 from enfilade.transport.wire import FRAMES, MalformedBatch, decode_batch, encode_batch, encode_frame
 from tests import c_programs
+from tests.descriptors import open_descriptors
 
 C = Path(__file__).resolve().parents[2] / "transport/doors/c"
 SHORT, LONG = 3_000, 1_000_000
@@ -149,9 +149,9 @@ def test_frames(runs: int) -> None:
 @PATIENT
 @pytest.mark.parametrize("runs", RUNS)
 def test_payloads(runs: int) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     assert fuzz(payload_target, list(payloads()), runs, 1) < SLOWEST
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(open_descriptors()) == before
 
 
 @PATIENT

@@ -22,6 +22,7 @@ from enfilade.transport.node_link import BATCH_LIMIT
 from enfilade.transport.wire import Exit as ExitFrame
 from enfilade.transport.wire import Reply, Send, Spawned, WhereisReply, encode_batch
 from tests.conformance.actors.town import Account
+from tests.descriptors import open_descriptors
 from tests.transport.stranger import Stranger, payload
 
 Ext = msgspec.msgpack.Ext
@@ -121,13 +122,13 @@ async def test_each_handle_is_closed_once(
 ) -> None:
     """Handles belong to one frame or to none, whatever the frames claim: none stays, none is closed twice."""
     mine = [os.open(os.devnull, os.O_RDONLY) for _ in range(came)]
-    before = set(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     closed: list[int] = []
     close = os.close
     monkeypatch.setattr(os, "close", lambda number: (closed.append(number), close(number))[1])
     await siege.stranger.throw(*frames, handles=mine)
     await siege.check()
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
     assert len(closed) == len(set(closed)) == came
     assert "failed to carry out" not in caplog.text
     for number in mine:

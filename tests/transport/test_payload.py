@@ -35,6 +35,7 @@ from enfilade.transport import (
 )
 from enfilade.transport import payload as payload_module
 from enfilade.transport.payload import INLINE_LIMIT, PAYLOAD_LIMIT, External
+from tests.descriptors import open_descriptors
 
 types = TypeRegistry()
 
@@ -366,14 +367,14 @@ def test_deep_nesting_from_a_peer_is_survived() -> None:
 def test_file_descriptors() -> None:
     left, right = os.pipe()
     os.write(right, b"hello")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     came = carry({"files": [FileDescriptor(left), FileDescriptor(right)]})
     files = came["files"]
     assert {file.fileno() for file in files}.isdisjoint({left, right})
     assert os.read(files[0].fileno(), 5) == b"hello"
     taken = files[1].take()
     del came, files
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert len(open_descriptors()) == before + 1
     for fileno in (taken, left, right):
         os.close(fileno)
 
@@ -381,7 +382,7 @@ def test_file_descriptors() -> None:
 @pytest.mark.parametrize("extra", [object(), 2**70])
 def test_no_descriptor_leaks_when_encoding_fails_or_is_repeated(extra: Any) -> None:
     left, right = os.pipe()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     codec = Codec(types)
     try:
         _, descriptors = codec.encode([FileDescriptor(left), (FileDescriptor(right),), extra])
@@ -391,19 +392,19 @@ def test_no_descriptor_leaks_when_encoding_fails_or_is_repeated(extra: Any) -> N
         assert len(descriptors) == 2
     for descriptor in descriptors:
         os.close(descriptor)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(open_descriptors()) == before
     os.close(left)
     os.close(right)
 
 
 @pytest.mark.parametrize("size", [INLINE_LIMIT - 10, INLINE_LIMIT + 10])
 def test_long_payloads_go_into_sealed_memory(size: int) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     text = "x" * size
     payload, descriptors = Codec(types).encode([text])
     assert (len(bytes(payload)) < 100) == (size > INLINE_LIMIT)
     assert Codec(types).decode(payload, descriptors) == [text]
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(open_descriptors()) == before
 
 
 LONG = os.urandom(INLINE_LIMIT + 1)
@@ -427,11 +428,11 @@ LONG = os.urandom(INLINE_LIMIT + 1)
     ids=lambda value: None if isinstance(value, int) else type(value).__name__,
 )
 def test_long_bytes_go_into_sealed_memory_of_their_own(value: Any, files: int) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     payload, descriptors = Codec(types).encode(value)
     assert len(descriptors) == files
     assert Codec(types).decode(payload, descriptors) == value
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(open_descriptors()) == before
 
 
 VIEWS = (
@@ -488,7 +489,7 @@ def in_memory(code: int, index: int, size: int) -> msgspec.msgpack.Ext:
 @pytest.mark.parametrize("code", [9, 11])
 def test_memory_that_claims_too_much_is_refused(code: int) -> None:
     """A memory file costs its sender nothing when it is sparse, and can be named as often as he likes."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     half = PAYLOAD_LIMIT // 2 + 1
     twice = msgspec.msgpack.encode([in_memory(11, 0, half), in_memory(code, 0, half)])
     for payload, size, problem in (
@@ -502,20 +503,20 @@ def test_memory_that_claims_too_much_is_refused(code: int) -> None:
             Codec(types).decode(payload, [sealed(size)])
     with pytest.raises(PayloadError, match="has 268435457"):
         Codec(types).encode([bytes(PAYLOAD_LIMIT // 2), bytes(PAYLOAD_LIMIT // 2 + 1)])
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(open_descriptors()) == before
 
 
 @pytest.mark.parametrize("index", [-1, -2, 1])
 @pytest.mark.parametrize("code", [7, 9, 11], ids=["descriptor", "memory", "bytes"])
 def test_a_handle_has_no_index_but_those_that_came(code: int, index: int) -> None:
     """An index counts from 0: from the end, it would reach another's handle (docs/wire.md, "Payloads")."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     extension = (
         msgspec.msgpack.Ext(code, msgspec.msgpack.encode(index)) if code == 7 else in_memory(code, index, 8)
     )
     with pytest.raises(PayloadError, match=f"descriptor {index} of the payload did not arrive"):
         Codec(types).decode(msgspec.msgpack.encode(extension), [sealed(8)])
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(open_descriptors()) == before
 
 
 def test_each_payload_has_the_whole_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -550,10 +551,10 @@ async def test_payloads_of_all_sizes_through_doors(tmp_path: Path, size: int) ->
             await server.spawn(Mirror, name="mirror")
             mirror = await client.distribution.whereis_on(await client.connect(path), "mirror")
             assert await mirror.call(Mirror.echo, payload) == payload
-            before = len(os.listdir("/proc/self/fd"))
+            before = len(open_descriptors())
             for _ in range(5):
                 assert await mirror.call(Mirror.echo, payload) == payload
-            assert len(os.listdir("/proc/self/fd")) <= before
+            assert len(open_descriptors()) <= before
 
 
 def test_limits_of_a_payload() -> None:

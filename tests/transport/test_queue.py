@@ -14,6 +14,7 @@ from enfilade.transport.carrier import CarrierError, Inlet, Status, hand_over
 from enfilade.transport.door_carrier import DoorCarrier
 from enfilade.transport.doors import Client, Descriptor, DoorCallError
 from enfilade.transport.wire import PREFIX
+from tests.descriptors import open_descriptors
 
 SECONDS = 100.0
 BATCH = PREFIX + b"x" * 60
@@ -80,7 +81,7 @@ async def test_descriptors_arrive_or_are_closed(carrier: DoorCarrier, inlet: Inl
     assert os.read(left, 2) == b"hi"
     for handle in arrival.handles:
         carrier.discard(handle)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     with Client.open(tmp_path / "door") as client:
         client.call(b"nonsense", [Descriptor(left), Descriptor(right)]).close()
     for _ in range(20):
@@ -89,7 +90,7 @@ async def test_descriptors_arrive_or_are_closed(carrier: DoorCarrier, inlet: Inl
         for handle in arrival.handles:
             carrier.discard(handle)
     with trio.fail_after(SECONDS):
-        while len(os.listdir("/proc/self/fd")) > before:  # noqa: ASYNC110 (the library tells nobody)
+        while len(open_descriptors()) > before:  # noqa: ASYNC110 (the library tells nobody)
             await trio.sleep(0.01)  # the door closes its end of a client's channel in its own time
     outlet.close()
     os.close(left)
@@ -172,6 +173,7 @@ async def test_what_is_no_door_makes_no_outlet(carrier: DoorCarrier) -> None:
     os.close(right)
     with pytest.raises(CarrierError, match="expected a door"):
         carrier.outlet(left)
+    open_descriptors()  # which waits until it is closed
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(left)
 
@@ -179,6 +181,7 @@ async def test_what_is_no_door_makes_no_outlet(carrier: DoorCarrier) -> None:
 STOPPED = """
 import sys, trio
 from enfilade.transport.door_carrier import DoorCarrier
+from tests.descriptors import open_descriptors
 async def main():
     inlet = DoorCarrier().inlet(capacity=1000, largest=500)
     await inlet.attach(sys.argv[1])

@@ -30,6 +30,7 @@ void queue_item_free(struct queue_item *);
 struct queue_item *queue_linger(struct queue *, unsigned);
 unsigned long queue_count(struct queue *, unsigned);
 int queue_limit_descriptors(struct queue *, unsigned, unsigned);
+void queue_shut(struct queue *);
 void queue_close(struct queue *);
 
 struct sender;
@@ -42,7 +43,7 @@ void sender_want(struct sender *);
 #define SENDER_UNDER_WAY ...
 int sender_call(struct sender *, const char *, size_t, const int *, unsigned, int);
 int sender_finish(struct sender *);
-int sender_close(struct sender *);
+int sender_close(struct sender *, int *door);
 
 #define MEASURE_TOO_DEEP ...
 int64_t measure_payload(const uint8_t *, size_t, int64_t);

@@ -472,6 +472,12 @@ unsigned long queue_count(struct queue *queue, unsigned status) {
     return count;
 }
 
+void queue_shut(struct queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    queue->closed = 1;
+    pthread_mutex_unlock(&queue->lock);
+}
+
 void queue_close(struct queue *queue) {
     pthread_mutex_lock(&queue->lock);
     queue->closed = 1;

@@ -298,7 +298,7 @@ int sender_finish(struct sender *sender) {
     return result;
 }
 
-int sender_close(struct sender *sender) {
+int sender_close(struct sender *sender, int *door) {
     pthread_mutex_lock(&sender->lock);
     sender->closing = 1;
     pthread_cond_signal(&sender->changed);
@@ -312,6 +312,8 @@ int sender_close(struct sender *sender) {
     }
     /* It is at most a few instructions from its end: nothing that it may still do blocks. */
     pthread_join(sender->thread, NULL);
+    *door = sender->door;
+    sender->door = -1;
     release(sender);
     return 1;
 }

@@ -43,7 +43,8 @@ int sender_finish(struct sender *sender);
 
 /* End it. A call under way is interrupted; the thread frees what is left when it has come out of it. Until
  * then, 0 is returned and the call should be repeated a little later, because a signal that comes too
- * early is lost; at last 1, after which the sender does not exist. */
-int sender_close(struct sender *sender);
+ * early is lost; at last 1, after which the sender does not exist. What is left is the door, or -1 when none
+ * was opened: it is the caller's, because to close it may wait for others. */
+int sender_close(struct sender *sender, int *door);
 
 #endif

@@ -28,6 +28,7 @@ from enfilade.transport import Policy, memory_file, wire
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.payload import late
 from tests.conformance.actors.abroad import Abroad, autojump_clock, back_end, node, passed, settled
+from tests.descriptors import open_descriptors
 
 __all__ = ["autojump_clock", "back_end", "node"]
 
@@ -293,6 +294,7 @@ async def test_promises_that_are_not_kept(autojump_clock: VirtualClock, node: Ab
     elif how == "unknown":
         file = os.open("/dev/null", os.O_RDONLY)
         take(peer, [wire.Payload(2**40, small, 1)], [file])
+        open_descriptors()  # which waits until it is closed
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(file)
         assert await ref.call(Clerk.note, 1) == 1

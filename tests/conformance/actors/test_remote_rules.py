@@ -1,5 +1,6 @@
 """The rules of docs/semantics.md between processes of two nodes, on the memory carrier, in virtual time."""
 
+import os
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -28,10 +29,12 @@ from enfilade.actors import (
     open_node,
 )
 from enfilade.actors.messages.signals import STOP
+from enfilade.actors.peers.inbound import Inbound
 from enfilade.transport import Limits, Policy
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.wire import Call, Cast, Monitor
 from tests.conformance.actors.town import Account, Point, Town, settle, town
+from tests.descriptors import open_descriptors
 
 __all__ = ["town"]
 
@@ -257,6 +260,36 @@ async def test_only_public_methods(town: Town, autojump_clock: object) -> None:
         remote.peer.send(Call(78, ref.serial, STOP, remote._codec.encode([arguments, {}])[0]))
     await settle()
     assert await ref.call(Account.add, 1) == 2
+
+
+async def test_a_cast_is_refused_before_it_is_decoded(
+    town: Town, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C1: what a peer may not ask for, or what the actor has not, costs no decoding; the descriptors go."""
+    ref = await town.a.spawn_on("b@right", "Account", 1)
+    remote = next(iter(town.a.distribution._current.values()))
+    decoded: list[Any] = []
+    decode = Inbound._decode
+    monkeypatch.setattr(
+        Inbound, "_decode", lambda self, *args: (decoded.append(args), decode(self, *args))[1]
+    )
+    before, letters = open_descriptors(), town.b.dead_letters.count
+    for to, method in (
+        (ref.serial, "no_such"),
+        (ref.serial, "on_message"),
+        ("hidden", "add"),
+        (10**9, "add"),
+    ):
+        file = os.dup(0)
+        remote.peer.send(Cast(to, method, remote._codec.encode([[1], {}])[0], 1), [file])
+    await settle()
+    assert not decoded
+    assert open_descriptors() == before
+    assert town.b.dead_letters.count == letters + 2  # those that are the sender's mistakes
+    remote.peer.send(Cast(ref.serial, "add", remote._codec.encode([[1], {}])[0]))
+    await settle()
+    assert len(decoded) == 1
+    assert await ref.call(Account.add, 0) == 2
 
 
 async def test_calls_beyond_the_limit_are_refused(autojump_clock: object) -> None:

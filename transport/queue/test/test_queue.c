@@ -81,6 +81,8 @@ static void test_bounds(void) {
     CHECK_EQUAL(say(queue, batch('x', 4), 4), QUEUE_FULL);
     CHECK_EQUAL(queue_count(queue, QUEUE_FULL), 2);
     CHECK_EQUAL(queue_count(queue, 99), 0);
+    queue_shut(queue);
+    CHECK_EQUAL(say(queue, batch('x', 10), 10), QUEUE_CLOSED);
     queue_close(queue); /* with what is in it */
     errno = 0;
     CHECK(queue_create(batch('x', SIZE), QUEUE_PREFIX_MAX + 1, LARGEST, CAPACITY, CALLS) == NULL);

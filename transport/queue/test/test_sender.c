@@ -38,8 +38,12 @@ static int say(struct sender *sender, size_t size, int repeatable) {
 }
 
 static void finish(struct sender *sender) {
-    while (!sender_close(sender)) {
+    int door;
+    while (!sender_close(sender, &door)) {
         poll(NULL, 0, 5);
+    }
+    if (door >= 0) {
+        close(door);
     }
 }
 
