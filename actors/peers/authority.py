@@ -18,6 +18,7 @@ from enfilade.transport import wire
 
 if TYPE_CHECKING:
     from enfilade.actors.peers.distribution import Distribution
+    from enfilade.actors.peers.ledger import Ledger
     from enfilade.actors.peers.ref_passing import RefPassing
     from enfilade.transport.peer import Peer
     from enfilade.transport.policy import Rights
@@ -31,6 +32,7 @@ class Authority:
     Args:
         distribution: the part of this node in the net.
         passing: knows the refs that were given to the peer.
+        ledger: knows what this node has asked the peer.
         peer_name: the peer's node name.
         peer: returns the node link.
 
@@ -42,6 +44,7 @@ class Authority:
         self,
         distribution: Distribution,
         passing: RefPassing,
+        ledger: Ledger,
         peer_name: str,
         peer: Callable[[], Peer | None],
     ) -> None:
@@ -49,6 +52,7 @@ class Authority:
         self._distribution = distribution
         self._node = distribution.node
         self._passing = passing
+        self._ledger = ledger
         self._peer_name = peer_name
         self._peer = peer
 
@@ -72,6 +76,17 @@ class Authority:
         elif self.rights.sees(to):
             return self._node.whereis(to)
         raise self.refuse(f"exports nothing under {safe_repr(to, 80)}")
+
+    def may_send(self, frame: wire.Frame) -> bool:
+        """Tell, as far as can be seen before its payload is decoded, whether the peer may send a frame."""
+        match frame:
+            case wire.Spawn():
+                return self.rights.may_spawn(frame.entry)
+            case wire.Reply():
+                return frame.id in self._ledger.calls or frame.id in self._ledger.asked
+            case _:
+                to = getattr(frame, "to", 0)
+                return self.rights.sees(to) if isinstance(to, str) else to in self._passing.granted
 
     def may_end(self, ref: Ref[Any]) -> bool:
         """Tell whether the peer may end a process: it started it, or may end who holds its name, or was sent

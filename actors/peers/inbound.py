@@ -108,7 +108,7 @@ class Inbound:
         self._ledger = ledger
         self._passing = passing
         self._codec = codec
-        self._authority = Authority(distribution, passing, self._peer_name, lambda: outward.peer)
+        self._authority = Authority(distribution, passing, ledger, self._peer_name, lambda: outward.peer)
         self.notices = self._authority.notices
         self.rooms = Rooms(distribution.start_soon)
         self.arrivals = Arrivals(
@@ -116,7 +116,7 @@ class Inbound:
             self._node,
             ledger,
             passing,
-            self._may,
+            self._authority.may_send,
             self._most_held,
             distribution.start_soon,
         )
@@ -194,19 +194,6 @@ class Inbound:
                 peer.end(f"the peer sent a malformed batch: {safe_str(error)}")
         finally:
             self._fetched = {}
-
-    def _may(self, frame: wire.Frame) -> bool:
-        """Tell, as far as can be seen before its payload is decoded, whether the peer may send a frame."""
-        match frame:
-            case wire.Spawn():
-                return self._authority.rights.may_spawn(frame.entry)
-            case wire.Reply():
-                return frame.id in self._ledger.calls or frame.id in self._ledger.asked
-            case _:
-                to = getattr(frame, "to", 0)
-                if isinstance(to, str):
-                    return self._authority.rights.sees(to)
-                return to in self._passing.granted
 
     def _most_held(self) -> tuple[int, int]:
         limits = self._authority.rights.limits
