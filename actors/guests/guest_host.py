@@ -48,6 +48,7 @@ from enfilade.hostcalls.abi.actor_types import ActorReason, ReasonKind
 from enfilade.hostcalls.abi.errors import (
     AlreadyExists,
     InvalidArgument,
+    LimitReached,
     NotFound,
     PermissionDenied,
     SubsystemError,
@@ -281,13 +282,15 @@ class NodeHost:
     def _check_monitors(self) -> None:
         """Raise unless the guest may have another monitor, and the message that it may cause."""
         self._check_mailbox()
-        if len(self._monitors) >= self.execution.caller.limits.resources:
-            raise InvalidArgument
+        limit = self.execution.caller.limits.resources
+        if len(self._monitors) >= limit:
+            raise LimitReached("resources", limit)
 
     def _check_mailbox(self) -> None:
         """Raise unless the mailbox has room: messages that a guest causes itself are bounded as well."""
-        if len(self._process.queue) >= self.execution.caller.limits.mailbox:
-            raise InvalidArgument
+        limit = self.execution.caller.limits.mailbox
+        if len(self._process.queue) >= limit:
+            raise LimitReached("mailbox", limit)
 
     def demonitor(self, monitor: int, flush: bool) -> None:
         found = self._monitors.pop(monitor, None)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 
+from enfilade.hostcalls.abi.nearest import hint
+
 _FIRST_APPLICATION = 128
 
 
@@ -74,8 +76,8 @@ class Capability(enum.IntEnum):
                 return cls(int(number))
             except ValueError:
                 pass
-        known = ", ".join(sorted(member.title for member in cls))
-        raise ValueError(f"expected a capability ({known}), got {text!r}")
+        known = sorted(member.title for member in cls)
+        raise ValueError(f"expected a capability ({', '.join(known)}), got {text!r}{hint(text, known)}")
 
 
 def _squeeze(text: str) -> str:

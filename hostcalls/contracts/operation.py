@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar
 
 import attrs
 
@@ -18,12 +18,24 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
+Quick: TypeAlias = Callable[["Caller", bytes], bytes | None]
+
+
 @attrs.frozen(eq=False)
 class Operation(Generic[In, Out]):
-    """A contract bound to a catalogue entry."""
+    """A contract bound to a catalogue entry.
+
+    Attributes:
+        hostcall: the catalogue entry.
+        contract: what serves it.
+        quick: a short cut for the calls that can be answered at once: given the caller and the encoded input,
+            it returns the encoded output, or None and has then changed nothing. The contract serves
+            whatever the short cut leaves, errors and input that does not decode among it. None for none.
+    """
 
     hostcall: Hostcall[In, Out]
     contract: Contract[In, Out]
+    quick: Quick | None = None
 
     @property
     def denied(self) -> bool:
@@ -32,10 +44,12 @@ class Operation(Generic[In, Out]):
 
 
 def operation(
-    hostcall: Hostcall[In, Out], function: Callable[[Caller, In], Out | Awaitable[Out]]
+    hostcall: Hostcall[In, Out],
+    function: Callable[[Caller, In], Out | Awaitable[Out]],
+    quick: Quick | None = None,
 ) -> Operation[In, Out]:
-    """An operation whose contract is one function of the caller and the input."""
-    return Operation(hostcall, FunctionContract(function))
+    """An operation whose contract is one function of the caller and the input, and perhaps a short cut."""
+    return Operation(hostcall, FunctionContract(function), quick)
 
 
 class _Denied:

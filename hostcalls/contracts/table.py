@@ -7,10 +7,14 @@ from typing import Any, TypeAlias
 
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.hostcall import Hostcall
-from enfilade.hostcalls.contracts.operation import Operation, absent_operation, denied_operation
+from enfilade.hostcalls.contracts.operation import Operation, Quick, absent_operation, denied_operation
 
 Entry: TypeAlias = tuple[
-    Callable[[bytes], Any], Callable[[Any, Any], Any], Callable[[Any], bytes], Operation[Any, Any]
+    Callable[[bytes], Any],
+    Callable[[Any, Any], Any],
+    Callable[[Any], bytes],
+    Operation[Any, Any],
+    Quick | None,
 ]
 
 
@@ -59,10 +63,11 @@ class DispatchTable:
                 operation.contract.run,
                 operation.hostcall.output.encode,
                 operation,
+                operation.quick,
             )
             for operation in self.operations
         )
-        """What serving needs of each operation: decode, run, encode, and the operation itself."""
+        """What serving needs of each operation: decode, run, encode, the operation itself, its short cut."""
 
     def __getitem__(self, index: int) -> Operation[Any, Any]:
         return self.operations[index]

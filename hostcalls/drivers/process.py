@@ -11,6 +11,7 @@ from enfilade.hostcalls.abi import ProcessLogLookup, ProcessLogRegistration, Pro
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import (
     InvalidArgument,
+    LimitReached,
     NotFound,
     PermissionDenied,
     StartError,
@@ -82,7 +83,10 @@ class ProcessDriver:
                 "grant it these, or use Policy(upstream=True)"
             )
         if caller.children >= caller.limits.children:
-            raise SubsystemError(f"the process has its limit of {caller.limits.children} children")
+            limit = LimitReached("children", caller.limits.children)
+            raise SubsystemError(
+                f"the process has its limit of {caller.limits.children} children", why=limit.why
+            )
         arguments = resolve(wanted.entrypoint, caller.slots, caller.registry)
         caller.children += 1
         return Passage(caller.registry, arguments)

@@ -400,11 +400,11 @@ class Instance:
     def refusals(self) -> list[int]:
         """Take the indices of the denied hostcalls that the guest has made, each once in its life.
 
-        Raises as `submissions` does.
+        Raises `GuestBusy` while the guest runs on a worker, `InstanceClosed` after `close`.
         """
-        guest = self._rested()
         if not self._word & _HAS_REFUSALS:
             return []
+        guest = self._rested()
         self._word &= ~_HAS_REFUSALS
         data = ffi.new("const uint32_t **")
         count = lib.guest_refusals(guest, data)

@@ -24,6 +24,7 @@ from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.operation import Operation
 from enfilade.hostcalls.engine import BadMemoryAccess, Instance, Pause, Step, Trap, TrapKind
 from enfilade.hostcalls.kernel.prepared import Prepared
+from enfilade.hostcalls.kernel.refusals import Refusals, denied
 from enfilade.hostcalls.resources.futures import Cancelled, Future
 
 logger = logging.getLogger("enfilade.hostcalls")
@@ -71,6 +72,7 @@ class Execution:
         caller: the guest as drivers know it; `caller.id` is its process id.
         instance: the engine's side of it, while it lives.
         outcome: how it ended, None while it lives.
+        refusals: what it was not allowed.
     """
 
     __slots__ = (
@@ -84,6 +86,7 @@ class Execution:
         "instance",
         "launch",
         "outcome",
+        "refusals",
     )
 
     def __init__(
@@ -102,6 +105,7 @@ class Execution:
         self._at_end = at_end
         self._entries = prepared.entries
         self._may_offload = may_offload
+        self.refusals = Refusals(caller.label)
         self._pending: dict[int, tuple[Future[Any] | trio.CancelScope, int]] = {}  # with its arguments' size
         self._pending_bytes = 0
         self._computing = 0  # turns in a row that ended with the time slice
@@ -133,6 +137,8 @@ class Execution:
                 return False
             return True
         self._computing = 0
+        if self.outcome is None:
+            self._note_denied()
         if pause is Pause.ENDED and not self.ended:
             self._finish(self._ending())
         return pause is Pause.READY
@@ -146,7 +152,15 @@ class Execution:
 
     def serve(self, future: int, index: int, arguments: bytes) -> bytes | None:
         """Begin one operation; its encoded output if it is there at once."""
-        decode, run, encode, operation = self._entries[index]
+        decode, run, encode, operation, quick = self._entries[index]
+        if quick is not None:
+            try:
+                answer = quick(self.caller, arguments)
+            except Exception:
+                self._failed(future, operation)
+                return None
+            if answer is not None:
+                return answer
         try:
             value = decode(arguments)
         except CodecError as error:
@@ -158,8 +172,7 @@ class Execution:
             if type(outcome) is not Future and not hasattr(outcome, "__await__"):
                 return encode(outcome)
         except HostcallError as error:
-            if self.outcome is None:
-                self.instance.fail(future, error.text)
+            self._refuse(future, operation, error)
         except Exception:
             self._failed(future, operation)
         else:
@@ -204,8 +217,7 @@ class Execution:
         try:
             value = outcome.result()
         except HostcallError as error:
-            if not self.ended:
-                self.instance.fail(future, error.text)
+            self._refuse(future, operation, error)
         except Cancelled:
             return
         except Exception:
@@ -217,12 +229,12 @@ class Execution:
         self, future: int, operation: Operation[Any, Any], awaitable: Awaitable[Any], scope: trio.CancelScope
     ) -> None:
         value: Any = None
-        failure: str | None = None
+        failure: HostcallError | None = None
         with scope:
             try:
                 value = await awaitable
             except HostcallError as error:
-                failure = error.text
+                failure = error
             except Exception:
                 self._failed(future, operation)
                 return
@@ -230,9 +242,21 @@ class Execution:
         if scope.cancelled_caught or self.ended:
             return
         if failure is not None:
-            self.instance.fail(future, failure)
+            self._refuse(future, operation, failure)
         else:
             self._answer(future, operation, value)
+
+    def _refuse(self, future: int, operation: Operation[Any, Any], error: HostcallError) -> None:
+        if error.why:
+            self.refusals.note(operation.hostcall.name, error.why)
+        if self.outcome is None:
+            self.instance.fail(future, error.text)
+
+    def _note_denied(self) -> None:
+        """Note the hostcalls that the engine has refused in the host's place."""
+        for index in self.instance.refusals():
+            hostcall = self._entries[index][3].hostcall
+            self.refusals.note(hostcall.name, denied(hostcall.capability))
 
     def _answer(self, future: int, operation: Operation[Any, Any], value: Any) -> None:
         if self.outcome is not None:
@@ -259,7 +283,7 @@ class Execution:
         """How the guest has ended by itself."""
         instance = self.instance
         if instance.step is Step.TRAPPED:
-            return instance.trap or Trap(TrapKind.OTHER, "the guest trapped")
+            return self.refusals.explain(instance.trap or Trap(TrapKind.OTHER, "the guest trapped"))
         declared = self.launch.results
         try:
             return Returned(

@@ -14,6 +14,7 @@ from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.catalogue import ACTOR_RECEIVE, CATALOGUE
 from enfilade.hostcalls.abi.errors import HostcallError, StartError
 from enfilade.hostcalls.abi.hostcall import Hostcall
+from enfilade.hostcalls.abi.nearest import hint
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.entrypoint import Argument, Passage, materialise
 from enfilade.hostcalls.contracts.family import Family
@@ -27,8 +28,19 @@ from enfilade.hostcalls.drivers.mailbox import MailboxDriver
 from enfilade.hostcalls.drivers.net import NetDriver
 from enfilade.hostcalls.drivers.process import ProcessDriver
 from enfilade.hostcalls.drivers.time import TimeDriver
-from enfilade.hostcalls.engine import Call, Engine, EngineError, ExternKind, Import, Linked, Module, call_of
+from enfilade.hostcalls.engine import (
+    Call,
+    Engine,
+    EngineError,
+    ExternKind,
+    Import,
+    Linked,
+    LinkError,
+    Module,
+    call_of,
+)
 from enfilade.hostcalls.kernel.execution import Execution
+from enfilade.hostcalls.kernel.imports import explain
 from enfilade.hostcalls.kernel.modules import ModuleStore
 from enfilade.hostcalls.kernel.prepared import Prepared
 from enfilade.hostcalls.net.settings import NetworkSettings
@@ -42,6 +54,9 @@ _LINKS = 256
 _TABLES = 64
 """Dispatch tables that are kept. A guest may start children with any subset of its grants, and each subset
 has a table of its own, of some 20 KiB."""
+
+_LISTED = 20
+"""Exports that an error lists."""
 
 
 class Kernel:
@@ -122,6 +137,9 @@ class Kernel:
             _check_exports(launch)
             if len(arguments) == len(launch.arguments):
                 call, writes = call_of(launch.module, launch.entrypoint, plan.values), plan.writes
+        except LinkError as error:
+            cause = explain(launch.module, [hostcall.name for hostcall in self.catalogue])
+            raise StartError(f"Wasmtime error: {error}" + (cause and f": {cause}")) from error
         except EngineError as error:
             raise StartError(f"Wasmtime error: {error}") from error
         except HostcallError as error:
@@ -245,7 +263,11 @@ def _check_exports(launch: Launch) -> None:
         raise engine.NoMemory("the module exports no memory named 'memory'")
     name, export = launch.entrypoint, launch.module.exports.get(launch.entrypoint)
     if export is None or export.function is None:
-        raise StartError(f"the module exports no function named {name!r}")
+        functions = [known for known, extern in launch.module.exports.items() if extern.function is not None]
+        listed = ", ".join(functions[:_LISTED]) or "none"
+        raise StartError(
+            f"the module exports no function named {name!r}{hint(name, functions)}; its functions: {listed}"
+        )
     given = tuple(kind for argument in launch.arguments for kind in _kinds(argument))
     wanted = tuple(kind.name.lower() for kind in export.function.parameters)
     if given != wanted:

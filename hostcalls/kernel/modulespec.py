@@ -43,6 +43,7 @@ from enfilade.hostcalls.abi import (
 from enfilade.hostcalls.abi.callplan import F32_OVERFLOW, check_scalar
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import InvalidArgument
+from enfilade.hostcalls.abi.nearest import hint
 from enfilade.hostcalls.net.policy import Network
 from enfilade.hostcalls.net.rules import network_of
 
@@ -120,7 +121,10 @@ def parse(text: str) -> ModuleSpec:
         name, equals, value = (part.strip() for part in line.partition("="))
         key = _KEYS.get(name)
         if not equals or key is None:
-            raise ModuleSpecError(f"{line!r} is not key=value with one of the keys {', '.join(_KEYS)}")
+            known = ", ".join(_KEYS)
+            raise ModuleSpecError(
+                f"{line!r} is not key=value with one of the keys {known}{hint(name, _KEYS)}"
+            )
         if key in found:
             raise ModuleSpecError(f"{key} is given twice")
         found[key] = value
@@ -207,7 +211,8 @@ def _items(key: str, text: str) -> list[str]:
 def _kind(text: str) -> str:
     kind = _KINDS.get(text.lower())
     if kind is None:
-        raise ModuleSpecError(f"expected a kind of parameter ({', '.join(_KINDS)}), got {text!r}")
+        known = ", ".join(_KINDS)
+        raise ModuleSpecError(f"expected a kind of parameter ({known}), got {text!r}{hint(text, _KINDS)}")
     return kind
 
 

@@ -232,16 +232,22 @@ class Channel:
         elif size > self.capacity and self._slowest is not None:
             raise Stalled
         frame = Frame(writer.id, payload, sequence, self._next, end)
+        if self._fits(end, sequence):
+            self._append(frame)
+            return None
         self._next = end
         self._frames.append(frame)
-        if self._fits(end, sequence):
-            self._prune()
-            if self._waiting:
-                self._wake_readers()
-            return None
         self._parked.append((writer, frame))
         self._parked_bytes += size
         return frame
+
+    def _append(self, frame: Frame) -> None:
+        """Take a frame that is complete."""
+        self._next = frame.end
+        self._frames.append(frame)
+        self._prune()
+        if self._waiting:
+            self._wake_readers()
 
     def _find_slowest(self) -> None:
         self._slowest = min(self._strong, key=lambda reader: reader.sequence, default=None)
@@ -317,6 +323,24 @@ class Reader:
         if not future.done:
             self.channel._waiting[self] = None
         return future
+
+    def read_now(self, length: int) -> Frame | None:
+        """Read the next frame if it is complete and no longer than `length`; return None for everything else.
+
+        What `read` would answer with an error, or only later, changes nothing here.
+        """
+        channel = self.channel
+        index = self.sequence - channel._base
+        if self._pending is not None or self.closed or not 0 <= index < len(channel._frames):
+            return None
+        frame = channel._frames[index]
+        if len(frame.payload) > length or not channel._fits(frame.end, frame.sequence):
+            return None
+        self.sequence += 1
+        self.position = frame.end
+        if channel._slowest is self:
+            channel._head_moved()
+        return frame
 
     @property
     def unread(self) -> int:
@@ -415,6 +439,28 @@ class Writer:
         else:
             self._begin(payload)
         return future
+
+    def write_now(self, payload: bytes) -> bool:
+        """Write `payload` if that needs no waiting; return whether it is written.
+
+        What `write` would answer with an error, or only later, changes nothing here.
+        """
+        channel = self.channel
+        size = len(payload)
+        sequence, end = channel._base + len(channel._frames), channel._next + size
+        if (
+            self._pending is not None
+            or self._frame is not None
+            or self.closed
+            or not size
+            or size > channel.capacity
+            or channel.state is not State.OPEN
+            or channel._line
+            or not channel._fits(end, sequence)
+        ):
+            return False
+        channel._append(Frame(self.id, payload, sequence, channel._next, end))
+        return True
 
     @property
     def rests(self) -> bool:

@@ -17,6 +17,7 @@ Below its limit a guest notices nothing of this.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached, NotFound
 from enfilade.hostcalls.resources.registry import Departure, Kind, Registry, Resource
@@ -96,6 +97,11 @@ class Slots:
         if kind is not None and resource.kind is not kind:
             raise InvalidArgument
         return resource
+
+    def peek(self, slot: int, kind: Kind) -> Any:
+        """Return what the resource in this slot is, or None unless it lives and is of this kind."""
+        resource = self._table.get(slot)
+        return resource.payload if resource is not None and resource.alive and resource.kind is kind else None
 
     def find(self, kind: Kind, wanted: Callable[[Resource], bool]) -> int | None:
         """Return the oldest slot of a living resource of this kind that is wanted, or None."""
