@@ -234,8 +234,12 @@ class Client(Protocol):
         """False once no further request can be sent."""
         ...
 
-    async def wait_for_request(self) -> None:
-        """Wait for anything that the peer may do between requests. Cancelled when there is a request."""
+    async def receive(self) -> None:
+        """Wait for bytes between requests. Cancelled when there is a request, with nothing read."""
+        ...
+
+    async def attend(self) -> None:
+        """Do what is due at the beginning, and after bytes were received between requests."""
         ...
 
     async def exchange(self, request: Request) -> bool:
@@ -263,6 +267,7 @@ async def converse_with(
         with trio.CancelScope() as whole:
             conversation.wake = wake
             wake()  # the guest may have done everything before this task began
+            await client.attend()
             while client.is_usable and not conversation.is_abandoned:
                 request = conversation.request
                 if request is not None:
@@ -272,7 +277,8 @@ async def converse_with(
                     break
                 else:
                     with trio.CancelScope() as idle:
-                        await client.wait_for_request()
+                        await client.receive()
+                    await client.attend()
             conversation.end()
             with trio.move_on_after(settings.write_timeout):
                 await stream.aclose()

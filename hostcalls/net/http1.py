@@ -46,7 +46,7 @@ from enfilade.hostcalls.net.message import (
     values,
     words,
 )
-from enfilade.hostcalls.net.outgoing import Stalled, send_all
+from enfilade.hostcalls.net.outgoing import Stalled, leave, send_all
 from enfilade.hostcalls.net.settings import NetworkSettings
 from enfilade.hostcalls.net.stint import Stint
 
@@ -58,9 +58,6 @@ _CHUNK_OVERHEAD = 16
 
 _INTERIM_RESPONSES = 32
 """Interim responses to one request before the server is taken to be playing."""
-
-_LINGER = 2.0
-"""Seconds in which a peer that still sends may read the refusal that it has got."""
 
 _VERSION = b"HTTP/1."
 _VERSIONS = (b"1.0", b"1.1")
@@ -220,16 +217,8 @@ class _ServerConnection:
 
     async def close(self) -> None:
         """Close the connection so that the peer can read what was sent last."""
-        if self._peer_may_be_sending or self._input.buffer:
-            # A socket that is closed with unread input resets the connection, and what was sent is lost.
-            with trio.move_on_after(_LINGER):
-                if isinstance(self._stream, trio.abc.HalfCloseableStream):
-                    await self._stream.send_eof()
-                while not self._input.at_end:
-                    self._input.buffer.clear()
-                    await self._input.more()
-        with trio.move_on_after(self._settings.write_timeout):
-            await self._stream.aclose()
+        linger = self._peer_may_be_sending or bool(self._input.buffer)
+        await leave(self._stream, self._settings.write_timeout, linger=linger)
 
     async def _wait_for_message(self, patience: float) -> bool:
         with self._listener.while_open(), trio.move_on_after(patience):
@@ -413,9 +402,12 @@ class _ClientConnection:
         self._conversation = conversation
         self._settings = settings
 
-    async def wait_for_request(self) -> None:
+    async def receive(self) -> None:
         """Wait until the peer closes the connection, or says something unasked."""
         await self._input.more()
+
+    async def attend(self) -> None:
+        """Nothing to do: whatever has come, the connection is not usable any more."""
 
     @property
     def is_usable(self) -> bool:

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument, SubsystemError
-from enfilade.hostcalls.net import http1, quic_endpoint
+from enfilade.hostcalls.net import http1, http2_client, quic_endpoint
 from enfilade.hostcalls.net.account import Account
 from enfilade.hostcalls.net.binding import Binding
 from enfilade.hostcalls.net.conversation import Conversation
@@ -24,7 +24,7 @@ from enfilade.hostcalls.net.quic_endpoint import Endpoint
 from enfilade.hostcalls.net.settings import NetworkSettings
 from enfilade.hostcalls.net.sockets import Datagrams, Sockets, StreamListener, system_error
 from enfilade.hostcalls.net.tasks import Tasks
-from enfilade.hostcalls.net.tcp_port import HTTP_1, Services, TcpPort, Tls, protocol_of
+from enfilade.hostcalls.net.tcp_port import HTTP_1, HTTP_2, Services, TcpPort, Tls, protocol_of
 from enfilade.hostcalls.net.tls import Credentials, Identity
 from enfilade.hostcalls.net.tls_settings import ClientSettings
 from enfilade.hostcalls.resources.futures import Future
@@ -135,7 +135,7 @@ class Network:
         """
         tls = None
         if binding.is_secure:
-            context = self._credentials.server_context(binding.tls, alpn=(HTTP_1,))
+            context = self._credentials.server_context(binding.tls)
             tls = Tls(context, None if binding.tls is None else binding.tls.alpn)
         found = self._tcp.get(binding.port)
         if found is not None:
@@ -220,7 +220,7 @@ class Network:
         Raises what is wrong with the settings; the future fails with `SubsystemError`, or `PermissionDenied`
         when the name leads where the guest may not go.
         """
-        context = self._credentials.client_context(tls, alpn=(HTTP_1,)) if is_secure else None
+        context = self._credentials.client_context(tls) if is_secure else None
         alpn = None if tls is None else tls.alpn
         settings = self._settings
 
@@ -231,11 +231,12 @@ class Network:
             if context is not None:
                 stream = secured = await secure(plain, destination, context, settings)
                 protocol = protocol_of(secured.selected_alpn_protocol(), alpn)
-                if protocol != HTTP_1:
+                if protocol is None:
                     await trio.aclose_forcefully(plain)
                     raise SubsystemError("TLS handshake failed: no application protocol in common")
             conversation = Conversation(destination.domain.text, destination.port, account, secure=is_secure)
-            self._tasks.start(lambda: http1.converse(stream, conversation, settings), label)
+            converse = http2_client.converse if protocol == HTTP_2 else http1.converse
+            self._tasks.start(lambda: converse(stream, conversation, settings), label)
             _resolve(future, conversation.connection)
 
         return self._connecting(connect, account, label)

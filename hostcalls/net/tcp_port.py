@@ -10,7 +10,7 @@ from functools import partial
 import attrs
 import trio
 
-from enfilade.hostcalls.net import http1
+from enfilade.hostcalls.net import http1, http2_server
 from enfilade.hostcalls.net.gate import Gate
 from enfilade.hostcalls.net.listener import Listener
 from enfilade.hostcalls.net.settings import NetworkSettings
@@ -142,6 +142,10 @@ class TcpPort:
             if secured is None:
                 return
             match protocol_of(secured.selected_alpn_protocol(), self._tls.alpn):
+                case "h2":
+                    await http2_server.serve(
+                        secured, remote, listener, settings, unix_time=services.unix_time
+                    )
                 case "http/1.1":
                     await http1.serve(
                         secured, remote, listener, settings, secure=True, unix_time=services.unix_time
