@@ -10,6 +10,7 @@ from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import trio
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from enfilade.hostcalls.abi.errors import SubsystemError
 from enfilade.hostcalls.net.account import Account
@@ -72,7 +73,8 @@ def site_of(credentials: Credentials, settings: ServerSettings | None, domain: s
     check_identity(material.identity)
     verifier = None
     if material.authorities is not None:
-        verifier = _verifiers.get(material) or Verifier(material.authorities, CLIENT)
+        issuers = (each.public_bytes(Encoding.DER) for each in material.authorities)
+        verifier = _verifiers.get(material) or Verifier(issuers, CLIENT)
         _verifiers[material] = verifier
     return Site(material.identity, material.alpn or (), verifier, material.require_client_auth)
 

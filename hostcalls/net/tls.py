@@ -13,6 +13,7 @@ import binascii
 import os
 import ssl
 import tempfile
+import warnings
 from typing import Final, NoReturn, cast
 from weakref import WeakKeyDictionary
 
@@ -40,6 +41,15 @@ _KEY_LABELS: Final = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY")
 """Kinds of PEM blocks that hold a key, in the order in which they are looked for."""
 _LARGEST_RSA = 4096
 """Bits of the largest RSA key: signing with 8,192 would hold the loop for 50 ms a handshake."""
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""The errors of `cryptography` for certificates and keys that it cannot read."""
 _BEGIN, _END, _DASHES = b"-----BEGIN ", b"-----END ", b"-----"
 
 
@@ -108,11 +118,14 @@ def parse_chain(text: bytes) -> tuple[x509.Certificate, ...]:
     blocks = pem_blocks(text)
     encoded = [content for label, content in blocks if label == "CERTIFICATE"] if blocks else [text]
     try:
-        chain = tuple(map(x509.load_der_x509_certificate, encoded))
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # the guest's certificates are not the embedder's fault
+            chain = tuple(map(x509.load_der_x509_certificate, encoded))
         if not chain:
             raise BadEncoding
         chain[0].public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         raise BadEncoding from None
     return chain
 
@@ -125,7 +138,7 @@ def parse_authorities(text: bytes) -> tuple[x509.Certificate, ...]:
     """
     try:
         return tuple(certificate for certificate in parse_chain(text) if _may_issue(certificate))
-    except (BadEncoding, ValueError):
+    except (BadEncoding, *_UNREADABLE):
         raise InvalidArgument from None
 
 
@@ -154,8 +167,8 @@ def parse_key(text: bytes) -> PrivateKey:
         key = load_der_private_key(
             encoded[0] if encoded else text, password=None, unsafe_skip_rsa_key_validation=True
         )
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise InvalidArgument from None
+    except _UNREADABLE:
+        raise InvalidArgument(why="a private key must be PKCS#8, PKCS#1 or SEC1, and not encrypted") from None
     if not isinstance(key, PrivateKey) or (isinstance(key, rsa.RSAPrivateKey) and not _is_plausible(key)):
         raise InvalidArgument
     return key
@@ -265,7 +278,7 @@ class Credentials:
         self._contexts: WeakKeyDictionary[
             ServerMaterial | ClientMaterial, dict[tuple[str, ...], ssl.SSLContext]
         ] = WeakKeyDictionary()
-        self._trusted: tuple[x509.Certificate, ...] | None = None
+        self._trusted: tuple[bytes, ...] | None = None
 
     def server(self, settings: ServerSettings | None) -> ServerMaterial:
         """Parse a listener's settings, None being those of the host.
@@ -304,12 +317,16 @@ class Credentials:
             )
         return material
 
-    def roots(self, material: ClientMaterial) -> tuple[x509.Certificate, ...]:
-        """The issuers that a client trusts: its own, or the default roots."""
+    def roots(self, material: ClientMaterial) -> tuple[bytes, ...]:
+        """The issuers that a client trusts, in DER: its own, or the default roots.
+
+        Raises `InvalidArgument` when the embedder's roots are not PEM.
+        """
         if material.authorities is not None:
-            return material.authorities
+            return tuple(each.public_bytes(Encoding.DER) for each in material.authorities)
         if self._trusted is None:
-            self._trusted = parse_authorities(self._root_text())
+            blocks = pem_blocks(self._root_text())
+            self._trusted = tuple(content for label, content in blocks if label == "CERTIFICATE")
         return self._trusted
 
     def server_context(
@@ -402,6 +419,8 @@ def _load_identity(context: ssl.SSLContext, identity: Identity) -> None:
                 os.unlink(path)
     except ssl.SSLError as error:
         raise TlsConfigError(f"unexpected error: {error.reason or error}") from None
+    except OSError as error:
+        raise TlsConfigError(f"unexpected error: {error.strerror}") from None
 
 
 _DESCRIPTORS = "/proc/self/fd/"

@@ -27,16 +27,16 @@ class Verifier:
     """Decides whether certificates prove that a peer is a server or a client.
 
     Args:
-        authorities: the issuers to trust. The verifier trusts nobody when there are none.
+        authorities: the issuers to trust, in DER. The verifier trusts nobody when there are none.
         usage: the extended key usage to demand, `SERVER` or `CLIENT`; a certificate that names none may be
             used for anything.
     """
 
-    def __init__(self, authorities: Iterable[x509.Certificate], usage: x509.ObjectIdentifier) -> None:
+    def __init__(self, authorities: Iterable[bytes], usage: x509.ObjectIdentifier) -> None:
         self._usage = usage
         self._store = crypto.X509Store()
         for authority in authorities:
-            self._store.add_cert(crypto.X509.from_cryptography(authority))
+            self._store.add_cert(crypto.load_certificate(crypto.FILETYPE_ASN1, authority))
 
     def verify(self, chain: Sequence[x509.Certificate], name: str | None = None) -> None:
         """Check the chain to a trusted issuer, every certificate's dates and usage, and the leaf's name.
