@@ -1,13 +1,13 @@
 """Every snippet of the README and of docs/ runs, and prints what the page says that it prints."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.docs.page import Block, blocks, commands
+from tests.process_groups import run_in_group
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -30,15 +30,12 @@ def executable(page: Path) -> bool:
 def test_page_runs(page: Path, tmp_path: Path) -> None:
     """A reader who types the page from top to bottom gets what it shows."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    result = subprocess.run(
+    result = run_in_group(
         [sys.executable, str(ROOT / "tests" / "docs" / "page.py"), str(page)],
         cwd=tmp_path,
         env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=PAGE_SECONDS,
-        check=False,
+        together=True,
+        seconds=PAGE_SECONDS,
     )
     assert result.returncode == 0, result.stdout
 

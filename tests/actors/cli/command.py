@@ -2,8 +2,6 @@
 
 import io
 import logging
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from unittest.mock import patch
 import pytest
 
 from enfilade.actors.cli import main
+from tests.process_groups import run_in_group
 
 SECONDS = 240
 
@@ -23,21 +22,7 @@ def enfilade(
 ) -> "subprocess.CompletedProcess[str]":
     """Run the command; when its time is over, it ends together with everything that it started."""
     command = [sys.executable, "-m", "enfilade", *arguments]
-    with subprocess.Popen(
-        command,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            output, errors = process.communicate(timeout=seconds)
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+    return run_in_group(command, cwd=cwd, seconds=seconds)
 
 
 def enfilade_here(*arguments: str) -> "subprocess.CompletedProcess[str]":
