@@ -101,6 +101,17 @@ class _ClientConnection(Http2Connection):
         """False once the server has closed its side, or has said that it will."""
         return not self.at_end and self.last_stream is None
 
+    async def flush(self) -> None:
+        """Send what h2 has to send. A server that takes nothing any more may have answered before it closed:
+        that is found out by reading.
+        """
+        try:
+            await super().flush()
+        except Stalled:
+            raise
+        except trio.BrokenResourceError:
+            pass
+
     async def receive(self) -> None:
         """Wait for frames between requests."""
         self._received = await self.read()

@@ -53,7 +53,9 @@ class Http2Connection:
     def __init__(self, stream: trio.abc.Stream, settings: NetworkSettings, *, is_client: bool) -> None:
         self.stream = stream
         self.settings = settings
-        self.h2 = H2Connection(H2Configuration(client_side=is_client, header_encoding=None))
+        self.h2 = H2Connection(
+            H2Configuration(client_side=is_client, header_encoding=None, normalize_inbound_headers=False)
+        )
         if is_client:
             self.h2.local_settings = Settings(
                 initial_values={
