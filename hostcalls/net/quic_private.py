@@ -15,9 +15,10 @@ them is gone. As shipped, aioquic
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import attrs
 from aioquic import tls
@@ -27,6 +28,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import (
     CRYPTO_BUFFER_SIZE,
     QuicConnection,
+    QuicConnectionAdapter,
     QuicConnectionState,
     QuicReceiveContext,
 )
@@ -210,6 +212,16 @@ def _forget(stream: QuicStream, error_code: int) -> None:
 # Connections.
 
 
+_log = logging.getLogger("enfilade.hostcalls.net.quic")
+
+
+class _Quiet(QuicConnectionAdapter):
+    """The log of a connection: peers choose how much the library complains, so all of it is detail."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        super().log(logging.DEBUG, msg, *args, **kwargs)
+
+
 class Core(QuicConnection):
     """A QUIC connection with one stream, without sockets and clock.
 
@@ -262,6 +274,7 @@ class Core(QuicConnection):
             original_destination_connection_id=original_id,
             retry_source_connection_id=retry_id,
         )
+        self._logger = _Quiet(_log, self._logger.extra)
         self._local_max_streams_bidi.value = self._local_max_streams_bidi.sent = _OTHER_STREAMS
         self._local_max_streams_uni.value = self._local_max_streams_uni.sent = _OTHER_STREAMS
 
