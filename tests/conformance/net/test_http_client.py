@@ -11,8 +11,11 @@ import trio.testing
 
 from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument
 from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.net.memory_sockets import MemorySockets
+from enfilade.hostcalls.net.settings import NetworkSettings
 from enfilade.hostcalls.resources.futures import Future
 from enfilade.hostcalls.resources.registry import Departure
+from tests.hostcalls.net.offices import Office, failure
 from tests.hostcalls.net.peers import Browser, open_client, outcome, read_all
 
 GET = b"GET /x HTTP/1.1\r\n\r\n"
@@ -392,3 +395,17 @@ async def test_a_response_waits_for_room() -> None:
         assert await outcome(browser.reader.read(60_000))
         assert await outcome(browser.reader.read(60_000))
         await outcome(second)
+
+
+async def test_net_111_nobody_listens(office: Office) -> None:
+    text = await failure(office.guest().connect())
+    assert text == "internal error: failed to connect: Connection refused (os error 111)"
+
+
+async def test_net_121_nobody_answers(autojump_clock: trio.testing.MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        office = Office(MemorySockets(silent=["127.0.0.9"]), NetworkSettings(), nursery)
+        text = await failure(office.guest().connect("127.0.0.9"))
+        assert text == "internal error: failed to connect: Connection timed out (os error 110)"
+        assert trio.current_time() == 30
+        office.close()
