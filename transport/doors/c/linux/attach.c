@@ -151,15 +151,20 @@ static int attach_own(int fildes, const struct place *place) {
         return error;
     }
     handle attached = 0;
-    struct door *door = door_of(fildes, &error);
+    /* The name's copy is closed when the file goes, which may be before we have done with it. */
+    int inode = fcntl(fresh.inode, F_DUPFD_CLOEXEC, 0);
+    error = inode < 0 ? errno : 0;
+    struct door *door = error == 0 ? door_of(fildes, &error) : NULL;
     if (door != NULL) {
-        error = name_listen_locked(door, fresh.listener, fresh.inode, place, &name);
+        error = name_listen_locked(door, fresh.listener, inode, place, &name);
         attached = error == 0 ? name->handle : 0;
         server_unlock();
     }
     if (error != 0) {
         close(fresh.listener);
-        close(fresh.inode);
+        if (inode >= 0) {
+            close(inode);
+        }
     } else if ((error = swap(place, &fresh)) != 0) {
         enum kind kind;
         server_lock();
@@ -169,6 +174,7 @@ static int attach_own(int fildes, const struct place *place) {
         }
         server_unlock();
     }
+    close(fresh.inode);
     if (error != 0) {
         drop_fresh(place, &fresh);
     }
