@@ -211,7 +211,8 @@ static door_desc_t released(int fd) {
 enum bad { BAD_ENTRY, BAD_POINTER, TOO_MANY, TOO_LARGE, BAD_DATA, BADS };
 
 struct bad_call {
-    int door, error;
+    int door;
+    atomic_int error;
     enum bad kind;
     int fd;
     atomic_bool begun;

@@ -119,6 +119,9 @@ static void *end_it(void *argument) {
 }
 
 static void test_another_thread_ends_the_visit(void) {
+    if (!system_is_real()) {
+        return;
+    }
     int door = door_create(noting_procedure, NULL, DOOR_NO_CANCEL);
     pthread_t thread;
     char byte = 'x';
@@ -157,6 +160,9 @@ static void test_the_client_dies_or_is_evicted_meanwhile(void) {
 }
 
 static void test_a_child_of_fork_visits_nothing(void) {
+    if (!system_is_real()) {
+        return;
+    }
     int door = door_create(noting_procedure, NULL, DOOR_NO_CANCEL);
     door_id_t id = id_of(door);
     char byte = 'x';
