@@ -19,6 +19,8 @@ ARCHITECTURE = (
     GUEST_SPAWN := "spawn a guest from a cached module",
     HOSTCALL := "hostcall round trip with a Python driver",
     DOOR_CALL := "door_call, 64 bytes, C to C on Linux",
+    DOOR_LARGE := "door_call, 1 MiB and 16 MiB, C to C on Linux",
+    DOOR_CROWD := "door_call, 64 bytes, four and sixteen callers, C to C on Linux",
     NODE_CALL := "call and reply between two nodes",
     NODE_SEND := "one-way between two nodes, batched",
 )
