@@ -205,14 +205,14 @@ static void misuse_channel(int trunk) {
             set_options(pair[1]);
             break;
         case 1: /* anything at all in the page */
-            ((volatile uint32_t *)session)[below(64)] = any();
+            ((volatile uint32_t *)session)[below(80)] = any();
             break;
         case 2: /* a plausible call */
         case 3: {
             struct message call = {.type = MESSAGE_CALL, .sequence = sequence + 1};
             session->request.size = below(4) ? below(1000) : below(2) ? any() : size_of_interest();
             session->request.count = below(4) ? 0 : below(2) ? below(3000) : (uint32_t)number_of_interest();
-            session->request.flags = below(2) ? 0 : below(128);
+            session->request.flags = below(2) ? 0 : below(256);
             atomic_store(&session->sequence, sequence + 1);
             atomic_store(&session->state, below(8) ? (uint32_t)CALL_QUEUED : below(9));
             if (below(2)) {
@@ -365,8 +365,21 @@ static void *lie(void *argument) {
         }
         session->reply.size = below(3) ? below(SESSION_SIZE) : below(2) ? any() : size_of_interest();
         session->reply.count = below(3) ? 0 : below(2) ? below(2000) : (uint32_t)number_of_interest();
-        session->reply.flags = below(128);
+        session->reply.flags = below(256);
         session->reply.error = below(3) ? 0 : (int32_t)below(140);
+        if (below(2)) { /* perhaps it begins to come, and goes on or does not */
+            struct message begins = {.type = MESSAGE_REPLY, .sequence = sequence};
+            session->reply.flags = IN_REGION | (below(2) ? ON_SOCKET : 0);
+            atomic_store(&session->state, CALL_ACTIVE);
+            atomic_store(&session->reply_flow.filled, below(8));
+            atomic_store(&session->coming, sequence);
+            atomic_fetch_add(&session->bell, 1);
+            message_send(channel, &begins, NULL, 0);
+            for (unsigned i = below(8); i > 0; i--) {
+                atomic_store(&session->reply_flow.filled, below(4) ? below(8) : any());
+                session->reply.size = below(2) ? session->reply.size : any();
+            }
+        }
         atomic_store(&session->state, below(8) ? (uint32_t)CALL_DONE : below(9));
         atomic_fetch_add(&session->bell, below(2));
         struct message reply = {.type = MESSAGE_REPLY, .sequence = sequence};

@@ -62,7 +62,7 @@ static void step(const uint8_t *bytes, int fd, int other, struct session *sessio
     case 1:
         session->request.size = bytes[6] < 128 ? (uint64_t)bytes[1] * 300 : sizes[bytes[3] % 8];
         session->request.count = message.count;
-        session->request.flags = bytes[7] % 128;
+        session->request.flags = bytes[7];
         atomic_store(&session->sequence, sequence + 1);
         atomic_store(&session->state, bytes[5] < 240 ? (uint32_t)CALL_QUEUED : bytes[5] % 9u);
         message = (struct message){.type = MESSAGE_CALL, .sequence = sequence + 1};
@@ -85,7 +85,7 @@ static void step(const uint8_t *bytes, int fd, int other, struct session *sessio
         break;
     }
     default:
-        ((volatile uint32_t *)session)[bytes[1] % 64] = (uint32_t)bytes[2] << 24 | bytes[3];
+        ((volatile uint32_t *)session)[bytes[1] % 80] = (uint32_t)bytes[2] << 24 | bytes[3];
     }
 }
 

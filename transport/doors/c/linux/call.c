@@ -6,59 +6,32 @@
  * decided by one compare-and-swap: a call still QUEUED is retracted and was never started (EAGAIN), one that is
  * ACTIVE goes on without us (EINTR). After either, the channel is abandoned: a late reply has nowhere to go.
  */
-#include "internal.h"
+#include "call.h"
 
 #include <poll.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-enum { AGAIN_ON_NEW_LINE = -1, ATTEMPTS = 500, TICK = 1000 /* milliseconds */, BELL_MICROSECONDS = 200 };
+enum { AGAIN_ON_NEW_LINE = -1, ATTEMPTS = 500, TICK = 1000 /* milliseconds */ };
 
-/* More datagrams than these, one upon the other, are a flood: it would keep us from signals and from the clock. */
-enum { DATAGRAMS_A_REPLY = 128 };
+/*
+ * How long a caller sleeps in the session memory, deaf to signals. Longer than a tick of the kernel's clock on most machines: a
+ * timer that ends before the next tick makes the kernel set the processor's own one, which costs as much as the rest of the call.
+ */
+enum { BELL_MICROSECONDS = 5000 };
 
 /* Milliseconds that it takes, at most, from the end of one of a process's sockets to that of the next. */
 enum { DEATH_PATIENCE = 1000 };
 
-struct call {
-    door_arg_t arguments;
-    struct line *line;
-    struct outgoing outgoing;
-    bool checked;
-    int fault; /* what is wrong with the arguments: to be told when a thread would have taken the call */
-    bool no_results;
-    bool read_only; /* the arguments can be read but not written: an error, but only when there are results */
-    bool released;
-    int cancellation;
-    int reserved[DESCRIPTORS_MAX];
-    unsigned reserved_count;
-    int received[DESCRIPTORS_MAX];
-    unsigned received_count;
-    bool truncated;
-    struct region results; /* a reply that came in memory of its own */
-    uint32_t bell;
-    struct patience patience;
-    size_t largest; /* bytes that a reply may have */
-};
-
-static void unreserve(struct call *call) {
-    close_all(call->reserved, call->reserved_count);
-    call->reserved_count = 0;
-}
-
-/* What has arrived and was not made the caller's. */
-static void forget_reply(struct call *call) {
-    close_all(call->received, call->received_count);
-    call->received_count = 0;
-    call->truncated = false;
-    region_drop(&call->results);
-}
-
-static void release(struct call *call) {
-    if (!call->released) {
-        call->released = true;
-        descriptors_release(call->arguments.desc_ptr, call->arguments.desc_num);
+/* Copies the request into the region while a server thread copies it out. */
+static void send_rest(struct call *call, uint64_t sequence) {
+    struct line *line = call->line;
+    struct session *session = line->session;
+    flow_fill(&session->request_flow, line->request.base, call->arguments.data_ptr, call->arguments.data_size,
+              &session->state);
+    if (atomic_exchange(&session->postponed, 0) != 0) {
+        struct message message = {.type = MESSAGE_CALL, .sequence = sequence};
+        message_send(line->fd, &message, NULL, 0); /* if there is no room for it, a tick says it again */
     }
 }
 
@@ -90,11 +63,16 @@ static int send_request(struct call *call, uint64_t *sequence) {
         }
         target = line->request.base;
         line->small_requests = 0;
+        if (call->outgoing.count == 0 && flow_pays(atomic_load_explicit(&session->server_processor, memory_order_relaxed))) {
+            flags |= REQUEST_FOLLOWS;
+            flow_start(&session->request_flow);
+            atomic_store(&session->postponed, 0);
+        }
     } else if (line->request.base != NULL && ++line->small_requests > REGION_IDLE) {
         flags |= REGION_DROPPED;
         region_drop(&line->request);
     }
-    if (error == 0 && size > 0 && call->fault == 0) {
+    if (error == 0 && size > 0 && call->fault == 0 && !(flags & REQUEST_FOLLOWS)) {
         memcpy(target, call->arguments.data_ptr, size);
     }
     if (error == 0) {
@@ -118,6 +96,9 @@ static int send_request(struct call *call, uint64_t *sequence) {
         if (attending == ATTENDING_NOT || (flags & ON_SOCKET)) {
             struct message message = {.type = MESSAGE_CALL, .sequence = *sequence};
             error = message_send(line->fd, &message, NULL, 0);
+        }
+        if (error == 0 && (flags & REQUEST_FOLLOWS)) {
+            send_rest(call, *sequence);
         }
     }
     return error == 0 || error == EMFILE ? error : AGAIN_ON_NEW_LINE;
@@ -162,79 +143,13 @@ static int interrupted(struct call *call) {
     if (queued == CALL_REFUSED || queued == CALL_DONE) {
         return 0;
     }
-    release(call); /* the transfer has happened */
+    call_release(call); /* the transfer has happened */
     return EINTR;
-}
-
-/* Whether memory of the server's is larger than any reply in it could need to be. Regions grow by doubling. */
-static bool is_too_large(const struct call *call, uint64_t size) {
-    return size > REGION_KEEP && size / 2 > call->largest;
-}
-
-/* Deals with one datagram. Returns whether the call has an outcome. */
-static bool hear(struct call *call, const struct message *message, struct receipt *receipt, int *error) {
-    struct line *line = call->line;
-    struct message answer = {.sequence = message->sequence};
-    void *base;
-    if (message->sequence != line->sequence) {
-        return false;
-    }
-    switch (message->type) {
-    case MESSAGE_ACCEPTED:
-        release(call);
-        answer.type = MESSAGE_GO;
-        message_send(line->fd, &answer, NULL, 0);
-        return false;
-    case MESSAGE_FDQUERY:
-        unreserve(call);
-        answer.type = MESSAGE_FDOK;
-        answer.error = message->count > DESCRIPTORS_MAX
-                           ? EMFILE
-                           : descriptors_reserve(line->fd, message->count, call->reserved);
-        call->reserved_count = answer.error == 0 ? message->count : 0;
-        message_send(line->fd, &answer, NULL, 0);
-        return false;
-    case MESSAGE_GROW:
-        if (receipt->count != 1 || message->size == 0 || is_too_large(call, message->size) ||
-            memory_adopt(receipt->fds[0], message->size, PROT_READ, &base) != 0) {
-            *error = EOVERFLOW;
-            return true;
-        }
-        region_drop(&line->reply);
-        line->reply = (struct region){base, message->size};
-        return false;
-    case MESSAGE_RESULTS:
-        region_drop(&call->results);
-        if (receipt->count != 1 || message->size == 0 || is_too_large(call, message->size) ||
-            memory_thaw(receipt->fds[0], message->size, &base) != 0) {
-            *error = EOVERFLOW;
-            return true;
-        }
-        call->results = (struct region){base, message->size};
-        return false;
-    case MESSAGE_FDS:
-        if (receipt->truncated) {
-            call->truncated = true;
-        } else if (receipt->count + call->received_count > DESCRIPTORS_MAX) {
-            *error = EINTR;
-            return true;
-        } else {
-            memcpy(call->received + call->received_count, receipt->fds, receipt->count * sizeof(int));
-            call->received_count += receipt->count;
-            receipt->count = 0;
-        }
-        return false;
-    case MESSAGE_REPLY:
-        *error = 0;
-        return true;
-    default:
-        return false;
-    }
 }
 
 /*
  * Waits a moment in the session memory, where most replies arrive. Signals stay blocked that long; the moment is
- * far shorter than anybody could tell from the signal having arrived later.
+ * shorter than anybody could tell from the signal having arrived later.
  */
 static void listen_to_bell(struct call *call) {
     struct line *line = call->line;
@@ -245,30 +160,10 @@ static void listen_to_bell(struct call *call) {
     } else if (!word_spin(&line->spinner, call->patience.limited ? &LONG_SPIN : &SHORT_SPIN, processor, &session->bell,
                           call->bell)) {
         atomic_store(&session->listening, LISTENING_TO_BELL);
-        if (!word_sleep(&session->bell, call->bell, BELL_MICROSECONDS)) {
+        if (!word_sleep(&session->bell, call->bell, patience_left(&call->patience, BELL_MICROSECONDS))) {
             line->impatient = 64;
         }
     }
-}
-
-static bool has_outcome(const struct line *line) {
-    uint32_t state = atomic_load(&line->session->state);
-    return state == CALL_DONE || state == CALL_REFUSED;
-}
-
-/* What came by the socket with a reply that was seen in the memory. */
-static int collect(struct call *call) {
-    struct line *line = call->line;
-    struct message message;
-    struct receipt receipt;
-    int error = 0;
-    unreserve(call);
-    for (int i = 0; error == 0 && message_receive(line->fd, &message, &receipt, 0) == 0; i++) {
-        hear(call, &message, &receipt, &error);
-        receipt_close(&receipt);
-        error = error == 0 && i == DATAGRAMS_A_REPLY ? EINTR : error;
-    }
-    return error;
 }
 
 /* The thread is cancelled in the middle of its call. */
@@ -276,8 +171,8 @@ static void cancelled(void *argument) {
     struct call *call = argument;
     interrupted(call);
     descriptors_discard(&call->outgoing);
-    unreserve(call);
-    forget_reply(call);
+    call_unreserve(call);
+    call_forget_reply(call);
     line_abandon(call->line);
     pthread_sigmask(SIG_SETMASK, &call->patience.signals, NULL);
 }
@@ -299,28 +194,43 @@ static int sleep_interruptibly(struct call *call) {
 /* Waits for the outcome, with all signals blocked except while asleep. */
 static int await_reply(struct call *call) {
     struct line *line = call->line;
+    int error;
     if (call->outgoing.count == 0) {
         listen_to_bell(call);
     }
-    if (!has_outcome(line)) {
+    if (call_is_coming(call)) {
+        call->bell = atomic_load(&line->session->bell);
+        if ((error = call_take_along(call)) != 0) {
+            return error;
+        }
+        listen_to_bell(call);
+    }
+    if (!call_has_outcome(line)) {
         atomic_store(&line->session->listening, LISTENING_TO_SOCKET);
     }
     for (unsigned ticks = 0, datagrams = 0;;) {
-        if (has_outcome(line)) {
-            return *(volatile uint32_t *)&line->session->reply.flags & ON_SOCKET ? collect(call) : 0;
+        if (call_is_coming(call)) {
+            error = call_take_along(call);
+            atomic_store(&line->session->listening, LISTENING_TO_SOCKET);
+            if (error != 0) {
+                return error;
+            }
+        }
+        if (call_has_outcome(line)) {
+            return *(volatile uint32_t *)&line->session->reply.flags & ON_SOCKET ? call_collect(call) : 0;
         }
         struct message message;
         struct receipt receipt;
-        int error = 0;
+        error = 0;
         if (call->reserved_count > 0) {
             struct pollfd entry = {.fd = line->fd, .events = POLLIN};
             if (poll(&entry, 1, 0) == 1) {
-                unreserve(call); /* right before they are needed */
+                call_unreserve(call); /* right before they are needed */
             }
         }
         int result = message_receive(line->fd, &message, &receipt, 0);
         if (result == 0) {
-            bool outcome = hear(call, &message, &receipt, &error);
+            bool outcome = call_hear(call, &message, &receipt, &error);
             receipt_close(&receipt);
             if (outcome) {
                 return error;
@@ -332,7 +242,7 @@ static int await_reply(struct call *call) {
         if (result != EAGAIN) { /* gone, or a server that does not keep to the protocol */
             error = hung_up(call);
             if (error == EINTR) {
-                release(call);
+                call_release(call);
             }
             return error;
         }
@@ -353,78 +263,6 @@ static int await_reply(struct call *call) {
             message_send(line->fd, &message, NULL, 0);
         }
     }
-}
-
-/* The reply is in the session memory, which the server can still write: copy, check, use. */
-static int take_reply(struct call *call) {
-    struct line *line = call->line;
-    struct session *session = line->session;
-    uint32_t state = atomic_load(&session->state);
-    if (state == CALL_REFUSED) {
-        return EBADF;
-    }
-    if (state != CALL_DONE) {
-        return EINTR; /* a server that does not keep to the protocol */
-    }
-    uint64_t size = *(volatile uint64_t *)&session->reply.size;
-    uint32_t count = *(volatile uint32_t *)&session->reply.count;
-    uint32_t flags = *(volatile uint32_t *)&session->reply.flags;
-    int error = *(volatile int32_t *)&session->reply.error;
-    const char *data = (const char *)session + SESSION_REPLY;
-    size_t capacity = SESSION_CAPACITY;
-    if (call->fault != 0 && error != E2BIG) {
-        if (error == 0) {
-            return EINTR; /* a server that does not keep to the protocol */
-        }
-        if (error == EFAULT && call->fault == EINVAL) {
-            release(call);
-        }
-        return error == EFAULT ? call->fault : error;
-    }
-    switch (error) {
-    case 0:
-        break;
-    case E2BIG: /* refused before the transfer: the descriptors are still ours */
-        region_drop(&line->request); /* the server may not have mapped it */
-        return error;
-    case EFAULT:
-    case EINVAL:
-    case ENOBUFS:
-    case ENOTSUP:
-    case ENFILE:
-        return error;
-    default:
-        release(call);
-        return error == EMFILE || error == EOVERFLOW ? error : EINTR;
-    }
-    if (flags & REGION_DROPPED) {
-        region_drop(&line->reply);
-    }
-    if (flags & IN_RESULTS) {
-        data = call->results.base;
-        capacity = call->results.size;
-    } else if (flags & IN_REGION) {
-        data = line->reply.base;
-        capacity = line->reply.size;
-    }
-    release(call);
-    if (call->truncated) {
-        return EMFILE;
-    }
-    if (size > call->largest) {
-        return EOVERFLOW;
-    }
-    if (size > capacity || count != call->received_count || (call->no_results && (size > 0 || count > 0))) {
-        return EINTR;
-    }
-    if (call->read_only) {
-        return EFAULT;
-    }
-    error = results_place(&call->arguments, data, size, call->received, count, &call->results);
-    if (error == 0) {
-        call->received_count = 0;
-    }
-    return error;
 }
 
 /*
@@ -480,14 +318,14 @@ static int attempt(struct call *call, int d) {
             atomic_compare_exchange_strong(&line->session->state, &queued, CALL_RETRACTED)) {
             error = EBADF; /* the sweep of a revocation may have missed it */
         } else if ((error = await_reply(call)) == 0) {
-            error = take_reply(call);
+            error = call_take_reply(call);
             keep = atomic_load(&line->session->state) == CALL_DONE;
         }
     } else if (error == AGAIN_ON_NEW_LINE && socket_hung_up(d)) {
         error = EBADF;
     }
-    unreserve(call);
-    forget_reply(call);
+    call_unreserve(call);
+    call_forget_reply(call);
     if (keep) {
         if (line->request.size > REGION_KEEP) {
             region_drop(&line->request);
@@ -513,11 +351,12 @@ static int make_call(int d, door_arg_t *params, const door_call_limits_t *limits
     }
     call.largest = limits->largest > 0 ? limits->largest : SIZE_MAX;
     call.no_results = params == NULL;
-    call.checked = call.released = call.truncated = false;
+    call.checked = call.released = call.truncated = call.hasty = false;
     call.fault = 0;
     call.reserved_count = call.received_count = call.outgoing.count = 0;
     call.outgoing.releases = false;
     call.results = (struct region){NULL, 0};
+    call.landing = (struct landing){NULL, 0, {NULL, 0}};
     memset(&call.arguments, 0, sizeof call.arguments);
     call.read_only = params != NULL && !memory_writable(params, sizeof *params);
     if (params != NULL) {

@@ -159,6 +159,7 @@ struct invocation {
     bool attended; /* counted in door->attended */
     bool unreferenced;
     bool no_results;
+    bool postponed; /* it will be taken again */
     struct door *door;
     struct channel *channel;
     uint64_t sequence;
@@ -242,6 +243,14 @@ bool word_spin(struct spinner *spinner, const struct spin *spin, uint32_t peer_p
 void word_sleep_once(_Atomic uint32_t *word, uint32_t value);
 void word_wake(_Atomic uint32_t *word);
 uint32_t this_processor(void);
+uint64_t word_clock(void); /* nanoseconds */
+
+/* flow.c: large payloads. */
+bool flow_pays(uint32_t peer_processor);
+void flow_start(struct flow *flow);
+void flow_fill(struct flow *flow, char *region, const char *data, size_t size, const _Atomic uint32_t *state);
+size_t flow_there(const struct flow *flow, size_t size);
+bool flow_await(struct flow *flow, size_t done, size_t size, uint32_t peer_processor, unsigned microseconds);
 
 /* status.c */
 struct status *status_create(int *fd);
@@ -342,6 +351,7 @@ void server_thread_rest_locked(struct server_thread *thread);
 void invocation_end_locked(struct server_thread *thread);
 void invocation_reply(struct server_thread *thread, int error, uint64_t size, unsigned count, unsigned flags);
 void invocation_discard(struct server_thread *thread);
+bool invocation_postpone(struct server_thread *thread);
 
 /* xcreate.c */
 void *creation_start(void *argument);
@@ -407,6 +417,7 @@ struct patience {
     sigset_t signals;    /* the caller's mask, which holds while it waits */
 };
 void patience_limit(struct patience *patience, unsigned microseconds);
+unsigned patience_left(const struct patience *patience, unsigned microseconds); /* so many at most */
 /* As ppoll(2), for so long at most; also EINTR when the time is over. */
 int patience_wait(const struct patience *patience, struct pollfd *entries, unsigned count, unsigned milliseconds);
 
@@ -438,9 +449,15 @@ void lines_lock(void);
 void lines_unlock(void);
 
 /* results.c */
+struct landing { /* where a reply goes */
+    char *target; /* NULL: not known yet */
+    size_t done;  /* bytes of data that are there */
+    struct region mapped; /* if it goes into new memory */
+};
 bool results_size(size_t size, unsigned count, size_t *offset, size_t *needed); /* false: more than there can be */
-int results_place(door_arg_t *arguments, const char *data, size_t size, const int *fds, unsigned count,
-                  struct region *ready);
+int results_land(const door_arg_t *arguments, size_t size, unsigned count, struct region *ready, struct landing *landing);
+void results_place(door_arg_t *arguments, const char *data, size_t size, const int *fds, unsigned count,
+                   struct landing *landing);
 
 /* fork.c */
 bool process_is_borrowed(void);

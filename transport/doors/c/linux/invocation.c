@@ -25,7 +25,7 @@ void invocation_end_locked(struct server_thread *thread) {
         channel->thread = NULL;
         channel->busy = false;
         channel_drop_received(channel);
-        if (channel->request.size > REGION_KEEP) {
+        if (channel->request.size > REGION_KEEP && !invocation->postponed) {
             region_drop(&channel->request);
         }
         if (channel->pending && !channel->dead) {
@@ -85,4 +85,37 @@ void invocation_discard(struct server_thread *thread) {
         channel_release_locked(channel);
     }
     server_unlock();
+}
+
+/*
+ * The request has not come in time. The call waits for a thread again, which it gets when its client says that all is there. False:
+ * all is there now.
+ */
+bool invocation_postpone(struct server_thread *thread) {
+    struct invocation *invocation = &thread->invocation;
+    struct channel *channel = invocation->channel;
+    struct session *session = channel->session;
+    uint32_t queued = CALL_QUEUED, state = CALL_ACTIVE;
+    server_lock();
+    bool waits = atomic_compare_exchange_strong(&session->state, &state, CALL_QUEUED);
+    atomic_store(&session->postponed, 1);
+    if (waits && flow_there(&session->request_flow, thread->request.size) == thread->request.size &&
+        atomic_exchange(&session->postponed, 0) != 0 &&
+        atomic_compare_exchange_strong(&session->state, &queued, CALL_ACTIVE)) {
+        server_unlock();
+        return false;
+    }
+    if (invocation->door->revoked) {
+        queued = CALL_QUEUED;
+        if (atomic_compare_exchange_strong(&session->state, &queued, CALL_REFUSED)) {
+            channel_answer(channel, invocation->sequence);
+        }
+    }
+    invocation->postponed = true;
+    invocation_end_locked(thread);
+    atomic_fetch_sub_explicit(&channel->door->status->calls, 1, memory_order_relaxed);
+    server_thread_rest_locked(thread);
+    channel_release_locked(channel);
+    server_unlock();
+    return true;
 }

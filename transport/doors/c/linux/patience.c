@@ -38,6 +38,11 @@ static bool time_left(const struct patience *patience, struct timespec *time) {
     return left > 0;
 }
 
+unsigned patience_left(const struct patience *patience, unsigned microseconds) {
+    struct timespec time = {.tv_sec = microseconds / 1000000, .tv_nsec = (long)(microseconds % 1000000) * 1000};
+    return time_left(patience, &time) ? (unsigned)(nanoseconds(&time) / 1000) : 0;
+}
+
 int patience_wait(const struct patience *patience, struct pollfd *entries, unsigned count, unsigned milliseconds) {
     struct timespec time = {.tv_sec = milliseconds / 1000, .tv_nsec = (long)(milliseconds % 1000) * 1000000};
     if (!time_left(patience, &time)) {

@@ -22,8 +22,21 @@ static int send_alone(struct channel *channel, uint64_t sequence, const char *da
     return error;
 }
 
-/* The data into the region that the two sides share, which grows if it has to. */
-static int fill_region(struct channel *channel, uint64_t sequence, const char *data, size_t size, unsigned *flags) {
+/* Tells the client that the reply begins to come, so that it copies while we do. */
+static void announce(struct channel *channel, uint64_t sequence, size_t size, unsigned flags) {
+    struct session *session = channel->session;
+    session->reply.error = 0;
+    session->reply.size = size;
+    session->reply.count = 0;
+    session->reply.flags = flags;
+    flow_start(&session->reply_flow);
+    atomic_store_explicit(&session->server_processor, this_processor(), memory_order_relaxed);
+    atomic_store(&session->coming, sequence);
+    channel_answer(channel, sequence);
+}
+
+/* The data into the region that the two sides share, which grows if it has to. Nothing else comes with them if they are `alone`. */
+static int fill_region(struct channel *channel, uint64_t sequence, const char *data, size_t size, bool alone, unsigned *flags) {
     *flags |= IN_REGION;
     channel->small_replies = 0;
     if (channel->reply.size < size) {
@@ -39,7 +52,13 @@ static int fill_region(struct channel *channel, uint64_t sequence, const char *d
             return error;
         }
     }
-    memcpy(channel->reply.base, data, size);
+    struct session *session = channel->session;
+    if (alone && flow_pays(atomic_load_explicit(&session->client_processor, memory_order_relaxed))) {
+        announce(channel, sequence, size, *flags);
+        flow_fill(&session->reply_flow, channel->reply.base, data, size, &session->state);
+    } else {
+        memcpy(channel->reply.base, data, size);
+    }
     return 0;
 }
 
@@ -88,7 +107,7 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
         flags = IN_RESULTS | ON_SOCKET;
         error = send_alone(channel, sequence, data, size, needed);
     } else if (error == 0 && size > SESSION_CAPACITY) {
-        error = fill_region(channel, sequence, data, size, &flags);
+        error = fill_region(channel, sequence, data, size, count == 0, &flags);
     } else if (error == 0 && size > 0) {
         memcpy((char *)channel->session + SESSION_REPLY, data, size);
     }

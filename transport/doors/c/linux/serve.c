@@ -27,6 +27,9 @@ static int key_error;
 
 enum { GO_PATIENCE = 1000 }; /* milliseconds */
 
+/* Milliseconds that a thread waits in all for a request that follows, and in which it looks again whether it is needed. */
+enum { REQUEST_PATIENCE = 100, REQUEST_SLICE = 1 };
+
 /* Bytes of a stack that the library and a small procedure need beside the request. */
 enum { OUR_OWN = 20480 };
 
@@ -153,7 +156,45 @@ static int check(struct server_thread *thread) {
     return size > 0 && thread->request.data == NULL ? E2BIG : 0;
 }
 
-static __attribute__((noinline)) void run(struct server_thread *thread) {
+/* A thread waits for its client only as long as there is another one for all others. */
+static bool others_idle(const struct server_thread *thread) {
+    server_lock();
+    bool idle = thread->pool->idle > 0;
+    server_unlock();
+    return idle;
+}
+
+/* Copies the request, as it comes if it is still coming. False: it does not come, and the thread has no invocation any more. */
+static bool receive(struct server_thread *thread, char *data) {
+    struct session *session = thread->invocation.channel->session;
+    size_t size = thread->request.size;
+    size_t there = thread->request.flags & REQUEST_FOLLOWS ? flow_there(&session->request_flow, size) : size;
+    uint32_t processor = atomic_load_explicit(&session->client_processor, memory_order_relaxed);
+    uint64_t end = there < size ? word_clock() + REQUEST_PATIENCE * UINT64_C(1000000) : 0;
+    for (size_t done = 0;;) {
+        memcpy(data + done, thread->request.data + done, there - done);
+        done = there;
+        if (done == size) {
+            return true;
+        }
+        if (thread->caller_gone) {
+            invocation_discard(thread);
+            return false;
+        }
+        if (!thread->visiting && !thread->last_idle && word_clock() < end &&
+            (flow_await(&session->request_flow, done, size, processor, REQUEST_SLICE * 1000) || others_idle(thread))) {
+            there = flow_there(&session->request_flow, size);
+            there = there > done ? there : done;
+        } else if (invocation_postpone(thread)) {
+            return false;
+        } else {
+            there = size;
+        }
+    }
+}
+
+/* Runs the procedure, which returns only by mistake. False: it has not run, because the request did not come. */
+static __attribute__((noinline)) bool run(struct server_thread *thread) {
     struct door *door = thread->invocation.door;
     struct channel *channel = thread->invocation.channel;
     size_t size = thread->request.size;
@@ -165,7 +206,9 @@ static __attribute__((noinline)) void run(struct server_thread *thread) {
     }
     if (size > 0) {
         data = (char *)(((uintptr_t)alloca(size + 16) + 15) & ~(uintptr_t)15);
-        memcpy(data, thread->request.data, size);
+        if (!receive(thread, data)) {
+            return false;
+        }
     }
     if (count > 0) {
         descriptors = (door_desc_t *)(((uintptr_t)alloca(count * sizeof(door_desc_t) + 16) + 15) & ~(uintptr_t)15);
@@ -181,6 +224,7 @@ static __attribute__((noinline)) void run(struct server_thread *thread) {
     }
     pthread_setcancelstate(thread->cancellation, NULL);
     door->procedure(door->cookie, data, size, descriptors, count);
+    return true;
 }
 
 static bool begin(struct server_thread *thread) {
@@ -235,8 +279,7 @@ void server_thread_visit(struct server_thread *thread) {
     thread->stack_limit = VISIT_LIMIT;
     thread->looping = thread->visiting = true;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &thread->cancellation);
-    if (_setjmp(thread->base) == 0 && begin(this_server_thread)) {
-        run(this_server_thread);
+    if (_setjmp(thread->base) == 0 && begin(this_server_thread) && run(this_server_thread)) {
         invocation_reply(this_server_thread, EINTR, 0, 0, 0); /* the procedure returned: its client gets EINTR */
     }
     thread = this_server_thread;
@@ -253,8 +296,7 @@ _Noreturn void server_thread_park(struct server_thread *thread) {
     (void)_setjmp(thread->base); /* every later door_return arrives here */
     for (;;) {
         take(this_server_thread);
-        if (begin(this_server_thread)) {
-            run(this_server_thread);
+        if (begin(this_server_thread) && run(this_server_thread)) {
             pthread_exit(NULL); /* the procedure returned: the thread ends, its client gets EINTR */
         }
     }

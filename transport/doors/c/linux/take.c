@@ -198,7 +198,7 @@ static bool take_call(struct server_thread *thread, struct channel *channel) {
         channel->busy = false;
         if (outcome == OUTCOME_BROKEN) {
             channel_close_locked(channel);
-        } else if (channel->orphan) {
+        } else if (channel->orphan && atomic_load(&channel->session->state) != CALL_QUEUED) {
             channel_close_locked(channel);
         }
         channel_release_locked(channel);

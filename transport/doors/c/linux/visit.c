@@ -9,7 +9,7 @@
  */
 #include "internal.h"
 
-enum { UNATTENDED = 64 };
+enum { UNATTENDED = 64, REQUEST_NANOSECONDS = 1000000 };
 
 static struct spinner spinner; /* of the visitor; there is one at a time */
 
@@ -59,6 +59,19 @@ static void await_claim(struct session *session, unsigned microseconds, const ui
     }
 }
 
+/* A large request may still be coming. */
+static void await_request(struct session *session) {
+    size_t size = *(volatile uint64_t *)&session->request.size;
+    uint32_t processor = atomic_load_explicit(&session->client_processor, memory_order_relaxed);
+    uint64_t end = word_clock() + REQUEST_NANOSECONDS;
+    if (*(volatile uint32_t *)&session->request.flags & REQUEST_FOLLOWS) {
+        size_t there;
+        while ((there = flow_there(&session->request_flow, size)) < size && word_clock() < end) {
+            flow_await(&session->request_flow, there, size, processor, REQUEST_NANOSECONDS / 1000);
+        }
+    }
+}
+
 int door_visit(door_id_t id, unsigned microseconds, const uint32_t *leave) {
     struct server_thread *thread = server_thread_enter();
     int error = ENOMEM;
@@ -74,6 +87,9 @@ int door_visit(door_id_t id, unsigned microseconds, const uint32_t *leave) {
         return -1;
     }
     await_claim(channel->session, microseconds, leave);
+    if (atomic_load(&channel->session->state) == CALL_QUEUED) {
+        await_request(channel->session);
+    }
     server_lock();
     server.visited = NULL;
     /* A call whose client found the word as it was has no other server. */

@@ -21,7 +21,7 @@
 
 #pragma GCC visibility push(hidden)
 
-enum { WIRE_ABI = 1, WIRE_MAGIC = 0x524f4f44, DESCRIPTORS_A_DATAGRAM = 253, DESCRIPTORS_MAX = 1024 };
+enum { WIRE_ABI = 2, WIRE_MAGIC = 0x524f4f44, DESCRIPTORS_A_DATAGRAM = 253, DESCRIPTORS_MAX = 1024 };
 
 enum message_type {
     MESSAGE_HELLO = 1, /* server to trunk, never consumed: carries the status page */
@@ -87,7 +87,8 @@ enum { SESSION_REQUEST = 4096, SESSION_CAPACITY = 65536, SESSION_REPLY = SESSION
 /* Flags of requests and replies. IN_REGION: the payload lies in the sender's region, which came with
  * a GROW; REGION_DROPPED: the sender has let go of it; ON_SOCKET: datagrams before the CALL or REPLY belong to it;
  * IN_RESULTS: the reply lies in memory of its own, which came with a RESULTS; REQUEST_FAULTY: the client could not read what
- * it was to send, so there is only the size, and the answer is E2BIG or EFAULT. It is a thread's turn all the same. */
+ * it was to send, so there is only the size, and the answer is E2BIG or EFAULT. It is a thread's turn all the same.
+ * REQUEST_FOLLOWS: the payload is still being copied into the region, and a flow counts what is there. */
 enum {
     REQUEST_NO_RESULTS = 1,
     REQUEST_RELEASES = 2,
@@ -95,7 +96,8 @@ enum {
     ON_SOCKET = 8,
     REGION_DROPPED = 16,
     IN_RESULTS = 32,
-    REQUEST_FAULTY = 64
+    REQUEST_FAULTY = 64,
+    REQUEST_FOLLOWS = 128
 };
 
 /* Where a client waits, which says how to wake it. */
@@ -103,6 +105,13 @@ enum { LISTENING_NOWHERE, LISTENING_TO_BELL, LISTENING_TO_SOCKET };
 
 /* How a server thread attends to one channel before it goes back to its pool. */
 enum { ATTENDING_NOT, ATTENDING_ASLEEP, ATTENDING_SPINNING };
+
+/* How far a payload has come into its region, in chunks. */
+enum { FLOW_CHUNK = 65536 };
+struct flow {
+    _Atomic uint32_t filled; /* chunks that are there: the writer's */
+    _Atomic uint32_t wanted; /* the reader sleeps until so many are; 0: it does not sleep */
+};
 
 /* The first page of the session memory. Who writes what: the client request and sequence, the server reply. */
 struct session {
@@ -127,6 +136,10 @@ struct session {
     _Alignas(64) _Atomic uint32_t bell;      /* counts replies and datagrams for the client */
     _Atomic uint32_t listening;
     _Atomic uint32_t server_processor;
+    _Atomic uint32_t postponed; /* the server waits no longer for what follows: say when all is there */
+    _Atomic uint64_t coming;    /* sequence of the call whose reply is being copied; `reply` says how long it is */
+    _Alignas(64) struct flow request_flow;
+    _Alignas(64) struct flow reply_flow;
 };
 
 /* The page that makes a door's facts readable without asking its server. Only the server can write it. */

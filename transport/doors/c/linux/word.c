@@ -20,7 +20,7 @@ enum { CREDIT_MAX = 16, CREDIT_FIRST = 8, CREDIT_LOST = 4 };
 
 const struct spin SHORT_SPIN = {20000, 500}, LONG_SPIN = {100000, 64};
 
-static uint64_t nanoseconds(void) {
+uint64_t word_clock(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
@@ -36,9 +36,9 @@ static void relax(void) {
 
 bool word_sleep(_Atomic uint32_t *word, uint32_t value, unsigned microseconds) {
     struct timespec timeout;
-    uint64_t end = nanoseconds() + (uint64_t)microseconds * 1000;
+    uint64_t end = word_clock() + (uint64_t)microseconds * 1000;
     while (atomic_load(word) == value) {
-        uint64_t now = nanoseconds();
+        uint64_t now = word_clock();
         if (now >= end) {
             return false;
         }
@@ -88,7 +88,7 @@ bool word_spin(struct spinner *spinner, const struct spin *spin, uint32_t peer_p
         spinner->rest--;
         return false;
     }
-    uint64_t end = nanoseconds() + spin->nanoseconds;
+    uint64_t end = word_clock() + spin->nanoseconds;
     do {
         for (int i = 0; i < 32; i++) {
             if (atomic_load_explicit(word, memory_order_acquire) != value) {
@@ -97,7 +97,7 @@ bool word_spin(struct spinner *spinner, const struct spin *spin, uint32_t peer_p
             }
             relax();
         }
-    } while (nanoseconds() < end);
+    } while (word_clock() < end);
     spinner->lost += CREDIT_LOST;
     if (spinner->lost > CREDIT_MAX) {
         spinner->lost = CREDIT_MAX - CREDIT_FIRST;
