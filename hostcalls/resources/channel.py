@@ -250,9 +250,14 @@ class Channel:
             self._wake_readers()
 
     def _find_slowest(self) -> None:
-        self._slowest = min(self._strong, key=lambda reader: reader.sequence, default=None)
-        if self._slowest is not None:
-            self._consumed = max(self._consumed, self._slowest.sequence)
+        strong = self._strong
+        if len(strong) == 1:
+            slowest: Reader | None = strong[0]
+        else:
+            slowest = min(strong, key=lambda reader: reader.sequence, default=None)
+        self._slowest = slowest
+        if slowest is not None and slowest.sequence > self._consumed:
+            self._consumed = slowest.sequence
 
     def _head_moved(self) -> None:
         """A strong reader has read, has become weak, or is gone."""
@@ -278,8 +283,9 @@ class Channel:
     def _prune(self) -> None:
         """Forget the frames whose bytes would have been overwritten."""
         frames, head = self._frames, self._slowest
-        written = self._next if head is None else min(self._next, head.position + self.capacity)
-        keep = written - self.capacity
+        keep = self._next - self.capacity
+        if head is not None and head.position < keep:
+            keep = head.position
         while frames and frames[0].start < keep:
             frames.popleft()
             self._base += 1

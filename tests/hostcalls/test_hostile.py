@@ -33,7 +33,7 @@ from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.catalogue import CATALOGUE
 from enfilade.hostcalls.codec.rkyv import U32
 from enfilade.hostcalls.contracts.limits import Limits
-from enfilade.hostcalls.resources.channel import Channel, Frame, Writer
+from enfilade.hostcalls.resources.channel import Channel, Frame
 from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR
 from tests.hostcalls.memory import Growth
@@ -477,15 +477,15 @@ async def test_flood_of_submissions_is_served_in_pieces() -> None:
         "(local i32)",
     )
     written: list[int] = []
-    original = Channel._reserve
+    original = Channel._append
 
-    def counted(self: Channel, writer: Writer, payload: bytes) -> Frame | None:
-        written.append(self._base + self.frames)
-        return original(self, writer, payload)
+    def counted(self: Channel, frame: Frame) -> None:
+        written.append(frame.sequence)
+        original(self, frame)
 
     async with open_node("test") as node:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Channel, "_reserve", counted)
+            patch.setattr(Channel, "_append", counted)
             assert await end(node, guest) == NORMAL
     assert written == list(range(10_000))
 

@@ -50,6 +50,22 @@ GUESTS: tuple[Benchmark, ...] = (
         ),
     ),
     Benchmark(
+        name="guest-clock",
+        group="guests",
+        operation="time::now, in a row",
+        parameters={"calls": 20_000},
+        quick={"calls": 5},
+        entries=(Entry("enfilade/guest"),),
+    ),
+    Benchmark(
+        name="channel-pair",
+        group="guests",
+        operation="write of 64 bytes to a channel of 64 KiB and read of the same, both by one guest",
+        parameters={"pairs": 10_000},
+        quick={"pairs": 20},
+        entries=(Entry("enfilade/guest"),),
+    ),
+    Benchmark(
         name="guest-call",
         group="guests",
         operation="request to a guest and its answer, 64 bytes each",

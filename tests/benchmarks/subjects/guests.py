@@ -12,7 +12,7 @@ import trio.testing
 
 from enfilade.actors import KILL, Down, open_node
 from enfilade.actors.guests import Guest, open_guests
-from enfilade.hostcalls.abi import IoWrite
+from enfilade.hostcalls.abi import IoRead, IoWrite
 from enfilade.hostcalls.abi.actor_types import ActorCall, ActorReceive
 from enfilade.hostcalls.codec.rkyv import codec
 from enfilade.hostcalls.contracts.limits import Limits
@@ -24,7 +24,7 @@ from tests.benchmarks.kernel import CannotRun, kernel, resident_bytes
 from tests.benchmarks.peers.modules import ASKING, PARKING, binary
 from tests.benchmarks.subjects.tier import run
 
-CAPABILITIES = ("ActorMessage", "TimeRead", "ChannelWriter")
+CAPABILITIES = ("ActorMessage", "TimeRead", "ChannelReader", "ChannelWriter")
 MESSAGE = bytes(64)
 
 
@@ -35,13 +35,17 @@ def _wake() -> None:
 @functools.cache
 def _module() -> bytes:
     """`idle` receives for ever, `echo` answers requests, `take` receives so many messages, `converse` calls
-    another so often, `write` writes so many frames, `ask` reads the clock, `compute` counts."""
+    another so often, `write` writes so many frames, `pair` also reads them, `ask` asks for its own slot,
+    `clock` for the time, `compute` counts."""
     guest = Assembler(
         "enfilade::actor::receive",
         "enfilade::actor::reply",
         "enfilade::actor::call",
+        "channel::strong_reader_create",
         "channel::strong_writer_create",
+        "channel::strong_read",
         "channel::strong_write",
+        "enfilade::actor::self",
         "time::now",
     )
     anything = guest.message(ActorReceive, ActorReceive(timeout_ms=None, kinds=0, tag=None, data_limit=4096))
@@ -88,15 +92,32 @@ def _module() -> bytes:
           (br_if $again (local.get 1)))""",
         "(param i32 i32)",
     )
+    read, reader = _with_slot(guest, IoRead, lambda slot: IoRead(slot, 4096))
     guest.function(
-        "ask",
+        "pair",
         f"""
+        (i32.store (i32.const 65536) (local.get 0))
+        (i32.store (i32.const {writer})
+          (call $ok32 (call $channel.strong_writer_create (i32.const 65536) (i32.const 4))))
+        (i32.store (i32.const {reader})
+          (call $ok32 (call $channel.strong_reader_create (i32.const 65536) (i32.const 4))))
         (loop $again
-          (call $ok (call $time.now {guest.nothing}))
-          (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
-          (br_if $again (local.get 0)))""",
-        "(param i32)",
+          (call $ok (call $channel.strong_write {write}))
+          (call $ok (call $channel.strong_read {read}))
+          (local.set 1 (i32.sub (local.get 1) (i32.const 1)))
+          (br_if $again (local.get 1)))""",
+        "(param i32 i32)",
     )
+    for name, call in (("ask", "actor.self"), ("clock", "time.now")):
+        guest.function(
+            name,
+            f"""
+            (loop $again
+              (call $ok (call ${call} {guest.nothing}))
+              (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
+              (br_if $again (local.get 0)))""",
+            "(param i32)",
+        )
     guest.function(
         "compute",
         """
@@ -190,6 +211,16 @@ async def _lifetime(*guests: Guest) -> float:
 @kernel("hostcall", variant="guest", run=run)
 async def hostcalls_of_guest(calls: int) -> float:
     return await _lifetime(_guest("ask", calls)) / calls
+
+
+@kernel("guest-clock", variant="guest", run=run)
+async def clock_of_guest(calls: int) -> float:
+    return await _lifetime(_guest("clock", calls)) / calls
+
+
+@kernel("channel-pair", variant="guest", run=run)
+async def channel_pairs(pairs: int) -> float:
+    return await _lifetime(_guest("pair", Channel(2**16), pairs)) / pairs
 
 
 @kernel("guest-compute", variant="guest", run=run)
