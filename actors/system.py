@@ -21,13 +21,14 @@ from typing import Any, TypeVar
 
 import attrs
 
+from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import CallingSelf, NoProcess, Restarting, RuntimeFault
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import NORMAL, Reason, asked_by
 from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, shown_name
+from enfilade.actors.messages.safe_text import safe_repr, shown_name
 from enfilade.actors.messages.signals import Call, Cast, described
 from enfilade.actors.processes.actor import Actor, attributes_of, formatted_status, slots_of
 from enfilade.actors.processes.body import Observer

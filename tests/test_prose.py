@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -82,23 +82,15 @@ def poor_messages(source: str) -> list[str]:
 
 
 @pytest.mark.parametrize("place", HELD)
-def test_docstrings_open_with_a_verb_or_a_noun(place: str) -> None:
-    """Public docstrings do not open with What, Whether, Who or How."""
+@pytest.mark.parametrize("offenders", [poor_openings, poor_messages])
+def test_prose(place: str, offenders: Callable[[str], list[str]]) -> None:
+    """Public docstrings do not open with What, Whether, Who or How; error and log messages say "is not a",
+    name the thing that they are about, and use today's words.
+    """
     found = [
         f"{path.relative_to(ROOT)}:{offender}"
         for path in python_files(place)
-        for offender in poor_openings(path.read_text())
-    ]
-    assert not found, "\n".join(found)
-
-
-@pytest.mark.parametrize("place", HELD)
-def test_messages_are_plain(place: str) -> None:
-    """Error and log messages say "is not a", name the thing that they are about, and use today's words."""
-    found = [
-        f"{path.relative_to(ROOT)}:{offender}"
-        for path in python_files(place)
-        for offender in poor_messages(path.read_text())
+        for offender in offenders(path.read_text())
     ]
     assert not found, "\n".join(found)
 

@@ -6,7 +6,7 @@ do.
 """
 
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import attrs
 
@@ -15,17 +15,13 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.process import Process
 from enfilade.actors.supervision.supervisor import Supervisor
-from enfilade.transport.policy import CONTROL, OBSERVE, Rights
+from enfilade.transport.policy import CONTROL, OBSERVE
 from enfilade.transport.records import register
 
-__all__ = ["CONTROL", "OBSERVE", "Branch", "Control", "Observe", "OperatorRights", "ProcessEntry"]
+__all__ = ["CONTROL", "OBSERVE", "Branch", "Control", "Observe", "ProcessEntry"]
 
 PATIENCE: Final = 1.0
 """Seconds that a supervisor has to name its children."""
-
-
-OperatorRights: TypeAlias = Rights
-"""The rights of a peer, which include `observe` and `control`."""
 
 
 @attrs.frozen

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, safe_str
+from enfilade.actors.messages.attempt import attempt, is_interrupt
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.messages.tracebacks import formatted, trace_of
 
 __all__ = ["guarded", "is_logged", "log"]
@@ -31,7 +32,7 @@ def guarded(fn: Callable[..., R], *args: Any) -> R | None:
     try:
         return fn(*args)
     except BaseException as error:
-        if type(error) is KeyboardInterrupt and is_interrupt(error):
+        if is_interrupt(error):
             raise
         log(logging.ERROR, "%r failed for %r", fn, args, error=error)
         return None
@@ -42,6 +43,7 @@ def is_logged(level: int) -> bool:
     return logger.isEnabledFor(level)
 
 
+@attempt(None)
 def log(
     level: int,
     text: str,
@@ -56,30 +58,19 @@ def log(
     The values are shown as safe text; a number may have a format of its own. Never raises, but for Ctrl-C,
     whatever values, filters, formatters and handlers do.
     """
-    try:
-        if not logger.isEnabledFor(level):
-            return
-        line = text % tuple(value if _is_small_number(value) else _Shown(value) for value in values)
-        cause = None if error is None else (type(error), error, trace_of(error))
-        record = logger.makeRecord(logger.name, level, __file__, 0, line, (), cause, "log", sinfo=stack)
-        if error is not None:
-            record.exc_text = formatted(
-                error
-            )  # in the place of what the handler's formatter would make of it
-        _hand_out(logger, record)
-    except BaseException as failure:
-        if type(failure) is KeyboardInterrupt and is_interrupt(failure):
-            raise
+    if not logger.isEnabledFor(level):
+        return
+    line = text % tuple(value if _is_small_number(value) else _Shown(value) for value in values)
+    cause = None if error is None else (type(error), error, trace_of(error))
+    record = logger.makeRecord(logger.name, level, __file__, 0, line, (), cause, "log", sinfo=stack)
+    if error is not None:
+        record.exc_text = formatted(error)  # in the place of what the handler's formatter would make of it
+    _hand_out(logger, record)
 
 
 def _hand_out(logger: logging.Logger, record: logging.LogRecord) -> None:
     """Give `record` to the handlers, as `Logger.handle` does; one that fails keeps it from no other."""
-    passed: Any = True
-    try:
-        passed = logger.filter(record)
-    except BaseException as failure:
-        if type(failure) is KeyboardInterrupt and is_interrupt(failure):
-            raise
+    passed: Any = _filtered(logger, record)
     if not passed or logger.disabled:
         return
     if isinstance(passed, logging.LogRecord):
@@ -96,15 +87,17 @@ def _hand_out(logger: logging.Logger, record: logging.LogRecord) -> None:
             _hand_to(handler, record)
 
 
+@attempt(True)
+def _filtered(logger: logging.Logger, record: logging.LogRecord) -> Any:
+    return logger.filter(record)
+
+
+@attempt(None)
 def _hand_to(handler: logging.Handler, record: logging.LogRecord) -> None:
     try:
-        try:
-            handler.handle(record)
-        except Exception:
-            handler.handleError(record)  # which says so on stderr, if `logging.raiseExceptions` is set
-    except BaseException as failure:
-        if type(failure) is KeyboardInterrupt and is_interrupt(failure):
-            raise
+        handler.handle(record)
+    except Exception:
+        handler.handleError(record)  # which says so on stderr, if `logging.raiseExceptions` is set
 
 
 def _is_small_number(value: object) -> bool:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
 
+from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.safe_text import (
-    is_interrupt,
     safe_record,
     safe_repr,
     safe_str,
@@ -93,24 +93,14 @@ def _names(reason: Reason) -> tuple[str, ...]:
     return reason.__match_args__
 
 
+@attempt(False)
 def _equal(one: object, other: object) -> bool:
-    if one is other:
-        return True
-    try:
-        return bool(one == other)
-    except BaseException as error:
-        if is_interrupt(error):
-            raise
-        return False
+    return one is other or bool(one == other)
 
 
+@attempt(0)
 def _hash(value: object) -> int:
-    try:
-        return hash(value)
-    except BaseException as error:
-        if is_interrupt(error):
-            raise
-        return 0
+    return hash(value)
 
 
 @attrs.frozen(eq=False, repr=False)

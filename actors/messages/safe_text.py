@@ -15,6 +15,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `messages/errors.py`: targets, arguments and causes, in an error's text
 * `messages/guarded.py`: functions that are run, and values that are logged
 * `messages/reasons.py`: what a reason holds, shown, compared and hashed
+* `messages/safe_text.py`: everything that is shown or noted
 * `messages/signals.py`: messages, described in a line
 * `messages/tracebacks.py`: frames, causes, members and notes of an error
 * `node/child_events.py`: events, sent to those who watch a supervisor
@@ -52,15 +53,17 @@ import collections
 import dataclasses
 import functools
 import itertools
-import signal
-import threading
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-__all__ = ["add_note", "is_interrupt", "safe_arguments", "safe_record", "safe_repr", "safe_str", "shown_name"]
+from enfilade.actors.messages.attempt import attempt, is_interrupt
+
+__all__ = ["add_note", "safe_arguments", "safe_record", "safe_repr", "safe_str", "shown_name"]
+
+UNPRINTABLE: Final = "<unprintable object>"
 
 DEPTH: Final = 6
 """How deep containers are shown."""
@@ -76,40 +79,28 @@ NOTES: Final = 20
 """How many notes an error may have before the runtime adds no more: the same error may be raised often."""
 
 
+@attempt(UNPRINTABLE)
 def safe_repr(value: object, largest: int = 200) -> str:
     """Return at most about `largest` characters of `repr(value)`, on one line. Never raises."""
-    try:
-        text = _Text(largest)
-        text.add_repr(value)
-        return text.cut()
-    except BaseException as error:  # out of stack, for example
-        if type(error) is KeyboardInterrupt and is_interrupt(error):
-            raise
-        return "<unprintable object>"
+    text = _Text(largest)
+    text.add_repr(value)
+    return text.cut()
 
 
+@attempt(UNPRINTABLE)
 def safe_str(value: object, largest: int = 200) -> str:
     """Return at most about `largest` characters of `str(value)`, on one line. Never raises."""
-    try:
-        text = _Text(largest)
-        text.add_str(value)
-        return text.cut()
-    except BaseException as error:
-        if type(error) is KeyboardInterrupt and is_interrupt(error):
-            raise
-        return "<unprintable object>"
+    text = _Text(largest)
+    text.add_str(value)
+    return text.cut()
 
 
+@attempt(UNPRINTABLE)
 def safe_record(value: object, largest: int = 1_000) -> str:
     """Return the `repr` of an attrs record, whose class has no other. Never raises."""
-    try:
-        text = _Text(largest)
-        text.attrs_record(value)
-        return text.cut()
-    except BaseException as error:
-        if type(error) is KeyboardInterrupt and is_interrupt(error):
-            raise
-        return "<unprintable object>"
+    text = _Text(largest)
+    text.attrs_record(value)
+    return text.cut()
 
 
 def safe_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any], largest: int = 80) -> str:
@@ -128,44 +119,29 @@ def safe_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any], largest: in
 
 def shown_name(value: object) -> str:
     """Return the name of a class or function, or the safe `repr` of anything else. Never raises."""
-    try:
-        if isinstance(value, type):
-            return _name(value)
-        if type(value) in (types.FunctionType, types.MethodType, types.BuiltinFunctionType):
-            return _one_line(str.__getitem__(value.__qualname__, slice(LARGEST_NAME)))  # type: ignore[attr-defined]
-    except BaseException as error:
-        if type(error) is KeyboardInterrupt and is_interrupt(error):
-            raise
-    return safe_repr(value)
+    return _own_name(value) or safe_repr(value)
 
 
+@attempt(None)
+def _own_name(value: object) -> str | None:
+    if isinstance(value, type):
+        return _name(value)
+    if type(value) in (types.FunctionType, types.MethodType, types.BuiltinFunctionType):
+        return _one_line(str.__getitem__(value.__qualname__, slice(LARGEST_NAME)))  # type: ignore[attr-defined]
+    return None
+
+
+@attempt(None)
 def add_note(error: BaseException, text: str) -> None:
     """Add a note to `error`, unless the error does not let itself be changed. Never raises."""
+    notes = getattr(error, "__notes__", ())
+    if len(notes) >= NOTES:
+        return
     try:
-        notes = getattr(error, "__notes__", ())
-        if len(notes) >= NOTES:
-            return
-        try:
-            BaseException.add_note(error, text)
-        except Exception:
-            if type(notes) is tuple:  # a frozen dataclass, for example: its own `__setattr__` refuses
-                object.__setattr__(error, "__notes__", [text])
-    except BaseException as failure:
-        if type(failure) is KeyboardInterrupt and is_interrupt(failure):
-            raise
-
-
-def is_interrupt(error: BaseException) -> bool:
-    """Return true for a `KeyboardInterrupt` that the handler of a signal has raised."""
-    if type(error) is not KeyboardInterrupt or threading.current_thread() is not threading.main_thread():
-        return False
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is signal.default_int_handler:  # which leaves no frame behind
-        return True
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_code is getattr(handler, "__code__", None)
+        BaseException.add_note(error, text)
+    except Exception:
+        if type(notes) is tuple:  # a frozen dataclass, for example: its own `__setattr__` refuses
+            object.__setattr__(error, "__notes__", [text])
 
 
 def _one_line(text: str) -> str:
@@ -244,7 +220,7 @@ class _Text:
             self._add_failure(kind, error)
 
     def _add_failure(self, kind: type, error: BaseException) -> None:
-        if type(error) is KeyboardInterrupt and is_interrupt(error):
+        if is_interrupt(error):
             raise error
         self.add(f"<unprintable {_name(kind)}: {_name(type(error))}>")
 

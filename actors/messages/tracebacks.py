@@ -12,11 +12,12 @@ than a microsecond for a frame.
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, Final
 
-from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, safe_str, shown_name
+from enfilade.actors.messages.attempt import attempt
+from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 
 __all__ = ["formatted", "members_of", "outline", "set_trace", "trace_of"]
 
@@ -61,32 +62,29 @@ members_of = BaseExceptionGroup.__dict__["exceptions"].__get__
 _set_subject = _slot(AttributeError, "obj")[1]
 
 
+@attempt(None)
 def outline(error: BaseException) -> None:
     """Make `error`, its causes and its members let go of the frames that they came through. Never raises."""
     pending = [error]
     seen: set[int] = set()
-    try:
-        while pending:
-            error = pending.pop()
-            if id(error) in seen:
-                continue
-            seen.add(id(error))
-            trace = trace_of(error)
-            if len(seen) > ERRORS:
-                set_trace(error, None)
-                continue
-            if trace is not None:
-                set_trace(error, _outlined(trace))
-            kind = type(error)
-            if issubclass(kind, AttributeError):
-                _set_subject(error, None)  # the object that lacks the attribute: often the actor itself
-            others = (_cause_of(error), _context_of(error))
-            pending.extend(other for other in others if other is not None)
-            if issubclass(kind, BaseExceptionGroup):
-                pending.extend(members_of(error)[:ERRORS])
-    except BaseException as failure:  # out of stack or memory
-        if type(failure) is KeyboardInterrupt and is_interrupt(failure):
-            raise
+    while pending:
+        error = pending.pop()
+        if id(error) in seen:
+            continue
+        seen.add(id(error))
+        trace = trace_of(error)
+        if len(seen) > ERRORS:
+            set_trace(error, None)
+            continue
+        if trace is not None:
+            set_trace(error, _outlined(trace))
+        kind = type(error)
+        if issubclass(kind, AttributeError):
+            _set_subject(error, None)  # the object that lacks the attribute: often the actor itself
+        others = (_cause_of(error), _context_of(error))
+        pending.extend(other for other in others if other is not None)
+        if issubclass(kind, BaseExceptionGroup):
+            pending.extend(members_of(error)[:ERRORS])
 
 
 def _outlined(trace: TracebackType) -> TracebackType | None:
@@ -141,13 +139,13 @@ def formatted(error: BaseException) -> str:
 
     No line of it can be taken for one of the log: messages are on one line, behind the name of their class.
     """
-    try:
-        text = "\n".join(_lines(error, 0, [SHOWN]))
-        return text if len(text) <= LARGEST else f"{text[:LARGEST]}\n  ..."
-    except BaseException as failure:
-        if type(failure) is KeyboardInterrupt and is_interrupt(failure):
-            raise
-        return safe_repr(error)
+    return _formatted(error) or safe_repr(error)
+
+
+@attempt(None)
+def _formatted(error: BaseException) -> str | None:
+    text = "\n".join(_lines(error, 0, [SHOWN]))
+    return text if len(text) <= LARGEST else f"{text[:LARGEST]}\n  ..."
 
 
 def _lines(error: BaseException, level: int, left: list[int]) -> Iterator[str]:
@@ -214,13 +212,9 @@ def _frames(trace: TracebackType) -> Iterator[str]:
         step = step.tb_next
 
 
-def _notes(error: BaseException) -> list[str]:
-    try:
-        notes: Any = getattr(error, "__notes__", None)
-        if type(notes) not in (list, tuple):
-            return []
-        return [safe_str(note, LARGEST_MESSAGE) for note in notes[:20]]
-    except BaseException as failure:
-        if type(failure) is KeyboardInterrupt and is_interrupt(failure):
-            raise
-        return []
+@attempt(())
+def _notes(error: BaseException) -> Sequence[str]:
+    notes: Any = getattr(error, "__notes__", None)
+    if type(notes) not in (list, tuple):
+        return ()
+    return [safe_str(note, LARGEST_MESSAGE) for note in notes[:20]]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -44,7 +44,8 @@ from enfilade.actors.processes.dispatcher import Dispatcher
 from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, is_kept, keep
 from enfilade.actors.processes.process import Process
-from enfilade.actors.processes.spawn import Spawn
+from enfilade.actors.processes.resumption import Resume
+from enfilade.actors.processes.spawn import Spawn, SpawnSoon
 from enfilade.actors.processes.steps import is_from_outside, own_fault, step_failed
 from enfilade.actors.processes.task_bodies import EphemeralBody
 
@@ -197,8 +198,10 @@ class Node(Handle):
             timeout: float | None = None,
             arena: start.Arena = "supervisor",
             heir_of: Ref[Any] | None = None,
+            on_failure: Resume | None = None,
             spawner: Process | None = None,
-            **kwargs: Any,
+            kwargs: Mapping[str, Any] | None = None,
+            **named: Any,
         ) -> Ref[Any]:
             """Start a process, and wait until it has started.
 
@@ -209,6 +212,8 @@ class Node(Handle):
             Args:
                 target: an `Actor` class, an async function `fn(me, *args)`, or anything `Spawnable`.
                 args: its arguments; other keyword arguments than those below are passed too.
+                kwargs: keyword arguments for it whose names are those of options, or that are in a mapping
+                    anyway, as in `Child`.
                 name: register it under this name.
                 link: link it to the process that spawns it, with no moment in between.
                 monitor: let the spawning process monitor it: `Down` names the ref.
@@ -218,6 +223,8 @@ class Node(Handle):
                 arena: "supervisor": it ends, at the latest, with the nearest supervisor of the spawning
                     process; "node": with the node.
                 heir_of: an ended process, whose kept mailbox it takes over (`Mailbox.inherit`).
+                on_failure: after which errors of its handlers it goes on, as in `Child`; for actors that are
+                    no supervisors.
                 spawner: the parent, if it is another than the running process.
 
             Returns:
@@ -230,12 +237,16 @@ class Node(Handle):
                 StartError: its initialisation failed, with the reason.
                 NodeStopped: the node is stopping.
                 TypeError: `target` cannot be spawned, `mailbox` is not a `Mailbox`, `timeout` is not a
-                    number, or `link` or `monitor` were asked for outside of a process.
+                    number, an argument is given twice, `on_failure` is for another target than an actor, or
+                    `link` or `monitor` were asked for outside of a process.
                 ValueError: `name` is empty, or `timeout` is negative.
             """
+            if on_failure is not None:
+                start.check_resumable(target)
+            given = named if kwargs is None else start.joined(named, kwargs)
             process = start.create(
                 self,
-                spawner=spawner or self.current,
+                spawner or self.current,
                 name=name,
                 link=link,
                 monitor=monitor,
@@ -243,43 +254,36 @@ class Node(Handle):
                 label=label,
                 arena=arena,
                 heir_of=heir_of,
+                on_failure=on_failure,
             )
-            await start.start(process, target, args, kwargs, timeout)
+            await start.start(process, target, args, given, timeout)
             return process.ref
 
-    def spawn_soon(
-        self,
-        target: Any,
-        /,
-        *args: Any,
-        name: str | None = None,
-        link: bool = False,
-        monitor: bool = False,
-        mailbox: Mailbox = UNBOUNDED,
-        label: str | None = None,
-        arena: start.Arena = "supervisor",
-        heir_of: Ref[Any] | None = None,
-        spawner: Process | None = None,
-        **kwargs: Any,
-    ) -> Ref[Any]:
-        """Start a process without waiting for its start. Not a checkpoint.
+    if TYPE_CHECKING:
+        spawn_soon: SpawnSoon
+    else:
 
-        A start that fails is told over its link and to its monitors, and logged. Arguments and errors that
-        concern them as of `spawn`.
-        """
-        process = start.create(
+        def spawn_soon(
             self,
-            spawner=spawner or self.current,
-            name=name,
-            link=link,
-            monitor=monitor,
-            mailbox=mailbox,
-            label=label,
-            arena=arena,
-            heir_of=heir_of,
-        )
-        start.start_soon(process, target, args, kwargs)
-        return process.ref
+            target: Any,
+            /,
+            *args: Any,
+            spawner: Process | None = None,
+            kwargs: Mapping[str, Any] | None = None,
+            **named: Any,
+        ) -> Ref[Any]:
+            """Start a process without waiting for its start. Not a checkpoint.
+
+            A start that fails is told over its link and to its monitors, and logged. Arguments, options and
+            errors that concern them as of `spawn`; there is no `timeout`, because nobody waits.
+            """
+            options = {option: named.pop(option) for option in start.OPTIONS if option in named}
+            if options.get("on_failure") is not None:
+                start.check_resumable(target)
+            given = named if kwargs is None else start.joined(named, kwargs)
+            process = start.create(self, spawner or self.current, **options)
+            start.start_soon(process, target, args, given)
+            return process.ref
 
     def new_process(
         self, parent: Process | None, mailbox: Mailbox, arena: start.Arena = "supervisor"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from enfilade.actors.messages import signals
+from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import (
     MailboxFull,
     NoProcess,
@@ -26,7 +27,7 @@ from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, NO_PROCESS, Crashed, Reason
 from enfilade.actors.messages.ref import Ref, RemoteRef
-from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, safe_str
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.peers.authority import Authority
 from enfilade.actors.peers.dealing import check_claims, take
 from enfilade.actors.peers.distribution import Distribution, Given

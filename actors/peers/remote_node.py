@@ -22,11 +22,12 @@ from typing import Any, Final
 import msgspec
 
 from enfilade.actors.messages import signals
+from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import NoProcess, NotConnected, Refused, Restarting
 from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, Reason
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.safe_text import is_interrupt, safe_repr, safe_str
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.node.sharing import CheckedRef
 from enfilade.actors.peers.distribution import Distribution, Given
 from enfilade.actors.peers.faults import (

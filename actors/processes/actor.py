@@ -13,8 +13,9 @@ from contextlib import suppress
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.methods import note_methods
-from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.processes.resumption import Resume
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from enfilade.actors.processes.record import Record
 if TYPE_CHECKING:
     from enfilade.actors.node.timers import Timer
     from enfilade.actors.processes.links import Alias, AliasMode, Monitor
-    from enfilade.actors.processes.spawn import Spawn
+    from enfilade.actors.processes.spawn import Spawn, SpawnSoon
 
 __all__ = ["Process"]
 
@@ -311,17 +311,21 @@ class Process(Record):
         spawn: Spawn
     else:
 
-        async def spawn(self, target: Any, /, *args: Any, link: bool = False, **options: Any) -> Ref[Any]:
+        async def spawn(self, target: Any, /, *args: Any, **options: Any) -> Ref[Any]:
             """Spawn a child of this process; everything else as `Node.spawn`. A checkpoint."""
-            return await self.node.spawn(target, *args, link=link, spawner=self, **options)
+            return await self.node.spawn(target, *args, spawner=self, **options)
 
-    def spawn_soon(self, target: Any, *args: Any, link: bool = False, **options: Any) -> Ref[Any]:
-        """Spawn a child without waiting for its start. Not a checkpoint.
+    if TYPE_CHECKING:
+        spawn_soon: SpawnSoon
+    else:
 
-        For sync actors, which cannot wait. A failing start is told over the link and to monitors, and logged.
-        Options as of `Node.spawn`.
-        """
-        return self.node.spawn_soon(target, *args, link=link, spawner=self, **options)
+        def spawn_soon(self, target: Any, /, *args: Any, **options: Any) -> Ref[Any]:
+            """Spawn a child without waiting for its start. Not a checkpoint.
+
+            For sync actors, which cannot wait. A failing start is told over the link and to monitors, and
+            logged. Options as of `Node.spawn`.
+            """
+            return self.node.spawn_soon(target, *args, spawner=self, **options)
 
     def open_arena(self) -> None:
         """Make this process responsible for what it, and those below it, spawn: none of them outlives it.

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import Abort
 
+from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import ReceiveTimeout
 from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.safe_text import is_interrupt, safe_repr
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import Call
 from enfilade.actors.processes.keyed_timers import Tick

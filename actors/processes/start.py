@@ -10,7 +10,7 @@ import functools
 import inspect
 import math
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVar
 
 import attrs
 import trio
@@ -40,6 +40,7 @@ from enfilade.actors.processes.end import ENDED, finish
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, keep, take_left
 from enfilade.actors.processes.protocol import protocol_of
+from enfilade.actors.processes.resumption import Failures, Resume
 from enfilade.actors.processes.steps import with_headroom
 from enfilade.actors.processes.sync_body import SyncBody
 from enfilade.actors.processes.task_bodies import AsyncBody, FunctionBody, TaskBody
@@ -48,7 +49,20 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Arena", "Started", "begin", "create", "give_back", "inherit", "start", "start_soon"]
+__all__ = [
+    "OPTIONS",
+    "Arena",
+    "Started",
+    "begin",
+    "check_resumable",
+    "create",
+    "give_back",
+    "inherit",
+    "is_resumable",
+    "joined",
+    "start",
+    "start_soon",
+]
 
 R = TypeVar("R", bound=Hashable)
 
@@ -70,8 +84,8 @@ class Started(Generic[R]):
 
 def create(
     node: Node,
-    *,
     spawner: Process | None = None,
+    *,
     name: str | None = None,
     link: bool = False,
     monitor: bool = False,
@@ -79,6 +93,7 @@ def create(
     label: str | None = None,
     arena: Arena = "supervisor",
     heir_of: Ref[Any] | None = None,
+    on_failure: Resume | None = None,
 ) -> Process:
     """Make the process that is about to start, with its name, its link and what it inherits.
 
@@ -89,9 +104,13 @@ def create(
         raise TypeError("only a process can link to or monitor a child; in plain code, use node.mailbox()")
     if not isinstance(mailbox, Mailbox):
         raise TypeError(f"mailbox must be a Mailbox, such as Mailbox(capacity=100), got {safe_repr(mailbox)}")
+    if on_failure is not None and not issubclass(type(on_failure), Resume):
+        raise TypeError(f"on_failure must be a Resume or None, got {safe_repr(on_failure)}")
     process = node.new_process(spawner, mailbox, arena)
     process.label = label
     try:
+        if on_failure is not None:
+            process.extras().failures = Failures(on_failure)
         if name is not None:
             node.claim(name, process)
         if heir_of is not None:
@@ -109,6 +128,46 @@ def create(
         if monitor:
             links.monitor(spawner, process.ref, None, None)
     return process
+
+
+OPTIONS: Final = tuple(
+    option.name
+    for option in inspect.signature(create).parameters.values()
+    if option.kind is option.KEYWORD_ONLY
+)
+"""The options of `spawn` that say what process is made."""
+
+
+def is_resumable(target: object) -> bool:
+    """Return true for an actor class whose handlers are run in one of the usual two ways."""
+    return isinstance(target, type) and issubclass(target, Actor) and target.body_ is None
+
+
+def check_resumable(target: object) -> None:
+    """Check that `on_failure` can be asked for.
+
+    Raises:
+        TypeError: only the handlers of an actor can be resumed, and not those of a supervisor.
+    """
+    if not is_resumable(target):
+        raise TypeError(
+            f"on_failure is for actors that are not supervisors, got {shown_name(target)}: "
+            "only the handlers of such actors can be resumed"
+        )
+
+
+def joined(named: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Join the arguments of a target that were given by name with those in `kwargs`.
+
+    Raises:
+        TypeError: `kwargs` is not a mapping from names to values, or has a name that was given already.
+    """
+    if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
+        raise TypeError(f"kwargs must be a mapping from argument names to values, got {safe_repr(kwargs)}")
+    twice = named.keys() & kwargs.keys()
+    if twice:
+        raise TypeError(f"arguments {safe_repr(sorted(twice))} must be given once: by name or in kwargs")
+    return {**named, **kwargs}
 
 
 def _discard(process: Process) -> None:

@@ -11,9 +11,10 @@ convention.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
-from typing import Any, Literal, Never, TypeVarTuple, overload
+from typing import Any, Literal, ParamSpec, TypeVarTuple, overload
 
 import attrs
 
@@ -23,6 +24,7 @@ from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Spawnable, is_spawnable
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
 from enfilade.actors.processes.resumption import Resume
+from enfilade.actors.processes.start import is_resumable, joined
 from enfilade.actors.supervision.backoff import Backoff
 from enfilade.actors.supervision.remote_entry import RemoteEntry
 
@@ -43,6 +45,7 @@ __all__ = [
 ]
 
 
+P = ParamSpec("P")
 Ts = TypeVarTuple("Ts")
 
 RestartType = Literal["permanent", "transient", "temporary"]
@@ -114,11 +117,6 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def is_plain_actor(target: object) -> bool:
-    """Return true for an actor class whose handlers are run in one of the usual two ways."""
-    return isinstance(target, type) and issubclass(target, Actor) and target.body_ is None
-
-
 def _is_hashable(value: object) -> bool:
     try:
         hash(value)
@@ -176,14 +174,16 @@ FLAG_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 class Child:
     """The specification of one child: how it is started, restarted and stopped.
 
-    Made as `Child(target, *args, id=..., restart=..., ...)`: what follows the target is given to it, what is
-    named belongs to the specification.
+    Made as `Child(target, *args, id=..., restart=..., ...)`: what follows the target is given to it, as by
+    `spawn`. What is named belongs to the specification, if it is one of the attributes below, and else to the
+    target, which must have a parameter of that name.
 
     Attributes:
         target: what to spawn: an actor class, an async function, a guest, anything that `Node.spawn` takes;
             or a `RemoteEntry`, for a child on another node, which decides about name, label and mailbox.
         args: positional arguments for the target.
-        kwargs: keyword arguments for the target, from `kwargs={...}`.
+        kwargs: keyword arguments for the target: those that were given by name, and those from
+            `kwargs={...}`, which may have the names of attributes of the specification.
         id: hashable and not None, unique among the children of one supervisor. Default: the target's own
             name.
         restart: "permanent" (default) restarts after every exit; "transient" only after an abnormal one;
@@ -206,7 +206,8 @@ class Child:
         InvalidChild: a field has a bad value.
         BadCombination: a permanent child is called significant; or one on another node is given what that
             node decides.
-        TypeError: there is no attribute of that name.
+        TypeError: neither the specification nor the target takes an argument of that name, or one is given
+            twice.
     """
 
     target: Any
@@ -227,6 +228,9 @@ class Child:
     # a template, which is given them later.
 
     @overload
+    def __init__(self, target: Callable[P, Actor], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+
+    @overload
     def __init__(
         self,
         target: Callable[[*Ts], Actor],
@@ -245,7 +249,7 @@ class Child:
     ) -> None: ...
 
     @overload
-    def __init__(
+    def __init__(  # type: ignore[overload-cannot-match]
         self,
         target: Callable[..., Actor],
         /,
@@ -263,7 +267,7 @@ class Child:
     ) -> None: ...
 
     @overload
-    def __init__(
+    def __init__(  # type: ignore[overload-cannot-match]
         self,
         target: Callable[..., Actor],
         /,
@@ -316,16 +320,16 @@ class Child:
         backoff: Backoff | None = None,
         on_failure: Resume | None = None,
         kwargs: Mapping[str, Any] | None = None,
-        **unknown: Never,
+        **named: Any,
     ) -> None:
-        if unknown:
-            raise TypeError(_advice(target, unknown))
+        if named and not _takes(target, named):
+            raise TypeError(_advice(target, named))
         child_type: ChildType = getattr(target, "child_type", "worker") if type is None else type
         default_shutdown = math.inf if child_type == "supervisor" else DEFAULT_SHUTDOWN
         self.__attrs_init__(
             target=target,
             args=args,
-            kwargs={} if kwargs is None else kwargs,
+            kwargs=named if kwargs is None else joined(named, kwargs) if named else kwargs,
             id=getattr(target, "__name__", None) if id is None else id,
             restart=restart,
             significant=significant,
@@ -345,7 +349,7 @@ class Child:
                 {"restart": restart, "significant": True},
                 "a permanent child always comes back; make it transient or temporary",
             )
-        if on_failure is not None and not is_plain_actor(target):
+        if on_failure is not None and not is_resumable(target):
             raise BadCombination(
                 {"target": target, "on_failure": on_failure},
                 "only the handlers of an actor can be resumed, and not those of a supervisor",
@@ -390,6 +394,20 @@ class Child:
 
 
 CHILD_FIELDS = tuple(field.name for field in attrs.fields(Child))
+
+
+def _takes(target: Any, named: Mapping[str, object]) -> bool:
+    """Tell whether the target has parameters of these names. So a misspelt option is found at its line."""
+    if isinstance(target, RemoteEntry):
+        return False
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return False
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return True
+    by_name = {each.name for each in parameters.values() if each.kind is not each.POSITIONAL_ONLY}
+    return named.keys() <= by_name
 
 
 def _advice(target: Any, unknown: Mapping[str, object]) -> str:

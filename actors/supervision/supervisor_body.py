@@ -39,7 +39,6 @@ from enfilade.actors.processes.handlers import refuse_unknown, refused, run_sync
 from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.protocol import NO_NAMES, ActorProtocol, protocol_of
-from enfilade.actors.processes.resumption import Failures
 from enfilade.actors.processes.start import begin, create, give_back, inherit
 from enfilade.actors.supervision.actions import (
     Action,
@@ -385,9 +384,8 @@ class SupervisorBody(DispatchedBody):
                 mailbox=spec.mailbox,
                 label=spec.label,
                 heir_of=heir_of,
+                on_failure=spec.on_failure,
             )
-            if spec.on_failure is not None:
-                made.extras().failures = Failures(spec.on_failure)
             request = begin(made, spec.target, child.args, child.kwargs)
         except Exception as error:
             self._not_started(child, error, made)

@@ -8,11 +8,9 @@ nobody else may notice.
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from types import FrameType
 from typing import Any, Final
 
 import trio
@@ -35,9 +33,7 @@ from enfilade.actors import (
 from enfilade.transport import Policy
 from enfilade.transport.memory_carrier import MemoryNetwork
 
-__all__ = ["EXPECTED", "Tracer", "collect_in_thread", "eager", "lazy", "play"]
-
-RUNTIME: Final = "/enfilade/"
+__all__ = ["EXPECTED", "collect_in_thread", "eager", "lazy", "play"]
 
 
 class Sync(Actor):
@@ -211,34 +207,3 @@ def collect_in_thread() -> None:
     thread = threading.Thread(target=gc.collect)
     thread.start()
     thread.join()
-
-
-class Tracer:
-    """Calls a function at one of the lines of the runtime that a scenario goes through.
-
-    Attributes:
-        lines: the lines that it has gone through.
-    """
-
-    def __init__(self, at: int = -1, act: Callable[[], object] = gc.collect) -> None:
-        self.at = at
-        self.act = act
-        self.lines: list[tuple[str, int]] = []
-
-    def __enter__(self) -> Tracer:
-        self._before = sys.gettrace()
-        sys.settrace(self._called)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(self._before)
-
-    def _called(self, frame: FrameType, event: str, _: object) -> Any:
-        return self._stepped if RUNTIME in frame.f_code.co_filename else None
-
-    def _stepped(self, frame: FrameType, event: str, _: object) -> Any:
-        if event == "line":
-            if len(self.lines) == self.at:
-                self.act()
-            self.lines.append((frame.f_code.co_filename, frame.f_lineno))
-        return self._stepped

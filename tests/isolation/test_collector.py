@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.isolation.collector import EXPECTED, Tracer, collect_in_thread, eager, lazy, play
+from tests.isolation.collector import EXPECTED, collect_in_thread, eager, lazy, play
+from tests.tracer import Tracer
 
 SHARES = {"sync": 24, "async": 24, "far": 200}
 """The collector runs at one in so many lines outside of the soak."""

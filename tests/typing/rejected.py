@@ -44,6 +44,11 @@ async def program(node: Node, me: Process, account: Ref[Account]) -> None:
     await node.spawn(Account, 10, name=3)  # refused
     await me.spawn(Account, "ten")  # refused
     await me.spawn(Strict, "Ann", timeout=1.0)  # refused
+    node.spawn_soon(Account, "ten")  # refused
+    node.spawn_soon(Strict, "Ann")  # refused
+    me.spawn_soon(Account, 1, 2, label=None)  # refused
+    me.spawn_soon(Account, blance=10)  # refused
+    Child(Account, balance="ten")  # refused
     Child(Account, "ten")  # refused
     Child(Account, 1, 2, id="a")  # refused
     Child(Strict, "Ann", id="a")  # refused

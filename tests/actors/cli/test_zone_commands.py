@@ -14,9 +14,10 @@ import pytest
 import trio
 
 from enfilade.actors import Refused, open_node
-from enfilade.actors.cli.control import CONTROL, OperatorRights
+from enfilade.actors.cli.control import CONTROL
 from enfilade.transport import Policy
 from enfilade.transport.doors import Door, Request
+from enfilade.transport.policy import Rights
 from tests.actors.cli.command import enfilade, enfilade_here
 from tests.actors.cli.conftest import put_packages_on_the_path
 from tests.actors.cli.test_commands import refused
@@ -433,10 +434,10 @@ def test_a_wrong_zone_file_says_what_is_wrong(tmp_path: Path, text: str, says: s
 
 
 def test_rights_to_the_control_process() -> None:
-    assert OperatorRights(control=True).sees(CONTROL)
-    assert not OperatorRights(exports=("*", CONTROL)).sees(CONTROL)
-    assert not OperatorRights(control=True).sees("ledger")
-    assert OperatorRights(exports=("led*",)).sees("ledger")
+    assert Rights(control=True).sees(CONTROL)
+    assert not Rights(exports=("*", CONTROL)).sees(CONTROL)
+    assert not Rights(control=True).sees("ledger")
+    assert Rights(exports=("led*",)).sees("ledger")
 
 
 @pytest.mark.parametrize("how", ["stop", "terminate"])

@@ -14,7 +14,9 @@ import pytest
 from enfilade.actors.messages import safe_text
 
 ACTORS = Path(__file__).resolve().parents[3] / "actors"
-MECHANISM = {f"enfilade.actors.messages.{name}" for name in ("safe_text", "guarded", "kinds", "tracebacks")}
+MECHANISM = {
+    f"enfilade.actors.messages.{name}" for name in ("attempt", "safe_text", "guarded", "kinds", "tracebacks")
+}
 PROGRAMS = ("cli", "testing", "worker_main.py")  # which put into words what they were given by their user
 OWN = ("messages/safe_text.py", "messages/tracebacks.py")
 

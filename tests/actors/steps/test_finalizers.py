@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from trio.testing import MockClock
 
 from enfilade.actors import Actor, Deferred, SenderDropped
 from tests.actors.steps.bystanders import Bystander, unharmed
+from tests.tracer import Tracer
 
 
 class Drops(Actor):
@@ -37,28 +36,14 @@ class DropsWithTask(Drops):
 
 
 @contextmanager
-def collecting_at(number: int) -> Iterator[list[int]]:
-    """Collect garbage at that line of the runtime, counted from now, and at no other. Gives their number."""
-    count = [0]
-
-    def lines(frame: FrameType, event: str, _: object) -> Any:
-        if event == "line":
-            count[0] += 1
-            if count[0] == number:
-                gc.collect(0)
-        return lines
-
-    def calls(frame: FrameType, _event: str, _: object) -> Any:
-        return lines if frame.f_globals.get("__name__", "").startswith("enfilade.actors.") else None
-
+def collecting_at(number: int) -> Iterator[Tracer]:
+    """Collect garbage at that line of the runtime, counted from now, and at no other."""
     gc.collect()
     gc.disable()
-    before = sys.gettrace()
-    sys.settrace(calls)
     try:
-        yield count
+        with Tracer(number, lambda: gc.collect(0)) as tracer:
+            yield tracer
     finally:
-        sys.settrace(before)
         gc.enable()
 
 
@@ -66,7 +51,7 @@ async def _ask(actor: type[Drops], number: int) -> int:
     with trio.fail_after(100):
         async with unharmed() as (node, me):
             drops, bystander = await node.spawn(actor), await node.spawn(Bystander)
-            with collecting_at(number) as count:
+            with collecting_at(number) as tracer:
                 request = me.request(drops, Drops.ask)
                 drops.send("wake")
                 assert await bystander.call(Bystander.ping) == "pong"
@@ -78,7 +63,7 @@ async def _ask(actor: type[Drops], number: int) -> int:
             gc.collect()
             with pytest.raises(SenderDropped):
                 await request.receive(5)
-    return count[0]
+    return len(tracer.lines)
 
 
 async def _collect_soon() -> None:
@@ -89,10 +74,10 @@ async def _collect_soon() -> None:
 @pytest.mark.parametrize("actor", [Drops, DropsWithTask])
 def test_at_every_line(actor: type[Drops]) -> None:
     """C8: wherever the collector finds it, the caller gets `SenderDropped`, and nobody else notices."""
-    number, lines = 0, 1
+    number, lines = -1, 0
     gc.freeze()  # there is much to look at that is none of this test's
     try:
-        while number <= lines:
+        while number < lines:
             lines = trio.run(_ask, actor, number, clock=MockClock(autojump_threshold=0))
             number += 1
     finally:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
-from types import FrameType
-from typing import Any
+from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 import trio
 
 from enfilade.actors import open_node
 from enfilade.actors.node import interrupts
+from tests.tracer import Tracer
 
 
 @pytest.fixture(autouse=True)
@@ -26,27 +24,13 @@ def _handlers() -> Iterator[None]:
     assert not interrupts._listeners
 
 
-@contextmanager
-def interrupted_at(number: int) -> Iterator[list[int]]:
-    """Send SIGINT at that line of `interrupts.py`; how many lines there were."""
-    count = [0]
-
-    def lines(frame: FrameType, event: str, _: object) -> Any:
-        if event == "line":
-            count[0] += 1
-            if count[0] == number:
-                signal.raise_signal(signal.SIGINT)
-        return lines
-
-    def calls(frame: FrameType, _event: str, _: object) -> Any:
-        return lines if frame.f_code.co_filename == interrupts.__file__ else None
-
-    before = sys.gettrace()
-    sys.settrace(calls)
-    try:
-        yield count
-    finally:
-        sys.settrace(before)
+def interrupted_at(number: int) -> Tracer:
+    """Send SIGINT at that line of `interrupts.py`."""
+    return Tracer(
+        number,
+        lambda: signal.raise_signal(signal.SIGINT),
+        lambda frame: frame.f_code.co_filename == interrupts.__file__,
+    )
 
 
 async def _nodes(how_many: int) -> None:
@@ -59,10 +43,10 @@ async def _nodes(how_many: int) -> None:
 def test_at_every_line(how_many: int) -> None:
     """U5: wherever an interrupt comes, it ends the program as `KeyboardInterrupt`; the handler is back."""
     before = signal.getsignal(signal.SIGINT)
-    with interrupted_at(0) as lines:
+    with interrupted_at(-1) as tracer:
         trio.run(_nodes, how_many)
-    assert lines[0] > 10
-    for number in range(1, lines[0] + 1):
+    assert len(tracer.lines) > 10
+    for number in range(len(tracer.lines)):
         try:
             with interrupted_at(number):
                 trio.run(_nodes, how_many)
