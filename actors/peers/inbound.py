@@ -235,7 +235,7 @@ class Inbound:
         except UnknownMethod as error:
             close_all(files)
             assert ref is not None, "it has no such method"
-            refuse(ref, signals.Cast(str(method), (), {}), error)
+            refuse(ref, signals.Cast(method or "", (), {}), error)
             return
         try:
             value = self._decode(payload, files)
