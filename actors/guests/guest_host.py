@@ -7,11 +7,13 @@ they are met.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import (
+    CallError,
     NameTaken,
     NoProcess,
     ProcessDied,
@@ -269,9 +271,14 @@ class NodeHost:
             self._process.link(actor)
         except NoProcess:
             raise NotFound from None
+        except CallError as error:
+            raise SubsystemError(f"link failed: {safe_str(error)}") from None
+        except TypeError:  # a name on another node
+            raise InvalidArgument from None
 
     def unlink(self, actor: Ref[Any]) -> None:
-        self._process.unlink(actor)
+        with contextlib.suppress(CallError):  # a name that nobody holds is linked to nobody
+            self._process.unlink(actor)
 
     def monitor(self, actor: Ref[Any]) -> int:
         self._check_monitors()
