@@ -186,6 +186,7 @@ class MemorySockets:
 
     Attributes:
         names: as above; may be changed.
+        silent: as above; may be changed.
         looked_up: the names that were looked up.
         connected: the addresses and ports that connections were tried to.
         listening: the listening sockets.
@@ -198,7 +199,7 @@ class MemorySockets:
         self.connected: list[Address] = []
         self.listening: dict[Address, _MemoryListener] = {}
         self.datagrams: dict[Address, _MemoryDatagrams] = {}
-        self._silent = frozenset(silent)
+        self.silent = frozenset(silent)
         self._last_port = _FIRST_PORT
 
     async def resolve(self, name: str) -> tuple[str, ...]:
@@ -225,7 +226,7 @@ class MemorySockets:
         """Connect as `connect` does, from the address `source`."""
         self.connected.append((address, port))
         await trio.lowlevel.checkpoint()
-        if address in self._silent:
+        if address in self.silent:
             await trio.sleep_forever()
         listener = self.listening.get((address, port))
         if listener is None:

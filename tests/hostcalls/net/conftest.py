@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
-import trio.testing
 import trustme
 
 from enfilade.hostcalls.contracts.limits import Limits
@@ -34,14 +33,17 @@ def certificate(authority: trustme.CA) -> trustme.LeafCert:
     return authority.issue_cert("localhost", "127.0.0.1", key_type=trustme.KeyType.ECDSA)
 
 
-@pytest.fixture
-async def office(
-    autojump_clock: trio.testing.MockClock, certificate: trustme.LeafCert
-) -> AsyncIterator[Office]:
-    """A network in memory under virtual time, whose host has a certificate for `localhost`."""
+@pytest.fixture(scope="session")
+def settings(authority: trustme.CA, certificate: trustme.LeafCert) -> NetworkSettings:
+    """Settings of a host that has a certificate for `localhost` and trusts its issuer."""
     key = certificate.private_key_pem.bytes()
     chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
-    settings = NetworkSettings(certificate=chain, key=key)
+    return NetworkSettings(certificate=chain, key=key, roots=authority.cert_pem.bytes())
+
+
+@pytest.fixture
+async def office(settings: NetworkSettings) -> AsyncIterator[Office]:
+    """A network in memory. Time is virtual in tests that ask for `autojump_clock` as well."""
     async with trio.open_nursery() as tasks:
         opened = Office(MemorySockets(), settings, tasks)
         yield opened

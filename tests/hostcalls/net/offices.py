@@ -28,11 +28,15 @@ class Office(Desk):
 
     Attributes:
         sockets: the network.
+        certificate: PEM of the host's certificate.
+        key: PEM of its key.
     """
 
     def __init__(self, sockets: Sockets, settings: NetworkSettings, nursery: trio.Nursery) -> None:
         super().__init__(network=settings, sockets=sockets)
         self.sockets = sockets
+        self.certificate = settings.certificate or b""
+        self.key = settings.key or b""
         self.nursery = nursery
         self.kernel.network.open(nursery)
 
