@@ -21,6 +21,7 @@ from enfilade.hostcalls.engine import Engine, EngineConfig
 from enfilade.hostcalls.kernel.execution import Execution, Outcome
 from enfilade.hostcalls.kernel.kernel import Kernel
 from enfilade.hostcalls.kernel.modules import ModuleStore
+from enfilade.hostcalls.net.policy import Network
 from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.trio_clock import TrioClock
 
@@ -102,6 +103,7 @@ class Harness:
         grants: Iterable[Capability] = EVERYTHING,
         limits: Limits | None = None,
         results: tuple[AbiParam, ...] = (),
+        network: Network | None = None,
     ) -> Launch:
         source = guest.binary() if isinstance(guest, Assembler) else guest
         return Launch(
@@ -111,6 +113,7 @@ class Harness:
             arguments=tuple(arguments),
             results=results,
             limits=limits or Limits(),
+            network=network or Network.loopback(),
             label="guest",
         )
 

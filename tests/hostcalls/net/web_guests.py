@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import socket
+
+import trio
+
 from enfilade.hostcalls import abi
 from enfilade.hostcalls.abi import NetProtocol
 from enfilade.hostcalls.sdk.wat import Assembler
 
 CAPABILITIES = ("NetHttpBind", "NetHttpAccept", "NetHttpRead", "NetHttpWrite", "ChannelLifecycle")
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+async def reach(port: int) -> trio.SocketStream:
+    """Connect to a guest's port, once the guest has bound it."""
+    with trio.fail_after(20):
+        while True:
+            try:
+                return await trio.open_tcp_stream("127.0.0.1", port)
+            except OSError:
+                await trio.sleep(0.01)
 
 
 def web_server(

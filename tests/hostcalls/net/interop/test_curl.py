@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import shutil
-import socket
 
 import pytest
 import trio
 
 from enfilade.actors import Guest, open_node
-from tests.hostcalls.net.web_guests import CAPABILITIES, web_server
+from tests.hostcalls.net.web_guests import CAPABILITIES, free_port, web_server
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 
 
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 async def curl(*arguments: str) -> str:
     """Run curl; what it prints."""
-    command = ["curl", "--silent", "--show-error", "--max-time", "20", "--noproxy", "*", *arguments]
+    command = [
+        "curl",
+        "--silent",
+        "--show-error",
+        "--max-time",
+        "20",
+        "--retry",
+        "9",
+        "--retry-connrefused",
+        "--noproxy",
+        "*",
+        *arguments,
+    ]
     result = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
     assert result.returncode == 0, (result.returncode, result.stderr)
     return result.stdout.decode()
