@@ -18,7 +18,7 @@ import attrs
 import trio
 
 from enfilade.hostcalls.abi import BufferResult, ScalarResult, callplan
-from enfilade.hostcalls.abi.errors import HostcallError, KernelError
+from enfilade.hostcalls.abi.errors import HostcallError, KernelError, LimitReached
 from enfilade.hostcalls.codec.rkyv import CodecError
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.operation import Operation
@@ -28,6 +28,12 @@ from enfilade.hostcalls.kernel.refusals import Refusals, denied
 from enfilade.hostcalls.resources.futures import Cancelled, Future
 
 logger = logging.getLogger("enfilade.hostcalls")
+
+_PAGE = 65_536
+"""Bytes of a page of linear memory, the least by which it grows."""
+
+_FIRST_MEMORY = 256 * _PAGE
+"""Bytes of linear memory that every guest begins with, unless its limit is lower."""
 
 _PATIENCE = 2
 """Turns that end with the guest computing, after which it is handed to a worker. One that comes back from
@@ -258,6 +264,12 @@ class Execution:
             hostcall = self._entries[index][3].hostcall
             self.refusals.note(hostcall.name, denied(hostcall.capability))
 
+    def _note_full_memory(self) -> None:
+        """Note that the guest's memory cannot grow: most guests answer a failed allocation with a trap."""
+        limit, size = self.launch.limits.memory, self.instance.memory_size
+        if size > _FIRST_MEMORY and limit - size < _PAGE:
+            self.refusals.note("memory.grow", LimitReached("memory", limit).why)
+
     def _answer(self, future: int, operation: Operation[Any, Any], value: Any) -> None:
         if self.outcome is not None:
             return
@@ -283,7 +295,10 @@ class Execution:
         """How the guest has ended by itself."""
         instance = self.instance
         if instance.step is Step.TRAPPED:
-            return self.refusals.explain(instance.trap or Trap(TrapKind.OTHER, "the guest trapped"))
+            trap = instance.trap or Trap(TrapKind.OTHER, "the guest trapped")
+            if trap.kind is TrapKind.UNREACHABLE and not self.refusals:
+                self._note_full_memory()
+            return self.refusals.explain(trap)
         declared = self.launch.results
         try:
             return Returned(

@@ -35,6 +35,10 @@ class Refusals:
         self._last = ""
         self._told: set[str] = set()
 
+    def __bool__(self) -> bool:
+        """True once something was refused."""
+        return bool(self._last)
+
     def note(self, hostcall: str, why: str) -> None:
         """Note that `hostcall` was refused, and log it unless the same was logged before."""
         self._last = f"{hostcall} was refused: {why}"

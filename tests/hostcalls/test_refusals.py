@@ -83,6 +83,21 @@ async def test_a_limit_that_is_reached(caplog: pytest.LogCaptureFixture) -> None
     assert "the limit resources=7 is reached" in reason.message
 
 
+async def test_a_memory_that_cannot_grow(caplog: pytest.LogCaptureFixture) -> None:
+    """A guest that gives up when its memory is full shows that limit; others are not suspected."""
+    guest = Assembler()
+    grow = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))"
+    guest.function("fill", f"{grow} unreachable")
+    guest.function("give_up", "unreachable")
+    limits = Limits(memory=20 * 2**20)
+    reason = await end_of(Guest(guest.binary(), entrypoint="fill", limits=limits, label="fat"))
+    assert isinstance(reason, Trapped)
+    assert reason.message.startswith("memory.grow was refused: the limit memory=20971520 is reached")
+    reason = await end_of(Guest(guest.binary(), entrypoint="give_up", limits=limits))
+    assert reason == Trapped("unreachable instruction", "", reason.backtrace)  # type: ignore[attr-defined]
+    assert len(lines(caplog)) == 1
+
+
 async def test_supervisors_show_it(caplog: pytest.LogCaptureFixture) -> None:
     """The report of a supervised guest that gives up has the refusal instead of the bare trap."""
     async with open_node("test") as node:
