@@ -37,6 +37,7 @@ from enfilade.actors.messages.errors import (
     StepFailed,
     StrayCancelled,
     UnknownMethod,
+    UpgradeFailed,
     WrongThread,
 )
 from enfilade.actors.messages.reasons import (
@@ -244,6 +245,7 @@ __all__ = [
     "Timer",
     "Trapped",
     "UnknownMethod",
+    "UpgradeFailed",
     "Worker",
     "WrongThread",
     "async_nolink",

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from enfilade.hostcalls.abi import AbiParam
     from enfilade.hostcalls.abi.capability import Capability
     from enfilade.hostcalls.contracts.limits import Limits
-    from enfilade.hostcalls.engine import Module
     from enfilade.hostcalls.kernel.modulespec import ModuleSpec
     from enfilade.hostcalls.kernel.prepared import Prepared
     from enfilade.hostcalls.kernel.runtime import Runtime
@@ -182,23 +181,52 @@ class Guest(Spawnable["Guest"]):
         self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> GuestBody | LoadingBody:
         """Make the guest, or have its module compiled first. `node.spawn` calls this."""
-        from enfilade.actors.guests.guest_body import GuestBody, LoadingBody
+        from enfilade.actors.guests.guest_body import GuestBody, LoadingBody, refusal
+        from enfilade.hostcalls.abi.errors import StartError
 
         if kwargs:
             raise TypeError(f"expected no keyword arguments for a guest, got {', '.join(kwargs)}")
         runtime = guests_of(process.node)
         prepared = None if args else runtime.prepared(self)
-        if prepared is not None:
-            return GuestBody(runtime, process, prepared)
-        module = runtime.compiled(self.module)
-        if module is None:
+        if prepared is None and runtime.compiled(self.module) is None:
             return LoadingBody(runtime, process, self.module, self, args)
-        # Holds the resources until they are the guest's.
-        given = [
-            hold(process.node, value) if isinstance(value, Ref) else value
-            for value in (*self.arguments, *args)
-        ]
-        return GuestBody(runtime, process, self._prepare(runtime, module, given, keep=not args))
+        try:
+            given = self.inputs(process.node, args)  # held until they are the guest's
+            prepared = prepared or self.prepare(runtime, given, keep=not args)
+            body = GuestBody(runtime, process, prepared)
+        except StartError as error:
+            raise refusal(error) from error
+        body.description = self
+        body.args = args
+        return body
+
+    def inputs(self, node: Node, args: tuple[Any, ...]) -> list[Any]:
+        """The arguments of the entrypoint; refs are resources, which the list holds."""
+        return [hold(node, value) if isinstance(value, Ref) else value for value in (*self.arguments, *args)]
+
+    def prepare(self, runtime: Runtime, values: Sequence[Any], *, keep: bool) -> Prepared:
+        """Check the description against its module, which is compiled, and do what comes before a start.
+
+        `values` are the arguments, and `keep` tells whether they are those of the description alone. Raises
+        `enfilade.hostcalls.StartError`.
+        """
+        from enfilade.hostcalls.contracts.arguments import argument
+        from enfilade.hostcalls.contracts.authority import Authority
+        from enfilade.hostcalls.contracts.launch import Launch
+
+        name = "module" if isinstance(self.module, bytes) else str(self.module)
+        launch = Launch(
+            module=runtime.compile(self.module),
+            entrypoint=self.entrypoint,
+            grants=self.capabilities,
+            arguments=tuple(argument(runtime.kernel.registry, value) for value in values),
+            results=self.results,
+            limits=self.limits,
+            authority=Authority(finds=self.finds, registers=self.registers, ends=self.ends),
+            network=self.network,
+            label=self.label or f"{name}:{self.entrypoint}",
+        )
+        return runtime.prepare(launch, self if keep else None)
 
     @classmethod
     def from_spec(cls, spec: ModuleSpec, **options: Any) -> Guest:
@@ -226,30 +254,6 @@ class Guest(Spawnable["Guest"]):
     def exchange(self, message: Message) -> Message:
         """As `request`, with messages: `await ref.call(Guest.exchange, Message(b"...", resources=...))`."""
         raise TypeError("a Guest is a description: spawn it, and call Guest.exchange through the ref")
-
-    def _prepare(self, runtime: Runtime, module: Module, values: Sequence[Any], *, keep: bool) -> Prepared:
-        from enfilade.actors.guests.guest_body import refusal
-        from enfilade.hostcalls.abi.errors import StartError
-        from enfilade.hostcalls.contracts.arguments import argument
-        from enfilade.hostcalls.contracts.authority import Authority
-        from enfilade.hostcalls.contracts.launch import Launch
-
-        name = "module" if isinstance(self.module, bytes) else str(self.module)
-        launch = Launch(
-            module=module,
-            entrypoint=self.entrypoint,
-            grants=self.capabilities,
-            arguments=tuple(argument(runtime.kernel.registry, value) for value in values),
-            results=self.results,
-            limits=self.limits,
-            authority=Authority(finds=self.finds, registers=self.registers, ends=self.ends),
-            network=self.network,
-            label=self.label or f"{name}:{self.entrypoint}",
-        )
-        try:
-            return runtime.prepare(launch, self if keep else None)
-        except StartError as error:
-            raise refusal(error) from error
 
 
 async def run_guest(node: Node, guest: Guest) -> Reason:

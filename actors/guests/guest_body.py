@@ -64,9 +64,14 @@ class _DroppingQueue(BoundedQueue):
 
 
 class GuestBody(DispatchedBody):
-    """Runs a guest in the dispatcher."""
+    """Runs a guest in the dispatcher.
 
-    __slots__ = ("actors", "children", "execution", "parent", "runtime")
+    Attributes:
+        description: what was spawned; None for a guest that a guest has started.
+        args: the arguments that were given with it.
+    """
+
+    __slots__ = ("actors", "args", "children", "description", "execution", "parent", "runtime")
 
     kind: ClassVar[str] = "guest"
 
@@ -77,6 +82,8 @@ class GuestBody(DispatchedBody):
         launch = prepared.launch
         self.runtime = runtime
         self.parent = parent
+        self.description: Spawnable[Any] | None = None
+        self.args: tuple[Any, ...] = ()
         self.children: dict[Process, None] = {}
         mailbox = process.mailbox
         if mailbox is UNBOUNDED:
@@ -92,7 +99,7 @@ class GuestBody(DispatchedBody):
             process, runtime.kernel.clock, self.spawn, self.has_descendant, receives=prepared.receives
         )
         try:
-            self.execution = runtime.kernel.begin(prepared, self.actors, self._wake)
+            self.execution = runtime.kernel.begin(prepared, self.actors, self.wake)
         except GuestStartError as error:
             raise refusal(error) from error
         self.actors.execution = self.execution
@@ -110,6 +117,9 @@ class GuestBody(DispatchedBody):
         if queue:
             inbox.look()
         more = execution.turn()
+        upgrade = self.actors.upgrade
+        if (upgrade is not None and upgrade.step()) or execution is not self.execution:
+            return True
         if execution.ended:
             self._ended()
             return False
@@ -147,22 +157,27 @@ class GuestBody(DispatchedBody):
         self.exit(reason)
         return super().stop(reason)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Give the guest a turn, if it waits for one."""
         if self.process.idle:
             self.process.wake()
 
-    def _ended(self) -> None:
+    def outcome(self) -> Reason:
+        """The exit reason that follows from how the guest has ended."""
         outcome = self.execution.outcome
-        reason = self.actors.reason
         if isinstance(outcome, Returned):
-            reason = NORMAL
-        elif isinstance(outcome, Trap):
-            reason = trapped(outcome)
+            return NORMAL
+        return trapped(outcome) if isinstance(outcome, Trap) else self.actors.reason
+
+    def _ended(self) -> None:
+        reason = self.outcome()
         self.exit(reason)
         self.process.node.finish(self.process, reason)
 
     def exit(self, reason: Reason) -> None:
         """Stop the guest where it is, release its resources, and end its children."""
+        if self.actors.upgrade is not None:
+            self.actors.upgrade.roll_back("the process has ended")
         self.execution.stop()
         if self.parent is not None:
             self.parent.children.pop(self.process, None)

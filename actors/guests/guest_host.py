@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import (
@@ -75,6 +75,32 @@ LARGEST_NAME = 100  # characters of a name of the guest's in the log
 Spawn = Callable[[Launch, bool, bool], Awaitable[tuple[Ref[Any], int, int]]]
 
 
+class Handover(Protocol):
+    """Another module takes the guest's place: `enfilade.actors.guests.upgrade.Upgrade`."""
+
+    def receive(
+        self, select: Callable[[Incoming], bool], convert: Callable[[Incoming | None], T]
+    ) -> T | None:
+        """Answer a receive, or return None where it is to wait for messages as ever."""
+        ...
+
+    def export_state(self, state: bytes) -> Future[None]:
+        """Keep the state; the future is resolved if the guest is to go on."""
+        ...
+
+    def import_state(self) -> bytes | None:
+        """Return the state, to the new module."""
+        ...
+
+    def step(self) -> bool:
+        """Go one step further after a turn of the guest; return whether it did."""
+        ...
+
+    def roll_back(self, why: str) -> None:
+        """Let the guest go on with the module that it has."""
+        ...
+
+
 class NodeHost:
     """The node's services for one guest: `Host` and `ActorHost` of `enfilade.hostcalls.contracts.host` in
     one.
@@ -89,18 +115,21 @@ class NodeHost:
     Attributes:
         execution: the guest itself; set once it has been made.
         reason: the exit reason of a guest that is cut short.
+        receives: whether the guest takes messages.
+        upgrade: how another module is to take the guest's place; None when none is.
     """
 
     __slots__ = (
         "_descends",
         "_monitors",
         "_process",
-        "_receives",
         "_spawn",
         "actors",
         "execution",
         "inbox",
         "reason",
+        "receives",
+        "upgrade",
     )
 
     execution: Execution
@@ -119,7 +148,8 @@ class NodeHost:
         self._process = process
         self._spawn = spawn
         self._descends = descends
-        self._receives = receives
+        self.receives = receives
+        self.upgrade: Handover | None = None
         self._monitors: dict[int, Monitor] = {}
         self.inbox = Inbox(process.queue, clock, self)
 
@@ -149,10 +179,22 @@ class NodeHost:
         timeout: float | None,
         convert: Callable[[Incoming | None], T],
     ) -> T | Future[T]:
+        if self.upgrade is not None:
+            answer = self.upgrade.receive(select, convert)
+            if answer is not None:
+                return answer
         return self.inbox.receive(select, timeout, convert)
 
+    def export_state(self, state: bytes) -> Future[None]:
+        if self.upgrade is None:
+            raise InvalidArgument(why="a guest exports its state when it has received an upgrade")
+        return self.upgrade.export_state(state)
+
+    def import_state(self) -> bytes | None:
+        return None if self.upgrade is None else self.upgrade.import_state()
+
     def admit(self, message: Any) -> Any:
-        if type(message) is bytes and self._receives:
+        if type(message) is bytes and self.receives:
             return Message(message)
         process = self._process
         if type(message) is Tick:
@@ -162,20 +204,26 @@ class NodeHost:
         if is_a(message, Exited):
             if message.ref == process.parent:
                 # As for every actor: who traps exits still ends with its parent.
-                self.reason = message.reason
-                self.execution.stop()
+                self.cut_short(message.reason)
             return message
         if is_a(message, Down):
             return message
         call = is_a(message, signals.Call)
         content = _content(message) if call or is_a(message, signals.Cast) else message_of(message)
-        if content is not None and self._receives:
+        if content is not None and self.receives:
             return message if call else content
         if call:
             message.fail(UnknownMethod(message.method, "Guest"))
         else:
             process.node.dead_letters.publish(message, process.ref, _NOT_BYTES)
         return None
+
+    def cut_short(self, reason: Reason) -> None:
+        """End the guest, and with it the process, for a reason that is not the guest's own."""
+        if self.upgrade is not None:
+            self.upgrade.roll_back("the process is to end")
+        self.reason = reason
+        self.execution.stop()
 
     def translate(self, message: Any) -> Incoming:
         if type(message) is Message:

@@ -233,6 +233,10 @@ class UnknownMethod(RuntimeFault):
         self.method = method
 
 
+class UpgradeFailed(RuntimeFault):
+    """A guest could not be moved to another module, and goes on as it was."""
+
+
 class Refused(RuntimeFault):
     """The policy of another node does not allow the request."""
 

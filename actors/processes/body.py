@@ -80,6 +80,9 @@ class Body:
     def end_at_once(self) -> None:
         """Carry out a pending exit signal now, unless a task has to be unwound first."""
 
+    def replace_target(self, ref: Ref[Any], target: Any) -> None:
+        """A child moved to another target: start that at later restarts. Only supervisors restart."""
+
     def child_ending(self, child: Process) -> None:
         """A process of which this one's arena is the nearest is about to end: its state is still there."""
 

@@ -382,6 +382,10 @@ class Child:
         """The same specification without arguments: what is remembered of a temporary child that runs."""
         return self._with(args=(), kwargs={})
 
+    def retargeted(self, target: Any) -> Child:
+        """The same specification with another target, for which the same arguments are meant."""
+        return self._with(target=target)
+
     def renamed(self, id: Hashable, name: str | None) -> Child:  # noqa: A002 (the field's name)
         """The same specification with another id, and for another registered name or none."""
         return self._with(id=id, name=name)

@@ -493,6 +493,12 @@ class SupervisorBody(DispatchedBody):
 
     # Both may be called before the `__init__` of the supervisor has run, and there is a strategy.
 
+    def replace_target(self, ref: AnyRef, target: Any) -> None:
+        """Start `target` at later restarts of the child that runs as `ref`."""
+        record = self.strategy.children.running(ref)
+        if record is not None:
+            record.spec = record.spec.retargeted(target)
+
     def child_ending(self, child: Process) -> None:
         if hasattr(self, "strategy"):
             self._incarnations.ending(child)

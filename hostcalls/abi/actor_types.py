@@ -55,7 +55,7 @@ class ActorReceive:
     Attributes:
         timeout_ms: how long; without it, for ever.
         kinds: which kinds of message to take, bit n for the variant with tag n of `ActorMessage`; 0 takes
-        all.
+        all but `UpgradeMessage`.
         tag: of plain messages, take only those with this tag.
         data_limit: bytes of data that the guest has room for. A longer message stays in the mailbox.
     """
@@ -101,7 +101,12 @@ class DownMessage:
     reason: ActorReason
 
 
-ActorMessage = PlainMessage | RequestMessage | ExitedMessage | DownMessage
+@attrs.frozen
+class UpgradeMessage:
+    """Another module is to take this guest's place: export the state. Only who asks for the kind gets it."""
+
+
+ActorMessage = PlainMessage | RequestMessage | ExitedMessage | DownMessage | UpgradeMessage
 """What `receive` gives; nothing when the time is over."""
 
 
@@ -180,3 +185,20 @@ class ActorRegister:
 
     name: str
     actor: U32
+
+
+@attrs.frozen
+class ActorExport:
+    """Hand the guest's state over to the module that takes its place.
+
+    The answer comes only if the upgrade has failed; then the guest goes on.
+    """
+
+    state: bytes
+
+
+@attrs.frozen
+class ActorImport:
+    """The state that the guest before has exported, or nothing in a guest that replaces none."""
+
+    state: bytes | None

@@ -160,6 +160,12 @@ ACTOR_REGISTER: Hostcall[actor_types.ActorRegister, None] = hostcall(
     "enfilade::actor::register", C.ACTOR_REGISTRY, actor_types.ActorRegister, None
 )
 ACTOR_WHEREIS: Hostcall[str, int] = hostcall("enfilade::actor::whereis", C.ACTOR_REGISTRY, str, U32)
+ACTOR_EXPORT_STATE: Hostcall[actor_types.ActorExport, None] = hostcall(
+    "enfilade::actor::export_state", C.ACTOR_MESSAGE, actor_types.ActorExport, None
+)
+ACTOR_IMPORT_STATE: Hostcall[None, actor_types.ActorImport] = hostcall(
+    "enfilade::actor::import_state", C.ACTOR_MESSAGE, None, actor_types.ActorImport
+)
 
 CATALOGUE: tuple[Hostcall[Any, Any], ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Hostcall)

@@ -11,6 +11,7 @@ from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached, PermissionDenied
 from enfilade.hostcalls.contracts.authority import Authority
 from enfilade.hostcalls.contracts.host import Host
+from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.net.account import Account
 from enfilade.hostcalls.net.policy import Network
@@ -71,6 +72,15 @@ class Caller:
         if self._account is None:
             self._account = Account(self.limits)
         return self._account
+
+    def adopt(self, launch: Launch) -> None:
+        """Be the guest that `launch` describes from now on: another module in the same process."""
+        self.grants = launch.grants
+        self.limits = launch.limits
+        self.label = launch.label
+        self.authority = launch.authority
+        self.network = launch.network
+        self.slots.limit = launch.limits.resources
 
     def get(self, slot: int, kind: Kind) -> Resource:
         """The resource in one of the guest's slots. Raises `NotFound` or `InvalidArgument`."""

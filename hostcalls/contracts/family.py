@@ -66,6 +66,14 @@ class Family:
         elif self.policy.forward_logs:
             caller.log = Forwarder(channel, caller.label, self._clock)
 
+    def restore_log(self, caller: Caller, channel: Resource | None) -> None:
+        """Make `channel` the log channel of a guest again, if it has registered another one since."""
+        if channel is None or not channel.alive:
+            return
+        if self._registry.log_channel(caller.id) is not channel:
+            before = self._registry.register_log_channel(caller.process, channel)
+            self.forward_log(caller, channel.payload, before)
+
     def forget(self, process: Resource) -> None:
         """Remove a process's entry: it can be neither stopped nor asked for its log channel any more."""
         self._tombstones.pop(process.id, None)

@@ -68,7 +68,12 @@ class Ended:
     reason: ActorReason
 
 
-Incoming = Message | Request | Ended
+@attrs.frozen
+class Upgrade:
+    """Another module is to take the guest's place."""
+
+
+Incoming = Message | Request | Ended | Upgrade
 """What a guest can receive."""
 
 
@@ -134,4 +139,15 @@ class ActorHost(Protocol):
 
     def whereis(self, name: str) -> Any:
         """The actor of that name. Raises `NotFound`."""
+        ...
+
+    def export_state(self, state: bytes) -> Future[None]:
+        """Hand the state over to the module that is to take the guest's place.
+
+        It is resolved when that has failed. Raises `InvalidArgument` unless the guest was asked to.
+        """
+        ...
+
+    def import_state(self) -> bytes | None:
+        """The state that the guest before has exported; None if this one replaces none."""
         ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
@@ -38,12 +39,19 @@ class Sorter(Protocol):
         ...
 
 
-@attrs.define
-class _Receive:
+@attrs.define(eq=False)
+class WaitingReceive:
+    """A receive for which there was no message."""
+
     select: Callable[[Incoming], bool]
     convert: Callable[[Any], Any]
-    future: Future[Any]
+    future: Future[Any] = attrs.field(factory=Future)
     timer: Timer | None = None
+
+    def stop_timer(self) -> None:
+        """It waits no longer."""
+        if self.timer is not None:
+            self.timer.cancel()
 
 
 class Inbox:
@@ -56,7 +64,7 @@ class Inbox:
         self._clock = clock
         self._sorter = sorter
         self._seen = 0  # messages at the head of the queue that were looked at
-        self._waiting: _Receive | None = None
+        self._waiting: WaitingReceive | None = None
 
     def look(self) -> bool:
         """Look at what has come in; whether the guest got the message that it waits for."""
@@ -68,8 +76,7 @@ class Inbox:
                 incoming = self._sorter.translate(message)
                 if waiting.select(incoming):
                     self._waiting = None
-                    if waiting.timer is not None:
-                        waiting.timer.cancel()
+                    waiting.stop_timer()
                     try:
                         value = self._take(index, message, incoming, waiting.convert)
                     except HostcallError as error:
@@ -108,10 +115,32 @@ class Inbox:
                 return self._take(index, message, incoming, convert)
         if timeout is not None and timeout <= 0:
             return convert(None)
-        waiting = self._waiting = _Receive(select, convert, Future(self._forget))
+        waiting = self._waiting = WaitingReceive(select, convert)
+        waiting.future = Future(partial(self._forget, waiting))
         if timeout is not None:
-            waiting.timer = self._clock.call_later(timeout, self._timed_out)
+            waiting.timer = self._clock.call_later(timeout, partial(self._timed_out, waiting))
         return waiting.future
+
+    def offer(self, incoming: Incoming) -> bool:
+        """Give something that is no message to the receive that waits, if it wants it; whether it did."""
+        waiting = self._waiting
+        if waiting is None or not waiting.select(incoming):
+            return False
+        self._waiting = None
+        waiting.stop_timer()
+        waiting.future.resolve(waiting.convert(incoming))
+        return True
+
+    def set_aside(self) -> WaitingReceive | None:
+        """Let the receive that waits get no message any more, only its timeout, until it is put back."""
+        waiting, self._waiting = self._waiting, None
+        return waiting
+
+    def put_back(self, waiting: WaitingReceive | None) -> None:
+        """Let it wait again, unless its time was over meanwhile. Nobody waits now."""
+        if waiting is not None and not waiting.future.done:
+            self._waiting = waiting
+            self._seen = 0  # what has come in meanwhile was not offered to it
 
     def _unseen(self) -> Iterator[tuple[int, Any]]:
         """Look at one new message after the other; what stays in the queue, and where it is."""
@@ -135,12 +164,14 @@ class Inbox:
         self._sorter.taken(message, incoming)
         return value
 
-    def _timed_out(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.future.resolve(waiting.convert(None))
+    def _timed_out(self, waiting: WaitingReceive) -> None:
+        self._no_longer(waiting)
+        waiting.future.resolve(waiting.convert(None))
 
-    def _forget(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None and waiting.timer is not None:
-            waiting.timer.cancel()
+    def _forget(self, waiting: WaitingReceive) -> None:
+        self._no_longer(waiting)
+        waiting.stop_timer()
+
+    def _no_longer(self, waiting: WaitingReceive) -> None:
+        if self._waiting is waiting:
+            self._waiting = None

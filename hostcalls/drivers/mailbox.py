@@ -11,6 +11,8 @@ from enfilade.hostcalls.abi.actor_types import (
     ActorCall,
     ActorDemonitor,
     ActorExit,
+    ActorExport,
+    ActorImport,
     ActorReceive,
     ActorReceived,
     ActorRegister,
@@ -22,10 +24,11 @@ from enfilade.hostcalls.abi.actor_types import (
     ExitedMessage,
     PlainMessage,
     RequestMessage,
+    UpgradeMessage,
 )
 from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument, LimitReached, SubsystemError
 from enfilade.hostcalls.contracts.caller import Caller
-from enfilade.hostcalls.contracts.host import ActorHost, Ended, Incoming, Request
+from enfilade.hostcalls.contracts.host import ActorHost, Ended, Incoming, Request, Upgrade
 from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.contracts.operation import Operation, operation
 from enfilade.hostcalls.drivers.process import ProcessDriver
@@ -36,7 +39,7 @@ from enfilade.hostcalls.resources.registry import Kind
 
 T = TypeVar("T")
 
-_PLAIN, _REQUEST, _EXITED, _DOWN = 1, 2, 4, 8
+_PLAIN, _REQUEST, _EXITED, _DOWN, _UPGRADE = 1, 2, 4, 8, 16
 
 _RESOURCE_BYTES = 1024
 """What a resource counts for in the length of a message."""
@@ -65,6 +68,8 @@ class MailboxDriver:
         yield operation(catalogue.ACTOR_TRAP, self.trap)
         yield operation(catalogue.ACTOR_REGISTER, self.register)
         yield operation(catalogue.ACTOR_WHEREIS, self.whereis)
+        yield operation(catalogue.ACTOR_EXPORT_STATE, self.export_state)
+        yield operation(catalogue.ACTOR_IMPORT_STATE, self.import_state)
 
     def self(self, caller: Caller, _: None) -> int:
         """A slot for the guest itself."""
@@ -85,6 +90,8 @@ class MailboxDriver:
                 return bool(kinds & _PLAIN) and wanted.tag in (None, incoming.tag)
             if isinstance(incoming, Request):
                 return bool(kinds & _REQUEST)
+            if isinstance(incoming, Upgrade):
+                return bool(kinds & _UPGRADE)
             return bool(kinds & (_EXITED if incoming.monitor is None else _DOWN))
 
         def convert(incoming: Incoming | None) -> ActorReceived:
@@ -162,6 +169,14 @@ class MailboxDriver:
     def whereis(self, caller: Caller, name: str) -> int:
         """A slot for the actor of that name."""
         return _slot(caller, _actors(caller).whereis(name))
+
+    def export_state(self, caller: Caller, wanted: ActorExport) -> Future[None]:
+        """Hand the state over to the module that takes the guest's place."""
+        return _actors(caller).export_state(wanted.state)
+
+    def import_state(self, caller: Caller, _: None) -> ActorImport:
+        """The state that the guest before has exported."""
+        return ActorImport(_actors(caller).import_state())
 
 
 def _actors(caller: Caller) -> ActorHost:
@@ -246,7 +261,7 @@ def _check(caller: Caller, message: Message, data_limit: int, slots: int = 0) ->
 
 def _received(
     caller: Caller, incoming: Incoming, data_limit: int
-) -> PlainMessage | RequestMessage | ExitedMessage | DownMessage:
+) -> PlainMessage | RequestMessage | ExitedMessage | DownMessage | UpgradeMessage:
     if isinstance(incoming, Message):
         _check(caller, incoming, data_limit)
         return PlainMessage(incoming.tag, incoming.data, _give(caller, incoming.resources))
@@ -254,6 +269,8 @@ def _received(
         _check(caller, incoming.message, data_limit, slots=1)
         slot = caller.add(Kind.REQUEST, incoming, incoming.abandon)
         return RequestMessage(slot, incoming.message.data, _give(caller, incoming.message.resources))
+    if isinstance(incoming, Upgrade):
+        return UpgradeMessage()
     assert isinstance(incoming, Ended)
     actor = _slot(caller, incoming.actor)
     if incoming.monitor is None:

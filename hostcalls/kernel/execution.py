@@ -78,6 +78,7 @@ class Execution:
         caller: the guest as drivers know it; `caller.id` is its process id.
         instance: the engine's side of it, while it lives.
         outcome: how it ended, None while it lives.
+        is_on_trial: whether the process goes on when it ends, with the module that was there before.
         refusals: what it was not allowed.
     """
 
@@ -90,6 +91,7 @@ class Execution:
         "_pending_bytes",
         "caller",
         "instance",
+        "is_on_trial",
         "launch",
         "outcome",
         "refusals",
@@ -108,6 +110,7 @@ class Execution:
         self.caller = caller
         self.instance = instance
         self.outcome: Outcome | None = None
+        self.is_on_trial = False
         self._at_end = at_end
         self._entries = prepared.entries
         self._may_offload = may_offload
@@ -153,6 +156,16 @@ class Execution:
         """End the guest at once, wherever it is, and release all it holds. Stopping twice is the same."""
         if not self.ended:
             self._finish(_STOPPED)
+
+    def retire(self) -> None:
+        """End the guest without ending the process: another module has taken its place, or was to."""
+        self.is_on_trial = True
+        self.stop()
+
+    def take_over(self, before: Execution) -> None:
+        """Be the process from now on; the execution of the module that was there before ends."""
+        self.is_on_trial = False
+        before.retire()
 
     # Serving: what `Instance.run` calls.
 
@@ -326,7 +339,8 @@ class Execution:
         self.instance.close()
         # The entry of a process outlives it, and must not keep its module.
         del self.instance, self.launch
-        self._at_end(self.caller)
+        if not self.is_on_trial:
+            self._at_end(self.caller)
         if left:
             self.caller.host.start_soon(lambda: _cancel(left))
 

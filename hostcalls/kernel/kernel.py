@@ -34,6 +34,7 @@ from enfilade.hostcalls.engine import (
     EngineError,
     ExternKind,
     Import,
+    Instance,
     Linked,
     LinkError,
     Module,
@@ -175,10 +176,36 @@ class Kernel:
             launch.authority,
             launch.network,
         )
+        try:
+            instance = self._instantiate(prepared, caller, wake)
+        except StartError:
+            caller.end()
+            registry.discard(entry.id)
+            raise
+        registry.initialise(entry.id, caller)
+        return Execution(
+            prepared, caller, instance, self.family.ended, may_offload=self.engine.config.workers > 0
+        )
+
+    def succeed(self, prepared: Prepared, caller: Caller, wake: Callable[[], None]) -> Execution:
+        """Make another module's execution inside a process that goes on: it has the process's slots.
+
+        It ends nothing but itself until it takes over (`Execution.take_over`). Raises `StartError`.
+        """
+        instance = self._instantiate(prepared, caller, wake)
+        execution = Execution(
+            prepared, caller, instance, self.family.ended, may_offload=self.engine.config.workers > 0
+        )
+        execution.is_on_trial = True
+        return execution
+
+    def _instantiate(self, prepared: Prepared, caller: Caller, wake: Callable[[], None]) -> Instance:
+        """Make the engine's side of a guest, ready for its first turn; raises `StartError`."""
+        launch = prepared.launch
         instance = passage = None
         call, writes = prepared.call, prepared.writes
         if call is None:
-            passage = Passage(registry, launch.arguments)
+            passage = Passage(self.registry, launch.arguments)
         try:
             instance = self.engine.instantiate(prepared.linked, launch.limits, wake)
             if call is None:
@@ -191,17 +218,12 @@ class Kernel:
         except (EngineError, HostcallError) as error:
             if instance is not None:
                 instance.close()
-            caller.end()
-            registry.discard(entry.id)
             detail = f"Wasmtime error: {error}" if isinstance(error, EngineError) else str(error)
             raise StartError(detail) from error
         finally:
             if passage is not None:
                 passage.release()
-        registry.initialise(entry.id, caller)
-        return Execution(
-            prepared, caller, instance, self.family.ended, may_offload=self.engine.config.workers > 0
-        )
+        return instance
 
     async def _load(self, module_id: str) -> Module:
         """Read and compile a module of the store; raises `StartError`. A checkpoint."""

@@ -16,7 +16,7 @@ Below its limit a guest notices nothing of this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached, NotFound
@@ -34,11 +34,11 @@ class Slots:
         limit: how many slots the guest may use.
     """
 
-    __slots__ = ("_free", "_limit", "_next", "_registry", "_searched", "_table", "_uses")
+    __slots__ = ("_free", "_next", "_registry", "_searched", "_table", "_uses", "limit")
 
     def __init__(self, registry: Registry, limit: int) -> None:
         self._registry = registry
-        self._limit = limit
+        self.limit = limit
         self._table: dict[int, Resource] = {}  # in the order in which they were given
         self._free: list[int] = []
         self._next = 0
@@ -56,14 +56,14 @@ class Slots:
 
         Raises `LimitReached` when there is neither.
         """
-        if len(self._table) >= self._limit and not (
+        if len(self._table) >= self.limit and not (
             self._searched != self._registry.departures and self.make_room()
         ):
             slot = next((slot for slot in reversed(self._table) if self._table[slot] is resource), None)
             if slot is not None:
                 return self.share(slot)
             if not self.make_room():
-                raise LimitReached("resources", self._limit)
+                raise LimitReached("resources", self.limit)
         self._registry.hold(resource)
         if self._free:
             slot = self._free.pop()
@@ -82,8 +82,8 @@ class Slots:
 
     def check_room(self, slots: int = 1) -> None:
         """Raise `LimitReached` unless the guest may have so many slots more."""
-        if len(self._table) + slots > self._limit and not self.make_room(slots):
-            raise LimitReached("resources", self._limit)
+        if len(self._table) + slots > self.limit and not self.make_room(slots):
+            raise LimitReached("resources", self.limit)
 
     def get(self, slot: int, kind: Kind | None = None) -> Resource:
         """Return the resource in this slot.
@@ -128,6 +128,12 @@ class Slots:
             self._forget(slot)
         return resource
 
+    def free_but(self, kept: Collection[int]) -> None:
+        """Free every slot but these."""
+        for slot in [slot for slot in self._table if slot not in kept]:
+            self._uses.pop(slot, None)
+            self.free(slot)
+
     def clear(self) -> None:
         """Free every slot: the guest has ended."""
         table, self._table = self._table, {}
@@ -142,13 +148,13 @@ class Slots:
         The youngest are spared if that is enough: the guest may still be at work with them.
         """
         useless = self._useless()
-        enough = max(self._limit - max(self._limit // 4, slots), 0)
+        enough = max(self.limit - max(self.limit // 4, slots), 0)
         while useless and len(self._table) > enough:
             for slot in useless.pop():
                 self._uses.pop(slot, None)
                 self._registry.unhold(self._table.pop(slot))
         self._searched = self._registry.departures
-        return len(self._table) + slots <= self._limit
+        return len(self._table) + slots <= self.limit
 
     def _used_once_less(self, slot: int) -> bool:
         """Count one use less of a slot that was given more than once; False for every other slot."""

@@ -25,6 +25,8 @@ from enfilade.hostcalls.abi.actor_types import (
     ActorCall,
     ActorDemonitor,
     ActorExit,
+    ActorExport,
+    ActorImport,
     ActorReason,
     ActorReceive,
     ActorReceived,
@@ -357,6 +359,9 @@ CASES = [
         OTHER,
         wrong=(("nobody", NOT_FOUND), ("", DENIED), ("root", DENIED), ("elsewhere", DENIED)),
     ),
+    # What they do when a guest is moved to another module is shown in tests/actors/test_guest_upgrade.py.
+    Case(c.ACTOR_EXPORT_STATE, ActorExport(b"state"), error=INVALID),
+    Case(c.ACTOR_IMPORT_STATE, None, ActorImport(None)),
 ]
 NAMES = [case.hostcall.name for case in CASES]
 
@@ -514,6 +519,7 @@ def sample(hostcall: Hostcall[Any, Any]) -> Any:
         c.PROCESS_LOG_CHANNEL: abi.ProcessLogLookup(1),
         c.PROCESS_STOP: 1,
         c.ACTOR_DEMONITOR: ActorDemonitor(1, False),
+        c.ACTOR_EXPORT_STATE: ActorExport(b"long enough"),
         c.ACTOR_RECEIVE: ActorReceive(0, 0, 0, 0),
         c.ACTOR_REGISTER: ActorRegister("a name that is long", 1),
         c.ACTOR_REPLY: ActorReply(1, b"long enough"),

@@ -1,0 +1,312 @@
+"""Another module in a running guest: messages wait, state is handed over, and failure changes nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from enfilade.actors import (
+    Actor,
+    Child,
+    Down,
+    Node,
+    ProcessDied,
+    Ref,
+    Supervisor,
+    Trapped,
+    UpgradeFailed,
+    open_node,
+)
+from enfilade.actors.guests import Guest, guests_of
+from enfilade.actors.guests.upgrade import Phase, upgrade_guest
+from enfilade.hostcalls import Limits
+from enfilade.hostcalls.abi import actor_types
+from enfilade.hostcalls.abi.actor_types import ActorReceive
+from enfilade.hostcalls.resources.registry import Kind
+from enfilade.hostcalls.sdk.wat import RESULT, Assembler
+
+CALLS = (
+    "enfilade::actor::receive",
+    "enfilade::actor::reply",
+    "enfilade::actor::export_state",
+    "enfilade::actor::import_state",
+    "enfilade::actor::self",
+    "time::sleep",
+)
+GRANTS = ["ActorMessage", "TimeRead"]
+ALL_KINDS = 31
+
+
+def counter(
+    version: str, *, kinds: int = ALL_KINDS, start: str = "", imports: bool = True, told: str = ""
+) -> bytes:
+    """A guest that counts its requests, and answers with its version and the count, each one byte.
+
+    `start` is done first. `imports` says whether it asks for the state before it. `told` is done when the
+    guest has received an upgrade, in place of exporting. A request for "hold" is never answered.
+    """
+    guest = Assembler(*CALLS)
+    anything = guest.message(ActorReceive, ActorReceive(None, kinds, None, 100))
+    # The archive of an export of one byte: the byte, padding, and the root that leads to it.
+    state = guest.message(actor_types.ActorExport, actor_types.ActorExport(b"\0"))
+    place = state.split()[1].rstrip(")")
+    answer = guest.data(version.encode() + b"\0")
+    taken = f"""
+        (local.set $size (call $actor.import_state {guest.nothing}))
+        (call $ok (local.get $size))
+        (local.set $root (i32.add (i32.const {RESULT - 12}) (local.get $size)))
+        (if (i32.load8_u (local.get $root)) (then
+          (local.set $count (i32.load8_u
+            (i32.add (i32.add (local.get $root) (i32.const 4)) (i32.load offset=4 (local.get $root)))))))
+    """
+    export = (
+        f"(i32.store8 (i32.const {place}) (local.get $count)) (call $ok (call $actor.export_state {state}))"
+    )
+    hold = int.from_bytes(b"hold", "little")
+    guest.function(
+        "start",
+        f"""
+        {taken if imports else ""}
+        {start}
+        (loop $again
+          (call $received (call $actor.receive {anything}))
+          (if (i32.eq (call $kind) (i32.const 4)) (then {told or export} (br $again)))
+          (br_if $again (i32.ne (call $kind) (i32.const 1)))
+          (if (i32.eq (call $length) (i32.const 4)) (then
+            (if (i32.eq (i32.load (call $data)) (i32.const {hold})) (then (br $again)))))
+          (if (i32.eq (call $length) (i32.const 5)) (then unreachable))
+          (local.set $count (i32.add (local.get $count) (i32.const 1)))
+          (i32.store8 offset=1 (i32.const {answer}) (local.get $count))
+          (call $ok (call $reply_with (call $request) (i32.const {answer}) (i32.const 2)))
+          (br $again))
+        """,
+        "(local $count i32) (local $size i32) (local $root i32)",
+    )
+    return guest.binary()
+
+
+def guest(version: str, **how: Any) -> Guest:
+    return Guest(counter(version, **how), capabilities=GRANTS, label=f"counter {version}")
+
+
+async def ask(ref: Ref[Guest], data: bytes = b"") -> tuple[str, int]:
+    """The version that answers, and its count."""
+    answer = await ref.call(Guest.request, data)
+    return chr(answer[0]), answer[1]
+
+
+@pytest.fixture
+async def node() -> Any:
+    async with open_node("test") as opened:
+        yield opened
+
+
+async def test_state_and_process_stay(mock_clock: MockClock, node: Node) -> None:
+    """Ref, name and monitors are those of before, the count goes on, the version is the new one."""
+    async with node.mailbox() as me:
+        ref = await node.spawn(guest("a"), name="counter")
+        monitor = me.monitor(ref)
+        assert [await ask(ref) for _ in range(3)] == [("a", 1), ("a", 2), ("a", 3)]
+        await upgrade_guest(ref, counter("b"))
+        assert await ask(ref) == ("b", 4)
+        assert node.whereis("counter") == ref
+        await upgrade_guest(ref, guest("c"))
+        assert await ask(ref) == ("c", 5)
+        with pytest.raises(ProcessDied):
+            await ask(ref, b"fault")
+        down = await me.receive(Down)
+        assert (down.monitor, down.ref) == (monitor, ref)
+        assert isinstance(down.reason, Trapped)
+
+
+async def test_messages_wait(mock_clock: MockClock, node: Node) -> None:
+    """What comes in while the state is handed over is answered by the new module; nothing is lost or answered
+    twice, and nothing is answered by nobody.
+    """
+    ref = await node.spawn(guest("a"))
+    answers: list[tuple[str, int]] = []
+
+    async def client() -> None:
+        for _ in range(10):
+            answers.append(await ask(ref))  # noqa: PERF401 (each waits for the one before)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(client)
+        for version in "bcd":
+            for _ in range(5):
+                await trio.lowlevel.checkpoint()
+            await upgrade_guest(ref, counter(version))
+    assert sorted(count for _, count in answers) == list(range(1, 81))
+    versions = [version for version, _ in sorted(answers, key=lambda answer: answer[1])]
+    assert versions == sorted(versions)
+    assert (await ask(ref)) == ("d", 81)
+
+
+class Waiter(Actor):
+    def __init__(self, ref: Ref[Guest]) -> None:
+        self.ref = ref
+
+
+async def test_unanswered_requests_stay(mock_clock: MockClock, node: Node) -> None:
+    """A request that the old module has taken ends with the process, not with the module."""
+    ref = await node.spawn(guest("a"))
+    async with trio.open_nursery() as nursery:
+
+        async def held() -> None:
+            with pytest.raises(ProcessDied):
+                await ref.within(60).call(Guest.request, b"hold")
+
+        nursery.start_soon(held)
+        await trio.testing.wait_all_tasks_blocked()
+        await upgrade_guest(ref, counter("b"))
+        assert await ask(ref) == ("b", 1)
+        await ref.stop()
+
+
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [
+        (counter("b", start="unreachable"), "the new module ended before it asked for a message: trapped"),
+        (counter("b", start="(return)"), "the new module ended before it asked for a message: normal"),
+        (counter("b", imports=False), "asked for messages before it had imported the state"),
+        (counter("b", start="(loop $on (br $on))"), "the new module did not ask for a message within 5 s"),
+        (b"\0asm\1\0\0\0", "the new module cannot start: .*memory"),
+        (b"rubbish", "the new module cannot start: "),
+    ],
+    ids=["traps", "returns", "forgets the state", "hangs", "no memory", "no module"],
+)
+async def test_failures_change_nothing(node: Node, module: bytes, why: str) -> None:
+    """A new module that fails is gone, and the old one goes on with its state and its waiting messages."""
+    ref = await node.spawn(guest("a"))
+    assert await ask(ref) == ("a", 1)
+    timeout = 0.2 if "within" in why else 5.0
+    with pytest.raises(UpgradeFailed, match=why.replace("5 s", "0.2 s")):
+        await upgrade_guest(ref, module, timeout=timeout)
+    assert await ask(ref) == ("a", 2)
+    await upgrade_guest(ref, counter("c"))
+    assert await ask(ref) == ("c", 3)
+
+
+@pytest.mark.parametrize(
+    ("old", "why"),
+    [
+        (counter("a", kinds=0), 'did not receive with the kind "upgrade" within 5 s'),
+        (counter("a", told="(nop)"), "did not export its state within 5 s"),
+    ],
+    ids=["does not know upgrades", "does not export"],
+)
+async def test_old_modules_that_do_not_take_part(
+    autojump_clock: MockClock, node: Node, old: bytes, why: str
+) -> None:
+    """A guest that exports nothing is not replaced. One that was told and goes on receiving is refused that,
+    and this one traps on it.
+    """
+    ref = await node.spawn(Guest(old, capabilities=GRANTS))
+    with pytest.raises(UpgradeFailed, match=f"{why}|the process has ended"):
+        await upgrade_guest(ref, counter("b"))
+
+
+async def test_new_slots_and_limits(mock_clock: MockClock, node: Node) -> None:
+    """Slots that a failed module was given are free again; the limits of one that succeeds are its own."""
+    ref = await node.spawn(guest("a"))
+    caller = guests_of(node).kernel.registry.of_kind(Kind.PROCESS)[0].payload
+    selves = "(call $ok (call $actor.self (i32.const 1) (i32.const 0)))"
+    with pytest.raises(UpgradeFailed):
+        await upgrade_guest(ref, counter("b", start=f"{selves} unreachable"))
+    assert len(caller.slots) == 0
+    limits = Limits(resources=7)
+    await upgrade_guest(ref, Guest(counter("b", start=selves), capabilities=GRANTS, limits=limits))
+    assert await ask(ref) == ("b", 1)
+    assert (len(caller.slots), caller.limits) == (1, limits)
+
+
+SPIN = "(loop $on (br $on))"
+
+
+async def reached(node: Node, ref: Ref[Guest], phase: Phase) -> None:
+    """Wait until an upgrade of the guest has come so far."""
+    body: Any = node.processes[ref.serial].body
+    with trio.fail_after(60):
+        while body.actors.upgrade is None or body.actors.upgrade.phase is not phase:
+            await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "phase"),
+    [
+        (counter("a", kinds=15), counter("b"), Phase.ASKED),
+        (counter("a", told=SPIN), counter("b"), Phase.TOLD),
+        (counter("a"), counter("b", start=SPIN), Phase.TRIED),
+    ],
+    ids=["asked", "told", "tried"],
+)
+async def test_cancelled(mock_clock: MockClock, node: Node, old: bytes, new: bytes, phase: Phase) -> None:
+    """An upgrade that is cancelled is none, however far it is; the guest can be moved later."""
+    ref = await node.spawn(Guest(old, capabilities=GRANTS))
+    assert await ask(ref) == ("a", 1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(upgrade_guest, ref, new, timeout=60))
+        await reached(node, ref, phase)
+        nursery.cancel_scope.cancel()
+    if phase is not Phase.TOLD:  # that one has gone mad
+        assert await ask(ref) == ("a", 2)
+    if phase is Phase.TRIED:
+        await upgrade_guest(ref, counter("c"))
+        assert await ask(ref) == ("c", 3)
+
+
+async def test_one_at_a_time(mock_clock: MockClock, node: Node) -> None:
+    """A second upgrade is refused while one is under way, and does not disturb it."""
+    ref = await node.spawn(Guest(counter("a", kinds=15), capabilities=GRANTS))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(upgrade_guest, ref, counter("b"), timeout=60))
+        await reached(node, ref, Phase.ASKED)
+        with pytest.raises(UpgradeFailed, match="another upgrade of"):
+            await upgrade_guest(ref, counter("c"))
+        nursery.cancel_scope.cancel()
+
+
+async def test_stopped_meanwhile(mock_clock: MockClock, node: Node) -> None:
+    """A guest that is stopped while it is moved ends, and the upgrade says so."""
+    ref = await node.spawn(guest("a"))
+    async with trio.open_nursery() as nursery:
+
+        async def move() -> None:
+            with pytest.raises(UpgradeFailed, match="the process has ended"):
+                await upgrade_guest(ref, counter("b", start=SPIN), timeout=60)
+
+        nursery.start_soon(move)
+        await reached(node, ref, Phase.TRIED)
+        await ref.stop()
+    with pytest.raises(UpgradeFailed, match="has ended"):
+        await upgrade_guest(ref, counter("b"))
+
+
+async def test_restarts_use_the_new_module(mock_clock: MockClock, node: Node) -> None:
+    """The supervisor starts the new module from then on, with the arguments of its specification."""
+    async with node.mailbox() as me:
+        await node.spawn(Supervisor, [Child(guest("a"), id="counter", name="counter")])
+        counting = node.named("counter")
+        first = counting.resolve()
+        me.monitor(first)
+        assert await ask(counting) == ("a", 1)
+        await upgrade_guest(first, counter("b"))
+        with pytest.raises(ProcessDied):
+            await ask(counting, b"fault")
+        await me.receive(Down)
+        while node.whereis("counter") in (None, first):
+            await trio.lowlevel.checkpoint()
+        assert await ask(counting) == ("b", 1)
+
+
+async def test_not_a_guest(node: Node) -> None:
+    """Only a guest of this node can be moved."""
+    with pytest.raises(TypeError, match="expected the ref of a guest of this node"):
+        await upgrade_guest(await node.spawn(Waiter, node.ref), counter("b"))
+    with pytest.raises(TypeError, match="expected the ref of a guest of this node"):
+        await upgrade_guest(node.named("counter"), counter("b"))
