@@ -142,6 +142,20 @@ def zone_stop(
     raise typer.Exit(stop_node(door, timeout, secret))
 
 
+@zone.command("upgrade")
+def zone_upgrade(
+    door: Door,
+    name: Annotated[str, typer.Argument(help="The registered name of a guest.")],
+    module: Annotated[Path, typer.Argument(help="The new module, a path that the node can read.")],
+    timeout: Annotated[float, typer.Option(min=0.0, help="Seconds for the hand-over.")] = 5.0,
+    secret: Secret = None,
+) -> None:
+    """Move the guest NAME of the node at DOOR to another MODULE: its state is handed over, messages wait."""
+    from enfilade.actors.cli.operator import upgrade_guest
+
+    raise typer.Exit(upgrade_guest(door, name, module, timeout, secret))
+
+
 @guest.command("run")
 def guest_run(
     module: Annotated[

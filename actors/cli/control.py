@@ -6,11 +6,12 @@ do.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
-from enfilade.actors.messages.errors import CallError
+from enfilade.actors.messages.errors import CallError, UpgradeFailed
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.process import Process
@@ -116,6 +117,29 @@ class Control(Observe):
     def stop(self) -> None:
         """Order the node's shutdown. The answer says that it was ordered, not that it is done."""
         self._order_stop()
+
+    async def upgrade(self, name: str, module: str, timeout: float) -> str | None:
+        """Move the guest of that name to another module; see `enfilade.actors.guests.upgrade_guest`.
+
+        Args:
+            name: the guest's registered name.
+            module: the path of the new module, as this node sees it.
+            timeout: seconds for it.
+
+        Returns:
+            why the guest goes on as it was, or None if it has moved.
+        """
+        from enfilade.actors.guests.upgrade import upgrade_guest
+
+        node = self.process.node
+        ref = node.whereis(name)
+        if ref is None:
+            return f"no process of this node has the name {name!r}"
+        try:
+            await upgrade_guest(ref, Path(module), timeout=timeout)
+        except (UpgradeFailed, TypeError) as error:
+            return str(error)
+        return None
 
 
 def _id_of(id: object) -> str:  # noqa: A002 (the field's name)

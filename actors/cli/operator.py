@@ -1,4 +1,4 @@
-"""`enfilade zone ps|tree|call|send|stop`: an operator's short visit to a running node, through its door.
+"""An operator's short visit to a running node, through its door: `enfilade zone ps`, `call`, `stop` and so on.
 
 The command is a node of its own for the length of the visit, with a name and the kernel's word for who runs
 it, so that the visited node's policy decides about it as about any other peer. It exports nothing itself.
@@ -33,12 +33,13 @@ from enfilade.transport.rendezvous import HandshakeFailed
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-__all__ = ["call_process", "draw_tree", "list_processes", "send_message", "stop_node"]
+__all__ = ["call_process", "draw_tree", "list_processes", "send_message", "stop_node", "upgrade_guest"]
 
 R = TypeVar("R")
 Visit = Callable[[Node, str], Awaitable[R]]
 
 ANSWER_SECONDS: Final = 5.0
+COMPILATION_SECONDS: Final = 60.0
 HEADINGS: Final = ("SERIAL", "NAME", "LABEL", "KIND", "QUEUED")
 
 
@@ -185,6 +186,31 @@ def stop_node(door: Path, timeout: float, secret: Path | None) -> int:
     return 0
 
 
+def upgrade_guest(door: Path, name: str, module: Path, timeout: float, secret: Path | None) -> int:
+    """Have the node move the guest of that name to another module, without a gap.
+
+    Args:
+        name: the guest's registered name.
+        module: the new module, a file that the node can read under this path.
+        timeout: seconds for the hand-over.
+
+    Returns:
+        0.
+
+    Raises:
+        Refusal: the node cannot be reached, does not let us, or the guest goes on as it was.
+    """
+    wanted = name, str(module.absolute()), timeout
+
+    async def visit(node: Node, peer: str) -> None:
+        problem = await _ask(node, peer, Control.upgrade, *wanted, within=COMPILATION_SECONDS + timeout)
+        if problem is not None:
+            raise Refusal(_line(problem))
+
+    _visit(door, secret, visit)
+    return 0
+
+
 def _watch_process(pid: int) -> int | None:
     """A descriptor that becomes readable when the process ends; None when it cannot be watched from here."""
     if pid <= 0 or not hasattr(os, "pidfd_open"):
@@ -229,11 +255,13 @@ async def _connected(door: Path, secret: bytes | None, visit: Visit[R]) -> R:
             node.distribution.disconnect(peer)  # all was answered, and nobody waits for a goodbye
 
 
-async def _ask(node: Node, peer: str, method: Callable[..., Any]) -> Any:
+async def _ask(
+    node: Node, peer: str, method: Callable[..., Any], *args: Any, within: float = ANSWER_SECONDS
+) -> Any:
     """Call a method of the control process; or, if that refuses and it will do, of the one for observers."""
     for name in (CONTROL, OBSERVE) if hasattr(Observe, method.__name__) else (CONTROL,):
         try:
-            return await node.remote(name, peer).call(method)
+            return await node.remote(name, peer).within(within).call(method, *args)
         except Refused as error:
             refused = error
         except NoProcess as error:

@@ -21,6 +21,7 @@ from enfilade.transport.policy import Rights
 from tests.actors.cli.command import enfilade, enfilade_here
 from tests.actors.cli.conftest import put_packages_on_the_path
 from tests.actors.cli.test_commands import refused
+from tests.actors.counting_guests import counter
 
 SECONDS = 120
 
@@ -310,6 +311,34 @@ def test_what_only_guests_need_is_not_imported() -> None:
     program = f"{imports}; print('enfilade.hostcalls' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+GUEST = """
+[[child]]
+id = "counter"
+guest = "counter-a.wasm"
+name = "counter"
+capabilities = ["ActorMessage", "TimeRead"]
+"""
+
+
+def test_upgrade_moves_a_guest(start: Start, tmp_path: Path) -> None:
+    """One command moves a guest; one that fails says why, and the guest goes on as it was."""
+    for version in "ab":
+        (tmp_path / f"counter-{version}.wasm").write_bytes(counter(version))
+    (tmp_path / "faulty.wasm").write_bytes(counter("c", start="unreachable"))
+    door = start(ZONE + GUEST)
+    assert answered(zone("upgrade", door, "counter", tmp_path / "counter-b.wasm")) == ""
+    assert "ended before it asked for a message: trapped" in refused(
+        zone("upgrade", door, "counter", tmp_path / "faulty.wasm")
+    )
+    assert "cannot start" in refused(zone("upgrade", door, "counter", tmp_path / "missing.wasm"))
+    assert "expected the ref of a guest" in refused(
+        zone("upgrade", door, "ledger", tmp_path / "counter-b.wasm")
+    )
+    assert "no process of this node has the name 'nobody'" in refused(
+        zone("upgrade", door, "nobody", tmp_path / "counter-b.wasm")
+    )
 
 
 def test_stop_waits_for_an_orderly_end(start: Start, tmp_path: Path) -> None:
