@@ -322,9 +322,9 @@ class _ServerConnection:
                 if parser.they_are_waiting_for_100_continue:
                     parser.send(h11.InformationalResponse(status_code=100, headers=[]))
                     await send_all(self._stream, _CONTINUE, self._settings.write_timeout)
+                await self._wait_for_room(charge, whole)
                 try:
                     with trio.fail_at(min(trio.current_time() + self._settings.body_pause, whole)):
-                        await charge.when_room()
                         await self._input.more()
                 except trio.TooSlowError:
                     raise _Refused(408, "request timeout") from None
@@ -334,6 +334,14 @@ class _ServerConnection:
                 self._input.feed(parser)
         finally:
             charge.close()
+
+    async def _wait_for_room(self, charge: Charge, deadline: float) -> None:
+        try:
+            with trio.fail_at(deadline):
+                while not charge.has_room:
+                    await charge.when_room()
+        except trio.TooSlowError:
+            raise _Refused(503, "overloaded") from None
 
     async def _serve(self, request: Request, keep_alive: bool) -> bool:
         """Have a guest answer the request. True if the connection is to be kept alive."""
