@@ -22,7 +22,7 @@ from h2.exceptions import H2Error
 from h2.settings import SettingCodes
 
 from enfilade.hostcalls.net.account import Charge
-from enfilade.hostcalls.net.exchange import Exchange, plain
+from enfilade.hostcalls.net.exchange import OVERLOADED, Exchange, plain
 from enfilade.hostcalls.net.frames import (
     Flooded,
     Overlong,
@@ -89,7 +89,8 @@ class _Stream:
             return self.moved_at + settings.write_timeout
         if self.exchange is not None:
             return self.read_at + settings.response_timeout
-        return min(self.read_at + settings.body_pause, self.began + settings.request_timeout)
+        whole = self.began + settings.request_timeout
+        return whole if self.is_starved else min(self.read_at + settings.body_pause, whole)
 
 
 async def serve(
@@ -322,7 +323,7 @@ class _ServerConnection(Http2Connection):
             elif stream.exchange is not None:
                 stream.exchange.time_out()
             else:
-                self._respond(stream, plain(408, "request timeout"))
+                self._respond(stream, OVERLOADED if stream.is_starved else plain(408, "request timeout"))
         if self.frames.head_since is not None and now >= self.frames.head_since + self.settings.head_timeout:
             self.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
             raise Flooded("a head that never ends")

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument, SubsystemError
-from enfilade.hostcalls.net import http1, http2_client, quic_endpoint
+from enfilade.hostcalls.net import http1_client, http2_client, quic_endpoint
 from enfilade.hostcalls.net.account import Account
 from enfilade.hostcalls.net.binding import Binding
 from enfilade.hostcalls.net.conversation import Conversation
@@ -235,7 +235,7 @@ class Network:
                     await trio.aclose_forcefully(plain)
                     raise SubsystemError("TLS handshake failed: no application protocol in common")
             conversation = Conversation(destination.domain.text, destination.port, account, secure=is_secure)
-            converse = http2_client.converse if protocol == HTTP_2 else http1.converse
+            converse = http2_client.converse if protocol == HTTP_2 else http1_client.converse
             self._tasks.start(lambda: converse(stream, conversation, settings), label)
             _resolve(future, conversation.connection)
 

@@ -10,7 +10,7 @@ from functools import partial
 import attrs
 import trio
 
-from enfilade.hostcalls.net import http1, http2_server
+from enfilade.hostcalls.net import http1_server, http2_server
 from enfilade.hostcalls.net.gate import Gate
 from enfilade.hostcalls.net.listener import Listener
 from enfilade.hostcalls.net.settings import NetworkSettings
@@ -136,7 +136,7 @@ class TcpPort:
         remote = address_text((host, port))
         try:
             if self._tls is None:
-                await http1.serve(stream, remote, listener, settings, unix_time=services.unix_time)
+                await http1_server.serve(stream, remote, listener, settings, unix_time=services.unix_time)
                 return
             secured = await self._handshake(stream, self._tls.context)
             if secured is None:
@@ -147,7 +147,7 @@ class TcpPort:
                         secured, remote, listener, settings, unix_time=services.unix_time
                     )
                 case "http/1.1":
-                    await http1.serve(
+                    await http1_server.serve(
                         secured, remote, listener, settings, secure=True, unix_time=services.unix_time
                     )
         finally:

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from enfilade.hostcalls.contracts.limits import Limits
-from enfilade.hostcalls.net import http1
+from enfilade.hostcalls.net import http1_client, http1_server
 from enfilade.hostcalls.net.account import Account
 from enfilade.hostcalls.net.conversation import Conversation
 from enfilade.hostcalls.net.halves import Connection
@@ -106,7 +106,7 @@ class Server:
         self.listener = Listener(domain, self.account, places=128, noun="request")
 
     async def connect(
-        self, serve: Callable[..., Any] = http1.serve, pair: Any = stream_pair, **options: Any
+        self, serve: Callable[..., Any] = http1_server.serve, pair: Any = stream_pair, **options: Any
     ) -> Peer:
         near, far = pair()
         options.setdefault("unix_time", lambda: NOW)
@@ -175,7 +175,7 @@ async def open_client(
     port: int = 8080,
     limits: Limits | None = None,
     settings: NetworkSettings | None = None,
-    converse: Callable[..., Any] = http1.converse,
+    converse: Callable[..., Any] = http1_client.converse,
     pair: Any = stream_pair,
     *,
     secure: bool = False,
