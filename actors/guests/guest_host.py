@@ -37,7 +37,7 @@ from enfilade.actors.messages.reasons import (
     Shutdown,
     Trapped,
 )
-from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.node.timers import Timer
@@ -55,6 +55,7 @@ from enfilade.hostcalls.abi.errors import (
     PermissionDenied,
     SubsystemError,
 )
+from enfilade.hostcalls.contracts.budget import reached
 from enfilade.hostcalls.contracts.host import ActorHost, Ended, Incoming
 from enfilade.hostcalls.contracts.host import Request as GuestRequest
 from enfilade.hostcalls.contracts.inbox import Inbox
@@ -70,6 +71,7 @@ __all__ = ["NodeHost", "trapped", "why"]
 T = TypeVar("T")
 
 LARGEST_TEXT = 1_000  # characters of an error or a reason that a guest is told
+BACKLOG_BYTES = 16 * 1024  # bytes up to which a message counts for one in the limit `backlog`
 LARGEST_NAME = 100  # characters of a name of the guest's in the log
 
 Spawn = Callable[[Launch, bool, bool], Awaitable[tuple[Ref[Any], int, int]]]
@@ -270,6 +272,7 @@ class NodeHost:
 
     def send(self, to: Ref[Any], message: Message) -> None:
         _check_place(to, message, "send")
+        self._check_backlog(to, message)
         try:
             to.send(message)
         except RuntimeFault as error:
@@ -280,6 +283,7 @@ class NodeHost:
         if to == process.ref:
             raise InvalidArgument
         _check_place(to, message, "call")
+        self._check_backlog(to, message)
         method, content = ("exchange", message) if message.resources else ("request", message.data)
         try:
             check_method(to, method)
@@ -309,6 +313,17 @@ class NodeHost:
         if timeout is not None and not request.settled:
             timer = process.node.timers.call_after(timeout, late)
         return future
+
+    def _check_backlog(self, to: Ref[Any], message: Message) -> None:
+        """Raise unless an unbounded mailbox of this node has room for another message of guests."""
+        if isinstance(to, NameRef):
+            to = self._process.node.whereis(to.name) or to
+        process = process_of(to)
+        if process is None or process.mailbox.capacity is not None:
+            return
+        waiting, limit = len(process.queue), self.execution.caller.limits.backlog
+        if waiting >= limit or waiting * len(message.data) > limit * BACKLOG_BYTES:
+            raise reached("backlog", limit)
 
     # Links, monitors, names.
 

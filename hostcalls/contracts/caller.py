@@ -10,6 +10,7 @@ import attrs
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached, PermissionDenied
 from enfilade.hostcalls.contracts.authority import Authority
+from enfilade.hostcalls.contracts.budget import Budget, Place
 from enfilade.hostcalls.contracts.host import Host
 from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.contracts.limits import Limits
@@ -39,7 +40,8 @@ class Caller:
         forgotten.
         children: how many guests it has started that have not ended.
         log: what forwards its log channel, if it has registered one.
-        channel_bytes: capacity of the channels that it has created and that live.
+        readers: how many readers it has made of each channel that live, by the channel's id.
+        place: its place in its tree.
     """
 
     process: Resource
@@ -53,13 +55,19 @@ class Caller:
     network: Network = attrs.field(factory=Network.loopback)
     ended: bool = False
     children: int = 0
-    channel_bytes: int = 0
     log: Forwarder | None = None
+    readers: dict[int, int] = attrs.field(factory=dict)
     slots: Slots = attrs.field(init=False)
     _account: Account | None = None
+    place: Place = attrs.field(kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         self.slots = Slots(self.registry, self.limits.resources)
+
+    @property
+    def budget(self) -> Budget:
+        """The budget that it shares with its tree."""
+        return self.place.budget
 
     @property
     def id(self) -> int:
@@ -133,16 +141,6 @@ class Caller:
                 why=f"only the owner of a {resource.kind.value} may {operation} it; "
                 "send the resource in a message to give it away, or use Policy(upstream=True)"
             )
-
-    def reserve_channel_bytes(self, size: int) -> None:
-        """Count `size` bytes of channel against the limit. Raises `LimitReached` if that exceeds it."""
-        if self.channel_bytes + size > self.limits.channel_bytes:
-            raise LimitReached("channel_bytes", self.limits.channel_bytes)
-        self.channel_bytes += size
-
-    def release_channel_bytes(self, size: int) -> None:
-        """Count them no longer."""
-        self.channel_bytes -= size
 
     def end(self) -> None:
         """The guest has ended: give up all it holds. The entry stays, for those who ask after it."""

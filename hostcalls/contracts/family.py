@@ -38,10 +38,7 @@ class Family:
 
     def ended(self, caller: Caller) -> None:
         """A guest has ended: keep its entry for a while. Called once for each guest, by its execution."""
-        if caller.parent is not None:
-            parent = self._living(caller.parent)
-            if parent is not None:
-                parent.children -= 1
+        caller.place.leave()
         caller.end()
         process = caller.process
         if process.alive:

@@ -7,6 +7,7 @@ import attrs
 from enfilade.hostcalls.abi import AbiParam
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.contracts.authority import Authority
+from enfilade.hostcalls.contracts.budget import Place
 from enfilade.hostcalls.contracts.entrypoint import Argument
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.engine import Module
@@ -28,6 +29,7 @@ class Launch:
         label: for people, in logs and backtraces.
         network: where it may use the network.
         parent: the process id of the guest that starts it, or None.
+        place: its place in the tree of the guest that starts it; None for the root of a tree of its own.
     """
 
     module: Module
@@ -40,3 +42,4 @@ class Launch:
     label: str = ""
     network: Network = attrs.field(factory=Network.loopback)
     parent: int | None = None
+    place: Place | None = None

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
 import attrs
 
 from enfilade.hostcalls import engine
+from enfilade.hostcalls.abi.nearest import hint
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
@@ -18,13 +24,24 @@ class Limits(engine.Limits):
     cpu_time, start_time), and:
 
     Attributes:
+        cpu_time: as above, of the guest and all its descendants together. A guest that serves for months
+            needs more than the default, or `math.inf`.
         resources: slots that the guest may use at one time: channels, readers, writers, refs; so many
             resources may it own as well, with or without a slot, and so many monitors may it have.
-        channel_bytes: capacity of all channels that live and were created by the guest, together; each
-            counts for 4 KiB at least.
+        channel_bytes: capacity of all channels that live and were created by the guest or a descendant,
+            together; each counts for 4 KiB at least.
         children: child processes that the guest may have at one time.
+        tree_processes: guests that the guest and its descendants may be at one time.
+        tree_memory: bytes of linear memory of the guest and its descendants together. A guest has 16 MiB at
+            least.
+        hostcalls: hostcalls that the guest and its descendants may make a second, together; faster ones are
+            made to wait.
+        messages: messages that they may send a second, calls included, likewise.
+        readers: readers that the guest may have of one channel.
         argument_bytes: bytes of all buffers among the arguments of its entrypoint, together.
         mailbox: messages that may wait in its mailbox.
+        backlog: messages that may wait in the unbounded mailbox of an actor to which the guest sends; beyond
+            that sending fails. Messages of more than 16 KiB count for several.
         message_bytes: bytes that a message or reply of the guest may have, where a resource counts for
             1 KiB; more goes through channels.
         listeners: handles of network listeners that it may have.
@@ -35,11 +52,18 @@ class Limits(engine.Limits):
         http_body: bytes that the body of an HTTP request or response may have.
     """
 
+    cpu_time: float = 3600.0
     resources: int = 1024
     channel_bytes: int = 64 * MEBIBYTE
     children: int = 64
+    tree_processes: int = 64
+    tree_memory: int = 1024 * MEBIBYTE
+    hostcalls: float = 100_000.0
+    messages: float = 50_000.0
+    readers: int = 64
     argument_bytes: int = 256 * KIBIBYTE
     mailbox: int = 4096
+    backlog: int = 4096
     message_bytes: int = 64 * KIBIBYTE
     listeners: int = 16
     connections: int = 256
@@ -57,3 +81,52 @@ class Limits(engine.Limits):
                 if hasattr(outer, field.name)
             },
         )
+
+
+_UNITS = {"": 1, "KiB": KIBIBYTE, "MiB": MEBIBYTE, "GiB": 1024 * MEBIBYTE}
+_VALUE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(KiB|MiB|GiB)?")
+
+
+def limits_of(settings: Iterable[str] | dict[str, Any], outer: Limits | None = None) -> Limits:
+    """The limits that settings such as `memory=64MiB`, `cpu_time=2.5` or `cpu_time=none` describe.
+
+    Args:
+        settings: texts NAME=VALUE; or values by name, as in a zone file. A value is a number, for bytes also
+            with KiB, MiB or GiB behind it; `none` for no limit, where a fraction of a number is allowed.
+        outer: the limits that are changed; the default ones.
+
+    Raises:
+        ValueError: a setting is not of this form, names no limit, or is out of range; the message says which.
+    """
+    values = settings if isinstance(settings, dict) else dict(_pair(setting) for setting in settings)
+    known = {field.name: field for field in attrs.fields(Limits)}
+    changed: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            choice = ", ".join(sorted(known))
+            raise ValueError(f"expected a limit ({choice}), got {name!r}{hint(name, known)}")
+        changed[name] = _number(name, value, whole=isinstance(known[name].default, int))
+    return attrs.evolve(outer or Limits(), **changed)
+
+
+def _pair(setting: str) -> tuple[str, str]:
+    name, equals, value = setting.partition("=")
+    if not equals or not value.strip():
+        raise ValueError(f"expected NAME=VALUE, got {setting!r}")
+    return name.strip(), value.strip()
+
+
+def _number(name: str, value: Any, *, whole: bool) -> int | float:
+    number: int | float | None = None
+    if isinstance(value, str):
+        match = _VALUE.fullmatch(value)
+        if match is not None:
+            number = float(match[1]) * _UNITS[match[2] or ""]
+        elif value == "none" and not whole:
+            number = math.inf
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        number = value
+    if number is None or number != number or (whole and number != int(number)):
+        kind = "a whole number, also with KiB, MiB or GiB" if whole else "a number, or none"
+        raise ValueError(f"expected {kind}, for the limit {name}, got {value!r}")
+    return int(number) if whole else float(number)

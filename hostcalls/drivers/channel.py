@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from enfilade.hostcalls.abi import ChannelCreate, IoFrame, IoRead, IoWrite, catalogue
@@ -48,11 +48,11 @@ def create(caller: Caller, wanted: ChannelCreate) -> int:
     """A new channel; the slot."""
     channel = Channel(wanted.capacity, wanted.backpressure)
     size = max(channel.capacity, _LEAST_BYTES)
-    caller.reserve_channel_bytes(size)
+    caller.budget.reserve_channel_bytes(size)
 
     def release() -> None:
         channel.close()
-        caller.release_channel_bytes(size)
+        caller.budget.release_channel_bytes(size)
 
     return caller.add(Kind.CHANNEL, channel, release)
 
@@ -146,7 +146,18 @@ def weak_write(caller: Caller, frame: IoWrite) -> Awaitable[int]:
 
 def _reader(caller: Caller, slot: int, *, strong: bool) -> int:
     channel = caller.get(slot, Kind.CHANNEL)
-    return _child(caller, channel, Kind.READER, channel.payload.reader(strong=strong))
+    readers, limit = caller.readers, caller.limits.readers
+    if readers.get(channel.id, 0) >= limit:
+        raise LimitReached("readers", limit)
+    reader: Reader = channel.payload.reader(strong=strong)
+    readers[channel.id] = readers.get(channel.id, 0) + 1
+
+    def gone() -> None:
+        readers[channel.id] -= 1
+        if not readers[channel.id]:
+            del readers[channel.id]
+
+    return _child(caller, channel, Kind.READER, reader, gone)
 
 
 def _writer(caller: Caller, slot: int, *, strong: bool) -> int:
@@ -166,13 +177,24 @@ def _writer(caller: Caller, slot: int, *, strong: bool) -> int:
     return _child(caller, channel, Kind.WRITER, channel.payload.writer(strong=strong))
 
 
-def _child(caller: Caller, channel: Resource, kind: Kind, payload: Reader | Writer) -> int:
-    """A slot for a reader or a writer, which holds its channel."""
+def _nothing() -> None:
+    pass
+
+
+def _child(
+    caller: Caller,
+    channel: Resource,
+    kind: Kind,
+    payload: Reader | Writer,
+    gone: Callable[[], None] = _nothing,
+) -> int:
+    """A slot for a reader or a writer, which holds its channel; `gone` is called when it goes."""
     registry = caller.registry
     registry.hold(channel)
 
     def release() -> None:
         payload.close()
+        gone()
         registry.unhold(channel)
 
     return caller.add(kind, payload, release, parent=channel)
@@ -221,7 +243,8 @@ def _read(caller: Caller, wanted: IoRead, *, strong: bool) -> Awaitable[IoFrame]
     reader: Reader = caller.get(wanted.handle, Kind.READER).payload
     if reader.strong is not strong:
         raise InvalidArgument
-    return reader.read(wanted.len)
+    # A frame that is larger than the guest may have waiting would end it, and first be copied for that.
+    return reader.read(min(wanted.len, caller.limits.queued_bytes))
 
 
 def _write(caller: Caller, frame: IoWrite, *, strong: bool) -> Awaitable[int]:

@@ -79,6 +79,7 @@ class MailboxDriver:
         """Send a message."""
         to = _actor(caller, wanted.to)
         message = _message(caller, wanted.data, wanted.resources, wanted.tag)
+        caller.budget.messages.left -= 1
         _hand_over(caller, message, lambda: _actors(caller).send(to, message))
 
     def receive(self, caller: Caller, wanted: ActorReceive) -> ActorReceived | Future[ActorReceived]:
@@ -110,6 +111,7 @@ class MailboxDriver:
             return ActorBody(answer.data, _give(caller, answer.resources))
 
         message = _message(caller, wanted.data, wanted.resources)
+        caller.budget.messages.left -= 1
         answer = _hand_over(caller, message, lambda: _actors(caller).call(to, message, timeout))
         return answer.then(convert)
 

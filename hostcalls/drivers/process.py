@@ -11,12 +11,12 @@ from enfilade.hostcalls.abi import ProcessLogLookup, ProcessLogRegistration, Pro
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import (
     InvalidArgument,
-    LimitReached,
     NotFound,
     PermissionDenied,
     StartError,
     SubsystemError,
 )
+from enfilade.hostcalls.contracts.budget import Place, reached
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.entrypoint import Argument, Passage, check, resolve
 from enfilade.hostcalls.contracts.family import Family
@@ -59,15 +59,19 @@ class ProcessDriver:
         The child counts from here on, and the resources among its arguments are held.
         """
         passage = self._admit(caller, wanted)
+        place = Place(caller.budget, caller)
 
         async def started() -> T:
             # A guest that drops the future has still asked for the child.
             with trio.CancelScope(shield=True):
                 try:
-                    child = await start(await self._launch(caller, wanted, passage.arguments))
+                    child = await start(await self._launch(caller, wanted, passage.arguments, place))
                 except StartError as error:
-                    caller.children -= 1
+                    place.leave()
                     raise SubsystemError(str(error)) from error
+                except BaseException:
+                    place.leave()
+                    raise
                 finally:
                     passage.release()
             return child
@@ -83,15 +87,14 @@ class ProcessDriver:
                 "grant it these, or use Policy(upstream=True)"
             )
         if caller.children >= caller.limits.children:
-            limit = LimitReached("children", caller.limits.children)
-            raise SubsystemError(
-                f"the process has its limit of {caller.limits.children} children", why=limit.why
-            )
+            raise reached("children", caller.limits.children)
+        caller.budget.check_room()
         arguments = resolve(wanted.entrypoint, caller.slots, caller.registry)
-        caller.children += 1
         return Passage(caller.registry, arguments)
 
-    async def _launch(self, caller: Caller, wanted: ProcessStart, arguments: tuple[Argument, ...]) -> Launch:
+    async def _launch(
+        self, caller: Caller, wanted: ProcessStart, arguments: tuple[Argument, ...], place: Place
+    ) -> Launch:
         """Read and compile the module; raises `StartError`. A checkpoint."""
         module = await self._load(wanted.module_id)
         return Launch(
@@ -105,6 +108,7 @@ class ProcessDriver:
             label=f"{wanted.module_id}:{wanted.name}",
             network=caller.network,
             parent=caller.id,
+            place=place,
         )
 
     def stop(self, caller: Caller, process: int) -> None:

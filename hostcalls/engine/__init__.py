@@ -29,6 +29,7 @@ from enfilade.hostcalls.engine.module import (
     Module,
     ValueType,
 )
+from enfilade.hostcalls.engine.purse import Purse
 from enfilade.hostcalls.engine.traps import Frame, Trap, TrapKind
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "Module",
     "NoMemory",
     "Pause",
+    "Purse",
     "Server",
     "StartError",
     "StartTrapped",

@@ -28,6 +28,9 @@ MAPPINGS_PER_PLACE = 2
 SPARE_MAPPINGS = 4096
 """Mappings that are left for everything else in the process."""
 
+MAX_TABLE_ELEMENTS = 20_000
+"""Elements that a table of any guest can have."""
+
 _ADDRESS_SPACE = 1 << 46
 _ADDRESS_SPACE_SHARE = 1 << 45
 _FULL_RESERVATION = 4096 * MEBIBYTE
@@ -47,6 +50,10 @@ class EngineConfig:
         max_memory: bytes that the linear memory of any guest can reach; a multiple of 64 KiB, at most 4
             GiB.
         max_source: bytes of the longest module that is compiled.
+        max_functions: functions of a module that is compiled.
+        max_function: bytes of the longest function in it.
+        compile_memory: bytes of memory that compiling a module may take, in a process of its own.
+        compile_time: seconds of processor that it may take there; on the clock twice as many.
         stack: bytes of wasm stack of each guest; more is the trap `TrapKind.STACK_OVERFLOW`.
         cache_directory: where compiled modules are kept between runs, or None to keep them in memory alone.
             It is not used unless it belongs to this user and nobody else can write there: its files are
@@ -57,7 +64,11 @@ class EngineConfig:
 
     max_guests: int = 4000
     max_memory: int = 256 * MEBIBYTE
-    max_source: int = 64 * MEBIBYTE
+    max_source: int = 32 * MEBIBYTE
+    max_functions: int = 100_000
+    max_function: int = MEBIBYTE
+    compile_memory: int = 1024 * MEBIBYTE
+    compile_time: float = 60.0
     stack: int = 512 * KIBIBYTE
     cache_directory: Path | None = None
     tick: float = 0.001
@@ -70,8 +81,9 @@ class EngineConfig:
             raise InvalidConfig(
                 f"max_memory must be a multiple of 64 KiB and at most 4 GiB, and is {self.max_memory}"
             )
-        if self.max_source < 1:
-            raise InvalidConfig(f"max_source must be positive, and is {self.max_source}")
+        for name in ("max_source", "max_functions", "max_function", "compile_memory", "compile_time"):
+            if not getattr(self, name) > 0:
+                raise InvalidConfig(f"{name} must be positive, and is {getattr(self, name)}")
         if not 16 * KIBIBYTE <= self.stack <= 64 * MEBIBYTE:
             raise InvalidConfig(f"stack must be from 16 KiB to 64 MiB, and is {self.stack}")
         if not 0.0001 <= self.tick <= 1.0:
@@ -90,6 +102,20 @@ class EngineConfig:
         if self.max_guests * (_FULL_RESERVATION + _FULL_GUARD) <= _ADDRESS_SPACE_SHARE:
             return _FULL_RESERVATION, _FULL_GUARD
         return self.max_memory, _SMALL_GUARD
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """These sizes, as the shim has them."""
+        return {
+            "max_guests": self.max_guests,
+            "max_memory": self.max_memory,
+            "reservation": self.reservation[0],
+            "guard": self.reservation[1],
+            "max_elements": MAX_TABLE_ELEMENTS,
+            "wasm_stack": self.stack,
+            "tick": round(self.tick * 1e9),
+            "workers": self.workers,
+        }
 
     def check_mappings(self) -> None:
         """Raise `InvalidConfig` if the kernel does not grant this process the mappings that the guests need.

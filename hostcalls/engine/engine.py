@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import itertools
-import math
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -33,19 +32,24 @@ from enfilade.hostcalls.engine.library import load_library, take_text
 from enfilade.hostcalls.engine.limits import Limits
 from enfilade.hostcalls.engine.linked import Import, Linked
 from enfilade.hostcalls.engine.module import Module, compile_module, load_module, save_module
+from enfilade.hostcalls.engine.outline import check_outline
+from enfilade.hostcalls.engine.purse import Purse, nanoseconds
 from enfilade.hostcalls.engine.recent import Recent
 from enfilade.hostcalls.engine.traps import read_trap
 
-_MAX_TABLE_ELEMENTS = 20_000
-_LONGEST = (1 << 64) - 1
 _STOPPED_AT_ONCE = 64
 _MODULES_KEPT = 64
 _LINKS_KEPT = 128
 _LIMITS_KEPT = 64
 _OPEN_READY = lib.OPEN_READY
 _guest_open = lib.guest_open
-_MAGIC = b"\0asm"
 _OUT_OF_MEMORY = f"(os error {errno.ENOMEM})"
+
+
+def _cached(loaded: Any, digest: str) -> Module:
+    if loaded is None:
+        raise LookupError(digest)
+    return Module(loaded, digest)
 
 
 class Engine:
@@ -99,31 +103,53 @@ class Engine:
         megabyte), may be done from any thread, and releases the interpreter lock.
 
         Raises:
-            InvalidModule: the source is longer than `EngineConfig.max_source`, or Wasmtime refuses it; the
-                message says why.
+            InvalidModule: the source exceeds a size in `EngineConfig`, or Wasmtime refuses it; the message
+                says why.
             EngineUnavailable: the engine is closed.
         """
         compiler = self._compiler_opened()
-        if len(source) > self.config.max_source:
-            raise InvalidModule(
-                f"expected a module of at most {self.config.max_source} bytes (max_source), got {len(source)}"
-            )
-        if source[: len(_MAGIC)] != _MAGIC:
-            raise InvalidModule(
-                f"a binary module begins with {_MAGIC!r}, and this with {bytes(source[:4])!r}"
-            )
+        check_outline(source, self.config)
         digest = hashlib.sha256(source).hexdigest()
 
         def make() -> Module:
-            return Module(
-                self._load(compiler, digest) or self._compile(compiler, digest, bytes(source)), digest
-            )
+            loaded = self._load(compiler, digest)
+            return Module(loaded or self._compile(compiler, digest, bytes(source)), digest)
 
-        module = self._modules.find(digest, make)
-        if self.closed:
-            self._release()
-            self._compiler_opened()
-        return module
+        return self._made(self._modules.find(digest, make))
+
+    def find(self, source: bytes) -> Module | None:
+        """Return the module of `source` if it need not be compiled: it is in use, among the latest, or in the
+        cache directory. None otherwise. May be called from any thread.
+
+        Raises: as `compile`, when the outline of the source is refused.
+        """
+        compiler = self._compiler_opened()
+        check_outline(source, self.config)
+        digest = hashlib.sha256(source).hexdigest()
+        try:
+            return self._made(
+                self._modules.find(digest, lambda: _cached(self._load(compiler, digest), digest))
+            )
+        except LookupError:
+            return None
+
+    def load(self, source: bytes, artifact: bytes) -> Module:
+        """Return the module of `source` from the machine code that a compiler of the same sizes made of it.
+
+        The machine code is believed: it may come only from a process of this program. May be called from any
+        thread. Raises `InvalidModule` if it was made for other sizes, `EngineUnavailable` if the engine is
+        closed.
+        """
+        compiler = self._compiler_opened()
+        digest = hashlib.sha256(source).hexdigest()
+
+        def make() -> Module:
+            module = Module(load_module(compiler, artifact), digest)
+            if self._cache is not None:
+                self._cache.write(digest, artifact)
+            return module
+
+        return self._made(self._modules.find(digest, make))
 
     def link(self, module: Module, hostcalls: Sequence[Import]) -> Linked:
         """Return `module` joined with those of `hostcalls` that it imports.
@@ -139,13 +165,16 @@ class Engine:
         granted = tuple(sorted({hostcall for hostcall in hostcalls if hostcall.module_name in wanted}))
         return self._links.find((module.digest, granted), lambda: self._link(module, granted))
 
-    def instantiate(self, linked: Linked, limits: Limits, wake: Callable[[], None]) -> Instance:
+    def instantiate(
+        self, linked: Linked, limits: Limits, wake: Callable[[], None], purse: Purse | None = None
+    ) -> Instance:
         """Return a new guest: instantiated, start function run, memory grown to 16 MiB, mailbox made.
 
         Args:
             linked: from `link`.
             limits: what the guest may use.
             wake: see `Instance.wake`.
+            purse: what it may use together with others; None for no bound but its own.
 
         Raises:
             Exhausted: there is no place for another guest.
@@ -162,7 +191,15 @@ class Engine:
         shim_limits = self._limits.get(limits)
         if shim_limits is None:
             shim_limits = self._shim_limits(limits)
-        guest = _guest_open(engine, linked._linked, shim_limits, key, self._outcome, self._error)
+        guest = _guest_open(
+            engine,
+            linked._linked,
+            shim_limits,
+            ffi.NULL if purse is None else purse._purse,
+            key,
+            self._outcome,
+            self._error,
+        )
         outcome = self._outcome[0]
         if outcome == _OPEN_READY:
             instance = self._instances[key] = Instance(
@@ -240,19 +277,7 @@ class Engine:
                 ffi.release(module._module)
 
     def _open(self) -> Any:
-        sizes = ffi.new(
-            "engine_sizes *",
-            {
-                "max_guests": self.config.max_guests,
-                "max_memory": self.config.max_memory,
-                "reservation": self.config.reservation[0],
-                "guard": self.config.reservation[1],
-                "max_elements": _MAX_TABLE_ELEMENTS,
-                "wasm_stack": self.config.stack,
-                "tick": round(self.config.tick * 1e9),
-                "workers": self.config.workers,
-            },
-        )
+        sizes = ffi.new("engine_sizes *", self.config.sizes)
         error = ffi.new("char **")
         engine = lib.engine_open(sizes, error)
         if engine == ffi.NULL:
@@ -286,6 +311,13 @@ class Engine:
             self._cache.write(digest, save_module(module))
         return module
 
+    def _made(self, module: Module) -> Module:
+        """Return what another thread has made, unless the engine was closed meanwhile."""
+        if self.closed:
+            self._release()
+            self._compiler_opened()
+        return module
+
     def _link(self, module: Module, granted: tuple[Import, ...]) -> Linked:
         names = [ffi.new("char[]", hostcall.module_name.encode()) for hostcall in granted]
         imports = ffi.new("hostcall_import[]", len(granted))
@@ -309,15 +341,11 @@ class Engine:
                 "table_elements": limits.table_elements,
                 "futures": min(limits.futures, 0xFFFF_FFFE),
                 "queued_bytes": limits.queued_bytes,
-                "cpu_time": _nanoseconds(limits.cpu_time),
-                "start_time": _nanoseconds(limits.start_time),
+                "cpu_time": nanoseconds(limits.cpu_time),
+                "start_time": nanoseconds(limits.start_time),
             },
         )
         if len(self._limits) >= _LIMITS_KEPT:
             self._limits.clear()
         self._limits[limits] = shim_limits
         return shim_limits
-
-
-def _nanoseconds(seconds: float) -> int:
-    return _LONGEST if math.isinf(seconds) else min(round(seconds * 1e9), _LONGEST)

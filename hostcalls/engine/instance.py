@@ -358,6 +358,16 @@ class Instance:
             self._refuse()
         self._woken(lib.guest_release(self._guest))
 
+    @property
+    def ending(self) -> bool:
+        """True once the guest is to end when it runs next; answers are then no longer kept.
+
+        It was told to, or it has exceeded a limit. Raises `InstanceClosed` after `close`.
+        """
+        if self._guest is None:
+            self._refuse()
+        return bool(lib.guest_ending(self._guest))
+
     # --- the guest's operations ---------------------------------------------------------------------------
 
     def submissions(self) -> list[Submission]:

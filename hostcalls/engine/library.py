@@ -51,11 +51,15 @@ def take_text(error: Any) -> str:
     if error[0] == ffi.NULL:
         return "no memory"
     try:
-        text = bytes(ffi.string(error[0])).decode(errors="replace")
-        return _CAUSE.sub(": ", text.strip())
+        return plain_text(bytes(ffi.string(error[0])).decode(errors="replace"))
     finally:
         lib.memory_free(error[0])
         error[0] = ffi.NULL
+
+
+def plain_text(text: str) -> str:
+    """Put an error of Wasmtime's and its causes on one line."""
+    return _CAUSE.sub(": ", text.strip())
 
 
 def library_path() -> Path:

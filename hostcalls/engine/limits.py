@@ -38,7 +38,7 @@ class Limits:
     start_time: float = 0.005
 
     def __attrs_post_init__(self) -> None:
-        for field in attrs.fields(Limits):
+        for field in attrs.fields(type(self)):
             value = getattr(self, field.name)
             if not value > 0:
                 raise ValueError(f"the limit {field.name} must be positive, got {value!r}")

@@ -10,9 +10,7 @@ import attrs
 from enfilade.hostcalls.engine._engine import ffi, lib
 from enfilade.hostcalls.engine.errors import InvalidModule
 from enfilade.hostcalls.engine.library import take_text
-
-MOST_EXTERNS = 10_000
-"""Imports and exports that a module may have in all: to describe them takes time that others wait for."""
+from enfilade.hostcalls.engine.outline import MOST_EXTERNS
 
 
 class ExternKind(enum.Enum):
@@ -123,7 +121,7 @@ def _owned(make: Any, compiler: Any, data: bytes) -> Any:
     module = ffi.gc(made, lib.module_free)
     externs = lib.module_import_count(module) + lib.module_export_count(module)
     if externs > MOST_EXTERNS:
-        raise InvalidModule(f"the module has {externs} imports and exports, and may have {MOST_EXTERNS}")
+        raise InvalidModule(f"expected at most {MOST_EXTERNS} imports and exports, got {externs}")
     return module
 
 

@@ -25,6 +25,7 @@ from enfilade.hostcalls.contracts.operation import Operation
 from enfilade.hostcalls.engine import BadMemoryAccess, Instance, Pause, Step, Trap, TrapKind
 from enfilade.hostcalls.kernel.prepared import Prepared
 from enfilade.hostcalls.kernel.refusals import Refusals, denied
+from enfilade.hostcalls.resources.clock import Clock, Timer
 from enfilade.hostcalls.resources.futures import Cancelled, Future
 
 logger = logging.getLogger("enfilade.hostcalls")
@@ -71,6 +72,7 @@ class Execution:
         prepared: what was started.
         caller: the guest as drivers know it.
         instance: the engine's side of it.
+        clock: wakes a guest that had to rest.
         at_end: called once, when the guest has ended.
         may_offload: whether there are workers that a guest which computes can be handed to.
 
@@ -84,11 +86,14 @@ class Execution:
 
     __slots__ = (
         "_at_end",
+        "_calls",
+        "_clock",
         "_computing",
         "_entries",
         "_may_offload",
         "_pending",
         "_pending_bytes",
+        "_rest",
         "caller",
         "instance",
         "is_on_trial",
@@ -102,6 +107,7 @@ class Execution:
         prepared: Prepared,
         caller: Caller,
         instance: Instance,
+        clock: Clock,
         at_end: Callable[[Caller], None],
         *,
         may_offload: bool,
@@ -112,6 +118,9 @@ class Execution:
         self.outcome: Outcome | None = None
         self.is_on_trial = False
         self._at_end = at_end
+        self._clock = clock
+        self._calls = caller.budget.hostcalls
+        self._rest: Timer | None = None
         self._entries = prepared.entries
         self._may_offload = may_offload
         self.refusals = Refusals(caller.label)
@@ -137,6 +146,8 @@ class Execution:
         """
         if self.outcome is not None or self.instance.offloaded:
             return False
+        if self._rest is not None or self._must_rest():
+            return False
         pause = self.instance.run(self, perf_counter() + _TURN_SECONDS, suspect=self._computing > 0)
         if pause is Pause.COMPUTING:
             self._computing += 1
@@ -151,6 +162,19 @@ class Execution:
         if pause is Pause.ENDED and not self.ended:
             self._finish(self._ending())
         return pause is Pause.READY
+
+    def _must_rest(self) -> bool:
+        """Tell whether the guest's tree was faster than it may be, and have the guest woken later."""
+        pause = self.caller.budget.pause()
+        if pause <= 0:
+            return False
+        self._rest = self._clock.call_later(pause, self._rested)
+        return True
+
+    def _rested(self) -> None:
+        self._rest = None
+        if self.outcome is None:
+            self.instance.wake()
 
     def stop(self) -> None:
         """End the guest at once, wherever it is, and release all it holds. Stopping twice is the same."""
@@ -171,6 +195,7 @@ class Execution:
 
     def serve(self, future: int, index: int, arguments: bytes) -> bytes | None:
         """Begin one operation; its encoded output if it is there at once."""
+        self._calls.left -= 1
         decode, run, encode, operation, quick = self._entries[index]
         if quick is not None:
             try:
@@ -284,7 +309,7 @@ class Execution:
             self.refusals.note("memory.grow", LimitReached("memory", limit).why)
 
     def _answer(self, future: int, operation: Operation[Any, Any], value: Any) -> None:
-        if self.outcome is not None:
+        if self.outcome is not None or self.instance.ending:
             return
         try:
             payload = operation.hostcall.output.encode(value)
@@ -336,6 +361,8 @@ class Execution:
             for operation in left[:_CANCELLED_AT_ONCE]:
                 operation.cancel()
             del left[:_CANCELLED_AT_ONCE]
+        if self._rest is not None:
+            self._rest.cancel()
         self.instance.close()
         # The entry of a process outlives it, and must not keep its module.
         del self.instance, self.launch

@@ -15,6 +15,7 @@ from enfilade.hostcalls.abi.catalogue import ACTOR_RECEIVE, CATALOGUE
 from enfilade.hostcalls.abi.errors import HostcallError, StartError
 from enfilade.hostcalls.abi.hostcall import Hostcall
 from enfilade.hostcalls.abi.nearest import hint
+from enfilade.hostcalls.contracts.budget import Budget, Place
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.entrypoint import Argument, Passage, materialise
 from enfilade.hostcalls.contracts.family import Family
@@ -40,6 +41,7 @@ from enfilade.hostcalls.engine import (
     Module,
     call_of,
 )
+from enfilade.hostcalls.kernel.compiler import Compiler
 from enfilade.hostcalls.kernel.execution import Execution
 from enfilade.hostcalls.kernel.imports import explain
 from enfilade.hostcalls.kernel.modules import ModuleStore
@@ -92,6 +94,7 @@ class Kernel:
         sockets: Sockets | None = None,
     ) -> None:
         self.engine = engine
+        self.compiler = Compiler(engine)
         self.clock = clock
         self.modules = modules
         self.policy = policy or Policy()
@@ -165,6 +168,7 @@ class Kernel:
         """
         launch, registry = prepared.launch, self.registry
         entry = registry.reserve(Kind.PROCESS)
+        place = launch.place or Place(Budget(launch.limits, self.clock))
         caller = Caller(
             entry,
             registry,
@@ -175,17 +179,17 @@ class Kernel:
             launch.parent,
             launch.authority,
             launch.network,
+            place=place,
         )
         try:
             instance = self._instantiate(prepared, caller, wake)
         except StartError:
+            place.leave()
             caller.end()
             registry.discard(entry.id)
             raise
         registry.initialise(entry.id, caller)
-        return Execution(
-            prepared, caller, instance, self.family.ended, may_offload=self.engine.config.workers > 0
-        )
+        return self._execution(prepared, caller, instance)
 
     def succeed(self, prepared: Prepared, caller: Caller, wake: Callable[[], None]) -> Execution:
         """Make another module's execution inside a process that goes on: it has the process's slots.
@@ -193,11 +197,19 @@ class Kernel:
         It ends nothing but itself until it takes over (`Execution.take_over`). Raises `StartError`.
         """
         instance = self._instantiate(prepared, caller, wake)
-        execution = Execution(
-            prepared, caller, instance, self.family.ended, may_offload=self.engine.config.workers > 0
-        )
+        execution = self._execution(prepared, caller, instance)
         execution.is_on_trial = True
         return execution
+
+    def _execution(self, prepared: Prepared, caller: Caller, instance: Instance) -> Execution:
+        return Execution(
+            prepared,
+            caller,
+            instance,
+            self.clock,
+            self.family.ended,
+            may_offload=self.engine.config.workers > 0,
+        )
 
     def _instantiate(self, prepared: Prepared, caller: Caller, wake: Callable[[], None]) -> Instance:
         """Make the engine's side of a guest, ready for its first turn; raises `StartError`."""
@@ -207,7 +219,7 @@ class Kernel:
         if call is None:
             passage = Passage(self.registry, launch.arguments)
         try:
-            instance = self.engine.instantiate(prepared.linked, launch.limits, wake)
+            instance = self.engine.instantiate(prepared.linked, launch.limits, wake, caller.budget.purse)
             if call is None:
                 arguments = materialise(launch.arguments, caller.slots)
                 plan = callplan.plan(arguments, limit=launch.limits.argument_bytes)
@@ -227,12 +239,12 @@ class Kernel:
 
     async def _load(self, module_id: str) -> Module:
         """Read and compile a module of the store; raises `StartError`. A checkpoint."""
-        engine, store = self.engine, self.modules  # the kernel may be closed meanwhile
+        store = self.modules
         if store is None:
             raise StartError("Module store error: this runtime has none")
-        source = await trio.to_thread.run_sync(store.read, module_id)
+        source = await trio.to_thread.run_sync(store.read, module_id, abandon_on_cancel=True)
         try:
-            return await trio.to_thread.run_sync(engine.compile, source)
+            return await self.compiler.compile(source)
         except EngineError as error:
             raise StartError(f"Wasmtime error: {error}") from error
 

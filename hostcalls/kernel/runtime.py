@@ -86,10 +86,10 @@ class Runtime:
         return module
 
     async def load(self, source: Source) -> Module:
-        """Read the module and compile it, in a worker thread, unless that was done before.
+        """Read the module and compile it, beside the loop, unless that was done before.
 
         A checkpoint, unless the module is there; what two ask for at the same time is compiled once.
-        Cancelled, the module may be there all the same.
+        Cancelled, nobody waits for the compiler: `enfilade.hostcalls.kernel.compiler`.
 
         Args:
             source: a name in the module directory, a path, or the module itself.
@@ -106,8 +106,8 @@ class Runtime:
             async with turn:
                 module = self._compiled.get(source)
                 if module is None:
-                    module = await trio.to_thread.run_sync(self._compile, source)
-                    self._compiled[source] = module
+                    content = await trio.to_thread.run_sync(self._read, source, abandon_on_cancel=True)
+                    module = self._compiled[source] = await self.kernel.compiler.compile(content)
         finally:
             self._loading.pop(source, None)
         return module

@@ -9,6 +9,7 @@ from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.catalogue import CATALOGUE
 from enfilade.hostcalls.abi.errors import NotFound, StartError
 from enfilade.hostcalls.abi.hostcall import Hostcall
+from enfilade.hostcalls.contracts.budget import Budget, Place
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.contracts.limits import Limits
@@ -108,7 +109,10 @@ class Desk:
         """A process that tests speak for."""
         registry = self.kernel.registry
         entry = registry.reserve(Kind.PROCESS)
-        caller = Caller(entry, registry, frozenset(grants), Limits(**limits), NoHost(), parent=parent)
+        place = Place(Budget(Limits(**limits), self.clock))
+        caller = Caller(
+            entry, registry, frozenset(grants), Limits(**limits), NoHost(), parent=parent, place=place
+        )
         caller.network = network or Network.loopback()
         registry.initialise(entry.id, caller)
         return caller

@@ -171,9 +171,9 @@ def test_dead_guest_leaves_nothing(desk: Desk, caller: Caller) -> None:
     caller.end()
     assert waiting.result() == 4
     assert fails(lambda: desk.call(other, c.CHANNEL_ATTACH, unused)) == NOT_FOUND
-    assert caller.channel_bytes == 4096  # what the smallest counts for
+    assert caller.budget.channel_bytes == 4096  # what the smallest counts for
     other.end()
-    assert caller.channel_bytes == 0
+    assert caller.budget.channel_bytes == 0
     assert len(desk.kernel.registry) == 2  # the two processes' own entries
 
 

@@ -396,7 +396,7 @@ async def test_children_are_limited(tmp_path: Path) -> None:
         parent = Parent(harness, children=2)
         first = await parent.start(wanted())
         await parent.start(wanted())
-        assert "limit of 2 children" in await parent.refused(c.PROCESS_START, wanted())
+        assert "the limit children=2 is reached" in await parent.refused(c.PROCESS_START, wanted())
         first.stop()
         await first.wait()
         await parent.start(wanted())

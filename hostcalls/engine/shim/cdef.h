@@ -7,6 +7,7 @@ typedef struct wasm_engine_t wasm_engine_t;
 typedef struct module module;
 typedef struct linked linked;
 typedef struct guest guest;
+typedef struct purse purse;
 
 typedef struct {
     uint32_t max_guests;
@@ -99,6 +100,9 @@ const uint8_t *engine_stage(const engine *e);
 wasm_engine_t *compiler_open(engine *e);
 void compiler_free(wasm_engine_t *compiler);
 
+/* A compiler without an engine, on one thread. What it makes, an engine of the same sizes can load. */
+wasm_engine_t *compiler_alone(const engine_sizes *sizes);
+
 module *module_compile(wasm_engine_t *compiler, const uint8_t *source, size_t size, char **error);
 module *module_load(wasm_engine_t *compiler, const uint8_t *artifact, size_t size, char **error);
 uint8_t *module_save(const module *m, size_t *size);
@@ -112,7 +116,15 @@ linked *linked_open(wasm_engine_t *compiler, const module *m, const hostcall_imp
                     char **error);
 void linked_free(linked *l);
 
-guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64_t key, int *outcome,
+/* What the guests of a tree may use together: bytes of linear memory, and nanoseconds. Guests that have it keep it
+ * beyond purse_close(). */
+purse *purse_open(uint64_t memory, uint64_t cpu_time);
+void purse_close(purse *p);
+uint64_t purse_memory(const purse *p);
+uint64_t purse_cpu_time(const purse *p);
+
+/* `tree` may be NULL. */
+guest *guest_open(engine *e, const linked *l, const guest_limits *limits, purse *tree, uint64_t key, int *outcome,
                   char **error);
 void guest_close(guest *g);
 uint8_t *guest_memory(guest *g, size_t *size);
@@ -130,6 +142,9 @@ uint64_t guest_advance(guest *g, uint64_t future, const uint8_t *payload, size_t
 bool guest_offload(guest *g);
 bool guest_interrupt(guest *g);
 bool guest_release(guest *g);
+
+/* Whether the guest is to end when it runs next: the host told it to, or it has exceeded a limit. */
+bool guest_ending(const guest *g);
 const char *guest_submissions(guest *g);
 size_t guest_drops(guest *g, const uint64_t **keys);
 

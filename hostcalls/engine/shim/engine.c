@@ -33,6 +33,7 @@ static void set_pool(wasm_config_t *config, const engine_sizes *sizes) {
     wasmtime_pooling_allocation_config_delete(pool);
 }
 
+/* Everything that decides the machine code. */
 static wasm_config_t *make_config(const engine_sizes *sizes) {
     wasm_config_t *config = wasm_config_new();
     wasmtime_config_cranelift_opt_level_set(config, OPTIMISE_SPEED);
@@ -51,7 +52,6 @@ static wasm_config_t *make_config(const engine_sizes *sizes) {
     wasmtime_config_wasm_function_references_set(config, false);
     wasmtime_config_wasm_exceptions_set(config, false);
     wasmtime_config_wasm_stack_switching_set(config, false);
-    set_pool(config, sizes);
     return config;
 }
 
@@ -88,7 +88,9 @@ engine *engine_open(const engine_sizes *sizes, char **error) {
         return NULL;
     }
     e->max_guests = sizes->max_guests;
-    e->wasm = wasm_engine_new_with_config(make_config(sizes));
+    wasm_config_t *config = make_config(sizes);
+    set_pool(config, sizes);
+    e->wasm = wasm_engine_new_with_config(config);
     int failure = ticker_start(&e->ticker, e->wasm, sizes->tick);
     if (failure == 0) {
         failure = workers_start(&e->workers, sizes->workers);
@@ -131,6 +133,12 @@ const uint8_t *engine_stage(const engine *e) {
 
 wasm_engine_t *compiler_open(engine *e) {
     return wasmtime_engine_clone(e->wasm);
+}
+
+wasm_engine_t *compiler_alone(const engine_sizes *sizes) {
+    wasm_config_t *config = make_config(sizes);
+    wasmtime_config_parallel_compilation_set(config, false);
+    return wasm_engine_new_with_config(config);
 }
 
 void compiler_free(wasm_engine_t *compiler) {

@@ -57,7 +57,7 @@ void futures_remove(future_table *t, uint32_t id) {
 }
 
 resolve_outcome futures_resolve(future_table *t, uint64_t key, future_state state, const uint8_t *payload,
-                                size_t size, bool *woken, uint32_t *task) {
+                                size_t size, size_t room, bool *woken, uint32_t *task) {
     *woken = false;
     future *f = futures_find(t, (uint32_t)key);
     if (f == NULL || f->state != FUTURE_PENDING || f->serial != (uint32_t)(key >> 32)) {
@@ -65,8 +65,8 @@ resolve_outcome futures_resolve(future_table *t, uint64_t key, future_state stat
     }
     uint8_t *copy = NULL;
     if (size > 0) {
-        if (size > INT32_MAX || (copy = malloc(size)) == NULL) {
-            return RESOLVE_NO_MEMORY;
+        if (size > room || size > INT32_MAX || (copy = malloc(size)) == NULL) {
+            return RESOLVE_NO_ROOM;
         }
         memcpy(copy, payload, size);
     }

@@ -47,11 +47,11 @@ uint64_t futures_key(const future_table *t, uint32_t id);
 /* Ends the future `id` and frees its id. */
 void futures_remove(future_table *t, uint32_t id);
 
-typedef enum { RESOLVE_IGNORED, RESOLVE_STORED, RESOLVE_NO_MEMORY } resolve_outcome;
+typedef enum { RESOLVE_IGNORED, RESOLVE_STORED, RESOLVE_NO_ROOM } resolve_outcome;
 
 /* Gives the pending future of `key` its outcome, `state` being READY or FAILED. If a task waited for it, the
- * task is taken out into `*task` and `*woken` set. */
+ * task is taken out into `*task` and `*woken` set. A payload of more than `room` bytes is not copied. */
 resolve_outcome futures_resolve(future_table *t, uint64_t key, future_state state, const uint8_t *payload,
-                                size_t size, bool *woken, uint32_t *task);
+                                size_t size, size_t room, bool *woken, uint32_t *task);
 
 #endif

@@ -9,6 +9,9 @@
 
 #include "text.h"
 
+/* Bytes by which a guest that runs can grow, if its tree has so many left. */
+enum { LEAST_LENT = 4 * 1024 * 1024 };
+
 uint64_t monotonic_now(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -17,6 +20,45 @@ uint64_t monotonic_now(void) {
 
 uint64_t guest_used(const guest *g) {
     return guest_cpu_time(g) + (monotonic_now() - g->run_start);
+}
+
+void guest_spend(guest *g) {
+    uint64_t elapsed = monotonic_now() - g->run_start;
+    atomic_fetch_add_explicit(&g->used, elapsed, memory_order_relaxed);
+    if (g->tree != NULL) {
+        purse_spend(g->tree, elapsed);
+    }
+}
+
+bool guest_overdue(const guest *g, uint64_t elapsed) {
+    return guest_cpu_time(g) + elapsed > g->limits.cpu_time ||
+           (g->tree != NULL && purse_cpu_time(g->tree) + elapsed > g->tree->cpu_time);
+}
+
+/* --- memory of the tree --- */
+
+static int64_t clamp(uint64_t value) {
+    return value > INT64_MAX ? INT64_MAX : (int64_t)value;
+}
+
+void guest_borrow(guest *g, uint64_t least) {
+    uint64_t ceiling = g->limits.memory;
+    if (g->tree != NULL) {
+        g->lent = ceiling > g->counted ? purse_lend(g->tree, ceiling - g->counted, least) : 0;
+        ceiling = g->counted + g->lent;
+    }
+    if (ceiling != g->ceiling) {
+        wasmtime_store_limiter(g->store, clamp(ceiling), clamp(g->limits.table_elements), 1, -1, 1);
+        g->ceiling = ceiling;
+    }
+}
+
+void guest_settle(guest *g, uint64_t size) {
+    if (g->tree != NULL) {
+        purse_return(g->tree, g->counted + g->lent - size);
+        g->counted = size;
+        g->lent = 0;
+    }
 }
 
 /* --- faults and orders --- */
@@ -74,15 +116,17 @@ uint64_t guest_run(guest *g) {
     if (g->call == NULL) {
         return guest_word(g);
     }
-    if (guest_cpu_time(g) > g->limits.cpu_time) {
+    if (guest_overdue(g, 0)) {
         guest_order(g, FAULT_CPU_TIME);
     }
     g->giving_way = false;
     ticker_begin(&g->engine->ticker);
     wasmtime_context_set_epoch_deadline(g->context, atomic_load(&g->order) == FAULT_NONE ? 1 : 0);
+    guest_borrow(g, LEAST_LENT);
     g->run_start = monotonic_now();
     bool done = wasmtime_call_future_poll(g->call);
-    atomic_store_explicit(&g->used, guest_used(g), memory_order_relaxed);
+    guest_spend(g);
+    guest_settle(g, wasmtime_memory_data_size(g->context, &g->memory));
     ticker_end(&g->engine->ticker);
     if (!done) {
         g->step = g->parked ? STEP_PARKED : STEP_PREEMPTED;
@@ -104,6 +148,10 @@ uint64_t guest_resume(guest *g) {
 bool guest_interrupt(guest *g) {
     guest_order(g, FAULT_STOPPED);
     return !g->offloaded && guest_can_go_on(g);
+}
+
+bool guest_ending(const guest *g) {
+    return atomic_load_explicit(&g->order, memory_order_relaxed) != FAULT_NONE;
 }
 
 bool guest_release(guest *g) {
@@ -162,6 +210,10 @@ void guest_destroy(guest *g) {
         wasmtime_call_future_delete(g->call);
     }
     wasmtime_store_delete(g->store);
+    if (g->tree != NULL) {
+        guest_settle(g, 0);
+        purse_leave(g->tree);
+    }
     if (g->trap != NULL) {
         wasm_trap_delete(g->trap);
     }

@@ -12,6 +12,7 @@
 #include "engine.h"
 #include "futures.h"
 #include "mailbox.h"
+#include "purse.h"
 #include "shim.h"
 #include "wasmtime.h"
 
@@ -21,6 +22,11 @@ struct guest {
     engine *engine;
     uint64_t key;
     guest_limits limits;
+
+    purse *tree;      /* or NULL */
+    uint64_t counted; /* bytes of linear memory that the tree has lent for good, and */
+    uint64_t lent;    /* until the guest stops */
+    uint64_t ceiling; /* that the store knows */
 
     wasmtime_store_t *store;
     wasmtime_context_t *context;
@@ -74,6 +80,10 @@ struct guest {
     guest *previous;
 };
 
+/* Around everything in which linear memory may grow. */
+void guest_borrow(guest *g, uint64_t least);
+void guest_settle(guest *g, uint64_t size);
+
 /* Runs until the guest stops; returns guest_word(). */
 uint64_t guest_run(guest *g);
 
@@ -109,6 +119,12 @@ const char *guest_obey(guest *g, int order);
 
 /* Nanoseconds that the guest has run, the current run included; to be called on its thread. */
 uint64_t guest_used(const guest *g);
+
+/* Adds the time since `run_start` to what the guest and its tree have used. */
+void guest_spend(guest *g);
+
+/* Whether the guest, or its tree, has used its time and `elapsed` nanoseconds more. */
+bool guest_overdue(const guest *g, uint64_t elapsed);
 
 uint64_t monotonic_now(void);
 

@@ -185,7 +185,7 @@ static uint32_t read_clock(visit *v, int32_t pointer, uint32_t size) {
     bool woken;
     uint32_t task;
     if (futures_resolve(&g->futures, futures_key(&g->futures, id), FUTURE_READY, (const uint8_t *)answer,
-                        sizeof answer, &woken, &task) != RESOLVE_STORED) {
+                        sizeof answer, SIZE_MAX, &woken, &task) != RESOLVE_STORED) {
         END_GUEST(v, FAULT_LIMIT, "no memory for a result of %zu bytes", sizeof answer);
     }
     return id;

@@ -24,8 +24,7 @@ static wasmtime_error_t *on_deadline(wasmtime_context_t *context, void *env, uin
     (void)context;
     guest *g = env;
     int order = atomic_load(&g->order);
-    uint64_t used = guest_used(g);
-    if (order == FAULT_NONE && used > g->limits.cpu_time) {
+    if (order == FAULT_NONE && guest_overdue(g, monotonic_now() - g->run_start)) {
         order = FAULT_CPU_TIME;
     }
     if (order == FAULT_NONE && g->starting && thread_time() - g->start_begun > g->limits.start_time) {
@@ -52,7 +51,7 @@ static void instantiate(guest *g, const linked *l) {
         wasmtime_context_set_epoch_deadline(g->context, 1);
     }
     wasmtime_call_future_delete(call);
-    atomic_store_explicit(&g->used, guest_used(g), memory_order_relaxed);
+    guest_spend(g);
     g->starting = false;
     ticker_end(&g->engine->ticker);
 }
@@ -82,13 +81,10 @@ static void grow_memory(guest *g) {
     g->base = wasmtime_memory_data(g->context, &g->memory);
 }
 
-static int64_t clamp(uint64_t value) {
-    return value > INT64_MAX ? INT64_MAX : (int64_t)value;
-}
-
 /* Returns an OPEN_ value; for OPEN_TRAPPED the report is made, for OPEN_FAILED `*error` is set. */
 static int bring_up(guest *g, const linked *l, char **error) {
-    wasmtime_store_limiter(g->store, clamp(g->limits.memory), clamp(g->limits.table_elements), 1, -1, 1);
+    g->ceiling = UINT64_MAX; /* so that the store is told of whatever it may have */
+    guest_borrow(g, FIRST_PAGES * PAGE);
     wasmtime_store_epoch_deadline_callback(g->store, on_deadline, g, NULL);
     instantiate(g, l);
     if (g->trap != NULL || g->error != NULL) {
@@ -104,6 +100,7 @@ static int bring_up(guest *g, const linked *l, char **error) {
         return OPEN_NO_MEMORY;
     }
     grow_memory(g);
+    guest_settle(g, g->size);
     if (g->size < MAILBOX_END) {
         *error = text_format("a memory of %zu bytes has no room for the mailbox of %d", g->size, MAILBOX_END);
         return OPEN_FAILED;
@@ -112,8 +109,8 @@ static int bring_up(guest *g, const linked *l, char **error) {
     return OPEN_READY;
 }
 
-guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64_t key, int *outcome,
-                  char **error) {
+guest *guest_open(engine *e, const linked *l, const guest_limits *limits, purse *tree, uint64_t key,
+                  int *outcome, char **error) {
     *outcome = OPEN_EXHAUSTED;
     if (atomic_fetch_add(&e->guests, 1) >= e->max_guests) {
         atomic_fetch_sub(&e->guests, 1);
@@ -127,6 +124,10 @@ guest *guest_open(engine *e, const linked *l, const guest_limits *limits, uint64
     g->engine = e;
     g->key = key;
     g->limits = *limits;
+    g->tree = tree;
+    if (tree != NULL) {
+        purse_enter(tree);
+    }
     futures_init(&g->futures);
     g->store = wasmtime_store_new(e->wasm, g, NULL);
     g->context = wasmtime_store_context(g->store);

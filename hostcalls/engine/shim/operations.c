@@ -72,10 +72,14 @@ size_t guest_refusals(guest *g, const uint32_t **indices) {
 /* --- what the host answers --- */
 
 static void store_outcome(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size) {
+    if (atomic_load_explicit(&g->order, memory_order_relaxed) != FAULT_NONE) {
+        return; /* the guest ends before it could look */
+    }
     bool woken;
     uint32_t task;
-    resolve_outcome outcome = futures_resolve(&g->futures, key, state, payload, size, &woken, &task);
-    if (outcome == RESOLVE_NO_MEMORY || g->submitted.size + g->futures.held > g->limits.queued_bytes) {
+    size_t queued = g->submitted.size + g->futures.held;
+    size_t room = queued < g->limits.queued_bytes ? g->limits.queued_bytes - queued : 0;
+    if (futures_resolve(&g->futures, key, state, payload, size, room, &woken, &task) == RESOLVE_NO_ROOM) {
         guest_order(g, FAULT_LIMIT);
     }
     if (woken && !mailbox_enqueue(&g->mailbox, task, g->limits.futures)) {

@@ -165,6 +165,7 @@ typedef wasmtime_error_t *(*wasmtime_epoch_callback_t)(wasmtime_context_t *conte
     F(void, wasmtime_config_max_wasm_stack_set, (wasm_config_t *, size_t))                                \
     F(void, wasmtime_config_epoch_interruption_set, (wasm_config_t *, bool))                              \
     F(void, wasmtime_config_cranelift_opt_level_set, (wasm_config_t *, uint8_t))                          \
+    F(void, wasmtime_config_parallel_compilation_set, (wasm_config_t *, bool))                            \
     F(void, wasmtime_config_memory_reservation_set, (wasm_config_t *, uint64_t))                          \
     F(void, wasmtime_config_memory_guard_size_set, (wasm_config_t *, uint64_t))                           \
     F(void, wasmtime_config_memory_may_move_set, (wasm_config_t *, bool))                                 \

@@ -47,7 +47,7 @@ static void open_guest(engine *e, const linked *l, uint32_t index) {
                            .start_time = 100000000};
     int outcome;
     char *error = NULL;
-    guest *g = guest_open(e, l, &limits, index, &outcome, &error);
+    guest *g = guest_open(e, l, &limits, NULL, index, &outcome, &error);
     /* Closed guests still end on their workers, so for a moment all places may be taken. */
     assert(g != NULL || outcome == OPEN_EXHAUSTED);
     subjects[index] = (subject){.guest = g};

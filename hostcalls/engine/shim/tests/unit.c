@@ -67,30 +67,30 @@ static void answers_reach_the_right_future_once(void) {
     uint32_t id = futures_add(&t, FUTURE_PENDING, 10);
     uint64_t old = futures_key(&t, id);
     futures_remove(&t, id);
-    assert(futures_resolve(&t, old, FUTURE_READY, text, 7, &woken, &task) == RESOLVE_IGNORED && !woken);
+    assert(futures_resolve(&t, old, FUTURE_READY, text, 7, 100, &woken, &task) == RESOLVE_IGNORED && !woken);
     assert(futures_add(&t, FUTURE_PENDING, 10) == id);
-    assert(futures_resolve(&t, old, FUTURE_READY, text, 7, &woken, &task) == RESOLVE_IGNORED);
+    assert(futures_resolve(&t, old, FUTURE_READY, text, 7, 100, &woken, &task) == RESOLVE_IGNORED);
     uint64_t new = futures_key(&t, id);
     future *f = futures_find(&t, id);
     f->waited = true;
     f->task = 77;
-    assert(futures_resolve(&t, new, FUTURE_READY, text, 7, &woken, &task) == RESOLVE_STORED && woken &&
+    assert(futures_resolve(&t, new, FUTURE_READY, text, 7, 100, &woken, &task) == RESOLVE_STORED && woken &&
            task == 77);
     assert(t.held == 7 && f->size == 7 && memcmp(f->payload, text, 7) == 0 && !f->waited);
-    assert(futures_resolve(&t, new, FUTURE_FAILED, text, 7, &woken, &task) == RESOLVE_IGNORED && !woken);
+    assert(futures_resolve(&t, new, FUTURE_FAILED, text, 7, 100, &woken, &task) == RESOLVE_IGNORED && !woken);
     uint32_t other = futures_add(&t, FUTURE_PENDING, 10);
-    assert(futures_resolve(&t, futures_key(&t, other), FUTURE_READY, NULL, 0, &woken, &task) ==
+    assert(futures_resolve(&t, futures_key(&t, other), FUTURE_READY, NULL, 0, 0, &woken, &task) ==
            RESOLVE_STORED);
     assert(!woken && t.held == 7);
     uint32_t denied = futures_add(&t, FUTURE_DENIED, 10);
-    assert(futures_resolve(&t, futures_key(&t, denied), FUTURE_READY, text, 7, &woken, &task) ==
+    assert(futures_resolve(&t, futures_key(&t, denied), FUTURE_READY, text, 7, 100, &woken, &task) ==
            RESOLVE_IGNORED);
-    assert(futures_resolve(&t, UINT64_MAX, FUTURE_READY, text, 7, &woken, &task) == RESOLVE_IGNORED);
-    assert(futures_resolve(&t, futures_key(&t, other), FUTURE_READY, text, SIZE_MAX, &woken, &task) ==
+    assert(futures_resolve(&t, UINT64_MAX, FUTURE_READY, text, 7, 100, &woken, &task) == RESOLVE_IGNORED);
+    assert(futures_resolve(&t, futures_key(&t, other), FUTURE_READY, text, SIZE_MAX, SIZE_MAX, &woken, &task) ==
            RESOLVE_IGNORED);
     uint32_t huge = futures_add(&t, FUTURE_PENDING, 10);
-    assert(futures_resolve(&t, futures_key(&t, huge), FUTURE_READY, text, SIZE_MAX, &woken, &task) ==
-           RESOLVE_NO_MEMORY);
+    assert(futures_resolve(&t, futures_key(&t, huge), FUTURE_READY, text, SIZE_MAX, SIZE_MAX, &woken, &task) ==
+           RESOLVE_NO_ROOM);
     futures_remove(&t, id);
     assert(t.held == 0);
     futures_free(&t);

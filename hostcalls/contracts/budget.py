@@ -1,0 +1,146 @@
+"""The budget of a tree: what a guest and all its descendants may use together.
+
+A guest that starts others gives them a share of its own: the same budget counts for all of them, so that a
+guest which starts itself again and again gets no more than it would have got alone. What ends is counted no
+longer; only time is used up for good.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import attrs
+
+from enfilade.hostcalls.abi.errors import LimitReached, SubsystemError
+from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.engine import Purse
+from enfilade.hostcalls.resources.clock import Clock
+
+FIRST_MEMORY = 16 * 1024 * 1024
+"""Bytes of linear memory that a guest has when it starts."""
+
+
+_SHORTEST = 0.001
+"""Seconds that a pause has at least: shorter ones cost more than they are worth."""
+
+
+class Rate:
+    """A number of events a second, counted when they have happened: `left` falls below 0, and who caused that
+    waits until it is 0 again. A second's worth may happen at once.
+
+    Attributes:
+        left: events that may happen before a pause.
+    """
+
+    __slots__ = ("_clock", "_limit", "_since", "left")
+
+    def __init__(self, limit: float, clock: Clock) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._since = clock.monotonic()
+        self.left = limit
+
+    def pause(self) -> float:
+        """Seconds to wait before the next event; 0 if there is no need to."""
+        if self.left >= 0:
+            return 0.0
+        now = self._clock.monotonic()
+        self.left = min(self._limit, self.left + (now - self._since) * self._limit)
+        self._since = now
+        return 0.0 if self.left >= 0 else max(_SHORTEST, -self.left / self._limit)
+
+
+class Budget:
+    """The use that one tree has made of its limits.
+
+    Args:
+        limits: those of the guest at its root; its descendants have the same.
+        clock: the time that rates are measured by.
+
+    Attributes:
+        processes: guests of the tree that live or are about to start.
+        channel_bytes: capacity of the channels that they have created and that live.
+        hostcalls: the rate of their hostcalls.
+        messages: the rate of the messages that they send.
+    """
+
+    __slots__ = ("_purse", "channel_bytes", "hostcalls", "limits", "messages", "processes")
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self.limits = limits
+        self.processes = 0
+        self.channel_bytes = 0
+        self.hostcalls = Rate(limits.hostcalls, clock)
+        self.messages = Rate(limits.messages, clock)
+        self._purse: Purse | None = None
+
+    @property
+    def purse(self) -> Purse:
+        """The part that the engine keeps: memory and time."""
+        if self._purse is None:
+            self._purse = Purse(self.limits.tree_memory, self.limits.cpu_time)
+        return self._purse
+
+    def pause(self) -> float:
+        """Seconds for which the tree must rest, because it was faster than its rates; 0 if it was not."""
+        if self.hostcalls.left >= 0 and self.messages.left >= 0:
+            return 0.0
+        return max(self.hostcalls.pause(), self.messages.pause())
+
+    def check_room(self) -> None:
+        """Raise `SubsystemError`, naming the limit, unless the tree may have another guest."""
+        if self.processes >= self.limits.tree_processes:
+            raise reached("tree_processes", self.limits.tree_processes)
+        if self.processes and self.purse.memory_used + FIRST_MEMORY > self.limits.tree_memory:
+            raise reached("tree_memory", self.limits.tree_memory)
+
+    def reserve_channel_bytes(self, size: int) -> None:
+        """Count `size` bytes of channel. Raises `LimitReached` if there would be too many."""
+        if self.channel_bytes + size > self.limits.channel_bytes:
+            raise LimitReached("channel_bytes", self.limits.channel_bytes)
+        self.channel_bytes += size
+
+    def release_channel_bytes(self, size: int) -> None:
+        """Count them no longer."""
+        self.channel_bytes -= size
+
+
+class Parent(Protocol):
+    """A guest that starts others, as their places count them."""
+
+    children: int
+
+
+@attrs.define(eq=False)
+class Place:
+    """The place of one guest in its tree, from before it is made until it has ended.
+
+    Attributes:
+        budget: the tree's.
+        parent: the guest that starts it, whose children it counts among; None at the root.
+    """
+
+    budget: Budget
+    parent: Parent | None = None
+    taken: bool = attrs.field(default=True, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.budget.processes += 1
+        if self.parent is not None:
+            self.parent.children += 1
+
+    def leave(self) -> None:
+        """Give the place up; once is enough."""
+        if self.taken:
+            self.taken = False
+            self.budget.processes -= 1
+            if self.parent is not None:
+                self.parent.children -= 1
+            self.parent = None
+
+
+def reached(limit: str, bound: float) -> SubsystemError:
+    """The refusal of what would exceed a limit; the guest reads its name, too."""
+    shown = f"{bound:g}" if math.isfinite(bound) and bound != int(bound) else f"{bound}"
+    return SubsystemError(f"the limit {limit}={shown} is reached", why=LimitReached(limit, bound).why)
