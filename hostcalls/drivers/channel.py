@@ -6,7 +6,7 @@ import struct
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from enfilade.hostcalls.abi import ChannelCreate, IoFrame, IoRead, IoWrite, catalogue
+from enfilade.hostcalls.abi import ChannelCreate, IoRead, IoWrite, catalogue
 from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.operation import Operation, Quick, operation
@@ -124,12 +124,12 @@ def writer_downgrade(caller: Caller, slot: int) -> int:
     return moved
 
 
-def strong_read(caller: Caller, wanted: IoRead) -> Awaitable[IoFrame]:
+def strong_read(caller: Caller, wanted: IoRead) -> Awaitable[Any]:
     """The next frame of a strong reader."""
     return _read(caller, wanted, strong=True)
 
 
-def weak_read(caller: Caller, wanted: IoRead) -> Awaitable[IoFrame]:
+def weak_read(caller: Caller, wanted: IoRead) -> Awaitable[Any]:
     """The next frame of a weak reader."""
     return _read(caller, wanted, strong=False)
 
@@ -239,7 +239,9 @@ def _write_quickly(*, strong: bool) -> Quick:
     return quick
 
 
-def _read(caller: Caller, wanted: IoRead, *, strong: bool) -> Awaitable[IoFrame]:
+def _read(
+    caller: Caller, wanted: IoRead, *, strong: bool
+) -> Awaitable[Any]:  # a frame, which has an IoFrame's fields
     reader: Reader = caller.get(wanted.handle, Kind.READER).payload
     if reader.strong is not strong:
         raise InvalidArgument

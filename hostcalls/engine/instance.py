@@ -256,7 +256,22 @@ class Instance:
                 word = self._word = _guest_advance(guest, future, answer, len(answer))
                 future = _NO_KEY
                 if word & _STAGED:
-                    records = stage[: word >> _SIZE_SHIFT]
+                    staged = stage[: word >> _SIZE_SHIFT]
+                    key, index, length = _unpack_header(staged)
+                    alone = len(staged) <= length + 23  # with a header of 16 bytes and 7 of padding at most
+                    if alone and not word & _HAS_DROPS:
+                        reply = serve(key, index, staged[16 : 16 + length])
+                        if self._guest is None:
+                            return Pause.ENDED
+                        asked = True
+                        if reply is not None:
+                            future, answer = key, reply
+                        if perf_counter() <= deadline:
+                            continue
+                        if future != _NO_KEY:
+                            self._store(future, answer)
+                        return Pause.READY
+                    records = staged
                 elif word & _HAS_SUBMISSIONS:
                     records = self._take()
                 elif not word & _HAS_DROPS:

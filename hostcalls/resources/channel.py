@@ -22,10 +22,9 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from typing import NamedTuple
 
-import attrs
-
-from enfilade.hostcalls.abi import ChannelBackpressure, IoFrame
+from enfilade.hostcalls.abi import ChannelBackpressure
 from enfilade.hostcalls.abi.errors import InvalidArgument, SubsystemError
 from enfilade.hostcalls.resources.futures import Future
 
@@ -74,10 +73,11 @@ class Stalled(ChannelError):
         super().__init__("io error: write stalled mid-frame")
 
 
-@attrs.frozen
-class Frame(IoFrame):
+class Frame(NamedTuple):
     """One frame, and where it lies: the how manieth it is, its first position and the one behind its last."""
 
+    writer_id: int
+    payload: bytes
     sequence: int
     start: int
     end: int
@@ -336,16 +336,22 @@ class Reader:
         What `read` would answer with an error, or only later, changes nothing here.
         """
         channel = self.channel
+        frames = channel._frames
         index = self.sequence - channel._base
-        if self._pending is not None or self.closed or not 0 <= index < len(channel._frames):
+        if self._pending is not None or self.closed or not 0 <= index < len(frames):
             return None
-        frame = channel._frames[index]
+        frame = frames[index]
         if len(frame.payload) > length or not channel._fits(frame.end, frame.sequence):
             return None
         self.sequence += 1
         self.position = frame.end
         if channel._slowest is self:
-            channel._head_moved()
+            if len(channel._strong) == 1 and not channel._parked and not channel._line:
+                # Nobody else is the slowest now, and nobody waits for room.
+                channel._consumed = max(channel._consumed, self.sequence)
+                channel._prune()
+            else:
+                channel._head_moved()
         return frame
 
     @property
@@ -452,8 +458,8 @@ class Writer:
         What `write` would answer with an error, or only later, changes nothing here.
         """
         channel = self.channel
-        size = len(payload)
-        sequence, end = channel._base + len(channel._frames), channel._next + size
+        size, start = len(payload), channel._next
+        sequence, end = channel._base + len(channel._frames), start + size
         if (
             self._pending is not None
             or self._frame is not None
@@ -465,7 +471,7 @@ class Writer:
             or not channel._fits(end, sequence)
         ):
             return False
-        channel._append(Frame(self.id, payload, sequence, channel._next, end))
+        channel._append(Frame(self.id, payload, sequence, start, end))
         return True
 
     @property
