@@ -2,8 +2,8 @@
  * Attention: after a reply, a server thread waits for that client's next call in the channel's own memory.
  *
  * The thread still counts as idle. At least one idle thread always stays in the pool to hear all other clients. When
- * that one takes a call, another is recalled from its attention to replace it. So attention needs no time
- * limit, and no timer, which would cost more than it saves. A thread for which there is no substitute only
+ * that one takes a call, another is recalled from its attention to replace it. So attention needs no
+ * time limit but one against clients that interfere with the recall. A thread for which there is no substitute only
  * spins briefly, and first checks whether another client is waiting. A channel whose attendant had to be recalled is
  * attended to ever more rarely, until its client proves quick again.
  */
@@ -11,7 +11,7 @@
 
 #include <sys/epoll.h>
 
-enum { BACKOFF_MAX = 64 };
+enum { BACKOFF_MAX = 64, RECALL_NANOSECONDS = 500000000 };
 
 static void enlist_locked(struct server_thread *thread, struct channel *channel) {
     struct pool *pool = thread->pool;
@@ -58,16 +58,22 @@ void attention_balance_locked(struct pool *pool) {
     }
 }
 
-/* Whether the client has claimed the thread. A thread that may leave its pool does not wait for ever. */
+/*
+ * Whether the client has claimed the thread. The client can write the word at any time, so that a thread which has just been
+ * recalled goes to sleep all the same: it looks again after a while. A thread that may leave its pool does not wait longer than
+ * it would there.
+ */
 static bool sleep_until_claimed(struct server_thread *thread, struct channel *channel) {
     uint32_t asleep = ATTENDING_ASLEEP;
+    uint64_t end = thread->patience < 0 ? UINT64_MAX : word_clock() + (uint64_t)thread->patience * 1000000;
     while (!atomic_load(&thread->recalled) &&
            atomic_load(&channel->session->attending) == ATTENDING_ASLEEP) {
-        if (thread->patience < 0) {
-            word_sleep_once(&channel->session->attending, ATTENDING_ASLEEP);
-        } else if (!word_sleep(&channel->session->attending, ATTENDING_ASLEEP, (unsigned)thread->patience * 1000)) {
+        uint64_t now = word_clock();
+        if (now >= end) {
             return !atomic_compare_exchange_strong(&channel->session->attending, &asleep, ATTENDING_NOT);
         }
+        word_nap(&channel->session->attending, ATTENDING_ASLEEP,
+                 end - now < RECALL_NANOSECONDS ? end - now : RECALL_NANOSECONDS);
         pthread_setcancelstate(thread->cancellation, NULL);
         pthread_testcancel();
         pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);

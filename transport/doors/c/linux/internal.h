@@ -238,9 +238,9 @@ enum { RESULTS_ALONE = 8 << 20 };
 
 /* word.c: waiting on words of the session memory. True: the word has changed. */
 bool word_sleep(_Atomic uint32_t *word, uint32_t value, unsigned microseconds);
+void word_nap(_Atomic uint32_t *word, uint32_t value, uint64_t nanoseconds);
 bool word_spin(struct spinner *spinner, const struct spin *spin, uint32_t peer_processor,
                const _Atomic uint32_t *word, uint32_t value);
-void word_sleep_once(_Atomic uint32_t *word, uint32_t value);
 void word_wake(_Atomic uint32_t *word);
 uint32_t this_processor(void);
 uint64_t word_clock(void); /* nanoseconds */
@@ -344,7 +344,7 @@ struct server_thread *server_thread_enter(void);
 _Noreturn void server_thread_park(struct server_thread *thread);
 bool server_thread_has_room(void);
 size_t stack_left(void); /* of the calling thread's own */
-void server_thread_visit(struct server_thread *thread);
+bool server_thread_visit(struct server_thread *thread);
 
 /* invocation.c: how one ends. */
 void server_thread_rest_locked(struct server_thread *thread);

@@ -273,19 +273,25 @@ bool server_thread_has_room(void) {
     return stack_left() > VISIT_ROOM;
 }
 
-/* Runs the procedure for the invocation that the thread has taken, and comes back. */
-void server_thread_visit(struct server_thread *thread) {
+/* Runs the procedure for the invocation that the thread has taken, and comes back. False: the request has not come. */
+bool server_thread_visit(struct server_thread *thread) {
     size_t limit = thread->stack_limit;
+    volatile bool served = true;
     thread->stack_limit = VISIT_LIMIT;
     thread->looping = thread->visiting = true;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &thread->cancellation);
-    if (_setjmp(thread->base) == 0 && begin(this_server_thread) && run(this_server_thread)) {
-        invocation_reply(this_server_thread, EINTR, 0, 0, 0); /* the procedure returned: its client gets EINTR */
+    if (_setjmp(thread->base) == 0 && begin(this_server_thread)) {
+        if (run(this_server_thread)) {
+            invocation_reply(this_server_thread, EINTR, 0, 0, 0); /* the procedure returned: its client gets EINTR */
+        } else {
+            served = false;
+        }
     }
     thread = this_server_thread;
     pthread_setcancelstate(thread->cancellation, NULL);
     thread->looping = thread->visiting = false;
     thread->stack_limit = limit;
+    return served;
 }
 
 _Noreturn void server_thread_park(struct server_thread *thread) {

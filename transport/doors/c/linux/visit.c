@@ -102,10 +102,7 @@ int door_visit(door_id_t id, unsigned microseconds, const uint32_t *leave) {
         channel_release_locked(channel);
     }
     server_unlock();
-    if (taken) {
-        server_thread_visit(thread);
-    }
-    return taken;
+    return taken && server_thread_visit(thread);
 }
 
 void door_visit_end(void) {

@@ -34,24 +34,22 @@ static void relax(void) {
 #endif
 }
 
+/* Sleeps until woken, for whatever reason, or until the time is over. */
+void word_nap(_Atomic uint32_t *word, uint32_t value, uint64_t nanoseconds) {
+    struct timespec time = {.tv_sec = (time_t)(nanoseconds / 1000000000u), .tv_nsec = (long)(nanoseconds % 1000000000u)};
+    syscall(SYS_futex, word, FUTEX_WAIT, value, &time, NULL, 0);
+}
+
 bool word_sleep(_Atomic uint32_t *word, uint32_t value, unsigned microseconds) {
-    struct timespec timeout;
     uint64_t end = word_clock() + (uint64_t)microseconds * 1000;
     while (atomic_load(word) == value) {
         uint64_t now = word_clock();
         if (now >= end) {
             return false;
         }
-        timeout.tv_sec = (time_t)((end - now) / 1000000000u);
-        timeout.tv_nsec = (long)((end - now) % 1000000000u);
-        syscall(SYS_futex, word, FUTEX_WAIT, value, &timeout, NULL, 0);
+        word_nap(word, value, end - now);
     }
     return true;
-}
-
-/* Sleeps without a limit, until woken for whatever reason. */
-void word_sleep_once(_Atomic uint32_t *word, uint32_t value) {
-    syscall(SYS_futex, word, FUTEX_WAIT, value, NULL, NULL, 0);
 }
 
 /*

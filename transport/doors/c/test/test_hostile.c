@@ -3,6 +3,7 @@
  * an honest server with datagrams of its own making, and a server likewise to an honest client.
  */
 #include "attacks.h"
+#include "blocking.h"
 
 static void number_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
     (void)cookie, (void)data, (void)size, (void)descriptors, (void)count;
@@ -13,21 +14,6 @@ static void number_procedure(void *cookie, char *data, size_t size, door_desc_t 
 static int ask(int door) {
     int number = 0;
     return call(door, NULL, 0, &number, sizeof number, NULL) == 0 ? number : -errno;
-}
-
-static void *one_thread(void *unused) {
-    door_return(NULL, 0, NULL, 0);
-    return unused;
-}
-
-static void make_one_thread(door_info_t *info) {
-    static bool made;
-    pthread_t thread;
-    (void)info;
-    if (!made) {
-        made = true;
-        CHECK_EQUAL(pthread_create(&thread, NULL, one_thread, NULL), 0);
-    }
 }
 
 static size_t address_space(void) {
@@ -60,7 +46,7 @@ static void door_region_of_64_terabytes(void) {
 
 /* The only thread of a pool is not kept busy by datagrams that announce nothing. */
 static void door_flood_of_datagrams(void) {
-    door_server_create(make_one_thread);
+    door_server_create(one_thread);
     int door = door_create(number_procedure, NULL, 0);
     CHECK_EQUAL(ask(door), 77);
     struct attached attached = attach(door);
@@ -70,6 +56,50 @@ static void door_flood_of_datagrams(void) {
         CHECK(error == 0 || error == EAGAIN || error == EPIPE || error == ECONNRESET);
     }
     CHECK_EQUAL(ask(door), 77);
+}
+
+static atomic_bool hammered;
+
+static void *hammer(void *argument) {
+    const struct attached *attached = argument;
+    while (!atomic_load(&hammered)) {
+        atomic_store(&attached->session->attending, ATTENDING_ASLEEP);
+    }
+    return NULL;
+}
+
+static bool is_attended(void *argument) {
+    const struct attached *attached = argument;
+    return atomic_load(&attached->session->attending) == ATTENDING_ASLEEP;
+}
+
+/* A thread that waits for one client serves another one when it is needed there, whatever the first one writes. */
+static void door_attention_is_not_kept(void) {
+    struct caller first = {0}, second = {0};
+    pthread_t thread;
+    make_pipes();
+    int door = door_create(blocking_procedure, NULL, 0);
+    struct attached attached = attach(door);
+    for (int i = 0; i < 100 && !is_attended(&attached); i++) { /* once the pool has a second thread */
+        queue_call(&attached, 0, 0);
+        receive_byte(entered[0]);
+        send_byte(leave[1], 'l');
+        CHECK(eventually(is_answered, &attached));
+        poll(NULL, 0, 20);
+    }
+    CHECK(is_attended(&attached));
+    CHECK_EQUAL(pthread_create(&thread, NULL, hammer, &attached), 0);
+    start_caller(&first, door);
+    receive_byte(entered[0]);
+    start_caller(&second, door);
+    CHECK(byte_within(entered[0], 3000)); /* it would leave its pool after 5 s */
+    receive_byte(entered[0]);
+    send_byte(leave[1], 'l');
+    send_byte(leave[1], 'l');
+    CHECK_EQUAL(caller_error(&first), 0);
+    CHECK_EQUAL(caller_error(&second), 0);
+    atomic_store(&hammered, true);
+    pthread_join(thread, NULL);
 }
 
 /* A server of our own making: a door's client end, of which nothing is true. */
@@ -142,6 +172,7 @@ static void door_results_that_are_lies(void) {
 static const struct test tests[] = {
     TEST(door_region_of_64_terabytes),
     TEST(door_flood_of_datagrams),
+    TEST(door_attention_is_not_kept),
     TEST(door_results_that_are_lies),
 };
 TEST_MAIN(tests)
