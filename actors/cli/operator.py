@@ -1,4 +1,4 @@
-"""An operator's short visit to a running node, through its door: `enfilade zone ps`, `call`, `stop` and so on.
+"""An operator's short visit to a running node, through its door: `enfilade zone ps`, `tree`, `stop`.
 
 The command is a node of its own for the length of the visit, with a name and the kernel's word for who runs
 it, so that the visited node's policy decides about it as about any other peer. It exports nothing itself.

@@ -164,6 +164,11 @@ function slotOf(size: i32): i32 {
 @external("enfilade::actor::register", "create") declare function register_create(at: usize, size: u32): u32;
 @external("enfilade::actor::register", "poll") declare function register_poll(f: u32, t: u32, r: usize, c: u32): u32;
 
+@external("enfilade::actor::export_state", "create") declare function export_create(at: usize, size: u32): u32;
+@external("enfilade::actor::export_state", "poll") declare function export_poll(f: u32, t: u32, r: usize, c: u32): u32;
+@external("enfilade::actor::import_state", "create") declare function import_create(at: usize, size: u32): u32;
+@external("enfilade::actor::import_state", "poll") declare function import_poll(f: u32, t: u32, r: usize, c: u32): u32;
+
 /** The kinds of message. */
 export enum Kind {
   /** Sent without expecting a reply. */
@@ -174,6 +179,8 @@ export enum Kind {
   Exited,
   /** A monitored process has ended. */
   Down,
+  /** Another module is to take this one's place: `exportState`. */
+  Upgrade,
   /** The time was over. */
   Nothing,
 }
@@ -214,12 +221,20 @@ export class Message {
   }
 }
 
+let takesUpgrades = false;
+
+/** Whether `receive` takes an upgrade; a guest that can hand its state over says so. */
+export function takeUpgrades(take: bool): void {
+  takesUpgrades = take;
+}
+
 /** Wait for a message, at most `timeout` milliseconds if it is not negative; null if the receive was refused. */
 export function receive(timeout: i64 = -1): Message | null {
   begin();
-  const root = reserve(48, 8); // any kind, any tag
+  const root = reserve(48, 8);
   store<u8>(root, timeout >= 0 ? 1 : 0);
   store<u64>(root, timeout >= 0 ? timeout : 0, 8);
+  store<u32>(root, takesUpgrades ? 31 : 0, 16); // a bit for each kind; 0 accepts all but an upgrade
   store<u32>(root, LONGEST, 40);
   const size = settle(receive_create(scratch, used), receive_poll);
   if (size < 0) return null;
@@ -239,6 +254,8 @@ export function receive(timeout: i64 = -1): Message | null {
     case Kind.Exited:
       message.actor = load<u32>(at, 12);
       message.reason = load<u8>(at, 16);
+      break;
+    case Kind.Upgrade:
       break;
     default:
       message.monitor = load<u64>(at, 16);
@@ -328,6 +345,26 @@ export function register(name: string, actor: u32): bool {
   setText(root, text, place);
   store<u32>(root, actor, 8);
   return settle(register_create(scratch, used), register_poll) >= 0;
+}
+
+/**
+ * After an upgrade was received: hand the guest's state over to the module that takes its place. It returns only if that
+ * has failed, and the guest is to go on.
+ */
+export function exportState(state: ArrayBuffer): bool {
+  begin();
+  const place = put(state);
+  const root = reserve(8, 4);
+  if (!root) return false;
+  point(root, place, state.byteLength);
+  return settle(export_create(scratch, used), export_poll) >= 0;
+}
+
+/** At the start: the state that the module before has exported; null if there was none before. */
+export function importState(): ArrayBuffer | null {
+  const size = settle(import_create(scratch, 0), import_poll);
+  if (size < 0 || load<u8>(result + size - 12) == 0) return null;
+  return dataAt(result + size - 8);
 }
 
 // --- processes -------------------------------------------------------------------------------------------------------

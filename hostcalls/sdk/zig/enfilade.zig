@@ -193,7 +193,12 @@ pub const Message = union(enum) {
     exited: struct { actor: u32, reason: Reason },
     /// A monitored process has ended.
     down: struct { monitor: u64, actor: u32, reason: Reason },
+    /// Another module is to take this one's place: `exportState`.
+    upgrade: void,
 };
+
+/// Whether `receive` takes an upgrade; a guest that can hand its state over sets it.
+pub var takes_upgrades = false;
 
 /// Wait for a message, at most `timeout_ms` if it is given; null on timeout. The buffer has 256 bytes more
 /// than the longest message.
@@ -201,7 +206,7 @@ pub fn receive(buffer: []align(8) u8, timeout_ms: ?u64) Error!?Message {
     if (buffer.len < result_min) return Error.Refused;
     const wanted = extern struct { timeout: Option, kinds: u32, tag: Option, limit: u32 }{
         .timeout = .{ .present = @intFromBool(timeout_ms != null), .value = timeout_ms orelse 0 },
-        .kinds = 0,
+        .kinds = if (takes_upgrades) 31 else 0,
         .tag = .{ .present = 0, .value = 0 },
         .limit = @intCast(buffer.len - result_min),
     };
@@ -212,11 +217,12 @@ pub fn receive(buffer: []align(8) u8, timeout_ms: ?u64) Error!?Message {
         0 => .{ .plain = .{ .tag = number(u64, root, 16), .data = dataOf(root[24..]) } },
         1 => .{ .request = .{ .slot = number(u32, root, 12), .data = dataOf(root[16..]) } },
         2 => .{ .exited = .{ .actor = number(u32, root, 12), .reason = @enumFromInt(root[16]) } },
-        else => .{ .down = .{
+        3 => .{ .down = .{
             .monitor = number(u64, root, 16),
             .actor = number(u32, root, 24),
             .reason = @enumFromInt(root[28]),
         } },
+        else => .upgrade,
     };
 }
 
@@ -289,6 +295,24 @@ pub fn register(name: []const u8, actor: u32) Error!void {
     root.name = text.textSeenFrom(&root.name);
     root.actor = actor;
     _ = try Hostcall("enfilade::actor::register").call(archive.bytes(), &outcome);
+}
+
+/// After an upgrade was received: hand the guest's state over to the module that takes its place. It returns only if that
+/// has failed, and the guest is to go on.
+pub fn exportState(state: []const u8) Error!void {
+    var archive: Archive = .{};
+    const piece = try archive.put(state, 1);
+    const root = try archive.root(Bytes);
+    root.* = piece.seenFrom(root);
+    _ = try Hostcall("enfilade::actor::export_state").call(archive.bytes(), &outcome);
+}
+
+/// At the start: the state that the module before has exported, in the buffer, which has 24 bytes more; null if there was
+/// none before.
+pub fn importState(buffer: []align(8) u8) Error!?[]const u8 {
+    const written = try Hostcall("enfilade::actor::import_state").call(&.{}, buffer);
+    const root = written[written.len - 12 ..];
+    return if (root[0] == 0) null else dataOf(root[4..]);
 }
 
 // --- processes ------------------------------------------------------------------------------------------------------

@@ -66,7 +66,8 @@ async def test_family(family: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "enfilade.guest")
     async with open_node("test") as node, node.mailbox() as me:
         open_guests(node, modules=family.parent)
-        guest = Guest(family.name, capabilities=everything, arguments=[family.name])
+        name = "the parent"
+        guest = Guest(family.name, capabilities=everything, arguments=[family.name], registers=[name])
         me.monitor(await node.spawn(guest))
         assert str((await me.receive(Down, timeout=60)).reason) == "done"
     assert ("enfilade.guest.family.parent", logging.WARNING) in {

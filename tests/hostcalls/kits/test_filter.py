@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from trio.testing import MockClock
 
 from enfilade.actors import Child, Down, Node, ProcessDied, Supervisor, Trapped, open_node
 from enfilade.actors.guests import Guest
+from enfilade.actors.guests.upgrade import upgrade_guest
 from tests.hostcalls.kits.builds import (
     EXAMPLES,
     build,
@@ -120,13 +122,28 @@ async def test_faulty_arguments(module: Path, caplog: pytest.LogCaptureFixture) 
 
 
 async def test_many_keys(module: Path, mock_clock: MockClock) -> None:
-    """The table holds 256 keys; with more, the bucket that empties first is forgotten."""
+    """The table holds 64 keys; with more, the bucket that empties first is forgotten."""
     guest = Guest(module, capabilities=CAPABILITIES, arguments=[10, 1])
     async with open_node("test") as node:
         await node.spawn(guest, name="filter")
-        for key in range(256):
+        for key in range(64):
             mock_clock.jump(0.0001)
             assert await ask(node, b"%d" % key) == b"pass"
         assert (await ask(node, b"0")).startswith(b"wait")
         assert await ask(node, b"one more") == b"pass"
         assert await ask(node, b"0") == b"pass"
+
+
+async def test_upgrade(module: Path, mock_clock: MockClock) -> None:
+    """The filter hands its table over: to itself, and to the filter of another kit and back."""
+    other = runpy.run_path(str(EXAMPLES / "wat" / "filter.py"))["module"]()
+    guest = Guest(module, capabilities=CAPABILITIES, arguments=[10, 3])
+    async with open_node("test") as node:
+        ref = await node.spawn(guest, name="filter")
+        assert [await ask(node, b"alice") for _ in range(4)] == [b"pass"] * 3 + [b"wait 100"]
+        assert await ask(node, b"bob") == b"pass"
+        for following in (module, other, module):
+            await upgrade_guest(ref, following)
+            assert await ask(node, b"alice") == b"wait 100"
+        assert [await ask(node, b"bob") for _ in range(3)] == [b"pass"] * 2 + [b"wait 100"]
+        assert await ask(node, b"carol") == b"pass"

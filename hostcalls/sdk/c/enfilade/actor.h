@@ -12,6 +12,8 @@ ENFILADE_HOSTCALL(enfilade_actor_reply, "enfilade::actor::reply")
 ENFILADE_HOSTCALL(enfilade_actor_release, "enfilade::actor::release")
 ENFILADE_HOSTCALL(enfilade_actor_whereis, "enfilade::actor::whereis")
 ENFILADE_HOSTCALL(enfilade_actor_register, "enfilade::actor::register")
+ENFILADE_HOSTCALL(enfilade_actor_export_state, "enfilade::actor::export_state")
+ENFILADE_HOSTCALL(enfilade_actor_import_state, "enfilade::actor::import_state")
 
 /* The kinds of message. */
 enum enfilade_kind {
@@ -19,6 +21,7 @@ enum enfilade_kind {
     ENFILADE_REQUEST = 1, /* the caller waits for enfilade_reply */
     ENFILADE_EXITED = 2,  /* a linked process has ended */
     ENFILADE_DOWN = 3,    /* a monitored process has ended */
+    ENFILADE_UPGRADE = 4, /* another module is to take this one's place: enfilade_export_state */
     ENFILADE_NOTHING = -1 /* the timeout expired, or the receive failed */
 };
 
@@ -51,6 +54,9 @@ struct enfilade_message {
 /* No time limit. */
 #define ENFILADE_FOREVER UINT64_MAX
 
+/* Whether enfilade_receive takes an ENFILADE_UPGRADE; a guest that can hand its state over sets it to 1. */
+static uint8_t enfilade_takes_upgrades;
+
 /*
  * Wait for a message, at most `timeout_ms`. The buffer must be aligned to 8 and have 256 bytes more than the longest
  * message; a longer one makes the receive fail, and stays. Returns 0, or -1 with an error text in the buffer.
@@ -59,10 +65,13 @@ static inline int enfilade_receive(struct enfilade_message *message, void *buffe
                                    uint64_t timeout_ms) {
     struct {
         struct enfilade_option timeout;
-        uint32_t kinds; /* 0 accepts all kinds */
+        uint32_t kinds; /* a bit for each; 0 accepts all but an upgrade */
         struct enfilade_option tag;
         uint32_t limit;
-    } wanted = {{timeout_ms != ENFILADE_FOREVER, timeout_ms}, 0, {0, 0}, capacity - ENFILADE_RESULT_MIN};
+    } wanted = {{timeout_ms != ENFILADE_FOREVER, timeout_ms},
+                enfilade_takes_upgrades ? 31 : 0,
+                {0, 0},
+                capacity - ENFILADE_RESULT_MIN};
     __builtin_memset(message, 0, sizeof *message);
     message->kind = ENFILADE_NOTHING;
     if (capacity < ENFILADE_RESULT_MIN) {
@@ -97,6 +106,7 @@ static inline int enfilade_receive(struct enfilade_message *message, void *buffe
         enfilade_copy(&message->actor, root + 24, 4);
         message->reason = (enum enfilade_reason)root[28];
         break;
+    case ENFILADE_UPGRADE:
     case ENFILADE_NOTHING:
         break;
     }
@@ -227,6 +237,39 @@ static inline int enfilade_register(const char *name, uint32_t size, uint32_t ac
     enfilade_set_text(&registration->name, piece);
     registration->actor = actor;
     return ENFILADE_MAKE(enfilade_actor_register) < 0 ? -1 : 0;
+}
+
+/*
+ * After an ENFILADE_UPGRADE: hand the guest's state over to the module that takes its place. It returns only if that has
+ * failed, and the guest is to go on: 0, or -1 if the state was refused.
+ */
+static inline int enfilade_export_state(const void *state, uint32_t size) {
+    enfilade_begin();
+    const struct enfilade_piece piece = enfilade_put(state, size, 1);
+    struct enfilade_bytes *root = (struct enfilade_bytes *)enfilade_root(sizeof *root, 4);
+    if (root == NULL) {
+        return -1;
+    }
+    enfilade_point(root, piece);
+    return ENFILADE_MAKE(enfilade_actor_export_state) < 0 ? -1 : 0;
+}
+
+/*
+ * At the start: the state that the module before has exported, `*size` bytes at `*state`, in the buffer, which has 24
+ * bytes more. Returns 1, 0 if there was no module before, or -1.
+ */
+static inline int enfilade_import_state(void *buffer, uint32_t capacity, const uint8_t **state, uint32_t *size) {
+    const int32_t written = enfilade_actor_import_state(NULL, 0, buffer, capacity);
+    if (written < 0) {
+        return -1;
+    }
+    const uint8_t *root = (const uint8_t *)buffer + written - 12; /* whether there is a state, then the state */
+    if (root[0] == 0) {
+        return 0;
+    }
+    *state = (const uint8_t *)enfilade_data((const struct enfilade_bytes *)(root + 4));
+    *size = ((const struct enfilade_bytes *)(root + 4))->size;
+    return 1;
 }
 
 #endif

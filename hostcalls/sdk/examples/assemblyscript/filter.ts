@@ -3,37 +3,41 @@
  * key has been asked for more than `rate` times a second, after `burst` times at once. A longer key is a fault.
  *
  * The state is one instant for each key: when its bucket will be empty. It is gone when a supervisor starts the filter
- * again.
+ * again, and handed over when the filter is moved to another module.
  */
 
-import { Kind, Level, log, monotonic, receive, replyText } from "enfilade";
+import { Kind, Level, exportState, importState, log, monotonic, receive, replyText, takeUpgrades } from "enfilade";
 
 const LONGEST = 32;
-const KEYS = 256;
+const KEYS = 64;
+const SIZE = 48; // of a bucket: when it is empty, 8 bytes; the key's size, 4 bytes; and the key
 
-/** When the bucket of each key will be empty, in milliseconds. */
-const buckets = new Map<string, i64>();
+let table = new ArrayBuffer(KEYS * SIZE);
 
-/** Make room for a new key: forget the bucket that is empty first. */
-function forgetOne(): void {
-  const keys = buckets.keys();
-  let oldest = keys[0];
-  for (let at = 1; at < keys.length; at++) {
-    if (buckets.get(keys[at]) < buckets.get(oldest)) oldest = keys[at];
+/** Where a key's bucket is; a new key takes the place of the one that was empty first. */
+function find(key: ArrayBuffer): usize {
+  const size = key.byteLength;
+  const first = changetype<usize>(table);
+  let oldest = first;
+  for (let bucket = first; bucket < first + KEYS * SIZE; bucket += SIZE) {
+    const emptyAt = load<u64>(bucket);
+    if (emptyAt && load<u32>(bucket, 8) == size && !memory.compare(bucket + 12, changetype<usize>(key), size)) {
+      return bucket;
+    }
+    if (emptyAt < load<u64>(oldest)) oldest = bucket;
   }
-  buckets.delete(oldest);
+  store<u64>(oldest, 0);
+  store<u32>(oldest, size, 8);
+  memory.copy(oldest + 12, changetype<usize>(key), size);
+  return oldest;
 }
 
 /** Milliseconds to wait, or 0 if the key may pass now. */
-function admit(key: string, now: i64, interval: i64, burst: i64): i64 {
-  if (!buckets.has(key)) {
-    if (buckets.size == KEYS) forgetOne();
-    buckets.set(key, 0);
-  }
-  const emptyAt = max(buckets.get(key), now);
+function admit(bucket: usize, now: u64, interval: u64, burst: u64): u64 {
+  const emptyAt = max(load<u64>(bucket), now);
   const ahead = emptyAt - now, allowed = (burst - 1) * interval;
   if (ahead > allowed) return ahead - allowed;
-  buckets.set(key, emptyAt + interval);
+  store<u64>(bucket, emptyAt + interval);
   return 0;
 }
 
@@ -42,13 +46,17 @@ export function start(rate: u32, burst: u32): void {
     log(Level.Error, "filter", "expected 1 to 1000 a second and a burst of at least 1");
     unreachable();
   }
+  const state = importState();
+  if (state !== null && state.byteLength == KEYS * SIZE) table = state;
+  takeUpgrades(true);
   log(Level.Info, "filter", "ready");
   while (true) {
     const message = receive()!; // a refusal is a trap
+    if (message.kind == Kind.Upgrade) exportState(table);
     if (message.kind != Kind.Request) continue;
     const now = monotonic();
     if (message.data.byteLength > LONGEST || now < 0) unreachable();
-    const wait = admit(message.text(), now + 1, 1000 / rate, burst);
+    const wait = admit(find(message.data), now + 1, 1000 / rate, burst);
     if (wait) log(Level.Debug, "filter", "held back");
     replyText(message.request, wait ? "wait " + wait.toString() : "pass");
   }

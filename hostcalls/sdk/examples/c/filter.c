@@ -3,16 +3,16 @@
  * key has been asked for more than `rate` times a second, after `burst` times at once. A longer key is a fault.
  *
  * The state is one instant for each key: when its bucket will be empty. It is gone when a supervisor starts the filter
- * again.
+ * again, and handed over when the filter is moved to another module.
  */
 
 #include "enfilade.h"
 
-enum { LONGEST = 32, KEYS = 256 };
+enum { LONGEST = 32, KEYS = 64 };
 
 static union {
     uint64_t aligned;
-    uint8_t bytes[ENFILADE_RESULT_MIN + 1024];
+    uint8_t bytes[ENFILADE_LONGEST];
 } buffer;
 
 static struct bucket {
@@ -71,10 +71,19 @@ ENFILADE_EXPORT("start") void start(uint32_t rate, uint32_t burst) {
         enfilade_log(ENFILADE_ERROR, "filter", "expected 1 to 1000 a second and a burst of at least 1");
         __builtin_trap();
     }
+    const uint8_t *state;
+    uint32_t size;
+    if (enfilade_import_state(buffer.bytes, sizeof buffer.bytes, &state, &size) == 1 && size == sizeof buckets) {
+        enfilade_copy(buckets, state, size);
+    }
+    enfilade_takes_upgrades = 1;
     enfilade_log(ENFILADE_INFO, "filter", "ready");
     for (;;) {
         if (enfilade_receive(&message, buffer.bytes, sizeof buffer.bytes, ENFILADE_FOREVER) != 0) {
             __builtin_trap();
+        }
+        if (message.kind == ENFILADE_UPGRADE) {
+            enfilade_export_state(buckets, sizeof buckets);
         }
         if (message.kind != ENFILADE_REQUEST) {
             continue;

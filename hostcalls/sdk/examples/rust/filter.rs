@@ -2,15 +2,17 @@
 //! key has been asked for more than `rate` times a second, after `burst` times at once. A longer key is a fault.
 //!
 //! The state is one instant for each key: when its bucket will be empty. It is gone when a supervisor starts the filter
-//! again.
+//! again, and handed over when the filter is moved to another module.
 
 #![no_std]
 
 use core::fmt::Write;
 
-use enfilade::{log, now, receive, reply, Level, Message, RESULT_MIN};
+use enfilade::{export_state, import_state, log, now, receive, reply, take_upgrades, Level, Message};
 
 const LONGEST: usize = 32;
+const KEYS: usize = 64;
+const SIZE: usize = 48; // of a bucket in the exported state
 
 #[derive(Clone, Copy)]
 struct Bucket {
@@ -53,6 +55,30 @@ impl Bucket {
     }
 }
 
+/// The buckets as they are exported: when it is empty, 8 bytes; the key's size, 4 bytes; and the key.
+fn packed(buckets: &[Bucket; KEYS]) -> [u8; KEYS * SIZE] {
+    let mut state = [0; KEYS * SIZE];
+    for (place, bucket) in state.chunks_exact_mut(SIZE).zip(buckets) {
+        place[..8].copy_from_slice(&bucket.empty_at.to_le_bytes());
+        place[8..12].copy_from_slice(&(bucket.size as u32).to_le_bytes());
+        place[12..12 + LONGEST].copy_from_slice(&bucket.key);
+    }
+    state
+}
+
+fn unpacked(state: &[u8]) -> [Bucket; KEYS] {
+    let mut buckets = [EMPTY; KEYS];
+    for (place, bucket) in state.chunks_exact(SIZE).zip(&mut buckets) {
+        let (mut empty_at, mut size) = ([0; 8], [0; 4]);
+        empty_at.copy_from_slice(&place[..8]);
+        size.copy_from_slice(&place[8..12]);
+        bucket.empty_at = u64::from_le_bytes(empty_at);
+        bucket.size = LONGEST.min(u32::from_le_bytes(size) as usize);
+        bucket.key.copy_from_slice(&place[12..12 + LONGEST]);
+    }
+    buckets
+}
+
 /// A short text.
 struct Text {
     bytes: [u8; 32],
@@ -74,13 +100,21 @@ pub extern "C" fn start(rate: u32, burst: u32) {
         let _ = log(Level::Error, "filter", "expected 1 to 1000 a second and a burst of at least 1");
         panic!();
     }
-    let _ = log(Level::Info, "filter", "ready");
     let interval = 1000 / u64::from(rate);
-    let mut buckets = [EMPTY; 256];
-    let mut buffer = [0; RESULT_MIN + 1024];
+    let mut buffer = [0; 4096];
+    let mut buckets = match import_state(&mut buffer).unwrap() {
+        Some(state) if state.len() == KEYS * SIZE => unpacked(state),
+        _ => [EMPTY; KEYS],
+    };
+    take_upgrades(true);
+    let _ = log(Level::Info, "filter", "ready");
     loop {
         let (slot, key) = match receive(&mut buffer, None).unwrap() {
             Some(Message::Request { slot, data }) => (slot, data),
+            Some(Message::Upgrade) => {
+                let _ = export_state(&packed(&buckets));
+                continue;
+            }
             _ => continue,
         };
         assert!(key.len() <= LONGEST);

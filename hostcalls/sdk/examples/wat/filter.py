@@ -4,7 +4,7 @@ A request is a key of at most 32 bytes; the answer is "pass", or "wait MILLISECO
 asked for more than `rate` times a second, after `burst` times at once. A longer key is a fault.
 
 The state is one instant for each key: when its bucket will be empty. It is gone when a supervisor starts the
-filter again.
+filter again, and handed over when the filter is moved to another module.
 """
 
 from __future__ import annotations
@@ -12,19 +12,29 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from enfilade.hostcalls.abi.actor_types import ActorReceive
-from enfilade.hostcalls.sdk.wat import LOGGING, Assembler
+from enfilade.hostcalls.abi.actor_types import ActorExport, ActorReceive
+from enfilade.hostcalls.codec.rkyv import codec
+from enfilade.hostcalls.sdk.wat import LOGGING, RESULT, Assembler
 
-BUCKETS = 0x20000  # 256 of them: when it is empty, 8 bytes; the key's size, 4 bytes; and the key
-BUCKET = 48
-KEYS = 256
+BUCKET = 48  # bytes: when it is empty, 8 bytes; the key's size, 4 bytes; and the key
+KEYS = 64
 LONGEST = 32
+HOSTCALLS = (
+    "enfilade::actor::receive",
+    "enfilade::actor::reply",
+    "enfilade::actor::export_state",
+    "enfilade::actor::import_state",
+    "time::now",
+    *LOGGING,
+)
 
 
 def module() -> bytes:
     """The filter; its entrypoint is `start(rate, burst)`."""
-    guest = Assembler("enfilade::actor::receive", "enfilade::actor::reply", "time::now", *LOGGING)
-    anything = guest.message(ActorReceive, ActorReceive(timeout_ms=None, kinds=0, tag=None, data_limit=1024))
+    guest = Assembler(*HOSTCALLS)
+    anything = guest.message(ActorReceive, ActorReceive(timeout_ms=None, kinds=31, tag=None, data_limit=1024))
+    state = codec(ActorExport).encode(ActorExport(bytes(KEYS * BUCKET)))
+    buckets = guest.data(state)  # they lie where the archive of their export has them
     fault = guest.log(4, "filter", "expected 1 to 1000 a second and a burst of at least 1")
     passed = guest.buffer(b"pass")
     waits = guest.data(b"wait " + bytes(20))
@@ -42,7 +52,7 @@ def module() -> bytes:
 
         ;; The bucket of a key; a new key takes the place of the one that was empty first.
         (func $find (param $key i32) (param $size i32) (result i32) (local $bucket i32) (local $oldest i32)
-          (local.set $bucket (i32.const {BUCKETS}))
+          (local.set $bucket (i32.const {buckets}))
           (local.set $oldest (local.get $bucket))
           (loop $again
             (if (i64.ne (i64.load (local.get $bucket)) (i64.const 0)) (then
@@ -53,7 +63,7 @@ def module() -> bytes:
             (if (i64.lt_u (i64.load (local.get $bucket)) (i64.load (local.get $oldest)))
               (then (local.set $oldest (local.get $bucket))))
             (local.set $bucket (i32.add (local.get $bucket) (i32.const {BUCKET})))
-            (br_if $again (i32.ne (local.get $bucket) (i32.const {BUCKETS + KEYS * BUCKET}))))
+            (br_if $again (i32.ne (local.get $bucket) (i32.const {buckets + KEYS * BUCKET}))))
           (i64.store (local.get $oldest) (i64.const 0))
           (i32.store offset=8 (local.get $oldest) (local.get $size))
           (memory.copy (i32.add (local.get $oldest) (i32.const 12)) (local.get $key) (local.get $size))
@@ -95,9 +105,20 @@ def module() -> bytes:
         (if (i32.or (i32.gt_u (i32.sub (local.get $rate) (i32.const 1)) (i32.const 999))
                     (i32.eqz (local.get $burst)))
           (then {fault} unreachable))
+        (local.set $imported (call $actor.import_state {guest.nothing}))
+        (call $ok (local.get $imported))
+        (local.set $imported (i32.add (i32.const {RESULT - 12}) (local.get $imported)))
+        (if (i32.load8_u (local.get $imported)) (then
+          (if (i32.eq (i32.load offset=8 (local.get $imported)) (i32.const {KEYS * BUCKET})) (then
+            (local.set $imported (i32.add (local.get $imported) (i32.const 4)))
+            (memory.copy (i32.const {buckets})
+              (i32.add (local.get $imported) (i32.load (local.get $imported)))
+              (i32.const {KEYS * BUCKET}))))))
         {guest.log(2, "filter", "ready")}
         (loop $again
           (call $received (call $actor.receive {anything}))
+          (if (i32.eq (call $kind) (i32.const 4))
+            (then (drop (call $actor.export_state (i32.const {buckets}) (i32.const {len(state)})))))
           (br_if $again (i32.ne (call $kind) (i32.const 1)))
           (if (i32.gt_u (call $length) (i32.const {LONGEST})) (then unreachable))
           (local.set $bucket (call $find (call $data) (call $length)))
@@ -116,7 +137,8 @@ def module() -> bytes:
                 (local.get $request) (i32.const {waits}) (call $wait_text (local.get $wait))))))
           (br $again))
         """,
-        "(param $rate i32) (param $burst i32) (local $bucket i32) (local $request i32) (local $wait i64)",
+        "(param $rate i32) (param $burst i32) (local $bucket i32) (local $request i32) (local $wait i64) "
+        "(local $imported i32)",
     )
     return guest.binary()
 

@@ -2,17 +2,17 @@
 //! key has been asked for more than `rate` times a second, after `burst` times at once. A longer key is a fault.
 //!
 //! The state is one instant for each key: when its bucket will be empty. It is gone when a supervisor starts the filter
-//! again.
+//! again, and handed over when the filter is moved to another module.
 
 const enfilade = @import("enfilade");
 const std = @import("std");
 
 const longest = 32;
 
-const Bucket = struct {
+const Bucket = extern struct {
     empty_at: u64 = 0, // milliseconds
-    size: usize = 0,
-    key: [longest]u8 = undefined,
+    size: u32 = 0,
+    key: [longest]u8 = @splat(0),
 
     /// Milliseconds to wait, or 0 if the key may pass now.
     fn admit(bucket: *Bucket, now: u64, interval: u64, burst: u64) u64 {
@@ -25,8 +25,8 @@ const Bucket = struct {
     }
 };
 
-var buckets: [256]Bucket = @splat(.{});
-var buffer: [enfilade.result_min + 1024]u8 align(8) = undefined;
+var buckets: [64]Bucket = @splat(.{});
+var buffer: [enfilade.longest]u8 align(8) = undefined;
 var text: [32]u8 = undefined;
 
 /// The bucket of a key; a new key takes the place of the one that was empty first.
@@ -36,7 +36,7 @@ fn find(key: []const u8) *Bucket {
         if (bucket.empty_at != 0 and std.mem.eql(u8, bucket.key[0..bucket.size], key)) return bucket;
         if (bucket.empty_at < oldest.empty_at) oldest = bucket;
     }
-    oldest.* = .{ .size = key.len };
+    oldest.* = .{ .size = @intCast(key.len) };
     @memcpy(oldest.key[0..key.len], key);
     return oldest;
 }
@@ -50,6 +50,10 @@ export fn start(rate: u32, burst: u32) void {
         log(.err, "expected 1 to 1000 a second and a burst of at least 1");
         @trap();
     }
+    if (enfilade.importState(&buffer) catch null) |state| {
+        if (state.len == @sizeOf(@TypeOf(buckets))) @memcpy(std.mem.asBytes(&buckets), state);
+    }
+    enfilade.takes_upgrades = true;
     log(.info, "ready");
     while (true) {
         const message = enfilade.receive(&buffer, null) catch @trap();
@@ -62,6 +66,7 @@ export fn start(rate: u32, burst: u32) void {
                 const answer = if (wait == 0) "pass" else std.fmt.bufPrint(&text, "wait {d}", .{wait}) catch @trap();
                 enfilade.reply(request.slot, answer) catch {};
             },
+            .upgrade => enfilade.exportState(std.mem.asBytes(&buckets)) catch {},
             else => {},
         }
     }

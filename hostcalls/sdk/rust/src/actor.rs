@@ -1,5 +1,7 @@
 //! Messages: what a guest receives from actors, answers, sends, and asks. Actors are slots of the guest.
 
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use crate::archive::{ask_u32, data_at, tell, u32_at, u64_at, Archive};
 use crate::hostcall;
 use crate::hostcall::{Refused, Result, RESULT_MIN};
@@ -12,6 +14,8 @@ hostcall!(hostcall_reply, "enfilade::actor::reply");
 hostcall!(hostcall_release, "enfilade::actor::release");
 hostcall!(hostcall_whereis, "enfilade::actor::whereis");
 hostcall!(hostcall_register, "enfilade::actor::register");
+hostcall!(hostcall_export_state, "enfilade::actor::export_state");
+hostcall!(hostcall_import_state, "enfilade::actor::import_state");
 
 /// The reason for which a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +75,15 @@ pub enum Message<'a> {
         /// The reason.
         reason: Reason,
     },
+    /// Another module is to take this one's place: [`export_state`].
+    Upgrade,
+}
+
+static TAKES_UPGRADES: AtomicBool = AtomicBool::new(false);
+
+/// Whether [`receive`] takes an upgrade; a guest that can hand its state over says so.
+pub fn take_upgrades(take: bool) {
+    TAKES_UPGRADES.store(take, Relaxed);
 }
 
 /// Wait for a message, at most `timeout_ms` if it is given; `None` on timeout. The buffer has 256 bytes more than the
@@ -78,8 +91,11 @@ pub enum Message<'a> {
 pub fn receive(buffer: &mut [u8], timeout_ms: Option<u64>) -> Result<Option<Message<'_>>> {
     let limit = room(buffer)?;
     let mut archive = Archive::new();
-    let root = archive.reserve(48, 8)?; // any kind, any tag
+    let root = archive.reserve(48, 8)?;
     archive.write_option(root, timeout_ms);
+    if TAKES_UPGRADES.load(Relaxed) {
+        archive.write_u32(root + 16, 31); // a bit for each kind; 0 accepts all but an upgrade
+    }
     archive.write_u32(root + 40, limit);
     let size = hostcall_receive(archive.bytes(), buffer)?;
     let (result, root) = (&buffer[..size], size - 40);
@@ -90,11 +106,12 @@ pub fn receive(buffer: &mut [u8], timeout_ms: Option<u64>) -> Result<Option<Mess
         0 => Message::Plain { tag: u64_at(result, root + 16), data: data_at(result, root + 24) },
         1 => Message::Request { slot: u32_at(result, root + 12), data: data_at(result, root + 16) },
         2 => Message::Exited { actor: u32_at(result, root + 12), reason: Reason::of(result[root + 16]) },
-        _ => Message::Down {
+        3 => Message::Down {
             monitor: u64_at(result, root + 16),
             actor: u32_at(result, root + 24),
             reason: Reason::of(result[root + 28]),
         },
+        _ => Message::Upgrade,
     }))
 }
 
@@ -172,4 +189,22 @@ pub fn register(name: &str, actor: u32) -> Result<()> {
     archive.write_text(root, text);
     archive.write_u32(root + 8, actor);
     tell(hostcall_register, archive.bytes())
+}
+
+/// After [`Message::Upgrade`]: hand the guest's state over to the module that takes its place. It returns only if that has
+/// failed, and the guest is to go on.
+pub fn export_state(state: &[u8]) -> Result<()> {
+    let mut archive = Archive::new();
+    let piece = archive.put(state, 1)?;
+    let root = archive.reserve(8, 4)?;
+    archive.point(root, piece);
+    tell(hostcall_export_state, archive.bytes())
+}
+
+/// At the start: the state that the module before has exported, in the buffer, which has 24 bytes more; `None` if there was
+/// none before.
+pub fn import_state(buffer: &mut [u8]) -> Result<Option<&[u8]>> {
+    let size = hostcall_import_state(&[], buffer)?;
+    let root = size - 12;
+    Ok(if buffer[root] == 0 { None } else { Some(data_at(&buffer[..size], root + 4)) })
 }

@@ -27,7 +27,8 @@ mod net;
 mod process;
 mod time;
 
-pub use actor::{call, receive, register, release, reply, send, this, whereis, Message, Reason};
+pub use actor::{call, export_state, import_state, receive, register, release, reply, send, take_upgrades, this, whereis};
+pub use actor::{Message, Reason};
 pub use channel::{Backpressure, Channel, Reader, Writer};
 pub use hostcall::{wait, Refused, Result, PENDING, RESULT_MIN};
 pub use log::{log, Level};
