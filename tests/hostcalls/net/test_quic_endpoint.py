@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 import trustme
+from aioquic._buffer import Buffer
 from aioquic.quic import events
 from trio.abc import Clock
 
 from enfilade.hostcalls.abi.errors import HostcallError
 from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.net import quic_private
 from enfilade.hostcalls.net.account import Account
 from enfilade.hostcalls.net.halves import Connection
 from enfilade.hostcalls.resources.futures import Future
@@ -133,6 +135,14 @@ async def test_acknowledgements_are_awaited_for_five_seconds(autojump_clock: Clo
     assert wire.address in w.sockets.datagrams
     await trio.sleep(5)
     assert wire.address not in w.sockets.datagrams
+
+
+async def test_only_the_head_of_a_long_reason_is_sent(autojump_clock: Clock, w: World) -> None:
+    client, _ = await odd_pair(w)
+    [connection] = w.endpoint._connections
+    connection.refuse("x" * 5000)
+    await client.exchange()
+    assert client.end == events.ConnectionTerminated(0, None, "x" * 100)
 
 
 async def test_a_peer_that_missed_the_end_is_reminded(autojump_clock: Clock, w: World) -> None:
@@ -392,6 +402,21 @@ async def test_a_client_whose_server_offers_no_stream_waits_and_gives_up(
     with pytest.raises(HostcallError) as caught:
         await w.connect()
     assert caught.value.text.startswith("internal error: connection failed: ")
+
+
+async def test_a_server_that_chooses_a_protocol_unasked_is_refused(
+    autojump_clock: Clock, w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = quic_private._ServerTls._server_handle_hello
+
+    def choose(tls: quic_private._ServerTls, first: Buffer, second: Buffer, third: Buffer) -> None:
+        tls.alpn_negotiated = "x"
+        good(tls, first, second, third)
+
+    monkeypatch.setattr(quic_private._ServerTls, "_server_handle_hello", choose)
+    w.listen()
+    with pytest.raises(HostcallError, match="chose a protocol though none was offered"):
+        await w.connect()
 
 
 @pytest.mark.parametrize("padding", [0, 6000])

@@ -17,8 +17,10 @@ from trio.abc import Clock
 from enfilade.hostcalls.abi.errors import HostcallError
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.net.account import Account
+from enfilade.hostcalls.net.gate import Gate
 from enfilade.hostcalls.net.halves import Connection
 from enfilade.hostcalls.net.memory_sockets import _MemoryDatagrams
+from enfilade.hostcalls.net.settings import NetworkSettings
 from enfilade.hostcalls.net.sockets import Address
 from tests.hostcalls.net.certificates import make
 from tests.hostcalls.net.odd_client import OddClient, forged, hello, initial
@@ -133,6 +135,17 @@ async def test_a_silent_client_is_answered_with_three_times_its_bytes(
     assert not w.endpoint._connections
 
 
+async def test_a_last_word_has_to_fit_as_well(autojump_clock: Clock, authority: trustme.CA, w: World) -> None:
+    """The answer has used up what may be sent to an address that proves nothing; then the port closes."""
+    w.listen(made=make("localhost", is_ca=True, padding=9000))
+    data = initial(hello(authority))
+    inject(w, data, forged(1))
+    await trio.sleep(0.1)
+    assert answered(w)[forged(1)] > 2400
+    w.endpoint.close()
+    assert answered(w)[forged(1)] <= 3 * len(data)
+
+
 async def test_a_refusal_is_no_larger_than_allowed(autojump_clock: Clock, w: World) -> None:
     w.listen("other.test", certificate=w.authority.issue_cert("other.test"))
     data = initial(hello(w.authority))
@@ -245,6 +258,51 @@ async def test_frames_that_a_client_may_not_send(
     await client.exchange()
     assert client.end is not None
     assert client.end.error_code in (QuicErrorCode.PROTOCOL_VIOLATION, QuicErrorCode.FRAME_ENCODING_ERROR)
+
+
+async def test_frames_at_random(autojump_clock: Clock, w: World) -> None:
+    """A client that may send anything ends its own connection at most."""
+    pair = await w.pair()
+    chance = random.Random(11)
+    client = None
+    for _ in range(300):
+        if client is None or client.end is not None:
+            client = OddClient(w.sockets, w.authority)
+            await client.exchange(0.05)
+        kind = chance.choice([*range(0x20), 0x30, 0x31, chance.randrange(1 << 14)])
+        content = bytes(
+            chance.choice((0, 1, 4, 255, chance.randrange(256))) for _ in range(chance.randrange(1, 40))
+        )
+        client.frame(kind, content)
+        await client.exchange(0.01)
+    await still_works(pair)
+    await trio.sleep(61)
+    assert not w.endpoint._connections
+
+
+async def test_beginnings_at_random(
+    autojump_clock: Clock, authority: trustme.CA, certificate: trustme.LeafCert
+) -> None:
+    """ClientHellos that are damaged in every way, in packets that are whole."""
+    settings = NetworkSettings(quic_handshakes=10_000)
+    async with world(
+        authority, certificate, settings=settings, gate=Gate(connections=9999, from_address=9)
+    ) as w:
+        pair = await w.pair()
+        chance = random.Random(13)
+        content = hello(authority)
+        for number in range(70):
+            damaged = bytearray(content)
+            for _ in range(chance.randrange(1, 4)):
+                damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+            inject(
+                w, initial(bytes(damaged[: chance.choice((len(damaged), len(damaged) // 2))])), forged(number)
+            )
+            if number % 35 == 0:
+                await still_works(pair)
+        await trio.sleep(61)
+        assert not w.endpoint._connections
+        assert not len(w.gate)
 
 
 async def test_a_flood_of_path_challenges(autojump_clock: Clock, w: World) -> None:
