@@ -156,11 +156,25 @@ def zone_upgrade(
     raise typer.Exit(upgrade_guest(door, name, module, timeout, secret))
 
 
+Patterns = list[str] | None
+
+
 @guest.command("run")
 def guest_run(
     module: Annotated[
-        str, typer.Argument(help="A module's path (.wasm or .wat), or a module specification.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[MODULE]", help="A module's path (.wasm or .wat), or a module specification."
+        ),
+    ] = None,
+    more: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--module",
+            metavar="MODULE",
+            help="A further guest on the same runtime, started after those before it; may be repeated.",
+        ),
+    ] = None,
     entrypoint: Annotated[
         str | None, typer.Option(help="The exported function to run.", show_default="start")
     ] = None,
@@ -171,15 +185,53 @@ def guest_run(
     param: Annotated[
         list[str] | None, typer.Option(help="An argument as KIND:VALUE, such as u32:7; may be repeated.")
     ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="A limit of each guest, such as memory=64MiB; may be repeated."
+        ),
+    ] = None,
+    finds: Annotated[
+        Patterns, typer.Option(metavar="PATTERN", help="Names that each guest may find; may be repeated.")
+    ] = None,
+    registers: Annotated[
+        Patterns, typer.Option(metavar="PATTERN", help="Names that each guest may register; may be repeated.")
+    ] = None,
+    ends: Annotated[
+        Patterns,
+        typer.Option(metavar="PATTERN", help="Names of processes that each guest may end; may be repeated."),
+    ] = None,
+    upstream_grants: Annotated[
+        bool,
+        typer.Option(
+            "--upstream-grants",
+            help="Rules between guests as upstream has them: a guest may grant its children what it does not "
+            "have, and stop any guest.",
+        ),
+    ] = False,
     work_dir: Annotated[
         Path,
         typer.Option(help="The directory of `modules`, where a specification's path is looked up."),
     ] = Path(),
 ) -> None:
-    """Run one guest and print its log; exit with status 0 if it returned, 3 if it trapped."""
-    from enfilade.actors.cli.guest import run_guest_command
+    """Run guests on one runtime, print their logs; exit with status 0 if all returned, 3 if one trapped."""
+    from enfilade.actors.cli.guest import GuestOptions, run_guests
 
-    raise typer.Exit(run_guest_command(module, entrypoint, capabilities, param or [], work_dir))
+    modules = [*([] if module is None else [module]), *(more or ())]
+    if not modules:
+        raise typer.BadParameter("expected a module, as MODULE or --module MODULE")
+    options = GuestOptions(
+        entrypoint=entrypoint,
+        capabilities=capabilities,
+        parameters=param or (),
+        limits=limit or (),
+        finds=finds or (),
+        registers=registers or (),
+        ends=ends or (),
+        upstream_grants=upstream_grants,
+        work_directory=work_dir,
+    )
+    raise typer.Exit(run_guests(modules, options))
 
 
 @guest.command("sdk")

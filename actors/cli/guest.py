@@ -1,7 +1,9 @@
-"""`enfilade guest`: one guest, from its start to its end, with its log on the terminal; and the kits."""
+"""`enfilade guest`: guests from their start to their end, with their logs on the terminal; and the kits."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import trio
@@ -9,57 +11,69 @@ import typer
 
 from enfilade.actors.cli.config import WATCHED
 from enfilade.actors.cli.refusal import Refusal
-from enfilade.actors.guests import Guest, open_guests, run_guest
+from enfilade.actors.guests import Guest, open_guests
 from enfilade.actors.messages.errors import StartError
 from enfilade.actors.messages.reasons import Reason, Trapped
+from enfilade.actors.messages.ref import Ref
 from enfilade.actors.opening import open_node
+from enfilade.actors.processes.links import Exited
 from enfilade.hostcalls import sdk
 from enfilade.hostcalls.abi.errors import HostcallError
-from enfilade.hostcalls.kernel.modulespec import (
-    ModuleSpec,
-    ModuleSpecError,
-    make_invocation,
-    parse,
-    parse_capabilities,
-)
+from enfilade.hostcalls.contracts.limits import limits_of
+from enfilade.hostcalls.contracts.policy import Policy
+from enfilade.hostcalls.kernel.modulespec import ModuleSpec, make_invocation, parse, parse_capabilities
 
-__all__ = ["find_sdk", "run_guest_command"]
+__all__ = ["GuestOptions", "find_sdk", "run_guests"]
 
 RETURNED = 0
 FAILED = 3
 
 
-def run_guest_command(
-    module: str, entrypoint: str | None, capabilities: str | None, parameters: list[str], work_directory: Path
-) -> int:
-    """Run one guest.
+@attrs.frozen(kw_only=True)
+class GuestOptions:
+    """The options of `enfilade guest run`.
 
-    Args:
-        module: the path of a module, or a whole module specification (`path=...; capabilities=...`), whose
-            path is looked for in the directory `modules` of the work directory.
+    Attributes:
         entrypoint: the export to call, None for `start`; None with a specification, which has its own.
         capabilities: a comma list, None for none; None with a specification.
         parameters: arguments as KIND:VALUE; none with a specification.
+        limits: limits of each guest, as NAME=VALUE.
+        finds: patterns of the names that each guest may find.
+        registers: patterns of the names that each guest may register.
+        ends: patterns of the names of processes that each guest may end.
+        upstream_grants: keep the rules between guests of the runtime that the guest ABI comes from.
         work_directory: where `modules` lies.
+    """
+
+    entrypoint: str | None = None
+    capabilities: str | None = None
+    parameters: Sequence[str] = ()
+    limits: Sequence[str] = ()
+    finds: Sequence[str] = ()
+    registers: Sequence[str] = ()
+    ends: Sequence[str] = ()
+    upstream_grants: bool = False
+    work_directory: Path = Path()
+
+
+def run_guests(modules: Sequence[str], options: GuestOptions) -> int:
+    """Run guests side by side on one runtime, until the last has ended.
+
+    Args:
+        modules: for each guest the path of a module, or a whole module specification
+            (`path=...; capabilities=...`), whose path is looked for in the directory `modules` of the work
+            directory. They are started in this order.
+        options: what holds for all of them.
 
     Returns:
-        0 when the guest ended normally, 3 when it did not: it trapped, exceeded a limit, was killed.
+        0 when every guest ended normally, 3 when one did not: it trapped, exceeded a limit, was killed.
 
     Raises:
-        Refusal: the guest cannot be described so, or cannot be started.
+        Refusal: a guest cannot be described so, or cannot be started; those that were started are ended.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
-    logging.getLogger("enfilade.actors").setLevel(logging.CRITICAL)  # the guest's end is told below
-    guest = _describe(module, entrypoint, capabilities, parameters)
-    try:
-        reason = trio.run(_run, guest, work_directory)
-    except (StartError, HostcallError) as error:
-        raise Refusal(f"{module}: {_root_cause(error)}") from error
-    if reason.is_normal:
-        return RETURNED
-    where = f", in {reason.backtrace[0]}" if isinstance(reason, Trapped) and reason.backtrace else ""
-    typer.echo(f"enfilade: the guest ended: {reason}{where}", err=True)
-    return FAILED
+    logging.getLogger("enfilade.actors").setLevel(logging.CRITICAL)  # the guests' ends are told below
+    return trio.run(_run, [(module, _describe(module, options)) for module in modules], options)
 
 
 def find_sdk() -> Path:
@@ -67,31 +81,57 @@ def find_sdk() -> Path:
     return Path(sdk.__file__).parent
 
 
-def _root_cause(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def _describe(module: str, entrypoint: str | None, capabilities: str | None, parameters: list[str]) -> Guest:
+def _describe(module: str, options: GuestOptions) -> Guest:
     path = Path(module)
     try:
+        common = {
+            "limits": limits_of(options.limits),
+            "finds": options.finds,
+            "registers": options.registers,
+            "ends": options.ends,
+        }
         if "=" in module and not path.is_file():
-            if entrypoint is not None or capabilities is not None or parameters:
+            if options.entrypoint is not None or options.capabilities is not None or options.parameters:
                 raise Refusal(
                     "a module specification sets entrypoint, capabilities and args; drop the options"
                 )
-            return Guest.from_spec(parse(module))
-        grants = parse_capabilities(capabilities or "")
-        spec = ModuleSpec(module, grants, entrypoint or "start", "", make_invocation(None, parameters))
-    except ModuleSpecError as error:
+            return Guest.from_spec(parse(module), **common)
+        grants = parse_capabilities(options.capabilities or "")
+        invocation = make_invocation(None, options.parameters)
+        spec = ModuleSpec(module, grants, options.entrypoint or "start", "", invocation)
+    except ValueError as error:
         raise Refusal(str(error)) from error
     if not path.is_file():
         raise Refusal(f"there is no module {module}")
-    return attrs.evolve(Guest.from_spec(spec), module=path)
+    return attrs.evolve(Guest.from_spec(spec, **common), module=path)
 
 
-async def _run(guest: Guest, work_directory: Path) -> Reason:
-    async with open_node("guest", config=WATCHED) as node:
-        open_guests(node, modules=work_directory / "modules")
-        return await run_guest(node, guest)
+async def _run(guests: Sequence[tuple[str, Guest]], options: GuestOptions) -> int:
+    """Start the guests in order, and tell how each has ended."""
+    status = RETURNED
+    async with open_node("guest", config=WATCHED) as node, node.mailbox(label="run") as me:
+        policy = Policy(upstream=options.upstream_grants)
+        open_guests(node, modules=options.work_directory / "modules", policy=policy)
+        me.trap_exits = True
+        running: dict[Ref[Any], str] = {}
+        for module, guest in guests:
+            try:
+                running[await me.spawn(guest, link=True)] = module
+            except StartError as error:
+                raise Refusal(f"{module}: {error.reason}") from error
+            except HostcallError as error:
+                raise Refusal(f"{module}: {error}") from error
+        while running:
+            exited = await me.receive(Exited)
+            ended = running.pop(exited.ref, None)
+            if ended is not None and not exited.reason.is_normal:
+                status = FAILED
+                which = "the guest" if len(guests) == 1 else ended
+                typer.echo(f"enfilade: {which} ended: {_told(exited.reason)}", err=True)
+    return status
+
+
+def _told(reason: Reason) -> str:
+    """An exit reason with the place where a trap happened."""
+    where = f", in {reason.backtrace[0]}" if isinstance(reason, Trapped) and reason.backtrace else ""
+    return f"{reason}{where}"

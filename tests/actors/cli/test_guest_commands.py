@@ -9,12 +9,21 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from enfilade.actors.cli.guest import find_sdk, run_guest_command
+from enfilade.actors.cli.guest import GuestOptions, find_sdk, run_guests
 from enfilade.actors.cli.refusal import Refusal
-from enfilade.hostcalls.abi import ChannelBackpressure, ChannelCreate, IoWrite
+from enfilade.hostcalls.abi import (
+    AbiSignature,
+    ChannelBackpressure,
+    ChannelCreate,
+    EntrypointInvocation,
+    IoWrite,
+    ProcessStart,
+)
+from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.codec.rkyv import U32
 from enfilade.hostcalls.resources.logs import LogRecord
 from enfilade.hostcalls.sdk.wat import Assembler
@@ -69,8 +78,8 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     quiet.setLevel(before[1])
 
 
-def run(module: str, *parameters: str, entrypoint: str | None = None, capabilities: str | None = None) -> int:
-    return run_guest_command(module, entrypoint, capabilities, list(parameters), Path())
+def run(module: str, *parameters: str, **options: Any) -> int:
+    return run_guests([module], GuestOptions(parameters=parameters, **options))
 
 
 DROP = ChannelBackpressure.DROP
@@ -165,6 +174,88 @@ def test_a_trap_is_told_with_its_place(directory: Path, capsys: pytest.CaptureFi
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"limits": ["memory"]}, "expected NAME=VALUE, got 'memory'"),
+        ({"limits": ["memroy=1MiB"]}, "got 'memroy'; did you mean 'memory'?"),
+        ({"limits": ["memory=lots"]}, "memory"),
+        ({"limits": ["children=0.5"]}, "children"),
+        ({"entrypoint": "strat"}, "named 'strat'; did you mean 'start'?"),
+        ({"capabilities": "TimeReed"}, "did you mean 'TimeRead'?"),
+    ],
+)
+def test_misspelt_options(directory: Path, options: dict[str, Any], why: str) -> None:
+    """The message has the text that is wrong and, where there is one, the nearest name."""
+    with pytest.raises(Refusal) as caught:
+        run("small.wat", **options)
+    assert why in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_limits_hold(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A limit is each guest's, and its name is in the reason of the end."""
+    assert run("small.wat", entrypoint="spin", limits=["cpu_time=0.05", "memory=17MiB"]) == 3
+    said = capsys.readouterr().err
+    assert "cpu time exhausted: more than 0.050 seconds of cpu time (limit cpu_time)" in said
+
+
+def test_a_refusal_is_in_the_reason(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the guest was refused stands where the bare trap stood, with what to grant."""
+    guest = Assembler("time::now")
+    guest.function("start", f"(call $ok (call $time.now {guest.nothing}))")
+    (directory / "clock.wasm").write_bytes(guest.binary())
+    assert run("clock.wasm") == 3
+    said = capsys.readouterr().err
+    assert "trapped: unreachable instruction: selium::time::now was refused: the capability TimeRead" in said
+    assert "--capabilities TimeRead" in said
+    assert run("clock.wasm", capabilities="TimeRead") == 0
+
+
+def parent_and_child(directory: Path) -> None:
+    """A parent that starts a child with a capability that it does not have itself."""
+    child = Assembler("time::now")
+    child.function("start", f"(call $ok (call $time.now {child.nothing}))")
+    (directory / "modules" / "child.wasm").write_bytes(child.binary())
+    parent = Assembler("process::start")
+    none = EntrypointInvocation(AbiSignature(()), ())
+    wanted = ProcessStart("child.wasm", "start", (Capability.TIME_READ,), none)
+    parent.function(
+        "start", f"(drop (call $ok64 (call $process.start {parent.message(ProcessStart, wanted)})))"
+    )
+    (directory / "parent.wasm").write_bytes(parent.binary())
+
+
+def test_grants_as_upstream_has_them(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By default a guest grants what it has; by upstream's rules, anything."""
+    parent_and_child(directory)
+    assert run("parent.wasm", capabilities="ProcessLifecycle") == 3
+    said = capsys.readouterr().err
+    assert "selium::process::start was refused: " in said
+    assert "TimeRead" in said
+    assert run("parent.wasm", capabilities="ProcessLifecycle", upstream_grants=True) == 0
+
+
+def test_several_guests(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They run side by side; each end that is not normal is told, and makes the status 3."""
+    bomb = "path=small.wat; capabilities=TimeRead; entrypoint=specified; args=u16:1"
+    good = "path=small.wat; capabilities=TimeRead; entrypoint=specified; log_uri=sel://logs; args=u16:7000"
+    assert run_guests(["small.wat", "small.wat", good], GuestOptions()) == 0
+    assert capsys.readouterr().err == ""
+    assert run_guests([bomb, good, bomb], GuestOptions()) == 3
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all(line.startswith(f"enfilade: {bomb} ended: trapped: unreachable") for line in said)
+
+
+def test_a_guest_that_cannot_start_ends_those_before_it(directory: Path) -> None:
+    """As upstream's command does: all or nothing."""
+    good = "path=small.wat; capabilities=TimeRead; entrypoint=specified; log_uri=sel://logs; args=u16:7000"
+    missing = "path=small.wat; capabilities=TimeRead; entrypoint=missing"
+    with pytest.raises(Refusal, match="exports no function named 'missing'"):
+        run_guests([good, missing], GuestOptions())
+
+
 def test_the_command_itself(directory: Path) -> None:
     """The options are those that the help names; wrong usage ends with status 2, a mistake with 1."""
     options = ("--entrypoint", "four", "--capabilities", "TimeRead", "--param", "utf8:a,bc")
@@ -173,6 +264,10 @@ def test_the_command_itself(directory: Path) -> None:
     assert result.returncode == 1
     assert result.stderr.startswith("enfilade: path=small.wat")
     assert result.stderr.count("\n") == 1
+    bounded = ("--limit", "memory=17MiB", "--limit", "resources=5", "--upstream-grants", "--finds", "a.*")
+    assert (
+        enfilade("guest", "run", *bounded, "--module", "small.wat", "--module", "small.wat").returncode == 0
+    )
     assert enfilade("guest", "run").returncode == 2
     assert enfilade("guest", "run", "small.wat", "--colour", "red").returncode == 2
 
