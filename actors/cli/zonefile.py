@@ -83,6 +83,7 @@ class ChildTable(_Table):
     finds: list[str] = []
     registers: list[str] = []
     ends: list[str] = []
+    limits: dict[str, Any] = {}
     net_bind: list[str] | None = None
     net_connect: list[str] | None = None
     nodes: list[str] = []
@@ -203,6 +204,7 @@ KEYS: Final = {
         "finds",
         "registers",
         "ends",
+        "limits",
         "net_bind",
         "net_connect",
     ),
@@ -261,6 +263,7 @@ def _target(table: ChildTable, directory: Path) -> Any:
 def _guest(table: ChildTable, directory: Path) -> Guest:
     from enfilade.actors.guests import Guest  # guests bring an engine along, which few commands need
     from enfilade.hostcalls.abi.errors import HostcallError
+    from enfilade.hostcalls.contracts.limits import limits_of
     from enfilade.hostcalls.net.rules import network_of
 
     path = directory / str(table.guest)
@@ -274,6 +277,7 @@ def _guest(table: ChildTable, directory: Path) -> Guest:
             finds=table.finds,
             registers=table.registers,
             ends=table.ends,
+            limits=limits_of(table.limits),
             network=network_of(table.net_bind, table.net_connect),
             label=table.id,
         )

@@ -1,5 +1,6 @@
 """What a zone file becomes, and what is said of one that is wrong."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from enfilade.actors import RemoteEntry
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import ZoneFile, read_zone_file
+from enfilade.hostcalls.contracts.limits import Limits
 
 NODE = '[node]\nname = "bank"\nzone = "east"\n'
 CHILD = '[[child]]\nid = "books"\n'
@@ -61,6 +63,17 @@ def test_children_of_each_kind(directory: Path) -> None:
     assert (entry.target, entry.args) == (RemoteEntry("Ledger", "north@bank", "south@bank"), (5,))
 
 
+def test_the_authority_and_the_limits_of_a_guest(directory: Path) -> None:
+    """Names and limits are the guest's; what is not set is its default."""
+    (directory / "idle.wat").write_text("(module)")
+    text = NODE + CHILD + 'guest = "idle.wat"\nfinds = ["a*"]\nregisters = ["b"]\nends = ["c", "d"]\n'
+    text += 'limits = { memory = "20MiB", cpu_time = "none", tree_processes = 3 }\n'
+    (child,) = read(directory, text).children(directory)
+    guest = child.target
+    assert (guest.finds, guest.registers, guest.ends) == (("a*",), ("b",), ("c", "d"))
+    assert guest.limits == Limits(memory=20 << 20, cpu_time=math.inf, tree_processes=3)
+
+
 def test_entries_are_imported_by_name(directory: Path) -> None:
     text = NODE + '[entries]\nLedger = "books:Ledger"\naudit = "books:audit"\n'
     assert list(read(directory, text).targets(directory)) == ["Ledger", "audit"]
@@ -88,6 +101,10 @@ def test_entries_are_imported_by_name(directory: Path) -> None:
         (CHILD + 'entry = ""\nnodes = ["north@bank"]\n', "the name of an entry"),
         (CHILD + 'entry = "Ledger"\nnodes = ["north@bank"]\nname = "far"\n', "leave it out"),
         (CHILD + 'guest = "nowhere.wasm"\n', "there is no module"),
+        (CHILD + 'guest = "bank.toml"\nlimits = { memroy = 5 }\n', "got 'memroy'; did you mean 'memory'?"),
+        (CHILD + 'guest = "bank.toml"\nlimits = { memory = "lots" }\n', "for the limit memory, got 'lots'"),
+        (LEDGER + "limits = { memory = 5 }\n", "'limits' belongs to a child with 'guest', not 'actor'"),
+        (LEDGER + 'finds = ["x"]\n', "'finds' belongs to a child with 'guest', not 'actor'"),
         (CHILD + 'actor = "books:add"\n', "async function or a Spawnable, got 'books:add'"),
         (CHILD + 'actor = "books:seven"\n', "or a Spawnable, got 'books:seven'"),
         (CHILD + 'actor = "books:Nobody"\n', "has no attribute 'Nobody'"),
