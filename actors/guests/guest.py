@@ -188,8 +188,8 @@ class Guest(Spawnable["Guest"]):
             raise TypeError(f"expected no keyword arguments for a guest, got {', '.join(kwargs)}")
         runtime = guests_of(process.node)
         prepared = None if args else runtime.prepared(self)
-        if prepared is None and runtime.compiled(self.module) is None:
-            return LoadingBody(runtime, process, self.module, self, args)
+        if prepared is None and not runtime.is_ready(self.module, self.capabilities):
+            return LoadingBody(runtime, process, self.module, self.capabilities, self, args)
         try:
             given = self.inputs(process.node, args)  # held until they are the guest's
             prepared = prepared or self.prepare(runtime, given, keep=not args)

@@ -25,6 +25,7 @@ from enfilade.actors.messages.request import Request
 from enfilade.actors.processes.body import DispatchedBody, Spawnable
 from enfilade.actors.processes.mailbox import UNBOUNDED, BoundedQueue, Mailbox, Overflow
 from enfilade.actors.processes.process import Process
+from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import StartError as GuestStartError
 from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.engine import EngineError, StartTrapped, Trap
@@ -216,7 +217,7 @@ class LoadingBody(DispatchedBody):
     If the process ends first, the module is compiled all the same, and kept for other guests.
     """
 
-    __slots__ = ("_args", "_runtime", "_source", "_target")
+    __slots__ = ("_args", "_grants", "_runtime", "_source", "_target")
 
     kind: ClassVar[str] = "guest"
 
@@ -225,12 +226,14 @@ class LoadingBody(DispatchedBody):
         runtime: Runtime,
         process: Process,
         source: Source,
+        grants: frozenset[Capability],
         target: Spawnable[Any],
         args: tuple[Any, ...],
     ) -> None:
         super().__init__(process)
         self._runtime = runtime
         self._source = source
+        self._grants = grants
         self._target = target
         self._args = args
         node = process.node
@@ -241,7 +244,7 @@ class LoadingBody(DispatchedBody):
         process = self.process
         problem: BaseException | None = None
         try:
-            await self._runtime.load(self._source)
+            await self._runtime.load(self._source, self._grants)
         except (GuestStartError, EngineError) as error:
             problem = refusal(error)
         if process.ended is not None or process.exit_signal is not None:

@@ -107,7 +107,7 @@ async def _prepared(process: Process, guest: Guest, given: list[Any]) -> Prepare
     """Compile and check the new module, as a start does."""
     runtime = guests_of(process.node)
     try:
-        await runtime.load(guest.module)
+        await runtime.load(guest.module, guest.capabilities)
         return guest.prepare(runtime, given, keep=False)
     except (GuestStartError, EngineError) as error:
         problem = f"{process.ref} goes on as it was, because the new module cannot start: {error}"

@@ -93,8 +93,8 @@ class SubsystemError(HostcallError):
 class NotInThisBuild(SubsystemError):
     """The hostcall called `name` was granted, and there is nothing behind it."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"{name} is not part of this build")
+    def __init__(self, name: str, *, why: str = "") -> None:
+        super().__init__(f"{name} is not part of this build", why=why)
 
 
 class StartError(Exception):

@@ -7,7 +7,9 @@ libraries of the dependency group `net`: it is imported when a guest with a netw
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -64,6 +66,9 @@ CAPABILITIES = frozenset(
 )
 """The capabilities whose hostcalls are served here."""
 
+_NETWORK = "enfilade.hostcalls.net.network"
+"""The module that imports the libraries."""
+
 _PROTOCOLS = {
     Family.QUIC: (NetProtocol.QUIC,),
     Family.HTTP: (NetProtocol.HTTP, NetProtocol.HTTPS),
@@ -88,6 +93,7 @@ class NetDriver:
         self._tasks = Tasks()
         self._network: Network | None = None
         self._is_absent = False
+        self._is_imported = False
 
     def operations(self) -> Iterable[Operation[Any, Any]]:
         """The operations of the network."""
@@ -105,8 +111,18 @@ class NetDriver:
         yield operation(catalogue.NET_TLS_SERVER_CONFIG_CREATE, self._create_server_settings)
         yield operation(catalogue.NET_TLS_CLIENT_CONFIG_CREATE, self._create_client_settings)
 
+    def is_ready(self, grants: frozenset[Capability]) -> bool:
+        """Tell whether guests with these capabilities can be prepared without a delay."""
+        return self._is_imported or not grants & CAPABILITIES
+
+    def import_libraries(self) -> None:
+        """Import what the network needs: a second of work, which may be done in a worker thread."""
+        with contextlib.suppress(ModuleNotFoundError):  # reported to the guest that needs it
+            importlib.import_module(_NETWORK)
+        self._is_imported = True
+
     def prepare(self, grants: frozenset[Capability]) -> None:
-        """Import what guests with these capabilities need. Not a checkpoint; the first time takes a while."""
+        """Make the network if guests with these capabilities need it. Not a checkpoint."""
         if grants & CAPABILITIES:
             self._load()
 
@@ -133,13 +149,16 @@ class NetDriver:
             else:
                 self._sockets = self._sockets or SystemSockets()
                 self._network = Network(self._settings, self._sockets, self._tasks, self._clock.unix_time)
+        self._is_imported = True
         return self._network
 
     def _ready(self, name: str) -> Network:
         """The network. Raises `NotInThisBuild` when its libraries are not installed."""
         network = self._load()
         if network is None:
-            raise NotInThisBuild(name)
+            raise NotInThisBuild(
+                name, why="the libraries for the network are not installed; pip install 'enfilade[net]'"
+            )
         return network
 
     def _operation(
@@ -169,16 +188,19 @@ class NetDriver:
     ) -> NetCreateListenerReply:
         settings: ServerSettings | None = _settings(caller, wanted, Kind.TLS_SERVER)
         _check_protocol(family, wanted.protocol)
-        domain = parse_domain(wanted.domain).name if wanted.domain else ""
+        found = parse_domain(wanted.domain) if wanted.domain else None
         _check_port(wanted.port)
-        addresses = caller.network.addresses(wanted.port, domain.removesuffix("."))
+        host = found.host if found is not None else ""
+        addresses = caller.network.addresses(wanted.port, host)
         if not addresses:
             raise PermissionDenied(
-                why=f"the network policy has no rule to bind port {wanted.port} for the domain {domain!r}; "
+                why=f"the network policy has no rule to bind port {wanted.port} for the domain {host!r}; "
                 f"add Bind('127.0.0.1', {wanted.port}) to Network(bind=...)"
             )
         caller.check_room()
         caller.account.check_listener()
+        # Hosts in requests are compared as they are written; names in certificates have no final dot.
+        domain = host if found is None or family is Family.QUIC else found.name
         binding = Binding(domain, wanted.port, addresses, wanted.protocol is NetProtocol.HTTPS, settings)
         bind = network.bind_quic if family is Family.QUIC else network.bind_http
         handle = bind(binding, caller.account, caller.label)

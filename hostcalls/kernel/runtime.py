@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import trio
 
+from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.contracts.operation import Operation
 from enfilade.hostcalls.contracts.policy import Policy
@@ -74,6 +75,10 @@ class Runtime:
             sockets=sockets,
         )
 
+    def is_ready(self, source: Source, grants: frozenset[Capability] = frozenset()) -> bool:
+        """Tell whether a guest can be made at once: `load` was called before. Not a checkpoint."""
+        return source in self._compiled and self.kernel.network.is_ready(grants)
+
     def compiled(self, source: Source) -> Module | None:
         """The module, if it was loaded before. Not a checkpoint."""
         return self._compiled.get(source)
@@ -85,19 +90,24 @@ class Runtime:
             module = self._compiled[source] = self._compile(source)
         return module
 
-    async def load(self, source: Source) -> Module:
+    async def load(self, source: Source, grants: frozenset[Capability] = frozenset()) -> Module:
         """Read the module and compile it, beside the loop, unless that was done before.
+
+        So are the libraries of the network imported, in a worker thread, if guests with `grants` need them.
 
         A checkpoint, unless the module is there; what two ask for at the same time is compiled once.
         Cancelled, nobody waits for the compiler: `enfilade.hostcalls.kernel.compiler`.
 
         Args:
             source: a name in the module directory, a path, or the module itself.
+            grants: capabilities of the guests that will be made of it.
 
         Raises:
             enfilade.hostcalls.StartError: it cannot be read.
             enfilade.hostcalls.engine.InvalidModule: it is not valid.
         """
+        if not self.kernel.network.is_ready(grants):
+            await trio.to_thread.run_sync(self.kernel.network.import_libraries)
         module = self._compiled.get(source)
         if module is not None:
             return module

@@ -207,8 +207,9 @@ class Charge:
         self.account.unhold(size)
 
     def close(self) -> None:
-        """Count nothing any more. Closing twice is the same."""
+        """Count nothing any more: the half is over, or soon will be. Closing twice is the same."""
         self.unhold(self.held)
+        self.account.look_for_place()
 
     def move(self, account: Account) -> None:
         """Count for another account from now on: the half has another owner."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -103,7 +104,7 @@ class Listener:
             raise self._closed()
         if self._queue and account.has_place:
             return self._give(take)
-        accept = _Accept(account, take, Future(lambda: self._accepts.remove(accept)))
+        accept = _Accept(account, take, Future(lambda: self._forget(accept)))
         self._accepts.append(accept)
         if not account.has_place:
             account.when_place(self._match)
@@ -144,11 +145,17 @@ class Listener:
         del self._queue[connection]
         return value
 
+    def _forget(self, accept: _Accept) -> None:
+        with contextlib.suppress(ValueError):  # it is being served, or failed with the listener
+            self._accepts.remove(accept)
+
     def _match(self) -> None:
         """Serve the accepts that can be served."""
         for accept in list(self._accepts):
             if not self._queue:
                 break
+            if accept.future.done:
+                continue
             if not accept.account.has_place:
                 accept.account.when_place(self._match)
                 continue
