@@ -14,8 +14,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from enfilade.actors import open_node
 from enfilade.transport import Policy, closing, memory_file
+from enfilade.transport.carrier import Status
 from enfilade.transport.memory_carrier import MemoryNetwork
-from enfilade.transport.wire import Send
+from enfilade.transport.wire import Send, encode_batch, encode_frame
 from tests.conformance.actors.town import Account
 from tests.transport.stranger import Stranger, payload
 
@@ -159,8 +160,10 @@ async def test_peers_are_served_while_descriptors_cannot_be_closed(
         mallory = Stranger(network.carrier("mallory"))
         await mallory.connect("/b")
         sends = Send("nobody", payload(None), 1)
-        await mallory.throw(sends, handles=[lingering.fileno])
-        os.close(lingering.fileno)
+        batch = encode_batch(0, 0, [encode_frame(sends)])
+        assert mallory.outlet.start(batch, [lingering.fileno]) is Status.ACCEPTED
+        os.close(lingering.fileno)  # before anybody else has a turn: the node has the last one
+        mallory.sequence += 1
         file = mute.open()
         for number in range(3):
             await mallory.throw(sends, handles=[file])
