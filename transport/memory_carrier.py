@@ -24,6 +24,7 @@ from enfilade.transport.carrier import (
     Outlet,
     Status,
 )
+from enfilade.transport.memory_file import weigh
 from enfilade.transport.wire import PREFIX
 
 __all__ = ["MemoryCarrier", "MemoryNetwork"]
@@ -199,10 +200,11 @@ class MemoryInlet(Inlet):
             return Status.CLOSED
         if not data.startswith(PREFIX) or len(data) > self._largest:
             return Status.MALFORMED
-        if self._arrivals and self._size + len(data) > self._capacity:
+        size = len(data) + weigh(handles)
+        if self._arrivals and self._size + size > self._capacity:
             return Status.FULL
         copies = [os.dup(handle) if handle >= 0 else handle for handle in handles]
-        self._size += len(data)
+        self._size += size
         self._push(Arrival(data, copies, credentials))
         return Status.ACCEPTED
 

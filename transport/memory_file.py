@@ -13,7 +13,7 @@ import mmap
 import os
 import stat
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -29,6 +29,7 @@ __all__ = [
     "read",
     "read_in_fragments",
     "reading",
+    "weigh",
 ]
 
 LONG: Final = 1024 * 1024
@@ -125,10 +126,17 @@ class Unwritten:
             os.close(file)
 
 
+def weigh(handles: Iterable[int]) -> int:
+    """Count the bytes in the memory files among handles: both ends of a node link count the same, because
+    a sealed file never changes. Where there are no seals, they count nothing.
+    """
+    return sum(os.fstat(handle).st_size for handle in handles if handle >= 0 and is_sealed(handle))
+
+
 def long_size(memory: int) -> int:
     """Tell how many bytes are in a memory file that was received and is long; 0 for any other descriptor."""
     try:
-        size = os.fstat(memory).st_size if is_sealed(memory) else 0
+        size = os.fstat(memory).st_size if not SEALS or is_sealed(memory) else 0
         if size > LONG:
             _check(memory, size)
             return size
@@ -174,7 +182,7 @@ def reading(memory: int, size: int) -> Iterator[bytes | mmap.mmap]:
 
 def _check(memory: int, size: int) -> None:
     # The seals come first: a file in memory has them, and another may keep us waiting for its size.
-    if not is_sealed(memory):
+    if SEALS and not is_sealed(memory):
         raise PayloadError("the payload's memory file is not sealed, or not of the announced size")
     status = os.fstat(memory)
     if not stat.S_ISREG(status.st_mode) or status.st_size != size:
@@ -187,11 +195,12 @@ def _check(memory: int, size: int) -> None:
 
 
 def is_sealed(memory: int) -> bool:
-    """Tell whether a descriptor is that of a sealed memory file, without asking anybody but the kernel. Where
-    there are no seals, nothing is told from a memory file.
+    """Tell whether a descriptor is that of a sealed memory file, without asking anybody but the kernel.
+
+    Where there are no seals, no descriptor is.
     """
     try:
-        return not SEALS or fcntl.fcntl(memory, fcntl.F_GET_SEALS) & SEALS == SEALS
+        return SEALS != 0 and fcntl.fcntl(memory, fcntl.F_GET_SEALS) & SEALS == SEALS
     except OSError:  # a file on a disk knows no seals
         return False
 

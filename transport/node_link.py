@@ -11,7 +11,8 @@ time. What comes in is checked and handed on. The rules:
   since the beginning, at the latest when that is half a window more than it last told. A sender has at most
   a window of bytes under way beyond that count, or half a window and one batch. An inlet that holds a window
   and a batch therefore never overflows between honest nodes; when it says FULL all the same, the very same
-  batch is sent again later.
+  batch is sent again later. The memory files that travel with frames count as the frames do, one by one, and
+  no two of them are in one batch that have more than half a window together.
 * Life. Any batch is a sign of life. Time is counted in quarters of the period, so that no message has to
   look at a clock. A side that has sent nothing for a whole quarter sends an empty batch, so an idle side
   speaks twice a period. A side takes the peer for dead at the fifth tick since the peer's last batch: 1 to
@@ -25,6 +26,7 @@ from typing import Final, NamedTuple
 import attrs
 
 from enfilade.transport.carrier import Handle
+from enfilade.transport.memory_file import weigh
 from enfilade.transport.policy import Limits
 from enfilade.transport.seal import Seal
 from enfilade.transport.wire import HANDLES_LIMIT, OVERHEAD, Frame, MalformedBatch, decode_batch, encode_batch
@@ -57,6 +59,13 @@ class _Gathered:
     frames: list[bytes]
     handles: list[Handle]
     size: int
+    memory: int
+
+    def takes(self, handles: int, memory: int, window: int) -> bool:
+        """Tell whether a frame with so many handles, and bytes in memory files, may leave with these."""
+        if memory and 2 * (self.memory + memory) > window:
+            return False
+        return len(self.handles) + handles <= HANDLES_LIMIT
 
 
 class NodeLink:
@@ -108,12 +117,14 @@ class NodeLink:
 
     @property
     def queued(self) -> int:
-        """Bytes of frames that wait to leave."""
+        """Bytes of frames and of their memory files that wait to leave."""
         return self._queued
 
     @property
     def under_way(self) -> int:
-        """Bytes of frames that have left, or are leaving, and that the peer has not yet taken in."""
+        """Bytes of frames and of their memory files that have left, or are leaving, and that the peer has not
+        yet taken in.
+        """
         return self._sent - self._taken_in
 
     @property
@@ -137,15 +148,17 @@ class NodeLink:
             Whether a batch that waits has just become as full as it will be.
 
         Raises:
-            Backlogged: there is no room; nothing was queued.
+            Backlogged: there is no room; nothing was queued. A memory file needs none before it waits itself:
+                one may be longer than what may wait together.
         """
         size = len(frame)
+        memory = weigh(handles) if handles else 0
         if self._queued + size > self._limits.backlog:
             raise Backlogged(
                 f"{self._queued} bytes wait for a peer that does not take them in; "
                 f"the limit is {self._limits.backlog}"
             )
-        self._queued += size
+        self._queued += size + memory
         if self._gathered:
             last = self._gathered[-1]
             together = last.size + size
@@ -154,12 +167,13 @@ class NodeLink:
                     last.frames.append(frame)
                     last.size = together
                     return False
-                if len(last.handles) + len(handles) <= HANDLES_LIMIT:
+                if last.takes(len(handles), memory, self._peer_window):
                     last.frames.append(frame)
                     last.size = together
                     last.handles += handles
+                    last.memory += memory
                     return False
-        self._gathered.append(_Gathered([frame], list(handles), size))
+        self._gathered.append(_Gathered([frame], list(handles), size, memory))
         return len(self._gathered) > 1
 
     def next_batch(self, *, last: bool = True) -> Outgoing | None:
@@ -174,10 +188,11 @@ class NodeLink:
         if self._under_way is not None:
             return self._under_way
         waiting = self._gathered
-        if len(waiting) > (not last) and self._may_leave(waiting[0].size):
+        if len(waiting) > (not last) and self._may_leave(waiting[0].size + waiting[0].memory):
             gathered = waiting.popleft()
-            self._queued -= gathered.size
-            self._sent += gathered.size
+            cost = gathered.size + gathered.memory
+            self._queued -= cost
+            self._sent += cost
             frames, handles = gathered.frames, gathered.handles
         elif self._is_sign_due or self.is_grant_due():
             frames, handles = [], []
@@ -224,12 +239,15 @@ class NodeLink:
         size = len(data) - OVERHEAD
         if size > BATCH_LIMIT and len(batch.frames) > 1:
             raise MalformedBatch(f"{len(batch.frames)} frames have {size} bytes; the limit is {BATCH_LIMIT}")
+        memory = weigh(handles) if handles else 0
+        if 2 * memory > self._window and sum(getattr(each, "files", 0) > 0 for each in batch.frames) > 1:
+            raise MalformedBatch(f"several frames of a batch have {memory} bytes of memory files together")
         if not self._taken_in <= batch.consumed <= self._sent:
             raise MalformedBatch(f"the peer says that it took in {batch.consumed} of {self._sent} bytes")
         self._expected += 1
         self._taken_in = batch.consumed
         self._silent = 0
-        self._consumed += size
+        self._consumed += size + memory
         if self._limits.rate is not None:
             now = self._clock()
             elapsed, self._allowance_at = now - self._allowance_at, now

@@ -54,7 +54,8 @@ class Limits:
     """Bounds on what one peer may ask of this node.
 
     Attributes:
-        backlog: bytes of frames that may wait here for the peer; beyond it the node link is closed.
+        backlog: bytes of frames that may wait here for the peer, and of long payloads beside them, before
+            another may not; then the node link is closed.
         references: refs of this node that the peer may hold at a time.
         pending: calls, monitors and spawns of the peer that may be open here at a time, of each; and groups
             of a scope whose members it may tell.

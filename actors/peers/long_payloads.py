@@ -9,7 +9,7 @@ At the other end what is addressed to the same process waits behind it, and ever
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,16 +67,24 @@ class Departures:
 
     Args:
         say: sends a frame.
+        link_has_room: waits until little waits to leave through the node link.
         start_soon: runs a task until the node stops.
+
+    Attributes:
+        size: bytes that wait to be copied.
     """
 
     def __init__(
-        self, say: Callable[[wire.Frame, Sequence[Handle]], None], start_soon: Callable[..., None]
+        self,
+        say: Callable[[wire.Frame, Sequence[Handle]], None],
+        link_has_room: Callable[[], Awaitable[None]],
+        start_soon: Callable[..., None],
     ) -> None:
         self._say = say
+        self._link_has_room = link_has_room
         self._start_soon = start_soon
         self._waiting: deque[_Departure] = deque()
-        self._size = 0
+        self.size = 0
         self._is_copying = False
         self._room = trio.lowlevel.ParkingLot()
 
@@ -86,7 +94,7 @@ class Departures:
         """Copy a payload soon; return what travels in its place meanwhile."""
         departure = _Departure(number, payload, files, unwritten)
         self._waiting.append(departure)
-        self._size += departure.size
+        self.size += departure.size
         if not self._is_copying:
             self._is_copying = True
             self._start_soon(self._copy_all)
@@ -95,6 +103,9 @@ class Departures:
     async def _copy_all(self) -> None:
         try:
             while self._waiting:
+                await self._link_has_room()
+                if not self._waiting:
+                    break
                 departure = self._waiting[0]
                 for _ in self._copy(departure):
                     await trio.lowlevel.checkpoint()
@@ -126,13 +137,13 @@ class Departures:
         self._count_off(departure)
 
     def _count_off(self, departure: _Departure) -> None:
-        self._size -= departure.size
-        if self._size <= HIGH_WATER:
+        self.size -= departure.size
+        if self.size <= HIGH_WATER:
             self._room.unpark_all()
 
     async def wait_for_room(self) -> None:
         """Wait until little waits to be copied. A checkpoint when it has to wait."""
-        while self._size > HIGH_WATER:
+        while self.size > HIGH_WATER:
             await self._room.park()
 
     def finish(self) -> None:

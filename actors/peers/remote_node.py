@@ -99,7 +99,7 @@ class RemoteNode:
         self.take_in = inbound.take_in
         self._rooms, self._arrivals = inbound.rooms, inbound.arrivals
         self._notices = inbound.notices
-        self._departures = Departures(self.say, distribution.start_soon)
+        self._departures = Departures(self.say, self._link_has_room, distribution.start_soon)
 
     @property
     def most_references(self) -> int:
@@ -213,13 +213,17 @@ class RemoteNode:
     async def send_wait(self, ref: RemoteRef[Any], message: Any) -> None:
         """Wait until what was sent before has nearly left, and the mailbox has room; see `ref.Carrier`."""
         await self._departures.wait_for_room()
-        if self.peer is not None and self.peer.is_crowded:
-            await self.peer.wait_for_room()
+        await self._link_has_room()
         number = await self._place(ref)
         if number:
             self.deliver(ref, signals.Cast(signals.FILL, (number, message), signals.NO_KWARGS))
         else:
             self.deliver(ref, signals.Send(message))
+
+    async def _link_has_room(self) -> None:
+        """Wait until little waits to leave. A checkpoint when it has to wait."""
+        if self.peer is not None and self.peer.is_crowded:
+            await self.peer.wait_for_room()
 
     async def _place(self, ref: RemoteRef[Any]) -> int:
         """Wait for room in the mailbox of `ref`; return the number of the place that is kept there, or 0."""
@@ -296,6 +300,8 @@ class RemoteNode:
 
     def _encoded_soon(self, encode: Callable[..., Encoded], *values: Any) -> Encoded:
         """Encode as `_encoded` does; but what is long in it follows, and the payload only says so."""
+        if self.peer is not None and self._departures.size > self.peer.rights.limits.backlog:
+            self.peer.end(f"{self._departures.size} bytes wait to be copied for a peer that takes nothing in")
         unwritten: list[Unwritten] = []
         payload, files = self._encoded(encode, *values, unwritten)
         if not unwritten:

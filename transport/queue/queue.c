@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,7 +55,7 @@ struct queue {
     struct queue_item *first;
     struct queue_item **last;
     struct caller caller; /* of the last item */
-    size_t held_bytes;
+    size_t held_bytes, held_memory;
     unsigned held_calls;
     unsigned held_descriptors, most_descriptors;
     int malformed_noted;
@@ -257,6 +258,26 @@ static void note_malformed(struct queue *queue) {
     pthread_mutex_unlock(&queue->lock);
 }
 
+/* The bytes of the memory files among the descriptors of a call: those that are sealed, which never change. Any
+ * other file might keep us waiting for its size. */
+static size_t weigh(const door_desc_t *dp, uint_t n_desc) {
+    size_t sum = 0;
+#ifdef F_GET_SEALS
+    const int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
+    for (uint_t i = 0; i < n_desc; i++) {
+        struct stat status;
+        int fd = dp[i].d_data.d_desc.d_descriptor, seals = fcntl(fd, F_GET_SEALS);
+        if (seals >= 0 && (seals & wanted) == wanted && fstat(fd, &status) == 0) {
+            sum += (size_t)status.st_size;
+        }
+    }
+#else
+    (void)dp;
+    (void)n_desc;
+#endif
+    return sum;
+}
+
 static uint32_t accept_call(struct queue *queue, const char *data, size_t size, const door_desc_t *dp,
                             uint_t n_desc) {
     if (size > queue->largest || size < queue->prefix_size || n_desc > QUEUE_DESCRIPTORS_MAX ||
@@ -264,6 +285,7 @@ static uint32_t accept_call(struct queue *queue, const char *data, size_t size, 
         note_malformed(queue);
         return QUEUE_MALFORMED;
     }
+    size_t memory = weigh(dp, n_desc);
     struct queue_item *item = make_item(data, size, dp, n_desc);
     if (item == NULL) {
         return QUEUE_FULL;
@@ -273,10 +295,12 @@ static uint32_t accept_call(struct queue *queue, const char *data, size_t size, 
     if (queue->closed) {
         status = QUEUE_CLOSED;
     } else if (queue->held_calls >= queue->calls || queue->held_bytes + size > queue->capacity ||
+               (queue->held_memory > 0 && memory > 0 && queue->held_memory + memory > queue->capacity) ||
                (queue->held_descriptors > 0 && queue->held_descriptors + n_desc > queue->most_descriptors)) {
         status = QUEUE_FULL;
     } else {
         append(queue, item);
+        queue->held_memory += memory;
     }
     pthread_mutex_unlock(&queue->lock);
     if (status != QUEUE_ACCEPTED) {
@@ -402,6 +426,7 @@ struct queue_item *queue_take(struct queue *queue) {
     queue->first = NULL;
     queue->last = &queue->first;
     queue->held_bytes = 0;
+    queue->held_memory = 0;
     queue->held_calls = 0;
     queue->held_descriptors = 0;
     queue->malformed_noted = 0;

@@ -49,7 +49,7 @@ struct queue_item {
 };
 
 /* Make a queue and its door. Batches begin with the prefix and have at most `largest` bytes; the queue
- * holds `capacity` bytes and `calls` calls. NULL with errno when there is no memory, no thread or no
+ * holds `capacity` bytes and `calls` calls; beside them memory files of `capacity` bytes, or one call's. NULL with errno when there is no memory, no thread or no
  * descriptor. */
 struct queue *queue_create(const char *prefix, size_t prefix_size, size_t largest, size_t capacity,
                            unsigned calls);

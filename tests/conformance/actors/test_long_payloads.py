@@ -91,7 +91,7 @@ def books(node: Abroad) -> list[Any]:
         remote: Any = one.distribution._current[other.full_name]  # type: ignore[attr-defined]
         arrivals = remote._arrivals
         found += [*remote._departures._waiting, *arrivals.queues, *arrivals._late, *arrivals._numbers]
-        found += [size for size in (arrivals._size, remote._departures._size) if size]
+        found += [size for size in (arrivals._size, remote._departures.size) if size]
     return found
 
 
