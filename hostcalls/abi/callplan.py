@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
-from enfilade.hostcalls.abi.errors import InvalidArgument
+from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached
 from enfilade.hostcalls.abi.types import (
     AbiParam,
     BufferParam,
@@ -75,7 +75,7 @@ def plan(
 ) -> CallPlan:
     """Flatten the arguments of one call; `limit` bounds the bytes that the buffers take together.
 
-    Raises `InvalidArgument` when they take more, or a number is outside of its kind.
+    Raises `LimitReached` when they take more, `InvalidArgument` when a number is outside of its kind.
     """
     values: list[float] = []
     writes: list[tuple[int, bytes]] = []
@@ -90,7 +90,7 @@ def plan(
             writes.append((position, argument))
             position += len(argument)
             if position > base + limit:
-                raise InvalidArgument
+                raise LimitReached("argument_bytes", limit)
         else:
             check_scalar(argument)
             wide = _WIDE.get(argument.kind)
@@ -123,7 +123,8 @@ def results(
 ) -> tuple[ScalarResult | BufferResult, ...]:
     """Decode the results of an entrypoint by their declared types; `read` copies from the guest's memory.
 
-    Raises `InvalidArgument` when a number is outside of its kind or a buffer longer than `limit`.
+    Raises `InvalidArgument` when a number is outside of its kind, `LimitReached` when a buffer is longer than
+    `limit`.
     """
     return tuple(_results(declared, iter(values), read, limit))
 
@@ -135,7 +136,7 @@ def _results(
         if isinstance(parameter, BufferParam):
             pointer, length = _unsigned(next(values)), _unsigned(next(values))
             if length > limit:
-                raise InvalidArgument
+                raise LimitReached("argument_bytes", limit)
             yield BufferResult(read(pointer, length) if length else b"")
         else:
             yield ScalarResult(_scalar(parameter, values))

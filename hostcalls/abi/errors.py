@@ -20,6 +20,11 @@ class HostcallError(Exception):
         self.text = text
         self.why = why
 
+    @property
+    def explained(self) -> str:
+        """The text with the reason behind it, for people."""
+        return f"{self.text}: {self.why}" if self.why else self.text
+
 
 class InvalidArgument(HostcallError):
     """An argument makes no sense: a slot of another kind, a reader that is in use, a capacity above the

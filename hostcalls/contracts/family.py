@@ -90,7 +90,7 @@ class Family:
         if ancestor is None:
             raise PermissionDenied(
                 why=f"a guest may {operation} only its own descendants; "
-                "Policy(upstream=True) permits any guest"
+                "upstream's rules permit any guest: Policy(upstream=True), --upstream-grants"
             )
 
     def _living(self, process: int | None) -> Caller | None:

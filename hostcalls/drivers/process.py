@@ -84,7 +84,7 @@ class ProcessDriver:
         if beyond and not self._family.policy.upstream:
             raise PermissionDenied(
                 why=f"a guest may grant its children only its own capabilities, not {_titles(beyond)}; "
-                "grant it these, or use Policy(upstream=True)"
+                "grant it these, or keep upstream's rules: Policy(upstream=True), --upstream-grants"
             )
         if caller.children >= caller.limits.children:
             raise reached("children", caller.limits.children)

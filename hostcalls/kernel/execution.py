@@ -249,7 +249,7 @@ class Execution:
         self._pending_bytes += size
         limit = self.launch.limits.queued_bytes
         if self._pending_bytes > limit:
-            self._finish(Trap(TrapKind.LIMIT, f"more than {limit} bytes queued"))
+            self._finish(Trap(TrapKind.LIMIT, f"more than {limit} bytes queued (limit queued_bytes)"))
 
     def _take_pending(self, future: int) -> Future[Any] | trio.CancelScope | None:
         pending, size = self._pending.pop(future, (None, 0))
@@ -350,7 +350,8 @@ class Execution:
                 else ()
             )
         except (HostcallError, BadMemoryAccess) as error:
-            return Trap(TrapKind.HOSTCALL, f"the entrypoint's results do not fit its signature: {error}")
+            told = error.explained if isinstance(error, HostcallError) else error
+            return Trap(TrapKind.HOSTCALL, f"the entrypoint's results do not fit its signature: {told}")
 
     def _finish(self, outcome: Outcome) -> None:
         self.outcome = outcome

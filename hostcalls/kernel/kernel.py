@@ -147,7 +147,7 @@ class Kernel:
         except EngineError as error:
             raise StartError(f"Wasmtime error: {error}") from error
         except HostcallError as error:
-            raise StartError(str(error)) from error
+            raise StartError(error.explained) from error
         self.network.prepare(launch.grants)
         receives = Capability.ACTOR_MESSAGE in launch.grants and any(
             extern.module_name == ACTOR_RECEIVE.name for extern in launch.module.imports
@@ -230,7 +230,7 @@ class Kernel:
         except (EngineError, HostcallError) as error:
             if instance is not None:
                 instance.close()
-            detail = f"Wasmtime error: {error}" if isinstance(error, EngineError) else str(error)
+            detail = f"Wasmtime error: {error}" if isinstance(error, EngineError) else error.explained
             raise StartError(detail) from error
         finally:
             if passage is not None:

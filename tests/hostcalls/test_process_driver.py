@@ -326,7 +326,7 @@ async def test_more_resources_than_the_child_may_have(tmp_path: Path) -> None:
         slot = parent.caller.slots.insert(channel)
         twice = invocation([I32, I32], [ResourceArg(slot), ResourceArg(slot)])
         answer = await parent.refused(c.PROCESS_START, wanted("handle_seven", entrypoint=twice))
-        assert answer == "internal error: invalid argument"
+        assert answer.startswith("internal error: invalid argument: the limit resources=1 is reached")
         assert channel.holds == 1
 
 

@@ -23,6 +23,7 @@ from enfilade.hostcalls.contracts.operation import operation
 from enfilade.hostcalls.engine import Trap, TrapKind
 from enfilade.hostcalls.kernel.modules import binary
 from enfilade.hostcalls.kernel.refusals import Refusals
+from enfilade.hostcalls.resources.channel import Channel
 from enfilade.hostcalls.resources.futures import Future
 from enfilade.hostcalls.sdk.wat import Assembler
 
@@ -214,6 +215,22 @@ async def test_an_import_that_nothing_provides(imported: tuple[str, str], text: 
         assert isinstance(reason, Custom)
         assert f"{module}/{name}" in str(reason.value)
         assert text in str(reason.value)
+
+
+@pytest.mark.parametrize(
+    ("limits", "arguments", "why"),
+    [
+        (Limits(argument_bytes=10), (b"x" * 11,), "the limit argument_bytes=10 is reached"),
+        (Limits(resources=1), (Channel(64), Channel(64)), "the limit resources=1 is reached"),
+    ],
+)
+async def test_a_start_beyond_a_limit(limits: Limits, arguments: tuple[object, ...], why: str) -> None:
+    """The error of the start names the limit and how to raise it."""
+    guest = Assembler()
+    guest.function("start", "nop", "(param i32 i32)")
+    async with open_node("test") as node:
+        with pytest.raises(StartError, match=why):
+            await node.spawn(Guest(guest.binary(), arguments=arguments, limits=limits))
 
 
 async def test_an_entrypoint_that_is_misspelt() -> None:
