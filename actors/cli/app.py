@@ -201,6 +201,22 @@ def guest_run(
         Patterns,
         typer.Option(metavar="PATTERN", help="Names of processes that each guest may end; may be repeated."),
     ] = None,
+    net_bind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULE",
+            help="Where each guest may listen, such as 127.0.0.1:8000-8099, or none; may be repeated.",
+            show_default="127.0.0.1:1024-65535",
+        ),
+    ] = None,
+    net_connect: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULE",
+            help="Where each guest may connect to, such as api.example.com:443, or none; may be repeated.",
+            show_default="this machine",
+        ),
+    ] = None,
     upstream_grants: Annotated[
         bool,
         typer.Option(
@@ -211,7 +227,10 @@ def guest_run(
     ] = False,
     work_dir: Annotated[
         Path,
-        typer.Option(help="The directory of `modules`, where a specification's path is looked up."),
+        typer.Option(
+            help="The directory of `modules`, where a specification's path is looked up, and of "
+            "`certs/server.crt` and `server.key`, the certificate of listeners."
+        ),
     ] = Path(),
 ) -> None:
     """Run guests on one runtime, print their logs; exit with status 0 if all returned, 3 if one trapped."""
@@ -228,6 +247,8 @@ def guest_run(
         finds=finds or (),
         registers=registers or (),
         ends=ends or (),
+        net_bind=net_bind,
+        net_connect=net_connect,
         upstream_grants=upstream_grants,
         work_directory=work_dir,
     )

@@ -10,6 +10,7 @@ import trio
 import typer
 
 from enfilade.actors.cli.config import WATCHED
+from enfilade.actors.cli.files import read_own
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.guests import Guest, open_guests
 from enfilade.actors.messages.errors import StartError
@@ -22,6 +23,9 @@ from enfilade.hostcalls.abi.errors import HostcallError
 from enfilade.hostcalls.contracts.limits import limits_of
 from enfilade.hostcalls.contracts.policy import Policy
 from enfilade.hostcalls.kernel.modulespec import ModuleSpec, make_invocation, parse, parse_capabilities
+from enfilade.hostcalls.net.policy import Network
+from enfilade.hostcalls.net.rules import network_of
+from enfilade.hostcalls.net.settings import NetworkSettings
 
 __all__ = ["GuestOptions", "find_sdk", "run_guests"]
 
@@ -41,8 +45,10 @@ class GuestOptions:
         finds: patterns of the names that each guest may find.
         registers: patterns of the names that each guest may register.
         ends: patterns of the names of processes that each guest may end.
+        net_bind: network rules for listeners, None for those of the default, or of the specification.
+        net_connect: network rules for connections, likewise.
         upstream_grants: keep the rules between guests of the runtime that the guest ABI comes from.
-        work_directory: where `modules` lies.
+        work_directory: where `modules` lies, and `certs` with the certificate of listeners, if there is one.
     """
 
     entrypoint: str | None = None
@@ -52,6 +58,8 @@ class GuestOptions:
     finds: Sequence[str] = ()
     registers: Sequence[str] = ()
     ends: Sequence[str] = ()
+    net_bind: Sequence[str] | None = None
+    net_connect: Sequence[str] | None = None
     upstream_grants: bool = False
     work_directory: Path = Path()
 
@@ -95,10 +103,12 @@ def _describe(module: str, options: GuestOptions) -> Guest:
                 raise Refusal(
                     "a module specification sets entrypoint, capabilities and args; drop the options"
                 )
-            return Guest.from_spec(parse(module), **common)
+            spec = parse(module)
+            return Guest.from_spec(attrs.evolve(spec, network=_network(options, spec.network)), **common)
         grants = parse_capabilities(options.capabilities or "")
         invocation = make_invocation(None, options.parameters)
-        spec = ModuleSpec(module, grants, options.entrypoint or "start", "", invocation)
+        network = _network(options, Network.loopback())
+        spec = ModuleSpec(module, grants, options.entrypoint or "start", "", invocation, network)
     except ValueError as error:
         raise Refusal(str(error)) from error
     if not path.is_file():
@@ -106,12 +116,35 @@ def _describe(module: str, options: GuestOptions) -> Guest:
     return attrs.evolve(Guest.from_spec(spec, **common), module=path)
 
 
+def _network(options: GuestOptions, given: Network) -> Network:
+    """The network policy: the options' rules, in place of those that were given. Raises `ValueError`."""
+    rules = network_of(options.net_bind, options.net_connect)
+    return attrs.evolve(
+        given,
+        bind=given.bind if options.net_bind is None else rules.bind,
+        connect=given.connect if options.net_connect is None else rules.connect,
+    )
+
+
+def _certificate(directory: Path) -> NetworkSettings:
+    """The settings of the network, with the certificate in the work directory, if there is one."""
+    certificate, key = directory / "certs" / "server.crt", directory / "certs" / "server.key"
+    if not certificate.exists():
+        return NetworkSettings()
+    return NetworkSettings(certificate=read_own(certificate, "certificate"), key=read_own(key, "private key"))
+
+
 async def _run(guests: Sequence[tuple[str, Guest]], options: GuestOptions) -> int:
     """Start the guests in order, and tell how each has ended."""
     status = RETURNED
     async with open_node("guest", config=WATCHED) as node, node.mailbox(label="run") as me:
         policy = Policy(upstream=options.upstream_grants)
-        open_guests(node, modules=options.work_directory / "modules", policy=policy)
+        open_guests(
+            node,
+            modules=options.work_directory / "modules",
+            policy=policy,
+            network=_certificate(options.work_directory),
+        )
         me.trap_exits = True
         running: dict[Ref[Any], str] = {}
         for module, guest in guests:

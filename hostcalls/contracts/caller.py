@@ -89,6 +89,8 @@ class Caller:
         self.authority = launch.authority
         self.network = launch.network
         self.slots.limit = launch.limits.resources
+        if self._account is not None:
+            self._account.allowance = launch.limits
 
     def get(self, slot: int, kind: Kind) -> Resource:
         """The resource in one of the guest's slots. Raises `NotFound` or `InvalidArgument`."""

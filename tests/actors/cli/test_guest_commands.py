@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from enfilade.actors.cli.guest import GuestOptions, find_sdk, run_guests
 from enfilade.actors.cli.refusal import Refusal
@@ -28,6 +29,7 @@ from enfilade.hostcalls.codec.rkyv import U32
 from enfilade.hostcalls.resources.logs import LogRecord
 from enfilade.hostcalls.sdk.wat import Assembler
 from tests.actors.cli.command import enfilade
+from tests.hostcalls.net.web_guests import CONNECTOR, free_port, listener
 from tests.hostcalls.test_logs import encode
 
 MODULE = """
@@ -183,6 +185,8 @@ def test_a_trap_is_told_with_its_place(directory: Path, capsys: pytest.CaptureFi
         ({"limits": ["children=0.5"]}, "children"),
         ({"entrypoint": "strat"}, "named 'strat'; did you mean 'start'?"),
         ({"capabilities": "TimeReed"}, "did you mean 'TimeRead'?"),
+        ({"net_bind": ["localhost"]}, "'localhost' is not a network rule: expected an IPv4 or IPv6 address"),
+        ({"net_connect": ["a:0"]}, "expected ports from 1 to 65535"),
     ],
 )
 def test_misspelt_options(directory: Path, options: dict[str, Any], why: str) -> None:
@@ -335,3 +339,39 @@ def test_the_kits_are_where_the_command_says(directory: Path) -> None:
     assert enfilade("guest", "sdk").stdout.strip() == str(find_sdk())
     assert (find_sdk() / "c" / "enfilade.h").is_file()
     assert (find_sdk() / "zig" / "enfilade.zig").is_file()
+
+
+CONNECTS = "path=connector.wasm; capabilities=NetHttpConnect; entrypoint=specified"
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "status"),
+    [
+        ("connector.wasm", {"capabilities": "NetHttpConnect"}, 0),
+        ("connector.wasm", {"capabilities": "NetHttpConnect", "net_connect": ["none"]}, 3),
+        (CONNECTS, {}, 0),
+        (f"{CONNECTS}; net_connect=none", {}, 3),
+        (f"{CONNECTS}; net_connect=none", {"net_connect": ["127.0.0.0/8"]}, 0),
+        (f"{CONNECTS}; net_bind=none", {"net_bind": ["127.0.0.1"]}, 0),
+    ],
+)
+def test_rules_of_the_network(directory: Path, module: str, options: dict[str, Any], status: int) -> None:
+    """The options' rules come before those of a specification, and those before the default."""
+    for place in ("connector.wasm", "modules/connector.wasm"):
+        (directory / place).write_bytes(CONNECTOR)
+    assert run(module, **options) == status
+
+
+def test_the_certificate_of_the_work_directory(directory: Path) -> None:
+    """Listeners without settings of their own have it; without one they are refused."""
+    (directory / "listener.wasm").write_bytes(listener(free_port()))
+    options = {"capabilities": "NetHttpBind"}
+    assert run("listener.wasm", **options) == 3
+    certificate = trustme.CA().issue_cert("localhost")
+    (directory / "certs").mkdir()
+    certificate.cert_chain_pems[0].write_to_path(str(directory / "certs" / "server.crt"))
+    certificate.private_key_pem.write_to_path(str(directory / "certs" / "server.key"))
+    assert run("listener.wasm", **options) == 0
+    (directory / "certs" / "server.key").chmod(0o666)
+    with pytest.raises(Refusal, match=r"the private key .* may be written by others"):
+        run("listener.wasm", **options)

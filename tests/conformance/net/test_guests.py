@@ -12,32 +12,15 @@ from enfilade.hostcalls import abi
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.kernel.execution import Returned
 from enfilade.hostcalls.net.policy import Network, Reach
-from enfilade.hostcalls.sdk.wat import RESULT, Assembler
+from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR
 from tests.hostcalls.harness import open_harness
-from tests.hostcalls.net.offices import HTTP, get, receive_until
-from tests.hostcalls.net.web_guests import CAPABILITIES, free_port, reach, web_server
-
-NOBODY = 9
-"""A port on which nobody listens."""
-
-
-def connector() -> bytes:
-    """A guest that is refused 192.0.2.1, and finds nobody on 127.0.0.1."""
-    guest = Assembler("net::http::connect")
-    for name, domain, text in (("far", "192.0.2.1", b"perm"), ("near", "127.0.0.1", b"inte")):
-        arguments = guest.message(abi.NetConnect, abi.NetConnect(HTTP, domain, NOBODY, None))
-        guest.text(f"""
-        (func ${name}
-          (if (i32.ne (i32.const 0x80000001) (call $net.http.connect {arguments})) (then unreachable))
-          (if (i32.ne (i32.load offset=4 (i32.const {RESULT})) (i32.const {int.from_bytes(text, "little")}))
-            (then unreachable)))""")
-    guest.function("start", "(call $far) (call $near)")
-    return guest.binary()
+from tests.hostcalls.net.offices import get, receive_until
+from tests.hostcalls.net.web_guests import CAPABILITIES, CONNECTOR, free_port, reach, web_server
 
 
 async def test_net_185_a_child_has_its_parents_policy(tmp_path: Path) -> None:
-    (tmp_path / "child.wasm").write_bytes(connector())
+    (tmp_path / "child.wasm").write_bytes(CONNECTOR)
     parent = Assembler("process::start")
     invocation = abi.EntrypointInvocation(abi.AbiSignature(()), ())
     wanted = abi.ProcessStart("child.wasm", "start", (Capability.NET_HTTP_CONNECT,), invocation)
@@ -55,7 +38,7 @@ async def test_net_185_a_child_has_its_parents_policy(tmp_path: Path) -> None:
 async def test_net_185_a_guest_meets_its_policy() -> None:
     async with open_harness() as harness:
         policy = Network(connect=[Reach("127.0.0.1")])
-        assert await harness.run(connector(), network=policy) == Returned()
+        assert await harness.run(CONNECTOR, network=policy) == Returned()
 
 
 @pytest.mark.serial

@@ -8,7 +8,7 @@ import trio
 
 from enfilade.hostcalls import abi
 from enfilade.hostcalls.abi import NetProtocol
-from enfilade.hostcalls.sdk.wat import Assembler
+from enfilade.hostcalls.sdk.wat import RESULT, Assembler
 
 CAPABILITIES = ("NetHttpBind", "NetHttpAccept", "NetHttpRead", "NetHttpWrite", "ChannelLifecycle")
 
@@ -86,3 +86,35 @@ def abi_write(payload: bytes) -> bytes:
     from enfilade.hostcalls.codec.rkyv import codec
 
     return codec(abi.IoWrite).encode(abi.IoWrite(0, payload))
+
+
+NOBODY = 9
+"""A port on which nobody listens."""
+
+
+def connector() -> bytes:
+    """A guest that is refused 192.0.2.1, and finds nobody on 127.0.0.1."""
+    guest = Assembler("net::http::connect")
+    for name, domain, text in (("far", "192.0.2.1", b"perm"), ("near", "127.0.0.1", b"inte")):
+        arguments = guest.message(abi.NetConnect, abi.NetConnect(NetProtocol.HTTP, domain, NOBODY, None))
+        guest.text(f"""
+        (func ${name}
+          (if (i32.ne (i32.const 0x80000001) (call $net.http.connect {arguments})) (then unreachable))
+          (if (i32.ne (i32.load offset=4 (i32.const {RESULT})) (i32.const {int.from_bytes(text, "little")}))
+            (then unreachable)))""")
+    guest.function("start", "(call $far) (call $near)")
+    guest.function("specified", "(call $far) (call $near)", "(param i32 i32)")
+    return guest.binary()
+
+
+CONNECTOR = connector()
+
+
+def listener(port: int) -> bytes:
+    """A guest that binds a port for HTTPS with the certificate of the host, and returns."""
+    guest = Assembler("net::http::bind")
+    wanted = abi.NetCreateListener(NetProtocol.HTTPS, "localhost", port, None)
+    guest.function(
+        "start", f"(call $ok (call $net.http.bind {guest.message(abi.NetCreateListener, wanted)}))"
+    )
+    return guest.binary()
