@@ -15,6 +15,7 @@ import attrs
 from enfilade.hostcalls.abi.errors import LimitReached, SubsystemError
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.engine import Purse
+from enfilade.hostcalls.net.account import Account
 from enfilade.hostcalls.resources.clock import Clock
 
 FIRST_MEMORY = 16 * 1024 * 1024
@@ -65,7 +66,7 @@ class Budget:
         messages: the rate of the messages that they send.
     """
 
-    __slots__ = ("_purse", "channel_bytes", "hostcalls", "limits", "messages", "processes")
+    __slots__ = ("_account", "_purse", "channel_bytes", "hostcalls", "limits", "messages", "processes")
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self.limits = limits
@@ -74,6 +75,14 @@ class Budget:
         self.hostcalls = Rate(limits.hostcalls, clock)
         self.messages = Rate(limits.messages, clock)
         self._purse: Purse | None = None
+        self._account: Account | None = None
+
+    @property
+    def account(self) -> Account:
+        """The part that the network keeps: connections, listeners, and the bytes that the host holds."""
+        if self._account is None:
+            self._account = Account(self.limits)
+        return self._account
 
     @property
     def purse(self) -> Purse:

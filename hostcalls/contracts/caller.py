@@ -58,7 +58,6 @@ class Caller:
     log: Forwarder | None = None
     readers: dict[int, int] = attrs.field(factory=dict)
     slots: Slots = attrs.field(init=False)
-    _account: Account | None = None
     place: Place = attrs.field(kw_only=True)
 
     def __attrs_post_init__(self) -> None:
@@ -76,10 +75,8 @@ class Caller:
 
     @property
     def account(self) -> Account:
-        """Account of its network, made on first use."""
-        if self._account is None:
-            self._account = Account(self.limits)
-        return self._account
+        """The account of the network that it shares with its tree."""
+        return self.place.budget.account
 
     def adopt(self, launch: Launch) -> None:
         """Be the guest that `launch` describes from now on: another module in the same process."""
@@ -89,8 +86,6 @@ class Caller:
         self.authority = launch.authority
         self.network = launch.network
         self.slots.limit = launch.limits.resources
-        if self._account is not None:
-            self._account.allowance = launch.limits
 
     def get(self, slot: int, kind: Kind) -> Resource:
         """The resource in one of the guest's slots. Raises `NotFound` or `InvalidArgument`."""

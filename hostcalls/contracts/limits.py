@@ -44,11 +44,11 @@ class Limits(engine.Limits):
             that sending fails. Messages of more than 16 KiB count for several.
         message_bytes: bytes that a message or reply of the guest may have, where a resource counts for
             1 KiB; more goes through channels.
-        listeners: handles of network listeners that it may have.
-        connections: network connections that it may have; an HTTP request is one.
-        net_bytes: bytes of requests, responses and streams that the host holds for it; beyond it, its sockets
-            are not read, and its writes wait.
-        tls_bytes: bytes of its TLS settings, together.
+        listeners: handles of network listeners that the guest and its descendants may have.
+        connections: network connections that they may have; an HTTP request is one.
+        net_bytes: bytes of requests, responses and streams that the host holds for them; beyond it, their
+            sockets are not read, and their writes wait.
+        tls_bytes: bytes of their TLS settings.
         http_body: bytes that the body of an HTTP request or response may have.
     """
 

@@ -1,4 +1,4 @@
-"""Accounts: what one guest has of the network, against its limits."""
+"""Accounts: what a guest and its descendants have of the network, against their limits."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Half(Protocol):
 
 
 class Account:
-    """The network resources of one guest.
+    """The network resources of one guest and its descendants.
 
     Args:
         allowance: how much it may have.

@@ -13,6 +13,7 @@ from trio.abc import Clock
 from enfilade.hostcalls import abi
 from enfilade.hostcalls.abi import catalogue as c
 from enfilade.hostcalls.abi.errors import PermissionDenied
+from enfilade.hostcalls.contracts.budget import Place
 from enfilade.hostcalls.net.memory_sockets import MemorySockets
 from enfilade.hostcalls.net.policy import Bind, Network, Reach
 from enfilade.hostcalls.net.settings import NetworkSettings
@@ -137,6 +138,17 @@ async def test_net_186_listeners_are_bounded(office: Office) -> None:
     assert await failure(lambda: guest.bind(port=PORT + 2)) == INVALID
     guest.detach(first)
     guest.bind(port=PORT + 2)
+
+
+async def test_a_tree_has_one_account(office: Office) -> None:
+    """A guest gains nothing by starting others."""
+    first, second = office.guest(listeners=1), office.guest(listeners=1)
+    second.caller.place = Place(first.caller.budget, first.caller)
+    listener = first.bind()
+    assert await failure(lambda: second.bind(port=PORT + 1)) == INVALID
+    first.detach(listener)
+    second.bind(port=PORT + 1)
+    assert second.caller.account is first.caller.account
 
 
 async def test_connections_are_bounded(office: Office, autojump_clock: Clock) -> None:
