@@ -162,18 +162,15 @@ def _reader(caller: Caller, slot: int, *, strong: bool) -> int:
 
 def _writer(caller: Caller, slot: int, *, strong: bool) -> int:
     channel = caller.get(slot, Kind.CHANNEL)
-    try:
-        caller.check_room()
-    except LimitReached:
+    if not caller.slots.has_room():
 
         def rests(resource: Resource) -> bool:
             writer: Writer = resource.payload
             return resource.parent is channel and writer.strong is strong and writer.rests
 
         shared = caller.slots.find(Kind.WRITER, rests)
-        if shared is None:
-            raise
-        return caller.slots.share(shared)
+        if shared is not None:
+            return caller.slots.share(shared)
     return _child(caller, channel, Kind.WRITER, channel.payload.writer(strong=strong))
 
 

@@ -56,9 +56,7 @@ class Slots:
 
         Raises `LimitReached` when there is neither.
         """
-        if len(self._table) >= self.limit and not (
-            self._searched != self._registry.departures and self.make_room()
-        ):
+        if not self.has_room():
             slot = next((slot for slot in reversed(self._table) if self._table[slot] is resource), None)
             if slot is not None:
                 return self.share(slot)
@@ -142,6 +140,15 @@ class Slots:
         for resource in table.values():
             self._registry.unhold(resource, Departure.PROCESS_ENDED)
 
+    def has_room(self) -> bool:
+        """Return whether there is room for one slot; look for some if something has gone since the last look.
+
+        What is spent, and has not gone, is found by `make_room` alone.
+        """
+        if len(self._table) < self.limit:
+            return True
+        return self._searched != self._registry.departures and self.make_room()
+
     def make_room(self, slots: int = 1) -> bool:
         """Take away slots that lead to nothing, up to a quarter of the limit; return whether there is room.
 
@@ -169,41 +176,42 @@ class Slots:
 
     def _useless(self) -> list[list[int]]:
         """The slots that lead to nothing, those of one channel together, the oldest last."""
-        own: dict[Resource, int] = {}
-        for resource in self._table.values():
-            own[resource] = own.get(resource, 0) + 1
-        children: dict[Resource, list[Resource]] = {}
-        for resource in own:
-            if resource.parent is not None:
-                children.setdefault(resource.parent, []).append(resource)
-        left: dict[Resource, bool] = {}
-
-        def is_left(channel: Resource) -> bool:
-            """Whether nobody but this guest has the channel, and nothing in it waits for the guest."""
-            if not channel.alive or channel.payload.terminated:
-                return True
-            if not channel.orphaned or channel.singleton is not None:
-                return False
-            ends = [end for end in children.get(channel, ()) if end.alive]
-            held = own.get(channel, 0) + sum(end.holds == own[end] for end in ends)
-            if held != channel.holds:
-                return False
-            if not ends:
-                return not channel.payload.frames
-            return not any(end.kind is Kind.READER and end.payload.unread for end in ends)
-
-        def leads_nowhere(resource: Resource) -> bool:
-            if not resource.alive or (resource.spent is not None and resource.spent()):
-                return True
-            channel = resource if resource.kind is Kind.CHANNEL else resource.parent
-            if channel is None:
-                return False
-            if channel not in left:
-                left[channel] = is_left(channel)
-            return left[channel]
-
-        groups: dict[Resource, list[int]] = {}
+        gone: list[list[int]] = []
+        left: dict[Resource, list[int]] = {}  # slots of channels that may be left, in the place of the first
         for slot, resource in self._table.items():
-            if leads_nowhere(resource):
-                groups.setdefault(resource.parent or resource, []).append(slot)
-        return list(groups.values())[::-1]
+            if not resource.alive or (resource.spent is not None and resource.spent()):
+                gone.append([slot])
+                continue
+            channel = resource.parent or resource
+            if channel.kind is not Kind.CHANNEL:
+                continue
+            if channel.orphaned or not channel.alive or channel.payload.terminated:
+                found = left.get(channel)
+                if found is None:
+                    found = left[channel] = []
+                    gone.append(found)
+                found.append(slot)
+        for channel, slots in left.items():
+            if not self._is_left(channel, slots):
+                slots.clear()
+        return [slots for slots in reversed(gone) if slots]
+
+    def _is_left(self, channel: Resource, slots: list[int]) -> bool:
+        """Tell whether nobody but this guest has the channel, and nothing in it waits for the guest.
+
+        `slots` are those of the channel, and of its readers and writers that live.
+        """
+        if not channel.alive or channel.payload.terminated:
+            return True
+        if channel.singleton is not None:
+            return False
+        own: dict[Resource, int] = {}
+        for slot in slots:
+            resource = self._table[slot]
+            own[resource] = own.get(resource, 0) + 1
+        ends = [resource for resource in own if resource is not channel]
+        if own.get(channel, 0) + sum(end.holds == own[end] for end in ends) != channel.holds:
+            return False
+        if not ends:
+            return not channel.payload.frames
+        return not any(end.kind is Kind.READER and end.payload.unread for end in ends)
