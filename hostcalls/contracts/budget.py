@@ -36,10 +36,10 @@ class Rate:
 
     __slots__ = ("_clock", "_limit", "_since", "left")
 
-    def __init__(self, limit: float, clock: Clock) -> None:
+    def __init__(self, limit: float, clock: Clock, now: float) -> None:
         self._limit = limit
         self._clock = clock
-        self._since = clock.monotonic()
+        self._since = now
         self.left = limit
 
     def pause(self) -> float:
@@ -72,8 +72,9 @@ class Budget:
         self.limits = limits
         self.processes = 0
         self.channel_bytes = 0
-        self.hostcalls = Rate(limits.hostcalls, clock)
-        self.messages = Rate(limits.messages, clock)
+        now = clock.monotonic()
+        self.hostcalls = Rate(limits.hostcalls, clock, now)
+        self.messages = Rate(limits.messages, clock, now)
         self._purse: Purse | None = None
         self._account: Account | None = None
 
@@ -86,7 +87,7 @@ class Budget:
 
     @property
     def purse(self) -> Purse:
-        """The part that the engine keeps: memory and time."""
+        """The part that the engine keeps: memory and time. Guests that are alone in their tree need none."""
         if self._purse is None:
             self._purse = Purse(self.limits.tree_memory, self.limits.cpu_time)
         return self._purse

@@ -39,6 +39,7 @@ from enfilade.hostcalls.engine import (
     Linked,
     LinkError,
     Module,
+    Purse,
     call_of,
 )
 from enfilade.hostcalls.kernel.compiler import Compiler
@@ -219,7 +220,7 @@ class Kernel:
         if call is None:
             passage = Passage(self.registry, launch.arguments)
         try:
-            instance = self.engine.instantiate(prepared.linked, launch.limits, wake, caller.budget.purse)
+            instance = self.engine.instantiate(prepared.linked, launch.limits, wake, _purse(launch, caller))
             if call is None:
                 arguments = materialise(launch.arguments, caller.slots)
                 plan = callplan.plan(arguments, limit=launch.limits.argument_bytes)
@@ -288,6 +289,16 @@ class Kernel:
         else:
             self._tables.move_to_end(grants)
         return found
+
+
+_STARTING = frozenset({Capability.PROCESS_LIFECYCLE, Capability.ACTOR_SPAWN})
+
+
+def _purse(launch: Launch, caller: Caller) -> Purse | None:
+    """The purse of the guest's tree; None for a guest that is alone in it for ever, whose own limits do."""
+    limits = launch.limits
+    alone = caller.place.parent is None and not caller.children and _STARTING.isdisjoint(launch.grants)
+    return None if alone and limits.memory <= limits.tree_memory else caller.budget.purse
 
 
 def _check_exports(launch: Launch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,6 +27,9 @@ Source: TypeAlias = str | Path | bytes
 _GUESTS = 4_000
 """Guests at one time, unless the embedder says otherwise: small enough for several runtimes in one program,
 each of which reserves address space for all its guests."""
+
+_MODULES = 256
+"""Sources whose modules are kept, the latest ones; of others the machine code goes when their guests do."""
 
 _KEPT = 256
 """Prepared launches that are kept."""
@@ -62,7 +66,7 @@ class Runtime:
     ) -> None:
         self._store = modules if isinstance(modules, ModuleStore) else ModuleStore(modules)
         self._engine = Engine(config=engine or EngineConfig(max_guests=_GUESTS))
-        self._compiled: dict[Source, Module] = {}
+        self._compiled: OrderedDict[Source, Module] = OrderedDict()
         self._loading: dict[Source, trio.Lock] = {}
         self._prepared: dict[Hashable, Prepared] = {}
         self.kernel = Kernel(
@@ -81,14 +85,14 @@ class Runtime:
 
     def compiled(self, source: Source) -> Module | None:
         """The module, if it was loaded before. Not a checkpoint."""
-        return self._compiled.get(source)
+        module = self._compiled.get(source)
+        if module is not None:
+            self._compiled.move_to_end(source)
+        return module
 
     def compile(self, source: Source) -> Module:
         """As `load`, in this thread: it holds up the loop. Not a checkpoint."""
-        module = self._compiled.get(source)
-        if module is None:
-            module = self._compiled[source] = self._compile(source)
-        return module
+        return self.compiled(source) or self._keep(source, self._compile(source))
 
     async def load(self, source: Source, grants: frozenset[Capability] = frozenset()) -> Module:
         """Read the module and compile it, beside the loop, unless that was done before.
@@ -108,16 +112,16 @@ class Runtime:
         """
         if not self.kernel.network.is_ready(grants):
             await trio.to_thread.run_sync(self.kernel.network.import_libraries)
-        module = self._compiled.get(source)
+        module = self.compiled(source)
         if module is not None:
             return module
         turn = self._loading.setdefault(source, trio.Lock())
         try:
             async with turn:
-                module = self._compiled.get(source)
+                module = self.compiled(source)
                 if module is None:
                     content = await trio.to_thread.run_sync(self._read, source, abandon_on_cancel=True)
-                    module = self._compiled[source] = await self.kernel.compiler.compile(content)
+                    module = self._keep(source, await self.kernel.compiler.compile(content))
         finally:
             self._loading.pop(source, None)
         return module
@@ -137,6 +141,12 @@ class Runtime:
     def prepared(self, description: Hashable) -> Prepared | None:
         """Return the module that was recently prepared under this description."""
         return self._prepared.get(description)
+
+    def _keep(self, source: Source, module: Module) -> Module:
+        self._compiled[source] = module
+        if len(self._compiled) > _MODULES:
+            self._compiled.popitem(last=False)
+        return module
 
     def _compile(self, source: Source) -> Module:
         return self._engine.compile(self._read(source))

@@ -225,7 +225,7 @@ async def test_rates(body: str, limit: str, autojump_clock: trio.testing.MockClo
 def test_rate() -> None:
     """A second's worth may happen at once, and no more is saved up."""
     desk = Desk()
-    rate = Rate(100, desk.clock)
+    rate = Rate(100, desk.clock, desk.clock.now)
     rate.left -= 100
     assert rate.pause() == 0
     rate.left -= 50

@@ -52,6 +52,23 @@ async def test_compiling_once(tmp_path: Path) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_modules_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many sources the latest keep their modules: a node that runs a new one each minute holds no machine
+    code of those that nobody uses any more.
+    """
+    monkeypatch.setattr("enfilade.hostcalls.kernel.runtime._MODULES", 3)
+    sources = [binary(WAT.replace('"start"', f'"start{number}"')) for number in range(6)]
+    async with trio.open_nursery() as nursery:
+        runtime = Runtime(TrioClock(nursery), modules=tmp_path, engine=EngineConfig(max_guests=2))
+        nursery.start_soon(runtime.run)
+        for source in sources:
+            await runtime.load(source)
+            assert runtime.compiled(sources[0]) is not None  # asked for all the time
+        kept = [runtime.compiled(source) is not None for source in sources]
+        assert kept == [True, False, False, False, True, True]
+        nursery.cancel_scope.cancel()
+
+
 def test_module_store(tmp_path: Path) -> None:
     """Sizes are bounded, text is translated, what is no module is told."""
     store = ModuleStore(tmp_path, largest=100)

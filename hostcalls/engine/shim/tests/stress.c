@@ -23,6 +23,7 @@ typedef struct {
 
 static uint32_t seed;
 static subject subjects[GUESTS];
+static purse *tree; /* of all guests */
 
 static uint32_t draw(uint32_t below) {
     seed = seed * 1664525u + 1013904223u;
@@ -47,7 +48,7 @@ static void open_guest(engine *e, const linked *l, uint32_t index) {
                            .start_time = 100000000};
     int outcome;
     char *error = NULL;
-    guest *g = guest_open(e, l, &limits, NULL, index, &outcome, &error);
+    guest *g = guest_open(e, l, &limits, tree, index, &outcome, &error);
     /* Closed guests still end on their workers, so for a moment all places may be taken. */
     assert(g != NULL || outcome == OPEN_EXHAUSTED);
     subjects[index] = (subject){.guest = g};
@@ -161,6 +162,8 @@ int main(int argc, char **argv) {
     hostcall_import import = {.module_name = "stress", .index = 1};
     linked *l = linked_open(e->wasm, m, &import, 1, &error);
     assert(l != NULL);
+    tree = purse_open((uint64_t)sizes.max_guests * sizes.max_memory, UINT64_MAX);
+    assert(tree != NULL);
     for (uint32_t i = 0; i < GUESTS; i++) {
         open_guest(e, l, i);
     }
@@ -176,6 +179,8 @@ int main(int argc, char **argv) {
     module_free(m);
     free(source);
     engine_close(e);
+    assert(purse_memory(tree) == 0 && purse_cpu_time(tree) > 0);
+    purse_close(tree);
     puts("shim stress test passed");
     return 0;
 }

@@ -1,5 +1,5 @@
-/* Unit tests of the parts of the shim that need no Wasmtime: futures, mailbox, error payloads, buffers. Run
- * under the sanitizers by `make test`. Each part is compared with the plainest possible model of it, over
+/* Unit tests of the parts of the shim that need no Wasmtime: futures, mailbox, error payloads, buffers,
+ * purses. Run under the sanitizers by `make test`. Each part is compared with the plainest possible model of it, over
  * many random steps. */
 #include <assert.h>
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include "../failure.h"
 #include "../futures.h"
 #include "../mailbox.h"
+#include "../purse.h"
 
 static uint32_t seed = 1;
 
@@ -240,6 +241,61 @@ static void buffers_keep_what_they_are_given(void) {
     buffer_free(&b);
 }
 
+/* --- purse --- */
+
+static void a_purse_never_lends_more_than_it_has(void) {
+    enum { GUESTS = 6, MEMORY = 1000 };
+    purse *p = purse_open(MEMORY, 50);
+    uint64_t has[GUESTS] = {0}, lent[GUESTS] = {0}, total = 0;
+    for (int i = 0; i < GUESTS; i++) {
+        purse_enter(p);
+    }
+    for (int step = 0; step < 20000; step++) {
+        uint32_t i = draw(GUESTS);
+        if (lent[i] == 0 && has[i] > 0 && draw(4) == 0) { /* a guest ends */
+            purse_return(p, has[i]);
+            total -= has[i];
+            has[i] = 0;
+        } else if (lent[i] == 0) {
+            uint64_t wanted = draw(400), least = draw(100);
+            lent[i] = purse_lend(p, wanted, least);
+            total += lent[i];
+            assert(lent[i] <= wanted);
+        } else {
+            uint64_t grown = draw((uint32_t)lent[i] + 1);
+            purse_return(p, lent[i] - grown);
+            total -= lent[i] - grown;
+            has[i] += grown;
+            lent[i] = 0;
+        }
+        assert(total <= MEMORY && purse_memory(p) == total);
+    }
+    purse_return(p, total);
+    for (int i = 0; i < GUESTS; i++) {
+        purse_leave(p);
+    }
+    purse_close(p);
+}
+
+static void a_purse_lends_one_guest_everything_and_several_a_part(void) {
+    purse *p = purse_open(1000, 50);
+    purse_enter(p);
+    assert(purse_lend(p, 5000, 0) == 1000);
+    assert(purse_lend(p, 1, 1) == 0);
+    purse_return(p, 1000);
+    purse_enter(p);
+    assert(purse_lend(p, 5000, 0) == 500);
+    assert(purse_lend(p, 5000, 300) == 300);
+    assert(purse_lend(p, 5000, 300) == 200);
+    purse_spend(p, 20);
+    purse_spend(p, 22);
+    assert(purse_cpu_time(p) == 42);
+    purse_close(p); /* its guests keep it */
+    purse_leave(p);
+    assert(purse_memory(p) == 1000);
+    purse_leave(p);
+}
+
 int main(void) {
     futures_keep_the_order_of_a_stack();
     answers_reach_the_right_future_once();
@@ -249,6 +305,8 @@ int main(void) {
     an_empty_message_is_inline();
     payloads_fit_and_are_whole_characters();
     buffers_keep_what_they_are_given();
+    a_purse_never_lends_more_than_it_has();
+    a_purse_lends_one_guest_everything_and_several_a_part();
     puts("shim unit tests passed");
     return 0;
 }
