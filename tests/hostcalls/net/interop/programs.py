@@ -27,9 +27,11 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-async def run(*command: str, code: int | tuple[int, ...] = 0, stdin: bytes | None = None) -> str:
+async def run(
+    *command: str, code: int | tuple[int, ...] = 0, stdin: bytes | None = None, seconds: float = 60
+) -> str:
     """Run a program that ends with `code`, or one of them; what it prints."""
-    with trio.fail_after(60):
+    with trio.fail_after(seconds):
         result = await trio.run_process(
             command, stdin=stdin or b"", capture_stdout=True, capture_stderr=True, check=False
         )
