@@ -18,8 +18,8 @@ Address: TypeAlias = tuple[str, int]
 _BACKLOG = 1024
 """Connections that the system keeps until they are accepted; it may keep fewer (`net.core.somaxconn`).
 
-As many as a node takes in all. A client beyond it believes that it is connected; the system drops its request,
-which it sends again after one second, two, four, and so on for a minute.
+As many as a node takes in all. A client beyond it believes that it is connected, but the system drops its
+request, which it sends again after one second, two, four, and so on for a minute.
 """
 
 _LARGEST_DATAGRAM = 65535
