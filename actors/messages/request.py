@@ -95,10 +95,13 @@ class Request(signals.Call, Generic[R]):
         self.fail(_end_of(self.target, reason))
 
     def _settle(self) -> None:
-        waiter = self.waiter
+        waiter, self.waiter = self.waiter, None
         if waiter is not None:
-            resume(waiter)
-            self.waiter = None
+            try:
+                resume(waiter)
+            except BaseException:
+                self.waiter = waiter
+                raise
         self.settled = True
         if self.observer is not None:
             try:
@@ -141,7 +144,8 @@ class Request(signals.Call, Generic[R]):
                 lane.add(self)
             self.waiter = trio.lowlevel.current_task()
             try:
-                await wait_task_rescheduled(self._abort)
+                if not self.check() or self._abort(None) is Abort.FAILED:  # by a finalizer, meanwhile
+                    await wait_task_rescheduled(self._abort)
             finally:
                 if lane is not None:
                     lane.discard(self)
@@ -169,8 +173,8 @@ class Request(signals.Call, Generic[R]):
                 self.observer.given_up(self)
 
     def _abort(self, _: object) -> Abort:
-        self.waiter = None
-        return Abort.SUCCEEDED
+        waiter, self.waiter = self.waiter, None
+        return Abort.FAILED if waiter is None else Abort.SUCCEEDED
 
     @property
     def process(self) -> Process | None:

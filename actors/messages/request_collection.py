@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
-from trio.lowlevel import Abort, wait_task_rescheduled
 
 from enfilade.actors.messages.errors import CallTimeout, NoProcess, Restarting
 from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import NO_KWARGS, Cast
+from enfilade.actors.messages.wake import Waiter
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
@@ -34,7 +34,7 @@ class RequestCollection(Generic[L]):
     def __init__(self) -> None:
         self._labels: dict[Request[Any], L] = {}
         self._ready: deque[Request[Any]] = deque()
-        self._waiter: trio.lowlevel.Task | None = None
+        self._waiter = Waiter()
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -54,9 +54,7 @@ class RequestCollection(Generic[L]):
 
     def _arrived(self, request: Request[Any]) -> None:
         self._ready.append(request)
-        if self._waiter is not None:
-            waiter, self._waiter = self._waiter, None
-            trio.lowlevel.reschedule(waiter)
+        self._waiter.wake()
 
     def check(self) -> tuple[L, Request[Any]] | None:
         """Take the next settled request with its label; None when there is none. Not a checkpoint."""
@@ -93,15 +91,9 @@ class RequestCollection(Generic[L]):
 
     async def _park(self) -> None:
         """Wait until a request is settled, which another task may then have taken."""
-        if self._waiter is not None:
+        if self._waiter.task is not None:
             raise trio.BusyResourceError("another task is already waiting for this collection")
-
-        def give_up(_: object) -> Abort:
-            self._waiter = None
-            return Abort.SUCCEEDED
-
-        self._waiter = trio.lowlevel.current_task()
-        await wait_task_rescheduled(give_up)
+        await self._waiter.wait(self._ready.__len__)
 
     async def receive(self, timeout: float = math.inf) -> tuple[L, Request[Any]]:
         """As `wait`; but on timeout, and when cancelled, all requests are given up."""

@@ -1,14 +1,30 @@
-"""Rescheduling of waiting tasks, which is possible only in the thread of their loop."""
+"""Rescheduling of waiting tasks, which is possible only in the thread of their loop.
+
+Python's garbage collector may run a finalizer of the program wherever something is allocated, and that one
+may send a message: while a task is about to wait, while trio is about to note that it waits, within trio's
+own loop, or within `resume` itself. Four rules keep such a message from being lost, and a task from being
+rescheduled twice:
+
+* who wakes a task first takes the note that it waits (`Record.waiter`, `Dispatcher.parked`,
+  `Request.waiter`), and only then reschedules it;
+* who waits looks once more for something to do after the note is there;
+* the abort function of a wait fails when the note has been taken: the task is being woken;
+* a task that is only about to wait, and any task while trio's loop is at work, is rescheduled by way of the
+  loop's queue of callbacks, when it does wait.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
+from trio.lowlevel import Abort
 
 from enfilade.actors.messages.errors import WrongThread
 
-__all__ = ["resume"]
+__all__ = ["Waiter", "resume"]
 
 
 class _Resumed:
@@ -23,16 +39,61 @@ class _Resumed:
 RESUMED: Any = _Resumed()
 
 
+class Waiter:
+    """The note that a task waits for something to do.
+
+    Attributes:
+        task: the task that waits; None when there is none, or when it is being woken.
+    """
+
+    __slots__ = ("task",)
+
+    def __init__(self) -> None:
+        self.task: trio.lowlevel.Task | None = None
+
+    def wake(self) -> None:
+        """Let the task go on, if there is one. Raises as `resume`; then it goes on waiting."""
+        task, self.task = self.task, None
+        if task is not None:
+            try:
+                resume(task)
+            except BaseException:
+                self.task = task
+                raise
+
+    async def wait(self, is_due: Callable[[], Any]) -> None:
+        """Wait until `wake`, unless `is_due()` by now. A checkpoint."""
+        self.task = trio.lowlevel.current_task()
+        if is_due() and self._abort(None) is Abort.SUCCEEDED:
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def _abort(self, _: object) -> Abort:
+        task, self.task = self.task, None
+        return Abort.FAILED if task is None else Abort.SUCCEEDED
+
+
 def resume(task: trio.lowlevel.Task) -> None:
-    """Let `task` go on. Callers change their own state only afterwards, so that an error leaves no trace.
+    """Let `task` go on. Callers have taken the note that it waits, and restore it after an error.
 
     Raises:
         WrongThread: this is not the thread of its loop.
     """
     try:
+        if trio.lowlevel.current_task() is not task:
+            _reschedule(task)
+            return
+    except RuntimeError:
+        if not trio.lowlevel.in_trio_run():
+            raise WrongThread from None
+    with suppress(trio.RunFinishedError):
+        trio.lowlevel.current_trio_token().run_sync_soon(_reschedule, task)
+
+
+def _reschedule(task: trio.lowlevel.Task) -> None:
+    try:
         trio.lowlevel.reschedule(task, RESUMED)
-    except RuntimeError:  # trio's: there is no loop in this thread
-        raise WrongThread from None
     except AssertionError:
         # Trio has woken it: its code has left a nursery in an async generator, which somebody has finalized.
         return

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
-from trio.lowlevel import Abort
 
+from enfilade.actors.messages.errors import WrongThread
 from enfilade.actors.messages.guarded import is_logged, log
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.signals import HANDED_OFF, described
+from enfilade.actors.messages.wake import Waiter
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
@@ -53,7 +54,7 @@ class Reports:
         self._queue: deque[_Report] = deque()
         self._second = -math.inf
         self._logged: dict[str, int] = {}
-        self._task: trio.lowlevel.Task | None = None
+        self._waiter = Waiter()
 
     @property
     def shows_exits(self) -> bool:
@@ -156,10 +157,8 @@ class Reports:
         self._logged.clear()
 
     def _wake(self) -> None:
-        if self._task is not None:
-            with contextlib.suppress(RuntimeError):  # in another thread: it is logged with the next report
-                trio.lowlevel.reschedule(self._task)
-                self._task = None
+        with contextlib.suppress(WrongThread):  # it is logged with the next report
+            self._waiter.wake()
 
     def flush(self) -> None:
         """Log what is waiting. Not a checkpoint."""
@@ -173,12 +172,6 @@ class Reports:
 
     async def run(self) -> None:
         """Log until cancelled."""
-
-        def abort(_: object) -> Abort:
-            self._task = None
-            return Abort.SUCCEEDED
-
         while True:
             self.flush()
-            self._task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(abort)
+            await self._waiter.wait(self._queue.__len__)

@@ -284,8 +284,9 @@ class Timers:
         """Fire timers until cancelled."""
         while True:
             self._fire_due()
-            deadline = self._heap[0][0] if self._heap else math.inf
-            with trio.CancelScope(deadline=deadline) as self._sleeper:
+            with trio.CancelScope() as self._sleeper:
+                while self._sleeper.deadline > (due := self._heap[0][0] if self._heap else math.inf):
+                    self._sleeper.deadline = due  # and look again: a finalizer may have set a timer meanwhile
                 await trio.lowlevel.wait_task_rescheduled(lambda _: Abort.SUCCEEDED)
             self._sleeper = None
 

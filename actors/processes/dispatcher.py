@@ -89,9 +89,13 @@ class Dispatcher:
 
     def unpark(self) -> None:
         """There is something on the run queue again, or is about to be."""
-        if self.parked is not None:
-            resume(self.parked)
-            self.parked = None
+        parked, self.parked = self.parked, None
+        if parked is not None:
+            try:
+                resume(parked)
+            except BaseException:
+                self.parked = parked
+                raise
 
     def renew_context(self) -> None:
         """Let handlers run in a fresh copy of the node's context."""
@@ -149,11 +153,13 @@ class Dispatcher:
                 await trio.lowlevel.checkpoint()
             else:
                 self.parked = trio.lowlevel.current_task()
+                if self.queue and self._abort(None) is Abort.SUCCEEDED:
+                    continue  # a finalizer has sent something meanwhile
                 await trio.lowlevel.wait_task_rescheduled(self._abort)
 
     def _abort(self, _: object) -> Abort:
-        self.parked = None
-        return Abort.SUCCEEDED
+        parked, self.parked = self.parked, None
+        return Abort.FAILED if parked is None else Abort.SUCCEEDED
 
     def _slice(self) -> None:
         runnable = self.queue

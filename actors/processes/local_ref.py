@@ -80,8 +80,9 @@ class LocalRef(Ref[A]):
                 dispatcher = process.dispatcher
                 if dispatcher.parked is not None:
                     dispatcher.unpark()
-                dispatcher.queue.append(process)
-                process.idle = False
+                if process.idle:  # no finalizer has sent something meanwhile
+                    dispatcher.queue.append(process)
+                    process.idle = False
             elif process.wanted is None or process.wanted(message):
                 process.wake()
         process.queue.append(message)

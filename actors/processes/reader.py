@@ -166,7 +166,11 @@ class Reader:
         if match is not None:
             process.wanted = self._wanted
         try:
-            await trio.lowlevel.wait_task_rescheduled(self.abort)
+            is_late = process.control or (process.queue and not process.suspended)
+            if is_late and self.abort(None) is Abort.SUCCEEDED:  # a finalizer has sent something meanwhile
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_task_rescheduled(self.abort)
         finally:
             process.wanted = None
 
@@ -183,8 +187,11 @@ class Reader:
 
     def abort(self, _: object) -> Abort:
         """The waiting task was cancelled."""
-        self._process.idle = False
-        self._process.waiter = None
+        process = self._process
+        waiter, process.waiter = process.waiter, None
+        if waiter is None:
+            return Abort.FAILED  # it is being woken
+        process.idle = False
         return Abort.SUCCEEDED
 
 

@@ -227,12 +227,21 @@ class Record(Handle):
         if waiter is None:
             dispatcher = self.dispatcher
             if dispatcher.parked is not None:
+                self.idle = True
                 dispatcher.unpark()
+                if not self.idle:  # a finalizer has sent something meanwhile
+                    return
             dispatcher.queue.append(self)  # type: ignore[arg-type]
-        else:
-            resume(waiter)
-            self.waiter = None
+            self.idle = False
+            return
+        self.waiter = None
         self.idle = False
+        try:
+            resume(waiter)
+        except BaseException:
+            self.waiter = waiter
+            self.idle = True
+            raise
 
     def put(self, message: Any) -> None:
         """Queue `message` whether there is room or not: replies and runtime messages are never refused."""

@@ -233,6 +233,7 @@ class AsyncBody(TaskBody):
             if not queue or process.suspended:
                 process.waiter = task
                 process.idle = True
+                # No call, and so no finalizer, comes between the look at the queue and here.
                 await wait_task_rescheduled(reader.abort)
                 budget = BUDGET
                 continue
