@@ -102,6 +102,16 @@ async def test_ends_of_a_process_are_told_with_their_code(autojump_clock: Clock,
     assert client.end == events.ConnectionTerminated(1, None, "process ended")
 
 
+async def test_the_end_of_a_process_waits_for_nobody(autojump_clock: Clock, w: World) -> None:
+    client, server = await odd_pair(w)
+    release(server, ENDED)
+    await trio.testing.wait_all_tasks_blocked()
+    with trio.move_on_after(0.001):  # what is there already; nothing is acknowledged
+        while True:
+            client.quic.receive_datagram(*await client.socket.receive(), trio.current_time())
+    assert client.end == events.ConnectionTerminated(1, None, "process ended")
+
+
 async def test_both_halves_released_close_with_code_0(autojump_clock: Clock, w: World) -> None:
     client, server = await odd_pair(w)
     await get(server.writer.write(b"farewell"))
@@ -330,12 +340,19 @@ async def test_what_a_client_left_behind_can_be_accepted(autojump_clock: Clock, 
         server.reader.read(99)
 
 
-async def test_timers_of_connections_that_have_gone_do_not_pile_up(autojump_clock: Clock, w: World) -> None:
-    client, server = await w.pair()
-    for _ in range(300):
-        await get(client.writer.write(b"x"))
-        await get(server.reader.read(1))
+async def test_timers_that_have_changed_do_not_pile_up(
+    autojump_clock: Clock, w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await w.pair()
+    [connection] = w.endpoint._connections
+    for number in range(1000):
+        later = trio.current_time() + 10 + number / 1000
+        monkeypatch.setattr(connection.core, "get_timer", lambda later=later: later)
+        w.endpoint._settle(connection)
     assert len(w.endpoint._timers) < 100
+    assert w.endpoint._connections[connection] == min(
+        entry[0] for entry in w.endpoint._timers if entry[0] >= later
+    )
 
 
 async def test_a_fault_of_the_host_closes_one_port_alone(

@@ -89,6 +89,38 @@ async def test_net_177_rubbish_harms_nobody(autojump_clock: Clock, w: World) -> 
     assert len(w.endpoint._connections) == len(w.gate) == 0  # the pair was silent for too long, too
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xc0\0\0\0\0\x08" + bytes(8) + b"\x08" + bytes(1300),  # a list of versions
+        b"\xc0\xfa\xce\xb0\x0c\x08" + bytes(8) + b"\x08" + bytes(1000),  # another version, but short
+        b"\xe0\0\0\0\1\x08" + bytes(8) + b"\x08" + bytes(8) + b"\x44\xb0" + bytes(1200),  # no beginning
+        b"\xc0\0\0\0\1\x08" + bytes(8) + b"\x08" + bytes(8) + b"\0\x44\xb0" + bytes(1200),  # not sealed
+        b"\x40" + bytes(1300),
+    ],
+)
+async def test_some_packets_deserve_neither_answer_nor_state(
+    autojump_clock: Clock, w: World, data: bytes
+) -> None:
+    w.listen()
+    inject(w, data, forged(1))
+    await trio.sleep(0.1)
+    assert not w.wire.sent
+    assert not w.endpoint._connections
+    assert not w.endpoint._routes
+    assert not len(w.gate)
+
+
+async def test_ids_of_servers_that_clients_choose_have_eight_bytes(autojump_clock: Clock, w: World) -> None:
+    w.listen()
+    inject(w, initial(hello(w.authority), destination=b"1234567"), forged(1))
+    await trio.sleep(0.1)
+    assert not w.wire.sent
+    inject(w, initial(hello(w.authority), destination=b"12345678"), forged(1))
+    await trio.sleep(0.1)
+    assert w.wire.sent
+
+
 async def test_net_178_many_forged_beginnings(autojump_clock: Clock, w: World) -> None:
     pair = await w.pair()
     beginning = hello(w.authority)
@@ -153,6 +185,21 @@ async def test_a_refusal_is_no_larger_than_allowed(autojump_clock: Clock, w: Wor
     await trio.sleep(60)
     assert 0 < answered(w)[forged(1)] <= 3 * len(data)
     assert not w.endpoint._connections
+
+
+async def test_a_refusal_is_not_repeated_for_an_address_that_proves_nothing(
+    autojump_clock: Clock, w: World
+) -> None:
+    w.listen("other.test", certificate=w.authority.issue_cert("other.test"))
+    inject(w, initial(hello(w.authority), destination=b"8 bytes!"), forged(1))
+    await trio.sleep(0.01)
+    before = answered(w)[forged(1)]
+    assert before
+    for _ in range(20):
+        inject(w, b"\x408 bytes!" + bytes(12), forged(1))
+    await trio.sleep(0.01)
+    assert w.endpoint._connections
+    assert answered(w)[forged(1)] == before
 
 
 async def test_tokens_of_others_are_refused(autojump_clock: Clock, w: World) -> None:
