@@ -402,6 +402,16 @@ def test_control_is_not_among_what_a_pattern_exports(eager_bank: Path, command: 
     assert json.loads(answered(zone("call", eager_bank, "vault", "add", "0"))) == 1000
 
 
+def test_the_right_to_observe_is_no_right_to_control(start: Start) -> None:
+    """Whoever may observe sees processes and tree, and neither stops the node nor reaches a process."""
+    door = start(ZONE + "[[peer]]\nobserve = true\n")
+    assert "ledger" in answered(zone("ps", door))
+    assert "books" in answered(zone("tree", door))
+    assert "does not let us control it" in refused(zone("stop", door))
+    assert "exports nothing under 'ledger'" in refused(zone("call", door, "ledger", "balance"))
+    assert "ledger" in answered(zone("ps", door))
+
+
 def test_without_a_peer_table_there_is_control_and_nothing_else(closed_bank: Path) -> None:
     assert "root" in answered(zone("ps", closed_bank))
     assert "exports nothing" in refused(zone("call", closed_bank, "ledger", "read"))
