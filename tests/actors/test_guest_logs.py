@@ -8,10 +8,11 @@ import pytest
 
 from enfilade.actors import NORMAL, open_node
 from enfilade.actors.guests import Guest, guests_of, open_guests, run_guest
-from enfilade.hostcalls.abi import ChannelBackpressure, ChannelCreate, IoWrite, ProcessLogRegistration
+from enfilade.hostcalls.abi import ChannelBackpressure, ChannelCreate, IoWrite
 from enfilade.hostcalls.codec.rkyv import U32
 from enfilade.hostcalls.contracts.policy import Policy
 from enfilade.hostcalls.resources.logs import LogRecord
+from enfilade.hostcalls.resources.registry import Kind
 from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.test_logs import encode
 
@@ -31,15 +32,14 @@ def logging_guest() -> bytes:
     )
     create = guest.message(ChannelCreate, ChannelCreate(524288, ChannelBackpressure.DROP))
     zero = guest.message(U32, 0)
-    registration = guest.message(ProcessLogRegistration, ProcessLogRegistration(0))
     first = guest.message(IoWrite, IoWrite(1, encode(LogRecord(2, "app", "hello", (("slot", "42"),)))))
     last = guest.message(IoWrite, IoWrite(1, encode(LogRecord(3, "app", "last words"))))
     guest.function(
         "start",
         f"""
         (if (call $ok32 (call $channel.create {create})) (then unreachable))
-        (if (i64.ne (call $ok64 (call $channel.share {zero})) (i64.const 0)) (then unreachable))
-        (call $ok (call $process.register_log_channel {registration}))
+        (call $ok (call $channel.share {zero}))
+        (call $ok (call $process.register_log_channel (global.get $result) (i32.const 8)))
         (if (i32.ne (call $ok32 (call $channel.weak_writer_create {zero})) (i32.const 1)) (then unreachable))
         (call $ok (call $channel.weak_write {first}))
         (call $ok (call $channel.weak_write {last}))
@@ -56,8 +56,8 @@ async def test_log_of_a_guest(caplog: pytest.LogCaptureFixture) -> None:
         async with open_node("test") as node:
             guest = Guest(logging_guest(), capabilities=CAPABILITIES, label="talker")
             assert await run_guest(node, guest) == NORMAL
-            registry = guests_of(node).kernel.registry
-            assert registry.shared(0).payload.frames == 2
+            (channel,) = guests_of(node).kernel.registry.of_kind(Kind.CHANNEL)
+            assert channel.payload.frames == 2
     records = [record for record in caplog.records if record.name == "enfilade.guest.app"]
     assert [(record.levelname, record.getMessage()) for record in records] == [
         ("INFO", "hello slot=42"),
