@@ -61,7 +61,7 @@ def unchanged_imports() -> Iterator[None]:
 @contextmanager
 def unchanged_log_levels() -> Iterator[None]:
     """Put back the log levels that the command sets."""
-    loggers = [logging.getLogger(name) for name in (None, "enfilade.actors")]
+    loggers = [logging.getLogger(name) for name in (None, "enfilade", "enfilade.actors")]
     before = [logger.level for logger in loggers]
     try:
         yield
