@@ -142,6 +142,23 @@ async def test_net_178_many_forged_beginnings(autojump_clock: Clock, w: World) -
     assert len(w.endpoint._timers) < 200
 
 
+@pytest.mark.soak
+async def test_ten_thousand_forged_beginnings(autojump_clock: Clock, w: World) -> None:
+    pair = await w.pair()
+    beginning = hello(w.authority)
+    for number in range(10_000):
+        data = initial(beginning)
+        inject(w, data, forged(number))
+        if number % 500 == 0:
+            await still_works(pair)
+            assert len(w.gate) <= 33
+            assert all(size <= 3 * len(data) for address, size in answered(w).items() if address[0] != HOST)
+            w.wire.sent.clear()
+    await trio.sleep(61)
+    assert len(w.gate) == len(w.endpoint._routes) == len(w.endpoint._connections) == 0
+    assert len(w.endpoint._timers) < 200
+
+
 async def test_ids_of_a_beginning_that_is_repeated_lead_to_one_connection(
     autojump_clock: Clock, w: World
 ) -> None:
