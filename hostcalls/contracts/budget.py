@@ -17,39 +17,10 @@ from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.engine import Purse
 from enfilade.hostcalls.net.account import Account
 from enfilade.hostcalls.resources.clock import Clock
+from enfilade.hostcalls.resources.rate import Rate
 
 FIRST_MEMORY = 16 * 1024 * 1024
 """Bytes of linear memory that a guest has when it starts."""
-
-
-_SHORTEST = 0.001
-"""Seconds that a pause has at least: shorter ones cost more than they are worth."""
-
-
-class Rate:
-    """A number of events a second, counted when they have happened: `left` falls below 0, and who caused that
-    waits until it is 0 again. A second's worth may happen at once.
-
-    Attributes:
-        left: events that may happen before a pause.
-    """
-
-    __slots__ = ("_clock", "_limit", "_since", "left")
-
-    def __init__(self, limit: float, clock: Clock, now: float) -> None:
-        self._limit = limit
-        self._clock = clock
-        self._since = now
-        self.left = limit
-
-    def pause(self) -> float:
-        """Seconds to wait before the next event; 0 if there is no need to."""
-        if self.left >= 0:
-            return 0.0
-        now = self._clock.monotonic()
-        self.left = min(self._limit, self.left + (now - self._since) * self._limit)
-        self._since = now
-        return 0.0 if self.left >= 0 else max(_SHORTEST, -self.left / self._limit)
 
 
 class Budget:
@@ -64,9 +35,19 @@ class Budget:
         channel_bytes: capacity of the channels that they have created and that live.
         hostcalls: the rate of their hostcalls.
         messages: the rate of the messages that they send.
+        log_records: the rate of the log records that are emitted for them.
     """
 
-    __slots__ = ("_account", "_purse", "channel_bytes", "hostcalls", "limits", "messages", "processes")
+    __slots__ = (
+        "_account",
+        "_purse",
+        "channel_bytes",
+        "hostcalls",
+        "limits",
+        "log_records",
+        "messages",
+        "processes",
+    )
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self.limits = limits
@@ -75,6 +56,7 @@ class Budget:
         now = clock.monotonic()
         self.hostcalls = Rate(limits.hostcalls, clock, now)
         self.messages = Rate(limits.messages, clock, now)
+        self.log_records = Rate(limits.log_records, clock, now)
         self._purse: Purse | None = None
         self._account: Account | None = None
 

@@ -61,7 +61,7 @@ class Family:
             caller.log, previous.log = previous.log, None
             caller.log.guest = caller.label
         elif self.policy.forward_logs:
-            caller.log = Forwarder(channel, caller.label, self._clock)
+            caller.log = Forwarder(channel, caller.label, self._clock, rate=caller.budget.log_records)
 
     def restore_log(self, caller: Caller, channel: Resource | None) -> None:
         """Make `channel` the log channel of a guest again, if it has registered another one since."""

@@ -37,6 +37,7 @@ class Limits(engine.Limits):
         hostcalls: hostcalls that the guest and its descendants may make a second, together; faster ones are
             made to wait.
         messages: messages that they may send a second, calls included, likewise.
+        log_records: log records of theirs that are emitted a second, together; of more the oldest are lost.
         readers: readers that the guest may have of one channel.
         argument_bytes: bytes of all buffers among the arguments of its entrypoint, together.
         mailbox: messages that may wait in its mailbox.
@@ -60,6 +61,7 @@ class Limits(engine.Limits):
     tree_memory: int = 1024 * MEBIBYTE
     hostcalls: float = 100_000.0
     messages: float = 50_000.0
+    log_records: float = 1000.0
     readers: int = 64
     argument_bytes: int = 256 * KIBIBYTE
     mailbox: int = 4096

@@ -23,6 +23,7 @@ from enfilade.hostcalls.abi.errors import HostcallError
 from enfilade.hostcalls.resources.channel import Channel, Frame, LeftBehind, Reader
 from enfilade.hostcalls.resources.clock import Clock, Timer
 from enfilade.hostcalls.resources.futures import Cancelled, Future
+from enfilade.hostcalls.resources.rate import Rate
 
 _LARGEST = 512 * 1024
 _MOST_TABLES = 4096  # fields and spans that one record may have
@@ -236,6 +237,8 @@ class Forwarder:
         guest: the guest's label.
         clock: lets others have their turn.
         receive: what to do with each record.
+        rate: how many records are handled a second; what comes faster waits in the channel, and is lost when
+            the channel is full. None for any number.
     """
 
     def __init__(
@@ -244,25 +247,32 @@ class Forwarder:
         guest: str,
         clock: Clock,
         receive: Callable[[LogRecord, str], None] = emit,
+        rate: Rate | None = None,
     ) -> None:
         self.guest = guest
         self._reader: Reader = channel.reader(strong=False)
         self._clock = clock
+        self._rate = rate
         self._receive = receive
         self._largest = max(_LARGEST, channel.capacity)
         self._pause: Timer | None = None
         self._forward(_BURST)
 
     def close(self) -> None:
-        """Forward what is there, and then nothing more."""
+        """Forward what is there, as far as the rate permits, and then nothing more."""
         if self._pause is not None:
             self._pause.cancel()
             self._forward(_LAST_BURST)
+        if self._pause is not None:
+            self._pause.cancel()
         self._reader.close()
 
     def _forward(self, most: int) -> None:
         self._pause = None
         for _ in range(most):
+            if self._rate is not None and (pause := self._rate.pause()):
+                self._pause = self._clock.call_later(pause, lambda: self._forward(_BURST))
+                return
             future = self._reader.read(self._largest)
             if not future.done:
                 future.when_done(self._arrived)
@@ -277,6 +287,8 @@ class Forwarder:
 
     def _handle(self, future: Future[Frame]) -> bool:
         """Forward a frame; whether there may be another."""
+        if self._rate is not None:
+            self._rate.left -= 1
         with contextlib.suppress(Exception):  # a log handler may fail, and again when that is logged
             try:
                 self._receive(decode(future.result().payload), self.guest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,18 @@ from enfilade.hostcalls.abi import catalogue as c
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import LimitReached
 from enfilade.hostcalls.codec.rkyv import U32, codec
-from enfilade.hostcalls.contracts.budget import Budget, Rate
+from enfilade.hostcalls.contracts.budget import Budget
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.limits import Limits
-from enfilade.hostcalls.engine import EngineConfig
+from enfilade.hostcalls.engine import EngineConfig, Instance
+from enfilade.hostcalls.resources.logs import LogRecord
+from enfilade.hostcalls.resources.rate import Rate
 from enfilade.hostcalls.resources.registry import Kind
 from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.desk import Desk
 from tests.hostcalls.guests import ACTOR, PUPPET, GuestError, Puppet
 from tests.hostcalls.memory import Growth
+from tests.hostcalls.test_logs import encode
 
 pytest_plugins = ["enfilade.actors.testing.plugin"]
 
@@ -258,6 +262,35 @@ async def test_a_guest_that_rests_can_be_stopped(autojump_clock: trio.testing.Mo
         assert node.statistics().timers == 0
 
 
+def test_log_records(caplog: pytest.LogCaptureFixture) -> None:
+    """A guest that writes log records without end has 10 a second emitted, also when it registers another
+    channel; at its end no more come at once, and no timer stays.
+    """
+    desk = Desk()
+    caller = desk.caller(log_records=10.0)
+    logs = []
+    for _ in range(2):
+        slot = desk.call(caller, c.CHANNEL_CREATE, ChannelCreate(1 << 20, ChannelBackpressure.DROP))
+        handle = desk.call(caller, c.CHANNEL_SHARE, slot)
+        writer = desk.call(caller, c.CHANNEL_WEAK_WRITER_CREATE, slot)
+        desk.call(caller, c.PROCESS_REGISTER_LOG_CHANNEL, abi.ProcessLogRegistration(handle))
+        logs.append(writer)
+    record = encode(LogRecord(4, "app", "again"))
+    with caplog.at_level(logging.INFO, logger="enfilade.guest"):
+        for writer in logs * 500:
+            desk.call(caller, c.CHANNEL_WEAK_WRITE, abi.IoWrite(writer, record)).result()
+        assert 10 <= caplog.text.count("again") <= 11
+        for seconds in range(1, 4):
+            desk.clock.advance(1)
+            assert caplog.text.count("again") <= 11 + 12 * seconds
+        assert caplog.text.count("again") > 11
+        emitted = caplog.text.count("again")
+        desk.kernel.family.ended(caller)
+        desk.kernel.family.close()
+        assert caplog.text.count("again") <= emitted + 1
+    assert desk.clock.waiting == 0
+
+
 # Copies.
 
 
@@ -297,19 +330,28 @@ def crowd(readers: int, size: int) -> Assembler:
 
 
 @pytest.mark.serial
-async def test_one_frame_for_a_crowd_of_readers() -> None:
+async def test_one_frame_for_a_crowd_of_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame of half a mebibyte that 900 reads of one guest wait for ends the guest, and is not copied 900
     times before that.
     """
     async with open_node("test") as node:
         guests_of(node)
         growth = Growth()
+        answers: list[int] = []
+        original = Instance.complete
         limits = Limits(readers=1000)
+
+        def complete(instance: Instance, future: int, payload: bytes) -> None:
+            answers.append(future)
+            original(instance, future, payload)
+
+        monkeypatch.setattr(Instance, "complete", complete)
         guest = Guest(crowd(900, 1 << 19).binary(), capabilities=EVERYTHING, limits=limits)
         reason = await run_guest(node, guest)
         assert isinstance(reason, Trapped)
         assert "bytes queued" in reason.message
         assert growth.kibibytes() < 80_000
+        assert len(answers) < 40  # 16 MiB of half mebibytes, and the one that was too much
 
 
 async def test_readers_of_one_channel_are_bounded() -> None:
