@@ -15,7 +15,7 @@ from trio.abc import Clock
 
 from enfilade.hostcalls import abi
 from enfilade.hostcalls.abi import catalogue as c
-from enfilade.hostcalls.net import http1
+from enfilade.hostcalls.net import http1_server
 from enfilade.hostcalls.net.memory_sockets import MemorySockets, MemoryStream
 from enfilade.hostcalls.net.settings import NetworkSettings
 from enfilade.hostcalls.net.tasks import Tasks
@@ -148,7 +148,7 @@ async def test_a_task_that_fails_ends_its_connection_alone(
     settings: NetworkSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is logged once, with the label of the guest, and the next peer is served."""
-    serve, failures = http1.serve, 1
+    serve, failures = http1_server.serve, 1
 
     async def fail_once(*args: object, **options: object) -> None:
         nonlocal failures
@@ -157,7 +157,7 @@ async def test_a_task_that_fails_ends_its_connection_alone(
             raise ZeroDivisionError
         await serve(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(http1, "serve", fail_once)
+    monkeypatch.setattr(http1_server, "serve", fail_once)
     async with opened(settings) as office:
         guest = office.guest()
         guest.caller.label = "the guest's label"
