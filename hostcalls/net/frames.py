@@ -13,7 +13,7 @@ from enfilade.hostcalls.net.settings import NetworkSettings
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
     0, 1, 2, 3, 4, 6, 7, 8, 9,
 )  # fmt: skip
-"""Types of frames (RFC 9113, section 6)."""
+"""Types of frames, as RFC 9113 numbers them."""
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """Bytes with which a client begins."""

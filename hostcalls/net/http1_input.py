@@ -22,7 +22,7 @@ VERSIONS = (b"1.0", b"1.1")
 """Versions that are understood."""
 
 CONTINUED = re.compile(rb"\n[ \t]")
-"""A header line that goes on in the next one, which h11 would join (RFC 9112, section 5.2, forbids it)."""
+"""A header line that goes on in the next one, which h11 would join (RFC 9112 5.2 forbids it)."""
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 

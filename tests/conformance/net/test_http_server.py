@@ -419,6 +419,10 @@ async def test_malformed_requests(sent: bytes) -> None:
     assert await refusal_of(sent + GET) == BAD_REQUEST
 
 
+async def test_net_84_what_is_no_request_is_refused_at_its_first_byte() -> None:
+    assert await refusal_of(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03") == BAD_REQUEST
+
+
 async def test_lines_may_end_with_a_line_feed() -> None:
     assert await request_of(b"\r\n\nGET / HTTP/1.1\nHost: localhost\n\n") == (
         b"GET / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n"
