@@ -5,7 +5,9 @@ somebody else may change. So a file is opened without waiting, looked at through
 longer depends on the path, and only then read.
 """
 
+import grp
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -23,7 +25,8 @@ def read_own(path: Path, what: str) -> bytes:
 
     Raises:
         Refusal: it cannot be read, is no regular file, belongs to another user than ours and root, or may be
-            written by others than its owner.
+            written by others than its owner. The owner's private group, whose files are writable where the
+            usual umask is 002, is nobody else.
     """
     return _read(path, what, 0o022, "may be written by others than its owner; run `chmod go-w` on it")
 
@@ -53,7 +56,7 @@ def _read(path: Path, what: str, forbidden: int, trouble: str) -> bytes:
             if status.st_uid not in (os.geteuid(), 0):
                 owner = f"belongs to uid {status.st_uid}, not to uid {os.geteuid()}, which runs the command"
                 raise Refusal(f"the {what} {path} {owner}")
-            if status.st_mode & forbidden:
+            if status.st_mode & (forbidden & ~stat.S_IWGRP if _is_private_group(status) else forbidden):
                 raise Refusal(f"the {what} {path} {trouble}")
             with open(file, "rb", closefd=False) as content:
                 return content.read()
@@ -61,3 +64,13 @@ def _read(path: Path, what: str, forbidden: int, trouble: str) -> bytes:
             os.close(file)
     except OSError as error:
         raise Refusal(f"the {what} {path}: {error.strerror}") from error
+
+
+def _is_private_group(status: os.stat_result) -> bool:
+    """Tell whether the group of a file is its owner's own: of the same name, and without other members."""
+    try:
+        owner, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
+    except KeyError:
+        return False
+    is_own = owner.pw_gid == status.st_gid and group.gr_name == owner.pw_name
+    return is_own and set(group.gr_mem) <= {owner.pw_name}

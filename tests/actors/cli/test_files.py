@@ -3,9 +3,11 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from enfilade.actors.cli import files
 from enfilade.actors.cli.files import read_secret
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import read_zone_file
@@ -28,13 +30,41 @@ def written(directory: Path, mode: int) -> Path:
 
 
 @readers
-@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+@pytest.mark.parametrize("mode", [0o602, 0o666])
 def test_a_file_that_others_may_write_is_refused(
     tmp_path: Path, read: Callable[[Path], object], mode: int
 ) -> None:
     """Who writes the zone file decides what the node runs, and who writes the secret is admitted."""
     with pytest.raises(Refusal, match=r"run `chmod (go-w|600)` on it"):
         read(written(tmp_path, mode))
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "is_refused"),
+    [
+        ("owner", [], False),
+        ("owner", ["owner"], False),
+        ("owner", ["owner", "guest"], True),
+        ("staff", [], True),
+    ],
+)
+def test_a_private_group_is_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, members: list[str], is_refused: bool
+) -> None:
+    """Where the umask is 002, a user's files are writable by the group that has the user's name and nobody
+    else in it. Any other group is others; and a secret has to be the owner's alone all the same.
+    """
+    path = written(tmp_path, 0o664)
+    gid = path.stat().st_gid
+    monkeypatch.setattr(files.pwd, "getpwuid", lambda _: SimpleNamespace(pw_name="owner", pw_gid=gid))
+    monkeypatch.setattr(files.grp, "getgrgid", lambda _: SimpleNamespace(gr_name=name, gr_mem=members))
+    if is_refused:
+        with pytest.raises(Refusal, match="run `chmod go-w` on it"):
+            read_zone_file(path)
+    else:
+        assert read_zone_file(path).node.name == "bank"
+    with pytest.raises(Refusal, match="run `chmod 600` on it"):
+        read_secret(path)
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o644, 0o755])
