@@ -28,7 +28,7 @@ from enfilade.hostcalls.codec.rkyv import Codec, CodecError, DecodeError, Encode
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.contract import Contract
 from enfilade.hostcalls.contracts.launch import Launch
-from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.contracts.limits import Limits, limits_of
 from enfilade.hostcalls.contracts.operation import Operation, operation
 from enfilade.hostcalls.contracts.policy import Policy
 from enfilade.hostcalls.contracts.table import DispatchTable
@@ -103,5 +103,6 @@ __all__ = [
     "Writer",
     "codec",
     "hostcall",
+    "limits_of",
     "operation",
 ]

@@ -68,7 +68,7 @@ class Compiler:
                 `EngineConfig`; the message says which.
             enfilade.hostcalls.engine.EngineUnavailable: the engine is closed, or no child can be started.
         """
-        digest = hashlib.sha256(source).hexdigest()
+        digest = _digest(source) if len(source) <= SMALL else await self._in_a_thread(_digest, source)
         turn = self._turns.setdefault(digest, trio.Lock())
         try:
             async with turn:
@@ -86,6 +86,10 @@ class Compiler:
 
     async def _in_a_thread(self, function: Callable[..., T], *args: bytes) -> T:
         return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=True, limiter=self._threads)
+
+
+def _digest(source: bytes) -> str:
+    return hashlib.sha256(source).hexdigest()
 
 
 async def _compile_apart(source: bytes, config: EngineConfig) -> bytes:
