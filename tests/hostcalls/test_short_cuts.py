@@ -137,6 +137,19 @@ def test_payloads_that_lie_outside(arguments: bytes) -> None:
     assert long.state() == short.state()
 
 
+@pytest.mark.parametrize("junk", range(9))
+def test_arguments_behind_junk(junk: int) -> None:
+    """The root of a message is its end, aligned to 4: what comes before does not matter, but its length does."""
+    long, short = Side(ChannelBackpressure.PARK, short=False), Side(ChannelBackpressure.PARK, short=True)
+    answers = []
+    for side in (long, short):
+        side.call(c.CHANNEL_STRONG_WRITE, c.CHANNEL_STRONG_WRITE.input.encode(IoWrite(3, b"frame")))
+        read = bytes(junk) + c.CHANNEL_STRONG_READ.input.encode(IoRead(1, 99))
+        answers.append(side.call(c.CHANNEL_STRONG_READ, read))
+    assert answers[0] == answers[1]
+    assert (answers[0] == "trap") is bool(junk % 4)
+
+
 def test_they_serve_what_can_be_answered_at_once() -> None:
     """A write that finds room and a read that finds a frame need no contract."""
     side = Side(ChannelBackpressure.PARK, short=True)
