@@ -125,6 +125,7 @@ def test_damaged_arguments(hostcall: Hostcall[Any, Any], arguments: bytes) -> No
     "arguments",
     [
         bytes(11),
+        (3).to_bytes(4, "little") + (-12).to_bytes(4, "little", signed=True) + (4).to_bytes(4, "little"),
         (3).to_bytes(4, "little") + (-5).to_bytes(4, "little", signed=True) + (1).to_bytes(4, "little"),
         bytes(4) + (3).to_bytes(4, "little") + (-4).to_bytes(4, "little", signed=True) + bytes([2, 0, 0, 0]),
         bytes(2) + c.CHANNEL_STRONG_WRITE.input.encode(IoWrite(3, b"payload")),
@@ -139,7 +140,7 @@ def test_payloads_that_lie_outside(arguments: bytes) -> None:
 
 @pytest.mark.parametrize("junk", range(9))
 def test_arguments_behind_junk(junk: int) -> None:
-    """The root of a message is its end, aligned to 4: what comes before does not matter, but its length does."""
+    """The root of a message is its end, aligned to 4: of what comes before, only the length matters."""
     long, short = Side(ChannelBackpressure.PARK, short=False), Side(ChannelBackpressure.PARK, short=True)
     answers = []
     for side in (long, short):
