@@ -48,6 +48,9 @@ _log = logging.getLogger("enfilade.hostcalls.net")
 _SHORTEST_ID = 8
 """Bytes of the shortest connection id that a client may choose for a server."""
 
+_PAUSE = 0.1
+"""Seconds until a receive that has failed is tried again."""
+
 _UNROUTED = "unrouted domain"
 _OVERLOADED = "overloaded"
 
@@ -117,7 +120,7 @@ class _Port(abc.ABC):
         """Serve the socket until it is closed, and close it then; also when cancelled. A checkpoint."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._receive_all, nursery.cancel_scope)
+                nursery.start_soon(self._receive_all)
                 await self._send_all()
                 nursery.cancel_scope.cancel()
         except Exception:
@@ -141,14 +144,22 @@ class _Port(abc.ABC):
         self._due[connection] = None
         self._woken.set()
 
-    async def _receive_all(self, scope: trio.CancelScope) -> None:
+    async def _receive_all(self) -> None:
+        """Receive until the socket is closed. What the system lacks for the moment, it may have later."""
+        has_failed = False
         while True:
             try:
                 datagram, address = await self._socket.receive()
-            except (OSError, trio.ClosedResourceError):
-                scope.cancel()  # the socket is of no use any more
+            except trio.ClosedResourceError:
+                self.close()
                 return
-            self._take(datagram, address)
+            except OSError as error:
+                if not has_failed:
+                    _log.warning("a UDP port waits: %s", error.strerror)
+                has_failed = True
+                await trio.sleep(_PAUSE)
+            else:
+                self._take(datagram, address)
 
     @abc.abstractmethod
     def _take(self, datagram: bytes, address: Address) -> None:

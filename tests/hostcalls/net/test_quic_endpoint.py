@@ -355,6 +355,34 @@ async def test_timers_that_have_changed_do_not_pile_up(
     )
 
 
+async def test_a_system_that_is_short_of_something_is_asked_again(
+    autojump_clock: Clock, w: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, server = await w.pair()
+    good, failures = w.wire.receive, iter(range(50))
+
+    async def receive() -> tuple[bytes, tuple[str, int]]:
+        if next(failures, None) is not None:
+            raise OSError(105, "No buffer space available")
+        return await good()
+
+    monkeypatch.setattr(w.wire, "receive", receive)
+    began = trio.current_time()
+    for _ in range(2):
+        await get(client.writer.write(b"x"))
+        assert await get(server.reader.read(1)) == b"x"
+    assert trio.current_time() - began >= 5
+    assert len([record for record in caplog.records if "No buffer space" in record.message]) == 1
+
+
+async def test_a_socket_that_others_close_closes_the_port(autojump_clock: Clock, w: World) -> None:
+    listener = w.listen()
+    w.wire.close()
+    with pytest.raises(HostcallError, match="listener closed"):
+        await get(listener.accept(w.account, lambda connection: connection))
+    assert w.idle
+
+
 async def test_a_fault_of_the_host_closes_one_port_alone(
     autojump_clock: Clock, w: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
