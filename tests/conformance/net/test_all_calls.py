@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import Any
 
@@ -65,11 +66,15 @@ class Pair:
     far_writer: int
 
 
+PORTS = itertools.count(4433)
+
+
 async def quic_pair(office: Office) -> Pair:
     """Connect two guests; the client has written one byte, which the server has read."""
     server, client = office.guest(), office.guest()
-    accepting = server.accept(server.bind(protocol=QUIC), c.NET_QUIC_ACCEPT)
-    connected = await done(client.connect(protocol=QUIC))
+    port = next(PORTS)
+    accepting = server.accept(server.bind(port=port, protocol=QUIC), c.NET_QUIC_ACCEPT)
+    connected = await done(client.connect(port=port, protocol=QUIC))
     await client.write(connected.writer, b"!", c.NET_QUIC_WRITE)
     accepted = await done(accepting)
     assert await server.read(accepted.reader, 9, c.NET_QUIC_READ) == b"!"
@@ -276,6 +281,39 @@ async def test_net_18_one_write_at_a_time(office: Office) -> None:
     assert received == large
     await pair.client.write(pair.writer, b"second", c.NET_QUIC_WRITE)
     assert await pair.server.read(pair.far_reader, 65536, c.NET_QUIC_READ) == b"second"
+
+
+async def test_net_174_an_ended_guest_resets_and_one_that_lets_go_finishes(office: Office) -> None:
+    """Why a half has gone reaches the peer: its slot was freed, or its process has ended."""
+    ended, freed = await quic_pair(office), await quic_pair(office)
+    await freed.client.write(freed.writer, b"the rest", c.NET_QUIC_WRITE)
+    freed.client.detach(freed.reader)
+    freed.client.detach(freed.writer)
+    assert await freed.server.read(freed.far_reader, 99, c.NET_QUIC_READ) == b"the rest"
+    assert await freed.server.read(freed.far_reader, 99, c.NET_QUIC_READ) == b""
+    ended.client.begin(c.CHANNEL_SHARE, ended.writer)
+    ended.client.detach(ended.writer)  # which nobody else attaches
+    ended.client.end()
+    text = await failure(ended.server.begin(c.NET_QUIC_READ, abi.IoRead(ended.far_reader, 99)))
+    assert text == "internal error: read failed: connection lost"
+
+
+async def test_bytes_move_to_whom_a_half_is_sent(office: Office) -> None:
+    """The receiver of a message with a half in it has the connection, and the bytes that are held for it."""
+    first, second = office.guest(), office.guest()
+    accepted, _ = await accepted_request(office, first, first.bind())
+    resource = first.caller.slots.take(accepted.reader)
+    held = first.caller.account.held
+    assert held > 0
+    office.kernel.registry.own(resource, None)
+    assert first.caller.account.held == held, "while it is on its way"
+    office.kernel.registry.own(resource, second.caller.id)
+    slot = second.caller.slots.insert(resource)
+    accounts = first.caller.account, second.caller.account
+    assert [account.held for account in accounts] == [0, held]
+    assert [len(account._halves) for account in accounts] == [1, 1], "the writer stays where it is"
+    assert (await second.read(slot)).startswith(b"GET /")
+    assert second.caller.account.held == 0
 
 
 async def test_net_19_accepts_are_served_in_their_order(office: Office) -> None:

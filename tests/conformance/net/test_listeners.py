@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 import trio
+import trio.testing
 from trio.abc import Clock
 
 from enfilade.hostcalls import abi
@@ -46,6 +47,10 @@ async def test_a_port_stays_until_its_last_handle_goes(office: Office) -> None:
     await stream.send_all(get("/still"))
     accepted = await done(accepting)
     assert b"/still" in await second.read(accepted.reader)
+    await (await office.dial()).send_all(get("/queued"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert second.caller.account.held > 0, "what waits counts for who has the port now"
+    assert first.caller.account.held == 0
     second.detach(other)
     with pytest.raises(ConnectionRefusedError):
         await office.dial()
@@ -117,3 +122,41 @@ async def test_net_121_nobody_answers(office: Office, autojump_clock: Clock) -> 
     text = await failure(office.guest().connect())
     assert text == "internal error: failed to connect: Connection timed out (os error 110)"
     assert trio.current_time() - begun == pytest.approx(30, abs=1)
+
+
+@pytest.mark.parametrize("protocol", [abi.NetProtocol.HTTP, HTTPS, QUIC])
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8, 13, 21])
+async def test_a_dropped_connect_closes_what_it_has_opened(
+    office: Office, autojump_clock: Clock, protocol: abi.NetProtocol, steps: int
+) -> None:
+    """Wherever it was at that time."""
+    server, guest = office.guest(), office.guest()
+    server.bind(protocol=protocol)
+    await trio.testing.wait_all_tasks_blocked()
+    tasks = len(office.nursery.child_tasks)
+    connecting = guest.connect(protocol=protocol)
+    for _ in range(steps):
+        await trio.lowlevel.checkpoint()
+    connecting.cancel()
+    for slot in [slot for slot, _ in guest.caller.slots]:
+        guest.detach(slot)  # it was connected before
+    await trio.sleep(60)
+    assert len(office.nursery.child_tasks) == tasks
+    account = guest.caller.account
+    assert (account.connecting, account.held, len(account._halves)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("protocol", [abi.NetProtocol.HTTP, QUIC])
+async def test_a_connection_for_which_there_are_no_slots_is_closed(
+    office: Office, autojump_clock: Clock, protocol: abi.NetProtocol
+) -> None:
+    server, guest = office.guest(), office.guest(resources=2)
+    server.bind(protocol=protocol)
+    await trio.testing.wait_all_tasks_blocked()
+    tasks = len(office.nursery.child_tasks)
+    connecting = guest.connect(protocol=protocol)
+    guest.begin(c.CHANNEL_CREATE, abi.ChannelCreate(64, abi.ChannelBackpressure.PARK))
+    assert await failure(connecting) == INVALID
+    await trio.sleep(60)
+    assert len(office.nursery.child_tasks) == tasks
+    assert (guest.caller.account.connecting, guest.caller.account.held) == (0, 0)
