@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import attrs
 
-from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.signals import Notice
+from enfilade.actors.node.dead_letters import DeadLetters
 from enfilade.actors.processes.local_ref import process_of
 
 __all__ = ["ChildEvent", "ChildEventKind", "ChildEvents"]
@@ -54,7 +54,8 @@ class ChildEvent:
 class ChildEvents:
     """The subscriptions to the child events of one node."""
 
-    def __init__(self) -> None:
+    def __init__(self, dead_letters: DeadLetters) -> None:
+        self._dead_letters = dead_letters
         self._subscribers: dict[tuple[Ref[Any], Ref[Any] | None], None] = {}
 
     def __len__(self) -> int:
@@ -87,7 +88,7 @@ class ChildEvents:
             if process is not None and process.ended is not None:
                 del self._subscribers[subscription]
             elif supervisor is None or supervisor == event.supervisor:
-                guarded(subscriber.deliver, Notice(event))
+                self._dead_letters.deliver(subscriber, Notice(event))
 
     def forget(self, supervisor: Ref[Any]) -> None:
         """Cancel the subscriptions to `supervisor` alone, which has ended."""

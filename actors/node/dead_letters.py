@@ -1,19 +1,24 @@
 """Dead letters: messages that reached no process.
 
-A message to a process that has ended, one that found a full mailbox whose policy is "dead_letter", and what
-lay in the mailbox of a process when it ended. Everybody may subscribe; without subscribers a dead letter
+A message to a process that has ended, one that found a full mailbox whose policy is "dead_letter", what lay
+in the mailbox of a process when it ended, and what was sent when no sender is there to be told of a refusal:
+the message of a timer, an event. Everybody may subscribe; without subscribers a dead letter
 costs a counter. A few per second are logged. During a planned shutdown they are expected, and neither
 logged nor published.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from enfilade.actors.messages.reasons import Reason
-from enfilade.actors.messages.signals import Call
+from enfilade.actors.messages.attempt import is_interrupt
+from enfilade.actors.messages.errors import NoProcess, Restarting
+from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.reasons import NO_PROCESS, Crashed, Reason
+from enfilade.actors.messages.signals import Call, Exit, Notice
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
@@ -55,6 +60,26 @@ class DeadLetters:
     def unsubscribe(self, ref: Ref[Any]) -> None:
         """Cancel the subscription of `ref`, if there is one. Not a checkpoint."""
         self._subscribers.pop(ref, None)
+
+    def deliver(self, ref: Ref[Any], signal: Notice | Exit) -> None:
+        """Deliver `signal`, whose sender is not there to be told why it cannot be: a message becomes a dead
+        letter.
+
+        Its reason is `NO_PROCESS` when nobody holds the name that `ref` is, else the error that a sender
+        would have got. Not a checkpoint, never raises.
+        """
+        try:
+            ref.deliver(signal)
+        except (NoProcess, Restarting):
+            if type(signal) is Notice:
+                self.publish(signal.message, ref, NO_PROCESS)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            if type(signal) is Notice:
+                self.publish(signal.message, ref, Crashed(error))
+            else:
+                log(logging.ERROR, "%s cannot be sent %s", ref, signal, error=error)
 
     def publish(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
         """Publish `message`, which did not reach `ref`. A call fails instead. Not a checkpoint."""

@@ -131,13 +131,13 @@ class Node(Handle):
         self.token = trio.lowlevel.current_trio_token()
         self.contexts = Contexts()
         self.dispatcher = Dispatcher(self.contexts.base)
-        self.timers = Timers()
         self.reports = Reports(config)
+        self.dead_letters = DeadLetters(self.reports)
+        self.timers = Timers(self.dead_letters)
         self.sharing = Sharing() if config.debug else None
         self.ref_type: type[LocalRef[Any]] = CheckedRef if config.debug else LocalRef
         self.request_type: type[Request[Any]] = CheckedRequest if config.debug else Request
-        self.dead_letters = DeadLetters(self.reports)
-        self.child_events = ChildEvents()
+        self.child_events = ChildEvents(self.dead_letters)
         self.registry = Names()
         self.groups = Groups()
         self.ref: Ref[Any] = NodeRef(self)
@@ -460,7 +460,10 @@ class Node(Handle):
     # Timers and groups.
 
     def send_after(self, seconds: float, destination: Ref[Any], message: Any) -> Timer:
-        """Send `message` to `destination` in `seconds`; a name is looked up only then. Not a checkpoint."""
+        """Send `message` to `destination` in `seconds`; a name is looked up only then. Not a checkpoint.
+
+        What cannot be sent by then becomes a dead letter.
+        """
         return self.timers.send_after(seconds, destination, message)
 
     def exit_after(self, seconds: float, destination: Ref[Any], reason: Reason) -> Timer:

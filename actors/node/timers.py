@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 from trio.lowlevel import Abort
 
-from enfilade.actors.messages.errors import RuntimeFault
-from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.seconds import check_seconds
-from enfilade.actors.messages.signals import Notice, Signal
+from enfilade.actors.messages.signals import Exit, Notice
+from enfilade.actors.node.dead_letters import DeadLetters
 from enfilade.actors.processes.steps import step_failed
 
 if TYPE_CHECKING:
@@ -160,14 +159,6 @@ def _nothing() -> None:
     return None
 
 
-def _deliver(destination: Ref[Any], signal: Signal) -> None:
-    """Deliver `signal`, unless the destination is gone by the time the timer fires."""
-    try:
-        destination.deliver(signal)
-    except RuntimeFault:
-        return
-
-
 class Timers:
     """The node's heap of timers, and the task that fires them.
 
@@ -175,7 +166,8 @@ class Timers:
         now: the present time, as `trio.current_time()` tells it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dead_letters: DeadLetters) -> None:
+        self._dead_letters = dead_letters
         self.now = trio.lowlevel.current_clock().current_time
         self._heap: list[tuple[float, int, Timer]] = []
         self._sequence = 0
@@ -208,9 +200,11 @@ class Timers:
         return self.deliver_after(seconds, destination, Notice(message), owner=owner)
 
     def deliver_after(
-        self, seconds: float, destination: Ref[Any], signal: Signal, *, owner: Process | None = None
+        self, seconds: float, destination: Ref[Any], signal: Notice | Exit, *, owner: Process | None = None
     ) -> Timer:
         """Deliver `signal` to `destination` in `seconds`; a name is looked up only then.
+
+        A message that cannot be delivered then becomes a dead letter.
 
         Raises:
             TypeError: `destination` is not a ref, or `seconds` is not a number.
@@ -218,7 +212,7 @@ class Timers:
         """
         if not isinstance(destination, Ref):
             raise TypeError(f"expected a Ref as the destination of a timer, got {safe_repr(destination)}")
-        return self.call_after(seconds, guarded, _deliver, destination, signal, owner=owner)
+        return self.call_after(seconds, self._dead_letters.deliver, destination, signal, owner=owner)
 
     def _set(
         self, deadline: float, owner: Process | None, fn: Callable[..., None], args: tuple[Any, ...]

@@ -274,7 +274,8 @@ class Process(Record):
     def send_after(self, seconds: float, destination: Ref[Any], message: Any) -> Timer:
         """Send `message` to `destination` in `seconds`, unless cancelled or this process ends first.
 
-        A name is looked up when the timer fires. Not a checkpoint.
+        A name is looked up when the timer fires. What cannot be sent by then becomes a dead letter. Not a
+        checkpoint.
         """
         return self.node.timers.send_after(seconds, destination, message, owner=self)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -14,21 +15,33 @@ from trio.testing import MockClock
 from enfilade.actors import (
     KILL,
     KILLED,
+    NO_PROCESS,
     NORMAL,
     SHUTDOWN,
     Actor,
+    Backoff,
     CallTimeout,
+    Child,
+    ChildEvent,
+    DeadLetter,
     Deferred,
     Down,
     Exited,
     Mailbox,
+    MailboxFull,
     Node,
+    NodeConfig,
     Process,
     Reason,
     ReceiveTimeout,
     Ref,
+    Supervisor,
     open_node,
+    system,
 )
+from enfilade.actors.messages.errors import LiveArgument
+from enfilade.transport import PayloadError, Policy
+from enfilade.transport.memory_carrier import MemoryNetwork
 from tests.conformance.actors.subjects import BOOM, idle
 
 pytest_plugins = ["enfilade.actors.testing.plugin"]
@@ -272,3 +285,117 @@ async def test_bad_exit_timers(node: Node, seconds: Any, to: str, reason: Any) -
             with pytest.raises((TypeError, ValueError)):
                 setter.exit_after(seconds, destination, reason)
         assert len(node.timers) == 0
+
+
+class Mortal(Actor):
+    """Does nothing."""
+
+
+class Untold:
+    """Cannot travel."""
+
+
+NOBODY_THERE: dict[str, Callable[[Node], Ref[Any]]] = {
+    "name": lambda node: node.named("nobody"),
+    "name within": lambda node: node.named("nobody").within(3),
+    "name of a child in back-off": lambda node: node.named("between"),
+}
+
+
+@pytest.mark.parametrize("addressed", NOBODY_THERE)
+@pytest.mark.parametrize("way", ["Process.send_after", "Node.send_after"])
+async def test_timer_that_finds_nobody(
+    autojump_clock: MockClock, node: Node, addressed: str, way: str
+) -> None:
+    """T3: the message of a timer to a name that nobody holds is a dead letter, once."""
+    supervisor = await node.spawn(
+        Supervisor, [Child(Mortal, name="between", backoff=Backoff(first=10, jitter=0))]
+    )
+    node.named("between").exit(KILL)
+    async with node.mailbox() as me, node.mailbox() as undertaker:
+        node.dead_letters.subscribe(undertaker.ref)
+        target = NOBODY_THERE[addressed](node)
+        (me if way == "Process.send_after" else node).send_after(1, target, "tick")
+        await trio.sleep(2)
+        assert await undertaker.receive(timeout=0) == DeadLetter("tick", target, NO_PROCESS)
+        assert not undertaker.queue
+        node.dead_letters.unsubscribe(undertaker.ref)
+    assert node.statistics().dead_letters == 1
+    await supervisor.stop()
+
+
+async def test_timer_to_an_alias_that_was_taken_back(autojump_clock: MockClock, node: Node) -> None:
+    """A1: it vanishes, as whatever is sent to such an alias does."""
+    async with node.mailbox() as me:
+        alias = me.alias()
+        me.send_after(1, alias, "tick")
+        me.unalias(alias)
+        await trio.sleep(2)
+        assert not me.queue
+    assert node.statistics().dead_letters == 0
+
+
+async def test_timer_with_a_message_that_must_not_be_sent(autojump_clock: MockClock) -> None:
+    """T3, U14: what `send` would refuse becomes a dead letter, with the error as its reason."""
+    async with open_node("test", config=NodeConfig(debug=True)) as node, node.mailbox() as undertaker:
+        node.dead_letters.subscribe(undertaker.ref)
+        ref = await node.spawn(idle)
+        node.send_after(1, ref, iter([1]))
+        letter = await undertaker.receive(DeadLetter, timeout=2)
+        assert letter.ref == ref
+        assert isinstance(letter.reason.error, LiveArgument)
+
+
+async def far_end(stack: AsyncExitStack) -> tuple[Node, Node]:
+    """Two nodes that are connected."""
+    network = MemoryNetwork()
+    near, home = [
+        await stack.enter_async_context(
+            open_node(
+                name,
+                zone=name,
+                carrier=network.carrier(name),
+                policy=Policy.same_user(exports="*"),
+                listen=f"/{name}",
+            )
+        )
+        for name in ("near", "home")
+    ]
+    await near.connect("/home")
+    return near, home
+
+
+FAR: dict[str, tuple[bool, Any, type[BaseException]]] = {
+    "a message that cannot travel": (False, Untold(), PayloadError),
+    "a message that cannot travel, by name": (True, Untold(), PayloadError),
+    "a full mailbox": (False, "tick", MailboxFull),
+    "a full mailbox, by name": (True, "tick", MailboxFull),
+}
+
+
+@pytest.mark.parametrize("case", FAR)
+async def test_timer_to_another_node(autojump_clock: MockClock, case: str) -> None:
+    """T3, D7: what cannot be sent to another node, or comes back, is a dead letter here, as with `send`."""
+    by_name, message, error = FAR[case]
+    async with AsyncExitStack() as stack:
+        near, home = await far_end(stack)
+        ref = await home.spawn(Mortal, name="far", mailbox=Mailbox(1, "fail"))
+        await system.suspend(ref)
+        ref.send("first")
+        found = await near.whereis_on("home@home", "far")
+        target = near.remote("far", "home@home") if by_name else found
+        assert target is not None
+        async with near.mailbox() as me, near.mailbox() as undertaker:
+            near.dead_letters.subscribe(undertaker.ref)
+            me.send_after(1, target, message)
+            letter = await undertaker.receive(DeadLetter, timeout=2)
+            assert (letter.message, letter.ref) == (message, target)
+            assert isinstance(letter.reason.error, error)
+            assert (near.statistics().dead_letters, home.statistics().dead_letters) == (1, 0)
+            near.child_events.publish(ChildEvent("started", target, message, None))  # to no subscriber
+            near.child_events.subscribe(target)
+            near.child_events.publish(ChildEvent("started", target, message, None))
+            letter = await undertaker.receive(DeadLetter, timeout=2)
+            assert isinstance(letter.message, ChildEvent)
+            assert isinstance(letter.reason.error, error)
+            near.dead_letters.unsubscribe(undertaker.ref)
