@@ -140,7 +140,7 @@ async def test_a_dropped_connect_closes_what_it_has_opened(
     connecting.cancel()
     for slot in [slot for slot, _ in guest.caller.slots]:
         guest.detach(slot)  # it was connected before
-    await trio.sleep(60)
+    await trio.sleep(10)
     assert len(office.nursery.child_tasks) == tasks
     account = guest.caller.account
     assert (account.connecting, account.held, len(account._halves)) == (0, 0, 0)
@@ -157,6 +157,19 @@ async def test_a_connection_for_which_there_are_no_slots_is_closed(
     connecting = guest.connect(protocol=protocol)
     guest.begin(c.CHANNEL_CREATE, abi.ChannelCreate(64, abi.ChannelBackpressure.PARK))
     assert await failure(connecting) == INVALID
-    await trio.sleep(60)
+    await trio.sleep(10)
     assert len(office.nursery.child_tasks) == tasks
     assert (guest.caller.account.connecting, guest.caller.account.held) == (0, 0)
+
+
+async def test_a_dropped_connect_waits_for_nobody(office: Office, autojump_clock: Clock) -> None:
+    assert isinstance(office.sockets, MemorySockets)
+    office.sockets.silent = frozenset({"127.0.0.1", "::1"})
+    guest = office.guest()
+    for protocol in (abi.NetProtocol.HTTP, HTTPS, QUIC):
+        connecting = guest.connect(protocol=protocol)
+        await trio.sleep(1)
+        connecting.cancel()
+        await trio.sleep(1)
+        assert not office.nursery.child_tasks
+    assert guest.caller.account.connecting == 0
