@@ -171,7 +171,7 @@ class _Port(abc.ABC):
 
     async def _send_all(self) -> None:
         """Send what is there to send, and call connections when their time has come."""
-        while not self._is_closed:
+        while True:
             while self._due:
                 connection = next(iter(self._due))
                 del self._due[connection]
@@ -179,6 +179,8 @@ class _Port(abc.ABC):
                     self._send(connection)
                     self._settle(connection)
                 await trio.lowlevel.checkpoint()
+            if self._is_closed:
+                return
             self._woken = trio.Event()
             with trio.move_on_at(self._timers[0][0] if self._timers else float("inf")):
                 await self._woken.wait()

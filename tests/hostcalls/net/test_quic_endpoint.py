@@ -38,6 +38,16 @@ def release(connection: Connection, departure: Departure = RELEASED) -> None:
     connection.reader.release(departure)
 
 
+async def all_sockets_closed(w: World) -> None:
+    """Wait until no socket is open, for ten seconds at most, and until what this leads to is done."""
+    for _ in range(1000):
+        if not w.sockets.datagrams:
+            break
+        await trio.sleep(0.01)
+    assert not w.sockets.datagrams
+    await trio.testing.wait_all_tasks_blocked()
+
+
 async def odd_pair(w: World) -> tuple[OddClient, Connection]:
     """A client whose packets the test sees, and the server's end of its connection."""
     listener = w.listen()
@@ -264,7 +274,9 @@ async def test_a_port_without_listeners_closes_at_once(autojump_clock: Clock, w:
     assert not len(w.gate)
 
 
-async def test_a_port_closes_with_its_last_connection(autojump_clock: Clock, w: World) -> None:
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_port_closes_with_its_last_connection(autojump_clock: Clock, w: World, turns: int) -> None:
+    """Whatever the tasks of both ends are about to do then."""
     listener = w.listen()
     client = await w.connect()
     await get(client.writer.write(b"x"))
@@ -272,9 +284,28 @@ async def test_a_port_closes_with_its_last_connection(autojump_clock: Clock, w: 
     w.endpoint.unbind(listener)
     assert not w.idle
     release(server)
-    await trio.sleep(1)
+    for _ in range(turns):
+        await trio.lowlevel.checkpoint()
+    release(client)
+    await all_sockets_closed(w)
     assert w.idle
     assert not len(w.gate)
+    assert not w.nursery.child_tasks
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_port_that_is_closed_while_it_is_busy_leaves_no_task(
+    autojump_clock: Clock, w: World, turns: int
+) -> None:
+    client, server = await w.pair()
+    await get(client.writer.write(b"x"))
+    await get(server.writer.write(b"x"))
+    for _ in range(turns):
+        await trio.lowlevel.checkpoint()
+    w.endpoint.close()
+    release(client)
+    await all_sockets_closed(w)
+    assert not w.nursery.child_tasks
 
 
 async def test_queued_connections_learn_that_they_are_unrouted(autojump_clock: Clock, w: World) -> None:
