@@ -116,6 +116,13 @@ class H2Peer:
                 assert not self.is_closed, "the connection was closed"
                 await self.turn()
 
+    async def until_reset(self, *streams: int) -> None:
+        """Receive until these streams were reset."""
+        with trio.fail_after(100):
+            while not self.resets.keys() >= set(streams):
+                assert not self.is_closed, "the connection was closed"
+                await self.turn()
+
     async def until_closed(self) -> ErrorCodes | int | None:
         """Receive until the near end says goodbye; the error code."""
         with trio.fail_after(1000):

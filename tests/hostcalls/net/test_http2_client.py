@@ -143,8 +143,7 @@ async def test_an_early_response_to_a_large_request() -> None:
         stream = await far.request()
         await far.respond(stream, code="413")
         await outcome(written)
-        while stream not in far.server.resets:
-            await far.server.turn()
+        await far.server.until_reset(stream)
         far.server.opens_windows = True
         far.server.h2.increment_flow_control_window(65535)
         await far.exchange()

@@ -151,8 +151,7 @@ async def test_frames_on_a_closed_stream_are_errors_of_the_stream() -> None:
         peer = await connect(server)
         stream = peer.begin(end=True)
         await peer.peer.send(peer.h2.data_to_send() + DataFrame(stream, b"x").serialize())
-        while not peer.resets:
-            await peer.turn()
+        await peer.until_reset(stream)
         assert peer.resets == {stream: ErrorCodes.STREAM_CLOSED}
         assert await server.accepts_nothing()
         served = await peer.request()

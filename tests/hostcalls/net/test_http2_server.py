@@ -138,8 +138,7 @@ async def test_a_body_that_grows_too_large() -> None:
         await peer.flush()
         head, text = await peer.response(stream)
         assert (head[":status"], text) == ("413", b"request too large")
-        while stream not in peer.resets:
-            await peer.turn()
+        await peer.until_reset(stream)
         assert peer.resets[stream] == ErrorCodes.NO_ERROR
         assert server.account.held == 0
 
@@ -314,8 +313,7 @@ async def test_a_peer_that_never_opens_its_window(autojump_clock: trio.testing.M
         connection.writer.release(Departure.RELEASED)
         await trio.testing.wait_all_tasks_blocked()
         assert server.account.held > 0
-        while stuck not in peer.resets:
-            await peer.turn()
+        await peer.until_reset(stuck)
         assert trio.current_time() == 30
         connection.reader.release(Departure.RELEASED)
         assert server.account.held == 0
