@@ -59,7 +59,7 @@ class Peer:
     async def until(self, end: bytes) -> bytes:
         """Everything up to `end`, inclusive."""
         while end not in self.buffer:
-            data = await self.far.receive_some()
+            data = await self._receive()
             assert data, f"the connection was closed after {self.buffer!r}"
             self.buffer += data
         taken, _, self.buffer = self.buffer.partition(end)
@@ -67,7 +67,7 @@ class Peer:
 
     async def exactly(self, size: int) -> bytes:
         while len(self.buffer) < size:
-            data = await self.far.receive_some()
+            data = await self._receive()
             assert data, f"the connection was closed after {self.buffer!r}"
             self.buffer += data
         taken, self.buffer = self.buffer[:size], self.buffer[size:]
@@ -75,10 +75,15 @@ class Peer:
 
     async def rest(self) -> bytes:
         """Everything until the connection is closed."""
-        while data := await self.far.receive_some():
+        while data := await self._receive():
             self.buffer += data
         taken, self.buffer = self.buffer, b""
         return taken
+
+    async def _receive(self) -> bytes:
+        with trio.fail_after(100):
+            data: bytes = await self.far.receive_some()
+            return data
 
     async def response(self) -> tuple[bytes, bytes]:
         """Head and body of a response with a length."""
@@ -129,7 +134,8 @@ class Server:
         return self.listener.accept(account, take)
 
     async def accept(self) -> Connection:
-        accepted: Connection = await outcome(self.begin_accept())
+        with trio.fail_after(10):
+            accepted: Connection = await outcome(self.begin_accept())
         return accepted
 
     async def accepts_nothing(self) -> bool:
