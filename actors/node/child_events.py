@@ -64,6 +64,8 @@ class ChildEvents:
     def subscribe(self, ref: Ref[Any], supervisor: Ref[Any] | None = None) -> None:
         """Have each event from now on sent to `ref`, as a `ChildEvent`, until it ends. Not a checkpoint.
 
+        With several subscriptions it is sent each event once.
+
         Args:
             ref: a process; no bound of its mailbox keeps the events out.
             supervisor: whose children it is about; None for those of every supervisor of this node.
@@ -81,13 +83,15 @@ class ChildEvents:
         self._subscribers.pop((ref, supervisor), None)
 
     def publish(self, event: ChildEvent) -> None:
-        """Send `event` to those who have subscribed. Not a checkpoint, never raises."""
+        """Send `event` to those who have subscribed, once to each. Not a checkpoint, never raises."""
+        told: set[Ref[Any]] = set()
         for subscription in list(self._subscribers):
             subscriber, supervisor = subscription
             process = process_of(subscriber)
             if process is not None and process.ended is not None:
                 del self._subscribers[subscription]
-            elif supervisor is None or supervisor == event.supervisor:
+            elif subscriber not in told and (supervisor is None or supervisor == event.supervisor):
+                told.add(subscriber)
                 self._dead_letters.deliver(subscriber, Notice(event))
 
     def forget(self, supervisor: Ref[Any]) -> None:

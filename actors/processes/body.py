@@ -92,6 +92,9 @@ class Body:
     def abandon_restarts(self) -> None:
         """The process has ended: start none of its children again. Called for the owner of an arena."""
 
+    def arena_emptied(self, reason: Reason) -> None:
+        """The process has ended with `reason`, and its arena is empty: say what became of its children."""
+
     def rebind(self, actor: type[Actor]) -> None:
         """Use the protocol of `actor` from the next message on.
 
@@ -114,6 +117,25 @@ class AbsentBody(Body):
 
 
 UNSTARTED = AbsentBody()
+
+
+class EmptyingBody(AbsentBody):
+    """The body of a process that ends as soon as its arena is empty.
+
+    Attributes:
+        former: its body until now, which is still told of what happens in the arena.
+    """
+
+    __slots__ = ("former",)
+
+    def __init__(self, former: Body) -> None:
+        self.former = former
+
+    def child_ending(self, child: Process) -> None:
+        self.former.child_ending(child)
+
+    def arena_emptied(self, reason: Reason) -> None:
+        self.former.arena_emptied(reason)
 
 
 class DispatchedBody(Body):

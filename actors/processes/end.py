@@ -24,7 +24,7 @@ from enfilade.actors.messages.signals import described
 from enfilade.actors.messages.tracebacks import outline
 from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor, formatted_status
-from enfilade.actors.processes.body import AbsentBody, Body
+from enfilade.actors.processes.body import AbsentBody, Body, EmptyingBody
 from enfilade.actors.processes.control_lane import StopRequest
 from enfilade.actors.processes.mailbox import ClosedQueue, bury_left
 from enfilade.actors.processes.protocol import NO_NAMES
@@ -42,7 +42,6 @@ LARGEST_STATUS = 2_000  # characters of it on the note of an error
 FATAL = (SystemExit, KeyboardInterrupt)  # what an actor raises to end the program
 
 ENDED = AbsentBody()
-EMPTYING = AbsentBody()  # the process ends as soon as its arena is empty
 
 
 def finish(
@@ -54,7 +53,7 @@ def finish(
 
     With `told` the end is not logged, because the starter of the process gets the error.
     """
-    if process.ended is not None or process.body is EMPTYING:
+    if process.ended is not None or type(process.body) is EmptyingBody:
         return
     if error is not None:
         if not reason.is_normal:
@@ -105,7 +104,7 @@ def _finish_later(process: Process, reason: Reason, error: BaseException | None,
         finally:
             _finish(process, reason, error, told)
 
-    process.body = EMPTYING
+    process.body = EmptyingBody(process.body)
     process.actor = process.on_message = process.handlers = None
     process.names = NO_NAMES
     process.attention = True
@@ -123,6 +122,9 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
     process.limit = 0
     process.idle = False
     process.attention = True  # the dispatcher must not take it for one that has nothing to do
+    extras = process.extras_or_none
+    if extras is not None and extras.arena is not None:
+        guarded(process.body.arena_emptied, reason)
     actor, process.actor = process.actor, None  # which may hold deferred replies, and must not drop them yet
     process.on_message = process.handlers = None
     process.names = NO_NAMES
@@ -233,7 +235,7 @@ def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
 def _leave_arena(process: Process, _reason: Reason, _error: BaseException | None) -> None:
     owner = process.owner
     process.owner = None
-    if owner is not None and owner.body is EMPTYING and process.mailbox.inherit:
+    if owner is not None and type(owner.body) is EmptyingBody and process.mailbox.inherit:
         bury_left(process)  # nobody is left to start an heir
     extras = None if owner is None else owner.extras_or_none
     if extras is not None and extras.arena is not None:

@@ -16,6 +16,7 @@ from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.node.child_events import ChildEvent, ChildEventKind
 from enfilade.actors.processes.actor import Actor, shown_state
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.supervision.children import RUNNING, STOPPED, ChildRecord
 
 if TYPE_CHECKING:
@@ -154,9 +155,26 @@ class Incarnations:
 
     def abandon(self) -> None:
         """The supervisor has ended: none of its children is restarted."""
-        self._body.process.node.child_events.forget(self._body.process.ref)
         for child in list(self._between):
             self._leave(child)
+
+    def outlived(self, reason: Reason) -> None:
+        """The supervisor has ended with `reason`, because it was killed, say, and has not heard of the end of
+        some of its children: tell the subscribers of these ends, in the order in which it would have stopped
+        them.
+
+        One on another node ends over its link with the supervisor. Nobody hears when.
+        """
+        events = self._body.process.node.child_events
+        if not events:
+            return
+        for child in reversed(list(self._body.strategy.children)):
+            if child.ref is None or child.status is not RUNNING or child.exit is not None:
+                continue
+            process = process_of(child.ref)
+            ended = None if process is None else process.ended
+            state = self._last_states.pop(child.ref, None)
+            events.publish(self._event("ended", child, child.ref, ended or reason, state=state))
 
     def _leave(self, child: ChildRecord[AnyRef]) -> None:
         between = self._between.pop(child)
@@ -184,9 +202,22 @@ class Incarnations:
         if not self._is_heard:
             return
         body = self._body
-        count = child.restarts if restarts is None else restarts
-        child_id = body.strategy.children.info(child).id
-        event = ChildEvent(kind, body.process.ref, child_id, ref, reason, state, count, delay)
+        event = self._event(kind, child, ref, reason, state=state, restarts=restarts, delay=delay)
         if type(body.actor).hears_:
             guarded(body.actor.on_child_event, event)
         body.process.node.child_events.publish(event)
+
+    def _event(
+        self,
+        kind: ChildEventKind,
+        child: ChildRecord[AnyRef],
+        ref: AnyRef | None,
+        reason: Reason | None,
+        *,
+        state: str | None,
+        restarts: int | None = None,
+        delay: float | None = None,
+    ) -> ChildEvent:
+        count = child.restarts if restarts is None else restarts
+        child_id = self._body.strategy.children.info(child).id
+        return ChildEvent(kind, self._body.process.ref, child_id, ref, reason, state, count, delay)

@@ -510,6 +510,11 @@ class SupervisorBody(DispatchedBody):
     def abandon_restarts(self) -> None:
         self._incarnations.abandon()
 
+    def arena_emptied(self, reason: Reason) -> None:
+        if hasattr(self, "strategy"):
+            self._incarnations.outlived(reason)
+        self.process.node.child_events.forget(self.process.ref)
+
 
 # What is taken at any time, busy or not.
 EVENTS: dict[type, Callable[[SupervisorBody, Any], None]] = {

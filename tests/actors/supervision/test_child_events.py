@@ -309,3 +309,101 @@ async def test_late_subscriber(autojump_clock: MockClock, node: Node) -> None:
         node.named("a").exit(KILL)
         await wait_all_tasks_blocked()
         assert [event.restarts for event in await _events(me)] == [2, 2, 3]
+
+
+class Lingering(AsyncMember):
+    """Takes its time to end."""
+
+    async def on_start(self) -> None:
+        self.process.trap_exits = True
+        await trio.lowlevel.checkpoint()
+
+    async def on_stop(self, reason: Reason) -> None:
+        await trio.sleep(1)
+
+
+class Fragile(Supervisor):
+    """Fails, once or twice; its hook is called only as long as it lives."""
+
+    def on_child_event(self, event: ChildEvent) -> None:
+        assert self.process.ended is None
+
+    def fail(self) -> None:
+        raise LookupError("as asked")
+
+
+async def _kill(node: Node, supervisor: Ref[Any]) -> None:
+    supervisor.exit(KILL)
+
+
+async def _kill_unaware(node: Node, supervisor: Ref[Any]) -> None:
+    """One child has ended, and the supervisor dies before it hears of that."""
+    node.named("b").exit(KILL)
+    supervisor.exit(KILL)
+
+
+async def _kill_while_stopping(node: Node, supervisor: Ref[Any]) -> None:
+    supervisor.exit(SHUTDOWN)
+    await trio.sleep(0.5)
+    supervisor.exit(KILL)
+
+
+async def _crash(node: Node, supervisor: Ref[Any]) -> None:
+    supervisor.cast(Fragile.fail)
+
+
+async def _stop(node: Node, supervisor: Ref[Any]) -> None:
+    await supervisor.stop(SHUTDOWN)
+
+
+WAYS = {"kill": _kill, "unaware": _kill_unaware, "stopping": _kill_while_stopping, "crash": _crash, "": _stop}
+
+
+@pytest.mark.parametrize("listening", ["one supervisor", "node", "both"])
+@pytest.mark.parametrize("kind", [Member, AsyncMember, Lingering, Supervisor])
+@pytest.mark.parametrize("way", WAYS)
+async def test_supervisor_that_ends(
+    autojump_clock: MockClock, node: Node, way: str, kind: type[Actor], listening: str
+) -> None:
+    """SUP-26: however it ends, each child's end is told once, with reason and state; nothing is kept."""
+    async with node.mailbox() as me:
+        children: list[Any] = [Child(kind, id=name, name=name, shutdown=5) for name in "abc"]
+        supervisor = await node.spawn(Fragile, children, intensity=5)
+        if listening != "node":
+            node.child_events.subscribe(me.ref, supervisor)
+        if listening != "one supervisor":
+            node.child_events.subscribe(me.ref)
+        processes = {name: node.named(name).resolve()._process for name in "abc"}  # type: ignore[attr-defined]
+        await WAYS[way](node, supervisor)
+        await trio.sleep(60)
+        events = await _events(me)
+        assert {event.supervisor for event in events} == {supervisor}
+        assert [(event.kind, event.child_id) for event in events] == [("ended", name) for name in "cba"]
+        for event in events:
+            process = processes[event.child_id]
+            assert (event.ref, event.reason) == (process.ref, process.ended)
+            assert event.state == ("{'count': 3}" if issubclass(kind, Member) else event.state)
+            assert event.state is not None
+        assert len(node.child_events) == (listening != "one supervisor")
+        assert not node.processes.keys() & {process.serial for process in processes.values()}
+
+
+async def test_dynamic_supervisor_that_is_killed(autojump_clock: MockClock, node: Node) -> None:
+    """SUP-26: the same with children that have no ids, and with one that has not started yet."""
+
+    class Slow(AsyncMember):
+        async def on_start(self) -> None:
+            await trio.sleep(100)
+
+    async with node.mailbox() as me:
+        node.child_events.subscribe(me.ref)
+        supervisor = await node.spawn(DynamicSupervisor)
+        refs = [await supervisor.call(DynamicSupervisor.start_child, Child(Member)) for _ in range(3)]
+        supervisor.cast(DynamicSupervisor.start_child, Child(Slow))
+        await wait_all_tasks_blocked()
+        await _events(me)
+        supervisor.exit(KILL)
+        await trio.sleep(60)
+        assert [(event.kind, event.ref, event.reason) for event in await _events(me)] == [
+            ("ended", ref, KILLED) for ref in reversed(refs)
+        ]

@@ -46,6 +46,22 @@ async def test_events_of_children_elsewhere(autojump_clock: MockClock, country: 
         country.home.child_events.unsubscribe(me.ref)
 
 
+async def test_supervisor_of_a_child_elsewhere_that_is_killed(
+    autojump_clock: MockClock, country: Country
+) -> None:
+    """SUP-26: its child, which nobody hears from any more, has ended for the same reason."""
+    async with country.home.mailbox() as me:
+        supervisor = await supervise(country, abroad())
+        child = await only(supervisor)
+        country.home.child_events.subscribe(me.ref, supervisor)
+        supervisor.exit(KILL)
+        await settle()
+        event = await me.receive(ChildEvent, timeout=0)
+        assert (event.kind, event.ref, event.reason, event.state) == ("ended", child, KILLED, None)
+        assert not me.queue
+        assert len(country.home.child_events) == 0
+
+
 class Follower(Actor):
     """Keeps what it is told of."""
 
