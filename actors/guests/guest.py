@@ -200,6 +200,12 @@ class Guest(Spawnable["Guest"]):
         body.args = args
         return body
 
+    @property
+    def shown_label(self) -> str:
+        """The label, or what stands for one that was not given."""
+        name = "module" if isinstance(self.module, bytes) else str(self.module)
+        return self.label or f"{name}:{self.entrypoint}"
+
     def inputs(self, node: Node, args: tuple[Any, ...]) -> list[Any]:
         """The arguments of the entrypoint; refs are resources, which the list holds."""
         return [hold(node, value) if isinstance(value, Ref) else value for value in (*self.arguments, *args)]
@@ -214,7 +220,6 @@ class Guest(Spawnable["Guest"]):
         from enfilade.hostcalls.contracts.authority import Authority
         from enfilade.hostcalls.contracts.launch import Launch
 
-        name = "module" if isinstance(self.module, bytes) else str(self.module)
         launch = Launch(
             module=runtime.compile(self.module),
             entrypoint=self.entrypoint,
@@ -224,7 +229,7 @@ class Guest(Spawnable["Guest"]):
             limits=self.limits,
             authority=Authority(finds=self.finds, registers=self.registers, ends=self.ends),
             network=self.network,
-            label=self.label or f"{name}:{self.entrypoint}",
+            label=self.shown_label,
         )
         return runtime.prepare(launch, self if keep else None)
 

@@ -8,7 +8,7 @@ they are met.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Protocol, TypeVar
 
 from enfilade.actors.messages import signals
@@ -49,6 +49,7 @@ from enfilade.actors.processes.process import Process
 from enfilade.hostcalls.abi.actor_types import ActorReason, ReasonKind
 from enfilade.hostcalls.abi.errors import (
     AlreadyExists,
+    HostcallError,
     InvalidArgument,
     LimitReached,
     NotFound,
@@ -86,8 +87,8 @@ class Handover(Protocol):
         """Answer a receive, or return None where it is to wait for messages as ever."""
         ...
 
-    def export_state(self, state: bytes) -> Future[None]:
-        """Keep the state; the future is resolved if the guest is to go on."""
+    def export_state(self, state: bytes) -> Future[None] | None:
+        """Keep the state; the future is resolved if the guest is to go on. None: it goes on at once."""
         ...
 
     def import_state(self) -> bytes | None:
@@ -119,6 +120,9 @@ class NodeHost:
         reason: the exit reason of a guest that is cut short.
         receives: whether the guest takes messages.
         upgrade: how another module is to take the guest's place; None when none is.
+        told: whether the guest has received an upgrade, and has not exported its state since.
+        undo: what takes back, in reverse order, what a module on trial has done to the process, under what
+            it has done that to; None when none is on trial.
     """
 
     __slots__ = (
@@ -131,6 +135,8 @@ class NodeHost:
         "inbox",
         "reason",
         "receives",
+        "told",
+        "undo",
         "upgrade",
     )
 
@@ -152,6 +158,8 @@ class NodeHost:
         self._descends = descends
         self.receives = receives
         self.upgrade: Handover | None = None
+        self.told = False
+        self.undo: dict[Hashable, Callable[[], object]] | None = None
         self._monitors: dict[int, Monitor] = {}
         self.inbox = Inbox(process.queue, clock, self)
 
@@ -187,10 +195,12 @@ class NodeHost:
                 return answer
         return self.inbox.receive(select, timeout, convert)
 
-    def export_state(self, state: bytes) -> Future[None]:
-        if self.upgrade is None:
+    def export_state(self, state: bytes) -> Future[None] | None:
+        if not self.told:
             raise InvalidArgument(why="a guest exports its state when it has received an upgrade")
-        return self.upgrade.export_state(state)
+        self.told = False
+        # One that comes too late, when the upgrade was given up, is no mistake of the guest's.
+        return None if self.upgrade is None else self.upgrade.export_state(state)
 
     def import_state(self) -> bytes | None:
         return None if self.upgrade is None else self.upgrade.import_state()
@@ -330,6 +340,9 @@ class NodeHost:
     def link(self, actor: Ref[Any]) -> None:
         self._check_mailbox()
         self._check_end(actor, "link to")
+        links = self._process.links
+        if self.undo is not None and (links is None or actor not in links):
+            self.undo[actor] = lambda: self._process.unlink(actor)
         try:
             self._process.link(actor)
         except NoProcess:
@@ -347,6 +360,8 @@ class NodeHost:
         self._check_monitors()
         monitor = self._process.monitor(actor)
         self._monitors[monitor.number] = monitor
+        if self.undo is not None:
+            self.undo[monitor.number] = lambda: self.demonitor(monitor.number, flush=True)
         return monitor.number
 
     def _check_monitors(self) -> None:
@@ -366,6 +381,8 @@ class NodeHost:
         found = self._monitors.pop(monitor, None)
         if found is None:
             raise NotFound
+        if self.undo is not None:
+            self.undo.pop(monitor, None)
         self._process.demonitor(found, flush)
         self.inbox.look_again()
 
@@ -380,7 +397,16 @@ class NodeHost:
 
     def trap(self, trap: bool) -> bool:
         before, self._process.trap_exits = self._process.trap_exits, trap
+        if self.undo is not None:
+            self.undo.setdefault("traps", lambda: setattr(self._process, "trap_exits", before))
         return before
+
+    def take_back(self) -> None:
+        """Undo what a module on trial has done to the process: its links, monitors, names and traps."""
+        undo, self.undo = self.undo, None
+        for step in reversed((undo or {}).values()):
+            with contextlib.suppress(CallError, HostcallError):  # it is undone already
+                step()
 
     def register(self, name: str, actor: Ref[Any]) -> None:
         if not self.execution.caller.authority.may_register(name):
@@ -398,6 +424,13 @@ class NodeHost:
             raise NotFound from None
         except (TypeError, ValueError):
             raise InvalidArgument from None
+        if self.undo is not None:
+            self.undo["name", name] = lambda: self._unregister(name, actor)
+
+    def _unregister(self, name: str, actor: Ref[Any]) -> None:
+        node = self._process.node
+        if node.whereis(name) == actor:
+            node.unregister(name)
 
     def whereis(self, name: str) -> Ref[Any]:
         found = self._process.node.whereis(name)

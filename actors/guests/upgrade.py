@@ -9,8 +9,9 @@ its resources and the requests that it has not answered. Only the module's insta
    for a message.
 
 Until then the old instance is there. When the new one traps, returns or takes too long, it goes, with the
-slots that it was given and the children that it has started, and the export returns in the old one. What the
-new one has done to others, messages that it has sent or slots that it has freed, stays done.
+slots that it was given, the children that it has started, and the links, monitors and names that it has set
+up; and the export returns in the old one. What the new one has done to others, messages that it has sent or
+slots that it has freed, stays done.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import UpgradeFailed
 from enfilade.actors.messages.reasons import SHUTDOWN
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.process import Process
 from enfilade.hostcalls.abi.errors import InvalidArgument, NotFound
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from enfilade.hostcalls.kernel.execution import Execution
     from enfilade.hostcalls.kernel.prepared import Prepared
     from enfilade.hostcalls.resources.registry import Resource
+    from enfilade.hostcalls.resources.slots import Mark
 
 __all__ = ["Phase", "Upgrade", "upgrade_guest"]
 
@@ -57,7 +60,8 @@ async def upgrade_guest(ref: Ref[Any], module: Guest | str | Path | bytes, *, ti
     The process goes on: its ref, names, links, monitors, mailbox and resources stay. The guest is asked to
     export its state, and an instance of the new module imports it; messages wait meanwhile. Until the new
     module asks for its first message, the old one can go on, and does so when anything fails. When the guest
-    has a supervisor on its node, later restarts use the new module, too.
+    has a supervisor on its node, later restarts use the new module, too. A file is read now, also when a
+    module was read from it before; restarts use what was read.
 
     A checkpoint. Cancelled, the guest goes on with the module that it has.
 
@@ -69,8 +73,11 @@ async def upgrade_guest(ref: Ref[Any], module: Guest | str | Path | bytes, *, ti
 
     Raises:
         UpgradeFailed: the guest goes on as it was; the error says why.
-        TypeError: `ref` is no guest of this node, or a guest has started it and `module` is no `Guest`.
+        TypeError: `ref` is no guest of this node, a guest has started it and `module` is no `Guest`, or
+            `module` is nothing of what is expected.
     """
+    if not isinstance(module, Guest | str | Path | bytes):
+        raise TypeError(f"expected a module as bytes, a path, a name or a Guest, got {safe_repr(module)}")
     process = process_of(ref)
     if process is not None and process.ended is not None:
         raise UpgradeFailed(f"{ref} has ended")
@@ -82,7 +89,7 @@ async def upgrade_guest(ref: Ref[Any], module: Guest | str | Path | bytes, *, ti
             raise TypeError(f"{ref} was started by a guest: give a Guest that says what it may do")
         module = attrs.evolve(body.description, module=module)
     given = module.inputs(process.node, body.args)  # held until they are the guest's
-    prepared = await _prepared(process, module, given)
+    module, prepared = await _prepared(process, module, given)
     if process.ended is not None:
         raise UpgradeFailed(f"{ref} has ended")
     if body.actors.upgrade is not None:
@@ -96,6 +103,8 @@ async def upgrade_guest(ref: Ref[Any], module: Guest | str | Path | bytes, *, ti
         if not attempt.done.is_set():
             attempt.roll_back(f"{attempt.phase.value} within {timeout:g} s")
     if attempt.failure is not None:
+        if process.ended is not None:
+            raise UpgradeFailed(f"{ref} has ended while it was upgraded: {process.ended}")
         raise UpgradeFailed(f"{ref} goes on as it was, because {attempt.failure}")
     body.description = module
     supervisor = process_of(process.parent)
@@ -103,12 +112,18 @@ async def upgrade_guest(ref: Ref[Any], module: Guest | str | Path | bytes, *, ti
         supervisor.body.replace_target(ref, module)
 
 
-async def _prepared(process: Process, guest: Guest, given: list[Any]) -> Prepared:
-    """Compile and check the new module, as a start does."""
+async def _prepared(process: Process, guest: Guest, given: list[Any]) -> tuple[Guest, Prepared]:
+    """Read, compile and check the new module, as a start does; the guest with the bytes that were read.
+
+    A start takes a file for what it was when it was read first. Whoever upgrades has written another one.
+    """
     runtime = guests_of(process.node)
     try:
+        if not isinstance(guest.module, bytes):
+            content = await trio.to_thread.run_sync(runtime.read, guest.module, abandon_on_cancel=True)
+            guest = attrs.evolve(guest, module=content, label=guest.shown_label)
         await runtime.load(guest.module, guest.capabilities)
-        return guest.prepare(runtime, given, keep=False)
+        return guest, guest.prepare(runtime, given, keep=False)
     except (GuestStartError, EngineError) as error:
         problem = f"{process.ref} goes on as it was, because the new module cannot start: {error}"
         raise UpgradeFailed(problem) from error
@@ -163,7 +178,7 @@ class Upgrade:
         self._imported = False
         self._exported: Future[None] = Future()
         self._waiting: WaitingReceive | None = None
-        self._slots: frozenset[int] = frozenset()
+        self._slots: Mark | None = None
         self._children: tuple[Process, ...] = ()
         self._log: Resource | None = None
 
@@ -172,7 +187,11 @@ class Upgrade:
         actors = self._body.actors
         actors.upgrade = self
         if actors.inbox.offer(_UPGRADE):
-            self.phase = Phase.TOLD
+            self._tell()
+
+    def _tell(self) -> None:
+        self.phase = Phase.TOLD
+        self._body.actors.told = True
 
     # What the guest asks for meanwhile: `NodeHost` asks here first.
 
@@ -181,25 +200,28 @@ class Upgrade:
     ) -> T | None:
         """Answer a receive, or return None where it is to wait for messages as ever.
 
-        Raises `InvalidArgument` from a guest that was told, and has not exported its state.
+        Raises `InvalidArgument` from a guest that has exported its state, which another message would change.
         """
-        if self.phase is Phase.ASKED:
-            if not select(_UPGRADE):
-                return None
-            self.phase = Phase.TOLD
+        if self.phase is Phase.ASKED and select(_UPGRADE):
+            self._tell()
             return convert(_UPGRADE)
+        if self.phase in (Phase.ASKED, Phase.TOLD):
+            return None
         if self.phase is Phase.TRIED:
             if self._state and not self._imported:
                 self.roll_back("the new module asked for messages before it had imported the state")
                 raise InvalidArgument
             self._take_over()
             return None
-        raise InvalidArgument(why="an upgrade is under way: the guest has to export its state")
+        raise InvalidArgument(why="the guest has exported its state: it waits until the export returns")
 
-    def export_state(self, state: bytes) -> Future[None]:
-        """Keep the state; the future is resolved if the guest is to go on."""
+    def export_state(self, state: bytes) -> Future[None] | None:
+        """Keep the state; the future is resolved if the guest is to go on.
+
+        None for the answer to an upgrade before this one, which was given up: the guest goes on at once.
+        """
         if self.phase is not Phase.TOLD:
-            raise InvalidArgument(why="a guest exports its state when it has received an upgrade")
+            return None
         self.phase = Phase.EXPORTED
         self._state = state
         return self._exported
@@ -216,6 +238,8 @@ class Upgrade:
     def step(self) -> bool:
         """Go one step further, if the guest's turn has made that possible; return whether it did."""
         if self.phase is Phase.EXPORTED:
+            if self._before.ended:  # in the turn in which it has exported
+                return False
             self._try()
         elif self.phase is Phase.TRIED and self._body.execution.ended:
             self.roll_back(f"the new module ended before it asked for a message: {self._body.outcome()}")
@@ -226,7 +250,7 @@ class Upgrade:
     def _try(self) -> None:
         body, kernel = self._body, self._body.runtime.kernel
         caller = self._before.caller
-        self._slots = frozenset(slot for slot, _ in caller.slots)
+        self._slots = caller.slots.mark()
         self._children = tuple(body.children)
         self._waiting = body.actors.inbox.set_aside()
         try:
@@ -234,6 +258,7 @@ class Upgrade:
         except NotFound:
             self._log = None
         caller.adopt(self._prepared.launch)
+        body.actors.undo = {}
         self.phase = Phase.TRIED
         try:
             body.execution = body.actors.execution = kernel.succeed(self._prepared, caller, body.wake)
@@ -244,6 +269,7 @@ class Upgrade:
         body = self._body
         body.execution.take_over(self._before)
         body.actors.receives = self._prepared.receives
+        body.actors.undo = None
         self._settle()
 
     def roll_back(self, why: str) -> None:
@@ -263,10 +289,13 @@ class Upgrade:
         caller.adopt(before.launch)
         if tried is not before:
             tried.retire()
-        caller.slots.free_but(self._slots)
+        body.actors.take_back()
+        if self._slots is not None:
+            caller.slots.restore(self._slots)
         kernel.family.restore_log(caller, self._log)
         body.actors.inbox.put_back(self._waiting)
         for child in [child for child in body.children if child not in self._children]:
+            body.process.unlink(child.ref)  # its end must not be the guest's
             child.deliver(signals.Exit(body.process.ref, SHUTDOWN, linked=False))
 
     def _settle(self) -> None:

@@ -141,10 +141,11 @@ class ActorHost(Protocol):
         """The actor of that name. Raises `NotFound`."""
         ...
 
-    def export_state(self, state: bytes) -> Future[None]:
+    def export_state(self, state: bytes) -> Future[None] | None:
         """Hand the state over to the module that is to take the guest's place.
 
-        It is resolved when that has failed. Raises `InvalidArgument` unless the guest was asked to.
+        It is resolved when that has failed; None when it had failed before. Raises `InvalidArgument` unless
+        the guest was asked to.
         """
         ...
 

@@ -172,7 +172,7 @@ class MailboxDriver:
         """A slot for the actor of that name."""
         return _slot(caller, _actors(caller).whereis(name))
 
-    def export_state(self, caller: Caller, wanted: ActorExport) -> Future[None]:
+    def export_state(self, caller: Caller, wanted: ActorExport) -> Future[None] | None:
         """Hand the state over to the module that takes the guest's place."""
         return _actors(caller).export_state(wanted.state)
 

@@ -120,7 +120,7 @@ class Runtime:
             async with turn:
                 module = self.compiled(source)
                 if module is None:
-                    content = await trio.to_thread.run_sync(self._read, source, abandon_on_cancel=True)
+                    content = await trio.to_thread.run_sync(self.read, source, abandon_on_cancel=True)
                     module = self._keep(source, await self.kernel.compiler.compile(content))
         finally:
             self._loading.pop(source, None)
@@ -149,9 +149,10 @@ class Runtime:
         return module
 
     def _compile(self, source: Source) -> Module:
-        return self._engine.compile(self._read(source))
+        return self._engine.compile(self.read(source))
 
-    def _read(self, source: Source) -> bytes:
+    def read(self, source: Source) -> bytes:
+        """Read the module, as binary WebAssembly. Blocks; for any thread. Raises `StartError`."""
         if isinstance(source, str):
             return self._store.read(source)
         if isinstance(source, bytes):

@@ -16,14 +16,26 @@ Below its limit a guest notices nothing of this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+import attrs
 
 from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached, NotFound
 from enfilade.hostcalls.resources.registry import Departure, Kind, Registry, Resource
 
 _NUMBERS = 1 << 32
 """Slots are u32 in the guest ABI."""
+
+
+@attrs.frozen(eq=False)
+class Mark:
+    """What was in the slots of a guest at one moment: their resources, further uses, numbers to give out."""
+
+    resources: Mapping[int, Resource]
+    uses: Mapping[int, int]
+    free: tuple[int, ...]
+    next: int
 
 
 class Slots:
@@ -126,11 +138,25 @@ class Slots:
             self._forget(slot)
         return resource
 
-    def free_but(self, kept: Collection[int]) -> None:
-        """Free every slot but these."""
-        for slot in [slot for slot in self._table if slot not in kept]:
-            self._uses.pop(slot, None)
-            self.free(slot)
+    def mark(self) -> Mark:
+        """Note what is in the slots now, for `restore`. It holds nothing."""
+        return Mark(dict(self._table), dict(self._uses), tuple(self._free), self._next)
+
+    def restore(self, mark: Mark) -> None:
+        """Free every slot that was given since the mark.
+
+        A slot that was freed since stays empty, and its number is not given out again: who knows it from
+        before the mark finds nothing there, and never something else.
+        """
+        before = mark.resources
+        for slot, resource in list(self._table.items()):
+            if before.get(slot) is not resource:
+                self._uses.pop(slot, None)
+                self.free(slot)
+        uses = {slot: min(uses, mark.uses.get(slot, 0)) for slot, uses in self._uses.items()}
+        self._uses = {slot: times for slot, times in uses.items() if times}
+        self._free = list(mark.free)
+        self._next = mark.next
 
     def clear(self) -> None:
         """Free every slot: the guest has ended."""

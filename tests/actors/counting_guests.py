@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from enfilade.hostcalls.abi import actor_types
 from enfilade.hostcalls.abi.actor_types import ActorReceive
 from enfilade.hostcalls.sdk.wat import RESULT, Assembler
@@ -18,15 +20,46 @@ GRANTS = ["ActorMessage", "TimeRead"]
 ALL_KINDS = 31
 
 
+def exporter(state: bytes) -> bytes:
+    """A guest that answers every request with "old", and exports this state."""
+    guest = Assembler(*CALLS)
+    anything = guest.message(ActorReceive, ActorReceive(None, ALL_KINDS, None, 100))
+    export = guest.message(actor_types.ActorExport, actor_types.ActorExport(state))
+    old = guest.data(b"old")
+    guest.function(
+        "start",
+        f"""
+        (loop $again
+          (call $received (call $actor.receive {anything}))
+          (if (i32.eq (call $kind) (i32.const 4)) (then (call $ok (call $actor.export_state {export}))))
+          (br_if $again (i32.ne (call $kind) (i32.const 1)))
+          (call $ok (call $reply_with (call $request) (i32.const {old}) (i32.const 3)))
+          (br $again))
+        """,
+    )
+    return guest.binary()
+
+
 def counter(
-    version: str, *, kinds: int = ALL_KINDS, start: str = "", imports: bool = True, told: str = ""
+    version: str,
+    *,
+    kinds: int = ALL_KINDS,
+    start: str | Callable[[Assembler], str] = "",
+    imports: bool = True,
+    told: str | Callable[[Assembler], str] = "",
+    calls: tuple[str, ...] = (),
 ) -> bytes:
     """A guest that counts its requests, and answers with its version and the count, each one byte.
 
     `start` is done first. `imports` says whether it asks for the state before it. `told` is done when the
-    guest has received an upgrade, in place of exporting. A request for "hold" is never answered.
+    guest has received an upgrade, in place of exporting, which `EXPORT` in it stands for; `STATE` is what to
+    export. `calls` are further hostcalls. A request for "hold" is never answered.
     """
-    guest = Assembler(*CALLS)
+    guest = Assembler(*CALLS, *calls)
+    if not isinstance(start, str):
+        start = start(guest)
+    if not isinstance(told, str):
+        told = told(guest)
     anything = guest.message(ActorReceive, ActorReceive(None, kinds, None, 100))
     # The archive of an export of one byte: the byte, padding, and the root that leads to it.
     state = guest.message(actor_types.ActorExport, actor_types.ActorExport(b"\0"))
@@ -43,6 +76,7 @@ def counter(
     export = (
         f"(i32.store8 (i32.const {place}) (local.get $count)) (call $ok (call $actor.export_state {state}))"
     )
+    told = told.replace("EXPORT", export).replace("STATE", state)
     hold = int.from_bytes(b"hold", "little")
     guest.function(
         "start",

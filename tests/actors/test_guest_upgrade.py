@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,10 +23,17 @@ from enfilade.actors import (
     UpgradeFailed,
     open_node,
 )
-from enfilade.actors.guests import Guest, guests_of
+from enfilade.actors.guests import Guest, guests_of, open_guests
 from enfilade.actors.guests.upgrade import Phase, upgrade_guest
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.hostcalls import Limits
+from enfilade.hostcalls.abi import AbiSignature, EntrypointInvocation, ProcessStart, TimeSleep
+from enfilade.hostcalls.abi.actor_types import ActorRegister, ActorSpawn
+from enfilade.hostcalls.abi.capability import Capability
+from enfilade.hostcalls.engine import Instance
+from enfilade.hostcalls.kernel.execution import Execution
 from enfilade.hostcalls.resources.registry import Kind
+from enfilade.hostcalls.sdk.wat import Assembler
 from tests.actors.counting_guests import GRANTS, counter
 
 
@@ -142,12 +151,39 @@ async def test_failures_change_nothing(node: Node, module: bytes, why: str) -> N
 async def test_old_modules_that_do_not_take_part(
     autojump_clock: MockClock, node: Node, old: bytes, why: str
 ) -> None:
-    """A guest that exports nothing is not replaced. One that was told and goes on receiving is refused that,
-    and this one traps on it.
-    """
+    """A guest that exports nothing is not replaced, and goes on receiving."""
     ref = await node.spawn(Guest(old, capabilities=GRANTS))
-    with pytest.raises(UpgradeFailed, match=f"{why}|the process has ended"):
+    with pytest.raises(UpgradeFailed, match=why):
         await upgrade_guest(ref, counter("b"))
+    assert await ask(ref) == ("a", 1)
+
+
+def nap(made: Assembler, milliseconds: int = 1000) -> str:
+    return f"(call $ok (call $time.sleep {made.message(TimeSleep, TimeSleep(milliseconds))}))"
+
+
+async def test_late_exports(autojump_clock: MockClock, node: Node) -> None:
+    """A guest that exports when its upgrade was given up goes on, also while the next upgrade asks it."""
+    ref = await node.spawn(Guest(counter("a", told=lambda made: f"{nap(made)} EXPORT"), capabilities=GRANTS))
+    assert await ask(ref) == ("a", 1)
+    with pytest.raises(UpgradeFailed, match=r"did not export its state within 0\.5 s"):
+        await upgrade_guest(ref, counter("b"), timeout=0.5)
+    assert await ask(ref) == ("a", 2)
+    with pytest.raises(UpgradeFailed, match=r"did not export its state within 0\.5 s"):
+        await upgrade_guest(ref, counter("b"), timeout=0.5)
+    await upgrade_guest(ref, counter("b"), timeout=5)
+    assert await ask(ref) == ("b", 3)
+
+
+@pytest.mark.parametrize("end", ["(return)", "unreachable"])
+async def test_ends_when_it_has_exported(mock_clock: MockClock, node: Node, end: str) -> None:
+    """A guest that exports and ends without waiting has ended: no module takes the place of nobody."""
+    told = f"(drop (call $actor.export_state.create STATE)) {end}"
+    ref = await node.spawn(Guest(counter("a", told=told), capabilities=GRANTS))
+    with pytest.raises(UpgradeFailed, match=r"has ended while it was upgraded: (normal|trapped)"):
+        await upgrade_guest(ref, counter("b", start="unreachable"))
+    other = await node.spawn(guest("c"))
+    assert await ask(other) == ("c", 1)
 
 
 async def test_new_slots_and_limits(mock_clock: MockClock, node: Node) -> None:
@@ -216,7 +252,7 @@ async def test_stopped_meanwhile(mock_clock: MockClock, node: Node) -> None:
     async with trio.open_nursery() as nursery:
 
         async def move() -> None:
-            with pytest.raises(UpgradeFailed, match="the process has ended"):
+            with pytest.raises(UpgradeFailed, match="has ended while it was upgraded"):
                 await upgrade_guest(ref, counter("b", start=SPIN), timeout=60)
 
         nursery.start_soon(move)
@@ -241,6 +277,139 @@ async def test_restarts_use_the_new_module(mock_clock: MockClock, node: Node) ->
         while node.whereis("counter") in (None, first):
             await trio.lowlevel.checkpoint()
         assert await ask(counting) == ("b", 1)
+
+
+async def test_a_file_is_read_anew(mock_clock: MockClock, node: Node, tmp_path: Path) -> None:
+    """The file of the module may have been overwritten in place; restarts use what was read then."""
+    file = tmp_path / "counter.wasm"
+    file.write_bytes(counter("a"))
+    async with node.mailbox() as me:
+        await node.spawn(
+            Supervisor, [Child(Guest(file, capabilities=GRANTS, label="it"), id="it", name="counter")]
+        )
+        first = node.named("counter").resolve()
+        me.monitor(first)
+        assert await ask(first) == ("a", 1)
+        file.write_bytes(counter("b"))
+        await upgrade_guest(first, file)
+        assert await ask(first) == ("b", 2)
+        file.write_bytes(b"rubbish")
+        with pytest.raises(UpgradeFailed, match="the new module cannot start"):
+            await upgrade_guest(first, file)
+        with pytest.raises(ProcessDied):
+            await ask(first, b"fault")
+        await me.receive(Down)
+        while node.whereis("counter") in (None, first):
+            await trio.lowlevel.checkpoint()
+        assert await ask(node.named("counter")) == ("b", 1)
+
+
+PROCESS_CALLS = (
+    "enfilade::actor::trap",
+    "enfilade::actor::whereis",
+    "enfilade::actor::link",
+    "enfilade::actor::monitor",
+    "enfilade::actor::register",
+    "enfilade::actor::spawn",
+)
+
+
+def meddle(made: Assembler) -> str:
+    """Trap exits, link and monitor the peer in slot 0, take a name, start a linked and monitored child."""
+    nothing = EntrypointInvocation(AbiSignature((), ()), ())
+    child = ActorSpawn(
+        ProcessStart("child.wasm", "start", (Capability.TIME_READ,), nothing), link=True, monitor=True
+    )
+    return f"""
+        (call $ok (call $actor.trap {made.buffer(bytes([1]))}))
+        (call $ok (call $actor.whereis {made.message(str, "peer")}))
+        (call $ok (call $actor.self {made.nothing}))
+        (call $ok (call $actor.link {made.buffer(bytes(4))}))
+        (call $ok (call $actor.monitor {made.buffer(bytes(4))}))
+        (call $ok (call $actor.register {made.message(ActorRegister, ActorRegister("taken", 1))}))
+        (call $ok (call $actor.spawn {made.message(ActorSpawn, child)}))
+    """
+
+
+@pytest.mark.parametrize("succeeds", [False, True])
+async def test_what_a_trial_does_to_the_process(
+    mock_clock: MockClock, node: Node, tmp_path: Path, succeeds: bool
+) -> None:
+    """Links, monitors, names, traps and children of a module that fails go with it, and the guest hears
+    nothing of their end; those of one that succeeds stay.
+    """
+    idle = Assembler("time::sleep")
+    idle.function("start", nap(idle, 3_600_000))
+    (tmp_path / "child.wasm").write_bytes(idle.binary())
+    runtime = open_guests(node, modules=tmp_path)
+    rights = [*GRANTS, "ActorLink", "ActorRegistry", "ActorSpawn", "ProcessLifecycle"]
+    how: dict[str, Any] = {"finds": ["peer"], "registers": ["taken"], "ends": ["peer"]}
+    peer = await node.spawn(guest("p"), name="peer")
+    ref = await node.spawn(Guest(counter("a"), capabilities=rights, **how))
+    assert await ask(ref) == ("a", 1)
+    process = process_of(ref)
+    assert process is not None
+    new = counter("b", calls=PROCESS_CALLS, start=lambda made: meddle(made) + "unreachable" * (not succeeds))
+    if succeeds:
+        await upgrade_guest(ref, new)
+        assert (node.whereis("taken"), process.trap_exits) == (ref, True)
+        assert len(process.links or ()) == 2
+        assert len(process.monitors or ()) == 2
+    else:
+        for _ in range(3):
+            with pytest.raises(UpgradeFailed, match="ended before it asked for a message: trapped"):
+                await upgrade_guest(ref, new)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (node.whereis("taken"), process.name, process.trap_exits) == (None, None, False)
+        assert not process.links
+        assert not process.monitors
+        assert not process.queue
+        assert len(runtime.kernel.registry.of_kind(Kind.PROCESS)) == 5  # and three that have ended
+        await peer.stop()
+        assert await ask(ref) == ("a", 2)
+    await ref.stop()
+
+
+async def test_many_upgrades_leave_nothing(mock_clock: MockClock, node: Node) -> None:
+    """Instances, modules and entries of the past are gone: after many upgrades, failed ones among them, the
+    runtime has what it had.
+    """
+    ref = await node.spawn(guest("a"))
+    assert await ask(ref) == ("a", 1)
+    kernel = guests_of(node).kernel
+    caller = kernel.registry.of_kind(Kind.PROCESS)[0].payload
+    good, bad = (
+        counter("b"),
+        counter("c", start=lambda made: f"(call $ok (call $actor.self {made.nothing})) unreachable"),
+    )
+    body: Any = node.processes[ref.serial].body
+
+    async def upgrade() -> tuple[int, ...]:
+        await upgrade_guest(ref, good)
+        with pytest.raises(UpgradeFailed):
+            await upgrade_guest(ref, bad)
+        return (
+            len(kernel.registry),
+            len(caller.slots),
+            caller.budget.processes,
+            caller.budget.purse.memory_used,
+        )
+
+    before = await upgrade()
+    for _ in range(50):
+        after = await upgrade()
+    assert after == before
+    gc.collect()
+    living = [left for left in gc.get_objects() if isinstance(left, Execution | Instance)]
+    assert sum(getattr(left, "caller", caller) is caller for left in living) == 2
+    assert body.execution in living
+
+
+async def test_not_a_module(node: Node) -> None:
+    """What is no module is refused by its kind, before anything is done."""
+    wrong: Any = 5
+    with pytest.raises(TypeError, match="expected a module as bytes, a path, a name or a Guest, got 5"):
+        await upgrade_guest(await node.spawn(guest("a")), wrong)
 
 
 async def test_not_a_guest(node: Node) -> None:

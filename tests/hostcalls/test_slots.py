@@ -277,3 +277,28 @@ def test_the_refusal_names_the_limit(desk: Desk) -> None:
     assert caught.value.text == INVALID
     assert "resources=3" in caught.value.why
     assert "--limit resources=" in caught.value.why
+
+
+def test_marks(desk: Desk) -> None:
+    """What was given since the mark is freed; what was freed since is neither given back nor given out again,
+    so that an old number never leads to something else.
+    """
+    peer = Peer(desk)
+    slots = peer.caller.slots
+    kept, freed, unused = (peer.create() for _ in range(3))
+    slots.share(kept)
+    peer.detach(unused)
+    here = slots.get(kept)
+    mark = slots.mark()
+    peer.detach(freed)
+    assert peer.create() == freed  # another channel under the number that the guest knows
+    assert peer.create() == unused
+    slots.share(kept)
+    slots.restore(mark)
+    assert dict(slots) == {kept: here}
+    assert fails(lambda: slots.get(freed)) == NOT_FOUND
+    assert [peer.create(), peer.create()] == [unused, unused + 1]
+    slots.free(kept)
+    assert slots.get(kept) is here
+    slots.free(kept)
+    assert fails(lambda: slots.get(kept)) == NOT_FOUND

@@ -360,11 +360,14 @@ export function exportState(state: ArrayBuffer): bool {
   return settle(export_create(scratch, used), export_poll) >= 0;
 }
 
-/** At the start: the state that the module before has exported; null if there was none before. */
+/**
+ * At the start: the state that the module before has exported; null if there was none before. A refusal is a trap: a guest
+ * that took it for no state would lose what it was to be given.
+ */
 export function importState(): ArrayBuffer | null {
   const size = settle(import_create(scratch, 0), import_poll);
-  if (size < 0 || load<u8>(result + size - 12) == 0) return null;
-  return dataAt(result + size - 8);
+  if (size < 0) unreachable();
+  return load<u8>(result + size - 12) == 0 ? null : dataAt(result + size - 8);
 }
 
 // --- processes -------------------------------------------------------------------------------------------------------

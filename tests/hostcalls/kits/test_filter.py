@@ -12,9 +12,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from enfilade.actors import Child, Down, Node, ProcessDied, Supervisor, Trapped, open_node
+from enfilade.actors import Child, Down, Node, ProcessDied, Supervisor, Trapped, UpgradeFailed, open_node
 from enfilade.actors.guests import Guest
 from enfilade.actors.guests.upgrade import upgrade_guest
+from tests.actors.counting_guests import exporter
 from tests.hostcalls.kits.builds import (
     EXAMPLES,
     build,
@@ -132,6 +133,20 @@ async def test_many_keys(module: Path, mock_clock: MockClock) -> None:
         assert (await ask(node, b"0")).startswith(b"wait")
         assert await ask(node, b"one more") == b"pass"
         assert await ask(node, b"0") == b"pass"
+
+
+async def test_unknown_state(module: Path, mock_clock: MockClock) -> None:
+    """A filter that is given a state it does not know, or one longer than its buffer, does not begin anew
+    without it: the guest goes on as it was.
+    """
+    for state in (b"7", bytes(40_000)):
+        old = Guest(exporter(state), capabilities=CAPABILITIES, label="old")
+        async with open_node("test") as node:
+            ref = await node.spawn(old)
+            new = Guest(module, capabilities=CAPABILITIES, arguments=[10, 3])
+            with pytest.raises(UpgradeFailed, match="ended before it asked for a message"):
+                await upgrade_guest(ref, new)
+            assert await ref.call(Guest.request, b"") == b"old"
 
 
 async def test_upgrade(module: Path, mock_clock: MockClock) -> None:

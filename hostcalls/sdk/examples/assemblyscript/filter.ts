@@ -47,7 +47,10 @@ export function start(rate: u32, burst: u32): void {
     unreachable();
   }
   const state = importState();
-  if (state !== null && state.byteLength == KEYS * SIZE) table = state;
+  if (state !== null) {
+    if (state.byteLength != KEYS * SIZE) unreachable(); // nobody may lose the state: the module before goes on
+    table = state;
+  }
   takeUpgrades(true);
   log(Level.Info, "filter", "ready");
   while (true) {

@@ -73,7 +73,11 @@ ENFILADE_EXPORT("start") void start(uint32_t rate, uint32_t burst) {
     }
     const uint8_t *state;
     uint32_t size;
-    if (enfilade_import_state(buffer.bytes, sizeof buffer.bytes, &state, &size) == 1 && size == sizeof buckets) {
+    const int imported = enfilade_import_state(buffer.bytes, sizeof buffer.bytes, &state, &size);
+    if (imported < 0 || (imported == 1 && size != sizeof buckets)) {
+        __builtin_trap(); /* nobody may lose the state: the module before goes on */
+    }
+    if (imported == 1) {
         enfilade_copy(buckets, state, size);
     }
     enfilade_takes_upgrades = 1;

@@ -103,8 +103,11 @@ pub extern "C" fn start(rate: u32, burst: u32) {
     let interval = 1000 / u64::from(rate);
     let mut buffer = [0; 4096];
     let mut buckets = match import_state(&mut buffer).unwrap() {
-        Some(state) if state.len() == KEYS * SIZE => unpacked(state),
-        _ => [EMPTY; KEYS],
+        Some(state) => {
+            assert!(state.len() == KEYS * SIZE); // nobody may lose the state: the module before goes on
+            unpacked(state)
+        }
+        None => [EMPTY; KEYS],
     };
     take_upgrades(true);
     let _ = log(Level::Info, "filter", "ready");

@@ -109,11 +109,13 @@ def module() -> bytes:
         (call $ok (local.get $imported))
         (local.set $imported (i32.add (i32.const {RESULT - 12}) (local.get $imported)))
         (if (i32.load8_u (local.get $imported)) (then
-          (if (i32.eq (i32.load offset=8 (local.get $imported)) (i32.const {KEYS * BUCKET})) (then
-            (local.set $imported (i32.add (local.get $imported) (i32.const 4)))
-            (memory.copy (i32.const {buckets})
-              (i32.add (local.get $imported) (i32.load (local.get $imported)))
-              (i32.const {KEYS * BUCKET}))))))
+          ;; Nobody may lose the state: the module before goes on.
+          (if (i32.ne (i32.load offset=8 (local.get $imported)) (i32.const {KEYS * BUCKET}))
+            (then unreachable))
+          (local.set $imported (i32.add (local.get $imported) (i32.const 4)))
+          (memory.copy (i32.const {buckets})
+            (i32.add (local.get $imported) (i32.load (local.get $imported)))
+            (i32.const {KEYS * BUCKET}))))
         {guest.log(2, "filter", "ready")}
         (loop $again
           (call $received (call $actor.receive {anything}))

@@ -50,8 +50,9 @@ export fn start(rate: u32, burst: u32) void {
         log(.err, "expected 1 to 1000 a second and a burst of at least 1");
         @trap();
     }
-    if (enfilade.importState(&buffer) catch null) |state| {
-        if (state.len == @sizeOf(@TypeOf(buckets))) @memcpy(std.mem.asBytes(&buckets), state);
+    if (enfilade.importState(&buffer) catch @trap()) |state| {
+        if (state.len != @sizeOf(@TypeOf(buckets))) @trap(); // nobody may lose the state: the module before goes on
+        @memcpy(std.mem.asBytes(&buckets), state);
     }
     enfilade.takes_upgrades = true;
     log(.info, "ready");
