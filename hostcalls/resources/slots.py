@@ -30,7 +30,7 @@ _NUMBERS = 1 << 32
 
 @attrs.frozen(eq=False)
 class Mark:
-    """What was in the slots of a guest at one moment: their resources, further uses, numbers to give out."""
+    """The content of a guest's slots at one moment: their resources, further uses, numbers to give out."""
 
     resources: Mapping[int, Resource]
     uses: Mapping[int, int]
