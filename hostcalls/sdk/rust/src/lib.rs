@@ -20,7 +20,6 @@
 mod actor;
 mod archive;
 mod channel;
-#[macro_use]
 mod hostcall;
 mod log;
 mod net;
