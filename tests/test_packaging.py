@@ -40,10 +40,11 @@ print(engine.__file__, doors.__file__)
 """
 
 
-KINDS = {".py", ".pyi", ".typed", ".so", ".c", ".h", ".wat", ".zig"}
+KINDS = {".py", ".pyi", ".typed", ".so", ".c", ".h", ".rs", ".toml", ".ts", ".wat", ".zig"}
 C_FOLDERS = {
     "hostcalls/engine/shim",
     "hostcalls/sdk/c",
+    "hostcalls/sdk/c/enfilade",
     "hostcalls/sdk/examples/c",
     "transport/doors/c",
     "transport/doors/c/illumos",
