@@ -63,19 +63,51 @@ class Message:
 def message_of(value: Any) -> Message | None:
     """`value` as a message: itself, or bytes without tag and resources; None for anything else.
 
-    That it is a `Message` says nothing of what is in it: it may have come from another node.
+    That it is a `Message` says nothing of what is in it: it may have come from another node. No method of the
+    value is called, and what is returned is made of nothing but Python's own types.
     """
-    if isinstance(value, Message):
-        return value if _is_sound(value) else None
-    if isinstance(value, bytes | bytearray | memoryview):
-        return Message(bytes(value))
+    kind = type(value)
+    if kind is bytes:
+        return Message(value)
+    if issubclass(kind, Message):
+        return _sound(value)
+    data = _plain_bytes(value)
+    return None if data is None else Message(data)
+
+
+def _plain_bytes(value: Any) -> bytes | None:
+    """The content of bytes, a byte array or a memory view, whatever methods a subclass has; None if it has
+    none, because the view is released.
+    """
+    kind = type(value)
+    if issubclass(kind, bytes):
+        return bytes.__getitem__(value, slice(None))
+    if issubclass(kind, bytearray):
+        return bytes(bytearray.__getitem__(value, slice(None)))
+    if issubclass(kind, memoryview):
+        try:
+            return bytes(value)
+        except ValueError:
+            return None
     return None
 
 
-def _is_sound(message: Message) -> bool:
-    return (
-        isinstance(message.data, bytes)
-        and isinstance(message.tag, int)
-        and 0 <= message.tag < 1 << 64
-        and (not message.resources or all(isinstance(held, Held) for held in message.resources))
-    )
+def _sound(message: Message) -> Message | None:
+    """`message`, or an equal one of Python's own types; None if it has another content than it may have."""
+    try:
+        data, tag, resources = (field.__get__(message) for field in _FIELDS)
+    except AttributeError:  # nothing was ever put into it
+        return None
+    if not (
+        issubclass(type(data), bytes) and issubclass(type(tag), int) and type(resources) in (tuple, list)
+    ):
+        return None
+    number = int.__add__(tag, 0)
+    if not (0 <= number < 1 << 64 and all(issubclass(type(held), Held) for held in resources)):
+        return None
+    if type(message) is Message and (type(data), type(tag), type(resources)) == (bytes, int, tuple):
+        return message
+    return Message(bytes.__getitem__(data, slice(None)), number, tuple(resources))
+
+
+_FIELDS: tuple[Any, ...] = (Message.data, Message.tag, Message.resources)  # past what a subclass puts there

@@ -15,6 +15,13 @@ from enfilade.hostcalls.abi.errors import (
 from enfilade.hostcalls.resources.message import Held, Message, message_of
 from enfilade.hostcalls.resources.registry import HandleTable, Kind, Registry, Resource
 from enfilade.hostcalls.resources.slots import Slots
+from tests.hostcalls.hostile_messages import (
+    HostileByteArray,
+    HostileBytes,
+    HostileMessage,
+    HostileTag,
+    NoClass,
+)
 
 
 def test_handles_are_reused_last_freed_first() -> None:
@@ -142,6 +149,23 @@ def test_message_of() -> None:
     """Bytes of every kind are messages; nothing else is."""
     assert message_of(b"x") == message_of(bytearray(b"x")) == message_of(memoryview(b"x")) == Message(b"x")
     assert message_of("x") is None
+
+
+def test_message_of_hostile_objects() -> None:
+    """U2: whatever methods an object has, none is called, and what comes out is of Python's own types."""
+    hostile = [HostileBytes(b"x"), HostileByteArray(b"x"), HostileMessage(b"x", 0)]
+    hostile += [Message(HostileBytes(b"x")), Message(b"x", HostileTag(0)), Message(b"x", False)]
+    for value in hostile:
+        message = message_of(value)
+        assert type(message) is Message
+        assert (type(message.data), type(message.tag)) == (bytes, int)
+        assert message == Message(b"x")
+    released = memoryview(b"x")
+    released.release()
+    nothing = [NoClass(), released, object.__new__(Message), object.__new__(HostileMessage)]
+    nothing += [Message("x"), Message(b"", -1), Message(b"", 1 << 64), Message(b"", 0, (NoClass(),))]  # type: ignore[arg-type]
+    for value in nothing:
+        assert message_of(value) is None
 
 
 class RegistryMachine(RuleBasedStateMachine):

@@ -1,7 +1,12 @@
-"""Try the combinations whose ids have all the given parts: `python -m tests.isolation far unprintable`."""
+"""Try the combinations whose ids have all the given parts: `python -m tests.isolation far unprintable`.
+
+With `debug` among the parts the nodes check that processes share nothing.
+"""
 
 import sys
 import time
+
+import attrs
 
 from tests.isolation.places import combinations
 from tests.isolation.stage import problems
@@ -11,7 +16,10 @@ def main(parts: list[str]) -> int:
     """Print what fails. Returns: the exit status."""
     tried = failed = 0
     started = time.process_time()
+    debug = "debug" in parts
+    parts = [part for part in parts if part != "debug"]
     for combination in combinations():
+        combination = attrs.evolve(combination, debug=debug)
         if all(part in str(combination) for part in parts):
             tried += 1
             found = problems(combination)

@@ -37,17 +37,19 @@ class Place:
 PLACES: Final[list[Place]] = []
 
 
-def raised(tiers: str, *, far: bool = False) -> Callable[[Act], Act]:
+def raised(tiers: str, *, near: bool = True, far: bool = False) -> Callable[[Act], Act]:
     """Mark a function in which an error is raised."""
-    return lambda act: _place(act, "error", tiers, far, ERRORS)
+    return lambda act: _place(act, "error", tiers, (near, far), ERRORS)
 
 
-def handed(tiers: str, *, far: bool = False) -> Callable[[Act], Act]:
+def handed(
+    tiers: str, *, near: bool = True, far: bool = False, objects: dict[str, Any] = VALUES
+) -> Callable[[Act], Act]:
     """Mark a function in which a value is handed over."""
-    return lambda act: _place(act, "value", tiers, far, VALUES)
+    return lambda act: _place(act, "value", tiers, (near, far), objects)
 
 
-def _place(act: Act, kind: str, tiers: str, far: bool, objects: dict[str, Any]) -> Act:
-    distances = (False, True) if far else (False,)
+def _place(act: Act, kind: str, tiers: str, near_far: tuple[bool, bool], objects: dict[str, Any]) -> Act:
+    distances = tuple(is_far for is_far, has in zip((False, True), near_far, strict=True) if has)
     PLACES.append(Place(f"{kind}_{act.__name__}", tuple(tiers.split()), distances, objects, act))
     return act

@@ -1,12 +1,22 @@
 """All places, by what is met there."""
 
-from tests.isolation import handed_to_actors, handed_to_patterns, raised_in_actors, raised_in_patterns
+from tests.isolation import (
+    handed_to_actors,
+    handed_to_guests,
+    handed_to_patterns,
+    met_elsewhere,
+    raised_in_actors,
+    raised_in_patterns,
+)
 from tests.isolation.place import PLACES
 from tests.isolation.stage import Combination
 
 __all__ = ["combinations"]
 
-_FILES = (raised_in_actors, raised_in_patterns, handed_to_actors, handed_to_patterns)  # fill the table
+_FILES = (  # fill the table
+    *(raised_in_actors, raised_in_patterns, handed_to_actors, handed_to_patterns),
+    *(handed_to_guests, met_elsewhere),
+)
 
 
 def combinations() -> list[Combination]:

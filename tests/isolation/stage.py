@@ -28,6 +28,7 @@ from enfilade.actors import (
     CallTimeout,
     Down,
     Node,
+    NodeConfig,
     NoProcess,
     Process,
     ProcessDied,
@@ -71,6 +72,7 @@ class Combination:
         hostile: the name of the object.
         act: does it.
         make: makes the object.
+        debug: whether the nodes check that processes share nothing.
     """
 
     place: str
@@ -79,6 +81,7 @@ class Combination:
     hostile: str
     act: Callable[[Stage], Awaitable[None]]
     make: Callable[[], Any]
+    debug: bool = False
 
     def __str__(self) -> str:
         return f"{self.place}-{self.tier}-{'far' if self.far else 'near'}-{self.hostile}"
@@ -106,7 +109,7 @@ class Stage:
         tier: what kind of process the victim is.
         make: makes the hostile object.
         ref: the victim, as the caller sees it, if there is one.
-        ping: the method that it answers.
+        ping: the method that it answers, and the arguments that it takes.
     """
 
     def __init__(
@@ -120,7 +123,7 @@ class Stage:
         self.made = [combination.make()]
         self.make = lambda: self.made.pop() if self.made else combination.make()
         self.ref: Ref[Any] | None = None
-        self.ping: Any = Sync.ping
+        self.ping: tuple[Any, ...] = (Sync.ping,)
         self.watched: list[Ref[Any]] = []
         self.problems: list[str] = []
 
@@ -140,8 +143,8 @@ class Stage:
         """Spawn the victim; return it as the caller sees it."""
         return await self.cast(await self.home.spawn(self.kind(where), *args, name="victim", **options))
 
-    async def cast(self, ref: Ref[Any], ping: Any = None) -> Ref[Any]:
-        """Give the role of the victim to `ref`, and watch it."""
+    async def cast(self, ref: Ref[Any], *ping: Any) -> Ref[Any]:
+        """Give the role of the victim to `ref`, which answers `ping`, and watch it."""
         self.ping = ping or self.ping
         if self.far:
             if self.home.whereis("victim") is None:
@@ -230,7 +233,7 @@ class Stage:
                 self.problems.append(f"{'lives' if lives else 'ended'}, and its monitor heard {heard} times")
             if lives and ref == self.ref:
                 try:
-                    await ref.within(2).call(self.ping)
+                    await ref.within(2).call(*self.ping)
                 except RemoteError:
                     pass  # an answer that cannot travel is an answer
                 except (CallTimeout, NoProcess, ProcessDied, Restarting) as error:
@@ -247,17 +250,26 @@ class Stage:
 async def play(combination: Combination, found: list[str]) -> None:
     """Run one combination; what is wrong is added to `found`."""
     entries: dict[str, Any] = {"armed": None}
+    config = NodeConfig(debug=combination.debug)
     async with AsyncExitStack() as stack:
         if combination.far:
             network = MemoryNetwork()
             policy = Policy.same_user(exports="*", entries="*")
             near = await stack.enter_async_context(
-                open_node("near", zone="a", carrier=network.carrier("near"), policy=policy, listen="/near")
+                open_node(
+                    "near",
+                    zone="a",
+                    config=config,
+                    carrier=network.carrier("near"),
+                    policy=policy,
+                    listen="/near",
+                )
             )
             home = await stack.enter_async_context(
                 open_node(
                     "home",
                     zone="b",
+                    config=config,
                     carrier=network.carrier("home"),
                     policy=policy,
                     listen="/home",
@@ -266,7 +278,7 @@ async def play(combination: Combination, found: list[str]) -> None:
             )
             await near.connect("/home")
         else:
-            near = home = await stack.enter_async_context(open_node("near"))
+            near = home = await stack.enter_async_context(open_node("near", config=config))
         async with near.mailbox() as me:
             stage = Stage(combination, near, home, me, entries)
             started = time.process_time()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
+import attrs
 import pytest
 
 from tests.isolation.places import combinations
@@ -18,8 +19,14 @@ from tests.isolation.stage import Combination, problems
 SHARE = 8
 """One in so many combinations is tried outside of the soak."""
 
+SHARE_OF_GUESTS = 20
+"""The same of those with guests, which take longer to start."""
+
 SHARE_OF_LARGE = 160
 """The same of those with objects that take long to make."""
+
+SHARE_IN_DEBUG_MODE = 97
+"""One in so many is tried with `NodeConfig(debug=True)`, too."""
 
 LARGE = ("deep_", "wide_", "many_", "huge_", "long_", "repr_is_huge")
 
@@ -34,6 +41,13 @@ def failures(tried: Iterable[Combination]) -> list[str]:
     return [f"{combination}: {problem}" for combination in tried for problem in problems(combination)]
 
 
+def share(combination: Combination) -> int:
+    """One in how many of its like is tried outside of the soak."""
+    if combination.hostile.startswith(LARGE):
+        return SHARE_OF_LARGE
+    return SHARE_OF_GUESTS if "guest" in combination.place else SHARE
+
+
 @pytest.mark.parametrize("number", range(len(SUBJECTS)), ids=[subject for subject, _ in SUBJECTS])
 def test_a_process_hurts_only_itself(number: int) -> None:
     """Bystanders answer, timers fire, spawns work, monitors hear once, the node closes in time."""
@@ -41,8 +55,27 @@ def test_a_process_hurts_only_itself(number: int) -> None:
     assert not failures(
         combination
         for index, combination in enumerate(combinations_here, number)
-        if index % (SHARE_OF_LARGE if combination.hostile.startswith(LARGE) else SHARE) == 0
+        if index % share(combination) == 0
     )
+
+
+def in_debug_mode(tried: Iterable[Combination]) -> Iterable[Combination]:
+    """The same, with nodes that check that processes share nothing."""
+    return (attrs.evolve(combination, debug=True) for combination in tried)
+
+
+def test_in_debug_mode() -> None:
+    """U14: the check of what processes share is no harm to others either."""
+    small = [each for each in combinations() if not each.hostile.startswith(LARGE)]
+    assert not failures(in_debug_mode(small[::SHARE_IN_DEBUG_MODE]))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("number", range(len(SUBJECTS)), ids=[subject for subject, _ in SUBJECTS])
+def test_with_every_object_in_debug_mode(number: int) -> None:
+    """The same with all objects."""
+    _, tried = SUBJECTS[number]
+    assert not failures(in_debug_mode(tried))
 
 
 @pytest.mark.soak
