@@ -32,11 +32,7 @@ _LOOK_UPS = 16
 
 
 class StreamListener(Protocol):
-    """A listening TCP socket.
-
-    Attributes:
-        address: where it listens.
-    """
+    """A listening TCP socket."""
 
     @property
     def address(self) -> Address:
