@@ -9,6 +9,7 @@ import pytest
 from enfilade.transport import memory_file
 from enfilade.transport.payload import INLINE_LIMIT, Codec
 from enfilade.transport.records import PayloadError
+from tests.descriptors import open_descriptors
 
 LONG = os.urandom(INLINE_LIMIT + 1)
 
@@ -24,12 +25,8 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pa
     return str(request.param)
 
 
-def opened() -> int:
-    return len(os.listdir("/dev/fd"))
-
-
 def test_what_goes_in_comes_out(kind: str, tmp_path: Path) -> None:
-    before = opened()
+    before = open_descriptors()
     for data in (b"x", LONG, memoryview(LONG)[7:]):
         memory = memory_file.create(data)
         assert not os.get_inheritable(memory)
@@ -37,7 +34,7 @@ def test_what_goes_in_comes_out(kind: str, tmp_path: Path) -> None:
         with memory_file.reading(memory, len(data)) as view:
             assert view[:] == data
         os.close(memory)
-    assert opened() == before
+    assert open_descriptors() == before
     assert not list(tmp_path.iterdir())
 
 
@@ -79,11 +76,11 @@ def test_with_seals_a_file_without_is_refused(tmp_path: Path) -> None:
     ids=["bytes", "several", "text", "both"],
 )
 def test_payloads_travel_by_either(kind: str, value: Any, files: int, tmp_path: Path) -> None:
-    before = opened()
+    before = open_descriptors()
     payload, descriptors = Codec().encode(value)
     assert len(descriptors) == files
     assert Codec().decode(payload, descriptors) == value
-    assert opened() == before
+    assert open_descriptors() == before
     assert not list(tmp_path.iterdir())
 
 
@@ -91,9 +88,9 @@ def test_want_of_room_leaves_nothing(kind: str, monkeypatch: pytest.MonkeyPatch,
     def full(_file: int, _data: Any) -> int:
         raise OSError(28, "No space left on device")
 
-    before = opened()
+    before = open_descriptors()
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(OSError, match="No space left"):
         Codec().encode([LONG, LONG])
-    assert opened() == before
+    assert open_descriptors() == before
     assert not list(tmp_path.iterdir())
