@@ -14,6 +14,7 @@ from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node import shutdown
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.node import Node
+from enfilade.actors.node.watchdog import watching
 
 if TYPE_CHECKING:
     from enfilade.transport.carrier import Carrier
@@ -75,8 +76,9 @@ async def open_node(
         listen = os.fspath(listen)
     has_peers = any(given is not None for given in (listen, policy, entries, settings, carrier))
     node = Node(name, zone, config or NodeConfig())
-    async with shutdown.running(node) as stopper:
-        if not has_peers and not workers:
+    is_alone = not has_peers and not workers
+    async with shutdown.running(node, is_watched=is_alone) as stopper:
+        if is_alone:
             yield node
             return
         # A node without peers does without transport.
@@ -93,6 +95,7 @@ async def open_node(
                 node, listen=listen, policy=policy, entries=entries, settings=settings, carrier=carrier
             )
             node.equip(peers=await stack.enter_async_context(peering))
+            stack.enter_context(watching(node))  # from here on: the doors have been opened by no handler
             # Processes end while the node links are up, so that other nodes learn how.
             stack.push_async_callback(stopper.stop)
             if employer is not None:

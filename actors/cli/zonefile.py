@@ -317,7 +317,7 @@ def read_zone_file(path: Path) -> ZoneFile:
             Or it is no regular file of ours that nobody else may write.
     """
     try:
-        return msgspec.toml.decode(read_own(path, "zone file"), type=ZoneFile)
+        return msgspec.toml.decode(read_own(path, "zone file").decode(), type=ZoneFile)
     except UnicodeDecodeError as error:
         raise Refusal(f"{path} is not a zone file: expected text in UTF-8") from error
     except msgspec.MsgspecError as error:

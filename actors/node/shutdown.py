@@ -29,8 +29,12 @@ __all__ = ["Stopper", "running"]
 
 
 @async_block
-async def running(node: Node) -> AsyncIterator[Stopper]:
+async def running(node: Node, *, is_watched: bool) -> AsyncIterator[Stopper]:
     """Run the node's tasks for the length of a block, then shut it down and raise what stopped it.
+
+    Args:
+        node: the node.
+        is_watched: whether the loop is watched from the beginning, if the node's settings ask for that.
 
     Returns:
         The stopper, for callers with work to do after the processes have ended and before the runtime's own
@@ -43,7 +47,7 @@ async def running(node: Node) -> AsyncIterator[Stopper]:
     trio.lowlevel.spawn_system_task(_run, node, opened, done, name=f"node {node.full_name}")
     with trio.CancelScope(shield=True):
         await opened.wait()
-    with _interrupts(node, stopper), watching(node):
+    with _interrupts(node, stopper), watching(node) if is_watched else nullcontext():
         try:
             with trio.CancelScope() as node.body_scope:
                 yield stopper
