@@ -189,8 +189,12 @@ class Fuzz:
 WAITING = (
     *(c.CHANNEL_STRONG_READ, c.CHANNEL_WEAK_READ, c.CHANNEL_STRONG_WRITE, c.CHANNEL_WEAK_WRITE),
     *(c.TIME_SLEEP, c.ACTOR_RECEIVE, c.ACTOR_CALL, c.PROCESS_START, c.ACTOR_SPAWN),
+    *(c.NET_HTTP_ACCEPT, c.NET_HTTP_CONNECT, c.NET_HTTP_READ, c.NET_HTTP_WRITE),
+    *(c.NET_QUIC_ACCEPT, c.NET_QUIC_CONNECT, c.NET_QUIC_READ, c.NET_QUIC_WRITE),
 )
-"""What may take as long as it likes; starts read files in a thread, for which the clock does not wait."""
+"""What may take as long as it likes; starts read files in a thread, and connects ask the kernel, and for
+neither does the clock wait.
+"""
 
 LETTING_GO = (c.CHANNEL_DETACH, c.ACTOR_RELEASE, c.ACTOR_SEND, c.ACTOR_CALL, c.ACTOR_REPLY)
 """Whose slots may be that of a request."""
