@@ -554,7 +554,9 @@ async def test_payloads_of_all_sizes_through_doors(tmp_path: Path, size: int) ->
             before = len(open_descriptors())
             for _ in range(5):
                 assert await mirror.call(Mirror.echo, payload) == payload
-            assert len(open_descriptors()) <= before
+            # The thread that has carried the last reply may still be on its way back from the door.
+            while len(open_descriptors()) > before:  # noqa: ASYNC110 (the library tells nobody)
+                await trio.sleep(0.001)
 
 
 def test_limits_of_a_payload() -> None:
