@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TypeGuard, TypeVar
 
-__all__ = ["is_a"]
+from enfilade.actors.messages.attempt import attempt
+
+__all__ = ["has_hashable_class", "is_a"]
 
 T = TypeVar("T")
 
@@ -15,3 +17,13 @@ def is_a(value: object, *kinds: type[T]) -> TypeGuard[T]:
     `isinstance` asks the object, too, whose `__class__` may raise, or lie.
     """
     return issubclass(type(value), kinds)
+
+
+@attempt(False)
+def has_hashable_class(value: object) -> bool:
+    """Tell whether the class of `value` can be looked up in a table. Never raises.
+
+    A metaclass with an `__eq__` of its own and no `__hash__` makes classes that cannot.
+    """
+    hash(type(value))
+    return True

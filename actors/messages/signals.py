@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import msgspec
 
+from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.safe_text import safe_arguments, safe_repr, safe_str
@@ -101,6 +102,15 @@ arrivals = Arrivals()
 
 # The types of everything in a mailbox that is not a plain message: the other files add theirs.
 envelopes: set[type] = {Cast}
+
+
+@attempt(True)
+def is_plain(message: Any) -> bool:
+    """Tell whether `message`, out of a mailbox, is a plain message. Never raises.
+
+    The class of a plain message may be one that cannot be looked up, because its metaclass cannot be hashed.
+    """
+    return type(message) not in envelopes
 
 
 @attrs.define(eq=False)

@@ -42,12 +42,13 @@ from types import (
     ModuleType,
     NotImplementedType,
 )
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 import msgspec
 
 from enfilade.actors.messages import signals
+from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.errors import LiveArgument
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.handle import Handle
@@ -143,7 +144,7 @@ class Sharing:
         if _is_live(value):
             raise LiveArgument(what, value)
         snapshot = _Snapshot()
-        taken = snapshot.of(value)
+        taken = snapshot.taken(value)
         if snapshot.can_change:
             self._passed.append(_Passed(value, taken, Shared(sender, receiver, method, what)))
         for kind in snapshot.opaque - self.opaque.keys():
@@ -180,7 +181,7 @@ class Sharing:
             if sys.getrefcount(passed.value) == 2:  # held by `passed` and as the argument
                 self._passed.remove(passed)
                 continue
-            if _Snapshot().of(passed.value) == passed.snapshot:
+            if _Snapshot().taken(passed.value) == passed.snapshot:
                 continue
             own = 1 + sum(other.value is passed.value for other in self._passed)  # 1: the argument below
             holders = sys.getrefcount(passed.value) - own
@@ -195,9 +196,10 @@ class Sharing:
         self._passed.clear()
 
 
+@attempt(False)
 def _is_live(value: Any) -> bool:
     kind = type(value)
-    if kind in (GeneratorType, AsyncGeneratorType, CoroutineType):
+    if kind is GeneratorType or kind is AsyncGeneratorType or kind is CoroutineType:
         return True
     return kind.__module__ in ("builtins", "itertools") and hasattr(kind, "__next__")
 
@@ -216,9 +218,16 @@ class _Snapshot:
         self._left = LARGEST
         self._within: set[int] = set()
 
+    @attempt(None)
+    def taken(self, value: Any) -> Any:
+        """Return the snapshot of `value`; that of a value which cannot be looked at is None. Never raises."""
+        return self.of(value)
+
     def of(self, value: Any) -> Any:
         """Return the snapshot of `value`."""
         kind = type(value)
+        if type(kind) is not type and _is_strange(kind):
+            return id(value)
         if kind in _ATOMS:
             return kind, value
         self._left -= 1
@@ -258,17 +267,23 @@ class _Snapshot:
         found = []
         for name in _names(kind):
             try:
-                found.append((name, self.of(object.__getattribute__(value, name))))
-            except AttributeError:
-                found.append((name, None))
+                field = object.__getattribute__(value, name)  # which may be a property
+            except Exception:
+                field = None
+            found.append((name, self.of(field)))
         return found
 
 
+def _is_strange(kind: type) -> bool:
+    """Tell whether the metaclass of `kind` has its own idea of what is the same: it may raise, or lie."""
+    metaclass: Any = type(kind)
+    return metaclass.__hash__ is not type.__hash__ or metaclass.__eq__ is not type.__eq__
+
+
 def _is_fixed(kind: type) -> bool:
-    module, metaclass = type.__dict__["__module__"].__get__(kind), cast("Any", type(kind))
-    if type(module) is not str or metaclass.__hash__ is not type.__hash__:
+    if type(type.__dict__["__module__"].__get__(kind)) is not str:
         return True  # too strange to be named
-    return module in _FIXED_MODULES or issubclass(kind, _FIXED)
+    return kind.__module__ in _FIXED_MODULES or issubclass(kind, _FIXED)
 
 
 def _names(kind: type) -> Iterable[str]:

@@ -228,7 +228,7 @@ def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
     for message in queue:
         if is_a(message, signals.Call):
             guarded(message.not_begun, reason)
-        elif type(message) is signals.Cast or type(message) not in signals.envelopes:
+        elif type(message) is signals.Cast or signals.is_plain(message):
             guarded(process.node.dead_letters.publish, message, process.ref, reason)
 
 

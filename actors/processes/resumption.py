@@ -138,7 +138,7 @@ def resumed(process: Process, actor: Any, message: Any, error: BaseException) ->
         if message is not signals.HANDED_OFF:
             process.settle_deferred(message)  # the handler may have deferred its reply before it failed
             message.fail(error)
-    elif message is not None and (type(message) is signals.Cast or type(message) not in signals.envelopes):
+    elif message is not None and (type(message) is signals.Cast or signals.is_plain(message)):
         node.dead_letters.publish(message, process.ref, Crashed(error))
     process.at_hand = None
     return True

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import StepFailed, UnknownMethod
-from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.kinds import has_hashable_class, is_a
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.safe_text import shown_name
@@ -181,6 +181,14 @@ class SyncBody(DispatchedBody):
         process = self.process
         if process.ended is not None:
             return
+        if not has_hashable_class(message):  # looking it up has failed: the handler has yet to run
+            try:
+                run_sync(self.protocol.on_message, self.actor, message)
+            except BaseException as raised:
+                error = raised
+            else:
+                self.rest()
+                return
         if issubclass(type(message), Cast | signals.Call):
             handler = self.protocol.handlers.get(message.method)
             try:

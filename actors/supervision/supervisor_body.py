@@ -26,7 +26,7 @@ from enfilade.actors.messages.errors import (
     ProcessDied,
     StartError,
 )
-from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.kinds import has_hashable_class, is_a
 from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
@@ -204,7 +204,7 @@ class SupervisorBody(DispatchedBody):
             self._idle()
 
     def _take(self, message: Any) -> None:
-        event = EVENTS.get(type(message))
+        event = EVENTS.get(type(message)) if has_hashable_class(message) else None
         if event is not None:
             event(self, message)
         elif not self.strategy.busy:

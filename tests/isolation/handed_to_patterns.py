@@ -155,7 +155,10 @@ async def give(stage: Stage, *_: Any) -> Any:
 async def result_of_task(stage: Stage) -> None:
     ref = await stage.cast(await stage.home.spawn(TaskSupervisor), TaskSupervisor.count_children)
     found = await stage.attempt(lambda: async_nolink(ref, give, stage, stage.make()))
-    await stage.attempt(found.wait, 5)
+    if found is None:
+        stage.problems.append("the task has not started")
+    else:
+        await stage.attempt(found.wait, 5)
 
 
 @handed("task")
