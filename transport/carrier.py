@@ -6,7 +6,7 @@ with a yes or no, and tells when the other end is gone, can carry a node link.
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 import attrs
@@ -50,14 +50,16 @@ class Status(enum.IntEnum):
 
 @attrs.frozen
 class Credentials:
-    """The process at the other end, as the kernel describes it.
+    """The process at the other end, as the carrier vouches for it: by the kernel's word, or a certificate.
 
     Attributes:
-        pid: its process id as seen here; 0 when it cannot be seen from this zone.
-        uid: its effective user.
-        gid: its effective group.
+        pid: its process id as seen here; 0 when it cannot be seen from this zone, or over a mesh.
+        uid: its effective user; -1 when it is known by a certificate.
+        gid: its effective group; -1 when it is known by a certificate.
         groups: its supplementary groups.
-        zone: the name of its zone, or None when this machine cannot tell.
+        zone: the name of its zone, or None when nobody vouches for it.
+        node: the name in its certificate, over a mesh that has certificates; None otherwise.
+        mesh: the name of the mesh over which it speaks; None on this machine.
     """
 
     pid: int
@@ -65,6 +67,25 @@ class Credentials:
     gid: int
     groups: frozenset[int] = frozenset()
     zone: str | None = None
+    node: str | None = None
+    mesh: str | None = None
+
+    @property
+    def principal(self) -> Hashable:
+        """The one who speaks: the node of a certificate, or a process of a user."""
+        return (self.pid, self.uid) if self.node is None else self.node
+
+    @property
+    def account(self) -> int | str:
+        """The one on whose account this process acts: the node of a certificate, or a user."""
+        return self.uid if self.node is None else self.node
+
+    def __str__(self) -> str:
+        """Return a description for messages."""
+        if self.node is not None:
+            return f"node {self.node} of mesh {self.mesh}"
+        where = "" if self.mesh is None else f" in mesh {self.mesh}"
+        return f"process {self.pid} of uid {self.uid}{where}"
 
 
 class Arrival(NamedTuple):

@@ -155,49 +155,49 @@ class Callers:
     """The callers that wait for an answer, or get one, by user."""
 
     def __init__(self) -> None:
-        self._waiting: Counter[int] = Counter()
-        self._refused: Counter[int] = Counter()
+        self._waiting: Counter[int | str] = Counter()
+        self._refused: Counter[int | str] = Counter()
         self._handshakes = trio.CapacityLimiter(MOST_HANDSHAKES)
-        self._handshakes_of: dict[int, trio.CapacityLimiter] = {}
+        self._handshakes_of: dict[int | str, trio.CapacityLimiter] = {}
 
-    def has_room(self, uid: int) -> bool:
+    def has_room(self, account: int | str) -> bool:
         """Tell whether another caller of this user may wait for an answer."""
-        return self._waiting.total() < MOST_CALLERS and self._waiting[uid] < MOST_OF_A_USER
+        return self._waiting.total() < MOST_CALLERS and self._waiting[account] < MOST_OF_A_USER
 
-    def may_refuse(self, uid: int) -> bool:
+    def may_refuse(self, account: int | str) -> bool:
         """Tell whether another caller of this user may be told that it is not admitted."""
-        return self._refused[uid] < MOST_REFUSED
+        return self._refused[account] < MOST_REFUSED
 
     @contextmanager
-    def waiting(self, uid: int) -> Iterator[None]:
+    def waiting(self, account: int | str) -> Iterator[None]:
         """Count a caller for as long as it has no answer."""
-        with _counted(self._waiting, uid):
+        with _counted(self._waiting, account):
             try:
                 yield
             finally:
-                if self._waiting[uid] == 1:
-                    self._handshakes_of.pop(uid, None)
+                if self._waiting[account] == 1:
+                    self._handshakes_of.pop(account, None)
 
     @contextmanager
-    def refusing(self, uid: int) -> Iterator[None]:
+    def refusing(self, account: int | str) -> Iterator[None]:
         """Count a refusal for as long as it takes to say it."""
-        with _counted(self._refused, uid):
+        with _counted(self._refused, account):
             yield
 
     @asynccontextmanager
-    async def shaking_hands(self, uid: int) -> AsyncIterator[None]:
+    async def shaking_hands(self, account: int | str) -> AsyncIterator[None]:
         """Wait until one more handshake with this user may be going on, and count it. A checkpoint."""
-        own = self._handshakes_of.setdefault(uid, trio.CapacityLimiter(MOST_HANDSHAKES_OF_A_USER))
+        own = self._handshakes_of.setdefault(account, trio.CapacityLimiter(MOST_HANDSHAKES_OF_A_USER))
         async with own, self._handshakes:
             yield
 
 
 @contextmanager
-def _counted(counts: Counter[int], uid: int) -> Iterator[None]:
-    counts[uid] += 1
+def _counted(counts: Counter[int | str], account: int | str) -> Iterator[None]:
+    counts[account] += 1
     try:
         yield
     finally:
-        counts[uid] -= 1
-        if not counts[uid]:
-            del counts[uid]
+        counts[account] -= 1
+        if not counts[account]:
+            del counts[account]

@@ -58,7 +58,7 @@ class Inward:
         early: batches that arrived before.
         node_link: checks batches.
         outward: sends the answers.
-        peer: the process that may use the inlet, as the kernel knows it.
+        peer: the process that may use the inlet, as the carrier knows it.
         is_limited: whether the peer has a rate to keep to; then nobody polls.
         hand_on: carries frames out.
         refuse: is told the credentials of a caller that is not the peer.
@@ -208,7 +208,7 @@ class Inward:
             self._end("the peer is gone")
             return
         known, caller = self._peer, arrival.credentials
-        if known is not caller and (known.pid, known.uid) != (caller.pid, caller.uid):
+        if known is not caller and known.principal != caller.principal:
             # The caller is not the peer that this inlet was given to.
             self._discard(arrival.handles)
             self._refuse(caller)

@@ -3,7 +3,7 @@
 A rule of the policy that names users says who may have a name. Where none does, the first user who connects
 under it owns it from then on, as long as this node lives: whoever comes later under the same name, while the
 owner is connected or when it has left, is another and is refused. A user whom a rule names takes a name from
-an owner who merely came first.
+an owner who merely came first. So does the node whose certificate is for the name; it can have no other.
 
 What is remembered is bounded, and paid for by the user who claims: who claims too many names loses its own
 oldest.
@@ -23,8 +23,9 @@ MOST_OF_A_USER: Final = 1024
 MOST: Final = 64 * 1024
 """Names of all users."""
 
-User: TypeAlias = tuple[str | None, int]
-"""A user, in the zone that the kernel vouches for: the same number is another user in another zone."""
+User: TypeAlias = tuple[str | None, int | str]
+"""A user, in the zone that the kernel vouches for: the same number is another user in another zone. Or the
+node of a certificate."""
 
 
 class NameOwners:
@@ -43,11 +44,15 @@ class NameOwners:
         """Check that a node that the policy admits may have its name.
 
         Raises:
-            NotAdmitted: another user owns it; or no more names are remembered.
+            NotAdmitted: its certificate is for another name; another user owns it; or no more names are
+                remembered.
         """
+        certified = node.credentials.node
+        if certified is not None and certified != node.name:
+            raise NotAdmitted(f"the certificate is for {certified}, the caller says {node.name!r}")
         name, user = node.name, _user(node.credentials)
         owner, was_named = self._owners.get(name, (user, False))
-        if owner != user and not self._policy.names(node):
+        if owner != user and not self._is_named(node):
             first = "who came first; a rule with `uids` can give it away"
             why = "to whom a rule gives it" if was_named else first
             raise NotAdmitted(f"the name {name!r} belongs to another user, {why}")
@@ -64,7 +69,7 @@ class NameOwners:
         owner, was_named = self._owners.get(node.name, (_user(other), False))
         if _user(other) == _user(node.credentials):
             return
-        if not self._policy.names(node) or (was_named and owner == _user(other)):
+        if not self._is_named(node) or (was_named and owner == _user(other)):
             raise NotAdmitted(f"the name {node.name!r} is in use by a node of another user")
 
     def claim(self, node: Identity) -> None:
@@ -74,12 +79,16 @@ class NameOwners:
         before = self._owners.get(name)
         if before is not None and before[0] != user:
             self._forget(name)
-        self._owners[name] = user, self._policy.names(node)
+        self._owners[name] = user, self._is_named(node)
         names = self._names.setdefault(user, OrderedDict())
         names[name] = None
         names.move_to_end(name)
         if len(names) > MOST_OF_A_USER or len(self._owners) > MOST:
             self._forget(next(iter(names)))
+
+    def _is_named(self, node: Identity) -> bool:
+        """Tell whether a rule, or a certificate, gives the node its name."""
+        return node.credentials.node is not None or self._policy.names(node)
 
     def _forget(self, name: str) -> None:
         user, _ = self._owners.pop(name)
@@ -90,4 +99,4 @@ class NameOwners:
 
 
 def _user(credentials: Credentials) -> User:
-    return credentials.zone, credentials.uid
+    return credentials.zone, credentials.account

@@ -215,10 +215,7 @@ class Peer:
 
     def _refuse(self, caller: Credentials) -> None:
         known = self.identity.credentials
-        self._host.caller_refused(
-            f"process {caller.pid} of uid {caller.uid} uses the door of node {self.name!r}, "
-            f"which is process {known.pid} of uid {known.uid}"
-        )
+        self._host.caller_refused(f"{caller} uses the inlet of node {self.name!r}, which is {known}")
 
     def _discard(self, handles: Sequence[Handle]) -> None:
         for handle in handles:

@@ -12,7 +12,7 @@ With a secret, both sides also prove that they know it before anything else is r
 import fnmatch
 import os
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import attrs
 
@@ -101,6 +101,9 @@ CONTROL: Final = "enfilade.control"
 
 _RESERVED: Final = "enfilade."
 
+WAYS: Final = ("doors", "mesh", "any")
+"""The ways over which a rule may let a peer come."""
+
 
 @attrs.frozen(kw_only=True)
 class Rights:
@@ -151,6 +154,11 @@ def _is_rights(_: object, attribute: "attrs.Attribute[Any]", value: object) -> N
         raise TypeError(f"{attribute.name} must be Rights, or None to refuse the peer, got {value!r}")
 
 
+def _is_way(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if value not in WAYS:
+        raise ValueError(f"{attribute.name} must be one of {', '.join(map(repr, WAYS))}, got {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class Rule:
     """One line of a policy: a peer that fits all that is given gets the rights.
@@ -160,6 +168,8 @@ class Rule:
         zones: shell patterns of zone names. Where the kernel tells the caller's zone, that is what counts.
         uids: effective users; None for any.
         gids: groups, effective or supplementary; None for any.
+        over: how the peer must come: over "doors", over the "mesh", or "any" way. Users and groups mean
+            nothing on other machines: a rule that names some never fits a node with a certificate.
         rights: what the peer may do then; None refuses it.
     """
 
@@ -167,11 +177,16 @@ class Rule:
     zones: tuple[str, ...] = attrs.field(default=("*",), converter=_patterns)
     uids: frozenset[int] | None = attrs.field(default=None, converter=_optional)
     gids: frozenset[int] | None = attrs.field(default=None, converter=_optional)
+    over: Literal["doors", "mesh", "any"] = attrs.field(default="doors", validator=_is_way)
     rights: Rights | None = attrs.field(default=Rights(), validator=_is_rights)
 
     def fits(self, peer: Identity) -> bool:
         """Tell whether the rule applies to this peer."""
         credentials = peer.credentials
+        if self.over != "any" and (self.over == "mesh") != (credentials.mesh is not None):
+            return False
+        if credentials.node is not None and not (self.uids is None and self.gids is None):
+            return False
         zone = peer.zone if credentials.zone is None else credentials.zone
         return (
             _matches(peer.name, self.nodes)
@@ -228,6 +243,24 @@ class Policy:
         rights = Rights(exports=exports, ends=ends, entries=entries, groups=groups, limits=limits or Limits())
         return cls(rules=(Rule(uids=(os.geteuid(),), rights=rights),))
 
+    @classmethod
+    def same_mesh(
+        cls,
+        *,
+        exports: Iterable[str] | str = (),
+        ends: Iterable[str] | str = (),
+        entries: Iterable[str] | str = (),
+        groups: Iterable[str] | str = (),
+        limits: Limits | None = None,
+    ) -> "Policy":
+        """Admit every node of the mesh that this node is in, and nobody who comes through a door.
+
+        Args:
+            exports: as of `same_user`, as are the others.
+        """
+        rights = Rights(exports=exports, ends=ends, entries=entries, groups=groups, limits=limits or Limits())
+        return cls(rules=(Rule(over="mesh", rights=rights),))
+
     def rule_for(self, peer: Identity) -> Rule | None:
         """Find the first rule that fits a peer; None when none does."""
         return next((rule for rule in self.rules if rule.fits(peer)), None)
@@ -250,7 +283,10 @@ class Policy:
         if rule is not None and rule.rights is not None:
             return rule.rights
         credentials = peer.credentials
+        if credentials.mesh is None:
+            how = f"with uid {credentials.uid}, gid {credentials.gid}"
+        else:
+            how = f"over mesh {credentials.mesh!r}"
         raise NotAdmitted(
-            f"the policy does not admit node {peer.name!r} of zone {credentials.zone or peer.zone!r} "
-            f"with uid {credentials.uid}, gid {credentials.gid}"
+            f"the policy does not admit node {peer.name!r} of zone {credentials.zone or peer.zone!r} {how}"
         )

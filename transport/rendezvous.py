@@ -343,14 +343,14 @@ class Rendezvous:
         except (MalformedBatch, HandshakeFailed) as error:
             self._turned_away(credentials, error)
             return
-        if self._callers.has_room(credentials.uid):
+        if self._callers.has_room(credentials.account):
             self.start_soon(self._answer, hello, handle, credentials)
         else:
             self._carrier.discard(handle)
             self._turned_away(credentials, "too many handshakes are in progress")
 
     def _turned_away(self, caller: Credentials, why: object) -> None:
-        self._host.caller_refused(f"process {caller.pid} of uid {caller.uid} was turned away: {why}")
+        self._host.caller_refused(f"{caller} was turned away: {why}")
 
     def _read_hello(self, arrival: Arrival) -> tuple[Hello, Handle]:
         handles = arrival.handles
@@ -365,10 +365,10 @@ class Rendezvous:
 
     async def _answer(self, hello: Hello, handle: Handle, credentials: Credentials) -> None:
         identity = Identity(hello.name, hello.zone, hello.incarnation, credentials)
-        caller = f"node {hello.name[:128]!r}, process {credentials.pid} of uid {credentials.uid},"
+        caller = f"node {hello.name[:128]!r}, {credentials},"
         try:
             with (
-                self._callers.waiting(credentials.uid),
+                self._callers.waiting(credentials.account),
                 self._handshake(),
                 trio.move_on_after(self._settings.handshake) as limit,
             ):
@@ -376,7 +376,7 @@ class Rendezvous:
                     rights = self._admit(hello, identity)
                 except NotAdmitted as error:
                     self._host.caller_refused(f"{caller} was turned away: {error}")
-                    await self._refuse(handle, credentials.uid, str(error))
+                    await self._refuse(handle, credentials.account, str(error))
                 except BaseException:
                     self._carrier.outlet(handle).close()  # hang up
                     raise
@@ -410,12 +410,12 @@ class Rendezvous:
             raise NotAdmitted(f"this node has {len(self.peers)} peers, which is the limit")
         return rights
 
-    async def _refuse(self, handle: Handle, uid: int, why: str) -> None:
+    async def _refuse(self, handle: Handle, account: int | str, why: str) -> None:
         """Tell a caller that it is not admitted, unless too many of its user are being told already."""
-        if not self._callers.may_refuse(uid):
+        if not self._callers.may_refuse(account):
             self._carrier.discard(handle)
             return
-        with self._callers.refusing(uid):
+        with self._callers.refusing(account):
             outlet = self._carrier.outlet(handle)
             try:
                 await say(outlet, Refused(self._name, False, why))
@@ -428,7 +428,7 @@ class Rendezvous:
         """Shake hands with a caller that the policy admits, when it is its turn."""
         with contextlib.ExitStack() as until_then:
             until_then.callback(self._carrier.discard, handle)
-            async with self._callers.shaking_hands(identity.credentials.uid):
+            async with self._callers.shaking_hands(identity.credentials.account):
                 until_then.pop_all()
                 talk = self._open_conversation(handle, identity.credentials)
                 try:
@@ -503,7 +503,7 @@ class Rendezvous:
         if peer is None:
             return True
         self._owners.check_successor(identity, peer.identity.credentials)
-        if peer.identity.credentials.uid == identity.credentials.uid:
+        if peer.identity.credentials.account == identity.credentials.account:
             if peer.identity.incarnation == identity.incarnation:
                 return False
             peer.end("a new incarnation of the peer connects")

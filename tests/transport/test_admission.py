@@ -7,7 +7,7 @@ from enfilade.transport import name_owners
 from enfilade.transport.carrier import Credentials
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.name_owners import NameOwners
-from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rule
+from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights, Rule
 from enfilade.transport.rendezvous import Settings
 from enfilade.transport.wire import Ready, Refused, Welcome
 from tests.transport.stranger import Stranger
@@ -161,3 +161,65 @@ async def test_a_node_has_so_many_peers(start: Start, autojump_clock: object) ->
     await again.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
     assert sorted(b.rendezvous.peers) == ["a", "c"]
+
+
+def certified(node: str) -> Credentials:
+    return Credentials(pid=0, uid=-1, gid=-1, zone="east", node=node, mesh="default")
+
+
+@pytest.mark.parametrize("over", ["doors", "mesh", "any"])
+async def test_mesh_115_a_rule_says_over_which_way_a_peer_may_come(
+    start: Start, network: MemoryNetwork, autojump_clock: object, over: str
+) -> None:
+    """A policy that was written for doors admits nobody from the network."""
+    rule = Rule(nodes="*") if over == "doors" else Rule(nodes="*", over=over)  # type: ignore[arg-type]
+    await start("b", policy=Policy(rules=[rule]))
+    far = await Stranger(network.carrier("far", certified("far@east")), "far@east").say_hello("/b")
+    near = await Stranger(network.carrier("near", user(1000)), "near@east").say_hello("/b")
+    assert isinstance(far, Refused if over == "doors" else Welcome)
+    assert isinstance(near, Refused if over == "mesh" else Welcome)
+    if isinstance(far, Refused):
+        assert "does not admit node 'far@east' of zone 'east' over mesh 'default'" in far.text
+
+
+async def test_mesh_117_a_node_has_the_name_of_its_certificate(
+    start: Start, network: MemoryNetwork, autojump_clock: object
+) -> None:
+    b = await start("b", policy=Policy.same_mesh())
+    stranger = Stranger(network.carrier("far", certified("shop@west")), "bank@east")
+    answer = await stranger.say_hello("/b")
+    assert isinstance(answer, Refused)
+    assert answer.text == "the certificate is for shop@west, the caller says 'bank@east'"
+    assert "node shop@west of mesh default, was turned away" in b.host.refused[0]
+
+
+def test_a_certificate_takes_a_name_from_who_came_first() -> None:
+    """It gives the name, as a rule with `uids` does; and the node keeps it when it has left."""
+    owners = NameOwners(Policy(rules=[Rule(over="any")]))
+    owners.claim(claimant("shop@west", 1000))
+    owners.claim(Identity("shop@west", "west", 1, certified("shop@west")))
+    with pytest.raises(NotAdmitted, match="belongs to another user"):
+        owners.check(claimant("shop@west", 1000))
+
+
+@pytest.mark.parametrize("numbers", [{"uids": {-1, 0}}, {"gids": {-1, 0}}], ids=["uids", "gids"])
+def test_users_and_groups_mean_nothing_on_other_machines(numbers: dict[str, set[int]]) -> None:
+    rule = Rule(over="any", **numbers)  # type: ignore[arg-type]
+    assert not rule.fits(Identity("far@east", "east", 1, certified("far@east")))
+    assert rule.fits(Identity("near@east", "east", 1, Credentials(pid=1, uid=0, gid=0)))
+    shared = Credentials(pid=0, uid=0, gid=0, mesh="default")  # a mesh of one user on one machine
+    assert rule.fits(Identity("near@east", "east", 1, shared))
+
+
+def test_mesh_118_the_same_mesh_sees_what_is_exported_and_nothing_else() -> None:
+    rights = Policy.same_mesh(exports="rates").admit(Identity("far@east", "east", 1, certified("far@east")))
+    assert rights == Rights(exports="rates")
+    assert rights.sees("rates")
+    assert not any((rights.sees("vault"), rights.may_spawn("Account"), rights.shares("any")))
+    with pytest.raises(NotAdmitted):
+        Policy.same_mesh(exports="rates").admit(claimant("near", 1000))
+
+
+def test_a_rule_knows_three_ways() -> None:
+    with pytest.raises(ValueError, match="over must be one of 'doors', 'mesh', 'any', got 'sea'"):
+        Rule(over="sea")  # type: ignore[arg-type]

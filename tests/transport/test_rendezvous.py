@@ -447,7 +447,7 @@ async def test_somebody_else_with_the_peers_door_is_ignored(
     peer.send(message(1))
     await wait_all_tasks_blocked()
     assert b.host.numbers() == [1]
-    assert "uses the door of node 'a'" in b.host.refused[0]
+    assert "uses the inlet of node 'a'" in b.host.refused[0]
 
 
 async def test_rate_limit_slows_the_peer_and_nobody_else(start: Start, autojump_clock: object) -> None:
