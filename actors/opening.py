@@ -19,7 +19,7 @@ from enfilade.actors.node.watchdog import watching
 if TYPE_CHECKING:
     from enfilade.transport.carrier import Carrier
     from enfilade.transport.policy import Policy
-    from enfilade.transport.rendezvous import Settings
+    from enfilade.transport.settings import Settings
 
 __all__ = ["open_node"]
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -471,8 +470,9 @@ async def trace(ref: Ref[Any], on: bool = True, *, keep: int = 10) -> list[str]:
 class _Counter:
     """Counts messages and the time they take."""
 
-    def __init__(self) -> None:
-        self.since = time.perf_counter()
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.since = clock()
         self.messages = self.calls = self.casts = self.replies = 0
         self.busy = 0.0
         self.begun: float | None = None
@@ -481,17 +481,17 @@ class _Counter:
         self.messages += 1
         self.calls += is_a(message, Call)
         self.casts += is_a(message, Cast)
-        self.begun = time.perf_counter()
+        self.begun = self._clock()
 
     def handled(self, process: Process, message: Any) -> None:
         self.replies += is_a(message, Call) and message.settled
         if self.begun is not None:
-            self.busy += time.perf_counter() - self.begun
+            self.busy += self._clock() - self.begun
             self.begun = None
 
     def read(self) -> Statistics:
         return Statistics(
-            time.perf_counter() - self.since, self.messages, self.calls, self.casts, self.replies, self.busy
+            self._clock() - self.since, self.messages, self.calls, self.casts, self.replies, self.busy
         )
 
 
@@ -511,7 +511,7 @@ async def statistics(ref: Ref[Any], on: bool | None = None) -> Statistics | None
     def act(process: Process) -> Statistics | None:
         counters = _uninstall(process, lambda observer: type(observer) is _Counter)
         if on or (on is None and counters):
-            _install(process, _Counter() if on else counters[0])
+            _install(process, _Counter(process.node.runtime.monotonic) if on else counters[0])
         return counters[0].read() if counters else None
 
     return await _ask(ref, act)

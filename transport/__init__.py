@@ -17,7 +17,8 @@ from enfilade.transport.records import (
     VersionMismatch,
     register,
 )
-from enfilade.transport.rendezvous import HandshakeFailed, Rendezvous, Settings
+from enfilade.transport.rendezvous import HandshakeFailed, Rendezvous
+from enfilade.transport.settings import Settings
 
 __all__ = [
     "CarrierError",

@@ -59,6 +59,7 @@ class Inward:
         node_link: checks batches.
         outward: sends the answers.
         peer: the process that may use the inlet, as the carrier knows it.
+        clock: by which its turns are measured.
         is_limited: whether the peer has a rate to keep to; then nobody polls.
         hand_on: carries frames out.
         refuse: is told the credentials of a caller that is not the peer.
@@ -74,6 +75,7 @@ class Inward:
         outward: Outward,
         *,
         peer: Credentials,
+        clock: Callable[[], float],
         is_limited: bool,
         hand_on: Callable[[Sequence[Frame], Sequence[Handle]], None],
         refuse: Callable[[Credentials], None],
@@ -83,7 +85,7 @@ class Inward:
         self._inlet = inlet
         self._arrived = deque(early)
         self._parts: deque[Part] = deque()  # of a batch that is being taken in
-        self._turn = Turn()
+        self._turn = Turn(clock)
         self._tasks: trio.Nursery | None = None
         self._link = node_link
         self._outward = outward
@@ -94,7 +96,7 @@ class Inward:
         self._discard = discard
         self._end = end
         self._reading = BUSY
-        self._patience = Patience()
+        self._patience = Patience(clock)
 
     def start(self, nursery: trio.Nursery) -> None:
         """Start the reader."""

@@ -121,7 +121,10 @@ class MemoryCarrier(Carrier):
         self.network._wake()
 
     def kill(self) -> None:
-        """End the host, as SIGKILL does: close all its inlets and give back all its outlets."""
+        """End the host, as SIGKILL does: close all its inlets and give back all its outlets.
+
+        Its own tasks, which a kill would have ended, hear nothing any more.
+        """
         self.is_killed = True
         for inlet in list(self.network._inlets.values()):
             if inlet.carrier is self:
@@ -146,7 +149,7 @@ class MemoryInlet(Inlet):
         self._arrived = trio.Event()
         self._addresses: list[str] = []
         self._is_closed = False
-        self.outlets: set[MemoryOutlet] = set()
+        self.outlets: dict[MemoryOutlet, None] = {}  # in order
 
     @property
     def handle(self) -> Handle:
@@ -154,17 +157,21 @@ class MemoryInlet(Inlet):
 
     async def receive(self) -> Sequence[Arrival]:
         await trio.lowlevel.checkpoint()
-        while not self._arrivals or self.carrier.is_frozen:
+        while not self._is_closed and (not self._arrivals or self.carrier.is_frozen):
             if self._arrivals:
                 await self.carrier.network._changed.wait()
             else:
                 self._arrived = trio.Event()
                 await self._arrived.wait()
+        if self.carrier.is_killed:
+            await trio.sleep_forever()
         return self.take()
 
     def take(self) -> Sequence[Arrival]:
-        if self.carrier.is_frozen:
+        if self.carrier.is_frozen or self.carrier.is_killed:
             return ()
+        if self._is_closed:
+            raise CarrierError("the inlet is closed")
         arrivals, self._arrivals, self._size = list(self._arrivals), deque(), 0
         return arrivals
 
@@ -192,6 +199,7 @@ class MemoryInlet(Inlet):
             for handle in arrival.handles:
                 self.carrier.discard(handle)
         self._arrivals.clear()
+        self._arrived.set()
         self.carrier.network._wake()
 
     def put(self, data: bytes, handles: Sequence[Handle], credentials: Credentials) -> Status:
@@ -210,7 +218,7 @@ class MemoryInlet(Inlet):
 
     def forget(self, outlet: "MemoryOutlet") -> None:
         """Count one outlet less; the end of the last one is an arrival."""
-        self.outlets.discard(outlet)
+        self.outlets.pop(outlet, None)
         if not self.outlets and not self._is_closed and not self._addresses:
             self._push(Arrival(None, (), outlet.carrier.credentials))
 
@@ -229,7 +237,7 @@ class MemoryOutlet(Outlet):
         self._is_wanted = False
         self._answer: Status | CarrierError | None = None
         self._answered = trio.Event()
-        inlet.outlets.add(self)
+        inlet.outlets[self] = None
 
     def start(
         self, data: bytes, handles: Sequence[Handle] = (), *, repeatable: bool = False

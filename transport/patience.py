@@ -7,7 +7,7 @@ waits for its turn, for a moment each, not for longer than a slice without going
 while nothing comes of it.
 """
 
-from time import perf_counter
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -28,9 +28,14 @@ COMPANY: Final = 64
 
 
 class Patience:
-    """Learns for one node link when it is worth holding the loop."""
+    """Learns for one node link when it is worth holding the loop.
 
-    def __init__(self) -> None:
+    Args:
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._rest = 0
         self._penalty = 1
         self._since = self._last = 0.0
@@ -40,7 +45,7 @@ class Patience:
         if self._rest:
             self._rest -= 1
             return False
-        now = perf_counter()
+        now = self._clock()
         if now - self._last > SLICE:
             self._since = now
         self._last = now

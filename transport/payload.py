@@ -22,7 +22,7 @@ import decimal
 import enum
 import os
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -185,8 +185,8 @@ class Codec:
             list: self._lower_list,
             dict: self._lower_dict,
             tuple: lambda value: self._extension(_TUPLE, list(value)),
-            set: lambda value: self._extension(_SET, list(value)),
-            frozenset: lambda value: self._extension(_FROZENSET, list(value)),
+            set: lambda value: self._lower_set(_SET, value),
+            frozenset: lambda value: self._lower_set(_FROZENSET, value),
             bytearray: lambda value: msgspec.msgpack.Ext(_BYTEARRAY, bytes(value)),
             memoryview: self._lower_view,
             FileDescriptor: self._lower_descriptor,
@@ -418,6 +418,11 @@ class Codec:
 
     def _extension(self, code: int, items: list[Any]) -> msgspec.msgpack.Ext:
         return msgspec.msgpack.Ext(code, self._pack(items))
+
+    def _lower_set(self, code: int, members: Iterable[Any]) -> msgspec.msgpack.Ext:
+        """Lower a set; the order of its members does not depend on the run of Python."""
+        packed = [msgspec.Raw(data) for data in sorted(map(self._pack, members))]
+        return msgspec.msgpack.Ext(code, self._encoder.encode(packed))
 
     def _lower_record(self, record: Record, value: Any) -> Any:
         values = [getattr(value, field) for field in record.fields]

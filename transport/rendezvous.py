@@ -24,13 +24,14 @@ everybody told, before the new one is accepted.
 import contextlib
 import logging
 import math
+import os
 import random
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from time import perf_counter
 from typing import Any, Final
 
-import attrs
 import trio
 
 from enfilade.transport import closing
@@ -40,7 +41,8 @@ from enfilade.transport.name_owners import NameOwners
 from enfilade.transport.node_link import BATCH_LIMIT, NodeLink
 from enfilade.transport.peer import Host, Peer
 from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights
-from enfilade.transport.seal import ANSWERER, CALLER, HANDSHAKE, LINK, Agreement, Seal, make_nonce
+from enfilade.transport.seal import ANSWERER, CALLER, HANDSHAKE, LINK, NONCE_BYTES, Agreement, Seal
+from enfilade.transport.settings import Settings
 from enfilade.transport.wire import (
     FRAME_LIMIT,
     SEALED_VERSION,
@@ -56,7 +58,7 @@ from enfilade.transport.wire import (
     decode_batch,
 )
 
-__all__ = ["HandshakeFailed", "Rendezvous", "Settings"]
+__all__ = ["HandshakeFailed", "Rendezvous"]
 
 logger = logging.getLogger("enfilade.transport")
 
@@ -80,29 +82,6 @@ LAST_PAUSE: Final = 0.064
 """Seconds between calls to a node that still has the last node link with us; doubled each time."""
 
 
-@attrs.frozen(kw_only=True)
-class Settings:
-    """Times and sizes of a node's node links; times are in seconds.
-
-    Attributes:
-        period: silence after which a peer is dead. Of two nodes' periods the shorter holds for both.
-        window: bytes of frames that may be under way from one peer to this node and not yet taken in.
-        handshake: longest time for a handshake.
-        peers: node links at a time; further nodes are refused.
-        goodbye: longest time for an orderly goodbye.
-        first_retry: the first pause between attempts to reconnect.
-        last_retry: the longest such pause; each is twice the one before, less up to a half at random.
-    """
-
-    period: float = 15.0
-    window: int = 1024 * 1024
-    handshake: float = 5.0
-    peers: int = 1024
-    goodbye: float = 1.0
-    first_retry: float = 0.1
-    last_retry: float = 10.0
-
-
 class Rendezvous:
     """A node's meeting place and its peers.
 
@@ -114,6 +93,9 @@ class Rendezvous:
         policy: who may connect.
         host: is told of peers and their frames.
         settings: times and sizes.
+        clock: seconds that never go back, by which turns are measured.
+        entropy: makes so many bytes that nobody can guess.
+        random: draws a float from 0 to 1: the jitter of pauses.
     """
 
     def __init__(
@@ -126,8 +108,14 @@ class Rendezvous:
         policy: Policy,
         host: Host,
         settings: Settings | None = None,
+        clock: Callable[[], float] = perf_counter,
+        entropy: Callable[[int], bytes] = os.urandom,
+        random: Callable[[], float] = random.random,
     ) -> None:
         self._carrier = carrier
+        self._clock = clock
+        self._entropy = entropy
+        self._random = random
         self._name = name
         self._zone = zone
         self._incarnation = incarnation
@@ -246,7 +234,7 @@ class Rendezvous:
                 trouble = ""
                 pause = self._settings.first_retry
                 await peer.ended.wait()
-            await trio.sleep(pause * random.uniform(0.5, 1.0))
+            await trio.sleep(pause * (0.5 + 0.5 * self._random()))
             pause = min(self._settings.last_retry, 2 * pause)
 
     # The caller's side.
@@ -321,7 +309,7 @@ class Rendezvous:
             self._incarnation,
             settings.window,
             settings.period,
-            b"" if self._policy.secret is None else make_nonce(),
+            b"" if self._policy.secret is None else self._entropy(NONCE_BYTES),
         )
 
     async def _prove(self, hello: Hello, challenge: Challenge, talk: Conversation, address: str) -> Agreement:
@@ -485,7 +473,7 @@ class Rendezvous:
         secret = self._policy.secret
         if secret is None:
             return None
-        challenge = Challenge(make_nonce(), b"", self._name, self._zone, self._incarnation)
+        challenge = Challenge(self._entropy(NONCE_BYTES), b"", self._name, self._zone, self._incarnation)
         agreement = Agreement(secret, hello, challenge)
         challenge.proof = agreement.prove(ANSWERER)
         await talk.say(challenge, (talk.inlet.handle,))
@@ -570,6 +558,7 @@ class Rendezvous:
             self._carrier,
             self._host,
             node_link,
+            clock=self._clock,
             period=rights.limits.silence or min(period, self._settings.period),
             identity=identity,
             rights=rights,

@@ -12,7 +12,6 @@ Nothing is encrypted: a relay can read, and it can stop passing things on.
 
 import hashlib
 import hmac
-import os
 import struct
 from collections.abc import Sequence
 from typing import Final
@@ -23,9 +22,11 @@ from enfilade.transport import memory_file
 from enfilade.transport.carrier import Handle
 from enfilade.transport.wire import Challenge, Hello, MalformedBatch
 
-__all__ = ["ANSWERER", "CALLER", "HANDSHAKE", "LINK", "TAG_BYTES", "Agreement", "Seal", "make_nonce"]
+__all__ = ["ANSWERER", "CALLER", "HANDSHAKE", "LINK", "NONCE_BYTES", "TAG_BYTES", "Agreement", "Seal"]
 
 NONCE_BYTES: Final = 32
+"""Bytes of a value that no earlier handshake has used."""
+
 TAG_BYTES: Final = 32
 
 CALLER: Final = b"caller"
@@ -35,11 +36,6 @@ ANSWERER: Final = b"answerer"
 HANDSHAKE: Final = b"handshake"
 LINK: Final = b"link"
 """What is sealed: the rest of the handshake, and the node link that comes of it."""
-
-
-def make_nonce() -> bytes:
-    """Make a value that no earlier handshake has used."""
-    return os.urandom(NONCE_BYTES)
 
 
 @attrs.frozen

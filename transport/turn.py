@@ -6,8 +6,7 @@ turn. How many frames make a part follows from the time that the last ones took.
 """
 
 from collections import deque
-from collections.abc import Sequence
-from time import perf_counter
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from enfilade.transport.carrier import Handle
@@ -28,21 +27,25 @@ SECONDS: Final = 0.005
 class Turn:
     """The turns of one peer.
 
+    Args:
+        clock: seconds that never go back.
+
     Attributes:
         frames: how many are carried out in one turn now.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self.frames = MOST
         self._began = 0.0
 
     def begin(self) -> None:
         """Note that frames are about to be carried out."""
-        self._began = perf_counter()
+        self._began = self._clock()
 
     def end(self, count: int) -> None:
         """Note that so many frames have been carried out, and learn from the time that it took."""
-        if perf_counter() - self._began > SECONDS:
+        if self._clock() - self._began > SECONDS:
             self.frames = max(1, min(self.frames, count) // 2)
         elif self.frames < MOST:
             self.frames = min(MOST, 2 * self.frames)

@@ -24,7 +24,7 @@ from enfilade.actors.processes.links import Down
 from enfilade.actors.supervision.child_spec import Child
 from enfilade.actors.supervision.supervisor import Supervisor
 from enfilade.transport.carrier import CarrierError
-from enfilade.transport.rendezvous import Settings
+from enfilade.transport.settings import Settings
 
 __all__ = ["run_zone"]
 

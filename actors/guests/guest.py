@@ -7,7 +7,6 @@ The engine is not even imported before a guest is described, because most nodes 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,7 +101,7 @@ class _NodeClock:
     def __init__(self, node: Node) -> None:
         clock = trio.lowlevel.current_clock()
         self.real = type(clock).__module__.startswith("trio._core")  # its own clock, which has no public name
-        self.unix_time = time.time
+        self.unix_time = node.runtime.unix_time
         self.monotonic = node.timers.now
         self.call_later = node.timers.call_after
 

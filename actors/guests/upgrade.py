@@ -120,7 +120,9 @@ async def _prepared(process: Process, guest: Guest, given: list[Any]) -> tuple[G
     runtime = guests_of(process.node)
     try:
         if not isinstance(guest.module, bytes):
-            content = await trio.to_thread.run_sync(runtime.read, guest.module, abandon_on_cancel=True)
+            content = await process.node.runtime.run_blocking(
+                runtime.read, guest.module, abandon_on_cancel=True
+            )
             guest = attrs.evolve(guest, module=content, label=guest.shown_label)
         await runtime.load(guest.module, guest.capabilities)
         return guest, guest.prepare(runtime, given, keep=False)

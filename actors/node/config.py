@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.node.runtime import REAL, NodeRuntime
 
 __all__ = ["NodeConfig"]
 
@@ -38,6 +39,7 @@ class NodeConfig:
         keep_tracebacks: keep the frames, and with them all variables, in the traceback of the error that an
             exit reason holds, for a debugger; otherwise only files, lines and functions are kept.
         handle_interrupt: handle SIGINT while the node runs, if it was opened in the main thread.
+        runtime: clocks, random numbers, tasks and threads: by default those of the machine.
     """
 
     call_timeout: float = attrs.field(default=5.0, validator=_positive)
@@ -49,3 +51,4 @@ class NodeConfig:
     watchdog: bool | float = attrs.field(default=False, validator=_not_negative)
     keep_tracebacks: bool = False
     handle_interrupt: bool = True
+    runtime: NodeRuntime = attrs.field(default=REAL, validator=attrs.validators.instance_of(NodeRuntime))

@@ -11,7 +11,6 @@ is in but not the node.
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +109,7 @@ class Node(Handle):
         full_name: `name@zone`.
         incarnation: which start of the name this is: 64 random bits.
         config: its settings.
+        runtime: its clocks, random numbers, tasks and threads.
         ref: stands for the node itself: the sender of exit signals at shutdown.
         root: the root supervisor, which is shut down first; None.
         dead_letters: the messages that reached no process.
@@ -126,11 +126,12 @@ class Node(Handle):
         self.name = name
         self.zone = zone
         self.full_name = f"{name}@{zone}"
-        self.incarnation = secrets.randbits(64)
+        self.incarnation = int.from_bytes(config.runtime.entropy(8), "big")
         self.config = config
+        self.runtime = config.runtime
         self.token = trio.lowlevel.current_trio_token()
         self.contexts = Contexts()
-        self.dispatcher = Dispatcher(self.contexts.base)
+        self.dispatcher = Dispatcher(self.contexts.base, config.runtime.monotonic)
         self.reports = Reports(config)
         self.dead_letters = DeadLetters(self.reports)
         self.timers = Timers(self.dead_letters)

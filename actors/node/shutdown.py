@@ -44,7 +44,7 @@ async def running(node: Node, *, is_watched: bool) -> AsyncIterator[Stopper]:
     done = trio.Event()
     stopper = Stopper(node)
     node.hurry = stopper.hurry
-    trio.lowlevel.spawn_system_task(_run, node, opened, done, name=f"node {node.full_name}")
+    node.runtime.spawn(_run, node, opened, done, name=f"node {node.full_name}")
     with trio.CancelScope(shield=True):
         await opened.wait()
     with _interrupts(node, stopper), watching(node) if is_watched else nullcontext():

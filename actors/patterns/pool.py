@@ -28,6 +28,7 @@ from enfilade.actors.messages.reasons import KILL, NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import safe_repr, shown_name
+from enfilade.actors.messages.stable_hash import stable_hash
 from enfilade.actors.node.timers import Timer
 from enfilade.actors.patterns.rate_limit import LeakyBucket, RateLimit
 from enfilade.actors.processes.actor import Actor
@@ -88,13 +89,18 @@ class PoolStatistics:
 
 
 class _Key:
-    """A key of the program's, which is equal to none if comparing it fails."""
+    """A key of the program's, which is equal to none if comparing it fails.
 
-    __slots__ = ("_hash", "_value")
+    Attributes:
+        place: what a slot is chosen by: the same on every node.
+    """
+
+    __slots__ = ("_hash", "_value", "place")
 
     def __init__(self, value: Hashable) -> None:
         self._value = value
         self._hash = hash(value)
+        self.place = stable_hash(value)
 
     def __hash__(self) -> int:
         return self._hash
@@ -379,7 +385,8 @@ class Pool(Actor):
 
     def _fresh_slot(self, entry: _Job) -> _Slot | None:
         if self._routing == "key":
-            return self._slots[hash(entry.key) % self._size]
+            assert entry.key is not None
+            return self._slots[entry.key.place % self._size]
         if self._routing == "round_robin":
             self._turn = (self._turn + 1) % self._size
             return self._slots[self._turn]

@@ -11,7 +11,8 @@ from enfilade.actors.peers.distribution import Distribution
 from enfilade.actors.peers.remote_node import RemoteNode
 from enfilade.transport.carrier import Carrier
 from enfilade.transport.policy import Policy
-from enfilade.transport.rendezvous import Rendezvous, Settings
+from enfilade.transport.rendezvous import Rendezvous
+from enfilade.transport.settings import Settings
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -63,6 +64,9 @@ async def distributed(
         policy=policy or Policy.same_user(),
         host=distribution,
         settings=settings or Settings(),
+        clock=node.runtime.monotonic,
+        entropy=node.runtime.entropy,
+        random=node.runtime.random,
     )
     async with distribution.running():
         yield distribution

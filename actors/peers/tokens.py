@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
-import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.ref import Ref
@@ -43,7 +42,7 @@ class Handouts:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._secret = secrets.token_bytes(32)
+        self._secret = node.runtime.entropy(32)
         self._aliases: dict[int, Alias[Any]] = {}
 
     def token(self, ref: Ref[Any], giving: Giving = Giving.WHOLE) -> bytes:

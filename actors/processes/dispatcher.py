@@ -25,7 +25,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -66,6 +65,7 @@ class Dispatcher:
     """
 
     __slots__ = (
+        "_clock",
         "_renewed",
         "_turn",
         "base",
@@ -77,14 +77,15 @@ class Dispatcher:
         "running",
     )
 
-    def __init__(self, base: Context) -> None:
+    def __init__(self, base: Context, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self.base = base
         self.renew_context()
         self.queue: deque[Process] = deque()
         self.running: Process | None = None
         self.parked: trio.lowlevel.Task | None = None
         self.handoffs = HANDOFFS
-        self._renewed = perf_counter()
+        self._renewed = clock()
         self._turn = TURN
 
     def unpark(self) -> None:
@@ -137,7 +138,7 @@ class Dispatcher:
 
     def renew_handoffs(self) -> None:
         """Others are about to run; how soon they are to again depends on how long they had to wait."""
-        before, self._renewed = self._renewed, perf_counter()
+        before, self._renewed = self._renewed, self._clock()
         self.handoffs = HANDOFFS if self._renewed - before < SLICE_SECONDS else FEW_HANDOFFS
 
     def clear(self) -> None:
@@ -169,7 +170,8 @@ class Dispatcher:
         plain = PLAIN
         turn = self._turn
         left = SLICE
-        now = perf_counter()
+        clock = self._clock
+        now = clock()
         deadline = now + SLICE_SECONDS
         message: Any = None
         process: Any = None
@@ -239,7 +241,7 @@ class Dispatcher:
                     return
             finally:
                 self.running = None
-            before, now = now, perf_counter()
+            before, now = now, clock()
             if turn == 1 and now - before > process.node.config.slow_handler:
                 _report_slow(process, now - before)
             turn = self._turn = TURN if now - before < QUICK_GROUP_SECONDS else 1

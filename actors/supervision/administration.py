@@ -35,8 +35,8 @@ def strategy_of(supervisor: Actor) -> Strategy[AnyRef]:
 def supervise(supervisor: Actor, children: Children[AnyRef]) -> None:
     """Give a supervisor that is being made its children."""
     body = body_of(supervisor)
-    clock = supervisor.process.node.timers.now
-    body.strategy = Strategy(children, clock=clock, present=body.present)
+    node = supervisor.process.node
+    body.strategy = Strategy(children, clock=node.timers.now, draw=node.runtime.random, present=body.present)
 
 
 def carry_out(supervisor: Actor, request: Callable[..., Any], *args: Any) -> Deferred[Any]:

@@ -9,12 +9,12 @@ child has stayed up long enough (Pekko's `restartWithBackoff`, with the reset co
 from __future__ import annotations
 
 import math
-import random
 
 import attrs
 
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.node.runtime import REAL
 
 __all__ = ["Backoff", "InvalidBackoff"]
 
@@ -78,5 +78,5 @@ class Backoff:
             exact = min(self.maximum, self.first * self.factor**failures)
         except OverflowError:
             exact = self.maximum
-        share = random.random() if draw is None else draw
+        share = REAL.random() if draw is None else draw
         return exact * (1 - self.jitter * share)

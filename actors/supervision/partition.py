@@ -13,6 +13,7 @@ from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.stable_hash import stable_hash
 from enfilade.actors.supervision.actions import Answer, Refuse
 from enfilade.actors.supervision.administration import body_of, look_up, reply_to_caller, strategy_of
 from enfilade.actors.supervision.child_spec import InvalidFlag, child_spec
@@ -40,14 +41,14 @@ class InvalidKey(RuntimeFault, TypeError):
 def partition_index(key: Hashable, partitions: int) -> int:
     """The partition, from 0, that `key` belongs to among so many.
 
-    Integers are spread by their remainder, so that counting keys go round; anything else by its hash, which
-    for strings differs from one run of Python to the next.
+    Integers are spread by their remainder, so that counting keys go round; anything else by its stable hash:
+    see `stable_hash`.
 
     Raises:
         InvalidKey: it is not hashable.
     """
     try:
-        return (abs(key) if isinstance(key, int) else hash(key)) % partitions
+        return (abs(key) if isinstance(key, int) else stable_hash(key)) % partitions
     except Exception:
         raise InvalidKey(key) from None
 

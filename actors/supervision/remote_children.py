@@ -123,10 +123,14 @@ class RemoteChildren:
 
         while start.left:
             node = start.left.pop(0)
+            start.abandon = None
             with suppress(NotConnected):
-                start.abandon = self._distribution.start_on(
+                abandon = self._distribution.start_on(
                     node, child.spec.target.entry, process.ref, child.args, child.kwargs, answered
                 )
+                # The request can end the node link before it has left, and the next attempt have begun.
+                if start.abandon is None:
+                    start.abandon = abandon
                 return
         nodes = ", ".join(child.spec.target.nodes)
         raise NotConnected(nodes, f"none of the nodes {nodes} is connected")

@@ -25,6 +25,7 @@ from typing import Any, Generic, TypeVar
 
 from enfilade.actors.messages.reasons import KILLED, SHUTDOWN, Reason
 from enfilade.actors.messages.reasons import Shutdown as ShutdownReason
+from enfilade.actors.node.runtime import REAL
 from enfilade.actors.processes.start import Started
 from enfilade.actors.supervision.actions import (
     Action,
@@ -75,6 +76,7 @@ class Strategy(Generic[R]):
     Args:
         children: its children and its flags; changed by nobody else.
         clock: the present time in seconds; need not be the time of day, must not go back.
+        draw: draws a float from 0 to 1: the jitter of back-offs.
         present: tells if there is a node to start that child on. One that is to wait for its node
             (`RemoteEntry`) is restarting until there is; the others are started, and may fail.
 
@@ -87,10 +89,12 @@ class Strategy(Generic[R]):
         children: Children[R],
         *,
         clock: Callable[[], float],
+        draw: Callable[[], float] = REAL.random,
         present: Callable[[Child], bool] = lambda _: True,
     ) -> None:
         self.children = children
         self._clock = clock
+        self._draw = draw
         self._present = present
         self._window = RestartWindow(children.flags.intensity, children.flags.period)
         self._plan: deque[Step[R]] = deque()
@@ -326,7 +330,7 @@ class Strategy(Generic[R]):
         backoff = child.spec.backoff
         if backoff is None:
             return 0.0
-        delay = backoff.delay(child.failures)
+        delay = backoff.delay(child.failures, self._draw())
         child.failures += 1
         return delay
 

@@ -9,7 +9,8 @@ from enfilade.transport.carrier import Handle
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.peer import Peer
 from enfilade.transport.policy import Policy
-from enfilade.transport.rendezvous import Rendezvous, Settings
+from enfilade.transport.rendezvous import Rendezvous
+from enfilade.transport.settings import Settings
 from enfilade.transport.wire import Frame, Send
 
 

@@ -8,7 +8,7 @@ from enfilade.transport.carrier import Credentials
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.name_owners import NameOwners
 from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights, Rule
-from enfilade.transport.rendezvous import Settings
+from enfilade.transport.settings import Settings
 from enfilade.transport.wire import Ready, Refused, Welcome
 from tests.transport.stranger import Stranger
 from tests.transport.test_rendezvous import Start, network, start

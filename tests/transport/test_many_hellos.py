@@ -11,7 +11,8 @@ import trio
 
 from enfilade.transport.door_carrier import DoorCarrier
 from enfilade.transport.policy import Policy, Rule
-from enfilade.transport.rendezvous import Rendezvous, Settings
+from enfilade.transport.rendezvous import Rendezvous
+from enfilade.transport.settings import Settings
 from tests.transport.model import Recorder
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,16 +3,22 @@
 import pytest
 import trio
 
-from enfilade.transport import patience
 from enfilade.transport.patience import COMPANY, LONGEST_REST, SLICE, Patience
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+class HandClock:
     """The time, which stands still until the test moves it."""
-    now = [100.0]
-    monkeypatch.setattr(patience, "perf_counter", lambda: now[0])
-    return now
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
 
 
 def opportunities_passed(held: Patience) -> int:
@@ -24,9 +30,9 @@ def opportunities_passed(held: Patience) -> int:
     return passed
 
 
-async def test_it_rests_ever_longer_while_it_is_in_vain(clock: list[float]) -> None:
+async def test_it_rests_ever_longer_while_it_is_in_vain(clock: HandClock) -> None:
     """The first opportunity is taken; then ever fewer, down to one after each `LONGEST_REST`."""
-    held = Patience()
+    held = Patience(clock)
     rests = []
     for _ in range(40):
         rests.append(opportunities_passed(held))
@@ -37,9 +43,9 @@ async def test_it_rests_ever_longer_while_it_is_in_vain(clock: list[float]) -> N
     assert len(set(rests[:6])) == 6  # it learns from each of the first disappointments
 
 
-async def test_holding_in_vain_costs_little(clock: list[float]) -> None:
+async def test_holding_in_vain_costs_little(clock: HandClock) -> None:
     """Of a hundred thousand opportunities of which none is any good, not one in five hundred is taken."""
-    held = Patience()
+    held = Patience(clock)
     taken = 0
     for _ in range(100_000):
         if held.is_worth_it():
@@ -48,14 +54,14 @@ async def test_holding_in_vain_costs_little(clock: list[float]) -> None:
     assert 0 < taken < 200
 
 
-async def test_success_makes_up_for_failure(clock: list[float]) -> None:
+async def test_success_makes_up_for_failure(clock: HandClock) -> None:
     """While the peer speaks in time every opportunity is taken, and as many successes as failures make a
     next failure cost what the first one did.
     """
-    fresh = Patience()
+    fresh = Patience(clock)
     fresh.learn(False)
     first = opportunities_passed(fresh)
-    held = Patience()
+    held = Patience(clock)
     for _ in range(5):
         held.learn(False)
     worst = opportunities_passed(held)
@@ -66,8 +72,8 @@ async def test_success_makes_up_for_failure(clock: list[float]) -> None:
     assert opportunities_passed(held) == first < worst
 
 
-async def test_nobody_is_held_up_who_could_run(clock: list[float]) -> None:
-    held = Patience()
+async def test_nobody_is_held_up_who_could_run(clock: HandClock) -> None:
+    held = Patience(clock)
     ran = trio.Event()
 
     async def run() -> None:
@@ -81,28 +87,28 @@ async def test_nobody_is_held_up_who_could_run(clock: list[float]) -> None:
         assert held.is_worth_it()
 
 
-async def test_the_loop_goes_round_after_a_slice(clock: list[float]) -> None:
-    held = Patience()
+async def test_the_loop_goes_round_after_a_slice(clock: HandClock) -> None:
+    held = Patience(clock)
     steps = 0
     while held.is_worth_it():
         steps += 1
-        clock[0] += SLICE / 10
+        clock.now += SLICE / 10
     assert steps in (10, 11)
-    clock[0] += SLICE / 10
+    clock.now += SLICE / 10
     assert not held.is_worth_it()
     held.went_round()
     assert held.is_worth_it()
 
 
-async def test_after_a_pause_a_slice_begins_anew(clock: list[float]) -> None:
+async def test_after_a_pause_a_slice_begins_anew(clock: HandClock) -> None:
     """Whoever calls now and then has waited outside in between."""
-    held = Patience()
+    held = Patience(clock)
     for _ in range(100):
         assert held.is_worth_it()
-        clock[0] += 2 * SLICE
+        clock.now += 2 * SLICE
 
 
-async def test_company_is_better_served_together(clock: list[float]) -> None:
-    held = Patience()
+async def test_company_is_better_served_together(clock: HandClock) -> None:
+    held = Patience(clock)
     held.have_company()
     assert opportunities_passed(held) == COMPANY

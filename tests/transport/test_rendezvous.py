@@ -14,7 +14,8 @@ from enfilade.transport.carrier import CarrierError, Credentials, Status, hand_o
 from enfilade.transport.memory_carrier import MemoryInlet, MemoryNetwork
 from enfilade.transport.peer import Peer
 from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights, Rule
-from enfilade.transport.rendezvous import HandshakeFailed, Settings
+from enfilade.transport.rendezvous import HandshakeFailed
+from enfilade.transport.settings import Settings
 from enfilade.transport.wire import Cancel, Frame, Hello, Welcome, encode_batch, encode_frame
 from tests.transport.model import Station, message
 

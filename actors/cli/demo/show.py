@@ -33,7 +33,7 @@ from enfilade.actors.processes.process import Process
 from enfilade.actors.supervision.child_spec import Child
 from enfilade.actors.supervision.supervisor import Supervisor
 from enfilade.transport.namespaces import available
-from enfilade.transport.rendezvous import Settings
+from enfilade.transport.settings import Settings
 
 __all__ = ["run_demo"]
 

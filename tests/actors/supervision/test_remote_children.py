@@ -471,6 +471,36 @@ async def test_killed_before_the_answer(country: Country, autojump_clock: MockCl
     assert country.living("east") == 0
 
 
+async def test_what_is_given_up_is_the_latest_attempt(
+    country: Country, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request to one node ends the node link to it before it has left, and the next node is asked within
+    that: giving the start up withdraws the second request.
+    """
+    given_up: list[str] = []
+
+    def start_on(node: str, entry: str, parent: Any, args: Any, kwargs: Any, then: Any) -> Any:
+        if node == "east@far":
+            then(NO_CONNECTION)
+        return lambda: given_up.append(node)
+
+    monkeypatch.setattr(country.home.distribution, "start_on", start_on)
+    async with trio.open_nursery() as nursery:
+
+        async def start() -> None:
+            with pytest.raises(StartError):
+                await country.home.spawn(
+                    Supervisor, [abroad("Emigrant", "east", "west")], name="tree", timeout=None
+                )
+
+        nursery.start_soon(start)
+        await settle()
+        supervisor = country.home.whereis("tree")
+        assert supervisor is not None
+        supervisor.exit(SHUTDOWN)
+    assert given_up == ["west@far"]
+
+
 async def test_lost_during_the_start(country: Country, autojump_clock: MockClock) -> None:
     """SUP-95: the process is gone there, and the start has failed here."""
     supervisor = await supervise(country)
