@@ -149,7 +149,8 @@ class External:
     Attributes:
         type: the exact class.
         code: the extension code, 16 to 63, the same on all nodes.
-        lower: turns a value into something made of builtins.
+        lower: turns a value into something made of builtins, or of types that travel. None means that this
+            one travels as if it were not external.
         revive: turns that back into a value; it may raise any exception, which counts as a malformed payload.
     """
 
@@ -366,8 +367,10 @@ class Codec:
         if _is_atom(value):
             return value
         lower = self._lowering.get(kind)
-        if lower is not None:
-            return lower(value)
+        return self._lower_other(value) if lower is None else lower(value)
+
+    def _lower_other(self, value: Any) -> Any:
+        kind = type(value)
         record = self._registry.by_type(kind)
         if record is not None:
             return self._lower_record(record, value)
@@ -450,7 +453,14 @@ class Codec:
 
     def _external(self, external: External) -> Callable[[Any], Any]:
         lower, code = external.lower, external.code
-        return lambda value: msgspec.msgpack.Ext(code, self._pack(lower(value)))
+
+        def lower_external(value: Any) -> Any:
+            lowered = lower(value)
+            if lowered is None:
+                return self._lower_other(value)
+            return msgspec.msgpack.Ext(code, self._pack(lowered))
+
+        return lower_external
 
     def _native(self, name: str, lower: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return lambda value: self._extension(_RECORD, [name, 0, 0, lower(value)])

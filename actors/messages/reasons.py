@@ -37,6 +37,7 @@ __all__ = [
     "NORMAL",
     "NO_CONNECTION",
     "NO_PROCESS",
+    "REASONS",
     "SHUTDOWN",
     "TIMEOUT",
     "Crashed",
@@ -206,7 +207,7 @@ class Trapped(Reason):
         return f"{kind}: {safe_str(self.message, LARGEST)}" if self.message else kind
 
 
-_KINDS = frozenset(
+REASONS = frozenset(
     {Normal, Shutdown, Kill, Killed, ProcessMissing, ConnectionLost, TimedOut, Crashed, Custom, Trapped}
 )
 
@@ -233,7 +234,7 @@ class Exit(Exception):
 def asked_by(reason: R, by: Ref[Any] | None) -> R:
     """Return `reason` as that of an end that `by` asked for; one of a program's own kinds stays as it is."""
     kind = type(reason)
-    if kind not in _KINDS or reason.by is by:
+    if kind not in REASONS or reason.by is by:
         return reason
     made = object.__new__(kind)
     for name in _names(reason):

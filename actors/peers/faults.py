@@ -15,7 +15,8 @@ from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import Crashed, Custom, Reason, Shutdown, asked_by
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_str, shown_name
+from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
+from enfilade.actors.peers.ref_passing import Named
 from enfilade.transport import wire
 from enfilade.transport.payload import RemoteError
 from enfilade.transport.records import PayloadError
@@ -27,8 +28,10 @@ __all__ = [
     "decode_reason",
     "error_in_words",
     "lower_fault",
+    "lower_reason",
     "reason_in_words",
     "revive_fault",
+    "revive_reason",
 ]
 
 
@@ -42,6 +45,26 @@ FAULTS: Final[Mapping[str, type[RuntimeFault]]] = {
     for fault in map(vars(errors).get, errors.__all__)
     if isinstance(fault, type) and issubclass(fault, RuntimeFault)
 }
+
+
+def lower_reason(reason: Reason) -> list[Any] | None:
+    """Lower an exit reason that somebody asked for to the ref, which gives nothing, and the bare reason.
+
+    None for any other: it travels as the record that it is.
+    """
+    return None if reason.by is None else [Named(reason.by), asked_by(reason, None)]
+
+
+def revive_reason(fields: list[Any]) -> Reason:
+    """The exit reason again. What is no ref counts as nobody.
+
+    Raises:
+        PayloadError: there is no exit reason.
+    """
+    by, reason = fields
+    if not is_a(reason, Reason):
+        raise PayloadError(f"expected an exit reason and who asked for it, got {safe_repr(reason)}")
+    return asked_by(reason, by) if is_a(by, Ref) else reason
 
 
 def lower_fault(fault: RuntimeFault) -> list[Any]:
@@ -66,15 +89,17 @@ def reason_in_words(reason: Reason, origin: str) -> Reason:
         reason: to be told.
         origin: the name of the node on which the process ended.
     """
+    said: Reason
     match reason:
         case Crashed(error):
-            return Crashed(error_in_words(error, origin))
+            said = Crashed(error_in_words(error, origin))
         case Shutdown(detail):
-            return Shutdown(_words(detail))
+            said = Shutdown(_words(detail))
         case Custom(value):
-            return Custom(_words(value))
+            said = Custom(_words(value))
         case _:
-            return Custom(_words(reason))
+            said = Custom(_words(reason))
+    return asked_by(said, reason.by)
 
 
 def error_in_words(error: BaseException, origin: str) -> BaseException:

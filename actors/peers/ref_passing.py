@@ -14,6 +14,8 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
+
 from enfilade.actors.messages.errors import Refused
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
@@ -25,7 +27,7 @@ from enfilade.transport.records import PayloadError
 if TYPE_CHECKING:
     from enfilade.actors.peers.distribution import Distribution
 
-__all__ = ["RefPassing"]
+__all__ = ["Named", "RefPassing"]
 
 MOST_NODES: Final = 1000
 """Other nodes that a peer may make known here, by refs to their processes that are still held."""
@@ -71,6 +73,13 @@ def _lives(ref: Ref[Any] | None) -> bool:
         return ref.active
     process = process_of(ref)
     return process is not None and process.ended is None
+
+
+@attrs.frozen
+class Named:
+    """A ref that gives nothing, wherever it stands: it travels as any ref, and arrives as one."""
+
+    ref: Ref[Any]
 
 
 class RefPassing:
@@ -130,6 +139,14 @@ class RefPassing:
                     known = Giving.WHOLE if self.granted.is_whole(target) else Giving.ADDRESS
                     token = self._distribution.handouts.token(ref, known)
         return [ref.node_name, ref.incarnation, target, token, address]
+
+    def lower_named(self, named: Named) -> list[Any]:
+        """Lower a ref that gives nothing to the fields of any ref."""
+        giving, self.giving = self.giving, Giving.NOTHING
+        try:
+            return self.lower(named.ref)
+        finally:
+            self.giving = giving
 
     def revive(self, fields: list[Any]) -> Ref[Any]:
         """Make a ref of the fields that travelled.

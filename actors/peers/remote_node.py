@@ -24,7 +24,8 @@ import msgspec
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import NoProcess, NotConnected, Refused, Restarting
-from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, Reason
+from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, REASONS, Reason, asked_by
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
@@ -34,13 +35,15 @@ from enfilade.actors.peers.faults import (
     FAULTS,
     error_in_words,
     lower_fault,
+    lower_reason,
     reason_in_words,
     revive_fault,
+    revive_reason,
 )
 from enfilade.actors.peers.inbound import Inbound
 from enfilade.actors.peers.ledger import Ledger, Linked, undeliverable, unsendable
 from enfilade.actors.peers.long_payloads import Departures
-from enfilade.actors.peers.ref_passing import RefPassing
+from enfilade.actors.peers.ref_passing import Named, RefPassing
 from enfilade.actors.peers.remote_refs import HeldRef, RemoteNameRef
 from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.peers.travelling_types import types
@@ -60,6 +63,7 @@ __all__ = ["RemoteNode"]
 
 REF: Final = 16
 FAULT: Final = 17
+ASKED: Final = 18
 """Codes of the values that belong to a node link."""
 
 Encoded = tuple[Any, Sequence[Handle]]
@@ -250,8 +254,10 @@ class RemoteNode:
 
     def answer(self, number: int, succeeded: bool, value: Any) -> None:
         """Send the reply to a call or a spawn."""
-        payload, files, encoded = self._encode(self._encoded_soon, value)
         by = wire.NIL if succeeded else self.encode_by(value)
+        if is_a(value, Reason):
+            value = asked_by(value, None)
+        payload, files, encoded = self._encode(self._encoded_soon, value)
         self.say(wire.Reply(number, succeeded and encoded, payload, len(files), by), files)
 
     def encode(self, value: Any, giving: Giving = Giving.WHOLE) -> tuple[Any, Sequence[Handle], bool]:
@@ -375,10 +381,14 @@ class RemoteNode:
     def _externals(self) -> list[External]:
         kinds = (LocalRef, CheckedRef, Alias, HeldRef, RemoteRef, RemoteNameRef, NameRef, NodeRef)
         refs = [External(kind, REF, self._passing.lower, self._passing.revive) for kind in kinds]
-        return refs + [External(kind, FAULT, lower_fault, revive_fault) for kind in FAULTS.values()]
+        faults = [External(kind, FAULT, lower_fault, revive_fault) for kind in FAULTS.values()]
+        asked = [External(kind, ASKED, lower_reason, revive_reason) for kind in REASONS]
+        named = External(Named, REF, self._passing.lower_named, self._passing.revive)
+        return [*refs, named, *faults, *asked]
 
     def encode_reason(self, reason: Reason) -> Any:
         """Encode an exit reason; descriptors in it do not travel."""
+        reason = asked_by(reason, None)  # which its frame tells
         payload, files, _ = self.encode(reason)
         if files:  # no room for them beside the reason of an exit
             close_all(files)

@@ -16,6 +16,7 @@ from enfilade.actors import (
     Actor,
     BadArguments,
     CallTimeout,
+    Crashed,
     Custom,
     Deferred,
     Down,
@@ -26,6 +27,7 @@ from enfilade.actors import (
     Process,
     ProcessDied,
     Ref,
+    Refused,
     UnknownMethod,
     open_node,
 )
@@ -481,4 +483,100 @@ async def test_a_caller_is_told_who_ended_the_callee(autojump_clock: VirtualCloc
     with pytest.raises(ProcessDied) as died:
         await place.seen(home).call(Clerk.later)
     assert died.value.reason.by == asking
+    asking.exit(SHUTDOWN)
+
+
+class Messenger(Actor):
+    """Tells what it has seen of the end of another process."""
+
+    def __init__(self, carried: Any = None) -> None:
+        self.carried = carried
+        self.downs: list[Down] = []
+
+    def watch(self, ref: Ref[Any]) -> None:
+        self.process.monitor(ref)
+
+    def on_down(self, down: Down) -> None:
+        self.downs.append(down)
+
+    def tell(self) -> Any:
+        (down,) = self.downs
+        return [down.reason, Exited(down.ref, down.reason), {"reason": (down.reason,)}]
+
+    def blame(self) -> None:
+        raise self._error()
+
+    def refuse(self) -> Any:
+        return self.process.refuse(self._error())
+
+    def _error(self) -> ProcessDied:
+        (down,) = self.downs
+        error = ProcessDied(down.ref, down.reason)
+        vars(error)["carried"] = self.carried
+        return error
+
+
+class Unspeakable:
+    """Does not travel."""
+
+
+async def test_a_reason_within_something_else_says_who_asked(
+    autojump_clock: VirtualClock, place: Place
+) -> None:
+    """L9, D8: in a reply, a message, an error, and an error within a reason, also where that is in words."""
+    subject = await place.there.spawn(Subject)
+    home = await place.there.spawn(Messenger)
+    messenger = place.seen(home)
+    await home.call(Messenger.watch, subject)
+    asking = await place.here.spawn(_exits, place.seen(subject))
+    await settled()
+
+    reason, exited, held = await messenger.call(Messenger.tell)
+    assert reason == exited.reason == held["reason"][0]
+    assert reason.by == exited.reason.by == held["reason"][0].by == asking
+
+    with pytest.raises(ProcessDied) as refused:
+        await messenger.call(Messenger.refuse)
+    assert refused.value.reason.by == asking
+
+    with pytest.raises(ProcessDied) as died:
+        await messenger.call(Messenger.blame)
+    crash = died.value.reason
+    assert crash.by is None
+    assert isinstance(crash, Crashed)
+    assert isinstance(crash.error, ProcessDied)
+    assert crash.error.reason.by == asking
+    asking.exit(SHUTDOWN)
+
+
+@pytest.mark.parametrize("method", ["refuse", "blame"])
+async def test_in_words_it_says_so_too(autojump_clock: VirtualClock, place: Place, method: str) -> None:
+    """L9, D9: the same of an error that carries what cannot travel."""
+    subject = await place.there.spawn(Subject)
+    home = await place.there.spawn(Messenger, Unspeakable())
+    await home.call(Messenger.watch, subject)
+    asking = await place.here.spawn(_exits, place.seen(subject))
+    await settled()
+    with pytest.raises(ProcessDied) as raised:
+        await place.seen(home).call(getattr(Messenger, method))
+    reason = raised.value.reason
+    if isinstance(reason, Crashed):
+        assert isinstance(reason.error, ProcessDied)
+        reason = reason.error.reason
+    assert reason.by == asking
+    asking.exit(SHUTDOWN)
+
+
+async def test_such_a_ref_reaches_nobody(autojump_clock: VirtualClock, place: Place) -> None:
+    """D8, D10: also where the reason lies in a message, whose other refs give access."""
+    subject = await place.there.spawn(Subject)
+    home = await place.there.spawn(Messenger)
+    await home.call(Messenger.watch, subject)
+    asking = await place.there.spawn(_exits, subject)
+    await settled()
+    reason, *_ = await place.seen(home).call(Messenger.tell)
+    assert reason.by == asking
+    if place.is_far:
+        with pytest.raises(Refused):
+            await reason.by.call(Subject.fail)
     asking.exit(SHUTDOWN)
