@@ -365,6 +365,7 @@ class Node(Handle):
                 await end.empty_arena(process, reason)
             reason = process.exit_signal or reason
             end.finish(process, reason, own_fault(process, reason))
+            raised = None  # its traceback holds this frame, and the process with it
         if scope.cancelled_caught:
             raise ProcessDied(process.ref, body.result(None))
 

@@ -26,6 +26,7 @@ from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor, formatted_status
 from enfilade.actors.processes.body import AbsentBody, Body, EmptyingBody
 from enfilade.actors.processes.control_lane import StopRequest
+from enfilade.actors.processes.ended_process import let_go_of_itself
 from enfilade.actors.processes.mailbox import ClosedQueue, bury_left
 from enfilade.actors.processes.protocol import NO_NAMES
 from enfilade.actors.processes.steps import step_failed
@@ -151,6 +152,7 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
         node.ended(process, reason, error, told)
     except BaseException as raised:
         step_failed(process, "report", raised)
+    let_go_of_itself(process)
 
 
 def _release_names(process: Process, body: Body, _reason: Reason) -> None:
@@ -169,6 +171,7 @@ def _release_extras(process: Process, _body: Body, _reason: Reason) -> None:
         return
     for alias in extras.aliases:
         alias.active = False
+        alias.monitor = None
     extras.aliases.clear()
     for timer in list(extras.timers):
         timer.cancel()

@@ -106,7 +106,7 @@ class Alias(LocalRef[A]):
             taken down or has fired. "reply": until the first message. "reply_demonitor": whichever comes
             first, and the first message takes the monitor down.
         active: whether it still works.
-        monitor: the monitor that it came with.
+        monitor: the monitor that it came with, while it works.
     """
 
     __slots__ = ("active", "mode", "monitor", "number")
@@ -131,9 +131,10 @@ class Alias(LocalRef[A]):
     def _used(self) -> None:
         """A message has got through: it may have been the last."""
         if self.mode in ("reply", "reply_demonitor") and self.active:
+            monitor = self.monitor
             self._process.forget_alias(self)
-            if self.mode == "reply_demonitor" and self.monitor is not None:
-                demonitor(self._process, self.monitor, flush=False)
+            if self.mode == "reply_demonitor" and monitor is not None:
+                demonitor(self._process, monitor, flush=False)
 
     def deliver(self, signal: signals.Signal) -> None:
         if self.active:
@@ -322,7 +323,7 @@ def alias(process: Process, mode: AliasMode) -> Alias[Any]:
 def unalias(process: Process, target: Alias[Any]) -> bool:
     """Take an alias back."""
     owner = canonical(target)
-    if owner is not process.ref:
+    if owner != process.ref:
         raise NotOwner(f"{target} is an alias of {owner}; {process.ref} cannot take it back")
     was_active = target.active
     process.forget_alias(target)

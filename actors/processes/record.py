@@ -437,5 +437,6 @@ class Record(Handle):
     def forget_alias(self, alias: Alias[Any]) -> None:
         """Deactivate `alias`."""
         alias.active = False
+        alias.monitor = None  # which holds the alias, too
         if self.extras_or_none is not None:
             self.extras_or_none.aliases.pop(alias, None)

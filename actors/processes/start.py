@@ -208,7 +208,10 @@ def begin(
         refusal = _refused(process, error)
     else:
         return request
-    raise refusal from refusal.__cause__
+    try:
+        raise refusal from refusal.__cause__
+    finally:
+        del refusal  # whose traceback holds this frame, and the process with it
 
 
 def give_back(process: Process, ancestor: Ref[Any] | None) -> None:

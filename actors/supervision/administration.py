@@ -12,6 +12,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.supervision.actions import Answer, Refuse
+from enfilade.actors.supervision.child_spec import Child
 from enfilade.actors.supervision.children import Children
 from enfilade.actors.supervision.strategy import Strategy
 from enfilade.actors.supervision.supervisor_body import SupervisorBody
@@ -34,9 +35,17 @@ def strategy_of(supervisor: Actor) -> Strategy[AnyRef]:
 
 def supervise(supervisor: Actor, children: Children[AnyRef]) -> None:
     """Give a supervisor that is being made its children."""
-    body = body_of(supervisor)
-    node = supervisor.process.node
-    body.strategy = Strategy(children, clock=node.timers.now, draw=node.runtime.random, present=body.present)
+    process = supervisor.process
+    node = process.node
+
+    def present(spec: Child) -> bool:
+        """By way of the process, so that body and strategy do not hold each other."""
+        return process.body.present(spec)  # type: ignore[no-any-return]
+
+    strategy: Strategy[AnyRef] = Strategy(
+        children, clock=node.timers.now, draw=node.runtime.random, present=present
+    )
+    body_of(supervisor).strategy = strategy
 
 
 def carry_out(supervisor: Actor, request: Callable[..., Any], *args: Any) -> Deferred[Any]:

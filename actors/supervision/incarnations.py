@@ -147,6 +147,8 @@ class Incarnations:
 
     def settle(self) -> None:
         """Let go of the children that are no longer between two incarnations."""
+        if not self._between:
+            return
         strategy = self._body.strategy
         for child, between in list(self._between.items()):
             down = child.status is STOPPED and not strategy.busy and not strategy.restarts(child)
@@ -175,6 +177,11 @@ class Incarnations:
             ended = None if process is None else process.ended
             state = self._last_states.pop(child.ref, None)
             events.publish(self._event("ended", child, child.ref, ended or reason, state=state))
+
+    def let_go(self) -> None:
+        """Let go of the body, which holds these lives: the supervisor has ended, its children are gone."""
+        self._between.clear()
+        del self._body
 
     def _leave(self, child: ChildRecord[AnyRef]) -> None:
         between = self._between.pop(child)

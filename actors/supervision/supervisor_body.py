@@ -513,6 +513,7 @@ class SupervisorBody(DispatchedBody):
     def arena_emptied(self, reason: Reason) -> None:
         if hasattr(self, "strategy"):
             self._incarnations.outlived(reason)
+        self._incarnations.let_go()
         self.process.node.child_events.forget(self.process.ref)
 
 
