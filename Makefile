@@ -8,21 +8,24 @@ INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/pip install --qu
 SOURCES := pyproject.toml .packaging/backend.py .packaging/hardening.py \
   $(shell find transport hostcalls -name '_build.py' -o -name '*.[ch]' 2>/dev/null)
 
-.PHONY: all demo tests quick check kits soak bench docs c-tests mutants clean help
+.PHONY: all demo tests quick check format kits soak bench docs c-tests mutants wheels clean help
 
-all: check tests docs  ## check, test, and build the documentation
-
+# A line `##@ NAME` begins a group of the help, `##` after a target says what it does.
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## *" } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*##/ { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
-	@echo "Making the virtual environment $(VENV): a minute or two, this once."
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
+	@$(PYTHON) .packaging/prerequisites.py
+	@echo "Making the virtual environment $(VENV), this once."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --upgrade pip
 
 $(VENV)/.installed: $(SOURCES) | $(BIN)/python
-	@echo "Compiling doors and the guest engine, installing what they need."
-	$(INSTALL) --editable .
+	@$(PYTHON) .packaging/prerequisites.py
+	@echo "Compiling doors and the guest engine, installing what they need: about half a minute."
+	@$(INSTALL) --editable .
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
@@ -45,11 +48,15 @@ $(VENV)/.installed-kits: $(VENV)/.installed-test
 	else echo "npm was not found, so the AssemblyScript kit is left out."; fi
 	@touch $@
 
+##@ First steps
+
 demo: $(VENV)/.installed  ## two zones, a supervision tree in each, messages through doors
 	$(BIN)/enfilade demo
 
 tests: $(VENV)/.installed-test  ## the whole test suite, in the stages of CI
 	$(BIN)/python -m tests.stages
+
+##@ While you change something
 
 QUICK := tests/actors tests/conformance/actors tests/conformance/channels tests/hostcalls tests/docs \
   $(foreach name,memory_file node_link patience rendezvous wire,tests/transport/test_$(name).py)
@@ -63,6 +70,17 @@ check: $(VENV)/.installed-test  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+format: $(VENV)/.installed-test  ## write the Python the way that `make check` wants it
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-docs  ## the documentation, as HTML in docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
+
+all: check tests docs  ## check, test, and build the documentation
+
+##@ Long or special
 
 kits: $(VENV)/.installed-kits  ## compilers for guests in Zig and AssemblyScript, so that their tests run
 
@@ -81,14 +99,21 @@ $(VENV)/tractor/.installed: tests/benchmarks/peers/tractor.txt | $(BIN)/python
 	  $(VENV)/tractor/bin/pip install --quiet --disable-pip-version-check --requirement $< && \
 	  $(VENV)/tractor/bin/pip install --quiet --disable-pip-version-check --no-deps 'tractor==0.1.0a5' && touch $@
 
+# The tools of a release are pinned with their digests, which are those for one Python on one machine.
+$(VENV)/wheels/.installed: .packaging/release-tools.txt | $(BIN)/python
+	@$(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit("a release is made with Python 3.11: make PYTHON=python3.11 wheels")'
+	@$(PYTHON) -m venv $(VENV)/wheels
+	@$(VENV)/wheels/bin/pip install --quiet --require-hashes --only-binary :all: --requirement $<
+	@touch $@
+
 bench: $(VENV)/.installed-bench $(VENV)/tractor/.installed  ## our figures beside each peer's
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
-docs: $(VENV)/.installed-docs  ## the documentation, as HTML in docs/_build
-	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
-
 mutants: $(VENV)/.installed-test  ## faults made on purpose, which the tests must find
 	$(BIN)/python -m tests.mutants $(MUTANTS)
+
+wheels: $(VENV)/wheels/.installed  ## the source archive and the wheels of a release, in dist/
+	$(VENV)/wheels/bin/python .packaging/wheels.py
 
 clean:  ## remove everything that the targets made
 	rm -rf $(VENV) build dist docs/_build .packaging/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
