@@ -150,6 +150,7 @@ EXPORTING = [*PACKAGES, "transport.doors", "hostcalls.engine", "actors.testing"]
 
 TOP_LEVEL = {
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "Makefile",
