@@ -37,7 +37,7 @@ def compiler() -> str:
 def compiles(header: str, *flags: str) -> bool:
     """Tell whether the compiler finds a header."""
     command = [compiler(), *flags, "-fsyntax-only", "-x", "c", "-"]
-    source = "#include <{}>\n".format(header)
+    source = f"#include <{header}>\n"
     return subprocess.run(command, input=source.encode(), capture_output=True, check=False).returncode == 0
 
 
@@ -45,12 +45,12 @@ def missing() -> list[str]:
     """The things that are not there, in plain words."""
     if not OLDEST <= sys.version_info[:2] < TOO_NEW:
         ours = ".".join(map(str, sys.version_info[:2]))
-        return ["Python 3.11 to 3.14 (this is {}; name another one: make PYTHON=python3.13 ...)".format(ours)]
+        return [f"Python 3.11 to 3.14 (this is {ours}; name another one: make PYTHON=python3.13 ...)"]
     lacks = []
     if importlib.util.find_spec("ensurepip") is None:
         lacks.append("the module `venv` of Python with pip in it")
     if shutil.which(compiler()) is None:
-        return [*lacks, "a C compiler (no program {!r} was found)".format(compiler())]
+        return [*lacks, f"a C compiler (no program {compiler()!r} was found)"]
     if not compiles("stdlib.h"):
         return [*lacks, "the headers of the C library"]
     if not compiles("Python.h", "-I", sysconfig.get_path("include")):

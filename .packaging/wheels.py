@@ -1,11 +1,11 @@
-"""Make what a release consists of, in `dist/`: the source archive, and a wheel for each kind of Linux machine.
+"""Make what a release consists of, in `dist/`: the source archive, and a wheel for each kind of Linux.
 
-The compiler is Zig's, which carries the C library of each target: a wheel for another processor, or for an older
-system than this one, needs neither a container nor another machine. The extensions use Python's stable interface,
-so one wheel serves every Python from 3.11 on.
+The compiler is Zig's, which carries the C library of each target. So a wheel for another processor, or for a
+system older than this one, needs neither a container nor another machine. The extensions use the stable
+interface of Python: one wheel serves every Python from 3.11 on.
 
-Each wheel is made twice, in different folders. Both must be the same, byte for byte. auditwheel then looks for
-symbols that an older C library does not have.
+Each wheel is made twice, in different folders. Both must be the same, byte for byte. auditwheel then looks
+for symbols that an older C library does not have.
 """
 
 import argparse
@@ -39,8 +39,7 @@ def run(*command: str, cwd: Path = ROOT, environment: dict[str, str] | None = No
         command,
         cwd=cwd,
         env={**os.environ, **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )

@@ -1,5 +1,7 @@
 """The demo's board as rich draws it: a tree for each zone, what happened below them, and the summary."""
 
+import textwrap
+
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -9,6 +11,7 @@ from rich.tree import Tree
 from enfilade.actors.cli.demo.board import Board, ZoneView
 
 EVENTS_SHOWN = 9
+COLUMNS = 80
 
 STYLES = {"sync actor": "cyan", "async actor": "cyan", "async function": "blue", "wasm guest": "magenta"}
 
@@ -22,10 +25,9 @@ def _line(text: str, style: str = "") -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
-def zone_panel(zone: ZoneView) -> Panel:
-    """One zone: its tree, its counts, in a frame that says whether it is alive."""
-    state = f"process {zone.pid}" if zone.up else ("down" if zone.starts else "starting")
-    tree = Tree(_line("supervisor (one_for_one)", "bold"))
+def zone_tree(zone: ZoneView, place: str = "") -> Tree:
+    """The supervisor of a zone with its children; `place` is written before it."""
+    tree = Tree(_line(f"{place}supervisor (one_for_one)", "bold"))
     for child in zone.children.values():
         line = _line(f"{child.id} ", STYLES[child.kind])
         line.append(child.kind, style="dim")
@@ -34,12 +36,18 @@ def zone_panel(zone: ZoneView) -> Panel:
         if child.detail:
             line.append(f"  {child.detail}", style="dim")
         tree.add(line)
+    return tree
+
+
+def zone_panel(zone: ZoneView) -> Panel:
+    """One zone: its tree, its counts, in a frame that says whether it is alive."""
+    state = f"process {zone.pid}" if zone.up else ("down" if zone.starts else "starting")
     counts = _line("")
     counts.append("answered ", style="dim").append(f"{zone.total_answered:,}")
     counts.append("  failed ", style="dim").append(f"{zone.total_failed:,}")
     counts.append("  trip ", style="dim").append(microseconds(zone.median_round_trip))
     return Panel(
-        Group(tree, Text(), counts),
+        Group(zone_tree(zone), Text(), counts),
         title=f"zone {zone.name}",
         subtitle=state,
         border_style="green" if zone.up else ("red" if zone.starts else "yellow"),
@@ -51,8 +59,20 @@ def instant(seconds: float) -> str:
     return f"{seconds:5.2f} s"
 
 
+def wrapped(text: str, indent: int = 2) -> str:
+    """A sentence in lines that fit a terminal of the usual width; the later ones are indented."""
+    return textwrap.fill(text, COLUMNS, subsequent_indent=" " * indent, break_on_hyphens=False)
+
+
 def event_line(at: float, text: str) -> str:
-    return f"{instant(at)}  {text}"
+    start = f"{instant(at)}  "
+    return wrapped(start + text, len(start))
+
+
+def standing(board: Board) -> RenderableType:
+    """The trees as they stand at the end, for a console that draws nothing while the show goes on."""
+    trees = [zone_tree(zone, f"zone {zone.name}, process {zone.pid}: ") for zone in board.zones.values()]
+    return Group(Text(), *trees, Text())
 
 
 def draw(board: Board) -> RenderableType:

@@ -18,7 +18,7 @@ from rich.live import Live
 
 from enfilade.actors.cli.config import WATCHED
 from enfilade.actors.cli.demo.board import Board, ChildView, ZoneView
-from enfilade.actors.cli.demo.drawing import draw, event_line, summary
+from enfilade.actors.cli.demo.drawing import draw, event_line, standing, summary, wrapped
 from enfilade.actors.cli.demo.parts import POISON, Reporter, mill_module
 from enfilade.actors.cli.demo.zones import KINDS, ZONE_FILE, ZoneProcess, zone
 from enfilade.actors.cli.refusal import Refusal
@@ -56,6 +56,7 @@ class Show:
         self.running = {name: ZoneProcess(name) for name in NAMES}
         self._say = say
         self.working = trio.Event()
+        self.seen = trio.Event()  # each zone has told what stands in it
         self.over = False
         self._serials: dict[tuple[str, str], int] = {}
 
@@ -82,8 +83,11 @@ class Show:
         self.event(f"zone {name} is up, connected through {name}.door")
 
     def down(self, name: str, reason: str) -> None:
-        """A zone is connected no longer, and what ran in it has ended."""
+        """A zone is connected no longer, and what ran in it has ended; after the show all of them end."""
+        if self.over:
+            return
         self.board.zones[name].gone()
+        self.seen = trio.Event()
         for key in [key for key in self._serials if key[0] == name]:
             del self._serials[key]
         self.event(f"zone {name} is down: {reason}")
@@ -100,6 +104,8 @@ class Show:
             if serial:
                 self._serials[name, child] = serial
                 shown.detail = f"#{serial}"
+        if all(len(zone.children) == len(KINDS) for zone in self.board.zones.values()):
+            self.seen.set()
         totals = report["totals"]
         view.answered, view.failed = totals["answered"], totals["failed"]
         view.round_trips = totals["round_trips"] or view.round_trips
@@ -132,10 +138,8 @@ def run_demo(*, pace: float, plain: bool, isolate: bool) -> int:
 async def _show(console: Console, live: bool, directory: Path, pace: float, isolate: bool) -> int:
     say = functools.partial(console.print, highlight=False, soft_wrap=True)
     kinds = available() if isolate else ()
-    say(
-        f"Two zones, {' and '.join(NAMES)}: each an OS process "
-        + (f"with its own {', '.join(kinds)} namespaces." if kinds else "in this zone's namespaces.")
-    )
+    own = f"with its own {', '.join(kinds)} namespaces." if kinds else "in this zone's namespaces."
+    say(wrapped(f"Two zones, {' and '.join(NAMES)}: each an OS process {own}", indent=0))
     board = Board({name: ZoneView(name) for name in NAMES})
     show = Show(board, None if live else say)
     _prepare(directory, 0 if "user" in kinds else os.geteuid())
@@ -156,14 +160,16 @@ async def _show(console: Console, live: bool, directory: Path, pace: float, isol
         await trio.sleep(pace)
         zone_seconds = await _kill_zone(node, show)
         await trio.sleep(pace)
+        with trio.move_on_after(RECOVERY_SECONDS):
+            await show.seen.wait()
         worked = show.now - working
         show.over = True
+    if not live:
+        console.print(standing(board))
     for line in summary(board, worked):
-        say(line)
-    console.print(
-        f"the guest that trapped answered again after {guest_seconds * 1e3:.1f} ms", highlight=False
-    )
-    console.print(f"the zone that was killed answered again after {zone_seconds:.2f} s", highlight=False)
+        say(wrapped(line))
+    say(f"the guest that trapped answered again after {guest_seconds * 1e3:.1f} ms")
+    say(f"the zone that was killed answered again after {zone_seconds:.2f} s")
     return 0
 
 

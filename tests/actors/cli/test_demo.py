@@ -49,6 +49,13 @@ def test_the_demo_ends_with_its_summary(
     assert "the guest that trapped answered again after" in output
     assert "the zone that was killed answered again after" in output
     assert result.stderr == ""
+    assert max(map(len, output.splitlines())) <= 80
+    # It ends with the trees as they stand.
+    ends = output[output.rindex("is up, connected") :]
+    for name in ("east", "west"):
+        tree = ends[ends.index(f"zone {name}, process ") :]
+        kinds = re.findall(r"[├└]── (\w+) (sync actor|async actor|async function|wasm guest)", tree)[:4]
+        assert {child for child, _ in kinds} == {"ledger", "mill", "clerk", "reporter"}
     left = [line for line in processes_of(run) if "-m enfilade" in line]
     assert left == []
     assert list(tmp_path.iterdir()) == []

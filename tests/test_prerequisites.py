@@ -1,0 +1,80 @@
+"""The first line that a newcomer sees where something is missing: what it is, and what to type."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+PROGRAM = Path(__file__).resolve().parent.parent / ".packaging" / "prerequisites.py"
+
+
+def prerequisites() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("prerequisites", PROGRAM)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def run(**environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(PROGRAM)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_nothing_is_said_where_nothing_is_missing() -> None:
+    done = run()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_missing_compiler_is_named() -> None:
+    done = run(CC="no-such-compiler")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "missing a C compiler (no program 'no-such-compiler' was found); install them" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("header", "missing"),
+    [("stdlib.h", "the headers of the C library"), ("Python.h", "the headers of Python 3.")],
+)
+def test_missing_headers_are_named(header: str, missing: str, tmp_path: Path) -> None:
+    """The compiler of this test finds every header but one."""
+    compiler = tmp_path / "cc"
+    compiler.write_text(f"#!/bin/sh\n! grep -q '<{header}>'\n")
+    compiler.chmod(0o755)
+    done = run(CC=str(compiler))
+    assert done.returncode == 1
+    assert f"Enfilade cannot be built here: missing {missing}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"),
+    [((3, 10), False), ((3, 11), True), ((3, 14), True), ((3, 15), False)],
+)
+def test_another_python_is_named(
+    version: tuple[int, int], fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = prerequisites()
+    monkeypatch.setattr(sys, "version_info", (*version, 0, "final", 0))
+    lacks = module.missing()
+    assert ("Python 3.11 to 3.14" in " ".join(lacks)) is not fits
+
+
+@pytest.mark.parametrize(("manager", "command"), [("apk", "apk add gcc"), (None, "the tools of your system")])
+def test_the_advice_is_the_machine_s(
+    manager: str | None, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = prerequisites()
+    monkeypatch.setattr(module.shutil, "which", lambda name: name if name == manager else None)
+    assert command in module.advice()
