@@ -33,7 +33,7 @@ class ProcessEntry:
         serial: its number on the node.
         name: the name it is registered under; None.
         label: its label; None.
-        kind: "actor", "supervisor", "function", "guest", "mailbox" or "starting".
+        kind: "actor", "supervisor", "function", "guest", "mailbox", "starting" or "ending".
         queued: how many messages wait in its mailbox.
     """
 
@@ -50,8 +50,8 @@ class Branch:
 
     Attributes:
         id: the id of its specification, as text; the name of the root.
-        state: "running", "restarting", "stopped", "silent" for a supervisor that names no children now, or
-            "elsewhere" for a child on another node.
+        state: "running", "restarting", "stopped", "silent" for a supervisor that names no children now or is
+            ending with them, or "elsewhere" for a child on another node.
         restart: "permanent", "transient", "temporary"; None for the root.
         process: what runs there; None when nothing does, or on another node.
         children: what is below.
@@ -92,6 +92,8 @@ class Observe(Actor):
         if process is None:
             return Branch(id, "stopped", restart, None, [])
         entry = _entry(process)
+        if entry.kind == "ending":  # it ends its children, and answers no more
+            return Branch(id, "silent", restart, entry, [])
         if entry.kind != "supervisor":
             return Branch(id, "running", restart, entry, [])
         try:

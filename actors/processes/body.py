@@ -128,8 +128,18 @@ class EmptyingBody(AbsentBody):
 
     __slots__ = ("former",)
 
+    kind: ClassVar[str] = "ending"
+
     def __init__(self, former: Body) -> None:
         self.former = former
+
+    @property
+    def at_hand(self) -> Any:
+        return self.former.at_hand
+
+    @property
+    def task(self) -> trio.lowlevel.Task | None:
+        return self.former.task
 
     def child_ending(self, child: Process) -> None:
         self.former.child_ending(child)

@@ -130,6 +130,8 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
     process.on_message = process.handlers = None
     process.names = NO_NAMES
     body, process.body = process.body, ENDED
+    if type(body) is EmptyingBody:
+        body = body.former
     del node.processes[process.serial]
     for release in (_release_names, _release_extras, _fail_calls):
         try:

@@ -7,9 +7,23 @@ from typing import Any
 
 import attrs
 import pytest
+import trio
 from trio.testing import MockClock
 
-from enfilade.actors import SHUTDOWN, DispatchedBody, Exited, Node, Process, Spawnable, Supervisor, system
+from enfilade.actors import (
+    KILL,
+    SHUTDOWN,
+    Actor,
+    Call,
+    DispatchedBody,
+    Exited,
+    Node,
+    Process,
+    ProcessDied,
+    Spawnable,
+    Supervisor,
+    system,
+)
 from enfilade.actors.guests.guest_body import GuestBody, LoadingBody
 from enfilade.actors.processes.body import Body, is_spawnable
 from tests.conformance.actors.subjects import BOOM
@@ -89,6 +103,76 @@ def test_a_class_of_spawnables_is_not_spawnable() -> None:
     assert is_spawnable(Counter())
     assert not is_spawnable(Counter)
     assert not is_spawnable(Counter().body)
+
+
+async def stubborn(me: Process) -> None:
+    """Takes three seconds to end."""
+    with trio.CancelScope(shield=True):
+        await trio.sleep(3)
+
+
+class Owner(Actor):
+    """Ends what it has spawned before it ends."""
+
+    def own(self) -> None:
+        self.process.open_arena()
+        self.process.spawn_soon(stubborn)
+
+    def crash(self) -> None:
+        raise ValueError("as asked")
+
+
+class OwnerWithTask(Owner):
+    async def crash(self) -> None:
+        raise ValueError("as asked")
+
+
+async def owner(me: Process) -> None:
+    """The same as a function."""
+    me.open_arena()
+    me.spawn_soon(stubborn)
+    while True:
+        call = await me.receive(Call)
+        if call.method == "crash":
+            raise ValueError("as asked")
+        call.reply(None)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("target", [Owner, OwnerWithTask, owner])
+async def test_a_process_that_ends_its_children(
+    autojump_clock: MockClock, node: Node, target: Any, killed: bool
+) -> None:
+    """U10, C5: meanwhile its body says what is at hand, as all bodies do; then its calls fail."""
+    failed: list[str] = []
+    ref: Any = await node.spawn(target)
+    await ref.call(Owner.own)
+    process = node.processes[ref.serial]
+
+    async def ask(method: Any) -> None:
+        with pytest.raises(ProcessDied):
+            await ref.within(10).call(method)
+        failed.append(method.__name__)
+
+    async with trio.open_nursery() as nursery:
+        await system.suspend(ref)
+        nursery.start_soon(ask, Owner.crash)
+        await trio.sleep(0.1)
+        nursery.start_soon(ask, Owner.own)
+        await trio.sleep(0.1)
+        await system.resume(ref)
+        await trio.sleep(0.1)
+        if killed:
+            ref.exit(KILL)
+            await trio.sleep(0.1)
+        if target is Owner:  # a task stays what it is until it is over
+            assert process.body.kind == "ending"
+        if target is not owner:  # whose calls are at hand until it replies
+            assert process.body.at_hand.method == "crash"
+        assert process.serial in node.processes
+    assert sorted(failed) == ["crash", "own"]
+    assert not node.processes
+    assert not node.statistics().timers
 
 
 @pytest.mark.parametrize("end", ["terminated", "asked"])
