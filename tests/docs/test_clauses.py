@@ -71,7 +71,7 @@ def _texts() -> Iterator[tuple[Path, str]]:
 def pages_named(name: str) -> list[Path]:
     """The pages of the project that a citation such as `reference/actors.md` can mean."""
     parts = Path(name).parts
-    found = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")]
+    found = list(ROOT.glob("*.md"))
     found += [path for place in PLACES for path in (ROOT / place).rglob("*.md")]
     return [path for path in found if path.parts[-len(parts) :] == parts]
 
