@@ -11,9 +11,9 @@ therefore only one empty lane is kept, for the next call of the same limit.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
@@ -25,6 +25,7 @@ from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import Exit, Notice
 from enfilade.actors.node.dead_letters import DeadLetters
+from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.steps import step_failed
 
 if TYPE_CHECKING:
@@ -135,7 +136,12 @@ class Timer(Handle):
             return False
         self.active = False
         self._release()
-        self._timers.bury(self)
+        timers = self._timers
+        heap = timers._heap
+        if heap and heap[-1][2] is self:
+            heap.pop()
+        else:
+            timers.bury()
         return True
 
     def remaining(self) -> float:
@@ -151,12 +157,23 @@ class Timer(Handle):
 
     def _release(self) -> None:
         self._fn, self._args = _nothing, ()
-        if self.owner is not None and self.owner.extras_or_none is not None:
-            self.owner.extras_or_none.timers.pop(self, None)
+        owner = self.owner
+        if owner is not None:
+            extras = owner.extras_or_none
+            if extras is not None:
+                extras.timers.pop(self, None)
 
 
 def _nothing() -> None:
     return None
+
+
+def _sent(process: Process, message: Any) -> None:
+    """Let `message`, which a timer sends, arrive at a process of this node."""
+    try:
+        process.put(message)
+    except BaseException as error:
+        process.signal_failed(error)
 
 
 class Timers:
@@ -197,7 +214,11 @@ class Timers:
         self, seconds: float, destination: Ref[Any], message: Any, *, owner: Process | None = None
     ) -> Timer:
         """Send `message` to `destination` in `seconds`; a name is looked up only then."""
-        return self.deliver_after(seconds, destination, Notice(message), owner=owner)
+        if type(destination) is not LocalRef:
+            return self.deliver_after(seconds, destination, Notice(message), owner=owner)
+        if type(seconds) is not float or not seconds >= 0:
+            check_seconds(seconds, "a delay")
+        return self._set(self.now() + seconds, owner, _sent, (destination._process, message))
 
     def deliver_after(
         self, seconds: float, destination: Ref[Any], signal: Notice | Exit, *, owner: Process | None = None
@@ -219,11 +240,13 @@ class Timers:
     ) -> Timer:
         timer = Timer(self, deadline, owner, fn, args)
         self._sequence += 1
-        heapq.heappush(self._heap, (deadline, self._sequence, timer))
+        heappush(self._heap, (deadline, self._sequence, timer))
         if owner is not None:
-            owner.extras().timers[timer] = None
-        if self._sleeper is not None and deadline < self._sleeper.deadline:
-            self._sleeper.deadline = deadline
+            extras = owner.extras_or_none
+            (owner.extras() if extras is None else extras).timers[timer] = None
+        sleeper = self._sleeper
+        if sleeper is not None and deadline < sleeper.deadline:
+            sleeper.deadline = deadline
         return timer
 
     def lane(self, seconds: float) -> Lane:
@@ -252,17 +275,12 @@ class Timers:
         if self._spare is lane:
             self._spare = None
 
-    def bury(self, timer: Timer) -> None:
-        """A timer was cancelled: drop it where that is easy; once the dead are the larger half, rebuild the
-        heap.
-        """
-        if self._heap and self._heap[-1][2] is timer:
-            self._heap.pop()
-            return
+    def bury(self) -> None:
+        """A timer that was cancelled stays in the heap: once the dead are the larger half, rebuild it."""
         self._tombstones += 1
         if self._tombstones * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2].active]
-            heapq.heapify(self._heap)
+            heapify(self._heap)
             self._tombstones = 0
 
     def clear(self) -> None:
@@ -287,7 +305,7 @@ class Timers:
     def _fire_due(self) -> None:
         now = trio.current_time()
         while self._heap and self._heap[0][0] <= now:
-            timer = heapq.heappop(self._heap)[2]
+            timer = heappop(self._heap)[2]
             if not timer.active:
                 self._tombstones -= 1
                 continue

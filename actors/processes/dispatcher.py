@@ -35,6 +35,7 @@ from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import Cast, envelopes
 from enfilade.actors.messages.wake import resume
 from enfilade.actors.processes.handlers import PLAIN
+from enfilade.actors.processes.links import Down
 from enfilade.actors.processes.steps import step_failed
 
 if TYPE_CHECKING:
@@ -216,6 +217,8 @@ class Dispatcher:
                             result = process.body.answer(
                                 message, handler(actor, *message.args, **message.kwargs)
                             )
+                        elif kind is Down:
+                            result = process.body.protocol.on_down(actor, message)
                         else:
                             result = process.body.handle(message)
                         if result is not None and type(result) not in plain:

@@ -1,14 +1,17 @@
 """Links, monitors and aliases: how a process learns of another's end.
 
 Both sides of a link and of a monitor keep an entry, and every change is a signal to the other side, whether
-that lives on this node or on another. An unlink carries a number and is acknowledged: until the
-acknowledgement has come the link is neither up nor gone, exits over it are dropped, and a link request of
-the other side that was under way is ignored; so crossing link and unlink leave both sides agreed (erts,
-"Distribution Protocol", link protocol).
+that lives on this node or on another. Between two processes of this node the signals of monitors, of which
+one process may have thousands, take effect where they would be sent: no signal is made.
+
+An unlink carries a number and is acknowledged: until the acknowledgement has come the link is neither up nor
+gone, exits over it are dropped, and a link request of the other side that was under way is ignored; so
+crossing link and unlink leave both sides agreed (erts, "Distribution Protocol", link protocol).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import attrs
@@ -37,6 +40,7 @@ __all__ = [
     "Exited",
     "IdleTimeout",
     "Monitor",
+    "Watcher",
     "canonical",
     "link_ended",
     "monitor_fired",
@@ -77,6 +81,12 @@ class Monitor(Handle):
     tag: Any = None
     alias: Alias[Any] | None = None
     active: bool = True
+
+
+Watcher = Monitor | tuple[Ref[Any], int]
+"""The other end of a monitor, as the watched process has it: if it is set up by a process of this node, the
+monitor itself; otherwise the ref of its node, or of the process, and its number there.
+"""
 
 
 class Down(msgspec.Struct, frozen=True):
@@ -254,23 +264,32 @@ def monitor(process: Process, target: Ref[Any] | str, mode: AliasMode | None, ta
     node = process.node
     name: str | None = None
     ref: Ref[Any] | None
-    if isinstance(target, NameRef):
-        target = target.name
-    if isinstance(target, str):
-        name, ref = target, node.whereis(target)
+    if type(target) is not LocalRef:
+        if isinstance(target, NameRef):
+            target = target.name
+        if isinstance(target, str):
+            name, ref = target, node.whereis(target)
+        else:
+            ref = canonical(target)
+        watched = process_of(ref)
     else:
-        ref = canonical(target)
+        watched = target._process
+        ref = watched.ref
     made = Monitor(process.ref, node.new_number(), ref, name, tag)
     if mode is not None:
         made.alias = alias(process, mode)
         made.alias.monitor = made
-    if ref is process.ref:
+    if watched is process:
         made.active = False
         return made
     if process.monitors is None:
         process.monitors = {}
     process.monitors[made.number] = made
-    if ref is None:
+    if watched is not None and watched.ended is None:
+        if watched.watchers is None:
+            watched.watchers = {}
+        watched.watchers[made] = None
+    elif watched is not None or ref is None:
         monitor_fired(process, made.number, NO_PROCESS)
     else:
         ref.deliver(signals.Monitor(process.ref, made.number))
@@ -286,22 +305,47 @@ def demonitor(process: Process, target: Monitor, flush: bool) -> bool:
         )
     was_active, target.active = target.active, False
     if process.monitors is not None and process.monitors.pop(target.number, None) is not None:
-        assert target.ref is not None
-        target.ref.deliver(signals.Demonitor(process.ref, target.number))
+        _watch_no_longer(target)
     _alias_over(process, target)
     if flush and not was_active:
         process.remove_message(lambda message: type(message) is Down and message.monitor is target)
     return was_active
 
 
+def _watch_no_longer(target: Monitor) -> None:
+    """Have the process that `target` watches forget it."""
+    ref = target.ref
+    assert ref is not None
+    watched = process_of(ref)
+    if watched is None:
+        ref.deliver(signals.Demonitor(target.owner, target.number))
+    elif watched.watchers is not None:
+        watched.watchers.pop(target, None)
+
+
 def monitor_fired(process: Record, number: int, reason: Reason) -> None:
+    """Put the `Down` of the monitor `number` of `process` into its mailbox, if the monitor is still up."""
     watched = None if process.monitors is None else process.monitors.pop(number, None)
     if watched is None:
         return
     watched.active = False
-    _alias_over(process, watched)
+    if watched.alias is not None:
+        _alias_over(process, watched)
     ref = watched.ref if watched.ref is not None else process.node.named(watched.name or "")
     process.put(Down(watched, ref, reason))
+
+
+def _tell_watchers(watchers: Iterable[Watcher], reason: Reason) -> None:
+    """Fire the monitors of a process that has ended with `reason`. None keeps the next from firing."""
+    for watcher in watchers:
+        if type(watcher) is tuple:
+            guarded(watcher[0].deliver, signals.Down(watcher[1], reason))
+            continue
+        owner = process_of(watcher.owner)  # type: ignore[union-attr]
+        try:
+            monitor_fired(owner, watcher.number, reason)  # type: ignore[arg-type, union-attr]
+        except BaseException as error:
+            guarded(owner.signal_failed, error)  # type: ignore[union-attr]
 
 
 def _alias_over(process: Record, target: Monitor) -> None:
@@ -335,8 +379,7 @@ def notify_end(process: Process, reason: Reason) -> None:
     if process.monitors:
         for target in process.monitors.values():
             target.active = False
-            assert target.ref is not None
-            guarded(target.ref.deliver, signals.Demonitor(process.ref, target.number))
+            guarded(_watch_no_longer, target)
     linked, process.links = process.links, None
     watchers, process.watchers = process.watchers, None
     process.monitors = None
@@ -349,8 +392,7 @@ def notify_end(process: Process, reason: Reason) -> None:
                 else:
                     guarded(ref.deliver, signals.Exit(process.ref, reason, linked=True))
     if watchers:
-        for watcher, number in watchers:
-            guarded(watcher.deliver, signals.Down(number, reason))
+        _tell_watchers(watchers, reason)
 
 
 def killed_over(process: Process, reason: Reason) -> None:

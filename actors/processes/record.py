@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from enfilade.actors.processes.body import Observer
     from enfilade.actors.processes.dispatcher import Dispatcher
     from enfilade.actors.processes.keyed_timers import IdleTimer, KeyedTimers
-    from enfilade.actors.processes.links import Alias, Monitor
+    from enfilade.actors.processes.links import Alias, Monitor, Watcher
     from enfilade.actors.processes.process import Process
     from enfilade.actors.processes.reader import Reader
     from enfilade.actors.processes.resumption import Failures
@@ -176,7 +176,7 @@ class Record(Handle):
         self.ended: Reason | None = None
         self.links: dict[Ref[Any], int] | None = None
         self.monitors: dict[int, Monitor] | None = None
-        self.watchers: dict[tuple[Ref[Any], int], None] | None = None
+        self.watchers: dict[Watcher, None] | None = None
         self.extras_or_none: Extras | None = None
         self.name: str | None = None
         self.label: str | None = None
@@ -268,10 +268,18 @@ class Record(Handle):
         arrived = arrivals[type(signal)]
         try:
             arrived(self, signal)
-        except RuntimeFault:  # the sender's affair: it uses another thread than that of the node, say
-            raise
         except BaseException as error:
-            step_failed(self, "signal", error)
+            self.signal_failed(error)
+
+    def signal_failed(self, error: BaseException) -> None:
+        """End, because a signal that has reached this process raised `error`.
+
+        Raises:
+            RuntimeFault: `error` itself, the sender's affair: it uses another thread than that of the node.
+        """
+        if isinstance(error, RuntimeFault):
+            raise error
+        step_failed(self, "signal", error)
 
     def exit_arrived(self, sender: Ref[Any], reason: Reason, linked: bool) -> None:
         """Turn an exit signal into a message, an order to stop, or the end, or ignore it."""

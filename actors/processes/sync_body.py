@@ -225,11 +225,15 @@ class SyncBody(DispatchedBody):
         return resumed(self.process, self.actor, message, error)
 
     def not_used(self, message: Any, result: Any) -> None:
-        """The handler of `message`, a cast or a plain message, has returned something unusual.
+        """The handler of `message`, which is no call, has returned something unusual.
 
         Raises:
             CoroutineReturned, LiveResult: nothing of the handler has run.
         """
         protocol = self.protocol
-        fn = protocol.handlers[message.method] if type(message) is Cast else protocol.on_message
+        kind = type(message)
+        if kind is Cast:
+            fn = protocol.handlers[message.method]
+        else:
+            fn = protocol.on_down if kind is Down else protocol.on_message
         check_result(fn, result)

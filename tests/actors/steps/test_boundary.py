@@ -27,8 +27,9 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.request import Request
 from enfilade.actors.node.reports import Reports
 from enfilade.actors.node.timers import Timer, Timers
-from enfilade.actors.processes import end, start
+from enfilade.actors.processes import end, links, start
 from enfilade.actors.processes.dispatcher import Dispatcher
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.record import Record
 from enfilade.actors.processes.steps import Step
 from enfilade.actors.processes.sync_body import SyncBody
@@ -109,9 +110,16 @@ async def _drop(node: Node, me: Process, victim: Ref[Any]) -> None:
         await request.receive()
 
 
-async def _monitor(node: Node, me: Process, victim: Ref[Any]) -> None:
+async def _link(node: Node, me: Process, victim: Ref[Any]) -> None:
     async with node.mailbox() as other:
-        other.monitor(victim)
+        other.link(victim)
+
+
+async def _watch(node: Node, me: Process, victim: Ref[Any]) -> None:
+    process = process_of(victim)
+    assert process is not None
+    async with node.mailbox() as other:
+        process.monitor(other.ref)
 
 
 async def _task(node: Node, me: Process, victim: Ref[Any]) -> None:
@@ -150,7 +158,8 @@ FAULTS = [
     Fault("time limit", Request, "expire", lambda request: request.process, _wait, (VictimWithTask,)),
     Fault("reply", Process, "continue_with", lambda process, *_: process, _ask),
     Fault("finalizer", Record, "settle_deferred", lambda process, *_: process, _drop),
-    Fault("signal", signals.arrivals, signals.Monitor, lambda process, *_: process, _monitor),
+    Fault("signal", signals.arrivals, signals.Link, lambda process, *_: process, _link),
+    Fault("signal", links, "monitor_fired", lambda process, *_: process, _watch),
     Fault("task", None, "", lambda: None, _task),
 ]
 
