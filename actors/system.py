@@ -399,7 +399,7 @@ class _Guarded:
             if is_interrupt(error):
                 raise
             text = "an observer of %s raised and was removed"
-            process.node.reports.note("observers", logging.ERROR, text, process.ref, error=error)
+            process.node.reports.note("observers", logging.ERROR, text, about=process.ref, error=error)
             extras = process.extras_or_none
             if extras is not None:
                 extras.observers = [other for other in extras.observers if other is not self]

@@ -7,18 +7,20 @@ them may keep the next from being notified, nor may a log handler on a full disk
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from enfilade.actors.messages.attempt import attempt, is_interrupt
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.messages.tracebacks import formatted, trace_of
 
-__all__ = ["guarded", "is_logged", "log"]
+__all__ = ["NO_FIELDS", "guarded", "is_logged", "log"]
 
 logger = logging.getLogger("enfilade.actors")
 
 R = TypeVar("R")
+
+NO_FIELDS: Final[Mapping[str, object]] = {}
 
 LARGEST = 1_000
 """Characters of each value in a line of the log."""
@@ -50,10 +52,14 @@ def log(
     *values: Any,
     error: BaseException | None = None,
     stack: str | None = None,
+    extra: Mapping[str, object] = NO_FIELDS,
     logger: logging.Logger = logger,
 ) -> None:
     """Log a line, `text % values`, and below it the traceback of `error`, or a stack. Costs nothing where the
     level is not logged.
+
+    The fields in `extra` become attributes of the record, as logging's own `extra` does; those that are None
+    are left out.
 
     The values are shown as safe text; a number may have a format of its own. Never raises, but for Ctrl-C,
     whatever values, filters, formatters and handlers do.
@@ -63,6 +69,7 @@ def log(
     line = text % tuple(value if _is_small_number(value) else _Shown(value) for value in values)
     cause = None if error is None else (type(error), error, trace_of(error))
     record = logger.makeRecord(logger.name, level, __file__, 0, line, (), cause, "log", sinfo=stack)
+    record.__dict__.update({name: value for name, value in extra.items() if value is not None})
     if error is not None:
         record.exc_text = formatted(error)  # in the place of what the handler's formatter would make of it
     _hand_out(logger, record)

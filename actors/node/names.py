@@ -56,8 +56,8 @@ class Names:
         self._holders[name] = process
         process.name = name
 
-    def unregister(self, name: str) -> None:
-        """Take `name` from its holder.
+    def unregister(self, name: str) -> Process:
+        """Take `name` from its holder, and return that.
 
         Raises:
             NoProcess: the name is not registered.
@@ -66,6 +66,7 @@ class Names:
         if process is None:
             raise NoProcess(name)
         process.name = None
+        return process
 
     def release(self, process: Process) -> None:
         """Free the name of `process`, which has ended."""

@@ -22,6 +22,7 @@ from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NameTaken, NodeStopped, NotConnected, ProcessDied, RuntimeFault
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.handle import Handle
+from enfilade.actors.messages.hooks import Hooks, call
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, Reason, checked
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref
@@ -110,6 +111,7 @@ class Node(Handle):
         incarnation: which start of the name this is: 64 random bits.
         config: its settings.
         runtime: its clocks, random numbers, tasks and threads.
+        hooks: the functions that are called where something rare happens on it.
         ref: stands for the node itself: the sender of exit signals at shutdown.
         root: the root supervisor, which is shut down first; None.
         dead_letters: the messages that reached no process.
@@ -132,7 +134,8 @@ class Node(Handle):
         self.token = trio.lowlevel.current_trio_token()
         self.contexts = Contexts()
         self.dispatcher = Dispatcher(self.contexts.base, config.runtime.monotonic)
-        self.reports = Reports(config)
+        self.hooks = Hooks()
+        self.reports = Reports(config, self.hooks, self.full_name, zone)
         self.dead_letters = DeadLetters(self.reports)
         self.timers = Timers(self.dead_letters)
         self.sharing = Sharing() if config.debug else None
@@ -347,6 +350,8 @@ class Node(Handle):
         process.label = label
         body = EphemeralBody(process)
         process.body = body
+        if self.hooks.process_started:
+            call(self.hooks.process_started, process)
         body.task = trio.lowlevel.current_task()
         body.scope = scope = trio.CancelScope()
         token = CURRENT.set(process)
@@ -405,6 +410,8 @@ class Node(Handle):
             )
         self.registry.register(name, process)
         self.restarting_names.pop(name, None)
+        if self.hooks.name_registered:
+            call(self.hooks.name_registered, process, name)
 
     def unregister(self, name: str) -> None:
         """Take a name back. Not a checkpoint.
@@ -412,7 +419,9 @@ class Node(Handle):
         Raises:
             NoProcess: the name is not registered.
         """
-        self.registry.unregister(name)
+        process = self.registry.unregister(name)
+        if self.hooks.name_released:
+            call(self.hooks.name_released, process, name)
 
     def named(self, name: str) -> NameRef[Any]:
         """Return a ref to the holder of `name` at the moment of use. Not a checkpoint."""
@@ -553,7 +562,7 @@ class Node(Handle):
         if is_a(error, SystemExit, KeyboardInterrupt):
             self.stop_for(error)
         if not (reason.is_normal or self.stopping or quietly):
-            self.reports.abnormal_exit(process.ref, reason, error)
+            self.reports.abnormal_exit(process, reason, error)
         if self.end_waiters:
             waiter = self.end_waiters.pop(process, None)
             if waiter is not None:

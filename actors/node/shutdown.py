@@ -15,6 +15,7 @@ import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.blocks import async_block
+from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.reasons import KILLED, SHUTDOWN, asked_by
 from enfilade.actors.node.interrupts import interrupts_go_to
 from enfilade.actors.node.watchdog import watching
@@ -101,6 +102,8 @@ class Stopper:
     async def _stop(self) -> None:
         node = self._node
         node.dead_letters.muted = True
+        if node.hooks.node_stopping:
+            call(node.hooks.node_stopping)
         self._ordered.deadline = trio.current_time() + node.config.grace
         with self._ordered:
             root = process_of(node.root)
@@ -119,6 +122,8 @@ class Stopper:
                         process.body.end_at_once()
                 for process in list(node.processes.values()):
                     await self._wait(process)
+        if node.hooks.node_stopped:
+            call(node.hooks.node_stopped)
 
     async def _shut_down(self, process: Process) -> None:
         if process.ended is not None:

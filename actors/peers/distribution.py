@@ -18,6 +18,7 @@ import trio
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NotConnected, RuntimeFault
 from enfilade.actors.messages.guarded import guarded, log
+from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.reasons import NO_CONNECTION, NO_PROCESS, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
@@ -360,12 +361,14 @@ class Distribution:
         self._current.get(identity.name, remote).is_superseded = True
         self._current[identity.name] = remote
         remote.is_superseded = False
-        log(logging.INFO, "node %s is connected", identity.name)
+        log(logging.INFO, "node %s is connected", identity.name, extra=self._extra("node.up", identity.name))
         remote.connected(peer)
         for scope in self.node.groups.scopes():
             for group, members in scope.local().items():
                 remote.tell_members(scope.name, group, members)
         self._tell(NodeUp(identity.name))
+        if self.node.hooks.node_up:
+            call(self.node.hooks.node_up, identity.name)
 
     def peer_frames(self, peer: Link, frames: Sequence[Any], handles: Sequence[int]) -> None:
         """See `enfilade.transport.peer.Host`."""
@@ -373,17 +376,21 @@ class Distribution:
 
     def peer_down(self, peer: Link, reason: str) -> None:
         """See `enfilade.transport.peer.Host`."""
-        log(logging.INFO, "node %s is no longer connected: %s", peer.name, reason)
+        extra = self._extra("node.down", peer.name)
+        log(logging.INFO, "node %s is no longer connected: %s", peer.name, reason, extra=extra)
         self._current[peer.name].lost()
         self.offspring.forget_ended(peer.name)
         for scope in self._scopes.pop(peer.name, ()):
             self.node.groups.scope(scope).replace_remote(peer.name, {})
         self._tell(NodeDown(peer.name, reason))
+        if self.node.hooks.node_down:
+            call(self.node.hooks.node_down, peer.name, reason)
 
     def attempt_failed(self, address: str, error: Exception, *, is_known: bool) -> None:
         """See `enfilade.transport.peer.Host`. Each reason is logged as a warning only once."""
         level = logging.INFO if is_known else logging.WARNING
-        log(level, "failed to connect to the node at %s: %s", address, error)
+        extra = self._extra("node.unreachable")
+        log(level, "failed to connect to the node at %s: %s", address, error, extra=extra)
 
     def caller_refused(self, reason: str) -> None:
         """See `enfilade.transport.peer.Host`. Each reason is logged as a warning once, and no more than one
@@ -394,6 +401,13 @@ class Distribution:
             self._refusals.clear()
         self._refusals.add(reason)
         self._notices.warn("%s" if level == logging.WARNING else "again: %s", reason, level=level)
+        if self.node.hooks.node_refused:
+            call(self.node.hooks.node_refused, reason)
+
+    def _extra(self, event: str, peer: str | None = None) -> dict[str, Any]:
+        """The fields of a line of the log about a node link."""
+        fields = {"node": self.node.full_name, "zone": self.node.zone, "event": event}
+        return fields if peer is None else {**fields, "peer": peer}
 
     def _tell(self, event: NodeUp | NodeDown) -> None:
         for watcher in list(self._watchers):

@@ -73,10 +73,8 @@ class Actor:
     def on_message(self, message: Any) -> Any:
         """Handle a message that came by `send`; may be async. The default logs a warning and drops it."""
         process = self.process
-        text = "%s (%s) dropped an unhandled message: %r"
-        process.node.reports.note(
-            "unhandled messages", logging.WARNING, text, process.ref, type(self), message
-        )
+        text = "%s dropped an unhandled message: %r"
+        process.node.reports.note("unhandled messages", logging.WARNING, text, message, about=process.ref)
 
     def on_exit(self, exited: Exited) -> Any:
         """Handle a trapped exit signal; may be async. The default passes it to `on_message`.

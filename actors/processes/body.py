@@ -8,7 +8,7 @@ defaults.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeGuard, TypeVar
 
@@ -86,6 +86,10 @@ class Body:
     def child_ending(self, child: Process) -> None:
         """A process of which this one's arena is the nearest is about to end: its state is still there."""
 
+    def child_id_of(self, ref: Ref[Any]) -> Hashable:
+        """The id of the child that runs as `ref`; None if it has none, or is not a child of this process."""
+        return None
+
     def linked_ended(self, ref: Ref[Any], reason: Reason) -> None:
         """A process that this one is linked to has just ended; its exit signal is about to arrive."""
 
@@ -143,6 +147,9 @@ class EmptyingBody(AbsentBody):
 
     def child_ending(self, child: Process) -> None:
         self.former.child_ending(child)
+
+    def child_id_of(self, ref: Ref[Any]) -> Hashable:
+        return self.former.child_id_of(ref)
 
     def arena_emptied(self, reason: Reason) -> None:
         self.former.arena_emptied(reason)

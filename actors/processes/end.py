@@ -17,6 +17,7 @@ import trio
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import Ignore, StartError, StepFailed
 from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason, asked_by
 from enfilade.actors.messages.safe_text import add_note, safe_repr
@@ -27,6 +28,7 @@ from enfilade.actors.processes.actor import Actor, formatted_status
 from enfilade.actors.processes.body import AbsentBody, Body, EmptyingBody
 from enfilade.actors.processes.control_lane import StopRequest
 from enfilade.actors.processes.ended_process import let_go_of_itself
+from enfilade.actors.processes.identity import target_name
 from enfilade.actors.processes.mailbox import ClosedQueue, bury_left
 from enfilade.actors.processes.protocol import NO_NAMES
 from enfilade.actors.processes.steps import step_failed
@@ -56,6 +58,8 @@ def finish(
     """
     if process.ended is not None or type(process.body) is EmptyingBody:
         return
+    if not reason.is_normal and process.node.hooks.process_crashing:
+        call(process.node.hooks.process_crashing, process, reason, error)
     if error is not None:
         if not reason.is_normal:
             guarded(_note_circumstances, process, error)
@@ -132,6 +136,8 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
     body, process.body = process.body, ENDED
     if type(body) is EmptyingBody:
         body = body.former
+    if not isinstance(process.target, type | None):
+        process.target = target_name(process.target)  # which may hold much that nobody needs any more
     del node.processes[process.serial]
     for release in (_release_names, _release_extras, _fail_calls):
         try:
@@ -154,6 +160,8 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
         node.ended(process, reason, error, told)
     except BaseException as raised:
         step_failed(process, "report", raised)
+    if node.hooks.process_ended and body is not ENDED:
+        call(node.hooks.process_ended, process, reason)
     let_go_of_itself(process)
 
 
@@ -161,6 +169,8 @@ def _release_names(process: Process, body: Body, _reason: Reason) -> None:
     node = process.node
     if process.name is not None:
         node.registry.release(process)
+        if node.hooks.name_released:
+            call(node.hooks.name_released, process, process.name)
     if node.groups:
         node.groups.forget_watcher(process.ref)
     if process.reader is not None and process.exit_signal == KILLED:

@@ -139,6 +139,7 @@ class Record(Handle):
         "serial",
         "stopping",
         "suspended",
+        "target",
         "trap_exits",
         "waiter",
         "wanted",
@@ -160,6 +161,7 @@ class Record(Handle):
         self.suspended = False
         self.restarting = False
         self.trap_exits = False
+        self.target: Any = None
         self.actor: Any = None
         self.on_message: Any = None
         self.handlers: Any = None

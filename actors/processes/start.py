@@ -27,6 +27,7 @@ from enfilade.actors.messages.errors import (
     StepFailed,
     raised_by_the_runtime,
 )
+from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILLED, NORMAL, Crashed, asked_by
 from enfilade.actors.messages.ref import Ref
@@ -191,6 +192,9 @@ def begin(
     Not a checkpoint. Raises what `start` raises when the start fails at once.
     """
     node = process.node
+    process.target = target
+    if node.hooks.process_started:
+        call(node.hooks.process_started, process)
     try:
         if node.sharing is not None:
             _pass_arguments(process, target, args, kwargs)
@@ -415,5 +419,8 @@ def start_soon(process: Process, target: Any, args: tuple[Any, ...], kwargs: Map
         except BaseException:
             _discard(process)
             raise
+    process.target = target
     process.body = _Beginning(process, target, args, kwargs)
+    if process.node.hooks.process_started:
+        call(process.node.hooks.process_started, process)
     process.wake()

@@ -13,7 +13,7 @@ from enfilade.actors.messages.request import Deferred
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.supervision.actions import Answer, Refuse
 from enfilade.actors.supervision.child_spec import Child
-from enfilade.actors.supervision.children import Children
+from enfilade.actors.supervision.children import ChildRecord, Children
 from enfilade.actors.supervision.strategy import Strategy
 from enfilade.actors.supervision.supervisor_body import SupervisorBody
 
@@ -42,6 +42,11 @@ def supervise(supervisor: Actor, children: Children[AnyRef]) -> None:
         """By way of the process, so that body and strategy do not hold each other."""
         return process.body.present(spec)  # type: ignore[no-any-return]
 
+    def removed(child: ChildRecord[AnyRef]) -> None:
+        if isinstance(process.body, SupervisorBody):
+            process.body.child_removed(child)
+
+    children.removed = removed
     strategy: Strategy[AnyRef] = Strategy(
         children, clock=node.timers.now, draw=node.runtime.random, present=present
     )

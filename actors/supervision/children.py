@@ -10,7 +10,7 @@ import abc
 import enum
 import itertools
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Generic, Literal, TypeVar
 
@@ -140,6 +140,7 @@ class Children(abc.ABC, Generic[R]):
 
     Attributes:
         flags: the flags of the supervisor, which limit what children it may have.
+        removed: called with each child that is no longer listed.
 
     Raises:
         InvalidFlag: the flags are for the other kind of children.
@@ -148,6 +149,7 @@ class Children(abc.ABC, Generic[R]):
     def __init__(self, flags: Flags) -> None:
         self.check_flags(flags)
         self.flags = flags
+        self.removed: Callable[[ChildRecord[R]], None] = _no_matter
         self._records: dict[Hashable, ChildRecord[R]] = {}
         self._by_ref: dict[R, ChildRecord[R]] = {}
 
@@ -275,8 +277,8 @@ class Children(abc.ABC, Generic[R]):
         record.status = STOPPED
         record.retry = None
         record.predecessor = predecessor
-        if not self.keeps(record):
-            self._records.pop(record.key, None)
+        if not self.keeps(record) and self._records.pop(record.key, None) is not None:
+            self.removed(record)
 
     def forget_process(self, record: ChildRecord[R]) -> R | None:
         """The child has no process any more; returns the ref of the one that it had."""
@@ -290,6 +292,7 @@ class Children(abc.ABC, Generic[R]):
     def remove(self, record: ChildRecord[R]) -> None:
         """Remove a child that is down, with its specification."""
         del self._records[record.key]
+        self.removed(record)
 
     def _enter(
         self, key: Hashable, spec: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -489,6 +492,10 @@ class DynamicChildren(Children[R]):
                 "children", children, "one child, the template: a dynamic supervisor has no more"
             )
         return specs[0].after_arguments(*self._extra_arguments)
+
+
+def _no_matter(_record: ChildRecord[Any]) -> None:
+    """Nobody wants to know that a child was removed."""
 
 
 def _found(key: Any, *books: Mapping[Any, ChildRecord[R]]) -> ChildRecord[R]:

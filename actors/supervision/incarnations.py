@@ -7,11 +7,13 @@ step. Nothing in here decides anything: that is the strategy's part.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
 from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.node.child_events import ChildEvent, ChildEventKind
@@ -95,6 +97,11 @@ class Incarnations:
         if child.spec.mailbox.inherit:
             self._between.setdefault(child, Between(ref, reason, child.spec.name))
         self._tell("ended", child, ref, reason, state=self._last_states.pop(ref, None))
+        process = self._body.process
+        heard = process.node.hooks.child_terminated
+        if heard:
+            will_restart = self._body.strategy.will_restart(child, reason)
+            call(heard, process, self._id_of(child), ref, reason, will_restart)
 
     # Starts.
 
@@ -125,15 +132,30 @@ class Incarnations:
             if between.name is not None:
                 self._body.process.node.free_name(between.name, between.ref)
 
-    def failed(self, child: ChildRecord[AnyRef], reason: Reason) -> None:
-        """The attempt has failed."""
+    def failed(self, child: ChildRecord[AnyRef], reason: Reason, next_in: float | None) -> None:
+        """The attempt has failed; the next one follows in `next_in` seconds, or none does."""
         if child in self._between:
             self._between[child].reason = reason
+        process = self._body.process
+        heard = process.node.hooks.child_start_failed
+        if heard:
+            call(heard, process, self._id_of(child), reason, next_in)
 
     def started(self, child: ChildRecord[AnyRef], ref: AnyRef) -> None:
         """The child is up, and the strategy is about to be told."""
         count = child.restarts + (child.predecessor is not None)
         self._tell("started", child, ref, restarts=count)
+        process = self._body.process
+        hooks = process.node.hooks
+        if child.predecessor is None:
+            if hooks.child_started:
+                call(hooks.child_started, process, self._id_of(child), ref, count)
+        elif hooks.child_restarted:
+            between = self._between.get(child)
+            reason = KILLED if between is None else between.reason
+            in_period = self._body.strategy.restarts_in_period
+            old = child.predecessor
+            call(hooks.child_restarted, process, self._id_of(child), old, ref, reason, in_period)
 
     def gave_up(self, child: ChildRecord[AnyRef], reason: Reason) -> None:
         """The supervisor has restarted too often because of this child."""
@@ -141,7 +163,21 @@ class Incarnations:
         if between is None:
             self._tell("gave_up", child, None, reason)
         else:
-            self._tell("gave_up", child, between.ref, between.reason)
+            reason = between.reason
+            self._tell("gave_up", child, between.ref, reason)
+        process = self._body.process
+        heard = process.node.hooks.supervisor_gave_up
+        if heard:
+            strategy = self._body.strategy
+            restarts, period = strategy.restarts_in_period, strategy.children.flags.period
+            call(heard, process, self._id_of(child), reason, restarts, period)
+
+    def removed(self, child: ChildRecord[AnyRef]) -> None:
+        """The child is no longer listed."""
+        process = self._body.process
+        heard = process.node.hooks.child_removed
+        if heard:
+            call(heard, process, self._id_of(child))
 
     # The time between.
 
@@ -167,8 +203,9 @@ class Incarnations:
 
         One on another node ends over its link with the supervisor. Nobody hears when.
         """
-        events = self._body.process.node.child_events
-        if not events:
+        supervisor = self._body.process
+        events, heard = supervisor.node.child_events, supervisor.node.hooks.child_terminated
+        if not events and not heard:
             return
         for child in reversed(list(self._body.strategy.children)):
             if child.ref is None or child.status is not RUNNING or child.exit is not None:
@@ -177,6 +214,8 @@ class Incarnations:
             ended = None if process is None else process.ended
             state = self._last_states.pop(child.ref, None)
             events.publish(self._event("ended", child, child.ref, ended or reason, state=state))
+            if heard:
+                call(heard, supervisor, self._id_of(child), child.ref, ended or reason, False)
 
     def let_go(self) -> None:
         """Let go of the body, which holds these lives: the supervisor has ended, its children are gone."""
@@ -226,5 +265,8 @@ class Incarnations:
         delay: float | None = None,
     ) -> ChildEvent:
         count = child.restarts if restarts is None else restarts
-        child_id = self._body.strategy.children.info(child).id
+        child_id = self._id_of(child)
         return ChildEvent(kind, self._body.process.ref, child_id, ref, reason, state, count, delay)
+
+    def _id_of(self, child: ChildRecord[AnyRef]) -> Hashable:
+        return self._body.strategy.children.info(child).id

@@ -25,7 +25,13 @@ class RestartWindow:
         self._instants: deque[float] = deque()
 
     def admit(self, now: float) -> bool:
-        """Count a restart at `now`; False when that makes more than `intensity` of them within `period`.
+        """Count a restart at `now`; False when that makes more than `intensity` of them within `period`."""
+        restarts = self.count(now)
+        self._instants.append(now)
+        return restarts < self.intensity
+
+    def count(self, now: float) -> int:
+        """The number of restarts that count at `now`.
 
         An instant exactly `period` seconds old still counts. Amortised O(1), where OTP walks the list.
         """
@@ -33,8 +39,7 @@ class RestartWindow:
         oldest = now - self.period
         while instants and instants[0] < oldest:
             instants.popleft()
-        instants.append(now)
-        return len(instants) <= self.intensity
+        return len(instants)
 
     def take_back(self) -> None:
         """The restart that was counted last was none."""

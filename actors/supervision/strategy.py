@@ -119,6 +119,11 @@ class Strategy(Generic[R]):
         """True once the supervisor is on its way out, or gone."""
         return self._job is SHUT_DOWN or self._ended
 
+    @property
+    def restarts_in_period(self) -> int:
+        """The number of restarts within the last period, the present one included."""
+        return self._window.count(self._clock())
+
     def restarts(self, child: ChildRecord[R]) -> bool:
         """Tell whether that child, whose process has ended, is to be started again: by the plan in progress,
         or by the next attempt to restart its group.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -426,8 +426,10 @@ class SupervisorBody(DispatchedBody):
             reason = NO_CONNECTION
         else:
             reason = error if is_a(error, Reason) else Crashed(error)  # type: ignore[arg-type]
-        self._incarnations.failed(child, reason)
-        self._perform(self.strategy.start_failed(child, reason))
+        actions = self.strategy.start_failed(child, reason)
+        delays = (action.delay for action in actions if is_a(action, Retry) and action.child is child)
+        self._incarnations.failed(child, reason, next(delays, None))
+        self._perform(actions)
 
     def _others(self) -> RemoteChildren:
         if self._remote_children is None:
@@ -502,6 +504,14 @@ class SupervisorBody(DispatchedBody):
     def child_ending(self, child: Process) -> None:
         if hasattr(self, "strategy"):
             self._incarnations.ending(child)
+
+    def child_id_of(self, ref: AnyRef) -> Hashable:
+        record = self.strategy.children.running(ref) if hasattr(self, "strategy") else None
+        return None if record is None else self.strategy.children.info(record).id
+
+    def child_removed(self, child: ChildRecord[AnyRef]) -> None:
+        """The child is no longer listed."""
+        self._incarnations.removed(child)
 
     def linked_ended(self, ref: AnyRef, reason: Reason) -> None:
         if hasattr(self, "strategy"):
