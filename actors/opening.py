@@ -41,7 +41,8 @@ async def open_node(
 
     Leaving the block, for whatever reason, shuts every process down: the root first, then what was spawned
     last; a checkpoint that cancellation does not hasten. A first SIGINT leaves the block; a second kills what
-    has not ended; a third raises `KeyboardInterrupt` wherever the program is.
+    has not ended; a third raises `KeyboardInterrupt` wherever the program is. SIGTERM and SIGHUP, which the
+    program has no handler for, do the same with `SystemExit`, of status 143 and 129.
 
     Args:
         name: the node's name, unique in its zone.
@@ -58,7 +59,7 @@ async def open_node(
         TypeError: an argument has the wrong type.
         RuntimeError: the caller does not run in a trio loop.
         StartError: the workers did not start in time.
-        KeyboardInterrupt, SystemExit: after the shutdown, when SIGINT, or an actor's own, ended the node.
+        KeyboardInterrupt, SystemExit: after the shutdown, when a signal, or an actor's own, ended the node.
     """
     for part in (name, zone):
         if not part or set(part) & set("@:"):

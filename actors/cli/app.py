@@ -7,7 +7,7 @@ machine where a compiled part is missing.
 import importlib.metadata
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -71,11 +71,19 @@ def zone_run(
         bool,
         typer.Option(help="Also stop when standard input ends, as when the parent has died."),
     ] = False,
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option(help="Lines of text, or a JSON object on each; by default as FILE says, else text."),
+    ] = None,
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None,
+        typer.Option(help="What is logged, and above; by default as FILE says, else WARNING."),
+    ] = None,
 ) -> None:
-    """Start the node that FILE describes and keep it running until `zone stop`, SIGINT or SIGTERM."""
+    """Start the node that FILE describes; run it until `zone stop`, SIGINT, SIGTERM or SIGHUP."""
     from enfilade.actors.cli.zone import run_zone
 
-    raise typer.Exit(run_zone(file, until_eof=until_eof))
+    raise typer.Exit(run_zone(file, until_eof=until_eof, log_format=log_format, log_level=log_level))
 
 
 Door = Annotated[Path, typer.Argument(help="The path of the running node's door.")]
@@ -85,7 +93,7 @@ Secret = Annotated[Path | None, typer.Option(help="A file with the node's secret
 
 @zone.command("ps")
 def zone_ps(door: Door, secret: Secret = None) -> None:
-    """List the processes of the node at DOOR: serial, name, label, kind, queued messages."""
+    """List the processes of the node at DOOR: what each is and runs, whose child it is, what it has to do."""
     from enfilade.actors.cli.operator import list_processes
 
     raise typer.Exit(list_processes(door, secret))

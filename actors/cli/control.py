@@ -13,7 +13,9 @@ import attrs
 
 from enfilade.actors.messages.errors import CallError, UpgradeFailed
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.processes.actor import Actor
+from enfilade.actors.processes.identity import identity_of
 from enfilade.actors.processes.process import Process
 from enfilade.actors.supervision.supervisor import Supervisor
 from enfilade.transport.policy import CONTROL, OBSERVE
@@ -35,6 +37,10 @@ class ProcessEntry:
         label: its label; None.
         kind: "actor", "supervisor", "function", "guest", "mailbox", "starting" or "ending".
         queued: how many messages wait in its mailbox.
+        actor: what it runs: the name of its class or function; None for the mailbox of plain code.
+        child: its id under its supervisor, as text; None.
+        parent: the process that spawned it: its serial, or its ref if it lives on another node; None if the
+            node's own code did.
     """
 
     serial: int
@@ -42,6 +48,9 @@ class ProcessEntry:
     label: str | None
     kind: str
     queued: int
+    actor: str | None = None
+    child: str | None = None
+    parent: str | None = None
 
 
 @attrs.frozen
@@ -150,4 +159,18 @@ def _id_of(id: object) -> str:  # noqa: A002 (the field's name)
 
 
 def _entry(process: Process) -> ProcessEntry:
-    return ProcessEntry(process.serial, process.name, process.label, process.body.kind, len(process.queue))
+    identity = identity_of(process)
+    parent = None
+    if identity.parent.serial:  # that of the node is 0
+        is_here = identity.parent.node_name == process.node.full_name
+        parent = str(identity.parent.serial) if is_here else str(identity.parent)
+    return ProcessEntry(
+        serial=process.serial,
+        name=process.name,
+        label=process.label,
+        kind=process.body.kind,
+        queued=len(process.queue),
+        actor=identity.actor,
+        child=None if identity.child_id is None else safe_str(identity.child_id),
+        parent=parent,
+    )

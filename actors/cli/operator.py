@@ -40,7 +40,7 @@ Visit = Callable[[Node, str], Awaitable[R]]
 
 ANSWER_SECONDS: Final = 5.0
 COMPILATION_SECONDS: Final = 60.0
-HEADINGS: Final = ("SERIAL", "NAME", "LABEL", "KIND", "QUEUED")
+HEADINGS: Final = ("SERIAL", "NAME", "LABEL", "KIND", "ACTOR", "CHILD", "PARENT", "QUEUED")
 
 
 def list_processes(door: Path, secret: Path | None) -> int:
@@ -290,8 +290,8 @@ def _line(text: object) -> str:
 
 
 def _row(entry: ProcessEntry) -> tuple[str, ...]:
-    name, label = (_line(text or "-") for text in (entry.name, entry.label))
-    return (str(entry.serial), name, label, _line(entry.kind), str(entry.queued))
+    texts = (entry.name, entry.label, entry.kind, entry.actor, entry.child, entry.parent)
+    return (str(entry.serial), *(_line(text or "-") for text in texts), str(entry.queued))
 
 
 def _described(branch: Branch) -> str:
@@ -301,6 +301,8 @@ def _described(branch: Branch) -> str:
     if branch.process is not None:
         entry = branch.process
         parts.insert(0, f"{entry.kind} {entry.serial}")
+        if entry.kind != "supervisor" and entry.actor is not None:
+            parts.insert(1, entry.actor)
         if entry.name not in (None, branch.id):
             parts.append(f"named {entry.name}")
         if entry.label not in (None, branch.id):

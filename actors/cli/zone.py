@@ -1,20 +1,23 @@
 """`enfilade zone run`: the node that a zone file describes, until it is asked to stop."""
 
 import logging
+import logging.config
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 import trio
 import typer
 
 from enfilade.actors.cli.config import WATCHED
 from enfilade.actors.cli.control import CONTROL, OBSERVE, Control, Observe
 from enfilade.actors.cli.refusal import Refusal
-from enfilade.actors.cli.zonefile import ROOT, ZoneFile, read_zone_file
+from enfilade.actors.cli.zonefile import ROOT, LogFormat, LogLevel, LogTable, ZoneFile, read_zone_file
+from enfilade.actors.logs import Context, JsonFormatter
 from enfilade.actors.messages.errors import StartError
 from enfilade.actors.messages.reasons import Reason, Shutdown
 from enfilade.actors.messages.ref import Ref
@@ -26,15 +29,25 @@ from enfilade.actors.supervision.supervisor import Supervisor
 from enfilade.transport.carrier import CarrierError
 from enfilade.transport.settings import Settings
 
-__all__ = ["run_zone"]
+__all__ = ["configure_log", "run_zone"]
+
+STOPPING: Final = (signal.SIGTERM, signal.SIGHUP)
+"""The signals, beside SIGINT, that stop the node in order."""
 
 
-def run_zone(path: Path, *, until_eof: bool = False) -> int:
-    """Run the node that the file describes until SIGINT, SIGTERM or an operator stops it, or until its root
-    supervisor gives up.
+def run_zone(
+    path: Path,
+    *,
+    until_eof: bool = False,
+    log_format: LogFormat | None = None,
+    log_level: LogLevel | None = None,
+) -> int:
+    """Run the node that the file describes until SIGINT, SIGTERM, SIGHUP or an operator stops it, or until
+    its root supervisor gives up.
 
     Args:
         path: the zone file.
+        log_format, log_level: in the place of those in the file.
         until_eof: stop when standard input ends, too. A parent that keeps the other end
             of a pipe open thereby stops the node when the parent ends, for whatever reason.
 
@@ -44,8 +57,10 @@ def run_zone(path: Path, *, until_eof: bool = False) -> int:
     Raises:
         Refusal: the file is wrong, or the node cannot be started as it says.
     """
-    logging.basicConfig(format="%(asctime)s %(name)s %(message)s", level=logging.WARNING)
+    configure_log(LogTable())  # which is right for what reading the file logs
     zone_file = read_zone_file(path)
+    given = {"format": log_format, "level": log_level}
+    configure_log(msgspec.structs.replace(zone_file.log, **{k: v for k, v in given.items() if v is not None}))
     directory = path.resolve().parent
     try:
         return trio.run(_run, zone_file, directory, until_eof)
@@ -59,12 +74,27 @@ def run_zone(path: Path, *, until_eof: bool = False) -> int:
         raise Refusal(f"the supervision tree did not start: {why}") from error
 
 
+def configure_log(table: LogTable) -> None:
+    """Have what is logged written to standard error, in the format and from the levels that a table names."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        JsonFormatter() if table.format == "json" else logging.Formatter("%(asctime)s %(name)s %(message)s")
+    )
+    handler.addFilter(Context())
+    logging.basicConfig(handlers=[handler], level=table.level, force=True)
+    levels = {name: {"level": level} for name, level in table.levels.items()}
+    logging.config.dictConfig({"version": 1, "incremental": True, "loggers": levels})
+
+
 async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
     settings = zone_file.node
     children = zone_file.children(directory)
     listen = None if settings.door is None else str(directory / settings.door)
     gave_up = False
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+    numbers = [
+        number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN
+    ]  # as `nohup` has it
+    with trio.open_signal_receiver(*numbers) as signals:
         async with open_node(
             settings.name,
             zone=settings.zone,

@@ -27,7 +27,7 @@ from enfilade.transport.policy import CONTROL, OBSERVE, Limits, Policy, Rights, 
 if TYPE_CHECKING:
     from enfilade.actors.guests import Guest
 
-__all__ = ["ROOT", "ZoneFile", "read_zone_file"]
+__all__ = ["ROOT", "LogFormat", "LogLevel", "LogTable", "ZoneFile", "read_zone_file"]
 
 ROOT: Final = "root"
 """The name that the root supervisor is registered under."""
@@ -146,12 +146,25 @@ class PeerTable(_Table):
         )
 
 
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+class LogTable(_Table):
+    """The log of the node, which `enfilade zone run` writes to standard error."""
+
+    format: LogFormat = "text"
+    level: LogLevel = "WARNING"
+    levels: dict[str, LogLevel] = {}
+
+
 class ZoneFile(_Table):
     """A zone file as it was written."""
 
     node: NodeTable
     supervisor: SupervisorTable = msgspec.field(default_factory=SupervisorTable)
     entries: dict[str, str] = {}
+    log: LogTable = msgspec.field(default_factory=LogTable)
     child: list[ChildTable] = []
     peer: list[PeerTable] = []
 
@@ -327,7 +340,8 @@ def read_zone_file(path: Path) -> ZoneFile:
 def _choices(trouble: str) -> str:
     """The words that a key takes, which the decoder leaves out when it is given another."""
     key = trouble.rpartition(".")[2].rstrip("`")
-    for field in msgspec.structs.fields(SupervisorTable) + msgspec.structs.fields(ChildTable):
+    tables = (SupervisorTable, ChildTable, LogTable)
+    for field in (field for table in tables for field in msgspec.structs.fields(table)):
         if field.name == key and "enum value" in trouble:
             kinds = (field.type, *get_args(field.type))
             words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]

@@ -38,7 +38,8 @@ class NodeConfig:
             it is over: True, or other seconds than those; see `watchdog.py`.
         keep_tracebacks: keep the frames, and with them all variables, in the traceback of the error that an
             exit reason holds, for a debugger; otherwise only files, lines and functions are kept.
-        handle_interrupt: handle SIGINT while the node runs, if it was opened in the main thread.
+        handle_interrupt: handle SIGINT, SIGTERM and SIGHUP while the node runs, if it was opened in the main
+            thread: see `open_node`. The last two only where the program has no handler for them.
         runtime: clocks, random numbers, tasks and threads: by default those of the machine.
     """
 

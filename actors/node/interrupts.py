@@ -1,4 +1,4 @@
-"""SIGINT, and the node that handles it.
+"""SIGINT, SIGTERM and SIGHUP, and the node that handles them.
 
 Nodes of one process may end in any order, so none can keep the handler that was there before it: of those
 that take interrupts over, the one opened last hears of them, and the handler that was there before the first
@@ -21,46 +21,53 @@ __all__ = ["interrupts_go_to"]
 
 
 class _Listener:
-    """A node that listens.
+    """A node that listens for one signal.
 
     Attributes:
-        hear: called for each SIGINT.
+        number: the signal.
+        hear: called each time it comes.
         replaced: the handler that was there before it; None if that was a listener's.
     """
 
-    __slots__ = ("hear", "replaced")
+    __slots__ = ("hear", "number", "replaced")
 
-    def __init__(self, hear: Callable[[], None], replaced: Any) -> None:
+    def __init__(self, number: signal.Signals, hear: Callable[[], None], replaced: Any) -> None:
+        self.number = number
         self.hear = hear
         self.replaced = replaced
 
 
 _listeners: list[_Listener] = []
-_missed: list[None] = []  # an interrupt between two handlers
+_missed: list[int] = []  # a signal between two handlers
 
 
-def _hear(_number: int, _frame: Any) -> None:
-    if _listeners:
-        _listeners[-1].hear()
-    else:
-        _missed.append(None)
+def _hear(number: int, _frame: Any) -> None:
+    for listener in reversed(_listeners):
+        if listener.number == number:
+            listener.hear()
+            return
+    _missed.append(number)
 
 
 @block
-def interrupts_go_to(hear: Callable[[], None]) -> Iterator[None]:
+def interrupts_go_to(hear: Callable[[], None], number: signal.Signals = signal.SIGINT) -> Iterator[None]:
     """For the length of a block, call `hear` for every SIGINT, unless a later block's is called instead.
 
-    Outside of the main thread, where interrupts are ignored, and where something other than Python handles
-    them, this does nothing.
+    Outside of the main thread, where the signal is ignored, and where something other than Python handles it,
+    this does nothing. Another signal than SIGINT, whose handler is Python's own to begin with, is left to a
+    handler that the program has installed.
     """
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or handler in (signal.SIG_IGN, None):
+    handler = signal.getsignal(number)
+    is_free = handler not in (signal.SIG_IGN, None) and (
+        number == signal.SIGINT or handler in (signal.SIG_DFL, _hear)
+    )
+    if threading.current_thread() is not threading.main_thread() or not is_free:
         yield
         return
-    listener = _Listener(hear, None if handler is _hear else handler)
+    listener = _Listener(number, hear, None if handler is _hear else handler)
     try:
         _listeners.append(listener)
-        signal.signal(signal.SIGINT, _hear)
+        signal.signal(number, _hear)
         yield
     finally:
         _leave(listener)
@@ -69,13 +76,13 @@ def interrupts_go_to(hear: Callable[[], None]) -> Iterator[None]:
 def _leave(listener: _Listener) -> None:
     if listener not in _listeners:
         return
-    place = _listeners.index(listener)
-    later = _listeners[place + 1 :]
+    number = listener.number
+    later = [other for other in _listeners[_listeners.index(listener) + 1 :] if other.number == number]
     _listeners.remove(listener)
     if later and later[0].replaced is None:
         later[0].replaced = listener.replaced
-    elif not later and listener.replaced is not None and signal.getsignal(signal.SIGINT) is _hear:
-        signal.signal(signal.SIGINT, listener.replaced)
-        if _missed:
-            _missed.clear()
-            signal.raise_signal(signal.SIGINT)
+    elif not later and listener.replaced is not None and signal.getsignal(number) is _hear:
+        signal.signal(number, listener.replaced)
+        if number in _missed:
+            _missed[:] = [other for other in _missed if other != number]
+            signal.raise_signal(number)

@@ -7,8 +7,10 @@ does not end is given up.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -19,6 +21,7 @@ from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.reasons import KILLED, SHUTDOWN, asked_by
 from enfilade.actors.node.interrupts import interrupts_go_to
 from enfilade.actors.node.watchdog import watching
+from enfilade.actors.processes.current import DISPATCHERS
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.steps import is_from_outside
 
@@ -45,6 +48,7 @@ async def running(node: Node, *, is_watched: bool) -> AsyncIterator[Stopper]:
     done = trio.Event()
     stopper = Stopper(node)
     node.hurry = stopper.hurry
+    DISPATCHERS.set((*DISPATCHERS.get(), node.dispatcher))
     node.runtime.spawn(_run, node, opened, done, name=f"node {node.full_name}")
     with trio.CancelScope(shield=True):
         await opened.wait()
@@ -60,6 +64,7 @@ async def running(node: Node, *, is_watched: bool) -> AsyncIterator[Stopper]:
                     node.sharing.close()
                 node.timers.clear()
                 node.dispatcher.clear()
+                DISPATCHERS.set(tuple(each for each in DISPATCHERS.get() if each is not node.dispatcher))
                 if not node.unkillable:
                     await done.wait()
                 node.reports.close()
@@ -138,23 +143,32 @@ class Stopper:
             await waiter.wait()
 
 
-def _interrupts(node: Node, stopper: Stopper) -> AbstractContextManager[None]:
-    """Take SIGINT over: once is an order to stop, twice to kill, three times an exception."""
+def _interrupts(node: Node, stopper: Stopper) -> AbstractContextManager[object]:
+    """Take SIGINT, SIGTERM and SIGHUP over: the first is an order to stop, the second to kill, the third ends
+    the program at once, as each would without a node.
+    """
     if not node.config.handle_interrupt:
         return nullcontext()
     token = trio.lowlevel.current_trio_token()
     count = 0
 
-    def interrupted() -> None:
+    def interrupted(fatal: BaseException) -> None:
         nonlocal count
         count += 1
         if count == 1:
             if node.fatal is None:
-                node.fatal = KeyboardInterrupt()  # now, for the block may be about to end
+                node.fatal = fatal  # now, for the block may be about to end
             token.run_sync_soon(node.stop_for, node.fatal)
         elif count == 2:
             token.run_sync_soon(stopper.hurry)
         else:
-            raise KeyboardInterrupt
+            raise fatal
 
-    return interrupts_go_to(interrupted)
+    def terminated(number: signal.Signals) -> None:
+        interrupted(SystemExit(128 + number))  # as a shell says of a program that the signal has ended
+
+    stack = ExitStack()
+    stack.enter_context(interrupts_go_to(lambda: interrupted(KeyboardInterrupt())))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        stack.enter_context(interrupts_go_to(partial(terminated, number), number))
+    return stack

@@ -11,6 +11,8 @@ import pytest
 from enfilade.actors.cli.zonefile import (
     ChildTable,
     LimitsTable,
+    LogLevel,
+    LogTable,
     NodeTable,
     PeerTable,
     SupervisorTable,
@@ -22,6 +24,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "zone-files.
 TABLES: dict[str, type[msgspec.Struct]] = {
     "[node]": NodeTable,
     "[supervisor]": SupervisorTable,
+    "[log]": LogTable,
     "[[child]]": ChildTable,
     "[[peer]]": PeerTable,
     "[peer.limits]": LimitsTable,
@@ -37,6 +40,7 @@ WORDS: dict[Any, str] = {
     list[int]: "array of integers",
     list[Any]: "array",
     dict[str, Any]: "table",
+    dict[str, LogLevel]: "table",
     LimitsTable: "table",
 }
 

@@ -177,11 +177,11 @@ def answered(result: "subprocess.CompletedProcess[str]") -> str:
 
 def test_ps_lists_processes(closed_bank: Path) -> None:
     lines = answered(zone("ps", closed_bank)).splitlines()
-    assert lines[0].split() == ["SERIAL", "NAME", "LABEL", "KIND", "QUEUED"]
+    assert lines[0].split() == ["SERIAL", "NAME", "LABEL", "KIND", "ACTOR", "CHILD", "PARENT", "QUEUED"]
     rows = {line.split()[1]: line.split() for line in lines[1:]}
-    assert rows["root"][2:] == ["-", "supervisor", "0"]
-    assert rows["ledger"][2:] == ["-", "actor", "0"]
-    assert rows[CONTROL][2:] == ["-", "actor", "0"]
+    assert rows["root"][2:] == ["-", "supervisor", "Supervisor", "-", "-", "0"]
+    assert rows["ledger"][2:] == ["-", "actor", "Ledger", "books", rows["root"][0], "0"]
+    assert rows[CONTROL][2:6] == ["-", "actor", "Control", CONTROL]
     assert [line.split()[2:4] for line in lines if " control " in line] == [["control", "supervisor"]]
     serials = [int(line.split()[0]) for line in lines[1:]]
     assert serials == sorted(serials)
