@@ -10,10 +10,12 @@ The places where the runtime touches objects of the program, other than to say w
 
 * `guests/guest_body.py`: errors of the engine, told to whoever starts a guest
 * `guests/guest_host.py`: reasons, errors and messages, told to a guest
+* `logs.py`: records of the log, and the errors in them
 * `messages/blocks.py`: the error that leaves the block of a node or mailbox
 * `messages/crash.py`: the error that ends a process, and the groups in it
 * `messages/errors.py`: targets, arguments and causes, in an error's text
 * `messages/guarded.py`: functions that are run, and values that are logged
+* `messages/kinds.py`: messages, looked up by their kinds
 * `messages/reasons.py`: what a reason holds, shown, compared and hashed
 * `messages/safe_text.py`: everything that is shown or noted
 * `messages/signals.py`: messages, described in a line
