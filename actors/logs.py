@@ -207,11 +207,11 @@ def _walked(error: BaseException) -> list[tuple[Any, int]]:
 
 def _excuse(record: logging.LogRecord) -> str:
     """The line for a record that cannot be formatted."""
-    template, given = safe_repr(record.msg, LARGEST), safe_repr(record.args, LARGEST)
+    shown = f"{safe_repr(record.msg, LARGEST)} with {safe_repr(record.args, LARGEST)}"
     fields = {
         "time": _time(record.created),
         "level": record.levelname,
         "logger": record.name,
-        "message": f"a record could not be formatted: {template} with {given}",
+        "message": f"a record could not be formatted: {shown}",
     }
     return msgspec.json.encode(_plain(fields, 2)).decode()
