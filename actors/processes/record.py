@@ -29,6 +29,7 @@ import trio
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import RuntimeFault, SenderDropped
 from enfilade.actors.messages.handle import Handle
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILLED, NORMAL, Kill, Reason, asked_by
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
@@ -279,7 +280,7 @@ class Record(Handle):
         Raises:
             RuntimeFault: `error` itself, the sender's affair: it uses another thread than that of the node.
         """
-        if isinstance(error, RuntimeFault):
+        if is_a(error, RuntimeFault):
             raise error
         step_failed(self, "signal", error)
 
