@@ -259,6 +259,10 @@ class Guest(Spawnable["Guest"]):
         """As `request`, with messages: `await ref.call(Guest.exchange, Message(b"...", resources=...))`."""
         raise TypeError("a Guest is a description: spawn it, and call Guest.exchange through the ref")
 
+    def work(self, job: bytes | Message) -> bytes | Message:
+        """Do a job of a `Pool` whose workers are guests: a request like any other, answered in its kind."""
+        raise TypeError("a Guest is a description: spawn it as the worker of a Pool")
+
 
 async def run_guest(node: Node, guest: Guest) -> Reason:
     """Run a guest to its end; return the exit reason.

@@ -8,11 +8,13 @@ they are met.
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Protocol, TypeVar
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import (
+    BadArguments,
     CallError,
     NameTaken,
     NoProcess,
@@ -41,7 +43,7 @@ from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.node.timers import Timer
-from enfilade.actors.processes.handlers import check_method
+from enfilade.actors.processes.handlers import check_method, refuse
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.links import Down, Exited, Monitor
 from enfilade.actors.processes.local_ref import LocalRef, process_of
@@ -220,12 +222,12 @@ class NodeHost:
             return message
         if is_a(message, Down):
             return message
-        call = is_a(message, signals.Call)
-        content = _content(message) if call or is_a(message, signals.Cast) else message_of(message)
+        is_request = is_a(message, signals.Call, signals.Cast)
+        content = _content(message) if is_request else message_of(message)
         if content is not None and self.receives:
-            return message if call else content
-        if call:
-            message.fail(UnknownMethod(message.method, "Guest"))
+            return message if is_a(message, signals.Call) else content
+        if is_request:
+            refuse(process.ref, message, self._refusal(message))
         else:
             process.node.dead_letters.publish(message, process.ref, _NOT_BYTES)
         return None
@@ -268,7 +270,18 @@ class NodeHost:
 
     def _reply(self, call: signals.Call, answer: Message) -> None:
         self._process.settle_deferred(call)
-        call.reply(answer.data if call.method == "request" else answer)
+        call.reply(answer if is_a(call.args[0], Message) else answer.data)
+
+    def _refusal(self, request: signals.Call | signals.Cast) -> RuntimeFault:
+        """Return the error for who sent a request that the guest cannot take."""
+        signature = METHODS.get(request.method)
+        if signature is None or not self.receives:
+            return UnknownMethod(request.method, "Guest")
+        method, problem = (
+            f"Guest.{request.method}",
+            "guests receive only bytes and enfilade.hostcalls.Message",
+        )
+        return BadArguments(method, signature, request.args, request.kwargs, problem)
 
     def _abandon(self, call: signals.Call) -> None:
         """Fail a request that the guest has dropped; after the guest's end, the process's end fails it."""
@@ -474,6 +487,12 @@ class NodeHost:
         )
 
 
+METHODS = {
+    name: inspect.Signature([inspect.Parameter(parameter, inspect.Parameter.POSITIONAL_ONLY)])
+    for name, parameter in {"request": "data", "exchange": "message", "work": "job"}.items()
+}
+"""The methods of `Guest` that every guest has that receives messages."""
+
 _NOT_BYTES = Custom("guests receive only bytes and enfilade.hostcalls.Message")
 
 _KINDS: dict[Reason, ReasonKind] = {
@@ -535,7 +554,7 @@ def _check_place(to: Ref[Any], message: Message, operation: str) -> None:
 
 
 def _content(request: signals.Call | signals.Cast) -> Message | None:
-    """Return the message in a call or cast of `Guest.request` or `Guest.exchange`; None if there is none."""
-    if request.method not in ("request", "exchange") or len(request.args) != 1 or request.kwargs:
+    """Return the message in a call or cast of one of `METHODS`; None if there is none."""
+    if request.method not in METHODS or len(request.args) != 1 or request.kwargs:
         return None
     return message_of(request.args[0])

@@ -10,7 +10,7 @@ from typing import Any, Final
 import trio
 from trio.testing import MockClock
 
-from enfilade.actors import Child, Custom, Supervisor
+from enfilade.actors import Child, Custom, Pool, Supervisor
 from enfilade.actors.guests import Guest
 from enfilade.hostcalls.abi import catalogue
 from enfilade.hostcalls.abi.actor_types import ActorCall, ActorReceive
@@ -97,6 +97,18 @@ async def to_supervised_guest(stage: Stage) -> None:
     await stage.attempt(stage.home.named("guest").send, stage.make())
     await stage.attempt(stage.home.named("guest").call, Guest.request, stage.make())
     await stage.attempt(lambda: stage.home.named("guest").exit(Custom(stage.make())))
+
+
+@to_guests("any key", far=True)
+async def job_of_guest(stage: Stage) -> None:
+    worker, routing = Guest(counting("a"), capabilities=GRANTS), stage.tier
+    await spawn(stage, worker)  # so that the module is compiled, which a pool does not wait for
+    pool = await stage.home.spawn(Pool, worker, size=2, routing=routing)
+    pool = await stage.cast(pool, Pool.statistics)
+    pool.cast(Pool.submit, b"crash")
+    for job, key in ((stage.make(), 1), (b"job", stage.make()), (b"crash", 1), (stage.make(), stage.make())):
+        await stage.attempt(pool.call, Pool.submit, job, key)
+    await stage.attempt(pool.call, Pool.resize, 1)
 
 
 async def caller(stage: Stage, kind: Any) -> tuple[Puppet, int]:
