@@ -29,6 +29,7 @@ from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.contract import Contract
 from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.contracts.limits import Limits, limits_of
+from enfilade.hostcalls.contracts.offer import Offer
 from enfilade.hostcalls.contracts.operation import Operation, operation
 from enfilade.hostcalls.contracts.policy import Policy
 from enfilade.hostcalls.contracts.table import DispatchTable
@@ -83,6 +84,7 @@ __all__ = [
     "Network",
     "NetworkSettings",
     "NotFound",
+    "Offer",
     "Operation",
     "Outcome",
     "PermissionDenied",

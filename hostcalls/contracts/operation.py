@@ -13,6 +13,7 @@ from enfilade.hostcalls.contracts.contract import Contract, FunctionContract
 
 if TYPE_CHECKING:
     from enfilade.hostcalls.contracts.caller import Caller
+    from enfilade.hostcalls.contracts.offer import Offer
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -45,7 +46,7 @@ class Operation(Generic[In, Out]):
 
 def operation(
     hostcall: Hostcall[In, Out],
-    function: Callable[[Caller, In], Out | Awaitable[Out]],
+    function: Callable[[Caller, In], Out | Awaitable[Out | Offer[Out]]],
     quick: Quick | None = None,
 ) -> Operation[In, Out]:
     """An operation whose contract is one function of the caller and the input, and perhaps a short cut."""

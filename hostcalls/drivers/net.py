@@ -11,8 +11,9 @@ import contextlib
 import functools
 import importlib
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+import attrs
 import trio
 
 from enfilade.hostcalls.abi import (
@@ -41,11 +42,13 @@ from enfilade.hostcalls.abi.errors import (
     SubsystemError,
 )
 from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.offer import Offer
 from enfilade.hostcalls.contracts.operation import Operation, operation
 from enfilade.hostcalls.net.binding import Binding
 from enfilade.hostcalls.net.destination import Destination
 from enfilade.hostcalls.net.domain import parse_domain
 from enfilade.hostcalls.net.halves import Connection
+from enfilade.hostcalls.net.listener import PutBack
 from enfilade.hostcalls.net.owned import Family, OwnedReader, OwnedWriter
 from enfilade.hostcalls.net.settings import NetworkSettings
 from enfilade.hostcalls.net.sockets import Sockets, SystemSockets
@@ -59,7 +62,9 @@ if TYPE_CHECKING:
     from enfilade.hostcalls.net.network import Handle, Network
 
 T = TypeVar("T")
-Reply = TypeVar("Reply", NetAcceptReply, NetConnectReply)
+
+Offered: TypeAlias = Future[Offer[T]]
+"""Answers that the guest may drop without having heard of them."""
 
 CAPABILITIES = frozenset(
     hostcall.capability for hostcall in catalogue.CATALOGUE if hostcall.name.startswith("selium::net::")
@@ -171,21 +176,25 @@ class NetDriver:
 
     # TLS settings.
 
-    def _create_server_settings(self, caller: Caller, wanted: NetTlsServerConfig) -> NetTlsConfigReply:
+    def _create_server_settings(
+        self, caller: Caller, wanted: NetTlsServerConfig
+    ) -> Offered[NetTlsConfigReply]:
         settings = ServerSettings.check(wanted.bundle)
         self._ready(catalogue.NET_TLS_SERVER_CONFIG_CREATE.name)
-        return NetTlsConfigReply(_add_settings(caller, Kind.TLS_SERVER, settings))
+        return _offer_settings(caller, Kind.TLS_SERVER, settings)
 
-    def _create_client_settings(self, caller: Caller, wanted: NetTlsClientConfig) -> NetTlsConfigReply:
+    def _create_client_settings(
+        self, caller: Caller, wanted: NetTlsClientConfig
+    ) -> Offered[NetTlsConfigReply]:
         settings = ClientSettings.check(wanted.bundle)
         self._ready(catalogue.NET_TLS_CLIENT_CONFIG_CREATE.name)
-        return NetTlsConfigReply(_add_settings(caller, Kind.TLS_CLIENT, settings))
+        return _offer_settings(caller, Kind.TLS_CLIENT, settings)
 
     # Listeners.
 
     def _bind(
         self, network: Network, family: Family, caller: Caller, wanted: NetCreateListener
-    ) -> NetCreateListenerReply:
+    ) -> Offered[NetCreateListenerReply]:
         settings: ServerSettings | None = _settings(caller, wanted, Kind.TLS_SERVER)
         _check_protocol(family, wanted.protocol)
         found = parse_domain(wanted.domain) if wanted.domain else None
@@ -204,23 +213,24 @@ class NetDriver:
         binding = Binding(domain, wanted.port, addresses, wanted.protocol is NetProtocol.HTTPS, settings)
         bind = network.bind_quic if family is Family.QUIC else network.bind_http
         handle = bind(binding, caller.account, caller.label)
-        return NetCreateListenerReply(caller.add(Kind.LISTENER, handle, handle.release))
+        slot = caller.add(Kind.LISTENER, handle, handle.release)
+        return Future.of(Offer(NetCreateListenerReply(slot), _Taken.note(caller, slot).free))
 
     def _accept(
         self, network: Network, family: Family, caller: Caller, wanted: NetAccept
-    ) -> NetAcceptReply | Future[NetAcceptReply]:
+    ) -> Offered[NetAcceptReply]:
         handle: Handle = caller.get(wanted.handle, Kind.LISTENER).payload
         if handle.family is not family:
             raise InvalidArgument
         caller.check_room(2)
-        take = functools.partial(_take, caller, family, NetAcceptReply)
-        return handle.listener.accept(caller.account, take)
+        accepted = handle.listener.accept(caller.account, functools.partial(_accepted, caller, family))
+        return accepted if isinstance(accepted, Future) else Future.of(accepted)
 
     # Connections.
 
     def _connect(
         self, network: Network, family: Family, caller: Caller, wanted: NetConnect
-    ) -> Future[NetConnectReply]:
+    ) -> Offered[NetConnectReply]:
         settings: ClientSettings | None = _settings(caller, wanted, Kind.TLS_CLIENT)
         _check_protocol(family, wanted.protocol)
         domain = parse_domain(wanted.domain)
@@ -239,16 +249,19 @@ class NetDriver:
                 is_secure=wanted.protocol is NetProtocol.HTTPS,
                 tls=settings,
             )
-        return made.then(functools.partial(_take_or_close, caller, family))
+        return made.then(functools.partial(_connected, caller, family))
 
     def _read(
         self, network: Network, family: Family, caller: Caller, wanted: IoRead
-    ) -> IoFrame | Future[IoFrame]:
+    ) -> IoFrame | Offered[IoFrame]:
         reader: OwnedReader = caller.get(wanted.handle, Kind.NET_READER).payload
         if reader.family is not family:
             raise InvalidArgument
         outcome = reader.read(wanted.len)
-        return outcome.then(_frame) if isinstance(outcome, Future) else _frame(outcome)
+        offer = functools.partial(_offer_frame, reader, reader.reads)
+        if isinstance(outcome, Future):
+            return outcome.then(offer)
+        return Future.of(offer(outcome)) if outcome else IoFrame(0, b"")
 
     def _write(
         self, network: Network, family: Family, caller: Caller, wanted: IoWrite
@@ -259,8 +272,8 @@ class NetDriver:
         return writer.write(wanted.payload)
 
 
-def _frame(payload: bytes) -> IoFrame:
-    return IoFrame(0, payload)
+def _offer_frame(reader: OwnedReader, read: int, payload: bytes) -> Offer[IoFrame]:
+    return Offer(IoFrame(0, payload), lambda: reader.put_back(read, payload))
 
 
 def _settings(caller: Caller, wanted: NetCreateListener | NetConnect, kind: Kind) -> Any:
@@ -275,10 +288,13 @@ def _settings(caller: Caller, wanted: NetCreateListener | NetConnect, kind: Kind
         raise NotFound from None
 
 
-def _add_settings(caller: Caller, kind: Kind, settings: ServerSettings | ClientSettings) -> int:
+def _offer_settings(
+    caller: Caller, kind: Kind, settings: ServerSettings | ClientSettings
+) -> Offered[NetTlsConfigReply]:
     account = caller.account
     account.add_tls_bytes(settings.size)
-    return caller.add(kind, settings, lambda: account.remove_tls_bytes(settings.size))
+    slot = caller.add(kind, settings, lambda: account.remove_tls_bytes(settings.size))
+    return Future.of(Offer(NetTlsConfigReply(slot), _Taken.note(caller, slot).free))
 
 
 def _check_protocol(family: Family, protocol: NetProtocol) -> None:
@@ -291,28 +307,87 @@ def _check_port(port: int) -> None:
         raise InvalidArgument
 
 
+# Slots.
+
+
+@attrs.frozen(eq=False)
+class _Taken:
+    """A slot that a guest was given, and may never hear of."""
+
+    caller: Caller
+    slot: int
+    resource: Resource
+
+    @classmethod
+    def note(cls, caller: Caller, slot: int) -> _Taken:
+        return cls(caller, slot, caller.slots.get(slot))
+
+    @property
+    def is_untouched(self) -> bool:
+        """True of a half that is in this slot and nowhere else, and was neither shared nor used."""
+        resource = self.resource
+        is_alone = self._is_there and resource.holds == 1 and resource.shared is None
+        return is_alone and not resource.payload.is_touched
+
+    @property
+    def _is_there(self) -> bool:
+        return self.caller.slots.content(self.slot) is self.resource
+
+    def free(self) -> None:
+        """Free the slot, unless the guest has guessed its number and freed it itself."""
+        if self._is_there:
+            self.caller.slots.free(self.slot)
+
+
 # Halves.
 
 
-def _take(
-    caller: Caller, family: Family, reply: Callable[[int, int, str], Reply], connection: Connection
-) -> Reply:
+def _accepted(
+    caller: Caller, family: Family, connection: Connection, put_back: PutBack
+) -> Offer[NetAcceptReply]:
+    taken = _take(caller, family, connection)
+
+    def take_back() -> None:
+        is_untouched = all(half.is_untouched for half in taken)
+        if is_untouched:
+            for half in taken:
+                half.resource.release = half.resource.payload.leave
+        for half in taken:
+            half.free()
+        if is_untouched and not put_back():
+            _release(connection)
+
+    reader, writer = taken
+    return Offer(NetAcceptReply(reader.slot, writer.slot, connection.remote_addr), take_back)
+
+
+def _connected(caller: Caller, family: Family, connection: Connection) -> Offer[NetConnectReply]:
+    try:
+        reader, writer = _take(caller, family, connection)
+    except HostcallError:
+        _release(connection)
+        raise
+
+    def take_back() -> None:
+        reader.free()
+        writer.free()
+
+    return Offer(NetConnectReply(reader.slot, writer.slot, connection.remote_addr), take_back)
+
+
+def _release(connection: Connection) -> None:
+    connection.reader.release(Departure.RELEASED)
+    connection.writer.release(Departure.RELEASED)
+
+
+def _take(caller: Caller, family: Family, connection: Connection) -> tuple[_Taken, _Taken]:
     """Make the caller the owner of a connection. Raises `InvalidArgument` when it has no room for it."""
     caller.check_room(2)
     reader = OwnedReader(connection.reader, family, caller.account)
     writer = OwnedWriter(connection.writer, family, caller.account)
     first = _add_half(caller, Kind.NET_READER, reader)
     second = _add_half(caller, Kind.NET_WRITER, writer)
-    return reply(first, second, connection.remote_addr)
-
-
-def _take_or_close(caller: Caller, family: Family, connection: Connection) -> NetConnectReply:
-    try:
-        return _take(caller, family, NetConnectReply, connection)
-    except HostcallError:
-        connection.reader.release(Departure.RELEASED)
-        connection.writer.release(Departure.RELEASED)
-        raise
+    return _Taken.note(caller, first), _Taken.note(caller, second)
 
 
 def _add_half(caller: Caller, kind: Kind, half: OwnedReader | OwnedWriter) -> int:

@@ -18,7 +18,7 @@ from enfilade.hostcalls.engine.errors import (
     StartError,
     StartTrapped,
 )
-from enfilade.hostcalls.engine.instance import Instance, Pause, Server, Step, Submission
+from enfilade.hostcalls.engine.instance import DROPPED, TAKEN, Instance, Pause, Server, Step, Submission
 from enfilade.hostcalls.engine.limits import Limits
 from enfilade.hostcalls.engine.linked import Import, Linked
 from enfilade.hostcalls.engine.module import (
@@ -33,6 +33,8 @@ from enfilade.hostcalls.engine.purse import Purse
 from enfilade.hostcalls.engine.traps import Frame, Trap, TrapKind
 
 __all__ = [
+    "DROPPED",
+    "TAKEN",
     "BadEntrypoint",
     "BadMemoryAccess",
     "Call",

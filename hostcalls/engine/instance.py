@@ -9,9 +9,8 @@ stands still, and only then may its memory be touched. The life of a guest:
                     -> TRAPPED    it was cut short; `trap`
 
 `run` is the host's loop: it resumes the guest and serves what the guest asks for, over and over. A host that
-would rather do that itself takes, after each stop, `submissions()` (operations that the guest has begun) and
-`drops()` (operations whose outcome nobody will read), and answers each submission once, now or later, with
-`complete` or `fail`.
+would rather do that itself takes `submissions()` after each stop, and answers each operation once, now or
+later, with `complete`, `offer` or `fail`.
 
 A guest that computes is handed to a worker thread with `offload`: it then runs beside the caller until it
 parks, ends or has asked for something, and `Engine.dispatch` reports that through `wake`.
@@ -25,7 +24,7 @@ import enum
 import struct
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeAlias
 
 from enfilade.hostcalls.engine._engine import ffi, lib
 from enfilade.hostcalls.engine.call import FORMATS, Call, call_of
@@ -38,8 +37,14 @@ if TYPE_CHECKING:
 
 Submission: TypeAlias = tuple[int, int, bytes]
 """An operation that the guest has begun: the future's key, the hostcall's index (`Import.index`), the
-arguments. The key is unique in the life of the instance; its low 32 bits are the future id that the guest
-sees."""
+arguments. Or, with `DROPPED` or `TAKEN` in the index's place, what has become of the future. The key is
+unique in the life of the instance; its low 32 bits are the future id that the guest sees."""
+
+DROPPED: Final[int] = lib.RECORD_DROPPED
+"""The guest has dropped a future that had no answer, or an offer."""
+
+TAKEN: Final[int] = lib.RECORD_TAKEN
+"""The guest has polled a future that had an offer, and has its result."""
 
 _HEADER = struct.Struct("<QII")
 
@@ -47,7 +52,6 @@ _HEADER = struct.Struct("<QII")
 # submissions.
 _STEP_MASK = 3
 _HAS_SUBMISSIONS = lib.HAS_SUBMISSIONS
-_HAS_DROPS = lib.HAS_DROPS
 _HAS_REFUSALS = lib.HAS_REFUSALS
 _RUNNABLE = lib.RUNNABLE
 _STAGED = lib.STAGED
@@ -91,13 +95,11 @@ class Server(Protocol):
     def serve(self, future: int, index: int, arguments: bytes) -> bytes | None:
         """Begin the operation `future` of the hostcall `index` (`Import.index`).
 
-        Returns its encoded output; or None, when `Instance.complete` or `Instance.fail` gives the answer. May
+        Returns its encoded output; or None, when `Instance.complete`, `offer` or `fail` gives the answer. May
         close the instance.
-        """
-        ...
 
-    def dropped(self, future: int) -> None:
-        """The guest has dropped this future before its operation was answered."""
+        Or, if `index` is `DROPPED` or `TAKEN`, note what has become of the future, and return None.
+        """
         ...
 
 
@@ -113,7 +115,6 @@ class Instance:
 
     __slots__ = (
         "_forget",
-        "_gone",
         "_guest",
         "_key",
         "_resting",
@@ -144,7 +145,6 @@ class Instance:
         self._resting = guest  # the same, but None also while a worker has it
         self._word = int(Step.PARKED)
         self._unserved = b""  # submissions that `run` has taken and had no time for
-        self._gone: list[int] | None = None  # drops, likewise; the first is the last
         self._started = False
 
     # --- memory -------------------------------------------------------------------------------------------
@@ -230,11 +230,11 @@ class Instance:
     def run(self, server: Server, deadline: float, *, suspect: bool = False) -> Pause:
         """Run the guest and serve what it asks for, until it waits, ends, or the time is over.
 
-        This is `resume`, `submissions`, `complete` and `drops` in a loop, with one call into the shim for a
+        This is `resume`, `submissions` and `complete` in a loop, with one call into the shim for a
         hostcall that is answered at once. Not a checkpoint.
 
         Args:
-            server: answers operations, and is told of those that were dropped.
+            server: answers operations.
             deadline: on `time.perf_counter`; looked at between any two operations, and each time the guest
                 has stopped.
             suspect: take a guest that is preempted for one that computes, whether it has asked for something
@@ -248,18 +248,16 @@ class Instance:
         serve, stage = server.serve, self._stage
         records: bytes | memoryview
         records, self._unserved = self._unserved, b""
-        gone, self._gone = self._gone, None
-        asked = bool(records or gone)  # since it was preempted last
+        asked = bool(records)  # since it was preempted last
         future, answer = _NO_KEY, b""
         while self._guest is not None:
-            if not records and not gone:
+            if not records:
                 word = self._word = _guest_advance(guest, future, answer, len(answer))
                 future = _NO_KEY
                 if word & _STAGED:
                     staged = stage[: word >> _SIZE_SHIFT]
                     key, index, length = _unpack_header(staged)
-                    alone = len(staged) <= length + 23  # with a header of 16 bytes and 7 of padding at most
-                    if alone and not word & _HAS_DROPS:
+                    if len(staged) <= length + 23:  # one, with a header of 16 bytes and 7 of padding at most
                         reply = serve(key, index, staged[16 : 16 + length])
                         if self._guest is None:
                             return Pause.ENDED
@@ -274,12 +272,11 @@ class Instance:
                     records = staged
                 elif word & _HAS_SUBMISSIONS:
                     records = self._take()
-                elif not word & _HAS_DROPS:
-                    if not word & _RUNNABLE:
-                        return Pause.ENDED if word & _STEP_MASK >= Step.FINISHED else Pause.WAITING
-                    if suspect or not asked:
-                        return Pause.COMPUTING
-            asked = bool(records) or bool(self._word & _HAS_DROPS)
+                elif not word & _RUNNABLE:
+                    return Pause.ENDED if word & _STEP_MASK >= Step.FINISHED else Pause.WAITING
+                elif suspect or not asked:
+                    return Pause.COMPUTING
+            asked = bool(records)
             position, size = 0, len(records)
             while position < size:
                 key, index, length = _unpack_header(records, position)
@@ -295,17 +292,10 @@ class Instance:
                 if position < size and perf_counter() > deadline:
                     break
             records = records[position:]
-            if not records:
-                if self._word & _HAS_DROPS and not gone:
-                    gone = self.drops()[::-1]
-                while gone:
-                    server.dropped(gone.pop())
-                    if perf_counter() > deadline:
-                        break
             if perf_counter() > deadline:
                 if future != _NO_KEY:
                     self._store(future, answer)
-                self._unserved, self._gone = bytes(records), gone
+                self._unserved = bytes(records)
                 return Pause.READY
         return Pause.ENDED
 
@@ -386,18 +376,20 @@ class Instance:
     # --- the guest's operations ---------------------------------------------------------------------------
 
     def submissions(self) -> list[Submission]:
-        """Take all operations that the guest has begun since the last time, in order.
+        """Take all operations that the guest has begun since the last time, and what has become of futures,
+        in order.
 
-        Those of denied imports are not among them. An operation whose future was dropped before it was
-        taken is, and also appears in `drops`. Raises `GuestBusy` while the guest runs on a worker,
-        `InstanceClosed` after `close`.
+        Operations of denied imports are not among them. An operation goes on or is cancelled as its driver
+        likes when its future is dropped; answering it is allowed and does nothing. Raises `GuestBusy` while
+        the guest runs on a worker, `InstanceClosed` after `close`.
         """
         guest = self._resting
         if guest is None:
             self._refuse()
-        if not self._word & _HAS_SUBMISSIONS:
-            return []
-        taken = self._take()
+        taken: bytes | memoryview = self._unserved
+        if self._word & _HAS_SUBMISSIONS:
+            taken = self._unserved + self._take()
+        self._unserved = b""
         size = len(taken)
         found: list[Submission] = []
         position = 0
@@ -407,20 +399,6 @@ class Instance:
             found.append((future, index, bytes(taken[position : position + length])))
             position += (length + 7) & ~7
         return found
-
-    def drops(self) -> list[int]:
-        """Take the keys of the futures that the guest has dropped before their operation was answered.
-
-        The operation goes on or is cancelled as its driver likes; answering it is allowed and does nothing.
-        Raises as `submissions` does.
-        """
-        guest = self._rested()
-        if not self._word & _HAS_DROPS:
-            return []
-        self._word &= ~_HAS_DROPS
-        data = ffi.new("const uint64_t **")
-        count = lib.guest_drops(guest, data)
-        return list(ffi.unpack(data[0], count))
 
     def refusals(self) -> list[int]:
         """Take the indices of the denied hostcalls that the guest has made, each once in its life.
@@ -446,6 +424,15 @@ class Instance:
         if _guest_complete(self._guest, future, payload, len(payload)) and not self._word & _RUNNABLE:
             self._word |= _RUNNABLE
             self.wake()
+
+    def offer(self, future: int, payload: bytes) -> None:
+        """Answer the operation `future` with its encoded output, and hear whether the guest takes it.
+
+        As `complete`; a submission `TAKEN` or `DROPPED` follows, unless the guest ends before.
+        """
+        if self._guest is None:
+            self._refuse()
+        self._woken(lib.guest_offer(self._guest, future, payload, len(payload)))
 
     def fail(self, future: int, message: str) -> None:
         """Answer the operation `future` with an error text; otherwise as `complete`.
@@ -505,7 +492,7 @@ class Instance:
         if self._guest is not None:
             guest = self._guest
             self._guest = self._resting = None
-            self._unserved, self._gone = b"", None
+            self._unserved = b""
             self._word &= ~_RUNNABLE
             self._forget(self._key)
             _guest_close(guest)

@@ -3,7 +3,8 @@
 When the guest stands still, everything that it has submitted since the last time is taken at once. A
 contract that has its answer completes the guest's future on the spot; one that answers with a `Future`
 completes it later, at the cost of a callback; any other awaitable becomes a task. What is still under way
-when the guest drops the future, or dies, is cancelled.
+when the guest drops the future, or dies, is cancelled; an `Offer` is taken back when the guest drops the
+future before it has polled it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from enfilade.hostcalls.abi import BufferResult, ScalarResult, callplan
 from enfilade.hostcalls.abi.errors import HostcallError, KernelError, LimitReached
 from enfilade.hostcalls.codec.rkyv import CodecError
 from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.offer import Offer
 from enfilade.hostcalls.contracts.operation import Operation
-from enfilade.hostcalls.engine import BadMemoryAccess, Instance, Pause, Step, Trap, TrapKind
+from enfilade.hostcalls.engine import DROPPED, TAKEN, BadMemoryAccess, Instance, Pause, Step, Trap, TrapKind
 from enfilade.hostcalls.kernel.prepared import Prepared
 from enfilade.hostcalls.kernel.refusals import Refusals, denied
 from enfilade.hostcalls.resources.clock import Clock, Timer
@@ -91,6 +93,7 @@ class Execution:
         "_computing",
         "_entries",
         "_may_offload",
+        "_offers",
         "_pending",
         "_pending_bytes",
         "_rest",
@@ -126,6 +129,7 @@ class Execution:
         self.refusals = Refusals(caller.label)
         self._pending: dict[int, tuple[Future[Any] | trio.CancelScope, int]] = {}  # with its arguments' size
         self._pending_bytes = 0
+        self._offers: dict[int, Offer[Any]] = {}  # that the guest has not taken yet
         self._computing = 0  # turns in a row that ended with the time slice
 
     @property
@@ -184,6 +188,8 @@ class Execution:
     def retire(self) -> None:
         """End the guest without ending the process: another module has taken its place, or was to."""
         self.is_on_trial = True
+        if not self.ended:
+            self._take_back_offers()
         self.stop()
 
     def take_over(self, before: Execution) -> None:
@@ -194,9 +200,13 @@ class Execution:
     # Serving: what `Instance.run` calls.
 
     def serve(self, future: int, index: int, arguments: bytes) -> bytes | None:
-        """Begin one operation; its encoded output if it is there at once."""
+        """Begin one operation; its encoded output if it is there at once. Or note the end of a future."""
+        try:
+            decode, run, encode, operation, quick = self._entries[index]
+        except IndexError:
+            self._note_end(future, index)
+            return None
         self._calls.left -= 1
-        decode, run, encode, operation, quick = self._entries[index]
         if quick is not None:
             try:
                 answer = quick(self.caller, arguments)
@@ -223,11 +233,25 @@ class Execution:
             self._begin(future, operation, outcome, len(arguments))
         return None
 
-    def dropped(self, future: int) -> None:
-        """Cancel what is under way for a future that the guest has dropped."""
-        pending = self._take_pending(future)
-        if pending is not None:
-            pending.cancel()
+    def _note_end(self, future: int, end: int) -> None:
+        """Cancel what is under way for a future that was dropped, and take back what it was offered."""
+        offer = self._offers.pop(future, None)
+        if end == DROPPED:
+            pending = self._take_pending(future)
+            if pending is not None:
+                pending.cancel()
+            if offer is not None:
+                offer.take_back()
+
+    def _take_back_offers(self) -> None:
+        """Take back what the guest has not seen yet. One that a worker has may have seen everything."""
+        if self._offers and not self.instance.offloaded:
+            for future, end, _ in self.instance.submissions():
+                if end == TAKEN:
+                    self._offers.pop(future, None)
+            offers, self._offers = self._offers, {}
+            for offer in offers.values():
+                offer.take_back()
 
     def _begin(self, future: int, operation: Operation[Any, Any], outcome: Any, size: int) -> None:
         """Answer when `outcome`, an awaitable, has a value; `size` bytes of arguments may wait with it."""
@@ -311,12 +335,19 @@ class Execution:
     def _answer(self, future: int, operation: Operation[Any, Any], value: Any) -> None:
         if self.outcome is not None or self.instance.ending:
             return
+        offer = value if type(value) is Offer else None
         try:
-            payload = operation.hostcall.output.encode(value)
+            payload = operation.hostcall.output.encode(value if offer is None else offer.value)
         except CodecError:
             self._failed(future, operation)
-        else:
+            if offer is not None:
+                offer.take_back()
+            return
+        if offer is None:
             self.instance.complete(future, payload)
+        else:
+            self._offers[future] = offer
+            self.instance.offer(future, payload)
 
     def _failed(self, future: int, operation: Operation[Any, Any]) -> None:
         with contextlib.suppress(Exception):  # a log handler may fail

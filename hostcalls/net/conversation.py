@@ -66,6 +66,16 @@ class ResponseReader:
                 self.charge.unhold(len(text))
         return bytes(taken)
 
+    def put_back(self, taken: bytes) -> None:
+        """Have the next read begin with what the last one has taken."""
+        if self._position:
+            rest = self._texts[0][self._position :]
+            self.charge.unhold(self._position)
+            self._texts[0] = rest
+            self._position = 0
+        self._texts.appendleft(taken)
+        self.charge.hold(len(taken))
+
     @property
     def spent(self) -> bool:
         """True when all that could ever come has been read."""

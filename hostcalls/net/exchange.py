@@ -50,6 +50,13 @@ class RequestReader:
             self.forget()
         return taken
 
+    def put_back(self, taken: bytes) -> None:
+        """Have the next read begin with what the last one has taken."""
+        rest = self._text[self._position :]
+        self.forget()
+        self._text = taken + rest
+        self.charge.hold(len(self._text))
+
     def release(self, departure: Departure) -> None:
         """Forget what was not read."""
         self.forget()

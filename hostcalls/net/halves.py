@@ -38,6 +38,14 @@ class Reader(Protocol):
         """
         ...
 
+    def put_back(self, taken: bytes) -> None:
+        """Have the next read begin with what the last one has taken. Not called once the half was released.
+
+        Args:
+            taken: the result of the last read, at least one byte.
+        """
+        ...
+
     def release(self, departure: Departure) -> None:
         """Nobody can read any more. Called once; the charge is closed. A read under way was cancelled."""
         ...
@@ -76,7 +84,7 @@ class Writer(Protocol):
         ...
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Connection:
     """A connection, as an accept or a connect gives it.
 
@@ -84,8 +92,10 @@ class Connection:
         reader: the half to read from.
         writer: the half to write to.
         remote_addr: the peer's address as the guest sees it.
+        is_over: True when nobody needs to accept it any more: its peer has gone, or has its answer.
     """
 
     reader: Reader
     writer: Writer
     remote_addr: str
+    is_over: bool = False

@@ -7,7 +7,7 @@ import enum
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -33,10 +33,18 @@ class Admission(enum.Enum):
     """The listener is closed; refuse the peer."""
 
 
+PutBack: TypeAlias = Callable[[], bool]
+"""Queues an accepted connection again, as the next one to be accepted, since its guest has never heard of
+it. False if nobody can accept it any more: then its halves must be released."""
+
+Take: TypeAlias = Callable[[Connection, PutBack], T]
+"""Makes a guest the owner of a connection."""
+
+
 @attrs.define(eq=False)
 class _Accept:
     account: Account
-    take: Callable[[Connection], Any]
+    take: Take[Any]
     future: Future[Any]
 
 
@@ -81,13 +89,14 @@ class Listener:
         return Admission.QUEUED
 
     def withdraw(self, connection: Connection) -> bool:
-        """Take a connection out of the queue, since its peer has gone.
+        """Take a connection out of the queue, since its peer has gone or has its answer.
 
         Returns: True if it still waited; its halves were never given to a guest, and nobody releases them.
         """
+        connection.is_over = True
         return self._queue.pop(connection, None) is not None
 
-    def accept(self, account: Account, take: Callable[[Connection], T]) -> T | Future[T]:
+    def accept(self, account: Account, take: Take[T]) -> T | Future[T]:
         """Accept the next connection. Not a checkpoint. A cancelled future has taken none.
 
         Accepts are served in their order; one whose guest has all the connections that it may have waits
@@ -139,11 +148,20 @@ class Listener:
     def _closed(self) -> SubsystemError:
         return SubsystemError(f"listener closed before any {self._noun} arrived")
 
-    def _give(self, take: Callable[[Connection], T]) -> T:
-        connection = next(iter(self._queue))
-        value = take(connection)
+    def _give(self, take: Take[T]) -> T:
+        connection, on_close = next(iter(self._queue.items()))
+        value = take(connection, lambda: self._put_back(connection, on_close))
         del self._queue[connection]
         return value
+
+    def _put_back(self, connection: Connection, on_close: Callable[[], None]) -> bool:
+        if connection.is_over or not self.is_open:
+            return False
+        connection.reader.charge.move(self.account)
+        connection.writer.charge.move(self.account)
+        self._queue = {connection: on_close, **self._queue}
+        self._match()
+        return True
 
     def _forget(self, accept: _Accept) -> None:
         with contextlib.suppress(ValueError):  # it is being served, or failed with the listener

@@ -317,6 +317,12 @@ class _Reader:
         self._pending = Future(self._forget)
         return self._pending
 
+    def put_back(self, taken: bytes) -> None:
+        """Have the next read begin with what the last one has taken. The peer keeps its window."""
+        self.unread[:0] = taken
+        self.charge.hold(len(taken))
+        self._owner.core.consumed(-len(taken))
+
     def release(self, departure: Departure) -> None:
         """Ask the peer to send no more, unless it has finished."""
         self.discard(departure)

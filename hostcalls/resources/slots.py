@@ -108,6 +108,10 @@ class Slots:
             raise InvalidArgument
         return resource
 
+    def content(self, slot: int) -> Resource | None:
+        """Return the resource in this slot, also when it is gone; None when the slot is empty."""
+        return self._table.get(slot)
+
     def peek(self, slot: int, kind: Kind) -> Any:
         """Return what the resource in this slot is, or None unless it lives and is of this kind."""
         resource = self._table.get(slot)

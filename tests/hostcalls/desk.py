@@ -13,6 +13,7 @@ from enfilade.hostcalls.contracts.budget import Budget, Place
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.contracts.limits import Limits
+from enfilade.hostcalls.contracts.offer import Offer
 from enfilade.hostcalls.contracts.policy import Policy
 from enfilade.hostcalls.engine import Engine
 from enfilade.hostcalls.kernel.kernel import Kernel
@@ -118,14 +119,22 @@ class Desk:
         return caller
 
     def call(self, caller: Caller, hostcall: Hostcall[Any, Any], value: Any = None) -> Any:
-        """Make a hostcall as a guest does, encoded both ways; what is not answered at once is a future."""
+        """Make a hostcall as a guest does, encoded both ways; what is not answered at once is a future.
+
+        What is offered is taken.
+        """
+        answer = self.begin(caller, hostcall, value)
+        if not isinstance(answer, Future):
+            return hostcall.output.decode(hostcall.output.encode(answer))
+        taken = answer.then(lambda given: given.value if isinstance(given, Offer) else given)
+        return taken.result() if answer.done else taken
+
+    def begin(self, caller: Caller, hostcall: Hostcall[Any, Any], value: Any = None) -> Any:
+        """Make a hostcall; the answer is as the contract gives it, with what is offered."""
         table, _ = self.kernel._table(caller.grants)
         operation = table[INDEX[hostcall.name]]
         wanted = hostcall.input.decode(hostcall.input.encode(value))
-        answer = operation.contract.run(caller, wanted)
-        if isinstance(answer, Future):
-            return answer
-        return hostcall.output.decode(hostcall.output.encode(answer))
+        return operation.contract.run(caller, wanted)
 
 
 def fails(call: Callable[[], Any]) -> str:

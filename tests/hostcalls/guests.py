@@ -52,17 +52,27 @@ CAPABILITIES = ("ActorMessage", "TimeRead")
 
 
 _ARGUMENTS, _OUTPUT = 0x70000, 0xC0000
+_BEGIN, _WAIT, _DROP = 0x10000, 0x20000, 0x30000
 
 
 def puppet() -> bytes:
     """A guest that makes the hostcalls that it is asked to make, and answers with what came of them.
 
     A request is the hostcall's place in the catalogue and its encoded arguments; the answer is the result
-    word and what was written.
+    word and what was written. With `_BEGIN` added to the place, the hostcall is begun, and its future id is
+    what was written; with `_WAIT` and `_DROP` the future whose id stands in the arguments is waited for, or
+    dropped.
     """
     names = [hostcall.name.split("::", 1)[1].replace("::", ".") for hostcall in CATALOGUE]
     guest = Assembler(*(hostcall.name.removeprefix("selium::") for hostcall in CATALOGUE))
     anything = guest.message(ActorReceive, ActorReceive(None, 2, None, 60_000))
+    begin_cases = "".join(
+        f"""
+        (if (i32.eq (local.get $number) (i32.const {_BEGIN + number})) (then
+          (i32.store (global.get $result) (call ${name}.create (i32.const {_ARGUMENTS}) (local.get $size)))
+          (local.set $word (i32.const 4))))"""
+        for number, name in enumerate(names)
+    )
     cases = "".join(
         f"""
         (if (i32.eq (local.get $number) (i32.const {number})) (then (local.set $word
@@ -80,6 +90,12 @@ def puppet() -> bytes:
           (local.set $size (i32.sub (call $length) (i32.const 4)))
           (memory.copy (i32.const {_ARGUMENTS}) (i32.add (call $data) (i32.const 4)) (local.get $size))
           {cases}
+          (if (i32.ge_u (local.get $number) (i32.const {_BEGIN})) (then {begin_cases}))
+          (if (i32.eq (local.get $number) (i32.const {_WAIT})) (then
+            (local.set $word (call $wait (i32.load (i32.const {_ARGUMENTS}))))))
+          (if (i32.eq (local.get $number) (i32.const {_DROP})) (then
+            (local.set $word (call ${names[0]}.drop
+              (i32.load (i32.const {_ARGUMENTS})) (global.get $result) (i32.const 256)))))
           (i32.store (i32.const {_OUTPUT}) (local.get $word))
           (local.set $size (local.get $word))
           (if (i32.lt_s (local.get $word) (i32.const 0))
@@ -110,9 +126,24 @@ class Puppet:
     async def do(self, hostcall: Hostcall[Any, Any], value: Any = None) -> Any:
         """Let the guest make a hostcall; its output. Raises `GuestError`."""
         arguments = hostcall.input.encode(value)
-        number = CATALOGUE.index(hostcall)
+        return hostcall.output.decode(await self._ask(CATALOGUE.index(hostcall), arguments))
+
+    async def begin(self, hostcall: Hostcall[Any, Any], value: Any = None) -> int:
+        """Let the guest begin a hostcall, and go on; the id of its future."""
+        arguments = hostcall.input.encode(value)
+        return int.from_bytes(await self._ask(_BEGIN + CATALOGUE.index(hostcall), arguments), "little")
+
+    async def wait(self, hostcall: Hostcall[Any, Any], future: int) -> Any:
+        """Let the guest wait for what it has begun; the output. Raises `GuestError`."""
+        return hostcall.output.decode(await self._ask(_WAIT, struct.pack("<I", future)))
+
+    async def drop(self, future: int) -> None:
+        """Let the guest drop a future. Raises `GuestError` when there is none."""
+        await self._ask(_DROP, struct.pack("<I", future))
+
+    async def _ask(self, number: int, arguments: bytes) -> bytes:
         answer = await self.ref.call(Guest.request, struct.pack("<I", number) + arguments)
         word, written = int.from_bytes(answer[:4], "little"), answer[4:]
         if word & 0x8000_0000:
             raise GuestError(codec(str).decode(written[4:]))
-        return hostcall.output.decode(written)
+        return written

@@ -73,10 +73,15 @@ typedef struct {
 enum { STEP_PARKED = 0, STEP_PREEMPTED = 1, STEP_FINISHED = 2, STEP_TRAPPED = 3 };
 
 /* The word that describes a guest at rest: the step, these flags, and above them the bytes of submissions. */
-enum { HAS_SUBMISSIONS = 4, HAS_DROPS = 8, RUNNABLE = 16, STAGED = 32, HAS_REFUSALS = 64, SIZE_SHIFT = 8 };
+enum { HAS_SUBMISSIONS = 4, RUNNABLE = 16, STAGED = 32, HAS_REFUSALS = 64, SIZE_SHIFT = 8 };
 
 /* Bytes of an engine's stage, where guest_advance() puts submissions. */
 enum { STAGE_SIZE = 4096 };
+
+/* In the place of a hostcall's index, what has become of a future: the guest has dropped it while it had no answer
+ * or an offer; or it has taken its offer. */
+#define RECORD_DROPPED 0xffffffff
+#define RECORD_TAKEN 0xfffffffe
 
 /* The key of no future. */
 #define NO_KEY 0xffffffffffffffff
@@ -146,11 +151,13 @@ bool guest_release(guest *g);
 /* Whether the guest is to end when it runs next: the host told it to, or it has exceeded a limit. */
 bool guest_ending(const guest *g);
 const char *guest_submissions(guest *g);
-size_t guest_drops(guest *g, const uint64_t **keys);
 
 /* The indices of the denied hostcalls that the guest has made since the last time, each once in the guest's life. */
 size_t guest_refusals(guest *g, const uint32_t **indices);
 bool guest_complete(guest *g, uint64_t future, const uint8_t *payload, size_t size);
+
+/* As guest_complete(), with a result that the guest may take or not: the host gets a record that tells which. */
+bool guest_offer(guest *g, uint64_t future, const uint8_t *payload, size_t size);
 bool guest_fail(guest *g, uint64_t future, const uint8_t *message, size_t size);
 size_t guest_result_count(const guest *g);
 uint8_t guest_result(const guest *g, size_t index, uint64_t *bits);

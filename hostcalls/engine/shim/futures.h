@@ -9,10 +9,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { FUTURE_FREE, FUTURE_PENDING, FUTURE_READY, FUTURE_FAILED, FUTURE_DENIED } future_state;
+/* OFFERED is READY, and the host wants to know whether the guest takes the result. */
+typedef enum {
+    FUTURE_FREE,
+    FUTURE_PENDING,
+    FUTURE_READY,
+    FUTURE_OFFERED,
+    FUTURE_FAILED,
+    FUTURE_DENIED
+} future_state;
 
 typedef struct {
-    uint8_t *payload; /* of a READY or FAILED one */
+    uint8_t *payload; /* of a READY, OFFERED or FAILED one */
     uint32_t size;
     uint32_t serial;
     uint32_t task; /* the waker, if `waited`; the next free id, if FREE */
@@ -49,7 +57,7 @@ void futures_remove(future_table *t, uint32_t id);
 
 typedef enum { RESOLVE_IGNORED, RESOLVE_STORED, RESOLVE_NO_ROOM } resolve_outcome;
 
-/* Gives the pending future of `key` its outcome, `state` being READY or FAILED. If a task waited for it, the
+/* Gives the pending future of `key` its outcome, `state` being READY, OFFERED or FAILED. If a task waited for it, the
  * task is taken out into `*task` and `*woken` set. A payload of more than `room` bytes is not copied. */
 resolve_outcome futures_resolve(future_table *t, uint64_t key, future_state state, const uint8_t *payload,
                                 size_t size, size_t room, bool *woken, uint32_t *task);

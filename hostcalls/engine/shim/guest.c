@@ -107,7 +107,7 @@ bool guest_can_go_on(const guest *g) {
 }
 
 uint64_t guest_word(const guest *g) {
-    return g->step | (g->submitted.size > 0 ? HAS_SUBMISSIONS : 0) | (g->dropped.size > 0 ? HAS_DROPS : 0) |
+    return g->step | (g->submitted.size > 0 ? HAS_SUBMISSIONS : 0) |
            (g->refused.size / sizeof(uint32_t) > g->refused_taken ? HAS_REFUSALS : 0) |
            (guest_can_go_on(g) ? RUNNABLE : 0) | (uint64_t)g->submitted.size << SIZE_SHIFT;
 }
@@ -225,8 +225,6 @@ void guest_destroy(guest *g) {
     mailbox_free(&g->mailbox);
     buffer_free(&g->submitted);
     buffer_free(&g->submitted_taken);
-    buffer_free(&g->dropped);
-    buffer_free(&g->dropped_taken);
     buffer_free(&g->refused);
     buffer_free(&g->mail);
     free(g->fault_text);

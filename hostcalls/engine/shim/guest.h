@@ -63,10 +63,9 @@ struct guest {
 
     future_table futures;
     mailbox mailbox;
-    buffer submitted; /* records of the guest's operations, as guest_submissions() gives them */
+    buffer submitted; /* records of the guest's operations, as guest_submissions() gives them, and of the ends of
+                       * its futures, all in the order in which they came about */
     buffer submitted_taken;
-    buffer dropped; /* keys */
-    buffer dropped_taken;
     size_t submitted_count;
     buffer refused; /* indices of denied hostcalls that were made; the first `refused_taken` are known to the host */
     size_t refused_taken;
@@ -93,9 +92,9 @@ uint64_t guest_word(const guest *g);
 /* Whether another guest_run() would get it further. */
 bool guest_can_go_on(const guest *g);
 
-/* Leaves an operation, or the drop of one, for the host to take. Return false if there is no memory. */
+/* Leaves an operation for the host to take, or, without arguments, a RECORD_. Returns false if there is no
+ * memory. */
 bool guest_submit(guest *g, uint64_t key, uint32_t index, const uint8_t *arguments, uint32_t size);
-bool guest_report_drop(guest *g, uint64_t key);
 
 /* Notes that the guest has made the denied hostcall `index`. */
 void guest_report_refusal(guest *g, uint32_t index);

@@ -196,8 +196,17 @@ static uint32_t refuse(visit *v, uint32_t index) {
     return add_future(v, FUTURE_DENIED);
 }
 
-static uint32_t begin_operation(visit *v, uint32_t index, int32_t pointer, uint32_t size) {
+static void submit(visit *v, uint32_t id, uint32_t index, const uint8_t *arguments, uint32_t size) {
     guest *g = v->guest;
+    if (!guest_submit(g, futures_key(&g->futures, id), index, arguments, size)) {
+        END_GUEST(v, FAULT_LIMIT, "no memory for a submission of %u bytes", size);
+    }
+    if (g->submitted.size > GIVE_WAY_BYTES || g->submitted_count > GIVE_WAY_COUNT) {
+        give_way(g);
+    }
+}
+
+static uint32_t begin_operation(visit *v, uint32_t index, int32_t pointer, uint32_t size) {
     const uint8_t *arguments = locate(v, pointer, size);
     if (arguments == NULL) {
         return 0;
@@ -206,13 +215,14 @@ static uint32_t begin_operation(visit *v, uint32_t index, int32_t pointer, uint3
     if (id == NO_FUTURE) {
         return 0;
     }
-    if (!guest_submit(g, futures_key(&g->futures, id), index, arguments, size)) {
-        END_GUEST(v, FAULT_LIMIT, "no memory for a submission of %u bytes", size);
-    }
-    if (g->submitted.size > GIVE_WAY_BYTES || g->submitted_count > GIVE_WAY_COUNT) {
-        give_way(g);
-    }
+    submit(v, id, index, arguments, size);
     return id;
+}
+
+/* Tells the host what has become of a future, in the order of what it was told before. Such records have no limit of
+ * their own: there is at most one for each operation, and for each future that may live. */
+static void report_end(visit *v, uint32_t id, uint32_t how) {
+    submit(v, id, how, NULL, 0);
 }
 
 static uint32_t poll_future(visit *v, uint32_t id, uint32_t task, destination to) {
@@ -245,6 +255,9 @@ static uint32_t poll_future(visit *v, uint32_t id, uint32_t task, destination to
         word = answer_result(v, to, f);
     }
     mailbox_deliver(&g->mailbox, g->base);
+    if (f->state == FUTURE_OFFERED) {
+        report_end(v, id, RECORD_TAKEN);
+    }
     futures_remove(&g->futures, id);
     return word;
 }
@@ -255,13 +268,8 @@ static uint32_t drop_future(visit *v, uint32_t id, destination to) {
     if (f == NULL) {
         return answer_unknown(v, to);
     }
-    if (f->state == FUTURE_PENDING) {
-        if (!guest_report_drop(g, futures_key(&g->futures, id)) || g->dropped.size > g->limits.queued_bytes) {
-            END_GUEST(v, FAULT_LIMIT, "too many dropped futures (limit queued_bytes)");
-        }
-        if (g->dropped.size > GIVE_WAY_BYTES) {
-            give_way(g);
-        }
+    if (f->state == FUTURE_PENDING || f->state == FUTURE_OFFERED) {
+        report_end(v, id, RECORD_DROPPED);
     }
     futures_remove(&g->futures, id);
     return 0;

@@ -1,4 +1,4 @@
-/* The traffic between a guest and its host: operations begun and dropped in the one direction, outcomes in
+/* The traffic between a guest and its host: operations begun and futures ended in the one direction, outcomes in
  * the other. Outcomes for a guest that a worker has are left as mail, and applied where the guest stands
  * still. */
 #include <string.h>
@@ -16,18 +16,12 @@ bool guest_submit(guest *g, uint64_t key, uint32_t index, const uint8_t *argumen
     memcpy(record, &key, 8);
     memcpy(record + 8, &index, 4);
     memcpy(record + 12, &size, 4);
-    memcpy(record + 16, arguments, size);
+    if (size > 0) {
+        memcpy(record + 16, arguments, size);
+    }
     memset(record + 16 + size, 0, padded - size);
     g->submitted_count++;
     return true;
-}
-
-bool guest_report_drop(guest *g, uint64_t key) {
-    uint8_t *place = buffer_extend(&g->dropped, sizeof key);
-    if (place != NULL) {
-        memcpy(place, &key, sizeof key);
-    }
-    return place != NULL;
 }
 
 void guest_report_refusal(guest *g, uint32_t index) {
@@ -53,12 +47,6 @@ const char *guest_submissions(guest *g) {
     swap(&g->submitted, &g->submitted_taken);
     g->submitted_count = 0;
     return (const char *)g->submitted_taken.data;
-}
-
-size_t guest_drops(guest *g, const uint64_t **keys) {
-    swap(&g->dropped, &g->dropped_taken);
-    *keys = (const uint64_t *)(const void *)g->dropped_taken.data;
-    return g->dropped_taken.size / sizeof **keys;
 }
 
 size_t guest_refusals(guest *g, const uint32_t **indices) {
@@ -168,6 +156,10 @@ uint64_t guest_advance(guest *g, uint64_t future, const uint8_t *payload, size_t
 
 bool guest_complete(guest *g, uint64_t future, const uint8_t *payload, size_t size) {
     return resolve(g, future, FUTURE_READY, payload, size);
+}
+
+bool guest_offer(guest *g, uint64_t future, const uint8_t *payload, size_t size) {
+    return resolve(g, future, FUTURE_OFFERED, payload, size);
 }
 
 bool guest_fail(guest *g, uint64_t future, const uint8_t *message, size_t size) {

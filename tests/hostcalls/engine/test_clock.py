@@ -104,7 +104,7 @@ def test_dropped_answers_are_free() -> None:
     with Engine(config=EngineConfig(max_guests=2)) as engine:
         guest = begun(engine, "forget", 1000, Limits(futures=1, queued_bytes=16))
         assert ended(guest) is Step.FINISHED
-        assert guest.drops() == []
+        assert guest.submissions() == []
 
 
 @pytest.mark.parametrize("pointer", [-1, 17 * 65536 - 7, 0x7FFF_FFFF])

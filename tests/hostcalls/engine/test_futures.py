@@ -7,7 +7,7 @@ import struct
 import pytest
 import wasmtime
 
-from enfilade.hostcalls.engine import Engine, Import, Limits, Step, TrapKind
+from enfilade.hostcalls.engine import DROPPED, TAKEN, Engine, Import, Limits, Step, TrapKind
 from tests.hostcalls.engine.script import (
     DRAIN,
     FAILED,
@@ -141,21 +141,61 @@ def test_abi_3_drop_answers_0_and_writes_nothing(script: ScriptRunner) -> None:
     run = script([(Op.STORE, RESULT, 7), create(), poll(0, 9), drop(0), drop(0), YIELD])
     run.run()
     assert run.results()[3:5] == [0, FAILED]
-    ((key, _, _),) = run.instance.submissions()
-    assert run.instance.drops() == [key]
-    assert run.instance.drops() == []
+    (key, index, _), *ends = run.instance.submissions()
+    assert index == GRANTED
+    assert ends == [(key, DROPPED, b"")]
+    assert run.instance.submissions() == []
     run.instance.complete(key, b"late")
     assert run.mailbox() == (0, 0, 0)
     assert not run.instance.runnable
 
 
 def test_drop_of_a_ready_future_is_not_reported(script: ScriptRunner) -> None:
+    """Its result holds nothing, so nobody need know."""
     run = script([create(), poll(0, 9), YIELD, drop(0), YIELD])
     run.run()
     ((key, _, _),) = run.instance.submissions()
     run.instance.complete(key, b"unread")
     run.run()
-    assert run.instance.drops() == []
+    assert run.instance.submissions() == []
+
+
+def test_drop_of_an_offer_is_reported(script: ScriptRunner) -> None:
+    run = script([create(), poll(0, 9), YIELD, drop(0), YIELD])
+    run.run()
+    ((key, _, _),) = run.instance.submissions()
+    run.instance.offer(key, b"unread")
+    assert run.instance.submissions() == []
+    run.run()
+    assert run.results()[3] == 0
+    assert run.instance.submissions() == [(key, DROPPED, b"")]
+
+
+def test_poll_of_an_offer_is_reported(script: ScriptRunner) -> None:
+    run = script([create(), poll(0, 9), YIELD, poll(0, 10), YIELD])
+    run.run()
+    ((key, _, _),) = run.instance.submissions()
+    run.instance.offer(key, b"result")
+    run.run()
+    assert run.results()[3] == 6
+    assert run.instance.read(RESULT, 6) == b"result"
+    assert run.instance.submissions() == [(key, TAKEN, b"")]
+
+
+def test_offer_to_a_future_that_was_dropped_is_ignored(script: ScriptRunner) -> None:
+    run = script([create(), poll(0, 9), drop(0), YIELD])
+    run.run()
+    (key, _, _), *ends = run.instance.submissions()
+    assert ends == [(key, DROPPED, b"")]
+    run.instance.offer(key, b"late")
+    assert not run.instance.runnable
+
+
+def test_ends_of_futures_come_between_the_operations_where_they_happened(script: ScriptRunner) -> None:
+    run = script([create(), drop(0), create(), create(), drop(1), YIELD])
+    run.run()
+    taken = [(key & 0xFFFF_FFFF, index) for key, index, _ in run.instance.submissions()]
+    assert taken == [(0, GRANTED), (0, DROPPED), (0, GRANTED), (1, GRANTED), (1, DROPPED)]
 
 
 def test_drop_of_an_unknown_future_is_an_error_payload(script: ScriptRunner) -> None:
@@ -168,7 +208,7 @@ def test_drop_of_an_unknown_future_is_an_error_payload(script: ScriptRunner) -> 
 def test_a_late_answer_does_not_reach_the_future_that_took_the_id(script: ScriptRunner) -> None:
     run = script([create(), drop(0), create(), poll(0, 4), YIELD])
     run.run()
-    (old, _, _), (new, _, _) = run.instance.submissions()
+    (old, _, _), _, (new, _, _) = run.instance.submissions()
     assert old != new
     assert old & 0xFFFF_FFFF == new & 0xFFFF_FFFF == 0
     run.instance.complete(old, b"old")
@@ -338,7 +378,7 @@ class TestDenied:
         run = script([(Op.CREATE_DENIED,), (Op.DROP_DENIED, 0, RESULT, 256), (Op.CREATE_DENIED,), YIELD])
         run.run()
         assert run.results()[:3] == [0, 0, 0]
-        assert run.instance.drops() == []
+        assert run.instance.submissions() == []
 
 
 class TestLimits:

@@ -51,7 +51,6 @@ def live_a_life(script: ScriptRunner) -> None:
     )
     run.run()
     taken = run.instance.submissions()
-    run.instance.drops()
     run.instance.complete(taken[0][0], bytes(10_000))
     run.instance.fail(taken[1][0], "x" * 1000)
     run.instance.close()

@@ -8,10 +8,11 @@ from collections import deque
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enfilade.hostcalls.engine import Engine, EngineConfig, Step
+from enfilade.hostcalls.engine import DROPPED, TAKEN, Engine, EngineConfig, Step
 from tests.hostcalls.engine.script import (
     DRAIN,
     FAILED,
+    GRANTED,
     PENDING,
     RESULT,
     YIELD,
@@ -37,6 +38,9 @@ class Model:
         self.waiting: deque[int] = deque()
         self.flag = 0
         self.task = 0
+        self.told: list[
+            tuple[int, int]
+        ] = []  # futures and what became of them, that the host has not taken yet
 
     def deliver(self) -> None:
         while self.waiting and len(self.ring) < 256:
@@ -52,6 +56,8 @@ class Model:
         future = self.freed.pop() if self.freed else self.used
         self.used = max(self.used, future + 1)
         self.states[future] = state
+        if state == "pending":
+            self.told.append((future, GRANTED))
         return future
 
     def remove(self, future: int) -> None:
@@ -71,6 +77,8 @@ class Model:
             self.remove(future)
             return FAILED
         self.wake(task)
+        if state == "offered":
+            self.told.append((future, TAKEN))
         self.remove(future)
         return FAILED if state == "failed" else len(self.payloads[future])
 
@@ -78,6 +86,8 @@ class Model:
         self.deliver()
         if future not in self.states:
             return FAILED
+        if self.states[future] in ("pending", "offered"):
+            self.told.append((future, DROPPED))
         self.remove(future)
         return 0
 
@@ -95,13 +105,14 @@ class Model:
 
 
 ids = st.integers(0, 12)
+outcomes = st.sampled_from(["ready", "offered", "failed"])
 steps = st.one_of(
     st.tuples(st.just("create")),
     st.tuples(st.just("denied")),
     st.tuples(st.just("poll"), ids),
     st.tuples(st.just("drop"), ids),
     st.tuples(st.just("drain")),
-    st.tuples(st.just("yield"), st.lists(st.tuples(ids, st.booleans(), st.binary(max_size=20)), max_size=6)),
+    st.tuples(st.just("yield"), st.lists(st.tuples(ids, outcomes, st.binary(max_size=20)), max_size=6)),
 )
 
 
@@ -134,21 +145,16 @@ def check(runner: ScriptRunner, plan: list[tuple[object, ...]], program: list[In
     model = Model()
     expected: list[int] = []
     keys: dict[int, int] = {}  # of the futures that are pending in the model
-    abandoned: list[int] = []
-    made: list[int] = []  # future ids of submissions not yet taken
     step = run.run()
     for instruction, operands in zip(plan, program, strict=True):
         match instruction:
             case ("create",):
-                made.append(model.create("pending"))
-                expected.append(made[-1])
+                expected.append(model.create("pending"))
             case ("denied",):
                 expected.append(model.create("denied"))
             case ("poll", int(future)):
                 expected.append(model.poll(future, operands[2]))
             case ("drop", int(future)):
-                if model.states.get(future) == "pending":
-                    abandoned.append(future)
                 expected.append(model.drop(future))
             case ("drain",):
                 expected.append(model.drain())
@@ -159,16 +165,16 @@ def check(runner: ScriptRunner, plan: list[tuple[object, ...]], program: list[In
                     continue
                 assert step is Step.PARKED
                 taken = run.instance.submissions()
-                assert [key & 0xFFFF_FFFF for key, _, _ in taken] == made
-                keys.update((key & 0xFFFF_FFFF, key) for key, _, _ in taken)
-                made.clear()
-                assert [key & 0xFFFF_FFFF for key in run.instance.drops()] == abandoned
-                abandoned.clear()
-                for future, good, payload in answers:
+                assert [(key & 0xFFFF_FFFF, index) for key, index, _ in taken] == model.told
+                keys.update((key & 0xFFFF_FFFF, key) for key, index, _ in taken if index == GRANTED)
+                model.told.clear()
+                for future, outcome, payload in answers:
                     if model.states.get(future) == "pending" and future in keys:
-                        model.resolve(future, "ready" if good else "failed", payload)
-                        if good:
+                        model.resolve(future, outcome, payload)
+                        if outcome == "ready":
                             run.instance.complete(keys[future], payload)
+                        elif outcome == "offered":
+                            run.instance.offer(keys[future], payload)
                         else:
                             run.instance.fail(keys[future], payload.hex())
                 assert run.ring() == list(model.ring)

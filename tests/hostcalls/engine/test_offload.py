@@ -177,7 +177,6 @@ def test_what_needs_a_guest_at_rest_is_refused(script: ScriptRunner) -> None:
     calls: list[Callable[[], object]] = [
         run.instance.resume,
         run.instance.submissions,
-        run.instance.drops,
         run.instance.offload,
         lambda: run.instance.read(0, 1),
         lambda: run.instance.write(0, b"x"),

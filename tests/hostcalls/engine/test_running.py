@@ -388,7 +388,6 @@ class TestRefusals:
         calls: list[Callable[[], object]] = [
             run.instance.resume,
             run.instance.submissions,
-            run.instance.drops,
             run.instance.offload,
             run.instance.interrupt,
             run.instance.release,

@@ -8,7 +8,7 @@ from time import perf_counter
 import attrs
 import pytest
 
-from enfilade.hostcalls.engine import Engine, EngineConfig, GuestBusy, InstanceClosed, Pause, Step
+from enfilade.hostcalls.engine import DROPPED, Engine, EngineConfig, GuestBusy, InstanceClosed, Pause, Step
 from tests.hostcalls.engine.script import (
     DRAIN,
     GRANTED,
@@ -45,11 +45,11 @@ class Clerk:
     gone: list[int] = attrs.field(factory=list)
 
     def serve(self, future: int, index: int, arguments: bytes) -> bytes | None:
+        if index == DROPPED:
+            self.gone.append(future)
+            return None
         self.asked.append((future, index, arguments))
         return self.answer(future, index, arguments)
-
-    def dropped(self, future: int) -> None:
-        self.gone.append(future)
 
 
 def later(future: int, index: int, arguments: bytes) -> bytes | None:
@@ -121,13 +121,13 @@ def test_dropped_futures_are_told_after_they_were_asked_for(script: ScriptRunner
     assert clerk.asked[1][0] not in clerk.gone
 
 
-def test_when_time_is_over_the_rest_of_the_drops_waits(script: ScriptRunner) -> None:
+def test_when_time_is_over_the_rest_of_the_drops_waits_too(script: ScriptRunner) -> None:
     futures = range(4)
     run, clerk = script([*(create() for _ in futures), *map(drop, futures), YIELD]), Clerk(later)
     told = []
     while run.instance.run(clerk, LONG_AGO) is not Pause.WAITING:
         told.append(len(clerk.gone))
-    assert told == [0, 0, 0, 1, 2, 3, 4]
+    assert told == [0, 0, 0, 0, 1, 2, 3, 4]
     assert clerk.gone == [key for key, _, _ in clerk.asked]
 
 

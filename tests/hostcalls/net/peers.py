@@ -13,7 +13,7 @@ from enfilade.hostcalls.net import http1_client, http1_server
 from enfilade.hostcalls.net.account import Account
 from enfilade.hostcalls.net.conversation import Conversation
 from enfilade.hostcalls.net.halves import Connection
-from enfilade.hostcalls.net.listener import Listener
+from enfilade.hostcalls.net.listener import Listener, PutBack
 from enfilade.hostcalls.net.memory_sockets import stream_pair
 from enfilade.hostcalls.net.settings import NetworkSettings
 from enfilade.hostcalls.resources.futures import Future
@@ -126,7 +126,7 @@ class Server:
         """An accept of a guest: the connection, or a future of it."""
         account = account or self.account
 
-        def take(connection: Connection) -> Connection:
+        def take(connection: Connection, _: PutBack) -> Connection:
             connection.reader.charge.move(account)
             connection.writer.charge.move(account)
             return connection

@@ -163,7 +163,7 @@ class World:
 
     async def accept(self, listener: Listener) -> Connection:
         """Accept the next connection."""
-        return await get(listener.accept(self.account, lambda connection: connection))
+        return await get(listener.accept(self.account, lambda connection, _: connection))
 
     async def pair(self) -> tuple[Connection, Connection]:
         """A client's connection and the server's end of it, after the byte that opens the stream."""
