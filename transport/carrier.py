@@ -21,6 +21,7 @@ __all__ = [
     "Inlet",
     "Outlet",
     "Status",
+    "Traits",
     "hand_over",
 ]
 
@@ -46,6 +47,29 @@ class Status(enum.IntEnum):
     """The inlet takes nothing any more."""
     MALFORMED = 3
     """The bytes do not form a batch."""
+
+
+@attrs.frozen(kw_only=True)
+class Traits:
+    """The promises of a carrier, and what it is worth waiting for.
+
+    Attributes:
+        lossless: a batch that was accepted arrives, or the outlet breaks. Otherwise batches may be lost, and
+            node links make up for it; where the carrier knows that some may have been, it puts an `Arrival`
+            with empty `data` into the inlets.
+        descriptors: handles that are file descriptors travel.
+        watches: the carrier itself finds out that a peer lives and runs its loop, and tells when it does not;
+            so idle node links say nothing.
+        moment: seconds worth holding the loop for a peer that is about to speak; 0 for never.
+        patience: seconds after which a peer that takes nothing in is given up, where batches may be lost;
+            None for the period of the node link.
+    """
+
+    lossless: bool = True
+    descriptors: bool = True
+    watches: bool = False
+    moment: float = 150e-6
+    patience: float | None = None
 
 
 @attrs.frozen
@@ -92,7 +116,7 @@ class Arrival(NamedTuple):
     """One entry of an inlet's queue.
 
     Attributes:
-        data: a batch; None when the last outlet of the inlet is gone.
+        data: a batch; None when the last outlet of the inlet is gone; empty when batches may have been lost.
         handles: what travelled with it; the receiver's to close.
         credentials: who called.
     """
@@ -208,6 +232,11 @@ class Outlet(Protocol):
 
 class Carrier(Protocol):
     """Makes inlets and outlets."""
+
+    @property
+    def traits(self) -> Traits:
+        """The promises of this carrier."""
+        ...
 
     def inlet(self, *, capacity: int, largest: int) -> Inlet:
         """Make an inlet.

@@ -28,6 +28,7 @@ from enfilade.transport.carrier import (
     Inlet,
     Outlet,
     Status,
+    Traits,
 )
 from enfilade.transport.doors import api
 from enfilade.transport.doors._doors import ffi, lib
@@ -86,6 +87,8 @@ class DoorCarrier(Carrier):
         mode: the permissions of the names that inlets are attached to; whoever may read one may call, and
             the policy decides about the caller.
     """
+
+    traits = Traits()
 
     def __init__(self, *, zone_name: Callable[[int], str | None] = vouched_zone, mode: int = 0o600) -> None:
         self._zone_name = zone_name

@@ -30,7 +30,7 @@ from enfilade.transport import closing
 from enfilade.transport.carrier import Arrival, CarrierError, Credentials, Handle, Inlet
 from enfilade.transport.node_link import NodeLink
 from enfilade.transport.outward import GATHERING, PROMPT, SPOKEN, Outward
-from enfilade.transport.patience import MOMENT, Patience
+from enfilade.transport.patience import Patience
 from enfilade.transport.turn import Part, Turn
 from enfilade.transport.wire import Frame, MalformedBatch
 
@@ -61,6 +61,7 @@ class Inward:
         peer: the process that may use the inlet, as the carrier knows it.
         clock: by which its turns are measured.
         is_limited: whether the peer has a rate to keep to; then nobody polls.
+        moment: seconds worth holding the loop for the peer; 0 for never.
         hand_on: carries frames out.
         refuse: is told the credentials of a caller that is not the peer.
         discard: closes handles.
@@ -77,6 +78,7 @@ class Inward:
         peer: Credentials,
         clock: Callable[[], float],
         is_limited: bool,
+        moment: float,
         hand_on: Callable[[Sequence[Frame], Sequence[Handle]], None],
         refuse: Callable[[Credentials], None],
         discard: Callable[[Sequence[Handle]], None],
@@ -91,6 +93,7 @@ class Inward:
         self._outward = outward
         self._peer = peer
         self._is_limited = is_limited
+        self._moment = moment
         self._hand_on = hand_on
         self._refuse = refuse
         self._discard = discard
@@ -177,8 +180,8 @@ class Inward:
     def _linger(self) -> Sequence[Arrival]:
         """Take what has arrived, or arrives within a moment, if waiting for that was worth it lately."""
         arrivals = self._inlet.take()
-        if not arrivals and not self._outward.is_under_way and self._patience.is_worth_it():
-            arrivals = self._inlet.linger(MOMENT)
+        if not arrivals and self._moment and not self._outward.is_under_way and self._patience.is_worth_it():
+            arrivals = self._inlet.linger(self._moment)
             self._patience.learn(bool(arrivals))
         return arrivals
 

@@ -3,13 +3,14 @@
 Several nodes of one trio run meet on one `MemoryNetwork`. It serves tests of everything above the carrier,
 in virtual time, and it is the model that the door carrier is compared with. Faults are set per host: a
 frozen host answers nothing until it thaws; a killed one is gone for good, as a process is after SIGKILL; a
-cut keeps two hosts apart; a delay slows what a host hands over.
+cut keeps two hosts apart; a delay slows what a host hands over. A network whose traits say so loses batches.
 """
 
 import itertools
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import trio
 
@@ -23,17 +24,31 @@ from enfilade.transport.carrier import (
     Inlet,
     Outlet,
     Status,
+    Traits,
 )
 from enfilade.transport.memory_file import weigh
 from enfilade.transport.wire import PREFIX
 
-__all__ = ["MemoryCarrier", "MemoryNetwork"]
+__all__ = ["LOSSLESS", "LOSSY", "MemoryCarrier", "MemoryNetwork"]
+
+LOSSLESS: Final = Traits(moment=0.0)  # whoever could speak runs in this very thread
+LOSSY: Final = Traits(moment=0.0, lossless=False)
+"""What the carriers of a memory network may promise."""
 
 
 class MemoryNetwork:
-    """The world in which memory carriers meet."""
+    """The world in which memory carriers meet.
 
-    def __init__(self) -> None:
+    Args:
+        traits: what its carriers promise; by default, what doors promise.
+
+    Attributes:
+        loses: decides which of the accepted batches are lost; for networks that are not lossless.
+    """
+
+    def __init__(self, traits: Traits = LOSSLESS) -> None:
+        self.traits = traits
+        self.loses: Callable[[bytes], bool] = lambda data: False
         self._inlets: dict[Handle, MemoryInlet] = {}
         self._addresses: dict[str, MemoryInlet] = {}
         self._handles = itertools.count(-2, -1)
@@ -68,6 +83,12 @@ class MemoryNetwork:
         """Tell whether two hosts are kept apart."""
         return frozenset((one, other)) in self._cuts
 
+    def interrupt(self, host: str) -> None:
+        """Tell the inlets of a host that batches may have been lost."""
+        for inlet in list(self._inlets.values()):
+            if inlet.carrier.host == host and not inlet.is_attached:
+                inlet.interrupt()
+
     def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
@@ -84,6 +105,10 @@ class MemoryCarrier(Carrier):
         """Seconds that each call of this host's outlets takes."""
         self.is_frozen = False
         self.is_killed = False
+
+    @property
+    def traits(self) -> Traits:
+        return self.network.traits
 
     def inlet(self, *, capacity: int, largest: int) -> Inlet:
         inlet = MemoryInlet(self, next(self.network._handles), capacity, largest)
@@ -211,10 +236,22 @@ class MemoryInlet(Inlet):
         size = len(data) + weigh(handles)
         if self._arrivals and self._size + size > self._capacity:
             return Status.FULL
+        if self.carrier.network.loses(data):
+            return Status.ACCEPTED
         copies = [os.dup(handle) if handle >= 0 else handle for handle in handles]
         self._size += size
         self._push(Arrival(data, copies, credentials))
         return Status.ACCEPTED
+
+    @property
+    def is_attached(self) -> bool:
+        """True for the inlet of a meeting place."""
+        return bool(self._addresses)
+
+    def interrupt(self) -> None:
+        """Tell the owner that batches may have been lost."""
+        for outlet in self.outlets:
+            self._push(Arrival(b"", (), outlet.carrier.credentials))
 
     def forget(self, outlet: "MemoryOutlet") -> None:
         """Count one outlet less; the end of the last one is an arrival."""

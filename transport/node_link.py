@@ -6,7 +6,7 @@ time. What comes in is checked and handed on. The rules:
 * Order. Frames leave in the order of `send`, and a batch carries its number. A number that was due earlier
   means that the batch was handed over twice, and it is passed over; one that is not due yet means that
   something was lost, which ends the node link. So frames arrive once and in order, or the node link is down
-  and everybody is told.
+  and everybody is told. Over a carrier that may lose batches, `ResumingLink` makes up for them.
 * Credit. Each side announces a window, and tells with every batch how many bytes of frames it has taken in
   since the beginning, at the latest when that is half a window more than it last told. A sender has at most
   a window of bytes under way beyond that count, or half a window and one batch. An inlet that holds a window
@@ -29,7 +29,15 @@ from enfilade.transport.carrier import Handle
 from enfilade.transport.memory_file import weigh
 from enfilade.transport.policy import Limits
 from enfilade.transport.seal import Seal
-from enfilade.transport.wire import HANDLES_LIMIT, OVERHEAD, Frame, MalformedBatch, decode_batch, encode_batch
+from enfilade.transport.wire import (
+    HANDLES_LIMIT,
+    OVERHEAD,
+    Batch,
+    Frame,
+    MalformedBatch,
+    decode_batch,
+    encode_batch,
+)
 
 __all__ = ["Backlogged", "NodeLink", "Outgoing"]
 
@@ -80,7 +88,10 @@ class NodeLink:
 
     Attributes:
         is_paused: whether the peer is kept to its rate just now; what it says meanwhile is heard later.
+        resumes: whether it makes up for lost batches.
     """
+
+    resumes = False
 
     def __init__(
         self,
@@ -137,6 +148,11 @@ class NodeLink:
         """Batches that have been taken in."""
         return self._expected
 
+    @property
+    def is_settled(self) -> bool:
+        """True when the peer has all that was sent."""
+        return not self._queued
+
     def send(self, frame: bytes, handles: Sequence[Handle] = ()) -> bool:
         """Queue a frame.
 
@@ -187,21 +203,30 @@ class NodeLink:
         """
         if self._under_way is not None:
             return self._under_way
+        gathered = self._next_gathered(last=last)
+        if gathered is not None:
+            return self._give_out(self._sequence, gathered.frames, gathered.handles)
+        if self._is_sign_due or self.is_grant_due():
+            return self._give_out(self._sequence, [])
+        return None
+
+    def _next_gathered(self, *, last: bool) -> _Gathered | None:
+        """Take the frames that leave next, if there is credit for them."""
         waiting = self._gathered
         if len(waiting) > (not last) and self._may_leave(waiting[0].size + waiting[0].memory):
             gathered = waiting.popleft()
             cost = gathered.size + gathered.memory
             self._queued -= cost
             self._sent += cost
-            frames, handles = gathered.frames, gathered.handles
-        elif self._is_sign_due or self.is_grant_due():
-            frames, handles = [], []
-        else:
-            return None
+            return gathered
+        return None
+
+    def _give_out(self, sequence: int, frames: Sequence[bytes], handles: Sequence[Handle] = ()) -> Outgoing:
+        """Make the batch that is handed over now; it tells what has been taken in."""
         self._granted = self._consumed
         self._has_sent = True
         self._is_sign_due = False
-        data = encode_batch(self._sequence, self._consumed, frames)
+        data = encode_batch(sequence, self._consumed, frames)
         if self._seal is not None:
             data = self._seal.close(data, handles)
         self._under_way = Outgoing(data, handles)
@@ -236,18 +261,26 @@ class NodeLink:
             if batch.sequence < self._expected:
                 return ()  # handed over again, because its sender could not know whether it had arrived
             raise MalformedBatch(f"batch {batch.sequence} came where {self._expected} was due")
+        self._check(batch, data, handles)
+        if not self._taken_in <= batch.consumed <= self._sent:
+            raise MalformedBatch(f"the peer says that it took in {batch.consumed} of {self._sent} bytes")
+        self._taken_in = batch.consumed
+        return self._take(batch, data, handles)
+
+    def _check(self, batch: Batch, data: bytes, handles: Sequence[Handle]) -> None:
+        """Refuse a batch that is larger than a batch may be."""
         size = len(data) - OVERHEAD
         if size > BATCH_LIMIT and len(batch.frames) > 1:
             raise MalformedBatch(f"{len(batch.frames)} frames have {size} bytes; the limit is {BATCH_LIMIT}")
         memory = weigh(handles) if handles else 0
         if 2 * memory > self._window and sum(getattr(each, "files", 0) > 0 for each in batch.frames) > 1:
             raise MalformedBatch(f"several frames of a batch have {memory} bytes of memory files together")
-        if not self._taken_in <= batch.consumed <= self._sent:
-            raise MalformedBatch(f"the peer says that it took in {batch.consumed} of {self._sent} bytes")
+
+    def _take(self, batch: Batch, data: bytes, handles: Sequence[Handle]) -> Sequence[Frame]:
+        """Count a batch that is taken in."""
         self._expected += 1
-        self._taken_in = batch.consumed
         self._silent = 0
-        self._consumed += size + memory
+        self._consumed += len(data) - OVERHEAD + (weigh(handles) if handles else 0)
         if self._limits.rate is not None:
             now = self._clock()
             elapsed, self._allowance_at = now - self._allowance_at, now

@@ -189,7 +189,7 @@ class Outward:
                 if handover is READY:
                     batch = self._link.next_batch(last=last)
                     if batch is None:
-                        if not self._link.queued:
+                        if self._link.is_settled:
                             self._idle.set()
                         return
                     if self.pace is PROMPT:

@@ -14,9 +14,6 @@ import trio
 
 __all__ = ["Patience"]
 
-MOMENT: Final = 150e-6
-"""Seconds to hold the loop for a peer that is about to speak."""
-
 SLICE: Final = 0.002
 """Seconds without going round the loop."""
 

@@ -2,9 +2,10 @@
 
 `outward.py` sends frames, `inward.py` takes them in, and `node_link.py` keeps count for both.
 
-Four tasks serve a peer. The reader takes batches out of the inlet. The gatherer sends what has gathered in a
+Some tasks serve a peer. The reader takes batches out of the inlet. The gatherer sends what has gathered in a
 turn of the loop. The writer waits for the answer to a call that took longer than a moment. The watch gives
-signs of life, and ends the node link when the peer has given none.
+signs of life, and ends the node link when the peer has given none; a carrier may do that itself. Where
+batches may be lost, one more task counts the ticks after which something is missed.
 
 The end comes once, from whichever side notices first, and synchronously: when `end` returns, the host has
 dealt with every monitor and link across this node link.
@@ -22,6 +23,7 @@ from enfilade.transport.inward import Inward
 from enfilade.transport.node_link import QUARTERS, NodeLink
 from enfilade.transport.outward import Handover, Outward
 from enfilade.transport.policy import Identity, Rights
+from enfilade.transport.resuming_link import TICK, ResumingLink
 from enfilade.transport.wire import Bye, Frame, MalformedBatch
 
 __all__ = ["Host", "Peer"]
@@ -100,6 +102,9 @@ class Peer:
         self._link = node_link
         self._forget = forget
         self._quarter = period / QUARTERS
+        traits = carrier.traits
+        self._is_watched = traits.watches and rights.limits.silence is None
+        self._patience = traits.patience or period
         self._outward = Outward(outlet, node_link, discard=self._discard, end=self.end)
         self._inward = Inward(
             inlet,
@@ -109,6 +114,7 @@ class Peer:
             peer=identity.credentials,
             clock=clock,
             is_limited=rights.limits.rate is not None,
+            moment=traits.moment,
             hand_on=self._hand_on,
             refuse=self._refuse,
             discard=self._discard,
@@ -190,7 +196,10 @@ class Peer:
             async with trio.open_nursery() as tasks:
                 self._outward.start(tasks)
                 self._inward.start(tasks)
-                tasks.start_soon(self._watch)
+                if not self._is_watched:
+                    tasks.start_soon(self._watch)
+                if isinstance(self._link, ResumingLink):
+                    tasks.start_soon(self._tend, self._link)
 
     async def _watch(self) -> None:
         while True:
@@ -198,6 +207,20 @@ class Peer:
             if not self._link.quarter():
                 self.end("the peer was silent for too long")
                 return
+            self._outward.flush()
+
+    async def _tend(self, link: ResumingLink) -> None:
+        """Count ticks while there is something to wait for."""
+        while True:
+            stirred = trio.Event()
+            link.stir = stirred.set
+            if link.rest():
+                await stirred.wait()
+            await trio.sleep(TICK)
+            if link.tick() * TICK > self._patience:
+                self.end(f"{self.name} lives, but does not get what is sent to it")
+                return
+            self._discard(link.take_released())
             self._outward.flush()
 
     def _hand_on(self, frames: Sequence[Frame], handles: Sequence[Handle]) -> None:
@@ -212,6 +235,9 @@ class Peer:
                 logger.exception("failed to carry out what node %s sent", self.name)
             self.end("this node failed to carry out what the peer sent")
         if farewell is not None:
+            if isinstance(self._link, ResumingLink):
+                self._link.acknowledge()  # the peer waits for that
+                self._outward.flush()
             text = farewell.text[:LONGEST_TEXT]
             self.end(f"the peer said goodbye: {text if text.isprintable() else ascii(text)}")
 

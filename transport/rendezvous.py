@@ -41,12 +41,20 @@ from enfilade.transport.name_owners import NameOwners
 from enfilade.transport.node_link import BATCH_LIMIT, NodeLink
 from enfilade.transport.peer import Host, Peer
 from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights
-from enfilade.transport.seal import ANSWERER, CALLER, HANDSHAKE, LINK, NONCE_BYTES, Agreement, Seal
+from enfilade.transport.resuming_link import ResumingLink
+from enfilade.transport.seal import (
+    ANSWERER,
+    CALLER,
+    HANDSHAKE,
+    LINK,
+    NONCE_BYTES,
+    Agreement,
+    Seal,
+)
 from enfilade.transport.settings import Settings
+from enfilade.transport.versions import check_version, version_of
 from enfilade.transport.wire import (
     FRAME_LIMIT,
-    SEALED_VERSION,
-    VERSION,
     Bye,
     Challenge,
     Hello,
@@ -122,7 +130,8 @@ class Rendezvous:
         self._policy = policy
         self._host = host
         self._settings = settings or Settings()
-        self._version = VERSION if policy.secret is None else SEALED_VERSION
+        self._resumes = not carrier.traits.lossless
+        self._version = version_of(has_secret=policy.secret is not None, is_lossless=carrier.traits.lossless)
         self._callers = Callers()
         self._owners = NameOwners(policy)
         self._answering: dict[str, Conversation] = {}
@@ -384,13 +393,7 @@ class Rendezvous:
         Raises:
             NotAdmitted: it may not connect.
         """
-        if hello.oldest > self._version or hello.newest < self._version:
-            if self._policy.secret is not None and hello.newest == VERSION:
-                raise NotAdmitted("this node asks for a secret, and the caller has none")
-            if self._policy.secret is None and hello.oldest == SEALED_VERSION:
-                raise NotAdmitted("the caller asks for a secret, and this node has none")
-            spoken = f"versions {hello.oldest} to {hello.newest}"
-            raise NotAdmitted(f"this node speaks version {self._version}, the caller {spoken}")
+        check_version(self._version, hello.oldest, hello.newest)
         self._check(hello)
         rights = self._policy.admit(identity)
         self._owners.check(identity)
@@ -547,7 +550,7 @@ class Rendezvous:
         older = self.peers.get(identity.name)
         if older is not None:
             older.end("a newer node link takes its place")
-        node_link = NodeLink(
+        node_link = (ResumingLink if self._resumes else NodeLink)(
             window=self._settings.window,
             peer_window=window,
             limits=rights.limits,

@@ -29,7 +29,9 @@ __all__ = [
     "NIL",
     "OVERHEAD",
     "PREFIX",
+    "RESUMING",
     "SEALED_VERSION",
+    "UNCOUNTED",
     "VERSION",
     "Abandon",
     "Batch",
@@ -54,6 +56,7 @@ __all__ = [
     "Refused",
     "Reply",
     "Returned",
+    "Seek",
     "Send",
     "Spawn",
     "Spawned",
@@ -76,6 +79,12 @@ VERSION: Final = 1
 
 SEALED_VERSION: Final = 2
 """The version that nodes with a secret speak: as the first, and every batch ends with a tag (`seal`)."""
+
+RESUMING: Final = 2
+"""Added to the version by nodes that meet over a carrier that may lose batches (`resuming_link`)."""
+
+UNCOUNTED: Final = 2**64 - 1
+"""The sequence number of a batch that is not counted."""
 
 FRAME_LIMIT: Final = 128 * 1024
 """Bytes of one encoded frame; a longer payload travels as a sealed memory file."""
@@ -170,6 +179,17 @@ class Bye(_Frame, tag=6):
     """An orderly goodbye, the last frame of a node link."""
 
     text: str
+
+
+class Seek(_Frame, tag=7):
+    """The number of the batch that is due at its sender; what has that number or a later one is missing.
+
+    `ask` asks the receiver to say the same of itself. Only node links that resume have it, in a batch of its
+    own that is not counted.
+    """
+
+    expected: Bits
+    ask: bool
 
 
 class Send(_Frame, tag=16):
@@ -363,6 +383,7 @@ Frame = Union[  # noqa: UP007 - get_args() below reads it, and msgspec decodes b
     Refused,
     Ready,
     Bye,
+    Seek,
     Send,
     Cast,
     Call,

@@ -1,5 +1,6 @@
 """What the tests of the node link share: a host that writes down what it is told."""
 
+import random
 from collections.abc import Sequence
 
 import msgspec
@@ -11,7 +12,7 @@ from enfilade.transport.peer import Peer
 from enfilade.transport.policy import Policy
 from enfilade.transport.rendezvous import Rendezvous
 from enfilade.transport.settings import Settings
-from enfilade.transport.wire import Frame, Send
+from enfilade.transport.wire import OVERHEAD, Frame, Send
 
 
 class Recorder:
@@ -56,6 +57,33 @@ class Recorder:
 def message(number: int) -> Send:
     """A plain message with a number in it."""
     return Send(1, msgspec.Raw(msgspec.msgpack.encode(number)))
+
+
+class Loss:
+    """Loses a part of what is said after handshakes, at random.
+
+    Attributes:
+        share: of the batches that are lost.
+        lost: how many were.
+        carried: how many were not.
+    """
+
+    def __init__(self, share: float, seed: int) -> None:
+        self.share = share
+        self.lost = self.carried = 0
+        self._random = random.Random(seed)
+
+    def __call__(self, data: bytes) -> bool:
+        if self._random.random() >= self.share or is_of_handshake(data):
+            self.carried += 1
+            return False
+        self.lost += 1
+        return True
+
+
+def is_of_handshake(data: bytes) -> bool:
+    """Tell whether a batch is one of a handshake: its frame is an array that opens with a tag up to 5."""
+    return len(data) > OVERHEAD + 1 and data[OVERHEAD] & 0xF0 == 0x90 and data[OVERHEAD + 1] <= 5
 
 
 class Station:

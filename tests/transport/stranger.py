@@ -7,6 +7,7 @@ import msgspec
 import trio.testing
 
 from enfilade.transport.carrier import Carrier, CarrierError, Handle, Inlet, Outlet, Status, hand_over
+from enfilade.transport.versions import version_of
 from enfilade.transport.wire import (
     Frame,
     Hello,
@@ -40,9 +41,10 @@ class Stranger:
 
     async def say_hello(self, address: str, **fields: Any) -> Frame:
         """Say Hello at a rendezvous, and return the first answer."""
+        version = version_of(has_secret=False, is_lossless=self.carrier.traits.lossless)
         hello = {
-            "oldest": 1,
-            "newest": 1,
+            "oldest": version,
+            "newest": version,
             "name": self.name,
             "zone": "wild",
             "incarnation": self.incarnation,

@@ -26,7 +26,8 @@ from enfilade.actors import (
 )
 from enfilade.transport import HandshakeFailed, NotAdmitted, Policy, Settings
 from enfilade.transport.carrier import CarrierError
-from enfilade.transport.memory_carrier import MemoryCarrier, MemoryNetwork
+from enfilade.transport.memory_carrier import LOSSLESS, LOSSY, MemoryCarrier, MemoryNetwork
+from tests.transport.model import Loss
 
 STEPS = 400
 NAMES = "abc"
@@ -52,9 +53,10 @@ class Sink(Actor):
 class World:
     """The nodes, what was done to them, and what must be true of it."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, share: float) -> None:
         self.random = random.Random(seed)
-        self.network = MemoryNetwork()
+        self.network = MemoryNetwork(LOSSY if share else LOSSLESS)
+        self.network.loses = Loss(share, seed)
         self.carriers: dict[str, MemoryCarrier] = {name: self.network.carrier(name) for name in NAMES}
         self.nodes: dict[str, Node] = {}
         self.sinks: dict[str, Ref[Sink]] = {}
@@ -163,9 +165,10 @@ class World:
         assert set(self.downs.values()) <= {1}, "a monitor fired twice"
 
 
+@pytest.mark.parametrize("share", [0.0, 0.1], ids=["lossless", "lossy"])
 @pytest.mark.parametrize("seed", range(6))
-async def test_nothing_is_lost_unnoticed_in_chaos(autojump_clock: object, seed: int) -> None:
-    world = World(seed)
+async def test_nothing_is_lost_unnoticed_in_chaos(autojump_clock: object, seed: int, share: float) -> None:
+    world = World(seed, share)
     async with AsyncExitStack() as stack:
         for name in NAMES:
             node = await stack.enter_async_context(

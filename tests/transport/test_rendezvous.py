@@ -11,18 +11,20 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from enfilade.transport.carrier import CarrierError, Credentials, Status, hand_over
-from enfilade.transport.memory_carrier import MemoryInlet, MemoryNetwork
+from enfilade.transport.memory_carrier import LOSSLESS, LOSSY, MemoryInlet, MemoryNetwork
 from enfilade.transport.peer import Peer
 from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights, Rule
 from enfilade.transport.rendezvous import HandshakeFailed
 from enfilade.transport.settings import Settings
+from enfilade.transport.versions import version_of
 from enfilade.transport.wire import Cancel, Frame, Hello, Welcome, encode_batch, encode_frame
 from tests.transport.model import Station, message
 
 
-@pytest.fixture
-def network() -> MemoryNetwork:
-    return MemoryNetwork()
+@pytest.fixture(params=[LOSSLESS, LOSSY], ids=["lossless", "resuming"])
+def network(request: pytest.FixtureRequest) -> MemoryNetwork:
+    """A network that loses nothing, between node links that rely on it and between some that do not."""
+    return MemoryNetwork(request.param)
 
 
 class Start(Protocol):
@@ -171,7 +173,8 @@ async def test_act_s15_silent_caller_is_dropped(
     stranger = network.carrier("stranger")
     inlet = stranger.inlet(capacity=1000, largest=1000)
     outlet = await stranger.open("/b")
-    hello = Hello(1, 1, "stranger", "z", 1, 1000, 15.0)
+    version = version_of(has_secret=False, is_lossless=network.traits.lossless)
+    hello = Hello(version, version, "stranger", "z", 1, 1000, 15.0)
     await hand_over(outlet, encode_batch(0, 0, [encode_frame(hello)]), (inlet.handle,))
     outlet.close()
     began = trio.current_time()
@@ -262,7 +265,7 @@ async def test_act_s22_nonsense_on_a_node_link(start: Start, autojump_clock: obj
     good = await a.rendezvous.connect("/b")
     bad = await c.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
-    assert await hand_over(bad._outward._outlet, encode_batch(77, 0, []), ()) is Status.ACCEPTED
+    assert await hand_over(bad._outward._outlet, encode_batch(0, 77, []), ()) is Status.ACCEPTED
     await wait_all_tasks_blocked()
     assert [name for name, _ in b.host.down] == ["c"]
     assert "malformed batch" in b.host.down[0][1]
@@ -295,6 +298,7 @@ async def test_act_s21_frozen_peer_is_dead_after_a_period(start: Start, autojump
     assert 0.75 * 8 <= trio.current_time() - frozen <= 1.25 * 8
 
 
+@pytest.mark.parametrize("network", [LOSSLESS], ids=["lossless"], indirect=True)
 @pytest.mark.parametrize("after_tick", [0.01, 1.0, 1.99])
 async def test_silent_peer_is_dead_at_the_fifth_tick(
     start: Start, autojump_clock: object, after_tick: float
@@ -314,6 +318,7 @@ async def test_silent_peer_is_dead_at_the_fifth_tick(
     assert trio.current_time() - heard == pytest.approx(10 - after_tick)
 
 
+@pytest.mark.parametrize("network", [LOSSLESS], ids=["lossless"], indirect=True)
 @pytest.mark.parametrize("silent", [0.1, 1.9, 3.9])
 async def test_an_idle_peer_may_have_been_silent_for_half_a_period(
     start: Start, autojump_clock: object, silent: float

@@ -22,7 +22,7 @@ from enfilade.actors import Node, NodeStatistics, Process, Ref, open_node
 from enfilade.actors.peers.remote_refs import HeldRef
 from enfilade.actors.testing import VirtualClock
 from enfilade.transport import Policy, Settings
-from enfilade.transport.memory_carrier import MemoryNetwork
+from enfilade.transport.memory_carrier import LOSSLESS, LOSSY, MemoryNetwork
 from tests.conformance.actors.conftest import COUNTERS
 
 __all__ = [
@@ -37,8 +37,8 @@ __all__ = [
     "settled",
 ]
 
-BACK_ENDS = ("memory", "doors")
-"""What carries the node link: the model, or the kernel."""
+BACK_ENDS = ("memory", "resuming", "doors")
+"""What carries the node link: the model, the model of a carrier that may lose batches, or the kernel."""
 
 PATIENCE = Settings(period=1e9, handshake=math.inf, goodbye=math.inf)
 """A case may let as much time pass as it likes: that must not be what ends a node link."""
@@ -207,13 +207,13 @@ async def open_abroad(back_end: str, directory: Path, **options: Any) -> AsyncIt
         directory: where doors are attached.
         options: for both nodes.
     """
-    network = MemoryNetwork()
+    network = MemoryNetwork(LOSSY if back_end == "resuming" else LOSSLESS)
     policy = Policy.same_user(exports="*", ends="*", entries="*", groups="*")
     async with AsyncExitStack() as stack:
         nodes: list[Node] = []
         stack.enter_context(virtual_clock().watching(lambda: under_way(nodes)))
         for name, zone in (("home", "left"), ("far", "right")):
-            carrier = {"carrier": network.carrier(name)} if back_end == "memory" else {}
+            carrier = {"carrier": network.carrier(name)} if back_end != "doors" else {}
             listen = str(directory / f"{name}.door")
             nodes.append(
                 await stack.enter_async_context(

@@ -15,7 +15,8 @@ from enfilade.actors import (
     open_node,
 )
 from enfilade.transport import Policy, register
-from enfilade.transport.memory_carrier import MemoryNetwork
+from enfilade.transport.memory_carrier import LOSSLESS, LOSSY, MemoryNetwork
+from tests.transport.model import Loss
 
 
 class Account(Actor):
@@ -78,13 +79,15 @@ class Town:
 
 
 async def settle() -> None:
-    """Let everything that is under way arrive; virtual time passes."""
-    await trio.sleep(0.5)
+    """Let everything that is under way arrive, and what was lost again and again; virtual time passes."""
+    await trio.sleep(3)
 
 
-@pytest.fixture
-async def town() -> AsyncIterator[Town]:
-    network = MemoryNetwork()
+@pytest.fixture(params=[0.0, 0.1], ids=["lossless", "lossy"])
+async def town(request: pytest.FixtureRequest) -> AsyncIterator[Town]:
+    """Two nodes, over a carrier that loses nothing, and over one that loses every tenth batch."""
+    network = MemoryNetwork(LOSSY if request.param else LOSSLESS)
+    network.loses = Loss(request.param, seed=0)
     async with AsyncExitStack() as stack:
         carriers = {name: network.carrier(name) for name in "ab"}
         a = await stack.enter_async_context(
