@@ -1,0 +1,1 @@
+"""The mesh: node links between machines, over NATS servers."""
