@@ -13,7 +13,7 @@ from pathlib import Path
 
 from enfilade.actors.cli.refusal import Refusal
 
-__all__ = ["read_own", "read_secret"]
+__all__ = ["read_own", "read_private", "read_secret"]
 
 
 def read_own(path: Path, what: str) -> bytes:
@@ -31,15 +31,27 @@ def read_own(path: Path, what: str) -> bytes:
     return _read(path, what, 0o022, "may be written by others than its owner; run `chmod go-w` on it")
 
 
+def read_private(path: Path, what: str) -> bytes:
+    """Read a file that nobody else may see.
+
+    Args:
+        path: where it is.
+        what: the kind of file, for the error.
+
+    Raises:
+        Refusal: the file cannot be read, is no regular file, belongs to another user than ours and root, or
+            is accessible to others than its owner.
+    """
+    return _read(path, what, 0o077, "must be accessible to its owner alone; run `chmod 600` on it")
+
+
 def read_secret(path: Path) -> bytes:
     """Read a secret from a file, without white space around it.
 
     Raises:
-        Refusal: the file cannot be read, is no regular file, belongs to another user than ours and root, is
-            accessible to others than its owner, or is empty.
+        Refusal: as `read_private`, or the file is empty.
     """
-    trouble = "must be accessible to its owner alone; run `chmod 600` on it"
-    secret = _read(path, "secret", 0o077, trouble).strip()
+    secret = read_private(path, "secret").strip()
     if not secret:
         raise Refusal(f"the secret {path} is empty")
     return secret

@@ -10,7 +10,7 @@ import trio
 import typer
 
 from enfilade.actors.cli.config import WATCHED
-from enfilade.actors.cli.files import read_own
+from enfilade.actors.cli.network import read_network
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.guests import Guest, open_guests
 from enfilade.actors.messages.errors import StartError
@@ -131,7 +131,7 @@ def _certificate(directory: Path) -> NetworkSettings:
     certificate, key = directory / "certs" / "server.crt", directory / "certs" / "server.key"
     if not certificate.exists():
         return NetworkSettings()
-    return NetworkSettings(certificate=read_own(certificate, "certificate"), key=read_own(key, "private key"))
+    return read_network(certificate, key, None, {})
 
 
 async def _run(guests: Sequence[tuple[str, Guest]], options: GuestOptions) -> int:

@@ -88,6 +88,7 @@ def configure_log(table: LogTable) -> None:
 
 async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
     settings = zone_file.node
+    network = zone_file.network_settings(directory)
     children = zone_file.children(directory)
     listen = None if settings.door is None else str(directory / settings.door)
     gave_up = False
@@ -105,6 +106,10 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
             workers=settings.workers,
             settings=Settings(last_retry=settings.longest_pause),
         ) as node:
+            if network is not None:
+                from enfilade.actors.guests import open_guests  # guests bring an engine along
+
+                open_guests(node, network=network)
             for address in settings.connect:
                 node.distribution.keep_connected(str(directory / address))
             failure: StartError | None = None

@@ -26,6 +26,7 @@ from enfilade.transport.policy import CONTROL, OBSERVE, Limits, Policy, Rights, 
 
 if TYPE_CHECKING:
     from enfilade.actors.guests import Guest
+    from enfilade.hostcalls.net.settings import NetworkSettings
 
 __all__ = ["ROOT", "LogFormat", "LogLevel", "LogTable", "ZoneFile", "read_zone_file"]
 
@@ -90,6 +91,17 @@ class ChildTable(_Table):
     name: str | None = None
     restart: Literal["permanent", "transient", "temporary"] = "permanent"
     shutdown: float | Literal["brutal_kill"] | None = None
+
+
+class NetworkTable(_Table):
+    """The network of the node's guests."""
+
+    certificate: str | None = None
+    key: str | None = None
+    roots: str | None = None
+    bind: list[str] | None = None
+    connect: list[str] | None = None
+    settings: dict[str, Any] = {}
 
 
 class LimitsTable(_Table):
@@ -163,6 +175,7 @@ class ZoneFile(_Table):
 
     node: NodeTable
     supervisor: SupervisorTable = msgspec.field(default_factory=SupervisorTable)
+    network: NetworkTable = msgspec.field(default_factory=NetworkTable)
     entries: dict[str, str] = {}
     log: LogTable = msgspec.field(default_factory=LogTable)
     child: list[ChildTable] = []
@@ -190,9 +203,30 @@ class ZoneFile(_Table):
             Refusal: a child names something that does not exist or cannot be spawned, or two have one id.
         """
         try:
-            return check_child_specs([_child(table, directory) for table in self.child])
+            return check_child_specs([_child(table, directory, self.network) for table in self.child])
         except ValueError as error:
             raise Refusal(str(error)) from error
+
+    def network_settings(self, directory: Path) -> NetworkSettings | None:
+        """Build the settings of the guests' network; None if the file says nothing of it.
+
+        Raises:
+            Refusal: a file of `[network]` cannot be read or does not fit, or a rule or a setting is wrong.
+        """
+        table = self.network
+        if table == NetworkTable():
+            return None
+        from enfilade.actors.cli.network import read_network  # guests bring an engine along
+        from enfilade.hostcalls.net.rules import network_of
+
+        certificate, key, roots = (
+            None if path is None else directory / path for path in (table.certificate, table.key, table.roots)
+        )
+        try:
+            network_of(table.bind, table.connect)
+            return read_network(certificate, key, roots, table.settings)
+        except (Refusal, ValueError) as error:
+            raise Refusal(f"[network]: {error}") from error
 
     def targets(self, directory: Path) -> dict[str, Any]:
         """Import what peers may start, by name; modules are looked for in `directory` first.
@@ -235,7 +269,7 @@ RESERVED: Final[Mapping[str | None, str]] = {
 }
 
 
-def _child(table: ChildTable, directory: Path) -> Child:
+def _child(table: ChildTable, directory: Path, network: NetworkTable) -> Child:
     kinds = [kind for kind in KEYS if getattr(table, kind) is not None]
     if len(kinds) != 1:
         raise Refusal(
@@ -253,7 +287,7 @@ def _child(table: ChildTable, directory: Path) -> Child:
         )
     try:
         return Child(
-            _target(table, directory),
+            _target(table, directory, network),
             *table.arguments,
             id=table.id,
             name=table.name,
@@ -265,15 +299,15 @@ def _child(table: ChildTable, directory: Path) -> Child:
         raise Refusal(f"child {table.id!r}: {error}") from error
 
 
-def _target(table: ChildTable, directory: Path) -> Any:
+def _target(table: ChildTable, directory: Path, network: NetworkTable) -> Any:
     if table.actor is not None:
         return _import(table.actor, directory)
     if table.entry is not None:
         return RemoteEntry(table.entry, *table.nodes)
-    return _guest(table, directory)
+    return _guest(table, directory, network)
 
 
-def _guest(table: ChildTable, directory: Path) -> Guest:
+def _guest(table: ChildTable, directory: Path, network: NetworkTable) -> Guest:
     from enfilade.actors.guests import Guest  # guests bring an engine along, which few commands need
     from enfilade.hostcalls.abi.errors import HostcallError
     from enfilade.hostcalls.contracts.limits import limits_of
@@ -291,7 +325,10 @@ def _guest(table: ChildTable, directory: Path) -> Guest:
             registers=table.registers,
             ends=table.ends,
             limits=limits_of(table.limits),
-            network=network_of(table.net_bind, table.net_connect),
+            network=network_of(
+                network.bind if table.net_bind is None else table.net_bind,
+                network.connect if table.net_connect is None else table.net_connect,
+            ),
             label=table.id,
         )
     except (HostcallError, ValueError) as error:

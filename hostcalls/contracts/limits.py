@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable
 from typing import Any
 
 import attrs
 
 from enfilade.hostcalls import engine
-from enfilade.hostcalls.abi.nearest import hint
+from enfilade.hostcalls.abi.numbers import numbers, pair
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
@@ -85,10 +83,6 @@ class Limits(engine.Limits):
         )
 
 
-_UNITS = {"": 1, "KiB": KIBIBYTE, "MiB": MEBIBYTE, "GiB": 1024 * MEBIBYTE}
-_VALUE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(KiB|MiB|GiB)?")
-
-
 def limits_of(settings: Iterable[str] | dict[str, Any], outer: Limits | None = None) -> Limits:
     """The limits that settings such as `memory=64MiB`, `cpu_time=2.5` or `cpu_time=none` describe.
 
@@ -100,35 +94,7 @@ def limits_of(settings: Iterable[str] | dict[str, Any], outer: Limits | None = N
     Raises:
         ValueError: a setting is not of this form, names no limit, or is out of range; the message says which.
     """
-    values = settings if isinstance(settings, dict) else dict(_pair(setting) for setting in settings)
-    known = {field.name: field for field in attrs.fields(Limits)}
-    changed: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in known:
-            choice = ", ".join(sorted(known))
-            raise ValueError(f"expected a limit ({choice}), got {name!r}{hint(name, known)}")
-        changed[name] = _number(name, value, whole=isinstance(known[name].default, int))
+    values = settings if isinstance(settings, dict) else dict(pair(setting) for setting in settings)
+    known = {field.name: field.default for field in attrs.fields(Limits)}
+    changed: dict[str, Any] = numbers(values, known, "limit")
     return attrs.evolve(outer or Limits(), **changed)
-
-
-def _pair(setting: str) -> tuple[str, str]:
-    name, equals, value = setting.partition("=")
-    if not equals or not value.strip():
-        raise ValueError(f"expected NAME=VALUE, got {setting!r}")
-    return name.strip(), value.strip()
-
-
-def _number(name: str, value: Any, *, whole: bool) -> int | float:
-    number: int | float | None = None
-    if isinstance(value, str):
-        match = _VALUE.fullmatch(value)
-        if match is not None:
-            number = float(match[1]) * _UNITS[match[2] or ""]
-        elif value == "none" and not whole:
-            number = math.inf
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        number = value
-    if number is None or number != number or (whole and number != int(number)):
-        kind = "a whole number, also with KiB, MiB or GiB" if whole else "a number, or none"
-        raise ValueError(f"expected {kind}, for the limit {name}, got {value!r}")
-    return int(number) if whole else float(number)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import attrs
+
+from enfilade.hostcalls.abi.numbers import numbers
 
 KIBIBYTE = 1024
 
@@ -22,7 +27,7 @@ class NetworkSettings:
         connections_from_address: connections of all guests that come from one address.
         quic_handshakes: QUIC handshakes at one time of one port; beyond it, peers must prove their address.
         tls_handshakes: TLS handshakes at one time; beyond it, connections wait.
-        tls_handshake_timeout: a TLS handshake.
+        tls_handshake_timeout: a TLS handshake, without the wait for its turn.
         quic_handshake_timeout: a QUIC handshake.
         connect_timeout: making a TCP connection, look-up included.
         head_timeout: the head of a request.
@@ -71,3 +76,30 @@ class NetworkSettings:
     http2_settings: int = 20
     http2_pings: int = 20
     http2_period: float = 10.0
+
+    def __attrs_post_init__(self) -> None:
+        for name in _NUMBERS:
+            value = getattr(self, name)
+            if not value > 0:
+                raise ValueError(f"the network setting {name} must be more than 0, got {value}")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("a certificate needs its key, and a key its certificate: give both or neither")
+
+
+_NUMBERS = {field.name: field.default for field in attrs.fields(NetworkSettings) if field.default is not None}
+
+
+def settings_of(
+    values: Mapping[str, Any],
+    *,
+    certificate: bytes | None = None,
+    key: bytes | None = None,
+    roots: bytes | None = None,
+) -> NetworkSettings:
+    """The settings that these numbers describe, as in a zone file, with the certificates.
+
+    Raises:
+        ValueError: a name or a number is wrong; the message says which.
+    """
+    changed: dict[str, Any] = numbers(values, _NUMBERS, "network setting")
+    return NetworkSettings(certificate=certificate, key=key, roots=roots, **changed)

@@ -157,14 +157,19 @@ class TcpPort:
     async def _handshake(
         self, stream: trio.abc.HalfCloseableStream, context: ssl.SSLContext
     ) -> trio.SSLStream[trio.abc.HalfCloseableStream] | None:
-        """Secure a connection. None if the peer fails to; that is the peer's business alone."""
+        """Secure a connection. None if the peer fails to; that is the peer's business alone.
+
+        The time that a peer has begins when it has its place: others are to blame for the wait before, which
+        is bounded by the number of connections and the time of each.
+        """
         services = self._services
         secured = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
-        with self.listener.while_open(), trio.move_on_after(services.settings.tls_handshake_timeout):
-            try:
-                async with services.handshakes:
-                    await secured.do_handshake()
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return None
-            return secured
+        with self.listener.while_open():
+            async with services.handshakes:
+                with trio.move_on_after(services.settings.tls_handshake_timeout):
+                    try:
+                        await secured.do_handshake()
+                    except (trio.BrokenResourceError, trio.ClosedResourceError):
+                        return None
+                    return secured
         return None

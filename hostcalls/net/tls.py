@@ -14,6 +14,7 @@ import os
 import ssl
 import tempfile
 import warnings
+from collections.abc import Callable
 from typing import Final, NoReturn, cast
 from weakref import WeakKeyDictionary
 
@@ -337,18 +338,14 @@ class Credentials:
         Raises `InvalidArgument` and `TlsConfigError`.
         """
         material = self.server(settings)
-        names = alpn if material.alpn is None else material.alpn
-        context = self._cached(material, names)
-        if context is None:
-            context = _context(ssl.PROTOCOL_TLS_SERVER, names)
+
+        def prepare(context: ssl.SSLContext) -> None:
             context.num_tickets = 0
-            _load_identity(context, material.identity)
             if material.authorities is not None:
-                _load_authorities(context, material.authorities)
                 required = material.require_client_auth
                 context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
-            self._contexts[material][names] = context
-        return context
+
+        return self._context(material, alpn, ssl.PROTOCOL_TLS_SERVER, prepare)
 
     def client_context(
         self, settings: ClientSettings | None, *, alpn: tuple[str, ...] = ("h2",)
@@ -358,24 +355,34 @@ class Credentials:
         Raises `InvalidArgument` and `TlsConfigError`.
         """
         material = self.client(settings)
-        names = alpn if material.alpn is None else material.alpn
-        context = self._cached(material, names)
-        if context is None:
-            context = _context(ssl.PROTOCOL_TLS_CLIENT, names)
+
+        def prepare(context: ssl.SSLContext) -> None:
             context.hostname_checks_common_name = False
+            if material.authorities is None:
+                context.load_verify_locations(cadata=self._root_text().decode("ascii", "replace"))
+
+        return self._context(material, alpn, ssl.PROTOCOL_TLS_CLIENT, prepare)
+
+    def _context(
+        self,
+        material: ServerMaterial | ClientMaterial,
+        alpn: tuple[str, ...],
+        protocol: ssl._SSLMethod,
+        prepare: Callable[[ssl.SSLContext], None],
+    ) -> ssl.SSLContext:
+        """The context of `material` with these names, made once; `prepare` does what one side alone needs."""
+        names = alpn if material.alpn is None else material.alpn
+        contexts = self._contexts.setdefault(material, {})
+        context = contexts.get(names)
+        if context is None:
+            context = _plain_context(protocol, names)
             if material.identity is not None:
                 _load_identity(context, material.identity)
             if material.authorities is not None:
                 _load_authorities(context, material.authorities)
-            else:
-                context.load_verify_locations(cadata=self._root_text().decode("ascii", "replace"))
-            self._contexts[material][names] = context
+            prepare(context)
+            contexts[names] = context
         return context
-
-    def _cached(
-        self, material: ServerMaterial | ClientMaterial, names: tuple[str, ...]
-    ) -> ssl.SSLContext | None:
-        return self._contexts.setdefault(material, {}).get(names)
 
     def _root_text(self) -> bytes:
         if self._roots is None:
@@ -387,7 +394,7 @@ class Credentials:
 # Contexts.
 
 
-def _context(protocol: ssl._SSLMethod, alpn: tuple[str, ...]) -> ssl.SSLContext:
+def _plain_context(protocol: ssl._SSLMethod, alpn: tuple[str, ...]) -> ssl.SSLContext:
     # `create_default_context` would demand an authority key identifier from Python 3.13 on, which the
     # certificates of upstream's own tool lack.
     context = ssl.SSLContext(protocol)

@@ -13,6 +13,7 @@ from enfilade.actors.cli.zonefile import (
     LimitsTable,
     LogLevel,
     LogTable,
+    NetworkTable,
     NodeTable,
     PeerTable,
     SupervisorTable,
@@ -26,6 +27,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[supervisor]": SupervisorTable,
     "[log]": LogTable,
     "[[child]]": ChildTable,
+    "[network]": NetworkTable,
     "[[peer]]": PeerTable,
     "[peer.limits]": LimitsTable,
 }

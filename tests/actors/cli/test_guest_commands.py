@@ -370,8 +370,10 @@ def test_the_certificate_of_the_work_directory(directory: Path) -> None:
     certificate = trustme.CA().issue_cert("localhost")
     (directory / "certs").mkdir()
     certificate.cert_chain_pems[0].write_to_path(str(directory / "certs" / "server.crt"))
-    certificate.private_key_pem.write_to_path(str(directory / "certs" / "server.key"))
+    key = directory / "certs" / "server.key"
+    certificate.private_key_pem.write_to_path(str(key))
+    key.chmod(0o600)
     assert run("listener.wasm", **options) == 0
-    (directory / "certs" / "server.key").chmod(0o666)
-    with pytest.raises(Refusal, match=r"the private key .* may be written by others"):
+    key.chmod(0o644)
+    with pytest.raises(Refusal, match=r"the private key .* must be accessible to its owner alone"):
         run("listener.wasm", **options)

@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import trustme
 
 from enfilade.actors import RemoteEntry
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import ZoneFile, read_zone_file
+from enfilade.hostcalls import Bind, Network, Reach
 from enfilade.hostcalls.contracts.limits import Limits
 
 NODE = '[node]\nname = "bank"\nzone = "east"\n'
@@ -48,6 +50,7 @@ def read(directory: Path, text: str) -> ZoneFile:
 def check(directory: Path, text: str) -> None:
     """All that `enfilade zone run` looks at before it starts anything."""
     zone_file = read(directory, text)
+    zone_file.network_settings(directory)
     zone_file.children(directory)
     zone_file.targets(directory)
 
@@ -115,6 +118,17 @@ def test_entries_are_imported_by_name(directory: Path) -> None:
         ("[supervisor]\nperiod = 0\n", "a finite number of seconds above 0"),
         ("longest_pause = 0\n", "longest_pause must be finite and above 0 seconds, got 0.0"),
         ("longest_pause = nan\n", "got nan"),
+        ('[network]\ncertificate = "no.crt"\n', "[network]: the certificate "),
+        ("[network]\nsettings = { conections = 5 }\n", "got 'conections'; did you mean 'connections'?"),
+        ("[network]\nsettings = { connections = 0 }\n", "connections must be more than 0, got 0"),
+        (
+            "[network]\nsettings = { connections = 1.5 }\n",
+            "a whole number, also with KiB, MiB or GiB, for the",
+        ),
+        ('[network]\nsettings = { key = "x" }\n', "[network]: expected a network setting ("),
+        ('[network]\nbind = ["127.0.0.1:http"]\n', "the colon, got '127.0.0.1:http'"),
+        ('[network]\nconnect = ["a b"]\n', "[network]: 'a b' is not a network rule"),
+        ("[network]\nport = 5\n", "unknown field `port`"),
     ],
 )
 def test_a_mistake_is_named_before_anything_starts(directory: Path, text: str, says: str) -> None:
@@ -122,6 +136,93 @@ def test_a_mistake_is_named_before_anything_starts(directory: Path, text: str, s
         check(directory, NODE + text)
     assert says in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.fixture
+def certificates(directory: Path) -> Path:
+    """Certificates of localhost, their keys, and what is neither."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(directory / "roots.pem"))
+    for name in ("own", "other"):
+        certificate = authority.issue_cert("localhost")
+        certificate.cert_chain_pems[0].write_to_path(str(directory / f"{name}.crt"))
+        certificate.private_key_pem.write_to_path(str(directory / f"{name}.key"))
+        (directory / f"{name}.key").chmod(0o600)
+    (directory / "rubbish").write_bytes(b"rubbish")
+    (directory / "rubbish").chmod(0o600)
+    return directory
+
+
+def network(**files: str) -> str:
+    lines = "".join(f'{key} = "{path}"\n' for key, path in files.items())
+    return f"{NODE}[network]\n{lines}"
+
+
+def test_a_file_without_a_network_has_the_default(directory: Path) -> None:
+    assert read(directory, NODE).network_settings(directory) is None
+
+
+def test_the_network_of_the_guests(certificates: Path) -> None:
+    text = network(certificate="own.crt", key="own.key", roots="roots.pem")
+    settings = read(
+        certificates, text + 'settings = { idle_timeout = 5, head_bytes = "4KiB" }\n'
+    ).network_settings(certificates)
+    assert settings is not None
+    assert (settings.idle_timeout, settings.head_bytes) == (5.0, 4096)
+    given = settings.certificate, settings.key, settings.roots
+    assert given == tuple((certificates / name).read_bytes() for name in ("own.crt", "own.key", "roots.pem"))
+
+
+def test_rules_of_the_network_are_those_of_guests_without_rules(directory: Path) -> None:
+    (directory / "idle.wat").write_text('(module (func (export "start")))')
+    guest = '[[child]]\nid = "{}"\nguest = "idle.wat"\n'
+    text = NODE + '[network]\nbind = ["0.0.0.0:8443"]\nconnect = ["none"]\n'
+    text += (
+        guest.format("plain")
+        + guest.format("other")
+        + 'net_bind = ["none"]\nnet_connect = ["api.example.com"]\n'
+    )
+    plain, other = (child.target.network for child in read(directory, text).children(directory))
+    assert plain == Network(bind=[Bind("0.0.0.0", 8443)], connect=[])
+    assert other == Network(bind=[], connect=[Reach("api.example.com")])
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"certificate": "own.crt"}, "a certificate needs its key"),
+        ({"key": "own.key"}, "and a key its certificate"),
+        ({"certificate": "own.crt", "key": "other.key"}, "own.crt"),
+        ({"certificate": "own.key", "key": "own.key"}, "own.key: expected certificates in PEM"),
+        (
+            {"certificate": "own.crt", "key": "own.crt"},
+            "the private key {}/own.crt must be accessible to its owner",
+        ),
+        ({"certificate": "own.crt", "key": "rubbish"}, "rubbish: expected a key in PKCS#8, PKCS#1 or SEC1"),
+        ({"roots": "rubbish"}, "rubbish: expected certificates in PEM"),
+        ({"roots": "nothing"}, "No such file or directory"),
+    ],
+)
+def test_a_certificate_that_does_not_fit(certificates: Path, files: dict[str, str], says: str) -> None:
+    with pytest.raises(Refusal) as refusal:
+        check(certificates, network(**files))
+    assert str(refusal.value).startswith("[network]: ")
+    assert says.format(certificates) in str(refusal.value)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
+def test_a_key_that_others_may_read_is_refused(certificates: Path, mode: int) -> None:
+    (certificates / "own.key").chmod(mode)
+    with pytest.raises(
+        Refusal, match=r"own\.key must be accessible to its owner alone; run `chmod 600` on it"
+    ):
+        check(certificates, network(certificate="own.crt", key="own.key"))
+
+
+def test_certificates_without_the_libraries(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "enfilade.hostcalls.net.tls", None)
+    with pytest.raises(Refusal, match=r"pip install 'enfilade\[net\]'"):
+        check(certificates, network(certificate="own.crt", key="own.key"))
 
 
 def test_what_is_no_text(directory: Path) -> None:

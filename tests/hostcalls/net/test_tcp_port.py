@@ -100,6 +100,24 @@ async def test_handshakes_at_one_time_are_bounded(
         assert b"200 OK" in await receive_until(stream, b"served")
 
 
+async def test_the_wait_for_its_turn_is_no_part_of_a_handshake(
+    settings: NetworkSettings, autojump_clock: Clock, authority: trustme.CA
+) -> None:
+    """Silent peers hold up the others for longer than a handshake may take; those are served all the same."""
+    async with opened(settings, tls_handshakes=2, tls_handshake_timeout=10) as office:
+        guest = office.guest()
+        listener = guest.bind(protocol=HTTPS)
+        begun = trio.current_time()
+        silent = [await office.dial() for _ in range(6)]
+        await trio.sleep(1)
+        stream = trio.SSLStream(await office.dial(), client_context(authority), server_hostname="localhost")
+        await stream.send_all(get())
+        assert trio.current_time() - begun == pytest.approx(30, abs=1)
+        await guest.serve(listener, answer(b"served"))
+        assert b"200 OK" in await receive_until(stream, b"served")
+        assert [await receive_all(each) for each in silent] == [b""] * 6
+
+
 async def test_a_closed_listener_ends_handshakes(settings: NetworkSettings, autojump_clock: Clock) -> None:
     async with opened(settings) as office:
         guest = office.guest()
