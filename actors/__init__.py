@@ -63,7 +63,8 @@ from enfilade.actors.node.child_events import ChildEvent, ChildEvents
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.dead_letters import DeadLetter, DeadLetters
 from enfilade.actors.node.groups import GroupMonitor, GroupScope, Joined, Left
-from enfilade.actors.node.node import Node, NodeStatistics
+from enfilade.actors.node.node import Node
+from enfilade.actors.node.statistics import NodeStatistics
 from enfilade.actors.node.timers import Timer
 from enfilade.actors.opening import open_node
 from enfilade.actors.patterns.events import (

@@ -15,6 +15,7 @@ from enfilade.actors.node import shutdown
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.node import Node
 from enfilade.actors.node.watchdog import watching
+from enfilade.actors.observing.observation import Observation
 
 if TYPE_CHECKING:
     from enfilade.transport.carrier import Carrier
@@ -77,6 +78,7 @@ async def open_node(
         listen = os.fspath(listen)
     has_peers = any(given is not None for given in (listen, policy, entries, settings, carrier))
     node = Node(name, zone, config or NodeConfig())
+    node.equip(observation=Observation(node))
     is_alone = not has_peers and not workers
     async with shutdown.running(node, is_watched=is_alone) as stopper:
         if is_alone:

@@ -67,6 +67,9 @@ class Listener:
     def name_released(self, process: Process, name: str) -> None:
         """`process` no longer has that name."""
 
+    def mailbox_overflowed(self, process: Process) -> None:
+        """A message has found the mailbox of `process` full; its policy is about to be applied."""
+
     def message_dead(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
         """`message` did not reach `ref`."""
 
@@ -138,6 +141,7 @@ class Hooks:
     process_deadlock: tuple[Callable[[tuple[str, ...]], None], ...]
     name_registered: tuple[Callable[[Process, str], None], ...]
     name_released: tuple[Callable[[Process, str], None], ...]
+    mailbox_overflowed: tuple[Callable[[Process], None], ...]
     message_dead: tuple[Callable[[Any, Ref[Any], Reason], None], ...]
     child_started: tuple[Callable[[Process, Hashable, Ref[Any], int], None], ...]
     child_restarted: tuple[Callable[[Process, Hashable, Ref[Any], Ref[Any], Reason, int], None], ...]

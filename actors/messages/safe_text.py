@@ -27,6 +27,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `node/sharing.py`: values that processes pass to one another, in debug mode
 * `node/timers.py`: functions and messages whose time has come
 * `node/watchdog.py`: names of tasks and functions, and stacks
+* `observing/crashes.py`: an error, its notes and frames, the message at hand, a view of the state
 * `patterns/events.py`: handlers, their keys, and what they raise
 * `patterns/pool.py`: what workers raise
 * `peers/distribution.py`: events for watchers, and errors of a policy

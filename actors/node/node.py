@@ -11,10 +11,10 @@ is in but not the node.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import trio
 
 from enfilade.actors.messages import signals
@@ -35,8 +35,9 @@ from enfilade.actors.node.dead_letters import DeadLetters
 from enfilade.actors.node.groups import Groups, GroupScope
 from enfilade.actors.node.names import Names
 from enfilade.actors.node.reports import Reports
-from enfilade.actors.node.services import Peers, Workers
+from enfilade.actors.node.services import Observation, Peers, Workers
 from enfilade.actors.node.sharing import CheckedRef, CheckedRequest, Sharing
+from enfilade.actors.node.statistics import NodeStatistics, statistics_of
 from enfilade.actors.node.timers import Timer, Timers
 from enfilade.actors.processes import end, start
 from enfilade.actors.processes.current import CURRENT
@@ -49,44 +50,7 @@ from enfilade.actors.processes.spawn import Spawn, SpawnSoon
 from enfilade.actors.processes.steps import is_from_outside, own_fault, step_failed
 from enfilade.actors.processes.task_bodies import EphemeralBody
 
-__all__ = ["Node", "NodeStatistics"]
-
-
-@attrs.frozen
-class NodeStatistics:
-    """The contents of a node at one moment. After the node has closed, all but the counters are zero.
-
-    Attributes:
-        processes: how many live.
-        names: how many are registered.
-        links: ends of links; an established link between two processes of the node counts twice.
-        monitors: monitors that local processes have set up and that have not fired.
-        watchers: entries of monitors at the processes that are watched.
-        aliases: aliases that are good.
-        timers: timers that are set, time limits of waiting calls included.
-        group_members: memberships of process groups, and subscriptions to them.
-        queued: messages in all mailboxes.
-        runnable: processes on the dispatcher's run queue.
-        starting: spawns that wait for their acknowledgement.
-        dead_letters: number of messages that have reached no process so far.
-        dropped: how many messages full mailboxes have dropped so far.
-        unkillable: how many killed processes did not end in time so far.
-    """
-
-    processes: int
-    names: int
-    links: int
-    monitors: int
-    watchers: int
-    aliases: int
-    timers: int
-    group_members: int
-    queued: int
-    runnable: int
-    starting: int
-    dead_letters: int
-    dropped: int
-    unkillable: int
+__all__ = ["Node"]
 
 
 async def _contained(run: Callable[[], Awaitable[None]], process: Process) -> None:
@@ -161,6 +125,7 @@ class Node(Handle):
         self._number = 0
         self._distribution: Peers | None = None
         self._workers: Workers | None = None
+        self._observation: Observation | None = None
 
     def __repr__(self) -> str:
         return f"<Node {self.full_name}>"
@@ -525,10 +490,17 @@ class Node(Handle):
             )
         return self._workers
 
-    def equip(self, *, peers: Peers | None = None, workers: Workers | None = None) -> None:
-        """Give the node its part in a net of nodes, or workers of its own: what `open_node` calls."""
+    def equip(
+        self,
+        *,
+        peers: Peers | None = None,
+        workers: Workers | None = None,
+        observation: Observation | None = None,
+    ) -> None:
+        """Give the node its peers, its workers, or what observes it: what `open_node` calls."""
         self._distribution = peers or self._distribution
         self._workers = workers or self._workers
+        self._observation = observation or self._observation
 
     @property
     def peers(self) -> tuple[str, ...]:
@@ -579,20 +551,47 @@ class Node(Handle):
 
     def statistics(self) -> NodeStatistics:
         """Count what the node holds at this moment, over all processes. Not a checkpoint."""
-        processes = list(self.processes.values())
-        return NodeStatistics(
-            processes=len(processes),
-            names=len(self.registry),
-            links=sum(len(process.links) for process in processes if process.links),
-            monitors=sum(len(process.monitors) for process in processes if process.monitors),
-            watchers=sum(len(process.watchers) for process in processes if process.watchers),
-            aliases=sum(len(extras.aliases) for process in processes if (extras := process.extras_or_none)),
-            timers=len(self.timers),
-            group_members=len(self.groups),
-            queued=sum(len(process.queue) for process in processes),
-            runnable=len(self.dispatcher.queue),
-            starting=len(self.starting),
-            dead_letters=self.dead_letters.count,
-            dropped=self.dropped,
-            unkillable=self.unkillable,
-        )
+        return statistics_of(self)
+
+    # Events.
+
+    @property
+    def observation(self) -> Observation:
+        """The events of this node, and those who are told. Raises `NotConnected` if nothing observes it."""
+        if self._observation is None:
+            raise NotConnected(self.full_name, f"node {self.full_name} is not observed")
+        return self._observation
+
+    def events(
+        self, *kinds: str, buffer: int = 1000, match: Callable[[Any], bool] | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
+        """Iterate over the events of these kinds for the length of a block. See `Observation.events`."""
+        return self.observation.events(*kinds, buffer=buffer, match=match)
+
+    def send_events(self, ref: Ref[Any], *kinds: str) -> None:
+        """Have events sent to a process of this node. See `Observation.send_events`."""
+        self.observation.send_events(ref, *kinds)
+
+    def attach(
+        self,
+        id: Hashable,  # noqa: A002 (the field's name)
+        kinds: str | tuple[str, ...],
+        handler: Callable[[Any, Any], object],
+        config: Any = None,
+    ) -> None:
+        """Have a function run in the step that causes an event. See `Observation.attach`."""
+        self.observation.attach(id, kinds, handler, config)
+
+    def detach(self, id: Hashable) -> bool:  # noqa: A002 (the field's name)
+        """Run that function no more; return true if it was attached. Not a checkpoint."""
+        return self.observation.detach(id)
+
+    @property
+    def crashes(self) -> tuple[Any, ...]:
+        """The last crash reports, oldest first."""
+        return self.observation.crashes
+
+    @property
+    def timeline(self) -> tuple[Any, ...]:
+        """The last events of supervisors and of node links, oldest first."""
+        return self.observation.timeline

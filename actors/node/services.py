@@ -5,12 +5,13 @@ The node itself knows neither how signals travel nor how OS processes are starte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from enfilade.actors.messages.ref import Ref
 
-__all__ = ["Peers", "Workers"]
+__all__ = ["Observation", "Peers", "Workers"]
 
 
 class Peers(Protocol):
@@ -111,6 +112,65 @@ class Peers(Protocol):
 
     def start_soon(self, run: Callable[..., Any], *args: Any) -> None:
         """Run a task until the node stops."""
+
+
+class Observation(Protocol):
+    """The events of a node, and those who are told: `observing.observation.Observation`."""
+
+    @property
+    def timeline(self) -> tuple[Any, ...]:
+        """The last events of supervisors and of node links, oldest first."""
+
+    @property
+    def crashes(self) -> tuple[Any, ...]:
+        """The last crash reports, oldest first."""
+
+    @property
+    def crash_count(self) -> int:
+        """The number of processes that have crashed so far, whether or not a report was made."""
+
+    def events(
+        self, *kinds: str, buffer: int = 1000, match: Callable[[Any], bool] | None = None
+    ) -> AbstractAsyncContextManager[Any]:
+        """Iterate over what happens from now on, for the length of a block.
+
+        Args:
+            kinds: kinds of event, such as "child.restarted", or "child.*" for all of a family; without any,
+                all kinds.
+            buffer: how many events may wait; then the oldest are dropped, and a `Missed` says how many.
+            match: a test of events; it is run in the step that caused one, and must be quick.
+
+        Raises:
+            ValueError: there is no such kind, or the buffer holds nothing.
+        """
+
+    def send_events(self, ref: Ref[Any], *kinds: str) -> None:
+        """Have the events of these kinds sent to a process of this node, until it ends. Not a checkpoint.
+
+        Raises:
+            ValueError: there is no such kind.
+            TypeError: `ref` is no process of this node.
+        """
+
+    def attach(
+        self,
+        id: Hashable,  # noqa: A002 (the field's name)
+        kinds: str | tuple[str, ...],
+        handler: Callable[[Any, Any], object],
+        config: Any = None,
+    ) -> None:
+        """Have `handler(event, config)` run in the step that causes an event. Not a checkpoint.
+
+        It must be quick and must not wait. One that raises is detached, and "handler.detached" tells of it.
+        Events that it causes itself are not shown to it.
+
+        Raises:
+            HandlerExists: a handler with that id is attached.
+            ValueError: there is no such kind.
+        """
+
+    def detach(self, id: Hashable) -> bool:  # noqa: A002 (the field's name)
+        """Run that handler no more; return true if it was attached. Not a checkpoint."""
 
 
 class Workers(Protocol):

@@ -86,9 +86,11 @@ class Body:
     def child_ending(self, child: Process) -> None:
         """A process of which this one's arena is the nearest is about to end: its state is still there."""
 
-    def child_id_of(self, ref: Ref[Any]) -> Hashable:
-        """The id of the child that runs as `ref`; None if it has none, or is not a child of this process."""
-        return None
+    def place_of(self, ref: Ref[Any]) -> tuple[Hashable, int]:
+        """The id of the child that runs as `ref`, None if it has none or is not a child of this process; and
+        how often it was restarted.
+        """
+        return None, 0
 
     def linked_ended(self, ref: Ref[Any], reason: Reason) -> None:
         """A process that this one is linked to has just ended; its exit signal is about to arrive."""
@@ -148,8 +150,8 @@ class EmptyingBody(AbsentBody):
     def child_ending(self, child: Process) -> None:
         self.former.child_ending(child)
 
-    def child_id_of(self, ref: Ref[Any]) -> Hashable:
-        return self.former.child_id_of(ref)
+    def place_of(self, ref: Ref[Any]) -> tuple[Hashable, int]:
+        return self.former.place_of(ref)
 
     def arena_emptied(self, reason: Reason) -> None:
         self.former.arena_emptied(reason)

@@ -31,6 +31,7 @@ class Identity:
         parent: the process that spawned it, or the ref of the node.
         supervisor: its parent, if that is a supervisor.
         child_id: its id there; None under a dynamic supervisor.
+        restarts: how often that supervisor has restarted it.
     """
 
     ref: Ref[Any]
@@ -40,6 +41,7 @@ class Identity:
     parent: Ref[Any]
     supervisor: Ref[Any] | None
     child_id: Hashable
+    restarts: int
 
     def __str__(self) -> str:
         """Say what the ref does not: `Counter, child 'counter' of <bank@local:7 root>`."""
@@ -57,6 +59,7 @@ class Identity:
 def identity_of(process: Process) -> Identity:
     """The identity of a process, which may have ended. Not a checkpoint, never raises."""
     supervisor = supervisor_of(process)
+    child_id, restarts = (None, 0) if supervisor is None else supervisor.body.place_of(process.ref)
     return Identity(
         process.ref,
         process.name,
@@ -64,7 +67,8 @@ def identity_of(process: Process) -> Identity:
         actor_name(process),
         process.parent,
         None if supervisor is None else supervisor.ref,
-        None if supervisor is None else supervisor.body.child_id_of(process.ref),
+        child_id,
+        restarts,
     )
 
 

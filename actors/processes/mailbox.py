@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import attrs
 
 from enfilade.actors.messages.errors import MailboxFull
+from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.reasons import Crashed
 from enfilade.actors.messages.safe_text import safe_repr
 
@@ -187,6 +188,8 @@ def overflow(process: Record, message: Any) -> None:
         node.dead_letters.publish(message, process.ref, process.ended)
         return
     mailbox = process.mailbox
+    if node.hooks.mailbox_overflowed:
+        call(node.hooks.mailbox_overflowed, process)  # type: ignore[arg-type]
     match mailbox.overflow:
         case "block" | "fail":
             raise mailbox_full(process)

@@ -505,9 +505,9 @@ class SupervisorBody(DispatchedBody):
         if hasattr(self, "strategy"):
             self._incarnations.ending(child)
 
-    def child_id_of(self, ref: AnyRef) -> Hashable:
+    def place_of(self, ref: AnyRef) -> tuple[Hashable, int]:
         record = self.strategy.children.running(ref) if hasattr(self, "strategy") else None
-        return None if record is None else self.strategy.children.info(record).id
+        return (None, 0) if record is None else (self.strategy.children.info(record).id, record.restarts)
 
     def child_removed(self, child: ChildRecord[AnyRef]) -> None:
         """The child is no longer listed."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from enfilade.actors.node.node import Node, NodeStatistics
+from enfilade.actors.node.node import Node
+from enfilade.actors.node.statistics import NodeStatistics
 
 __all__ = ["Leak", "check_leaks"]
 

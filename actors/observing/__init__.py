@@ -1,0 +1,1 @@
+"""Observation: what a node tells those who look at it. See `docs/reference/events.md`."""

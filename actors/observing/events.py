@@ -1,0 +1,442 @@
+"""The events of a node, as records.
+
+An event holds refs, numbers and texts. Its refs look a process up when they are used. It holds no error,
+frame, message, actor or state, so that what keeps an event keeps nothing of the program alive. Events of one node are numbered, in the order in which they
+happened; each is made after the state that it speaks of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, ClassVar, Final
+
+import attrs
+
+from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_str, shown_name
+from enfilade.actors.observing.light_ref import light
+
+__all__ = [
+    "KINDS",
+    "ChildRemoved",
+    "ChildRestarted",
+    "ChildStartFailed",
+    "ChildStarted",
+    "ChildTerminated",
+    "DeadLetterEvent",
+    "Event",
+    "Failure",
+    "Frame",
+    "HandlerDetached",
+    "MailboxOverflowed",
+    "MessageShown",
+    "Missed",
+    "NameRegistered",
+    "NameReleased",
+    "NodeLinkDown",
+    "NodeLinkUp",
+    "NodeRefused",
+    "NodeStopped",
+    "NodeStopping",
+    "ProcessCrashed",
+    "ProcessDeadlock",
+    "ProcessEnded",
+    "ProcessRefused",
+    "ProcessSlow",
+    "ProcessStarted",
+    "ProcessUnkillable",
+    "SupervisorGaveUp",
+    "Why",
+    "why",
+]
+
+LARGEST_TEXT: Final = 2_000
+"""Characters of the text of a reason."""
+
+
+@attrs.frozen
+class Why:
+    """An exit reason without what it holds.
+
+    Attributes:
+        type: the kind of reason, such as "Crashed"; for one that a program made, the name of its class.
+        text: what it says.
+        is_normal: true for the three kinds of a normal end.
+        by: the process that asked for the end; None.
+    """
+
+    type: str
+    text: str
+    is_normal: bool
+    by: Ref[Any] | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def why(reason: Reason) -> Why:
+    """The record of a reason. Never raises."""
+    return Why(shown_name(type(reason)), safe_str(reason, LARGEST_TEXT), reason.is_normal, light(reason.by))
+
+
+@attrs.frozen
+class Event:
+    """The base of all events.
+
+    Attributes:
+        kind: which kind of event it is, such as "child.started".
+        number: counts the events of the node.
+        at: when it happened, on the clock of the node's trio run.
+        node: the full name of the node.
+    """
+
+    kind: ClassVar[str] = ""
+
+    number: int
+    at: float
+    node: str
+
+
+@attrs.frozen
+class Missed:
+    """Stands in an iteration for the events that a full buffer has dropped; `count` is how many."""
+
+    count: int
+
+
+# Supervisors. `supervisor` is the supervisor's process; `child_id` is None under a dynamic one.
+
+
+@attrs.frozen
+class ChildStarted(Event):
+    """A child has started as `ref`, not by a restart; `restart_number` counts its restarts so far."""
+
+    kind: ClassVar[str] = "child.started"
+
+    supervisor: Ref[Any]
+    child_id: Hashable
+    ref: Ref[Any]
+    restart_number: int
+
+
+@attrs.frozen
+class ChildTerminated(Event):
+    """A child has ended, as its supervisor has just learned."""
+
+    kind: ClassVar[str] = "child.terminated"
+
+    supervisor: Ref[Any]
+    child_id: Hashable
+    ref: Ref[Any]
+    reason: Why
+    will_restart: bool
+
+
+@attrs.frozen
+class ChildRestarted(Event):
+    """A child that ended as `old`, for `reason`, runs again as `ref`.
+
+    Attributes:
+        seconds: the time from its end, as the supervisor learned of it, to now.
+        in_period: how many restarts this supervisor has made within its period, this one included.
+        intensity: how many it may make.
+    """
+
+    kind: ClassVar[str] = "child.restarted"
+
+    supervisor: Ref[Any]
+    child_id: Hashable
+    old: Ref[Any]
+    ref: Ref[Any]
+    reason: Why
+    seconds: float | None
+    in_period: int
+    intensity: int
+
+
+@attrs.frozen
+class ChildStartFailed(Event):
+    """A child could not be started; the next attempt follows in `next_in` seconds, or, if None, none does."""
+
+    kind: ClassVar[str] = "child.start_failed"
+
+    supervisor: Ref[Any]
+    child_id: Hashable
+    reason: Why
+    next_in: float | None
+
+
+@attrs.frozen
+class ChildRemoved(Event):
+    """A child is no longer listed: a temporary one that ended, or one that was deleted."""
+
+    kind: ClassVar[str] = "child.removed"
+
+    supervisor: Ref[Any]
+    child_id: Hashable
+
+
+@attrs.frozen
+class SupervisorGaveUp(Event):
+    """A supervisor ends, because it would have made `restarts` restarts within `period` seconds, the last for
+    that child, which had ended for `reason`.
+    """
+
+    kind: ClassVar[str] = "supervisor.gave_up"
+
+    supervisor: Ref[Any]
+    child_id: Hashable
+    reason: Why
+    restarts: int
+    period: float
+
+
+# Processes.
+
+
+@attrs.frozen
+class ProcessStarted(Event):
+    """A process begins."""
+
+    kind: ClassVar[str] = "process.started"
+
+    ref: Ref[Any]
+    actor: str | None
+    parent: Ref[Any]
+    name: str | None
+    label: str | None
+
+
+@attrs.frozen
+class ProcessEnded(Event):
+    """A process has ended."""
+
+    kind: ClassVar[str] = "process.ended"
+
+    ref: Ref[Any]
+    actor: str | None
+    parent: Ref[Any]
+    name: str | None
+    label: str | None
+    reason: Why
+
+
+@attrs.frozen
+class Frame:
+    """A place in code."""
+
+    file: str
+    line: int
+    function: str
+
+
+@attrs.frozen
+class Failure:
+    """An exception without what it holds: its type, text, notes, and frames, the innermost last."""
+
+    type: str
+    text: str
+    notes: tuple[str, ...]
+    frames: tuple[Frame, ...]
+
+
+@attrs.frozen
+class MessageShown:
+    """The message that a process was handling.
+
+    Attributes:
+        kind: "call", "cast" or "message".
+        what: the method of a call or cast, the type of a message; None for a call whose method is not known.
+        sender: the calling process; None.
+    """
+
+    kind: str
+    what: str | None
+    sender: Ref[Any] | None
+
+
+@attrs.frozen
+class ProcessCrashed(Event):
+    """A process has crashed: the crash report.
+
+    Attributes:
+        ref, actor, name, label: the process, and what it runs.
+        supervisor, child_id: its supervisor, and its id there; None.
+        reason: what it ends with.
+        exception: what its code raised; None if it was something else, such as a trap.
+        message: what it was handling; None.
+        queued: how many messages were waiting.
+        restarts: how often its supervisor had restarted it before.
+        state: what its `format_status` returned, as text; None if it has none of its own.
+    """
+
+    kind: ClassVar[str] = "process.crashed"
+
+    ref: Ref[Any]
+    actor: str | None
+    name: str | None
+    label: str | None
+    supervisor: Ref[Any] | None
+    child_id: Hashable
+    reason: Why
+    exception: Failure | None
+    message: MessageShown | None
+    queued: int
+    restarts: int
+    state: str | None
+
+
+@attrs.frozen
+class ProcessUnkillable(Event):
+    """A killed process did not end in time, and was given up; `stack` is where its task is."""
+
+    kind: ClassVar[str] = "process.unkillable"
+
+    ref: Ref[Any]
+    stack: str
+
+
+@attrs.frozen
+class ProcessSlow(Event):
+    """A handler has held the loop for so many seconds."""
+
+    kind: ClassVar[str] = "process.slow"
+
+    ref: Ref[Any]
+    seconds: float
+
+
+@attrs.frozen
+class ProcessRefused(Event):
+    """A process was sent a cast that it does not understand; `error` says what was wrong with it."""
+
+    kind: ClassVar[str] = "process.refused"
+
+    ref: Ref[Any]
+    error: str
+
+
+@attrs.frozen
+class ProcessDeadlock(Event):
+    """These calls wait for one another in a circle."""
+
+    kind: ClassVar[str] = "process.deadlock"
+
+    calls: tuple[str, ...]
+
+
+# Names, mailboxes, messages.
+
+
+@attrs.frozen
+class NameRegistered(Event):
+    """A process has a name now."""
+
+    kind: ClassVar[str] = "name.registered"
+
+    name: str
+    ref: Ref[Any]
+
+
+@attrs.frozen
+class NameReleased(Event):
+    """A process no longer has a name."""
+
+    kind: ClassVar[str] = "name.released"
+
+    name: str
+    ref: Ref[Any]
+
+
+@attrs.frozen
+class MailboxOverflowed(Event):
+    """Messages found a mailbox full. At most one event a second is made for each process.
+
+    Attributes:
+        ref: the process.
+        policy: the policy of its mailbox.
+        capacity: how many messages it holds.
+        count: how many messages found no room since the last such event, the present one included.
+    """
+
+    kind: ClassVar[str] = "mailbox.overflowed"
+
+    ref: Ref[Any]
+    policy: str
+    capacity: int
+    count: int
+
+
+@attrs.frozen
+class DeadLetterEvent(Event):
+    """A message did not reach `ref`; `message` is its type. `Node.dead_letters` has the messages."""
+
+    kind: ClassVar[str] = "message.dead"
+
+    ref: Ref[Any]
+    reason: Why
+    message: str
+
+
+# Nodes.
+
+
+@attrs.frozen
+class NodeLinkUp(Event):
+    """The node link to `peer` is up."""
+
+    kind: ClassVar[str] = "node.up"
+
+    peer: str
+
+
+@attrs.frozen
+class NodeLinkDown(Event):
+    """The node link to `peer` is over."""
+
+    kind: ClassVar[str] = "node.down"
+
+    peer: str
+    reason: str
+
+
+@attrs.frozen
+class NodeRefused(Event):
+    """A node that wanted to connect was refused."""
+
+    kind: ClassVar[str] = "node.refused"
+
+    reason: str
+
+
+@attrs.frozen
+class NodeStopping(Event):
+    """The shutdown of the node begins."""
+
+    kind: ClassVar[str] = "node.stopping"
+
+
+@attrs.frozen
+class NodeStopped(Event):
+    """All processes of the node have ended: the last event."""
+
+    kind: ClassVar[str] = "node.stopped"
+
+
+@attrs.frozen
+class HandlerDetached(Event):
+    """The handler of that id raised `error`, and was detached."""
+
+    kind: ClassVar[str] = "handler.detached"
+
+    id: Hashable
+    error: str
+
+
+def _leaves(cls: type[Event]) -> list[type[Event]]:
+    return [leaf for child in cls.__subclasses__() for leaf in (_leaves(child) or [child])]
+
+
+KINDS: Final[dict[str, type[Event]]] = {cls.kind: cls for cls in _leaves(Event)}
+"""The class of each kind of event."""

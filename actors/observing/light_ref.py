@@ -1,0 +1,81 @@
+"""Refs that hold no process: what is kept of an event keeps neither a process nor what it ended with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import NoProcess
+from enfilade.actors.messages.reasons import NO_PROCESS
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.processes.local_ref import LocalRef
+
+if TYPE_CHECKING:
+    from enfilade.actors.node.node import Node
+
+__all__ = ["LightRef", "light"]
+
+A = TypeVar("A")
+
+
+class LightRef(Ref[A]):
+    """A process of this node by its number, which is looked up when the ref is used.
+
+    It is equal to every other ref to that process, and shows the name or label that the process had.
+    """
+
+    __slots__ = ("_home", "_serial", "_text")
+
+    def __init__(self, home: Node, serial: int, text: str, limit: float | None = None) -> None:
+        self._home = home
+        self._serial = serial
+        self._text = text
+        self.limit = limit
+
+    @property
+    def node_name(self) -> str:
+        return self._home.full_name
+
+    @property
+    def incarnation(self) -> int:
+        return self._home.incarnation
+
+    @property
+    def serial(self) -> int:
+        return self._serial
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def deliver(self, signal: signals.Signal) -> None:
+        process = self._home.processes.get(self._serial)
+        if process is not None:
+            process.ref.deliver(signal)
+        elif isinstance(signal, signals.Call):
+            signal.fail(NoProcess(self))
+        elif isinstance(signal, signals.Send):
+            self._home.dead_letters.publish(signal.message, self, NO_PROCESS)
+        elif isinstance(signal, signals.Cast):
+            self._home.dead_letters.publish(signal, self, NO_PROCESS)
+        elif isinstance(signal, signals.Monitor):
+            signal.watcher.deliver(signals.Down(signal.tag, NO_PROCESS))
+        elif isinstance(signal, signals.Link):
+            signal.sender.deliver(signals.Exit(self, NO_PROCESS, linked=True))
+
+    def name_of(self, method: Any) -> str:
+        process = self._home.processes.get(self._serial)
+        return super().name_of(method) if process is None else process.ref.name_of(method)
+
+    def _node(self) -> Node:
+        return self._home
+
+    def _limited_to(self, seconds: float) -> Ref[A]:
+        return LightRef(self._home, self._serial, self._text, seconds)
+
+
+def light(value: Any) -> Any:
+    """The same value; in the place of a ref to a process of this node, one that does not hold it."""
+    if not isinstance(value, LocalRef):
+        return value
+    return LightRef(value._node(), value.serial, safe_repr(value))

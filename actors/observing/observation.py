@@ -1,0 +1,381 @@
+"""The events of one node: what happens becomes records, which are kept, and given to those who subscribed.
+
+What supervisors and node links do, and crashes, is always noted, because it is rare: an observer that comes
+late sees the last of it. The rest is made only while somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Hashable
+from typing import TYPE_CHECKING, Any, Final
+
+from enfilade.actors.messages.blocks import async_block
+from enfilade.actors.messages.hooks import Listener
+from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
+from enfilade.actors.observing import events
+from enfilade.actors.observing.crashes import failure_of, is_crash, message_shown, state_shown
+from enfilade.actors.observing.events import Event, ProcessCrashed, why
+from enfilade.actors.observing.light_ref import light
+from enfilade.actors.observing.subscriptions import Events, Handler, MailboxSink, Sink, kinds_of
+from enfilade.actors.patterns.events import HandlerExists
+from enfilade.actors.processes.identity import identity_of
+from enfilade.actors.processes.local_ref import process_of
+
+if TYPE_CHECKING:
+    from enfilade.actors.node.node import Node
+    from enfilade.actors.processes.process import Process
+
+__all__ = ["Observation"]
+
+TIMELINE: Final = 1_024
+CRASHES: Final = 256
+"""How many events of supervisors and node links, and how many crash reports, are kept."""
+
+RESTARTING: Final = 1_024
+"""How many children may be between two incarnations for the next one to say how long that took."""
+
+OVERFLOWING: Final = 1_024
+"""How many mailboxes may overflow within a second and be told apart."""
+
+
+class Observation:
+    """The events of one node, and those who are told.
+
+    Attributes:
+        number: the number of the last event.
+        crash_count: how many processes have crashed so far, whether or not a report was made.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._kept: deque[Event] = deque(maxlen=TIMELINE)
+        self._crashes: deque[ProcessCrashed] = deque(maxlen=CRASHES)
+        self._sinks: dict[str, tuple[Sink, ...]] = {}
+        self._handlers: dict[Hashable, Handler] = {}
+        self._on_demand: list[tuple[Listener, frozenset[str]]] = [
+            (_Lives(self), frozenset({"process.started", "process.ended"})),
+            (_Names(self), frozenset({"name.registered", "name.released"})),
+            (_Messages(self), frozenset({"message.dead"})),
+            (_Mailboxes(self), frozenset({"mailbox.overflowed"})),
+            (_Troubles(self), frozenset({"process.slow", "process.refused", "process.deadlock"})),
+        ]
+        self._listening: set[int] = set()
+        self._second = -math.inf
+        self._reported = 0
+        self.number = 0
+        self.crash_count = 0
+        node.hooks.add(_Rare(self))
+
+    # What is kept.
+
+    @property
+    def timeline(self) -> tuple[Event, ...]:
+        """The last events of supervisors and of node links, oldest first."""
+        return tuple(self._kept)
+
+    @property
+    def crashes(self) -> tuple[ProcessCrashed, ...]:
+        """The last crash reports, oldest first."""
+        return tuple(self._crashes)
+
+    # Subscriptions.
+
+    @async_block
+    async def events(
+        self, *kinds: str, buffer: int = 1000, match: Callable[[Any], bool] | None = None
+    ) -> AsyncIterator[Events]:
+        """Iterate over what happens from now on, for the length of a block.
+
+        Args:
+            kinds: kinds of event, such as "child.restarted", or "child.*" for all of a family; without any,
+                all kinds.
+            buffer: how many events may wait; then the oldest are dropped, and a `Missed` says how many.
+            match: a test of events; it is run in the step that caused one, and must be quick.
+
+        Raises:
+            ValueError: there is no such kind, or the buffer holds nothing.
+        """
+        sink = Events(kinds_of(kinds), buffer, match)
+        self._subscribe(sink)
+        try:
+            yield sink
+        finally:
+            self._unsubscribe(sink)
+            sink.close()
+
+    def send_events(self, ref: Ref[Any], *kinds: str) -> None:
+        """Have the events of these kinds sent to a process of this node, until it ends. Not a checkpoint.
+
+        Raises:
+            ValueError: there is no such kind.
+            TypeError: `ref` is no process of this node.
+        """
+        process = process_of(ref)
+        if process is None:
+            raise TypeError(f"expected the ref of a process of this node, got {safe_repr(ref)}")
+        self._subscribe(MailboxSink(kinds_of(kinds), process))
+
+    def attach(
+        self,
+        id: Hashable,  # noqa: A002 (the field's name)
+        kinds: str | tuple[str, ...],
+        handler: Callable[[Any, Any], object],
+        config: Any = None,
+    ) -> None:
+        """Have `handler(event, config)` run in the step that causes an event. Not a checkpoint.
+
+        It must be quick and must not wait. One that raises is detached, and "handler.detached" tells of it.
+        Events that it causes itself are not shown to it.
+
+        Raises:
+            HandlerExists: a handler with that id is attached.
+            ValueError: there is no such kind.
+        """
+        if id in self._handlers:
+            raise HandlerExists(id)
+        patterns = (kinds,) if isinstance(kinds, str) else tuple(kinds)
+        sink = self._handlers[id] = Handler(kinds_of(patterns), id, handler, config)
+        self._subscribe(sink)
+
+    def detach(self, id: Hashable) -> bool:  # noqa: A002 (the field's name)
+        """Run that handler no more; return true if it was attached. Not a checkpoint."""
+        sink = self._handlers.pop(id, None)
+        if sink is not None:
+            self._unsubscribe(sink)
+        return sink is not None
+
+    def _subscribe(self, sink: Sink) -> None:
+        for kind in sink.kinds:
+            self._sinks[kind] = (*self._sinks.get(kind, ()), sink)
+        self._listen()
+
+    def _unsubscribe(self, sink: Sink) -> None:
+        for kind in sink.kinds:
+            left = tuple(other for other in self._sinks.get(kind, ()) if other is not sink)
+            if left:
+                self._sinks[kind] = left
+            else:
+                self._sinks.pop(kind, None)
+        self._listen()
+
+    def _listen(self) -> None:
+        """Listen at those places whose events somebody wants, and no others."""
+        for number, (listener, kinds) in enumerate(self._on_demand):
+            is_wanted = not kinds.isdisjoint(self._sinks)
+            if is_wanted and number not in self._listening:
+                self._listening.add(number)
+                self._node.hooks.add(listener)
+            elif not is_wanted and number in self._listening:
+                self._listening.discard(number)
+                self._node.hooks.remove(listener)
+
+    # What happens.
+
+    def now(self) -> float:
+        """The time on the clock of the node's trio run."""
+        return self._node.timers.now()
+
+    def emit(self, kind: type[Event], *fields: Any, is_kept: bool = False) -> Event:
+        """Make an event, and give it to those who want it. Not a checkpoint."""
+        self.number += 1
+        event = kind(self.number, self.now(), self._node.full_name, *map(light, fields))
+        if is_kept:
+            self._kept.append(event)
+        for sink in self._sinks.get(kind.kind, ()):
+            if not sink.take(event):
+                self._dismiss(sink)
+        return event
+
+    def _dismiss(self, sink: Sink) -> None:
+        """Tell a subscriber nothing any more: its process has ended, or it has raised."""
+        self._unsubscribe(sink)
+        if isinstance(sink, Handler):
+            self._handlers.pop(sink.id, None)
+            self.emit(events.HandlerDetached, sink.id, sink.error)
+
+    def crashed(self, process: Process, reason: Reason, error: BaseException | None) -> None:
+        """Make a crash report, unless there have been too many within this second."""
+        self.crash_count += 1
+        second = math.floor(self.now())
+        if second != self._second:
+            self._second, self._reported = second, 0
+        self._reported += 1
+        if self._reported > self._node.config.reports_per_second:
+            return
+        identity = identity_of(process)
+        report = self.emit(
+            ProcessCrashed,
+            identity.ref,
+            identity.actor,
+            identity.name,
+            identity.label,
+            identity.supervisor,
+            identity.child_id,
+            why(reason),
+            failure_of(reason, error),
+            message_shown(process, error),
+            len(process.queue),
+            identity.restarts,
+            state_shown(process),
+        )
+        assert isinstance(report, ProcessCrashed)
+        self._crashes.append(report)
+
+    def close(self) -> None:
+        """End the iterations: the node has stopped."""
+        for sink in {id(sink): sink for sinks in self._sinks.values() for sink in sinks}.values():
+            sink.close()
+
+
+class _Ears(Listener):
+    def __init__(self, observation: Observation) -> None:
+        self._observation = observation
+
+
+class _Rare(_Ears):
+    """Hears what is always noted."""
+
+    def __init__(self, observation: Observation) -> None:
+        super().__init__(observation)
+        self._ended_at: dict[Ref[Any], float] = {}
+
+    def child_started(
+        self, supervisor: Process, child_id: Hashable, ref: Ref[Any], restart_number: int
+    ) -> None:
+        fields = (supervisor.ref, child_id, ref, restart_number)
+        self._observation.emit(events.ChildStarted, *fields, is_kept=True)
+
+    def child_restarted(
+        self,
+        supervisor: Process,
+        child_id: Hashable,
+        old: Ref[Any],
+        ref: Ref[Any],
+        reason: Reason,
+        in_period: int,
+    ) -> None:
+        ended_at = self._ended_at.pop(old, None)
+        seconds = None if ended_at is None else self._observation.now() - ended_at
+        intensity = supervisor.body.strategy.children.flags.intensity
+        fields = (supervisor.ref, child_id, old, ref, why(reason), seconds, in_period, intensity)
+        self._observation.emit(events.ChildRestarted, *fields, is_kept=True)
+
+    def child_terminated(
+        self, supervisor: Process, child_id: Hashable, ref: Ref[Any], reason: Reason, will_restart: bool
+    ) -> None:
+        if will_restart:
+            if len(self._ended_at) >= RESTARTING:
+                del self._ended_at[next(iter(self._ended_at))]
+            self._ended_at[ref] = self._observation.now()
+        fields = (supervisor.ref, child_id, ref, why(reason), will_restart)
+        self._observation.emit(events.ChildTerminated, *fields, is_kept=True)
+
+    def child_start_failed(
+        self, supervisor: Process, child_id: Hashable, reason: Reason, next_in: float | None
+    ) -> None:
+        fields = (supervisor.ref, child_id, why(reason), next_in)
+        self._observation.emit(events.ChildStartFailed, *fields, is_kept=True)
+
+    def child_removed(self, supervisor: Process, child_id: Hashable) -> None:
+        self._observation.emit(events.ChildRemoved, supervisor.ref, child_id, is_kept=True)
+
+    def supervisor_gave_up(
+        self, supervisor: Process, child_id: Hashable, reason: Reason, restarts: int, period: float
+    ) -> None:
+        fields = (supervisor.ref, child_id, why(reason), restarts, period)
+        self._observation.emit(events.SupervisorGaveUp, *fields, is_kept=True)
+
+    def process_crashing(self, process: Process, reason: Reason, error: BaseException | None) -> None:
+        if is_crash(process, error):
+            self._observation.crashed(process, reason, error)
+
+    def process_unkillable(self, ref: Ref[Any], frames: str) -> None:
+        self._observation.emit(events.ProcessUnkillable, ref, frames)
+
+    def node_up(self, peer: str) -> None:
+        self._observation.emit(events.NodeLinkUp, peer, is_kept=True)
+
+    def node_down(self, peer: str, reason: str) -> None:
+        self._observation.emit(events.NodeLinkDown, peer, safe_str(reason), is_kept=True)
+
+    def node_refused(self, reason: str) -> None:
+        self._observation.emit(events.NodeRefused, safe_str(reason), is_kept=True)
+
+    def node_stopping(self) -> None:
+        self._observation.emit(events.NodeStopping)
+
+    def node_stopped(self) -> None:
+        self._observation.emit(events.NodeStopped)
+        self._observation.close()
+
+
+class _Lives(_Ears):
+    """Hears of ordinary starts and ends."""
+
+    def process_started(self, process: Process) -> None:
+        who = identity_of(process)
+        fields = (who.ref, who.actor, who.parent, who.name, who.label)
+        self._observation.emit(events.ProcessStarted, *fields)
+
+    def process_ended(self, process: Process, reason: Reason) -> None:
+        who = identity_of(process)
+        fields = (who.ref, who.actor, who.parent, who.name, who.label)
+        self._observation.emit(events.ProcessEnded, *fields, why(reason))
+
+
+class _Names(_Ears):
+    """Hears of names."""
+
+    def name_registered(self, process: Process, name: str) -> None:
+        self._observation.emit(events.NameRegistered, name, process.ref)
+
+    def name_released(self, process: Process, name: str) -> None:
+        self._observation.emit(events.NameReleased, name, process.ref)
+
+
+class _Messages(_Ears):
+    """Hears of dead letters."""
+
+    def message_dead(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
+        self._observation.emit(events.DeadLetterEvent, ref, why(reason), shown_name(type(message)))
+
+
+class _Mailboxes(_Ears):
+    """Hears of messages that find a mailbox full, and tells of each mailbox once a second."""
+
+    def __init__(self, observation: Observation) -> None:
+        super().__init__(observation)
+        self._counts: dict[int, int] = {}
+        self._told: dict[int, float] = {}
+
+    def mailbox_overflowed(self, process: Process) -> None:
+        serial, now = process.serial, self._observation.now()
+        count = self._counts.get(serial, 0) + 1
+        if now - self._told.get(serial, -math.inf) < 1.0:
+            self._counts[serial] = count
+            return
+        if len(self._told) >= OVERFLOWING:
+            self._told.clear()
+            self._counts.clear()
+        self._told[serial] = now
+        self._counts[serial] = 0
+        mailbox = process.mailbox
+        fields = (process.ref, mailbox.overflow, mailbox.capacity, count)
+        self._observation.emit(events.MailboxOverflowed, *fields)
+
+
+class _Troubles(_Ears):
+    """Hears of handlers that are slow, casts that are refused, and calls in a circle."""
+
+    def process_slow(self, ref: Ref[Any], seconds: float) -> None:
+        self._observation.emit(events.ProcessSlow, ref, seconds)
+
+    def process_refused(self, ref: Ref[Any], error: Exception) -> None:
+        self._observation.emit(events.ProcessRefused, ref, safe_str(error))
+
+    def process_deadlock(self, calls: tuple[str, ...]) -> None:
+        self._observation.emit(events.ProcessDeadlock, calls)
