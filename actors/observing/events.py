@@ -1,8 +1,10 @@
 """The events of a node, as records.
 
 An event holds refs, numbers and texts. Its refs look a process up when they are used. It holds no error,
-frame, message, actor or state, so that what keeps an event keeps nothing of the program alive. Events of one node are numbered, in the order in which they
-happened; each is made after the state that it speaks of.
+frame, message, actor or state, so that what keeps an event keeps nothing of the program alive.
+
+Events of one node are numbered in the order in which they happened. Each is made after the state that it
+speaks of.
 """
 
 from __future__ import annotations
