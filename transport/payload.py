@@ -39,6 +39,7 @@ from enfilade.transport.records import (
     UnknownType,
     UnregisteredType,
     VersionMismatch,
+    instead_of,
     registered,
 )
 from enfilade.transport.remote_trace import places
@@ -377,8 +378,7 @@ class Codec:
         if isinstance(value, BaseException):
             return self._lower_error(value)
         raise UnregisteredType(
-            f"a {kind.__module__}.{kind.__qualname__} cannot travel to another node: register the type, on "
-            "both nodes, with enfilade.transport.register"
+            f"a {kind.__module__}.{kind.__qualname__} cannot travel to another node: {instead_of(kind)}"
         )
 
     def _lower_exact(self, value: Any) -> Any:

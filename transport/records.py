@@ -5,6 +5,8 @@ Registration is the whole list of what a node is willing to construct from a pee
 
 import dataclasses
 import enum
+import functools
+import io
 import types
 import typing
 import zlib
@@ -22,6 +24,7 @@ __all__ = [
     "UnknownType",
     "UnregisteredType",
     "VersionMismatch",
+    "instead_of",
     "register",
     "registered",
 ]
@@ -35,6 +38,29 @@ class PayloadError(Exception):
 
 class UnregisteredType(PayloadError):
     """The sender's value, or a part of it, is of a type that was not registered."""
+
+
+_CODE = (
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.MethodType,
+    functools.partial,
+    type,
+    types.ModuleType,
+    types.CodeType,
+)
+_RUNNING = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
+
+
+def instead_of(kind: type) -> str:
+    """Advice about a value of a type that may not travel."""
+    if issubclass(kind, _CODE):
+        return "code stays where it is; send data, and have a method of the other node's actor do the work"
+    if issubclass(kind, _RUNNING):
+        return "it has yet to run; send what it gives"
+    if issubclass(kind, io.IOBase):
+        return "send `FileDescriptor(file.fileno())`, or what the file holds"
+    return "register the type, on both nodes, with enfilade.transport.register"
 
 
 class UnknownType(PayloadError):

@@ -9,6 +9,7 @@ import importlib
 import inspect
 import math
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ import msgspec
 
 from enfilade.actors.cli.files import read_own, read_secret
 from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.messages.nearest import did_you_mean
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import is_spawnable
 from enfilade.actors.supervision.child_spec import Child, Flags, check_child_specs
@@ -371,7 +373,35 @@ def read_zone_file(path: Path) -> ZoneFile:
     except UnicodeDecodeError as error:
         raise Refusal(f"{path} is not a zone file: expected text in UTF-8") from error
     except msgspec.MsgspecError as error:
-        raise Refusal(f"{path} is not a zone file: {error}{_choices(str(error))}") from error
+        trouble = str(error)
+        hint = _choices(trouble) or _nearest_key(trouble)
+        raise Refusal(f"{path} is not a zone file: {trouble}{hint}") from error
+
+
+_TABLES: Final = (ZoneFile, NodeTable, SupervisorTable, ChildTable, PeerTable, LimitsTable)
+_UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`(?: - at `\$\.?([^`]*)`)?")
+
+
+def _table_at(path: str) -> type[msgspec.Struct] | None:
+    """The table that lies at a path such as `peer[0].limits`; None if it is not one of ours."""
+    table: type[msgspec.Struct] | None = ZoneFile
+    for step in filter(None, path.split(".")):
+        if table is None:
+            return None
+        kinds = {field.name: field.type for field in msgspec.structs.fields(table)}
+        kind = kinds.get(step.partition("[")[0])
+        table = next((found for found in (kind, *get_args(kind)) if found in _TABLES), None)
+    return table
+
+
+def _nearest_key(trouble: str) -> str:
+    """The key that was meant by one that the decoder does not know."""
+    found = _UNKNOWN.search(trouble)
+    table = found and _table_at(found[2] or "")
+    if not found or not table:
+        return ""
+    known = [field.name for field in msgspec.structs.fields(table)]
+    return did_you_mean(found[1], known) or f"; expected one of {', '.join(sorted(known))}"
 
 
 def _choices(trouble: str) -> str:

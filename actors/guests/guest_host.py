@@ -275,13 +275,13 @@ class NodeHost:
     def _refusal(self, request: signals.Call | signals.Cast) -> RuntimeFault:
         """Return the error for who sent a request that the guest cannot take."""
         signature = METHODS.get(request.method)
-        if signature is None or not self.receives:
-            return UnknownMethod(request.method, "Guest")
-        method, problem = (
-            f"Guest.{request.method}",
-            "guests receive only bytes and enfilade.hostcalls.Message",
-        )
-        return BadArguments(method, signature, request.args, request.kwargs, problem)
+        if signature is None:
+            return UnknownMethod(request.method, "Guest", METHODS)
+        if not self.receives:
+            deaf = "a guest whose module does not import `enfilade::actor::receive`"
+            return UnknownMethod(request.method, deaf)
+        problem = "guests receive only bytes and enfilade.hostcalls.Message; encode text: `text.encode()`"
+        return BadArguments(f"Guest.{request.method}", signature, request.args, request.kwargs, problem)
 
     def _abandon(self, call: signals.Call) -> None:
         """Fail a request that the guest has dropped; after the guest's end, the process's end fails it."""

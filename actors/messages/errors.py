@@ -7,9 +7,10 @@ subclasses are what a spawn can end with instead of a ref. Each carries what it 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from enfilade.actors.messages.nearest import did_you_mean
 from enfilade.actors.messages.reasons import TIMEOUT, Crashed, Custom, Reason
 from enfilade.actors.messages.safe_text import safe_arguments, safe_repr, safe_str, shown_name
 from enfilade.actors.messages.tracebacks import trace_of
@@ -134,14 +135,23 @@ class CallError(RuntimeFault):
 
 
 class NoProcess(CallError):
-    """The addressed process does not exist: it has ended, or its name is not registered."""
+    """The addressed process does not exist: it has ended, or its name is not registered.
 
-    def __init__(self, target: Ref[Any] | str) -> None:
+    `names` are names that are registered; the text of the error suggests the nearest of them.
+    """
+
+    def __init__(self, target: Ref[Any] | str, names: Iterable[str] = ()) -> None:
         is_name = isinstance(target, str)
         problem = (
             f"the name {safe_repr(target)} is not registered" if is_name else f"{safe_str(target)} has ended"
         )
         super().__init__(target, f"no process: {problem}")
+        self._names = names
+
+    def __str__(self) -> str:
+        # Looked for only here, because most of these errors are caught and never shown.
+        text: str = self.args[0]
+        return text + did_you_mean(safe_str(self.target), self._names) if self._names else text
 
 
 class Restarting(CallError):
@@ -221,15 +231,21 @@ class NotPublic(RuntimeFault, TypeError):
 
     def __init__(self, method: object, problem: str | None = None) -> None:
         which = "" if problem is None else f", which is {problem}"
+        if isinstance(method, str) and method.isidentifier():
+            which = f"; name the method by its class, as in `call(Counter.{method}, ...)`"
         super().__init__(f"expected a public method of the actor's class, got {shown_name(method)}{which}")
         self.method = method
 
 
 class UnknownMethod(RuntimeFault):
-    """An actor was sent a call or cast for a method that its class does not have."""
+    """An actor was sent a call or cast for a method that its class does not have.
 
-    def __init__(self, method: str, actor: str) -> None:
-        super().__init__(f"{safe_str(actor)} has no public method {safe_repr(method)}")
+    `known` are the methods that it has; the text of the error suggests the nearest of them.
+    """
+
+    def __init__(self, method: str, actor: str, known: Iterable[str] = ()) -> None:
+        near = did_you_mean(method.rpartition(".")[2], known)
+        super().__init__(f"{safe_str(actor)} has no public method {safe_repr(method)}{near}")
         self.method = method
 
 

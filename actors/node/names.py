@@ -4,6 +4,7 @@ end.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from enfilade.actors.messages.errors import NameTaken, NoProcess
@@ -28,6 +29,10 @@ class Names:
     def names(self) -> list[str]:
         """All names, in the order of registration."""
         return list(self._holders)
+
+    def some(self, count: int) -> tuple[str, ...]:
+        """The first names, at most so many."""
+        return tuple(islice(self._holders, count))
 
     def whereis(self, name: str) -> Ref[Any] | None:
         """The holder of `name`."""

@@ -13,20 +13,24 @@ Source: `gen_statem`. Event types are the kinds of message that an actor has any
 
 from __future__ import annotations
 
+import enum
 import functools
 import inspect
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping
+from itertools import islice
 from typing import Any, ClassVar, Concatenate, NoReturn, ParamSpec, TypeVar, cast
 
 import attrs
 
+from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.methods import HOOKS
+from enfilade.actors.messages.nearest import did_you_mean
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.safe_text import safe_repr, shown_name
 from enfilade.actors.processes.actor import Actor
 
-__all__ = ["Machine", "after", "enter", "leave", "when"]
+__all__ = ["Machine", "UnknownState", "after", "enter", "leave", "when"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,6 +39,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK = "_machine_marks"
 _AGAIN = object()
+_SHOWN = 20  # states in an error's text, at most
 _NOT_EVENTS = frozenset({"on_start", "on_stop"})
 
 
@@ -154,16 +159,39 @@ class _Lasted:
     handler: str
 
 
+class UnknownState(RuntimeFault, ValueError):
+    """A machine that lists its states was given another one."""
+
+    def __init__(self, machine: type[Machine], state: Hashable) -> None:
+        known: Any = machine.states
+        names: list[str] = []
+        if isinstance(known, Iterable):
+            names = [safe_repr(each) for each in islice(known, _SHOWN)]
+        which = f" ({', '.join(names)})" if names else ""
+        super().__init__(
+            f"expected a state of {shown_name(machine)}{which}, got {safe_repr(state)}"
+            f"{did_you_mean(safe_repr(state), names)}"
+        )
+        self.state = state
+
+
 class Machine(Actor):
     """An actor with states.
 
-    A subclass names its first state in `initial`, or calls `become` in `__init__`.
+    A subclass names its first state in `initial`, or calls `become` in `__init__`. If it lists its states in
+    `states`, no other one is accepted: not in a mark, when the class is made, and not by `become`.
 
     Attributes:
         state: the present state.
+        states: all states: a set, an `Enum`, a `range`, anything that can be asked with `in`. None: a state
+            is whatever `become` is given.
+
+    Raises:
+        UnknownState: a mark, or `initial`, names a state that is not in `states`.
     """
 
     initial: ClassVar[Hashable] = None
+    states: ClassVar[Container[Hashable] | None] = None
 
     _clauses: ClassVar[dict[tuple[Hashable, str], Callable[..., Any]]] = {}
     _transitions: ClassVar[dict[tuple[Hashable, bool], tuple[Callable[..., Any], ...]]] = {}
@@ -192,18 +220,40 @@ class Machine(Actor):
                     case _StateTimeout(state, seconds):
                         timeouts[state] = (*timeouts.get(state, ()), (seconds, name))
         cls._clauses, cls._transitions, cls._timeouts = clauses, transitions, timeouts
+        if cls.states is not None:
+            marked = [*(state for state, _ in (*clauses, *transitions)), *timeouts]
+            for state in marked if cls.initial is None else [cls.initial, *marked]:
+                cls._check(state)
+        if "on_start" in vars(cls):
+            setattr(cls, "on_start", _entering(vars(cls)["on_start"]))  # noqa: B010 (a method, to mypy)
         public = {name for name, found in vars(cls).items() if inspect.isfunction(found) and name[0] != "_"}
         for method in ({method for _, method in clauses} | public | {"on_message"}) - _NOT_EVENTS:
             default = inspect.getattr_static(cls, method)
             if not getattr(default, "_machine_dispatches", False):
                 setattr(cls, method, _dispatching(cls, method, default))
 
+    @classmethod
+    def _check(cls, state: Hashable) -> None:
+        """Raise `UnknownState` unless the class has this state."""
+        states = cls.states
+        if states is None:
+            return
+        # An enumeration is asked for members; `in` would take their values, too, from Python 3.12 on.
+        if isinstance(states, type) and issubclass(states, enum.Enum):
+            is_known = isinstance(state, states)
+        else:
+            is_known = state in states
+        if not is_known:
+            raise UnknownState(cls, state)
+
     @property
     def state(self) -> Hashable:
         return self._state if self._entered else self.initial
 
     def on_start(self) -> Any:
-        """Enter the first state; a subclass that overrides this method must call it."""
+        """Enter the first state. A subclass that overrides this method may call it where it wants that to be;
+        if it does not, the state is entered when its own `on_start` has returned.
+        """
         if not self._entered:
             self.become(self.initial)
 
@@ -214,7 +264,11 @@ class Machine(Actor):
         The `leave` functions of the old state and the `enter` functions of the new one run before this
         returns. The old state's time-outs are cancelled. Postponed events follow before the next message. A
         change to the present state does nothing, unless `again` is true.
+
+        Raises:
+            UnknownState: the class lists its states, and this is none of them.
         """
+        self._check(state)
         if self._entered:
             if state == self._state and not again:
                 return
@@ -303,6 +357,26 @@ class Machine(Actor):
     def _settle(self, event: _Event, result: Any) -> None:
         if event.deferred is not None and result is not _AGAIN:
             event.deferred.reply(result)
+
+
+def _entering(on_start: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a machine's own `on_start` that leaves the machine in its first state, whatever it calls."""
+    if inspect.iscoroutinefunction(on_start):
+
+        @functools.wraps(on_start)
+        async def starting(self: Machine) -> None:
+            await on_start(self)
+            Machine.on_start(self)
+
+        return starting
+
+    @functools.wraps(on_start)
+    def started(self: Machine) -> Any:
+        result = on_start(self)
+        Machine.on_start(self)
+        return result
+
+    return started
 
 
 def _dispatching(cls: type[Machine], name: str, default: Callable[..., Any]) -> Callable[..., Any]:

@@ -66,6 +66,15 @@ class Body:
         return None
 
     @property
+    def awaited_start(self) -> Request[Any] | None:
+        """The start of another process that this one waits for, besides what its handlers wait for; None."""
+        return None
+
+    def has_put_off(self, request: Request[Any]) -> bool:
+        """Tell whether a call is kept outside of the mailbox until something else is over."""
+        return False
+
+    @property
     def task(self) -> trio.lowlevel.Task | None:
         """The task of a task body, once it runs; None."""
         return None

@@ -2,9 +2,10 @@
 
 An actor that has a task handles one message at a time. While its handler waits for a call, callers of the
 actor wait as well. Each such actor notes the call that it waits for, and a new call is followed along these
-notes. A circle is only logged: the callers' own time limits end it. A function process may receive in another
-task meanwhile, and any process may answer a deferred call, so neither is part of a circle; nor is a call to
-another node.
+notes. To wait for the start of a process is such a call, which the new process answers: an `on_start` that
+calls its own supervisor closes a circle. A circle is only logged: the callers' own time limits end it. A
+function process may receive in another task meanwhile, and any process may answer a deferred call, so neither
+is part of a circle; nor is a call to another node.
 """
 
 from __future__ import annotations
@@ -28,14 +29,16 @@ def begin_waiting(caller: Process, request: Request[Any]) -> None:
     if body.is_plain or body.task is not trio.lowlevel.current_task():
         return
     caller.awaited = request
-    circle = [request]
-    while True:
-        callee = _holder(circle[-1])
-        if callee is None or callee.awaited is None or callee.awaited in circle:
-            break
-        circle.append(callee.awaited)
+    circle = [(caller, request)]
+    while (callee := _holder(circle[-1][1])) is not None and callee is not caller:
+        awaited = callee.awaited or callee.body.awaited_start
+        if awaited is None or any(awaited is known for _, known in circle):
+            return
+        circle.append((callee, awaited))
     if callee is caller:
-        calls = [f"{call.caller} waits for {safe_str(call.method)} of {call.target}" for call in circle]
+        calls = [
+            f"{waiting.ref} waits for {safe_str(call.method)} of {call.target}" for waiting, call in circle
+        ]
         caller.node.reports.deadlock(calls)
 
 
@@ -44,5 +47,7 @@ def _holder(request: Request[Any]) -> Process | None:
     process = request.node.processes.get(request.target.serial)
     if process is None or process.has_deferred(request):
         return None
-    held = process.at_hand is request or any(waiting is request for waiting in process.queue)
-    return process if held else None
+    if request.node.starting.get(process) is request:
+        return process
+    held = process.at_hand is request or process.body.has_put_off(request)
+    return process if held or any(waiting is request for waiting in process.queue) else None

@@ -83,7 +83,7 @@ def refuse_unknown(process: Process, request: Call | Cast, protocol: ActorProtoc
     Raises:
         UnknownMethod: the class is strict, so that this ends the actor.
     """
-    unknown = UnknownMethod(request.method, protocol.actor.__qualname__)
+    unknown = UnknownMethod(request.method, protocol.actor.__qualname__, protocol.handlers)
     if protocol.is_strict:
         raise unknown
     refuse(process.ref, request, unknown)
@@ -163,4 +163,4 @@ def check_method(ref: Ref[Any], method: str) -> None:
         return
     protocol = process.body.protocol
     if protocol is not None and method not in protocol.handlers and not protocol.is_strict:
-        raise UnknownMethod(method, protocol.actor.__qualname__)
+        raise UnknownMethod(method, protocol.actor.__qualname__, protocol.handlers)

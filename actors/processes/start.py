@@ -37,6 +37,7 @@ from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Body, DispatchedBody, is_spawnable
+from enfilade.actors.processes.deadlock import begin_waiting
 from enfilade.actors.processes.end import ENDED, finish
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, keep, take_left
@@ -242,7 +243,7 @@ async def start(
     dispatcher = process.node.dispatcher
     try:
         if request is not None:
-            await request.receive(math.inf if timeout is None else timeout)
+            await _acknowledged(request, math.inf if timeout is None else timeout)
             return
         dispatcher.handoffs -= 1
         if dispatcher.handoffs <= 0:
@@ -254,6 +255,18 @@ async def start(
     except trio.Cancelled:
         _abandon(process)
         raise
+
+
+async def _acknowledged(request: Request[Any], seconds: float) -> None:
+    starter = request.node.current
+    if starter is None:
+        await request.receive(seconds)
+        return
+    begin_waiting(starter, request)
+    try:
+        await request.receive(seconds)
+    finally:
+        starter.awaited = None
 
 
 def _abandon(process: Process) -> None:
@@ -362,6 +375,10 @@ def _advice(target: Any) -> str:
     if inspect.iscoroutine(target):
         target.close()  # so that Python does not warn that it was never awaited
         return f"it is a coroutine; pass the function {target.__name__} itself, then its arguments"
+    if inspect.isroutine(target):
+        return f"it is not async; write `async def {target.__name__}(me, ...)`"
+    if isinstance(target, type):
+        return f"its class is no actor; write `class {shown_name(target)}(Actor)`"
     return "expected an Actor class, an async function or a Spawnable"
 
 

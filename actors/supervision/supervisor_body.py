@@ -131,6 +131,15 @@ class SupervisorBody(DispatchedBody):
         self._performing = False
         self._work: deque[Action[AnyRef]] = deque()
 
+    @property
+    def awaited_start(self) -> Request[Any] | None:
+        starting = self.process.node.starting
+        local = (made for made in self._starts.values() if not isinstance(made, RemoteStart))
+        return next((starting.get(made) for made in local), None)
+
+    def has_put_off(self, request: Request[Any]) -> bool:
+        return any(message is request for message in self._postponed)
+
     @classmethod
     def start(
         cls, actor: type[Actor], process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]

@@ -9,7 +9,18 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from enfilade.actors import Actor, CallTimeout, Deferred, Node, Process, ProcessDied, Ref
+from enfilade.actors import (
+    Actor,
+    CallTimeout,
+    Child,
+    Deferred,
+    Node,
+    Process,
+    ProcessDied,
+    Ref,
+    StartError,
+    Supervisor,
+)
 
 pytest_plugins = ["enfilade.actors.testing.plugin"]
 
@@ -86,3 +97,65 @@ async def test_function_that_receives_meanwhile(
             me.monitor(await node.spawn(server, await node.spawn(Caller)))
             assert (await me.receive(timeout=1)).reason.is_normal
     assert CIRCLE not in caplog.text
+
+
+class Asks(Actor):
+    """Calls the holder of a name before it has started."""
+
+    def __init__(self, name: str, method: Any) -> None:
+        self.name = name
+        self.method = method
+
+    async def on_start(self) -> None:
+        await self.process.node.named(self.name).within(1).call(self.method)
+
+
+class Spawns(Actor):
+    """Starts a process that calls it, in its handler."""
+
+    async def spawn(self) -> None:
+        await self.process.spawn(Asks, "parent", Spawns.done)
+
+    async def done(self) -> None: ...
+
+
+class Relay(Actor):
+    """Calls the supervisor for others."""
+
+    async def children(self) -> None:
+        await self.process.node.named("top").within(1).call(Supervisor.children)
+
+
+@pytest.mark.parametrize("through", [None, "relay"], ids=["itself", "through another actor"])
+async def test_a_start_that_calls_its_own_supervisor_is_a_circle(
+    autojump_clock: MockClock, node: Node, caplog: pytest.LogCaptureFixture, through: str | None
+) -> None:
+    """C14: who waits for a start waits for the process that starts."""
+    await node.spawn(Relay, name="relay")
+    asks = ("top", Supervisor.children) if through is None else ("relay", Relay.children)
+    with caplog.at_level(logging.WARNING), pytest.raises(StartError):
+        await node.spawn(Supervisor, [Child(Asks, *asks, id="child")], name="top", intensity=0)
+    (record,) = [record for record in caplog.records if CIRCLE in record.getMessage()]
+    assert "waits for children of <test@local:" in record.getMessage()
+    assert "waits for start of <test@local:" in record.getMessage()
+
+
+async def test_a_handler_that_waits_for_a_start_that_waits_for_it_is_a_circle(
+    autojump_clock: MockClock, node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C14: the same with a spawn in a handler."""
+    parent = await node.spawn(Spawns, name="parent")
+    with caplog.at_level(logging.WARNING), pytest.raises(ProcessDied):
+        await parent.call(Spawns.spawn)
+    (record,) = [record for record in caplog.records if CIRCLE in record.getMessage()]
+    assert f"{parent} waits for start of" in record.getMessage()
+
+
+async def test_a_start_that_calls_others_is_no_circle(
+    autojump_clock: MockClock, node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C14: a supervisor that is elsewhere in the tree answers."""
+    await node.spawn(Supervisor, [], name="other")
+    with caplog.at_level(logging.WARNING):
+        await node.spawn(Supervisor, [Child(Asks, "other", Supervisor.children, id="child")])
+    assert not [record for record in caplog.records if CIRCLE in record.getMessage()]

@@ -1,12 +1,15 @@
 """State machines: clauses, transitions, time-outs, postponing."""
 
+import enum
+from collections.abc import Container, Hashable
+
 import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
 
-from enfilade.actors import ProcessDied, open_node
-from enfilade.actors.patterns.machine import Machine, after, enter, leave, when
+from enfilade.actors import ProcessDied, StartError, open_node
+from enfilade.actors.patterns.machine import Machine, UnknownState, after, enter, leave, when
 from enfilade.actors.processes.protocol import protocol_of
 
 
@@ -338,3 +341,99 @@ async def test_a_postponed_event_cancels_the_event_time_out(autojump_clock: Mock
         waiting.cast(Waiting.begin)
         await trio.sleep(2)
         assert await waiting.call(Sorting.history) == [("second", "a")]
+
+
+class Colour(enum.Enum):
+    RED = 1
+    GREEN = 2
+
+
+@pytest.mark.parametrize(
+    ("states", "known", "unknown"),
+    [
+        ({"red", "green"}, "green", "gren"),
+        (Colour, Colour.GREEN, "green"),
+        (range(3), 2, 3),
+    ],
+    ids=["set", "enumeration", "range"],
+)
+async def test_a_machine_that_lists_its_states_takes_no_other(
+    states: Container[Hashable], known: Hashable, unknown: Hashable
+) -> None:
+    listed = states
+
+    class Light(Machine):
+        states = listed
+        initial = known
+
+        def turn(self, state: Hashable) -> Hashable:
+            try:
+                self.become(state)
+            except UnknownState:
+                return "refused"
+            return self.state
+
+    async with open_node("n") as node:
+        light = await node.spawn(Light)
+        assert await light.call(Light.turn, known) == known
+        assert await light.call(Light.turn, unknown) == "refused"
+        assert await light.call(Light.turn, known) == known
+
+
+async def test_the_first_state_is_looked_at_when_it_is_entered() -> None:
+    class Light(Machine):
+        states = frozenset({"red", "green"})
+
+    async with open_node("n") as node:
+        with pytest.raises(StartError, match=r"expected a state of .*Light"):
+            await node.spawn(Light)
+
+
+def test_a_misspelt_mark_is_found_when_the_class_is_made() -> None:
+    with pytest.raises(
+        UnknownState, match=r"expected a state of .*Light \('green', 'red'\), got 'gren'; did"
+    ):
+
+        class Light(Machine):
+            states = ("green", "red")
+            initial = "red"
+
+            @enter("gren")
+            def _go(self) -> None: ...
+
+
+@pytest.mark.parametrize("kind", ["sync", "async", "calls the base"])
+async def test_the_first_state_is_entered_whatever_on_start_calls(kind: str) -> None:
+    """Without a call of the base's `on_start`, the state is entered when the machine's own has returned."""
+
+    class Light(Machine):
+        initial = "red"
+
+        def __init__(self) -> None:
+            self.log: list[str] = []
+
+        def history(self) -> list[str]:
+            return self.log
+
+        @enter("red")
+        def _stop(self) -> None:
+            self.log.append("red")
+
+    class Sync(Light):
+        def on_start(self) -> None:
+            self.log.append("start")
+
+    class Async(Light):
+        async def on_start(self) -> None:
+            await trio.lowlevel.checkpoint()
+            self.log.append("start")
+
+    class Base(Light):
+        def on_start(self) -> None:
+            super().on_start()
+            self.log.append("start")
+
+    expected = ["red", "start"] if kind == "calls the base" else ["start", "red"]
+    async with open_node("n") as node:
+        light = await node.spawn({"sync": Sync, "async": Async, "calls the base": Base}[kind])
+        assert await light.call(Light.history) == expected

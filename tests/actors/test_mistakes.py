@@ -1,0 +1,216 @@
+"""Typical mistakes of somebody who is new: each gets an error that says what was wrong and what to do."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from wasmtime import wat2wasm
+
+from enfilade.actors import Actor, Guest, Node, Process
+from enfilade.actors.cli.demo.parts import mill_module
+from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.cli.zonefile import read_zone_file
+from enfilade.actors.messages.errors import UnknownMethod
+from enfilade.actors.messages.nearest import did_you_mean
+from enfilade.transport import TypeRegistry, UnregisteredType
+from enfilade.transport.payload import Codec
+
+pytest_plugins = ["enfilade.actors.testing.plugin"]
+
+
+class Counter(Actor):
+    def __init__(self, start: int = 0) -> None:
+        self.value = start
+
+    def add(self, n: int) -> int:
+        self.value += n
+        return self.value
+
+    def numbers(self) -> Iterator[int]:
+        yield self.value
+
+
+class Other(Actor):
+    def added(self, n: int) -> int:
+        return n
+
+
+class NoActor:
+    pass
+
+
+def not_async(me: Process) -> None: ...
+
+
+async def one_argument_too_few() -> None: ...
+
+
+async def call_of(node: Node, method: Any, *arguments: Any) -> Any:
+    counter: Any = await node.spawn(Counter)
+    return await counter.call(method, *arguments)
+
+
+async def guest_gets(node: Node, guest: Guest, message: Any) -> Any:
+    ref: Any = await node.spawn(guest)
+    return await ref.call(Guest.request, message)
+
+
+async def as_an_object(node: Node) -> Any:
+    counter: Any = await node.spawn(Counter)
+    return counter.add(1)
+
+
+async def misspelt_name(node: Node) -> Any:
+    await node.spawn(Counter, name="order_counter")
+    return await node.named("order-countr").call(Counter.add, 1)
+
+
+async def spawn_of(node: Node, target: Any, *arguments: Any) -> Any:
+    return await node.spawn(target, *arguments)
+
+
+Mistake = Callable[[Node], Awaitable[Any]]
+DEAF = bytes(wat2wasm('(module (memory (export "memory") 17) (func (export "start") (loop $l (br $l))))'))
+
+MISTAKES: dict[str, tuple[Mistake, str]] = {
+    "a method by its name": (
+        lambda node: call_of(node, "add", 1),
+        "got 'add'; name the method by its class, as in `call(Counter.add, ...)`",
+    ),
+    "a method of another class": (
+        lambda node: call_of(node, Other.added, 1),
+        "Counter has no public method 'Other.added'",
+    ),
+    "a generator as a reply": (lambda node: call_of(node, Counter.numbers), "return a list instead"),
+    "a missing argument": (lambda node: call_of(node, Counter.add), "missing a required argument: 'n'"),
+    "a ref as an object": (as_an_object, "write `await ref.call(Class.add, ...)`"),
+    "a misspelt name": (misspelt_name, "'order-countr' is not registered; did you mean 'order_counter'?"),
+    "a function that is not async": (
+        lambda node: spawn_of(node, not_async),
+        "`async def not_async(me, ...)`",
+    ),
+    "a function without `me`": (lambda node: spawn_of(node, one_argument_too_few), "its own Process"),
+    "a class that is no actor": (lambda node: spawn_of(node, NoActor), "write `class NoActor(Actor)`"),
+    "an object of the class": (
+        lambda node: spawn_of(node, object.__new__(Counter)),
+        "pass the class Counter",
+    ),
+    "too many arguments": (lambda node: spawn_of(node, Counter, 1, 2), "takes from 1 to 2 positional"),
+    "text to a guest": (
+        lambda node: guest_gets(node, Guest(mill_module(), capabilities={"ActorMessage"}), "hello"),
+        "encode text: `text.encode()`",
+    ),
+    "a guest that takes no messages": (
+        lambda node: guest_gets(node, Guest(DEAF), b"hello"),
+        "whose module does not import `enfilade::actor::receive`",
+    ),
+    "a misspelt capability": (
+        lambda node: spawn_of(node, Guest(mill_module(), capabilities={"time_raed"})),
+        "did you mean 'TimeRead'?",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+async def test_a_mistake_is_explained(node: Node, mistake: str) -> None:
+    make, explanation = MISTAKES[mistake]
+    with pytest.raises(Exception) as raised:  # noqa: PT011 (the text is what is looked at)
+        await make(node)
+    assert explanation in str(raised.value)
+
+
+async def test_a_refused_method_is_explained_by_its_neighbour(node: Node) -> None:
+    """The nearest method of the class is named, where the function's own class names it otherwise."""
+
+    class Renamed(Actor):
+        def increase(self, n: int) -> int: ...
+
+        def summ(self) -> int: ...
+
+    class Sums(Actor):
+        def sum(self) -> int:
+            return 1
+
+        def decrease(self, n: int) -> int:
+            return n
+
+    sums: Any = await node.spawn(Sums)
+    for method, near in ((Renamed.summ, "'sum'"), (Renamed.increase, "'decrease'")):
+        arguments = () if near == "'sum'" else (1,)
+        with pytest.raises(UnknownMethod) as raised:
+            await sums.call(method, *arguments)
+        assert f"did you mean {near}?" in str(raised.value)
+
+
+@attrs.frozen
+class Unregistered:
+    x: int
+
+
+def chosen() -> Iterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        (lambda: None, "code stays where it is"),
+        (len, "code stays where it is"),
+        (Counter, "code stays where it is"),
+        (os, "code stays where it is"),
+        (chosen(), "it has yet to run; send what it gives"),
+        (io.BytesIO(), "send `FileDescriptor(file.fileno())`, or what the file holds"),
+        (Unregistered(1), "register the type, on both nodes"),
+    ],
+    ids=["lambda", "builtin", "class", "module", "generator", "file", "unregistered"],
+)
+def test_what_cannot_travel_is_explained(value: Any, advice: str) -> None:
+    with pytest.raises(UnregisteredType) as raised:
+        Codec(TypeRegistry()).encode(value)
+    assert advice in str(raised.value)
+
+
+NODE = '[node]\nname = "n"\nzone = "z"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("[noed]\n", "did you mean 'node'?"),
+        ('[node]\nnam = "n"\n', "did you mean 'name'?"),
+        (NODE + '[supervisor]\nstratgy = "one_for_all"\n', "did you mean 'strategy'?"),
+        (NODE + '[[child]]\nid = "c"\nrestat = "permanent"\n', "did you mean 'restart'?"),
+        (NODE + "[[peer]]\nlimits = { bcklog = 3 }\n", "did you mean 'backlog'?"),
+        (NODE + "[[peer]]\nlimits = { qqq = 3 }\n", "expected one of backlog, decoding, links"),
+        (NODE + '[supervisor]\nstrategy = "one_for_al"\n', "expected one of 'one_for_one'"),
+    ],
+)
+def test_an_unknown_key_of_a_zone_file_is_explained(text: str, advice: str, tmp_path: Path) -> None:
+    path = tmp_path / "zone.toml"
+    path.write_text(text)
+    with pytest.raises(Refusal) as raised:
+        read_zone_file(path)
+    assert advice in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "expected"),
+    [
+        ("countr", ["counter", "clerk"], "; did you mean 'counter'?"),
+        ("order_Counter", ["order-counter"], "; did you mean 'order-counter'?"),
+        ("mill", ["ledger"], ""),
+        ("x" * 100_000, ["x" * 101], f"; did you mean '{'x' * 101}'?"),
+        ("z999", (f"z{n:03}" for n in range(10**9)), "; did you mean 'z999'?"),
+        ("", [], ""),
+    ],
+    ids=["near", "case and dashes", "far", "long", "many", "none"],
+)
+def test_the_nearest_name(wanted: str, known: Any, expected: str) -> None:
+    """Bounded in time, whatever names there are."""
+    assert did_you_mean(wanted, known) == expected
