@@ -117,7 +117,7 @@ TRANSPORT = House(
         "node_link": ("carrier", "memory_file", "policy", "seal", "wire"),
         "outward": ("carrier", "node_link", "wire"),
         "turn": ("carrier", "wire"),
-        "closing": ("memory_file",),
+        "closing": ("carrier", "doors", "memory_file"),
         "resuming_link": ("carrier", "node_link", "wire"),
         "versions": ("policy", "wire"),
         "inward": ("closing", "carrier", "node_link", "outward", "patience", "turn", "wire"),

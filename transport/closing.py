@@ -1,121 +1,88 @@
 """Closes descriptors that came from others, without waiting for whom they lead to.
 
 To close a file is to ask whoever serves it. A file system in user space answers when it pleases; a socket
-with SO_LINGER waits for its other end; and a socket may hold more of them, on their way to somebody. So such
-a descriptor is closed by a thread. A sealed memory file asks nobody, and is closed at once, unless it is very
-long: to give back so much memory takes milliseconds.
+with SO_LINGER waits for its other end; and a socket may hold more of them, on their way to somebody. So
+threads close such descriptors (`transport/doors/c/closing.h`). A sealed memory file asks nobody, and is
+closed at once, unless it is very long.
 
-There are so many threads, and no more. While all of them wait, descriptors gather; when too many have, no
-more are taken in: a peer that sends another loses its node link, and new callers wait at the rendezvous.
+Each descriptor has a payer: the process that sent it, and that process's user. A payer has a few threads and
+a share of descriptors that may be left to close. Whoever has used up its share loses its node link with the
+next descriptor, and its calls at the rendezvous go unheard; others notice nothing.
 """
 
-import errno
-import logging
 import os
-from _thread import start_new_thread
-from collections.abc import Sequence
-from queue import Empty, SimpleQueue
-from typing import Final, TypeAlias
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
+from enfilade.transport.carrier import Credentials
 from enfilade.transport.memory_file import is_sealed
 
-__all__ = ["close", "is_behind", "is_settled", "refuses"]
-
-logger = logging.getLogger("enfilade.transport")
-
-MOST_THREADS: Final = 16
-MOST_UNCLOSED: Final = 128
-"""Descriptors that threads close, or that wait for a thread, before no more are taken in."""
-
-IDLE_SECONDS: Final = 5.0
-"""A thread without work ends after this time."""
+__all__ = ["charge", "close", "disown", "is_behind", "is_settled", "refuses"]
 
 VERY_LONG: Final = 24 * 1024 * 1024
 """Bytes from which on a memory file is closed by a thread, too."""
 
-_Item: TypeAlias = tuple[int, object]
-"""A descriptor, and what tells it from another with the same number."""
 
-# Finalizers close descriptors, in any thread and at any moment: a simple queue and sets can bear that.
-_waiting: "SimpleQueue[_Item]" = SimpleQueue()
-_unclosed: "set[_Item]" = set()
-_threads: set[object] = set()
-_idle: set[object] = set()
+class _Payer(NamedTuple):
+    """The process that pays; -1 stands for what cannot be told."""
+
+    user: int
+    zone: int
+    process: int
+
+
+_NOBODY: Final = _Payer(-1, 0, -1)
+
+_payers: dict[int, _Payer] = {}
+"""Who pays for descriptors that arrived. Finalizers use it in any thread, one operation at a time."""
+
+
+def charge(descriptors: Iterable[int], sender: Credentials) -> None:
+    """Remember who pays for closing descriptors that have just arrived. Memory files cost nothing."""
+    foreign = [descriptor for descriptor in descriptors if descriptor >= 0 and not is_sealed(descriptor)]
+    if foreign:
+        _payers.update(dict.fromkeys(foreign, _payer(sender)))
+
+
+def disown(descriptor: int) -> None:
+    """Forget who pays for a descriptor: somebody else closes it, when it pleases."""
+    _payers.pop(descriptor, None)
 
 
 def close(descriptor: int) -> None:
     """Close a descriptor, now or soon. Never waits."""
-    if _is_harmless(descriptor):
+    payer = _payers.pop(descriptor, _NOBODY)
+    if is_sealed(descriptor) and os.fstat(descriptor).st_size <= VERY_LONG:
         os.close(descriptor)
     else:
-        item = descriptor, object()
-        _unclosed.add(item)
-        _waiting.put(item)
-        _find_thread()
+        ffi, lib = _library()
+        lib.closing_close(descriptor, ffi.new("struct closing_payer *", payer))
 
 
-def is_behind() -> bool:
-    """Tell whether so many descriptors wait to be closed that no more should be taken in."""
-    return len(_unclosed) >= MOST_UNCLOSED
+def is_behind(sender: Credentials) -> bool:
+    """Tell whether so many descriptors of a sender cannot be closed that no more should be taken in."""
+    ffi, lib = _library()
+    behind = lib.closing_is_behind(ffi.new("struct closing_payer *", _payer(sender)))
+    return bool(behind == lib.CLOSING_STUCK)
 
 
 def is_settled() -> bool:
     """Tell whether everything that was to be closed is closed."""
-    return not _unclosed
+    return not _library()[1].closing_unclosed()
 
 
-def refuses(descriptors: Sequence[int]) -> bool:
+def refuses(descriptors: Sequence[int], sender: Credentials) -> bool:
     """Tell whether descriptors should not be taken in now, because they might never be closed."""
-    return is_behind() and not all(handle < 0 or is_sealed(handle) for handle in descriptors)
+    return is_behind(sender) and not all(handle < 0 or is_sealed(handle) for handle in descriptors)
 
 
-def _is_harmless(descriptor: int) -> bool:
-    return is_sealed(descriptor) and os.fstat(descriptor).st_size <= VERY_LONG
+def _payer(sender: Credentials) -> _Payer:
+    zone = zlib.crc32(sender.zone.encode()) if sender.zone else 0
+    return _Payer(sender.uid, zone, sender.pid)
 
 
-def _find_thread() -> None:
-    """Make sure that a thread looks at what waits, if there may be one more."""
-    if not _idle and len(_threads) < MOST_THREADS:
-        thread = object()
-        _threads.add(thread)
-        try:
-            start_new_thread(_work, (thread,))
-        except RuntimeError:  # there is no room for a thread; the next descriptor tries again
-            _threads.discard(thread)
+def _library() -> tuple[Any, Any]:
+    from enfilade.transport.doors._doors import ffi, lib  # what sends no descriptors gets along without it
 
-
-def _work(thread: object) -> None:
-    while True:
-        _idle.add(thread)
-        try:
-            item = _waiting.get(timeout=IDLE_SECONDS)
-        except Empty:
-            _idle.discard(thread)  # from here on, who comes does not rely on this thread
-            if _waiting.empty():
-                break
-            continue
-        _idle.discard(thread)
-        if not _waiting.empty():
-            _find_thread()
-        try:
-            os.close(item[0])
-        except OSError as error:  # the descriptor is closed all the same, unless it never was one
-            if error.errno == errno.EBADF:
-                logger.exception("descriptor %d was to be closed, and is not open", item[0])
-        finally:
-            _unclosed.discard(item)
-    _threads.discard(thread)
-    if not _waiting.empty():
-        _find_thread()
-
-
-def _forget_threads() -> None:
-    """Start afresh in a forked child, which has none of the threads."""
-    global _waiting
-    _waiting = SimpleQueue()
-    _unclosed.clear()
-    _threads.clear()
-    _idle.clear()
-
-
-os.register_at_fork(after_in_child=_forget_threads)
+    return ffi, lib

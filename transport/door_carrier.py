@@ -166,6 +166,7 @@ class _DoorInlet(Inlet):
                 if item.caller != self._caller:
                     self._caller, self._credentials = item.caller, self._credentials_of(item)
                 handles = list(item.descriptors[0 : item.n_descriptors]) if item.n_descriptors else ()
+                closing.charge(handles, self._credentials)
                 arrivals.append(Arrival(ffi.buffer(item.data, item.size)[:], handles, self._credentials))
             item, done = item.next, item
             lib.queue_item_free(done)
@@ -209,13 +210,6 @@ class _DoorInlet(Inlet):
         for attached in self._attached:
             attached.detach()
         trio.lowlevel.notify_closing(self._event)
-        lib.queue_shut(queue)
-        item = lib.queue_take(queue)
-        while item != ffi.NULL:
-            for descriptor in item.descriptors[0 : item.n_descriptors]:
-                closing.close(descriptor)
-            item, done = item.next, item
-            lib.queue_item_free(done)
         lib.queue_close(queue)
 
 

@@ -37,8 +37,8 @@ class FileDescriptor:
 
     def take(self) -> int:
         """Return the number, which is the caller's to close from here on."""
-        fileno, self._fileno, self._owned = self._fileno, -1, False
-        return fileno
+        closing.disown(self._fileno)
+        return self._let_go()
 
     def close(self) -> None:
         """Close a descriptor that was received and not taken; otherwise do nothing.
@@ -46,7 +46,11 @@ class FileDescriptor:
         It is closed soon, by a thread: what it leads to may keep waiting whoever closes it.
         """
         if self._owned:
-            closing.close(self.take())
+            closing.close(self._let_go())
+
+    def _let_go(self) -> int:
+        fileno, self._fileno, self._owned = self._fileno, -1, False
+        return fileno
 
     def __del__(self) -> None:
         self.close()

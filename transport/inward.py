@@ -218,9 +218,9 @@ class Inward:
             self._discard(arrival.handles)
             self._refuse(caller)
             return
-        if arrival.handles and closing.refuses(arrival.handles):
+        if arrival.handles and closing.refuses(arrival.handles, caller):
             self._discard(arrival.handles)
-            self._end("the peer sends descriptors while too many wait to be closed")
+            self._end("the peer sends descriptors while too many of its own wait to be closed")
             return
         try:
             frames = self._link.received(arrival.data, arrival.handles)

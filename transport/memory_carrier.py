@@ -239,6 +239,7 @@ class MemoryInlet(Inlet):
         if self.carrier.network.loses(data):
             return Status.ACCEPTED
         copies = [os.dup(handle) if handle >= 0 else handle for handle in handles]
+        closing.charge(copies, credentials)
         self._size += size
         self._push(Arrival(data, copies, credentials))
         return Status.ACCEPTED

@@ -82,9 +82,6 @@ MOST_HELD: Final = 64
 PATIENCE: Final = 16
 """Callers that are met before others have a turn of the loop."""
 
-BEHIND_PAUSE: Final = 0.05
-"""Seconds between looks at whether new callers can be met: see `closing`."""
-
 FIRST_PAUSE: Final = 0.001
 LAST_PAUSE: Final = 0.064
 """Seconds between calls to a node that still has the last node link with us; doubled each time."""
@@ -181,8 +178,6 @@ class Rendezvous:
                 task_status.started()
                 while True:
                     arrivals.extend(await inlet.receive())
-                    while closing.is_behind():  # noqa: ASYNC110 - a thread ends that; each brings a descriptor
-                        await trio.sleep(BEHIND_PAUSE)
                     for place in range(len(arrivals)):
                         self._meet(arrivals.popleft())
                         if place % PATIENCE == PATIENCE - 1:
@@ -335,6 +330,10 @@ class Rendezvous:
     def _meet(self, arrival: Arrival) -> None:
         """Begin a conversation with a caller, or send it away. Never fails."""
         credentials = arrival.credentials
+        if closing.is_behind(credentials):
+            discard_all(self._carrier, arrival.handles)
+            self._turned_away(credentials, "too many descriptors of its own wait to be closed")
+            return
         try:
             hello, handle = self._read_hello(arrival)
         except (MalformedBatch, HandshakeFailed) as error:

@@ -15,7 +15,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from enfilade.actors import Custom, Exit, Node, NoProcess, open_node
-from enfilade.transport import Limits, Policy
+from enfilade.transport import Limits, Policy, closing
 from enfilade.transport.carrier import hand_over
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.node_link import BATCH_LIMIT
@@ -124,15 +124,15 @@ async def test_each_handle_is_closed_once(
     mine = [os.open(os.devnull, os.O_RDONLY) for _ in range(came)]
     before = open_descriptors()
     closed: list[int] = []
-    close = os.close
-    monkeypatch.setattr(os, "close", lambda number: (closed.append(number), close(number))[1])
+    close = closing.close
+    monkeypatch.setattr(closing, "close", lambda number: (closed.append(number), close(number))[1])
     await siege.stranger.throw(*frames, handles=mine)
     await siege.check()
     assert open_descriptors() == before
     assert len(closed) == len(set(closed)) == came
     assert "failed to carry out" not in caplog.text
     for number in mine:
-        close(number)
+        os.close(number)
 
 
 @pytest.mark.parametrize(

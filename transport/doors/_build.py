@@ -189,6 +189,12 @@ int interrupt_prepare(void);
 int interrupt_thread(unsigned long);
 unsigned long interrupt_self(void);
 void dispatch_close(void);
+
+struct closing_payer { long user, zone, process; };
+void closing_close(int, const struct closing_payer *);
+#define CLOSING_STUCK ...
+int closing_is_behind(const struct closing_payer *);
+unsigned closing_unclosed(void);
 int dispatch_in_python(void);
 """
 
@@ -233,6 +239,7 @@ INCLUDES = """
 #include <stropts.h>
 #include <ucred.h>
 #include <zone.h>
+#include "closing.h"
 #include "dispatch.h"
 #include "interrupt.h"
 """
@@ -278,6 +285,7 @@ def describe(
         INCLUDES + (ILLUMOS_INCLUDES if illumos else "") + includes,
         sources=[
             *(base + path for path in relative(f"transport/doors/c/{'illumos' if illumos else 'linux'}/*.c")),
+            f"{here}/closing.c",
             f"{here}/dispatch.c",
             f"{here}/interrupt.c",
             *(base + path for path in sources),

@@ -30,7 +30,6 @@ void queue_item_free(struct queue_item *);
 struct queue_item *queue_linger(struct queue *, unsigned);
 unsigned long queue_count(struct queue *, unsigned);
 int queue_limit_descriptors(struct queue *, unsigned, unsigned);
-void queue_shut(struct queue *);
 void queue_close(struct queue *);
 
 struct sender;

@@ -22,6 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "closing.h"
+
 #define STATUSES 4
 
 struct caller {
@@ -131,10 +133,27 @@ static void release(struct queue *queue) {
     }
 }
 
+/* On Linux the library tells no zones apart when it closes descriptors, and the shares here are the same. */
+static long zone_of(int zone) {
+#ifdef DOOR_EVENT_LOOPS
+    (void)zone;
+    return 0;
+#else
+    return zone;
+#endif
+}
+
+/* Closes the descriptors of a call that was refused; its caller pays. */
 static void close_descriptors(const door_desc_t *descriptors, uint_t count) {
+    struct closing_payer payer = {-1, 0, -1};
+    ucred_t *caller = NULL;
+    if (count > 0 && door_ucred(&caller) == 0) {
+        payer = (struct closing_payer){ucred_geteuid(caller), zone_of(ucred_getzoneid(caller)), ucred_getpid(caller)};
+        ucred_free(caller);
+    }
     for (uint_t i = 0; i < count; i++) {
         if (descriptors[i].d_attributes & DOOR_DESCRIPTOR) {
-            close(descriptors[i].d_data.d_desc.d_descriptor);
+            closing_close(descriptors[i].d_data.d_desc.d_descriptor, &payer);
         }
     }
 }
@@ -234,8 +253,9 @@ static void append(struct queue *queue, struct queue_item *item) {
 static void drop(struct queue_item *item) {
     while (item != NULL) {
         struct queue_item *next = item->next;
+        const struct closing_payer payer = {item->uid, zone_of(item->zone), item->pid};
         for (unsigned i = 0; i < item->n_descriptors; i++) {
-            close(item->descriptors[i]);
+            closing_close(item->descriptors[i], &payer);
         }
         free(item);
         item = next;
@@ -495,12 +515,6 @@ unsigned long queue_count(struct queue *queue, unsigned status) {
     unsigned long count = status < STATUSES ? queue->counts[status] : 0;
     pthread_mutex_unlock(&queue->lock);
     return count;
-}
-
-void queue_shut(struct queue *queue) {
-    pthread_mutex_lock(&queue->lock);
-    queue->closed = 1;
-    pthread_mutex_unlock(&queue->lock);
 }
 
 void queue_close(struct queue *queue) {

@@ -73,9 +73,6 @@ struct queue_item *queue_linger(struct queue *queue, unsigned microseconds);
 /* How many calls were answered with `status` since the beginning. */
 unsigned long queue_count(struct queue *queue, unsigned status);
 
-/* Answer every call from now on with QUEUE_CLOSED; what is queued can still be taken. */
-void queue_shut(struct queue *queue);
-
 /* Revoke the door, drop what is queued, and free the queue as soon as no call is in it. */
 void queue_close(struct queue *queue);
 

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "closing.h"
 #include "interrupt.h"
 #include "queue.h"
 
@@ -58,13 +59,16 @@ struct sender {
     int error;
 };
 
+/* Who made what is at the other end of a door is not known before somebody has looked. */
+static const struct closing_payer nobody = {-1, 0, -1};
+
 static int open_door(struct sender *sender) {
     int door = door_open(sender->path, O_RDONLY | O_CLOEXEC);
     if (door < 0) {
         return errno;
     }
     if (is_door(door) != 1) {
-        close(door);
+        closing_close(door, &nobody);
         return EBADF;
     }
     sender->door = door;
@@ -101,8 +105,12 @@ static int call(struct sender *sender, unsigned microseconds) {
     }
     int error = 0;
     const door_desc_t *returned = argument.desc_ptr;
-    for (uint_t i = 0; i < argument.desc_num; i++) {
-        close(returned[i].d_data.d_desc.d_descriptor);
+    if (argument.desc_num > 0) {
+        door_info_t info = {.di_target = -1};
+        door_info(sender->door, &info);
+        for (uint_t i = 0; i < argument.desc_num; i++) {
+            closing_close(returned[i].d_data.d_desc.d_descriptor, &(struct closing_payer){-1, 0, info.di_target});
+        }
     }
     if (argument.data_size == sizeof sender->status) {
         memcpy(&sender->status, argument.data_ptr, sizeof sender->status);
@@ -179,7 +187,7 @@ static int start_thread(struct sender *sender) {
 
 static void release(struct sender *sender) {
     if (sender->door >= 0) {
-        close(sender->door);
+        closing_close(sender->door, &nobody);
     }
     if (sender->event >= 0) {
         close(sender->event);
@@ -196,7 +204,7 @@ static struct sender *create(int door, const char *path) {
     if (sender == NULL) {
         int error = errno;
         if (door >= 0) {
-            close(door);
+            closing_close(door, &nobody);
         }
         errno = error;
         return NULL;

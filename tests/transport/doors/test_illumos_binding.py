@@ -22,6 +22,7 @@ REPLICA = [C / "illumos/replica", C / "illumos", C]
 SOURCES = [
     (path, REPLICA)
     for path in (
+        C / "closing.c",
         C / "dispatch.c",
         C / "interrupt.c",
         *sorted(C.glob("illumos/*.c")),

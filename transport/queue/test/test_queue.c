@@ -1,6 +1,7 @@
 /* The inbound queue: what it takes, what it refuses, and how it ends. */
 #include "harness.h"
 
+#include "closing.h"
 #include "queue.h"
 
 #define PREFIX "ENF\x01"
@@ -81,8 +82,6 @@ static void test_bounds(void) {
     CHECK_EQUAL(say(queue, batch('x', 4), 4), QUEUE_FULL);
     CHECK_EQUAL(queue_count(queue, QUEUE_FULL), 2);
     CHECK_EQUAL(queue_count(queue, 99), 0);
-    queue_shut(queue);
-    CHECK_EQUAL(say(queue, batch('x', 10), 10), QUEUE_CLOSED);
     queue_close(queue); /* with what is in it */
     errno = 0;
     CHECK(queue_create(batch('x', SIZE), QUEUE_PREFIX_MAX + 1, LARGEST, CAPACITY, CALLS) == NULL);
@@ -105,6 +104,47 @@ static void test_nonsense_leaves_one_notice(void) {
     CHECK_EQUAL(say(queue, "nonsense", 8), QUEUE_MALFORMED);
     forget(queue_take(queue));
     queue_close(queue);
+}
+
+static bool is_settled(void *unused) {
+    (void)unused;
+    return closing_unclosed() == 0;
+}
+
+enum { FILES = 6 };
+
+/* Has the queue take over files that linger, as their last holder, and returns what it answers. */
+static unsigned hand_over(struct queue *queue, const char *data, size_t size, struct lingering *files) {
+    uint32_t status = 99;
+    door_desc_t entries[FILES] = {0};
+    for (unsigned i = 0; i < FILES; i++) {
+        files[i] = make_lingering();
+        entries[i].d_attributes = DOOR_DESCRIPTOR | DOOR_RELEASE;
+        entries[i].d_data.d_desc.d_descriptor = files[i].near;
+    }
+    door_arg_t arguments = {.data_ptr = (char *)data, .data_size = size, .desc_ptr = entries, .desc_num = FILES,
+                            .rbuf = (char *)&status, .rsize = sizeof status};
+    CHECK_EQUAL(door_call(queue_door(queue), &arguments), 0);
+    return status;
+}
+
+/* Neither the threads of the door nor who closes the queue wait for them. */
+static void test_files_that_linger_hold_nobody(void) {
+    struct queue *queue = create();
+    struct lingering refused[FILES], kept[FILES];
+    CHECK_EQUAL(hand_over(queue, "nonsense", 8, refused), QUEUE_MALFORMED);
+    CHECK(closing_unclosed() > 0);
+    CHECK_EQUAL(hand_over(queue, batch('x', SIZE), SIZE, kept), QUEUE_ACCEPTED);
+    for (int i = 0; i < 10; i++) {
+        CHECK_EQUAL(say(queue, batch('x', 4), 4), QUEUE_ACCEPTED);
+    }
+    queue_close(queue); /* with what is in it */
+    CHECK(closing_unclosed() > FILES);
+    for (unsigned i = 0; i < FILES; i++) {
+        close(refused[i].far);
+        close(kept[i].far);
+    }
+    CHECK(eventually(is_settled, NULL));
 }
 
 static unsigned pass(struct queue *queue, const char *data, size_t size, const int *descriptors, unsigned count) {
@@ -343,6 +383,7 @@ static const struct test tests[] = {
     TEST(test_bounds),
     TEST(test_nonsense_leaves_one_notice),
     TEST(test_descriptors_arrive_or_are_closed),
+    TEST(test_files_that_linger_hold_nobody),
     TEST(test_callers_are_numbered),
     TEST(test_the_end_of_the_last_holder_is_told),
     TEST(test_closing_under_fire),

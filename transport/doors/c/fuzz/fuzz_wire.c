@@ -332,7 +332,7 @@ static void *lie(void *argument) {
         struct message message;
         struct receipt receipt;
         poll(entries, 2, 5);
-        int error = message_receive(liar->trunk, &message, &receipt, 0);
+        int error = message_receive(liar->trunk, &(struct closing_payer){-1, 0, -1}, &message, &receipt, 0);
         if (error == EPIPE) {
             break;
         }
@@ -350,7 +350,7 @@ static void *lie(void *argument) {
         if (channel < 0) {
             continue;
         }
-        if (message_receive(channel, &message, &receipt, 0) == 0) {
+        if (message_receive(channel, &(struct closing_payer){-1, 0, -1}, &message, &receipt, 0) == 0) {
             receipt_close(&receipt);
         }
         uint64_t sequence = atomic_load(&session->sequence);

@@ -190,7 +190,8 @@ static int await_named(int answer) {
     if (ready <= 0) {
         return ready == 0 ? ETIMEDOUT : errno;
     }
-    int error = message_receive(answer, &message, &receipt, 0);
+    const struct closing_payer unknown = {-1, 0, -1};
+    int error = message_receive(answer, &unknown, &message, &receipt, 0);
     if (error != 0) {
         return error == EAGAIN ? EINTR : EBADF;
     }

@@ -228,7 +228,7 @@ static int await_reply(struct call *call) {
                 call_unreserve(call); /* right before they are needed */
             }
         }
-        int result = message_receive(line->fd, &message, &receipt, 0);
+        int result = message_receive(line->fd, &line->payer, &message, &receipt, 0);
         if (result == 0) {
             bool outcome = call_hear(call, &message, &receipt, &error);
             receipt_close(&receipt);

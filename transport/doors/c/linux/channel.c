@@ -23,6 +23,12 @@ void close_all(const int *fds, unsigned count) {
     }
 }
 
+void close_foreign(const int *fds, unsigned count, const struct closing_payer *payer) {
+    for (unsigned i = 0; i < count; i++) {
+        closing_close(fds[i], payer);
+    }
+}
+
 /* Descriptors that strangers have sent ahead of calls, which they need never make. */
 static atomic_uint strangers_sent;
 
@@ -45,7 +51,7 @@ void channel_hand_over_received(struct channel *channel) {
 }
 
 void channel_drop_received(struct channel *channel) {
-    close_all(channel->received, channel->received_count);
+    close_foreign(channel->received, channel->received_count, &channel->payer);
     channel_hand_over_received(channel);
     channel->received_truncated = false;
 }
@@ -63,7 +69,7 @@ void channel_release_locked(struct channel *channel) {
     region_drop(&channel->request);
     region_drop(&channel->reply);
     munmap(channel->session, SESSION_SIZE);
-    close(channel->fd);
+    socket_let_go(channel->fd, &channel->payer);
     struct door *door = channel->door;
     free(channel);
     door_release_locked(door);
@@ -258,6 +264,7 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt) {
     channel->egid = peer.gid;
     channel->ruid = receipt->credentials.uid;
     channel->rgid = receipt->credentials.gid;
+    channel->payer = (struct closing_payer){peer.uid, 0, peer.pid};
     channel->stranger = stranger_share(peer.uid) < UINT_MAX;
     channel->used = ++server.clock;
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = channel->handle};
@@ -269,7 +276,7 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt) {
         munmap(session, SESSION_SIZE);
         return;
     }
-    close(receipt->fds[1]);
+    close(receipt->fds[1]); /* memory, as memory_adopt() has found */
     receipt->count = 0;
     receipt_close(receipt); /* before the reserve is filled up: the pidfd takes a descriptor, too */
     channel->next = door->channels;

@@ -135,6 +135,7 @@ static void child(void) {
 /* From the beginning, because a child that was forked unseen could not be told from one of vfork. */
 __attribute__((constructor)) static void begin(void) {
     owner = getpid();
+    closing_expect_forks(); /* first, so that its lock is taken last */
     pthread_atfork(prepare, parent, child);
 }
 

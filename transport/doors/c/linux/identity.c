@@ -80,6 +80,43 @@ bool socket_peer_exited(int fd, pid_t pid) {
     return exited;
 }
 
+/* Datagrams that are taken out of a socket before it is closed; a thread closes one with more. */
+enum { LEFT_DATAGRAMS = 64 };
+
+/*
+ * Closing a socket closes what is still in it, and that may be anybody's files. So it goes to a thread if there are any; what has no
+ * files is taken out first. With SO_PASSCRED each datagram, an empty one too, brings credentials, for which alone there is room
+ * here; the end brings none. Nothing more comes once the socket is shut down, and the peer sees its end at once.
+ */
+void socket_let_go(int fd, const struct closing_payer *payer) {
+    union {
+        char bytes[CMSG_SPACE(sizeof(struct ucred))];
+        struct cmsghdr aligned;
+    } control;
+    int on = 1;
+    shutdown(fd, SHUT_RDWR);
+    setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+    for (int i = 0; i < LEFT_DATAGRAMS; i++) {
+        struct message message;
+        struct receipt receipt;
+        struct msghdr header = {.msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+        ssize_t length = recvmsg(fd, &header, MSG_PEEK | MSG_DONTWAIT);
+        if (length < 0 && errno == ECONNRESET) {
+            continue; /* the peer had something unread: said once */
+        }
+        if (length < 0 || (header.msg_flags & MSG_CTRUNC)) {
+            break;
+        }
+        if (header.msg_controllen == 0) {
+            close(fd);
+            return;
+        }
+        message_receive(fd, payer, &message, &receipt, 0);
+        receipt_close(&receipt);
+    }
+    closing_close(fd, payer);
+}
+
 /* A door of this process: the kernel says that we made the socket, and we know the number. */
 static struct status *local_status(uint64_t id) {
     server_lock();
@@ -108,10 +145,14 @@ int identify(int fd, struct identity *identity) {
     struct receipt receipt;
     struct ucred peer = {0, 0, 0};
     *identity = (struct identity){.socket = socket_cookie(fd)};
-    if (identity->socket == 0 || !socket_is_ours(fd) || message_receive(fd, &hello, &receipt, MSG_PEEK) != 0) {
+    if (identity->socket == 0 || !socket_is_ours(fd) || !socket_peer(fd, &peer)) {
         return EBADF;
     }
-    if (hello.type != MESSAGE_HELLO || !socket_peer(fd, &peer)) {
+    identity->payer = (struct closing_payer){peer.uid, 0, peer.pid};
+    if (message_receive(fd, &identity->payer, &hello, &receipt, MSG_PEEK) != 0) {
+        return EBADF;
+    }
+    if (hello.type != MESSAGE_HELLO) {
         receipt_close(&receipt);
         return EBADF;
     }

@@ -41,6 +41,7 @@ struct trunk {
     handle handle;
     enum trunk_kind kind;
     uid_t user; /* of a TRUNK_CONNECTION: who opened it */
+    struct closing_payer payer; /* that one, or else the last who has sent something */
     int fd;
     int home;             /* TRUNK_HOME: the descriptor that door_create returned */
     uint64_t home_cookie; /* ... and the socket it referred to */
@@ -87,6 +88,7 @@ struct channel {
     pid_t pid;
     uid_t euid, ruid;
     gid_t egid, rgid;
+    struct closing_payer payer;
     bool busy;    /* a server thread owns the receiving side */
     bool pending; /* something arrived meanwhile */
     bool dead;    /* unlinked; the last hold frees it */
@@ -265,6 +267,7 @@ struct identity {
     bool local;
     bool dead;
     pid_t pid;
+    struct closing_payer payer; /* the server */
     uint64_t socket;
 };
 int identify(int fd, struct identity *identity); /* 0, EBADF or EMFILE */
@@ -275,6 +278,7 @@ bool socket_is_ours(int fd); /* AF_UNIX, SOCK_SEQPACKET */
 bool socket_peer(int fd, struct ucred *peer);
 int socket_peer_pidfd(int fd, pid_t pid); /* a pidfd of who made it, or -1 with ESRCH when that process is no more */
 bool socket_peer_exited(int fd, pid_t pid);
+void socket_let_go(int fd, const struct closing_payer *payer); /* closes what a peer may have filled; waits for nobody */
 door_attr_t identity_attributes(const struct identity *identity);
 
 /* door.c: the server's doors. Functions named ..._locked want server.lock. */
@@ -407,7 +411,8 @@ int descriptors_send(int channel, uint64_t sequence, const struct outgoing *outg
 void descriptors_discard(struct outgoing *outgoing);
 void descriptors_describe(const int *fds, unsigned count, door_desc_t *descriptors);
 int descriptors_reserve(int fd, unsigned count, int *reserved);
-void close_all(const int *fds, unsigned count);
+void close_all(const int *fds, unsigned count); /* our own: nobody else's files */
+void close_foreign(const int *fds, unsigned count, const struct closing_payer *payer);
 
 /* patience.c: the waits of a caller, who has blocked all signals. */
 struct pollfd;
@@ -433,6 +438,7 @@ struct line {
     uint64_t sequence;
     bool in_use;
     pid_t server;
+    struct closing_payer payer; /* the server */
     uid_t euid;
     gid_t egid;
     uint64_t used;

@@ -35,7 +35,6 @@ static void free_line(struct line *line) {
     region_drop(&line->reply);
     munmap(line->session, SESSION_SIZE);
     munmap(line->status, STATUS_SIZE);
-    close(line->fd);
     free(line);
 }
 
@@ -53,6 +52,7 @@ void line_abandon(struct line *line) {
         line->all->all_link = line->all_link;
     }
     lines_unlock();
+    socket_let_go(line->fd, &line->payer);
     free_line(line);
 }
 
@@ -72,6 +72,7 @@ void lines_forget_all(void) {
     while (all_lines != NULL) {
         struct line *line = all_lines;
         all_lines = line->all;
+        close(line->fd); /* and nothing more: the socket is the parent's, too */
         free_line(line);
     }
     lines = NULL;
@@ -166,6 +167,7 @@ static int attach(int fd, const struct patience *patience, struct line **result)
         line->socket = identity.socket;
         line->status = identity.status;
         line->server = identity.pid;
+        line->payer = identity.payer;
         line->euid = geteuid();
         line->egid = getegid();
         error = connect_line(fd, line, patience);

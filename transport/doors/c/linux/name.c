@@ -60,6 +60,21 @@ int name_listen_locked(struct door *door, int listener, int inode, const struct 
     return 0;
 }
 
+/* Whoever is not accepted yet may have sent something already. */
+static void let_go_of_listener(int listener) {
+    const struct closing_payer unknown = {-1, 0, -1};
+    int fd = -1;
+    shutdown(listener, SHUT_RDWR);
+    for (int i = 0; i < BACKLOG && (fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0; i++) {
+        socket_let_go(fd, &unknown);
+    }
+    if (fd >= 0) { /* there are more */
+        closing_close(listener, &unknown);
+    } else {
+        close(listener);
+    }
+}
+
 void name_close_locked(struct name *name) {
     struct door *door = name->door;
     name_accept(name); /* who opened the name before it went holds the door */
@@ -72,7 +87,7 @@ void name_close_locked(struct name *name) {
         inotify_rm_watch(server.notify, name->watch);
     }
     handle_free(name->handle);
-    close(name->listener);
+    let_go_of_listener(name->listener);
     close(name->inode);
     name_free(name);
     door_dereference_locked(door, false);
@@ -93,6 +108,15 @@ static bool is_greedy(int fd) {
     return count >= stranger_share(peer.uid);
 }
 
+static void turn_away(int fd) {
+    struct ucred peer = {0, 0, 0};
+    struct closing_payer payer = {-1, 0, -1};
+    if (socket_peer(fd, &peer)) {
+        payer = (struct closing_payer){peer.uid, 0, peer.pid};
+    }
+    socket_let_go(fd, &payer);
+}
+
 void name_accept(struct name *name) {
     for (int i = 0; i < BACKLOG; i++) {
         int error, fd = accept4(name->listener, NULL, NULL, SOCK_CLOEXEC);
@@ -103,14 +127,14 @@ void name_accept(struct name *name) {
                 channel_evict_locked();
                 fd = accept4(name->listener, NULL, NULL, SOCK_CLOEXEC);
                 if (fd >= 0) {
-                    close(fd);
+                    turn_away(fd);
                     continue;
                 }
             }
             return;
         }
         if (is_greedy(fd) || trunk_adopt_locked(name->door, TRUNK_CONNECTION, fd, &error) == NULL) {
-            close(fd);
+            turn_away(fd);
         }
     }
 }
@@ -209,7 +233,7 @@ void name_take_over(struct door *door, struct receipt *receipt, const struct mes
     }
     message_send(receipt->fds[2], &answer, NULL, 0);
     if (answer.error == 0) {
-        close(receipt->fds[2]);
+        closing_close(receipt->fds[2], &receipt->payer);
         receipt->count = 0;
     }
 }

@@ -18,7 +18,7 @@ void call_unreserve(struct call *call) {
 
 /* What has arrived and was not made the caller's. */
 void call_forget_reply(struct call *call) {
-    close_all(call->received, call->received_count);
+    close_foreign(call->received, call->received_count, &call->line->payer);
     call->received_count = 0;
     call->truncated = false;
     region_drop(&call->results);
@@ -110,7 +110,7 @@ int call_collect(struct call *call) {
     struct receipt receipt;
     int error = 0;
     call_unreserve(call);
-    for (int i = 0; error == 0 && message_receive(line->fd, &message, &receipt, 0) == 0; i++) {
+    for (int i = 0; error == 0 && message_receive(line->fd, &line->payer, &message, &receipt, 0) == 0; i++) {
         call_hear(call, &message, &receipt, &error);
         receipt_close(&receipt);
         error = error == 0 && i == DATAGRAMS_A_REPLY ? EINTR : error;

@@ -146,11 +146,25 @@ enum outcome { OUTCOME_NOTHING, OUTCOME_WON, OUTCOME_BROKEN };
 /* More datagrams than these before a call can be taken are a flood, which would keep the thread from others. */
 enum { DATAGRAMS_A_CALL = 128 };
 
+/* Whether more may be heard of a client: not of one that has sent so many files that cannot be closed, for they would be more.
+ * One whose files are being closed waits for that. */
+static bool is_heard(const struct channel *channel) {
+    int behind = CLOSING_BUSY;
+    for (int i = 0; i < 2 * CLOSING_STUCK_MILLISECONDS && behind == CLOSING_BUSY; i++) {
+        struct timespec pause = {.tv_nsec = 1000000};
+        behind = closing_is_behind(&channel->payer);
+        if (behind == CLOSING_BUSY) {
+            nanosleep(&pause, NULL);
+        }
+    }
+    return behind == 0;
+}
+
 static enum outcome hear(struct server_thread *thread, struct channel *channel, unsigned *datagrams) {
-    while (++*datagrams <= DATAGRAMS_A_CALL) {
+    while (++*datagrams <= DATAGRAMS_A_CALL && is_heard(channel)) {
         struct message message;
         struct receipt receipt;
-        int error = message_receive(channel->fd, &message, &receipt, 0);
+        int error = message_receive(channel->fd, &channel->payer, &message, &receipt, 0);
         if (error != 0) {
             return error == EAGAIN ? OUTCOME_NOTHING : OUTCOME_BROKEN;
         }
@@ -321,7 +335,7 @@ int channel_await(struct channel *channel, uint64_t sequence, enum message_type 
     for (;;) {
         struct message message;
         struct receipt receipt;
-        int result = message_receive(channel->fd, &message, &receipt, 0);
+        int result = message_receive(channel->fd, &channel->payer, &message, &receipt, 0);
         if (result == 0) {
             receipt_close(&receipt);
             if (message.type == type && message.sequence == sequence) {

@@ -35,7 +35,9 @@ struct trunk *trunk_adopt_locked(struct door *door, enum trunk_kind kind, int fd
     trunk->fd = fd;
     trunk->home = trunk->inherited = -1;
     struct ucred peer;
-    trunk->user = kind == TRUNK_CONNECTION && socket_peer(fd, &peer) ? peer.uid : 0;
+    bool known = kind == TRUNK_CONNECTION && socket_peer(fd, &peer);
+    trunk->user = known ? peer.uid : 0;
+    trunk->payer = known ? (struct closing_payer){peer.uid, 0, peer.pid} : (struct closing_payer){-1, 0, -1};
     setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &on, sizeof on); /* from Linux 6.5 */
     if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0) {
         *error = errno;
@@ -77,7 +79,7 @@ void trunk_close_locked(struct trunk *trunk) {
     }
     *link = trunk->next;
     handle_free(trunk->handle);
-    close(trunk->fd);
+    socket_let_go(trunk->fd, &trunk->payer);
     /* Channels made through it serve nobody any more, except for calls that are in progress. */
     struct channel *following;
     for (struct channel *channel = door->channels; channel != NULL; channel = following) {
@@ -101,10 +103,18 @@ void trunk_event(struct trunk *trunk) {
     for (;;) {
         struct message message;
         struct receipt receipt;
+        int behind = closing_is_behind(&trunk->payer);
+        if (behind == CLOSING_STUCK) {
+            trunk_close_locked(trunk);
+        }
+        if (behind != 0) { /* a busy one is heard later: what it has sent is still there */
+            return;
+        }
         int error = message_receive_identified(trunk->fd, &message, &receipt);
         if (error == EAGAIN) {
             return;
         }
+        trunk->payer = receipt.payer.process >= 0 ? receipt.payer : trunk->payer;
         if (error == EBADMSG) {
             continue;
         }

@@ -49,7 +49,7 @@ int message_send(int fd, const struct message *message, const int *fds, unsigned
 
 void receipt_close(struct receipt *receipt) {
     for (unsigned i = 0; i < receipt->count; i++) {
-        close(receipt->fds[i]);
+        closing_close(receipt->fds[i], &receipt->payer);
     }
     receipt->count = 0;
     if (receipt->pidfd >= 0) {
@@ -78,13 +78,16 @@ static bool take_control(struct msghdr *header, struct receipt *receipt, bool wi
                 } else if (type == SCM_PIDFD && with_pidfd && receipt->pidfd < 0) {
                     receipt->pidfd = fd;
                 } else if (fd >= 0) { /* a pidfd for which there was no room is an errno */
-                    close(fd);
+                    closing_close(fd, &receipt->payer);
                 }
             }
             expected = expected && (type == SCM_RIGHTS || with_pidfd);
         } else if (level == SOL_SOCKET && type == SCM_CREDENTIALS && size == sizeof receipt->credentials) {
             memcpy(&receipt->credentials, CMSG_DATA(item), sizeof receipt->credentials);
             receipt->credentialed = true;
+            if (with_pidfd) {
+                receipt->payer = (struct closing_payer){receipt->credentials.uid, 0, receipt->credentials.pid};
+            }
         } else {
             expected = false;
         }
@@ -92,7 +95,8 @@ static bool take_control(struct msghdr *header, struct receipt *receipt, bool wi
     return expected;
 }
 
-static int receive(int fd, struct message *message, struct receipt *receipt, int flags, bool with_pidfd) {
+static int receive(int fd, const struct closing_payer *payer, struct message *message, struct receipt *receipt, int flags,
+                   bool with_pidfd) {
     union ancillary ancillary;
     struct iovec vector = {message, sizeof *message};
     struct msghdr header = {.msg_iov = &vector,
@@ -103,6 +107,7 @@ static int receive(int fd, struct message *message, struct receipt *receipt, int
     int resets = 0;
     receipt->count = 0;
     receipt->pidfd = -1;
+    receipt->payer = *payer;
     receipt->truncated = receipt->credentialed = false;
     do {
         length = recvmsg(fd, &header, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -128,10 +133,11 @@ static int receive(int fd, struct message *message, struct receipt *receipt, int
     return 0;
 }
 
-int message_receive(int fd, struct message *message, struct receipt *receipt, int flags) {
-    return receive(fd, message, receipt, flags, false);
+int message_receive(int fd, const struct closing_payer *payer, struct message *message, struct receipt *receipt, int flags) {
+    return receive(fd, payer, message, receipt, flags, false);
 }
 
 int message_receive_identified(int fd, struct message *message, struct receipt *receipt) {
-    return receive(fd, message, receipt, 0, true);
+    const struct closing_payer unknown = {-1, 0, -1};
+    return receive(fd, &unknown, message, receipt, 0, true);
 }

@@ -19,6 +19,8 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "../closing.h"
+
 #pragma GCC visibility push(hidden)
 
 enum { WIRE_ABI = 2, WIRE_MAGIC = 0x524f4f44, DESCRIPTORS_A_DATAGRAM = 253, DESCRIPTORS_MAX = 1024 };
@@ -61,14 +63,15 @@ struct receipt {
     bool credentialed;
     struct ucred credentials;
     int pidfd; /* of the sender, or -1 */
+    struct closing_payer payer;
 };
 
 /* Receives one datagram without blocking: 0, EPIPE at the end of the stream, or an errno. EBADMSG: it was none of ours, or
- * carried what we had not asked for; it is gone, and nothing of it is kept. */
-int message_receive(int fd, struct message *message, struct receipt *receipt, int flags);
-/* The same from a socket with SO_PASSPIDFD of our own. */
+ * carried what we had not asked for; it is gone, and nothing of it is kept. The payer is who may have sent it. */
+int message_receive(int fd, const struct closing_payer *payer, struct message *message, struct receipt *receipt, int flags);
+/* The same from a socket with SO_PASSPIDFD of our own; the sender pays. */
 int message_receive_identified(int fd, struct message *message, struct receipt *receipt);
-void receipt_close(struct receipt *receipt);
+void receipt_close(struct receipt *receipt); /* waits for nobody */
 
 /* The call's state, the word that decides between EAGAIN and EINTR. */
 enum call_state {

@@ -1,5 +1,10 @@
 #include "harness.h"
 
+#include "../closing.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <dirent.h>
 #include <stdarg.h>
 
@@ -176,8 +181,33 @@ static int entries(const char *path) {
     return count;
 }
 
+struct lingering make_lingering(void) {
+    static char bytes[65536];
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    struct linger linger = {1, 60};
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), size = 4096;
+    CHECK_EQUAL(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    CHECK_EQUAL(listen(listener, 1), 0);
+    CHECK_EQUAL(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+    CHECK_EQUAL(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &size, sizeof size), 0);
+    int near = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK_EQUAL(setsockopt(near, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+    CHECK_EQUAL(connect(near, (struct sockaddr *)&address, sizeof address), 0);
+    int far = accept(listener, NULL, NULL);
+    CHECK(far >= 0);
+    close(listener);
+    CHECK_EQUAL(setsockopt(near, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
+    while (send(near, bytes, sizeof bytes, MSG_DONTWAIT) >= 0) {
+    }
+    return (struct lingering){near, far};
+}
+
 int open_descriptors(void) {
     int count = 0;
+    for (int i = 0; i < 5000 && closing_unclosed() > 0; i++) {
+        poll(NULL, 0, 1);
+    }
     for (int fd = 0; fd < 20000; fd++) { /* without opening anything: the table may be full */
         count += fcntl(fd, F_GETFD) >= 0;
     }

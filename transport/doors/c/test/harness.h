@@ -86,7 +86,13 @@ void send_byte(int fd, char byte);
 char receive_byte(int fd);
 bool byte_within(int fd, int milliseconds); /* whether something can be read */
 
-int open_descriptors(void); /* how many */
+/* A socket whose closing takes until the other end has read what was sent, or is gone: a minute at most. */
+struct lingering {
+    int near, far;
+};
+struct lingering make_lingering(void);
+
+int open_descriptors(void); /* how many, when threads have closed what others have sent */
 int mappings(void);
 int threads(void);
 /* Waits until the condition holds; for effects that the control thread brings about. */

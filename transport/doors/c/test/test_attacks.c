@@ -219,7 +219,7 @@ static void floods(int socket, void *argument) {
     close(ends->client);
     struct pollfd entry = {.fd = ends->server, .events = POLLIN};
     CHECK_EQUAL(poll(&entry, 1, 20000), 1);
-    CHECK_EQUAL(message_receive(ends->server, &message, &receipt, 0), 0);
+    CHECK_EQUAL(message_receive(ends->server, &(struct closing_payer){-1, 0, -1}, &message, &receipt, 0), 0);
     CHECK_EQUAL(receipt.count, 2);
     struct session *session = mmap(NULL, SESSION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, receipt.fds[1], 0);
     CHECK(session != MAP_FAILED);
@@ -391,7 +391,7 @@ static void relays(int socket, void *argument) {
     become_stranger();
     struct pollfd entry = {.fd = ends[0], .events = POLLIN};
     CHECK_EQUAL(poll(&entry, 1, 20000), 1);
-    CHECK_EQUAL(message_receive(ends[0], &message, &receipt, 0), 0);
+    CHECK_EQUAL(message_receive(ends[0], &(struct closing_payer){-1, 0, -1}, &message, &receipt, 0), 0);
     CHECK_EQUAL(receipt.count, 2);
     CHECK_EQUAL(message_send(ends[1], &message, receipt.fds, 2), 0); /* the caller's own channel and memory */
     for (int i = 0; i < 100 && atomic_load(served_as) == 0; i++) {

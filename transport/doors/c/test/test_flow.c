@@ -252,7 +252,7 @@ static void announce(int socket, void *argument) {
     close(liar->ends.client);
     struct pollfd entry = {.fd = liar->ends.server, .events = POLLIN};
     CHECK_EQUAL(poll(&entry, 1, 20000), 1);
-    CHECK_EQUAL(message_receive(liar->ends.server, &message, &receipt, 0), 0);
+    CHECK_EQUAL(message_receive(liar->ends.server, &(struct closing_payer){-1, 0, -1}, &message, &receipt, 0), 0);
     CHECK_EQUAL(receipt.count, 2);
     struct session *session = mmap(NULL, SESSION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, receipt.fds[1], 0);
     CHECK(session != MAP_FAILED);
