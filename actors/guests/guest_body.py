@@ -171,7 +171,7 @@ class GuestBody(DispatchedBody):
         return trapped(outcome) if isinstance(outcome, Trap) else self.actors.reason
 
     def _ended(self) -> None:
-        reason = self.outcome()
+        reason = self.process.exit_signal or self.outcome()  # it may have sent itself a signal in its turn
         self.exit(reason)
         self.process.node.finish(self.process, reason)
 
@@ -206,7 +206,7 @@ class _Child(Spawnable[Any]):
             raise refusal(error) from error
         body = GuestBody(parent.runtime, process, prepared, parent)
         if self.linked:
-            parent.process.link(process.ref)
+            parent.actors.link_child(process.ref)
         self.started.append((body, parent.actors.monitor(process.ref) if self.monitored else 0))
         return body
 

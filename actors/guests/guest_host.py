@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from enfilade.actors.guests.handover import Handover
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import (
     BadArguments,
@@ -80,32 +81,6 @@ LARGEST_NAME = 100  # characters of a name of the guest's in the log
 Spawn = Callable[[Launch, bool, bool], Awaitable[tuple[Ref[Any], int, int]]]
 
 
-class Handover(Protocol):
-    """Another module takes the guest's place: `enfilade.actors.guests.upgrade.Upgrade`."""
-
-    def receive(
-        self, select: Callable[[Incoming], bool], convert: Callable[[Incoming | None], T]
-    ) -> T | None:
-        """Answer a receive, or return None where it is to wait for messages as ever."""
-        ...
-
-    def export_state(self, state: bytes) -> Future[None] | None:
-        """Keep the state; the future is resolved if the guest is to go on. None: it goes on at once."""
-        ...
-
-    def import_state(self) -> bytes | None:
-        """Return the state, to the new module."""
-        ...
-
-    def step(self) -> bool:
-        """Go one step further after a turn of the guest; return whether it did."""
-        ...
-
-    def roll_back(self, why: str) -> None:
-        """Let the guest go on with the module that it has."""
-        ...
-
-
 class NodeHost:
     """The node's services for one guest: `Host` and `ActorHost` of `enfilade.hostcalls.contracts.host` in
     one.
@@ -129,6 +104,7 @@ class NodeHost:
 
     __slots__ = (
         "_descends",
+        "_later_links",
         "_monitors",
         "_process",
         "_spawn",
@@ -163,6 +139,7 @@ class NodeHost:
         self.told = False
         self.undo: dict[Hashable, Callable[[], object]] | None = None
         self._monitors: dict[int, Monitor] = {}
+        self._later_links: dict[Ref[Any], None] = {}  # of a module on trial
         self.inbox = Inbox(process.queue, clock, self)
 
     # Processes.
@@ -172,7 +149,8 @@ class NodeHost:
         process.node.start_task(function, f"hostcall of {process.ref}", process)
 
     def stop(self) -> None:
-        self._process.exit_arrived(self._process.node.ref, SHUTDOWN, linked=False)
+        if not self._ends_trial(SHUTDOWN):
+            self._process.exit_arrived(self._process.node.ref, SHUTDOWN, linked=False)
 
     async def start_child(self, launch: Launch) -> int:
         _, process, _ = await self.spawn(launch, link=False, monitor=False)
@@ -353,9 +331,12 @@ class NodeHost:
     def link(self, actor: Ref[Any]) -> None:
         self._check_mailbox()
         self._check_end(actor, "link to")
-        links = self._process.links
-        if self.undo is not None and (links is None or actor not in links):
-            self.undo[actor] = lambda: self._process.unlink(actor)
+        if self.undo is not None and not isinstance(actor, NameRef):
+            target = process_of(actor)
+            if target is not None and target.ended is not None and not self._process.trap_exits:
+                raise NotFound
+            self._later_links[actor] = None
+            return
         try:
             self._process.link(actor)
         except NoProcess:
@@ -365,7 +346,15 @@ class NodeHost:
         except TypeError:  # a name on another node
             raise InvalidArgument from None
 
+    def link_child(self, child: Ref[Any]) -> None:
+        """Link to a child that the guest has just started."""
+        if self.undo is None:
+            self._process.link(child)
+        else:
+            self._later_links[child] = None
+
     def unlink(self, actor: Ref[Any]) -> None:
+        self._later_links.pop(actor, None)
         with contextlib.suppress(CallError):  # a name that nobody holds is linked to nobody
             self._process.unlink(actor)
 
@@ -403,10 +392,22 @@ class NodeHost:
         if actor is not None:
             self._check_mailbox()
             self._check_end(actor, "end")
-            self._process.exit(actor, _reason(reason))
+            if process_of(actor) is not self._process or not self._ends_trial(_reason(reason)):
+                self._process.exit(actor, _reason(reason))
         else:
             self.reason = _reason(reason)
             self.execution.stop()
+
+    def _ends_trial(self, reason: Reason) -> bool:
+        """End a module on trial that wants the process to end; False if the process has no such wish.
+
+        The process is the module's only once it has taken over. What others want ends the process.
+        """
+        if self.undo is None or self._process.dispatcher.running is not self._process:
+            return False
+        self.reason = reason
+        self.execution.stop()
+        return True
 
     def trap(self, trap: bool) -> bool:
         before, self._process.trap_exits = self._process.trap_exits, trap
@@ -414,9 +415,25 @@ class NodeHost:
             self.undo.setdefault("traps", lambda: setattr(self._process, "trap_exits", before))
         return before
 
+    def keep(self) -> None:
+        """Let what a module on trial has done to the process stay, and make its links.
+
+        Until now nothing that they lead to could end the process.
+        """
+        self.undo = None
+        links, self._later_links = self._later_links, {}
+        for actor in links:
+            try:
+                self._process.link(actor)
+            except NoProcess:
+                ended = process_of(actor)
+                reason = None if ended is None else ended.ended
+                self._process.exit_arrived(actor, reason or NO_PROCESS, linked=True)
+
     def take_back(self) -> None:
         """Undo what a module on trial has done to the process: its links, monitors, names and traps."""
         undo, self.undo = self.undo, None
+        self._later_links.clear()
         for step in reversed((undo or {}).values()):
             with contextlib.suppress(CallError, HostcallError):  # it is undone already
                 step()

@@ -89,7 +89,12 @@ async def upgrade_guest(ref: Ref[Any], module: Guest | str | Path | bytes, *, ti
             raise TypeError(f"{ref} was started by a guest: give a Guest that says what it may do")
         module = attrs.evolve(body.description, module=module)
     given = module.inputs(process.node, body.args)  # held until they are the guest's
-    module, prepared = await _prepared(process, module, given)
+    try:
+        module, prepared = await _prepared(process, module, given)
+    except UpgradeFailed:
+        if process.ended is None:
+            raise
+        raise UpgradeFailed(f"{ref} has ended") from None  # perhaps with its node, and the engine
     if process.ended is not None:
         raise UpgradeFailed(f"{ref} has ended")
     if body.actors.upgrade is not None:
@@ -101,7 +106,8 @@ async def upgrade_guest(ref: Ref[Any], module: Guest | str | Path | bytes, *, ti
             await attempt.done.wait()
     finally:
         if not attempt.done.is_set():
-            attempt.roll_back(f"{attempt.phase.value} within {timeout:g} s")
+            suspended = "; it is suspended: resume it first" if process.suspended else ""
+            attempt.roll_back(f"{attempt.phase.value} within {timeout:g} s{suspended}")
     if attempt.failure is not None:
         if process.ended is not None:
             raise UpgradeFailed(f"{ref} has ended while it was upgraded: {process.ended}")
@@ -271,8 +277,8 @@ class Upgrade:
         body = self._body
         body.execution.take_over(self._before)
         body.actors.receives = self._prepared.receives
-        body.actors.undo = None
         self._settle()
+        body.actors.keep()
 
     def roll_back(self, why: str) -> None:
         """Let the guest go on with the module that it has."""

@@ -71,7 +71,7 @@ class Budget:
     def purse(self) -> Purse:
         """The part that the engine keeps: memory and time. Guests that are alone in their tree need none."""
         if self._purse is None:
-            self._purse = Purse(self.limits.tree_memory, self.limits.cpu_time)
+            self._purse = Purse(self.limits.tree_memory, self.limits.cpu_time, self.limits.cpu_renewal)
         return self._purse
 
     def pause(self) -> float:

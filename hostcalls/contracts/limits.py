@@ -19,11 +19,13 @@ class Limits(engine.Limits):
     """The bounds of one guest process; a child never has more than its parent.
 
     The attributes of `enfilade.hostcalls.engine.Limits` (memory, table_elements, futures, queued_bytes,
-    cpu_time, start_time), and:
+    cpu_time, cpu_renewal, start_time), and:
 
     Attributes:
-        cpu_time: as above, of the guest and all its descendants together. A guest that serves for months
-            needs more than the default, or `math.inf`.
+        cpu_time: as above, of the guest and all its descendants together; and
+        cpu_renewal: as above. With the defaults a tree that uses half a processor on average lives for
+            ever, and one that computes without a pause ends after two hours. A job that shall have so much
+            and no more has a renewal of 0.
         resources: slots that the guest may use at one time: channels, readers, writers, refs; so many
             resources may it own as well, with or without a slot, and so many monitors may it have.
         channel_bytes: capacity of all channels that live and were created by the guest or a descendant,
@@ -52,6 +54,7 @@ class Limits(engine.Limits):
     """
 
     cpu_time: float = 3600.0
+    cpu_renewal: float = 0.5
     resources: int = 1024
     channel_bytes: int = 64 * MEBIBYTE
     children: int = 64

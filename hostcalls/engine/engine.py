@@ -342,6 +342,7 @@ class Engine:
                 "futures": min(limits.futures, 0xFFFF_FFFE),
                 "queued_bytes": limits.queued_bytes,
                 "cpu_time": nanoseconds(limits.cpu_time),
+                "cpu_renewal": limits.cpu_renewal,
                 "start_time": nanoseconds(limits.start_time),
             },
         )

@@ -25,8 +25,10 @@ class Limits:
             finished task ids that wait for room in the guest's mailbox ring.
         queued_bytes: bytes that the host holds for the guest: arguments not yet taken by
             `Instance.submissions` and results not yet polled by the guest.
-        cpu_time: seconds during which the guest may run in all, the start function included. Checked about
-            every tick of the engine.
+        cpu_time: seconds during which the guest may run at a stretch, the start function included. Checked
+            about every tick of the engine.
+        cpu_renewal: seconds by which `cpu_time` is renewed each second, up to the whole of it; 0 for never:
+            then `cpu_time` is for the guest's whole life.
         start_time: seconds of processor that the module's start function may take. It runs on the loop.
     """
 
@@ -35,12 +37,16 @@ class Limits:
     futures: int = 16_384
     queued_bytes: int = 16 * MEBIBYTE
     cpu_time: float = math.inf
+    cpu_renewal: float = 0.0
     start_time: float = 0.005
 
     def __attrs_post_init__(self) -> None:
         for field in attrs.fields(type(self)):
             value = getattr(self, field.name)
-            if not value > 0:
+            if field.name == "cpu_renewal":
+                if not 0 <= value < math.inf:
+                    raise ValueError(f"the limit cpu_renewal must be 0 or more, and finite, got {value!r}")
+            elif not value > 0:
                 raise ValueError(f"the limit {field.name} must be positive, got {value!r}")
 
     def within(self, outer: Limits) -> Limits:

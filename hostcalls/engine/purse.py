@@ -23,14 +23,15 @@ class Purse:
 
     Args:
         memory: bytes of linear memory.
-        cpu_time: seconds during which they may run.
+        cpu_time: seconds during which they may run at a stretch.
+        cpu_renewal: seconds of it that are renewed each second.
     """
 
     __slots__ = ("_purse", "memory")
 
-    def __init__(self, memory: int, cpu_time: float) -> None:
+    def __init__(self, memory: int, cpu_time: float, cpu_renewal: float = 0.0) -> None:
         self.memory = memory
-        purse = lib.purse_open(min(memory, _MOST), nanoseconds(cpu_time))
+        purse = lib.purse_open(min(memory, _MOST), nanoseconds(cpu_time), cpu_renewal)
         if purse == ffi.NULL:
             raise MemoryError("no memory for the budget of a guest")
         self._purse = ffi.gc(purse, lib.purse_close)

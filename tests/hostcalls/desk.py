@@ -127,7 +127,8 @@ class Desk:
         if not isinstance(answer, Future):
             return hostcall.output.decode(hostcall.output.encode(answer))
         taken = answer.then(lambda given: given.value if isinstance(given, Offer) else given)
-        return taken.result() if answer.done else taken
+        is_offer = answer.done and taken.result() is not answer.result()
+        return taken.result() if is_offer else taken
 
     def begin(self, caller: Caller, hostcall: Hostcall[Any, Any], value: Any = None) -> Any:
         """Make a hostcall; the answer is as the contract gives it, with what is offered."""

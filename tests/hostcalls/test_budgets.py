@@ -21,12 +21,13 @@ from enfilade.hostcalls.codec.rkyv import U32, codec
 from enfilade.hostcalls.contracts.budget import Budget
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.limits import Limits
-from enfilade.hostcalls.engine import EngineConfig, Instance
+from enfilade.hostcalls.engine import Engine, EngineConfig, Instance, Step
 from enfilade.hostcalls.resources.logs import LogRecord
 from enfilade.hostcalls.resources.rate import Rate
 from enfilade.hostcalls.resources.registry import Kind
 from enfilade.hostcalls.sdk.wat import Assembler
-from tests.hostcalls.desk import Desk
+from tests.hostcalls.desk import Desk, ManualClock
+from tests.hostcalls.engine.script import YIELD, Op, ScriptRunner
 from tests.hostcalls.guests import ACTOR, PUPPET, GuestError, Puppet
 from tests.hostcalls.memory import Growth
 from tests.hostcalls.test_logs import encode
@@ -169,6 +170,23 @@ async def test_a_family_that_computes(tmp_path: Path) -> None:
         assert down.reason.kind == "cpu time exhausted"
         await processes(node, 1)
         assert 0.5 <= budget.purse.cpu_time < 1.5
+
+
+def test_what_a_family_uses_is_renewed() -> None:
+    """Two guests compute in turns for many times what they may use at a stretch."""
+    budget = Budget(Limits(cpu_time=0.005, cpu_renewal=1000.0), ManualClock())
+    once = Budget(Limits(cpu_time=0.005, cpu_renewal=0.0), ManualClock())
+    program = [(Op.COUNT, 300_000), YIELD] * 50
+    with Engine(config=EngineConfig(max_guests=4, workers=0)) as engine:
+        for purse, end in ((budget.purse, Step.FINISHED), (once.purse, Step.TRAPPED)):
+            runs = [ScriptRunner(engine)(program, purse=purse) for _ in range(2)]
+            steps = [run.run() for run in runs]
+            while Step.PARKED in steps:
+                for run in runs:
+                    run.instance.release()
+                steps = [run.run() for run in runs]
+            assert steps == [end] * 2
+            assert purse.cpu_time > 0.005
 
 
 async def test_channels_of_a_family(tmp_path: Path) -> None:

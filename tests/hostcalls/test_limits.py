@@ -32,6 +32,7 @@ def test_units_fractions_and_none() -> None:
     assert limits_of(texts) == wanted
     values: dict[str, Any] = dict(text.split("=") for text in texts)
     assert limits_of({**values, "cpu_time": 2.5}) == wanted
+    assert limits_of(["cpu_renewal=0"]) == Limits(cpu_renewal=0.0)
     assert limits_of(["resources=5"], Limits(children=2)) == Limits(children=2, resources=5)
 
 

@@ -25,7 +25,8 @@ typedef struct {
     uint64_t table_elements;
     uint32_t futures;
     uint64_t queued_bytes;
-    uint64_t cpu_time;       /* nanoseconds */
+    uint64_t cpu_time;       /* nanoseconds at a stretch, and */
+    double cpu_renewal;      /* nanoseconds that are renewed in each nanosecond */
     uint64_t start_time;     /* nanoseconds */
 } guest_limits;
 
@@ -123,7 +124,7 @@ void linked_free(linked *l);
 
 /* What the guests of a tree may use together: bytes of linear memory, and nanoseconds. Guests that have it keep it
  * beyond purse_close(). */
-purse *purse_open(uint64_t memory, uint64_t cpu_time);
+purse *purse_open(uint64_t memory, uint64_t cpu_time, double cpu_renewal);
 void purse_close(purse *p);
 uint64_t purse_memory(const purse *p);
 uint64_t purse_cpu_time(const purse *p);

@@ -23,16 +23,17 @@ uint64_t guest_used(const guest *g) {
 }
 
 void guest_spend(guest *g) {
-    uint64_t elapsed = monotonic_now() - g->run_start;
-    atomic_fetch_add_explicit(&g->used, elapsed, memory_order_relaxed);
+    uint64_t now = monotonic_now();
+    atomic_fetch_add_explicit(&g->used, now - g->run_start, memory_order_relaxed);
+    allowance_spend(&g->time, g->run_start, now);
     if (g->tree != NULL) {
-        purse_spend(g->tree, elapsed);
+        purse_spend(g->tree, g->run_start, now);
     }
 }
 
-bool guest_overdue(const guest *g, uint64_t elapsed) {
-    return guest_cpu_time(g) + elapsed > g->limits.cpu_time ||
-           (g->tree != NULL && purse_cpu_time(g->tree) + elapsed > g->tree->cpu_time);
+bool guest_overdue(const guest *g, uint64_t now) {
+    return allowance_exceeded(&g->time, g->run_start, now) ||
+           (g->tree != NULL && allowance_exceeded(&g->tree->time, g->run_start, now));
 }
 
 /* --- memory of the tree --- */
@@ -79,7 +80,13 @@ const char *guest_fault(guest *g, int fault, const char *format, ...) {
 const char *guest_obey(guest *g, int order) {
     switch (order) {
     case FAULT_CPU_TIME:
-        return guest_fault(g, order, "more than %.3f seconds of cpu time (limit cpu_time)", (double)g->limits.cpu_time * 1e-9);
+        if (g->limits.cpu_renewal > 0) {
+            return guest_fault(g, order,
+                               "more than %.3f seconds of cpu time, with %g more each second (limits cpu_time, cpu_renewal)",
+                               (double)g->limits.cpu_time * 1e-9, g->limits.cpu_renewal);
+        }
+        return guest_fault(g, order, "more than %.3f seconds of cpu time (limit cpu_time)",
+                           (double)g->limits.cpu_time * 1e-9);
     case FAULT_START_TIME:
         return guest_fault(g, order, "start function ran for more than %.3f seconds (limit start_time)",
                            (double)g->limits.start_time * 1e-9);
@@ -116,14 +123,14 @@ uint64_t guest_run(guest *g) {
     if (g->call == NULL) {
         return guest_word(g);
     }
-    if (guest_overdue(g, 0)) {
+    g->run_start = monotonic_now();
+    if (guest_overdue(g, g->run_start)) {
         guest_order(g, FAULT_CPU_TIME);
     }
     g->giving_way = false;
     ticker_begin(&g->engine->ticker);
     wasmtime_context_set_epoch_deadline(g->context, atomic_load(&g->order) == FAULT_NONE ? 1 : 0);
     guest_borrow(g, LEAST_LENT);
-    g->run_start = monotonic_now();
     bool done = wasmtime_call_future_poll(g->call);
     guest_spend(g);
     guest_settle(g, wasmtime_memory_data_size(g->context, &g->memory));

@@ -57,6 +57,7 @@ struct guest {
     atomic_int order;        /* a FAULT_ value that the host wants the guest to end with */
     atomic_bool released;    /* let out of yield_now once */
 
+    allowance time;
     _Atomic uint64_t used; /* nanoseconds run, before the current run; the caller reads it at any time */
     uint64_t run_start;
     uint64_t start_begun; /* on the thread's own clock, while `starting` */
@@ -122,8 +123,8 @@ uint64_t guest_used(const guest *g);
 /* Adds the time since `run_start` to what the guest and its tree have used. */
 void guest_spend(guest *g);
 
-/* Whether the guest, or its tree, has used its time and `elapsed` nanoseconds more. */
-bool guest_overdue(const guest *g, uint64_t elapsed);
+/* Whether the guest, or its tree, has used more than its time, with the run from `run_start` to `now`. */
+bool guest_overdue(const guest *g, uint64_t now);
 
 uint64_t monotonic_now(void);
 

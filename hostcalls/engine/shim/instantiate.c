@@ -24,7 +24,7 @@ static wasmtime_error_t *on_deadline(wasmtime_context_t *context, void *env, uin
     (void)context;
     guest *g = env;
     int order = atomic_load(&g->order);
-    if (order == FAULT_NONE && guest_overdue(g, monotonic_now() - g->run_start)) {
+    if (order == FAULT_NONE && guest_overdue(g, monotonic_now())) {
         order = FAULT_CPU_TIME;
     }
     if (order == FAULT_NONE && g->starting && thread_time() - g->start_begun > g->limits.start_time) {
@@ -124,6 +124,7 @@ guest *guest_open(engine *e, const linked *l, const guest_limits *limits, purse 
     g->engine = e;
     g->key = key;
     g->limits = *limits;
+    allowance_open(&g->time, limits->cpu_time, limits->cpu_renewal);
     g->tree = tree;
     if (tree != NULL) {
         purse_enter(tree);

@@ -6,11 +6,11 @@
  * would be lent less and less of what is left. */
 enum { AT_ONCE = 4 };
 
-purse *purse_open(uint64_t memory, uint64_t cpu_time) {
+purse *purse_open(uint64_t memory, uint64_t cpu_time, double cpu_renewal) {
     purse *p = calloc(1, sizeof *p);
     if (p != NULL) {
         p->memory = memory;
-        p->cpu_time = cpu_time;
+        allowance_open(&p->time, cpu_time, cpu_renewal);
         atomic_store(&p->holders, 1);
     }
     return p;
@@ -53,8 +53,9 @@ void purse_return(purse *p, uint64_t bytes) {
     atomic_fetch_sub(&p->lent, bytes);
 }
 
-void purse_spend(purse *p, uint64_t nanoseconds) {
-    atomic_fetch_add_explicit(&p->used, nanoseconds, memory_order_relaxed);
+void purse_spend(purse *p, uint64_t start, uint64_t now) {
+    atomic_fetch_add_explicit(&p->used, now - start, memory_order_relaxed);
+    allowance_spend(&p->time, start, now);
 }
 
 uint64_t purse_memory(const purse *p) {

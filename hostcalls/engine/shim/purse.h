@@ -7,15 +7,16 @@
 
 #include <stdatomic.h>
 
+#include "allowance.h"
 #include "shim.h"
 
 struct purse {
-    uint64_t memory;   /* bytes */
-    uint64_t cpu_time; /* nanoseconds */
+    uint64_t memory; /* bytes */
+    allowance time;
     atomic_uint holders;
     atomic_uint guests;
     _Atomic uint64_t lent; /* bytes that guests have or may grow by now */
-    _Atomic uint64_t used; /* nanoseconds */
+    _Atomic uint64_t used; /* nanoseconds, in all */
 };
 
 /* A guest of the tree begins and ends to exist. */
@@ -27,6 +28,7 @@ void purse_leave(purse *p);
 uint64_t purse_lend(purse *p, uint64_t wanted, uint64_t least);
 void purse_return(purse *p, uint64_t bytes);
 
-void purse_spend(purse *p, uint64_t nanoseconds);
+/* Counts a run from `start` to `now`. */
+void purse_spend(purse *p, uint64_t start, uint64_t now);
 
 #endif

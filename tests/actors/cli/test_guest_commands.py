@@ -201,7 +201,7 @@ def test_limits_hold(directory: Path, capsys: pytest.CaptureFixture[str]) -> Non
     """A limit is each guest's, and its name is in the reason of the end."""
     assert run("small.wat", entrypoint="spin", limits=["cpu_time=0.05", "memory=17MiB"]) == 3
     said = capsys.readouterr().err
-    assert "cpu time exhausted: more than 0.050 seconds of cpu time (limit cpu_time)" in said
+    assert "cpu time exhausted: more than 0.050 seconds of cpu time, with 0.5 more each second" in said
 
 
 def test_a_refusal_is_in_the_reason(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import wasmtime
 
-from enfilade.hostcalls.engine import Engine, Import, Instance, Limits, Linked, Step
+from enfilade.hostcalls.engine import Engine, Import, Instance, Limits, Linked, Purse, Step
 
 PROGRAM = 1 << 20
 RECORD = 32
@@ -225,8 +225,9 @@ class ScriptRunner:
         *,
         limits: Limits | None = None,
         wake: Callable[[], None] = ignore,
+        purse: Purse | None = None,
     ) -> Script:
-        instance = self.engine.instantiate(self.linked(), limits or Limits(), wake)
+        instance = self.engine.instantiate(self.linked(), limits or Limits(), wake, purse)
         words = b"".join(
             struct.pack("<8I", *(value & 0xFFFF_FFFF for value in (*line, *([0] * (8 - len(line))))))
             for line in program

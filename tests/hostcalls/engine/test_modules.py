@@ -454,3 +454,9 @@ class TestLimits:
     def test_a_limit_is_positive(self, name: str, value: float) -> None:
         with pytest.raises(ValueError, match=name):
             Limits(**{name: value})  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("value", [-0.5, float("inf"), float("nan")])
+    def test_a_renewal_may_be_0_and_not_without_end(self, value: float) -> None:
+        assert Limits(cpu_renewal=0.0).cpu_renewal == 0
+        with pytest.raises(ValueError, match="cpu_renewal must be 0 or more, and finite"):
+            Limits(cpu_renewal=value)

@@ -288,6 +288,24 @@ class TestPreemption:
         assert run.instance.trap is not None
         assert run.instance.trap.kind is TrapKind.CPU_TIME
 
+    def test_a_budget_that_is_renewed_lasts(self, script: ScriptRunner) -> None:
+        """It is renewed faster than anything could use it up."""
+        limits = Limits(cpu_time=0.005, cpu_renewal=1000.0)
+        run = script([(Op.COUNT, 300_000), YIELD] * 100, limits=limits)
+        while (step := run.run()) is Step.PARKED:
+            run.instance.release()
+        assert step is Step.FINISHED
+        assert run.instance.cpu_time > 0.005
+
+    def test_a_renewed_budget_ends_what_uses_more(self, script: ScriptRunner) -> None:
+        run = script([SPIN], limits=Limits(cpu_time=0.02, cpu_renewal=0.5))
+        assert run.run() is Step.TRAPPED
+        trap = run.instance.trap
+        assert trap is not None
+        assert trap.kind is TrapKind.CPU_TIME
+        assert "0.020 seconds of cpu time, with 0.5 more each second" in trap.message
+        assert run.instance.cpu_time >= 0.04
+
 
 class TestStartFunction:
     def test_it_runs_before_instantiate_returns(self, engine: Engine) -> None:

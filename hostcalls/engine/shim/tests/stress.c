@@ -45,6 +45,7 @@ static void open_guest(engine *e, const linked *l, uint32_t index) {
                            .futures = 500,
                            .queued_bytes = 1 << 20,
                            .cpu_time = draw(4) == 0 ? 20000000 : UINT64_MAX,
+                           .cpu_renewal = draw(2) * 0.5,
                            .start_time = 100000000};
     int outcome;
     char *error = NULL;
@@ -161,7 +162,7 @@ int main(int argc, char **argv) {
     hostcall_import import = {.module_name = "stress", .index = 1};
     linked *l = linked_open(e->wasm, m, &import, 1, &error);
     assert(l != NULL);
-    tree = purse_open((uint64_t)sizes.max_guests * sizes.max_memory, UINT64_MAX);
+    tree = purse_open((uint64_t)sizes.max_guests * sizes.max_memory, UINT64_MAX, 0);
     assert(tree != NULL);
     for (uint32_t i = 0; i < GUESTS; i++) {
         open_guest(e, l, i);

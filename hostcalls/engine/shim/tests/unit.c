@@ -245,7 +245,7 @@ static void buffers_keep_what_they_are_given(void) {
 
 static void a_purse_never_lends_more_than_it_has(void) {
     enum { GUESTS = 6, MEMORY = 1000 };
-    purse *p = purse_open(MEMORY, 50);
+    purse *p = purse_open(MEMORY, 50, 0);
     uint64_t has[GUESTS] = {0}, lent[GUESTS] = {0}, total = 0;
     for (int i = 0; i < GUESTS; i++) {
         purse_enter(p);
@@ -278,7 +278,7 @@ static void a_purse_never_lends_more_than_it_has(void) {
 }
 
 static void a_purse_lends_one_guest_everything_and_several_a_part(void) {
-    purse *p = purse_open(1000, 50);
+    purse *p = purse_open(1000, 50, 0);
     purse_enter(p);
     assert(purse_lend(p, 5000, 0) == 1000);
     assert(purse_lend(p, 1, 1) == 0);
@@ -287,8 +287,8 @@ static void a_purse_lends_one_guest_everything_and_several_a_part(void) {
     assert(purse_lend(p, 5000, 0) == 500);
     assert(purse_lend(p, 5000, 300) == 300);
     assert(purse_lend(p, 5000, 300) == 200);
-    purse_spend(p, 20);
-    purse_spend(p, 22);
+    purse_spend(p, 100, 120);
+    purse_spend(p, 110, 132);
     assert(purse_cpu_time(p) == 42);
     purse_close(p); /* its guests keep it */
     purse_leave(p);
@@ -296,7 +296,46 @@ static void a_purse_lends_one_guest_everything_and_several_a_part(void) {
     purse_leave(p);
 }
 
+static void an_allowance_that_is_not_renewed_is_spent_once(void) {
+    allowance a;
+    allowance_open(&a, 100, 0);
+    allowance_spend(&a, 1000, 1060);
+    assert(!allowance_exceeded(&a, 5000, 5040));
+    assert(allowance_exceeded(&a, 5000, 5041));
+    allowance_spend(&a, 5000, 5040);
+    assert(!allowance_exceeded(&a, 1u << 30, 1u << 30));
+    assert(allowance_exceeded(&a, 1u << 30, (1u << 30) + 1));
+}
+
+static void an_allowance_is_renewed_up_to_the_whole_of_it(void) {
+    allowance a;
+    allowance_open(&a, 100, 0.25);
+    assert(!allowance_exceeded(&a, 1000, 1133)); /* 133 spent, 33 renewed meanwhile */
+    assert(allowance_exceeded(&a, 1000, 1134));
+    allowance_spend(&a, 1000, 1100);
+    assert(!allowance_exceeded(&a, 1100, 1133));
+    assert(allowance_exceeded(&a, 1100, 1134));
+    assert(!allowance_exceeded(&a, 1200, 1260)); /* after 100 of rest there are 50 again, and 10 in between */
+    assert(allowance_exceeded(&a, 1200, 1270));
+    assert(!allowance_exceeded(&a, 900000, 900133)); /* however long the rest was */
+    assert(allowance_exceeded(&a, 900000, 900134));
+    for (uint64_t at = 1000000; at < 9000000; at += 4000) { /* a quarter of the time, for ever */
+        assert(!allowance_exceeded(&a, at, at + 1));
+        allowance_spend(&a, at, at + 99);
+    }
+}
+
+static void an_allowance_may_have_no_end(void) {
+    allowance a;
+    allowance_open(&a, UINT64_MAX, 0.5);
+    allowance_spend(&a, 0, UINT64_MAX / 2);
+    assert(!allowance_exceeded(&a, 0, UINT64_MAX));
+}
+
 int main(void) {
+    an_allowance_that_is_not_renewed_is_spent_once();
+    an_allowance_is_renewed_up_to_the_whole_of_it();
+    an_allowance_may_have_no_end();
     futures_keep_the_order_of_a_stack();
     answers_reach_the_right_future_once();
     ids_are_seen_once_and_in_order(0);
