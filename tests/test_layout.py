@@ -76,6 +76,7 @@ ACTORS = House(
         "patterns": (*KERNEL, "supervision"),
         "workers": (*KERNEL, "peers", "supervision", "transport.policy"),
         "opening": (*KERNEL, "observing", "peers", "workers"),
+        "simulation": (*KERNEL, "opening", "transport"),
         "worker_main": ("opening", "workers", "transport.policy"),
     },
     kernel=KERNEL,
@@ -138,6 +139,7 @@ TRANSPORT = House(
             "wire",
         ),
         "settings": (),
+        "simulated": ("carrier", "closing", "memory_file", "wire"),
         "door_carrier": ("carrier", "closing", "doors", "wire", "zones"),
         "memory_carrier": ("carrier", "closing", "memory_file", "wire"),
         # Nothing but what opens a node with a mesh knows this.
@@ -154,7 +156,7 @@ TRANSPORT = House(
 HOUSES = (ACTORS, HOSTCALLS, TRANSPORT)
 every_house = pytest.mark.parametrize("house", HOUSES, ids=PACKAGES)
 
-EXPORTING = [*PACKAGES, "transport.doors", "hostcalls.engine", "actors.testing"]
+EXPORTING = [*PACKAGES, "transport.doors", "hostcalls.engine", "actors.simulation", "actors.testing"]
 
 TOP_LEVEL = {
     "CHANGELOG.md",

@@ -1,0 +1,89 @@
+"""Virtual time of a simulated world: it jumps from one event to the next, and never waits for anything real.
+
+trio asks a clock for `deadline_to_sleep_time` exactly when nothing can run. The events of the world that are
+due next, or the deadline, whichever comes first, are dealt with there and then.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+__all__ = ["SimulationClock"]
+
+
+class SimulationClock(trio.abc.Clock):
+    """The clock of a run in which a world is simulated.
+
+    It serves one run: `trio.run(main, clock=SimulationClock())`. Time begins at 0.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._number = 0
+        self._events: list[tuple[float, int, Callable[[], Any]]] = []
+        self._on_stuck: Callable[[], None] | None = None
+        self._on_error: Callable[[BaseException], None] | None = None
+
+    # For the world.
+
+    def begin(self, on_stuck: Callable[[], None], on_error: Callable[[BaseException], None]) -> None:
+        """Serve a world.
+
+        Args:
+            on_stuck: called when nothing can ever run again; it must make something run.
+            on_error: is given what an event raised.
+        """
+        self._on_stuck, self._on_error = on_stuck, on_error
+
+    def end(self) -> None:
+        """Forget the events of the world."""
+        self._on_stuck = self._on_error = None
+        self._events.clear()
+
+    def call_at(self, when: float, run: Callable[[], Any]) -> None:
+        """Call `run` at that time, after what was set for the same time before."""
+        self._number += 1
+        heapq.heappush(self._events, (when, self._number, run))
+
+    def has_event_within(self, seconds: float) -> bool:
+        """Tell whether an event is due within so many seconds."""
+        return bool(self._events) and self._events[0][0] <= self._now + seconds
+
+    # For trio.
+
+    def start_clock(self) -> None:
+        """See `trio.abc.Clock`."""
+
+    def current_time(self) -> float:
+        """See `trio.abc.Clock`."""
+        return self._now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """See `trio.abc.Clock`."""
+        events = self._events
+        if events and events[0][0] <= max(deadline, self._now):
+            # Whatever arrives at one instant costs one round of the loop.
+            now = self._now = max(self._now, events[0][0])
+            while events and events[0][0] <= now:
+                run = heapq.heappop(events)[2]
+                try:
+                    run()
+                except BaseException as error:
+                    if self._on_error is None:
+                        raise
+                    self._on_error(error)
+            return 0.0
+        if deadline <= self._now:
+            return 0.0
+        if deadline < math.inf:
+            self._now = deadline
+            return 0.0
+        if self._on_stuck is None:
+            return math.inf  # trio's own last tasks wait for its wake-up socket
+        self._on_stuck()
+        return 0.0

@@ -1,0 +1,219 @@
+"""Faults: what a world does to its hosts and ways. Frozen records, so that a schedule is a value.
+
+Each ends by itself, after the seconds that it holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import attrs
+
+if TYPE_CHECKING:
+    from enfilade.actors.simulation.world import World
+
+__all__ = [
+    "Block",
+    "Crash",
+    "Flaky",
+    "Freeze",
+    "Partition",
+    "Skew",
+    "Slow",
+    "Strike",
+]
+
+
+SHARES: Final = ("full", "twice", "reset")
+"""The properties of a way that a calm sets to nothing."""
+
+
+@attrs.frozen
+class Crash:
+    """Crash a host, and start it again.
+
+    Attributes:
+        host: its name.
+        how: with the "process" its peers hear of it; with the "machine" they hear nothing.
+        back: seconds after which the next life starts; None: never.
+    """
+
+    host: str
+    how: Literal["process", "machine"] = "process"
+    back: float | None = 1.0
+
+    def strike(self, world: World) -> None:
+        """See `Fault`."""
+        host = world.hosts[self.host]
+        if host.is_alive:
+            world.crash(host, self.how)
+            if self.back is not None:
+                world.start_later(host, self.back)
+
+
+@attrs.frozen
+class Freeze:
+    """Let a host stand still for so many seconds."""
+
+    host: str
+    seconds: float = 1.0
+
+    def strike(self, world: World) -> None:
+        """See `Fault`."""
+        world.freeze(world.hosts[self.host], self.seconds)
+
+
+@attrs.frozen
+class Slow:
+    """Give a host a slow processor: each step costs it seconds, for so many seconds."""
+
+    host: str
+    step: float = 2e-4
+    seconds: float = 1.0
+
+    def strike(self, world: World) -> None:
+        """See `Fault`."""
+        host = world.hosts[self.host]
+        life = host.life
+        world.slow(host, step=self.step)
+        world.call_at(
+            world.now() + self.seconds, lambda: world.slow(host, step=0.0) if host.life is life else None
+        )
+
+
+@attrs.frozen
+class Block:
+    """Let a host hold its loop for so many seconds."""
+
+    host: str
+    seconds: float = 0.1
+
+    def strike(self, world: World) -> None:
+        """See `Fault`."""
+        host = world.hosts[self.host]
+        if host.life is not None:
+            world.slow(host, step=host.life.step_cost, blocked=self.seconds)
+
+
+@attrs.frozen
+class Partition:
+    """Keep two hosts or zones apart for so many seconds.
+
+    Attributes:
+        one, other: names of hosts or zones.
+        seconds: how long.
+        how: "silence" holds back what arrives, "reset" breaks the connections.
+        one_way: whether only what travels from `one` to `other` is concerned.
+    """
+
+    one: str
+    other: str
+    seconds: float = 1.0
+    how: Literal["silence", "reset"] = "silence"
+    one_way: bool = False
+
+    def strike(self, world: World) -> None:
+        """See `Fault`."""
+        world.partition(self.one, self.other, how=self.how, one_way=self.one_way)
+        world.call_at(world.now() + self.seconds, lambda: world.heal(self.one, self.other))
+
+
+@attrs.frozen
+class Flaky:
+    """Change properties of the way from one host to another for so many seconds.
+
+    Attributes:
+        one, other: names of hosts.
+        seconds: how long.
+        latency, jitter, full, twice, reset: as of `Way`; None leaves the property as it is.
+    """
+
+    one: str
+    other: str
+    seconds: float = 1.0
+    latency: float | None = None
+    jitter: float | None = None
+    full: float | None = None
+    twice: float | None = None
+    reset: float | None = None
+
+    def strike(self, world: World) -> None:
+        """See `Fault`."""
+        way = world.way(self.one, self.other)
+        names = ("latency", "jitter", "full", "twice", "reset")
+        changed = {name: value for name in names if (value := getattr(self, name)) is not None}
+        before = {name: getattr(way, name) for name in changed}
+        world.log_fault("flaky", self.one, self.other, *changed)
+        way.set(**changed)
+
+        def restore() -> None:
+            way.set(
+                **{name: value for name, value in before.items() if not (world.is_calm and name in SHARES)}
+            )
+
+        world.call_at(world.now() + self.seconds, restore)
+
+
+@attrs.frozen
+class Skew:
+    """Put the wall clock of a host forward, or back."""
+
+    host: str
+    seconds: float
+
+    def strike(self, world: World) -> None:
+        """See `Fault`."""
+        world.skew_clock(world.hosts[self.host], self.seconds)
+
+
+@attrs.frozen
+class Strike:
+    """Hit a place: do something within the hand-over of a number, counted from the beginning of the world.
+
+    Attributes:
+        place: the number of the hand-over, from 1.
+        what: "reset" breaks the connection within the hand-over; "cut" breaks it and keeps the hosts apart
+            for a second; "silence" keeps them apart in silence, and "one way" only what travels that way;
+            "crash sender" and "crash receiver" crash a host, which comes back after a second; "freeze sender"
+            and "freeze receiver" let one stand still for a second; "full" lets the next second's batches on
+            this way find no room.
+    """
+
+    place: int
+    what: Literal[
+        "reset",
+        "cut",
+        "silence",
+        "one way",
+        "crash sender",
+        "crash receiver",
+        "freeze sender",
+        "freeze receiver",
+        "full",
+    ] = "reset"
+
+    def strike(self, world: World) -> None:
+        """See `Fault`: sets the trap."""
+        world.strike_at(self.place, self.hit)
+
+    def hit(self, world: World, sender: str, receiver: str) -> None:
+        """The hand-over has come."""
+        match self.what:
+            case "reset":
+                world.reset(sender, receiver)
+            case "cut":
+                Partition(sender, receiver, how="reset").strike(world)
+            case "silence":
+                Partition(sender, receiver).strike(world)
+            case "one way":
+                Partition(sender, receiver, one_way=True).strike(world)
+            case "crash sender":
+                Crash(sender).strike(world)
+            case "crash receiver":
+                Crash(receiver).strike(world)
+            case "freeze sender":
+                Freeze(sender).strike(world)
+            case "freeze receiver":
+                Freeze(receiver).strike(world)
+            case "full":
+                Flaky(sender, receiver, full=1.0).strike(world)

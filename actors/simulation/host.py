@@ -1,0 +1,73 @@
+"""A simulated host: a place for a node, which is started there again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import attrs
+import trio
+
+from enfilade.actors.simulation.custody import Life
+
+if TYPE_CHECKING:
+    from enfilade.actors.node.node import Node
+    from enfilade.transport.simulated.carrier import SimulatedCarrier
+    from enfilade.transport.simulated.ways import Port
+
+__all__ = ["EPOCH", "Boot", "Host", "HostCrashed"]
+
+EPOCH: Final = 1767225600.0
+"""The wall-clock time at which every world begins: 2026-01-01, 00:00 UTC."""
+
+Boot: TypeAlias = "Callable[[Node], Awaitable[object]]"
+"""The first code of each life of a host: it spawns what the node is for."""
+
+
+class HostCrashed(Exception):
+    """The host was crashed while something waited for its code."""
+
+
+@attrs.define(eq=False)
+class Host:
+    """A simulated machine with room for one node. Made by `World.open_node`.
+
+    Attributes:
+        name: of the host, and of its node.
+        zone: of the host.
+        address: where its node can be called.
+        skew: seconds by which its wall clock is wrong.
+        life: the present life, or the last one.
+        lives: how many there were.
+        node: the node of that life, for tests to look at; what it is told to do must be told by `World.on`.
+    """
+
+    name: str
+    zone: str
+    address: str
+    boot: Boot
+    options: dict[str, Any]
+    port: Port
+    skew: float = 0.0
+    life: Life | None = None
+    lives: int = 0
+    node: Node | None = None
+    carrier: SimulatedCarrier | None = None
+    ready: trio.Event = attrs.field(factory=trio.Event)
+    closing: trio.Event = attrs.field(factory=trio.Event)
+    ended: trio.Event = attrs.field(factory=trio.Event)
+    trouble: BaseException | None = None
+    calls: dict[str, None] = attrs.field(factory=dict)
+
+    @property
+    def full_name(self) -> str:
+        """The name of its node: `name@zone`."""
+        return f"{self.name}@{self.zone}"
+
+    @property
+    def is_alive(self) -> bool:
+        """True while a life goes on here."""
+        return self.life is not None and not self.life.is_over and not self.ended.is_set()
+
+    def __repr__(self) -> str:
+        return f"<host {self.full_name}>"

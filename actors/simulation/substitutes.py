@@ -1,0 +1,239 @@
+"""Substitutes for what the machine gives to Python code: time, chance, threads.
+
+While a world runs, some functions of the standard library and of trio are replaced. Code that belongs to a
+life gets the world's time and chance from them; all other code gets the machine's, as before. What a world
+cannot give (a thread, a process, a socket) is refused at the place where it is asked for.
+"""
+
+from __future__ import annotations
+
+import _thread
+import gc
+import logging
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final, Protocol
+
+import trio
+from trio._core import _run as trio_run
+
+from enfilade.actors.simulation.custody import LIFE, Life
+from enfilade.actors.simulation.entropy import Entropy
+from enfilade.transport import closing
+
+__all__ = ["Nondeterministic", "Source", "inline", "replaced"]
+
+
+class Nondeterministic(RuntimeError):
+    """Code of a simulated host asks for something real, whose outcome no seed determines."""
+
+
+class Source(Protocol):
+    """The world, as the substitutes see it."""
+
+    entropy: Entropy
+
+    def monotonic(self, life: Life) -> float:
+        """Return the monotonic time of a life."""
+        ...
+
+    def unix_time(self, life: Life) -> float:
+        """Return the wall-clock time of a life."""
+        ...
+
+    def chance_of(self, life: Life) -> Any:
+        """Return the stream of draws that belongs to a life."""
+        ...
+
+    def refused(self, error: Nondeterministic) -> None:
+        """Take note that a life has asked for something real."""
+        ...
+
+
+REFUSED: Final = {
+    "subprocess.Popen": "starts a process",
+    "os.fork": "forks",
+    "os.posix_spawn": "starts a process",
+    "os.system": "starts a process",
+    "socket.__new__": "opens a socket",
+    "socket.connect": "connects a socket",
+    "socket.bind": "binds a socket",
+    "time.sleep": "sleeps in real time: call `time.sleep` as an attribute of its module",
+}
+"""Audit events that code in custody must not cause, and what each is."""
+
+THREADS: Final = ("_start_new_thread", "_start_joinable_thread")
+"""What `threading` starts threads with, by the version of Python; not every version has an audit event."""
+
+_source: Source | None = None
+"""The world that runs now: there is one in a process at a time."""
+
+_is_audited = False
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if _source is not None and event in REFUSED and LIFE.get() is not None:
+        _refuse(REFUSED[event])
+
+
+def _refuse(what: str) -> None:
+    life, source = LIFE.get(), _source
+    if life is not None and source is not None:
+        error = Nondeterministic(f"code of host {life.name!r} {what}, which a simulated host cannot do")
+        source.refused(error)
+        raise error
+
+
+async def inline(function: Callable[..., Any], *args: Any, **_options: Any) -> Any:
+    """Run a function that blocks, at once: what a simulated host does in the place of a thread."""
+    await trio.lowlevel.checkpoint()
+    return function(*args)
+
+
+@contextmanager
+def replaced(source: Source) -> Iterator[None]:
+    """Replace what has to be for the length of a block, for the lives of one world.
+
+    Raises:
+        RuntimeError: another world runs in this process.
+    """
+    global _source, _is_audited
+    if _source is not None:
+        raise RuntimeError("another world runs in this process: end it first")
+    if not _is_audited:
+        sys.addaudithook(_audit)  # which cannot be taken out again
+        _is_audited = True
+    with ExitStack() as stack:
+        _source = source
+        stack.callback(_release)
+        stack.enter_context(_ordered(source.entropy))
+        stack.enter_context(_generators_known())
+        stack.enter_context(_lines_of_the_living())
+        for owner, name, substitute in _substitutes(source):
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, substitute)
+        yield
+
+
+def _release() -> None:
+    global _source
+    _source = None
+
+
+@contextmanager
+def _ordered(entropy: Entropy) -> Iterator[None]:
+    """Let trio's order of tasks, the global generator and the collection of garbage follow the seed."""
+    scheduler: Any = trio_run  # the hook that trio has for hypothesis
+    flag, order, chance = (
+        scheduler._ALLOW_DETERMINISTIC_SCHEDULING,
+        scheduler._r.getstate(),
+        random.getstate(),
+    )
+    was_collecting = gc.isenabled()
+    gc.disable()
+    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
+    scheduler._r.seed(f"{entropy.seed}/scheduler")
+    random.seed(f"{entropy.seed}/global")
+    try:
+        yield
+    finally:
+        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = flag
+        scheduler._r.setstate(order)
+        random.setstate(chance)
+        if was_collecting:
+            gc.enable()
+
+
+@contextmanager
+def _generators_known() -> Iterator[None]:
+    """Keep the asynchronous generators of lives off trio's list: it would run the cleanup of dead ones."""
+    before = sys.get_asyncgen_hooks()
+
+    def begun(generator: Any) -> None:
+        life = LIFE.get()
+        if life is not None:
+            life.generators.add(generator)
+        elif before.firstiter is not None:
+            before.firstiter(generator)
+
+    sys.set_asyncgen_hooks(begun, before.finalizer)
+    try:
+        yield
+    finally:
+        sys.set_asyncgen_hooks(*before)
+
+
+class _Living(logging.Filter):
+    """Says of each record which life it is of; drops those of lives that are over."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        life, source = LIFE.get(), _source
+        if life is None or source is None:
+            return True
+        record.node, record.life, record.virtual_time = life.name, life.number, source.monotonic(life)
+        return not life.is_over
+
+
+@contextmanager
+def _lines_of_the_living() -> Iterator[None]:
+    living = _Living()
+    loggers = [
+        known
+        for name, known in logging.root.manager.loggerDict.items()
+        if f"{name}.".startswith("enfilade.") and isinstance(known, logging.Logger)
+    ]
+    for logger in loggers:
+        logger.addFilter(living)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(living)
+
+
+def _substitutes(source: Source) -> Iterator[tuple[Any, str, Any]]:
+    """The functions that are replaced: where each is, its name, and what takes its place."""
+
+    def by_life(real: Callable[..., Any], simulated: Callable[..., Any]) -> Callable[..., Any]:
+        def either(*args: Any, **kwargs: Any) -> Any:
+            life = LIFE.get()
+            return real(*args, **kwargs) if life is None else simulated(life, *args, **kwargs)
+
+        return either
+
+    def nanoseconds(seconds: Callable[[Life], float]) -> Callable[[Life], int]:
+        return lambda life: round(seconds(life) * 1e9)
+
+    def entropy(life: Life, count: int) -> bytes:
+        return source.chance_of(life).bytes(count)  # type: ignore[no-any-return]
+
+    def sleep(life: Life, seconds: float) -> None:
+        life.charge += seconds
+
+    def refuse(what: str) -> Callable[..., Any]:
+        return lambda life, *args, **kwargs: _refuse(what)
+
+    yield os, "urandom", by_life(os.urandom, entropy)
+    yield random, "_urandom", by_life(random._urandom, entropy)  # type: ignore[attr-defined]
+    for name, simulated in (("time", source.unix_time), ("monotonic", source.monotonic)):
+        for suffix, given in (("", simulated), ("_ns", nanoseconds(simulated))):
+            yield time, name + suffix, by_life(getattr(time, name + suffix), given)
+    yield time, "perf_counter", by_life(time.perf_counter, source.monotonic)
+    yield time, "perf_counter_ns", by_life(time.perf_counter_ns, nanoseconds(source.monotonic))
+    yield time, "sleep", by_life(time.sleep, sleep)
+    yield closing, "close", by_life(closing.close, lambda life, descriptor: os.close(descriptor))
+    threads, waits = trio.to_thread, trio.lowlevel
+    yield threads, "run_sync", by_life(threads.run_sync, lambda life, *args, **how: inline(*args, **how))
+    refused = refuse("waits in a thread for the loop")
+    yield trio.from_thread, "run", by_life(trio.from_thread.run, refused)
+    yield trio.from_thread, "run_sync", by_life(trio.from_thread.run_sync, refused)
+    for module, name in ((_thread, "start_new_thread"), *((threading, name) for name in THREADS)):
+        if hasattr(module, name):
+            yield module, name, by_life(getattr(module, name), refuse("starts a thread"))
+    for name in ("wait_readable", "wait_writable"):
+        yield waits, name, by_life(getattr(waits, name), refuse("waits for a real descriptor"))

@@ -1,0 +1,580 @@
+"""A world: hosts with nodes, a network, time and chance, all of one seed, in one trio run."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import math
+import os
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from typing import Any, Final, Literal, TypeVar
+
+import attrs
+import trio
+
+from enfilade.actors.node.config import NodeConfig
+from enfilade.actors.node.runtime import NodeRuntime
+from enfilade.actors.opening import open_node
+from enfilade.actors.simulation.clock import SimulationClock
+from enfilade.actors.simulation.custody import LIFE, Life
+from enfilade.actors.simulation.entropy import Entropy, Stream
+from enfilade.actors.simulation.host import EPOCH, Boot, Host, HostCrashed
+from enfilade.actors.simulation.log import Log
+from enfilade.actors.simulation.schedule import Fault, Schedule
+from enfilade.actors.simulation.substitutes import Nondeterministic, inline
+from enfilade.transport.carrier import Credentials
+from enfilade.transport.simulated.carrier import SimulatedCarrier
+from enfilade.transport.simulated.network import Network
+from enfilade.transport.simulated.ways import Way
+
+__all__ = ["Stuck", "World"]
+
+T = TypeVar("T")
+
+COLLECT: Final = 10_000
+"""Steps between two collections of garbage, which come at fixed points."""
+
+MOST_CRASHES: Final = 2000
+"""Crashes in one world: each leaks the memory of a node."""
+
+SETTLED: Final = 1.0
+"""Seconds in which nothing is due, when a world has settled."""
+
+FIRST_PID: Final = 1000
+
+Silence = Literal["silence", "reset"]
+
+
+class Stuck(RuntimeError):
+    """Nothing in the world can ever run again: each task waits for another."""
+
+
+class World:
+    """One simulated system. Made by `simulate` and `run_simulation`.
+
+    Attributes:
+        seed: which world it is.
+        clock: its time.
+        entropy: its chance.
+        log: its events.
+        network: what lies between its hosts.
+        hosts: by name.
+        steps: how often a task of any life was resumed.
+        crashes: how many lives were crashed.
+        schedule: the faults that were set, with their times.
+        struck: how often a fault of each kind has struck.
+        is_calm: whether faults have ended.
+    """
+
+    def __init__(self, seed: int, clock: SimulationClock) -> None:
+        self.seed = seed
+        self.clock = clock
+        self.entropy = Entropy(seed)
+        self.log = Log()
+        self.hosts: dict[str, Host] = {}
+        self.steps = 0
+        self.crashes = 0
+        self.network = Network(clock, self.entropy.stream("network"), self._note)
+        self._holder: trio.Nursery
+        self._scope = trio.CancelScope()
+        self._trouble: BaseException | None = None
+        self._always: list[tuple[str, Callable[[], Any]]] = []
+        self._ended = trio.Event()
+        self.schedule: Schedule = []
+        self.struck: dict[str, int] = {}
+        self.is_calm = False
+        self._collect_at = COLLECT
+
+    # Looking.
+
+    @property
+    def digest(self) -> str:
+        """A digest over all events so far: equal for equal runs."""
+        return self.log.digest
+
+    def now(self) -> float:
+        """The present virtual time, in seconds from the beginning of the world."""
+        return self.clock.current_time()
+
+    def random(self, name: str) -> Stream:
+        """A stream of draws of that name, for the test's own use."""
+        return self.entropy.stream(f"user/{name}")
+
+    def record(self, kind: str, *fields: object) -> None:
+        """Note an event of the test's own in the log; fields must be the same in every run."""
+        self._note(f"user.{kind}", *fields)
+
+    def always(self, name: str, predicate: Callable[[], Any]) -> None:
+        """Demand that a predicate holds after every step of any life. It must change nothing."""
+        self._always.append((name, predicate))
+
+    def owners(self, name: str) -> int:
+        """On how many living hosts a process has that name now."""
+        nodes = [host.node for host in self.hosts.values() if host.is_alive]
+        return sum(node is not None and node.whereis(name) is not None for node in nodes)
+
+    # Hosts.
+
+    async def open_node(self, name: str, *, zone: str = "", boot: Boot | None = None, **options: Any) -> Host:
+        """Make a host, start its first life, and wait until its `boot` has run.
+
+        Args:
+            name: of the host and its node.
+            zone: of both; the name by default.
+            boot: the first code of each life: a coroutine function that is given the node.
+            options: as of `enfilade.open_node`; `listen` is `/name` by default.
+
+        Raises:
+            ValueError: the name is taken, or an option means nothing in a world.
+        """
+        if name in self.hosts:
+            raise ValueError(f"the world has a host {name!r} already")
+        for refused in ("carrier", "workers"):
+            if refused in options:
+                raise ValueError(f"{refused!r} means nothing in a world: its nodes live in this process")
+        address = options.setdefault("listen", f"/{name}")
+        zone = zone or name
+        port = self.network.port(name, zone)
+        host = Host(name, zone, address, boot or _nothing, options, port)
+        self.hosts[name] = host
+        await self._start(host)
+        return host
+
+    async def _start(self, host: Host) -> None:
+        life = host.life = Life(host.name, host.lives, self)
+        host.lives += 1
+        host.ready, host.closing, host.ended = trio.Event(), trio.Event(), trio.Event()
+        host.trouble = None
+        pid = FIRST_PID + sum(known.lives for known in self.hosts.values())
+        host.carrier = SimulatedCarrier(
+            self.network, host.port, Credentials(pid, os.geteuid(), os.getegid(), zone=host.zone)
+        )
+        self._note("start", host.name, life.number)
+        life.at_end.append(host.ready.set)
+        life.at_end.append(host.ended.set)
+        self._spawn(life, self._live, host, life)
+        await host.ready.wait()
+        if host.trouble is not None:
+            raise host.trouble
+
+    def _spawn(self, life: Life | None, run: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        context = copy_context()
+        context.run(LIFE.set, life)
+        context.run(self._holder.start_soon, run, *args)
+
+    async def _live(self, host: Host, life: Life) -> None:
+        """One life of a host, from its start to its orderly end."""
+        options = dict(host.options)
+        config = options.pop("config", None) or NodeConfig()
+        config = attrs.evolve(config, runtime=self._runtime(host, life), handle_interrupt=False)
+        try:
+            opening = open_node(host.name, zone=host.zone, config=config, carrier=host.carrier, **options)
+            async with opening as host.node:
+                for address in host.calls:
+                    host.node.distribution.keep_connected(address)
+                await host.boot(host.node)
+                host.ready.set()
+                await host.closing.wait()
+        except Exception as error:
+            if host.ready.is_set():
+                self.fail(error)
+            host.trouble = error
+        finally:
+            self._note("end", host.name, life.number)
+            host.ready.set()
+            host.ended.set()
+
+    def _runtime(self, host: Host, life: Life) -> NodeRuntime:
+        return NodeRuntime(
+            monotonic=lambda: self.now() + life.charge,
+            unix_time=lambda: self.unix_time(life),
+            entropy=self.chance_of(life).bytes,
+            random=self.chance_of(life).random,
+            spawn=self._holder.start_soon,
+            run_blocking=inline,
+        )
+
+    def start_later(self, host: Host, seconds: float) -> None:
+        """Start the next life of a host in so many seconds, unless somebody does before."""
+        number = host.lives
+
+        async def start() -> None:
+            await trio.sleep(seconds)
+            if not host.is_alive and host.lives == number and not self._ended.is_set():
+                try:
+                    await self._start(host)
+                except Exception as error:
+                    self.fail(error)
+
+        self._spawn(None, start)
+
+    def connect(self, *hosts: Host, both: bool = False) -> None:
+        """Keep hosts connected, each with each, now and in later lives.
+
+        Args:
+            hosts: at least two.
+            both: whether both of a pair call; otherwise the later one does.
+        """
+        for place, later in enumerate(hosts):
+            for earlier in hosts[:place]:
+                for caller, called in ((later, earlier), (earlier, later)) if both else ((later, earlier),):
+                    caller.calls[called.address] = None
+                    if caller.is_alive and caller.life is not None:
+                        self._spawn(caller.life, self._call, caller, called.address)
+
+    async def _call(self, host: Host, address: str) -> None:
+        if host.node is not None:
+            host.node.distribution.keep_connected(address)
+
+    async def on(self, host: Host, function: Callable[..., Any], *args: Any) -> Any:
+        """Run a function as code of a host, and return what it returns. It may be a coroutine function.
+
+        Raises:
+            HostCrashed: the host was crashed meanwhile, or has no life.
+        """
+        life = host.life
+        if life is None or not host.is_alive:
+            raise HostCrashed(f"host {host.name!r} has no life at present")
+        outcome: list[Any] = []
+        done = trio.Event()
+
+        async def run() -> None:
+            result: Any = None
+            failure: Exception | None = None
+            try:
+                result = function(*args)
+                if inspect.isawaitable(result):
+                    result = await result
+            except Exception as error:
+                failure = error
+            if not life.is_over:  # by this very step
+                outcome.extend([result, failure])
+                done.set()
+
+        life.at_end.append(done.set)
+        self._spawn(life, run)
+        await done.wait()
+        life.at_end.remove(done.set)
+        if not outcome:
+            raise HostCrashed(f"host {host.name!r} was crashed")
+        result, error = outcome
+        if error is not None:
+            raise error
+        return result
+
+    # Faults.
+
+    def crash(self, host: Host, how: Literal["process", "machine"] = "process") -> None:
+        """End a host's life at this instant, as `kill -9` does: no line of its code runs any more.
+
+        Args:
+            host: which.
+            how: with "process" the kernel closes what the node held, and its peers hear of that; with
+                "machine" they hear nothing.
+
+        Raises:
+            RuntimeError: this world has seen too many crashes, each of which leaks a node.
+        """
+        life = host.life
+        if life is None or not host.is_alive:
+            return
+        if self.crashes >= MOST_CRASHES:
+            raise RuntimeError(
+                f"a world can have {MOST_CRASHES} crashes, because each leaks a node: use several worlds"
+            )
+        self.crashes += 1
+        self._note("crash", host.name, how)
+        self._bury(host, life, silently=how == "machine")
+
+    def _bury(self, host: Host, life: Life, *, silently: bool) -> None:
+        life.crash()
+        if host.carrier is not None:
+            self.network.end(host.carrier, silently=silently)
+
+    async def restart(self, host: Host, after: float = 0.0) -> None:
+        """Start the next life of a host; crash the present one first, if there is one."""
+        self.crash(host)
+        await trio.sleep(after)
+        if not host.is_alive:
+            await self._start(host)
+
+    async def close(self, host: Host) -> None:
+        """End a host's life in order, as leaving the block of `open_node` does."""
+        host.closing.set()
+        await host.ended.wait()
+        if host.carrier is not None and not host.carrier.is_dead:
+            self.network.end(host.carrier, silently=False)
+
+    async def close_nodes(self) -> None:
+        """End all lives in order, one host after another."""
+        for host in self.hosts.values():
+            if host.is_alive:
+                await self.close(host)
+
+    def freeze(self, host: Host, seconds: float = math.inf) -> None:
+        """Let a host stand still, as SIGSTOP does; for so many seconds, or until `thaw`."""
+        life = host.life
+        if life is None or not host.is_alive or life.is_frozen:
+            return
+        self._note("freeze", host.name)
+        life.freeze()
+        self.network.freeze(host.port)
+        if seconds < math.inf:
+            self.call_at(self.now() + seconds, lambda: self._thaw(host, life))
+
+    def thaw(self, host: Host) -> None:
+        """Let a frozen host go on, as SIGCONT does."""
+        if host.life is not None:
+            self._thaw(host, host.life)
+
+    def _thaw(self, host: Host, life: Life) -> None:
+        if life is host.life and life.is_frozen and not life.is_over:
+            self._note("thaw", host.name)
+            life.thaw()
+            self.network.thaw(host.port)
+
+    def slow(self, host: Host, *, step: float = 2e-4, blocked: float = 0.0) -> None:
+        """Give a host a slow processor, until its life ends.
+
+        Args:
+            host: which.
+            step: seconds that each step of a task takes; 0: none.
+            blocked: seconds for which it holds its loop now, once.
+        """
+        if host.life is not None and host.is_alive:
+            self._note("slow", host.name, step, blocked)
+            host.life.step_cost = step
+            if blocked:
+                host.life.occupy(blocked)
+
+    def skew_clock(self, host: Host, seconds: float) -> None:
+        """Put a host's wall clock forward, or back; its timers do not notice."""
+        self._note("skew", host.name, seconds)
+        host.skew += seconds
+
+    def way(self, origin: Host | str, destination: Host | str) -> Way:
+        """The way from one host to another; see `Way.set`."""
+        return self.network.way(_name(origin), _name(destination))
+
+    def partition(
+        self,
+        one: Host | str | list[Host | str],
+        other: Host | str | list[Host | str],
+        *,
+        how: Silence = "silence",
+        one_way: bool = False,
+    ) -> None:
+        """Keep hosts apart from others, until `heal`.
+
+        Args:
+            one, other: hosts, or names of hosts or zones, or lists of them.
+            how: "silence" holds back what arrives; "reset" breaks connections, and none can be made.
+            one_way: whether only what travels from `one` to `other` is concerned.
+        """
+        self._note("partition", *_names(one), "|", *_names(other), how, one_way)
+        for way in self._ways(one, other, one_way=one_way):
+            (self.network.silence if how == "silence" else self.network.cut)(way)
+
+    def heal(self, one: Any = None, other: Any = None) -> None:
+        """Undo partitions: those between two sets of hosts, or all of them."""
+        everyone = list(self.hosts)
+        self._note("heal", *_names(one or "all"), "|", *_names(other or "all"))
+        for way in self._ways(one or everyone, other or everyone, one_way=False):
+            self.network.heal(way)
+
+    def reset(self, one: Host | str, other: Host | str) -> None:
+        """Break every connection between two hosts, now; they can be made again at once."""
+        self._note("reset", _name(one), _name(other))
+        way = self.way(one, other)
+        self.network.reset(way.origin, way.destination)
+
+    def strike_at(self, place: int, hit: Callable[[World, str, str], None]) -> None:
+        """Call `hit(world, sender, receiver)` within the hand-over of that number."""
+        self.network.strikes[place] = lambda origin, destination: hit(self, origin.name, destination.name)
+
+    def at(self, seconds: float, fault: Fault) -> None:
+        """Let a fault strike at a time of the world."""
+        self.schedule.append((seconds, fault))
+        self.call_at(seconds, lambda: self._strike(fault))
+
+    def faults(self, schedule: Schedule) -> None:
+        """Let the faults of a schedule strike."""
+        for seconds, fault in schedule:
+            self.at(seconds, fault)
+
+    def _strike(self, fault: Fault) -> None:
+        if not self.is_calm:
+            self.log_fault(type(fault).__name__)
+            fault.strike(self)
+
+    def log_fault(self, kind: str, *fields: object) -> None:
+        """Note a fault in the log, and count it by its kind."""
+        self.struck[kind] = self.struck.get(kind, 0) + 1
+        self._note(f"fault.{kind}", *fields)
+
+    async def calm(self, seconds: float, core: list[Host] | None = None) -> None:
+        """End all faults, and let so many seconds pass in which the system must recover.
+
+        Args:
+            seconds: how long.
+            core: only these hosts, and what lies between them, become healthy; the others stay as they are.
+        """
+        self.is_calm = core is None
+        healthy = list(self.hosts.values()) if core is None else core
+        names = [host.name for host in healthy]
+        self._note("calm", *names)
+        for way in self.network.ways(names, names):
+            self.network.heal(way)
+            way.set(full=0.0, twice=0.0, reset=0.0)
+        self.network.strikes.clear()
+        for host in healthy:
+            self.thaw(host)
+            if host.is_alive:
+                self.slow(host, step=0.0)
+            elif host.life is None or host.life.is_over:
+                await self._start(host)
+        await self.run(seconds)
+
+    def hold(self, one: Any, other: Any) -> None:
+        """Hold back what travels between two sets of hosts, until `release`."""
+        self.partition(one, other)
+
+    def release(self, one: Any, other: Any, order: Literal["fifo", "seeded"] = "fifo") -> None:
+        """Let what was held back arrive, in the order in which it was sent, or in a drawn order of ways."""
+        ways = list(self._ways(one, other, one_way=False))
+        if order == "seeded":
+            self.entropy.stream("release").shuffle(ways)
+        self._note("release", order)
+        for way in ways:
+            self.network.heal(way)
+
+    def _ways(self, one: Any, other: Any, *, one_way: bool) -> list[Way]:
+        ways = dict.fromkeys(self.network.ways(_names(one), _names(other)))
+        if not one_way:
+            ways |= dict.fromkeys(self.network.ways(_names(other), _names(one)))
+        return list(ways)
+
+    # Time.
+
+    def call_at(self, when: float, run: Callable[[], Any]) -> None:
+        """Call a function at a time of the world, between two steps."""
+        self.clock.call_at(when, run)
+
+    async def run(self, seconds: float) -> None:
+        """Let so many virtual seconds pass."""
+        await trio.sleep(seconds)
+
+    async def run_until(self, predicate: Callable[[], Any], within: float, every: float = 0.01) -> None:
+        """Let time pass until a predicate holds.
+
+        Raises:
+            AssertionError: it does not within so many seconds.
+        """
+        end = self.now() + within
+        while not predicate():
+            if self.now() >= end:
+                raise AssertionError(f"{_shown(predicate)} did not hold within {within:g} s")
+            await trio.sleep(every)
+
+    async def settle(self) -> None:
+        """Let time pass until nothing is under way and nothing is due within a second."""
+        gc.collect()
+        while self.clock.has_event_within(SETTLED):  # noqa: ASYNC110 (it is time that has to pass)
+            await trio.sleep(SETTLED / 10)
+
+    # For lives and substitutes.
+
+    def stepped(self, life: Life) -> None:
+        """A task of a life has run."""
+        self.steps += 1
+        if self.steps >= self._collect_at:
+            self._collect_at += COLLECT
+            gc.collect()
+        for name, predicate in self._always:
+            if not predicate() and self._trouble is None:
+                self.fail(
+                    AssertionError(f"{name!r} does not hold at {self.now():g} s, after step {self.steps}")
+                )
+
+    def monotonic(self, life: Life) -> float:
+        """The monotonic time of a life: that of the world, and what its present step has cost so far."""
+        return self.now() + life.charge
+
+    def unix_time(self, life: Life) -> float:
+        """The wall-clock time of a life."""
+        return EPOCH + self.hosts[life.name].skew + self.monotonic(life)
+
+    def chance_of(self, life: Life) -> Stream:
+        """The stream of draws that belongs to a life."""
+        return self.entropy.stream(f"{life.name}.{life.number}")
+
+    def refused(self, error: Nondeterministic) -> None:
+        """Code of a life asked for something real: the world fails, whatever that code makes of the error."""
+        self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End the world's block with an error: the first one counts."""
+        if self._trouble is None:
+            self._trouble = error
+            self._scope.cancel()
+
+    def _note(self, kind: str, *fields: object) -> None:
+        self.log.write(self.now(), self.steps, kind, *fields)
+
+    # The world's own beginning and end.
+
+    async def hold_lives(self, begun: trio.Event, over: trio.Event) -> None:
+        """Hold the tasks of all lives, out of reach of what surrounds the world."""
+        try:
+            async with trio.open_nursery() as self._holder:
+                begun.set()
+                await self._ended.wait()
+        except BaseException as error:
+            self.fail(error)
+        finally:
+            over.set()
+
+    def stuck(self) -> None:
+        """Nothing can ever run again."""
+        waiting = [f"{life}: {task.name}" for life in self._lives() for task in life.tasks]
+        lines = "\n  ".join(waiting) or "no host has a task"
+        if isinstance(self._trouble, Stuck):
+            raise self._trouble
+        self.fail(Stuck(f"nothing can ever run again at {self.now():g} s; these tasks wait:\n  {lines}"))
+
+    def _lives(self) -> list[Life]:
+        return [host.life for host in self.hosts.values() if host.life is not None]
+
+    def end(self) -> None:
+        """Crash what lives."""
+        for host in self.hosts.values():
+            if host.life is not None and host.is_alive:
+                self._bury(host, host.life, silently=False)
+        self._ended.set()
+
+    def raise_trouble(self) -> None:
+        """Raise what has failed the world, with a note that names the seed."""
+        if self._trouble is not None:
+            raise self._trouble
+
+    @property
+    def scope(self) -> trio.CancelScope:
+        """Ends the world's block when the world has failed."""
+        return self._scope
+
+
+async def _nothing(_: object) -> None:
+    return None
+
+
+def _name(host: Host | str) -> str:
+    return host if isinstance(host, str) else host.name
+
+
+def _names(hosts: Any) -> list[str]:
+    return [_name(host) for host in (hosts if isinstance(hosts, list | tuple | dict) else [hosts])]
+
+
+def _shown(predicate: Callable[..., Any]) -> str:
+    return getattr(predicate, "__qualname__", repr(predicate))

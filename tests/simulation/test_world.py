@@ -1,0 +1,150 @@
+"""The beginning and the end of a world, and what it demands."""
+
+import gc
+import logging
+import os
+import random
+import time
+import warnings
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+from trio._core import _run as trio_run
+from trio.testing import MockClock
+
+from enfilade.actors import Node, NodeConfig
+from enfilade.actors.simulation import (
+    Stuck,
+    World,
+    simulate,
+)
+from enfilade.transport.door_carrier import DoorCarrier
+from tests.simulation.scenes import OPEN
+from tests.simulation.test_custody import function_process, simulated
+
+
+@pytest.fixture(autouse=True)
+def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("CRITICAL")
+
+
+@pytest.mark.parametrize("clock", [None, MockClock()], ids=["system", "mock"])
+def test_sim_13_another_clock_is_refused(clock: Any) -> None:
+    async def main() -> None:
+        async with simulate(seed=1):
+            raise AssertionError("no world has begun")
+
+    with pytest.raises(RuntimeError, match=r"simulation_clock.*run_simulation"):
+        trio.run(main, clock=clock)
+
+
+def state() -> tuple[Any, ...]:
+    names = ("time", "monotonic", "sleep", "perf_counter")
+    return (
+        os.urandom,
+        random.getstate(),
+        trio.to_thread.run_sync,
+        [getattr(time, name) for name in names],
+        trio_run._ALLOW_DETERMINISTIC_SCHEDULING,
+        gc.isenabled(),
+        logging.getLogger("enfilade").filters,
+    )
+
+
+async def raises(world: World) -> None:
+    raise KeyError("the block")
+
+
+async def is_cancelled(world: World) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await world.run(1)
+    raise KeyError("cancelled")
+
+
+async def fails_to_boot(world: World) -> None:
+    async def boot(node: Node) -> None:
+        raise KeyError("boot")
+
+    await world.open_node("a", boot=boot)
+
+
+@pytest.mark.parametrize("main", [raises, is_cancelled, fails_to_boot], ids=lambda fn: fn.__name__)
+def test_sim_15_everything_is_put_back(main: Any) -> None:
+    before = state()
+    with pytest.raises(KeyError) as caught:
+        simulated(main, 77)
+    assert any("seed 77" in note for note in caught.value.__notes__)
+    assert state() == before
+    simulated(world_of_one)
+
+
+async def world_of_one(world: World) -> None:
+    await world.open_node("a")
+
+
+def test_one_world_at_a_time() -> None:
+    async def main(world: World) -> None:
+        async with simulate(seed=2):
+            raise AssertionError("no second world has begun")
+
+    with pytest.raises(RuntimeError, match="another world runs"):
+        simulated(main)
+
+
+def test_sim_18_a_standstill_is_an_error_at_once() -> None:
+    async def main(world: World) -> None:
+        async def boot(node: Node) -> None:
+            await node.spawn(function_process, label="waits")
+
+        await world.open_node("a", boot=boot)
+        await trio.sleep_forever()
+
+    with pytest.raises(Stuck, match=r"<life 0 of a>: function_process"):
+        simulated(main)
+
+
+@pytest.mark.parametrize("option", [{"workers": 2}, {"carrier": DoorCarrier()}])
+def test_sim_21_what_is_real_cannot_be_an_option(option: dict[str, Any]) -> None:
+    async def main(world: World) -> None:
+        await world.open_node("a", **option)
+
+    with pytest.raises(ValueError, match="means nothing in a world"):
+        simulated(main)
+
+
+def test_a_predicate_that_fails_for_one_step() -> None:
+    """sim-69: it fails, though it is true again at once."""
+
+    async def main(world: World) -> None:
+        shown: list[int] = []
+        world.always("shown is short", lambda: len(shown) < 2)
+        host = await world.open_node("a")
+
+        async def run() -> None:
+            shown.extend([1, 2])
+            await trio.lowlevel.checkpoint()
+            shown.clear()
+
+        await world.on(host, run)
+        await world.run(1)
+
+    with pytest.raises(AssertionError, match=r"'shown is short' does not hold at 0 s, after step \d+"):
+        simulated(main)
+
+
+def test_no_warning_is_left_behind() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        simulated(world_of_one)
+
+
+def test_configuration_is_kept() -> None:
+    async def main(world: World) -> None:
+        host = await world.open_node("a", config=NodeConfig(call_timeout=7.0), policy=OPEN)
+        assert host.node is not None
+        assert host.node.config.call_timeout == 7.0
+
+    simulated(main)
