@@ -109,8 +109,11 @@ async def upgrade_guest(ref: Ref[Any], module: Guest | str | Path | bytes, *, ti
             suspended = "; it is suspended: resume it first" if process.suspended else ""
             attempt.roll_back(f"{attempt.phase.value} within {timeout:g} s{suspended}")
     if attempt.failure is not None:
-        if process.ended is not None:
-            raise UpgradeFailed(f"{ref} has ended while it was upgraded: {process.ended}")
+        end = process.ended or process.exit_signal  # its last turn may be still to come
+        if end is None and body.execution.ended:
+            end = body.outcome()
+        if end is not None:
+            raise UpgradeFailed(f"{ref} has ended while it was upgraded: {end}")
         raise UpgradeFailed(f"{ref} goes on as it was, because {attempt.failure}")
     body.description = module
     supervisor = process_of(process.parent)
