@@ -27,7 +27,7 @@ from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import NORMAL, Reason, asked_by
 from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.safe_text import safe_repr, shown_name
+from enfilade.actors.messages.safe_text import safe_record, safe_repr, shown_name
 from enfilade.actors.messages.signals import Call, Cast, described
 from enfilade.actors.processes.actor import Actor, attributes_of, formatted_status, slots_of
 from enfilade.actors.processes.body import Observer
@@ -96,6 +96,8 @@ class Status:
     queued: int
     links: tuple[Ref[Any], ...]
     state: Any
+
+    __repr__ = safe_record
 
 
 @attrs.frozen

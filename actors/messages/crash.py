@@ -6,11 +6,12 @@ import contextlib
 
 import trio
 
-from enfilade.actors.messages.errors import StrayCancelled
+from enfilade.actors.messages.errors import RuntimeFault, StrayCancelled
 from enfilade.actors.messages.reasons import Crashed, Exit, Reason, checked
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.tracebacks import members_of
 
-__all__ = ["reason_of", "without_cancelled"]
+__all__ = ["as_told", "reason_of", "without_cancelled"]
 
 
 def reason_of(error: BaseException) -> Reason:
@@ -22,6 +23,18 @@ def reason_of(error: BaseException) -> Reason:
         with contextlib.suppress(BaseException):  # a subclass may have lost it
             return checked(error.reason)  # type: ignore[attr-defined]
     return Crashed(without_cancelled(error))
+
+
+def as_told(error: BaseException, what: str) -> Exception:
+    """Return what a process is told of `error`, which `what` has raised for it.
+
+    A `KeyboardInterrupt` or a `trio.Cancelled`, say, must not be raised in its task.
+    """
+    if issubclass(type(error), Exception):
+        return error  # type: ignore[return-value]
+    told = RuntimeFault(f"{what} raised {safe_repr(error)}")
+    told.__cause__ = error
+    return told
 
 
 def without_cancelled(error: BaseException) -> BaseException:

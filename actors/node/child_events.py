@@ -13,7 +13,7 @@ import attrs
 
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.safe_text import safe_record, safe_repr
 from enfilade.actors.messages.signals import Notice
 from enfilade.actors.node.dead_letters import DeadLetters
 from enfilade.actors.processes.local_ref import process_of
@@ -49,6 +49,8 @@ class ChildEvent:
     state: str | None = None
     restarts: int = 0
     delay: float | None = None
+
+    __repr__ = safe_record
 
 
 class ChildEvents:

@@ -18,6 +18,7 @@ from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import NoProcess, Restarting
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import NO_PROCESS, Crashed, Reason
+from enfilade.actors.messages.safe_text import safe_record
 from enfilade.actors.messages.signals import Call, Exit, Notice
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class DeadLetter:
     message: Any
     ref: Ref[Any]
     reason: Reason
+
+    __repr__ = safe_record
 
 
 class DeadLetters:

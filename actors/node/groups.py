@@ -18,7 +18,7 @@ import attrs
 from enfilade.actors.messages.errors import NoProcess, NotJoined
 from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.safe_text import safe_record, safe_repr
 from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Joined:
     group: Hashable
     refs: tuple[Ref[Any], ...]
 
+    __repr__ = safe_record
+
 
 @attrs.frozen
 class Left:
@@ -45,6 +47,8 @@ class Left:
     scope: str
     group: Hashable
     refs: tuple[Ref[Any], ...]
+
+    __repr__ = safe_record
 
 
 @attrs.define(eq=False)

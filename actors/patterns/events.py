@@ -16,13 +16,13 @@ from typing import Any
 
 import attrs
 
-from enfilade.actors.messages.crash import reason_of
+from enfilade.actors.messages.attempt import attempt, is_interrupt
+from enfilade.actors.messages.crash import as_told, reason_of
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.guarded import guarded
-from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import NORMAL, Reason, Shutdown
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_repr, shown_name
+from enfilade.actors.messages.safe_text import safe_record, safe_repr, shown_name
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.end import FATAL, let_go
 from enfilade.actors.processes.links import Down, Monitor
@@ -61,6 +61,8 @@ class HandlerRemoved:
     manager: Ref[EventManager]
     key: Hashable
     reason: Reason
+
+    __repr__ = safe_record
 
 
 class EventHandler:
@@ -150,7 +152,13 @@ class EventManager(Actor):
             Whatever making or adding the handler raises; the manager goes on.
         """
         try:
-            if key in self._entries:
+            is_taken = key in self._entries
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            return self.process.refuse(as_told(error, "the key"))
+        try:
+            if is_taken:
                 raise HandlerExists(key)
             if supervised is not None and not issubclass(type(supervised), Ref):
                 raise TypeError(f"supervised must be a Ref, such as me.ref, got {safe_repr(supervised)}")
@@ -158,7 +166,7 @@ class EventManager(Actor):
         except FATAL:
             raise
         except BaseException as error:
-            return self.process.refuse(_told(error))
+            return self.process.refuse(as_told(error, "the event handler"))
         return None
 
     def delete_handler(self, key: Hashable) -> Any:
@@ -187,7 +195,8 @@ class EventManager(Actor):
         entry = self._find(key)
         if entry is None:
             return self.process.refuse(NoHandler(key))
-        if new_key != key and self._find(new_key) is not None:
+        other = self._find(new_key)
+        if other is not None and other is not entry:
             return self.process.refuse(HandlerExists(new_key))
         left = self._remove(key, NORMAL, tell=False)
         try:
@@ -196,7 +205,7 @@ class EventManager(Actor):
             raise
         except BaseException as error:
             self._tell(key, entry, reason_of(error))
-            return self.process.refuse(_told(error))
+            return self.process.refuse(as_told(error, "the event handler"))
         return None
 
     def call_handler(self, key: Hashable, request: Any) -> Any:
@@ -218,7 +227,7 @@ class EventManager(Actor):
             raise
         except BaseException as error:
             self._crashed(key, entry, error)
-            return self.process.refuse(_told(error))
+            return self.process.refuse(as_told(error, "the event handler"))
 
     def which_handlers(self) -> list[Hashable]:
         """Return the keys of all handlers, oldest first."""
@@ -235,11 +244,9 @@ class EventManager(Actor):
         for key in list(self._entries):
             self._remove(key, reason)
 
+    @attempt(None)
     def _find(self, key: Hashable) -> _Entry | None:
-        try:
-            return self._entries.get(key)
-        except Exception:  # not hashable, so no handler has this key
-            return None
+        return self._entries.get(key)
 
     def _add(
         self,
@@ -290,15 +297,6 @@ class EventManager(Actor):
             self.process.demonitor(entry.monitor, flush=True)
         if tell and entry.owner is not None:
             guarded(_send, entry.owner, HandlerRemoved(self.process.ref, key, reason))
-
-
-def _told(error: BaseException) -> Exception:
-    """Return what a caller is told of an error; a `trio.Cancelled`, say, must not be raised in his task."""
-    if is_a(error, Exception):
-        return error
-    told = RuntimeFault(f"the event handler raised {safe_repr(error)}")
-    told.__cause__ = error
-    return told
 
 
 def _send(owner: Ref[Any], notice: HandlerRemoved) -> None:

@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, get_args
 import attrs
 import trio
 
+from enfilade.actors.messages.attempt import attempt, is_interrupt
 from enfilade.actors.messages.errors import NoProcess, ProcessDied, RuntimeFault
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, NO_PROCESS, SHUTDOWN, Reason
@@ -108,12 +109,12 @@ class _Key:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Key):
             return NotImplemented
-        if self._value is other._value:
-            return True
-        try:
-            return bool(self._value == other._value)
-        except Exception:
-            return False
+        return self._value is other._value or _are_equal(self._value, other._value)
+
+
+@attempt(False)
+def _are_equal(one: object, other: object) -> bool:
+    return bool(one == other)
 
 
 @attrs.define(eq=False)
@@ -298,7 +299,9 @@ class Pool(Actor):
         """
         try:
             known = self._key(key)
-        except Exception as error:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             refusal = TypeError(f"the key of a job must be hashable, got {safe_repr(key)}")
             refusal.__cause__ = None if type(error) is TypeError else error
             return self.process.refuse(refusal)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeGuard, 
 import trio
 
 from enfilade.actors.messages import signals
+from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import LiveResult, ProcessDied
 from enfilade.actors.messages.reasons import Crashed, Reason
@@ -359,6 +360,11 @@ class Spawnable(Protocol[A_co]):
 
 def is_spawnable(target: object) -> TypeGuard[Spawnable[Any]]:
     """Tell whether `target` is `Spawnable`; a class that describes spawnable objects is not."""
+    return _has_body(target)
+
+
+@attempt(False)
+def _has_body(target: object) -> bool:
     return not isinstance(target, type) and hasattr(target, "body")
 
 

@@ -136,7 +136,7 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
     body, process.body = process.body, ENDED
     if type(body) is EmptyingBody:
         body = body.former
-    if not isinstance(process.target, type | None):
+    if process.target is not None and not is_a(process.target, type):
         process.target = target_name(process.target)  # which may hold much that nobody needs any more
     del node.processes[process.serial]
     for release in (_release_names, _release_extras, _fail_calls):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from enfilade.actors.messages.safe_text import safe_repr, shown_name
+from enfilade.actors.messages.attempt import attempt
+from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.safe_text import safe_record, safe_repr, shown_name
 from enfilade.actors.processes.actor import Actor
 
 if TYPE_CHECKING:
@@ -43,11 +45,14 @@ class Identity:
     child_id: Hashable
     restarts: int
 
+    __repr__ = safe_record
+
     def __str__(self) -> str:
         """Say what the ref does not: `Counter, child 'counter' of <bank@local:7 root>`."""
         parts = [self.actor or "mailbox"]
-        if self.name and self.label and self.label != self.name:
-            parts.append(f"label {safe_repr(self.label)}")
+        label = safe_repr(self.label)
+        if self.name and self.label is not None and label not in ("''", safe_repr(self.name)):
+            parts.append(f"label {label}")
         if self.supervisor is not None:
             child_id = "" if self.child_id is None else f" {safe_repr(self.child_id)}"
             parts.append(f"child{child_id} of {self.supervisor}")
@@ -85,12 +90,16 @@ def actor_name(process: Process) -> str | None:
     if issubclass(type(actor), Actor):
         return shown_name(type(actor))
     target = process.target
-    return target if target is None or isinstance(target, str) else target_name(target)
+    return target if target is None or type(target) is str else target_name(target)
 
 
 def target_name(target: Any) -> str:
     """The name of a target of `spawn`, without its arguments. Never raises."""
     while type(target) is functools.partial:
         target = target.func
-    is_named = isinstance(target, type) or (isinstance(target, Callable) and hasattr(target, "__qualname__"))  # type: ignore[arg-type]
-    return shown_name(target if is_named else type(target))
+    return shown_name(target if _is_named(target) else type(target))
+
+
+@attempt(False)
+def _is_named(target: Any) -> bool:
+    return is_a(target, type) or (callable(target) and hasattr(target, "__qualname__"))

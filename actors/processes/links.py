@@ -24,7 +24,7 @@ from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.reasons import NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.safe_text import safe_record, safe_repr
 from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.mailbox import wait_for_room
 
@@ -81,6 +81,8 @@ class Monitor(Handle):
     tag: Any = None
     alias: Alias[Any] | None = None
     active: bool = True
+
+    __repr__ = safe_record
 
 
 Watcher = Monitor | tuple[Ref[Any], int]

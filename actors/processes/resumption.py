@@ -19,6 +19,7 @@ import attrs
 import trio
 
 from enfilade.actors.messages import signals
+from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.errors import StepFailed
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import Crashed, Exit
@@ -94,16 +95,18 @@ class Failures:
         if isinstance(errors, type | tuple):
             is_covered = is_a(error, *(errors if isinstance(errors, tuple) else (errors,)))
         else:
-            try:
-                is_covered = bool(errors(error))
-            except Exception:
-                return False
+            is_covered = _covers(errors, error)
         if not is_covered:
             return False
         if len(instants) == self.decision.limit and now - instants[0] <= self.decision.period:
             return False
         instants.append(now)
         return True
+
+
+@attempt(False)
+def _covers(errors: Callable[[Exception], bool], error: Exception) -> bool:
+    return bool(errors(error))
 
 
 def _failures(process: Process, actor: Any) -> Failures | None:

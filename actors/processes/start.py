@@ -10,11 +10,13 @@ import functools
 import inspect
 import math
 from collections.abc import Hashable, Mapping
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVar
 
 import attrs
 import trio
 
+from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import (
     AlreadyStarted,
@@ -39,6 +41,7 @@ from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Body, DispatchedBody, is_spawnable
 from enfilade.actors.processes.deadlock import begin_waiting
 from enfilade.actors.processes.end import ENDED, finish
+from enfilade.actors.processes.identity import target_name
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, keep, take_left
 from enfilade.actors.processes.protocol import protocol_of
@@ -369,6 +372,10 @@ def _called(fn: Any, process: Process, args: tuple[Any, ...], kwargs: Mapping[st
         ) from None
 
 
+_EXPECTED = "expected an Actor class, an async function or a Spawnable"
+
+
+@attempt(_EXPECTED)
 def _advice(target: Any) -> str:
     if isinstance(target, Actor):
         return f"it is an actor object; pass the class {shown_name(type(target))}, then its arguments"
@@ -379,9 +386,10 @@ def _advice(target: Any) -> str:
         return f"it is not async; write `async def {target.__name__}(me, ...)`"
     if isinstance(target, type):
         return f"its class is no actor; write `class {shown_name(target)}(Actor)`"
-    return "expected an Actor class, an async function or a Spawnable"
+    return _EXPECTED
 
 
+@attempt(False)
 def _is_async_function(target: Any) -> bool:
     while isinstance(target, functools.partial):
         target = target.func
@@ -390,7 +398,7 @@ def _is_async_function(target: Any) -> bool:
 
 def run(process: Process, body: TaskBody, target: Any) -> None:
     """Start the task, in the node's own context."""
-    name = getattr(target, "__qualname__", None) or type(target).__qualname__
+    name = target.__qualname__ if type(target) is FunctionType else target_name(target)
     process.node.start_process(body.run, name)
 
 

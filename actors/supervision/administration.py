@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from enfilade.actors.messages.attempt import is_interrupt
+from enfilade.actors.messages.crash import as_told
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.processes.actor import Actor
@@ -65,8 +67,10 @@ def look_up(supervisor: Actor, request: Callable[..., Any], *args: Any) -> Defer
     reply, deferred = reply_to_caller(supervisor)
     try:
         outcome: Answer | Refuse = Answer(request(*args))
-    except Exception as error:  # what is looked up may be an object whose comparison fails
-        outcome = Refuse(error)
+    except BaseException as error:  # what is looked up may be an object whose comparison fails
+        if is_interrupt(error):
+            raise
+        outcome = Refuse(as_told(error, "the request"))
     reply(outcome)
     return deferred
 

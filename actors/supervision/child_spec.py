@@ -18,8 +18,9 @@ from typing import Any, Literal, ParamSpec, TypeVarTuple, overload
 
 import attrs
 
+from enfilade.actors.messages.attempt import attempt, is_interrupt
 from enfilade.actors.messages.errors import RuntimeFault
-from enfilade.actors.messages.safe_text import safe_repr, shown_name
+from enfilade.actors.messages.safe_text import safe_record, safe_repr, shown_name
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Spawnable, is_spawnable
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
@@ -97,12 +98,10 @@ class BadCombination(RuntimeFault, ValueError):
         self.settings = dict(settings)
 
 
+@attempt(False)
 def _holds(valid: Callable[[Any], bool], value: Any) -> bool:
     """Return true if `value` is valid; one that cannot be looked at is not."""
-    try:
-        return bool(valid(value))
-    except Exception:
-        return False
+    return bool(valid(value))
 
 
 def _is_number(value: object) -> bool:
@@ -117,11 +116,19 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def _attribute(target: object, name: str, default: Any) -> Any:
+    """Return an attribute of a target, or the default if it lets nobody look."""
+    return _looked_up(target, name) or default
+
+
+@attempt(None)
+def _looked_up(target: object, name: str) -> Any:
+    return getattr(target, name, None)
+
+
+@attempt(False)
 def _is_hashable(value: object) -> bool:
-    try:
-        hash(value)
-    except Exception:
-        return False
+    hash(value)
     return True
 
 
@@ -224,6 +231,8 @@ class Child:
     backoff: Backoff | None
     on_failure: Resume | None
 
+    __repr__ = safe_record
+
     # Type checkers check arguments that are given by position against `__init__`. A child without any may be
     # a template, which is given them later.
 
@@ -324,13 +333,13 @@ class Child:
     ) -> None:
         if named and not _takes(target, named):
             raise TypeError(_advice(target, named))
-        child_type: ChildType = getattr(target, "child_type", "worker") if type is None else type
+        child_type: ChildType = _attribute(target, "child_type", "worker") if type is None else type
         default_shutdown = math.inf if child_type == "supervisor" else DEFAULT_SHUTDOWN
         self.__attrs_init__(
             target=target,
             args=args,
             kwargs=named if kwargs is None else joined(named, kwargs) if named else kwargs,
-            id=getattr(target, "__name__", None) if id is None else id,
+            id=_attribute(target, "__name__", None) if id is None else id,
             restart=restart,
             significant=significant,
             shutdown=default_shutdown if shutdown is None else shutdown,
@@ -440,7 +449,9 @@ def child_spec(child: Any) -> Child:
     if convention is not None:
         try:
             answer = convention()
-        except Exception as error:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             expected = f"a Child; {safe_repr(child)}.child_spec() raised {safe_repr(error)}"
             raise InvalidChild("child_spec", child, expected) from error
         if not isinstance(answer, Child):

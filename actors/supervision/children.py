@@ -17,6 +17,7 @@ from typing import Any, Generic, Literal, TypeVar
 import attrs
 
 from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.safe_text import safe_record
 from enfilade.actors.supervision.child_spec import (
     Child,
     ChildType,
@@ -113,6 +114,8 @@ class ChildInfo(Generic[R]):
     ref: R | Literal["restarting"] | None
     type: ChildType
     restart: RestartType
+
+    __repr__ = safe_record
 
 
 @attrs.frozen

@@ -9,6 +9,7 @@ import os
 from collections.abc import Hashable
 from typing import Any
 
+from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred
@@ -47,10 +48,15 @@ def partition_index(key: Hashable, partitions: int) -> int:
     Raises:
         InvalidKey: it is not hashable.
     """
-    try:
-        return (abs(key) if isinstance(key, int) else stable_hash(key)) % partitions
-    except Exception:
-        raise InvalidKey(key) from None
+    place = _place(key)
+    if place is None:
+        raise InvalidKey(key)
+    return place % partitions
+
+
+@attempt(None)
+def _place(key: Hashable) -> int | None:
+    return abs(key) if isinstance(key, int) else stable_hash(key)
 
 
 class PartitionSupervisor(Supervisor):

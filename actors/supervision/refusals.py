@@ -8,7 +8,7 @@ import attrs
 
 from enfilade.actors.messages.errors import RuntimeFault, StartError
 from enfilade.actors.messages.reasons import Reason
-from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.messages.safe_text import safe_record, safe_repr, safe_str
 
 __all__ = [
     "AlreadyPresent",
@@ -29,6 +29,8 @@ class FailedToStart:
 
     id: Hashable
     reason: Reason
+
+    __repr__ = safe_record
 
     def __str__(self) -> str:
         return f"child {safe_repr(self.id)}: {self.reason}"

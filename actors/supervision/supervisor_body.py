@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from enfilade.actors.messages.crash import reason_of
+from enfilade.actors.messages.attempt import is_interrupt
+from enfilade.actors.messages.crash import as_told, reason_of
 from enfilade.actors.messages.errors import (
     Ignore,
     NotConnected,
@@ -294,8 +295,10 @@ class SupervisorBody(DispatchedBody):
         """Make a request of the strategy; `outcome` is called with the answer, at once or later."""
         try:
             actions = request(*args)
-        except Exception as error:  # an id, say, whose comparison fails: that is the fault of who asked
-            outcome(Refuse(error))
+        except BaseException as error:  # an id, say, whose comparison fails: that is the fault of who asked
+            if is_interrupt(error):
+                raise
+            outcome(Refuse(as_told(error, "the request")))
             return
         self._asking = outcome
         self._perform(actions)

@@ -23,7 +23,7 @@ from enfilade.actors.messages.errors import CallTimeout, ProcessDied
 from enfilade.actors.messages.reasons import KILL, SHUTDOWN, TIMEOUT, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.safe_text import safe_repr, shown_name
+from enfilade.actors.messages.safe_text import safe_record, safe_repr, shown_name
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.process import Process
 from enfilade.actors.supervision.child_spec import Child, ShutdownLimit
@@ -59,6 +59,8 @@ class Outcome(Generic[R]):
 
     value: R | None
     reason: Reason | None = None
+
+    __repr__ = safe_record
 
 
 class Task(Generic[R]):

@@ -17,7 +17,7 @@ import trio.lowlevel
 
 from enfilade.actors import NORMAL, Down, Exited, Monitor
 
-__all__ = ["VALUES", "Unprintable", "UnprintableBadly"]
+__all__ = ["OF_AN_OBJECT", "VALUES", "Unprintable", "UnprintableBadly", "all_raise"]
 
 DEPTH: Final = 100_000
 
@@ -227,6 +227,54 @@ class Descriptor:
         raise LookupError("not to be read")
 
 
+METHODS: Final = [
+    "repr",
+    "str",
+    "format",
+    "eq",
+    "ne",
+    "lt",
+    "gt",
+    "hash",
+    "bool",
+    "len",
+    "iter",
+    "next",
+    "contains",
+    "getitem",
+    "call",
+    "get",
+    "add",
+    "int",
+    "index",
+    "float",
+    "bytes",
+    "reduce_ex",
+    "copy",
+    "deepcopy",
+    "getattr",
+    "enter",
+    "await",
+    "buffer",
+    "dir",
+    "sizeof",
+]
+
+
+OF_AN_OBJECT: Final = "raised by an object"
+
+
+def all_raise(make: Callable[[], BaseException]) -> object:
+    """An object each of whose methods raises what `make` makes."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        error = make()
+        error.add_note(OF_AN_OBJECT)
+        raise error
+
+    return type("AllRaise", (), {f"__{method}__": refuse for method in METHODS})()
+
+
 def deep_list() -> list[Any]:
     value: list[Any] = []
     for _ in range(DEPTH):
@@ -324,4 +372,10 @@ VALUES: Final[dict[str, Callable[[], Any]]] = {
     "forged_exited": lambda: Exited(None, NORMAL),  # type: ignore[arg-type]
     "cancelled": lambda: trio.Cancelled._create(source="unknown"),
     "stop_iteration": lambda: StopIteration(1),
+    "ends_generators": lambda: all_raise(GeneratorExit),
+    "cancels": lambda: all_raise(lambda: trio.Cancelled._create(source="unknown")),
+    "raises_groups": lambda: all_raise(lambda: BaseExceptionGroup("", [KeyboardInterrupt(), ValueError()])),
+    "is_out_of_memory": lambda: all_raise(MemoryError),
+    "is_out_of_stack": lambda: all_raise(RecursionError),
+    "stops_iterations": lambda: all_raise(StopIteration),
 }
