@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from enfilade.actors.messages.errors import Refused
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.peers.absence import is_gone
 from enfilade.actors.peers.notices import Notices
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.transport import wire
@@ -78,15 +79,19 @@ class Authority:
         raise self.refuse(f"exports nothing under {safe_repr(to, 80)}")
 
     def may_send(self, frame: wire.Frame) -> bool:
-        """Tell, as far as can be seen before its payload is decoded, whether the peer may send a frame."""
+        """Tell, before its payload is decoded, whether the peer may send a frame to who is there."""
         match frame:
             case wire.Spawn():
-                return self.rights.may_spawn(frame.entry)
+                return self.rights.may_spawn(frame.entry) and frame.entry in self._distribution.entries
             case wire.Reply():
                 return frame.id in self._ledger.calls or frame.id in self._ledger.asked
             case _:
-                to = getattr(frame, "to", 0)
-                return self.rights.sees(to) if isinstance(to, str) else to in self._passing.granted
+                to, granted = getattr(frame, "to", 0), self._passing.granted
+                if isinstance(to, str):
+                    ref = self._node.whereis(to) if self.rights.sees(to) else None
+                else:
+                    ref = granted[to] if to in granted else None  # noqa: SIM401 - it is no dict
+                return ref is not None and not is_gone(self._node, to, ref)
 
     def may_end(self, ref: Ref[Any]) -> bool:
         """Tell whether the peer may end a process: it started it, or may end who holds its name, or was sent

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import trio
 
@@ -26,8 +26,10 @@ from enfilade.actors.messages.errors import (
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, NO_PROCESS, Crashed, Reason
-from enfilade.actors.messages.ref import Ref, RemoteRef
+from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.peers.absence import Undecoded, absence, is_gone, is_lost
+from enfilade.actors.peers.answering import Outward
 from enfilade.actors.peers.authority import Authority
 from enfilade.actors.peers.dealing import check_claims, take
 from enfilade.actors.peers.distribution import Distribution, Given
@@ -36,7 +38,6 @@ from enfilade.actors.peers.ledger import Ledger, Linked
 from enfilade.actors.peers.long_payloads import Arrivals
 from enfilade.actors.peers.ref_passing import RefPassing
 from enfilade.actors.peers.remote_call import ENDINGS, RemoteCall, arguments, check_order
-from enfilade.actors.peers.remote_refs import HeldRef
 from enfilade.actors.peers.rooms import Rooms
 from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.processes.handlers import check_method, refuse
@@ -49,34 +50,7 @@ from enfilade.transport.file_descriptor import close_all
 from enfilade.transport.payload import LATE_SIZE, Codec
 from enfilade.transport.records import PayloadError
 
-if TYPE_CHECKING:
-    from enfilade.transport.peer import Peer
-
 __all__ = ["Inbound"]
-
-
-class Outward(Protocol):
-    """The other direction, which carries the answers: `remote_node.RemoteNode`."""
-
-    @property
-    def node_name(self) -> str: ...
-
-    @property
-    def peer(self) -> Peer | None: ...
-
-    def deliver(self, ref: RemoteRef[Any], signal: signals.Signal) -> None: ...
-
-    def reply(self, number: int, succeeded: bool, value: Any) -> None: ...
-
-    def answer(self, number: int, succeeded: bool, value: Any) -> None: ...
-
-    def say(self, frame: wire.Frame, files: Sequence[Handle] = ()) -> None: ...
-
-    def encode(self, value: Any, giving: Giving = ...) -> tuple[Any, Sequence[Handle], bool]: ...
-
-    def encode_reason(self, reason: Reason) -> Any: ...
-
-    def ref(self, serial: int) -> HeldRef: ...
 
 
 class Inbound:
@@ -237,6 +211,8 @@ class Inbound:
             assert ref is not None, "it has no such method"
             refuse(ref, signals.Cast(method or "", (), {}), error)
             return
+        if is_lost(self._node, to, ref, payload, files):
+            return
         try:
             value = self._decode(payload, files)
             if method is not None:
@@ -272,12 +248,17 @@ class Inbound:
         """A message of this node has found no room at its destination: it is a dead letter here."""
         to = frame.to
         ref = self._outward.ref(to) if isinstance(to, int) else self._distribution.remote(to, self._peer_name)
-        try:
-            value = self._decode(frame.payload, files)
-            if frame.method:
-                value = signals.Cast(frame.method, *arguments(value))
-        except (PayloadError, ValueError) as error:
-            value = error
+        value: Any
+        if not len(self._node.dead_letters):  # nobody wants to see it
+            close_all(files)
+            value = Undecoded(len(frame.payload))
+        else:
+            try:
+                value = self._decode(frame.payload, files)
+                if frame.method:
+                    value = signals.Cast(frame.method, *arguments(value))
+            except (PayloadError, ValueError) as error:
+                value = error
         self._node.dead_letters.publish(value, ref, Crashed(MailboxFull(ref, frame.capacity)))
 
     def _receive_filling(self, to: wire.Target, payload: Any, files: Sequence[Handle]) -> None:
@@ -286,6 +267,8 @@ class Inbound:
             ref = self._authority.target(to)
         except Refused:
             close_all(files)
+            return
+        if is_lost(self._node, to, ref, payload, files):
             return
         try:
             (number, message), _ = arguments(self._decode(payload, files))
@@ -314,6 +297,11 @@ class Inbound:
             close_all(files)
             self._outward.answer(number, False, error)
             return
+        absent = None if ref is not None and frame.method in ENDINGS else absence(self._node, frame.to, ref)
+        if ref is None or absent is not None:
+            close_all(files)
+            self._outward.answer(number, False, absent)
+            return
         try:
             values = arguments(self._decode(frame.payload, files))
             size = len(frame.payload) + (self._codec.in_memory if files else 0)
@@ -330,12 +318,7 @@ class Inbound:
             return
         self._ledger.begin_answer(call)
         try:
-            if ref is not None:
-                self.rooms.deliver(number, call, ref)
-            elif frame.to in self._node.restarting_names:
-                call.fail(Restarting(str(frame.to)))
-            else:
-                call.abandon(NO_PROCESS)
+            self.rooms.deliver(number, call, ref)
         except RuntimeFault as error:
             call.fail(error)
 
@@ -507,7 +490,7 @@ class Inbound:
         ref = self._seen(to)
         if ref is not None and not self._authority.may_end(ref):
             self._authority.refuse_end(to)
-        elif ref is not None:
+        elif ref is not None and not is_gone(self._node, to, ref):
             reason = decode_reason(self._decode, payload, wire.NIL)
             ref.deliver(signals.Exit(self._outward.ref(sender), reason, linked=False))
 
