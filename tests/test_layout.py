@@ -74,6 +74,7 @@ ACTORS = House(
         "guests": (*KERNEL, "hostcalls"),
         "supervision": (*KERNEL, "peers"),
         "patterns": (*KERNEL, "supervision"),
+        "bridges": (),
         "workers": (*KERNEL, "peers", "supervision", "transport.policy"),
         "opening": (*KERNEL, "observing", "peers", "workers"),
         "simulation": (*KERNEL, "opening", "transport"),
