@@ -21,10 +21,12 @@ T = TypeVar("T")
 
 
 class EventLoopThread:
-    """An event loop of asyncio that runs in a thread. Made by `EventLoopThread.open()`::
+    """An event loop of asyncio that runs in a thread, made by `open`::
 
-    async with EventLoopThread.open() as aio:
-        rows = await aio.run(connection.fetch, "select 1")
+        async with EventLoopThread.open() as aio:
+            rows = await aio.run(connection.fetch, "select 1")
+
+    It may be handed to any process of the same program, and used by several at a time.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

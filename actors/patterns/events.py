@@ -189,8 +189,8 @@ class EventManager(Actor):
 
         Raises (in the caller):
             NoHandler, HandlerExists: as above.
-            Whatever making or adding the new one raises. The old one is gone then, and its supervising
-                process is notified.
+            Exception: what making or adding the new one raises. The old one is gone then, and its
+            supervising process is notified.
         """
         entry = self._find(key)
         if entry is None:
