@@ -37,6 +37,7 @@ async def open_node(
     entries: Mapping[str, Any] | None = None,
     settings: Settings | None = None,
     carrier: Carrier | None = None,
+    observe: bool = True,
 ) -> AsyncIterator[Node]:
     """Run a node for the length of a block.
 
@@ -54,6 +55,7 @@ async def open_node(
             compute. The block begins when all are connected; see `Node.workers`.
         policy, entries, settings, carrier: as of `peering.distributed`; with `listen` or any of them
             the node can have peers.
+        observe: whether nodes that the policy gives the right may observe this one, if it listens.
 
     Raises:
         ValueError: the name or the zone is empty, or contains `@` or `:`; `workers` is negative.
@@ -98,6 +100,10 @@ async def open_node(
                 node, listen=listen, policy=policy, entries=entries, settings=settings, carrier=carrier
             )
             node.equip(peers=await stack.enter_async_context(peering))
+            if observe and listen is not None and policy is not None and policy.lets_observe:
+                from enfilade.actors.observing.watch import open_desks
+
+                open_desks(node)
             stack.enter_context(watching(node))  # from here on: the doors have been opened by no handler
             # Processes end while the node links are up, so that other nodes learn how.
             stack.push_async_callback(stopper.stop)

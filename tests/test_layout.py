@@ -69,7 +69,7 @@ ACTORS = House(
         "node": ("messages", "processes"),
         "system": KERNEL,
         "logs": KERNEL,
-        "observing": (*KERNEL, "patterns"),
+        "observing": (*KERNEL, "patterns", "supervision", "transport"),
         "peers": (*KERNEL, "transport"),
         "guests": (*KERNEL, "hostcalls"),
         "supervision": (*KERNEL, "peers"),

@@ -20,6 +20,7 @@ from enfilade.transport.carrier import Credentials
 
 __all__ = [
     "CONTROL",
+    "INSPECT",
     "OBSERVE",
     "Identity",
     "Limits",
@@ -96,8 +97,9 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 
 OBSERVE: Final = "enfilade.observe"
+INSPECT: Final = "enfilade.inspect"
 CONTROL: Final = "enfilade.control"
-"""The names that the rights `observe` and `control` open."""
+"""The names that the rights `observe`, `inspect` and `control` open."""
 
 _RESERVED: Final = "enfilade."
 
@@ -117,7 +119,10 @@ class Rights:
         entries: shell patterns of the spawn entries that it may start.
         groups: shell patterns of the scopes whose process groups the two nodes share: each tells the other
             its members.
-        observe: whether it may look at the node's processes; no pattern in `exports` includes that.
+        observe: whether it may look at the node's processes: structure and numbers, names and types; no
+            pattern in `exports` includes that.
+        inspect: whether it may see what holds data: states, texts of errors and reasons; no pattern in
+            `exports` includes that.
         control: whether it may control the node, and stop it; no pattern in `exports` includes that.
         limits: how much it may ask.
     """
@@ -127,13 +132,15 @@ class Rights:
     entries: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
     groups: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
     observe: bool = False
+    inspect: bool = False
     control: bool = False
     limits: Limits = Limits()
 
     def sees(self, name: str) -> bool:
         """Tell whether a registered name is exported to the peer."""
         if name.startswith(_RESERVED):
-            return (self.observe and name == OBSERVE) or (self.control and name == CONTROL)
+            opened = {OBSERVE: self.observe, INSPECT: self.inspect, CONTROL: self.control}
+            return opened.get(name, False)
         return _matches(name, self.exports)
 
     def may_end(self, name: str) -> bool:
@@ -260,6 +267,12 @@ class Policy:
         """
         rights = Rights(exports=exports, ends=ends, entries=entries, groups=groups, limits=limits or Limits())
         return cls(rules=(Rule(over="mesh", rights=rights),))
+
+    @property
+    def lets_observe(self) -> bool:
+        """True if a rule lets anybody observe the node, or inspect it."""
+        given = [rule.rights for rule in self.rules if rule.rights is not None]
+        return any(rights.observe or rights.inspect for rights in given)
 
     def rule_for(self, peer: Identity) -> Rule | None:
         """Find the first rule that fits a peer; None when none does."""

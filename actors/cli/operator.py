@@ -17,16 +17,17 @@ import msgspec
 import trio
 import typer
 
-from enfilade.actors.cli.control import CONTROL, OBSERVE, Branch, Control, Observe, ProcessEntry
+from enfilade.actors.cli.control import CONTROL, Control
 from enfilade.actors.cli.files import read_secret
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.errors import NoProcess, Refused, RuntimeFault
 from enfilade.actors.node.node import Node
+from enfilade.actors.observing.listing import Branch, Listing, ProcessEntry
 from enfilade.actors.opening import open_node
 from enfilade.actors.peers.events import NodeDown
 from enfilade.transport import zones
 from enfilade.transport.carrier import CarrierError
-from enfilade.transport.policy import NotAdmitted, Policy, Rights, Rule
+from enfilade.transport.policy import OBSERVE, NotAdmitted, Policy, Rights, Rule
 from enfilade.transport.records import PayloadError
 from enfilade.transport.rendezvous import HandshakeFailed
 
@@ -53,7 +54,7 @@ def list_processes(door: Path, secret: Path | None) -> int:
         Refusal: the node cannot be reached, or does not let us.
     """
 
-    entries: list[ProcessEntry] = _visit(door, secret, lambda node, peer: _ask(node, peer, Observe.processes))
+    entries: list[ProcessEntry] = _visit(door, secret, lambda node, peer: _ask(node, peer, Listing.processes))
     rows = [HEADINGS, *(_row(entry) for entry in entries)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -71,7 +72,7 @@ def draw_tree(door: Path, secret: Path | None) -> int:
         Refusal: the node cannot be reached, does not let us, or has no supervision tree.
     """
 
-    root: Branch | None = _visit(door, secret, lambda node, peer: _ask(node, peer, Observe.tree))
+    root: Branch | None = _visit(door, secret, lambda node, peer: _ask(node, peer, Listing.tree))
     if root is None:
         raise Refusal("the node has no supervision tree; if it has just started, try again")
     if sys.stdout.isatty():
@@ -259,7 +260,7 @@ async def _ask(
     node: Node, peer: str, method: Callable[..., Any], *args: Any, within: float = ANSWER_SECONDS
 ) -> Any:
     """Call a method of the control process; or, if that refuses and it will do, of the one for observers."""
-    for name in (CONTROL, OBSERVE) if hasattr(Observe, method.__name__) else (CONTROL,):
+    for name in (CONTROL, OBSERVE) if hasattr(Listing, method.__name__) else (CONTROL,):
         try:
             return await node.remote(name, peer).within(within).call(method, *args)
         except Refused as error:

@@ -14,7 +14,7 @@ import trio
 import typer
 
 from enfilade.actors.cli.config import WATCHED
-from enfilade.actors.cli.control import CONTROL, OBSERVE, Control, Observe
+from enfilade.actors.cli.control import CONTROL, Control
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import ROOT, LogFormat, LogLevel, LogTable, ZoneFile, read_zone_file
 from enfilade.actors.logs import Context, JsonFormatter
@@ -119,8 +119,7 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
                 if until_eof:
                     nursery.start_soon(_stop_at_end_of_input, nursery.cancel_scope)
                 control = Child(Control, nursery.cancel_scope.cancel, name=CONTROL)
-                observe = Child(Observe, name=OBSERVE)
-                await node.spawn(Supervisor, [control, observe], label="control")
+                await node.spawn(Supervisor, [control], label="control")
                 try:
                     node.root = await _start_root(node, zone_file, children)
                 except StartError as error:

@@ -24,7 +24,7 @@ from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import is_spawnable
 from enfilade.actors.supervision.child_spec import Child, Flags, check_child_specs
 from enfilade.actors.supervision.remote_entry import RemoteEntry
-from enfilade.transport.policy import CONTROL, OBSERVE, Limits, Policy, Rights, Rule
+from enfilade.transport.policy import CONTROL, INSPECT, OBSERVE, Limits, Policy, Rights, Rule
 
 if TYPE_CHECKING:
     from enfilade.actors.guests import Guest
@@ -136,6 +136,7 @@ class PeerTable(_Table):
     entries: list[str] = []
     groups: list[str] = []
     observe: bool = False
+    inspect: bool = False
     control: bool = False
     limits: LimitsTable = msgspec.field(default_factory=LimitsTable)
     refuse: bool = False
@@ -148,6 +149,7 @@ class PeerTable(_Table):
             entries=self.entries,
             groups=self.groups,
             observe=self.observe,
+            inspect=self.inspect,
             control=self.control,
             limits=self.limits.limits(),
         )
@@ -191,7 +193,7 @@ class ZoneFile(_Table):
         """
         secret = None if self.node.secret is None else read_secret(directory / self.node.secret)
         if not self.peer:
-            rule = Rule(uids=[os.geteuid()], rights=Rights(observe=True, control=True))
+            rule = Rule(uids=[os.geteuid()], rights=Rights(observe=True, inspect=True, control=True))
             return Policy(rules=[rule], secret=secret)
         try:
             return Policy(rules=[peer.rule() for peer in self.peer], secret=secret)
@@ -267,6 +269,7 @@ PLAIN: Final = ChildTable("")
 RESERVED: Final[Mapping[str | None, str]] = {
     CONTROL: "control process",
     OBSERVE: "process for observers",
+    INSPECT: "process for inspectors",
     ROOT: "root supervisor",
 }
 

@@ -100,11 +100,11 @@ class Observation:
             ValueError: there is no such kind, or the buffer holds nothing.
         """
         sink = Events(kinds_of(kinds), buffer, match)
-        self._subscribe(sink)
+        self.subscribe(sink)
         try:
             yield sink
         finally:
-            self._unsubscribe(sink)
+            self.unsubscribe(sink)
             sink.close()
 
     def send_events(self, ref: Ref[Any], *kinds: str) -> None:
@@ -117,7 +117,7 @@ class Observation:
         process = process_of(ref)
         if process is None:
             raise TypeError(f"expected the ref of a process of this node, got {safe_repr(ref)}")
-        self._subscribe(MailboxSink(kinds_of(kinds), process))
+        self.subscribe(MailboxSink(kinds_of(kinds), process))
 
     def attach(
         self,
@@ -139,21 +139,23 @@ class Observation:
             raise HandlerExists(id)
         patterns = (kinds,) if isinstance(kinds, str) else tuple(kinds)
         sink = self._handlers[id] = Handler(kinds_of(patterns), id, handler, config)
-        self._subscribe(sink)
+        self.subscribe(sink)
 
     def detach(self, id: Hashable) -> bool:  # noqa: A002 (the field's name)
         """Run that handler no more; return true if it was attached. Not a checkpoint."""
         sink = self._handlers.pop(id, None)
         if sink is not None:
-            self._unsubscribe(sink)
+            self.unsubscribe(sink)
         return sink is not None
 
-    def _subscribe(self, sink: Sink) -> None:
+    def subscribe(self, sink: Sink) -> None:
+        """Tell `sink` of events from now on. Not a checkpoint."""
         for kind in sink.kinds:
             self._sinks[kind] = (*self._sinks.get(kind, ()), sink)
         self._listen()
 
-    def _unsubscribe(self, sink: Sink) -> None:
+    def unsubscribe(self, sink: Sink) -> None:
+        """Tell `sink` nothing any more. Not a checkpoint."""
         for kind in sink.kinds:
             left = tuple(other for other in self._sinks.get(kind, ()) if other is not sink)
             if left:
@@ -192,7 +194,7 @@ class Observation:
 
     def _dismiss(self, sink: Sink) -> None:
         """Tell a subscriber nothing any more: its process has ended, or it has raised."""
-        self._unsubscribe(sink)
+        self.unsubscribe(sink)
         if isinstance(sink, Handler):
             self._handlers.pop(sink.id, None)
             self.emit(events.HandlerDetached, sink.id, sink.error)
