@@ -107,7 +107,7 @@ class Listing(Actor):
 
 def _id_of(id: object) -> str:  # noqa: A002 (the field's name)
     """An id as text; children of dynamic supervisors have none."""
-    return "-" if id is None else str(id)
+    return "-" if id is None else safe_str(id)
 
 
 def _entry(process: Process) -> ProcessEntry:
@@ -115,7 +115,7 @@ def _entry(process: Process) -> ProcessEntry:
     parent = None
     if identity.parent.serial:  # that of the node is 0
         is_here = identity.parent.node_name == process.node.full_name
-        parent = str(identity.parent.serial) if is_here else str(identity.parent)
+        parent = f"{identity.parent.serial}" if is_here else safe_str(identity.parent)
     return ProcessEntry(
         serial=process.serial,
         name=process.name,

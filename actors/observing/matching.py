@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 
 __all__ = ["LARGEST_MATCH", "Match"]
 
@@ -86,9 +86,13 @@ def _test(term: str) -> Test:
         if sign not in ("=", "!="):
             raise ValueError(f"{column} is a text: expected = or !=, got {sign}")
         pattern = _Glob(value.strip())
-        return lambda row: pattern.fits(str(row.get(column) or "")) == (sign == "=")
+        return lambda row: pattern.fits(_text(row.get(column))) == (sign == "=")
     pattern = _Glob(term if set(term) & {"*", "?"} else f"*{term}*")
-    return lambda row: any(pattern.fits(str(row[column])) for column in TEXTS if row.get(column))
+    return lambda row: any(pattern.fits(_text(row[column])) for column in TEXTS if row.get(column))
+
+
+def _text(value: Any) -> str:
+    return value if type(value) is str else "" if value is None else safe_str(value)
 
 
 class _Glob:

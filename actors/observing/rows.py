@@ -162,7 +162,7 @@ def memory_of(process: Process) -> int:
 
 
 def detail_of(process: Process, *, inspects: bool) -> dict[str, Any]:
-    """What is to be seen of one process: its row, and more."""
+    """The details of one process: its row, and more."""
     extras = process.extras_or_none
     groups = () if extras is None else extras.groups
     detail = {

@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from enfilade.actors.messages.errors import Refused
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.observing.matching import LARGEST_MATCH, Match
 from enfilade.actors.observing.rows import COLUMNS
 from enfilade.actors.observing.subscriptions import kinds_of
@@ -186,7 +186,9 @@ def check_view(view: object) -> View:
         _check_number("count", view.count, 1, LIMITS["count"])
         return attrs.evolve(view, open=tuple(view.open))
     if type(view) is ProcessView:
-        is_one = type(view.process) in (int, str) and len(str(view.process)) <= LARGEST_MATCH
+        is_one = type(view.process) is int or (
+            type(view.process) is str and len(view.process) <= LARGEST_MATCH
+        )
         _check(is_one, "process", "a serial or a name", view.process)
         return view
     if type(view) is EventView:
@@ -195,7 +197,7 @@ def check_view(view: object) -> View:
         try:
             kinds_of(tuple(view.kinds))
         except ValueError as error:
-            raise Refused(f"{error}") from None
+            raise Refused(safe_str(error)) from None
         return attrs.evolve(view, kinds=tuple(view.kinds))
     raise Refused(f"expected a view, got {safe_repr(view)}")
 
@@ -213,7 +215,7 @@ def _check_table(view: TableView) -> None:
     try:
         Match(view.match)
     except ValueError as error:
-        raise Refused(f"{error}") from None
+        raise Refused(safe_str(error)) from None
 
 
 def _check_all(field: str, given: object, kind: type, most: float) -> None:

@@ -17,6 +17,7 @@ import trio
 
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.observing.matching import Match
 from enfilade.actors.observing.rows import key_of, row_of, row_of_ended
 
@@ -153,7 +154,7 @@ def _order(key: Any, sign: int) -> tuple[int, Any]:
         return (2, 0)
     if isinstance(key, int | float):
         return (0, sign * key)
-    text = str(key)
+    text = key if isinstance(key, str) else safe_str(key)
     return (1, _Backwards(text) if sign < 0 else text)
 
 
