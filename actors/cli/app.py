@@ -7,7 +7,7 @@ machine where a compiled part is missing.
 import importlib.metadata
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -162,6 +162,41 @@ def zone_upgrade(
     from enfilade.actors.cli.operator import upgrade_guest
 
     raise typer.Exit(upgrade_guest(door, name, module, timeout, secret))
+
+
+@app.command()
+def top(
+    door: Door,
+    sort: Annotated[str, typer.Option(help="The column by which processes are sorted.")] = "queued",
+    count: Annotated[int, typer.Option(min=1, max=500, help="The number of processes.")] = 20,
+    every: Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds between two pictures.")] = 1.0,
+    times: Annotated[int | None, typer.Option(min=1, help="Stop after so many pictures.")] = None,
+    match: Annotated[str, typer.Option(help="Which processes, such as 'queued > 10'.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print each picture as a JSON document.")] = False,
+    secret: Secret = None,
+) -> None:
+    """Show the processes of the node at DOOR that have most to do, until interrupted."""
+    from enfilade.actors.cli.top import show_top
+
+    options: dict[str, Any] = {"every": every, "times": times, "match": match, "as_json": json}
+    raise typer.Exit(show_top(door, secret, sort=sort, count=count, **options))
+
+
+@app.command()
+def dump(
+    door: Annotated[Path, typer.Argument(help="The path of the running node's door, or of a saved dump.")],
+    save: Annotated[Path | None, typer.Option(help="Write the dump to a file, as lines of JSON.")] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Show idle processes of a very large node, too.")
+    ] = False,
+    secret: Secret = None,
+) -> None:
+    """Show what the node at DOOR is doing, and who waits for whom; or show a saved dump."""
+    from enfilade.actors.cli.dump import dump_node, show_dump
+
+    if door.is_file():
+        raise typer.Exit(show_dump(door))
+    raise typer.Exit(dump_node(door, secret, save=save, everything=all_))
 
 
 Patterns = list[str] | None

@@ -34,7 +34,16 @@ from enfilade.transport.rendezvous import HandshakeFailed
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-__all__ = ["call_process", "draw_tree", "list_processes", "send_message", "stop_node", "upgrade_guest"]
+__all__ = [
+    "call_process",
+    "draw_tree",
+    "list_processes",
+    "one_line",
+    "send_message",
+    "stop_node",
+    "upgrade_guest",
+    "visit_node",
+]
 
 R = TypeVar("R")
 Visit = Callable[[Node, str], Awaitable[R]]
@@ -54,7 +63,9 @@ def list_processes(door: Path, secret: Path | None) -> int:
         Refusal: the node cannot be reached, or does not let us.
     """
 
-    entries: list[ProcessEntry] = _visit(door, secret, lambda node, peer: _ask(node, peer, Listing.processes))
+    entries: list[ProcessEntry] = visit_node(
+        door, secret, lambda node, peer: _ask(node, peer, Listing.processes)
+    )
     rows = [HEADINGS, *(_row(entry) for entry in entries)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -72,7 +83,7 @@ def draw_tree(door: Path, secret: Path | None) -> int:
         Refusal: the node cannot be reached, does not let us, or has no supervision tree.
     """
 
-    root: Branch | None = _visit(door, secret, lambda node, peer: _ask(node, peer, Listing.tree))
+    root: Branch | None = visit_node(door, secret, lambda node, peer: _ask(node, peer, Listing.tree))
     if root is None:
         raise Refusal("the node has no supervision tree; if it has just started, try again")
     if sys.stdout.isatty():
@@ -119,11 +130,11 @@ def call_process(
     async def visit(node: Node, peer: str) -> Any:
         return await node.remote(name, peer).within(timeout).call(named, *values, **named_values)
 
-    answer = _visit(door, secret, visit)
+    answer = visit_node(door, secret, visit)
     try:
         typer.echo(msgspec.json.encode(answer, enc_hook=str).decode())
     except (TypeError, ValueError, RecursionError) as error:
-        raise Refusal(f"the reply cannot be written as JSON: {_line(error)}") from error
+        raise Refusal(f"the reply cannot be written as JSON: {one_line(error)}") from error
     return 0
 
 
@@ -146,7 +157,7 @@ def send_message(door: Path, name: str, message: str, secret: Path | None) -> in
             ref.send(value)
             await node.whereis_on(peer, name)  # an answer to what was said after the message
 
-    _visit(door, secret, visit)
+    visit_node(door, secret, visit)
     return 0
 
 
@@ -183,7 +194,7 @@ def stop_node(door: Path, timeout: float, secret: Path | None) -> int:
             if process is not None:
                 os.close(process)
 
-    _visit(door, secret, visit)
+    visit_node(door, secret, visit)
     return 0
 
 
@@ -206,9 +217,9 @@ def upgrade_guest(door: Path, name: str, module: Path, timeout: float, secret: P
     async def visit(node: Node, peer: str) -> None:
         problem = await _ask(node, peer, Control.upgrade, *wanted, within=COMPILATION_SECONDS + timeout)
         if problem is not None:
-            raise Refusal(_line(problem))
+            raise Refusal(one_line(problem))
 
-    _visit(door, secret, visit)
+    visit_node(door, secret, visit)
     return 0
 
 
@@ -222,7 +233,7 @@ def _watch_process(pid: int) -> int | None:
         return None
 
 
-def _visit(door: Path, secret: Path | None, visit: Visit[R]) -> R:
+def visit_node(door: Path, secret: Path | None, visit: Visit[R]) -> R:
     """Connect to the node behind the door, do something there, and leave.
 
     Raises:
@@ -232,17 +243,17 @@ def _visit(door: Path, secret: Path | None, visit: Visit[R]) -> R:
     try:
         return trio.run(_connected, door, None if secret is None else read_secret(secret), visit)
     except CarrierError as error:
-        raise Refusal(_line(error)) from error
+        raise Refusal(one_line(error)) from error
     except HandshakeFailed as error:
-        raise Refusal(f"the door {door} is not the door of a node: {_line(error)}") from error
+        raise Refusal(f"the door {door} is not the door of a node: {one_line(error)}") from error
     except trio.TooSlowError as error:
         raise Refusal(f"the node at {door} did not answer within {ANSWER_SECONDS:g} s") from error
     except Refusal:
         raise
     except (NotAdmitted, RuntimeFault, PayloadError) as error:
-        raise Refusal(_line(error)) from error
+        raise Refusal(one_line(error)) from error
     except Exception as error:  # what the callee answered in the place of a reply
-        raise Refusal(f"{type(error).__name__}: {_line(error)}") from error
+        raise Refusal(f"{type(error).__name__}: {one_line(error)}") from error
 
 
 async def _connected(door: Path, secret: bytes | None, visit: Visit[R]) -> R:
@@ -275,7 +286,7 @@ def _value(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Refusal(f"expected JSON, got {text!r:.80} ({_line(error)}); strings need quotes") from error
+        raise Refusal(f"expected JSON, got {text!r:.80} ({one_line(error)}); strings need quotes") from error
 
 
 def _named_value(text: str) -> tuple[str, Any]:
@@ -285,14 +296,14 @@ def _named_value(text: str) -> tuple[str, Any]:
     return name, _value(value)
 
 
-def _line(text: object) -> str:
+def one_line(text: object) -> str:
     """A text that may come from elsewhere as one line that a terminal can be trusted with."""
     return "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))
 
 
 def _row(entry: ProcessEntry) -> tuple[str, ...]:
     texts = (entry.name, entry.label, entry.kind, entry.actor, entry.child, entry.parent)
-    return (str(entry.serial), *(_line(text or "-") for text in texts), str(entry.queued))
+    return (str(entry.serial), *(one_line(text or "-") for text in texts), str(entry.queued))
 
 
 def _described(branch: Branch) -> str:
@@ -310,14 +321,14 @@ def _described(branch: Branch) -> str:
             parts.append(f"label {entry.label}")
     if branch.restart is not None:
         parts.append(branch.restart)
-    return _line(", ".join(parts))
+    return one_line(", ".join(parts))
 
 
 def _drawn(branch: Branch, parent: "Tree | None") -> "Tree":
     from rich.text import Text
     from rich.tree import Tree
 
-    text = Text.assemble((_line(branch.id), "bold"), "  ", (_described(branch), "dim"))
+    text = Text.assemble((one_line(branch.id), "bold"), "  ", (_described(branch), "dim"))
     if branch.state not in ("running", "elsewhere"):
         text.stylize("red")
     tree = Tree(text) if parent is None else parent.add(text)
@@ -327,6 +338,6 @@ def _drawn(branch: Branch, parent: "Tree | None") -> "Tree":
 
 
 def _print_lines(branch: Branch, depth: int) -> None:
-    typer.echo(f"{'  ' * depth}{_line(branch.id)}: {_described(branch)}")
+    typer.echo(f"{'  ' * depth}{one_line(branch.id)}: {_described(branch)}")
     for child in branch.children:
         _print_lines(child, depth + 1)

@@ -60,10 +60,12 @@ class States:
 
     Attributes:
         view: what is shown.
+        interval: seconds between two updates, if the node can keep it.
     """
 
-    def __init__(self, me: Process, watch: Ref[Watch], view: View) -> None:
+    def __init__(self, me: Process, watch: Ref[Watch], view: View, interval: float) -> None:
         self.view = view
+        self.interval = interval
         self._me = me
         self._watch = watch
         self._last = 0
@@ -169,6 +171,6 @@ class Client:
             assert watch is not None
             me.monitor(watch)
             try:
-                yield States(me, watch, view)
+                yield States(me, watch, view, interval)
             finally:
                 watch.cast(Watch.close)

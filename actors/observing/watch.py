@@ -16,6 +16,7 @@ from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.observing.dump import dump
 from enfilade.actors.observing.event_shown import event_shown
 from enfilade.actors.observing.events import Event
 from enfilade.actors.observing.listing import Listing
@@ -378,6 +379,20 @@ class Desk(Listing):
         views = [view.__name__ for view in (NodeView, TableView, TreeView, ProcessView, EventView)]
         rights = ["observe", "inspect"] if self._inspects else ["observe"]
         return Hello(PROTOCOL, self._watching.node.full_name, rights, views, dict(LIMITS))
+
+    def dump(self, everything: bool = False) -> list[dict[str, Any]]:
+        """The records of a dump of the node: for those who may inspect.
+
+        Args:
+            everything: whether idle processes have their lines in a very large node, too.
+
+        Raises:
+            Refused: the right to observe is not enough.
+        """
+        if not self._inspects:
+            self.process.refuse(Refused("a dump needs the right to inspect"))
+            return []
+        return list(dump(self._watching.node, everything=bool(everything)))
 
     def watch(
         self, observer: Ref[Any], view: Any, interval: float = 1.0, budget: float = 0.05

@@ -1,0 +1,106 @@
+"""`enfilade top`: the processes of a node that have most to do, again and again."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+import typer
+
+from enfilade.actors.cli.operator import one_line, visit_node
+from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.messages.errors import NoProcess, Refused
+from enfilade.actors.node.node import Node
+from enfilade.actors.observing.client import Client, State, States, WatchEnded
+from enfilade.actors.observing.views import NodeView, TableView
+
+__all__ = ["show_top"]
+
+COLUMNS = ("serial", "name", "label", "actor", "kind", "state", "queued", "links", "memory", "method")
+WAIT = 30.0
+
+
+def show_top(
+    door: Path,
+    secret: Path | None,
+    *,
+    sort: str = "queued",
+    count: int = 20,
+    every: float = 1.0,
+    times: int | None = None,
+    match: str = "",
+    as_json: bool = False,
+) -> int:
+    """Print the node's numbers and its first processes by a column, `times` times or until interrupted.
+
+    Args:
+        door: the path of the node's door.
+        secret: the file of the secret that it asks for; None.
+        sort: a column of the table of processes; the largest come first.
+        count: how many processes.
+        every: seconds between two pictures.
+        times: how many pictures; None for any number.
+        match: which processes, as of `TableView`.
+        as_json: whether to print each picture as a JSON document on one line.
+
+    Returns:
+        0.
+
+    Raises:
+        Refusal: the node cannot be reached, does not let us, or something goes beyond its limits.
+    """
+    view = TableView(columns=COLUMNS, sort=sort, count=count, match=match)
+
+    async def visit(node: Node, peer: str) -> None:
+        client = Client(node, peer)
+        if not await client.rights():
+            raise Refusal(f"node {peer} does not let us observe it; `[[peer]] observe = true` does")
+        try:
+            async with client.watch(view, every) as table, client.watch(NodeView(), every) as numbers:
+                shown = 0
+                while times is None or shown < times:
+                    fields = (await _next(numbers)).fields
+                    _print(fields, await _next(table), as_json=as_json)
+                    shown += 1
+        except (Refused, NoProcess) as error:
+            raise Refusal(one_line(error)) from error
+        except WatchEnded as error:
+            raise Refusal(f"node {peer} is gone: {one_line(error)}") from error
+
+    try:
+        visit_node(door, secret, visit)
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+async def _next(states: States) -> State:
+    with trio.fail_after(WAIT + states.interval):
+        return await anext(states)
+
+
+def _print(node: dict[str, Any], table: State, *, as_json: bool) -> None:
+    if as_json:
+        document = {"node": node, "total": table.fields["total"], "processes": table.rows}
+        typer.echo(msgspec.json.encode(document).decode())
+        return
+    if sys.stdout.isatty():
+        typer.echo("\x1b[H\x1b[2J", nl=False)
+    moment = time.strftime("%H:%M:%S")
+    numbers = ("processes", "queued", "runnable", "names", "timers", "dead_letters", "crashes")
+    typer.echo(
+        f"{moment} {one_line(node['full_name'])}: "
+        + ", ".join(f"{name.replace('_', ' ')} {node[name]}" for name in numbers)
+    )
+    rows = [tuple(name.upper() for name in COLUMNS)]
+    rows += [tuple(_cell(row.get(name)) for name in COLUMNS) for row in table.rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+    typer.echo("")
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else one_line(value)[:40]

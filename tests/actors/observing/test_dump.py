@@ -1,0 +1,166 @@
+"""Dumps: who waits for whom, and a diagnosis that begins with what matters."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from enfilade.actors import KILLED, Actor, Child, NodeConfig, Process, Ref, Supervisor, open_node
+from enfilade.actors.observing.dump import dump, text_of, written
+from enfilade.actors.observing.waits import diagnosed, waits_of
+
+
+class Ring(Actor):
+    """Calls the next of its kind."""
+
+    def __init__(self, following: str) -> None:
+        self.following = following
+
+    async def go(self) -> None:
+        await self.process.node.named(self.following).call(Ring.go)
+
+
+class Ledger(Actor):
+    lock: trio.Lock
+
+    async def post(self) -> None:
+        async with type(self).lock:
+            """Nothing is done with it."""
+
+
+class Clerk(Actor):
+    """Answers later."""
+
+    def __init__(self) -> None:
+        self.owed: Any = None
+
+    def ask(self) -> Any:
+        self.owed = self.process.defer()
+        return self.owed
+
+
+async def caller(me: Process, target: Ref[Any], method: Any) -> None:
+    await target.within(1_000).call(method)
+
+
+async def test_obs_92_a_circle_of_calls_comes_first(autojump_clock: MockClock) -> None:
+    async with open_node("bank", config=NodeConfig(call_timeout=1_000)) as node:
+        names = ["a", "b", "c"]
+        refs = [await node.spawn(Ring, names[(place + 1) % 3], name=name) for place, name in enumerate(names)]
+        refs[0].cast(Ring.go)
+        await wait_all_tasks_blocked()
+        found = waits_of(node)
+        lines = diagnosed(node, found)
+        for ref in refs:
+            node.processes[ref.serial].interrupt(KILLED)
+    a, b, c = refs
+    assert lines[0] == (
+        f"circle of 3 calls: {a!r} waits for go of {b!r}, {b!r} waits for go of {c!r}, "
+        f"{c!r} waits for go of {a!r}"
+    )
+    assert [(wait.waiting, wait.holder, wait.method) for wait in found] == [
+        (c.serial, a.serial, "go"),
+        (a.serial, b.serial, "go"),
+        (b.serial, c.serial, "go"),
+    ]
+    assert [wait.place for wait in found] == ["queued", "at hand", "at hand"]
+
+
+async def test_obs_93_the_root_of_the_longest_chain_is_named_with_its_place(
+    autojump_clock: MockClock,
+) -> None:
+    Ledger.lock = trio.Lock()
+    async with open_node("bank") as node, Ledger.lock:
+        ledger = await node.spawn(Ledger, name="ledger")
+        callers = [await node.spawn(caller, ledger, Ledger.post, label=f"clerk {n}") for n in range(7)]
+        await wait_all_tasks_blocked()
+        lines = diagnosed(node, waits_of(node))
+    source, first = inspect.getsourcelines(Ledger)
+    line = first + next(number for number, text in enumerate(source) if "async with" in text)
+    where = f"test_dump.py:{line}, waiting for a lock"
+    assert lines[0].startswith(f"7 processes wait for {ledger!r}, which is in Ledger.post ({where}): ")
+    for ref in callers:
+        assert repr(ref) in lines[0]
+
+
+async def test_a_deferred_reply_is_waited_for(autojump_clock: MockClock) -> None:
+    async with open_node("bank") as node:
+        clerk = await node.spawn(Clerk, name="clerk")
+        client = await node.spawn(caller, clerk, Clerk.ask)
+        await wait_all_tasks_blocked()
+        (wait,) = waits_of(node)
+        assert (wait.waiting, wait.holder, wait.place) == (client.serial, clerk.serial, "deferred")
+        assert "is idle, with 0 messages waiting" in diagnosed(node, [wait])[0]
+
+
+async def test_obs_98_a_call_that_its_caller_runs_shows_as_such() -> None:
+    found: list[Any] = []
+
+    class Looking(Actor):
+        def look(self) -> None:
+            found.extend(waits_of(self.process.node))
+            found.extend(diagnosed(self.process.node, found[:]))
+
+    async with open_node("bank") as node:
+        looking = await node.spawn(Looking)
+        client = await node.spawn(caller, looking, Looking.look)
+        await wait_all_tasks_blocked()
+    wait, *lines = found
+    assert (wait.waiting, wait.holder) == (client.serial, looking.serial)
+    assert wait.place == "runs its handler itself"
+    assert any(f"the loop is held by {looking!r} (" in line for line in lines)
+
+
+async def test_an_idle_node_says_so() -> None:
+    async with open_node("bank") as node:
+        await node.spawn(Clerk)
+        assert diagnosed(node, waits_of(node)) == ["nothing waits: the node is idle"]
+
+
+async def test_a_dump_is_complete_and_can_be_read_back(autojump_clock: MockClock) -> None:
+    async with open_node("bank") as node:
+        await node.spawn(Supervisor, [Child(Clerk, id="front", name="clerk", label="the \x1b[2J one")])
+        await wait_all_tasks_blocked()
+        records = list(dump(node))
+    lines = b"".join(written(records)).splitlines()
+    read = [json.loads(line) for line in lines]
+    assert [record["record"] for record in read[:3]] == ["header", "diagnosis", "statistics"]
+    assert read[-1]["record"] == "end"
+    (clerk,) = [
+        record for record in read if record.get("child_id") == "front" and record["record"] == "process"
+    ]
+    assert (clerk["name"], clerk["actor"], clerk["state"]) == ("clerk", "Clerk", "idle")
+    assert any(record["record"] == "event" and record["kind"] == "child.started" for record in read)
+    text = "\n".join(text_of(read))
+    assert text.splitlines()[1] == "nothing waits: the node is idle"
+    assert "\x1b" not in text
+
+
+def test_a_dump_that_was_cut_is_shown_as_far_as_it_goes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from enfilade.actors.cli.dump import show_dump
+    from enfilade.actors.cli.refusal import Refusal
+
+    async def make() -> bytes:
+        async with open_node("bank") as node:
+            return b"".join(written(dump(node)))
+
+    whole = trio.run(make)
+    file = tmp_path / "bank.jsonl"
+    file.write_bytes(whole)
+    assert show_dump(file) == 0
+    assert "cut" not in capsys.readouterr().out
+    file.write_bytes(whole[:-10])
+    assert show_dump(file) == 0
+    assert capsys.readouterr().out.endswith("the dump was cut here\n")
+    file.write_bytes(msgspec.json.encode({"record": "other"}))
+    with pytest.raises(Refusal, match="is not a dump"):
+        show_dump(file)
