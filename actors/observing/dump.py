@@ -75,7 +75,7 @@ def text_of(records: Iterable[dict[str, Any]]) -> Iterator[str]:
         elif kind == "diagnosis":
             yield from (_line(line) for line in record["lines"])
         elif kind == "statistics":
-            shown = (f"{name} {value}" for name, value in record.items() if name != "record" and value)
+            shown = (f"{name} {count}" for name, count in record.items() if name != "record" and count)
             yield _line(", ".join(shown))
         elif kind == "wait":
             method = record["method"] or "a call"

@@ -180,9 +180,9 @@ def _doing(process: Process) -> str:
     stack = stack_of(process)
     own = [frame for frame in stack if not _is_below(frame["file"])]
     if not own:
-        state = "is idle" if process.idle else "has something to do"
+        doing = "is idle" if process.idle else "has something to do"
         queued = len(process.queue)
-        return f"({name}) {state}, with {queued} messages waiting"
+        return f"({name}) {doing}, with {queued} messages waiting"
     place = own[-1]
     words = f"is in {place['function']} ({_file(place['file'])}:{place['line']}"
     classes = Counter(frame["function"].partition(".")[0] for frame in stack[stack.index(place) + 1 :])
