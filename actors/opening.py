@@ -19,6 +19,7 @@ from enfilade.actors.observing.observation import Observation
 
 if TYPE_CHECKING:
     from enfilade.transport.carrier import Carrier
+    from enfilade.transport.mesh import Mesh
     from enfilade.transport.policy import Policy
     from enfilade.transport.settings import Settings
 
@@ -38,6 +39,7 @@ async def open_node(
     settings: Settings | None = None,
     carrier: Carrier | None = None,
     observe: bool = True,
+    mesh: str | Mesh | None = None,
 ) -> AsyncIterator[Node]:
     """Run a node for the length of a block.
 
@@ -53,8 +55,8 @@ async def open_node(
         listen: the path of the rendezvous door at which other nodes find it.
         workers: how many worker nodes to start and keep: processes of the operating system for actors that
             compute. The block begins when all are connected; see `Node.workers`.
-        policy, entries, settings, carrier: as of `peering.distributed`; with `listen` or any of them
-            the node can have peers.
+        policy, entries, settings, carrier, mesh: as of `peering.distributed`; with `listen` or any of
+            them the node can have peers.
         observe: whether nodes that the policy gives the right may observe this one, if it listens.
 
     Raises:
@@ -62,6 +64,7 @@ async def open_node(
         TypeError: an argument has the wrong type.
         RuntimeError: the caller does not run in a trio loop.
         StartError: the workers did not start in time.
+        enfilade.transport.mesh.MeshError: the mesh cannot be set up, or has a node of this name.
         KeyboardInterrupt, SystemExit: after the shutdown, when a signal, or an actor's own, ended the node.
     """
     for part in (name, zone):
@@ -72,13 +75,15 @@ async def open_node(
             )
     if workers < 0:
         raise ValueError(f"workers must be 0 or more, got {safe_repr(workers)}")
+    if workers and mesh is not None:
+        raise ValueError("a node in a mesh cannot have workers: they are reached through doors")
     if not isinstance(config, NodeConfig | None):
         raise TypeError(f"config must be a NodeConfig, got {safe_repr(config)}")
     if not trio.lowlevel.in_trio_task():
         raise RuntimeError("open_node must run in a trio loop: start with trio.run(main)")
     if isinstance(listen, os.PathLike):
         listen = os.fspath(listen)
-    has_peers = any(given is not None for given in (listen, policy, entries, settings, carrier))
+    has_peers = any(given is not None for given in (listen, policy, entries, settings, carrier, mesh))
     node = Node(name, zone, config or NodeConfig())
     node.equip(observation=Observation(node))
     is_alone = not has_peers and not workers
@@ -97,10 +102,16 @@ async def open_node(
                 node.equip(workers=employer)
                 listen, policy = stack.enter_context(employer.housed(listen, policy))
             peering = distributed(
-                node, listen=listen, policy=policy, entries=entries, settings=settings, carrier=carrier
+                node,
+                listen=listen,
+                policy=policy,
+                entries=entries,
+                settings=settings,
+                carrier=carrier,
+                mesh=mesh,
             )
             node.equip(peers=await stack.enter_async_context(peering))
-            if observe and listen is not None and policy is not None and policy.lets_observe:
+            if observe and (listen or mesh) and policy is not None and policy.lets_observe:
                 from enfilade.actors.observing.watch import open_desks
 
                 open_desks(node)

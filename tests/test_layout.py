@@ -144,7 +144,7 @@ TRANSPORT = House(
         "door_carrier": ("carrier", "closing", "doors", "wire", "zones"),
         "memory_carrier": ("carrier", "closing", "memory_file", "wire"),
         # Nothing but what opens a node with a mesh knows this.
-        "mesh": ("carrier", "closing", "wire"),
+        "mesh": ("carrier", "wire"),
         "records": (),
         "remote_trace": (),
         "file_descriptor": ("closing",),

@@ -132,6 +132,11 @@ class Peer:
         return self.identity.name
 
     @property
+    def takes_descriptors(self) -> bool:
+        """True when file descriptors, and memory files, can travel to the peer."""
+        return self._carrier.traits.descriptors
+
+    @property
     def queued(self) -> int:
         """Bytes that wait to leave for the peer."""
         return self._link.queued
@@ -185,6 +190,12 @@ class Peer:
             limit.shield = True
             await self._outward.send_last(Bye(text))
         self.end(text)
+
+    def doubt(self) -> None:
+        """Find out whether the peer still has this node link, which it does not seem to know of."""
+        if isinstance(self._link, ResumingLink):
+            self._link.ask()
+            self._outward.flush()
 
     def uses(self, inlet: Inlet) -> bool:
         """Tell whether this is the peer's inlet here."""

@@ -495,6 +495,7 @@ class Rendezvous:
         self._owners.check_successor(identity, peer.identity.credentials)
         if peer.identity.credentials.account == identity.credentials.account:
             if peer.identity.incarnation == identity.incarnation:
+                peer.doubt()
                 return False
             peer.end("a new incarnation of the peer connects")
         else:

@@ -183,7 +183,7 @@ class ResumingLink(NodeLink):
     def quarter(self) -> bool:
         """As of `NodeLink`; a side that has heard nothing for a quarter asks."""
         if self._silent:
-            self._ask()
+            self.ask()
         return super().quarter()
 
     # Ticks.
@@ -217,7 +217,7 @@ class ResumingLink(NodeLink):
         else:
             self._unaccounted += 1
             if self._unaccounted % ASK_TICKS == 0:
-                self._ask()
+                self.ask()
         # A side that pauses hears nobody ask. It must say by itself that it lives.
         if self._consumed != self._granted or self.is_paused:
             self._untold += 1
@@ -233,14 +233,15 @@ class ResumingLink(NodeLink):
             self._is_resting = False
             self.stir()
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
+        """Have the peer say what it has taken in."""
         self._seek = Seek(self._expected, True)
         self._stir()
 
     def _look_for_loss(self) -> None:
         if self._kept:
             self._unsure = UNSURE_TICKS
-        self._ask()
+        self.ask()
 
     def _hear(self, batch: Batch) -> None:
         """Take in a batch that is not counted."""

@@ -122,8 +122,10 @@ class Distribution:
         *,
         address: str,
         entries: Mapping[str, Any],
+        calls_names: bool = False,
     ) -> None:
         self.node = node
+        self._calls_names = calls_names
         self.address = address
         self.entries = entries
         self.handouts = Handouts(node)
@@ -190,12 +192,12 @@ class Distribution:
 
     async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:
         """See `services.Peers.whereis_on`."""
-        remote = self._peer_node(peer)
+        remote = await self._reached(peer)
         return await self._answer(remote, lambda then: remote.ask_whereis(name, then))  # type: ignore[no-any-return]
 
     async def spawn_on(self, peer: str, entry: str, /, *args: Any, **kwargs: Any) -> Ref[Any]:
         """See `services.Peers.spawn_on`."""
-        remote = self._peer_node(peer)
+        remote = await self._reached(peer)
         return await self._answer(  # type: ignore[no-any-return]
             remote, lambda then: remote.ask_spawn(entry, (args, kwargs), then)
         )
@@ -237,6 +239,15 @@ class Distribution:
             connected = ", ".join(self.peers) or "none"
             raise NotConnected(name, f"node {safe_repr(name)} is not connected; connected nodes: {connected}")
         return remote
+
+    async def _reached(self, name: str) -> Remote:
+        """Return the record of a peer; in a mesh, connect to it first if that is needed."""
+        if self._calls_names and name not in self.rendezvous.peers:
+            try:
+                await self.connect(name)
+            except Exception as error:
+                raise NotConnected(name, f"node {safe_repr(name)} is not connected: {error}") from error
+        return self._peer_node(name)
 
     async def _answer(self, remote: Remote, ask: Callable[[Callable[[Any], None]], int]) -> Any:
         answered = trio.Event()

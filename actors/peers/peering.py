@@ -16,6 +16,8 @@ from enfilade.transport.settings import Settings
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
+    from enfilade.transport.mesh import Mesh
+    from enfilade.transport.mesh.membership import Membership
 
 __all__ = ["distributed"]
 
@@ -29,32 +31,47 @@ async def distributed(
     entries: Mapping[str, Any] | None = None,
     settings: Settings | None = None,
     carrier: Carrier | None = None,
+    mesh: str | Mesh | None = None,
 ) -> AsyncIterator[Distribution]:
     """Let a node have peers for the length of a block.
 
     Args:
         node: the node.
         listen: the path of its rendezvous door; without one the node can call others and cannot be called.
-        policy: who may connect, and what they may use; by default the same user, and only refs that were
-            sent to it.
+        policy: who may connect, and what they may use; by default the same user, or the same mesh, and only
+            refs that were sent to it.
         entries: what peers may spawn, by name: whatever `Node.spawn` takes. The policy must let them.
         settings: times and sizes of its node links.
         carrier: another way to carry node links than doors.
+        mesh: the mesh in which the node is found by its name, instead of a door: a `Mesh`, or the addresses
+            of its servers, or "embedded".
 
     Raises:
         TypeError: an argument has the wrong type; raised before anything has begun.
+        ValueError: `mesh` comes with `listen` or `carrier`, or does not say which servers.
+        enfilade.transport.mesh.MeshError: the mesh cannot be set up, or has a node of this name.
         enfilade.transport.CarrierError: the door cannot be attached to that path.
     """
     _check("listen", listen, str, "the path of a door")
     _check("policy", policy, Policy, "a Policy, such as Policy.same_user()")
     _check("entries", entries, Mapping, "a mapping from names to what peers may spawn")
     _check("settings", settings, Settings, "enfilade.transport.Settings")
-    if carrier is None:
+    membership: Membership | None = None
+    if mesh is not None:
+        if listen is not None or carrier is not None:
+            raise ValueError("a node is found at a door or in a mesh: give either listen or mesh")
+        membership = await _join(node, mesh)
+        carrier, listen, policy = membership.carrier, node.full_name, policy or Policy.same_mesh()
+    elif carrier is None:
         from enfilade.transport.door_carrier import DoorCarrier  # the extension module is needed only here
 
         carrier = DoorCarrier()
     distribution = Distribution(
-        node, RemoteNode, address=listen or "", entries={} if entries is None else entries
+        node,
+        RemoteNode,
+        address=listen or "",
+        entries={} if entries is None else entries,
+        calls_names=membership is not None,
     )
     distribution.rendezvous = Rendezvous(
         carrier,
@@ -68,8 +85,21 @@ async def distributed(
         entropy=node.runtime.entropy,
         random=node.runtime.random,
     )
-    async with distribution.running():
-        yield distribution
+    try:
+        async with distribution.running():
+            yield distribution
+    finally:
+        if membership is not None:
+            await membership.leave()
+
+
+async def _join(node: Node, mesh: str | Mesh) -> Membership:
+    from enfilade.transport.mesh import Mesh  # a node without a mesh does without all this
+    from enfilade.transport.mesh.membership import join
+
+    given = Mesh(servers=mesh) if isinstance(mesh, str) else mesh
+    _check("mesh", given, Mesh, "enfilade.transport.mesh.Mesh, or a text")
+    return await join(given, node.full_name, node.incarnation, node.nursery)
 
 
 def _check(name: str, given: object, kind: type, wanted: str) -> None:

@@ -55,7 +55,7 @@ from enfilade.transport.carrier import Handle
 from enfilade.transport.file_descriptor import close_all
 from enfilade.transport.memory_file import Unwritten
 from enfilade.transport.outward import FrameTooLarge
-from enfilade.transport.payload import Codec, External
+from enfilade.transport.payload import INLINE_LIMIT, Codec, External
 from enfilade.transport.peer import Peer
 from enfilade.transport.records import PayloadError
 
@@ -296,13 +296,20 @@ class RemoteNode:
             Refused, OSError: there is no room for its refs, or no descriptor for its files.
         """
         try:
-            return encode(*values)
+            payload, files = encode(*values)
         except (PayloadError, Refused, OSError):
             raise
         except BaseException as error:
             if is_interrupt(error):
                 raise
             raise PayloadError(f"a value that cannot be encoded cannot travel: {safe_repr(error)}") from error
+        if files and self.peer is not None and not self.peer.takes_descriptors:
+            close_all(files)
+            raise PayloadError(
+                f"neither file descriptors nor long payloads can travel to {self.node_name}, reached over "
+                f"a mesh: send what a file holds, and at most {INLINE_LIMIT} bytes at a time"
+            )
+        return payload, files
 
     def _encoded_soon(self, encode: Callable[..., Encoded], *values: Any) -> Encoded:
         """Encode as `_encoded` does; but what is long in it follows, and the payload only says so."""

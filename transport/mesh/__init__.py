@@ -1,1 +1,5 @@
-"""The mesh: node links between machines, over NATS servers."""
+"""The mesh: node links over NATS servers, to nodes that no door leads to."""
+
+from enfilade.transport.mesh.settings import Mesh, MeshError
+
+__all__ = ["Mesh", "MeshError"]

@@ -105,7 +105,7 @@ class _Session:
     unsent_bytes: int = 0
     has_unsent: trio.Event = attrs.field(factory=trio.Event)
     has_spoken: bool = True
-    pings: int = 0
+    pings: deque[trio.Event] = attrs.field(factory=deque)
     end: str = ""
 
 
@@ -235,6 +235,14 @@ class Connection:
             raise NoResponders(subject)
         return answers[0]
 
+    async def settled(self) -> None:
+        """Wait until the server has carried out what was said before, or is lost. A checkpoint."""
+        session = self._session
+        if session is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._send_ping(session).wait()
+
     async def flush(self, seconds: float) -> None:
         """Wait until the server has all that was published, for so long at most. A checkpoint."""
         with trio.move_on_after(seconds), trio.CancelScope(shield=True):
@@ -266,6 +274,8 @@ class Connection:
             finally:
                 self._session = None
                 session.socket.close()
+                for answered in session.pings:
+                    answered.set()
             self._lost_at = trio.current_time()
             logger.warning("server %s is lost: %s", session.server, session.end)
             self._watcher.connection_lost(session.server, session.end)
@@ -396,7 +406,8 @@ class Connection:
             case Ping():
                 self._write(session, PONG)
             case Pong():
-                session.pings = 0
+                if session.pings:
+                    session.pings.popleft().set()
             case Failure(text):
                 logger.warning("server %s complains: %s", session.server, text)
             case Info():
@@ -408,16 +419,24 @@ class Connection:
             then(message)
 
     async def _ping(self, session: _Session) -> None:
+        unanswered = 0
         while True:
             await trio.sleep(PING_SECONDS)
             if session.has_spoken:
                 session.has_spoken = False
-                session.pings = 0
-            elif session.pings >= MOST_PINGS:
+                unanswered = 0
+            elif unanswered >= MOST_PINGS:
                 self._lose(session, f"it said nothing for {(MOST_PINGS + 1) * PING_SECONDS:g} s")
             else:
-                session.pings += 1
-                self._write(session, PING)
+                unanswered += 1
+                self._send_ping(session)
+
+    def _send_ping(self, session: _Session) -> trio.Event:
+        """Ask the server for a sign of life; the event is set when it comes, or the server is lost."""
+        answered = trio.Event()
+        session.pings.append(answered)
+        self._write(session, PING)
+        return answered
 
     def _write(self, session: _Session, data: bytes) -> None:
         """Send, as far as the socket takes it now; the rest follows."""

@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from enfilade.transport.mesh.settings import Server
+from enfilade.transport.mesh.shared_server import LAUNCH
 
 PROGRAM = shutil.which("nats-server", path=os.path.dirname(sys.executable)) or shutil.which("nats-server")
 
@@ -36,7 +37,20 @@ class NatsServer:
         assert PROGRAM is not None
         with (self._directory / f"{self.server.port}.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - for a moment
-                [PROGRAM, "-a", self.server.host, "-p", str(self.server.port), *self._options],
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    "-c",
+                    LAUNCH,
+                    str(os.getpid()),
+                    PROGRAM,
+                    "-a",
+                    self.server.host,
+                    "-p",
+                    str(self.server.port),
+                    *self._options,
+                ],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

