@@ -75,7 +75,7 @@ FIRST_PAUSE: Final = 0.001
 LAST_PAUSE: Final = 0.064
 """Seconds between attempts to hand over a batch for which the peer has no room; doubled each time."""
 
-HIGH_WATER: Final = 256 * 1024
+HIGH_WATER: Final = 512 * 1024
 """Bytes that may wait to leave before senders that are willing to wait have to."""
 
 

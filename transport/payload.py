@@ -73,9 +73,12 @@ _EXTENSION: Final = b"\xc7"
 LATE_SIZE: Final = len(_LATE_MARK) + 8
 """Bytes of the payload that stands for one that follows."""
 
-INLINE_LIMIT: Final = 64 * 1024
-"""Bytes of a payload that travels inside its frame; a longer one goes into a memory file, and so do
-longer bytes in it, each object by itself."""
+INLINE_LIMIT: Final = 160 * 1024
+"""Bytes of a payload that travels inside its frame; a longer one goes into a memory file. Copying so much is
+quicker than the memory file, its descriptor, and the thread that hands descriptors over."""
+
+LONGEST_INLINE: Final = INLINE_LIMIT - 64
+"""The longest bytes object in it without a memory file of its own. With what describes it, it still fits."""
 
 PAYLOAD_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of a payload, however it travels, all memory files taken together; a receiver may allow less."""
@@ -90,7 +93,7 @@ DESCRIPTORS_LIMIT: Final = 128
 def _is_atom(value: Any) -> bool:
     """Whether MessagePack carries a value as it is, and it is not long."""
     kind = type(value)
-    return kind in _ATOMS and (kind is not bytes or len(value) <= INLINE_LIMIT)
+    return kind in _ATOMS and (kind is not bytes or len(value) <= LONGEST_INLINE)
 
 
 def _are_atoms(values: Collection[Any]) -> bool:
@@ -239,8 +242,7 @@ class Codec:
                 Unicode.
             OSError: a file descriptor in it is not open, or no more can be opened.
         """
-        if self._outgoing:
-            self._outgoing = []
+        data = b""
         if _is_atom(value):
             try:
                 data = self._encoder.encode(value)
@@ -248,10 +250,18 @@ class Codec:
                 data = b""
             if 0 < len(data) <= INLINE_LIMIT:
                 return msgspec.Raw(data), ()
+        return self._encode(value, data, unwritten)
+
+    def _encode(
+        self, value: Any, data: bytes, unwritten: list[memory_file.Unwritten] | None
+    ) -> tuple[msgspec.Raw, Sequence[int]]:
+        """Encode as `encode` does; `data`, if there is some, is what is too long to travel inline."""
+        if self._outgoing:
+            self._outgoing = []
         self._in_files = 0
         self._unwritten = unwritten
         try:
-            data = self._pack(value)
+            data = data or self._pack(value)
             size = len(data) + self._in_files
             if size > PAYLOAD_LIMIT:
                 raise PayloadError(f"a payload may have {PAYLOAD_LIMIT} bytes, this one has {size}")
@@ -277,6 +287,7 @@ class Codec:
         unwritten: list[memory_file.Unwritten] | None = None,
     ) -> tuple[msgspec.Raw, Sequence[int]]:
         """Encode the arguments of a call as the pair [positional, keyword]. Otherwise as `encode`."""
+        data = b""
         if not kwargs and _are_atoms(args):
             try:
                 data = self._encoder.encode((args, _NO_KEYWORDS))
@@ -284,7 +295,7 @@ class Codec:
                 data = b""
             if 0 < len(data) <= INLINE_LIMIT:
                 return msgspec.Raw(data), ()
-        return self.encode([list(args), dict(kwargs)], unwritten)
+        return self._encode([list(args), dict(kwargs)], data, unwritten)
 
     def decode(
         self,
@@ -399,7 +410,7 @@ class Codec:
         return msgspec.msgpack.Ext(_INTEGER, value.to_bytes(size, "big", signed=True))
 
     def _lower_bytes(self, value: bytes | memoryview) -> Any:
-        if len(value) <= INLINE_LIMIT or len(self._outgoing) >= MEMORY_FILES:
+        if len(value) <= LONGEST_INLINE or len(self._outgoing) >= MEMORY_FILES:
             return bytes(value)
         if self._in_files + len(value) > PAYLOAD_LIMIT:
             size = self._in_files + len(value)

@@ -86,7 +86,7 @@ RESUMING: Final = 2
 UNCOUNTED: Final = 2**64 - 1
 """The sequence number of a batch that is not counted."""
 
-FRAME_LIMIT: Final = 128 * 1024
+FRAME_LIMIT: Final = 224 * 1024
 """Bytes of one encoded frame; a longer payload travels as a sealed memory file."""
 
 HANDLES_LIMIT: Final = 200

@@ -34,7 +34,7 @@ from enfilade.transport import (
     VersionMismatch,
 )
 from enfilade.transport import payload as payload_module
-from enfilade.transport.payload import INLINE_LIMIT, PAYLOAD_LIMIT, External
+from enfilade.transport.payload import INLINE_LIMIT, LONGEST_INLINE, PAYLOAD_LIMIT, External
 from tests.descriptors import open_descriptors
 
 types = TypeRegistry()
@@ -203,7 +203,7 @@ def test_the_fast_way_of_arguments_is_the_slow_one(args: list[Any]) -> None:
 @pytest.mark.parametrize("excess", [0, 1])
 def test_the_fast_way_ends_at_the_inline_limit(excess: int) -> None:
     """A payload of exactly the limit travels inside the frame, alone and as arguments; no longer one does."""
-    text = "x" * (INLINE_LIMIT - 3 + excess)  # three bytes say that it is a string, and how long
+    text = "x" * (INLINE_LIMIT - 5 + excess)  # five bytes say that it is a string, and how long
     for payload, descriptors in (
         Codec(types).encode(text),
         Codec(types).encode_arguments((text[3:],), {}),  # an array in an array, and an empty map
@@ -415,7 +415,8 @@ LONG = os.urandom(INLINE_LIMIT + 1)
     [
         (LONG, 1),
         (b"x" * INLINE_LIMIT, 1),
-        (b"x" * (INLINE_LIMIT - 10), 0),
+        (b"x" * LONGEST_INLINE, 0),
+        (b"x" * (LONGEST_INLINE + 1), 1),
         ([1, LONG, "a", LONG, b"short"], 2),
         ((LONG, {"a": LONG, "b": [LONG]}), 3),
         ({"a": LONG, "b": 2}, 1),
