@@ -22,6 +22,7 @@ when nothing is running; `handoffs` is how often it may before it owes the loop 
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
@@ -31,11 +32,13 @@ import trio
 from trio.lowlevel import Abort
 
 from enfilade.actors.messages.crash import reason_of
+from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import Cast, envelopes
 from enfilade.actors.messages.wake import resume
 from enfilade.actors.processes.handlers import PLAIN
 from enfilade.actors.processes.links import Down
+from enfilade.actors.processes.scopes import ScopeLeft, close_scopes, scope_of
 from enfilade.actors.processes.steps import step_failed
 
 if TYPE_CHECKING:
@@ -130,7 +133,11 @@ class Dispatcher:
         try:
             fn(*args)
             if parked is not None and self.queue:
+                task = trio.lowlevel.current_task()
+                scope = scope_of(task)
                 self.run_handler(self._slice)
+                if scope_of(task) is not scope:
+                    _scopes_left(task, scope)
         finally:
             if parked is not None:
                 self.parked = parked
@@ -148,8 +155,12 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Work the run queue off until cancelled."""
+        task = trio.lowlevel.current_task()
+        scope = scope_of(task)
         while True:
             self.run_handler(self._slice)
+            if scope_of(task) is not scope:
+                _scopes_left(task, scope)
             self.renew_handoffs()
             if self.queue:
                 await trio.lowlevel.checkpoint()
@@ -270,6 +281,12 @@ def _crashed(process: Process, error: BaseException, message: Any) -> None:
             process.body.crash(error, message)
     except BaseException as fault:
         step_failed(process, "dispatch", fault)
+
+
+def _scopes_left(task: trio.lowlevel.Task, scope: Any) -> None:
+    """Close the scopes that handlers have left open in the last slice, and say so."""
+    close_scopes(task, scope)
+    log(logging.ERROR, "a handler has left a cancel scope open, which was closed", error=ScopeLeft())
 
 
 def _report_slow(process: Process, seconds: float) -> None:

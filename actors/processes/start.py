@@ -46,6 +46,7 @@ from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, keep, take_left
 from enfilade.actors.processes.protocol import protocol_of
 from enfilade.actors.processes.resumption import Failures, Resume
+from enfilade.actors.processes.scopes import ScopeLeft, close_scopes, scope_of
 from enfilade.actors.processes.steps import with_headroom
 from enfilade.actors.processes.sync_body import SyncBody
 from enfilade.actors.processes.task_bodies import AsyncBody, FunctionBody, TaskBody
@@ -341,6 +342,8 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
     dispatcher = node.dispatcher
     outer, dispatcher.running = dispatcher.running, process
     context = node.contexts.new()
+    task = trio.lowlevel.current_task()
+    scope = scope_of(task)
     try:
         if isinstance(target, type):
             kind = target.body_ or SyncBody  # type: ignore[attr-defined]
@@ -351,6 +354,9 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
             process.keep_context(context)
     finally:
         dispatcher.running = outer
+        if scope_of(task) is not scope:
+            close_scopes(task, scope)
+            raise ScopeLeft
     if not isinstance(body, TaskBody) and process.ended is None:
         if process.queue or process.attention:
             process.wake()

@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from enfilade.actors import Crashed, Custom, Exit, Ignore, NoProcess, ProcessDied, ReceiveTimeout, StartError
+from enfilade.transport import register
 from tests.isolation.values import Unprintable, UnprintableBadly
 
 __all__ = ["ERRORS", "Maker"]
@@ -65,6 +66,21 @@ class TracebackRaises(Exception):
 
     def with_traceback(self, _: object) -> NoReturn:
         raise LookupError("no traceback")
+
+
+class ArgsRaise(Exception):
+    @property
+    def args(self) -> NoReturn:  # type: ignore[override]
+        raise LookupError("no arguments")
+
+
+class ArgsAreNoTuple(Exception):
+    args = 5  # type: ignore[assignment]
+
+
+@register
+class RegisteredArgsRaise(ArgsRaise):
+    """Travels by its arguments, which nobody may look at."""
 
 
 class CauseRaises(Exception):
@@ -241,6 +257,14 @@ ERRORS: Final[dict[str, Maker]] = {
     "add_note_raises": AddNoteRaises,
     "setattr_raises": SetattrRaises,
     "traceback_raises": TracebackRaises,
+    "args_raise": ArgsRaise,
+    "args_are_no_tuple": ArgsAreNoTuple,
+    "registered_args_raise": RegisteredArgsRaise,
+    "unicode": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "\udcff"),
+    "system": lambda: OSError(2, Unprintable(), UnprintableBadly()),
+    "group_with_exit": lambda: BaseExceptionGroup(
+        "exits", [SystemExit(1), KeyboardInterrupt(), ValueError()]
+    ),
     "cause_raises": CauseRaises,
     "str_raises": StrRaises,
     "repr_raises": ReprRaises,

@@ -5,6 +5,7 @@ from tests.isolation import (
     handed_to_guests,
     handed_to_patterns,
     met_elsewhere,
+    misbehaviour,
     raised_in_actors,
     raised_in_patterns,
 )
@@ -15,7 +16,7 @@ __all__ = ["combinations"]
 
 _FILES = (  # fill the table
     *(raised_in_actors, raised_in_patterns, handed_to_actors, handed_to_patterns),
-    *(handed_to_guests, met_elsewhere),
+    *(handed_to_guests, met_elsewhere, misbehaviour),
 )
 
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import trio
+
 from enfilade.actors import (
     Child,
     DynamicSupervisor,
     EventManager,
+    PartitionSupervisor,
     Pool,
     Supervisor,
     TaskSupervisor,
     Worker,
     async_nolink,
     async_stream,
+    system,
 )
 from tests.isolation.cast import Handler, machine, manager
 from tests.isolation.place import raised
 from tests.isolation.stage import Stage
-from tests.isolation.victims import Sync, Victim
+from tests.isolation.victims import Async, Sync, Victim
 
 
 @raised("supervisor")
@@ -89,6 +93,79 @@ async def supervisor_init(stage: Stage) -> None:
             raise stage.make()
 
     await stage.attempt(stage.me.spawn, Armed, monitor=True)
+
+
+HOOKS = "on_start on_stop on_child_event format_status handler continuation then"
+
+
+@raised(HOOKS, far=True)
+async def supervisor_hook(stage: Stage) -> None:
+    """A supervisor with hooks of its own, and two children, of which one ends."""
+    hook, armed = stage.tier, True
+
+    def meet(self: Any, *_: Any) -> None:
+        nonlocal armed
+        if armed:
+            armed = False
+            raise stage.make()
+
+    def watch(self: Any, ref: Any) -> None:
+        self.process.monitor(ref)
+        self.process.link(ref)
+        if hook == "continuation":
+            self.process.continue_with(meet, self)
+        if hook == "then":
+            self.process.request(ref, Sync.take).then(lambda _: meet(self))
+
+    kind: Any = type("Armed", (Supervisor,), {hook: meet, "watch": watch})
+    children = [Child(Sync, id="c"), Child(Async, id="d", restart="temporary")]
+    ref = await stage.attempt(stage.home.spawn, kind, children, intensity=5)
+    if ref is None:
+        return
+    infos = await ref.call(Supervisor.children)
+    ref = await stage.cast(ref, Supervisor.children)
+    await stage.attempt(ref.call, kind.watch, await stage.home.spawn(Sync, name="other"))
+    await stage.attempt(stage.home.named("other").stop)
+    await stage.attempt(ref.send, "message")
+    for info in infos:
+        await stage.attempt(info.ref.call, Sync.crash)
+    await stage.attempt(system.get_status, ref)
+    if hook == "handler":
+        await stage.attempt(ref.call, kind.handler)
+    await trio.sleep(0.1)
+    await stage.attempt(ref.stop)
+
+
+@raised("partitions")
+async def partition(stage: Stage) -> None:
+    class Armed(Sync):
+        where = "handler"
+        make = staticmethod(stage.make)
+
+    ref = await stage.home.spawn(PartitionSupervisor, Child(Armed), partitions=2, intensity=5)
+    ref = await stage.cast(ref, Supervisor.count_children)
+    found = await stage.attempt(ref.call, PartitionSupervisor.partition, 1)
+    await stage.attempt(found.call, Sync.fire)
+
+
+@raised("sync_pool async_pool")
+async def worker_stop(stage: Stage) -> None:
+    class SyncWorker(Worker):
+        def work(self, job: Any) -> Any:
+            return self.process.stop()
+
+        def on_stop(self, reason: Any) -> None:
+            raise stage.make()
+
+    class AsyncWorker(SyncWorker):
+        async def work(self, job: Any) -> Any:
+            return self.process.stop()
+
+    kind = SyncWorker if stage.tier == "sync_pool" else AsyncWorker
+    ref = await stage.cast(await stage.home.spawn(Pool, kind, size=2), Pool.statistics)
+    await stage.attempt(ref.call, Pool.submit, "job")
+    await stage.attempt(ref.call, Pool.resize, 1)
+    await stage.attempt(ref.stop)
 
 
 @raised("dynamic_supervisor")

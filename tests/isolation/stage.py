@@ -194,6 +194,7 @@ class Stage:
         for ref, method in bystanders:
             try:
                 assert await ref.within(2).call(method) == "pong"
+                assert await self.me.request(ref, method).receive(2) == "pong"  # by the mailbox
             except BaseException as error:
                 self.problems.append(f"a bystander does not answer: {type(error).__name__}")
                 if not isinstance(error, Exception):
