@@ -78,6 +78,10 @@ def raised_by_the_runtime(error: BaseException) -> bool:
     return True
 
 
+LARGEST_NAME = 200
+"""Characters of a name in the text of an error."""
+
+
 class RuntimeFault(Exception):
     """The base of the runtime's own errors."""
 
@@ -231,8 +235,8 @@ class NotPublic(RuntimeFault, TypeError):
 
     def __init__(self, method: object, problem: str | None = None) -> None:
         which = "" if problem is None else f", which is {problem}"
-        if isinstance(method, str) and method.isidentifier():
-            which = f"; name the method by its class, as in `call(Counter.{method}, ...)`"
+        if type(method) is str and method.isidentifier():
+            which = f"; name the method by its class, as in `call(Counter.{method[:LARGEST_NAME]}, ...)`"
         super().__init__(f"expected a public method of the actor's class, got {shown_name(method)}{which}")
         self.method = method
 

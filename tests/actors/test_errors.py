@@ -1,8 +1,10 @@
 """`raised_by_the_runtime`: whose code was running when an error was raised."""
 
+from collections.abc import Callable
+
 import pytest
 
-from enfilade.actors.messages.errors import raised_by_the_runtime
+from enfilade.actors.messages.errors import NotPublic, UnknownMethod, raised_by_the_runtime
 
 RUNTIME = raised_by_the_runtime.__module__.removesuffix(".messages.errors")
 
@@ -28,3 +30,19 @@ def test_all_folders_are_the_runtime(folder: str) -> None:
 def test_programs_are_not_the_runtime(package: str | None) -> None:
     """What comes with the runtime, or has a name that begins like its own, is a program like any other."""
     assert not raised_by_the_runtime(raised_in(package))
+
+
+LONG = "x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: NotPublic(LONG),
+        lambda: NotPublic(LONG, "no method"),
+        lambda: UnknownMethod(LONG, LONG, [LONG, LONG]),
+    ],
+)
+def test_the_text_is_short(make: Callable[[], Exception]) -> None:
+    """U2: whatever a caller gives as a method."""
+    assert len(str(make())) < 10_000
