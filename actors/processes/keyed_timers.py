@@ -117,4 +117,4 @@ class IdleTimer(KeyedTimers):
 
     def admit(self, tick: Tick) -> bool:
         """A tick came out of the mailbox: whether nothing was there but it."""
-        return super().admit(tick) and not self._process.queue
+        return super().admit(tick) and not self._process.has_unseen()

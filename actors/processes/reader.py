@@ -1,9 +1,11 @@
 """Selective receive: the reading end of the mailbox of a process that has a task.
 
-What the present `match` has looked at and left is moved from the queue to `skipped`, which is the save
-pointer of Erlang's
-receive: waiting again with the same match costs one test per new message, however many wait. Another match,
-or none, begins with the skipped ones again.
+What the present `match` has looked at and left stays where it is, and is counted: that is the save pointer of
+Erlang's receive. Waiting again with the same match costs one test per new message, however many wait. Another
+match, or none, begins with the oldest again.
+
+Taking a message out of the midst of a long queue moves all those on one side of it. So the messages before it
+are then put aside, until another match wants to see them, and the next one with the same match is the first.
 
 While the process waits, whoever sends it a message looks whether that matches, and wakes it only then.
 """
@@ -12,7 +14,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
+from itertools import repeat, starmap
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -20,11 +23,10 @@ from trio.lowlevel import Abort
 
 from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import ReceiveTimeout
-from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import Call
 from enfilade.actors.processes.keyed_timers import Tick
+from enfilade.actors.processes.mailbox_search import MailboxSearch
 
 if TYPE_CHECKING:
     from enfilade.actors.node.timers import Timer
@@ -35,83 +37,167 @@ __all__ = ["Reader"]
 
 BUDGET = 64
 
+DEEP = 1024
+"""The number of messages that are moved to take one out of their midst, rather than put aside."""
+
 
 class Reader:
-    """Takes messages out of one process's mailbox, for one task at a time."""
+    """Takes messages out of one process's mailbox, for one task at a time.
 
-    __slots__ = ("_budget", "_expired", "_match", "_process", "skipped")
+    Attributes:
+        skipped: how many messages, from the oldest on, the present match has looked at and left.
+    """
+
+    __slots__ = ("_aside", "_budget", "_expired", "_is_disturbed", "_process", "_wanted", "skipped")
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._match: Any = None
+        self._wanted: MailboxSearch | None = None
         self._budget = BUDGET
         self._expired = False
-        self.skipped: deque[Any] = deque()
+        self._aside: deque[Any] | None = None
+        self._is_disturbed = False
+        self.skipped = 0
+
+    @property
+    def aside(self) -> Sequence[Any]:
+        """The oldest messages, as far as they are not in the queue."""
+        return self._aside or ()
 
     def take(self, match: Any) -> tuple[bool, Any]:
         """The oldest matching message, if there is one. Not a checkpoint."""
+        if match is None:
+            return self._take_first()
+        if self._wanted is None or match is not self._wanted.match:
+            self._wanted = MailboxSearch(match)
+            if self.skipped:
+                self.restore()
         process = self._process
         queue = process.queue
-        skipped = self.skipped
-        if skipped and (match is None or match is not self._match):
+        find = self._find_with_ticks if _may_have_ticks(process) else self._find
+        while (position := find(queue)) >= 0:
+            if min(position, len(queue) - position) > DEEP:
+                self._put_aside(queue, position)
+                continue  # the message is the first now
+            message = queue[position]
+            del queue[position]
+            if type(message) is Tick:
+                counts, message = message.unwrap()
+                if not counts:
+                    continue
+            self._taken(message)
+            return True, message
+        return False, None
+
+    def _take_first(self) -> tuple[bool, Any]:
+        self._wanted = None
+        if self.skipped:
             self.restore()
-        self._match = match
-        test = None if match is None else _test_of(match)
+        queue = self._process.queue
         while queue:
-            message = queue[0]
-            tick = message if type(message) is Tick else None
-            if tick is not None:
-                if not tick.current:
-                    queue.popleft()
+            message = queue.popleft()
+            if type(message) is Tick:
+                counts, message = message.unwrap()
+                if not counts:
                     continue
-                message = tick.message
-            if test is None or test(message):
-                queue.popleft()
-                if tick is not None and not tick.unwrap()[0]:
-                    continue
-                if skipped or process.attention:
-                    self._taken(message)
-                if is_a(message, Call):
-                    process.take_over(message)
-                return True, message
-            skipped.append(queue.popleft())
-        if skipped:
-            self._process.reckon_limit()
+            self._taken(message)
+            return True, message
         return False, None
 
     def _taken(self, message: Any) -> None:
-        self._process.reckon_limit()
         process = self._process
         if process.attention:
             process.observe(message)
             process.settle()
+        if issubclass(type(message), Call):
+            process.take_over(message)
+
+    def _find(self, queue: deque[Any]) -> int:
+        """The position in the queue of the oldest message that matches, -1 if there is none; those before it
+        are skipped from now on.
+        """
+        wanted = self._wanted
+        assert wanted is not None
+        while True:
+            self._is_disturbed = False
+            aside = len(self.aside)
+            try:
+                found = wanted.find(queue, self.skipped - aside)
+            finally:
+                if not self._is_disturbed:  # by the test, or a finalizer, which has sent something
+                    self.skipped = aside + wanted.position
+            if not self._is_disturbed:
+                return wanted.position if found else -1
+
+    def _find_with_ticks(self, queue: deque[Any]) -> int:
+        """As `_find`, of a queue in which there may be messages of timers by key."""
+        wanted = self._wanted
+        assert wanted is not None
+        while (position := self.skipped - len(self.aside)) < len(queue):
+            message = queue[position]
+            if type(message) is Tick:
+                if not message.current:
+                    del queue[position]
+                    continue
+                message = message.message
+            self._is_disturbed = False
+            matches = wanted.test(message)
+            if self._is_disturbed:
+                continue
+            if matches:
+                return position
+            self.skipped += 1
+        return -1
+
+    def _put_aside(self, queue: deque[Any], number: int) -> None:
+        """Put the first messages of the queue aside, unless a finalizer has just changed it."""
+        if self._aside is None:
+            self._aside = deque()
+        first = starmap(queue.popleft, repeat((), number))
+        if not self._is_disturbed:  # from here on Python makes nothing that would let a finalizer run
+            self._aside.extend(first)
+            self._process.reckon_limit()
 
     def drop_oldest(self) -> Any:
         """Throw the oldest message away, and return it."""
+        self._is_disturbed = True
         if self.skipped:
-            oldest = self.skipped.popleft()
-            self._process.reckon_limit()
-            return oldest
-        return self._process.queue.popleft()
+            self.skipped -= 1
+        if not self._aside:
+            return self._process.queue.popleft()
+        oldest = self._aside.popleft()
+        self._process.reckon_limit()
+        return oldest
 
     def put_first(self, message: Any) -> None:
-        """Put a message before all others."""
-        if self.skipped:
-            self.skipped.appendleft(message)
-            self._process.reckon_limit()
-        else:
-            self._process.queue.appendleft(message)
+        """Put a message before all others; the present match has not seen it."""
+        self.restore()
+        process = self._process
+        process.queue.appendleft(message)
+        if process.idle and (process.wanted is None or process.wanted(message)):
+            process.wake()
 
     def restore(self) -> None:
-        """Put what was skipped back into the queue."""
-        if self.skipped:
-            self._process.queue.extendleft(reversed(self.skipped))
-            self.skipped.clear()
+        """Begin with the oldest message again: what was skipped is in the queue, and counts as not seen."""
+        self._is_disturbed = True
+        self.skipped = 0
+        aside, self._aside = self._aside, None
+        if aside:
+            self._process.queue.extendleft(reversed(aside))
             self._process.reckon_limit()
 
     async def receive(self, match: Any, timeout: float) -> Any:
         """Take the oldest message that matches: see `Process.receive`."""
         process = self._process
+        if match is None and timeout == math.inf and not (process.attention or self.skipped):
+            queue = process.queue
+            if queue and self._budget > 0:  # by far the most frequent case
+                message = queue.popleft()
+                kind = type(message)
+                if kind is not Tick and not issubclass(kind, Call):
+                    self._budget -= 1
+                    return message
+                queue.appendleft(message)
         timer: Timer | None = None
         check_seconds(timeout, "a timeout")
         self._expired = False
@@ -164,9 +250,9 @@ class Reader:
         process.waiter = trio.lowlevel.current_task()
         process.idle = True
         if match is not None:
-            process.wanted = self._wanted
+            process.wanted = self._wakes
         try:
-            is_late = process.control or (process.queue and not process.suspended)
+            is_late = process.control or (process.has_unseen() and not process.suspended)
             if is_late and self.abort(None) is Abort.SUCCEEDED:  # a finalizer has sent something meanwhile
                 await trio.lowlevel.checkpoint()
             else:
@@ -174,12 +260,13 @@ class Reader:
         finally:
             process.wanted = None
 
-    def _wanted(self, message: Any) -> bool:
+    def _wakes(self, message: Any) -> bool:
         """Tell whether `message`, which has just come, is worth waking up for: what is not stays queued."""
         if type(message) is Tick:
             message = message.message
+        wanted = self._wanted
         try:
-            return bool(_test_of(self._match)(message))
+            return wanted is None or bool(wanted.test(message))
         except BaseException as error:
             if is_interrupt(error):
                 raise
@@ -195,25 +282,7 @@ class Reader:
         return Abort.SUCCEEDED
 
 
-def _test_of(match: Any) -> Callable[[Any], Any]:
-    """The test of a message that `match`, which is not None, stands for."""
-    if isinstance(match, type | tuple):
-        return _is_instance(match)
-    if callable(match):
-        return match  # type: ignore[no-any-return]
-    raise TypeError(
-        f"match must be a type, a tuple of types or a predicate, got {safe_repr(match)}; "
-        f"for the message itself: `lambda message: message == {safe_repr(match)}`"
-    )
-
-
-def _is_instance(kinds: Any) -> Callable[[Any], bool]:
-    def fits(candidate: Any) -> bool:
-        try:
-            return isinstance(candidate, kinds)
-        except BaseException as error:  # its `__class__` may raise
-            if is_interrupt(error):
-                raise
-            return False
-
-    return fits
+def _may_have_ticks(process: Process) -> bool:
+    extras = process.extras_or_none
+    has_timers = extras is not None and (extras.keyed is not None or extras.idle is not None)
+    return has_timers or process.mailbox.inherit

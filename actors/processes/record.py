@@ -216,11 +216,18 @@ class Record(Handle):
         self.limit = mailbox.capacity
 
     def reckon_limit(self) -> None:
-        """Reckon how many messages the queue may hold: the capacity, less what is skipped or kept free."""
+        """Reckon how many messages the queue may hold: the capacity, less what is put aside or kept free."""
         capacity, extras = self.mailbox.capacity, self.extras_or_none
         if capacity is not None:
-            skipped = 0 if self.reader is None else len(self.reader.skipped)
-            self.limit = max(0, capacity - skipped - (0 if extras is None else extras.places))
+            aside = 0 if self.reader is None else len(self.reader.aside)
+            self.limit = max(0, capacity - aside - (0 if extras is None else extras.places))
+
+    def has_unseen(self) -> bool:
+        """Tell whether the queue holds a message that its reader has not looked at."""
+        reader = self.reader
+        if reader is None:
+            return bool(self.queue)
+        return len(self.queue) > reader.skipped - len(reader.aside)
 
     # Arrivals.
 

@@ -72,7 +72,7 @@ class Probe:
         except ReceiveTimeout:
             waiting = list(self.process.queue)
             if self.process.reader is not None:
-                waiting = [*self.process.reader.skipped, *waiting]
+                waiting = [*self.process.reader.aside, *waiting]
             came = f"but only {safe_repr(waiting)} came" if waiting else "but nothing came"
             raise Unexpected(f"expected {_shown(match)}, {came} within {seconds} s") from None
 
