@@ -32,6 +32,7 @@ from enfilade.actors.node.child_events import ChildEvents
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.contexts import Contexts
 from enfilade.actors.node.dead_letters import DeadLetters
+from enfilade.actors.node.frozen import freeze
 from enfilade.actors.node.groups import Groups, GroupScope
 from enfilade.actors.node.names import Names
 from enfilade.actors.node.reports import Reports
@@ -59,10 +60,6 @@ async def _contained(run: Callable[[], Awaitable[None]], process: Process) -> No
     except BaseException as error:
         if not is_from_outside(error):
             step_failed(process, "task", error)
-
-
-def _nothing() -> None:
-    return None
 
 
 class Node(Handle):
@@ -119,7 +116,7 @@ class Node(Handle):
         self.unkillable = 0
         self.nursery: trio.Nursery
         self.body_scope: trio.CancelScope | None = None
-        self.hurry: Callable[[], None] = _nothing
+        self.hurry: Callable[[], None] = lambda: None
         self.fatal: BaseException | None = None
         self.end_waiters: dict[Process, trio.Event] = {}
         self._number = 0
@@ -411,10 +408,8 @@ class Node(Handle):
         process = process_of(ref)
         if process is not None:
             process.restarting = restarting
-            if restarting:
-                keep(process)
-            else:
-                bury_left(process)
+            if process.mailbox.inherit:  # otherwise it has left nothing
+                keep(process) if restarting else bury_left(process)
         if name is not None:
             if restarting:
                 self.restarting_names[name] = ref
@@ -552,6 +547,14 @@ class Node(Handle):
     def statistics(self) -> NodeStatistics:
         """Count what the node holds at this moment, over all processes. Not a checkpoint."""
         return statistics_of(self)
+
+    def freeze(self) -> int:
+        """Have the garbage collector pass over all objects of now, till the node closes; return their number.
+
+        Not a checkpoint. What is frozen is still freed once nothing refers to it, as processes are that end;
+        but not objects that refer to each other in a circle, as a guest's do.
+        """
+        return freeze(self)
 
     # Events.
 

@@ -19,6 +19,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.reasons import KILLED, SHUTDOWN, asked_by
+from enfilade.actors.node.frozen import thaw
 from enfilade.actors.node.interrupts import interrupts_go_to
 from enfilade.actors.node.watchdog import watching
 from enfilade.actors.processes.current import DISPATCHERS
@@ -62,6 +63,7 @@ async def running(node: Node, *, is_watched: bool) -> AsyncIterator[Stopper]:
                 node.nursery.cancel_scope.cancel()
                 if node.sharing is not None:
                     node.sharing.close()
+                thaw(node)
                 node.timers.clear()
                 node.dispatcher.clear()
                 DISPATCHERS.set(tuple(each for each in DISPATCHERS.get() if each is not node.dispatcher))
