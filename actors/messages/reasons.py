@@ -84,7 +84,8 @@ class Reason:
             return True
         if type(other) is not type(self):
             return NotImplemented
-        return all(_equal(getattr(self, name), getattr(other, name)) for name in _names(self))
+        names = _names(self)
+        return not names or all(_equal(getattr(self, name), getattr(other, name)) for name in names)
 
     def __hash__(self) -> int:
         return hash((type(self), *(_hash(getattr(self, name)) for name in _names(self))))

@@ -54,14 +54,18 @@ class ChildEvent:
 
 
 class ChildEvents:
-    """The subscriptions to the child events of one node."""
+    """The subscriptions to the child events of one node.
+
+    Attributes:
+        subscriptions: who has subscribed to the events of the children of which supervisor.
+    """
 
     def __init__(self, dead_letters: DeadLetters) -> None:
         self._dead_letters = dead_letters
-        self._subscribers: dict[tuple[Ref[Any], Ref[Any] | None], None] = {}
+        self.subscriptions: dict[tuple[Ref[Any], Ref[Any] | None], None] = {}
 
     def __len__(self) -> int:
-        return len(self._subscribers)
+        return len(self.subscriptions)
 
     def subscribe(self, ref: Ref[Any], supervisor: Ref[Any] | None = None) -> None:
         """Have each event from now on sent to `ref`, as a `ChildEvent`, until it ends. Not a checkpoint.
@@ -78,25 +82,25 @@ class ChildEvents:
         for given in (ref, ref if supervisor is None else supervisor):
             if not isinstance(given, Ref):
                 raise TypeError(f"expected a Ref, got {safe_repr(given)}")
-        self._subscribers[ref, supervisor] = None
+        self.subscriptions[ref, supervisor] = None
 
     def unsubscribe(self, ref: Ref[Any], supervisor: Ref[Any] | None = None) -> None:
         """Cancel that subscription of `ref`, if there is one. Not a checkpoint."""
-        self._subscribers.pop((ref, supervisor), None)
+        self.subscriptions.pop((ref, supervisor), None)
 
     def publish(self, event: ChildEvent) -> None:
         """Send `event` to those who have subscribed, once to each. Not a checkpoint, never raises."""
         told: set[Ref[Any]] = set()
-        for subscription in list(self._subscribers):
+        for subscription in list(self.subscriptions):
             subscriber, supervisor = subscription
             process = process_of(subscriber)
             if process is not None and process.ended is not None:
-                del self._subscribers[subscription]
+                del self.subscriptions[subscription]
             elif subscriber not in told and (supervisor is None or supervisor == event.supervisor):
                 told.add(subscriber)
                 self._dead_letters.deliver(subscriber, Notice(event))
 
     def forget(self, supervisor: Ref[Any]) -> None:
         """Cancel the subscriptions to `supervisor` alone, which has ended."""
-        for subscription in [found for found in self._subscribers if found[1] == supervisor]:
-            del self._subscribers[subscription]
+        for subscription in [found for found in self.subscriptions if found[1] == supervisor]:
+            del self.subscriptions[subscription]

@@ -43,6 +43,8 @@ class Body:
         kind: the kind of process, for people: "actor", "function", ...
         is_plain: true if the process runs plain code: the runtime stops it by interrupting it.
         drains: true if the process can handle the queued messages before it stops.
+        hears: true if the process wants to be told when one of its arena is about to end (`child_ending`),
+            though nobody else has subscribed to child events.
     """
 
     __slots__ = ()
@@ -50,6 +52,10 @@ class Body:
     kind: ClassVar[str] = "process"
     is_plain: ClassVar[bool] = False
     drains: ClassVar[bool] = False
+
+    @property
+    def hears(self) -> bool:
+        return False
 
     @property
     def actor(self) -> Any:
@@ -156,6 +162,10 @@ class EmptyingBody(AbsentBody):
     @property
     def task(self) -> trio.lowlevel.Task | None:
         return self.former.task
+
+    @property
+    def hears(self) -> bool:
+        return self.former.hears
 
     def child_ending(self, child: Process) -> None:
         self.former.child_ending(child)

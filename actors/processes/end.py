@@ -66,8 +66,9 @@ def finish(
         guarded(let_go, process, error)
     elif type(reason) is Crashed:
         guarded(let_go, process, reason.error)
-    if process.owner is not None:
-        guarded(process.owner.body.child_ending, process)
+    owner = process.owner
+    if owner is not None and (process.node.child_events.subscriptions or owner.body.hears):
+        guarded(owner.body.child_ending, process)
     arena = None if process.extras_or_none is None else process.extras_or_none.arena
     if arena is not None:
         guarded(process.body.abandon_restarts)
@@ -139,7 +140,15 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
     if process.target is not None and not is_a(process.target, type):
         process.target = target_name(process.target)  # which may hold much that nobody needs any more
     del node.processes[process.serial]
-    for release in (_release_names, _release_extras, _fail_calls):
+    has_names = process.name is not None or node.groups or process.reader is not None
+    holds = extras is not None or process.reader is not None or process.queue
+    for release in (
+        _release_names if has_names else None,
+        None if extras is None else _release_extras,
+        _fail_calls if holds else _close,
+    ):
+        if release is None:
+            continue
         try:
             release(process, body, reason)
         except BaseException as raised:  # nobody has been told of another reason yet
@@ -147,8 +156,16 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
             reason = process.ended = Crashed(error)
             guarded(let_go, process, error)
     del actor
-    told = node.starting.get(process) is not None or told
-    for tell in (_tell_starter, _tell_others, _leave_arena, _answer_stops):
+    is_starting = bool(node.starting) and node.starting.get(process) is not None
+    told = is_starting or told
+    for tell in (
+        _tell_starter if is_starting else None,
+        _tell_others if process.links or process.watchers or process.monitors else None,
+        None if process.owner is None else _leave_arena,
+        None if process.extras_or_none is None else _answer_stops,
+    ):
+        if tell is None:
+            continue
         try:
             tell(process, reason, error)
         except BaseException as raised:
@@ -215,6 +232,12 @@ def _answer_stops(process: Process, reason: Reason, _error: BaseException | None
         extras.stop_requests = []
 
 
+def _close(process: Process, _body: Body, _reason: Reason) -> None:
+    """Close the data lane: a ref may keep the record for long, and a deque is the larger half of it."""
+    process.queue = ClosedQueue(process)  # type: ignore[assignment]
+    process.at_hand = None
+
+
 def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
     """Fail the calls that the process has not answered; other messages are dead letters, unless a successor
     inherits them.
@@ -224,9 +247,8 @@ def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
         reader.restore()
     if extras is not None:
         process.unstash()
-    # Nothing is queued any more. A ref may keep the record for long, and a deque is the larger half of it.
-    queue, process.queue = process.queue, ClosedQueue(process)  # type: ignore[assignment]
-    process.at_hand = None
+    queue = process.queue
+    _close(process, body, reason)
     if reader is not None:  # which only bodies with a task have
         at_hand = body.at_hand
         if is_a(at_hand, signals.Call) and not at_hand.settled:

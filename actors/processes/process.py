@@ -14,6 +14,7 @@ from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.processes import links
 from enfilade.actors.processes.control_lane import Continuation, StopRequest
 from enfilade.actors.processes.keyed_timers import IdleTimer, KeyedTimers
+from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.record import Record
 
 if TYPE_CHECKING:
@@ -259,7 +260,16 @@ class Process(Record):
 
     def exit(self, ref: Ref[Any], reason: Reason) -> None:
         """Send an exit signal; `KILL` cannot be trapped. Not a checkpoint. Source: `erlang:exit/2`."""
-        ref.deliver(signals.Exit(self.ref, checked(reason), linked=False))
+        if type(ref) is not LocalRef:
+            ref.deliver(signals.Exit(self.ref, checked(reason), linked=False))
+            return
+        process = ref._process
+        checked(reason)
+        if process.ended is None:
+            try:
+                process.exit_arrived(self.ref, reason, linked=False)
+            except BaseException as error:
+                process.signal_failed(error)
 
     # Timers.
 

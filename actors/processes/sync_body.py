@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["SyncBody"]
 
 
+NOTHING_AT_START = Actor.on_start
+
 signals.envelopes.update({Down, Exited, Tick})
 
 
@@ -60,9 +62,11 @@ class SyncBody(DispatchedBody):
         body = cls(process, actor.protocol_)
         process.body = body
         made = construct(actor, process, args, kwargs)
-        info = run_sync(body.protocol.on_start, made)
-        if info is not None:
-            process.extras().start_info = info
+        on_start = body.protocol.on_start
+        if on_start is not NOTHING_AT_START:
+            info = run_sync(on_start, made)
+            if info is not None:
+                process.extras().start_info = info
         process.actor = made
         body._bind(body.protocol)
         return body

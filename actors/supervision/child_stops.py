@@ -78,6 +78,8 @@ class Stops:
 
     def ended(self, ref: AnyRef) -> None:
         """A child has ended: it is no longer waited for."""
+        if not self._by_ref:
+            return
         stopping = self._by_ref.pop(ref, None)
         if stopping is not None:
             del stopping.left[ref]

@@ -55,26 +55,27 @@ class Parent(Protocol):
     actor: Any
     strategy: Strategy[AnyRef]
 
+    @property
+    def hears(self) -> bool:
+        """True if the supervisor's own class wants to be told."""
+
 
 class Incarnations:
     """The lives of the children of one supervisor."""
 
-    __slots__ = ("_between", "_body", "_last_states")
+    __slots__ = ("_between", "_body", "_last_states", "_subscriptions")
 
     def __init__(self, body: Parent) -> None:
         self._body = body
+        self._subscriptions = body.process.node.child_events.subscriptions
         self._between: dict[ChildRecord[AnyRef], Between] = {}
         self._last_states: dict[AnyRef, str] = {}
 
     # Ends.
 
     def ending(self, process: Process) -> None:
-        """A process, perhaps a child's, is about to end: note its state if somebody listens."""
-        if (
-            self._is_heard
-            and hasattr(self._body, "strategy")
-            and self._body.strategy.children.running(process.ref) is not None
-        ):
+        """A process, perhaps a child's, is about to end, and somebody listens: note its state."""
+        if hasattr(self._body, "strategy") and self._body.strategy.children.running(process.ref) is not None:
             actor = process.body.actor
             if isinstance(actor, Actor):
                 self._last_states[process.ref] = shown_state(actor, LARGEST_STATE)
@@ -93,7 +94,9 @@ class Incarnations:
 
     def ended(self, child: ChildRecord[AnyRef], ref: AnyRef, reason: Reason) -> None:
         """The child has ended, and the strategy is about to be told."""
-        self.foresee(ref, reason)  # if it has not been: it is remote, or had unlinked itself
+        before = self._between.get(child)
+        if before is None or before.ref is not ref:
+            self.foresee(ref, reason)  # it has not been: it is remote, or had unlinked itself
         if child.spec.mailbox.inherit:
             self._between.setdefault(child, Between(ref, reason, child.spec.name))
         self._tell("ended", child, ref, reason, state=self._last_states.pop(ref, None))
@@ -187,8 +190,10 @@ class Incarnations:
             return
         strategy = self._body.strategy
         for child, between in list(self._between.items()):
-            down = child.status is STOPPED and not strategy.busy and not strategy.restarts(child)
-            if down or (child.status is RUNNING and child.ref != between.ref):
+            if child.status is RUNNING:
+                if child.ref != between.ref:
+                    self._leave(child)
+            elif child.status is STOPPED and not strategy.busy and not strategy.restarts(child):
                 self._leave(child)
 
     def abandon(self) -> None:
@@ -228,11 +233,6 @@ class Incarnations:
 
     # Whoever listens.
 
-    @property
-    def _is_heard(self) -> bool:
-        body = self._body
-        return bool(body.process.node.child_events) or getattr(type(body.actor), "hears_", False)
-
     def _tell(
         self,
         kind: ChildEventKind,
@@ -245,7 +245,7 @@ class Incarnations:
         delay: float | None = None,
     ) -> None:
         """Tell the subclass's hook and the subscribers what has happened to the child, if there are any."""
-        if not self._is_heard:
+        if not (self._subscriptions or self._body.hears):
             return
         body = self._body
         event = self._event(kind, child, ref, reason, state=state, restarts=restarts, delay=delay)

@@ -137,7 +137,7 @@ class Strategy(Generic[R]):
         as can be known before the strategy is told of the end.
         """
         restart = child.spec.restart
-        if self.stopping:
+        if self._job is SHUT_DOWN or self._ended:
             return False
         if child in self._stopping:
             return self._job is RESTART and restart != "temporary"
@@ -180,6 +180,8 @@ class Strategy(Generic[R]):
             self._answer = ref if info is None else Started(ref, info)
             if self._plan:
                 self._advance()
+            elif self._job is RESTART and not self._waiting:
+                self._starting = self._job = None  # nothing follows
             else:
                 self._starting = None
                 self._conclude()
@@ -299,7 +301,7 @@ class Strategy(Generic[R]):
     def _restart(self, child: ChildRecord[R]) -> None:
         """An attempt to restart: counted, then planned by strategy; one too many ends the supervisor."""
         child.retry = None
-        if self._must_wait(child):
+        if type(child.spec.target) is RemoteEntry and self._must_wait(child):
             self._retry_later(child, math.inf)
         elif self._window.admit(self._clock()):
             self._job = RESTART

@@ -109,6 +109,7 @@ class SupervisorBody(DispatchedBody):
         "_stops",
         "_work",
         "actor",
+        "hears",
         "protocol",
         "strategy",
     )
@@ -121,6 +122,7 @@ class SupervisorBody(DispatchedBody):
         super().__init__(process)
         self.protocol: ActorProtocol = protocol
         self.actor: Any = None
+        self.hears: bool = getattr(protocol.actor, "hears_", False)
         self._asking: Outcome | None = None
         self._incarnations = Incarnations(self)
         self._remote_children: RemoteChildren | None = None
@@ -214,6 +216,9 @@ class SupervisorBody(DispatchedBody):
             self._idle()
 
     def _take(self, message: Any) -> None:
+        if type(message) is Exited:  # by far the most frequent one
+            self._exit_arrived(message)
+            return
         event = EVENTS.get(type(message)) if has_hashable_class(message) else None
         if event is not None:
             event(self, message)
@@ -318,7 +323,7 @@ class SupervisorBody(DispatchedBody):
             if not isinstance(ref, LocalRef) and not event.reason.is_normal:
                 self._report(Report("child_terminated", child, ref, event.reason))
             self._perform(self.strategy.exited(child, event.reason))
-            if self.strategy.restarts(child):
+            if child.predecessor is not None and self.strategy.restarts(child):
                 self._incarnations.restarting(child)
         elif isinstance(event, Exited) and self.process.is_parent(ref):
             self._perform(self.strategy.shut_down(event.reason))
@@ -363,7 +368,8 @@ class SupervisorBody(DispatchedBody):
         """Perform these actions, and those that follow from them, one after another."""
         work = self._work
         if self._performing:
-            work.extend(actions)
+            if actions:
+                work.extend(actions)
             return
         self._performing = True
         try:

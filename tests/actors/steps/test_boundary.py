@@ -87,6 +87,7 @@ async def _call_fail(node: Node, me: Process, victim: Ref[Any]) -> None:
 
 
 async def _end(node: Node, me: Process, victim: Ref[Any]) -> None:
+    victim.cast(Victim.set_timer)  # so that it has something to release
     victim.cast(Victim.end)
 
 
