@@ -65,7 +65,10 @@ FOREIGN = {
 }
 NOTING_AND_FORMATTING = (".add_note", ".__repr__", ".__str__", ".__format__")
 # What a file may use without a place in the list: for the error that refuses an argument, for example.
-UNLISTED = {"formatted", "guarded", "is_a", "is_interrupt", "log", "safe_repr", "safe_str", "shown_name"}
+UNLISTED = {
+    *("formatted", "guarded", "is_a", "is_interrupt", "log"),
+    *("safe_record", "safe_repr", "safe_str", "shown_name"),
+}
 
 BARE_CALLS = {
     "str(fault)": "an error of the runtime's own classes",
