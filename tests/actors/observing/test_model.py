@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import trio
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -110,7 +110,7 @@ def stable(rows: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
     return sorted(sorted(rows, key=lambda row: row["serial"]), key=lambda row: row[column], reverse=True)
 
 
-async def run(view: TableView, script: list[tuple[str, Any]]) -> None:
+async def run(view: TableView, population: int, script: list[tuple[str, Any]]) -> None:
     network = MemoryNetwork()
     policy = Policy(rules=[Rule(rights=Rights(observe=True))])
     async with (
@@ -119,6 +119,8 @@ async def run(view: TableView, script: list[tuple[str, Any]]) -> None:
     ):
         await eye.connect("/bank")
         truth = Truth(bank)
+        for label in range(population):
+            await truth.do("spawn", label)
         async with Client(eye, "bank@local").watch(view) as states:
             number = 0
             for operation, argument in [*script, ("look", 0)]:
@@ -128,7 +130,10 @@ async def run(view: TableView, script: list[tuple[str, Any]]) -> None:
                 elif operation != "look":
                     await truth.do(operation, argument)
                     continue
+                looked = trio.current_time()
                 state = await anext(states)
+                while operation == "look" and state.update.at <= looked:
+                    state = await anext(states)  # it was made before, and has waited
                 assert state.update.number > number
                 number = state.update.number
                 matched, rows = truth.window(view)
@@ -136,8 +141,10 @@ async def run(view: TableView, script: list[tuple[str, Any]]) -> None:
                 assert (state.fields["matched"], shown) == (matched, rows)
 
 
-@settings(max_examples=40, deadline=None)
-@given(views, st.lists(operations, max_size=25))
-def test_the_client_has_what_the_node_has(view: TableView, script: list[tuple[str, Any]]) -> None:
+@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(views, st.integers(3, 8), st.lists(operations, min_size=8, max_size=40))
+def test_the_client_has_what_the_node_has(
+    view: TableView, population: int, script: list[tuple[str, Any]]
+) -> None:
     """After each update the client's window is the node's, rows and order."""
-    trio.run(run, view, script, clock=MockClock(autojump_threshold=0))
+    trio.run(run, view, population, script, clock=MockClock(autojump_threshold=0))
