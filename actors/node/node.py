@@ -457,8 +457,6 @@ class Node(Handle):
         """Send an exit signal from the running process, or else from the node. Not a checkpoint."""
         ref.exit(reason)
 
-    # Other nodes. What they need exists only in a node that was opened with `listen` or a `policy`.
-
     @property
     def distribution(self) -> Peers:
         """This node's part in a net of nodes.
@@ -480,9 +478,8 @@ class Node(Handle):
             NotConnected: the node was opened without.
         """
         if self._workers is None:
-            raise NotConnected(
-                self.full_name, f"node {self.full_name} has no workers: open it with `workers=`"
-            )
+            name = self.full_name
+            raise NotConnected(name, f"node {name} has no workers: open it with `workers=`")
         return self._workers
 
     def equip(
@@ -501,6 +498,11 @@ class Node(Handle):
     def peers(self) -> tuple[str, ...]:
         """The names of the nodes that are connected."""
         return () if self._distribution is None else self._distribution.peers
+
+    @property
+    def mesh(self) -> Any:
+        """The mesh that this node is in. See `Peers.mesh`."""
+        return self.distribution.mesh
 
     async def connect(self, address: str) -> str:
         """Connect to the node at a rendezvous; its name. See `Peers.connect`."""

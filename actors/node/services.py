@@ -30,6 +30,14 @@ class Peers(Protocol):
         """The source of node links: `enfilade.transport.rendezvous.Rendezvous`."""
 
     @property
+    def mesh(self) -> Any:
+        """The mesh that the node is in: `enfilade.actors.peers.mesh_view.MeshView`.
+
+        Raises:
+            NotConnected: it is in none.
+        """
+
+    @property
     def peers(self) -> tuple[str, ...]:
         """The names of the nodes that are connected."""
 

@@ -17,19 +17,21 @@ import trio
 
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NotConnected, RuntimeFault
-from enfilade.actors.messages.guarded import guarded, log
+from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.reasons import NO_CONNECTION, NO_PROCESS, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node.groups import Joined, Left
 from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.peers.mesh_view import MeshView
 from enfilade.actors.peers.notices import Notices
 from enfilade.actors.peers.offspring import Offspring
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
 from enfilade.actors.peers.tokens import Handouts
+from enfilade.actors.peers.watchers import Watchers
 from enfilade.actors.processes import links, start
-from enfilade.actors.processes.local_ref import LocalRef, process_of
+from enfilade.actors.processes.local_ref import LocalRef
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -122,10 +124,10 @@ class Distribution:
         *,
         address: str,
         entries: Mapping[str, Any],
-        calls_names: bool = False,
+        mesh: MeshView | None = None,
     ) -> None:
         self.node = node
-        self._calls_names = calls_names
+        self._mesh = mesh
         self.address = address
         self.entries = entries
         self.handouts = Handouts(node)
@@ -134,7 +136,7 @@ class Distribution:
         self._make_remote = make_remote
         self._nodes: weakref.WeakValueDictionary[tuple[str, int], Remote] = weakref.WeakValueDictionary()
         self._current: dict[str, Remote] = {}
-        self._watchers: dict[Ref[Any], None] = {}
+        self._watchers = Watchers()
         # The scopes in which other nodes have told of groups.
         self._scopes: dict[str, set[str]] = {}
         self._refusals: set[str] = set()
@@ -163,6 +165,14 @@ class Distribution:
             raise error
 
     # What users ask for.
+
+    @property
+    def mesh(self) -> MeshView:
+        """See `services.Peers.mesh`."""
+        if self._mesh is None:
+            name = self.node.full_name
+            raise NotConnected(name, f"node {name} is in no mesh: open it with `mesh=`")
+        return self._mesh
 
     @property
     def peers(self) -> tuple[str, ...]:
@@ -218,11 +228,11 @@ class Distribution:
 
     def monitor_nodes(self, ref: Ref[Any]) -> None:
         """Have `NodeUp` and `NodeDown` sent to `ref`, until it ends. Not a checkpoint."""
-        self._watchers[ref] = None
+        self._watchers.add(ref)
 
     def demonitor_nodes(self, ref: Ref[Any]) -> None:
         """Stop sending `NodeUp` and `NodeDown` to `ref`. Not a checkpoint."""
-        self._watchers.pop(ref, None)
+        self._watchers.remove(ref)
 
     def listen_for_kills(self, listener: Callable[[str], None]) -> None:
         """Call `listener` with the name of each node on which this one kills a process."""
@@ -242,7 +252,7 @@ class Distribution:
 
     async def _reached(self, name: str) -> Remote:
         """Return the record of a peer; in a mesh, connect to it first if that is needed."""
-        if self._calls_names and name not in self.rendezvous.peers:
+        if self._mesh is not None and name not in self.rendezvous.peers:
             try:
                 await self.connect(name)
             except Exception as error:
@@ -377,7 +387,7 @@ class Distribution:
         for scope in self.node.groups.scopes():
             for group, members in scope.local().items():
                 remote.tell_members(scope.name, group, members)
-        self._tell(NodeUp(identity.name))
+        self._watchers.tell(NodeUp(identity.name))
         if self.node.hooks.node_up:
             call(self.node.hooks.node_up, identity.name)
 
@@ -393,7 +403,7 @@ class Distribution:
         self.offspring.forget_ended(peer.name)
         for scope in self._scopes.pop(peer.name, ()):
             self.node.groups.scope(scope).replace_remote(peer.name, {})
-        self._tell(NodeDown(peer.name, reason))
+        self._watchers.tell(NodeDown(peer.name, reason))
         if self.node.hooks.node_down:
             call(self.node.hooks.node_down, peer.name, reason)
 
@@ -419,13 +429,3 @@ class Distribution:
         """The fields of a line of the log about a node link."""
         fields = {"node": self.node.full_name, "zone": self.node.zone, "event": event}
         return fields if peer is None else {**fields, "peer": peer}
-
-    def _tell(self, event: NodeUp | NodeDown) -> None:
-        for watcher in list(self._watchers):
-            process = process_of(watcher)
-            if process is None:
-                guarded(watcher.send, event)
-            elif process.ended is None:
-                process.put(event)  # the runtime's own: no bound refuses it
-            else:
-                del self._watchers[watcher]

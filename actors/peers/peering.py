@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.peers.distribution import Distribution
+from enfilade.actors.peers.mesh_view import MeshView
 from enfilade.actors.peers.remote_node import RemoteNode
 from enfilade.transport.carrier import Carrier
 from enfilade.transport.policy import Policy
@@ -60,7 +61,7 @@ async def distributed(
     if mesh is not None:
         if listen is not None or carrier is not None:
             raise ValueError("a node is found at a door or in a mesh: give either listen or mesh")
-        membership = await _join(node, mesh)
+        membership = await _join(node, mesh, entries)
         carrier, listen, policy = membership.carrier, node.full_name, policy or Policy.same_mesh()
     elif carrier is None:
         from enfilade.transport.door_carrier import DoorCarrier  # the extension module is needed only here
@@ -71,7 +72,7 @@ async def distributed(
         RemoteNode,
         address=listen or "",
         entries={} if entries is None else entries,
-        calls_names=membership is not None,
+        mesh=None if membership is None else MeshView(membership.carrier.announcer),
     )
     distribution.rendezvous = Rendezvous(
         carrier,
@@ -93,13 +94,13 @@ async def distributed(
             await membership.leave()
 
 
-async def _join(node: Node, mesh: str | Mesh) -> Membership:
+async def _join(node: Node, mesh: str | Mesh, entries: Mapping[str, Any] | None) -> Membership:
     from enfilade.transport.mesh import Mesh  # a node without a mesh does without all this
     from enfilade.transport.mesh.membership import join
 
     given = Mesh(servers=mesh) if isinstance(mesh, str) else mesh
     _check("mesh", given, Mesh, "enfilade.transport.mesh.Mesh, or a text")
-    return await join(given, node.full_name, node.incarnation, node.nursery)
+    return await join(given, node.full_name, node.incarnation, node.nursery, list(entries or ()))
 
 
 def _check(name: str, given: object, kind: type, wanted: str) -> None:

@@ -36,6 +36,7 @@ from enfilade.transport.carrier import (
     Status,
     Traits,
 )
+from enfilade.transport.mesh.announcer import Announcer
 from enfilade.transport.mesh.connection import Connection, NoResponders
 from enfilade.transport.mesh.presence import Death, Presence
 from enfilade.transport.mesh.protocol import Message
@@ -81,15 +82,24 @@ class MeshCarrier(Carrier):
         subjects: of the node.
         servers: of the mesh.
         token: what all nodes of the mesh show the servers, so that they are of one user; None for nothing.
+        entries: what the node offers to spawn.
 
     Attributes:
+        announcer: of the node.
         connection: to a server.
         meeting: the inlet that takes Hellos; None without any.
         lost: set when there is no server; another one after that.
         ignored: messages that were passed over, because they were nonsense or not for this node.
     """
 
-    def __init__(self, mesh: Mesh, subjects: Subjects, servers: Sequence[Server], token: str | None) -> None:
+    def __init__(
+        self,
+        mesh: Mesh,
+        subjects: Subjects,
+        servers: Sequence[Server],
+        token: str | None,
+        entries: Sequence[str],
+    ) -> None:
         self._mesh = mesh
         self._subjects = subjects
         self._presence = Presence(mesh.dead_after)
@@ -111,6 +121,7 @@ class MeshCarrier(Carrier):
             token=token,
         )
         self.connection.subscribe(f"{subjects.links}.>", self._link_message)
+        self.announcer = Announcer(self.connection, subjects, entries)
 
     @property
     def traits(self) -> Traits:
@@ -309,6 +320,7 @@ class MeshCarrier(Carrier):
     def _carry_out(self, deaths: Sequence[Death]) -> None:
         for death in deaths:
             logger.info("node %s is dead: %s", death.node, death.reason)
+            self.announcer.died(death)
             for outlet in list(self._outlets):
                 if outlet.place.node == death.node and outlet.place.incarnation == death.incarnation:
                     outlet.break_off(f"{death.node} is dead: {death.reason}")
@@ -345,6 +357,7 @@ class MeshCarrier(Carrier):
     def connection_resumed(self, server: Server, seconds: float) -> None:
         """See `Watcher`."""
         self._presence.server_found(trio.current_time())
+        self.announcer.resumed()
         links = sum(inlet.interrupt() for inlet in self._inlets.values())
         logger.info(
             "%s is at server %s after %.2f s: %d node links resumed",

@@ -1,6 +1,6 @@
 """A node's membership of a mesh: from the first server that answers to the last batch that has left."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import trio
@@ -52,6 +52,7 @@ class Membership:
         """Leave the mesh, when all node links are over. Harmless when repeated."""
         with trio.CancelScope(shield=True):
             if self._tasks:
+                self.carrier.announcer.leave("the node stops")
                 await self.carrier.connection.flush(FLUSH_SECONDS)
             while self._tasks:
                 scope, over = self._tasks.pop()
@@ -61,7 +62,9 @@ class Membership:
                 await self.shared.stop()
 
 
-async def join(mesh: Mesh, node: str, incarnation: int, nursery: trio.Nursery) -> Membership:
+async def join(
+    mesh: Mesh, node: str, incarnation: int, nursery: trio.Nursery, entries: Sequence[str] = ()
+) -> Membership:
     """Join a mesh.
 
     Args:
@@ -69,6 +72,7 @@ async def join(mesh: Mesh, node: str, incarnation: int, nursery: trio.Nursery) -
         node: the full name of the node.
         incarnation: of the node.
         nursery: where the tasks of the membership run.
+        entries: what the node offers to spawn.
 
     Raises:
         ValueError: the node's name is too long for a mesh.
@@ -92,11 +96,12 @@ async def join(mesh: Mesh, node: str, incarnation: int, nursery: trio.Nursery) -
             membership.shared = SharedServer(mesh)
             found, token = await membership.shared.find()
             servers = [found]
-        carrier = MeshCarrier(mesh, Subjects(mesh.name, node, incarnation), servers, token)
+        carrier = MeshCarrier(mesh, Subjects(mesh.name, node, incarnation), servers, token, entries)
         membership.carrier = carrier
         await membership.run(carrier.connection.run)
         await carrier.check_name()
         await membership.run(carrier.beat)
+        await membership.run(carrier.announcer.run)
         if membership.shared is not None:
             await membership.run(membership.shared.keep, carrier)
     except BaseException:

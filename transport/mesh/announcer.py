@@ -1,0 +1,135 @@
+"""Announcements: what this node tells a mesh of itself, and the directory of what others tell."""
+
+import os
+import random
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+import trio
+
+from enfilade.transport.mesh.connection import Connection
+from enfilade.transport.mesh.directory import INTERVAL, Directory, DirectoryEvent, MeshNode
+from enfilade.transport.mesh.presence import LOST, Death
+from enfilade.transport.mesh.protocol import Message
+from enfilade.transport.mesh.subjects import MOST_CHARACTERS, Subjects, from_token
+
+__all__ = ["Announcer"]
+
+PAUSE: Final = 0.01
+"""Shortest pause before a newcomer is answered; what comes meanwhile is answered, too."""
+
+PAUSE_EACH: Final = 0.001
+LONGEST_PAUSE: Final = 2.0
+"""Seconds by which the pause may grow: for each known node, and at most."""
+
+MOST_ENTRIES: Final = 256
+MOST_TEXT: Final = 256
+"""Entries of a node, and characters of a text, that are taken from an announcement."""
+
+
+class _Announcement(msgspec.Struct, array_like=True):
+    """One announcement; whoever leaves says why. Fields are added at the end only."""
+
+    incarnation: int
+    leaves: str | None
+    host: str = ""
+    process: int = 0
+    entries: list[str] = []
+
+
+def _ignore(_: DirectoryEvent) -> None:
+    return
+
+
+class Announcer:
+    """Announces this node to its mesh, and keeps the directory of the others.
+
+    Args:
+        connection: to the mesh.
+        subjects: of this node.
+        entries: what it offers to spawn.
+
+    Attributes:
+        directory: the nodes of the mesh.
+        listener: is told of who comes and goes. It must not raise.
+        ignored: announcements that were nonsense.
+    """
+
+    def __init__(self, connection: Connection, subjects: Subjects, entries: Sequence[str]) -> None:
+        own = MeshNode(
+            subjects.node,
+            subjects.incarnation,
+            os.uname().nodename[:MOST_TEXT],
+            os.getpid(),
+            tuple(entry for entry in entries if len(entry) <= MOST_TEXT)[:MOST_ENTRIES],
+        )
+        self.directory = Directory(own)
+        self.listener: Callable[[DirectoryEvent], None] = _ignore
+        self.ignored = 0
+        self._connection = connection
+        self._subject = subjects.announcement
+        self._due = trio.Event()
+        self._has_left = False
+        connection.subscribe(subjects.all_of("d"), self._heard)
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Announce this node again and again, and find out who is not heard of any more."""
+        task_status.started()
+        own = self.directory.own
+        announcement = _Announcement(own.incarnation, None, own.host, own.process, list(own.entries))
+        while True:
+            self._publish(announcement)
+            self._due = trio.Event()
+            with trio.move_on_after(INTERVAL * random.uniform(0.8, 1.2)):
+                await self._due.wait()
+                await trio.sleep(PAUSE + random.uniform(0, self._longest_pause()))
+            if self._connection.is_up:
+                self._tell(self.directory.pass_time(trio.current_time()))
+
+    def leave(self, reason: str) -> None:
+        """Say that this node leaves."""
+        self._publish(_Announcement(self.directory.own.incarnation, reason[:MOST_TEXT]))
+        self._has_left = True
+
+    def died(self, death: Death) -> None:
+        """Take note of a node that is dead. Whoever has lost the mesh itself knows nothing of others."""
+        if death.reason != LOST:
+            self._tell(self.directory.left(death.node, death.incarnation, death.reason))
+
+    def resumed(self) -> None:
+        """Take note that there is a server again."""
+        self.directory.listen_anew(trio.current_time())
+        self._due.set()
+
+    def _longest_pause(self) -> float:
+        return min(LONGEST_PAUSE, PAUSE_EACH * len(self.directory.nodes))
+
+    def _publish(self, announcement: _Announcement) -> None:
+        if not self._has_left:
+            self._connection.publish(self._subject, msgspec.msgpack.encode(announcement))
+
+    def _heard(self, message: Message) -> None:
+        try:
+            name = from_token(message.subject.rpartition(".")[2])
+            said = msgspec.msgpack.decode(message.payload, type=_Announcement)
+            texts = [name, said.host, said.leaves or "", *said.entries]
+            if len(name) > MOST_CHARACTERS or len(said.entries) > MOST_ENTRIES:
+                raise ValueError("expected a shorter announcement")
+            if not all(len(text) <= MOST_TEXT and text.isprintable() for text in texts):
+                raise ValueError("expected short texts")
+        except (ValueError, msgspec.DecodeError, RecursionError):
+            self.ignored += 1
+            return
+        if said.leaves is not None:
+            self._tell(self.directory.left(name, said.incarnation, said.leaves))
+            return
+        node = MeshNode(name, said.incarnation, said.host, said.process, tuple(said.entries))
+        events = self.directory.announced(node, trio.current_time())
+        if events:
+            self._due.set()  # a newcomer does not know this node either
+        self._tell(events)
+
+    def _tell(self, events: Sequence[DirectoryEvent]) -> None:
+        for event in events:
+            self.listener(event)

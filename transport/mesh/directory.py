@@ -1,0 +1,115 @@
+"""The nodes of a mesh, as far as this one has heard of them.
+
+A node announces itself when it comes, whenever it hears of one that it did not know, and every now and then;
+and it says when it leaves. Nothing is stored anywhere else, so views differ for a moment. These are the nodes
+that can be called, and not those that are connected.
+
+Nothing here does input or output, or looks at a clock.
+"""
+
+from typing import Final, TypeAlias
+
+import attrs
+
+__all__ = ["INTERVAL", "Directory", "DirectoryEvent", "MeshNode", "NodeJoined", "NodeLeft"]
+
+INTERVAL: Final = 5.0
+"""Seconds between a node's announcements."""
+
+MOST_NODES: Final = 10_000
+"""Nodes that are remembered; others are passed over."""
+
+UNHEARD: Final = 4
+"""Announcements that must fail to come until a node is gone."""
+
+
+@attrs.frozen
+class MeshNode:
+    """A node of a mesh.
+
+    Attributes:
+        name: its full name.
+        incarnation: of this start of it.
+        host: the name of its machine.
+        process: its process there.
+        entries: what it offers to spawn, by name; its policy decides for whom.
+    """
+
+    name: str
+    incarnation: int
+    host: str
+    process: int
+    entries: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class NodeJoined:
+    """A node is in the mesh: it came, or was heard of for the first time."""
+
+    node: MeshNode
+
+
+@attrs.frozen
+class NodeLeft:
+    """A node is no longer in the mesh, for the `reason` given in words."""
+
+    node: MeshNode
+    reason: str
+
+
+DirectoryEvent: TypeAlias = NodeJoined | NodeLeft
+
+
+class Directory:
+    """The nodes of a mesh, this one included.
+
+    Args:
+        own: this node.
+    """
+
+    def __init__(self, own: MeshNode) -> None:
+        self.own = own
+        self._nodes: dict[str, tuple[MeshNode, float]] = {}
+
+    @property
+    def nodes(self) -> tuple[MeshNode, ...]:
+        """All nodes, in the order of their names."""
+        others = [node for node, _ in self._nodes.values()]
+        return tuple(sorted([self.own, *others], key=lambda node: node.name))
+
+    def announced(self, node: MeshNode, now: float) -> list[DirectoryEvent]:
+        """Note that a node says what it is. Another start of it has left."""
+        if node.name == self.own.name:
+            return []
+        known = self._nodes.get(node.name)
+        if known is None and len(self._nodes) >= MOST_NODES:
+            return []
+        events: list[DirectoryEvent] = []
+        if known is not None and known[0].incarnation != node.incarnation:
+            events.append(NodeLeft(known[0], "another incarnation of it came"))
+        if known is None or events:
+            events.append(NodeJoined(node))
+        self._nodes[node.name] = node, now
+        return events
+
+    def left(self, name: str, incarnation: int, reason: str) -> list[DirectoryEvent]:
+        """Note that a start of a node has left, or is dead."""
+        known = self._nodes.get(name)
+        if known is None or known[0].incarnation != incarnation:
+            return []
+        del self._nodes[name]
+        return [NodeLeft(known[0], reason)]
+
+    def listen_anew(self, now: float) -> None:
+        """Count silence from now on: this node has heard nobody for a while."""
+        self._nodes = {name: (node, now) for name, (node, _) in self._nodes.items()}
+
+    def pass_time(self, now: float) -> list[DirectoryEvent]:
+        """Find out who has not been heard of for too long."""
+        limit = (UNHEARD + 1) * INTERVAL
+        gone = [node for node, heard_at in self._nodes.values() if now - heard_at >= limit]
+        return [
+            event
+            for node in gone
+            for event in self.left(node.name, node.incarnation, f"it was not heard of for {limit:g} s")
+        ]
