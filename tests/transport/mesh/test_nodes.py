@@ -119,7 +119,7 @@ async def test_mesh_29_what_cannot_travel_is_refused_where_it_is_sent(server: Na
             account: Ref[Account] = await a.whereis_on("b@west", "account")
             with tempfile.TemporaryFile() as file:
                 before = len(os.listdir("/proc/self/fd"))
-                for value in (FileDescriptor(file.fileno()), bytes(10**6), [bytes(10**6)] * 2, [0] * 10**5):
+                for value in (FileDescriptor(file.fileno()), bytes(10**6), [bytes(10**6)] * 2, [0] * 10**6):
                     with pytest.raises(PayloadError, match="can travel to b@west, reached over a mesh"):
                         await account.within(PATIENCE).call(Account.give, value)
                     with pytest.raises(PayloadError, match="can travel to b@west"):
