@@ -119,6 +119,8 @@ class MeshCarrier(Carrier):
             inbox=subjects.inbox,
             watcher=self,
             token=token,
+            # A server that hangs must be left before its clients take one another for dead.
+            silence=mesh.dead_after * 0.6,
         )
         self.connection.subscribe(f"{subjects.links}.>", self._link_message)
         self.announcer = Announcer(self.connection, subjects, entries)

@@ -51,11 +51,12 @@ Handler: TypeAlias = Callable[[Message], None]
 CONNECT_SECONDS: Final = 2.0
 """Time for a server to take a connection and to introduce itself."""
 
-PING_SECONDS: Final = 1.0
-"""Silence of a server after which it is asked for a sign of life."""
+SILENCE: Final = 2.0
+"""Silence after which a server is given up, unless another time is given."""
 
-MOST_PINGS: Final = 2
-"""Unanswered questions after which a server is given up."""
+TICKS: Final = 5
+PING_TICKS: Final = 2
+"""The parts of that time, and those after which the server is asked for a sign of life."""
 
 JITTER: Final = 0.05
 """Longest pause before another server is tried, so that not all nodes come at once."""
@@ -118,6 +119,7 @@ class Connection:
         inbox: the subject of answers to this node's requests, without their number.
         watcher: is told of losses.
         token: what the servers want to be shown; None for nothing.
+        silence: seconds after which a silent server is given up.
 
     Attributes:
         reconnects: times that another session took the place of a lost one.
@@ -131,7 +133,9 @@ class Connection:
         inbox: str,
         watcher: Watcher,
         token: str | None = None,
+        silence: float = SILENCE,
     ) -> None:
+        self._silence = silence
         self._servers = deque(servers)
         self._name = name
         self._inbox = inbox
@@ -419,16 +423,14 @@ class Connection:
             then(message)
 
     async def _ping(self, session: _Session) -> None:
-        unanswered = 0
+        silent = 0
         while True:
-            await trio.sleep(PING_SECONDS)
-            if session.has_spoken:
-                session.has_spoken = False
-                unanswered = 0
-            elif unanswered >= MOST_PINGS:
-                self._lose(session, f"it said nothing for {(MOST_PINGS + 1) * PING_SECONDS:g} s")
-            else:
-                unanswered += 1
+            await trio.sleep(self._silence / TICKS)
+            silent = 0 if session.has_spoken else silent + 1
+            session.has_spoken = False
+            if silent >= TICKS:
+                self._lose(session, f"it said nothing for {self._silence:g} s")
+            elif silent >= PING_TICKS:
                 self._send_ping(session)
 
     def _send_ping(self, session: _Session) -> trio.Event:

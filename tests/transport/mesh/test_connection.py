@@ -184,7 +184,7 @@ async def test_a_server_that_is_stopped_is_left(tmp_path: Path) -> None:
             servers[0].signal(signal.SIGSTOP)
             await notes.until(lambda: notes.resumed == 1)
             servers[0].signal(signal.SIGCONT)
-            assert notes.lost == ["it said nothing for 3 s"]
+            assert notes.lost == ["it said nothing for 2 s"]
             assert connection.server == addresses[1]
 
 

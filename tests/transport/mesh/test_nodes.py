@@ -162,6 +162,29 @@ async def test_mesh_39_a_server_that_is_killed_is_missed_by_nobody(tmp_path: Pat
                 assert not peer.ended.is_set()
 
 
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGSTOP], ids=["end", "lame duck", "stop"]
+)
+async def test_mesh_47_a_server_that_is_asked_to_go_is_missed_by_nobody(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """It ends in order, it turns its clients away one after another, or it falls silent without a word."""
+    async with running(tmp_path, 2) as servers:
+        mesh = Mesh(servers=[server.url for server in servers], dead_after=8.0)
+        async with nodes(mesh, "a@east", "b@west") as (a, _):
+            with trio.fail_after(4 * PATIENCE):
+                account: Ref[Account] = await a.whereis_on("b@west", "account")
+                (peer,) = a.distribution.rendezvous.peers.values()
+                connection = a.distribution.rendezvous._carrier.connection
+                servers[0].signal(number)
+                sent = 0
+                while connection.server != servers[1].server or sent < 2000:
+                    await flood(account, range(sent, sent + 100))
+                    sent += 100
+                assert await account.within(PATIENCE).call(Account.summary) == (sent, True)
+                assert not peer.ended.is_set()
+
+
 async def test_mesh_40_a_server_that_comes_back_is_waited_for(server: NatsServer) -> None:
     async with nodes(server.url, "a@east", "b@west") as (a, _):
         with trio.fail_after(2 * PATIENCE):
@@ -320,13 +343,13 @@ async def test_mesh_54_a_loop_that_stands_still_is_dead_and_learns_it(
 ) -> None:
     program = start(server.url, "b@west")
     await program.ready()
-    async with nodes(Mesh(servers=server.url, dead_after=1.0, beat=0.2), "a@east") as (a,):
+    async with nodes(Mesh(servers=server.url, dead_after=2.0, beat=0.4), "a@east") as (a,):
         with trio.fail_after(3 * PATIENCE):
             account: Ref[Account] = await a.whereis_on("b@west", "account")
             (peer,) = a.distribution.rendezvous.peers.values()
             program.kill(signal.SIGSTOP)
             await peer.ended.wait()
-            assert peer.reason == "b@west is dead: it was silent for 1 s"
+            assert peer.reason == "b@west is dead: it was silent for 2 s"
             program.kill(signal.SIGCONT)
             # It takes a new node link, because it has learnt that the old one is over.
             while True:
