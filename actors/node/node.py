@@ -465,9 +465,8 @@ class Node(Handle):
             NotConnected: the node was opened without.
         """
         if self._distribution is None:
-            raise NotConnected(
-                self.full_name, f"node {self.full_name} has no peers: open it with `listen` or a `policy`"
-            )
+            name = self.full_name
+            raise NotConnected(name, f"node {name} has no peers: open it with `listen` or a `policy`")
         return self._distribution
 
     @property
@@ -519,8 +518,6 @@ class Node(Handle):
     async def spawn_on(self, peer: str, entry: str, /, *args: Any, **kwargs: Any) -> Ref[Any]:
         """Start a process on the node `peer` from its export `entry`. See `Peers.spawn_on`."""
         return await self.distribution.spawn_on(peer, entry, *args, **kwargs)
-
-    # The end.
 
     def finish(self, process: Process, reason: Reason, error: BaseException | None = None) -> None:
         """End `process` with `reason`: the last call of a body."""
