@@ -50,6 +50,7 @@ from enfilade.actors.processes.links import Down, Exited, Monitor
 from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.process import Process
 from enfilade.hostcalls.abi.actor_types import ActorReason, ReasonKind
+from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import (
     AlreadyExists,
     HostcallError,
@@ -256,8 +257,10 @@ class NodeHost:
         if signature is None:
             return UnknownMethod(request.method, "Guest", METHODS)
         if not self.receives:
-            deaf = "a guest whose module does not import `enfilade::actor::receive`"
-            return UnknownMethod(request.method, deaf)
+            deaf = "whose module does not import `enfilade::actor::receive`"
+            if Capability.ACTOR_MESSAGE not in self.execution.caller.grants:
+                deaf = "without the capability ActorMessage (grant it: capabilities=['ActorMessage'])"
+            return UnknownMethod(request.method, f"a guest {deaf}")
         problem = "guests receive only bytes and enfilade.hostcalls.Message; encode text: `text.encode()`"
         return BadArguments(f"Guest.{request.method}", signature, request.args, request.kwargs, problem)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import trio
@@ -316,13 +316,24 @@ def _check_exports(launch: Launch) -> None:
     given = tuple(kind for argument in launch.arguments for kind in _kinds(argument))
     wanted = tuple(kind.name.lower() for kind in export.function.parameters)
     if given != wanted:
-        raise StartError(f"{name!r} takes ({', '.join(wanted)}); the arguments are ({', '.join(given)})")
+        raise StartError(
+            f"{name!r} takes ({', '.join(wanted)}); the arguments are ({', '.join(given)}); "
+            f"give it {_wanted_arguments(wanted)}"
+        )
     declared = callplan.flatten(launch.results)
     returned = tuple(kind.name.lower() for kind in export.function.results)
     if declared != returned:
         raise StartError(
             f"{name!r} returns ({', '.join(returned)}); its signature says ({', '.join(declared)})"
         )
+
+
+def _wanted_arguments(kinds: Sequence[str]) -> str:
+    """What to write for parameters of these kinds."""
+    if not kinds:
+        return "no arguments"
+    numbers = ", ".join("1.0" if kind.startswith("f") else "1" for kind in kinds)
+    return f"arguments=[{numbers}], where bytes or a text stand for two i32, their address and length"
 
 
 def _kinds(argument: Argument) -> tuple[str, ...]:

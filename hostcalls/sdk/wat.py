@@ -99,6 +99,8 @@ class Assembler:
     def log(self, level: int, target: str, message: str) -> str:
         """An instruction that writes this record to the guest's log, as the text of a call.
 
+        A guest that may have no log goes on without one; the host tells what it was refused.
+
         Args:
             level: 0 to 4 for trace, debug, info, warning, error.
             target: where in the guest, as in `filter::table`.
@@ -170,15 +172,21 @@ def _escaped(content: bytes) -> str:
 
 _LOG_CAPACITY = 16384  # bytes; records beyond it are dropped and do not hold up the guest
 
-# The writer's slot goes into the archive of the write, whose root is its last 12 bytes.
+# The writer's slot goes into the archive of the write, whose root is its last 12 bytes. It is -1 until the
+# log is opened, and -2 when that was refused.
 _LOG = """(global $log_writer (mut i32) (i32.const -1))
+(func $log_open
+  (global.set $log_writer (i32.const -2))
+  (br_if 0 (i32.lt_s (call $channel.create {create}) (i32.const 0)))
+  (i32.store (i32.const {slot}) (i32.load (global.get $result)))
+  (br_if 0 (i32.lt_s (call $channel.share (i32.const {slot}) (i32.const 4)) (i32.const 0)))
+  (i64.store (i32.const {handle}) (i64.load (global.get $result)))
+  (br_if 0 (i32.lt_s (call $process.register_log_channel (i32.const {handle}) (i32.const 8)) (i32.const 0)))
+  (br_if 0 (i32.lt_s (call $channel.strong_writer_create (i32.const {slot}) (i32.const 4)) (i32.const 0)))
+  (global.set $log_writer (i32.load (global.get $result))))
 (func $log (param $record i32) (param $size i32)
-  (if (i32.lt_s (global.get $log_writer) (i32.const 0)) (then
-    (i32.store (i32.const {slot}) (call $ok32 (call $channel.create {create})))
-    (i64.store (i32.const {handle}) (call $ok64 (call $channel.share (i32.const {slot}) (i32.const 4))))
-    (call $ok (call $process.register_log_channel (i32.const {handle}) (i32.const 8)))
-    (global.set $log_writer
-      (call $ok32 (call $channel.strong_writer_create (i32.const {slot}) (i32.const 4))))))
+  (if (i32.eq (global.get $log_writer) (i32.const -1)) (then (call $log_open)))
+  (br_if 0 (i32.lt_s (global.get $log_writer) (i32.const 0)))
   (i32.store
     (i32.sub (i32.add (local.get $record) (local.get $size)) (i32.const 12)) (global.get $log_writer))
   (drop (call $channel.strong_write (local.get $record) (local.get $size))))"""

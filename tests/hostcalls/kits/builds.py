@@ -9,8 +9,11 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 
 from enfilade.hostcalls import sdk
@@ -125,3 +128,49 @@ def build_assemblyscript(source: Path, directory: Path) -> Path:
     command = command.replace("guest.wasm", f"{source.stem}.wasm")
     build([compiler, str(source), *command.split()], directory)
     return directory / f"{source.stem}.wasm"
+
+
+def build_wat(source: Path, directory: Path) -> Path:
+    """A guest in the text format, by the program that writes it."""
+    build([sys.executable, str(source), str(directory / f"{source.stem}.wasm")], directory)
+    return directory / f"{source.stem}.wasm"
+
+
+@attrs.frozen
+class Kit:
+    """One of the kits.
+
+    Attributes:
+        name: that of its folder.
+        suffix: of its programs.
+        build: builds a program in a directory.
+        needs: marks of tests that use it.
+    """
+
+    name: str
+    suffix: str
+    build: Callable[[Path, Path, pytest.Config], Path]
+    needs: tuple[pytest.MarkDecorator, ...] = ()
+
+
+KITS = (
+    Kit("c", ".c", lambda source, directory, _: build_c(source, directory), (needs_clang,)),
+    Kit("wat", ".py", lambda source, directory, _: build_wat(source, directory)),
+    Kit("zig", ".zig", build_zig, (needs_zig,)),
+    Kit("rust", ".rs", build_rust, (needs_rust,)),
+    Kit(
+        "assemblyscript",
+        ".ts",
+        lambda source, directory, _: build_assemblyscript(source, directory),
+        (needs_assemblyscript,),
+    ),
+)
+
+
+def in_every_kit(source: Callable[[Kit], Path]) -> list[Any]:
+    """Parameters of a fixture: for each kit that has the program, what builds it in a directory."""
+    return [
+        pytest.param(functools.partial(kit.build, source(kit)), id=kit.name, marks=kit.needs)
+        for kit in KITS
+        if source(kit).exists()
+    ]

@@ -10,51 +10,17 @@ import pytest
 from enfilade.actors import Down, open_node
 from enfilade.actors.guests import Guest, open_guests
 from enfilade.hostcalls.abi.capability import Capability
-from tests.hostcalls.kits.builds import (
-    build_assemblyscript,
-    build_c,
-    build_rust,
-    build_zig,
-    needs_assemblyscript,
-    needs_clang,
-    needs_rust,
-    needs_zig,
-)
+from tests.hostcalls.kits.builds import in_every_kit
 
 pytestmark = pytest.mark.serial
 
 PROGRAMS = Path(__file__).parent
 
 
-def in_c(directory: Path, config: pytest.Config) -> Path:
-    return build_c(PROGRAMS / "family.c", directory)
-
-
-def in_zig(directory: Path, config: pytest.Config) -> Path:
-    return build_zig(PROGRAMS / "family.zig", directory, config)
-
-
-def in_rust(directory: Path, config: pytest.Config) -> Path:
-    return build_rust(PROGRAMS / "family.rs", directory, config)
-
-
-def in_assemblyscript(directory: Path, config: pytest.Config) -> Path:
-    return build_assemblyscript(PROGRAMS / "family.ts", directory)
-
-
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(in_c, id="c", marks=needs_clang),
-        pytest.param(in_zig, id="zig", marks=needs_zig),
-        pytest.param(in_rust, id="rust", marks=needs_rust),
-        pytest.param(in_assemblyscript, id="assemblyscript", marks=needs_assemblyscript),
-    ],
-)
+@pytest.fixture(scope="module", params=in_every_kit(lambda kit: PROGRAMS / f"family{kit.suffix}"))
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The module, as one kit builds it."""
-    path = request.param(tmp_path_factory.mktemp("family"), request.config)
-    assert isinstance(path, Path)
+    path: Path = request.param(tmp_path_factory.mktemp("family"), request.config)
     return path
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import runpy
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,62 +14,11 @@ from enfilade.actors import Child, Down, Node, ProcessDied, Supervisor, Trapped,
 from enfilade.actors.guests import Guest
 from enfilade.actors.guests.upgrade import upgrade_guest
 from tests.actors.counting_guests import exporter
-from tests.hostcalls.kits.builds import (
-    EXAMPLES,
-    build,
-    build_assemblyscript,
-    build_c,
-    build_rust,
-    build_zig,
-    needs_assemblyscript,
-    needs_clang,
-    needs_rust,
-    needs_zig,
-)
+from tests.hostcalls.kits.builds import EXAMPLES
 
 pytestmark = pytest.mark.serial
 
 CAPABILITIES = ["ActorMessage", "TimeRead", "ChannelLifecycle", "ChannelWriter"]
-
-Build = Callable[[Path, pytest.Config], Path]
-
-
-def in_c(directory: Path, config: pytest.Config) -> Path:
-    return build_c(EXAMPLES / "c" / "filter.c", directory)
-
-
-def in_zig(directory: Path, config: pytest.Config) -> Path:
-    return build_zig(EXAMPLES / "zig" / "filter.zig", directory, config)
-
-
-def in_rust(directory: Path, config: pytest.Config) -> Path:
-    return build_rust(EXAMPLES / "rust" / "filter.rs", directory, config)
-
-
-def in_assemblyscript(directory: Path, config: pytest.Config) -> Path:
-    return build_assemblyscript(EXAMPLES / "assemblyscript" / "filter.ts", directory)
-
-
-def in_wat(directory: Path, config: pytest.Config) -> Path:
-    program = EXAMPLES / "wat" / "filter.py"
-    build([sys.executable, str(program), str(directory / "filter.wasm")], directory)
-    return directory / "filter.wasm"
-
-
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(in_c, id="c", marks=needs_clang),
-        pytest.param(in_wat, id="wat"),
-        pytest.param(in_zig, id="zig", marks=needs_zig),
-        pytest.param(in_rust, id="rust", marks=needs_rust),
-        pytest.param(in_assemblyscript, id="assemblyscript", marks=needs_assemblyscript),
-    ],
-)
-def module(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The filter, as one kit builds it."""
-    build: Build = request.param
-    return build(tmp_path_factory.mktemp("filter"), request.config)
 
 
 async def ask(node: Node, key: bytes) -> bytes:
