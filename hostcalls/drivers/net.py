@@ -7,7 +7,7 @@ libraries of the dependency group `net`: it is imported when a guest with a netw
 
 from __future__ import annotations
 
-import contextlib
+import enum
 import functools
 import importlib
 from collections.abc import Awaitable, Callable, Iterable
@@ -80,6 +80,14 @@ _PROTOCOLS = {
 }
 
 
+class _Libraries(enum.Enum):
+    """The libraries of the dependency group `net`."""
+
+    UNKNOWN = "not imported yet"
+    ABSENT = "not installed"
+    THERE = "imported"
+
+
 class NetDriver:
     """Serves the network hostcalls of one runtime.
 
@@ -96,9 +104,8 @@ class NetDriver:
         self._settings = settings or NetworkSettings()
         self._sockets = sockets
         self._tasks = Tasks()
+        self._libraries = _Libraries.UNKNOWN
         self._network: Network | None = None
-        self._is_absent = False
-        self._is_imported = False
 
     def operations(self) -> Iterable[Operation[Any, Any]]:
         """The operations of the network."""
@@ -118,13 +125,18 @@ class NetDriver:
 
     def is_ready(self, grants: frozenset[Capability]) -> bool:
         """Tell whether guests with these capabilities can be prepared without a delay."""
-        return self._is_imported or not grants & CAPABILITIES
+        return self._libraries is not _Libraries.UNKNOWN or not grants & CAPABILITIES
 
     def import_libraries(self) -> None:
         """Import what the network needs: a second of work, which may be done in a worker thread."""
-        with contextlib.suppress(ModuleNotFoundError):  # reported to the guest that needs it
+        try:
             importlib.import_module(_NETWORK)
-        self._is_imported = True
+        except ModuleNotFoundError as error:
+            if error.name is not None and error.name.startswith("enfilade."):
+                raise
+            self._libraries = _Libraries.ABSENT  # reported to the guest that needs them
+        else:
+            self._libraries = _Libraries.THERE
 
     def prepare(self, grants: frozenset[Capability]) -> None:
         """Make the network if guests with these capabilities need it. Not a checkpoint."""
@@ -143,18 +155,14 @@ class NetDriver:
             self._network = None
 
     def _load(self) -> Network | None:
-        if self._network is None and not self._is_absent:
-            try:
-                # A heavy package, and an optional one: few guests are on the network.
-                from enfilade.hostcalls.net.network import Network
-            except ModuleNotFoundError as error:
-                if error.name is not None and error.name.startswith("enfilade."):
-                    raise
-                self._is_absent = True
-            else:
-                self._sockets = self._sockets or SystemSockets()
-                self._network = Network(self._settings, self._sockets, self._tasks, self._clock.unix_time)
-        self._is_imported = True
+        if self._libraries is _Libraries.UNKNOWN:
+            self.import_libraries()
+        if self._network is None and self._libraries is _Libraries.THERE:
+            # A heavy package, and an optional one: few guests are on the network.
+            from enfilade.hostcalls.net.network import Network
+
+            self._sockets = self._sockets or SystemSockets()
+            self._network = Network(self._settings, self._sockets, self._tasks, self._clock.unix_time)
         return self._network
 
     def _ready(self, name: str) -> Network:

@@ -16,6 +16,7 @@ from enfilade.hostcalls.net.conversation import (
 from enfilade.hostcalls.net.http1_input import (
     CONTINUED,
     VERSIONS,
+    BodyTooLarge,
     HeadTooLarge,
     Input,
     PeerFinished,
@@ -34,7 +35,6 @@ from enfilade.hostcalls.net.message import (
 )
 from enfilade.hostcalls.net.outgoing import Stalled, send_all
 from enfilade.hostcalls.net.settings import NetworkSettings
-from enfilade.hostcalls.net.stint import Stint
 
 _INTERIM_RESPONSES = 32
 """Interim responses to one request before the server is taken to be playing."""
@@ -164,34 +164,14 @@ class _ClientConnection:
         return event
 
     async def _read_body(self, parser: h11.Connection) -> bytes:
-        body = bytearray()
-        stint = Stint()
-        charge = self._conversation.charge.split()
-        if self._input.buffer:
-            self._input.feed(parser)
+        async def read(_: int) -> None:
+            await self._conversation.when_room()
+            await self._input.more()
+
+        charge, largest = self._conversation.charge.split(), self._conversation.largest_body
         try:
-            while True:
-                try:
-                    event = parser.next_event()
-                except h11.RemoteProtocolError:
-                    raise Failure(CLOSED_IN_BODY) from None
-                if isinstance(event, h11.EndOfMessage):
-                    return bytes(body)
-                if isinstance(event, h11.Data):
-                    body += event.data
-                    charge.hold(len(event.data))
-                    if len(body) > self._conversation.largest_body:
-                        raise Failure(TOO_LARGE)
-                    await stint.rest()
-                    continue
-                await self._conversation.when_room()
-                try:
-                    await self._input.more()
-                except trio.BrokenResourceError:
-                    raise Failure(CLOSED_IN_BODY) from None
-                if self._input.at_end:
-                    parser.receive_data(b"")
-                else:
-                    self._input.feed(parser)
-        finally:
-            charge.close()
+            return await self._input.body(parser, charge, largest, read)
+        except (h11.RemoteProtocolError, trio.BrokenResourceError):
+            raise Failure(CLOSED_IN_BODY) from None
+        except BodyTooLarge:
+            raise Failure(TOO_LARGE) from None

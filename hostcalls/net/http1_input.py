@@ -7,13 +7,14 @@ or after it: the size of heads, continued lines, two lengths, versions.
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 
 import h11
 import trio
 
-from enfilade.hostcalls.net.message import (
-    Headers,
-)
+from enfilade.hostcalls.net.account import Charge
+from enfilade.hostcalls.net.message import Headers
+from enfilade.hostcalls.net.stint import Stint
 
 READ = 16 * 1024
 """Bytes to read at one time, and to read ahead while a guest works on a request."""
@@ -29,6 +30,10 @@ _HEAD_END = re.compile(rb"\n\r?\n")
 
 class HeadTooLarge(Exception):
     """The head has no end within the limit."""
+
+
+class BodyTooLarge(Exception):
+    """The body is larger than it may be."""
 
 
 class PeerFinished(Exception):
@@ -78,6 +83,46 @@ class Input:
                 raise PeerFinished
             searched = max(0, size - 2)
             await self.more()
+
+    async def body(
+        self,
+        parser: h11.Connection,
+        charge: Charge,
+        largest: int,
+        read: Callable[[int], Awaitable[None]],
+    ) -> bytes:
+        """Read the body of the message whose head `parser` has.
+
+        Args:
+            charge: counts the body while it is read; closed at the end.
+            largest: bytes that it may have.
+            read: called with the size of the body so far when more is needed; it calls `more`.
+
+        Raises `BodyTooLarge`, `h11.RemoteProtocolError`, and what `read` does.
+        """
+        body = bytearray()
+        stint = Stint()
+        if self.buffer:
+            self.feed(parser)
+        try:
+            while True:
+                event = parser.next_event()
+                if isinstance(event, h11.EndOfMessage):
+                    return bytes(body)
+                if isinstance(event, h11.Data):
+                    body += event.data
+                    charge.hold(len(event.data))
+                    if len(body) > largest:
+                        raise BodyTooLarge
+                    await stint.rest()
+                    continue
+                await read(len(body))
+                if self.at_end:
+                    parser.receive_data(b"")
+                else:
+                    self.feed(parser)
+        finally:
+            charge.close()
 
     def feed(self, parser: h11.Connection) -> None:
         """Give the parser everything that is buffered."""

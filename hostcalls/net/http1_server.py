@@ -16,6 +16,7 @@ from enfilade.hostcalls.net.http1_input import (
     CONTINUED,
     READ,
     VERSIONS,
+    BodyTooLarge,
     HeadTooLarge,
     Input,
     PeerFinished,
@@ -42,7 +43,6 @@ from enfilade.hostcalls.net.message import (
 )
 from enfilade.hostcalls.net.outgoing import leave, send_all
 from enfilade.hostcalls.net.settings import NetworkSettings
-from enfilade.hostcalls.net.stint import Stint
 
 _CHUNK_OVERHEAD = 16
 """Bytes on the wire for one byte of a chunked body, beyond those of one head: 1-byte chunks have 6."""
@@ -211,44 +211,32 @@ class _ServerConnection:
                 raise _Refused(421, "host mismatch")
 
     async def _read_body(self, parser: h11.Connection, largest: int, whole: float) -> bytes:
-        body = bytearray()
         received = len(self._input.buffer)
-        stint = Stint()
         charge = Charge(self._listener.account)
-        if received:
-            self._input.feed(parser)
+
+        async def read(size: int) -> None:
+            nonlocal received
+            if received > self._settings.head_bytes + (1 + _CHUNK_OVERHEAD) * size:
+                raise _Refused(400)
+            if parser.they_are_waiting_for_100_continue:
+                parser.send(h11.InformationalResponse(status_code=100, headers=[]))
+                await send_all(self._stream, _CONTINUE, self._settings.write_timeout)
+            await self._wait_for_room(charge, whole)
+            try:
+                with trio.fail_at(min(trio.current_time() + self._settings.body_pause, whole)):
+                    await self._input.more()
+            except trio.TooSlowError:
+                raise _Refused(408, "request timeout") from None
+            if self._input.at_end:
+                raise _Refused(500, "request failed")
+            received += len(self._input.buffer)
+
         try:
-            while True:
-                try:
-                    event = parser.next_event()
-                except h11.RemoteProtocolError:
-                    raise _Refused(400) from None
-                if isinstance(event, h11.EndOfMessage):
-                    return bytes(body)
-                if isinstance(event, h11.Data):
-                    body += event.data
-                    charge.hold(len(event.data))
-                    if len(body) > largest:
-                        raise _Refused(413, "request too large")
-                    await stint.rest()
-                    continue
-                if received > self._settings.head_bytes + (1 + _CHUNK_OVERHEAD) * len(body):
-                    raise _Refused(400)
-                if parser.they_are_waiting_for_100_continue:
-                    parser.send(h11.InformationalResponse(status_code=100, headers=[]))
-                    await send_all(self._stream, _CONTINUE, self._settings.write_timeout)
-                await self._wait_for_room(charge, whole)
-                try:
-                    with trio.fail_at(min(trio.current_time() + self._settings.body_pause, whole)):
-                        await self._input.more()
-                except trio.TooSlowError:
-                    raise _Refused(408, "request timeout") from None
-                if self._input.at_end:
-                    raise _Refused(500, "request failed")
-                received += len(self._input.buffer)
-                self._input.feed(parser)
-        finally:
-            charge.close()
+            return await self._input.body(parser, charge, largest, read)
+        except h11.RemoteProtocolError:
+            raise _Refused(400) from None
+        except BodyTooLarge:
+            raise _Refused(413, "request too large") from None
 
     async def _wait_for_room(self, charge: Charge, deadline: float) -> None:
         try:

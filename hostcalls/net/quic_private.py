@@ -9,6 +9,7 @@ them is gone. As shipped, aioquic
 * goes on without a protocol if only one side has a list: here that is refused;
 * requests clients' certificates for tests only, verifies none, and checks no usage;
 * lets the peer open streams as it likes: here all but the first are refused;
+* has room for 16 KiB of handshake, certificates included: here a larger chain gets more, while it is sent;
 * knows no stateless reset, and may close with more bytes than it may send to an address not proven;
 * would follow a server to another address, which nobody has allowed the guest to reach.
 """
@@ -64,7 +65,9 @@ _OTHER_STREAMS: Final = 16
 _RESET_TOKEN: Final = 16
 _LONGEST_REASON: Final = 100
 _IDLE_TIMEOUT: Final = "Idle timeout"
-_LARGEST_CHAIN: Final = CRYPTO_BUFFER_SIZE - 2048
+_LARGEST_CHAIN: Final = 65_536
+_FLIGHT: Final = 2048
+"""Bytes of the handshake messages that are sent together with the certificates."""
 
 
 class AccessDenied(tls.Alert):
@@ -85,7 +88,7 @@ class PacketDropped(Exception):
 
 def check_identity(identity: Identity) -> None:
     """Raise `TlsConfigError` if QUIC handshakes cannot be made with an identity, though TLS's can."""
-    size = sum(len(certificate.public_bytes(Encoding.DER)) for certificate in identity.chain)
+    size = _size(identity)
     if size > _LARGEST_CHAIN:
         raise TlsConfigError(
             f"unexpected error: QUIC carries certificate chains of at most {_LARGEST_CHAIN} bytes, got {size}"
@@ -93,6 +96,10 @@ def check_identity(identity: Identity) -> None:
     key = identity.key
     if isinstance(key, ec.EllipticCurvePrivateKey) and not isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
         raise TlsConfigError(f"unexpected error: QUIC does not sign with keys of the curve {key.curve.name}")
+
+
+def _size(identity: Identity) -> int:
+    return sum(len(certificate.public_bytes(Encoding.DER)) for certificate in identity.chain)
 
 
 # TLS.
@@ -136,6 +143,7 @@ class _ServerTls(tls.Context):
     """The TLS of a server that has several names."""
 
     choose: Callable[[str | None], Site | None]
+    make_room: Callable[[Identity], Buffer]
     site: Site
 
     def _server_handle_hello(self, input_buf: Buffer, initial_buf: Buffer, handshake_buf: Buffer) -> None:
@@ -150,7 +158,7 @@ class _ServerTls(tls.Context):
         self.certificate_private_key = site.identity.key
         self._alpn_protocols = list(site.alpn) or None
         self._request_client_certificate = site.verifier is not None
-        super()._server_handle_hello(input_buf, initial_buf, handshake_buf)
+        super()._server_handle_hello(input_buf, initial_buf, self.make_room(site.identity))
 
     def _server_handle_certificate(self, input_buf: Buffer) -> None:
         super()._server_handle_certificate(input_buf)
@@ -442,9 +450,26 @@ class Core(QuicConnection):
         if isinstance(self.side, Visit):
             self.tls.__class__ = _ClientTls
             cast(_ClientTls, self.tls).visit = self.side
+            if self.side.identity is not None:
+                self._make_room(self.side.identity)
         else:
             self.tls.__class__ = _ServerTls
             cast(_ServerTls, self.tls).choose = self.side
+            cast(_ServerTls, self.tls).make_room = self._make_room
+
+    def _make_room(self, identity: Identity) -> Buffer:
+        """Return a buffer that holds the handshake messages with these certificates."""
+        needed = _size(identity) + _FLIGHT
+        if needed > CRYPTO_BUFFER_SIZE:
+            self._crypto_buffers[tls.Epoch.HANDSHAKE] = Buffer(capacity=needed)
+        return self._crypto_buffers[tls.Epoch.HANDSHAKE]
+
+    def _push_crypto_data(self) -> None:
+        buffer = self._crypto_buffers[tls.Epoch.HANDSHAKE]
+        is_over = buffer.capacity > CRYPTO_BUFFER_SIZE and buffer.tell() > 0
+        super()._push_crypto_data()
+        if is_over:  # the certificates are sent once; a connection may live for months
+            self._crypto_buffers[tls.Epoch.HANDSHAKE] = Buffer(capacity=CRYPTO_BUFFER_SIZE)
 
     def _find_preferred_address(self) -> None:
         """Stay with the address that the guest may reach."""

@@ -17,7 +17,7 @@ from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument
 from enfilade.hostcalls.net.quic_endpoint import site_of, visit_of
 from enfilade.hostcalls.net.tls import Credentials
 from enfilade.hostcalls.net.tls_settings import ClientSettings, ServerSettings
-from tests.hostcalls.net.certificates import Made, make
+from tests.hostcalls.net.certificates import Made, make, shake_hands
 from tests.hostcalls.net.quic_world import get, world
 
 INVALID = "invalid argument"
@@ -185,22 +185,6 @@ def test_net_44_keys_and_certificates_come_in_many_formats(
     context = bind_https(settings)
     assert isinstance(context, ssl.SSLContext)
     shake_hands(context, Credentials().client_context(client(own.root)))
-
-
-def shake_hands(listening: ssl.SSLContext, connecting: ssl.SSLContext, name: str = "localhost") -> None:
-    """Have two contexts agree. Raises `ssl.SSLError`."""
-    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
-    server_side = listening.wrap_bio(there, back, server_side=True)
-    client_side = connecting.wrap_bio(back, there, server_hostname=name)
-    done = 0
-    while done < 2:
-        done = 0
-        for side in (client_side, server_side):
-            try:
-                side.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-            done += 1
 
 
 async def test_net_46_settings_may_go_while_they_are_used(

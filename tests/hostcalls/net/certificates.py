@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import ssl
 from collections.abc import Iterable
 
 import attrs
@@ -126,3 +127,29 @@ def _name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+def shake_hands(
+    server: ssl.SSLContext, client: ssl.SSLContext, name: str = "localhost"
+) -> tuple[ssl.SSLObject, ssl.SSLObject]:
+    """Have two contexts agree, and exchange a byte each way; the server's side and the client's.
+
+    Raises `ssl.SSLError`.
+    """
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server_side = server.wrap_bio(there, back, server_side=True)
+    client_side = client.wrap_bio(back, there, server_hostname=name)
+    done = 0
+    while done < 2:
+        done = 0
+        for side in (client_side, server_side):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            done += 1
+    client_side.write(b"x")
+    assert server_side.read(1) == b"x"
+    server_side.write(b"y")
+    assert client_side.read(1) == b"y"
+    return server_side, client_side

@@ -495,13 +495,28 @@ async def test_a_server_that_chooses_a_protocol_unasked_is_refused(
         await w.connect()
 
 
-@pytest.mark.parametrize("padding", [0, 6000])
+@pytest.mark.parametrize("padding", [0, 6000, 60_000])
 async def test_clients_with_large_certificates(autojump_clock: Clock, w: World, padding: int) -> None:
     ours = make(is_ca=True, common_name="clients")
     listener = w.listen(client_ca=ours.root)
     client = await w.connect(made=make(issuer=ours, padding=padding))
     await get(client.writer.write(b"x"))
     assert await w.accept(listener)
+
+
+async def test_a_large_chain_is_carried_and_room_for_it_not_kept(autojump_clock: Clock, w: World) -> None:
+    """More than the library has room for, and the rest of the handshake behind it."""
+    authority = make(is_ca=True, common_name="servers")
+    ours = make(is_ca=True, common_name="clients")
+    large = make("localhost", issuer=authority, padding=60_000)
+    listener = w.listen(made=large, client_ca=ours.root, required=True)
+    client = await w.connect(ca=authority.root, made=make(issuer=ours, padding=60_000))
+    await get(client.writer.write(b"x"))
+    server = await w.accept(listener)
+    assert await get(server.reader.read(1)) == b"x"
+    [connection] = w.endpoint._connections
+    buffers = connection.core._crypto_buffers.values()
+    assert {buffer.capacity for buffer in buffers} == {quic_private.CRYPTO_BUFFER_SIZE}
 
 
 async def test_a_client_without_a_certificate_where_none_is_required(autojump_clock: Clock, w: World) -> None:

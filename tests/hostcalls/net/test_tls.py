@@ -31,7 +31,7 @@ from enfilade.hostcalls.net.tls import (
 )
 from enfilade.hostcalls.net.tls_settings import ClientSettings, ServerSettings
 from enfilade.hostcalls.net.verifier import CertificateRefused
-from tests.hostcalls.net.certificates import CLIENT, DAY, SERVER, Key, Made, make
+from tests.hostcalls.net.certificates import CLIENT, DAY, SERVER, Key, Made, make, shake_hands
 from tests.hostcalls.net.quic_world import pem
 
 ROOT = make(is_ca=True, common_name="root")
@@ -47,32 +47,6 @@ def listening(made: Made = LEAF, **options: object) -> ServerSettings:
 def connecting(ca: bytes = ROOT.root, made: Made | None = None, **options: object) -> ClientSettings:
     chain, key = (None, None) if made is None else (made.chain, made.key_text())
     return ClientSettings(ca, chain, key, **options)  # type: ignore[arg-type]
-
-
-def shake_hands(
-    server: ssl.SSLContext, client: ssl.SSLContext, name: str = "localhost"
-) -> tuple[ssl.SSLObject, ssl.SSLObject]:
-    """Have two contexts agree, and exchange a byte each way; the server's side and the client's.
-
-    Raises `ssl.SSLError`.
-    """
-    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
-    server_side = server.wrap_bio(there, back, server_side=True)
-    client_side = client.wrap_bio(back, there, server_hostname=name)
-    done = 0
-    while done < 2:
-        done = 0
-        for side in (client_side, server_side):
-            try:
-                side.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-            done += 1
-    client_side.write(b"x")
-    assert server_side.read(1) == b"x"
-    server_side.write(b"y")
-    assert client_side.read(1) == b"y"
-    return server_side, client_side
 
 
 def agree(server: ServerSettings, client: ClientSettings, name: str = "localhost") -> None:
@@ -398,7 +372,7 @@ def test_no_descriptor_for_a_key_is_an_error_for_the_guest(monkeypatch: pytest.M
 
 def test_what_quic_cannot_carry() -> None:
     with pytest.raises(TlsConfigError, match="at most"):
-        site_of(Credentials(), listening(make("localhost", padding=15_000)), "localhost")
+        site_of(Credentials(), listening(make("localhost", padding=66_000)), "localhost")
     odd = make("localhost", key=ec.generate_private_key(ec.SECP521R1()))
     with pytest.raises(TlsConfigError, match="secp521r1"):
         site_of(Credentials(), listening(odd), "localhost")
