@@ -70,7 +70,7 @@ async def test_net_141_bytes_go_both_ways(autojump_clock: Clock, w: World) -> No
 async def test_net_142_an_accept_needs_the_first_byte(autojump_clock: Clock, w: World) -> None:
     listener = w.listen()
     client = await w.connect()
-    accept = listener.accept(w.account, lambda connection: connection)
+    accept = listener.accept(w.account, lambda connection, _: connection)
     await trio.sleep(5)
     assert pending(accept)
     await get(client.writer.write(b"x"))
@@ -205,7 +205,7 @@ async def test_net_159_connections_wait_for_the_domain_that_they_are_for(
 ) -> None:
     a = w.listen("a.test", certificate=w.authority.issue_cert("a.test"))
     b = w.listen("b.test", certificate=w.authority.issue_cert("b.test"))
-    accept = a.accept(w.account, lambda connection: connection)
+    accept = a.accept(w.account, lambda connection, _: connection)
     client = await w.connect("B.Test")
     await get(client.writer.write(b"for b"))
     await trio.sleep(5)
@@ -215,7 +215,7 @@ async def test_net_159_connections_wait_for_the_domain_that_they_are_for(
 
 async def test_net_162_a_client_that_trusts_somebody_else(autojump_clock: Clock, w: World) -> None:
     listener = w.listen()
-    accept = listener.accept(w.account, lambda connection: connection)
+    accept = listener.accept(w.account, lambda connection, _: connection)
     text = await refusal(w.connect(ca=root(trustme.CA())))
     assert text.startswith("internal error: connection failed: ")
     assert "certificate" in text
@@ -228,7 +228,7 @@ async def test_net_163_names_that_nobody_listens_for_are_refused(
     autojump_clock: Clock, w: World, domain: str
 ) -> None:
     listener = w.listen()
-    accept = listener.accept(w.account, lambda connection: connection)
+    accept = listener.accept(w.account, lambda connection, _: connection)
     text = await refusal(w.connect(domain))
     assert text.startswith("internal error: connection failed: closed by peer: TLS alert access denied")
     assert pending(accept)
@@ -261,7 +261,7 @@ async def test_net_164_both_sides_have_a_protocol_in_common_or_none(
 
 async def test_net_166_a_client_without_a_stream_holds_nobody_up(autojump_clock: Clock, w: World) -> None:
     listener = w.listen()
-    accept = listener.accept(w.account, lambda connection: connection)
+    accept = listener.accept(w.account, lambda connection, _: connection)
     await w.connect()
     second = await w.connect()
     await get(second.writer.write(b"second"))
@@ -287,7 +287,7 @@ async def test_net_168_nobody_is_there(autojump_clock: Clock, w: World) -> None:
 async def test_net_170_certificates_of_clients(autojump_clock: Clock, w: World) -> None:
     ours = make("ca", is_ca=True, common_name="clients")
     listener = w.listen(client_ca=ours.root, required=True)
-    accept = listener.accept(w.account, lambda connection: connection)
+    accept = listener.accept(w.account, lambda connection, _: connection)
     good = make(issuer=ours, usages=[CLIENT])
     strangers = [
         None,

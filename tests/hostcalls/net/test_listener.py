@@ -10,7 +10,7 @@ from enfilade.hostcalls.abi.errors import InvalidArgument, SubsystemError
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.net.account import Account, Charge
 from enfilade.hostcalls.net.halves import Connection
-from enfilade.hostcalls.net.listener import Admission, Listener
+from enfilade.hostcalls.net.listener import Admission, Listener, PutBack
 from enfilade.hostcalls.resources.futures import Future
 from enfilade.hostcalls.resources.registry import Departure
 
@@ -40,7 +40,7 @@ def bound(account: Account, places: int = 3) -> Listener:
     return Listener("localhost", account, places=places, noun="request")
 
 
-def name(connection: Connection) -> str:
+def name(connection: Connection, _: PutBack) -> str:
     return connection.remote_addr
 
 
@@ -78,7 +78,7 @@ def test_a_queue_has_so_many_places(account: Account) -> None:
 
 
 def test_an_accept_that_fails_leaves_the_connection(account: Account) -> None:
-    def refuse(_: Connection) -> str:
+    def refuse(connection: Connection, _: PutBack) -> str:
         raise InvalidArgument
 
     listener = bound(account)

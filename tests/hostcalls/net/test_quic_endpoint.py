@@ -331,7 +331,7 @@ async def test_queued_connections_learn_that_they_are_unrouted(autojump_clock: C
 
 async def test_a_closed_port_says_so_to_everybody(autojump_clock: Clock, w: World) -> None:
     client, server = await w.pair()
-    accept = w.endpoint.listeners[0].accept(w.account, lambda connection: connection)
+    accept = w.endpoint.listeners[0].accept(w.account, lambda connection, _: connection)
     w.endpoint.close()
     assert w.idle
     with trio.fail_after(1), pytest.raises(HostcallError, match="connection lost"):
@@ -410,7 +410,7 @@ async def test_a_socket_that_others_close_closes_the_port(autojump_clock: Clock,
     listener = w.listen()
     w.wire.close()
     with pytest.raises(HostcallError, match="listener closed"):
-        await get(listener.accept(w.account, lambda connection: connection))
+        await get(listener.accept(w.account, lambda connection, _: connection))
     assert w.idle
 
 
@@ -422,7 +422,7 @@ async def test_a_fault_of_the_host_closes_one_port_alone(
 
     listener = w.listen()
     monkeypatch.setattr(w.endpoint, "_take", fail)
-    accept = listener.accept(w.account, lambda connection: connection)
+    accept = listener.accept(w.account, lambda connection, _: connection)
     OddClient(w.sockets, w.authority).send()
     with pytest.raises(HostcallError, match="listener closed"):
         await get(accept)

@@ -81,6 +81,7 @@ def test_all_that_must_be_overridden_is() -> None:
         "_handle_reset_stream_frame",
         "_handle_stream_frame",
         "_initialize",
+        "_push_crypto_data",
         "_server_handle_certificate",
         "_server_handle_certificate_verify",
         "_server_handle_hello",

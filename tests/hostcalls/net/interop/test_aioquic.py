@@ -88,7 +88,7 @@ async def test_its_client_asks_a_guest(
                 answers.append(await ask(port, files, alpn, with_certificate=with_certificate))
 
             with trio.fail_after(30):
-                connection = await get(listener.accept(listener.account, lambda given: given))
+                connection = await get(listener.accept(listener.account, lambda given, _: given))
                 assert await read_all(connection) == b"hello"
                 await get(connection.writer.write(b"good day"))
                 connection.writer.release(Departure.RELEASED)
@@ -103,7 +103,7 @@ async def test_its_client_is_refused(
     """Without a certificate, and without a protocol in common."""
     settings = ServerSettings(*pem(certificate), root(authority) if required else None, alpn, required)
     async with trio.open_nursery() as nursery, listening(nursery, settings) as (port, listener):
-        accept = listener.accept(listener.account, lambda given: given)
+        accept = listener.accept(listener.account, lambda given, _: given)
         assert await ask(port, files, (), with_certificate=False) == ""
         assert not getattr(accept, "done", True)
 
