@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from enfilade.actors.messages.errors import StartError
 from enfilade.actors.messages.reasons import Reason, Shutdown
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.node.node import Node
+from enfilade.actors.observing.dump_signals import dumps_at_signals
 from enfilade.actors.opening import open_node
 from enfilade.actors.processes.links import Down
 from enfilade.actors.supervision.child_spec import Child
@@ -95,7 +97,7 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
     numbers = [
         number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN
     ]  # as `nohup` has it
-    with trio.open_signal_receiver(*numbers) as signals:
+    with ExitStack() as stack, trio.open_signal_receiver(*numbers) as signals:
         async with open_node(
             settings.name,
             zone=settings.zone,
@@ -110,6 +112,9 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
                 from enfilade.actors.guests import open_guests  # guests bring an engine along
 
                 open_guests(node, network=network)
+            if settings.dump_signals:
+                place = directory / (settings.dumps or f"{settings.door or settings.name}.dumps")
+                stack.enter_context(dumps_at_signals(node, place))
             for address in settings.connect:
                 node.distribution.keep_connected(str(directory / address))
             failure: StartError | None = None

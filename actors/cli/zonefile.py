@@ -50,6 +50,8 @@ class NodeTable(_Table):
     longest_pause: float = 10.0
     secret: str | None = None
     workers: int = 0
+    dump_signals: bool = True
+    dumps: str | None = None
 
     def __post_init__(self) -> None:
         for part in (self.name, self.zone):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,3 +109,80 @@ def test_dump_says_who_waits_for_whom(bank: Path) -> None:
     assert records[-1]["record"] == "end"
     again = answered("dump", str(saved)).splitlines()
     assert again[1] == lines[1]
+
+
+HELD = """
+[node]
+name = "held"
+zone = "east"
+
+[[child]]
+id = "busy"
+actor = "books:Busy"
+"""
+
+BUSY = """
+from enfilade.actors import Actor
+
+class Busy(Actor):
+    def __init__(self) -> None:
+        self.process.ref.cast(Busy.compute)
+
+    def compute(self) -> None:
+        print("computes", flush=True)
+        while True:
+            pass
+"""
+
+
+def test_obs_96_a_signal_dumps_a_node_whose_loop_is_held(tmp_path: Path) -> None:
+    """Text on standard error at SIGUSR1, a file for the owner alone at SIGQUIT; the node goes on."""
+    (tmp_path / "books.py").write_text(BUSY)
+    (tmp_path / "held.toml").write_text(HELD)
+    command = [sys.executable, "-m", "enfilade", "zone", "run", "held.toml"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            while "computes" not in process.stdout.readline():
+                pass
+            process.send_signal(signal.SIGUSR1)
+            seen: list[str] = []
+            while not seen or "the loop is held by" not in seen[-1]:
+                seen.append(process.stderr.readline())
+                assert seen[-1], "".join(seen)
+            assert any("in compute" in line for line in seen), "".join(seen)
+            assert "(Busy)" in seen[-1]
+            process.send_signal(signal.SIGQUIT)
+            place = tmp_path / "held.dumps"
+            files: list[Path] = []
+            deadline = time.monotonic() + 60
+            while not files and time.monotonic() < deadline:
+                time.sleep(0.05)  # nothing tells that the file is there
+                files = list(place.glob("*.jsonl")) if place.is_dir() else []
+            (file,) = files
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+            assert stat.S_IMODE(place.stat().st_mode) == 0o700
+            records = [json.loads(line) for line in file.read_text().splitlines()]
+            assert records[-1]["record"] == "end"
+            assert any("the loop is held by" in line for line in records[1]["lines"])
+            assert process.poll() is None
+        finally:
+            process.kill()
+
+
+def test_obs_96_without_dump_signals_a_signal_does_what_it_does_by_default(tmp_path: Path) -> None:
+    (tmp_path / "books.py").write_text(BUSY)
+    (tmp_path / "held.toml").write_text(HELD.replace('zone = "east"', 'zone = "east"\ndump_signals = false'))
+    command = [sys.executable, "-m", "enfilade", "zone", "run", "held.toml"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            while "computes" not in process.stdout.readline():
+                pass
+            process.send_signal(signal.SIGUSR1)
+            assert process.wait(60) == -signal.SIGUSR1
+        finally:
+            process.kill()
