@@ -28,6 +28,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `node/timers.py`: functions and messages whose time has come
 * `node/watchdog.py`: names of tasks and functions, and stacks
 * `observing/crashes.py`: an error, its notes and frames, the message at hand, a view of the state
+* `observing/dump_signals.py`: a whole node, dumped in the middle of any line
 * `patterns/events.py`: handlers, their keys, and what they raise
 * `patterns/pool.py`: what workers raise
 * `peers/distribution.py`: events for watchers, and errors of a policy
@@ -35,7 +36,9 @@ The places where the runtime touches objects of the program, other than to say w
 * `peers/remote_node.py`: what goes to another node, encoded
 * `peers/rooms.py`: errors of a wait for room in a mailbox
 * `processes/actor.py`: an actor's own view of its state, and unhandled messages
+* `processes/body.py`: the class that describes a spawnable object, asked for its body
 * `processes/end.py`: notes on the error, the traceback, deferred replies, queued messages
+* `processes/identity.py`: the target of a spawn, asked for its name
 * `processes/links.py`: links and monitors, notified of an end
 * `processes/reader.py`: messages, matched by a `receive`
 * `processes/resumption.py`: the error after which an actor goes on
@@ -43,7 +46,9 @@ The places where the runtime touches objects of the program, other than to say w
 * `processes/steps.py`: the error of a step
 * `processes/sync_body.py`: messages, and what handlers raise
 * `processes/task_bodies.py`: messages, and what handlers raise
+* `supervision/child_spec.py`: the target and the arguments of a child, looked at
 * `supervision/incarnations.py`: the last state of a child, shown
+* `supervision/partition.py`: the key by which a request is routed
 * `supervision/supervisor_body.py`: messages, and what the start of a child raises
 * `system.py`: observers, and the messages that they are shown
 * `workers/employer.py`: names of workers
