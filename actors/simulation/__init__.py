@@ -12,12 +12,29 @@ from enfilade.actors.simulation.faults import (
     Strike,
 )
 from enfilade.actors.simulation.host import Host, HostCrashed
+from enfilade.actors.simulation.linearizable import (
+    COUNTER,
+    LOCK,
+    QUEUE,
+    REGISTER,
+    SET,
+    Model,
+    Operation,
+    Undecided,
+)
 from enfilade.actors.simulation.schedule import Fault, Schedule
 from enfilade.actors.simulation.simulate import run_simulation, simulate
+from enfilade.actors.simulation.simulated import simulated
 from enfilade.actors.simulation.substitutes import Nondeterministic
+from enfilade.actors.simulation.swarm import Swarm, swarm
 from enfilade.actors.simulation.world import Stuck, World
 
 __all__ = [
+    "COUNTER",
+    "LOCK",
+    "QUEUE",
+    "REGISTER",
+    "SET",
     "Block",
     "Crash",
     "Fault",
@@ -25,7 +42,9 @@ __all__ = [
     "Freeze",
     "Host",
     "HostCrashed",
+    "Model",
     "Nondeterministic",
+    "Operation",
     "Partition",
     "Schedule",
     "SimulationClock",
@@ -33,7 +52,11 @@ __all__ = [
     "Slow",
     "Strike",
     "Stuck",
+    "Swarm",
+    "Undecided",
     "World",
     "run_simulation",
     "simulate",
+    "simulated",
+    "swarm",
 ]

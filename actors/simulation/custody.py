@@ -156,6 +156,8 @@ class Life:
         cost, self.charge = self.charge + self.step_cost, 0.0
         if cost:
             self.occupy(cost)
+        elif self.is_held:
+            self._go_on()  # the processor is no longer slow
         self._ward.stepped(self)
 
     def withhold(self, custody: Custody, result: Any) -> Any:

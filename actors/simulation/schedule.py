@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeAlias
 
-__all__ = ["Fault", "Schedule"]
+__all__ = ["Fault", "Release", "Schedule"]
 
 
 class Fault(Protocol):
@@ -12,6 +12,14 @@ class Fault(Protocol):
 
     def strike(self, world: Any) -> None:
         """Do it now, to a `World`. Called between two steps, or within a hand-over."""
+        ...
+
+
+class Release(Protocol):
+    """A source of faults that is drawn from as time passes: see `swarm`."""
+
+    def release(self, world: Any) -> None:
+        """Let faults strike a `World`, from now until it is calm."""
         ...
 
 

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
 import attrs
@@ -16,17 +17,23 @@ import trio
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.runtime import NodeRuntime
 from enfilade.actors.opening import open_node
+from enfilade.actors.simulation.checkers.lives import check_lives, check_names
+from enfilade.actors.simulation.checkers.nodes import check_nodes
+from enfilade.actors.simulation.checkers.order import check_order
+from enfilade.actors.simulation.checkers.remains import check_children, check_links, check_quiet
 from enfilade.actors.simulation.clock import SimulationClock
 from enfilade.actors.simulation.custody import LIFE, Life
 from enfilade.actors.simulation.entropy import Entropy, Stream
+from enfilade.actors.simulation.history import History
 from enfilade.actors.simulation.host import EPOCH, Boot, Host, HostCrashed
+from enfilade.actors.simulation.linearizable import Model, explain
 from enfilade.actors.simulation.log import Log
-from enfilade.actors.simulation.schedule import Fault, Schedule
+from enfilade.actors.simulation.partitions import Partitions
+from enfilade.actors.simulation.schedule import Fault, Release, Schedule
 from enfilade.actors.simulation.substitutes import Nondeterministic, inline
 from enfilade.transport.carrier import Credentials
 from enfilade.transport.simulated.carrier import SimulatedCarrier
 from enfilade.transport.simulated.network import Network
-from enfilade.transport.simulated.ways import Way
 
 __all__ = ["Stuck", "World"]
 
@@ -43,14 +50,12 @@ SETTLED: Final = 1.0
 
 FIRST_PID: Final = 1000
 
-Silence = Literal["silence", "reset"]
-
 
 class Stuck(RuntimeError):
     """Nothing in the world can ever run again: each task waits for another."""
 
 
-class World:
+class World(Partitions):
     """One simulated system. Made by `simulate` and `run_simulation`.
 
     Attributes:
@@ -62,7 +67,10 @@ class World:
         hosts: by name.
         steps: how often a task of any life was resumed.
         crashes: how many lives were crashed.
-        schedule: the faults that were set, with their times.
+        history: what the nodes told, and what the test noted.
+        drawn: the faults of `faults` that have struck, with their times.
+        prescribed: faults in the place of those that `faults` is given.
+        options: what a swarm has drawn, in words.
         struck: how often a fault of each kind has struck.
         is_calm: whether faults have ended.
     """
@@ -81,7 +89,10 @@ class World:
         self._trouble: BaseException | None = None
         self._always: list[tuple[str, Callable[[], Any]]] = []
         self._ended = trio.Event()
-        self.schedule: Schedule = []
+        self.history = History(self.now, self._note)
+        self.prescribed: Schedule | None = None
+        self.drawn: Schedule = []
+        self.options = ""
         self.struck: dict[str, int] = {}
         self.is_calm = False
         self._collect_at = COLLECT
@@ -171,6 +182,7 @@ class World:
         try:
             opening = open_node(host.name, zone=host.zone, config=config, carrier=host.carrier, **options)
             async with opening as host.node:
+                host.node.hooks.add(self.history.listener(life))
                 for address in host.calls:
                     host.node.distribution.keep_connected(address)
                 await host.boot(host.node)
@@ -353,60 +365,52 @@ class World:
         self._note("skew", host.name, seconds)
         host.skew += seconds
 
-    def way(self, origin: Host | str, destination: Host | str) -> Way:
-        """The way from one host to another; see `Way.set`."""
-        return self.network.way(_name(origin), _name(destination))
-
-    def partition(
-        self,
-        one: Host | str | list[Host | str],
-        other: Host | str | list[Host | str],
-        *,
-        how: Silence = "silence",
-        one_way: bool = False,
-    ) -> None:
-        """Keep hosts apart from others, until `heal`.
-
-        Args:
-            one, other: hosts, or names of hosts or zones, or lists of them.
-            how: "silence" holds back what arrives; "reset" breaks connections, and none can be made.
-            one_way: whether only what travels from `one` to `other` is concerned.
-        """
-        self._note("partition", *_names(one), "|", *_names(other), how, one_way)
-        for way in self._ways(one, other, one_way=one_way):
-            (self.network.silence if how == "silence" else self.network.cut)(way)
-
-    def heal(self, one: Any = None, other: Any = None) -> None:
-        """Undo partitions: those between two sets of hosts, or all of them."""
-        everyone = list(self.hosts)
-        self._note("heal", *_names(one or "all"), "|", *_names(other or "all"))
-        for way in self._ways(one or everyone, other or everyone, one_way=False):
-            self.network.heal(way)
-
-    def reset(self, one: Host | str, other: Host | str) -> None:
-        """Break every connection between two hosts, now; they can be made again at once."""
-        self._note("reset", _name(one), _name(other))
-        way = self.way(one, other)
-        self.network.reset(way.origin, way.destination)
-
-    def strike_at(self, place: int, hit: Callable[[World, str, str], None]) -> None:
-        """Call `hit(world, sender, receiver)` within the hand-over of that number."""
-        self.network.strikes[place] = lambda origin, destination: hit(self, origin.name, destination.name)
-
     def at(self, seconds: float, fault: Fault) -> None:
         """Let a fault strike at a time of the world."""
-        self.schedule.append((seconds, fault))
         self.call_at(seconds, lambda: self._strike(fault))
 
-    def faults(self, schedule: Schedule) -> None:
-        """Let the faults of a schedule strike."""
-        for seconds, fault in schedule:
-            self.at(seconds, fault)
+    def faults(self, faults: Schedule | Release) -> None:
+        """Let faults strike: those of a schedule, or such as `swarm()` draws, until the world is calm."""
+        if self.prescribed is not None:
+            faults, self.prescribed = self.prescribed, []
+        if isinstance(faults, list):
+            for seconds, fault in faults:
+                self.call_at(seconds, partial(self.strike, fault))
+        else:
+            faults.release(self)
+
+    def strike(self, fault: Fault) -> None:
+        """Let a fault strike now, one of those that `faults` was given."""
+        if not self.is_calm:
+            self.drawn.append((self.now(), fault))
+            self._strike(fault)
 
     def _strike(self, fault: Fault) -> None:
         if not self.is_calm:
             self.log_fault(type(fault).__name__)
             fault.strike(self)
+
+    def check(self) -> None:
+        """Demand of the history, and of what is left now, what holds in every world. Call it after `calm`.
+
+        Raises:
+            AssertionError: what does not hold.
+        """
+        for examine in (check_lives, check_names, check_nodes, check_order):
+            examine(self.history.events)
+        nodes = [host.node for host in self.hosts.values() if host.is_alive and host.node is not None]
+        for look in (check_quiet, check_links, check_children):
+            look(nodes)
+
+    def linearizable(self, model: Model) -> None:
+        """Demand that the operations of the history can have happened one after another.
+
+        Raises:
+            AssertionError: those on some key cannot; or it takes too long to tell.
+        """
+        trouble = explain(self.history.operations, model)
+        if trouble is not None:
+            raise AssertionError(trouble)
 
     def log_fault(self, kind: str, *fields: object) -> None:
         """Note a fault in the log, and count it by its kind."""
@@ -435,25 +439,6 @@ class World:
             elif host.life is None or host.life.is_over:
                 await self._start(host)
         await self.run(seconds)
-
-    def hold(self, one: Any, other: Any) -> None:
-        """Hold back what travels between two sets of hosts, until `release`."""
-        self.partition(one, other)
-
-    def release(self, one: Any, other: Any, order: Literal["fifo", "seeded"] = "fifo") -> None:
-        """Let what was held back arrive, in the order in which it was sent, or in a drawn order of ways."""
-        ways = list(self._ways(one, other, one_way=False))
-        if order == "seeded":
-            self.entropy.stream("release").shuffle(ways)
-        self._note("release", order)
-        for way in ways:
-            self.network.heal(way)
-
-    def _ways(self, one: Any, other: Any, *, one_way: bool) -> list[Way]:
-        ways = dict.fromkeys(self.network.ways(_names(one), _names(other)))
-        if not one_way:
-            ways |= dict.fromkeys(self.network.ways(_names(other), _names(one)))
-        return list(ways)
 
     # Time.
 
@@ -566,14 +551,6 @@ class World:
 
 async def _nothing(_: object) -> None:
     return None
-
-
-def _name(host: Host | str) -> str:
-    return host if isinstance(host, str) else host.name
-
-
-def _names(hosts: Any) -> list[str]:
-    return [_name(host) for host in (hosts if isinstance(hosts, list | tuple | dict) else [hosts])]
 
 
 def _shown(predicate: Callable[..., Any]) -> str:

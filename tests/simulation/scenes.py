@@ -18,7 +18,7 @@ from enfilade.actors import (
     RemoteEntry,
     Supervisor,
 )
-from enfilade.actors.simulation import Block, Crash, Fault, Flaky, Freeze, Host, Partition, Skew, Slow, World
+from enfilade.actors.simulation import Host, World, swarm
 from enfilade.actors.simulation.entropy import Stream
 from enfilade.transport import Policy, Settings
 
@@ -42,6 +42,16 @@ class Ledger(Actor):
         raise ValueError("on purpose")
 
 
+class Recorder(Actor):
+    """Notes the numbered messages that it is sent."""
+
+    def __init__(self, world: World) -> None:
+        self.history = world.history
+
+    def on_message(self, message: Any) -> None:
+        self.history.taken(*message)
+
+
 async def branch(node: Node) -> None:
     """A supervisor with a named child."""
     await node.spawn(Supervisor, [Child(Ledger, id="ledger", name="ledger")], intensity=100, period=1.0)
@@ -55,40 +65,19 @@ async def opened(world: World, *names: str, boot: Any = branch, **options: Any) 
     return hosts
 
 
-def trouble(world: World, names: list[str], within: float, every: float = 1.0) -> None:
-    """Draw a fault every so often, from a stream of its own."""
-    draws = world.random("trouble")
-    seconds = 1.0
-    while (seconds := seconds + draws.exponential(every)) < within:
-        world.at(seconds, drawn_fault(draws, *draws.sample(names, 2)))
-
-
-def drawn_fault(draws: Stream, one: str, other: str) -> Fault:
-    """Draw a fault of one host, or between two."""
-    span = draws.between(0.1, 4.0)
-    faults: list[Fault] = [
-        Crash(one, back=span),
-        Crash(one, how="machine", back=span),
-        Freeze(one, span),
-        Slow(one, step=1e-4, seconds=span),
-        Block(one, span / 4),
-        Partition(one, other, span, how="silence"),
-        Partition(one, other, span, how="reset", one_way=draws.chance(0.5)),
-        Flaky(one, other, span, full=0.1, twice=0.1, reset=0.02, jitter=0.01),
-        Skew(one, span),
-    ]
-    return draws.choice(faults)
-
-
-async def chat(node: Node, draws: Stream, peers: list[Host], pause: float) -> None:
-    """Send, call and watch across node links, for as long as the life lasts."""
+async def chat(world: World, node: Node, draws: Stream, peers: list[Host], pause: float) -> None:
+    """Send and call across node links, for as long as the life lasts."""
+    numbers = dict.fromkeys((peer.name for peer in peers), 0)
     while True:
         await trio.sleep(draws.exponential(pause))
         peer = draws.choice(peers)
         try:
             ref = node.remote("ledger", peer.full_name)
             if draws.chance(0.5):
-                ref.cast(Ledger.add, 1)
+                channel = f"{node.incarnation}>{peer.name}"
+                node.remote("recorder", peer.full_name).send((channel, numbers[peer.name]))
+                world.history.sent(channel, numbers[peer.name])
+                numbers[peer.name] += 1
             elif draws.chance(0.1):
                 ref.cast(Ledger.fail)
             else:
@@ -103,11 +92,12 @@ def talkative(world: World, name: str, others: list[str], pause: float) -> Calla
 
     async def boot(node: Node) -> None:
         await branch(node)
+        await node.spawn(Recorder, world, name="recorder")
         draws = world.random(f"chat of {name}.{world.hosts[name].lives}")
         peers = [world.hosts[other] for other in others if other in world.hosts]
 
         async def talk(me: Process) -> None:
-            await chat(node, draws, peers or [world.hosts[name]], pause)
+            await chat(world, node, draws, peers or [world.hosts[name]], pause)
 
         await node.spawn(talk)
 
@@ -123,12 +113,13 @@ async def messages(world: World) -> None:
         boot = talkative(world, name, others, 0.05)
         hosts.append(await world.open_node(name, boot=boot, policy=OPEN, settings=QUICK))
     world.connect(*hosts, both=True)
-    trouble(world, names, 15.0)
+    world.faults(swarm())
     await world.run(15)
     await world.calm(20)
     for host in hosts:
         assert len(host.node.peers) == 2, host  # type: ignore[union-attr]
         assert world.owners("ledger") == 3
+    world.check()
 
 
 async def handshakes(world: World) -> None:
@@ -141,13 +132,13 @@ async def handshakes(world: World) -> None:
         for other in names:
             if one != other:
                 world.way(one, other).set(jitter=0.002, reset=0.05, full=0.05)
-    trouble(world, names, 12.0, every=0.5)
+    world.faults(swarm(rates=(0.05, 2.0)))
     await world.run(12)
     await world.calm(20)
     for host in hosts:
         assert host.node is not None
         assert sorted(host.node.peers) == sorted(other.full_name for other in hosts if other is not host)
-        assert host.node.distribution.rendezvous.handshakes == 0  # type: ignore[attr-defined]
+    world.check()
 
 
 class Emigrant(Actor):
@@ -160,9 +151,8 @@ class Emigrant(Actor):
 CHILDREN = 3
 
 
-async def emigrants(world: World) -> None:
-    """A host whose supervisors have children in other zones, while connections break within hand-overs."""
-    names = ["office", "east", "west"]
+async def opened_emigrants(world: World) -> list[Host]:
+    """An office whose supervisors have children on two other hosts."""
 
     async def boot(node: Node) -> None:
         if node.name == "office":
@@ -171,13 +161,19 @@ async def emigrants(world: World) -> None:
                 child = Child(RemoteEntry("Emigrant", *places), id=number)
                 await node.spawn(Supervisor, [child], intensity=1000, period=0.1, name=f"tree {number}")
 
-    hosts = await opened(world, *names, boot=boot, entries={"Emigrant": Emigrant})
+    return await opened(world, "office", "east", "west", boot=boot, entries={"Emigrant": Emigrant})
+
+
+async def emigrants(world: World) -> None:
+    """Children in other zones, while connections break within hand-overs."""
+    hosts = await opened_emigrants(world)
     draws = world.random("resets")
     for one, other in (("east", "office"), ("west", "office"), ("office", "east"), ("office", "west")):
         world.way(one, other).set(jitter=0.001, reset=draws.between(0.0, 0.1))
-    trouble(world, names, 20.0, every=2.0)
+    world.faults(swarm())
     await world.run(20)
     await world.calm(30)
+    world.check()
     assert emigrants_of(hosts) == CHILDREN
 
 

@@ -1,0 +1,221 @@
+"""The history of a world: what its nodes told by their hooks, and what the test noted itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+
+from enfilade.actors.messages.hooks import Listener
+from enfilade.actors.simulation.custody import LIFE, Life
+from enfilade.actors.simulation.linearizable import Operation
+
+if TYPE_CHECKING:
+    from enfilade.actors.messages.reasons import Reason
+    from enfilade.actors.messages.ref import Ref
+    from enfilade.actors.processes.process import Process
+
+__all__ = ["Down", "Ended", "Event", "History", "Named", "Sent", "Started", "Taken", "Unnamed", "Up"]
+
+
+@attrs.frozen
+class Event:
+    """Something that happened.
+
+    Attributes:
+        at: virtual time.
+        host: where.
+        life: in which of its lives.
+    """
+
+    at: float
+    host: str
+    life: int
+
+
+@attrs.frozen
+class Started(Event):
+    """A process has begun."""
+
+    serial: int
+
+
+@attrs.frozen
+class Ended(Event):
+    """A process has ended."""
+
+    serial: int
+
+
+@attrs.frozen
+class Named(Event):
+    """A process has a name."""
+
+    serial: int
+    name: str
+
+
+@attrs.frozen
+class Unnamed(Event):
+    """A process has its name no longer."""
+
+    serial: int
+    name: str
+
+
+@attrs.frozen
+class Up(Event):
+    """The node link to a peer is up."""
+
+    peer: str
+
+
+@attrs.frozen
+class Down(Event):
+    """The node link to a peer is over."""
+
+    peer: str
+
+
+@attrs.frozen
+class Sent(Event):
+    """A message was sent, the next one of its channel; the test says so.
+
+    Attributes:
+        channel: names the sender and the target.
+        number: counted from 0 for each channel.
+    """
+
+    channel: str
+    number: int
+
+
+@attrs.frozen
+class Taken(Event):
+    """A message was taken; the test says so."""
+
+    channel: str
+    number: int
+
+
+Note: TypeAlias = Callable[..., None]
+
+
+class History:
+    """Events in the order in which they happened, and operations.
+
+    Args:
+        now: the time of the world.
+        note: writes a line of the world's log.
+
+    Attributes:
+        events: all of them.
+        operations: those of `called`.
+    """
+
+    def __init__(self, now: Callable[[], float], note: Note) -> None:
+        self.events: list[Event] = []
+        self.operations: list[Operation] = []
+        self._now = now
+        self._note = note
+
+    def add(self, kind: type[Event], life: Life, *fields: Any) -> None:
+        """Note an event of a life; one that is over has none."""
+        if not life.is_over:
+            self.events.append(kind(self._now(), life.name, life.number, *fields))
+            self._note(kind.__name__.lower(), life.name, *fields)
+
+    def sent(self, channel: str, number: int) -> None:
+        """Note that the running code of a host sends a message of a channel."""
+        self._of_here(Sent, channel, number)
+
+    def taken(self, channel: str, number: int) -> None:
+        """Note that the running code of a host has taken a message of a channel."""
+        self._of_here(Taken, channel, number)
+
+    def _of_here(self, kind: type[Event], *fields: Any) -> None:
+        life = LIFE.get()
+        if life is None:
+            raise RuntimeError("events of a history are noted by code of a host: see World.on")
+        self.add(kind, life, *fields)
+
+    def called(self, client: str, key: Hashable, name: str, *arguments: Any) -> int:
+        """Note that a client begins an operation; `answered` takes the number that this returns."""
+        self.operations.append(Operation(client, key, name, arguments, self._now()))
+        self._note("called", client, name)
+        return len(self.operations) - 1
+
+    def answered(self, number: int, answer: Any) -> None:
+        """Note the answer to an operation. Of a life that is over nothing is noted.
+
+        Raises:
+            AssertionError: it was answered before.
+        """
+        life = LIFE.get()
+        if life is not None and life.is_over:
+            return
+        operation = self.operations[number]
+        if operation.answered <= self._now():
+            raise AssertionError(f"an operation was answered twice: {operation}, and now {answer!r}")
+        self.operations[number] = attrs.evolve(operation, answered=self._now(), answer=answer)
+        self._note("answered", operation.client, operation.name)
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        """The events of a kind."""
+        return [event for event in self.events if type(event) is kind]
+
+    def listener(self, life: Life) -> Listener:
+        """Make what listens to the node of a life."""
+        return _Scribe(self, life)
+
+
+class _Scribe(Listener):
+    """Writes down what a node tells."""
+
+    def __init__(self, history: History, life: Life) -> None:
+        self._add = history.add
+        self._life = life
+
+    def process_started(self, process: Process) -> None:
+        self._add(Started, self._life, process.ref.serial)
+
+    def process_ended(self, process: Process, reason: Reason) -> None:
+        self._add(Ended, self._life, process.ref.serial)
+
+    def name_registered(self, process: Process, name: str) -> None:
+        self._add(Named, self._life, process.ref.serial, name)
+
+    def name_released(self, process: Process, name: str) -> None:
+        self._add(Unnamed, self._life, process.ref.serial, name)
+
+    def node_up(self, peer: str) -> None:
+        self._add(Up, self._life, peer)
+
+    def node_down(self, peer: str, reason: str) -> None:
+        self._add(Down, self._life, peer)
+
+    def child_terminated(
+        self, supervisor: Process, child_id: Hashable, ref: Ref[Any], reason: Reason, will_restart: bool
+    ) -> None:
+        self._add(ChildEnded, self._life, supervisor.ref.serial, will_restart)
+
+    def supervisor_gave_up(
+        self, supervisor: Process, child_id: Hashable, reason: Reason, restarts: int, period: float
+    ) -> None:
+        self._add(GaveUp, self._life, supervisor.ref.serial)
+
+
+@attrs.frozen
+class ChildEnded(Event):
+    """A supervisor has learned that a child ended."""
+
+    supervisor: int
+    will_restart: bool
+
+
+@attrs.frozen
+class GaveUp(Event):
+    """A supervisor has given up."""
+
+    supervisor: int

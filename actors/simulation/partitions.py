@@ -1,0 +1,92 @@
+"""What a world does to the ways between its hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+from enfilade.actors.simulation.entropy import Entropy
+from enfilade.actors.simulation.host import Host
+from enfilade.transport.simulated.network import Network
+from enfilade.transport.simulated.ways import Way
+
+__all__ = ["Partitions"]
+
+Some: TypeAlias = "Host | str | list[Host | str]"
+"""A host, the name of a host or a zone, or a list of such."""
+
+
+class Partitions:
+    """The part of a `World` that keeps hosts apart, and brings them together."""
+
+    network: Network
+    entropy: Entropy
+    hosts: dict[str, Host]
+    _note: Callable[..., None]
+
+    def way(self, origin: Host | str, destination: Host | str) -> Way:
+        """The way from one host to another; see `Way.set`."""
+        return self.network.way(_name(origin), _name(destination))
+
+    def partition(
+        self,
+        one: Some,
+        other: Some,
+        *,
+        how: Literal["silence", "reset"] = "silence",
+        one_way: bool = False,
+    ) -> None:
+        """Keep hosts apart from others, until `heal`.
+
+        Args:
+            one, other: hosts, or names of hosts or zones, or lists of them.
+            how: "silence" holds back what arrives; "reset" breaks connections, and none can be made.
+            one_way: whether only what travels from `one` to `other` is concerned.
+        """
+        self._note("partition", *_names(one), "|", *_names(other), how, one_way)
+        for way in self._ways(one, other, one_way=one_way):
+            (self.network.silence if how == "silence" else self.network.cut)(way)
+
+    def heal(self, one: Any = None, other: Any = None) -> None:
+        """Undo partitions: those between two sets of hosts, or all of them."""
+        everyone = list(self.hosts)
+        self._note("heal", *_names(one or "all"), "|", *_names(other or "all"))
+        for way in self._ways(one or everyone, other or everyone, one_way=False):
+            self.network.heal(way)
+
+    def reset(self, one: Host | str, other: Host | str) -> None:
+        """Break every connection between two hosts, now; they can be made again at once."""
+        self._note("reset", _name(one), _name(other))
+        way = self.way(one, other)
+        self.network.reset(way.origin, way.destination)
+
+    def strike_at(self, place: int, hit: Callable[[Any, str, str], None]) -> None:
+        """Call `hit(world, sender, receiver)` within the hand-over of that number."""
+        self.network.strikes[place] = lambda origin, destination: hit(self, origin.name, destination.name)
+
+    def hold(self, one: Any, other: Any) -> None:
+        """Hold back what travels between two sets of hosts, until `release`."""
+        self.partition(one, other)
+
+    def release(self, one: Any, other: Any, order: Literal["fifo", "seeded"] = "fifo") -> None:
+        """Let what was held back arrive, in the order in which it was sent, or in a drawn order of ways."""
+        ways = list(self._ways(one, other, one_way=False))
+        if order == "seeded":
+            self.entropy.stream("release").shuffle(ways)
+        self._note("release", order)
+        for way in ways:
+            self.network.heal(way)
+
+    def _ways(self, one: Any, other: Any, *, one_way: bool) -> list[Way]:
+        ways = dict.fromkeys(self.network.ways(_names(one), _names(other)))
+        if not one_way:
+            ways |= dict.fromkeys(self.network.ways(_names(other), _names(one)))
+        return list(ways)
+
+
+def _name(host: Host | str) -> str:
+    return host if isinstance(host, str) else host.name
+
+
+def _names(hosts: Any) -> list[str]:
+    return [_name(host) for host in (hosts if isinstance(hosts, list | tuple | dict) else [hosts])]

@@ -1,0 +1,73 @@
+"""Faults made on purpose, one in each patch, which the scenes must find: so a scene can see at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from enfilade.actors.peers.ledger import Ledger
+from enfilade.actors.peers.remote_node import RemoteNode
+from enfilade.transport import node_link, wire
+from enfilade.transport.node_link import NodeLink
+
+__all__ = ["SABOTAGE"]
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def link_after_the_news(patch: pytest.MonkeyPatch) -> None:
+    """Enter a child of another node in the books after its start was told, not before."""
+    say = RemoteNode.say
+
+    def late(self: Any, frame: Any) -> None:
+        if not isinstance(frame, wire.Spawned):
+            say(self, frame)
+            return
+        books = self._open
+        newest = list(books.links.items())[-1:]
+        for key, _ in newest:
+            del books.links[key]
+        say(self, frame)
+        books.links.update(newest)
+
+    patch.setattr(RemoteNode, "say", late)
+
+
+def children_outlive_the_node_link(patch: pytest.MonkeyPatch) -> None:
+    """Forget the links across a node link that is lost, instead of ending them."""
+    lose = Ledger.lose
+
+    def forgetful(self: Any, watcher: Any) -> None:
+        self.links.clear()
+        lose(self, watcher)
+
+    patch.setattr(Ledger, "lose", forgetful)
+
+
+def no_sequence(patch: pytest.MonkeyPatch) -> None:
+    """Take in a batch that came before."""
+    decode = node_link.decode_batch
+
+    def renumbered(data: Any) -> Any:
+        batch = decode(data)
+        batch.sequence = renumbered.link._expected  # type: ignore[attr-defined]
+        return batch
+
+    check = NodeLink.received
+
+    def received(self: Any, *args: Any, **kwargs: Any) -> Any:
+        renumbered.link = self  # type: ignore[attr-defined]
+        return check(self, *args, **kwargs)
+
+    patch.setattr(NodeLink, "received", received)
+    patch.setattr(node_link, "decode_batch", renumbered)
+
+
+SABOTAGE: dict[str, tuple[str, Patch]] = {
+    "link after the news": ("emigrants", link_after_the_news),
+    "children outlive the node link": ("emigrants", children_outlive_the_node_link),
+    "no sequence": ("messages", no_sequence),
+}
+"""For each fault: the scene that finds it, and the patch."""

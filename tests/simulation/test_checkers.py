@@ -1,0 +1,177 @@
+"""Each checker finds a history that breaks its rule in one place, and lets its neighbour pass."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from enfilade.actors.simulation import COUNTER, LOCK, QUEUE, REGISTER, SET, Model, Operation, Undecided
+from enfilade.actors.simulation.checkers.lives import check_lives, check_names
+from enfilade.actors.simulation.checkers.nodes import check_nodes
+from enfilade.actors.simulation.checkers.order import check_order
+from enfilade.actors.simulation.history import Down, Ended, Event, Named, Sent, Started, Taken, Unnamed, Up
+from enfilade.actors.simulation.linearizable import explain
+
+A = (0.0, "a", 0)
+LATER = (9.0, "a", 0)
+
+
+def sent(*numbers: int) -> list[Event]:
+    return [Sent(1.0, "a", 0, "a>b", number) for number in numbers]
+
+
+def taken(*numbers: int) -> list[Event]:
+    return [Taken(2.0, "b", 0, "a>b", number) for number in numbers]
+
+
+CASES: list[tuple[Callable[[Sequence[Event]], None], list[Event], list[Event], str]] = [
+    (
+        check_lives,
+        [Started(*A, 1), Ended(*A, 1), Ended(*LATER, 1)],
+        [Started(*A, 1), Ended(*A, 1)],
+        "ends twice",
+    ),
+    (
+        check_lives,
+        [Started(*A, 1), Started(*LATER, 1)],
+        [Started(*A, 1), Started(9.0, "a", 1, 1)],
+        "starts twice",
+    ),
+    (
+        check_names,
+        [Named(*A, 1, "x"), Named(*LATER, 2, "x")],
+        [Named(*A, 1, "x"), Unnamed(*A, 1, "x"), Named(*LATER, 2, "x")],
+        "has an owner, process 1",
+    ),
+    (
+        check_nodes,
+        [Up(*A, "b"), Up(*LATER, "b")],
+        [Up(*A, "b"), Down(*A, "b"), Up(*LATER, "b")],
+        "is up already",
+    ),
+    (check_nodes, [Down(*LATER, "b")], [Up(*A, "b"), Down(*LATER, "b")], "is not up"),
+    (
+        check_order,
+        [*sent(0, 1), Down(1.5, "a", 0, "b"), *taken(1, 0)],
+        [*sent(0, 1), *taken(0, 1)],
+        "number 1 was taken before",
+    ),
+    (check_order, [*sent(0), *taken(0, 0)], [*sent(0), *taken(0)], "number 0 was taken before"),
+    (check_order, [*sent(0), *taken(7)], [*sent(0, 1), *taken(0)], "nobody has sent this"),
+    (
+        check_order,
+        [*sent(0, 1, 2), *taken(0, 2)],
+        [*sent(0, 1), Down(1.5, "a", 0, "b"), *sent(2), *taken(0, 2)],
+        "was passed over",
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "broken", "whole", "words"), CASES)
+def test_sim_65_checkers_name_the_event(
+    check: Callable[[Sequence[Event]], None], broken: list[Event], whole: list[Event], words: str
+) -> None:
+    check(whole)
+    with pytest.raises(AssertionError, match=words) as caught:
+        check(broken)
+    assert str(broken[-1]) in str(caught.value)
+
+
+# Linearizability, compared with trying every order.
+
+OPERATIONS: dict[str, tuple[Model, list[tuple[str, tuple[Any, ...]]], list[Any]]] = {
+    "register": (
+        REGISTER,
+        [("read", ()), ("write", (1,)), ("write", (2,)), ("compare_and_set", (1, 2))],
+        [None, 1, 2, True, False],
+    ),
+    "counter": (COUNTER, [("add", (1,)), ("add", (2,)), ("read", ())], [0, 1, 2, 3, 4, 5]),
+    "set": (SET, [("add", (1,)), ("remove", (1,)), ("contains", (1,))], [True, False]),
+    "queue": (QUEUE, [("put", (1,)), ("put", (2,)), ("take", ())], [None, 1, 2]),
+    "lock": (LOCK, [("acquire", ()), ("release", ())], [True, False]),
+}
+
+
+def brute_force(history: list[Operation], model: Model) -> bool:
+    """Try every order of every set of operations that holds all that were answered."""
+    unanswered = [operation for operation in history if operation.answered == math.inf]
+    answered = [operation for operation in history if operation.answered < math.inf]
+    for count in range(len(unanswered) + 1):
+        for some in itertools.combinations(unanswered, count):
+            for order in itertools.permutations([*answered, *some]):
+                is_real = all(
+                    not later.answered < earlier.called
+                    for place, earlier in enumerate(order)
+                    for later in order[place + 1 :]
+                )
+                states = {model.initial}
+                for operation in order if is_real else ():
+                    states = {
+                        following
+                        for state in states
+                        for answer, following in model.step(state, operation)
+                        if operation.answered == math.inf or answer == operation.answer
+                    }
+                if is_real and states:
+                    return True
+    return False
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_sim_66_verdicts_are_those_of_every_order(name: str) -> None:
+    model, kinds, answers = OPERATIONS[name]
+    one = st.tuples(
+        st.sampled_from("xyz"),
+        st.sampled_from(kinds),
+        st.integers(0, 6),
+        st.one_of(st.integers(0, 6), st.none()),
+        st.sampled_from(answers),
+    )
+    verdicts = set()
+
+    @settings(max_examples=300, deadline=None, derandomize=True, database=None)
+    @given(st.lists(one, max_size=5))
+    def compare(drawn: list[Any]) -> None:
+        history = [
+            Operation(
+                client,
+                "key",
+                *kind,
+                float(called),
+                math.inf if length is None else called + length + 0.5,
+                None if length is None else answer,
+            )
+            for client, kind, called, length, answer in drawn
+        ]
+        verdict = explain(history, model) is None
+        assert verdict == brute_force(history, model)
+        verdicts.add(verdict)
+
+    compare()
+    assert verdicts == {True, False}
+
+
+def test_sim_68_many_keys_are_judged_each_alone() -> None:
+    history = []
+    for number in range(10_000):
+        key, when = number % 100, float(number)
+        if number // 100 % 2 == 0:
+            history.append(Operation("c", key, "write", (number,), when, when + 0.5))
+        else:
+            history.append(Operation("c", key, "read", (), when, when + 0.5, number - 100))
+    assert explain(history, REGISTER) is None
+    spoilt = [*history, Operation("c", 7, "read", (), 20_000.0, 20_001.0, -1)]
+    words = explain(spoilt, REGISTER)
+    assert words is not None
+    assert "none of these can follow:\n  c: read() on 7 at 20000 s -> -1" in words
+
+
+def test_sim_68_too_much_at_a_time_is_undecided() -> None:
+    history = [Operation(f"c{n}", "key", "write", (n,), 0.0, 100.0) for n in range(30)]
+    history.append(Operation("r", "key", "read", (), 200.0, 201.0, -1))
+    with pytest.raises(Undecided, match="use fewer operations"):
+        explain(history, REGISTER, budget=1000)

@@ -1,0 +1,184 @@
+"""The plan: every scene by many fixed seeds. And what it must be able to find."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from enfilade.actors.simulation import Strike, World, run_simulation, simulated, swarm
+from enfilade.actors.simulation.faults import Crash
+from enfilade.actors.simulation.minimise import minimised
+from enfilade.actors.simulation.schedules import schedules, strikes
+from enfilade.actors.simulation.swarm import KINDS
+from tests.simulation.sabotage import SABOTAGE, link_after_the_news
+from tests.simulation.scenes import SCENES, emigrants, opened_emigrants
+
+AT_A_TIME = 20
+
+PLAN = [
+    (scene, first)
+    for scene, seeds in (("messages", 40), ("handshakes", 160), ("emigrants", 120))
+    for first in range(0, seeds, AT_A_TIME)
+]
+
+
+@pytest.fixture(autouse=True)
+def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("CRITICAL")
+
+
+@pytest.mark.parametrize(("scene", "first"), PLAN)
+def test_sim_77_the_plan(scene: str, first: int) -> None:
+    """sim-81: among the scenes are supervisors with children in other zones, under resets and crashes."""
+    play(scene, range(first, first + AT_A_TIME))
+
+
+def play(scene: str, seeds: range) -> None:
+    for seed in seeds:
+        run_simulation(SCENES[scene], seed=seed)
+
+
+def test_every_kind_of_fault_is_drawn_and_strikes() -> None:
+    struck: Counter[str] = Counter()
+
+    async def main(world: World) -> None:
+        for name in ("east", "west"):
+            await world.open_node(name)
+        world.faults(swarm(rates=(0.5, 1.0)))
+        await world.run(20)
+        struck.update(world.struck)
+        struck.update(type(fault).__name__ for _, fault in world.drawn)
+
+    for seed in range(20):
+        run_simulation(main, seed=seed)
+    drawn = {"Crash", "Freeze", "Slow", "Block", "Partition", "Flaky", "Skew"}
+    assert all(struck[kind] >= 20 for kind in drawn)
+    assert len(KINDS) == 13
+
+
+@pytest.mark.parametrize("name", SABOTAGE)
+def test_sim_76_each_sabotage_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, patch = SABOTAGE[name]
+    patch(monkeypatch)
+    with pytest.raises(AssertionError):
+        play(scene, range(100))
+
+
+def test_sim_73_a_failure_is_minimised() -> None:
+    """Two of thirty faults are left, and they are the two that are needed."""
+    needed = {3, 17}
+    schedule = [(float(number), Crash(f"host {number}")) for number in range(30)]
+    tried: list[int] = []
+
+    def fails(candidate: list[tuple[float, Crash]]) -> bool:
+        tried.append(len(candidate))
+        return needed <= {int(when) for when, _ in candidate}
+
+    assert [int(when) for when, _ in minimised(schedule, fails, 200)] == [3, 17]  # type: ignore[arg-type]
+    assert len(tried) < 60
+    tried.clear()
+    minimised(schedule, fails, 3)  # type: ignore[arg-type]
+    assert len(tried) == 3
+
+
+@simulated(seed=8)
+async def planted(world: World) -> None:
+    """What a test with a planted fault says when it fails."""
+    await emigrants(world)
+
+
+def test_sim_73_the_printed_test_fails_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    link_after_the_news(monkeypatch)
+    with pytest.raises(AssertionError, match="children") as caught:
+        planted(simulation_seed=8)
+    notes = "\n".join(caught.value.__notes__)
+    assert "options: 3 hosts, latency" in notes
+    assert "last events:" in notes
+    source = notes[notes.index("from enfilade.actors.simulation import") : notes.index("last events:")]
+    scope: dict[str, object] = {}
+    exec(source, scope)
+    with pytest.raises(AssertionError, match="children"):
+        scope["test_seed_8"](simulation_seed=8)  # type: ignore[operator]
+
+
+def test_sim_74_hypothesis_finds_and_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A strike within the hand-over of the news is enough."""
+    link_after_the_news(monkeypatch)
+    failing: list[list[tuple[float, Strike]]] = []
+
+    @settings(
+        max_examples=300,
+        database=None,
+        derandomize=True,
+        deadline=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strikes(40, most=4))
+    def search(schedule: list[tuple[float, Strike]]) -> None:
+        try:
+            run_simulation(lambda world: calmly(world, schedule), seed=1)
+        except AssertionError:
+            failing.append(schedule)
+            raise
+
+    with pytest.raises(AssertionError):
+        search()
+    assert len(failing[-1]) <= 2
+
+
+async def calmly(world: World, schedule: list[tuple[float, Strike]]) -> None:
+    """The scene of `emigrants` with these faults and no others."""
+    for _, strike in schedule:
+        strike.strike(world)
+    await opened_emigrants(world)
+    await world.run(8)
+    await world.calm(12)
+    world.check()
+
+
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
+@given(schedules(["office", "east"], within=5.0, most=6))
+def test_schedules_can_be_drawn_and_survived(schedule: list[tuple[float, object]]) -> None:
+    async def main(world: World) -> None:
+        world.faults(schedule)  # type: ignore[arg-type]
+        await opened_emigrants(world)
+        await world.run(6)
+        await world.calm(20)
+        world.check()
+
+    run_simulation(main, seed=1)
+
+
+# `simulated` itself.
+
+
+@pytest.fixture
+def number() -> int:
+    return 42
+
+
+SEEN: list[tuple[int, int]] = []
+
+
+@simulated(seeds=3)
+async def test_sim_12_one_test_for_each_seed(world: World, number: int) -> None:
+    """Other arguments are fixtures, and no marker is needed."""
+    assert number == 42
+    SEEN.append((world.seed, number))
+    await world.run(1)
+
+
+def test_sim_12_each_ran() -> None:
+    assert SEEN == [(0, 42), (1, 42), (2, 42)]
+
+
+def test_simulated_needs_seeds_and_a_world() -> None:
+    async def without(number: int) -> None: ...
+
+    with pytest.raises(TypeError, match="seed=7 or seeds=50"):
+        simulated()
+    with pytest.raises(TypeError, match="argument `world`"):
+        simulated(seed=1)(without)
+    with pytest.raises(ValueError, match="got 'flood'"):
+        swarm(kinds=("flood",))
