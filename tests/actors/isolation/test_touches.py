@@ -17,7 +17,8 @@ ACTORS = Path(__file__).resolve().parents[3] / "actors"
 MECHANISM = {
     f"enfilade.actors.messages.{name}" for name in ("attempt", "safe_text", "guarded", "kinds", "tracebacks")
 }
-PROGRAMS = ("cli", "simulation", "testing", "worker_main.py")  # which put into words what they were given by their user
+# What puts into words what it was given by its user.
+PROGRAMS = ("cli", "simulation", "testing", "worker_main.py")
 OWN = ("messages/safe_text.py", "messages/tracebacks.py")
 
 SAFE = {
