@@ -1,4 +1,4 @@
-"""What a world does to the ways between its hosts."""
+"""Partitions: hosts are kept apart, and brought together again."""
 
 from __future__ import annotations
 

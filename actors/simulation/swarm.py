@@ -48,7 +48,7 @@ KINDS: Final[dict[str, Kind]] = {
 
 @attrs.frozen(kw_only=True)
 class Swarm:
-    """What a seed may draw.
+    """The range of what a seed may draw.
 
     Attributes:
         kinds: names of `KINDS`; each is used with a probability of one half.

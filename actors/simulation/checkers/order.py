@@ -32,7 +32,7 @@ def check_order(events: Sequence[Event]) -> None:
             known = sent.get(event.channel, {})
             last = latest.get(event.channel, -1)
             if event.number not in known:
-                raise AssertionError(f"nobody has sent this: {event}")
+                raise AssertionError(f"expected a message that was sent, got {event}")
             if event.number <= last:
                 raise AssertionError(f"number {last} was taken before: {event}")
             for lost in (known[number] for number in range(last + 1, event.number) if number in known):

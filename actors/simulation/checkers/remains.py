@@ -1,4 +1,4 @@
-"""What is left of a world that has calmed down: nobody is linked to the dead, and every child is known."""
+"""The remains of a world that has calmed down: nobody is linked to the dead, and every child is known."""
 
 from __future__ import annotations
 
