@@ -188,6 +188,7 @@ class DispatchedBody(Body):
 
     def __init__(self, process: Process) -> None:
         self.process = process
+        process.open_queue()  # which a turn may hold
 
     def turn(self, budget: int) -> bool:
         """Handle at most `budget` messages; true when more is waiting. Must not raise, must not block.

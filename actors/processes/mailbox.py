@@ -36,6 +36,7 @@ __all__ = [
     "Mailbox",
     "Overflow",
     "Place",
+    "UnusedQueue",
     "bury_left",
     "is_kept",
     "keep",
@@ -124,6 +125,24 @@ class BoundedQueue(deque[Any]):
             put(self, message)
         else:
             overflow(process, message)
+
+
+class UnusedQueue(list[Any]):
+    """The data lane of a process that nothing has been sent yet: always empty.
+
+    The first message makes the deque. An empty deque is larger than all else that an idle actor has, and many
+    actors are only ever called, or wait for a message that seldom comes. It is a list, so that Python sees
+    that it is empty without calling anything.
+    """
+
+    __slots__ = ("_process",)
+
+    def __init__(self, process: Record) -> None:
+        super().__init__()
+        self._process = process
+
+    def append(self, message: Any) -> None:
+        self._process.open_queue().append(message)
 
 
 class ClosedQueue:

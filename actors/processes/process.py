@@ -203,7 +203,7 @@ class Process(Record):
         if self.reader is not None:
             self.reader.restore()
         stash, extras.stash = extras.stash, deque()
-        self.queue.extendleft(reversed(stash))
+        self.open_queue().extendleft(reversed(stash))
         return len(stash)
 
     # Links and monitors.

@@ -37,7 +37,15 @@ from enfilade.actors.messages.wake import resume
 from enfilade.actors.processes.body import UNSTARTED
 from enfilade.actors.processes.control_lane import Control, StopRequest
 from enfilade.actors.processes.links import Exited
-from enfilade.actors.processes.mailbox import LIMITLESS, BoundedQueue, Mailbox, is_kept, mailbox_full, put
+from enfilade.actors.processes.mailbox import (
+    LIMITLESS,
+    BoundedQueue,
+    Mailbox,
+    UnusedQueue,
+    is_kept,
+    mailbox_full,
+    put,
+)
 from enfilade.actors.processes.protocol import NO_NAMES
 from enfilade.actors.processes.signal_arrivals import arrivals
 from enfilade.actors.processes.steps import Step, step_failed
@@ -152,7 +160,7 @@ class Record(Handle):
         self.dispatcher: Dispatcher = node.dispatcher
         self.serial = serial
         self.ref: Ref[Any] = node.ref_type(self)  # type: ignore[arg-type]
-        self.queue: deque[Any] = deque()
+        self.queue: deque[Any] = UnusedQueue(self)  # type: ignore[assignment]
         self.mailbox = mailbox
         self.limit = LIMITLESS
         if mailbox.capacity is not None:
@@ -215,6 +223,13 @@ class Record(Handle):
         self.mailbox = mailbox
         self.limit = mailbox.capacity
 
+    def open_queue(self) -> deque[Any]:
+        """Return the data lane, which is about to be used: a deque from now on."""
+        queue: Any = self.queue
+        if type(queue) is UnusedQueue:
+            queue = self.queue = deque()
+        return queue  # type: ignore[no-any-return]
+
     def reckon_limit(self) -> None:
         """Reckon how many messages the queue may hold: the capacity, less what is put aside or kept free."""
         capacity, extras = self.mailbox.capacity, self.extras_or_none
@@ -260,7 +275,8 @@ class Record(Handle):
             return
         if self.idle and (self.wanted is None or self.wanted(message)):
             self.wake()
-        put(self.queue, message)
+        queue: Any = self.queue
+        put(self.open_queue() if type(queue) is UnusedQueue else queue, message)
 
     def control_put(self, item: Control) -> None:
         """Put `item` on the control lane, to inspect or steer the process. Not a checkpoint."""

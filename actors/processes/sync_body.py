@@ -89,17 +89,16 @@ class SyncBody(DispatchedBody):
 
     def turn(self, budget: int) -> bool:
         process = self.process
-        queue = process.queue
         message: Any = None
         try:
             while budget:
                 message = None
                 if process.attention and not self.attend():
                     return False
-                if not queue:
+                if not process.queue:
                     process.idle = True
                     return False
-                message = queue.popleft()
+                message = process.queue.popleft()
                 process.observe(message)
                 self.handle(message)
                 process.observed(message)
@@ -107,7 +106,7 @@ class SyncBody(DispatchedBody):
         except BaseException as error:
             self.crash(error, message)
             return False
-        if queue or process.attention:
+        if process.queue or process.attention:
             return True
         process.idle = True  # the budget ended with the last message
         return False

@@ -63,6 +63,7 @@ class TaskBody(Body):
         self.process = process
         self.scope: trio.CancelScope | None = None
         self.task: trio.lowlevel.Task | None = None
+        process.open_queue()  # which the task holds, too
         process.reader = Reader(process)
 
     def exit(self, reason: Reason) -> None:
