@@ -233,8 +233,9 @@ bool memory_writable(void *address, size_t size);
 size_t memory_round(size_t size);
 void region_drop(struct region *region);
 int region_grow(struct region *region, size_t size, int *fd);
-/* A region larger than this serves one call; a smaller one goes after so many calls that did not need it. */
-enum { REGION_KEEP = 16 << 20, REGION_IDLE = 32 };
+/* A region larger than REGION_KEEP serves one call; a smaller one goes after so many calls that did not need it. Those larger than
+ * REGION_LARGE have the size that was asked for; smaller ones grow by doubling. Both sides must agree on what is kept. */
+enum { REGION_LARGE = 16 << 20, REGION_KEEP = 64 << 20, REGION_IDLE = 32 };
 /* A larger reply that the client has no buffer for travels in memory of its own, which becomes its result mapping. */
 enum { RESULTS_ALONE = 8 << 20 };
 

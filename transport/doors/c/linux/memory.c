@@ -101,7 +101,7 @@ void region_drop(struct region *region) {
 /* Replaces the region by one of at least `size` bytes; the caller sends *fd to the peer and closes it. */
 int region_grow(struct region *region, size_t size, int *fd) {
     size_t rounded = SESSION_CAPACITY * 2;
-    while (rounded < size && rounded < REGION_KEEP) {
+    while (rounded < size && rounded < REGION_LARGE) {
         rounded *= 2;
     }
     if (rounded < size) {

@@ -34,7 +34,7 @@ void call_release(struct call *call) {
 
 /* Whether memory of the server's is larger than any reply in it could need to be. Regions grow by doubling. */
 static bool is_too_large(const struct call *call, uint64_t size) {
-    return size > REGION_KEEP && size / 2 > call->largest;
+    return size > REGION_LARGE && size / 2 > call->largest;
 }
 
 bool call_has_outcome(const struct line *line) {

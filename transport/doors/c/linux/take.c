@@ -131,7 +131,7 @@ static bool keep_region(struct server_thread *thread, struct channel *channel, s
                         uint64_t size) {
     void *base;
     region_drop(&channel->request);
-    if (receipt->count == 1 && size > REGION_KEEP && size > memory_round(thread->stack_limit)) {
+    if (receipt->count == 1 && size > REGION_LARGE && size > memory_round(thread->stack_limit)) {
         return true;
     }
     if (receipt->count != 1 || size == 0 || memory_adopt(receipt->fds[0], size, PROT_READ, &base) != 0) {

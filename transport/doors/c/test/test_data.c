@@ -217,6 +217,63 @@ static void door_D12(void) {
     free(data);
 }
 
+static void *huge_thread(void *unused) {
+    (void)unused;
+    door_return(NULL, 0, NULL, 0);
+    return NULL;
+}
+
+static void huge_stacks(door_info_t *info) {
+    (void)info;
+    pthread_t thread;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 256 << 20);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    CHECK_EQUAL(pthread_create(&thread, &attributes, huge_thread, NULL), 0);
+}
+
+/* Bytes of all regions that are mapped here: those of the caller, and of the server once more. */
+static size_t region_bytes(void) {
+    char line[512];
+    size_t sum = 0;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    CHECK(maps != NULL);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        unsigned long begin, end;
+        if (strstr(line, "door-region") != NULL && sscanf(line, "%lx-%lx", &begin, &end) == 2) {
+            sum += end - begin;
+        }
+    }
+    fclose(maps);
+    return sum;
+}
+
+/* A region is kept for the next call up to a size, and goes when calls do not need it. */
+static void door_D6_regions_are_kept(void) {
+    static const size_t sizes[] = {(16 << 20) + 1, 20 << 20, 64 << 20, (64 << 20) + 1};
+    door_server_create(huge_stacks);
+    int door = door_create(sum_procedure, NULL, 0);
+    char *data = malloc(sizes[3]);
+    memset(data, 1, sizes[3]);
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned long sum;
+        for (int round = 0; round < 3; round++) {
+            CHECK_EQUAL(call(door, data, sizes[i], &sum, sizeof sum, NULL), 0);
+            CHECK_EQUAL(sum, sizes[i]);
+            size_t bytes = region_bytes();
+            CHECK(i < 3 ? bytes >= 2 * sizes[i] && bytes <= 2 * (sizes[i] + 4096) : bytes == 0);
+        }
+    }
+    unsigned long sum;
+    CHECK_EQUAL(call(door, data, sizes[1], &sum, sizeof sum, NULL), 0);
+    for (int i = 0; i < 40; i++) {
+        CHECK_EQUAL(call(door, data, 100, &sum, sizeof sum, NULL), 0);
+    }
+    CHECK_EQUAL(region_bytes(), 0);
+    free(data);
+}
+
 static void door_D13(void) {
     int door = door_create(order_procedure, NULL, 0);
     for (int i = 0; i < 3; i++) {
@@ -431,7 +488,7 @@ static const struct test tests[] = {
     TEST(door_L1),          TEST(door_D3),         TEST(door_D3_between_processes),
     TEST(door_B1_to_B6),    TEST(door_B7_B16_B18), TEST(door_D8_D9_D10),
     TEST(door_D7_D14_D15),  TEST(door_D11),        TEST(door_D12),
-    TEST(door_D13),         TEST(door_D6),         TEST(door_R3_R4),
+    TEST(door_D13),         TEST(door_D6_regions_are_kept), TEST(door_D6),         TEST(door_R3_R4),
     TEST(door_R6_falling_off), TEST(door_R7),      TEST(door_R_at_any_depth),
     TEST(door_E1_E2),       TEST(door_B8_huge),
     TEST(door_large_and_small_in_turn), TEST(door_B18_arguments_that_cannot_be_written),
