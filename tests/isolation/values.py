@@ -264,15 +264,16 @@ METHODS: Final = [
 OF_AN_OBJECT: Final = "raised by an object"
 
 
-def all_raise(make: Callable[[], BaseException]) -> object:
-    """An object each of whose methods raises what `make` makes."""
+def all_raise(make: Callable[[], BaseException], base: type = object, *args: Any) -> Any:
+    """An object each of whose methods raises what `make` makes; of a class derived from `base`."""
 
     def refuse(*_: object, **__: object) -> NoReturn:
         error = make()
         error.add_note(OF_AN_OBJECT)
         raise error
 
-    return type("AllRaise", (), {f"__{method}__": refuse for method in METHODS})()
+    attributes = {f"__{method}__": refuse for method in METHODS}
+    return type("AllRaise", (base,), attributes)(*args)
 
 
 def deep_list() -> list[Any]:
@@ -377,5 +378,13 @@ VALUES: Final[dict[str, Callable[[], Any]]] = {
     "raises_groups": lambda: all_raise(lambda: BaseExceptionGroup("", [KeyboardInterrupt(), ValueError()])),
     "is_out_of_memory": lambda: all_raise(MemoryError),
     "is_out_of_stack": lambda: all_raise(RecursionError),
+    "hostile_str": lambda: all_raise(LookupError, str, "text"),
+    "hostile_int": lambda: all_raise(LookupError, int, 1),
+    "hostile_float": lambda: all_raise(LookupError, float, 1.0),
+    "hostile_bytes_like": lambda: all_raise(LookupError, bytes, b"x"),
+    "hostile_tuple": lambda: all_raise(LookupError, tuple, (1, 2)),
+    "hostile_list": lambda: all_raise(LookupError, list, [1, 2]),
+    "hostile_dict": lambda: all_raise(LookupError, dict, {"key": 1}),
+    "hostile_set": lambda: all_raise(LookupError, set, [1, 2]),
     "stops_iterations": lambda: all_raise(StopIteration),
 }
