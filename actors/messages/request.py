@@ -15,15 +15,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import trio
-from trio.lowlevel import Abort, wait_task_rescheduled
+from trio.lowlevel import Abort
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import CallError, CallTimeout, ImproperError, NoProcess, ProcessDied
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.handle import Handle
+from enfilade.actors.messages.loop_bypass import IS_AVAILABLE, pause, trap_for
 from enfilade.actors.messages.reasons import NO_PROCESS, Reason
 from enfilade.actors.messages.safe_text import safe_str
-from enfilade.actors.messages.wake import resume
+from enfilade.actors.messages.wake import TaskTurn, resume
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
@@ -45,6 +46,7 @@ class Request(signals.Call, Generic[R]):
     Attributes:
         target: the ref that was called.
         number: under which the callee's node knows the call, if that is another one; not set otherwise.
+        waiter: the task that waits; None when there is none, or when it is being resumed.
     """
 
     __slots__ = ("error", "node", "number", "observer", "target", "value", "waiter")
@@ -95,19 +97,34 @@ class Request(signals.Call, Generic[R]):
         self.fail(_end_of(self.target, reason))
 
     def _settle(self) -> None:
-        waiter, self.waiter = self.waiter, None
-        if waiter is not None:
-            try:
-                resume(waiter)
-            except BaseException:
-                self.waiter = waiter
-                raise
+        if self.waiter is not None and not self._resume():
+            return  # a finalizer has settled it meanwhile
         self.settled = True
         if self.observer is not None:
             try:
                 self.observer(self)
             except BaseException as error:  # it is the caller's, and must not end the callee
                 _observer_failed(self.process, error)
+
+    def _resume(self) -> bool:
+        """Have the waiting task go on; false when the request was settled meanwhile. Raises as `resume`."""
+        if IS_AVAILABLE:
+            dispatcher = self.node.dispatcher
+            if dispatcher.parked is not None:
+                dispatcher.unpark()
+                if self.settled:
+                    return False
+        waiter, self.waiter = self.waiter, None
+        assert waiter is not None
+        if IS_AVAILABLE:
+            dispatcher.queue.append(TaskTurn(dispatcher, waiter))
+            return True
+        try:
+            resume(waiter)
+        except BaseException:
+            self.waiter = waiter
+            raise
+        return True
 
     # What the caller does.
 
@@ -145,7 +162,7 @@ class Request(signals.Call, Generic[R]):
             self.waiter = trio.lowlevel.current_task()
             try:
                 if not self.check() or self._abort(None) is Abort.FAILED:  # by a finalizer, meanwhile
-                    await wait_task_rescheduled(self._abort)
+                    await pause(trap_for(self._abort))
             finally:
                 if lane is not None:
                     lane.discard(self)

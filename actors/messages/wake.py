@@ -15,28 +15,22 @@ rescheduled twice:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
-from trio.lowlevel import Abort
+from trio.lowlevel import Abort, enable_ki_protection
 
 from enfilade.actors.messages.errors import WrongThread
+from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.loop_bypass import RESUMED, step
 
-__all__ = ["Waiter", "resume"]
+if TYPE_CHECKING:
+    from enfilade.actors.processes.dispatcher import Dispatcher
 
-
-class _Resumed:
-    """The outcome sent to resumed tasks: None. One for all, because trio would make one each time."""
-
-    __slots__ = ()
-
-    def unwrap(self) -> None:
-        return None
-
-
-RESUMED: Any = _Resumed()
+__all__ = ["TaskTurn", "Waiter", "resume"]
 
 
 class Waiter:
@@ -72,6 +66,42 @@ class Waiter:
     def _abort(self, _: object) -> Abort:
         task, self.task = self.task, None
         return Abort.FAILED if task is None else Abort.SUCCEEDED
+
+
+class TaskTurn:
+    """The entry of a run queue that resumes a task.
+
+    It holds the task alone: what the task has waited for may be freed while the task runs.
+    """
+
+    __slots__ = ("_dispatcher", "_task")
+
+    actor: ClassVar[None] = None
+    attention: ClassVar[bool] = True
+
+    def __init__(self, dispatcher: Dispatcher, task: trio.lowlevel.Task) -> None:
+        self._dispatcher = dispatcher
+        self._task: trio.lowlevel.Task | None = task
+
+    @enable_ki_protection
+    def turn(self, _budget: int) -> bool:
+        """Resume the task; false, because it wants no other turn."""
+        task, self._task = self._task, None
+        if task is not None:
+            self._dispatcher.running = None
+            step(task)
+        return False
+
+    def release(self) -> None:
+        """Leave the run queue of a dispatcher that is over."""
+        task, self._task = self._task, None
+        if task is not None:
+            resume(task)
+
+    def turn_failed(self, error: BaseException) -> None:
+        """Have the loop resume the task, if that has not begun; log `error`."""
+        self.release()
+        log(logging.ERROR, "a task could not be resumed", error=error)
 
 
 def resume(task: trio.lowlevel.Task) -> None:

@@ -267,7 +267,12 @@ _CALLERS: Final = frozenset(
             "task_bodies",
         )
     ]
-    + [f"{_ACTORS}.patterns.events", f"{_ACTORS}.patterns.machine", "trio._core._run"]
+    + [
+        f"{_ACTORS}.patterns.events",
+        f"{_ACTORS}.patterns.machine",
+        f"{_ACTORS}.messages.loop_bypass",
+        "trio._core._run",
+    ]
 )
 """The modules that call code of the program's own."""
 

@@ -24,7 +24,7 @@ from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import shown_name
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.handlers import PLAIN, bad_arguments, check_result
-from enfilade.actors.processes.steps import step_failed, with_headroom
+from enfilade.actors.processes.steps import is_deep, step_failed, with_headroom
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.actor import Actor
@@ -265,7 +265,8 @@ class DispatchedBody(Body):
         if actor is None:  # a supervisor, whose messages only its body may handle
             actor = self.actor
         try:
-            run = dispatcher.run_handler
+            context = dispatcher.callers
+            run = context.run
             if kwargs or len(args) != 1:
                 result = run(handler, actor, *args, **kwargs)
             else:  # by far the cheapest kind of call there is
@@ -276,8 +277,8 @@ class DispatchedBody(Body):
                 result = self._deferred(result)
             if process.attention and process.stopping is not None and process.ended is None:
                 run(self.stop, process.stopping)
-            if dispatcher.context and dispatcher.context != dispatcher.base:
-                dispatcher.context_changed(process)
+            if context.context and context.context != context.base:
+                context.changed(process)
         except RecursionError as error:
             process.idle = True  # in case that there is no room on the stack for anything else
             with_headroom(self._overflowed, error, sys._getframe())
@@ -306,16 +307,16 @@ class DispatchedBody(Body):
     ) -> NoReturn:
         """The handler of a call that was handed off has raised `error`: what the caller is told."""
         process = self.process
-        dispatcher = process.dispatcher
-        run_handler = dispatcher.run_handler
+        context = process.dispatcher.callers
+        run = context.run
         try:
             misfit: BaseException | None
             misfit = error if type(error) is LiveResult else bad_arguments(error, handler, args, kwargs)
-            if misfit is None and run_handler(self.resume, error, process.at_hand):
+            if misfit is None and run(self.resume, error, process.at_hand):
                 misfit = error
             if misfit is None:
-                run_handler(self.end_with, error, None)
-            dispatcher.settle_context(process)
+                run(self.end_with, error, None)
+            context.settle(process)
         except BaseException as fault:
             misfit = None
             step_failed(process, "hand-off", fault)
@@ -333,10 +334,7 @@ class DispatchedBody(Body):
         the process's own crash.
         """
         self.process.idle = False
-        depth = 0
-        while frame is not None:
-            frame, depth = frame.f_back, depth + 1
-        if depth > sys.getrecursionlimit() // 4:
+        if is_deep(frame):
             self.rest()
             raise error
         self._raised(error, _nothing, (), {})

@@ -11,10 +11,9 @@ of messages) is left to the body. There is one `try` around a group of turns, an
 loop is for show: `attention` stands for the whole control lane, and a process whose queue has run empty is
 idle, so a sender knows when to put it back.
 
-Handlers run in a copy of the node's context, `context`. A process whose handler has set a context variable
-takes that copy for its own (`Record.keep_context`), and the others get a fresh one. That this has happened is
-seen by comparing the two. Normally the node's own context is empty, so that a test of whether its copy is
-empty, too, comes first: by far the cheapest test of a context there is.
+Tasks stand on the run queue, too: one that has waited for a message or a reply which has come. Its turn is a
+step of it (`loop_bypass.py`), in which it runs until it waits again. So two processes that have tasks talk to
+one another without a pass of the loop in between, for as long as the slice lasts.
 
 While a handler runs, `running` is its process. A caller outside may run a handler itself (`LocalRef.call`)
 when nothing is running; `handoffs` is how often it may before it owes the loop a checkpoint.
@@ -31,8 +30,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import Abort
 
-from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.loop_bypass import Runnable, has_headroom, step
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import Cast, envelopes
 from enfilade.actors.messages.wake import resume
@@ -56,39 +55,92 @@ HANDOFFS = 256
 FEW_HANDOFFS = 16
 
 
+class _ClosedQueue(deque[Runnable]):
+    """The run queue after its dispatcher's end: it is empty."""
+
+    def append(self, entry: Runnable) -> None:
+        entry.release()
+
+
+class HandlerContext:
+    """The context that handlers run in: a copy of the node's.
+
+    A process whose handler has set a context variable takes that copy for its own (`Record.keep_context`),
+    and the others get a fresh one. That this has happened is seen by comparing the two. Normally the node's
+    own context is empty, so that a test of whether its copy is empty, too, comes first: by far the cheapest
+    test of a context there is.
+
+    Attributes:
+        base: the context of the node.
+        context: the copy of it.
+        run: runs a function in that copy.
+    """
+
+    __slots__ = ("base", "context", "run")
+
+    def __init__(self, base: Context) -> None:
+        self.base = base
+        self.renew()
+
+    def renew(self) -> None:
+        """Make a fresh copy."""
+        self.context = self.base.copy()
+        self.run = self.context.run
+
+    def settle(self, process: Process | None) -> bool:
+        """After an error of `process`: tell whether it has changed the context, which it then keeps."""
+        try:
+            changed = bool(self.context) and self.context != self.base
+        except BaseException:  # a value that cannot be compared
+            changed = True
+        if changed:
+            self.changed(process)
+        return changed
+
+    def changed(self, process: Process | None) -> None:
+        """A handler of `process` has changed the context: it is that of the process from now on."""
+        if process is not None and process.ended is None:
+            process.keep_context(self.context)
+        self.renew()
+
+
 class Dispatcher:
     """The run queue of a node and the task that works it off.
 
     Attributes:
-        queue: processes that have something to do, each at most once.
+        queue: processes that have something to do, and tasks to resume, each at most once.
         running: the process whose handler is on the stack now.
         parked: the dispatcher's task while there is nothing to do.
-        base: the context of the node.
-        context: the copy of it that handlers run in.
-        run_handler: runs a function in that copy.
+        own: the context of the handlers that the dispatcher runs.
+        callers: the context of those that a caller runs itself, perhaps in a step within a slice, where that
+            other context is entered.
+        depth: number of tasks that callers have resumed within their steps, one within the other.
     """
 
     __slots__ = (
         "_clock",
+        "_is_cancelled",
         "_renewed",
         "_turn",
-        "base",
-        "context",
+        "callers",
+        "depth",
         "handoffs",
+        "own",
         "parked",
         "queue",
-        "run_handler",
         "running",
     )
 
     def __init__(self, base: Context, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.base = base
-        self.renew_context()
-        self.queue: deque[Process] = deque()
+        self.own = HandlerContext(base)
+        self.callers = HandlerContext(base)
+        self.queue: deque[Runnable] = deque()
         self.running: Process | None = None
         self.parked: trio.lowlevel.Task | None = None
         self.handoffs = HANDOFFS
+        self.depth = 0
+        self._is_cancelled = False
         self._renewed = clock()
         self._turn = TURN
 
@@ -102,27 +154,6 @@ class Dispatcher:
                 self.parked = parked
                 raise
 
-    def renew_context(self) -> None:
-        """Let handlers run in a fresh copy of the node's context."""
-        self.context = self.base.copy()
-        self.run_handler = self.context.run
-
-    def settle_context(self, process: Process) -> bool:
-        """After an error of `process`: whether it has changed the context, which it then keeps."""
-        try:
-            changed = bool(self.context) and self.context != self.base
-        except BaseException:  # a value that cannot be compared
-            changed = True
-        if changed:
-            self.context_changed(process)
-        return changed
-
-    def context_changed(self, process: Process | None) -> None:
-        """A handler of `process` has changed the context: it is that of the process from now on."""
-        if process is not None and process.ended is None:
-            process.keep_context(self.context)
-        self.renew_context()
-
     def run_then_dispatch(self, fn: Callable[..., None], *args: Any) -> None:
         """Call `fn(*args)`, then give the processes that it has woken their turns, in the present task.
 
@@ -135,14 +166,34 @@ class Dispatcher:
             if parked is not None and self.queue:
                 task = trio.lowlevel.current_task()
                 scope = scope_of(task)
-                self.run_handler(self._slice)
+                self.own.run(self._slice)
                 if scope_of(task) is not scope:
                     _scopes_left(task, scope)
         finally:
             if parked is not None:
                 self.parked = parked
-                if self.queue:
+                if self.queue or self._is_cancelled:
                     self.unpark()
+
+    def step_with(self, process: Process, message: Any) -> None:
+        """Queue `message` for `process`, whose task waits, and resume that within the present step.
+
+        Where the stack has no room for that, the dispatcher does it.
+        """
+        waiter = process.waiter
+        if waiter is None or process.wanted is not None or not has_headroom():
+            process.put(message)
+            return
+        process.waiter = None
+        process.idle = False
+        process.queue.append(message)
+        self.depth += 1
+        try:
+            step(waiter)
+        finally:
+            self.depth -= 1
+        if self._clock() - self._renewed > SLICE_SECONDS:
+            self.handoffs = 1  # the next call is a checkpoint
 
     def renew_handoffs(self) -> None:
         """Others are about to run; how soon they are to again depends on how long they had to wait."""
@@ -150,15 +201,17 @@ class Dispatcher:
         self.handoffs = HANDOFFS if self._renewed - before < SLICE_SECONDS else FEW_HANDOFFS
 
     def clear(self) -> None:
-        """Forget all processes: the node has closed."""
-        self.queue.clear()
+        """Forget all processes, and have the loop resume the tasks, now and later: the node has closed."""
+        waiting, self.queue = self.queue, _ClosedQueue()
+        while waiting:
+            waiting.popleft().release()
 
     async def run(self) -> None:
         """Work the run queue off until cancelled."""
         task = trio.lowlevel.current_task()
         scope = scope_of(task)
         while True:
-            self.run_handler(self._slice)
+            self.own.run(self._slice)
             if scope_of(task) is not scope:
                 _scopes_left(task, scope)
             self.renew_handoffs()
@@ -172,12 +225,13 @@ class Dispatcher:
 
     def _abort(self, _: object) -> Abort:
         parked, self.parked = self.parked, None
+        self._is_cancelled = parked is None  # in the middle of `run_then_dispatch`: it is woken after that
         return Abort.FAILED if parked is None else Abort.SUCCEEDED
 
     def _slice(self) -> None:
         runnable = self.queue
         requeue = runnable.append
-        base, context = self.base, self.context
+        base, context = self.own.base, self.own.context
         special = envelopes
         plain = PLAIN
         turn = self._turn
@@ -200,7 +254,7 @@ class Dispatcher:
                     actor = process.actor
                     if actor is None or process.attention:
                         message = None
-                        if _turn(process, turn):
+                        if process.turn(turn):
                             left -= turn
                             requeue(process)
                             break
@@ -246,41 +300,32 @@ class Dispatcher:
                         left -= turn
                         break
                 if context and context != base:
-                    self.context_changed(process)
+                    self.own.changed(_process_of(process))
                     return
                 left -= GROUP
             except BaseException as error:
                 _crashed(process, error, message)
-                if self.settle_context(process):
+                if self.own.settle(_process_of(process)):
                     return
             finally:
                 self.running = None
             before, now = now, clock()
-            if turn == 1 and now - before > process.node.config.slow_handler:
-                _report_slow(process, now - before)
+            if turn == 1:
+                _watch(process, now - before)
             turn = self._turn = TURN if now - before < QUICK_GROUP_SECONDS else 1
             if now >= deadline:
                 return
 
 
-def _turn(process: Process, budget: int) -> bool:
-    """Give `process` a turn by its body, in its own context if it has one."""
-    extras = process.extras_or_none
-    if extras is None or extras.context is None:
-        return process.body.turn(budget)  # type: ignore[no-any-return]
-    return extras.context.run(process.body.turn, budget)  # type: ignore[no-any-return]
-
-
-def _crashed(process: Process, error: BaseException, message: Any) -> None:
-    """End `process`, whose handler of `message`, or whose turn, has raised `error`."""
+def _crashed(process: Any, error: BaseException, message: Any) -> None:
+    """Conclude the turn of `process`, whose handler of `message`, or which itself, has raised `error`."""
     try:
         if process.actor is None:
-            process.body.exit(reason_of(error))
-            process.node.finish(process, reason_of(error), error)
+            process.turn_failed(error)
         else:
             process.body.crash(error, message)
     except BaseException as fault:
-        step_failed(process, "dispatch", fault)
+        step_failed(_process_of(process), "dispatch", fault)
 
 
 def _scopes_left(task: trio.lowlevel.Task, scope: Any) -> None:
@@ -289,7 +334,16 @@ def _scopes_left(task: trio.lowlevel.Task, scope: Any) -> None:
     log(logging.ERROR, "a handler has left a cancel scope open, which was closed", error=ScopeLeft())
 
 
-def _report_slow(process: Process, seconds: float) -> None:
+def _process_of(entry: Any) -> Process | None:
+    """The process that stands on the run queue itself; None for a task that waits for something."""
+    return entry if hasattr(entry, "body") else None
+
+
+def _watch(entry: Any, seconds: float) -> None:
+    """Report that the handler of a process has taken long, if it has."""
+    process = _process_of(entry)
+    if process is None or seconds <= process.node.config.slow_handler:
+        return
     try:
         process.node.reports.slow_handler(process.ref, seconds)
     except BaseException as fault:

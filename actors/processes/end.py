@@ -170,6 +170,8 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
             tell(process, reason, error)
         except BaseException as raised:
             step_failed(process, "end", raised)
+    if process.reader is not None:
+        process.reader.forget_trap()
     process.reader = process.control = None
     if process.extras_or_none is not None and process.extras_or_none.heir is None:
         process.extras_or_none = None

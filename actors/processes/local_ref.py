@@ -2,18 +2,20 @@
 
 They are `LocalRef.send` and `LocalRef.call`. A call to an idle sync actor takes neither the mailbox nor a
 task switch: nobody else wants the loop before the reply, so the caller runs the handler itself, as a door
-hands its caller's processor to the server. The order of messages is kept because the mailbox is empty, and a
-budget makes every n-th such call a checkpoint.
+hands its caller's processor to the server. A call to an idle async actor resumes that one's task within the
+caller's step (`loop_bypass.py`), and need not wait either if the handler does not. The order of messages is
+kept because the mailbox is empty, and a budget makes every n-th such call a checkpoint.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import CallingSelf, CallTimeout, NoProcess, NotPublic, Restarting
+from enfilade.actors.messages.loop_bypass import IS_AVAILABLE
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import safe_str
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["LocalRef", "process_of"]
 
 A = TypeVar("A", covariant=True)
+
+DEPTH: Final = 16 if IS_AVAILABLE else 0
+"""How deep calls to async actors may be nested, each within the step of its caller."""
 
 
 class LocalRef(Ref[A]):
@@ -149,7 +154,13 @@ class LocalRef(Ref[A]):
         request: Request[Any] = Request(node, self, name, args, kwargs, caller)
         if len(process.queue) >= process.limit:
             self.deliver(request)
-        elif caller is None and process.idle and process.waiter is None and dispatcher.running is None:
+        elif not process.idle or dispatcher.running is not None:
+            process.put(request)
+        elif process.waiter is not None and not process.body.is_plain and dispatcher.depth < DEPTH:
+            dispatcher.step_with(process, request)
+            if request.settled:
+                return request.result()
+        elif caller is None and process.waiter is None:
             # A guest, say: it gets its turn here, and has perhaps replied when this task would begin to wait.
             dispatcher.run_then_dispatch(process.put, request)
         else:

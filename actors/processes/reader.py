@@ -16,17 +16,20 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from itertools import repeat, starmap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
-from trio.lowlevel import Abort
+from trio.lowlevel import Abort, enable_ki_protection
 
 from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import ReceiveTimeout
+from enfilade.actors.messages.loop_bypass import pause, step, trap_for
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import Call
+from enfilade.actors.messages.wake import resume
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.mailbox_search import MailboxSearch
+from enfilade.actors.processes.steps import step_failed
 
 if TYPE_CHECKING:
     from enfilade.actors.node.timers import Timer
@@ -44,11 +47,27 @@ DEEP = 1024
 class Reader:
     """Takes messages out of one process's mailbox, for one task at a time.
 
+    It stands on the run queue for a task that waited here and is to be resumed.
+
     Attributes:
         skipped: how many messages, from the oldest on, the present match has looked at and left.
+        resumed: the task on the run queue; None.
     """
 
-    __slots__ = ("_aside", "_budget", "_expired", "_is_disturbed", "_process", "_wanted", "skipped")
+    __slots__ = (
+        "_aside",
+        "_budget",
+        "_expired",
+        "_is_disturbed",
+        "_process",
+        "_trap",
+        "_wanted",
+        "resumed",
+        "skipped",
+    )
+
+    actor: ClassVar[None] = None  # what an entry of the run queue needs
+    attention: ClassVar[bool] = True
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -58,6 +77,8 @@ class Reader:
         self._aside: deque[Any] | None = None
         self._is_disturbed = False
         self.skipped = 0
+        self.resumed: trio.lowlevel.Task | None = None
+        self._trap: Any = None
 
     @property
     def aside(self) -> Sequence[Any]:
@@ -256,9 +277,40 @@ class Reader:
             if is_late and self.abort(None) is Abort.SUCCEEDED:  # a finalizer has sent something meanwhile
                 await trio.lowlevel.checkpoint()
             else:
-                await trio.lowlevel.wait_task_rescheduled(self.abort)
+                await pause(self.trap)
         finally:
             process.wanted = None
+
+    @property
+    def trap(self) -> Any:
+        """The trap that a task that waits here passes to `pause`."""
+        if self._trap is None:
+            self._trap = trap_for(self.abort)
+        return self._trap
+
+    def forget_trap(self) -> None:
+        """Let go of the trap, which refers to the reader: the process has ended."""
+        self._trap = None
+
+    @enable_ki_protection
+    def turn(self, _budget: int) -> bool:
+        """Resume the task that has waited here. Called by the dispatcher."""
+        task, self.resumed = self.resumed, None
+        if task is not None:
+            self._process.dispatcher.running = None
+            step(task)
+        return False
+
+    def release(self) -> None:
+        """Leave the run queue of a dispatcher that is over."""
+        task, self.resumed = self.resumed, None
+        if task is not None:
+            resume(task)
+
+    def turn_failed(self, error: BaseException) -> None:
+        """The task could not be resumed on the spot: have the loop do it, and end the process."""
+        self.release()
+        step_failed(self._process, "dispatch", error)
 
     def _wakes(self, message: Any) -> bool:
         """Tell whether `message`, which has just come, is worth waking up for: what is not stays queued."""

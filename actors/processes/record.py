@@ -27,9 +27,11 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from enfilade.actors.messages import signals
+from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import RuntimeFault, SenderDropped
 from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.loop_bypass import IS_AVAILABLE
 from enfilade.actors.messages.reasons import KILLED, NORMAL, Kill, Reason, asked_by
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
@@ -248,16 +250,21 @@ class Record(Handle):
 
     def wake(self) -> None:
         """Have the idle process run: something to do is about to be queued. A failure changes nothing."""
-        waiter = self.waiter
-        if waiter is None:
+        waiter, reader = self.waiter, self.reader
+        if waiter is None or (IS_AVAILABLE and reader is not None and reader.resumed is None):
             dispatcher = self.dispatcher
             if dispatcher.parked is not None:
                 self.idle = True
                 dispatcher.unpark()
                 if not self.idle:  # a finalizer has sent something meanwhile
                     return
-            dispatcher.queue.append(self)  # type: ignore[arg-type]
             self.idle = False
+            if waiter is None:
+                dispatcher.queue.append(self)
+            else:
+                assert reader is not None
+                reader.resumed, self.waiter = waiter, None
+                dispatcher.queue.append(reader)
             return
         self.waiter = None
         self.idle = False
@@ -267,6 +274,21 @@ class Record(Handle):
             self.waiter = waiter
             self.idle = True
             raise
+
+    def turn(self, budget: int) -> bool:
+        """Have the body take a turn, in the context of the process if it has one of its own."""
+        extras = self.extras_or_none
+        if extras is None or extras.context is None:
+            return self.body.turn(budget)  # type: ignore[no-any-return]
+        return extras.context.run(self.body.turn, budget)  # type: ignore[no-any-return]
+
+    def release(self) -> None:
+        """Leave the run queue of a dispatcher that is over: the process is, too."""
+
+    def turn_failed(self, error: BaseException) -> None:
+        """End, because a turn has raised `error`."""
+        self.body.exit(reason_of(error))
+        self.node.finish(self, reason_of(error), error)  # type: ignore[arg-type]
 
     def put(self, message: Any) -> None:
         """Queue `message` whether there is room or not: replies and runtime messages are never refused."""

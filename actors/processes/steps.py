@@ -24,6 +24,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import trio
@@ -37,7 +38,7 @@ from enfilade.actors.messages.reasons import Crashed, Reason
 if TYPE_CHECKING:
     from enfilade.actors.processes.record import Record
 
-__all__ = ["Step", "is_from_outside", "own_fault", "step_failed", "with_headroom"]
+__all__ = ["Step", "is_deep", "is_from_outside", "own_fault", "step_failed", "with_headroom"]
 
 R = TypeVar("R")
 
@@ -84,6 +85,14 @@ def own_fault(process: Record, reason: Reason | None) -> StepFailed | None:
     """The fault of the runtime in `reason`, an exit signal of `process`, if it was in a step of `process`."""
     error = reason.error if isinstance(reason, Crashed) else None
     return error if is_a(error, StepFailed) and error.ref == process.ref else None
+
+
+def is_deep(frame: FrameType | None) -> bool:
+    """Tell whether the stack is filled for a good part by `frame` and those below it."""
+    depth = 0
+    while frame is not None:
+        frame, depth = frame.f_back, depth + 1
+    return depth > sys.getrecursionlimit() // 4
 
 
 HEADROOM = 200

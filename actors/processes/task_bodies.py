@@ -12,16 +12,17 @@ exception is.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Coroutine, Mapping
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
-from trio.lowlevel import wait_task_rescheduled
 
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import Ignore, NurseryLeft, StartError, StepFailed
 from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.loop_bypass import pause
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.signals import Call, Cast
@@ -36,7 +37,7 @@ from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.protocol import ActorProtocol, protocol_of
 from enfilade.actors.processes.reader import Reader
 from enfilade.actors.processes.resumption import resumed
-from enfilade.actors.processes.steps import is_from_outside, own_fault
+from enfilade.actors.processes.steps import is_deep, is_from_outside, own_fault
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -217,6 +218,7 @@ class AsyncBody(TaskBody):
         task = trio.lowlevel.current_task()
         handlers = self.protocol.handlers
         nurseries = len(task._child_nurseries)
+        trap = reader.trap
         budget = BUDGET
         while True:
             if process.attention:
@@ -235,7 +237,7 @@ class AsyncBody(TaskBody):
                 process.waiter = task
                 process.idle = True
                 # No call, and so no finalizer, comes between the look at the queue and here.
-                await wait_task_rescheduled(reader.abort)
+                await pause(trap)
                 budget = BUDGET
                 continue
             self._message = message = queue.popleft()
@@ -262,6 +264,7 @@ class AsyncBody(TaskBody):
                     if handler is None or not (
                         refused(process, message, handler, error)
                         or resumed(process, self.actor, message, error)
+                        or self._overflowed(message, error)
                     ):
                         raise
                     result = None
@@ -288,6 +291,19 @@ class AsyncBody(TaskBody):
             if budget <= 0:
                 budget = BUDGET
                 await trio.lowlevel.checkpoint()
+
+    def _overflowed(self, message: Any, error: Exception) -> bool:
+        """Tell whether the handler of a call has overflowed its caller's stack: then the caller is told.
+
+        The process would have had a stack of its own in the loop, so it goes on.
+        """
+        if type(error) is not RecursionError or not self.process.dispatcher.depth:
+            return False
+        if not is_a(message, Call) or not is_deep(sys._getframe()):
+            return False
+        self.process.settle_deferred(message)
+        message.fail(error)
+        return True
 
     async def _handle_other(self, kind: type, message: Any) -> None:
         protocol = self.protocol

@@ -301,6 +301,8 @@ class World(Partitions):
 
     def _bury(self, host: Host, life: Life, *, silently: bool) -> None:
         life.crash()
+        if host.node is not None:
+            host.node.dispatcher.clear()  # which resumes its tasks no more, so that they can be buried
         if host.carrier is not None:
             self.network.end(host.carrier, silently=silently)
 

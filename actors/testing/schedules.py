@@ -17,8 +17,8 @@ import trio
 from trio._core import _run as trio_run
 from trio.testing import MockClock
 
+from enfilade.actors.messages.loop_bypass import Runnable
 from enfilade.actors.processes.dispatcher import Dispatcher
-from enfilade.actors.processes.process import Process
 
 __all__ = ["Shuffle", "run_with_seed"]
 
@@ -40,7 +40,7 @@ class Shuffle(trio.abc.Instrument):
         frame = getattr(coroutine, "cr_frame", None)
         dispatcher = None if frame is None else getattr(frame.f_locals.get("run"), "__self__", None)
         if isinstance(dispatcher, Dispatcher):
-            queue: deque[Process] = dispatcher.queue
+            queue: deque[Runnable] = dispatcher.queue
             if len(queue) > 1:
                 shuffled = list(queue)
                 self._random.shuffle(shuffled)
