@@ -195,3 +195,61 @@ def test_a_response_that_never_gets_a_head() -> None:
         assert draft.add(b"x" * 100, largest=1000) is None
     with pytest.raises(Malformed):
         draft.add(b"x", largest=1000)
+
+
+def refusal(text: bytes, method: bytes = b"GET") -> str:
+    """The fault that is found in a response of a guest."""
+    with pytest.raises(Malformed) as caught:
+        ResponseDraft(PLAIN_LABELS, method).add(text, largest=10_000)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("content-length: 1\r\ncontent-length: 2", "expected one content-length, got two that differ"),
+        ("content-length: 1x", "expected a decimal content-length"),
+        ("content-length: +1", "expected a decimal content-length"),
+        ("a: \x01", "control characters"),
+        ("a b: c", "expected a token as the name of a header"),
+        ("no colon", "expected header lines with a colon"),
+        ("transfer-encoding: gzip, chunked", "not chunked"),
+        ("\r\n".join(f"a{number}: b" for number in range(65)), "at most 64 headers, got 65"),
+        ("content-length: 1\r\n\r\nab", "expected 1 bytes of body, got 6"),
+        ("content-length: 20000", "expected at most 10000 bytes"),
+    ],
+)
+def test_faults_of_responses(lines: str, told: str) -> None:
+    assert told in refusal(f"HTTP/1.1 200 OK\r\n{lines}\r\n\r\n".encode())
+
+
+def test_an_interim_response_is_none() -> None:
+    assert "expected a final response" in refusal(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+
+def test_a_response_to_head_is_whole_without_its_body() -> None:
+    text = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
+    assert ResponseDraft(PLAIN_LABELS, b"GET").add(text, largest=1000) is None
+    assert ResponseDraft(PLAIN_LABELS, b"HEAD").add(text, largest=1000) is not None
+
+
+def test_as_many_headers_as_a_guest_may_write() -> None:
+    """A length that stands there twice is one."""
+    lines = "".join(f"a{number}: b\r\n" for number in range(62)) + "content-length: 0\r\n" * 2
+    text = f"HTTP/1.1 200\r\n{lines}\r\n".encode()
+    response = ResponseDraft(PLAIN_LABELS, b"GET").add(text, largest=10_000)
+    assert response is not None
+    assert len(response.headers) == 63
+
+
+@pytest.mark.parametrize(
+    ("target", "form"),
+    [
+        (b"http://a?b", b"/?b"),
+        (b"http://a", b"/"),
+        (b"/a?b#c", b"/a?b"),
+        (b"*", b"*"),
+    ],
+)
+def test_forms_of_targets(target: bytes, form: bytes) -> None:
+    assert origin_form(target) == form
