@@ -103,7 +103,7 @@ async def test_what_else_wakes_a_receiver(autojump_clock: MockClock, node: Node,
     await wait_all_tasks_blocked()
     ref.send("something else")
     if way == "system":
-        assert (await system.get_status(ref)).queued == 1
+        assert (await system.get_status(ref)).queued == 2
         ref.send(b"")
         await wait_all_tasks_blocked()
         assert not ended
