@@ -8,8 +8,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NoProcess
 from enfilade.actors.messages.reasons import NO_PROCESS
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_repr
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import LocalRef, shown_ref
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -25,12 +24,12 @@ class LightRef(Ref[A]):
     It is equal to every other ref to that process, and shows the name or label that the process had.
     """
 
-    __slots__ = ("_home", "_serial", "_text")
+    __slots__ = ("_home", "_serial", "_shown")
 
-    def __init__(self, home: Node, serial: int, text: str, limit: float | None = None) -> None:
+    def __init__(self, home: Node, serial: int, shown: str | None, limit: float | None = None) -> None:
         self._home = home
         self._serial = serial
-        self._text = text
+        self._shown = shown
         self.limit = limit
 
     @property
@@ -46,7 +45,7 @@ class LightRef(Ref[A]):
         return self._serial
 
     def __repr__(self) -> str:
-        return self._text
+        return shown_ref(self._home.full_name, self._serial, self._shown)
 
     def deliver(self, signal: signals.Signal) -> None:
         process = self._home.processes.get(self._serial)
@@ -71,11 +70,12 @@ class LightRef(Ref[A]):
         return self._home
 
     def _limited_to(self, seconds: float) -> Ref[A]:
-        return LightRef(self._home, self._serial, self._text, seconds)
+        return LightRef(self._home, self._serial, self._shown, seconds)
 
 
 def light(value: Any) -> Any:
     """The same value; in the place of a ref to a process of this node, one that does not hold it."""
     if not isinstance(value, LocalRef):
         return value
-    return LightRef(value._node(), value.serial, safe_repr(value))
+    process = value._process
+    return LightRef(process.node, process.serial, process.name or process.label)

@@ -18,7 +18,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.observing import events
 from enfilade.actors.observing.crashes import failure_of, is_crash, message_shown, state_shown
-from enfilade.actors.observing.events import Event, ProcessCrashed, why
+from enfilade.actors.observing.events import Event, ProcessCrashed, Why, why
 from enfilade.actors.observing.light_ref import light
 from enfilade.actors.observing.subscriptions import Events, Handler, MailboxSink, Sink, kinds_of
 from enfilade.actors.patterns.events import HandlerExists
@@ -243,7 +243,7 @@ class _Rare(_Ears):
 
     def __init__(self, observation: Observation) -> None:
         super().__init__(observation)
-        self._ended_at: dict[Ref[Any], float] = {}
+        self._ended: dict[Ref[Any], tuple[float, Why]] = {}
 
     def child_started(
         self, supervisor: Process, child_id: Hashable, ref: Ref[Any], restart_number: int
@@ -260,20 +260,22 @@ class _Rare(_Ears):
         reason: Reason,
         in_period: int,
     ) -> None:
-        ended_at = self._ended_at.pop(old, None)
-        seconds = None if ended_at is None else self._observation.now() - ended_at
+        ended = self._ended.pop(old, None)
+        seconds = None if ended is None else self._observation.now() - ended[0]
+        reason_shown = why(reason) if ended is None else ended[1]
         intensity = supervisor.body.strategy.children.flags.intensity
-        fields = (supervisor.ref, child_id, old, ref, why(reason), seconds, in_period, intensity)
+        fields = (supervisor.ref, child_id, old, ref, reason_shown, seconds, in_period, intensity)
         self._observation.emit(events.ChildRestarted, *fields, is_kept=True)
 
     def child_terminated(
         self, supervisor: Process, child_id: Hashable, ref: Ref[Any], reason: Reason, will_restart: bool
     ) -> None:
+        reason_shown = why(reason)
         if will_restart:
-            if len(self._ended_at) >= RESTARTING:
-                del self._ended_at[next(iter(self._ended_at))]
-            self._ended_at[ref] = self._observation.now()
-        fields = (supervisor.ref, child_id, ref, why(reason), will_restart)
+            if len(self._ended) >= RESTARTING:
+                del self._ended[next(iter(self._ended))]
+            self._ended[ref] = self._observation.now(), reason_shown
+        fields = (supervisor.ref, child_id, ref, reason_shown, will_restart)
         self._observation.emit(events.ChildTerminated, *fields, is_kept=True)
 
     def child_start_failed(

@@ -36,6 +36,11 @@ DEPTH: Final = 16 if IS_AVAILABLE else 0
 """How deep calls to async actors may be nested, each within the step of its caller."""
 
 
+def shown_ref(node: str, serial: int, shown: str | None) -> str:
+    """The text of a ref: the node, the process's number there, and its name or label."""
+    return f"<{node}:{serial}{f' {safe_str(shown)}' if shown else ''}>"
+
+
 class LocalRef(Ref[A]):
     """A process of this very node."""
 
@@ -69,8 +74,7 @@ class LocalRef(Ref[A]):
 
     def __repr__(self) -> str:
         process = self._process
-        shown = process.name or process.label
-        return f"<{process.node.full_name}:{process.serial}{f' {safe_str(shown)}' if shown else ''}>"
+        return shown_ref(process.node.full_name, process.serial, process.name or process.label)
 
     def name_of(self, method: Any) -> str:
         return name_for(self._process, method)
