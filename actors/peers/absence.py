@@ -13,6 +13,7 @@ import attrs
 
 from enfilade.actors.messages.errors import Restarting
 from enfilade.actors.messages.reasons import NO_PROCESS, Reason
+from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.processes.links import Alias
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import is_kept
@@ -72,7 +73,7 @@ def is_lost(node: Node, to: wire.Target, ref: Ref[Any] | None, payload: Any, fil
 def absence(node: Node, to: wire.Target, ref: Ref[Any] | None) -> Restarting | Reason | None:
     """Return what a call to nobody fails with; None when there is somebody."""
     if ref is None:
-        return Restarting(str(to)) if to in node.restarting_names else NO_PROCESS
+        return Restarting(safe_str(to)) if to in node.restarting_names else NO_PROCESS
     if not is_gone(node, to, ref):
         return None
     process = process_of(ref)

@@ -21,7 +21,7 @@ from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.reasons import NO_CONNECTION, NO_PROCESS, Reason
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.node.groups import Joined, Left
 from enfilade.actors.peers.events import NodeDown, NodeUp
 from enfilade.actors.peers.mesh_view import MeshView
@@ -256,7 +256,9 @@ class Distribution:
             try:
                 await self.connect(name)
             except Exception as error:
-                raise NotConnected(name, f"node {safe_repr(name)} is not connected: {error}") from error
+                raise NotConnected(
+                    name, f"node {safe_repr(name)} is not connected: {safe_str(error)}"
+                ) from error
         return self._peer_node(name)
 
     async def _answer(self, remote: Remote, ask: Callable[[Callable[[Any], None]], int]) -> Any:
