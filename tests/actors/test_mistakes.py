@@ -107,8 +107,12 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
         "encode text: `text.encode()`",
     ),
     "a guest that takes no messages": (
-        lambda node: guest_gets(node, Guest(DEAF), b"hello"),
+        lambda node: guest_gets(node, Guest(DEAF, capabilities={"ActorMessage"}), b"hello"),
         "whose module does not import `enfilade::actor::receive`",
+    ),
+    "a guest that may not take messages": (
+        lambda node: guest_gets(node, Guest(DEAF), b"hello"),
+        "without the capability ActorMessage (grant it:",
     ),
     "a misspelt capability": (
         lambda node: spawn_of(node, Guest(mill_module(), capabilities={"time_raed"})),

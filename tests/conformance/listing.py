@@ -15,9 +15,21 @@ PAGE = ROOT / "docs" / "conformance.md"
 CASES = frozenset(Path(__file__).with_name("cases.txt").read_text().split())
 """The ids of all conformance cases."""
 
-SUITES = {"act": "Actors", "door": "Doors", "chan": "Channels", "abi": "Guest ABI", "net": "Network"}
-IN_NAME = re.compile(r"(?<![a-z])(act|door|chan|abi|net)_([a-z]?\d+)(?![0-9a-z])", re.I)
-IN_TEXT = re.compile(r"^(act|door|chan|abi|net)-([A-Z]?\d+)$")
+UNTESTED = frozenset(Path(__file__).with_name("untested.txt").read_text().split())
+"""The cases that no test checks: what is not built, or not tried."""
+
+SUITES = {
+    "act": "Actors",
+    "door": "Doors",
+    "chan": "Channels",
+    "abi": "Guest ABI",
+    "net": "Network",
+    "obs": "Observation",
+    "sim": "Simulation",
+    "mesh": "Mesh",
+}
+IN_NAME = re.compile(rf"(?<![a-z])({'|'.join(SUITES)})_([a-z]?\d+)(?![0-9a-z])", re.I)
+IN_TEXT = re.compile(rf"^({'|'.join(SUITES)})-([A-Z]?\d+)$")
 
 HEAD = """\
 # Conformance
@@ -25,8 +37,10 @@ HEAD = """\
 Every conformance case that is tested, and the tests that carry its id. `act` are the semantics of processes
 and supervision, derived from OTP's own test suites and from runs of Erlang; `door` are the observable rules
 of illumos doors; `chan` those of the guest ABI's channels; `net` those of its network; `abi` are
-its twelve points that a host must get right first. Cases that only illumos can show are skipped elsewhere,
-with the reason. This page is made by `python -m tests.conformance.listing`.
+its twelve points that a host must get right first; `obs` are about what a node tells of itself, `sim` about
+the simulation, `mesh` about nodes on several machines. Cases that only illumos can show are skipped
+elsewhere, with the reason. What has no test is at the end. This page is made by
+`python -m tests.conformance.listing`.
 """
 
 
@@ -49,6 +63,12 @@ def order(case: str) -> tuple[str, int]:
     return group, int(case.removeprefix(group))
 
 
+def by_suite(case: str) -> tuple[int, tuple[str, int]]:
+    """By suite, then as within one."""
+    suite, _, number = case.partition("-")
+    return list(SUITES).index(suite), order(number)
+
+
 def listing() -> str:
     """The page."""
     found: dict[str, dict[str, set[str]]] = {suite: defaultdict(set) for suite in SUITES}
@@ -65,6 +85,7 @@ def listing() -> str:
         ):
             lines.append(f"| {suite}-{case} | {'<br>'.join(sorted(found[suite][case]))} |")
         lines.append("")
+    lines += [f"## Without a test ({len(UNTESTED)} cases)", "", ", ".join(sorted(UNTESTED, key=by_suite)), ""]
     return "\n".join(lines)
 
 

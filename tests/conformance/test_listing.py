@@ -2,7 +2,7 @@
 
 import re
 
-from tests.conformance.listing import CASES, PAGE, ROOT, listing
+from tests.conformance.listing import CASES, PAGE, ROOT, UNTESTED, listing
 
 ROW = re.compile(r"^\| (\w+-\w+) \| (.*) \|$", re.M)
 TEST = re.compile(r"`([\w/]+\.py)`: `(\w+)`")
@@ -18,8 +18,9 @@ def test_every_id_of_the_page_is_a_case() -> None:
     assert not ROWS.keys() - CASES
 
 
-def test_every_case_has_a_test() -> None:
-    assert not CASES - ROWS.keys()
+def test_every_case_has_a_test_or_is_listed_without_one() -> None:
+    """A case that gets a test leaves the list, and none gets into it unseen."""
+    assert CASES - ROWS.keys() == UNTESTED
 
 
 def test_every_test_of_the_page_exists() -> None:
