@@ -42,7 +42,7 @@ def dump(node: Node, *, everything: bool = False) -> Iterator[dict[str, Any]]:
         "node": node.full_name,
         "incarnation": f"{node.incarnation:016x}",
         "pid": os.getpid(),
-        "at": time.time(),
+        "at": node.runtime.unix_time(),
         "python": platform.python_version(),
     }
     yield {"record": "diagnosis", "lines": diagnosed(node, waits)}

@@ -100,7 +100,15 @@ async def _join(node: Node, mesh: str | Mesh, entries: Mapping[str, Any] | None)
 
     given = Mesh(servers=mesh) if isinstance(mesh, str) else mesh
     _check("mesh", given, Mesh, "enfilade.transport.mesh.Mesh, or a text")
-    return await join(given, node.full_name, node.incarnation, node.nursery, list(entries or ()))
+    return await join(
+        given,
+        node.full_name,
+        node.incarnation,
+        node.nursery,
+        list(entries or ()),
+        entropy=node.runtime.entropy,
+        random=node.runtime.random,
+    )
 
 
 def _check(name: str, given: object, kind: type, wanted: str) -> None:

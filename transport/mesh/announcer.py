@@ -1,7 +1,6 @@
 """Announcements: what this node tells a mesh of itself, and the directory of what others tell."""
 
 import os
-import random
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -49,6 +48,7 @@ class Announcer:
         connection: to the mesh.
         subjects: of this node.
         entries: what it offers to spawn.
+        random: draws a float from 0 to 1: the jitter of pauses.
 
     Attributes:
         directory: the nodes of the mesh.
@@ -56,7 +56,14 @@ class Announcer:
         ignored: announcements that were nonsense.
     """
 
-    def __init__(self, connection: Connection, subjects: Subjects, entries: Sequence[str]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        subjects: Subjects,
+        entries: Sequence[str],
+        *,
+        random: Callable[[], float],
+    ) -> None:
         own = MeshNode(
             subjects.node,
             subjects.incarnation,
@@ -68,6 +75,7 @@ class Announcer:
         self.listener: Callable[[DirectoryEvent], None] = _ignore
         self.ignored = 0
         self._connection = connection
+        self._random = random
         self._subject = subjects.announcement
         self._due = trio.Event()
         self._has_left = False
@@ -81,9 +89,9 @@ class Announcer:
         while True:
             self._publish(announcement)
             self._due = trio.Event()
-            with trio.move_on_after(INTERVAL * random.uniform(0.8, 1.2)):
+            with trio.move_on_after(INTERVAL * (0.8 + 0.4 * self._random())):
                 await self._due.wait()
-                await trio.sleep(PAUSE + random.uniform(0, self._longest_pause()))
+                await trio.sleep(PAUSE + self._longest_pause() * self._random())
             if self._connection.is_up:
                 self._tell(self.directory.pass_time(trio.current_time()))
 

@@ -16,7 +16,6 @@ dead (`presence`), says so, or never was there.
 
 import logging
 import os
-import secrets
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -83,6 +82,8 @@ class MeshCarrier(Carrier):
         servers: of the mesh.
         token: what all nodes of the mesh show the servers, so that they are of one user; None for nothing.
         entries: what the node offers to spawn.
+        entropy: makes so many bytes that nobody can guess: the numbers of inlets and requests.
+        random: draws a float from 0 to 1: the jitter of pauses.
 
     Attributes:
         announcer: of the node.
@@ -99,8 +100,12 @@ class MeshCarrier(Carrier):
         servers: Sequence[Server],
         token: str | None,
         entries: Sequence[str],
+        *,
+        entropy: Callable[[int], bytes],
+        random: Callable[[], float],
     ) -> None:
         self._mesh = mesh
+        self._entropy = entropy
         self._subjects = subjects
         self._presence = Presence(mesh.dead_after)
         self._inlets: dict[int, MeshInlet] = {}
@@ -118,12 +123,14 @@ class MeshCarrier(Carrier):
             name=f"{subjects.node}/{subjects.incarnation:x}",
             inbox=subjects.inbox,
             watcher=self,
+            entropy=entropy,
+            random=random,
             token=token,
             # A server that hangs must be left before its clients take one another for dead.
             silence=mesh.dead_after * 0.6,
         )
         self.connection.subscribe(f"{subjects.links}.>", self._link_message)
-        self.announcer = Announcer(self.connection, subjects, entries)
+        self.announcer = Announcer(self.connection, subjects, entries, random=random)
 
     @property
     def traits(self) -> Traits:
@@ -132,7 +139,7 @@ class MeshCarrier(Carrier):
         )
 
     def inlet(self, *, capacity: int, largest: int) -> Inlet:
-        inlet = MeshInlet(self, secrets.randbits(64), largest)
+        inlet = MeshInlet(self, int.from_bytes(self._entropy(8), "big"), largest)
         self._inlets[inlet.number] = inlet
         return inlet
 

@@ -12,8 +12,6 @@ why.
 
 import logging
 import math
-import random
-import secrets
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -118,6 +116,8 @@ class Connection:
         name: of the client, for the servers' logs.
         inbox: the subject of answers to this node's requests, without their number.
         watcher: is told of losses.
+        entropy: makes so many bytes that nobody can guess: the numbers of requests.
+        random: draws a float from 0 to 1: the jitter of pauses.
         token: what the servers want to be shown; None for nothing.
         silence: seconds after which a silent server is given up.
 
@@ -132,6 +132,8 @@ class Connection:
         name: str,
         inbox: str,
         watcher: Watcher,
+        entropy: Callable[[int], bytes],
+        random: Callable[[], float],
         token: str | None = None,
         silence: float = SILENCE,
     ) -> None:
@@ -140,6 +142,8 @@ class Connection:
         self._name = name
         self._inbox = inbox
         self._watcher = watcher
+        self._entropy = entropy
+        self._random = random
         self._token = token
         self._session: _Session | None = None
         self._numbers = 0
@@ -208,7 +212,7 @@ class Connection:
 
     def ask(self, subject: str, payload: bytes, then: Callable[[Message], None]) -> Callable[[], None]:
         """Publish a request, and have the answers given to `then`, until the function returned is called."""
-        number = secrets.token_hex(8)
+        number = self._entropy(8).hex()
         self._answers[number] = then
         self.publish(subject, payload, self.reply_subject(number))
         return lambda: self._answers.pop(number, None) and None
@@ -302,7 +306,7 @@ class Connection:
         pause = JITTER
         known: set[str] = set()
         for attempt in range(10**9):
-            await trio.sleep(random.uniform(0, JITTER) if attempt < len(self._servers) else pause)
+            await trio.sleep(JITTER * self._random() if attempt < len(self._servers) else pause)
             if attempt >= len(self._servers):
                 pause = min(LAST_PAUSE, 2 * pause)
             server = self._servers[0]

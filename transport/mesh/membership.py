@@ -63,7 +63,14 @@ class Membership:
 
 
 async def join(
-    mesh: Mesh, node: str, incarnation: int, nursery: trio.Nursery, entries: Sequence[str] = ()
+    mesh: Mesh,
+    node: str,
+    incarnation: int,
+    nursery: trio.Nursery,
+    entries: Sequence[str] = (),
+    *,
+    entropy: Callable[[int], bytes],
+    random: Callable[[], float],
 ) -> Membership:
     """Join a mesh.
 
@@ -73,6 +80,8 @@ async def join(
         incarnation: of the node.
         nursery: where the tasks of the membership run.
         entries: what the node offers to spawn.
+        entropy: makes so many bytes that nobody can guess.
+        random: draws a float from 0 to 1: the jitter of pauses.
 
     Raises:
         ValueError: the node's name is too long for a mesh.
@@ -96,7 +105,15 @@ async def join(
             membership.shared = SharedServer(mesh)
             found, token = await membership.shared.find()
             servers = [found]
-        carrier = MeshCarrier(mesh, Subjects(mesh.name, node, incarnation), servers, token, entries)
+        carrier = MeshCarrier(
+            mesh,
+            Subjects(mesh.name, node, incarnation),
+            servers,
+            token,
+            entries,
+            entropy=entropy,
+            random=random,
+        )
         membership.carrier = carrier
         await membership.run(carrier.connection.run)
         await carrier.check_name()

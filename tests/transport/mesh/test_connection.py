@@ -1,5 +1,7 @@
 """A connection to real servers, and to some that are none."""
 
+import os
+import random
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -56,7 +58,15 @@ async def connected(
 ) -> AsyncIterator[tuple[Connection, Notes]]:
     """A connection that is up, for the length of a block."""
     notes = Notes()
-    connection = Connection(servers, name=name, inbox=f"inbox.{name}", watcher=notes, **options)
+    connection = Connection(
+        servers,
+        name=name,
+        inbox=f"inbox.{name}",
+        watcher=notes,
+        entropy=os.urandom,
+        random=random.random,
+        **options,
+    )
     async with trio.open_nursery() as nursery:
         with trio.fail_after(PATIENCE):
             await nursery.start(connection.run)
