@@ -39,7 +39,7 @@ class Host:
         skew: seconds by which its wall clock is wrong.
         life: the present life, or the last one.
         lives: how many there were.
-        node: the node of that life, for tests to look at; what it is told to do must be told by `World.on`.
+        latest: the node of that life; None until one is open.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Host:
     skew: float = 0.0
     life: Life | None = None
     lives: int = 0
-    node: Node | None = None
+    latest: Node | None = None
     carrier: SimulatedCarrier | None = None
     ready: trio.Event = attrs.field(factory=trio.Event)
     closing: trio.Event = attrs.field(factory=trio.Event)
@@ -63,6 +63,18 @@ class Host:
     def full_name(self) -> str:
         """The name of its node: `name@zone`."""
         return f"{self.name}@{self.zone}"
+
+    @property
+    def node(self) -> Node:
+        """The node of the present life, or of the last one, for tests to look at. What it is told to do
+        must be told by `World.on`.
+
+        Raises:
+            RuntimeError: no life of this host has opened a node yet.
+        """
+        if self.latest is None:
+            raise RuntimeError(f"host {self.full_name} has no node yet: wait until `World.open_node` returns")
+        return self.latest
 
     @property
     def is_alive(self) -> bool:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import attrs
 import trio
@@ -34,6 +34,9 @@ from enfilade.actors.simulation.substitutes import Nondeterministic, inline
 from enfilade.transport.carrier import Credentials
 from enfilade.transport.simulated.carrier import SimulatedCarrier
 from enfilade.transport.simulated.network import Network
+
+if TYPE_CHECKING:
+    from enfilade.actors.node.node import Node
 
 __all__ = ["Stuck", "World"]
 
@@ -122,8 +125,11 @@ class World(Partitions):
 
     def owners(self, name: str) -> int:
         """On how many living hosts a process has that name now."""
-        nodes = [host.node for host in self.hosts.values() if host.is_alive]
-        return sum(node is not None and node.whereis(name) is not None for node in nodes)
+        return sum(node.whereis(name) is not None for node in self._living_nodes())
+
+    def _living_nodes(self) -> list[Node]:
+        living = (host.latest for host in self.hosts.values() if host.is_alive)
+        return [node for node in living if node is not None]
 
     # Hosts.
 
@@ -181,11 +187,12 @@ class World(Partitions):
         config = attrs.evolve(config, runtime=self._runtime(host, life), handle_interrupt=False)
         try:
             opening = open_node(host.name, zone=host.zone, config=config, carrier=host.carrier, **options)
-            async with opening as host.node:
-                host.node.hooks.add(self.history.listener(life))
+            async with opening as node:
+                host.latest = node
+                node.hooks.add(self.history.listener(life))
                 for address in host.calls:
-                    host.node.distribution.keep_connected(address)
-                await host.boot(host.node)
+                    node.distribution.keep_connected(address)
+                await host.boot(node)
                 host.ready.set()
                 await host.closing.wait()
         except Exception as error:
@@ -236,8 +243,8 @@ class World(Partitions):
                         self._spawn(caller.life, self._call, caller, called.address)
 
     async def _call(self, host: Host, address: str) -> None:
-        if host.node is not None:
-            host.node.distribution.keep_connected(address)
+        if host.latest is not None:
+            host.latest.distribution.keep_connected(address)
 
     async def on(self, host: Host, function: Callable[..., Any], *args: Any) -> Any:
         """Run a function as code of a host, and return what it returns. It may be a coroutine function.
@@ -301,8 +308,8 @@ class World(Partitions):
 
     def _bury(self, host: Host, life: Life, *, silently: bool) -> None:
         life.crash()
-        if host.node is not None:
-            host.node.dispatcher.clear()  # which resumes its tasks no more, so that they can be buried
+        if host.latest is not None:
+            host.latest.dispatcher.clear()  # which resumes its tasks no more, so that they can be buried
         if host.carrier is not None:
             self.network.end(host.carrier, silently=silently)
 
@@ -400,7 +407,7 @@ class World(Partitions):
         """
         for examine in (check_lives, check_names, check_nodes, check_order):
             examine(self.history.events)
-        nodes = [host.node for host in self.hosts.values() if host.is_alive and host.node is not None]
+        nodes = self._living_nodes()
         for look in (check_quiet, check_links, check_children):
             look(nodes)
 

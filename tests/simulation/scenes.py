@@ -117,7 +117,7 @@ async def messages(world: World) -> None:
     await world.run(15)
     await world.calm(20)
     for host in hosts:
-        assert len(host.node.peers) == 2, host  # type: ignore[union-attr]
+        assert len(host.node.peers) == 2, host
         assert world.owners("ledger") == 3
     world.check()
 
@@ -136,7 +136,6 @@ async def handshakes(world: World) -> None:
     await world.run(12)
     await world.calm(20)
     for host in hosts:
-        assert host.node is not None
         assert sorted(host.node.peers) == sorted(other.full_name for other in hosts if other is not host)
     world.check()
 

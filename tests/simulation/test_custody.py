@@ -158,11 +158,11 @@ def test_sim_24_peers_hear_of_a_crash_once() -> None:
         heard: list[tuple[float, Any]] = []
 
         async def watch(me: Process) -> None:
-            me.monitor(await west.node.whereis_on("east@east", "ledger"))  # type: ignore[union-attr, arg-type]
+            me.monitor(await west.node.whereis_on("east@east", "ledger"))  # type: ignore[arg-type]
             while True:
                 heard.append(((await me.receive()).reason, world.now()))
 
-        await world.on(west, west.node.spawn, watch)  # type: ignore[union-attr]
+        await world.on(west, west.node.spawn, watch)
         await world.run(1)
         now = world.now()
         world.crash(east)
@@ -230,8 +230,6 @@ def test_sim_29_the_next_life() -> None:
         assert east.lives == 2
         assert world.owners("ledger") == 2
         await world.run(5)
-        assert east.node is not None
-        assert west.node is not None
         assert west.node.peers == ("east@east",)
         assert (
             west.node.distribution.rendezvous.peers["east@east"].identity.incarnation == east.node.incarnation
@@ -248,7 +246,6 @@ def test_sim_32_the_others_go_on() -> None:
         world.crash(hosts[0])
         await world.run(1)
         for host in hosts[1:]:
-            assert host.node is not None
             assert await world.on(host, host.node.named("ledger").call, Ledger.add, 1) == 1
             assert host.node.current is None
 
@@ -278,7 +275,6 @@ def test_sim_34_a_frozen_host_takes_no_step() -> None:
         world.freeze(hosts[0], 3.0)
         await world.run(2.9)
         assert fired == []
-        assert hosts[1].node is not None
         await world.run(1)
         assert [name for name, _ in fired] == ["first", "second", "third"]
         assert {when for _, when in fired} == {3.5}
@@ -297,7 +293,6 @@ def test_sim_36_a_frozen_task_sees_one_outcome() -> None:
             seen.append(scope.cancelled_caught)
 
         host = await world.open_node("a")
-        assert host.node is not None
         ref = await world.on(host, host.node.spawn, wait)
         await world.run(0.5)
         world.freeze(host, 5.0)
@@ -324,7 +319,6 @@ def test_sim_37_a_slow_processor() -> None:
         world.slow(hosts[1], step=0.002)
 
         async def ask(target: str) -> float:
-            assert hosts[0].node is not None
             began = world.now()
             for number in range(100):
                 await hosts[0].node.remote("echo", target).call(Echo.echo, number)
@@ -349,7 +343,6 @@ def test_sim_38_sleeping_in_a_handler_costs_virtual_time(caplog: pytest.LogCaptu
 
     async def main(world: World) -> None:
         host = await world.open_node("a")
-        assert host.node is not None
         # Handlers are timed one by one after a group of turns that was slow.
         sleepers = [await world.on(host, host.node.spawn, Sleeper) for _ in range(GROUP + 1)]
 
@@ -386,7 +379,6 @@ def test_sim_40_wall_clocks_differ() -> None:
         assert await world.on(west, wall) == pytest.approx(before)
         assert await world.on(east, time.monotonic) == world.now()
         await world.run(30)
-        assert east.node is not None
         assert east.node.peers == ("west@west",)
 
     simulated(main)
@@ -403,7 +395,6 @@ def test_sim_41_events_come_before_timers_and_timers_in_order() -> None:
             world.call_at(world.now() + 1.0, lambda: order.append("event"))
             order.extend([await me.receive() for _ in range(3)])
 
-        assert host.node is not None
         await world.on(host, host.node.spawn, run)
         await world.run(2)
         return order

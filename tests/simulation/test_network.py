@@ -278,7 +278,6 @@ def test_sim_48_who_hears_of_a_partition(how: Any) -> None:
 
         await world.run(1)
         for host in hosts:
-            assert host.node is not None
             await world.on(host, host.node.spawn, watch)
         cut = world.now()
         world.partition("east", "west", how=how)
@@ -299,14 +298,12 @@ def test_sim_49_a_batch_that_comes_twice_is_taken_once() -> None:
         world.way(east, west).set(twice=0.5)
 
         async def pour() -> None:
-            assert east.node is not None
             for _ in range(200):
                 east.node.remote("ledger", "west@west").cast(Ledger.add, 1)
                 await trio.sleep(0.001)
 
         await world.on(east, pour)
         await world.run(1)
-        assert west.node is not None
         total = await world.on(west, west.node.named("ledger").call, Ledger.add, 0)
         return total, sum(" twice " in line for line in world.log.lines())
 
@@ -344,7 +341,6 @@ def test_sim_51_a_strike_at_each_hand_over_of_a_handshake(
             world.connect(*hosts, both=both)
             await world.run(30)
             for host, other in (hosts, hosts[::-1]):
-                assert host.node is not None
                 assert host.node.peers == (other.full_name,)
                 assert host.node.distribution.rendezvous.handshakes == 0  # type: ignore[attr-defined]
             # Each has its rendezvous, and one inlet for the node link.
@@ -380,7 +376,6 @@ def test_sim_26_a_crash_at_any_place_leaves_a_prefix(place: int) -> None:
         Strike(world.network.hand_overs + 1 + place, "crash sender").strike(world)
 
         async def pour() -> None:
-            assert east.node is not None
             for number in range(150):
                 east.node.remote("recorder", "west@west").send(number)
                 if number % 5 == 4:
@@ -389,7 +384,6 @@ def test_sim_26_a_crash_at_any_place_leaves_a_prefix(place: int) -> None:
         with pytest.raises((HostCrashed, NotConnected)):  # of either side, as the hand-over is its
             await world.on(east, pour)
         await world.run(2)
-        assert west.node is not None
         seen = await world.on(west, west.node.named("recorder").call, Recorder.shown)
         assert seen == list(range(len(seen)))
         return len(seen)
@@ -410,7 +404,6 @@ def test_sim_54_descriptors_travel_between_hosts() -> None:
         await world.run(1)
 
         async def send() -> bytes:
-            assert east.node is not None
             descriptor = os.memfd_create("sent")
             os.write(descriptor, b"across")
             file = FileDescriptor(descriptor)

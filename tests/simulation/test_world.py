@@ -144,7 +144,6 @@ def test_no_warning_is_left_behind() -> None:
 def test_configuration_is_kept() -> None:
     async def main(world: World) -> None:
         host = await world.open_node("a", config=NodeConfig(call_timeout=7.0), policy=OPEN)
-        assert host.node is not None
         assert host.node.config.call_timeout == 7.0
 
     simulated(main)
