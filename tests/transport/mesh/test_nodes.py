@@ -147,6 +147,8 @@ async def test_mesh_39_a_server_that_is_killed_is_missed_by_nobody(tmp_path: Pat
             nodes(Mesh(servers=(urls[1], urls[2])), "b@west") as (b,),
         ):
             with trio.fail_after(4 * PATIENCE):
+                # Until their servers have found each other, neither node exists for the other one.
+                await until(lambda: len(a.mesh.nodes()) == len(b.mesh.nodes()) == 2)
                 account: Ref[Account] = await a.whereis_on("b@west", "account")
                 (peer,) = a.distribution.rendezvous.peers.values()
                 await flood(account, range(500))
