@@ -26,6 +26,7 @@ from enfilade.actors import (
 from enfilade.transport import Limits, Policy, Settings
 from enfilade.transport.memory_carrier import MemoryCarrier, MemoryNetwork
 from enfilade.transport.outward import FrameTooLarge
+from enfilade.transport.wire import FRAME_LIMIT
 from tests.conformance.actors.subjects import idle
 from tests.conformance.actors.town import Account, settle
 
@@ -222,7 +223,7 @@ async def test_a_peer_that_takes_nothing_in_costs_no_more_than_its_backlog(autoj
         carriers["b"].thaw()
 
 
-@pytest.mark.parametrize("size", [127 * 1024, 129 * 1024, 10**6])
+@pytest.mark.parametrize("size", [FRAME_LIMIT - 1024, FRAME_LIMIT + 1024, 10**6])
 async def test_frame_size(autojump_clock: object, size: int) -> None:
     """A payload may be long; what is not payload may not, and the node link does not suffer from it."""
 
@@ -233,8 +234,8 @@ async def test_frame_size(autojump_clock: object, size: int) -> None:
     async with limited() as (a, b, _):
         await b.spawn(Account, name="account")
         account: Ref[Any] = a.remote("account", "b@local")
-        if size > 128 * 1024:
-            with pytest.raises(FrameTooLarge, match=f"a frame must have at most {128 * 1024} bytes, got"):
+        if size > FRAME_LIMIT:
+            with pytest.raises(FrameTooLarge, match=f"a frame must have at most {FRAME_LIMIT} bytes, got"):
                 account.cast(named)
             with pytest.raises(FrameTooLarge):
                 await account.call(named)
