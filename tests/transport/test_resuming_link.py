@@ -188,11 +188,11 @@ class Sink(Actor):
 
 
 async def exchange(one: Node, other: str, count: int) -> None:
-    """Send numbers to the sink of another node, with a call now and then, and see that all have come."""
+    """Send numbers to the sink of another node, with a hundred calls, and see that all have come."""
     sink: Ref[Sink] = one.remote("sink", other)
     for number in range(count):
         sink.send(number)
-        if number % 100 == 99:
+        if (number + 1) % (count // 100) == 0:
             assert await sink.within(60).call(Sink.count) == number + 1
     assert await sink.within(60).call(Sink.everything) == list(range(count))
 
@@ -217,7 +217,7 @@ async def test_mesh_38_everything_arrives_once_and_in_order(
             both.start_soon(exchange, a, "b@z", count)
             both.start_soon(exchange, b, "a@z", count)
         assert not peer.ended.is_set()
-        assert loss.lost > count / 100
+        assert loss.lost > 10, "of some hundred batches, which the calls make"
 
 
 class Lab:
