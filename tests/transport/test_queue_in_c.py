@@ -27,4 +27,6 @@ def test_with_sanitizers(program: str) -> None:
 def test_under_valgrind(program: str) -> None:
     build = C / "build/plain"
     c_programs.make(C, build, "programs")
-    c_programs.run_cases(*c_programs.VALGRIND, build / program, DOOR_TEST_EMULATED_LIMITS="1")
+    c_programs.run_cases(
+        *c_programs.VALGRIND, build / program, DOOR_TEST_EMULATED_LIMITS="1", DOOR_TEST_VALGRIND="1"
+    )

@@ -130,6 +130,9 @@ static unsigned hand_over(struct queue *queue, const char *data, size_t size, st
 
 /* Neither the threads of the door nor who closes the queue wait for them. */
 static void test_files_that_linger_hold_nobody(void) {
+    if (getenv("DOOR_TEST_VALGRIND") != NULL) {
+        return; /* valgrind lets no other thread run while one is in close, which lingers here */
+    }
     struct queue *queue = create();
     struct lingering refused[FILES], kept[FILES];
     CHECK_EQUAL(hand_over(queue, "nonsense", 8, refused), QUEUE_MALFORMED);
