@@ -41,11 +41,13 @@ Tests that start programs and only wait for their end are not among them: typing
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Programs that tests start can be interrupted, also in the background of a shell, which has what it runs
-    there ignore SIGINT.
+    """Programs that tests start can be interrupted and hung up on, also in the background of a shell, which
+    has what it runs there ignore SIGINT, and below `nohup`.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if hasattr(config, "workerinput"):
         os.register_at_fork(after_in_child=release_pipes)
 

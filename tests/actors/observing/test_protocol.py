@@ -29,7 +29,7 @@ ALL = Rights(observe=True, inspect=True)
 
 class Till(Actor):
     def __init__(self) -> None:
-        self.pin = "4711"
+        self.pin = "sesame"
 
     def pay(self, pin: str) -> None:
         raise ValueError(f"pin {pin}")
@@ -311,17 +311,17 @@ async def test_obs_4_no_pattern_opens_a_reserved_name() -> None:
 async def test_obs_5_data_is_hidden_from_those_who_may_only_observe(autojump_clock: MockClock) -> None:
     async with observed(Rights(observe=True)) as (bank, eye):
         await bank.spawn(Supervisor, [Child(Till, id="a", name="till")], intensity=9)
-        bank.named("till").cast(Till.pay, "4711")
+        bank.named("till").cast(Till.pay, "sesame")
         await wait_all_tasks_blocked()
         till = bank.whereis("till")
         assert till is not None
         await system.suspend(till)
-        till.cast(Till.pay, "4711")
+        till.cast(Till.pay, "sesame")
         seen = []
         for view in (NodeView(), TableView(), TreeView(), ProcessView("till"), EventView()):
             async with client(eye).watch(view) as states:
                 seen.append(repr((await next_of(states)).update))
-        assert "4711" not in "".join(seen)
+        assert "sesame" not in "".join(seen)
         assert "'hidden': True" in seen[3]
         assert "'hidden': True" in seen[4]
         assert "cast pay" in seen[3]
@@ -331,11 +331,11 @@ async def test_obs_5_data_is_hidden_from_those_who_may_only_observe(autojump_clo
 async def test_those_who_may_inspect_see_texts(autojump_clock: MockClock) -> None:
     async with observed(Rights(inspect=True)) as (bank, eye):
         till = await bank.spawn(Till)
-        till.cast(Till.pay, "4711")
+        till.cast(Till.pay, "sesame")
         await wait_all_tasks_blocked()
         async with client(eye, inspects=True).watch(EventView(("process.crashed",))) as states:
             (event,) = (await next_of(states)).events
-    assert event["exception"]["text"] == "pin 4711"
+    assert event["exception"]["text"] == "pin sesame"
 
 
 @pytest.mark.parametrize(
