@@ -111,8 +111,9 @@ async def test_a_write_waits_for_room_and_completes() -> None:
     async with open_server(limits=Limits(net_bytes=50_000)) as server:
         first, second = await server.connect(), await server.connect()
         await first.send(GET)
+        full = await server.accept()  # before the other asks: either of two could come first
         await second.send(GET)
-        full, waiting = await server.accept(), await server.accept()
+        waiting = await server.accept()
         settled(full.writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 49900\r\n\r\n" + bytes(49_890)))
         written = waiting.writer.write(OK)
         assert isinstance(written, Future)
