@@ -40,14 +40,21 @@ Tests that start programs and only wait for their end are not among them: typing
 """
 
 
+USUAL = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGQUIT: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+"""The signals that a program may be started deaf to, and what they do otherwise."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Programs that tests start can be interrupted and hung up on, also in the background of a shell, which
-    has what it runs there ignore SIGINT, and below `nohup`.
+    """Programs that tests start can be interrupted, quit and hung up on, also in the background of a shell,
+    which has what it runs there ignore SIGINT and SIGQUIT, and below `nohup`.
     """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for number, usual in USUAL.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
     if hasattr(config, "workerinput"):
         os.register_at_fork(after_in_child=release_pipes)
 
