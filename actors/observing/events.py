@@ -14,7 +14,15 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.reasons import (
+    KILL,
+    KILLED,
+    NO_CONNECTION,
+    NO_PROCESS,
+    NORMAL,
+    TIMEOUT,
+    Reason,
+)
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str, shown_name
 from enfilade.actors.observing.light_ref import light
@@ -77,9 +85,19 @@ class Why:
         return self.text
 
 
+_EMPTY: Final = {
+    type(reason): (shown_name(type(reason)), safe_str(reason), reason.is_normal)
+    for reason in (NORMAL, KILL, KILLED, NO_PROCESS, NO_CONNECTION, TIMEOUT)
+}
+"""What is said of the reasons that hold nothing."""
+
+
 def why(reason: Reason) -> Why:
     """The record of a reason. Never raises."""
-    return Why(shown_name(type(reason)), safe_str(reason, LARGEST_TEXT), reason.is_normal, light(reason.by))
+    kind = type(reason)
+    if type(kind) is type and kind in _EMPTY:  # another metaclass may make classes that cannot be looked up
+        return Why(*_EMPTY[kind], light(reason.by))
+    return Why(shown_name(kind), safe_str(reason, LARGEST_TEXT), reason.is_normal, light(reason.by))
 
 
 @attrs.frozen

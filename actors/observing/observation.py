@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Observation"]
 
+Noted = tuple[Any, ...]
+"""An event whose record has yet to be made: its class, and its fields."""
+
 TIMELINE: Final = 1_024
 CRASHES: Final = 256
 """How many events of supervisors and node links, and how many crash reports, are kept."""
@@ -40,6 +43,14 @@ RESTARTING: Final = 1_024
 
 OVERFLOWING: Final = 1_024
 """How many mailboxes may overflow within a second and be told apart."""
+
+
+def _made(entry: Event | Noted) -> Event:
+    """The record of an event that is kept."""
+    if not isinstance(entry, tuple):
+        return entry
+    kind: type[Event] = entry[0]
+    return kind(*entry[1:])
 
 
 class Observation:
@@ -52,7 +63,7 @@ class Observation:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._kept: deque[Event] = deque(maxlen=TIMELINE)
+        self._kept: deque[Event | Noted] = deque(maxlen=TIMELINE)
         self._crashes: deque[ProcessCrashed] = deque(maxlen=CRASHES)
         self._sinks: dict[str, tuple[Sink, ...]] = {}
         self._handlers: dict[Hashable, Handler] = {}
@@ -75,7 +86,10 @@ class Observation:
     @property
     def timeline(self) -> tuple[Event, ...]:
         """The last events of supervisors and of node links, oldest first."""
-        return tuple(self._kept)
+        made = tuple(map(_made, self._kept))
+        self._kept.clear()
+        self._kept.extend(made)
+        return made
 
     @property
     def crashes(self) -> tuple[ProcessCrashed, ...]:
@@ -181,16 +195,31 @@ class Observation:
         """The time on the clock of the node's trio run."""
         return self._node.timers.now()
 
-    def emit(self, kind: type[Event], *fields: Any, is_kept: bool = False) -> Event:
+    def emit(self, kind: type[Event], *fields: Any) -> Event:
         """Make an event, and give it to those who want it. Not a checkpoint."""
         self.number += 1
         event = kind(self.number, self.now(), self._node.full_name, *map(light, fields))
-        if is_kept:
-            self._kept.append(event)
-        for sink in self._sinks.get(kind.kind, ()):
+        self._tell(event)
+        return event
+
+    def keep(self, kind: type[Event], *fields: Any) -> None:
+        """As `emit`, of an event that the timeline keeps. Its record is made when somebody wants it.
+
+        Refs among the fields must hold no process (`light_ref.py`).
+        """
+        self.number += 1
+        noted = kind, self.number, self.now(), self._node.full_name, *fields
+        if kind.kind not in self._sinks:
+            self._kept.append(noted)
+            return
+        event = _made(noted)
+        self._kept.append(event)
+        self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        for sink in self._sinks.get(event.kind, ()):
             if not sink.take(event):
                 self._dismiss(sink)
-        return event
 
     def _dismiss(self, sink: Sink) -> None:
         """Tell a subscriber nothing any more: its process has ended, or it has raised."""
@@ -243,13 +272,14 @@ class _Rare(_Ears):
 
     def __init__(self, observation: Observation) -> None:
         super().__init__(observation)
-        self._ended: dict[Ref[Any], tuple[float, Why]] = {}
+        self._ended: dict[Ref[Any], tuple[float, Why, Ref[Any]]] = {}
 
     def child_started(
         self, supervisor: Process, child_id: Hashable, ref: Ref[Any], restart_number: int
     ) -> None:
-        fields = (supervisor.ref, child_id, ref, restart_number)
-        self._observation.emit(events.ChildStarted, *fields, is_kept=True)
+        self._observation.keep(
+            events.ChildStarted, light(supervisor.ref), child_id, light(ref), restart_number
+        )
 
     def child_restarted(
         self,
@@ -260,38 +290,42 @@ class _Rare(_Ears):
         reason: Reason,
         in_period: int,
     ) -> None:
+        seconds: float | None
         ended = self._ended.pop(old, None)
-        seconds = None if ended is None else self._observation.now() - ended[0]
-        reason_shown = why(reason) if ended is None else ended[1]
+        if ended is None:
+            seconds, reason_shown, former = None, why(reason), light(old)
+        else:
+            since, reason_shown, former = ended
+            seconds = self._observation.now() - since
         intensity = supervisor.body.strategy.children.flags.intensity
-        fields = (supervisor.ref, child_id, old, ref, reason_shown, seconds, in_period, intensity)
-        self._observation.emit(events.ChildRestarted, *fields, is_kept=True)
+        place = light(supervisor.ref), child_id, former, light(ref)
+        self._observation.keep(events.ChildRestarted, *place, reason_shown, seconds, in_period, intensity)
 
     def child_terminated(
         self, supervisor: Process, child_id: Hashable, ref: Ref[Any], reason: Reason, will_restart: bool
     ) -> None:
-        reason_shown = why(reason)
+        reason_shown, former = why(reason), light(ref)
         if will_restart:
             if len(self._ended) >= RESTARTING:
                 del self._ended[next(iter(self._ended))]
-            self._ended[ref] = self._observation.now(), reason_shown
-        fields = (supervisor.ref, child_id, ref, reason_shown, will_restart)
-        self._observation.emit(events.ChildTerminated, *fields, is_kept=True)
+            self._ended[ref] = self._observation.now(), reason_shown, former
+        place = light(supervisor.ref), child_id, former
+        self._observation.keep(events.ChildTerminated, *place, reason_shown, will_restart)
 
     def child_start_failed(
         self, supervisor: Process, child_id: Hashable, reason: Reason, next_in: float | None
     ) -> None:
-        fields = (supervisor.ref, child_id, why(reason), next_in)
-        self._observation.emit(events.ChildStartFailed, *fields, is_kept=True)
+        place = light(supervisor.ref), child_id
+        self._observation.keep(events.ChildStartFailed, *place, why(reason), next_in)
 
     def child_removed(self, supervisor: Process, child_id: Hashable) -> None:
-        self._observation.emit(events.ChildRemoved, supervisor.ref, child_id, is_kept=True)
+        self._observation.keep(events.ChildRemoved, light(supervisor.ref), child_id)
 
     def supervisor_gave_up(
         self, supervisor: Process, child_id: Hashable, reason: Reason, restarts: int, period: float
     ) -> None:
-        fields = (supervisor.ref, child_id, why(reason), restarts, period)
-        self._observation.emit(events.SupervisorGaveUp, *fields, is_kept=True)
+        place = light(supervisor.ref), child_id
+        self._observation.keep(events.SupervisorGaveUp, *place, why(reason), restarts, period)
 
     def process_crashing(self, process: Process, reason: Reason, error: BaseException | None) -> None:
         if is_crash(process, error):
@@ -301,13 +335,13 @@ class _Rare(_Ears):
         self._observation.emit(events.ProcessUnkillable, ref, frames)
 
     def node_up(self, peer: str) -> None:
-        self._observation.emit(events.NodeLinkUp, peer, is_kept=True)
+        self._observation.keep(events.NodeLinkUp, peer)
 
     def node_down(self, peer: str, reason: str) -> None:
-        self._observation.emit(events.NodeLinkDown, peer, safe_str(reason), is_kept=True)
+        self._observation.keep(events.NodeLinkDown, peer, safe_str(reason))
 
     def node_refused(self, reason: str) -> None:
-        self._observation.emit(events.NodeRefused, safe_str(reason), is_kept=True)
+        self._observation.keep(events.NodeRefused, safe_str(reason))
 
     def node_stopping(self) -> None:
         self._observation.emit(events.NodeStopping)

@@ -211,8 +211,13 @@ class Children(abc.ABC, Generic[R]):
         """
 
     @abc.abstractmethod
+    def shown_id(self, record: ChildRecord[R]) -> Hashable:
+        """The id of the child that others see; None if it has none."""
+
     def info(self, record: ChildRecord[R]) -> ChildInfo[R]:
         """The child as it is shown to others."""
+        spec = record.spec
+        return ChildInfo(self.shown_id(record), _shown_ref(record), spec.type, spec.restart)
 
     @abc.abstractmethod
     def change(self, flags: Flags, children: Any) -> None:
@@ -352,8 +357,8 @@ class NamedChildren(Children[R]):
     def spec(self, key: Any) -> Child:
         return _found(key, self._records, self._by_ref).spec
 
-    def info(self, record: ChildRecord[R]) -> ChildInfo[R]:
-        return ChildInfo(record.spec.id, _shown_ref(record), record.spec.type, record.spec.restart)
+    def shown_id(self, record: ChildRecord[R]) -> Hashable:
+        return record.spec.id
 
     def change(self, flags: Flags, children: Any) -> None:
         """Replace flags and specifications, which are matched by id.
@@ -451,8 +456,8 @@ class DynamicChildren(Children[R]):
             return self._template
         return self.find(key).spec
 
-    def info(self, record: ChildRecord[R]) -> ChildInfo[R]:
-        return ChildInfo(None, _shown_ref(record), record.spec.type, record.spec.restart)
+    def shown_id(self, record: ChildRecord[R]) -> Hashable:
+        return None
 
     def counts(self) -> ChildCounts:
         """The numbers of children; a template counts as the one specification."""

@@ -269,4 +269,4 @@ class Incarnations:
         return ChildEvent(kind, self._body.process.ref, child_id, ref, reason, state, count, delay)
 
     def _id_of(self, child: ChildRecord[AnyRef]) -> Hashable:
-        return self._body.strategy.children.info(child).id
+        return self._body.strategy.children.shown_id(child)
