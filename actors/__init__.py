@@ -87,7 +87,7 @@ from enfilade.actors.processes.links import Alias, Down, Exited, IdleTimeout, Mo
 from enfilade.actors.processes.mailbox import UNBOUNDED, Lagged, Mailbox
 from enfilade.actors.processes.process import Process
 from enfilade.actors.processes.resumption import Resume
-from enfilade.actors.processes.start import Started
+from enfilade.actors.processes.start import Started, acknowledges_start, spawn_started
 from enfilade.actors.supervision.backoff import Backoff, InvalidBackoff
 from enfilade.actors.supervision.child_spec import (
     BadCombination,
@@ -249,11 +249,13 @@ __all__ = [
     "UpgradeFailed",
     "Worker",
     "WrongThread",
+    "acknowledges_start",
     "async_nolink",
     "async_stream",
     "check_child_specs",
     "multi_call",
     "multi_cast",
     "open_node",
+    "spawn_started",
     "system",
 ]

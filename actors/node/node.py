@@ -243,11 +243,7 @@ class Node(Handle):
             A start that fails is told over its link and to its monitors, and logged. Arguments, options and
             errors that concern them as of `spawn`; there is no `timeout`, because nobody waits.
             """
-            options = {option: named.pop(option) for option in start.OPTIONS if option in named}
-            if options.get("on_failure") is not None:
-                start.check_resumable(target)
-            given = named if kwargs is None else start.joined(named, kwargs)
-            process = start.create(self, spawner or self.current, **options)
+            process, given = start.prepare(self, spawner or self.current, target, kwargs, named)
             start.start_soon(process, target, args, given)
             return process.ref
 

@@ -294,22 +294,22 @@ class Distribution:
         target: Any,
         given: Given,
         parent: Ref[Any] | None,
-    ) -> LocalRef[Any] | Exception | None:
-        """Spawn what a peer asked for. Return the ref, the error, or None when the scope was cancelled.
+    ) -> start.Started[LocalRef[Any]] | Exception | None:
+        """Spawn what a peer asked for. Return the process, the error, or None when the scope was cancelled.
 
         With a `parent`, a process of the peer, it is that one's child, and linked to it before it starts.
 
         All keyword arguments are the target's: a peer gives no names, and has no say in what `Node.spawn`
         lets this program decide.
         """
-        answer: LocalRef[Any] | Exception | None = None
+        answer: start.Started[LocalRef[Any]] | Exception | None = None
         with scope:
             try:
                 process = start.create(self.node)
                 if parent is not None:
                     links.link_remote_parent(process, parent)
-                await start.start(process, target, tuple(given[0]), given[1], None)
-                answer = process.ref  # type: ignore[assignment]
+                info = await start.start(process, target, tuple(given[0]), given[1], None)
+                answer = start.Started(process.ref, info)  # type: ignore[arg-type]
             except (RuntimeFault, TypeError) as error:
                 answer = error
         return answer

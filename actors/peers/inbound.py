@@ -530,39 +530,40 @@ class Inbound:
         parent = self._outward.ref(frame.parent) if frame.parent else None
         answer = await self._distribution.spawn_for(scope, target, given, parent)
         wanted = self._ledger.spawning.pop(number, None) is scope
-        if isinstance(answer, LocalRef):
-            self._distribution.offspring.add(self._peer_name, answer.serial)
-        if isinstance(answer, BaseException):
+        if isinstance(answer, Exception):
             if wanted:
                 self._outward.answer(number, False, answer)
-        elif wanted and answer is not None:
-            payload, _, encoded = self._outward.encode(answer)
-            info = self._encode_info(answer, parent)
-            if parent is not None and encoded:
-                # Before it is told: that frame may be the one with which the node link ends.
-                self._ledger.links[answer.serial, parent.serial] = Linked(answer, parent)
-            self._outward.say(wire.Spawned(number, payload, info))
-            process = process_of(answer)
-            if not encoded:
-                answer.exit(KILL)
-            elif parent is not None and process is not None and process.ended is not None:
-                # It ended before the other side knew it.
-                self._outward.deliver(parent, signals.Exit(answer, process.ended, linked=True))
-        elif answer is not None:
-            answer.exit(KILL)
-
-    def _encode_info(self, ref: LocalRef[Any], parent: Ref[Any] | None) -> Any:
-        """Encode what the start of a process returned for its parent, or nil when that cannot travel."""
+            return
+        if answer is None:
+            return
+        ref = answer.ref
+        self._distribution.offspring.add(self._peer_name, ref.serial)
+        if not wanted:
+            ref.exit(KILL)
+            return
+        payload, _, encoded = self._outward.encode(ref)
+        info = self._encode_info(answer, parent)
+        if parent is not None and encoded:
+            # Before it is told: that frame may be the one with which the node link ends.
+            self._ledger.links[ref.serial, parent.serial] = Linked(ref, parent)
+        self._outward.say(wire.Spawned(number, payload, info))
         process = process_of(ref)
-        extras = None if process is None else process.extras_or_none
-        info = None if parent is None or extras is None else extras.start_info
+        if not encoded:
+            ref.exit(KILL)
+        elif parent is not None and process is not None and process.ended is not None:
+            # It ended before the other side knew it.
+            self._outward.deliver(parent, signals.Exit(ref, process.ended, linked=True))
+
+    def _encode_info(self, started: Started[LocalRef[Any]], parent: Ref[Any] | None) -> Any:
+        """Encode what the start of a process told for its parent, or nil when that cannot travel."""
+        info = None if parent is None else started.info
         payload, files, encoded = self._outward.encode(info)
         if files or not encoded:
             close_all(files)
             log(
                 logging.WARNING,
                 "the value that the start of %s returned cannot travel to node %s",
-                ref,
+                started.ref,
                 self._peer_name,
             )
             return self._codec.encode(None)[0]

@@ -117,6 +117,17 @@ class Body:
     def arena_emptied(self, reason: Reason) -> None:
         """The process has ended with `reason`, and its arena is empty: say what became of its children."""
 
+    def acknowledge(self, info: Any) -> None:
+        """Acknowledge the start of the process: its code has called `started(info)`.
+
+        Raises:
+            RuntimeError: the code does not do that itself.
+        """
+        raise RuntimeError(
+            "only a function process calls `started`; the start of an actor is acknowledged when its "
+            "`on_start` returns, and the starter gets what that returns"
+        )
+
     def rebind(self, actor: type[Actor]) -> None:
         """Use the protocol of `actor` from the next message on.
 

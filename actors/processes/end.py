@@ -219,7 +219,11 @@ def _tell_starter(process: Process, reason: Reason, error: BaseException | None)
     refused = issubclass(type(error), Ignore | StartError) and reason == NORMAL
     if refused:
         links.unlink_parent(process)
-    start.fail(error if error is not None and refused else StartError(reason))
+    if error is not None and refused:
+        start.fail(error)
+    else:
+        unsaid = "the process ended before it had acknowledged its start" if reason == NORMAL else None
+        start.fail(StartError(reason, unsaid))
 
 
 def _tell_others(process: Process, reason: Reason, _error: BaseException | None) -> None:

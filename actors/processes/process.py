@@ -166,6 +166,21 @@ class Process(Record):
         """
         self.control_put(Continuation(fn, args))
 
+    def started(self, info: Any = None) -> None:
+        """Acknowledge the start of this process: the code that spawned it, or its supervisor, goes on now.
+
+        For async functions that are decorated with `acknowledges_start`, which call it once. Not a
+        checkpoint. Source: `proc_lib:init_ack/1`.
+
+        Args:
+            info: what the starter is told (`spawn_started`, `Supervisor.start_child`); on another node it
+                must be able to travel.
+
+        Raises:
+            RuntimeError: the start is acknowledged already, or is none that the process acknowledges itself.
+        """
+        self.body.acknowledge(info)
+
     def stop(self, reason: Reason = NORMAL, *, drain: bool = False) -> None:
         """End this actor with `reason` after the message at hand: `on_stop` runs first, then its reply is
         sent. Not a checkpoint.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVar
 
@@ -45,6 +45,7 @@ from enfilade.actors.processes.identity import target_name
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, keep, take_left
 from enfilade.actors.processes.protocol import protocol_of
+from enfilade.actors.processes.record import Record
 from enfilade.actors.processes.resumption import Failures, Resume
 from enfilade.actors.processes.scopes import ScopeLeft, close_scopes, scope_of
 from enfilade.actors.processes.steps import with_headroom
@@ -59,6 +60,7 @@ __all__ = [
     "OPTIONS",
     "Arena",
     "Started",
+    "acknowledges_start",
     "begin",
     "check_resumable",
     "create",
@@ -66,10 +68,14 @@ __all__ = [
     "inherit",
     "is_resumable",
     "joined",
+    "prepare",
+    "spawn_started",
     "start",
     "start_soon",
+    "take_info",
 ]
 
+F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
 R = TypeVar("R", bound=Hashable)
 
 Arena = Literal["supervisor", "node"]
@@ -77,15 +83,38 @@ Arena = Literal["supervisor", "node"]
 
 @attrs.frozen
 class Started(Generic[R]):
-    """A child that was started on request, and had something to tell: OTP's `{ok, Child, Info}`.
+    """A process that has started, and what it had to tell about that: OTP's `{ok, Child, Info}`.
 
     Attributes:
         ref: its process.
-        info: what its `on_start` returned.
+        info: what its `on_start` returned, or a function process passed to `started`.
     """
 
     ref: R
     info: Any
+
+
+_OWES_START: Final = "acknowledges_start_"
+
+
+def acknowledges_start(fn: F) -> F:
+    """Decorate an async function whose process acknowledges its start itself, by `me.started(info)`.
+
+    `spawn` returns, and a supervisor starts the next child, when the function has called that. Until then its
+    start can fail: if the function raises or returns, the starter gets `StartError`; if it raises `Ignore` or
+    `StartError`, that; and a time limit (`spawn(timeout=...)`, `Child(start_timeout=...)`) applies. Without
+    the decorator a function process has started before its first line. Source: `proc_lib:start_link`.
+
+    Args:
+        fn: an async function, `async def fn(me, ...)`.
+
+    Raises:
+        TypeError: `fn` is not an async function.
+    """
+    if not inspect.iscoroutinefunction(fn):
+        raise TypeError(f"acknowledges_start is for async functions, got {safe_repr(fn)}")
+    setattr(fn, _OWES_START, True)
+    return fn
 
 
 def create(
@@ -142,6 +171,25 @@ OPTIONS: Final = tuple(
     if option.kind is option.KEYWORD_ONLY
 )
 """The options of `spawn` that say what process is made."""
+
+
+def prepare(
+    node: Node,
+    spawner: Process | None,
+    target: Any,
+    kwargs: Mapping[str, Any] | None,
+    named: dict[str, Any],
+) -> tuple[Process, Mapping[str, Any]]:
+    """Make a process that is about to start; return it, and the keyword arguments of `target`.
+
+    `named` holds options of `spawn` and arguments of `target`, which were all given by name. Raises what
+    `spawn` raises for them.
+    """
+    options = {option: named.pop(option) for option in OPTIONS if option in named}
+    if options.get("on_failure") is not None:
+        check_resumable(target)
+    given = named if kwargs is None else joined(named, kwargs)
+    return create(node, spawner, **options), given
 
 
 def is_resumable(target: object) -> bool:
@@ -208,7 +256,7 @@ def begin(
             # A body that has not finished starting has left the request that its acknowledgement settles.
             return node.starting.get(process) if node.starting else None
         request: Request[Any] | None = None
-        if not isinstance(body, FunctionBody):
+        if body.owes_start:
             request = node.starting[process] = Request(node, process.ref, "start", (), {}, None)
         run(process, body, target)
     except RecursionError as error:
@@ -235,8 +283,8 @@ def give_back(process: Process, ancestor: Ref[Any] | None) -> None:
 
 async def start(
     process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float | None
-) -> None:
-    """Start `process` as `target` and wait for its acknowledgement."""
+) -> Any:
+    """Start `process` as `target` and wait for its acknowledgement; return what it has to tell."""
     if timeout is not None:
         try:
             check_seconds(timeout, "the time limit of a start")
@@ -244,15 +292,10 @@ async def start(
             _discard(process)
             raise
     request = begin(process, target, args, kwargs)
-    dispatcher = process.node.dispatcher
     try:
         if request is not None:
-            await _acknowledged(request, math.inf if timeout is None else timeout)
-            return
-        dispatcher.handoffs -= 1
-        if dispatcher.handoffs <= 0:
-            dispatcher.renew_handoffs()
-            await trio.lowlevel.checkpoint()
+            return await _acknowledged(request, math.inf if timeout is None else timeout)
+        return await _begun(process)
     except CallTimeout as late:
         await _kill(process)
         raise StartTimeout(late.seconds) from None
@@ -261,14 +304,60 @@ async def start(
         raise
 
 
-async def _acknowledged(request: Request[Any], seconds: float) -> None:
+async def spawn_started(
+    spawner: Node | Process,
+    target: Any,
+    /,
+    *args: Any,
+    timeout: float | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    **named: Any,
+) -> Started[Ref[Any]]:
+    """Spawn a process as `spawner.spawn` does, and return also what it told about its start.
+
+    That is what an actor's `on_start` returned, or a function process passed to `started`; None if it told
+    nothing. A checkpoint, as `spawn` is. Source: the return value of `proc_lib:start_link/5`.
+
+    Args:
+        spawner: the process that spawns, or the node, for code that is no process.
+        target, args, timeout, kwargs, named: as of `Node.spawn`, options included.
+
+    Raises:
+        Everything that `Node.spawn` raises.
+    """
+    node, parent = (spawner.node, spawner) if isinstance(spawner, Record) else (spawner, spawner.current)
+    process, given = prepare(node, parent, target, kwargs, named)
+    info = await start(process, target, args, given, timeout)
+    return Started(process.ref, info)
+
+
+def take_info(process: Process) -> Any:
+    """Take what the start of `process`, which has no task, returned."""
+    extras = process.extras_or_none
+    if extras is None:
+        return None
+    info, extras.start_info = extras.start_info, None
+    return info
+
+
+async def _begun(process: Process) -> Any:
+    """Conclude the start of a process that has no task: a checkpoint every so often."""
+    info = take_info(process)
+    dispatcher = process.node.dispatcher
+    dispatcher.handoffs -= 1
+    if dispatcher.handoffs <= 0:
+        dispatcher.renew_handoffs()
+        await trio.lowlevel.checkpoint()
+    return info
+
+
+async def _acknowledged(request: Request[Any], seconds: float) -> Any:
     starter = request.node.current
     if starter is None:
-        await request.receive(seconds)
-        return
+        return await request.receive(seconds)
     begin_waiting(starter, request)
     try:
-        await request.receive(seconds)
+        return await request.receive(seconds)
     finally:
         starter.awaited = None
 
@@ -337,7 +426,8 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
     elif not is_spawnable(target):
         if not _is_async_function(target):
             raise NotSpawnable(f"cannot spawn {safe_repr(target)}: {_advice(target)}")
-        body = process.body = FunctionBody(process, _called(target, process, args, kwargs))
+        coroutine = _called(target, process, args, kwargs)
+        body = process.body = FunctionBody(process, coroutine, owes_start=_owes_start(target))
         return body
     dispatcher = node.dispatcher
     outer, dispatcher.running = dispatcher.running, process
@@ -397,9 +487,22 @@ def _advice(target: Any) -> str:
 
 @attempt(False)
 def _is_async_function(target: Any) -> bool:
+    target = _unwrapped(target)
+    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(type(target).__call__)
+
+
+@attempt(False)
+def _owes_start(target: Any) -> bool:
+    """Tell whether an async function, or its like, acknowledges its start itself."""
+    target = _unwrapped(target)
+    fn = target if inspect.isroutine(target) else type(target).__call__
+    return getattr(fn, _OWES_START, False) is True
+
+
+def _unwrapped(target: Any) -> Any:
     while isinstance(target, functools.partial):
         target = target.func
-    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(type(target).__call__)
+    return target
 
 
 def run(process: Process, body: TaskBody, target: Any) -> None:

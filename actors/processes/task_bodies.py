@@ -52,16 +52,18 @@ class TaskBody(Body):
     """A body that has a trio task.
 
     Attributes:
+        owes_start: true until the process has acknowledged its start.
         scope: cancelled to interrupt the process.
         task: the task, once it runs.
     """
 
-    __slots__ = ("process", "scope", "task")
+    __slots__ = ("owes_start", "process", "scope", "task")
 
     is_plain: ClassVar[bool] = True
 
     def __init__(self, process: Process) -> None:
         self.process = process
+        self.owes_start = False
         self.scope: trio.CancelScope | None = None
         self.task: trio.lowlevel.Task | None = None
         process.open_queue()  # which the task holds, too
@@ -84,11 +86,11 @@ class TaskBody(Body):
     async def stopped(self, reason: Reason) -> None:
         """Run the last hook of a process that stops, or has crashed."""
 
-    def started(self) -> None:
-        """Acknowledge the start."""
+    def started(self, info: Any) -> None:
+        """Acknowledge the start, with what the process has to tell about it."""
         start = self.process.node.starting.pop(self.process, None)
         if start is not None:
-            start.reply(None)
+            start.reply(info)
 
     async def run(self) -> None:
         """Run the process from its start to its end."""
@@ -155,18 +157,36 @@ def _leave_nurseries(task: trio.lowlevel.Task) -> None:
 class FunctionBody(TaskBody):
     """Runs the coroutine of `fn(me, *args, **kwargs)`, made beforehand so that the starter learns of unfit
     arguments.
+
+    Args:
+        process: whose body this is.
+        coroutine: its code.
+        owes_start: whether the code acknowledges the start itself (`acknowledges_start`). Otherwise the start
+            is over before the code begins.
     """
 
     __slots__ = ("_coroutine",)
 
     kind: ClassVar[str] = "function"
 
-    def __init__(self, process: Process, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def __init__(
+        self, process: Process, coroutine: Coroutine[Any, Any, Any], *, owes_start: bool = False
+    ) -> None:
         super().__init__(process)
         self._coroutine = coroutine
+        self.owes_start = owes_start
 
     async def main(self) -> None:
         await self._coroutine
+
+    def acknowledge(self, info: Any) -> None:
+        if not self.owes_start:
+            raise RuntimeError(
+                f"the start of {self.process.ref} is acknowledged already: call `started` once, and only in "
+                "a function that is decorated with @acknowledges_start"
+            )
+        self.owes_start = False
+        self.started(info)
 
 
 class AsyncBody(TaskBody):
@@ -182,6 +202,7 @@ class AsyncBody(TaskBody):
         self, actor: type[Actor], process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
         super().__init__(process)
+        self.owes_start = True
         self.protocol: ActorProtocol = protocol_of(actor)
         self.actor: Any = actor
         self._args = args
@@ -198,9 +219,8 @@ class AsyncBody(TaskBody):
         result = self.protocol.on_start(made)
         if type(result) is CoroutineType:
             result = await result
-        if result is not None:
-            self.process.extras().start_info = result
-        self.started()
+        self.owes_start = False
+        self.started(result)
         await self._serve()
 
     def rebind(self, actor: type[Actor]) -> None:

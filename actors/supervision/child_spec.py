@@ -163,6 +163,7 @@ CHILD_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("mailbox", lambda value: isinstance(value, Mailbox), "a Mailbox"),
     ("backoff", lambda value: value is None or isinstance(value, Backoff), "a Backoff or None"),
     ("on_failure", lambda value: value is None or isinstance(value, Resume), "a Resume or None"),
+    ("start_timeout", _is_seconds, "seconds or math.inf"),
 )
 
 FLAG_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
@@ -208,6 +209,8 @@ class Child:
         backoff: delays between restarts, or None (the default) to restart at once as OTP does.
         on_failure: after which errors of its handlers the child goes on with its state; None (the default)
             leaves that to its class (`Resume`). For actors that are no supervisors.
+        start_timeout: seconds that each start may take, `math.inf` (the default) for any number. A start that
+            takes longer is killed and has failed with the reason `TIMEOUT`.
 
     Raises:
         InvalidChild: a field has a bad value.
@@ -230,6 +233,7 @@ class Child:
     mailbox: Mailbox
     backoff: Backoff | None
     on_failure: Resume | None
+    start_timeout: float
 
     __repr__ = safe_record
 
@@ -255,6 +259,7 @@ class Child:
         mailbox: Mailbox = ...,
         backoff: Backoff | None = ...,
         on_failure: Resume | None = ...,
+        start_timeout: float = ...,
     ) -> None: ...
 
     @overload
@@ -273,6 +278,7 @@ class Child:
         mailbox: Mailbox = ...,
         backoff: Backoff | None = ...,
         on_failure: Resume | None = ...,
+        start_timeout: float = ...,
     ) -> None: ...
 
     @overload
@@ -291,6 +297,7 @@ class Child:
         mailbox: Mailbox = ...,
         backoff: Backoff | None = ...,
         on_failure: Resume | None = ...,
+        start_timeout: float = ...,
         kwargs: Mapping[str, Any],
     ) -> None: ...
 
@@ -310,6 +317,7 @@ class Child:
         mailbox: Mailbox = ...,
         backoff: Backoff | None = ...,
         on_failure: Resume | None = ...,
+        start_timeout: float = ...,
         kwargs: Mapping[str, Any] | None = ...,
     ) -> None: ...
 
@@ -328,6 +336,7 @@ class Child:
         mailbox: Mailbox = UNBOUNDED,
         backoff: Backoff | None = None,
         on_failure: Resume | None = None,
+        start_timeout: float = math.inf,
         kwargs: Mapping[str, Any] | None = None,
         **named: Any,
     ) -> None:
@@ -349,6 +358,7 @@ class Child:
             mailbox=mailbox,
             backoff=backoff,
             on_failure=on_failure,
+            start_timeout=start_timeout,
         )
         for field, valid, expected in CHILD_RULES:
             if not _holds(valid, getattr(self, field)):

@@ -26,9 +26,10 @@ from enfilade.actors.messages.errors import (
     NotConnected,
     ProcessDied,
     StartError,
+    StartTimeout,
 )
 from enfilade.actors.messages.kinds import has_hashable_class, is_a
-from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, SHUTDOWN, Crashed, Reason
+from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, SHUTDOWN, Crashed, Reason, asked_by
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import shown_name
@@ -40,7 +41,7 @@ from enfilade.actors.processes.handlers import refuse_unknown, refused, run_sync
 from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.protocol import NO_NAMES, ActorProtocol, protocol_of
-from enfilade.actors.processes.start import begin, create, give_back, inherit
+from enfilade.actors.processes.start import begin, create, give_back, inherit, take_info
 from enfilade.actors.supervision.actions import (
     Action,
     Answer,
@@ -53,6 +54,7 @@ from enfilade.actors.supervision.actions import (
     Stop,
 )
 from enfilade.actors.supervision.child_spec import Child
+from enfilade.actors.supervision.child_starts import Acknowledged, StartDue
 from enfilade.actors.supervision.child_stops import Stops, TimeUp
 from enfilade.actors.supervision.children import ChildRecord
 from enfilade.actors.supervision.incarnations import Incarnations
@@ -68,15 +70,6 @@ __all__ = ["SupervisorBody"]
 
 AnyRef = Ref[Any]
 Outcome = Callable[[Answer | Refuse], None]
-
-
-@attrs.frozen(eq=False)
-class Acknowledged:
-    """The start of a child that has a task has succeeded or failed."""
-
-    child: ChildRecord[AnyRef]
-    made: Process
-    request: Request[Any]
 
 
 @attrs.frozen(eq=False)
@@ -102,6 +95,7 @@ class SupervisorBody(DispatchedBody):
         "_error",
         "_exit_reason",
         "_incarnations",
+        "_late",
         "_performing",
         "_postponed",
         "_remote_children",
@@ -125,6 +119,7 @@ class SupervisorBody(DispatchedBody):
         self.hears: bool = getattr(protocol.actor, "hears_", False)
         self._asking: Outcome | None = None
         self._incarnations = Incarnations(self)
+        self._late: set[Process] = set()  # killed, because their start took too long
         self._remote_children: RemoteChildren | None = None
         self._error: BaseException | None = None
         self._exit_reason: Reason | None = None
@@ -331,11 +326,14 @@ class SupervisorBody(DispatchedBody):
     def _acknowledged(self, event: Acknowledged) -> None:
         made, request = event.made, event.request
         del self._starts[event.child]
+        is_late = made in self._late
+        self._late.discard(made)
         if request.error is None:
-            self._started(event.child, made)
+            self._started(event.child, made, request.value)
         else:
             self._stops.ended(made.ref)
-            self._not_started(event.child, request.error, made)
+            error = StartTimeout(event.child.spec.start_timeout) if is_late else request.error
+            self._not_started(event.child, error, made)
 
     def _remote_start_ended(self, start: RemoteStart) -> None:
         if self._starts.get(start.child) is not start:
@@ -409,26 +407,44 @@ class SupervisorBody(DispatchedBody):
             self._not_started(child, error, made)
             return
         if request is None:
-            self._started(child, made)
+            self._started(child, made, take_info(made))
             return
         self._starts[child] = made
         self._incarnations.restarting(child)
+        self._limit_start(child, made)
         request.observer = lambda request: process.put(Acknowledged(child, made, request))
 
-    def _started(self, child: ChildRecord[AnyRef], made: Process) -> None:
-        info = None
+    def _started(self, child: ChildRecord[AnyRef], made: Process, info: Any) -> None:
         if child.predecessor is not None and child.spec.mailbox.inherit:
             inherit(made, child.predecessor)
-        if made.extras_or_none is not None:
-            info, made.extras_or_none.start_info = made.extras_or_none.start_info, None
         self._incarnations.started(child, made.ref)
         self._perform(self.strategy.started(child, made.ref, info))
 
     def _start_remotely(self, child: ChildRecord[AnyRef]) -> None:
         try:
-            self._starts[child] = self._others().start(child)
+            self._starts[child] = start = self._others().start(child)
         except Exception as error:
             self._not_started(child, error)
+        else:
+            self._limit_start(child, start)
+
+    def _limit_start(self, child: ChildRecord[AnyRef], start: Process | RemoteStart) -> None:
+        """Have the start fail when its time has passed."""
+        if child.spec.start_timeout != math.inf:
+            self.process.send_after(child.spec.start_timeout, self.process.ref, StartDue(child, start))
+
+    def _start_due(self, event: StartDue) -> None:
+        child, start = event.child, event.start
+        if self._starts.get(child) is not start or self.strategy.stopping:
+            return
+        if isinstance(start, RemoteStart):
+            del self._starts[child]
+            if start.abandon is not None:
+                start.abandon()
+            self._not_started(child, StartTimeout(child.spec.start_timeout))
+        else:
+            self._late.add(start)
+            start.interrupt(asked_by(KILLED, self.process.ref))  # whose end is the answer to its start
 
     def _not_started(
         self, child: ChildRecord[AnyRef], error: BaseException | Reason, made: Process | None = None
@@ -494,7 +510,7 @@ class SupervisorBody(DispatchedBody):
         """Acknowledge the start."""
         start = self.process.node.starting.pop(self.process, None)
         if start is not None:
-            start.reply(None)
+            start.reply(take_info(self.process))
 
     def _exit(self, end: Exit) -> None:
         self._exit_reason = end.reason
@@ -551,6 +567,7 @@ EVENTS: dict[type, Callable[[SupervisorBody, Any], None]] = {
     Down: SupervisorBody._exit_arrived,
     Acknowledged: SupervisorBody._acknowledged,
     RemoteStart: SupervisorBody._remote_start_ended,
+    StartDue: SupervisorBody._start_due,
     NodeUp: SupervisorBody._node_up,
     NodeDown: SupervisorBody._node_down,
     TimeUp: SupervisorBody._time_up,
