@@ -24,7 +24,14 @@ from enfilade.transport.carrier import (
     hand_over,
 )
 from enfilade.transport.seal import Seal
-from enfilade.transport.wire import Frame, MalformedBatch, Refused, decode_batch, encode_batch, encode_frame
+from enfilade.transport.wire import (
+    Frame,
+    MalformedBatch,
+    Refused,
+    decode_batch,
+    encode_batch,
+    encode_frame,
+)
 
 __all__ = ["Callers", "Conversation", "HandshakeFailed", "discard_all", "say"]
 
@@ -57,6 +64,8 @@ class Conversation:
         self._outlet = outlet
         self._arrivals: deque[Arrival] = deque()
         self.credentials: Credentials | None = None
+        self.incarnation: int | None = None
+        """Which start of its node the caller is; None on the caller's side."""
         self.seal: Seal | None = None
         """Of everything that is said from here on, when the two have a secret."""
 

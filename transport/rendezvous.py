@@ -17,26 +17,35 @@ Both nodes may call each other at the same moment. Then each answers the other, 
 caller that it has itself answered the same node, the call of the node with the lower name stands and the
 other is dropped. Since nothing but Ready follows a Welcome, a dropped attempt has carried no message.
 
+One node may call another twice at a time, too: to stay connected, and to deliver something. Calls to one
+address take turns at the caller. Those that come by two addresses take turns at the answerer, where the
+carrier tells when a caller has given up; where it does not, the later call stands.
+
 A node that comes back has the same name and a new incarnation. Its old node link is declared dead, and
 everybody told, before the new one is accepted.
 """
 
 import contextlib
 import logging
-import math
 import os
 import random
-import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from time import perf_counter
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import trio
 
 from enfilade.transport import closing
 from enfilade.transport.carrier import Arrival, Carrier, CarrierError, Credentials, Handle, Inlet
-from enfilade.transport.conversation import Callers, Conversation, HandshakeFailed, discard_all, say
+from enfilade.transport.conversation import (
+    Callers,
+    Conversation,
+    HandshakeFailed,
+    discard_all,
+    say,
+)
 from enfilade.transport.name_owners import NameOwners
 from enfilade.transport.node_link import BATCH_LIMIT, NodeLink
 from enfilade.transport.peer import Host, Peer
@@ -52,7 +61,7 @@ from enfilade.transport.seal import (
     Seal,
 )
 from enfilade.transport.settings import Settings
-from enfilade.transport.versions import check_version, version_of
+from enfilade.transport.terms import check_terms, check_version, version_of
 from enfilade.transport.wire import (
     FRAME_LIMIT,
     Bye,
@@ -72,9 +81,6 @@ logger = logging.getLogger("enfilade.transport")
 
 HELLO_LIMIT: Final = 64 * 1024
 """Bytes of a batch that is sent to a rendezvous; it brings one handle."""
-
-NAME: Final = re.compile(r"[\w.@-]{1,128}")
-"""The names of nodes and zones: they stand in logs and on terminals."""
 
 MOST_HELD: Final = 64
 """Hellos, each with an inlet, that wait to be met; who comes when so many wait has to try again."""
@@ -131,6 +137,7 @@ class Rendezvous:
         self._version = version_of(has_secret=policy.secret is not None, is_lossless=carrier.traits.lossless)
         self._callers = Callers()
         self._owners = NameOwners(policy)
+        self._calling: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()  # by address
         self._answering: dict[str, Conversation] = {}
         # The nodes whose welcome we are accepting: what they ask for themselves meanwhile comes too late.
         self._accepting: dict[str, int] = {}
@@ -210,15 +217,10 @@ class Rendezvous:
             NotAdmitted: it refuses us, or our policy refuses it.
             HandshakeFailed: it breaks the protocol, or says nothing for the handshake's time.
         """
-        pause = FIRST_PAUSE
+        turn = self._calling.setdefault(address, trio.Lock())
         with trio.move_on_after(self._settings.handshake):
-            while True:
-                with self._handshake():
-                    peer = await self._call(address)
-                if peer is not None:
-                    return peer
-                await trio.sleep(pause)
-                pause = min(LAST_PAUSE, 2 * pause)
+            async with turn:
+                return await self._call_until_noticed(address)
         raise HandshakeFailed(f"the node at {address!r} said nothing for {self._settings.handshake:g} s")
 
     async def keep(self, address: str) -> None:
@@ -242,6 +244,17 @@ class Rendezvous:
             pause = min(self._settings.last_retry, 2 * pause)
 
     # The caller's side.
+
+    async def _call_until_noticed(self, address: str) -> Peer:
+        """Call a node until it has noticed that our last node link has ended."""
+        pause = FIRST_PAUSE
+        while True:
+            with self._handshake():
+                peer = await self._call(address)
+            if peer is not None:
+                return peer
+            await trio.sleep(pause)
+            pause = min(LAST_PAUSE, 2 * pause)
 
     async def _call(self, address: str) -> Peer | None:
         """Call the node at an address; None if it has yet to notice that our last node link has ended."""
@@ -272,7 +285,7 @@ class Rendezvous:
             assert talk.credentials is not None, "hear() keeps them"
             if answer.version != self._version:
                 raise NotAdmitted(f"expected version {self._version}, got {answer.version}")
-            self._check(answer)
+            check_terms(answer, self._name)
             identity = Identity(answer.name, answer.zone, answer.incarnation, talk.credentials)
             rights = self._policy.admit(identity)
             self._owners.check(identity)
@@ -393,7 +406,7 @@ class Rendezvous:
             NotAdmitted: it may not connect.
         """
         check_version(self._version, hello.oldest, hello.newest)
-        self._check(hello)
+        check_terms(hello, self._name)
         rights = self._policy.admit(identity)
         self._owners.check(identity)
         if len(self.peers) >= self._settings.peers and hello.name not in self.peers:
@@ -420,7 +433,7 @@ class Rendezvous:
             until_then.callback(self._carrier.discard, handle)
             async with self._callers.shaking_hands(identity.credentials.account):
                 until_then.pop_all()
-                talk = self._open_conversation(handle, identity.credentials)
+                talk = self._open_conversation(handle, identity)
                 try:
                     await self._welcome(hello, identity, rights, talk)
                 except NotAdmitted as error:
@@ -434,7 +447,7 @@ class Rendezvous:
                     if peer is None or not peer.uses(talk.inlet):
                         talk.close()
 
-    def _open_conversation(self, handle: Handle, credentials: Credentials) -> Conversation:
+    def _open_conversation(self, handle: Handle, caller: Identity) -> Conversation:
         outlet = self._carrier.outlet(handle)
         try:
             inlet = self._inlet()
@@ -442,18 +455,23 @@ class Rendezvous:
             outlet.close()
             raise
         talk = Conversation(self._carrier, inlet, outlet)
-        talk.credentials = credentials
+        talk.credentials, talk.incarnation = caller.credentials, caller.incarnation
         return talk
 
     async def _welcome(self, hello: Hello, identity: Identity, rights: Rights, talk: Conversation) -> None:
         agreement = await self._authenticate(hello, talk)
-        if self._accepting.get(hello.name) == hello.incarnation or not self._make_way(identity):
-            await talk.say(Refused(self._name, True, "the two nodes are connected already"))
-            return
-        rival = self._answering.get(hello.name)
-        if rival is not None:
+        while True:
+            if self._accepting.get(hello.name) == hello.incarnation or not self._make_way(identity):
+                await talk.say(Refused(self._name, True, "the two nodes are connected already"))
+                return
+            rival = self._answering.get(hello.name)
+            if rival is None:
+                break
             self._owners.check_successor(identity, rival.credentials)
-            rival.scope.cancel()
+            if self._resumes or rival.incarnation != hello.incarnation:
+                rival.scope.cancel()
+                break
+            await self._changed.wait()  # for the end of the same node's earlier call
         self._owners.claim(identity)
         self._answering[hello.name] = talk
         settings = self._settings
@@ -512,19 +530,6 @@ class Rendezvous:
             yield
         finally:
             self.handshakes -= 1
-
-    def _check(self, terms: Hello | Welcome) -> None:
-        """Refuse a peer whose name or terms are unusable."""
-        for name in (terms.name, terms.zone):
-            if not NAME.fullmatch(name):
-                shown = ascii(name[:128])
-                raise NotAdmitted(f"names must have 1 to 128 letters, digits, and _.@-, got {shown}")
-        if terms.name == self._name:
-            raise NotAdmitted(f"both nodes have the name {self._name!r}")
-        if not (0 < terms.period < math.inf and terms.window > 0):
-            raise NotAdmitted(
-                f"period and window must be more than 0, got {terms.period!r} s and {terms.window!r} bytes"
-            )
 
     def _inlet(self) -> Inlet:
         settings = self._settings

@@ -7,7 +7,7 @@ import msgspec
 import trio.testing
 
 from enfilade.transport.carrier import Carrier, CarrierError, Handle, Inlet, Outlet, Status, hand_over
-from enfilade.transport.versions import version_of
+from enfilade.transport.terms import version_of
 from enfilade.transport.wire import (
     Frame,
     Hello,

@@ -16,6 +16,9 @@ from enfilade.actors import Actor, Node, Process, Ref, open_node
 from enfilade.transport import Policy, Settings
 from tests.descriptors import open_descriptors
 
+HANDSHAKE = 100.0
+"""Seconds: a machine may be so busy that the loop of a zone comes round only after many."""
+
 
 class Account(Actor):
     """What the tests talk to."""
@@ -108,7 +111,7 @@ async def serve(path: str, name: str, period: float) -> None:
         listen=path,
         policy=policy,
         entries={"Account": Account},
-        settings=Settings(period=period),
+        settings=Settings(period=period, handshake=HANDSHAKE),
     ) as node:
         await populate(node)
         print("ready", flush=True)

@@ -16,7 +16,7 @@ from enfilade.transport.peer import Peer
 from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights, Rule
 from enfilade.transport.rendezvous import HandshakeFailed
 from enfilade.transport.settings import Settings
-from enfilade.transport.versions import version_of
+from enfilade.transport.terms import version_of
 from enfilade.transport.wire import Cancel, Frame, Hello, Welcome, encode_batch, encode_frame
 from tests.transport.model import Station, message
 
@@ -101,32 +101,6 @@ async def test_connects_again_before_the_peer_has_noticed_the_end(
     again.send(message(5))
     await wait_all_tasks_blocked()
     assert b.host.numbers() == [5]
-
-
-@pytest.mark.parametrize("slow", ["", "a", "b"])
-@pytest.mark.parametrize("seed", range(5))
-async def test_simultaneous_connect_leaves_one_node_link(
-    start: Start, autojump_clock: object, slow: str, seed: int
-) -> None:
-    """When both call at once, the call of the lower name stands (docs/wire.md, "Handshake")."""
-    a, b = await start("a"), await start("b")
-    for station in (a, b):
-        station.carrier.delay = 0.01 * seed if slow == station.carrier.host else 0.02
-    found = {}
-
-    async def call(station: Station, address: str) -> None:
-        found[address] = await station.rendezvous.connect(address)
-
-    async with trio.open_nursery() as both:
-        both.start_soon(call, a, "/b")
-        both.start_soon(call, b, "/a")
-    await trio.sleep(1)
-    assert found == {"/b": a.rendezvous.peers["b"], "/a": b.rendezvous.peers["a"]}
-    found["/b"].send(message(1))
-    found["/a"].send(message(2))
-    await trio.sleep(1)
-    assert (a.host.numbers(), b.host.numbers()) == ([2], [1])
-    assert a.host.down == b.host.down == []
 
 
 async def test_policy_refuses(start: Start, autojump_clock: object) -> None:

@@ -99,7 +99,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
             zone="here",
             listen=str(tmp_path / "test.door"),
             policy=Policy.same_user(exports="*"),
-            settings=Settings(period=PERIOD),
+            settings=Settings(period=PERIOD, handshake=SECONDS),
         ) as node:
             yield node
     assert not (tmp_path / "test.door").exists()

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,12 +46,24 @@ struct fresh {
     int listener, inode;
 };
 
+/* Nobody else has this name: the number of a process would tell nothing, because each pid namespace has all of them. */
+static int draw_name(struct fresh *fresh) {
+    uint64_t drawn;
+    if (getrandom(&drawn, sizeof drawn, 0) != sizeof drawn) {
+        return errno;
+    }
+    snprintf(fresh->name, sizeof fresh->name, ".door-%016llx", (unsigned long long)drawn);
+    return 0;
+}
+
 /* It lies in the directory under a temporary name, with mode 0 until it is ready. */
 static int bind_beside(const struct place *place, struct fresh *fresh) {
-    static atomic_uint counter;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct stat status;
-    snprintf(fresh->name, sizeof fresh->name, ".door-%d-%u", (int)getpid(), atomic_fetch_add(&counter, 1));
+    int unnamed = draw_name(fresh);
+    if (unnamed != 0) {
+        return unnamed;
+    }
     fresh->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fresh->listener < 0) {
         return errno;

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 
 #include <dirent.h>
+#include <sched.h>
 #include <stdarg.h>
 
 enum { WATCHDOG = 600 };
@@ -98,6 +99,18 @@ struct child start_child(void (*body)(int socket, void *argument), void *argumen
     }
     close(pair[1]);
     return (struct child){pid, pair[0]};
+}
+
+bool start_child_in_pid_namespace(void (*body)(int socket, void *argument), void *argument, struct child *child) {
+    int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+    if (own < 0 || unshare(CLONE_NEWPID) < 0) { /* for the children that follow ... */
+        close(own);
+        return false;
+    }
+    *child = start_child(body, argument);
+    CHECK_EQUAL(setns(own, CLONE_NEWPID), 0); /* ... and no longer */
+    close(own);
+    return true;
 }
 
 void finish_child(struct child child) {

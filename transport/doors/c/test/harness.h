@@ -77,6 +77,8 @@ struct child {
     int socket;
 };
 struct child start_child(void (*body)(int socket, void *argument), void *argument);
+/* The same as process 1 of a pid namespace of its own; false where that is not allowed. */
+bool start_child_in_pid_namespace(void (*body)(int socket, void *argument), void *argument, struct child *child);
 void finish_child(struct child child); /* waits; a child that failed fails the case */
 void kill_child(struct child child);   /* SIGKILL and reap */
 

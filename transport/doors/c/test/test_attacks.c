@@ -4,7 +4,6 @@
 #include "attacks.h"
 
 #include <dirent.h>
-#include <sched.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <time.h>
@@ -406,12 +405,10 @@ static void door_relay_between_namespaces(void) {
     }
     served_as = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(served_as != MAP_FAILED);
-    int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-    if (own < 0 || unshare(CLONE_NEWPID) < 0) { /* for the children that follow ... */
+    struct child victim;
+    if (!start_child_in_pid_namespace(victim_in_a_namespace, NULL, &victim)) {
         return;
     }
-    struct child victim = start_child(victim_in_a_namespace, NULL);
-    CHECK_EQUAL(setns(own, CLONE_NEWPID), 0); /* ... and no longer */
     int door = receive_fd(victim.socket);
     struct trunk_ends ends = make_liar();
     int relayed[2] = {ends.server, door};

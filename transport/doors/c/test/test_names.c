@@ -362,6 +362,33 @@ static void door_N24(void) {
     CHECK_EQUAL(ask(door_open(path, O_RDONLY)), getpid());
 }
 
+static void attaches_often(int socket, void *argument) {
+    enum { TIMES = 300 };
+    char path[200];
+    snprintf(path, sizeof path, "%s-%c", (char *)argument, receive_byte(socket));
+    int door = make_attached(path);
+    for (int i = 0; i < TIMES; i++) {
+        CHECK_EQUAL(fdetach(path), 0);
+        CHECK_EQUAL(fattach(door, path), 0);
+    }
+}
+
+/* Each has the number 1: what they make in the directory must not be named after that. */
+static void door_names_of_processes_with_one_number(void) {
+    char *path = temporary_path("zone");
+    struct child zones[2];
+    if (!system_is_real() || !start_child_in_pid_namespace(attaches_often, path, &zones[0]) ||
+        !start_child_in_pid_namespace(attaches_often, path, &zones[1])) {
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        send_byte(zones[i].socket, (char)('a' + i));
+    }
+    for (int i = 0; i < 2; i++) {
+        finish_child(zones[i]);
+    }
+}
+
 static const struct test tests[] = {
     TEST(door_N24),
     TEST(door_N1),
@@ -384,5 +411,6 @@ static const struct test tests[] = {
     TEST(door_N22),
     TEST(door_N23),
     TEST(door_N_attached_by_another_process),
+    TEST(door_names_of_processes_with_one_number),
 };
 TEST_MAIN(tests)
