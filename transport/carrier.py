@@ -57,7 +57,8 @@ class Traits:
         lossless: a batch that was accepted arrives, or the outlet breaks. Otherwise batches may be lost, and
             node links make up for it; where the carrier knows that some may have been, it puts an `Arrival`
             with empty `data` into the inlets.
-        descriptors: handles that are file descriptors travel.
+        descriptors: handles that are file descriptors travel; otherwise memory files do so as chunks.
+        assembly: bytes of long payloads from all peers that are put together of chunks at a time.
         watches: the carrier itself finds out that a peer lives and runs its loop, and tells when it does not;
             so idle node links say nothing.
         moment: seconds worth holding the loop for a peer that is about to speak; 0 for never.
@@ -67,6 +68,7 @@ class Traits:
 
     lossless: bool = True
     descriptors: bool = True
+    assembly: int = 512 * 1024 * 1024
     watches: bool = False
     moment: float = 150e-6
     patience: float | None = None

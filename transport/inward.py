@@ -21,13 +21,14 @@ has its answers.
 
 import enum
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
 
 import trio
 
 from enfilade.transport import closing
 from enfilade.transport.carrier import Arrival, CarrierError, Credentials, Handle, Inlet
+from enfilade.transport.chunks import Assembly
 from enfilade.transport.node_link import NodeLink
 from enfilade.transport.outward import GATHERING, PROMPT, SPOKEN, Outward
 from enfilade.transport.patience import Patience
@@ -62,6 +63,7 @@ class Inward:
         clock: by which its turns are measured.
         is_limited: whether the peer has a rate to keep to; then nobody polls.
         moment: seconds worth holding the loop for the peer; 0 for never.
+        assembly: puts long payloads together; None where descriptors travel.
         hand_on: carries frames out.
         refuse: is told the credentials of a caller that is not the peer.
         discard: closes handles.
@@ -79,6 +81,7 @@ class Inward:
         clock: Callable[[], float],
         is_limited: bool,
         moment: float,
+        assembly: Assembly | None,
         hand_on: Callable[[Sequence[Frame], Sequence[Handle]], None],
         refuse: Callable[[Credentials], None],
         discard: Callable[[Sequence[Handle]], None],
@@ -94,6 +97,7 @@ class Inward:
         self._peer = peer
         self._is_limited = is_limited
         self._moment = moment
+        self._assembly = assembly
         self._hand_on = hand_on
         self._refuse = refuse
         self._discard = discard
@@ -130,13 +134,25 @@ class Inward:
             self._take_in()
             pause = 0.0 if self._parts else self._link.pause()
             if pause > 0:
-                self._link.is_paused = True
-                try:
-                    await trio.sleep(pause)
-                finally:
-                    self._link.is_paused = False
+                await self._pause(trio.sleep, pause)
+            elif self._must_wait and not self._parts:
+                assert self._assembly is not None, "there is something to wait for"
+                await self._pause(self._assembly.wait)
             elif self._parts or self._arrived:
                 await trio.lowlevel.checkpoint()
+
+    @property
+    def _must_wait(self) -> bool:
+        """True while the long payloads of other peers have all the room that there is."""
+        return self._assembly is not None and self._assembly.must_wait
+
+    async def _pause(self, wait: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Wait, and let the peer know that this node lives but takes nothing in."""
+        self._link.is_paused = True
+        try:
+            await wait(*args)
+        finally:
+            self._link.is_paused = False
 
     async def _take_in_rest(self) -> None:
         """Take in what was too much for whoever polled."""
@@ -168,10 +184,10 @@ class Inward:
             self._arrived.extend(self._inlet.take())
         self._reading = BUSY
         room = self._turn.frames
-        while self._arrived and room > 0:
+        while self._arrived and room > 0 and not self._must_wait:
             room -= self._take_in()
         if self._reading is BUSY:
-            if self._parts or self._arrived:
+            if self._parts or self._arrived or self._must_wait:
                 assert self._tasks is not None, "the reader waits"
                 self._tasks.start_soon(self._take_in_rest)
             else:
@@ -222,13 +238,21 @@ class Inward:
             self._discard(arrival.handles)
             self._end("the peer sends descriptors while too many of its own wait to be closed")
             return
+        handles = arrival.handles
         try:
-            frames = self._link.received(arrival.data, arrival.handles)
+            frames = self._link.received(arrival.data, handles)
+            if self._assembly is not None:
+                if handles:
+                    raise MalformedBatch("handles came, and none travel this way")
+                frames, handles = self._assembly.take_in(frames)
         except MalformedBatch as error:
-            self._discard(arrival.handles)
+            self._discard(handles)
             self._end(f"the peer sent a malformed batch: {error}")
             return
-        self._turn.divide(frames, arrival.handles, self._parts)
+        except OSError as error:
+            self._end(f"there is no room for a long payload of the peer: {error}")
+            return
+        self._turn.divide(frames, handles, self._parts)
 
     def is_of(self, inlet: Inlet) -> bool:
         """Tell whether batches arrive in this inlet."""
@@ -243,4 +267,6 @@ class Inward:
         for arrival in self._arrived:
             self._discard(arrival.handles)
         self._arrived.clear()
+        if self._assembly is not None:
+            self._assembly.drop()
         self._inlet.close()

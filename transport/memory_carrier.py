@@ -32,7 +32,7 @@ from enfilade.transport.wire import PREFIX
 __all__ = ["LOSSLESS", "LOSSY", "MemoryCarrier", "MemoryNetwork"]
 
 LOSSLESS: Final = Traits(moment=0.0)  # whoever could speak runs in this very thread
-LOSSY: Final = Traits(moment=0.0, lossless=False)
+LOSSY: Final = Traits(moment=0.0, lossless=False, descriptors=False)
 """What the carriers of a memory network may promise."""
 
 

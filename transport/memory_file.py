@@ -21,6 +21,8 @@ from enfilade.transport.records import PayloadError
 
 __all__ = [
     "LONG",
+    "MOST_FILES",
+    "Growing",
     "Unwritten",
     "create",
     "fingerprint",
@@ -37,6 +39,9 @@ LONG: Final = 1024 * 1024
 
 FRAGMENT: Final = 256 * 1024
 """Bytes that are copied in one turn."""
+
+MOST_FILES: Final = 33
+"""Memory files of one payload: some for long bytes in it, and one for all the rest."""
 
 SEALS: Final = (
     fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
@@ -55,28 +60,61 @@ def create(data: bytes | memoryview) -> int:
     Raises:
         OSError: there is no descriptor left, or no room.
     """
-    if SEALS:
-        memory = os.memfd_create("payload", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            _write(memory, data)
-            fcntl.fcntl(memory, fcntl.F_ADD_SEALS, SEALS)
-        except BaseException:
-            os.close(memory)
-            raise
-        return memory
-    file, path = tempfile.mkstemp(prefix="payload-")
+    file = Growing()
     try:
-        _write(file, data)
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.close(file)
-        os.unlink(path)
+        file.write(data)
+        return file.finish()
+    except BaseException:
+        file.drop()
+        os.close(file.descriptor)
+        raise
 
 
-def _write(file: int, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
+class Growing:
+    """A memory file that is not whole yet.
+
+    Attributes:
+        descriptor: what is to travel, or to be read, when the file is whole; the caller's to close.
+
+    Raises:
+        OSError: there is no descriptor left.
+    """
+
+    def __init__(self) -> None:
+        if SEALS:
+            self.descriptor = self._file = os.memfd_create("payload", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            return
+        self._file, path = tempfile.mkstemp(prefix="payload-")
+        try:
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except BaseException:
+            os.close(self._file)
+            raise
+        finally:
+            os.unlink(path)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Add data at its end.
+
+        Raises:
+            OSError: there is no room.
+        """
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._file, view) :]
+
+    def finish(self) -> int:
+        """Seal the file, which is whole. Return its descriptor."""
+        if SEALS:
+            fcntl.fcntl(self._file, fcntl.F_ADD_SEALS, SEALS)
+        self.drop()
+        return self.descriptor
+
+    def drop(self) -> None:
+        """Write no more. Harmless when repeated."""
+        file, self._file = self._file, -1
+        if not SEALS and file >= 0:
+            os.close(file)
 
 
 class Unwritten:
@@ -93,17 +131,8 @@ class Unwritten:
     def __init__(self, data: bytes) -> None:
         self.size = len(data)
         self._rest = memoryview(data)
-        if SEALS:
-            self.descriptor = self._file = os.memfd_create("payload", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-            return
-        self._file, path = tempfile.mkstemp(prefix="payload-")
-        try:
-            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except BaseException:
-            os.close(self._file)
-            raise
-        finally:
-            os.unlink(path)
+        self._file = Growing()
+        self.descriptor = self._file.descriptor
 
     def fill(self) -> Iterator[None]:
         """Write what is left of the data, a fragment each time that the iterator is asked.
@@ -112,18 +141,15 @@ class Unwritten:
             OSError: there is no room.
         """
         while self._rest:
-            self._rest = self._rest[os.write(self._file, self._rest[:FRAGMENT]) :]
+            fragment, self._rest = self._rest[:FRAGMENT], self._rest[FRAGMENT:]
+            self._file.write(fragment)
             yield
-        if SEALS:
-            fcntl.fcntl(self._file, fcntl.F_ADD_SEALS, SEALS)
-        self.drop()
+        self._file.finish()
 
     def drop(self) -> None:
         """Let go of the data, whether they have been written or not. Harmless when repeated."""
         self._rest = memoryview(b"")
-        file, self._file = self._file, -1
-        if not SEALS and file >= 0:
-            os.close(file)
+        self._file.drop()
 
 
 def weigh(handles: Iterable[int]) -> int:

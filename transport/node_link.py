@@ -12,7 +12,8 @@ time. What comes in is checked and handed on. The rules:
   a window of bytes under way beyond that count, or half a window and one batch. An inlet that holds a window
   and a batch therefore never overflows between honest nodes; when it says FULL all the same, the very same
   batch is sent again later. The memory files that travel with frames count as the frames do, one by one, and
-  no two of them are in one batch that have more than half a window together.
+  no two of them are in one batch that have more than half a window together. Where descriptors do not
+  travel, the files leave before their frame, in `chunks` that are cut when there is credit for them.
 * Life. Any batch is a sign of life. Time is counted in quarters of the period, so that no message has to
   look at a clock. A side that has sent nothing for a whole quarter sends an empty batch, so an idle side
   speaks twice a period. A side takes the peer for dead at the fifth tick since the peer's last batch: 1 to
@@ -26,6 +27,7 @@ from typing import Final, NamedTuple
 import attrs
 
 from enfilade.transport.carrier import Handle
+from enfilade.transport.chunks import Pieces
 from enfilade.transport.memory_file import weigh
 from enfilade.transport.policy import Limits
 from enfilade.transport.seal import Seal
@@ -68,6 +70,7 @@ class _Gathered:
     handles: list[Handle]
     size: int
     memory: int
+    pieces: Pieces | None = None
 
     def takes(self, handles: int, memory: int, window: int) -> bool:
         """Tell whether a frame with so many handles, and bytes in memory files, may leave with these."""
@@ -85,6 +88,7 @@ class NodeLink:
         limits: what we let the peer do.
         clock: the time in seconds, for the peer's rate.
         seal: puts tags to batches and checks them; None without a secret.
+        cuts: whether memory files travel in chunks.
 
     Attributes:
         is_paused: whether the peer is kept to its rate just now; what it says meanwhile is heard later.
@@ -101,7 +105,9 @@ class NodeLink:
         limits: Limits,
         clock: Callable[[], float],
         seal: Seal | None = None,
+        cuts: bool = False,
     ) -> None:
+        self._cuts = cuts
         self._window = window
         self._peer_window = peer_window
         self._largest = min(BATCH_LIMIT, peer_window)
@@ -111,6 +117,7 @@ class NodeLink:
         # Out.
         self._gathered: deque[_Gathered] = deque()
         self._queued = 0
+        self._bulk = 0
         self._sent = 0
         self._taken_in = 0
         self._sequence = 0
@@ -129,7 +136,12 @@ class NodeLink:
     @property
     def queued(self) -> int:
         """Bytes of frames and of their memory files that wait to leave."""
-        return self._queued
+        return self._queued + self._bulk
+
+    @property
+    def bulk(self) -> int:
+        """Bytes of memory files that wait to leave in chunks."""
+        return self._bulk
 
     @property
     def under_way(self) -> int:
@@ -168,13 +180,18 @@ class NodeLink:
                 one may be longer than what may wait together.
         """
         size = len(frame)
-        memory = weigh(handles) if handles else 0
+        memory = weigh(handles) if handles and not self._cuts else 0
         if self._queued + size > self._limits.backlog:
             raise Backlogged(
                 f"{self._queued} bytes wait for a peer that does not take them in; "
                 f"the limit is {self._limits.backlog}"
             )
         self._queued += size + memory
+        if handles and self._cuts:
+            pieces = Pieces(handles)
+            self._bulk += pieces.rest
+            self._gathered.append(_Gathered([frame], [], size, 0, pieces))
+            return len(self._gathered) > 1
         if self._gathered:
             last = self._gathered[-1]
             together = last.size + size
@@ -213,6 +230,9 @@ class NodeLink:
     def _next_gathered(self, *, last: bool) -> _Gathered | None:
         """Take the frames that leave next, if there is credit for them."""
         waiting = self._gathered
+        pieces = waiting[0].pieces if waiting else None
+        if pieces:
+            return self._cut(pieces)
         if len(waiting) > (not last) and self._may_leave(waiting[0].size + waiting[0].memory):
             gathered = waiting.popleft()
             cost = gathered.size + gathered.memory
@@ -220,6 +240,16 @@ class NodeLink:
             self._sent += cost
             return gathered
         return None
+
+    def _cut(self, pieces: Pieces) -> _Gathered | None:
+        """Cut off the next chunk of the files that leave before the next frame, if there is credit for it."""
+        if not self._may_leave(pieces.cost):
+            return None
+        self._bulk -= pieces.rest
+        chunk = pieces.cut()
+        self._bulk += pieces.rest
+        self._sent += len(chunk)
+        return _Gathered([chunk], [], len(chunk), 0)
 
     def _give_out(self, sequence: int, frames: Sequence[bytes], handles: Sequence[Handle] = ()) -> Outgoing:
         """Make the batch that is handed over now; it tells what has been taken in."""
@@ -310,7 +340,8 @@ class NodeLink:
         handles = [] if self._under_way is None else list(self._under_way.handles)
         for gathered in self._gathered:
             handles += gathered.handles
+            handles += gathered.pieces.leftovers() if gathered.pieces else ()
         self._gathered.clear()
-        self._queued = 0
+        self._queued = self._bulk = 0
         self._under_way = None
         return handles

@@ -83,7 +83,7 @@ LONGEST_INLINE: Final = INLINE_LIMIT - 64
 PAYLOAD_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of a payload, however it travels, all memory files taken together; a receiver may allow less."""
 
-MEMORY_FILES: Final = 32
+MEMORY_FILES: Final = memory_file.MOST_FILES - 1
 """Memory files for bytes in one payload; what is long beyond that stays in the payload, which then is one."""
 
 DESCRIPTORS_LIMIT: Final = 128
@@ -175,6 +175,7 @@ class Codec:
     Attributes:
         limits: what a payload that comes may cost.
         in_memory: bytes of the memory files of the payload that came last with handles.
+        without_descriptors: why file descriptors do not travel; empty while they do.
     """
 
     def __init__(
@@ -182,6 +183,7 @@ class Codec:
     ) -> None:
         self.limits = Limits(payload=PAYLOAD_LIMIT)
         self.in_memory = 0
+        self.without_descriptors = ""
         self._registry = registry
         self._origin = origin
         self._lowering: dict[type, Callable[[Any], Any]] = {
@@ -459,6 +461,8 @@ class Codec:
         return self._extension(_ERROR, values)
 
     def _lower_descriptor(self, value: FileDescriptor) -> Any:
+        if self.without_descriptors:
+            raise PayloadError(self.without_descriptors)
         self._outgoing.append(os.dup(value.fileno()))
         return msgspec.msgpack.Ext(_DESCRIPTOR, self._encoder.encode(len(self._outgoing) - 1))
 

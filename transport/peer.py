@@ -19,6 +19,7 @@ from typing import Protocol
 import trio
 
 from enfilade.transport.carrier import Arrival, Carrier, Credentials, Handle, Inlet, Outlet
+from enfilade.transport.chunks import Assembly, Room
 from enfilade.transport.inward import Inward
 from enfilade.transport.node_link import QUARTERS, NodeLink
 from enfilade.transport.outward import Handover, Outward
@@ -91,6 +92,7 @@ class Peer:
         inlet: Inlet,
         outlet: Outlet,
         early: Sequence[Arrival],
+        room: Room,
         forget: Callable[["Peer"], None],
     ) -> None:
         self.identity = identity
@@ -115,6 +117,7 @@ class Peer:
             clock=clock,
             is_limited=rights.limits.rate is not None,
             moment=traits.moment,
+            assembly=None if traits.descriptors else Assembly(rights.limits.payload, room),
             hand_on=self._hand_on,
             refuse=self._refuse,
             discard=self._discard,
@@ -133,13 +136,18 @@ class Peer:
 
     @property
     def takes_descriptors(self) -> bool:
-        """True when file descriptors, and memory files, can travel to the peer."""
+        """True when file descriptors can travel to the peer; otherwise long payloads do so in chunks."""
         return self._carrier.traits.descriptors
 
     @property
     def queued(self) -> int:
         """Bytes that wait to leave for the peer."""
         return self._link.queued
+
+    @property
+    def bulk(self) -> int:
+        """Bytes of long payloads that wait to leave for the peer in chunks."""
+        return self._link.bulk
 
     @property
     def batches_out(self) -> int:

@@ -57,6 +57,8 @@ class Limits:
     Attributes:
         backlog: bytes of frames that may wait here for the peer, and of long payloads beside them, before
             another may not; then the node link is closed.
+        bulk: bytes of long payloads that may wait to leave for the peer where they travel in chunks, as they
+            do over a mesh; what would be more fails where it is sent.
         references: refs of this node that the peer may hold at a time.
         pending: calls, monitors and spawns of the peer that may be open here at a time, of each; and groups
             of a scope whose members it may tell.
@@ -73,6 +75,7 @@ class Limits:
     """
 
     backlog: int = attrs.field(default=64 * 1024 * 1024, validator=_positive)
+    bulk: int = attrs.field(default=256 * 1024 * 1024, validator=_positive)
     references: int = attrs.field(default=1_000_000, validator=_positive)
     pending: int = attrs.field(default=100_000, validator=_positive)
     pending_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_positive)

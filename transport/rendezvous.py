@@ -39,6 +39,7 @@ import trio
 
 from enfilade.transport import closing
 from enfilade.transport.carrier import Arrival, Carrier, CarrierError, Credentials, Handle, Inlet
+from enfilade.transport.chunks import Room
 from enfilade.transport.conversation import (
     Callers,
     Conversation,
@@ -135,6 +136,7 @@ class Rendezvous:
         self._settings = settings or Settings()
         self._resumes = not carrier.traits.lossless
         self._version = version_of(has_secret=policy.secret is not None, is_lossless=carrier.traits.lossless)
+        self._room = Room(carrier.traits.assembly)
         self._callers = Callers()
         self._owners = NameOwners(policy)
         self._calling: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()  # by address
@@ -561,6 +563,7 @@ class Rendezvous:
             limits=rights.limits,
             clock=trio.current_time,
             seal=seal,
+            cuts=not self._carrier.traits.descriptors,
         )
         peer = Peer(
             self._carrier,
@@ -573,6 +576,7 @@ class Rendezvous:
             inlet=talk.inlet,
             outlet=talk.outlet,
             early=talk.take_rest(),
+            room=self._room,
             forget=self._forget,
         )
         self.peers[identity.name] = peer

@@ -40,6 +40,7 @@ __all__ = [
     "Cancel",
     "Cast",
     "Challenge",
+    "Chunk",
     "Demonitor",
     "Down",
     "Exit",
@@ -368,6 +369,16 @@ class Members(_Frame, tag=39):
     payload: msgspec.Raw
 
 
+class Chunk(_Frame, tag=41):
+    """A piece of a memory file of the next frame that has some, and the bytes of the file to come after it.
+
+    Only carriers over which descriptors do not travel have it (`chunks`).
+    """
+
+    rest: Number
+    data: bytes
+
+
 class Present(_Frame, tag=40):
     """Proof that this serial number was once handed out: the token that travelled with the ref."""
 
@@ -405,6 +416,7 @@ Frame = Union[  # noqa: UP007 - get_args() below reads it, and msgspec decodes b
     WhereisReply,
     Members,
     Present,
+    Chunk,
 ]
 
 FRAMES: Final[tuple[type[_Frame], ...]] = get_args(Frame)

@@ -112,6 +112,7 @@ class LimitsTable(_Table):
     """Limits of a peer, with the meaning and the defaults of `enfilade.transport.Limits`."""
 
     backlog: int = Limits().backlog
+    bulk: int = Limits().bulk
     references: int = Limits().references
     pending: int = Limits().pending
     pending_bytes: int = Limits().pending_bytes

@@ -52,10 +52,11 @@ from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.start import Started
 from enfilade.transport import wire
 from enfilade.transport.carrier import Handle
+from enfilade.transport.chunks import length
 from enfilade.transport.file_descriptor import close_all
 from enfilade.transport.memory_file import Unwritten
 from enfilade.transport.outward import FrameTooLarge
-from enfilade.transport.payload import INLINE_LIMIT, Codec, External
+from enfilade.transport.payload import Codec, External
 from enfilade.transport.peer import Peer
 from enfilade.transport.records import PayloadError
 
@@ -288,7 +289,9 @@ class RemoteNode:
         finally:
             self._passing.giving = Giving.WHOLE
 
-    def _encoded(self, encode: Callable[..., Encoded], *values: Any) -> Encoded:
+    def _encoded(
+        self, encode: Callable[..., Encoded], *values: Any, unwritten: list[Unwritten] | None = None
+    ) -> Encoded:
         """Encode what travels, which may be made of anything.
 
         Raises:
@@ -296,7 +299,7 @@ class RemoteNode:
             Refused, OSError: there is no room for its refs, or no descriptor for its files.
         """
         try:
-            payload, files = encode(*values)
+            payload, files = encode(*values, unwritten)
         except (PayloadError, Refused, OSError):
             raise
         except BaseException as error:
@@ -304,22 +307,37 @@ class RemoteNode:
                 raise
             raise PayloadError(f"a value that cannot be encoded cannot travel: {safe_repr(error)}") from error
         if files and self.peer is not None and not self.peer.takes_descriptors:
-            close_all(files)
-            raise PayloadError(
-                f"neither file descriptors nor long payloads can travel to {self.node_name}, reached over "
-                f"a mesh: send what a file holds, and at most {INLINE_LIMIT} bytes at a time"
-            )
+            self._check_bulk(self.peer, files, unwritten or ())
         return payload, files
 
     def _encoded_soon(self, encode: Callable[..., Encoded], *values: Any) -> Encoded:
         """Encode as `_encoded` does; but what is long in it follows, and the payload only says so."""
-        if self.peer is not None and self._departures.size > self.peer.rights.limits.backlog:
-            self.peer.end(f"{self._departures.size} bytes wait to be copied for a peer that takes nothing in")
+        peer = self.peer
+        waiting = self._departures.size
+        if peer is not None and peer.takes_descriptors and waiting > peer.rights.limits.backlog:
+            peer.end(f"{waiting} bytes wait to be copied for a peer that takes nothing in")
         unwritten: list[Unwritten] = []
-        payload, files = self._encoded(encode, *values, unwritten)
+        payload, files = self._encoded(encode, *values, unwritten=unwritten)
         if not unwritten:
             return payload, files
         return self._departures.add(self._node.new_number(), payload, files, unwritten), ()
+
+    def _check_bulk(self, peer: Peer, files: Sequence[Handle], unwritten: Sequence[Unwritten]) -> None:
+        """Refuse a long payload for which there is no room among those that wait to leave in chunks.
+
+        Raises:
+            PayloadError: there is none.
+        """
+        size = length(files) + sum(file.size for file in unwritten)
+        waiting, limit = self._departures.size + peer.bulk, peer.rights.limits.bulk
+        if waiting + size > limit:
+            for file in unwritten:
+                file.drop()
+            close_all(files)
+            raise PayloadError(
+                f"{size} bytes cannot travel to {self.node_name} now: {waiting} wait to leave, the limit is "
+                f"{limit} (Limits.bulk); use send_wait, or wait for answers"
+            )
 
     def say(self, frame: wire.Frame, files: Sequence[Handle] = ()) -> None:
         """Send a frame, or drop it while there is no node link."""
@@ -421,6 +439,12 @@ class RemoteNode:
         """Take a new node link into use, and deliver what waited for it."""
         self.peer = peer
         self._codec.limits = peer.rights.limits
+        self._codec.without_descriptors = (
+            ""
+            if peer.takes_descriptors
+            else f"a file descriptor cannot travel to {self.node_name}, which is reached over the mesh: send "
+            "what the file holds"
+        )
         self._trouble = ""
         waiting, self._waiting = self._waiting, None
         for ref, signal in waiting or ():

@@ -1,6 +1,5 @@
 """The rules of docs/semantics.md between processes of two nodes, on the memory carrier, in virtual time."""
 
-import os
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -30,7 +29,7 @@ from enfilade.actors import (
 )
 from enfilade.actors.messages.signals import STOP
 from enfilade.actors.peers.inbound import Inbound
-from enfilade.transport import Limits, Policy
+from enfilade.transport import Limits, Policy, memory_file
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.wire import Call, Cast, Monitor
 from tests.conformance.actors.town import Account, Point, Town, settle, town
@@ -280,7 +279,7 @@ async def test_a_cast_is_refused_before_it_is_decoded(
         ("hidden", "add"),
         (10**9, "add"),
     ):
-        file = os.dup(0)
+        file = memory_file.create(b"long")  # a descriptor of another kind does not travel everywhere
         remote.peer.send(Cast(to, method, remote._codec.encode([[1], {}])[0], 1), [file])
     await settle()
     assert not decoded

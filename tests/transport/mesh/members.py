@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from enfilade.actors import Actor, Node, open_node
-from enfilade.transport import Policy
+from enfilade.transport import Limits, Policy
 from enfilade.transport.mesh import Mesh
 from tests.transport.mesh.servers import NatsServer, running
 
@@ -44,18 +44,20 @@ class Account(Actor):
         return len(self.seen), self.seen == list(range(len(self.seen)))
 
 
-POLICY = Policy.same_mesh(exports="*", ends="*", entries="*", groups="*")
+ROOMY = Limits(payload=256 * 1024 * 1024, pending_bytes=512 * 1024 * 1024, decoding=600.0)
+"""For the longest payloads."""
 
 
 @asynccontextmanager
-async def nodes(mesh: str | Mesh, *names: str) -> AsyncIterator[list[Node]]:
+async def nodes(mesh: str | Mesh, *names: str, limits: Limits | None = None) -> AsyncIterator[list[Node]]:
     """Open nodes with an account each, for the length of a block."""
+    policy = Policy.same_mesh(exports="*", ends="*", entries="*", groups="*", limits=limits)
     async with AsyncExitStack() as stack:
         opened = []
         for each in names:
             name, _, zone = each.partition("@")
             node = await stack.enter_async_context(
-                open_node(name, zone=zone, mesh=mesh, policy=POLICY, entries={"Account": Account})
+                open_node(name, zone=zone, mesh=mesh, policy=policy, entries={"Account": Account})
             )
             await node.spawn(Account, name="account")
             opened.append(node)

@@ -1,0 +1,266 @@
+"""Long payloads in chunks: they arrive whole and in their place, and cost both sides what they may cost."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as some
+from trio.testing import wait_all_tasks_blocked
+
+from enfilade.actors import Actor, Node, Ref, open_node
+from enfilade.transport import Limits, PayloadError, Policy, RemoteError, chunks, memory_file
+from enfilade.transport.chunks import CHUNK, Assembly, Pieces, Room
+from enfilade.transport.memory_carrier import LOSSY, MemoryNetwork
+from enfilade.transport.node_link import BATCH_LIMIT
+from enfilade.transport.resuming_link import ResumingLink
+from enfilade.transport.wire import Bye, Chunk, Frame, MalformedBatch, Send, decode_batch, encode_frame
+from tests.descriptors import open_descriptors
+from tests.transport.stranger import payload
+
+MIB = 1024 * 1024
+WINDOW = 256 * 1024
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    before = open_descriptors()
+    yield
+    assert open_descriptors() == before
+
+
+def link(**limits: Any) -> ResumingLink:
+    return ResumingLink(
+        window=WINDOW, peer_window=WINDOW, limits=Limits(**limits), clock=lambda: 0.0, cuts=True
+    )
+
+
+def frame(number: int, files: int) -> Send:
+    return Send(number, payload(None), files)
+
+
+def contents(handles: Any) -> list[bytes]:
+    found = [memory_file.read(handle, os.fstat(handle).st_size) for handle in handles]
+    for handle in handles:
+        os.close(handle)
+    return found
+
+
+SIZES = some.lists(some.sampled_from([1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5]), max_size=3)
+
+
+@given(some.lists(SIZES, max_size=6))
+def test_files_arrive_whole_before_their_frame(messages: list[list[int]]) -> None:
+    """Frames arrive in order, each with its own files; no more is under way than the window allows."""
+    one, other = link(), link()
+    assembly = Assembly(MIB, Room(MIB))
+    sent = [[bytes([number]) * size for size in sizes] for number, sizes in enumerate(messages)]
+    for number, files in enumerate(sent):
+        one.send(encode_frame(frame(number, len(files))), [memory_file.create(data) for data in files])
+    assert one.bulk == sum(map(sum, messages))
+    came: list[tuple[int, list[bytes]]] = []
+    while not one.is_settled:
+        while (batch := one.next_batch()) is not None:
+            assert not batch.handles
+            assert len(batch.data) <= BATCH_LIMIT + 100
+            frames, handles = assembly.take_in(other.received(batch.data))
+            came += [(each.to, contents(handles)) for each in frames if isinstance(each, Send) and each.files]
+            came += [(each.to, []) for each in frames if isinstance(each, Send) and not each.files]
+            one.accepted()
+            assert one.under_way <= WINDOW + BATCH_LIMIT
+        other.acknowledge()
+        answer = other.next_batch()
+        assert answer is not None
+        one.received(answer.data)
+        other.accepted()
+    assert sorted(number for number, _ in came) == list(range(len(sent)))
+    assert all(files == sent[number] for number, files in came)
+    assert one.bulk == one.queued == 0
+
+
+def test_what_has_not_left_is_given_back() -> None:
+    one = link()
+    files = [memory_file.create(bytes(3 * CHUNK)) for _ in range(3)]
+    one.send(encode_frame(frame(1, 3)), files)
+    assert one.next_batch() is not None
+    assert list(one.leftovers()) == files
+    for file in files:
+        os.close(file)
+
+
+def cut(*sizes: int) -> list[Frame]:
+    """The chunks of files of so many bytes."""
+    pieces = Pieces([memory_file.create(bytes(size)) for size in sizes])
+    found: list[Frame] = []
+    while pieces:
+        (chunk,) = decode_batch(link_batch(pieces.cut())).frames
+        found.append(chunk)
+    return found
+
+
+def link_batch(encoded: bytes) -> bytes:
+    one = link()
+    one.send(encoded)
+    batch = one.next_batch()
+    assert batch is not None
+    return batch.data
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        lambda: [frame(1, 1)],
+        lambda: [*cut(10), frame(1, 0)],
+        lambda: [*cut(10), frame(1, 2)],
+        lambda: [*cut(10), Bye("")],
+        lambda: [Chunk(100, b"x"), frame(1, 1)],
+        lambda: [Chunk(100, b"x"), Chunk(100, b"x")],
+        lambda: [Chunk(100, b"x"), Chunk(98, b"x")],
+        lambda: [Chunk(2, b"x"), Chunk(1, b"")],
+        lambda: [Chunk(0, b"")],
+        lambda: cut(*[1] * (memory_file.MOST_FILES + 1)),
+    ],
+    ids=range(10),
+)
+def test_chunks_that_do_not_follow_one_another_are_refused(frames: Callable[[], list[Frame]]) -> None:
+    room = Room(MIB)
+    assembly = Assembly(MIB, room)
+    with pytest.raises(MalformedBatch):
+        assembly.take_in(frames())
+    assembly.drop()
+    assembly.drop()
+    assert not room._taken
+
+
+def test_what_is_too_long_is_not_kept() -> None:
+    """The frame comes all the same, so that its payload can be refused as over doors."""
+    room = Room(MIB)
+    assembly = Assembly(100, room)
+    frames, handles = assembly.take_in([*cut(60, 60), frame(1, 2)])
+    assert [os.fstat(handle).st_size for handle in handles] == [60, 0]
+    assert len(frames) == 1
+    assert not room._taken
+    for handle in handles:
+        os.close(handle)
+
+
+async def test_who_begins_first_finishes_first(autojump_clock: object) -> None:
+    room = Room(100)
+    first, second, third = (Assembly(MIB, room) for _ in range(3))
+    first.take_in([Chunk(149, b"x")])
+    assert not first.must_wait, "the first has its room in any case"
+    second.take_in([Chunk(50, b"x")])
+    third.take_in([Chunk(10, b"x")])
+    assert second.must_wait
+    assert third.must_wait
+    waited: list[str] = []
+
+    async def wait(name: str, assembly: Assembly) -> None:
+        await assembly.wait()
+        waited.append(name)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait, "second", second)
+        nursery.start_soon(wait, "third", third)
+        await wait_all_tasks_blocked()
+        assert not waited
+        first.drop()
+    assert sorted(waited) == ["second", "third"], "51 and 11 bytes have room together"
+    second.drop()
+    third.drop()
+
+
+class Keeper(Actor):
+    """Keeps nothing, and tells how much came."""
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+
+    def on_message(self, message: Any) -> None:
+        self.lengths.append(len(message))
+
+    def give(self, value: Any) -> Any:
+        return value
+
+    def seen(self) -> list[int]:
+        return self.lengths
+
+
+async def pair(network: MemoryNetwork, test: Callable[[Node, Node, Ref[Keeper]], Any], **limits: Any) -> None:
+    policy = Policy.same_user(exports="*", limits=Limits(**limits))
+    async with (
+        open_node("a", carrier=network.carrier("a"), listen="/a", policy=policy) as a,
+        open_node("b", carrier=network.carrier("b"), listen="/b", policy=policy) as b,
+    ):
+        await b.spawn(Keeper, name="keeper")
+        await a.connect("/b")
+        await test(a, b, a.remote("keeper", b.full_name))
+
+
+async def test_beyond_the_limit_one_message_fails(autojump_clock: object) -> None:
+    """What was sent before arrives, what is sent after it, too; the node link goes on."""
+
+    async def test(a: Node, b: Node, keeper: Ref[Keeper]) -> None:
+        keeper.send(bytes(3 * MIB))
+        keeper.send(bytes(MIB // 2))
+        with pytest.raises(PayloadError, match=r"1048577 bytes cannot travel to b@local now: 3670016 wait"):
+            keeper.send(bytes(MIB + 1))
+        assert await keeper.call(Keeper.seen) == [3 * MIB, MIB // 2]
+        keeper.send(bytes(MIB + 1))
+        assert await keeper.call(Keeper.seen) == [3 * MIB, MIB // 2, MIB + 1]
+
+    await pair(MemoryNetwork(LOSSY), test, bulk=4 * MIB)
+
+
+async def test_a_peer_that_may_send_less_is_told_so(autojump_clock: object) -> None:
+    async def test(a: Node, b: Node, keeper: Ref[Keeper]) -> None:
+        with pytest.raises(RemoteError, match="a payload may have 1048576 bytes here"):
+            await keeper.call(Keeper.give, bytes(2 * MIB))
+        with pytest.raises(RemoteError, match="a payload may have 1048576 bytes here"):
+            await keeper.call(Keeper.give, [bytes(MIB // 2)] * 3)
+        assert await keeper.call(Keeper.give, bytes(MIB // 2)) == bytes(MIB // 2)
+
+    await pair(MemoryNetwork(LOSSY), test, payload=MIB)
+
+
+async def test_lost_chunks_are_sent_again(autojump_clock: object) -> None:
+    network = MemoryNetwork(LOSSY)
+    count = 0
+
+    def every_fifth(data: bytes) -> bool:
+        nonlocal count
+        count += 1
+        return count % 5 == 0
+
+    async def test(a: Node, b: Node, keeper: Ref[Keeper]) -> None:
+        network.loses = every_fifth
+        value = os.urandom(2 * MIB)
+        assert await keeper.within(600).call(Keeper.give, value) == value
+        network.loses = lambda data: False
+
+    await pair(network, test)
+
+
+async def test_without_a_descriptor_left_the_node_link_ends(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said why, and the node lives."""
+
+    class Full(memory_file.Growing):
+        def __init__(self) -> None:
+            raise OSError(24, "too many open files")
+
+    async def test(a: Node, b: Node, keeper: Ref[Keeper]) -> None:
+        assert await keeper.call(Keeper.give, 0) == 0  # both sides are up
+        (peer,) = b.distribution.rendezvous.peers.values()
+        monkeypatch.setattr(chunks, "Growing", Full)
+        keeper.send(bytes(MIB // 2))
+        await peer.ended.wait()
+        assert "there is no room for a long payload of the peer: [Errno 24]" in peer.reason
+        monkeypatch.undo()
+        await a.connect("/b")
+        assert await keeper.call(Keeper.give, 1) == 1
+
+    await pair(MemoryNetwork(LOSSY), test)
