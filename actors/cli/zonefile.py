@@ -22,6 +22,8 @@ from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.nearest import did_you_mean
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import is_spawnable
+from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, Overflow
+from enfilade.actors.supervision.backoff import Backoff
 from enfilade.actors.supervision.child_spec import Child, Flags, check_child_specs
 from enfilade.actors.supervision.remote_entry import RemoteEntry
 from enfilade.transport.policy import CONTROL, INSPECT, OBSERVE, Limits, Policy, Rights, Rule
@@ -74,6 +76,38 @@ class SupervisorTable(_Table):
         Flags(**msgspec.structs.asdict(self))  # raises what is wrong with them
 
 
+class BackoffTable(_Table):
+    """Delays between the restarts of a child, with the meaning and the defaults of `Backoff`."""
+
+    first: float = Backoff().first
+    factor: float = Backoff().factor
+    maximum: float = Backoff().maximum
+    jitter: float = Backoff().jitter
+    reset: float = Backoff().reset
+
+    def __post_init__(self) -> None:
+        self.backoff()
+
+    def backoff(self) -> Backoff:
+        """Convert to a child's back-off. Raises ValueError when a number is out of range."""
+        return Backoff(**msgspec.structs.asdict(self))
+
+
+class MailboxTable(_Table):
+    """The bound of a child's mailbox, with the meaning of `Mailbox`."""
+
+    capacity: int | None = None
+    overflow: Overflow = "dead_letter"
+    inherit: bool = False
+
+    def __post_init__(self) -> None:
+        self.mailbox()
+
+    def mailbox(self) -> Mailbox:
+        """Convert to a child's mailbox. Raises ValueError when the capacity is out of range."""
+        return Mailbox(**msgspec.structs.asdict(self))
+
+
 class ChildTable(_Table):
     """One child of the root supervisor: an actor, a guest, or what an entry of another node starts."""
 
@@ -95,6 +129,9 @@ class ChildTable(_Table):
     name: str | None = None
     restart: Literal["permanent", "transient", "temporary"] = "permanent"
     shutdown: float | Literal["brutal_kill"] | None = None
+    start_timeout: float | None = None
+    backoff: BackoffTable | None = None
+    mailbox: MailboxTable | None = None
 
 
 class NetworkTable(_Table):
@@ -301,6 +338,9 @@ def _child(table: ChildTable, directory: Path, network: NetworkTable) -> Child:
             name=table.name,
             restart=table.restart,
             shutdown=table.shutdown,
+            start_timeout=math.inf if table.start_timeout is None else table.start_timeout,
+            backoff=None if table.backoff is None else table.backoff.backoff(),
+            mailbox=UNBOUNDED if table.mailbox is None else table.mailbox.mailbox(),
             kwargs=table.options,
         )
     except ValueError as error:
@@ -384,7 +424,16 @@ def read_zone_file(path: Path) -> ZoneFile:
         raise Refusal(f"{path} is not a zone file: {trouble}{hint}") from error
 
 
-_TABLES: Final = (ZoneFile, NodeTable, SupervisorTable, ChildTable, PeerTable, LimitsTable)
+_TABLES: Final = (
+    ZoneFile,
+    NodeTable,
+    SupervisorTable,
+    ChildTable,
+    BackoffTable,
+    MailboxTable,
+    PeerTable,
+    LimitsTable,
+)
 _UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`(?: - at `\$\.?([^`]*)`)?")
 
 
@@ -413,7 +462,7 @@ def _nearest_key(trouble: str) -> str:
 def _choices(trouble: str) -> str:
     """The words that a key takes, which the decoder leaves out when it is given another."""
     key = trouble.rpartition(".")[2].rstrip("`")
-    tables = (SupervisorTable, ChildTable, LogTable)
+    tables = (SupervisorTable, ChildTable, MailboxTable, LogTable)
     for field in (field for table in tables for field in msgspec.structs.fields(table)):
         if field.name == key and "enum value" in trouble:
             kinds = (field.type, *get_args(field.type))

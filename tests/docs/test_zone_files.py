@@ -9,10 +9,12 @@ import msgspec
 import pytest
 
 from enfilade.actors.cli.zonefile import (
+    BackoffTable,
     ChildTable,
     LimitsTable,
     LogLevel,
     LogTable,
+    MailboxTable,
     NetworkTable,
     NodeTable,
     PeerTable,
@@ -27,6 +29,8 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[supervisor]": SupervisorTable,
     "[log]": LogTable,
     "[[child]]": ChildTable,
+    "[child.backoff]": BackoffTable,
+    "[child.mailbox]": MailboxTable,
     "[network]": NetworkTable,
     "[[peer]]": PeerTable,
     "[peer.limits]": LimitsTable,
@@ -44,6 +48,8 @@ WORDS: dict[Any, str] = {
     dict[str, Any]: "table",
     dict[str, LogLevel]: "table",
     LimitsTable: "table",
+    BackoffTable: "table",
+    MailboxTable: "table",
 }
 
 
@@ -78,7 +84,7 @@ def default(field: msgspec.structs.FieldInfo) -> str:
 
 
 def test_every_table_has_a_section() -> None:
-    named = {name.strip("[]") for name in sections()} - {"peer.limits"}
+    named = {name.strip("[]") for name in sections()} - {"peer.limits", "child.backoff", "child.mailbox"}
     assert named == set(ZoneFile.__struct_fields__)
     assert set(TABLES) == set(sections()) - {"[entries]"}
 

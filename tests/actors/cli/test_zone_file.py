@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from enfilade.actors import RemoteEntry
+from enfilade.actors import UNBOUNDED, Backoff, Mailbox, RemoteEntry
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import ZoneFile, read_zone_file
 from enfilade.hostcalls import Bind, Network, Reach
@@ -77,6 +77,19 @@ def test_the_authority_and_the_limits_of_a_guest(directory: Path) -> None:
     assert guest.limits == Limits(memory=20 << 20, cpu_time=math.inf, tree_processes=3)
 
 
+def test_back_off_mailbox_and_start_limit(directory: Path) -> None:
+    """Tables below a child are about that child; numbers that are not set have their defaults."""
+    text = NODE + LEDGER + "start_timeout = 10\n"
+    text += "[child.backoff]\nfirst = 0.5\nmaximum = 60\n"
+    text += '[child.mailbox]\ncapacity = 3\noverflow = "block"\n'
+    text += LEDGER.replace("books", "other", 1)
+    bounded, plain = read(directory, text).children(directory)
+    assert bounded.backoff == Backoff(first=0.5, maximum=60)
+    assert bounded.mailbox == Mailbox(capacity=3, overflow="block")
+    assert bounded.start_timeout == 10
+    assert (plain.backoff, plain.mailbox, plain.start_timeout) == (None, UNBOUNDED, math.inf)
+
+
 def test_entries_are_imported_by_name(directory: Path) -> None:
     text = NODE + '[entries]\nLedger = "books:Ledger"\naudit = "books:audit"\n'
     assert list(read(directory, text).targets(directory)) == ["Ledger", "audit"]
@@ -96,6 +109,12 @@ def test_entries_are_imported_by_name(directory: Path) -> None:
         (LEDGER + 'nodes = ["north@bank"]\n', "'nodes' belongs to a child with 'entry', not 'actor'"),
         (LEDGER + 'name = "root"\n', "reserved for the node's root supervisor"),
         (LEDGER + "shutdown = -1\n", "'shutdown' is -1.0"),
+        (LEDGER + "start_timeout = -1\n", "'start_timeout' is -1.0"),
+        (LEDGER + "backoff = { first = 0 }\n", "back-off field 'first' is 0.0; it must be a finite number"),
+        (LEDGER + "mailbox = { capacity = 0 }\n", "got 0"),
+        (LEDGER + 'mailbox = { overflow = "drop" }\n', "expected one of 'block', 'drop_newest',"),
+        (LEDGER + "mailbox = { capcity = 5 }\n", "did you mean 'capacity'?"),
+        (CHILD + 'entry = "E"\nnodes = ["n@b"]\nmailbox = { capacity = 5 }\n', "leave it out"),
         (CHILD + 'entry = "Ledger"\n', "the names of one or more nodes"),
         (
             CHILD + 'entry = "Ledger"\nnodes = ["north"]\n',
