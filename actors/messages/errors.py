@@ -403,7 +403,7 @@ class NodeStopped(RuntimeFault):
     """The node is stopping or has stopped: nothing can be spawned on it."""
 
     def __init__(self, node: str) -> None:
-        super().__init__(f"node {safe_repr(node)} is stopping; nothing can be spawned on it")
+        super().__init__(f"node {safe_repr(node)} is stopping or has stopped; nothing can be spawned on it")
         self.node = node
 
 

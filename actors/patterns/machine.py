@@ -164,14 +164,11 @@ class UnknownState(RuntimeFault, ValueError):
 
     def __init__(self, machine: type[Machine], state: Hashable) -> None:
         known: Any = machine.states
-        names: list[str] = []
-        if isinstance(known, Iterable):
-            names = [safe_repr(each) for each in islice(known, _SHOWN)]
-        which = f" ({', '.join(names)})" if names else ""
-        super().__init__(
-            f"expected a state of {shown_name(machine)}{which}, got {safe_repr(state)}"
-            f"{did_you_mean(safe_repr(state), names)}"
-        )
+        states = list(islice(known, _SHOWN)) if isinstance(known, Iterable) else []
+        which = f" ({', '.join(map(safe_repr, states))})" if states else ""
+        names = [each for each in states if isinstance(each, str)]
+        near = did_you_mean(state, names) if isinstance(state, str) else ""
+        super().__init__(f"expected a state of {shown_name(machine)}{which}, got {safe_repr(state)}{near}")
         self.state = state
 
 

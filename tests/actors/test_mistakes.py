@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import io
 import os
+import runpy
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+import trio
 from wasmtime import wat2wasm
 
-from enfilade.actors import Actor, Guest, Node, Process
+from enfilade.actors import (
+    Actor,
+    Guest,
+    Machine,
+    Node,
+    Process,
+    Supervisor,
+    acknowledges_start,
+    open_node,
+)
 from enfilade.actors.cli.demo.parts import mill_module
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import read_zone_file
 from enfilade.actors.messages.errors import UnknownMethod
 from enfilade.actors.messages.nearest import did_you_mean
+from enfilade.hostcalls import sdk
 from enfilade.transport import TypeRegistry, UnregisteredType
 from enfilade.transport.payload import Codec
 
@@ -56,6 +68,11 @@ async def call_of(node: Node, method: Any, *arguments: Any) -> Any:
     return await counter.call(method, *arguments)
 
 
+async def call_in(node: Node, kind: Any, method: Any, *arguments: Any) -> Any:
+    ref: Any = await node.spawn(kind)
+    return await ref.call(method, *arguments)
+
+
 async def guest_gets(node: Node, guest: Guest, message: Any) -> Any:
     ref: Any = await node.spawn(guest)
     return await ref.call(Guest.request, message)
@@ -76,7 +93,63 @@ async def spawn_of(node: Node, target: Any, *arguments: Any) -> Any:
 
 
 Mistake = Callable[[Node], Awaitable[Any]]
+FILTER = Path(sdk.__file__).parent / "examples" / "wat" / "filter.py"
+
+
+def filter_module() -> bytes:
+    module: bytes = runpy.run_path(str(FILTER))["module"]()
+    return module
+
+
 DEAF = bytes(wat2wasm('(module (memory (export "memory") 17) (func (export "start") (loop $l (br $l))))'))
+
+
+class Asking(Actor):
+    """Calls another actor from a sync method, which cannot wait."""
+
+    def add(self, n: int) -> Any:
+        return self.process.ref.call(Asking.add, n)
+
+
+class Waiting(Actor):
+    async def add(self, n: int) -> int:
+        return await self.process.ref.call(Waiting.add, n)
+
+
+class Door(Machine):
+    states = ("open", "shut")
+    initial = "shut"
+
+    def kick(self) -> None:
+        self.become("opne")
+
+
+class Childless(Supervisor):
+    def __init__(self) -> None:
+        self.started = 0
+
+
+async def port_in_use(node: Node) -> Any:
+    @acknowledges_start
+    async def serve(me: Process, port: int) -> None:
+        await trio.open_tcp_listeners(port, host="127.0.0.1")
+        me.started()
+
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        await node.spawn(serve, listener.socket.getsockname()[1])
+
+
+async def forgotten_capability(node: Node) -> Any:
+    ref: Any = await node.spawn(Guest(filter_module(), capabilities={"ActorMessage"}, arguments=[1, 1]))
+    return await ref.call(Guest.request, b"key")
+
+
+async def spawn_after_shutdown(_node: Node) -> Any:
+    async with open_node("brief") as node:
+        pass
+    await node.spawn(Counter)
+
 
 MISTAKES: dict[str, tuple[Mistake, str]] = {
     "a method by its name": (
@@ -114,6 +187,22 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
         lambda node: guest_gets(node, Guest(DEAF), b"hello"),
         "without the capability ActorMessage (grant it:",
     ),
+    "a call from a sync method": (
+        lambda node: call_in(node, Asking, Asking.add, 1),
+        "Asking.add returned a coroutine, and a sync actor has no task to await it in; make it `async def`",
+    ),
+    "a call of oneself": (lambda node: call_in(node, Waiting, Waiting.add, 1), "called itself"),
+    "a state that is not listed": (
+        lambda node: call_in(node, Door, Door.kick),
+        "expected a state of Door ('open', 'shut'), got 'opne'; did you mean 'open'?",
+    ),
+    "a supervisor's `__init__` without super": (
+        lambda node: spawn_of(node, Childless),
+        "Childless.__init__ must call super().__init__(children, ...)",
+    ),
+    "a port in use": (port_in_use, "Address already in use"),
+    "a spawn after the shutdown": (spawn_after_shutdown, "'brief@local' is stopping or has stopped"),
+    "a forgotten capability": (forgotten_capability, "TimeRead"),
     "a misspelt capability": (
         lambda node: spawn_of(node, Guest(mill_module(), capabilities={"time_raed"})),
         "did you mean 'TimeRead'?",

@@ -69,7 +69,7 @@ def _texts() -> Iterator[tuple[Path, str]]:
 
 
 def pages_named(name: str) -> list[Path]:
-    """The pages of the project that a citation such as `reference/actors.md` can mean."""
+    """The pages of the project that a citation such as `reference/core.md` can mean."""
     parts = Path(name).parts
     found = list(ROOT.glob("*.md"))
     found += [path for place in PLACES for path in (ROOT / place).rglob("*.md")]
