@@ -153,9 +153,7 @@ class SupervisorBody(DispatchedBody):
         process.ref.limit = math.inf  # a child may take any time to start
         body.actor = construct(actor, process, args, kwargs)
         if not hasattr(body, "strategy"):
-            raise TypeError(
-                f"{shown_name(actor)}.__init__ must call super().__init__(children, ...)"
-            )
+            raise TypeError(f"{shown_name(actor)}.__init__ must call super().__init__(children, ...)")
         info = run_sync(protocol.on_start, body.actor)
         if info is not None:
             process.extras().start_info = info
