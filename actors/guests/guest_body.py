@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import attrs
 import trio
 
-from enfilade.actors.guests.guest_host import NodeHost, trapped, why
+from enfilade.actors.guests.guest_host import NodeHost
+from enfilade.actors.guests.guest_reasons import trapped, why
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import NodeStopped, StartError

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from enfilade.actors.guests.guest_reasons import abi_reason, reason_of_guest, why
 from enfilade.actors.guests.handover import Handover
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import (
@@ -19,26 +20,16 @@ from enfilade.actors.messages.errors import (
     CallError,
     NameTaken,
     NoProcess,
-    ProcessDied,
     RuntimeFault,
     SenderDropped,
-    StartError,
     UnknownMethod,
 )
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import (
-    KILL,
-    KILLED,
-    NO_CONNECTION,
     NO_PROCESS,
-    NORMAL,
     SHUTDOWN,
-    TIMEOUT,
-    Crashed,
     Custom,
     Reason,
-    Shutdown,
-    Trapped,
 )
 from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Request
@@ -49,7 +40,7 @@ from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.links import Down, Exited, Monitor
 from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.process import Process
-from enfilade.hostcalls.abi.actor_types import ActorReason, ReasonKind
+from enfilade.hostcalls.abi.actor_types import ActorReason
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import (
     AlreadyExists,
@@ -65,13 +56,12 @@ from enfilade.hostcalls.contracts.host import ActorHost, Ended, Incoming
 from enfilade.hostcalls.contracts.host import Request as GuestRequest
 from enfilade.hostcalls.contracts.inbox import Inbox
 from enfilade.hostcalls.contracts.launch import Launch
-from enfilade.hostcalls.engine import Trap
 from enfilade.hostcalls.kernel.execution import Execution
 from enfilade.hostcalls.resources.clock import Clock
 from enfilade.hostcalls.resources.futures import Future
 from enfilade.hostcalls.resources.message import Message, message_of
 
-__all__ = ["NodeHost", "trapped", "why"]
+__all__ = ["NodeHost"]
 
 T = TypeVar("T")
 
@@ -186,9 +176,16 @@ class NodeHost:
     def import_state(self) -> bytes | None:
         return None if self.upgrade is None else self.upgrade.import_state()
 
+    def take_bytes(self, limit: int) -> bytes | None:
+        if self.upgrade is not None or not self.receives or self._process.attention:
+            return None
+        return self.inbox.take_bytes(limit)
+
     def admit(self, message: Any) -> Any:
-        if type(message) is bytes and self.receives:
-            return Message(message)
+        if self.receives:
+            kind = type(message)
+            if kind is bytes or (kind is Request and _content(message) is not None):
+                return message
         process = self._process
         if type(message) is Tick:
             counts, message = message.unwrap()
@@ -219,37 +216,30 @@ class NodeHost:
         self.execution.stop()
 
     def translate(self, message: Any) -> Incoming:
-        if type(message) is Message:
+        if type(message) is bytes:
             return message
+        if is_a(message, signals.Call):
+            content = _content(message)
+            assert content is not None
+            return _CallToGuest(self, message, content)
         match message:
             case Exited(ref, reason):
-                return Ended(None, ref, _abi_reason(reason))
+                return Ended(None, ref, abi_reason(reason))
             case Down(monitor, ref, reason):
-                return Ended(monitor.number, ref, _abi_reason(reason))
-            case signals.Call():
-                content = _content(message)
-                assert content is not None
-                return GuestRequest(
-                    content, lambda answer: self._reply(message, answer), lambda: self._abandon(message)
-                )
+                return Ended(monitor.number, ref, abi_reason(reason))
         assert is_a(message, Message)
         return message
 
     def taken(self, message: Any, incoming: Incoming) -> None:
         process = self._process
-        if type(message) is not Message:
-            if isinstance(incoming, Ended) and incoming.monitor is not None:
-                self._monitors.pop(incoming.monitor, None)
-            if is_a(message, signals.Call):
-                process.extras().deferred[message] = False
+        if type(incoming) is _CallToGuest:
+            process.extras().deferred[message] = False
+        elif isinstance(incoming, Ended) and incoming.monitor is not None:
+            self._monitors.pop(incoming.monitor, None)
         if process.attention:
             process.observe(message)
             process.observed(message)
             process.settle()
-
-    def _reply(self, call: signals.Call, answer: Message) -> None:
-        self._process.settle_deferred(call)
-        call.reply(answer if is_a(call.args[0], Message) else answer.data)
 
     def _refusal(self, request: signals.Call | signals.Cast) -> RuntimeFault:
         """Return the error for who sent a request that the guest cannot take."""
@@ -264,9 +254,17 @@ class NodeHost:
         problem = "guests receive only bytes and enfilade.hostcalls.Message; encode text: `text.encode()`"
         return BadArguments(f"Guest.{request.method}", signature, request.args, request.kwargs, problem)
 
-    def _abandon(self, call: signals.Call) -> None:
+    def reply(self, call: signals.Call, answer: bytes | Message) -> None:
+        """Answer a call that the guest has taken, with a `Message` if it was made with one."""
+        self._process.settle_deferred(call)
+        if is_a(call.args[0], Message):
+            call.reply(Message(answer) if type(answer) is bytes else answer)
+        else:
+            call.reply(answer.data if is_a(answer, Message) else answer)
+
+    def abandon(self, call: signals.Call) -> None:
         """Fail a request that the guest has dropped; after the guest's end, the process's end fails it."""
-        if not self.execution.ended and not call.settled and self._process.settle_deferred(call):
+        if not call.settled and not self.execution.ended and self._process.settle_deferred(call):
             call.fail(SenderDropped(self._process.ref))
 
     # Sending.
@@ -282,20 +280,24 @@ class NodeHost:
         except RuntimeFault as error:
             raise SubsystemError(f"send failed: {safe_str(error)}") from error
 
-    def call(self, to: Ref[Any], message: Message, timeout: float | None) -> Future[Message]:
+    def call(
+        self, to: Ref[Any], message: bytes | Message, timeout: float | None
+    ) -> Future[bytes] | Future[Message]:
         process = self._process
         if to == process.ref:
             raise InvalidArgument
         _check_place(to, message, "call")
         self._check_backlog(to, message)
-        method, content = ("exchange", message) if message.resources else ("request", message.data)
+        if is_a(message, Message) and not message.resources:
+            message = message.data
+        method = "exchange" if is_a(message, Message) else "request"
         try:
             check_method(to, method)
         except UnknownMethod as error:
             raise SubsystemError(f"call failed: {safe_str(error)}") from None
-        request: Request[Any] = Request(process.node, to, method, (content,), {}, process)
+        request: Request[Any] = Request(process.node, to, method, (message,), {}, process)
         timer: Timer | None = None
-        future: Future[Message] = Future(request.cancel)
+        future: Future[Any] = Future(request.cancel)
 
         def answered(_: Request[Any]) -> None:
             if timer is not None:
@@ -318,7 +320,7 @@ class NodeHost:
             timer = process.node.timers.call_after(timeout, late)
         return future
 
-    def _check_backlog(self, to: Ref[Any], message: Message) -> None:
+    def _check_backlog(self, to: Ref[Any], message: bytes | Message) -> None:
         """Raise unless an unbounded mailbox of this node has room for another message of guests."""
         if isinstance(to, NameRef):
             to = self._process.node.whereis(to.name) or to
@@ -326,7 +328,8 @@ class NodeHost:
         if process is None or process.mailbox.capacity is not None:
             return
         waiting, limit = len(process.queue), self.execution.caller.limits.backlog
-        if waiting >= limit or waiting * len(message.data) > limit * BACKLOG_BYTES:
+        size = len(message.data if type(message) is Message else cast(bytes, message))
+        if waiting >= limit or waiting * size > limit * BACKLOG_BYTES:
             raise reached("backlog", limit)
 
     # Links, monitors, names.
@@ -395,10 +398,10 @@ class NodeHost:
         if actor is not None:
             self._check_mailbox()
             self._check_end(actor, "end")
-            if process_of(actor) is not self._process or not self._ends_trial(_reason(reason)):
-                self._process.exit(actor, _reason(reason))
+            if process_of(actor) is not self._process or not self._ends_trial(reason_of_guest(reason)):
+                self._process.exit(actor, reason_of_guest(reason))
         else:
-            self.reason = _reason(reason)
+            self.reason = reason_of_guest(reason)
             self.execution.stop()
 
     def _ends_trial(self, reason: Reason) -> bool:
@@ -515,65 +518,31 @@ METHODS = {
 
 _NOT_BYTES = Custom("guests receive only bytes and enfilade.hostcalls.Message")
 
-_KINDS: dict[Reason, ReasonKind] = {
-    KILL: ReasonKind.KILL,
-    KILLED: ReasonKind.KILLED,
-    NO_PROCESS: ReasonKind.NO_PROCESS,
-    NO_CONNECTION: ReasonKind.NO_CONNECTION,
-    TIMEOUT: ReasonKind.TIMEOUT,
-    NORMAL: ReasonKind.NORMAL,
-}
-_REASONS = {kind: reason for reason, kind in _KINDS.items()}
 
-
-def _abi_reason(reason: Reason) -> ActorReason:
-    """An exit reason as guests see it."""
-    match reason:
-        case Shutdown(detail):
-            return ActorReason(ReasonKind.SHUTDOWN, "" if detail is None else safe_str(detail, LARGEST_TEXT))
-        case Trapped(kind, message):
-            return ActorReason(ReasonKind.TRAPPED, f"{kind}: {message}" if message else kind)
-        case Crashed(error):
-            return ActorReason(ReasonKind.CRASHED, safe_repr(error, LARGEST_TEXT))
-        case Custom(value):
-            return ActorReason(ReasonKind.OTHER, safe_str(value, LARGEST_TEXT))
-    return ActorReason(_KINDS.get(reason, ReasonKind.OTHER))
-
-
-def _reason(reason: ActorReason) -> Reason:
-    """The exit reason that a guest gives."""
-    if reason.kind is ReasonKind.SHUTDOWN:
-        return Shutdown(reason.detail or None)
-    return _REASONS.get(reason.kind) or Custom(reason.detail)
-
-
-def trapped(trap: Trap) -> Trapped:
-    """The exit reason of a guest that was cut short."""
-    frames: Any = [str(frame) for frame in trap.backtrace]
-    return Trapped(str(trap.kind), trap.message, frames)
-
-
-def why(error: BaseException) -> str:
-    """Describe an error in one line, for a guest."""
-    match error:
-        case ProcessDied(reason=reason):
-            return f"the process ended: {reason}"
-        case NoProcess():
-            return "no process"
-        case StartError(reason=Custom(text)):
-            return safe_str(text, LARGEST_TEXT)
-        case StartError(reason=reason):
-            return f"the start failed: {reason}"
-    return safe_str(error, LARGEST_TEXT)
-
-
-def _check_place(to: Ref[Any], message: Message, operation: str) -> None:
+def _check_place(to: Ref[Any], message: bytes | Message, operation: str) -> None:
     """Raise unless the message can go where `to` is."""
-    if message.resources and not isinstance(to, LocalRef):
+    if is_a(message, Message) and message.resources and not isinstance(to, LocalRef):
         raise SubsystemError(f"{operation} failed: resources stay on their node")
 
 
-def _content(request: signals.Call | signals.Cast) -> Message | None:
+class _CallToGuest(GuestRequest):
+    """A call, as the guest knows it."""
+
+    __slots__ = ("_call", "_host")
+
+    def __init__(self, host: NodeHost, call: signals.Call, message: bytes | Message) -> None:
+        self.message = message
+        self._host = host
+        self._call = call
+
+    def reply(self, answer: bytes | Message) -> None:
+        self._host.reply(self._call, answer)
+
+    def abandon(self) -> None:
+        self._host.abandon(self._call)
+
+
+def _content(request: signals.Call | signals.Cast) -> bytes | Message | None:
     """Return the message in a call or cast of one of `METHODS`; None if there is none."""
     if request.method not in METHODS or len(request.args) != 1 or request.kwargs:
         return None

@@ -110,7 +110,18 @@ class Caller:
             if release is not None:
                 release()
             raise
-        resource = self.registry.add(kind, payload, owner=self.id, release=release)
+        return self.give(kind, payload, release, parent=parent)
+
+    def give(
+        self,
+        kind: Kind,
+        payload: Any,
+        release: Callable[[], None] | None = None,
+        *,
+        parent: Resource | None = None,
+    ) -> int:
+        """As `add`, after `check_room` has found that there is room."""
+        resource = self.registry.add(kind, payload, owner=self.process.id, release=release)
         resource.parent = parent
         return self.slots.insert(resource)
 
@@ -123,9 +134,9 @@ class Caller:
             raise InvalidArgument
         self.slots.check_room(resources)
         limit = self.limits.resources
-        if self.registry.owned(self.id) + resources > limit:
+        if self.registry.owned(self.process.id) + resources > limit:
             self.slots.make_room(resources)
-            if self.registry.owned(self.id) + resources > limit:
+            if self.registry.owned(self.process.id) + resources > limit:
                 raise LimitReached("resources", limit)
 
     def check_owner(self, resource: Resource, operation: str) -> None:

@@ -44,19 +44,24 @@ class Host(Protocol):
         ...
 
 
-@attrs.frozen
 class Request:
-    """A call whose caller waits for an answer.
+    """A call whose caller waits for an answer: the base of the embedder's.
 
     Attributes:
         message: what they sent.
-        reply: answers them.
-        abandon: tells them that no answer will come; nothing happens after `reply`.
     """
 
-    message: Message
-    reply: Callable[[Message], None]
-    abandon: Callable[[], None]
+    __slots__ = ("message",)
+
+    message: bytes | Message
+
+    def reply(self, answer: bytes | Message) -> None:
+        """Answer the caller."""
+        raise AssertionError("a bare Request has no caller to answer")
+
+    def abandon(self) -> None:
+        """Tell the caller that no answer will come; nothing happens after `reply`."""
+        raise AssertionError("a bare Request has no caller to answer")
 
 
 @attrs.frozen
@@ -73,8 +78,8 @@ class Upgrade:
     """Another module is to take the guest's place."""
 
 
-Incoming = Message | Request | Ended | Upgrade
-"""What a guest can receive."""
+Incoming = bytes | Message | Request | Ended | Upgrade
+"""What a guest can receive. Bytes are a message without a tag and resources, which is what most are."""
 
 
 class ActorHost(Protocol):
@@ -101,7 +106,16 @@ class ActorHost(Protocol):
         """
         ...
 
-    def call(self, to: Any, message: Message, timeout: float | None) -> Future[Message]:
+    def take_bytes(self, limit: int) -> bytes | None:
+        """Take the oldest message if it is mere bytes, no more than `limit`, and nobody looks on; else None.
+
+        None has changed nothing: `receive` then says what is to be said.
+        """
+        ...
+
+    def call(
+        self, to: Any, message: bytes | Message, timeout: float | None
+    ) -> Future[bytes] | Future[Message]:
         """Send a request and return the answer. Fails with a `HostcallError` that gives the reason."""
         ...
 

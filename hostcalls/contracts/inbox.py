@@ -9,11 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import islice
 from typing import Any, Protocol, TypeVar
-
-import attrs
 
 from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument
 from enfilade.hostcalls.contracts.host import Incoming
@@ -39,14 +36,27 @@ class Sorter(Protocol):
         ...
 
 
-@attrs.define(eq=False)
-class WaitingReceive:
-    """A receive for which there was no message."""
+class WaitingReceive(Future[Any]):
+    """A receive for which there was no message: the future of one."""
 
-    select: Callable[[Incoming], bool]
-    convert: Callable[[Any], Any]
-    future: Future[Any] = attrs.field(factory=Future)
-    timer: Timer | None = None
+    __slots__ = ("_forget", "convert", "select", "timer")
+
+    def __init__(
+        self,
+        select: Callable[[Incoming], bool],
+        convert: Callable[[Any], Any],
+        forget: Callable[[WaitingReceive], None],
+    ) -> None:
+        super().__init__()
+        self.select = select
+        self.convert = convert
+        self.timer: Timer | None = None
+        self._forget = forget
+
+    def cancel(self) -> None:
+        if not self.done:
+            self._forget(self)
+        super().cancel()
 
     def stop_timer(self) -> None:
         """It waits no longer."""
@@ -80,11 +90,27 @@ class Inbox:
                     try:
                         value = self._take(index, message, incoming, waiting.convert)
                     except HostcallError as error:
-                        waiting.future.fail(error)
+                        waiting.fail(error)
                     else:
-                        waiting.future.resolve(value)
+                        waiting.resolve(value)
                     return True
         return False
+
+    def take_bytes(self, limit: int) -> bytes | None:
+        """Take the first message if it is mere bytes, no more than `limit`; or return None.
+
+        It is for a guest that receives such messages and now asks for one; nobody may be waiting.
+        """
+        queue = self._queue
+        if not queue or self._waiting is not None:
+            return None
+        message = queue[0]
+        if type(message) is not bytes or len(message) > limit:
+            return None
+        del queue[0]
+        if self._seen:
+            self._seen -= 1
+        return message
 
     def look_again(self) -> None:
         """Messages were taken out of the queue by others: do not rely on where the rest is."""
@@ -115,11 +141,10 @@ class Inbox:
                 return self._take(index, message, incoming, convert)
         if timeout is not None and timeout <= 0:
             return convert(None)
-        waiting = self._waiting = WaitingReceive(select, convert)
-        waiting.future = Future(partial(self._forget, waiting))
+        waiting = self._waiting = WaitingReceive(select, convert, self._forget)
         if timeout is not None:
-            waiting.timer = self._clock.call_later(timeout, partial(self._timed_out, waiting))
-        return waiting.future
+            waiting.timer = self._clock.call_later(timeout, lambda: self._timed_out(waiting))
+        return waiting
 
     def offer(self, incoming: Incoming) -> bool:
         """Give something that is no message to the receive that waits, if it wants it; whether it did."""
@@ -128,7 +153,7 @@ class Inbox:
             return False
         self._waiting = None
         waiting.stop_timer()
-        waiting.future.resolve(waiting.convert(incoming))
+        waiting.resolve(waiting.convert(incoming))
         return True
 
     def set_aside(self) -> WaitingReceive | None:
@@ -138,7 +163,7 @@ class Inbox:
 
     def put_back(self, waiting: WaitingReceive | None) -> None:
         """Let it wait again, unless its time was over meanwhile. Nobody waits now."""
-        if waiting is not None and not waiting.future.done:
+        if waiting is not None and not waiting.done:
             self._waiting = waiting
             self._seen = 0  # what has come in meanwhile was not offered to it
 
@@ -166,7 +191,7 @@ class Inbox:
 
     def _timed_out(self, waiting: WaitingReceive) -> None:
         self._no_longer(waiting)
-        waiting.future.resolve(waiting.convert(None))
+        waiting.resolve(waiting.convert(None))
 
     def _forget(self, waiting: WaitingReceive) -> None:
         self._no_longer(waiting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from enfilade.hostcalls.abi.actor_types import (
     UpgradeMessage,
 )
 from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument, LimitReached, SubsystemError
+from enfilade.hostcalls.abi.received import Encoded, bytes_limit, plain_bytes, request_bytes, takes_bytes
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.host import ActorHost, Ended, Incoming, Request, Upgrade
 from enfilade.hostcalls.contracts.launch import Launch
@@ -55,9 +57,9 @@ class MailboxDriver:
         """The operations of actor messaging."""
         yield operation(catalogue.ACTOR_SELF, self.self)
         yield operation(catalogue.ACTOR_SEND, self.send)
-        yield operation(catalogue.ACTOR_RECEIVE, self.receive)
+        yield operation(catalogue.ACTOR_RECEIVE, self.receive, _receive_quickly)
         yield operation(catalogue.ACTOR_CALL, self.call)
-        yield operation(catalogue.ACTOR_REPLY, self.reply)
+        yield operation(catalogue.ACTOR_REPLY, self.reply, _reply_quickly)
         yield operation(catalogue.ACTOR_RELEASE, self.release)
         yield operation(catalogue.ACTOR_SPAWN, self.spawn)
         yield operation(catalogue.ACTOR_LINK, self.link)
@@ -82,21 +84,28 @@ class MailboxDriver:
         caller.budget.messages.left -= 1
         _hand_over(caller, message, lambda: _actors(caller).send(to, message))
 
-    def receive(self, caller: Caller, wanted: ActorReceive) -> ActorReceived | Future[ActorReceived]:
+    def receive(
+        self, caller: Caller, wanted: ActorReceive
+    ) -> ActorReceived | Encoded | Future[ActorReceived | Encoded]:
         """The next message that is wanted."""
         kinds = wanted.kinds or _PLAIN | _REQUEST | _EXITED | _DOWN
 
         def select(incoming: Incoming) -> bool:
-            if isinstance(incoming, Message):
-                return bool(kinds & _PLAIN) and wanted.tag in (None, incoming.tag)
+            if type(incoming) is bytes:
+                return takes_bytes(wanted)
             if isinstance(incoming, Request):
                 return bool(kinds & _REQUEST)
+            if isinstance(incoming, Message):
+                return bool(kinds & _PLAIN) and wanted.tag in (None, incoming.tag)
             if isinstance(incoming, Upgrade):
                 return bool(kinds & _UPGRADE)
+            assert isinstance(incoming, Ended)
             return bool(kinds & (_EXITED if incoming.monitor is None else _DOWN))
 
-        def convert(incoming: Incoming | None) -> ActorReceived:
-            return ActorReceived(None if incoming is None else _received(caller, incoming, wanted.data_limit))
+        def convert(incoming: Incoming | None) -> ActorReceived | Encoded:
+            if incoming is None:
+                return ActorReceived(None)
+            return _received(caller, incoming, wanted.data_limit)
 
         timeout = None if wanted.timeout_ms is None else wanted.timeout_ms / 1000
         return _actors(caller).receive(select, timeout, convert)
@@ -106,13 +115,22 @@ class MailboxDriver:
         to = _actor(caller, wanted.to)
         timeout = None if wanted.timeout_ms is None else wanted.timeout_ms / 1000
 
-        def convert(answer: Message) -> ActorBody:
+        def convert(answer: bytes | Message) -> ActorBody:
+            if type(answer) is bytes:
+                if len(answer) > wanted.data_limit:
+                    raise FrameTooLong
+                return ActorBody(answer)
+            assert isinstance(answer, Message)
             _check(caller, answer, wanted.data_limit)
             return ActorBody(answer.data, _give(caller, answer.resources))
 
         message = _message(caller, wanted.data, wanted.resources)
         caller.budget.messages.left -= 1
-        answer = _hand_over(caller, message, lambda: _actors(caller).call(to, message, timeout))
+        answer: Future[Any]
+        if message.resources:
+            answer = _hand_over(caller, message, lambda: _actors(caller).call(to, message, timeout))
+        else:
+            answer = _actors(caller).call(to, message, timeout)
         return answer.then(convert)
 
     def reply(self, caller: Caller, wanted: ActorReply) -> None:
@@ -261,20 +279,59 @@ def _check(caller: Caller, message: Message, data_limit: int, slots: int = 0) ->
         caller.check_room(len(message.resources) + slots)
 
 
-def _received(
-    caller: Caller, incoming: Incoming, data_limit: int
-) -> PlainMessage | RequestMessage | ExitedMessage | DownMessage | UpgradeMessage:
+def _received(caller: Caller, incoming: Incoming, data_limit: int) -> ActorReceived | Encoded:
+    if type(incoming) is bytes:
+        if len(incoming) > data_limit:
+            raise FrameTooLong
+        return Encoded(plain_bytes(incoming))
+    if isinstance(incoming, Request):
+        message = incoming.message
+        if type(message) is bytes:
+            if len(message) > data_limit:
+                raise FrameTooLong
+            caller.check_room()
+            return Encoded(request_bytes(caller.give(Kind.REQUEST, incoming, incoming.abandon), message))
+        assert isinstance(message, Message)
+        _check(caller, message, data_limit, slots=1)
+        slot = caller.give(Kind.REQUEST, incoming, incoming.abandon)
+        return ActorReceived(RequestMessage(slot, message.data, _give(caller, message.resources)))
     if isinstance(incoming, Message):
         _check(caller, incoming, data_limit)
-        return PlainMessage(incoming.tag, incoming.data, _give(caller, incoming.resources))
-    if isinstance(incoming, Request):
-        _check(caller, incoming.message, data_limit, slots=1)
-        slot = caller.add(Kind.REQUEST, incoming, incoming.abandon)
-        return RequestMessage(slot, incoming.message.data, _give(caller, incoming.message.resources))
+        return ActorReceived(PlainMessage(incoming.tag, incoming.data, _give(caller, incoming.resources)))
     if isinstance(incoming, Upgrade):
-        return UpgradeMessage()
+        return ActorReceived(UpgradeMessage())
     assert isinstance(incoming, Ended)
     actor = _slot(caller, incoming.actor)
     if incoming.monitor is None:
-        return ExitedMessage(actor, incoming.reason)
-    return DownMessage(incoming.monitor, actor, incoming.reason)
+        return ActorReceived(ExitedMessage(actor, incoming.reason))
+    return ActorReceived(DownMessage(incoming.monitor, actor, incoming.reason))
+
+
+# The request; the data's place, relative to the field that tells it, and size; the same for the resources.
+_REPLY = struct.Struct("<IiIiI")
+
+
+def _receive_quickly(caller: Caller, arguments: bytes) -> bytes | None:
+    limit = bytes_limit(arguments)
+    actors = caller.host.actors
+    if limit < 0 or actors is None:
+        return None
+    data = actors.take_bytes(limit)
+    return None if data is None else plain_bytes(data)
+
+
+def _reply_quickly(caller: Caller, arguments: bytes) -> bytes | None:
+    root = len(arguments) - _REPLY.size
+    if root < 0 or root & 3:
+        return None
+    slot, offset, size, elements, count = _REPLY.unpack_from(arguments, root)
+    start = root + 4 + offset
+    end = start + size
+    if start < 0 or end > root or count or not end <= root + 12 + elements <= root or elements & 3:
+        return None
+    request: Request | None = caller.slots.peek(slot, Kind.REQUEST)
+    if request is None or size > caller.limits.message_bytes:
+        return None
+    request.reply(arguments[start:end])
+    caller.slots.free(slot)
+    return b""

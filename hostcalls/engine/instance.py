@@ -264,6 +264,8 @@ class Instance:
                         asked = True
                         if reply is not None:
                             future, answer = key, reply
+                        elif not self._word & _RUNNABLE and word & _STEP_MASK == Step.PARKED:
+                            return Pause.WAITING
                         if perf_counter() <= deadline:
                             continue
                         if future != _NO_KEY:

@@ -60,19 +60,16 @@ class Message:
     resources: tuple[Held, ...] = attrs.field(default=(), eq=False)
 
 
-def message_of(value: Any) -> Message | None:
-    """`value` as a message: itself, or bytes without tag and resources; None for anything else.
+def message_of(value: Any) -> bytes | Message | None:
+    """Return `value` as a message: bytes, or a `Message`; None for anything else.
 
     That it is a `Message` says nothing of what is in it: it may have come from another node. No method of the
     value is called, and what is returned is made of nothing but Python's own types.
     """
     kind = type(value)
     if kind is bytes:
-        return Message(value)
-    if issubclass(kind, Message):
-        return _sound(value)
-    data = _plain_bytes(value)
-    return None if data is None else Message(data)
+        return value  # type: ignore[no-any-return]
+    return _sound(value) if issubclass(kind, Message) else _plain_bytes(value)
 
 
 def _plain_bytes(value: Any) -> bytes | None:

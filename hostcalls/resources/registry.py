@@ -209,19 +209,19 @@ class Registry:
         release: Callable[[], None] | None = None,
     ) -> Resource:
         """Add a resource, without a holder yet; `release` is called when it is removed."""
-        resource = self.reserve(kind, owner=owner)
-        resource.payload = payload
-        resource.release = release
+        self._last_id = identity = self._last_id + 1
+        resource = Resource(identity, kind, payload, owner, release=release)
+        self._resources[identity] = resource
+        if owner is not None:
+            try:
+                self._owned[owner][identity] = resource
+            except KeyError:
+                self._owned[owner] = {identity: resource}
         return resource
 
     def reserve(self, kind: Kind, *, owner: int | None = None) -> Resource:
         """An entry whose payload comes later, by `initialise`."""
-        self._last_id += 1
-        resource = Resource(self._last_id, kind, owner=owner)
-        self._resources[resource.id] = resource
-        if owner is not None:
-            self._owned.setdefault(owner, {})[resource.id] = resource
-        return resource
+        return self.add(kind, None, owner=owner)
 
     def initialise(self, identity: int, payload: Any) -> None:
         """Give a reserved entry its payload. Raises `RegistryError` if it has one, or does not exist."""
@@ -268,12 +268,12 @@ class Registry:
             del self._singletons[resource.singleton]
         if resource.owner is not None:
             self._owned[resource.owner].pop(resource.id, None)
-        process = self._logging.pop(resource.id, None)
-        if process is not None:
-            del self._log_channels[process]
+        if resource.id in self._logging:
+            del self._log_channels[self._logging.pop(resource.id)]
         if resource.release is not None:
             resource.release()
-        self._forget_log_channel(resource.id)
+        if resource.kind is Kind.PROCESS:
+            self._forget_log_channel(resource.id)
 
     # Holding.
 
@@ -285,7 +285,8 @@ class Registry:
         """Give up one hold; the resource is removed if nothing else can reach it."""
         resource.holds -= 1
         self.departures += 1
-        self._remove_unreachable(resource, departure)
+        if resource.holds <= 0:
+            self._remove_unreachable(resource, departure)
 
     def owner_ended(self, process: int) -> None:
         """Release what an ended process created, unless another process holds it."""

@@ -68,13 +68,13 @@ class Slots:
 
         Raises `LimitReached` when there is neither.
         """
-        if not self.has_room():
+        if len(self._table) >= self.limit and not self.has_room():
             slot = next((slot for slot in reversed(self._table) if self._table[slot] is resource), None)
             if slot is not None:
                 return self.share(slot)
             if not self.make_room():
                 raise LimitReached("resources", self.limit)
-        self._registry.hold(resource)
+        resource.holds += 1
         if self._free:
             slot = self._free.pop()
         elif self._next < _NUMBERS:
@@ -129,8 +129,9 @@ class Slots:
         resource = self._table.get(slot)
         if resource is None:
             raise NotFound
-        if not self._used_once_less(slot):
-            self._forget(slot)
+        if not self._uses or not self._used_once_less(slot):
+            del self._table[slot]
+            self._free.append(slot)
             self._registry.unhold(resource)
 
     def take(self, slot: int) -> Resource:

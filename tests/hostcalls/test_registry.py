@@ -147,7 +147,7 @@ def test_messages_hold_what_they_carry() -> None:
 
 def test_message_of() -> None:
     """Bytes of every kind are messages; nothing else is."""
-    assert message_of(b"x") == message_of(bytearray(b"x")) == message_of(memoryview(b"x")) == Message(b"x")
+    assert message_of(b"x") == message_of(bytearray(b"x")) == message_of(memoryview(b"x")) == b"x"
     assert message_of("x") is None
 
 
@@ -157,9 +157,11 @@ def test_message_of_hostile_objects() -> None:
     hostile += [Message(HostileBytes(b"x")), Message(b"x", HostileTag(0)), Message(b"x", False)]
     for value in hostile:
         message = message_of(value)
-        assert type(message) is Message
-        assert (type(message.data), type(message.tag)) == (bytes, int)
-        assert message == Message(b"x")
+        if type(message) is Message:
+            assert (type(message.data), type(message.tag)) == (bytes, int)
+            message = message.data if message == Message(b"x") else None
+        assert type(message) is bytes
+        assert message == b"x"
     released = memoryview(b"x")
     released.release()
     nothing = [NoClass(), released, object.__new__(Message), object.__new__(HostileMessage)]
