@@ -57,7 +57,8 @@ async def open_node(
             compute. The block begins when all are connected; see `Node.workers`.
         policy, entries, settings, carrier, mesh: as of `peering.distributed`; with `listen` or any of
             them the node can have peers.
-        observe: whether nodes that the policy gives the right may observe this one, if it listens.
+        observe: whether nodes that the policy gives the right may observe, inspect, trace or control this
+            one, if it listens.
 
     Raises:
         ValueError: the name or the zone is empty, or contains `@` or `:`; `workers` is negative.
@@ -112,7 +113,7 @@ async def open_node(
             )
             node.equip(peers=await stack.enter_async_context(peering))
             if observe and (listen or mesh) and policy is not None and policy.lets_observe:
-                from enfilade.actors.observing.watch import open_desks
+                from enfilade.actors.observing.desk import open_desks
 
                 open_desks(node)
             stack.enter_context(watching(node))  # from here on: the doors have been opened by no handler

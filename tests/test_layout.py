@@ -69,7 +69,7 @@ ACTORS = House(
         "node": ("messages", "processes"),
         "system": KERNEL,
         "logs": KERNEL,
-        "observing": (*KERNEL, "patterns", "supervision", "transport"),
+        "observing": (*KERNEL, "patterns", "supervision", "system", "transport"),
         "peers": (*KERNEL, "transport"),
         "guests": (*KERNEL, "hostcalls"),
         "supervision": (*KERNEL, "peers"),

@@ -93,6 +93,7 @@ class NodeLink:
     Attributes:
         is_paused: whether the peer is kept to its rate just now; what it says meanwhile is heard later.
         resumes: whether it makes up for lost batches.
+        frames_out, frames_in: frames that have left, and that were taken in, so far.
     """
 
     resumes = False
@@ -114,6 +115,7 @@ class NodeLink:
         self._limits = limits
         self._clock = clock
         self._seal = seal
+        self.frames_out = self.frames_in = 0
         # Out.
         self._gathered: deque[_Gathered] = deque()
         self._queued = 0
@@ -149,6 +151,21 @@ class NodeLink:
         yet taken in.
         """
         return self._sent - self._taken_in
+
+    @property
+    def window(self) -> int:
+        """Bytes that the peer lets us have under way."""
+        return self._peer_window
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes of frames and of their memory files that have left so far."""
+        return self._sent
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes of frames and of their memory files that were taken in so far."""
+        return self._consumed
 
     @property
     def batches_out(self) -> int:
@@ -256,6 +273,7 @@ class NodeLink:
         self._granted = self._consumed
         self._has_sent = True
         self._is_sign_due = False
+        self.frames_out += len(frames)
         data = encode_batch(sequence, self._consumed, frames)
         if self._seal is not None:
             data = self._seal.close(data, handles)
@@ -310,6 +328,7 @@ class NodeLink:
         """Count a batch that is taken in."""
         self._expected += 1
         self._silent = 0
+        self.frames_in += len(batch.frames)
         self._consumed += len(data) - OVERHEAD + (weigh(handles) if handles else 0)
         if self._limits.rate is not None:
             now = self._clock()

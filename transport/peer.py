@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import attrs
 import trio
 
 from enfilade.transport.carrier import Arrival, Carrier, Credentials, Handle, Inlet, Outlet
@@ -27,7 +28,7 @@ from enfilade.transport.policy import Identity, Rights
 from enfilade.transport.resuming_link import TICK, ResumingLink
 from enfilade.transport.wire import Bye, Frame, MalformedBatch
 
-__all__ = ["Host", "Peer"]
+__all__ = ["Host", "Kept", "Peer", "Traffic"]
 
 LONGEST_TEXT = 200
 """Characters of a peer's goodbye that are told."""
@@ -67,6 +68,45 @@ class Host(Protocol):
         ...
 
 
+@attrs.frozen(kw_only=True)
+class Traffic:
+    """The traffic of a node link.
+
+    Attributes:
+        frames_in, frames_out: frames that were taken in, and that have left.
+        bytes_in, bytes_out: bytes of them, with their memory files.
+        queued: bytes that wait to leave.
+        under_way: bytes that have left and that the peer has not yet taken in.
+        window: how many bytes may be under way.
+    """
+
+    frames_in: int
+    frames_out: int
+    bytes_in: int
+    bytes_out: int
+    queued: int
+    under_way: int
+    window: int
+
+
+@attrs.define(eq=False)
+class Kept:
+    """A node link that is made again whenever it has ended.
+
+    Attributes:
+        name: the node's name; empty until it was connected once.
+        trouble: why the last attempt failed, or the last node link ended; empty while it is up.
+        attempts: attempts since then that have failed.
+        next_at: when the next one follows, on `trio.current_time()`; None while it is up, and before the
+            first has failed.
+    """
+
+    name: str = ""
+    trouble: str = ""
+    attempts: int = 0
+    next_at: float | None = None
+
+
 class Peer:
     """A node that is connected to this one. Made by `Rendezvous`.
 
@@ -75,6 +115,7 @@ class Peer:
         rights: what our policy lets it do.
         ended: set when the node link is over.
         reason: why it is over; empty before.
+        since: when it came up, on `trio.current_time()`.
         send: sends a frame; see `Outward.send`.
         poll: takes in what has arrived; see `Inward.poll`.
     """
@@ -99,6 +140,7 @@ class Peer:
         self.rights = rights
         self.ended = trio.Event()
         self.reason = ""
+        self.since = trio.current_time()
         self._carrier = carrier
         self._host = host
         self._link = node_link
@@ -138,6 +180,20 @@ class Peer:
     def takes_descriptors(self) -> bool:
         """True when file descriptors can travel to the peer; otherwise long payloads do so in chunks."""
         return self._carrier.traits.descriptors
+
+    @property
+    def traffic(self) -> Traffic:
+        """The traffic so far, and what is on its way."""
+        link = self._link
+        return Traffic(
+            frames_in=link.frames_in,
+            frames_out=link.frames_out,
+            bytes_in=link.bytes_in,
+            bytes_out=link.bytes_out,
+            queued=link.queued,
+            under_way=link.under_way,
+            window=link.window,
+        )
 
     @property
     def queued(self) -> int:

@@ -22,6 +22,7 @@ __all__ = [
     "CONTROL",
     "INSPECT",
     "OBSERVE",
+    "TRACE",
     "Identity",
     "Limits",
     "NotAdmitted",
@@ -101,8 +102,9 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 OBSERVE: Final = "enfilade.observe"
 INSPECT: Final = "enfilade.inspect"
+TRACE: Final = "enfilade.trace"
 CONTROL: Final = "enfilade.control"
-"""The names that the rights `observe`, `inspect` and `control` open."""
+"""The names that the rights `observe`, `inspect`, `trace` and `control` open."""
 
 _RESERVED: Final = "enfilade."
 
@@ -126,6 +128,7 @@ class Rights:
             pattern in `exports` includes that.
         inspect: whether it may see what holds data: states, texts of errors and reasons; no pattern in
             `exports` includes that.
+        trace: whether it may trace processes: what messages contain; no pattern in `exports` includes that.
         control: whether it may control the node, and stop it; no pattern in `exports` includes that.
         limits: how much it may ask.
     """
@@ -136,13 +139,19 @@ class Rights:
     groups: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
     observe: bool = False
     inspect: bool = False
+    trace: bool = False
     control: bool = False
     limits: Limits = Limits()
 
     def sees(self, name: str) -> bool:
         """Tell whether a registered name is exported to the peer."""
         if name.startswith(_RESERVED):
-            opened = {OBSERVE: self.observe, INSPECT: self.inspect, CONTROL: self.control}
+            opened = {
+                OBSERVE: self.observe,
+                INSPECT: self.inspect,
+                TRACE: self.trace,
+                CONTROL: self.control,
+            }
             return opened.get(name, False)
         return _matches(name, self.exports)
 
@@ -273,9 +282,9 @@ class Policy:
 
     @property
     def lets_observe(self) -> bool:
-        """True if a rule lets anybody observe the node, or inspect it."""
+        """True if a rule lets anybody observe the node, or inspect, trace or control it."""
         given = [rule.rights for rule in self.rules if rule.rights is not None]
-        return any(rights.observe or rights.inspect for rights in given)
+        return any(each.observe or each.inspect or each.trace or each.control for each in given)
 
     def rule_for(self, peer: Identity) -> Rule | None:
         """Find the first rule that fits a peer; None when none does."""

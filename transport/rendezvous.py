@@ -49,7 +49,7 @@ from enfilade.transport.conversation import (
 )
 from enfilade.transport.name_owners import NameOwners
 from enfilade.transport.node_link import BATCH_LIMIT, NodeLink
-from enfilade.transport.peer import Host, Peer
+from enfilade.transport.peer import Host, Kept, Peer
 from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights
 from enfilade.transport.resuming_link import ResumingLink
 from enfilade.transport.seal import (
@@ -149,6 +149,7 @@ class Rendezvous:
         self.handshakes = 0
         """Handshakes that are going on, of both sides."""
         self.peers: dict[str, Peer] = {}
+        self.kept: dict[str, Kept] = {}
         """The peers whose node link is up, by name."""
 
     @contextlib.asynccontextmanager
@@ -231,18 +232,22 @@ class Rendezvous:
         Never returns; pauses grow while it fails and start over when it has succeeded.
         """
         pause = self._settings.first_retry
-        trouble = ""
+        kept = self.kept.setdefault(address, Kept())
         while True:
             try:
                 peer = await self.connect(address)
             except Exception as error:  # of the program's own policy, too: nobody waits for this task
-                is_known, trouble = str(error) == trouble, str(error)
+                is_known, kept.trouble = str(error) == kept.trouble, str(error)
+                kept.attempts += 1
                 self._host.attempt_failed(address, error, is_known=is_known)
             else:
-                trouble = ""
+                kept.name, kept.trouble, kept.attempts, kept.next_at = peer.name, "", 0, None
                 pause = self._settings.first_retry
                 await peer.ended.wait()
-            await trio.sleep(pause * (0.5 + 0.5 * self._random()))
+                kept.trouble = peer.reason
+            seconds = pause * (0.5 + 0.5 * self._random())
+            kept.next_at = trio.current_time() + seconds
+            await trio.sleep(seconds)
             pause = min(self._settings.last_retry, 2 * pause)
 
     # The caller's side.

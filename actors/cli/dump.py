@@ -11,8 +11,8 @@ from enfilade.actors.cli.operator import visit_node
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.errors import NoProcess, Refused
 from enfilade.actors.node.node import Node
+from enfilade.actors.observing.desk import Desk
 from enfilade.actors.observing.dump import FORMAT, text_of, written
-from enfilade.actors.observing.watch import Desk
 from enfilade.transport.policy import INSPECT
 
 __all__ = ["dump_node", "show_dump"]

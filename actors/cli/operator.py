@@ -17,17 +17,17 @@ import msgspec
 import trio
 import typer
 
-from enfilade.actors.cli.control import CONTROL, Control
 from enfilade.actors.cli.files import read_secret
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.errors import NoProcess, Refused, RuntimeFault
 from enfilade.actors.node.node import Node
+from enfilade.actors.observing.control import Control
 from enfilade.actors.observing.listing import Branch, Listing, ProcessEntry
 from enfilade.actors.opening import open_node
 from enfilade.actors.peers.events import NodeDown
 from enfilade.transport import zones
 from enfilade.transport.carrier import CarrierError
-from enfilade.transport.policy import OBSERVE, NotAdmitted, Policy, Rights, Rule
+from enfilade.transport.policy import CONTROL, OBSERVE, NotAdmitted, Policy, Rights, Rule
 from enfilade.transport.records import PayloadError
 from enfilade.transport.rendezvous import HandshakeFailed
 

@@ -15,7 +15,6 @@ import trio
 import typer
 
 from enfilade.actors.cli.config import WATCHED
-from enfilade.actors.cli.control import CONTROL, Control
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import ROOT, LogFormat, LogLevel, LogTable, ZoneFile, read_zone_file
 from enfilade.actors.logs import Context, JsonFormatter
@@ -123,8 +122,6 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
                 nursery.start_soon(_stop_on_signal, signals, nursery.cancel_scope)
                 if until_eof:
                     nursery.start_soon(_stop_at_end_of_input, nursery.cancel_scope)
-                control = Child(Control, nursery.cancel_scope.cancel, name=CONTROL)
-                await node.spawn(Supervisor, [control], label="control")
                 try:
                     node.root = await _start_root(node, zone_file, children)
                 except StartError as error:

@@ -26,7 +26,7 @@ from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, Overflow
 from enfilade.actors.supervision.backoff import Backoff
 from enfilade.actors.supervision.child_spec import Child, Flags, check_child_specs
 from enfilade.actors.supervision.remote_entry import RemoteEntry
-from enfilade.transport.policy import CONTROL, INSPECT, OBSERVE, Limits, Policy, Rights, Rule
+from enfilade.transport.policy import CONTROL, INSPECT, OBSERVE, TRACE, Limits, Policy, Rights, Rule
 
 if TYPE_CHECKING:
     from enfilade.actors.guests import Guest
@@ -177,6 +177,7 @@ class PeerTable(_Table):
     groups: list[str] = []
     observe: bool = False
     inspect: bool = False
+    trace: bool = False
     control: bool = False
     limits: LimitsTable = msgspec.field(default_factory=LimitsTable)
     refuse: bool = False
@@ -190,6 +191,7 @@ class PeerTable(_Table):
             groups=self.groups,
             observe=self.observe,
             inspect=self.inspect,
+            trace=self.trace,
             control=self.control,
             limits=self.limits.limits(),
         )
@@ -233,8 +235,8 @@ class ZoneFile(_Table):
         """
         secret = None if self.node.secret is None else read_secret(directory / self.node.secret)
         if not self.peer:
-            rule = Rule(uids=[os.geteuid()], rights=Rights(observe=True, inspect=True, control=True))
-            return Policy(rules=[rule], secret=secret)
+            rights = Rights(observe=True, inspect=True, trace=True, control=True)
+            return Policy(rules=[Rule(uids=[os.geteuid()], rights=rights)], secret=secret)
         try:
             return Policy(rules=[peer.rule() for peer in self.peer], secret=secret)
         except ValueError as error:
@@ -310,6 +312,7 @@ RESERVED: Final[Mapping[str | None, str]] = {
     CONTROL: "control process",
     OBSERVE: "process for observers",
     INSPECT: "process for inspectors",
+    TRACE: "process for traces",
     ROOT: "root supervisor",
 }
 

@@ -130,6 +130,33 @@ class GuestBody(DispatchedBody):
         process.idle = True
         return False
 
+    def signs(self) -> dict[str, Any] | None:
+        """See `Body.signs`."""
+        execution = self.execution
+        if execution.ended:
+            return None
+        launch, caller, instance = execution.launch, execution.caller, execution.instance
+        has_it = not instance.offloaded
+        return {
+            "module": f"{launch.entrypoint} {launch.module.digest[:8]}",
+            "state": self._state(),
+            "memory": instance.memory_size if has_it else None,
+            "memory_limit": launch.limits.memory,
+            "cpu": instance.cpu_time,
+            "cpu_limit": launch.limits.cpu_time,
+            "slices": execution.slices,
+            "preemptions": execution.preemptions,
+            "pending": execution.pending,
+            "hostcalls_by_name": execution.counts,
+            "capabilities": sorted(each.name for each in caller.grants),
+            "children": len(self.children),
+        }
+
+    def _state(self) -> str:
+        """What the guest does, in a word or two."""
+        waits_for = self.execution.waits_for
+        return "running" if not self.process.idle or waits_for is None else f"waiting for {waits_for}"
+
     async def spawn(self, launch: Launch, link: bool, monitor: bool) -> tuple[Ref[Any], int, int]:
         """See `enfilade.hostcalls.contracts.host.ActorHost.spawn`."""
         process = self.process

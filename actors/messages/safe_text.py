@@ -29,6 +29,8 @@ The places where the runtime touches objects of the program, other than to say w
 * `node/watchdog.py`: names of tasks and functions, and stacks
 * `observing/crashes.py`: an error, its notes and frames, the message at hand, a view of the state
 * `observing/dump_signals.py`: a whole node, dumped in the middle of any line
+* `observing/log_lines.py`: records of the log
+* `observing/vitals.py`: files of the system that may not be there
 * `patterns/events.py`: handlers, their keys, and what they raise
 * `patterns/pool.py`: what workers raise
 * `peers/distribution.py`: events for watchers, and errors of a policy

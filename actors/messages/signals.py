@@ -148,6 +148,11 @@ class Call(Handle):
         """
         return None
 
+    @property
+    def peer(self) -> str | None:
+        """The name of the node that the call has come from; None for this one."""
+        return None
+
     def reply(self, value: Any) -> None:
         """Answer with `value`. Not a checkpoint."""
         raise AssertionError("a bare Call has no caller to reply to")

@@ -41,6 +41,26 @@ class Peers(Protocol):
     def peers(self) -> tuple[str, ...]:
         """The names of the nodes that are connected."""
 
+    def standings(self) -> list[Any]:
+        """The standing of each node link, and of those that are to be kept up and are not; records of the
+        kind `peers.standing.Standing`. Not a checkpoint.
+        """
+
+    def rights_of(self, peer: str) -> Any:
+        """The rights that the policy gives a peer: `enfilade.transport.policy.Rights`. Not a checkpoint.
+
+        Raises:
+            NotConnected: the peer is not connected.
+        """
+
+    def ask_whereis(self, peer: str, name: str, then: Callable[[Any], None]) -> None:
+        """Ask who holds `name` on a peer; `then` is called with the ref, None, or what went wrong. Not a
+        checkpoint.
+
+        Raises:
+            NotConnected: the peer is not connected.
+        """
+
     async def connect(self, address: str) -> str:
         """Connect to the node at an address; without effect when we are connected. A checkpoint.
 
@@ -176,6 +196,9 @@ class Observation(Protocol):
             HandlerExists: a handler with that id is attached.
             ValueError: there is no such kind.
         """
+
+    def acted(self, operator: str, action: str, on: Ref[Any] | None) -> None:
+        """Tell, and log, that an operator has acted on a process, or on the whole node. Not a checkpoint."""
 
     def detach(self, id: Hashable) -> bool:  # noqa: A002 (the field's name)
         """Run that handler no more; return true if it was attached. Not a checkpoint."""

@@ -12,7 +12,7 @@ therefore only one empty lane is kept, for the next call of the same limit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -107,10 +107,11 @@ class Timer(Handle):
     Attributes:
         deadline: when it fires, on `trio.current_time()`.
         active: whether it still will.
+        args: the arguments of the function that it runs, while it will.
         owner: the process that it belongs to, which cancels it when it ends; None.
     """
 
-    __slots__ = ("_args", "_fn", "_timers", "active", "deadline", "owner")
+    __slots__ = ("_fn", "_timers", "active", "args", "deadline", "owner")
 
     def __init__(
         self,
@@ -123,7 +124,7 @@ class Timer(Handle):
         self._timers = timers
         self.owner = owner
         self._fn = fn
-        self._args = args
+        self.args = args
         self.deadline = deadline
         self.active = True
 
@@ -151,12 +152,12 @@ class Timer(Handle):
     def fire(self) -> None:
         """Run the function: what the timer task calls."""
         self.active = False
-        fn, args = self._fn, self._args
+        fn, args = self._fn, self.args
         self._release()
         fn(*args)
 
     def _release(self) -> None:
-        self._fn, self._args = _nothing, ()
+        self._fn, self.args = _nothing, ()
         owner = self.owner
         if owner is not None:
             extras = owner.extras_or_none
@@ -181,6 +182,7 @@ class Timers:
 
     Attributes:
         now: the present time, as `trio.current_time()` tells it.
+        fired: how many have fired so far.
     """
 
     def __init__(self, dead_letters: DeadLetters) -> None:
@@ -188,6 +190,7 @@ class Timers:
         self.now = trio.lowlevel.current_clock().current_time
         self._heap: list[tuple[float, int, Timer]] = []
         self._sequence = 0
+        self.fired = 0
         self._lanes: dict[float, Lane] = {}
         self._spare: Lane | None = None
         self._tombstones = 0
@@ -198,6 +201,13 @@ class Timers:
         return (
             len(self._heap) - self._tombstones + sum(len(lane) - lane.armed for lane in self._lanes.values())
         )
+
+    def pending(self) -> Iterator[tuple[int, Timer | None]]:
+        """The timers that are set, and their numbers, in no order; None for one that was cancelled. The time
+        limits of calls of one length are one timer.
+        """
+        for _, number, timer in list(self._heap):
+            yield number, timer if timer.active else None
 
     def call_at(self, deadline: float, fn: Callable[..., None], *args: Any) -> Timer:
         """Run `fn(*args)` at `deadline`; those of one deadline run in the order of these calls."""
@@ -309,6 +319,7 @@ class Timers:
             if not timer.active:
                 self._tombstones -= 1
                 continue
+            self.fired += 1
             try:
                 timer.fire()
             except BaseException as error:

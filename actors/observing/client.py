@@ -18,11 +18,23 @@ from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NoProcess, Refused
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str
-from enfilade.actors.observing.views import EventView, Hello, TableView, Update, View
-from enfilade.actors.observing.watch import Desk, Watch
+from enfilade.actors.observing.columns import KEYS
+from enfilade.actors.observing.desk import NAMES, Desk
+from enfilade.actors.observing.views import (
+    DumpView,
+    EventView,
+    Hello,
+    LogView,
+    ReplicaView,
+    TableView,
+    TraceView,
+    Update,
+    View,
+)
+from enfilade.actors.observing.watch import Watch
 from enfilade.actors.processes.links import Down
 from enfilade.actors.processes.mailbox import Mailbox
-from enfilade.transport.policy import INSPECT, OBSERVE
+from enfilade.transport.policy import INSPECT, OBSERVE, TRACE
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -32,6 +44,10 @@ __all__ = ["Client", "State", "States", "WatchEnded"]
 
 MAILBOX = Mailbox(1_000, "drop_oldest")
 """The mailbox of an observer: at most one update waits, unless the node breaks the protocol."""
+
+
+PASSING = (LogView, DumpView, TraceView, ReplicaView)
+"""The views whose updates do not build on one another."""
 
 
 class WatchEnded(Exception):
@@ -47,6 +63,8 @@ class State:
         fields: the fields of the view; for a table `total`, `matched` and `order`.
         rows: the rows of a table, in the order of the window.
         events: the events of this update.
+
+    Of the log, of a dump, of a trace and of a replica, `fields` has what this update has brought.
     """
 
     update: Update
@@ -71,7 +89,7 @@ class States:
         self._last = 0
         self._before = 0
         self._fields: dict[str, Any] = {}
-        self._rows: dict[int, dict[str, Any]] = {}
+        self._rows: dict[Any, dict[str, Any]] = {}
 
     def __aiter__(self) -> States:
         return self
@@ -104,17 +122,18 @@ class States:
     def _applied(self, update: Update) -> State:
         """The state after `update`."""
         data = dict(update.data)
-        if update.full:
+        if update.full or isinstance(self.view, PASSING):
             self._fields, self._rows = {}, {}
         events = data.pop("events", []) if isinstance(self.view, EventView) else []
         if isinstance(self.view, TableView):
-            for serial in data.pop("left", []):
-                self._rows.pop(serial, None)
+            key = KEYS[self.view.of]
+            for left in data.pop("left", []):
+                self._rows.pop(left, None)
             for row in data.pop("rows", []):
-                self._rows[row["serial"]] = {**self._rows.get(row["serial"], {}), **row}
+                self._rows[row[key]] = {**self._rows.get(row[key], {}), **row}
         self._fields.update(data)
         order = self._fields.get("order", []) if isinstance(self.view, TableView) else []
-        rows = [dict(self._rows[serial]) for serial in order if serial in self._rows]
+        rows = [dict(self._rows[each]) for each in order if each in self._rows]
         return State(update, dict(self._fields), rows, events)
 
 
@@ -124,13 +143,14 @@ class Client:
     Args:
         node: the node that the observer lives on.
         peer: the full name of the node that is observed: a peer of `node`.
-        inspects: whether to ask for what only those see who may inspect.
+        right: the right by which to ask: "observe", "inspect" or "trace". The views that need another one
+            are refused.
     """
 
-    def __init__(self, node: Node, peer: str, *, inspects: bool = False) -> None:
+    def __init__(self, node: Node, peer: str, right: str = "observe") -> None:
         self._node = node
         self._peer = peer
-        self._name = INSPECT if inspects else OBSERVE
+        self._name = NAMES[right]
 
     @property
     def _desk(self) -> Ref[Desk]:
@@ -145,8 +165,10 @@ class Client:
         return await self._desk.call(Desk.hello)
 
     async def rights(self) -> list[str]:
-        """The rights that the node gives: none, "observe", "observe" and "inspect". A checkpoint."""
-        for name in (INSPECT, OBSERVE):
+        """The rights that the node gives: those among "observe", "inspect", "trace" and "control" that can be
+        seen from a process of its. A checkpoint.
+        """
+        for name in (OBSERVE, INSPECT, TRACE):
             try:
                 return (await self._node.remote(name, self._peer).call(Desk.hello)).rights
             except (Refused, NoProcess):

@@ -49,6 +49,8 @@ __all__ = [
     "NodeRefused",
     "NodeStopped",
     "NodeStopping",
+    "ObservationChanged",
+    "OperatorActed",
     "ProcessCrashed",
     "ProcessDeadlock",
     "ProcessEnded",
@@ -452,6 +454,38 @@ class HandlerDetached(Event):
 
     id: Hashable
     error: str
+
+
+@attrs.frozen
+class OperatorActed(Event):
+    """An operator has done something to the node or to a process, or has looked at what holds data.
+
+    Attributes:
+        operator: the name of the operator's node.
+        action: what it did, such as "kill", or the view that it opened.
+        on: the process; None for the whole node.
+    """
+
+    kind: ClassVar[str] = "operator.acted"
+
+    operator: str
+    action: str
+    on: Ref[Any] | None
+
+
+@attrs.frozen
+class ObservationChanged(Event):
+    """Observers have come or gone, or the counting of messages has begun or ended.
+
+    Attributes:
+        observers: how many watches there are.
+        is_counting: whether messages are counted.
+    """
+
+    kind: ClassVar[str] = "observation.changed"
+
+    observers: int
+    is_counting: bool
 
 
 def _leaves(cls: type[Event]) -> list[type[Event]]:

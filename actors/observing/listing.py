@@ -78,6 +78,12 @@ class Listing(Actor):
         """All processes of the node, oldest first."""
         return [_entry(process) for process in self.process.node.processes.values()]
 
+    @property
+    def asker(self) -> str:
+        """The name of the node whose request is being handled."""
+        call: Any = self.process.at_hand
+        return getattr(call, "peer", None) or self.process.node.full_name
+
     async def tree(self) -> Branch | None:
         """The supervision tree from its root; None before it has started and after it has ended."""
         root = self.process.node.root

@@ -1,8 +1,8 @@
 """Which rows of a table are shown: `worker 9*`, `queued > 10`, `state = suspended and actor = Till`.
 
 A match is made of terms that are joined by `and`. A term is a comparison of a column, by `=`, `!=`, `<`, `>`,
-`<=` or `>=`; or a text, with `*` and `?` as in file names, that is looked for in name, label, actor, kind and
-child id. The time that a test takes grows linearly with the texts.
+`<=` or `>=`; or a text, with `*` and `?` as in file names, that is looked for in the
+columns that name things. The time that a test takes grows linearly with the texts.
 """
 
 from __future__ import annotations
@@ -13,25 +13,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.observing.columns import COLUMNS_OF
 
 __all__ = ["LARGEST_MATCH", "Match"]
 
 LARGEST_MATCH: Final = 1_000
 """Characters of a match."""
 
-TEXTS: Final = ("name", "label", "actor", "kind", "child_id")
-NUMBERS: Final = (
-    "serial",
-    "queued",
-    "capacity",
-    "links",
-    "monitors",
-    "watchers",
-    "timers",
-    "memory",
-    "parent",
+TEXTS: Final = ("name", "label", "actor", "kind", "child_id", "scope", "module", "method", "type")
+"""The columns in which a term that compares nothing is looked for."""
+
+WORDS: Final = frozenset(
+    {*TEXTS, "state", "process_state", "routing", "restart", "reason", "what", "outcome"}
 )
-WORDS: Final = (*TEXTS, "state", "method")
+NUMBERS: Final = frozenset().union(*COLUMNS_OF.values()) - WORDS
 
 COMPARISON: Final = re.compile(r"^(\w+)\s*(<=|>=|!=|=|<|>)\s*(.*)$", re.DOTALL)
 OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
@@ -80,7 +75,7 @@ def _test(term: str) -> Test:
                 f"{column} must be compared with a number, got {safe_repr(value, 100)}"
             ) from None
         compare = OPERATORS[sign]
-        return lambda row: row.get(column) is not None and compare(row[column], number)
+        return lambda row: type(row.get(column)) in (int, float) and compare(row[column], number)
     if found is not None and found[1] in WORDS:
         column, sign, value = found.groups()
         if sign not in ("=", "!="):

@@ -6,12 +6,14 @@ late sees the last of it. The rest is made only while somebody asks for it.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
 from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.blocks import async_block
+from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
@@ -51,6 +53,10 @@ def _made(entry: Event | Noted) -> Event:
         return entry
     kind: type[Event] = entry[0]
     return kind(*entry[1:])
+
+
+LARGEST_NAME: Final = 200
+"""Characters of the name of an operator."""
 
 
 class Observation:
@@ -227,6 +233,14 @@ class Observation:
         if isinstance(sink, Handler):
             self._handlers.pop(sink.id, None)
             self.emit(events.HandlerDetached, sink.id, sink.error)
+
+    def acted(self, operator: str, action: str, on: Ref[Any] | None) -> None:
+        """Tell, and log, that an operator has acted on a process, or on the whole node. Not a checkpoint."""
+        who = safe_str(operator, LARGEST_NAME)
+        self.emit(events.OperatorActed, who, action, on)
+        whom = self._node.full_name if on is None else on
+        extra = {"node": self._node.full_name, "zone": self._node.zone, "event": events.OperatorActed.kind}
+        log(logging.INFO, "operator %s: %s on %s", who, action, whom, extra=extra)
 
     def crashed(self, process: Process, reason: Reason, error: BaseException | None) -> None:
         """Make a crash report, unless there have been too many within this second."""

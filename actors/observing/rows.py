@@ -12,6 +12,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str, shown_name
+from enfilade.actors.observing.columns import PROCESS_COLUMNS
 from enfilade.actors.observing.crashes import state_shown
 from enfilade.actors.observing.events import why
 from enfilade.actors.processes.identity import actor_name, identity_of
@@ -19,31 +20,17 @@ from enfilade.actors.processes.identity import actor_name, identity_of
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
 
-__all__ = ["COLUMNS", "detail_of", "key_of", "reason_shown", "row_of", "row_of_ended", "state_of"]
-
-COLUMNS: Final = (
-    "serial",
-    "name",
-    "label",
-    "kind",
-    "actor",
-    "parent",
-    "supervisor",
-    "child_id",
-    "restarts",
-    "state",
-    "queued",
-    "capacity",
-    "links",
-    "monitors",
-    "watchers",
-    "timers",
-    "memory",
-    "method",
-    "waits_for",
-    "reason",
-)
-"""The fields of a row."""
+__all__ = [
+    "described",
+    "detail_of",
+    "key_of",
+    "reason_shown",
+    "row_of",
+    "row_of_ended",
+    "shown_ref",
+    "stack_of",
+    "state_of",
+]
 
 RECORD: Final = 700
 """Bytes of a record and its body, about."""
@@ -87,6 +74,8 @@ def key_of(process: Process, column: str) -> Any:
         return state_of(process)
     if column == "actor":
         return actor_name(process)
+    if column == "waits_for":
+        return None if process.awaited is None else shown_ref(process.awaited.target)
     if column in ("links", "monitors", "watchers"):
         return len(getattr(process, column) or ())
     return row_of(process)[column]
@@ -125,7 +114,7 @@ def row_of(process: Process) -> dict[str, Any]:
 def row_of_ended(process: Process, reason: Reason, *, inspects: bool = False) -> dict[str, Any]:
     """The row of a process that has just ended."""
     who = identity_of(process)
-    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    row: dict[str, Any] = dict.fromkeys(PROCESS_COLUMNS)
     row.update(
         serial=process.serial,
         name=who.name,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 import attrs
 import trio
@@ -19,14 +19,14 @@ from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.observing.matching import Match
-from enfilade.actors.observing.rows import key_of, row_of, row_of_ended
+from enfilade.actors.observing.rows import row_of_ended
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.observing.views import TableView
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Grave", "Walker", "Window"]
+__all__ = ["Grave", "Table", "Walker", "Window"]
 
 T = TypeVar("T")
 
@@ -50,6 +50,28 @@ class Window:
     total: int
     matched: int
     rows: list[dict[str, Any]]
+
+
+class Table(Protocol):
+    """A table.
+
+    Attributes:
+        key: the column that tells its rows apart.
+    """
+
+    key: str
+
+    def items(self) -> Iterator[Any]:
+        """The items, in the order of the table; None for a step without one."""
+
+    def place(self, item: Any, count: int) -> int:
+        """The place of an item among all; `count` is its place among those that match."""
+
+    def value(self, item: Any, column: str) -> Any:
+        """The value of a column, without making the whole row where that can be avoided."""
+
+    def row(self, item: Any) -> dict[str, Any] | None:
+        """The row of an item; None when it is gone."""
 
 
 class Grave(Listener):
@@ -95,62 +117,81 @@ class Walker:
                 began = clock()
         self.seconds += clock() - began
 
-    async def window(self, view: TableView, grave: Grave, budget: float) -> Window:
-        """The window of the table of processes that `view` asks for."""
+    async def window(
+        self, table: Table, view: TableView, ended: list[dict[str, Any]], budget: float
+    ) -> Window:
+        """The window of a table that `view` asks for; `ended` are rows that it has beside its own."""
         async with self._turn:
-            return await self._window(view, grave, budget)
+            return await self._window(table, view, ended, budget)
 
-    async def _window(self, view: TableView, grave: Grave, budget: float) -> Window:
+    async def _window(
+        self, table: Table, view: TableView, ended: list[dict[str, Any]], budget: float
+    ) -> Window:
         match = Match(view.match)
-        ended = grave.since(self._node.timers.now() - view.grave) if view.grave else []
-        buried = {row["serial"]: row for row in ended if match.is_open or match(row)}
-        processes = list(self._node.processes.values())
-        total, matched = len(processes) + len(ended), len(buried)
-        runs: list[list[tuple[Any, int]]] = [[]]
-        column = view.sort or "serial"
-        is_sorted = view.sort is not None
-        sign = -1 if is_sorted and view.descending else 1
-        async for process in self.each(processes, budget):
-            if process.ended is not None or not (match.is_open or match(row_of(process))):
+        column = view.sort
+        sign = -1 if column is not None and view.descending else 1
+        buried = [row for row in ended if match.is_open or match(row)]
+        total, matched = len(ended), len(buried)
+        runs: list[list[_Found]] = [[]]
+        async for item in self.each(table.items(), budget):
+            if item is None:
+                continue
+            total += 1
+            row = None if match.is_open else table.row(item)
+            if not (match.is_open or (row is not None and match(row))):
                 continue
             matched += 1
-            runs[-1].append((_order(key_of(process, column), sign), process.serial))
+            key = NO_KEY if column is None else _order(table.value(item, column), sign)
+            runs[-1].append(_Found(key, table.place(item, matched), item, None))
             if len(runs[-1]) == RUN:
-                runs[-1].sort()
+                runs[-1].sort(key=_place)
                 runs.append([])
-        runs[-1].sort()
-        runs.append(sorted((_order(row.get(column), sign), serial) for serial, row in buried.items()))
-        last = view.first + view.count
-        chosen: list[int] = []
-        async for place, (_, serial) in self.each(_first(heapq.merge(*runs), last), budget):
-            if place >= view.first:
-                chosen.append(serial)
-        rows = []
-        for serial in chosen:
-            row = buried.get(serial)
-            if row is None:
-                process = self._node.processes.get(serial)
-                if process is None:
-                    continue
-                row = row_of(process)
-            rows.append(row)
-        return Window(total, matched, rows)
+        runs[-1].sort(key=_place)
+        graves = [
+            _Found(NO_KEY if column is None else _order(row.get(column), sign), row[table.key], None, row)
+            for row in buried
+        ]
+        merged = heapq.merge(*runs, sorted(graves, key=_place), key=_place)
+        chosen: list[_Found] = []
+        async for number, found in self.each(_first(merged, view.first + view.count), budget):
+            if number >= view.first:
+                chosen.append(found)
+        rows = [table.row(found.item) if found.row is None else found.row for found in chosen]
+        return Window(total, matched, [row for row in rows if row is not None])
 
     async def sums(self, budget: float) -> dict[str, int]:
         """The sums over all processes."""
-        sums = dict.fromkeys(("queued", "links", "monitors", "watchers"), 0)
+        sums = dict.fromkeys(("queued", "links", "monitors", "watchers", "aliases"), 0)
         async with self._turn:
             async for process in self.each(list(self._node.processes.values()), budget):
                 sums["queued"] += len(process.queue)
                 sums["links"] += len(process.links or ())
                 sums["monitors"] += len(process.monitors or ())
                 sums["watchers"] += len(process.watchers or ())
+                extras = process.extras_or_none
+                sums["aliases"] += 0 if extras is None else len(extras.aliases)
         return sums
+
+
+NO_KEY: Final = (0, 0)
+
+
+class _Found(NamedTuple):
+    """A row that matches: the key that it is sorted by, its place among equals, and what it is made of."""
+
+    key: tuple[int, Any]
+    place: int
+    item: Any
+    row: dict[str, Any] | None
+
+
+def _place(found: _Found) -> tuple[tuple[int, Any], int]:
+    return found[0], found[1]
 
 
 def _order(key: Any, sign: int) -> tuple[int, Any]:
     """A key by which values of all kinds can be sorted: numbers first, then texts, then nothing."""
-    if key is None or isinstance(key, dict):
+    if key is None or isinstance(key, dict | list):
         return (2, 0)
     if isinstance(key, int | float):
         return (0, sign * key)

@@ -78,6 +78,8 @@ class PoolStatistics:
         discarded: jobs that found no room, or whose submitters had given up before they were begun.
         replaced: workers that ended and were replaced.
         delayed: jobs that had a free worker and had to wait for the rate.
+        limit: how many jobs may wait; None for any number.
+        routing: how the worker of a job is chosen.
     """
 
     size: int
@@ -87,6 +89,8 @@ class PoolStatistics:
     discarded: int
     replaced: int
     delayed: int = 0
+    limit: int | None = None
+    routing: Routing = "any"
 
 
 class _Key:
@@ -371,6 +375,8 @@ class Pool(Actor):
             discarded=self._discarded,
             replaced=self._replaced,
             delayed=self._delayed,
+            limit=self._queue_limit,
+            routing=self._routing,
         )
 
     # Routing.

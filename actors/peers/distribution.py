@@ -28,6 +28,7 @@ from enfilade.actors.peers.mesh_view import MeshView
 from enfilade.actors.peers.notices import Notices
 from enfilade.actors.peers.offspring import Offspring
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
+from enfilade.actors.peers.standing import Standing, standings_of
 from enfilade.actors.peers.tokens import Handouts
 from enfilade.actors.peers.watchers import Watchers
 from enfilade.actors.processes import links, start
@@ -58,6 +59,9 @@ class Link(Protocol):
     def identity(self) -> Any: ...
 
     @property
+    def rights(self) -> Any: ...
+
+    @property
     def ended(self) -> trio.Event: ...
 
     def end(self, reason: str) -> None: ...
@@ -68,6 +72,9 @@ class Meeting(Protocol):
 
     @property
     def peers(self) -> Mapping[str, Link]: ...
+
+    @property
+    def kept(self) -> Mapping[str, Any]: ...
 
     def resolve(self, address: str) -> str: ...
 
@@ -95,6 +102,11 @@ class Remote(PeerCarrier, Protocol):
     def abandon(self, number: int) -> None: ...
 
     async def call(self, connect: Callable[[str], Any]) -> None: ...
+
+    @property
+    def references(self) -> int: ...
+
+    def pending(self) -> dict[str, int]: ...
 
     def take_in(self, frames: Sequence[Any], handles: Sequence[int]) -> None: ...
 
@@ -178,6 +190,21 @@ class Distribution:
     def peers(self) -> tuple[str, ...]:
         """The names of the nodes that are connected."""
         return tuple(self.rendezvous.peers)
+
+    def standings(self) -> list[Standing]:
+        """See `services.Peers.standings`."""
+        return standings_of(self.rendezvous, self._current.get, self.node.timers.now())
+
+    def rights_of(self, peer: str) -> Any:
+        """See `services.Peers.rights_of`."""
+        found = self.rendezvous.peers.get(peer)
+        if found is None:
+            raise NotConnected(peer)
+        return found.rights
+
+    def ask_whereis(self, peer: str, name: str, then: Callable[[Any], None]) -> None:
+        """See `services.Peers.ask_whereis`."""
+        self._peer_node(peer).ask_whereis(name, then)
 
     async def connect(self, address: str) -> str:
         """See `services.Peers.connect`."""

@@ -309,7 +309,9 @@ class Inbound:
                 most = self._authority.rights.limits.pending_bytes
                 raise self._authority.refuse_more(most, "bytes in the arguments of open calls")
             caller = self._outward.ref(frame.caller) if frame.caller else None
-            call = RemoteCall(self._outward.reply, number, frame.method, *values, caller, size)
+            call = RemoteCall(
+                self._outward.reply, number, frame.method, *values, caller, size, self._peer_name
+            )
             if frame.method in ENDINGS:
                 check_order(values[0])
                 call.caller = caller or self._outward.ref(0)  # who asks is told: plain code, by its node

@@ -22,10 +22,11 @@ class RemoteCall(signals.Call):
     Attributes:
         number: the caller's.
         size: bytes of its arguments as they came.
+        peer: the name of the caller's node.
         given_up_by: the caller, when it waits no longer.
     """
 
-    __slots__ = ("_answer", "given_up_by", "number", "size")
+    __slots__ = ("_answer", "given_up_by", "number", "peer", "size")
 
     def __init__(
         self,
@@ -36,12 +37,14 @@ class RemoteCall(signals.Call):
         kwargs: Mapping[str, Any],
         caller: Ref[Any] | None,
         size: int = 0,
+        peer: str | None = None,
     ) -> None:
         super().__init__(method, args, kwargs, caller)
         self.given_up_by: Ref[Any] | None = None
         self._answer = answer
         self.number = number
         self.size = size
+        self.peer: str | None = peer
 
     def give_up(self, caller: Ref[Any]) -> None:
         """Note that `caller`, which asked, waits no longer."""

@@ -111,6 +111,24 @@ class RemoteNode:
         """Number of refs of this node that the other may hold."""
         return 0 if self.peer is None else self.peer.rights.limits.references
 
+    @property
+    def references(self) -> int:
+        """Number of refs of this node that the other holds."""
+        return len(self._passing.granted)
+
+    def pending(self) -> dict[str, int]:
+        """Numbers of what is open across the node link, by kind."""
+        ledger = self._open
+        return {
+            "calls": len(ledger.calls),
+            "answering": len(ledger.answering),
+            "monitors": len(ledger.monitors),
+            "watched": len(ledger.watched),
+            "links": len(ledger.links),
+            "questions": len(ledger.asked),
+            "spawning": len(ledger.spawning),
+        }
+
     def __repr__(self) -> str:
         return f"<RemoteNode {self.node_name}>"
 

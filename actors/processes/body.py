@@ -86,6 +86,18 @@ class Body:
         """The task of a task body, once it runs; None."""
         return None
 
+    def signs(self) -> dict[str, Any] | None:
+        """The fields of a guest that observers are shown beside the record; None for other processes."""
+        return None
+
+    async def upgrade(self, module: str, timeout: float) -> None:
+        """Move a guest to the module in a file; see `guests.upgrade_guest`.
+
+        Raises:
+            TypeError: the process is not a guest.
+        """
+        raise TypeError("expected a guest")
+
     def exit(self, reason: Reason) -> None:
         """Hasten the end: an exit signal ends the process with `reason`. Must not raise.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -24,6 +24,7 @@ from enfilade.hostcalls.codec.rkyv import CodecError
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.offer import Offer
 from enfilade.hostcalls.contracts.operation import Operation
+from enfilade.hostcalls.contracts.table import Entry
 from enfilade.hostcalls.engine import DROPPED, TAKEN, BadMemoryAccess, Instance, Pause, Step, Trap, TrapKind
 from enfilade.hostcalls.kernel.prepared import Prepared
 from enfilade.hostcalls.kernel.refusals import Refusals, denied
@@ -67,6 +68,34 @@ Outcome = Returned | Trap | Stopped
 """How a guest ended."""
 
 
+class _Counted(tuple[Entry, ...]):
+    """The entries of a dispatch table that counts how often each is asked for.
+
+    Attributes:
+        entries: those that do not count.
+    """
+
+    def __new__(cls, entries: Sequence[Entry]) -> _Counted:
+        return super().__new__(cls, entries)
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries if isinstance(entries, tuple) else tuple(entries)
+        self._counts = [0] * len(self.entries)
+
+    def __getitem__(self, index: Any) -> Any:
+        entry = super().__getitem__(index)
+        self._counts[index] += 1
+        return entry
+
+    def by_name(self) -> dict[str, int]:
+        """The counts of those that were asked for."""
+        return {
+            entry[3].hostcall.name: count
+            for entry, count in zip(self.entries, self._counts, strict=True)
+            if count
+        }
+
+
 class Execution:
     """One guest. Made by `Kernel.begin`.
 
@@ -84,6 +113,8 @@ class Execution:
         outcome: how it ended, None while it lives.
         is_on_trial: whether the process goes on when it ends, with the module that was there before.
         refusals: what it was not allowed.
+        slices: how often it was given a turn.
+        preemptions: turns that ended with the guest computing.
     """
 
     __slots__ = (
@@ -102,7 +133,9 @@ class Execution:
         "is_on_trial",
         "launch",
         "outcome",
+        "preemptions",
         "refusals",
+        "slices",
     )
 
     def __init__(
@@ -127,10 +160,12 @@ class Execution:
         self._entries = prepared.entries
         self._may_offload = may_offload
         self.refusals = Refusals(caller.label)
-        self._pending: dict[int, tuple[Future[Any] | trio.CancelScope, int]] = {}  # with its arguments' size
+        # Each with the size of its arguments.
+        self._pending: dict[int, tuple[Future[Any] | trio.CancelScope, int, Operation[Any, Any]]] = {}
         self._pending_bytes = 0
         self._offers: dict[int, Offer[Any]] = {}  # that the guest has not taken yet
         self._computing = 0  # turns in a row that ended with the time slice
+        self.slices = self.preemptions = 0
 
     @property
     def ended(self) -> bool:
@@ -142,6 +177,29 @@ class Execution:
         """Operations that are under way."""
         return len(self._pending)
 
+    @property
+    def waits_for(self) -> str | None:
+        """The name of the operation that is under way and was begun last; None when there is none."""
+        if not self._pending:
+            return None
+        return self._pending[next(reversed(self._pending))][2].hostcall.name
+
+    def count(self) -> None:
+        """Count hostcalls from now on, from 0, until `count_no_more`."""
+        self._entries = _Counted(self._entries)
+
+    def count_no_more(self) -> None:
+        """Have hostcalls cost nothing more than they do again."""
+        if isinstance(self._entries, _Counted):
+            self._entries = self._entries.entries
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of times that each hostcall was made since `count`, by name; empty while nothing is
+        counted.
+        """
+        return self._entries.by_name() if isinstance(self._entries, _Counted) else {}
+
     def turn(self) -> bool:
         """Let the guest run, and serve what it asks for, until it waits, ends, or its turn is over.
 
@@ -152,9 +210,11 @@ class Execution:
             return False
         if self._rest is not None or self._must_rest():
             return False
+        self.slices += 1
         pause = self.instance.run(self, perf_counter() + _TURN_SECONDS, suspect=self._computing > 0)
         if pause is Pause.COMPUTING:
             self._computing += 1
+            self.preemptions += 1
             if self._computing >= _PATIENCE and self._may_offload:
                 self._computing = _PATIENCE - 1
                 self.instance.offload()
@@ -257,28 +317,36 @@ class Execution:
         """Answer when `outcome`, an awaitable, has a value; `size` bytes of arguments may wait with it."""
         if not isinstance(outcome, Future):
             scope = trio.CancelScope()
-            self._add_pending(future, scope, size)
+            self._add_pending(future, scope, size, operation)
             self.caller.host.start_soon(lambda: self._await(future, operation, outcome, scope))
         elif outcome.done:
             self._settle(future, operation, outcome)
         else:
             outcome.when_done(lambda done: self._settle(future, operation, done))
-            self._add_pending(future, outcome, size)
+            self._add_pending(future, outcome, size, operation)
 
-    def _add_pending(self, future: int, pending: Future[Any] | trio.CancelScope, size: int) -> None:
+    def _add_pending(
+        self,
+        future: int,
+        pending: Future[Any] | trio.CancelScope,
+        size: int,
+        operation: Operation[Any, Any],
+    ) -> None:
         if self.ended:
             pending.cancel()
             return
-        self._pending[future] = pending, size
+        self._pending[future] = pending, size, operation
         self._pending_bytes += size
         limit = self.launch.limits.queued_bytes
         if self._pending_bytes > limit:
             self._finish(Trap(TrapKind.LIMIT, f"more than {limit} bytes queued (limit queued_bytes)"))
 
     def _take_pending(self, future: int) -> Future[Any] | trio.CancelScope | None:
-        pending, size = self._pending.pop(future, (None, 0))
-        self._pending_bytes -= size
-        return pending
+        found = self._pending.pop(future, None)
+        if found is None:
+            return None
+        self._pending_bytes -= found[1]
+        return found[0]
 
     def _settle(self, future: int, operation: Operation[Any, Any], outcome: Future[Any]) -> None:
         self._take_pending(future)
@@ -389,7 +457,7 @@ class Execution:
         left: list[Future[Any] | trio.CancelScope] = []
         if self._pending:
             pending, self._pending = self._pending, {}
-            left = [operation for operation, _ in pending.values()]
+            left = [operation for operation, _, _ in pending.values()]
             for operation in left[:_CANCELLED_AT_ONCE]:
                 operation.cancel()
             del left[:_CANCELLED_AT_ONCE]

@@ -14,10 +14,9 @@ import pytest
 import trio
 
 from enfilade.actors import Refused, open_node
-from enfilade.actors.cli.control import CONTROL
 from enfilade.transport import Policy
 from enfilade.transport.doors import Door, Request
-from enfilade.transport.policy import Rights
+from enfilade.transport.policy import CONTROL, Rights
 from tests.actors.cli.command import enfilade, enfilade_here
 from tests.actors.cli.conftest import put_packages_on_the_path
 from tests.actors.cli.test_commands import refused

@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import Actor, Child, Node, NoProcess, Process, Refused, Supervisor, open_node, system
 from enfilade.actors.observing.client import Client, States
+from enfilade.actors.observing.desk import Desk
 from enfilade.actors.observing.views import (
     EventView,
     NodeView,
@@ -20,9 +21,9 @@ from enfilade.actors.observing.views import (
     TreeView,
     Update,
 )
-from enfilade.actors.observing.watch import Desk, Watch
+from enfilade.actors.observing.watch import Watch
 from enfilade.transport.memory_carrier import MemoryNetwork
-from enfilade.transport.policy import CONTROL, INSPECT, OBSERVE, Policy, Rights, Rule
+from enfilade.transport.policy import CONTROL, INSPECT, OBSERVE, TRACE, Policy, Rights, Rule
 
 ALL = Rights(observe=True, inspect=True)
 
@@ -232,7 +233,7 @@ async def test_a_watch_ends_with_its_observer(autojump_clock: MockClock) -> None
     async with observed() as (bank, eye):
         before = bank.statistics()
         async with client(eye).watch(NodeView()) as states:
-            assert (await next_of(states)).fields["watches"] == 1
+            assert (await next_of(states)).fields["observation"]["observers"] == 1
             assert bank.hooks.process_ended
 
         async def observer(me: Process) -> None:
@@ -295,7 +296,7 @@ async def test_obs_2_observing_opens_no_other_name() -> None:
     async with observed(Rights(observe=True)) as (_bank, eye):
         assert (await client(eye).hello()).rights == ["observe"]
         assert await client(eye).rights() == ["observe"]
-        for name in (INSPECT, CONTROL):
+        for name in (INSPECT, TRACE, CONTROL):
             with pytest.raises((Refused, NoProcess)):
                 await eye.remote(name, "bank@local").call(Desk.hello)
 
@@ -303,7 +304,7 @@ async def test_obs_2_observing_opens_no_other_name() -> None:
 async def test_obs_4_no_pattern_opens_a_reserved_name() -> None:
     async with observed(Rights(exports=["*", "enfilade.*"])) as (_bank, eye):
         assert await client(eye).rights() == []
-        for name in (OBSERVE, INSPECT, CONTROL):
+        for name in (OBSERVE, INSPECT, TRACE, CONTROL):
             with pytest.raises((Refused, NoProcess)):
                 await eye.remote(name, "bank@local").call(Desk.hello)
 
@@ -340,7 +341,12 @@ async def test_those_who_may_inspect_see_texts(autojump_clock: MockClock) -> Non
 
 @pytest.mark.parametrize(
     ("rights", "has_desks"),
-    [(Rights(observe=True), True), (Rights(inspect=True), True), (Rights(control=True), False)],
+    [
+        (Rights(observe=True), True),
+        (Rights(inspect=True), True),
+        (Rights(control=True), True),
+        (Rights(exports="*"), False),
+    ],
 )
 async def test_the_desks_are_there_where_somebody_may_ask(rights: Rights, has_desks: bool) -> None:
     async with observed(rights) as (bank, _eye):

@@ -1,0 +1,383 @@
+"""Pictures: what a watch shows, for each kind of view.
+
+A picture is taken once for each update. It has the whole of the view, or what has changed since the picture
+before; events and lines of the log are in one picture only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any, Final
+
+from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.observing.columns import COUNTED, KEYS
+from enfilade.actors.observing.dump import dump
+from enfilade.actors.observing.event_shown import event_shown
+from enfilade.actors.observing.events import Event
+from enfilade.actors.observing.log_lines import KEPT
+from enfilade.actors.observing.replica import ReplicaPicture
+from enfilade.actors.observing.rows import detail_of, reason_shown
+from enfilade.actors.observing.shots import Changes, Picture, Scene, Shot
+from enfilade.actors.observing.subscriptions import kinds_of
+from enfilade.actors.observing.tables import peer_rows, table_of
+from enfilade.actors.observing.trees import branches_of
+from enfilade.actors.observing.views import (
+    DumpView,
+    EventView,
+    LogView,
+    NodeView,
+    ProcessView,
+    ReplicaView,
+    StateView,
+    TableView,
+    TreeView,
+    View,
+)
+from enfilade.actors.observing.vitals import Rates, program_shown
+from enfilade.actors.system import get_status
+
+__all__ = ["picture_of"]
+
+EVENTS: Final = 500
+"""How many events an update carries."""
+
+WAITING: Final = 10_000
+"""How many events wait for the next update."""
+
+LINES: Final = 500
+"""How many lines of the log an update carries."""
+
+PIECE: Final = 500
+"""How many records of a dump an update carries."""
+
+LARGEST_STATE: Final = 2_000
+"""Characters of a state."""
+
+ASKING: Final = 1.0
+"""Seconds that a process has to tell its state."""
+
+
+class NodePicture:
+    """The node itself, and its node links."""
+
+    def __init__(self, scene: Scene, view: NodeView) -> None:
+        self._scene = scene
+        self._changes = Changes()
+        self._rates = Rates()
+        self._links = Rates()
+        self._vitals = scene.watching.vitals
+        self._look = self._vitals.begin()
+        self._counts = scene.watching.count()
+        self._at: float | None = None
+
+    async def shot(self, *, is_full: bool) -> Shot:
+        watching = self._scene.watching
+        node, vitals = watching.node, self._vitals
+        sums = await watching.walker.sums(self._scene.budget)
+        now = node.timers.now()
+        every, self._at = 0.0 if self._at is None else now - self._at, now
+        totals = {
+            "spawned": vitals.spawned,
+            "ended": vitals.ended,
+            "restarted": vitals.restarted,
+            "dead_letters": node.dead_letters.count,
+            "dropped": node.dropped,
+            "timers_fired": node.timers.fired,
+            **({} if self._counts is None else {"handled": self._counts.total}),
+        }
+        fields = {
+            "full_name": node.full_name,
+            "zone": node.zone,
+            "incarnation": f"{node.incarnation:016x}",
+            "pid": os.getpid(),
+            "started_at": watching.started_at,
+            "uptime": round(now - watching.started, 3),
+            **program_shown(),
+            "processes": len(node.processes),
+            "names": len(node.registry),
+            "timers": len(node.timers),
+            "group_members": len(node.groups),
+            "runnable": len(node.dispatcher.queue),
+            "starting": len(node.starting),
+            "dead_letters": node.dead_letters.count,
+            "dropped": node.dropped,
+            "unkillable": node.unkillable,
+            "crashes": node.observation.crash_count,
+            "stopping": node.stopping,
+            **sums,
+            "rates": {"handled": None, **self._rates.of(totals, now)},
+            **vitals.told(self._look),
+            "observation": {
+                "observers": len(watching.watches),
+                "counting": self._counts is not None,
+                "sampler": self._counts is not None and self._counts.samples,
+                "seconds": round(watching.walker.seconds, 6),
+                "budget": self._scene.budget,
+                "every": round(every, 3),
+            },
+            "links": [watching.link_shown(row, self._links, now) for row in peer_rows(node)],
+        }
+        return Shot(self._changes.of(fields, is_full=is_full))
+
+    def close(self) -> None:
+        self._vitals.end(self._look)
+        self._scene.watching.count_no_more()
+
+
+class TablePicture:
+    """A window of a table."""
+
+    def __init__(self, scene: Scene, view: TableView) -> None:
+        self._scene = scene
+        self._view = view
+        self._key = KEYS[view.of]
+        self._changes = Changes()
+        self._rows: dict[Any, dict[str, Any]] = {}
+        wanted = {*view.columns, view.sort} if view.columns else COUNTED
+        self._is_counted = (view.of == "processes" and not COUNTED.isdisjoint(wanted)) or view.of == "guests"
+        self._counts = scene.watching.count() if self._is_counted else None
+        self._look = scene.watching.vitals.begin() if view.of == "peers" else None
+        self._links: dict[str, Rates] = {}
+
+    async def shot(self, *, is_full: bool) -> Shot:
+        view, watching = self._view, self._scene.watching
+        table = table_of(watching.node, view, self._counts)
+        has_graves = view.of == "processes" and view.grave
+        ended = watching.grave.since(watching.now() - view.grave) if has_graves else []
+        window = await watching.walker.window(table, view, ended, self._scene.budget)
+        rows = window.rows
+        if view.of == "peers":
+            now = watching.now()
+            rows = [
+                watching.link_shown(row, self._links.setdefault(row["name"], Rates()), now) for row in rows
+            ]
+        if view.columns:
+            columns = {self._key, *view.columns}
+            rows = [{name: value for name, value in row.items() if name in columns} for row in rows]
+        key = self._key
+        before, self._rows = self._rows, {row[key]: row for row in rows}
+        fields = {"total": window.total, "matched": window.matched, "order": [row[key] for row in rows]}
+        data = dict(self._changes.of(fields, is_full=is_full))
+        changed = (self._changed(None if is_full else before.get(row[key]), row) for row in rows)
+        data["rows"] = [row for row in changed if row is not None]
+        if not is_full:
+            data["left"] = [found for found in before if found not in self._rows]
+        return Shot(data)
+
+    def _changed(self, before: dict[str, Any] | None, row: dict[str, Any]) -> dict[str, Any] | None:
+        """The fields of a row that have changed, and its key; None if none has."""
+        if before is None:
+            return row
+        changed = {name: value for name, value in row.items() if before.get(name) != value}
+        return {self._key: row[self._key], **changed} if changed else None
+
+    def close(self) -> None:
+        if self._is_counted:
+            self._scene.watching.count_no_more()
+        if self._look is not None:
+            self._scene.watching.vitals.end(self._look)
+
+
+class TreePicture:
+    """The supervision tree."""
+
+    def __init__(self, scene: Scene, view: TreeView) -> None:
+        self._scene = scene
+        self._view = view
+        self._changes = Changes()
+
+    async def shot(self, *, is_full: bool) -> Shot:
+        watching = self._scene.watching
+        fields = await branches_of(watching.node, self._view, watching.walker, self._scene.budget)
+        return Shot(self._changes.of(fields, is_full=is_full))
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+class ProcessPicture:
+    """One process in detail, and the next one of its name when it has ended."""
+
+    def __init__(self, scene: Scene, view: ProcessView) -> None:
+        self._scene = scene
+        self._view = view
+        self._changes = Changes()
+        self._counts = scene.watching.count()
+        self._followed: int | None = None
+
+    async def shot(self, *, is_full: bool) -> Shot:
+        node, wanted = self._scene.watching.node, self._view.process
+        if isinstance(wanted, str):
+            ref = node.whereis(wanted)
+            serial = self._followed if ref is None else ref.serial
+        else:
+            serial = wanted
+        was_followed, self._followed = self._followed, serial
+        is_new = False
+        if was_followed not in (None, serial):
+            gone = self._gone(was_followed)
+            if gone is not None and self._changes.shown.get("ended") is None:
+                self._followed = was_followed  # its end is told first, and then who follows
+                return Shot(self._changes.of(gone, is_full=is_full))
+            is_new = True
+        process = None if serial is None else node.processes.get(serial)
+        if process is not None:
+            fields = {
+                **detail_of(process, inspects=self._scene.inspects),
+                **({} if self._counts is None else self._counts.of(process)),
+                "ended": None,
+            }
+        else:
+            fields = self._gone(serial) or {"serial": serial, "state": "unknown", "ended": None}
+        return Shot(self._changes.of(fields, is_full=is_full or is_new), is_new=is_new)
+
+    def _gone(self, serial: int | None) -> dict[str, Any] | None:
+        """What is to be said of a process that has ended a short while ago."""
+        for _, row, reason in reversed(self._scene.watching.grave.rows):
+            if row["serial"] == serial:
+                shown = reason_shown(reason, inspects=self._scene.inspects)
+                return {**self._changes.shown, **row, "reason": shown, "ended": shown}
+        return None
+
+    def close(self) -> None:
+        self._scene.watching.count_no_more()
+
+
+class EventPicture:
+    """The events since the last picture: a subscriber of its node."""
+
+    def __init__(self, scene: Scene, view: EventView) -> None:
+        node = scene.watching.node
+        self._scene = scene
+        self.kinds = kinds_of(view.kinds)
+        self._missed = 0
+        observation: Any = node.observation
+        self._observation = observation
+        kept = [event for event in (*node.timeline, *node.crashes) if event.number > view.since]
+        self._waiting: list[Event] = sorted(
+            (event for event in kept if event.kind in self.kinds), key=lambda event: event.number
+        )
+        observation.subscribe(self)
+
+    def take(self, event: Event) -> bool:
+        """See `subscriptions.Sink`. The older half goes when there are too many."""
+        self._waiting.append(event)
+        if len(self._waiting) > WAITING:
+            dropped = len(self._waiting) - WAITING // 2
+            del self._waiting[:dropped]
+            self._missed += dropped
+        return True
+
+    async def shot(self, *, is_full: bool) -> Shot:
+        missed, self._missed = self._missed, 0
+        first, self._waiting = self._waiting[:EVENTS], self._waiting[EVENTS:]
+        shown = [event_shown(event, inspects=self._scene.inspects) for event in first]
+        return Shot({"events": shown}, missed, has_more=bool(self._waiting))
+
+    def close(self) -> None:
+        self._observation.unsubscribe(self)
+
+
+class LogPicture:
+    """The lines since the last picture; in the first one, the last of those that are kept."""
+
+    def __init__(self, scene: Scene, view: LogView) -> None:
+        self._lines = scene.watching.log_lines
+        self._level = logging.getLevelNamesMapping()[view.level]
+        self._prefix = view.prefix
+        self._lines.begin()
+        self._seen = max(0, self._lines.number - KEPT)
+
+    async def shot(self, *, is_full: bool) -> Shot:
+        lines = [line for line in list(self._lines.lines) if line["number"] > self._seen]
+        missed = lines[0]["number"] - self._seen - 1 if lines else 0
+        chosen = [
+            {name: value for name, value in line.items() if name != "levelno"}
+            for line in lines
+            if line["levelno"] >= self._level and line["logger"].startswith(self._prefix)
+        ]
+        if len(chosen) > LINES:
+            chosen = chosen[:LINES]
+            self._seen = chosen[-1]["number"]
+            return Shot({"lines": chosen}, missed, has_more=True)
+        self._seen = lines[-1]["number"] if lines else self._seen
+        return Shot({"lines": chosen}, missed)
+
+    def close(self) -> None:
+        self._lines.end()
+
+
+class StatePicture:
+    """The state of one process, as its own `format_status` shows it."""
+
+    def __init__(self, scene: Scene, view: StateView) -> None:
+        self._scene = scene
+        self._view = view
+        self._changes = Changes()
+
+    async def shot(self, *, is_full: bool) -> Shot:
+        node, wanted = self._scene.watching.node, self._view.process
+        process = None
+        if isinstance(wanted, str):
+            ref = node.whereis(wanted)
+        else:
+            process = node.processes.get(wanted)
+            ref = None if process is None else process.ref
+        fields: dict[str, Any] = {
+            "serial": None if ref is None else ref.serial,
+            "state": None,
+            "problem": None,
+        }
+        if ref is None:
+            fields["problem"] = "there is no such process"
+        else:
+            try:
+                status = await get_status(ref.within(ASKING))
+                fields["state"] = None if status.state is None else safe_repr(status.state, LARGEST_STATE)
+                if status.state is None:
+                    fields["problem"] = "it exposes no state"
+            except RuntimeFault as error:
+                fields["problem"] = safe_str(error)
+        return Shot(self._changes.of(fields, is_full=is_full))
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+class DumpPicture:
+    """A dump, in pieces: the waits first, and each piece as the node is then."""
+
+    def __init__(self, scene: Scene, view: DumpView) -> None:
+        self._records: Iterator[dict[str, Any]] = dump(scene.watching.node, everything=view.everything)
+        self._is_over = False
+
+    async def shot(self, *, is_full: bool) -> Shot:
+        records = list(itertools.islice(self._records, PIECE))
+        self._is_over = self._is_over or len(records) < PIECE
+        return Shot({"records": records, "is_last": self._is_over}, has_more=not self._is_over)
+
+    def close(self) -> None:
+        self._records = iter(())
+
+
+def picture_of(scene: Scene, view: View) -> Picture:
+    """The picture of a view."""
+    picture: Picture = PICTURES[type(view)](scene, view)
+    return picture
+
+
+PICTURES: Final[dict[type, Any]] = {
+    NodeView: NodePicture,
+    TableView: TablePicture,
+    TreeView: TreePicture,
+    ProcessView: ProcessPicture,
+    EventView: EventPicture,
+    LogView: LogPicture,
+    StateView: StatePicture,
+    DumpView: DumpPicture,
+    ReplicaView: ReplicaPicture,
+}

@@ -1,0 +1,72 @@
+"""The things that the watches of one node share: walk, vital signs, log, graves, counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from enfilade.actors.observing.log_lines import LogLines
+from enfilade.actors.observing.vitals import Rates, Vitals
+from enfilade.actors.observing.walker import Grave, Walker
+
+if TYPE_CHECKING:
+    from enfilade.actors.node.node import Node
+    from enfilade.actors.observing.counting import Counts
+
+__all__ = ["Watching"]
+
+TOTALS = ("frames_in", "frames_out", "bytes_in", "bytes_out")
+"""The fields of a node link that are shown as what they grow by a second."""
+
+
+class Watching:
+    """The watches of one node, and what they share.
+
+    Attributes:
+        node: the node.
+        now: the time on the clock of its trio run.
+        started: when the node was opened, by that clock; started_at: as Unix time.
+        walker: goes through the node, for one watch at a time.
+        vitals: the vital signs.
+        log_lines: the lines of the log.
+        grave: the processes that have ended a short while ago.
+        watches: the node of the observer of each watch, by the serial of its process.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.now = node.timers.now
+        self.started = node.timers.now()
+        self.started_at = node.runtime.unix_time()
+        self.walker = Walker(node)
+        self.vitals = Vitals(node)
+        self.log_lines = LogLines(node.full_name)
+        self.grave = Grave(node.timers.now)
+        self.watches: dict[int, str] = {}
+
+    def opened(self, serial: int, observer: str) -> None:
+        """A watch begins."""
+        if not self.watches:
+            self.node.hooks.add(self.grave)
+        self.watches[serial] = observer
+
+    def closed(self, serial: int) -> None:
+        """A watch has ended; after the last one nothing is noted any more."""
+        if self.watches.pop(serial, None) is not None and not self.watches:
+            self.node.hooks.remove(self.grave)
+            self.grave.rows.clear()
+
+    def count(self) -> Counts | None:
+        """Have messages counted, for one picture more. Not a checkpoint.
+
+        Returns:
+            The counts; None where nothing can be counted.
+        """
+        return None
+
+    def count_no_more(self) -> None:
+        """Have messages counted for one picture less. Not a checkpoint."""
+
+    def link_shown(self, row: dict[str, Any], rates: Rates, now: float) -> dict[str, Any]:
+        """The row of a node link: totals as rates, and how long an answer takes."""
+        grown = rates.of({name: row[name] for name in TOTALS}, now)
+        return {**row, **grown, "round_trip": self.vitals.round_trips.get(row["name"])}
