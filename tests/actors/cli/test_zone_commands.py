@@ -180,8 +180,8 @@ def test_ps_lists_processes(closed_bank: Path) -> None:
     rows = {line.split()[1]: line.split() for line in lines[1:]}
     assert rows["root"][2:] == ["-", "supervisor", "Supervisor", "-", "-", "0"]
     assert rows["ledger"][2:] == ["-", "actor", "Ledger", "books", rows["root"][0], "0"]
-    assert rows[CONTROL][2:6] == ["-", "actor", "Control", "Control"]
-    assert [line.split()[2:4] for line in lines if " control " in line] == [["control", "supervisor"]]
+    assert rows[CONTROL][2:6] == ["-", "actor", "Control", CONTROL]
+    assert [line.split()[2:4] for line in lines if " observation " in line] == [["observation", "supervisor"]]
     serials = [int(line.split()[0]) for line in lines[1:]]
     assert serials == sorted(serials)
 
