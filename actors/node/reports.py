@@ -73,6 +73,7 @@ class Reports:
     def __init__(self, config: NodeConfig, hooks: Hooks, node: str, zone: str) -> None:
         self._limit = config.reports_per_second
         self._has_watchdog = bool(config.watchdog)
+        self._logs_at_once = config.runtime.logs_at_once
         self._hooks = hooks
         self._fields = {"node": node, "zone": zone}
         self._queue: deque[_Report] = deque()
@@ -226,7 +227,10 @@ class Reports:
             if reason is not None:
                 told["reason"] = safe_str(reason)
             self._queue.append(_Report(level, text, values, told, error, stack))
-            self._wake()
+            if self._logs_at_once:
+                self.flush()
+            else:
+                self._wake()
 
     def _now(self) -> float:
         try:

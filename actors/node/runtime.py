@@ -32,6 +32,8 @@ class NodeRuntime:
         random: draws a float from 0 to 1, 1 excluded: the jitter of pauses.
         spawn: starts a task that outlives the caller, as `trio.lowlevel.spawn_system_task` does.
         run_blocking: runs a function that blocks beside the loop, as `trio.to_thread.run_sync` does.
+        logs_at_once: whether reports are logged in the step that makes them, not by a task of their own: in a
+            simulation the same things happen whether or not somebody reads the log.
     """
 
     monotonic: Callable[[], float] = time.perf_counter
@@ -40,6 +42,7 @@ class NodeRuntime:
     random: Callable[[], float] = random.random
     spawn: Callable[..., object] = trio.lowlevel.spawn_system_task
     run_blocking: Callable[..., Awaitable[Any]] = trio.to_thread.run_sync
+    logs_at_once: bool = False
 
 
 REAL: Final = NodeRuntime()

@@ -144,6 +144,8 @@ class Distribution:
         self.entries = entries
         self.handouts = Handouts(node)
         self.offspring = Offspring(node)
+        self._rising: Link | None = None  # the peer that is being welcomed,
+        self._fallen: list[str] = []  # and why it has been lost meanwhile
         self.rendezvous: Meeting
         self._make_remote = make_remote
         self._nodes: weakref.WeakValueDictionary[tuple[str, int], Remote] = weakref.WeakValueDictionary()
@@ -405,20 +407,28 @@ class Distribution:
     # What the rendezvous tells.
 
     def peer_up(self, peer: Link) -> None:
-        """See `enfilade.transport.peer.Host`."""
+        """See `enfilade.transport.peer.Host`.
+
+        What is sent here may end the node link before it returns. The news of that waits, so that whoever
+        watches nodes hears first that the link was up.
+        """
         identity = peer.identity
         remote = self.remote_node(identity.name, identity.incarnation, "")
         self._current.get(identity.name, remote).is_superseded = True
         self._current[identity.name] = remote
         remote.is_superseded = False
         log(logging.INFO, "node %s is connected", identity.name, extra=self._extra("node.up", identity.name))
+        self._rising = peer
         remote.connected(peer)
         for scope in self.node.groups.scopes():
             for group, members in scope.local().items():
                 remote.tell_members(scope.name, group, members)
+        self._rising = None
         self._watchers.tell(NodeUp(identity.name))
         if self.node.hooks.node_up:
             call(self.node.hooks.node_up, identity.name)
+        if self._fallen:
+            self._tell_down(peer, self._fallen.pop())
 
     def peer_frames(self, peer: Link, frames: Sequence[Any], handles: Sequence[int]) -> None:
         """See `enfilade.transport.peer.Host`."""
@@ -432,6 +442,12 @@ class Distribution:
         self.offspring.forget_ended(peer.name)
         for scope in self._scopes.pop(peer.name, ()):
             self.node.groups.scope(scope).replace_remote(peer.name, {})
+        if peer is self._rising:
+            self._fallen.append(reason)
+        else:
+            self._tell_down(peer, reason)
+
+    def _tell_down(self, peer: Link, reason: str) -> None:
         self._watchers.tell(NodeDown(peer.name, reason))
         if self.node.hooks.node_down:
             call(self.node.hooks.node_down, peer.name, reason)

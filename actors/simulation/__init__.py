@@ -22,7 +22,9 @@ from enfilade.actors.simulation.linearizable import (
     Operation,
     Undecided,
 )
+from enfilade.actors.simulation.patterns import CrashLoop, Flap, RollingRestart, Swizzle
 from enfilade.actors.simulation.schedule import Fault, Schedule
+from enfilade.actors.simulation.serializable import Append, Read, Transaction
 from enfilade.actors.simulation.simulate import run_simulation, simulate
 from enfilade.actors.simulation.simulated import simulated
 from enfilade.actors.simulation.substitutes import Nondeterministic
@@ -35,10 +37,13 @@ __all__ = [
     "QUEUE",
     "REGISTER",
     "SET",
+    "Append",
     "Block",
     "Crash",
+    "CrashLoop",
     "Fault",
     "Flaky",
+    "Flap",
     "Freeze",
     "Host",
     "HostCrashed",
@@ -46,6 +51,8 @@ __all__ = [
     "Nondeterministic",
     "Operation",
     "Partition",
+    "Read",
+    "RollingRestart",
     "Schedule",
     "SimulationClock",
     "Skew",
@@ -53,6 +60,8 @@ __all__ = [
     "Strike",
     "Stuck",
     "Swarm",
+    "Swizzle",
+    "Transaction",
     "Undecided",
     "World",
     "run_simulation",

@@ -100,14 +100,14 @@ class Partition:
     """Keep two hosts or zones apart for so many seconds.
 
     Attributes:
-        one, other: names of hosts or zones.
+        one, other: names of hosts or zones, or tuples of them.
         seconds: how long.
         how: "silence" holds back what arrives, "reset" breaks the connections.
         one_way: whether only what travels from `one` to `other` is concerned.
     """
 
-    one: str
-    other: str
+    one: str | tuple[str, ...]
+    other: str | tuple[str, ...]
     seconds: float = 1.0
     how: Literal["silence", "reset"] = "silence"
     one_way: bool = False

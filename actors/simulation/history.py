@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
 from enfilade.actors.messages.hooks import Listener
+from enfilade.actors.messages.reasons import NO_CONNECTION, Reason
+from enfilade.actors.messages.ref import Ref
 from enfilade.actors.simulation.custody import LIFE, Life
 from enfilade.actors.simulation.linearizable import Operation
+from enfilade.actors.simulation.serializable import Append, Read, Transaction
 
 if TYPE_CHECKING:
-    from enfilade.actors.messages.reasons import Reason
-    from enfilade.actors.messages.ref import Ref
+    from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Down", "Ended", "Event", "History", "Named", "Sent", "Started", "Taken", "Unnamed", "Up"]
+__all__ = [
+    "Down",
+    "Ended",
+    "Event",
+    "Fired",
+    "History",
+    "Named",
+    "Opened",
+    "Sent",
+    "Started",
+    "Taken",
+    "Unnamed",
+    "Up",
+    "Watching",
+]
 
 
 @attrs.frozen
@@ -32,6 +48,14 @@ class Event:
     at: float
     host: str
     life: int
+
+
+@attrs.frozen
+class Opened(Event):
+    """A life has opened its node."""
+
+    full_name: str
+    incarnation: int
 
 
 @attrs.frozen
@@ -99,6 +123,34 @@ class Taken(Event):
     number: int
 
 
+@attrs.frozen
+class Watching(Event):
+    """A process has begun to monitor another; the test says so.
+
+    Attributes:
+        number: names the monitor; counted from 0.
+        watcher: the serial of the process that monitors.
+        target: the full name of the node, the incarnation and the serial of the one that is monitored.
+    """
+
+    number: int
+    watcher: int
+    target: tuple[str, int, int]
+
+
+@attrs.frozen
+class Fired(Event):
+    """A monitor has told of an end; the test says so.
+
+    Attributes:
+        number: of the monitor.
+        is_lost: whether it told of a lost node, not of the end of a process.
+    """
+
+    number: int
+    is_lost: bool
+
+
 Note: TypeAlias = Callable[..., None]
 
 
@@ -112,11 +164,14 @@ class History:
     Attributes:
         events: all of them.
         operations: those of `called`.
+        transactions: those of `transaction`.
     """
 
     def __init__(self, now: Callable[[], float], note: Note) -> None:
         self.events: list[Event] = []
         self.operations: list[Operation] = []
+        self.transactions: list[Transaction] = []
+        self._monitors = 0
         self._now = now
         self._note = note
 
@@ -133,6 +188,18 @@ class History:
     def taken(self, channel: str, number: int) -> None:
         """Note that the running code of a host has taken a message of a channel."""
         self._of_here(Taken, channel, number)
+
+    def watching(self, watcher: Ref[Any], target: Ref[Any]) -> int:
+        """Note that a process of this host has begun to monitor another; `fired` takes the number."""
+        number = self._monitors
+        self._monitors += 1
+        place = (target.node_name, target.incarnation, target.serial)
+        self._of_here(Watching, number, watcher.serial, place)
+        return number
+
+    def fired(self, number: int, reason: Reason) -> None:
+        """Note that a monitor has told of an end."""
+        self._of_here(Fired, number, reason == NO_CONNECTION)
 
     def _of_here(self, kind: type[Event], *fields: Any) -> None:
         life = LIFE.get()
@@ -161,13 +228,25 @@ class History:
         self.operations[number] = attrs.evolve(operation, answered=self._now(), answer=answer)
         self._note("answered", operation.client, operation.name)
 
+    def transaction(
+        self,
+        client: str,
+        *operations: Append | Read,
+        outcome: Literal["committed", "aborted", "unknown"] = "committed",
+    ) -> None:
+        """Note a transaction of a client when its outcome is known, or known never to come."""
+        number = len(self.transactions)
+        self.transactions.append(Transaction(number, client, operations, outcome))
+        self._note("transaction", client, outcome)
+
     def of(self, kind: type[Event]) -> list[Any]:
         """The events of a kind."""
         return [event for event in self.events if type(event) is kind]
 
-    def listener(self, life: Life) -> Listener:
-        """Make what listens to the node of a life."""
-        return _Scribe(self, life)
+    def follow(self, node: Node, life: Life) -> None:
+        """Note what the node of a life tells, from its opening."""
+        self.add(Opened, life, node.full_name, node.incarnation)
+        node.hooks.add(_Scribe(self, life))
 
 
 class _Scribe(Listener):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 from enfilade.actors.simulation.entropy import Entropy
@@ -12,8 +12,8 @@ from enfilade.transport.simulated.ways import Way
 
 __all__ = ["Partitions"]
 
-Some: TypeAlias = "Host | str | list[Host | str]"
-"""A host, the name of a host or a zone, or a list of such."""
+Some: TypeAlias = "Host | str | Sequence[Host | str]"
+"""A host, the name of a host or a zone, or several of them."""
 
 
 class Partitions:

@@ -6,13 +6,15 @@ where it never strikes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from enfilade.actors.simulation.entropy import Stream
 from enfilade.actors.simulation.faults import Block, Crash, Flaky, Freeze, Partition, Skew, Slow
+from enfilade.actors.simulation.patterns import CrashLoop, Flap, RollingRestart, Swizzle
 from enfilade.actors.simulation.schedule import Fault
 
 if TYPE_CHECKING:
@@ -26,24 +28,50 @@ SPAN: Final = (0.05, 8.0)
 LATENCIES: Final = {"machine": 5e-5, "rack": 5e-4, "continent": 0.03, "satellite": 0.3}
 """Seconds that ways take, by how far apart hosts are."""
 
-Kind = Callable[[Stream, str, str, float], Fault]
+Make = Callable[[Stream, Sequence[str], float], Fault]
 
-KINDS: Final[dict[str, Kind]] = {
-    "crash": lambda draws, one, other, span: Crash(one, back=span),
-    "power": lambda draws, one, other, span: Crash(one, how="machine", back=span),
-    "freeze": lambda draws, one, other, span: Freeze(one, span),
-    "slow": lambda draws, one, other, span: Slow(one, draws.log_between(1e-5, 1e-3), span),
-    "block": lambda draws, one, other, span: Block(one, span / 4),
-    "silence": lambda draws, one, other, span: Partition(one, other, span),
-    "one way": lambda draws, one, other, span: Partition(one, other, span, one_way=True),
-    "cut": lambda draws, one, other, span: Partition(one, other, span, how="reset"),
-    "reset": lambda draws, one, other, span: Flaky(one, other, span, reset=draws.log_between(0.01, 0.5)),
-    "full": lambda draws, one, other, span: Flaky(one, other, span, full=draws.log_between(0.01, 0.9)),
-    "twice": lambda draws, one, other, span: Flaky(one, other, span, twice=draws.log_between(0.01, 0.9)),
-    "delay": lambda draws, one, other, span: Flaky(one, other, span, jitter=draws.log_between(1e-3, 1.0)),
-    "clock": lambda draws, one, other, span: Skew(one, draws.choice((-3600.0, -1.0, 1.0, 3600.0))),
+
+def _pairs(hosts: Sequence[str]) -> list[tuple[str, str]]:
+    return list(itertools.combinations(hosts, 2))
+
+
+def _swizzle(draws: Stream, hosts: Sequence[str], span: float) -> Fault:
+    pairs = _pairs(hosts)
+    silenced = draws.sample(pairs, 1 + draws.below(len(pairs)))
+    return Swizzle(tuple(silenced), tuple(draws.sample(silenced, len(silenced))), span)
+
+
+ALONE: Final[dict[str, Make]] = {
+    "crash": lambda draws, hosts, span: Crash(hosts[0], back=span),
+    "power": lambda draws, hosts, span: Crash(hosts[0], how="machine", back=span),
+    "crash loop": lambda draws, hosts, span: CrashLoop(hosts[0], 2 + draws.below(4), span),
+    "freeze": lambda draws, hosts, span: Freeze(hosts[0], span),
+    "slow": lambda draws, hosts, span: Slow(hosts[0], draws.log_between(1e-5, 1e-3), span),
+    "block": lambda draws, hosts, span: Block(hosts[0], span / 4),
+    "clock": lambda draws, hosts, span: Skew(hosts[0], draws.choice((-3600.0, -1.0, 1.0, 3600.0))),
 }
-"""The kinds of faults, by their names: each makes one for two hosts and a number of seconds."""
+"""The kinds of faults of one host."""
+
+TOGETHER: Final[dict[str, Make]] = {
+    "silence": lambda draws, hosts, span: Partition(hosts[0], hosts[1], span),
+    "one way": lambda draws, hosts, span: Partition(hosts[0], hosts[1], span, one_way=True),
+    "cut": lambda draws, hosts, span: Partition(hosts[0], hosts[1], span, how="reset"),
+    "isolated": lambda draws, hosts, span: Partition(hosts[0], tuple(hosts[1:]), span),
+    "halves": lambda draws, hosts, span: Partition(
+        tuple(hosts[: (len(hosts) + 1) // 2]), tuple(hosts[(len(hosts) + 1) // 2 :]), span
+    ),
+    "flap": lambda draws, hosts, span: Flap(hosts[0], hosts[1], 2 + draws.below(4), span),
+    "swizzle": _swizzle,
+    "rolling": lambda draws, hosts, span: RollingRestart(tuple(hosts), span),
+    "reset": lambda draws, hosts, span: Flaky(hosts[0], hosts[1], span, reset=draws.log_between(0.01, 0.5)),
+    "full": lambda draws, hosts, span: Flaky(hosts[0], hosts[1], span, full=draws.log_between(0.01, 0.9)),
+    "twice": lambda draws, hosts, span: Flaky(hosts[0], hosts[1], span, twice=draws.log_between(0.01, 0.9)),
+    "delay": lambda draws, hosts, span: Flaky(hosts[0], hosts[1], span, jitter=draws.log_between(1e-3, 1.0)),
+}
+"""The kinds of faults between hosts."""
+
+KINDS: Final[dict[str, Make]] = {**ALONE, **TOGETHER}
+"""All kinds of faults, by name: each makes one for hosts, in a drawn order, and a number of seconds."""
 
 
 @attrs.frozen(kw_only=True)
@@ -64,11 +92,13 @@ class Swarm:
 
     def release(self, world: World) -> None:
         """Draw the options, then faults for as long as the world is not calm."""
-        draws = world.entropy.stream("swarm")
-        chosen = {name: draws.log_between(*self.rates) for name in KINDS if draws.chance(0.5)}
-        rates = {name: rate for name, rate in chosen.items() if name in self.kinds}
-        distance = draws.choice(self.latencies)
         hosts = self.hosts or tuple(world.hosts)
+        rates: dict[str, float] = {}
+        for name in self.kinds:
+            draws = world.entropy.stream(f"swarm/{name}")  # its own, so that a further kind moves no other
+            if draws.chance(0.5) and (name in ALONE or len(hosts) > 1):
+                rates[name] = draws.log_between(*self.rates)
+        distance = world.entropy.stream("swarm").choice(self.latencies)
         for one in hosts:
             for other in hosts:
                 if one != other:
@@ -85,10 +115,8 @@ class Swarm:
             if world.is_calm:
                 return
             hosts = self.hosts or tuple(world.hosts)
-            one, other = draws.sample(hosts, 2) if len(hosts) > 1 else (hosts[0], hosts[0])
-            fault = KINDS[name](draws, one, other, draws.log_between(*SPAN))
-            if one != other or not isinstance(fault, Partition | Flaky):
-                world.strike(fault)
+            drawn = draws.sample(hosts, len(hosts))
+            world.strike(KINDS[name](draws, drawn, draws.log_between(*SPAN)))
             self._follow(world, name, rate, draws)
 
         world.call_at(world.now() + draws.exponential(1.0 / rate), strike)

@@ -18,9 +18,15 @@ from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.runtime import NodeRuntime
 from enfilade.actors.opening import open_node
 from enfilade.actors.simulation.checkers.lives import check_lives, check_names
+from enfilade.actors.simulation.checkers.monitors import check_monitors
 from enfilade.actors.simulation.checkers.nodes import check_nodes
 from enfilade.actors.simulation.checkers.order import check_order
-from enfilade.actors.simulation.checkers.remains import check_children, check_links, check_quiet
+from enfilade.actors.simulation.checkers.remains import (
+    check_children,
+    check_links,
+    check_quiet,
+    check_supervision,
+)
 from enfilade.actors.simulation.clock import SimulationClock
 from enfilade.actors.simulation.custody import LIFE, Life
 from enfilade.actors.simulation.entropy import Entropy, Stream
@@ -29,7 +35,9 @@ from enfilade.actors.simulation.host import EPOCH, Boot, Host, HostCrashed
 from enfilade.actors.simulation.linearizable import Model, explain
 from enfilade.actors.simulation.log import Log
 from enfilade.actors.simulation.partitions import Partitions
+from enfilade.actors.simulation.properties import Properties
 from enfilade.actors.simulation.schedule import Fault, Release, Schedule
+from enfilade.actors.simulation.serializable import explain_transactions
 from enfilade.actors.simulation.substitutes import Nondeterministic, inline
 from enfilade.transport.carrier import Credentials
 from enfilade.transport.simulated.carrier import SimulatedCarrier
@@ -58,7 +66,7 @@ class Stuck(RuntimeError):
     """Nothing in the world can ever run again: each task waits for another."""
 
 
-class World(Partitions):
+class World(Partitions, Properties):
     """One simulated system. Made by `simulate` and `run_simulation`.
 
     Attributes:
@@ -79,6 +87,7 @@ class World(Partitions):
     """
 
     def __init__(self, seed: int, clock: SimulationClock) -> None:
+        super().__init__()
         self.seed = seed
         self.clock = clock
         self.entropy = Entropy(seed)
@@ -90,7 +99,6 @@ class World(Partitions):
         self._holder: trio.Nursery
         self._scope = trio.CancelScope()
         self._trouble: BaseException | None = None
-        self._always: list[tuple[str, Callable[[], Any]]] = []
         self._ended = trio.Event()
         self.history = History(self.now, self._note)
         self.prescribed: Schedule | None = None
@@ -118,10 +126,6 @@ class World(Partitions):
     def record(self, kind: str, *fields: object) -> None:
         """Note an event of the test's own in the log; fields must be the same in every run."""
         self._note(f"user.{kind}", *fields)
-
-    def always(self, name: str, predicate: Callable[[], Any]) -> None:
-        """Demand that a predicate holds after every step of any life. It must change nothing."""
-        self._always.append((name, predicate))
 
     def owners(self, name: str) -> int:
         """On how many living hosts a process has that name now."""
@@ -189,7 +193,7 @@ class World(Partitions):
             opening = open_node(host.name, zone=host.zone, config=config, carrier=host.carrier, **options)
             async with opening as node:
                 host.latest = node
-                node.hooks.add(self.history.listener(life))
+                self.history.follow(node, life)
                 for address in host.calls:
                     node.distribution.keep_connected(address)
                 await host.boot(node)
@@ -212,6 +216,7 @@ class World(Partitions):
             random=self.chance_of(life).random,
             spawn=self._holder.start_soon,
             run_blocking=inline,
+            logs_at_once=True,
         )
 
     def start_later(self, host: Host, seconds: float) -> None:
@@ -405,10 +410,10 @@ class World(Partitions):
         Raises:
             AssertionError: what does not hold.
         """
-        for examine in (check_lives, check_names, check_nodes, check_order):
+        for examine in (check_lives, check_names, check_nodes, check_order, check_monitors):
             examine(self.history.events)
         nodes = self._living_nodes()
-        for look in (check_quiet, check_links, check_children):
+        for look in (check_quiet, check_links, check_children, check_supervision):
             look(nodes)
 
     def linearizable(self, model: Model) -> None:
@@ -417,9 +422,15 @@ class World(Partitions):
         Raises:
             AssertionError: those on some key cannot; or it takes too long to tell.
         """
-        trouble = explain(self.history.operations, model)
-        if trouble is not None:
-            raise AssertionError(trouble)
+        _demand_none(explain(self.history.operations, model))
+
+    def serializable(self) -> None:
+        """Demand that the transactions of the history can have happened one after another.
+
+        Raises:
+            AssertionError: some cannot; it says which, and why.
+        """
+        _demand_none(explain_transactions(self.history.transactions))
 
     def log_fault(self, kind: str, *fields: object) -> None:
         """Note a fault in the log, and count it by its kind."""
@@ -430,7 +441,7 @@ class World(Partitions):
         """End all faults, and let so many seconds pass in which the system must recover.
 
         Args:
-            seconds: how long.
+            seconds: how long; longer if a property of `eventually` has more time, and needs it.
             core: only these hosts, and what lies between them, become healthy; the others stay as they are.
         """
         self.is_calm = core is None
@@ -447,7 +458,10 @@ class World(Partitions):
                 self.slow(host, step=0.0)
             elif host.life is None or host.life.is_over:
                 await self._start(host)
+        self.await_properties()
         await self.run(seconds)
+        while self.is_awaiting:
+            await self.run(SETTLED / 10)
 
     # Time.
 
@@ -458,6 +472,7 @@ class World(Partitions):
     async def run(self, seconds: float) -> None:
         """Let so many virtual seconds pass."""
         await trio.sleep(seconds)
+        self.examine()
 
     async def run_until(self, predicate: Callable[[], Any], within: float, every: float = 0.01) -> None:
         """Let time pass until a predicate holds.
@@ -485,11 +500,7 @@ class World(Partitions):
         if self.steps >= self._collect_at:
             self._collect_at += COLLECT
             gc.collect()
-        for name, predicate in self._always:
-            if not predicate() and self._trouble is None:
-                self.fail(
-                    AssertionError(f"{name!r} does not hold at {self.now():g} s, after step {self.steps}")
-                )
+        self.examine()
 
     def monotonic(self, life: Life) -> float:
         """The monotonic time of a life: that of the world, and what its present step has cost so far."""
@@ -556,6 +567,11 @@ class World(Partitions):
     def scope(self) -> trio.CancelScope:
         """Ends the world's block when the world has failed."""
         return self._scope
+
+
+def _demand_none(trouble: str | None) -> None:
+    if trouble is not None:
+        raise AssertionError(trouble)
 
 
 async def _nothing(_: object) -> None:

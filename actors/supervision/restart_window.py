@@ -42,5 +42,9 @@ class RestartWindow:
         return len(instants)
 
     def take_back(self) -> None:
-        """The restart that was counted last was none."""
-        self._instants.pop()
+        """The restart that was counted last was none.
+
+        If it is no longer there, it has left the window, and so have all before it.
+        """
+        if self._instants:
+            self._instants.pop()

@@ -11,6 +11,7 @@ from enfilade.actors import (
     Actor,
     CallError,
     Child,
+    Down,
     MailboxFull,
     Node,
     NotConnected,
@@ -20,6 +21,7 @@ from enfilade.actors import (
 )
 from enfilade.actors.simulation import Host, World, swarm
 from enfilade.actors.simulation.entropy import Stream
+from enfilade.actors.simulation.history import Fired
 from enfilade.transport import Policy, Settings
 
 Scene = Callable[[World], Awaitable[None]]
@@ -147,33 +149,59 @@ class Emigrant(Actor):
         return self.process.node.name
 
 
-CHILDREN = 3
+STRATEGIES: tuple[Any, ...] = ("one_for_one", "one_for_all", "rest_for_one")
+
+
+def office(places: list[str], children: int) -> Callable[[Node], Awaitable[None]]:
+    """A boot: an office has a supervisor of each strategy, whose children live on other hosts."""
+
+    async def boot(node: Node) -> None:
+        if node.name != "office":
+            return
+        for number, strategy in enumerate(STRATEGIES):
+            specs = []
+            for place in range(children):
+                order = places[(number + place) % len(places) :] + places[: (number + place) % len(places)]
+                specs.append(Child(RemoteEntry("Emigrant", *order), id=(number, place)))
+            await node.spawn(
+                Supervisor, specs, strategy=strategy, intensity=1000, period=0.1, name=f"tree {number}"
+            )
+
+    return boot
 
 
 async def opened_emigrants(world: World) -> list[Host]:
-    """An office whose supervisors have children on two other hosts."""
-
-    async def boot(node: Node) -> None:
-        if node.name == "office":
-            for number in range(CHILDREN):
-                places = [f"{name}@{name}" for name in (("east", "west"), ("west", "east"))[number % 2]]
-                child = Child(RemoteEntry("Emigrant", *places), id=number)
-                await node.spawn(Supervisor, [child], intensity=1000, period=0.1, name=f"tree {number}")
-
+    """An office whose supervisors have a child each on two other hosts."""
+    boot = office(["east@east", "west@west"], 1)
     return await opened(world, "office", "east", "west", boot=boot, entries={"Emigrant": Emigrant})
 
 
 async def emigrants(world: World) -> None:
     """Children in other zones, while connections break within hand-overs."""
     hosts = await opened_emigrants(world)
+    await _under_fire(world, hosts)
+    assert emigrants_of(hosts) == len(STRATEGIES)
+
+
+async def trees(world: World) -> None:
+    """Three strategies with two children each, in three other zones."""
+    names = ["office", "east", "west", "south"]
+    boot = office([f"{name}@{name}" for name in names[1:]], 2)
+    hosts = await opened(world, *names, boot=boot, entries={"Emigrant": Emigrant})
+    await _under_fire(world, hosts)
+    assert emigrants_of(hosts) == 2 * len(STRATEGIES)
+
+
+async def _under_fire(world: World, hosts: list[Host]) -> None:
+    """Let connections break within hand-overs, and all else happen, until everybody must have recovered."""
     draws = world.random("resets")
-    for one, other in (("east", "office"), ("west", "office"), ("office", "east"), ("office", "west")):
-        world.way(one, other).set(jitter=0.001, reset=draws.between(0.0, 0.1))
+    for one in hosts[1:]:
+        for way in (world.way(one, hosts[0]), world.way(hosts[0], one)):
+            way.set(jitter=0.001, reset=draws.between(0.0, 0.1))
     world.faults(swarm())
     await world.run(20)
     await world.calm(30)
     world.check()
-    assert emigrants_of(hosts) == CHILDREN
 
 
 def emigrants_of(hosts: list[Host]) -> int:
@@ -187,6 +215,53 @@ def emigrants_of(hosts: list[Host]) -> int:
     )
 
 
+def watchful(world: World, peers: list[str]) -> Callable[[Node], Awaitable[None]]:
+    """A boot: a ledger, and watchers of the ledgers of all hosts, who watch again whenever they are told."""
+
+    async def boot(node: Node) -> None:
+        await branch(node)
+
+        async def watch(me: Process, peer: str) -> None:
+            while True:
+                try:
+                    target = node.whereis("ledger") if peer == node.name else None
+                    if peer != node.name:
+                        target = await node.whereis_on(f"{peer}@{peer}", "ledger")
+                except (CallError, NotConnected):
+                    target = None
+                if target is None:
+                    await trio.sleep(0.3)
+                    continue
+                number = world.history.watching(me.ref, target)
+                me.monitor(target)
+                down = await me.receive(Down)
+                world.history.fired(number, down.reason)
+
+        for peer in peers:
+            await node.spawn(watch, peer)
+
+        async def fail(me: Process) -> None:
+            draws = world.random(f"failures of {node.name}.{world.hosts[node.name].lives}")
+            while not world.is_calm:
+                await trio.sleep(draws.exponential(1.0))
+                node.named("ledger").cast(Ledger.fail)
+
+        await node.spawn(fail)
+
+    return boot
+
+
+async def monitors(world: World) -> None:
+    """Three hosts that watch each other's ledgers, which crash all the time."""
+    names = ["east", "west", "south"]
+    await opened(world, *names, boot=watchful(world, names))
+    world.sometimes("a monitor tells of a lost node", lambda: any(e.is_lost for e in world.history.of(Fired)))
+    world.faults(swarm())
+    await world.run(15)
+    await world.calm(20)
+    world.check()
+
+
 async def quiet(world: World) -> None:
     """Three hosts that have nothing to say to each other."""
     await opened(world, "east", "west", "south")
@@ -198,5 +273,7 @@ SCENES: dict[str, Scene] = {
     "messages": messages,
     "handshakes": handshakes,
     "emigrants": emigrants,
+    "monitors": monitors,
+    "trees": trees,
     "quiet": quiet,
 }

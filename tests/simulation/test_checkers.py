@@ -5,16 +5,32 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enfilade.actors.simulation import COUNTER, LOCK, QUEUE, REGISTER, SET, Model, Operation, Undecided
 from enfilade.actors.simulation.checkers.lives import check_lives, check_names
+from enfilade.actors.simulation.checkers.monitors import check_monitors
 from enfilade.actors.simulation.checkers.nodes import check_nodes
 from enfilade.actors.simulation.checkers.order import check_order
-from enfilade.actors.simulation.history import Down, Ended, Event, Named, Sent, Started, Taken, Unnamed, Up
+from enfilade.actors.simulation.history import (
+    Down,
+    Ended,
+    Event,
+    Fired,
+    Named,
+    Opened,
+    Sent,
+    Started,
+    Taken,
+    Unnamed,
+    Up,
+    Watching,
+)
 from enfilade.actors.simulation.linearizable import explain
+from enfilade.actors.simulation.serializable import Append, Read, Transaction, explain_transactions
 
 A = (0.0, "a", 0)
 LATER = (9.0, "a", 0)
@@ -27,6 +43,18 @@ def sent(*numbers: int) -> list[Event]:
 def taken(*numbers: int) -> list[Event]:
     return [Taken(2.0, "b", 0, "a>b", number) for number in numbers]
 
+
+TWO_NODES = [
+    Opened(*A, "a@a", 1),
+    Opened(0.0, "b", 0, "b@b", 2),
+    Started(*A, 3),
+    Started(0.0, "b", 0, 4),
+    Up(*A, "b@b"),
+]
+WATCHED = [*TWO_NODES, Watching(1.0, "a", 0, 0, 3, ("b@b", 2, 4))]
+ENDED = Ended(2.0, "b", 0, 4)
+TOLD = Fired(2.0, "a", 0, 0, is_lost=False)
+LOST = Fired(2.0, "a", 0, 0, is_lost=True)
 
 CASES: list[tuple[Callable[[Sequence[Event]], None], list[Event], list[Event], str]] = [
     (
@@ -68,6 +96,9 @@ CASES: list[tuple[Callable[[Sequence[Event]], None], list[Event], list[Event], s
         [*sent(0, 1), Down(1.5, "a", 0, "b"), *sent(2), *taken(0, 2)],
         "was passed over",
     ),
+    (check_monitors, [*WATCHED, ENDED, TOLD, TOLD], [*WATCHED, ENDED, TOLD], "fires twice"),
+    (check_monitors, [*WATCHED, TOLD], [*WATCHED, ENDED, TOLD], "its target lives"),
+    (check_monitors, [*WATCHED, LOST], [*WATCHED, Down(*LATER, "b@b"), LOST], "none was lost"),
 ]
 
 
@@ -79,6 +110,90 @@ def test_sim_65_checkers_name_the_event(
     with pytest.raises(AssertionError, match=words) as caught:
         check(broken)
     assert str(broken[-1]) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "happened",
+    [[ENDED], [Down(*LATER, "b@b")], [Opened(3.0, "b", 1, "b@b", 5)]],
+    ids=["the end", "a lost node", "another life"],
+)
+def test_sim_65_a_monitor_that_never_fires_is_named(happened: list[Event]) -> None:
+    """Unless its own process has ended, or its own life."""
+    with pytest.raises(AssertionError, match="never fires") as caught:
+        check_monitors([*WATCHED, *happened])
+    assert str(WATCHED[-1]) in str(caught.value)
+    check_monitors([*WATCHED, *happened, Ended(4.0, "a", 0, 3)])
+    check_monitors([*WATCHED, *happened, Opened(4.0, "a", 1, "a@a", 7)])
+
+
+# Serializability.
+
+T = Transaction
+
+
+def test_sim_71_a_write_write_cycle_is_named() -> None:
+    """Each of two keys says another order of the same two transactions."""
+    one = T(0, "c", (Append("x", 1), Append("y", 1)), "committed")
+    two = T(1, "d", (Append("x", 2), Append("y", 2)), "committed")
+    reads = T(2, "e", (Read("x", [1, 2]), Read("y", [2, 1])), "committed")
+    words = explain_transactions([one, two, reads])
+    assert words is not None
+    assert all(str(each) in words for each in (one, two))
+    assert str(reads) not in words
+    assert "T0 before T1: it appended 1 to 'x' before 2" in words
+    assert "T1 before T0: it appended 2 to 'y' before 1" in words
+    assert explain_transactions([one, two, attrs.evolve(reads, operations=(Read("x", [1, 2]),))]) is None
+
+
+def test_sim_71_a_read_of_an_aborted_write_is_named() -> None:
+    aborted = T(0, "c", (Append("x", 1),), "aborted")
+    reader = T(1, "d", (Read("x", [1]),), "committed")
+    words = explain_transactions([aborted, reader])
+    assert words is not None
+    assert all(each in words for each in ("aborted", str(aborted), str(reader)))
+    assert explain_transactions([attrs.evolve(aborted, outcome="unknown"), reader]) is None
+
+
+def test_serializable_finds_write_skew_lost_updates_and_reads_of_nothing() -> None:
+    skew = [
+        T(0, "c", (Read("x", []), Append("y", 1)), "committed"),
+        T(1, "d", (Read("y", []), Append("x", 1)), "committed"),
+    ]
+    assert "no order" in (explain_transactions(skew) or "")
+    lost = [
+        T(0, "c", (Append("x", 1),), "committed"),
+        T(1, "d", (Read("x", [1]), Append("x", 2)), "committed"),
+        T(2, "e", (Read("x", [1]), Append("x", 3)), "committed"),
+    ]
+    assert "no order" in (explain_transactions(lost) or "")
+    nothing = [T(0, "c", (Read("x", [9]),), "committed")]
+    assert "nobody appended" in (explain_transactions(nothing) or "")
+    twice = [T(n, "c", (Append("x", 1),), "committed") for n in range(2)]
+    assert "done twice" in (explain_transactions(twice) or "")
+    disagree = [
+        *lost[:2],
+        T(3, "f", (Append("x", 4),), "committed"),
+        T(4, "g", (Read("x", [4]),), "committed"),
+    ]
+    assert "disagree" in (explain_transactions(disagree) or "")
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(st.lists(st.lists(st.tuples(st.sampled_from("xyz"), st.booleans()), max_size=4), max_size=12))
+def test_transactions_one_after_another_are_serializable_in_any_order_of_notes(plans: list[Any]) -> None:
+    """Those of a history that was run one by one, whatever order they are noted in."""
+    lists: dict[str, list[int]] = {}
+    done = []
+    for number, plan in enumerate(plans):
+        operations: list[Append | Read] = []
+        for place, (key, writes) in enumerate(plan):
+            if writes:
+                lists.setdefault(key, []).append(10 * number + place)
+                operations.append(Append(key, 10 * number + place))
+            else:
+                operations.append(Read(key, lists.get(key, ())))
+        done.append(T(number, "c", tuple(operations), "committed"))
+    assert explain_transactions(done[::-1]) is None
 
 
 # Linearizability, compared with trying every order.

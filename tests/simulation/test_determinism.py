@@ -51,12 +51,34 @@ def in_a_process(hash_seed: str) -> list[str]:
     return ran.stdout.splitlines()
 
 
+def test_sim_1_the_log_level_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """So a seed that has failed fails again while somebody reads the log of it."""
+    silent = line("messages", 1)
+    caplog.set_level("DEBUG")
+    assert line("messages", 1) == silent
+    assert any("crashed" in record.getMessage() for record in caplog.records)
+
+
 def test_sim_1_one_seed_is_one_run_in_every_process() -> None:
     """Twice in this process, and in two others with different hash seeds."""
     here = [line(*run) for run in RUNS]
     assert [line(*run) for run in RUNS] == here
     assert in_a_process("0") == here
     assert in_a_process("777") == here
+
+
+@pytest.mark.serial
+def test_sim_5_a_busy_machine_changes_nothing() -> None:
+    """Two busy loops for each processor run beside it."""
+    alone = line("messages", 1)
+    count = 2 * len(os.sched_getaffinity(0))
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        assert line("messages", 1) == alone
+    finally:
+        for each in busy:
+            each.kill()
+            each.wait()
 
 
 def test_sim_3_digests_are_those_that_are_kept() -> None:

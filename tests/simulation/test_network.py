@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from enfilade.actors import NotConnected, Process, open_node
+from enfilade.actors import Node, NodeDown, NodeUp, NotConnected, Process, open_node
 from enfilade.actors.simulation import HostCrashed, Strike, World, run_simulation
 from enfilade.actors.simulation.clock import SimulationClock
 from enfilade.actors.simulation.entropy import Stream
@@ -347,6 +347,38 @@ def test_sim_51_a_strike_at_each_hand_over_of_a_handshake(
             assert len(world.network.inlets) == 4
 
         run_simulation(main, seed=place)
+
+
+@pytest.mark.parametrize("what", ["reset", "cut"])
+def test_news_of_a_node_link_that_its_own_first_send_ends_comes_in_order(what: Any) -> None:
+    """The members of groups are told when a node link comes up, and that may end it."""
+
+    async def main(world: World, place: int) -> bool:
+        told: list[tuple[type, str]] = []
+
+        async def boot(node: Node) -> None:
+            async def member(me: Process) -> None:
+                node.distribution.monitor_nodes(me.ref)
+                while True:
+                    news = await me.receive()
+                    told.append((type(news), f"{node.name}: {news.name}"))
+
+            node.scope().join("members", await node.spawn(member))
+
+        hosts = [
+            await world.open_node(name, boot=boot, policy=OPEN, settings=QUICK) for name in ("east", "west")
+        ]
+        world.at(0.0, Strike(place, what))
+        world.connect(*hosts)
+        await world.run(10)
+        world.check()
+        for end in ("east: west@west", "west: east@east"):
+            kinds = [kind for kind, who in told if who == end]
+            assert kinds == [NodeUp, NodeDown] * (len(kinds) // 2) + [NodeUp]
+        return len(told) > 2
+
+    seen = [run_simulation(main, place, seed=place) for place in range(1, 12)]
+    assert any(seen)
 
 
 class Recorder(Ledger):

@@ -15,11 +15,10 @@ from tests.simulation.scenes import SCENES, emigrants, opened_emigrants
 
 AT_A_TIME = 20
 
-PLAN = [
-    (scene, first)
-    for scene, seeds in (("messages", 40), ("handshakes", 160), ("emigrants", 120))
-    for first in range(0, seeds, AT_A_TIME)
-]
+PLANNED = {"messages": 40, "handshakes": 120, "emigrants": 80, "monitors": 20}
+"""How many seeds of each scene."""
+
+PLAN = [(scene, first) for scene, seeds in PLANNED.items() for first in range(0, seeds, AT_A_TIME)]
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +28,13 @@ def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize(("scene", "first"), PLAN)
 def test_sim_77_the_plan(scene: str, first: int) -> None:
-    """sim-81: among the scenes are supervisors with children in other zones, under resets and crashes."""
     play(scene, range(first, first + AT_A_TIME))
+
+
+@pytest.mark.parametrize("first", range(0, 60, AT_A_TIME))
+def test_sim_81_each_child_in_another_zone_lives_once(first: int) -> None:
+    """Four hosts, three strategies, connections that break within sends, and every other fault."""
+    play("trees", range(first, first + AT_A_TIME))
 
 
 def play(scene: str, seeds: range) -> None:

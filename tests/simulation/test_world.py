@@ -1,6 +1,7 @@
 """The beginning and the end of a world, and what it demands."""
 
 import gc
+import itertools
 import logging
 import os
 import random
@@ -18,6 +19,7 @@ from enfilade.actors import Node, NodeConfig
 from enfilade.actors.simulation import (
     Stuck,
     World,
+    run_simulation,
     simulate,
 )
 from enfilade.transport.door_carrier import DoorCarrier
@@ -115,8 +117,8 @@ def test_sim_21_what_is_real_cannot_be_an_option(option: dict[str, Any]) -> None
         simulated(main)
 
 
-def test_a_predicate_that_fails_for_one_step() -> None:
-    """sim-69: it fails, though it is true again at once."""
+def test_sim_69_a_predicate_that_fails_for_one_step() -> None:
+    """The world fails, though it is true again at once."""
 
     async def main(world: World) -> None:
         shown: list[int] = []
@@ -133,6 +135,44 @@ def test_a_predicate_that_fails_for_one_step() -> None:
 
     with pytest.raises(AssertionError, match=r"'shown is short' does not hold at 0 s, after step \d+"):
         simulated(main)
+
+
+def test_a_predicate_that_takes_long_is_asked_less_often() -> None:
+    async def main(world: World) -> int:
+        asked: list[float] = []
+        world.always("asked", lambda: asked.append(world.now()) or True, every=0.5)  # type: ignore[func-returns-value]
+        host = await world.open_node("a")
+
+        async def run() -> None:
+            for _ in range(100):
+                await trio.sleep(0.1)
+
+        await world.on(host, run)
+        assert all(later - earlier > 0.49 for earlier, later in itertools.pairwise(asked))
+        return len(asked)
+
+    assert 15 <= simulated(main) <= 21
+
+
+def test_what_must_hold_in_the_end_has_its_time_after_the_faults() -> None:
+    async def main(world: World, within: float) -> float:
+        done: list[float] = []
+        world.eventually("it is done", lambda: done, within=within)
+        host = await world.open_node("a")
+
+        async def run() -> None:
+            await trio.sleep(30)
+            done.append(world.now())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.on, host, run)
+            await world.calm(1)
+            assert done
+        return world.now()
+
+    assert 30 <= run_simulation(main, 60.0, seed=1) < 31
+    with pytest.raises(AssertionError, match="'it is done' did not hold within 20 s after the faults ended"):
+        run_simulation(main, 20.0, seed=1)
 
 
 def test_no_warning_is_left_behind() -> None:

@@ -1,4 +1,4 @@
-"""The remains of a world that has calmed down: nobody is linked to the dead, and every child is known."""
+"""The remains of a world that has calmed down: nobody is linked to the dead, every child lives."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.supervision.children import ChildInfo
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["check_children", "check_links", "check_quiet"]
+__all__ = ["check_children", "check_links", "check_quiet", "check_supervision"]
 
 
 def _living(nodes: Iterable[Node]) -> Iterator[Process]:
@@ -48,12 +49,10 @@ def check_children(nodes: list[Node]) -> None:
     Raises:
         AssertionError: which process is an orphan: it lives, and nobody knows it.
     """
-    children: dict[tuple[str, int, int], set[tuple[str, int, int]]] = {}
-    for process in _living(nodes):
-        strategy = getattr(process.body, "strategy", None)
-        if strategy is not None:
-            refs = [info.ref for info in strategy.children.infos()]
-            children[_place(process.ref)] = {_place(ref) for ref in refs if isinstance(ref, Ref)}
+    children = {
+        _place(supervisor.ref): {_place(info.ref) for info in infos if isinstance(info.ref, Ref)}
+        for supervisor, infos in _supervisors(nodes)
+    }
     for process in _living(nodes):
         parent = process.parent
         if parent is None or not parent.serial or parent.node_name == process.node.full_name:
@@ -63,6 +62,32 @@ def check_children(nodes: list[Node]) -> None:
             raise AssertionError(
                 f"children: {process.ref} lives, and its supervisor {parent} does not know it"
             )
+
+
+def _supervisors(nodes: Iterable[Node]) -> Iterator[tuple[Process, tuple[ChildInfo[Any], ...]]]:
+    """The living supervisors, and what each knows of its children."""
+    for process in _living(nodes):
+        strategy = getattr(process.body, "strategy", None)
+        if strategy is not None:
+            yield process, strategy.children.infos()
+
+
+def check_supervision(nodes: list[Node]) -> None:
+    """Check that every child that a supervisor takes for running lives, and that every permanent one runs.
+
+    Raises:
+        AssertionError: which child.
+    """
+    places = _places(nodes)
+    names = {node.full_name for node in nodes}
+    for supervisor, infos in _supervisors(nodes):
+        for info in infos:
+            shown = f"child {info.id!r} of {supervisor.ref}"
+            if isinstance(info.ref, Ref):
+                if info.ref.node_name in names and _place(info.ref) not in places:
+                    raise AssertionError(f"supervision: {shown} has ended as {info.ref}, unnoticed")
+            elif info.ref == "restarting" and info.restart == "permanent":
+                raise AssertionError(f"supervision: {shown} is permanent, and still not started again")
 
 
 def check_quiet(nodes: list[Node]) -> None:

@@ -31,6 +31,15 @@ def test_the_last_restart_is_taken_back() -> None:
     assert not window.admit(16.0)
 
 
+def test_a_restart_that_has_left_the_window_is_taken_back_as_well() -> None:
+    """An attempt in another zone takes longer than a short period."""
+    window = RestartWindow(1, 0.1)
+    assert window.admit(10.0)
+    assert window.count(11.0) == 0
+    window.take_back()
+    assert window.admit(11.0)
+
+
 @given(steps=st.lists(st.floats(0, 10), max_size=50), intensity=st.integers(0, 5), period=st.floats(0.1, 20))
 def test_is_a_count(steps: list[float], intensity: int, period: float) -> None:
     """An instant is admitted when at most `intensity` of them, itself included, lie within the period."""

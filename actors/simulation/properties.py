@@ -1,0 +1,112 @@
+"""Properties: what must hold at every moment, once the faults are over, or at least once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+__all__ = ["Properties"]
+
+Predicate = Callable[[], Any]
+
+
+@attrs.define
+class _Always:
+    name: str
+    predicate: Predicate
+    every: float
+    due: float = -math.inf
+
+
+@attrs.frozen
+class _Eventually:
+    name: str
+    predicate: Predicate
+    within: float
+
+
+class Properties:
+    """The part of a `World` that asks predicates. They look, and must change nothing.
+
+    Attributes:
+        seen: for each property of `sometimes`, whether it has held.
+    """
+
+    steps: int
+    now: Callable[[], float]
+    call_at: Callable[[float, Callable[[], Any]], None]
+    fail: Callable[[BaseException], None]
+
+    def __init__(self) -> None:
+        self.seen: dict[str, bool] = {}
+        self._always: list[_Always] = []
+        self._eventually: list[_Eventually] = []
+        self._awaited: dict[str, Predicate] = {}
+        self._sometimes: dict[str, Predicate] = {}
+
+    def always(self, name: str, predicate: Predicate, *, every: float = 0.0) -> None:
+        """Demand that a predicate holds after every step of any life.
+
+        Args:
+            name: what the failure is called.
+            predicate: a function without arguments.
+            every: virtual seconds between two questions at least, for one that takes long; 0: at every step.
+        """
+        self._always.append(_Always(name, predicate, every))
+
+    def eventually(self, name: str, predicate: Predicate, *, within: float) -> None:
+        """Demand that a predicate holds once, at most so many seconds after the beginning of each `calm`.
+
+        Args:
+            name: what the failure is called.
+            predicate: a function without arguments.
+            within: virtual seconds, more than 0.
+        """
+        self._eventually.append(_Eventually(name, predicate, within))
+
+    def sometimes(self, name: str, predicate: Predicate) -> None:
+        """Note whether a predicate ever holds after a step: see `seen`.
+
+        A test of many seeds that `simulated` has made fails with its last seed when none of them has seen it,
+        because then it has not tested what it is about.
+        """
+        self.seen.setdefault(name, False)
+        self._sometimes[name] = predicate
+
+    def examine(self) -> None:
+        """Ask all that is to be asked after a step."""
+        for demand in self._always:
+            if demand.every and self.now() < demand.due:
+                continue
+            demand.due = self.now() + demand.every
+            if not demand.predicate():
+                self.fail(
+                    AssertionError(
+                        f"{demand.name!r} does not hold at {self.now():g} s, after step {self.steps}"
+                    )
+                )
+        for waiting in (self._awaited, self._sometimes):
+            for name in [name for name, predicate in waiting.items() if predicate()]:
+                del waiting[name]
+                if waiting is self._sometimes:
+                    self.seen[name] = True
+
+    def await_properties(self) -> None:
+        """From now on the properties of `eventually` have their time to become true."""
+        for property_ in self._eventually:
+            self._awaited[property_.name] = property_.predicate
+            self.call_at(self.now() + property_.within, lambda late=property_: self._is_late(late))  # type: ignore[misc]
+
+    def _is_late(self, late: _Eventually) -> None:
+        if self._awaited.pop(late.name, None) is not None and not late.predicate():
+            self.fail(
+                AssertionError(f"{late.name!r} did not hold within {late.within:g} s after the faults ended")
+            )
+
+    @property
+    def is_awaiting(self) -> bool:
+        """True while a property of `eventually` has time left and does not hold yet."""
+        return bool(self._awaited)
