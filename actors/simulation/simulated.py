@@ -33,7 +33,8 @@ def simulated(
 
     The test is a plain function, for pytest without any plugin; other arguments are fixtures, which must not
     be asynchronous. When it fails, the error says how to run that seed again, and with how few of the faults
-    that were drawn it still fails.
+    that were drawn it still fails. What `World.sometimes` looks for must be seen by one seed of the test, if
+    all of them run in this process: the last one fails if none has.
 
     Args:
         seed: the only seed.
@@ -56,9 +57,11 @@ def simulated(
             raise TypeError(f"{main.__qualname__} must have an argument `world`")
         others = [each for name, each in signature.parameters.items() if name != "world"]
         number = inspect.Parameter("simulation_seed", inspect.Parameter.KEYWORD_ONLY)
+        sightings = _Sightings(frozenset(chosen))
 
         def run(*, simulation_seed: int, **fixtures: Any) -> None:
-            _Trial(main, simulation_seed, fixtures).run(schedule)
+            world = _Trial(main, simulation_seed, fixtures).run(schedule)
+            sightings.add(simulation_seed, world.seen)
 
         functools.update_wrapper(run, main)
         del run.__wrapped__  # type: ignore[attr-defined]  # it is no coroutine function for anybody
@@ -75,6 +78,30 @@ def simulated(
     return decorate
 
 
+@attrs.define
+class _Sightings:
+    """What the seeds of a test have seen of the properties of `World.sometimes`."""
+
+    seeds: frozenset[int | None]
+    played: set[int] = attrs.field(factory=set)
+    seen: dict[str, bool] = attrs.field(factory=dict)
+
+    def add(self, seed: int, seen: dict[str, bool]) -> None:
+        """Note what a seed has seen.
+
+        Raises:
+            AssertionError: all seeds have been played, and none of them has seen something.
+        """
+        self.played.add(seed)
+        for name, was_seen in seen.items():
+            self.seen[name] = self.seen.get(name, False) or was_seen
+        unseen = [name for name, was_seen in self.seen.items() if not was_seen]
+        if unseen and self.played >= self.seeds:
+            raise AssertionError(
+                f"{unseen[0]!r} held in none of {len(self.seeds)} seeds: the test never comes to what it is about"
+            )
+
+
 @attrs.frozen
 class _Trial:
     """One seed of a test."""
@@ -83,8 +110,8 @@ class _Trial:
     seed: int
     fixtures: dict[str, Any]
 
-    def run(self, schedule: Schedule | None) -> None:
-        """Run it; a failure is explained."""
+    def run(self, schedule: Schedule | None) -> World:
+        """Run it, and return its world; a failure is explained."""
         worlds: list[World] = []
         try:
             self.play(schedule, worlds)
@@ -93,6 +120,7 @@ class _Trial:
                 for note in self._notes(error, worlds[0]):
                     error.add_note(note)
             raise
+        return worlds[0]
 
     def play(self, schedule: Schedule | None, worlds: list[World]) -> None:
         """Run the world once."""

@@ -55,9 +55,10 @@ def test_every_kind_of_fault_is_drawn_and_strikes() -> None:
 
     for seed in range(20):
         run_simulation(main, seed=seed)
-    drawn = {"Crash", "Freeze", "Slow", "Block", "Partition", "Flaky", "Skew"}
+    drawn = {"Crash", "CrashLoop", "RollingRestart", "Freeze", "Slow", "Block", "Skew"}
+    drawn |= {"Partition", "Flap", "Swizzle", "Flaky"}
     assert all(struck[kind] >= 20 for kind in drawn)
-    assert len(KINDS) == 13
+    assert len(KINDS) == 19
 
 
 @pytest.mark.parametrize("name", SABOTAGE)
@@ -85,7 +86,7 @@ def test_sim_73_a_failure_is_minimised() -> None:
     assert len(tried) == 3
 
 
-@simulated(seed=8)
+@simulated(seed=18)
 async def planted(world: World) -> None:
     """What a test with a planted fault says when it fails."""
     await emigrants(world)
@@ -94,7 +95,7 @@ async def planted(world: World) -> None:
 def test_sim_73_the_printed_test_fails_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
     link_after_the_news(monkeypatch)
     with pytest.raises(AssertionError, match="children") as caught:
-        planted(simulation_seed=8)
+        planted(simulation_seed=18)
     notes = "\n".join(caught.value.__notes__)
     assert "options: 3 hosts, latency" in notes
     assert "last events:" in notes
@@ -102,7 +103,7 @@ def test_sim_73_the_printed_test_fails_in_the_same_way(monkeypatch: pytest.Monke
     scope: dict[str, object] = {}
     exec(source, scope)
     with pytest.raises(AssertionError, match="children"):
-        scope["test_seed_8"](simulation_seed=8)  # type: ignore[operator]
+        scope["test_seed_18"](simulation_seed=18)  # type: ignore[operator]
 
 
 def test_sim_74_hypothesis_finds_and_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,6 +176,25 @@ async def test_sim_12_one_test_for_each_seed(world: World, number: int) -> None:
 
 def test_sim_12_each_ran() -> None:
     assert SEEN == [(0, 42), (1, 42), (2, 42)]
+
+
+def test_what_no_seed_has_seen_fails_the_last_one() -> None:
+    @simulated(seeds=3)
+    async def looks(world: World, wanted: set[int]) -> None:
+        world.sometimes("the seed is wanted", lambda: world.seed in wanted)
+        await world.run(1)
+
+    for seed in range(3):
+        looks(simulation_seed=seed, wanted={1})
+
+    @simulated(seeds=[4, 5])
+    async def looks_for_nothing(world: World) -> None:
+        world.sometimes("never", lambda: False)
+        await world.run(1)
+
+    looks_for_nothing(simulation_seed=5)
+    with pytest.raises(AssertionError, match="'never' held in none of 2 seeds"):
+        looks_for_nothing(simulation_seed=4)
 
 
 def test_simulated_needs_seeds_and_a_world() -> None:
