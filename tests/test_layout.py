@@ -77,7 +77,7 @@ ACTORS = House(
         "bridges": (),
         "workers": (*KERNEL, "peers", "supervision", "transport.policy"),
         "opening": (*KERNEL, "observing", "peers", "workers"),
-        "simulation": (*KERNEL, "opening", "transport"),
+        "simulation": (*KERNEL, "opening", "supervision", "transport"),
         "worker_main": ("opening", "workers", "transport.policy"),
     },
     kernel=KERNEL,

@@ -98,7 +98,7 @@ class _Sightings:
         unseen = [name for name, was_seen in self.seen.items() if not was_seen]
         if unseen and self.played >= self.seeds:
             raise AssertionError(
-                f"{unseen[0]!r} held in none of {len(self.seeds)} seeds: the test never comes to what it is about"
+                f"{unseen[0]!r} held in none of {len(self.seeds)} seeds: the test never gets to the point"
             )
 
 
