@@ -50,6 +50,7 @@ __all__ = [
     "StepFailed",
     "StrayCancelled",
     "UnknownMethod",
+    "UnknownName",
     "WrongThread",
     "raised_by_the_runtime",
 ]
@@ -138,7 +139,29 @@ class CallError(RuntimeFault):
         return ""
 
 
-class NoProcess(CallError):
+class UnknownName(RuntimeFault):
+    """A name is not known here. The text suggests the nearest that is, and is composed when it is shown.
+
+    Most of these errors are caught and never shown, and to look takes longer than to fail. The names stay on
+    this node: an error that travels has no suggestion, because a peer must neither learn them nor have this
+    node look.
+    """
+
+    __slots__ = ("_known", "_wanted")  # what travels is `vars`
+    _known: Iterable[str]
+    _wanted: str
+
+    def suggest(self, wanted: str, known: Iterable[str]) -> None:
+        """Have the text suggest the one of `known` that is nearest to `wanted`."""
+        self._wanted, self._known = wanted, known
+
+    def __str__(self) -> str:
+        text: str = self.args[0]
+        known = getattr(self, "_known", ())
+        return text + did_you_mean(self._wanted, known) if known else text
+
+
+class NoProcess(UnknownName, CallError):
     """The addressed process does not exist: it has ended, or its name is not registered.
 
     `names` are names that are registered; the text of the error suggests the nearest of them.
@@ -150,12 +173,8 @@ class NoProcess(CallError):
             f"the name {safe_repr(target)} is not registered" if is_name else f"{safe_str(target)} has ended"
         )
         super().__init__(target, f"no process: {problem}")
-        self._names = names
-
-    def __str__(self) -> str:
-        # Looked for only here, because most of these errors are caught and never shown.
-        text: str = self.args[0]
-        return text + did_you_mean(safe_str(self.target), self._names) if self._names else text
+        if names:
+            self.suggest(safe_str(target), names)
 
 
 class Restarting(CallError):
@@ -241,15 +260,15 @@ class NotPublic(RuntimeFault, TypeError):
         self.method = method
 
 
-class UnknownMethod(RuntimeFault):
+class UnknownMethod(UnknownName):
     """An actor was sent a call or cast for a method that its class does not have.
 
     `known` are the methods that it has; the text of the error suggests the nearest of them.
     """
 
     def __init__(self, method: str, actor: str, known: Iterable[str] = ()) -> None:
-        near = did_you_mean(method.rpartition(".")[2], known)
-        super().__init__(f"{safe_str(actor)} has no public method {safe_repr(method)}{near}")
+        super().__init__(f"{safe_str(actor)} has no public method {safe_repr(method)}")
+        self.suggest(method.rpartition(".")[2], known)
         self.method = method
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from enfilade.actors.messages import errors
-from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.errors import RuntimeFault, UnknownName
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import Crashed, Custom, Reason, Shutdown, asked_by
 from enfilade.actors.messages.ref import Ref
@@ -69,7 +69,7 @@ def revive_reason(fields: list[Any]) -> Reason:
 
 def lower_fault(fault: RuntimeFault) -> list[Any]:
     """An error of the runtime as builtins and refs."""
-    return [type(fault).__name__, str(fault), dict(vars(fault))]
+    return [type(fault).__name__, str(_told(fault)), dict(vars(fault))]
 
 
 def revive_fault(fields: list[Any]) -> RuntimeFault:
@@ -107,10 +107,15 @@ def error_in_words(error: BaseException, origin: str) -> BaseException:
     kind = type(error)
     if issubclass(kind, RuntimeFault) and FAULTS.get(kind.__name__) is kind:
         values = {name: _plain(value, origin) for name, value in vars(error).items() if name[:2] != "__"}
-        return revive_fault([kind.__name__, _words(error), values])
+        return revive_fault([kind.__name__, _words(_told(error)), values])
     frames = BaseException.__dict__["__traceback__"].__get__(error)  # past a `__getattribute__` of its own
     trace = places(frames)[-LONGEST_TRACE:]
     return RemoteError(_name(kind), _words(error), origin, trace)
+
+
+def _told(fault: BaseException) -> object:
+    """What to tell another node: the error, or its text without what only helps whoever reads it here."""
+    return fault.args[0] if is_a(fault, UnknownName) and fault.args else fault
 
 
 def _name(kind: type) -> str:

@@ -57,6 +57,25 @@ def sleep(made: Assembler) -> str:
     return nap(made, 3_600_000)
 
 
+async def interrupted(ref: Ref[Any], module: bytes) -> None:
+    """Attempt an upgrade that the end of the process interrupts."""
+    with pytest.raises(UpgradeFailed, match="has ended"):
+        await upgrade_guest(ref, module, timeout=3600)
+
+
+async def tried(ref: Ref[Any], module: bytes, succeeds: bool) -> None:
+    """Attempt an upgrade to a module that is tried, and takes over or does not."""
+    try:
+        await upgrade_guest(ref, module)
+    except UpgradeFailed:
+        assert not succeeds
+
+
+async def powerful(node: Node, **options: Any) -> Ref[Guest]:
+    """Spawn a guest with rights over processes."""
+    return await node.spawn(Guest(counter("a"), capabilities=RIGHTS, **options))
+
+
 def guests(node: Node) -> list[Ref[Any]]:
     """The guests that live, the oldest first."""
     entries = guests_of(node).kernel.registry.of_kind(Kind.PROCESS)
@@ -191,11 +210,7 @@ async def test_the_node_shuts_down_while_a_module_is_compiled(mock_clock: MockCl
         async with trio.open_nursery() as nursery, open_node("test") as node:
             ref = await node.spawn(guest("a"))
 
-            async def attempt() -> None:
-                with pytest.raises(UpgradeFailed, match="has ended"):
-                    await upgrade_guest(ref, counter("b", start="(nop)"), timeout=3600)
-
-            nursery.start_soon(attempt)
+            nursery.start_soon(interrupted, ref, counter("b", start="(nop)"))
             await trio.lowlevel.checkpoint()
 
 
@@ -229,7 +244,7 @@ def exits(to: int | None, kind: ReasonKind) -> Callable[[Assembler], str]:
 async def test_a_trial_cannot_end_the_process(
     mock_clock: MockClock, node: Node, to: int | None, kind: ReasonKind
 ) -> None:
-    ref = await node.spawn(Guest(counter("a"), capabilities=RIGHTS))
+    ref = await powerful(node)
     assert await ask(ref) == ("a", 1)
     with pytest.raises(
         UpgradeFailed, match="goes on as it was, because the new module ended before it asked"
@@ -244,7 +259,7 @@ async def test_a_signal_to_itself_is_the_reason_of_a_guest_that_has_taken_over(
     mock_clock: MockClock, node: Node
 ) -> None:
     new = counter("b", calls=LINKS, told=exits(0, ReasonKind.OTHER))
-    ref = await node.spawn(Guest(counter("a"), capabilities=RIGHTS))
+    ref = await powerful(node)
     async with node.mailbox() as me:
         me.monitor(ref)
         await upgrade_guest(ref, new)
@@ -255,7 +270,7 @@ async def test_a_signal_to_itself_is_the_reason_of_a_guest_that_has_taken_over(
 
 async def test_a_trial_cannot_stop_the_process(mock_clock: MockClock, node: Node) -> None:
     """Nor by the hostcall that stops processes, with the number of its own."""
-    ref = await node.spawn(Guest(counter("a"), capabilities=RIGHTS))
+    ref = await powerful(node)
     (entry,) = guests_of(node).kernel.registry.of_kind(Kind.PROCESS)
     stop = entry.id.to_bytes(8, "little")
     new = counter(
@@ -272,12 +287,7 @@ async def test_what_others_want_ends_the_process_on_trial(mock_clock: MockClock,
     ref = await node.spawn(guest("a"))
     async with trio.open_nursery() as nursery, node.mailbox() as me:
         me.monitor(ref)
-
-        async def attempt() -> None:
-            with pytest.raises(UpgradeFailed, match="has ended while it was upgraded"):
-                await upgrade_guest(ref, counter("b", start=sleep), timeout=3600)
-
-        nursery.start_soon(attempt)
+        nursery.start_soon(interrupted, ref, counter("b", start=sleep))
         await reached(node, ref, Phase.TRIED)
         me.exit(ref, SHUTDOWN)
         assert isinstance((await me.receive(Down)).reason, Shutdown)
@@ -298,18 +308,11 @@ async def test_a_link_of_a_trial_is_made_when_it_takes_over(
         """
         return linked + ("" if succeeds else "unreachable")
 
-    ref = await node.spawn(Guest(counter("a"), capabilities=RIGHTS, finds=["peer"], ends=["peer"]))
+    ref = await powerful(node, finds=["peer"], ends=["peer"])
     assert await ask(ref) == ("a", 1)
     async with trio.open_nursery() as nursery, node.mailbox() as me:
         me.monitor(ref)
-
-        async def attempt() -> None:
-            try:
-                await upgrade_guest(ref, counter("b", calls=LINKS, start=link))
-            except UpgradeFailed:
-                assert not succeeds
-
-        nursery.start_soon(attempt)
+        nursery.start_soon(tried, ref, counter("b", calls=LINKS, start=link), succeeds)
         await reached(node, ref, Phase.TRIED)
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(ProcessDied):
@@ -339,17 +342,10 @@ async def test_a_linked_child_of_a_trial(mock_clock: MockClock, tmp_path: Path, 
 
     async with open_node("test") as node, node.mailbox() as me:
         open_guests(node, modules=tmp_path)
-        ref = await node.spawn(Guest(counter("a"), capabilities=RIGHTS))
+        ref = await powerful(node)
         me.monitor(ref)
         async with trio.open_nursery() as nursery:
-
-            async def attempt() -> None:
-                try:
-                    await upgrade_guest(ref, counter("b", calls=LINKS, start=spawn))
-                except UpgradeFailed:
-                    assert not succeeds
-
-            nursery.start_soon(attempt)
+            nursery.start_soon(tried, ref, counter("b", calls=LINKS, start=spawn), succeeds)
             await reached(node, ref, Phase.TRIED)
             while len(guests_of(node).kernel.registry.of_kind(Kind.PROCESS)) < 2 or len(guests(node)) > 1:
                 await trio.testing.wait_all_tasks_blocked()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import runpy
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,9 @@ from enfilade.actors import (
     Guest,
     Machine,
     Node,
+    NoProcess,
     Process,
+    RuntimeFault,
     Supervisor,
     acknowledges_start,
     open_node,
@@ -29,6 +32,7 @@ from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import read_zone_file
 from enfilade.actors.messages.errors import UnknownMethod
 from enfilade.actors.messages.nearest import did_you_mean
+from enfilade.actors.peers.faults import error_in_words, lower_fault, revive_fault
 from enfilade.hostcalls import sdk
 from enfilade.transport import TypeRegistry, UnregisteredType
 from enfilade.transport.payload import Codec
@@ -239,6 +243,21 @@ async def test_a_refused_method_is_explained_by_its_neighbour(node: Node) -> Non
         with pytest.raises(UnknownMethod) as raised:
             await sums.call(method, *arguments)
         assert f"did you mean {near}?" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NoProcess("valut", ["vault", "secret"]), UnknownMethod("Bank.valut", "Bank", ["vault", "secret"])],
+    ids=["name", "method"],
+)
+def test_a_suggestion_stays_on_its_node(error: RuntimeFault) -> None:
+    """A peer must not learn the names of this node, and must not have it look for the nearest."""
+    assert "did you mean 'vault'?" in str(error)
+    kind, text, values = lower_fault(error)
+    assert not {"vault", "secret"} & set(re.findall(r"\w+", repr([text, values])))
+    for told in (revive_fault([kind, text, values]), error_in_words(error, "east@z")):
+        assert type(told) is type(error)
+        assert str(told) == text == error.args[0]
 
 
 @attrs.frozen

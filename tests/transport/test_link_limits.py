@@ -10,7 +10,8 @@ import pytest
 from enfilade.transport.node_link import BATCH_LIMIT, Backlogged, NodeLink
 from enfilade.transport.policy import Limits
 from enfilade.transport.wire import MalformedBatch, encode_batch
-from tests.transport.test_node_link import WINDOW, frame, make
+from tests.transport.test_node_link import make
+from tests.transport.two_sides import WINDOW, frame
 
 
 def send_off(link: NodeLink, size: int) -> None:

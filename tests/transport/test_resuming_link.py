@@ -4,7 +4,7 @@ import pytest
 import trio
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import invariant, rule
 from trio.testing import wait_all_tasks_blocked
 
 from enfilade.actors import Actor, Node, Ref, open_node
@@ -18,7 +18,7 @@ from enfilade.transport.seal import Seal
 from enfilade.transport.wire import UNCOUNTED, Bye, MalformedBatch, Refused, Seek, encode_batch, encode_frame
 from tests.transport.model import Loss, Station, is_of_handshake, message
 from tests.transport.stranger import Stranger
-from tests.transport.test_node_link import WINDOW, frame
+from tests.transport.two_sides import WINDOW, TwoSides, frame
 
 WATCHED = Traits(moment=0.0, lossless=False, watches=True, patience=3.0)
 """As of a mesh: it loses batches, and looks after the peers itself."""
@@ -28,23 +28,12 @@ def make(seal: Seal | None = None) -> ResumingLink:
     return ResumingLink(window=WINDOW, peer_window=WINDOW, limits=Limits(), clock=lambda: 0.0, seal=seal)
 
 
-class TwoSides(RuleBasedStateMachine):
+class Sides(TwoSides[ResumingLink]):
     """Two node links, and a way each that loses, repeats, and is interrupted."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.sides = [make(Seal(b"1", b"2")), make(Seal(b"2", b"1"))]
+        super().__init__(make(Seal(b"1", b"2")), make(Seal(b"2", b"1")))
         self.on_the_way: list[list[bytes]] = [[], []]
-        self.sent: list[list[int]] = [[], []]
-        self.arrived: list[list[int]] = [[], []]
-        self.number = 0
-
-    @rule(side=st.integers(0, 1), count=st.integers(1, 20), size=st.sampled_from([1, 100, 700, 5000]))
-    def send(self, side: int, count: int, size: int) -> None:
-        for _ in range(count):
-            self.number += 1
-            self.sides[side].send(frame(self.number, size))
-            self.sent[side].append(self.number)
 
     @rule(side=st.integers(0, 1))
     def hand_over(self, side: int) -> None:
@@ -64,10 +53,6 @@ class TwoSides(RuleBasedStateMachine):
         for data in self.on_the_way[side]:
             self.take(side, data)
 
-    def take(self, side: int, data: bytes) -> None:
-        frames = self.sides[1 - side].received(data)
-        self.arrived[side] += [each.to for each in frames]  # type: ignore[union-attr, misc]
-
     @rule(side=st.integers(0, 1))
     def be_interrupted(self, side: int) -> None:
         assert self.sides[side].received(b"") == ()
@@ -76,11 +61,6 @@ class TwoSides(RuleBasedStateMachine):
     def wait(self) -> None:
         for side in self.sides:
             side.tick()
-
-    @invariant()
-    def once_and_in_order(self) -> None:
-        for side in range(2):
-            assert self.arrived[side] == self.sent[side][: len(self.arrived[side])]
 
     @invariant()
     def what_is_kept_is_bounded(self) -> None:
@@ -103,11 +83,11 @@ class TwoSides(RuleBasedStateMachine):
             if self.arrived == self.sent and all(side.rest() for side in self.sides):
                 assert all(side.is_settled and side.next_batch() is None for side in self.sides)
                 return
-        raise AssertionError(f"{[len(each) for each in self.arrived]} of {[len(each) for each in self.sent]}")
+        raise AssertionError(self.missing())
 
 
-TwoSides.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
-TestTwoSides = TwoSides.TestCase
+Sides.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+TestTwoSides = Sides.TestCase
 
 
 def test_a_batch_that_is_not_due_yet_is_asked_for_once_in_a_tick() -> None:

@@ -16,6 +16,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+enum { PATIENCE = 100000 }; /* milliseconds: on a busy machine a thread may not run for many seconds */
+
 static int door = -1;
 
 static void procedure(void *cookie, char *data, size_t size, door_desc_t *entries, uint_t count) {
@@ -115,7 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     close(memory);
     close(trunk);
     bool left = true; /* the server's threads may be about to close what the last datagrams brought */
-    for (int i = 0; i < 5000 && left; i++) {
+    for (int i = 0; i < PATIENCE && left; i++) {
         door_info_t info;
         door_info(door, &info);
         left = open_count() > before + 1; /* one line more of the honest client's */

@@ -9,7 +9,7 @@
 #include <sched.h>
 #include <stdarg.h>
 
-enum { WATCHDOG = 600 };
+enum { WATCHDOG = 600, PATIENCE = 100000 }; /* seconds; milliseconds, because a busy machine's threads may not run for long */
 
 static char directory[64];
 
@@ -218,7 +218,7 @@ struct lingering make_lingering(void) {
 
 int open_descriptors(void) {
     int count = 0;
-    for (int i = 0; i < 5000 && closing_unclosed() > 0; i++) {
+    for (int i = 0; i < PATIENCE && closing_unclosed() > 0; i++) {
         poll(NULL, 0, 1);
     }
     for (int fd = 0; fd < 20000; fd++) { /* without opening anything: the table may be full */
@@ -243,7 +243,7 @@ int mappings(void) {
 }
 
 bool eventually(bool (*condition)(void *), void *argument) {
-    for (int i = 0; i < 12000; i++) { /* a minute */
+    for (int i = 0; i < PATIENCE / 5; i++) {
         if (condition(argument)) {
             return true;
         }
