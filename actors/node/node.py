@@ -135,7 +135,7 @@ class Node(Handle):
     @property
     def current(self) -> Process | None:
         """The process that is running now; None in code that belongs to none."""
-        running = self.dispatcher.running
+        running = self.dispatcher.process
         if running is not None:
             return running
         process = CURRENT.get()

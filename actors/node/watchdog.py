@@ -207,8 +207,9 @@ class _Watchdog(trio.abc.Instrument):
     def _running(self, task: trio.lowlevel.Task) -> Process | None:
         """The process whose code is running now."""
         for node in self.nodes:
-            if node.dispatcher.running is not None:
-                return node.dispatcher.running
+            process = node.dispatcher.process
+            if process is not None:
+                return process
         return task.context.get(CURRENT)
 
     def _report(self, held: _Held, task: trio.lowlevel.Task, seconds: float) -> None:

@@ -111,7 +111,7 @@ def diagnosed(node: Node, waits: list[Wait]) -> list[str]:
     lines = [_circle_shown(node, circle) for circle in _circles(waits)]
     in_circles = {wait.waiting for circle in _circles(waits) for wait in circle}
     lines += _roots_shown(node, waits, in_circles)
-    running = node.dispatcher.running
+    running = node.dispatcher.process
     if running is not None:
         lines.append(f"the loop is held by {safe_str(running.ref)} ({actor_name(running)})")
     if not lines and not node.dispatcher.queue:

@@ -27,6 +27,7 @@ def running_process() -> Process | None:
     """The process of any node whose code is running; None in code that belongs to none."""
     with suppress(RuntimeError):  # in another thread, or outside of a run
         for dispatcher in DISPATCHERS.get():
-            if dispatcher.running is not None:
-                return dispatcher.running
+            process = dispatcher.process
+            if process is not None:
+                return process
     return CURRENT.get()

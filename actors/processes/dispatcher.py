@@ -109,7 +109,7 @@ class Dispatcher:
 
     Attributes:
         queue: processes that have something to do, and tasks to resume, each at most once.
-        running: the process whose handler is on the stack now.
+        running: who has its turn now: a process whose handler is on the stack, or what resumes a task.
         parked: the dispatcher's task while there is nothing to do.
         own: the context of the handlers that the dispatcher runs.
         callers: the context of those that a caller runs itself, perhaps in a step within a slice, where that
@@ -136,7 +136,7 @@ class Dispatcher:
         self.own = HandlerContext(base)
         self.callers = HandlerContext(base)
         self.queue: deque[Runnable] = deque()
-        self.running: Process | None = None
+        self.running: Any = None
         self.parked: trio.lowlevel.Task | None = None
         self.handoffs = HANDOFFS
         self.depth = 0
@@ -205,6 +205,14 @@ class Dispatcher:
         waiting, self.queue = self.queue, _ClosedQueue()
         while waiting:
             waiting.popleft().release()
+
+    @property
+    def process(self) -> Process | None:
+        """The process whose handler is on the stack now.
+
+        There is none while a task's turn begins, although a finalizer of the program may run then.
+        """
+        return _process_of(self.running)
 
     async def run(self) -> None:
         """Work the run queue off until cancelled."""

@@ -19,7 +19,8 @@ from enfilade.actors.processes.record import Record
 __all__ = ["EndedProcess", "let_go_of_itself"]
 
 
-_lane: Any = vars(Record)["queue"]  # the slot itself, which `EndedProcess.queue` covers
+_lane: Any = vars(Record)["queue"]  # the slots themselves, which `EndedProcess` covers
+_ref: Any = vars(Record)["ref"]
 
 
 class EndedProcess(Process):
@@ -46,6 +47,6 @@ class EndedProcess(Process):
 def let_go_of_itself(process: Process) -> None:
     """Turn `process`, which has ended, and whose end is known to all, into an `EndedProcess`."""
     lane = process.queue
-    del process.ref
     process.__class__ = EndedProcess
     process.queue = lane
+    _ref.__delete__(process)  # last, when the record can do without: what is freed may run a finalizer

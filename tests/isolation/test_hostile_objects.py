@@ -28,6 +28,9 @@ SHARE_OF_LARGE = 160
 SHARE_IN_DEBUG_MODE = 97
 """One in so many is tried with `NodeConfig(debug=True)`, too."""
 
+ALWAYS = ("watches_itself_die",)
+"""Objects that are tried at every place: they are quick, and depend on what frees them last."""
+
 LARGE = ("deep_", "wide_", "many_", "huge_", "long_", "repr_is_huge")
 
 SUBJECTS = [
@@ -43,6 +46,8 @@ def failures(tried: Iterable[Combination]) -> list[str]:
 
 def share(combination: Combination) -> int:
     """One in how many of its like is tried outside of the soak."""
+    if combination.hostile in ALWAYS:
+        return 1
     if combination.hostile.startswith(LARGE):
         return SHARE_OF_LARGE
     return SHARE_OF_GUESTS if "guest" in combination.place else SHARE
