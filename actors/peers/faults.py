@@ -69,7 +69,8 @@ def revive_reason(fields: list[Any]) -> Reason:
 
 def lower_fault(fault: RuntimeFault) -> list[Any]:
     """An error of the runtime as builtins and refs."""
-    return [type(fault).__name__, str(_told(fault)), dict(vars(fault))]
+    told = _told(fault)
+    return [type(fault).__name__, str(fault) if told is fault else told, dict(vars(fault))]
 
 
 def revive_fault(fields: list[Any]) -> RuntimeFault:
