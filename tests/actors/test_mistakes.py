@@ -299,7 +299,7 @@ NODE = '[node]\nname = "n"\nzone = "z"\n'
         (NODE + '[supervisor]\nstratgy = "one_for_all"\n', "did you mean 'strategy'?"),
         (NODE + '[[child]]\nid = "c"\nrestat = "permanent"\n', "did you mean 'restart'?"),
         (NODE + "[[peer]]\nlimits = { bcklog = 3 }\n", "did you mean 'backlog'?"),
-        (NODE + "[[peer]]\nlimits = { qqq = 3 }\n", "expected one of backlog, decoding, links"),
+        (NODE + "[[peer]]\nlimits = { qqq = 3 }\n", "expected one of backlog, bulk, decoding, links"),
         (NODE + '[supervisor]\nstrategy = "one_for_al"\n', "expected one of 'one_for_one'"),
     ],
 )
