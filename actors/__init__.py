@@ -20,6 +20,7 @@ from enfilade.actors.messages.errors import (
     NameTaken,
     NodeStopped,
     NoProcess,
+    NoQuorum,
     NotConnected,
     NotJoined,
     NotOwner,
@@ -40,6 +41,7 @@ from enfilade.actors.messages.errors import (
     UpgradeFailed,
     WrongThread,
 )
+from enfilade.actors.messages.global_name import Global
 from enfilade.actors.messages.reasons import (
     KILL,
     KILLED,
@@ -51,6 +53,7 @@ from enfilade.actors.messages.reasons import (
     Crashed,
     Custom,
     Exit,
+    LeaseLost,
     Reason,
     Shutdown,
     Trapped,
@@ -78,7 +81,7 @@ from enfilade.actors.patterns.events import (
 from enfilade.actors.patterns.machine import Machine
 from enfilade.actors.patterns.pool import JobDiscarded, Pool, PoolDraining, PoolStatistics, Worker
 from enfilade.actors.patterns.rate_limit import RateLimit
-from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.peers.events import NameLost, NodeDown, NodeUp
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Body, DispatchedBody, Observer, Spawnable
 from enfilade.actors.processes.control_lane import Control
@@ -167,6 +170,7 @@ __all__ = [
     "Exit",
     "Exited",
     "FailedToStart",
+    "Global",
     "GroupMonitor",
     "GroupScope",
     "Guest",
@@ -184,6 +188,7 @@ __all__ = [
     "Joined",
     "KeyedTimers",
     "Lagged",
+    "LeaseLost",
     "Left",
     "LiveResult",
     "Machine",
@@ -191,11 +196,13 @@ __all__ = [
     "MailboxFull",
     "MaxChildren",
     "Monitor",
+    "NameLost",
     "NameRef",
     "NameTaken",
     "NoChildIds",
     "NoHandler",
     "NoProcess",
+    "NoQuorum",
     "NoTemplate",
     "Node",
     "NodeConfig",

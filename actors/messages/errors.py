@@ -32,6 +32,7 @@ __all__ = [
     "MailboxFull",
     "NameTaken",
     "NoProcess",
+    "NoQuorum",
     "NodeStopped",
     "NotConnected",
     "NotJoined",
@@ -247,6 +248,16 @@ class NotConnected(CallError):
         super().__init__(
             target, message or f"the node link to {safe_repr(target)} was lost before the answer came"
         )
+
+
+class NoQuorum(CallError):
+    """The registry of the mesh does not answer, or has no majority of its servers, or gives nothing away now.
+
+    Whether something was written is not known; if it was, it is taken back. `target` is what was asked for.
+    """
+
+    def __init__(self, target: Ref[Any] | str, why: str) -> None:
+        super().__init__(target, f"no word of the registry about {safe_repr(target)}: {why}")
 
 
 class NotPublic(RuntimeFault, TypeError):

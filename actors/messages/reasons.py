@@ -43,6 +43,7 @@ __all__ = [
     "Crashed",
     "Custom",
     "Exit",
+    "LeaseLost",
     "Reason",
     "Shutdown",
     "Trapped",
@@ -208,8 +209,30 @@ class Trapped(Reason):
         return f"{kind}: {safe_str(self.message, LARGEST)}" if self.message else kind
 
 
+@attrs.frozen(eq=False, repr=False)
+class LeaseLost(Reason):
+    """The process may only run while its node holds `name` in the mesh, and the node no longer does."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"lease lost: the node no longer holds {safe_repr(self.name)}"
+
+
 REASONS = frozenset(
-    {Normal, Shutdown, Kill, Killed, ProcessMissing, ConnectionLost, TimedOut, Crashed, Custom, Trapped}
+    {
+        Normal,
+        Shutdown,
+        Kill,
+        Killed,
+        ProcessMissing,
+        ConnectionLost,
+        TimedOut,
+        Crashed,
+        Custom,
+        LeaseLost,
+        Trapped,
+    }
 )
 
 NORMAL = Normal()

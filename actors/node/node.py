@@ -20,6 +20,7 @@ import trio
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NameTaken, NodeStopped, NotConnected, ProcessDied, RuntimeFault
+from enfilade.actors.messages.global_name import Global
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.hooks import Hooks, call
@@ -156,7 +157,7 @@ class Node(Handle):
             target: Any,
             /,
             *args: Any,
-            name: str | None = None,
+            name: str | Global | None = None,
             link: bool = False,
             monitor: bool = False,
             mailbox: Mailbox = UNBOUNDED,
@@ -180,7 +181,7 @@ class Node(Handle):
                 args: its arguments; other keyword arguments than those below are passed too.
                 kwargs: keyword arguments for it whose names are those of options, or that are in a mapping
                     anyway, as in `Child`.
-                name: register it under this name.
+                name: register it under this name; a `Global` one is held in the mesh before it begins.
                 link: link it to the process that spawns it, with no moment in between.
                 monitor: let the spawning process monitor it: `Down` names the ref.
                 mailbox: the bound of its mailbox.
@@ -198,7 +199,8 @@ class Node(Handle):
 
             Raises:
                 AlreadyStarted: the name is taken.
-                Ignore: its initialisation says there is nothing to start.
+                Ignore: its initialisation says there is nothing to start; or as `Global.taken` says.
+                NoQuorum: the registry of the mesh does not say that it holds a `Global` name.
                 StartTimeout: the start took too long; the process was killed.
                 StartError: its initialisation failed, with the reason.
                 NodeStopped: the node is stopping.
@@ -381,9 +383,9 @@ class Node(Handle):
         if self.hooks.name_released:
             call(self.hooks.name_released, process, name)
 
-    def named(self, name: str) -> NameRef[Any]:
+    def named(self, name: str | Global) -> NameRef[Any]:
         """Return a ref to the holder of `name` at the moment of use. Not a checkpoint."""
-        return NameRef(self, name)
+        return NameRef(self, name) if isinstance(name, str) else self.mesh.named(name.name)
 
     def send(self, name: str, message: Any) -> None:
         """Send to the process of that name. Not a checkpoint.

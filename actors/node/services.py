@@ -31,7 +31,7 @@ class Peers(Protocol):
 
     @property
     def mesh(self) -> Any:
-        """The mesh that the node is in: `enfilade.actors.peers.mesh_view.MeshView`.
+        """The mesh that the node is in: `enfilade.actors.peers.mesh.view.MeshView`.
 
         Raises:
             NotConnected: it is in none.

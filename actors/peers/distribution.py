@@ -24,7 +24,6 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.node.groups import Joined, Left
 from enfilade.actors.peers.events import NodeDown, NodeUp
-from enfilade.actors.peers.mesh_view import MeshView
 from enfilade.actors.peers.notices import Notices
 from enfilade.actors.peers.offspring import Offspring
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
@@ -136,10 +135,9 @@ class Distribution:
         *,
         address: str,
         entries: Mapping[str, Any],
-        mesh: MeshView | None = None,
     ) -> None:
         self.node = node
-        self._mesh = mesh
+        self._mesh: Any = None
         self.address = address
         self.entries = entries
         self.handouts = Handouts(node)
@@ -180,8 +178,12 @@ class Distribution:
 
     # What users ask for.
 
+    def enter(self, mesh: Any) -> None:
+        """Take note of the mesh that the node is in: a `mesh.view.MeshView`."""
+        self._mesh = mesh
+
     @property
-    def mesh(self) -> MeshView:
+    def mesh(self) -> Any:
         """See `services.Peers.mesh`."""
         if self._mesh is None:
             name = self.node.full_name

@@ -1,10 +1,10 @@
-"""Events of node links: a node was connected, a node was lost."""
+"""Events of node links and of the mesh: a node was connected, a node was lost, a name was lost."""
 
 from __future__ import annotations
 
 import attrs
 
-__all__ = ["NodeDown", "NodeUp"]
+__all__ = ["NameLost", "NodeDown", "NodeUp"]
 
 
 @attrs.frozen
@@ -20,3 +20,10 @@ class NodeDown:
 
     name: str
     reason: str
+
+
+@attrs.frozen
+class NameLost:
+    """The process that is told no longer holds the global name `name`: its node has lost its lease."""
+
+    name: str

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.peers.distribution import Distribution
-from enfilade.actors.peers.mesh_view import MeshView
 from enfilade.actors.peers.remote_node import RemoteNode
 from enfilade.transport.carrier import Carrier
 from enfilade.transport.policy import Policy
@@ -72,8 +71,11 @@ async def distributed(
         RemoteNode,
         address=listen or "",
         entries={} if entries is None else entries,
-        mesh=None if membership is None else MeshView(membership.carrier.announcer),
     )
+    if membership is not None:
+        from enfilade.actors.peers.mesh.view import MeshView
+
+        distribution.enter(MeshView(distribution, membership))
     distribution.rendezvous = Rendezvous(
         carrier,
         name=node.full_name,

@@ -13,7 +13,7 @@ from typing import Final
 from enfilade.actors.messages import reasons
 from enfilade.actors.node.child_events import ChildEvent
 from enfilade.actors.node.groups import Joined, Left
-from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.peers.events import NameLost, NodeDown, NodeUp
 from enfilade.actors.processes.links import Exited, IdleTimeout
 from enfilade.actors.processes.mailbox import Lagged
 from enfilade.transport.records import Record, TypeRegistry, UnregisteredType, registered
@@ -27,7 +27,7 @@ _OWN: Final[tuple[type, ...]] = (
         for kind in vars(reasons).values()
         if isinstance(kind, type) and issubclass(kind, reasons.Reason) and kind is not reasons.Reason
     ),
-    *(ChildEvent, Exited, IdleTimeout, Joined, Lagged, Left, NodeUp, NodeDown),
+    *(ChildEvent, Exited, IdleTimeout, Joined, Lagged, Left, NameLost, NodeUp, NodeDown),
 )
 
 _TRAVELLING = {"enfilade.Message": ("enfilade.hostcalls.resources.message", "Message")}

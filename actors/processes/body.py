@@ -257,6 +257,7 @@ class DispatchedBody(Body):
         while True:
             if process.ended is not None:
                 return False
+            process.check_guard()
             if process.exit_signal is not None:
                 process.node.finish(process, process.exit_signal)
                 return False

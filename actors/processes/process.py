@@ -50,6 +50,28 @@ class Process(Record):
 
     __slots__ = ()
 
+    # Global names.
+
+    def holds(self, name: str) -> bool:
+        """Tell whether the process holds a global name at this moment. Not a checkpoint.
+
+        Raises:
+            NotConnected: the node is in no mesh.
+        """
+        return self.node.mesh.names.holds(self, name)  # type: ignore[no-any-return]
+
+    @property
+    def fence(self) -> Any:
+        """A number that grows with each claim of a global name, of the first that the process holds now.
+
+        Systems outside can remember the greatest that they have seen, and reject whoever comes with a smaller
+        one. A tuple `(epoch, revision)`; None when the process holds no name.
+
+        Raises:
+            NotConnected: the node is in no mesh.
+        """
+        return self.node.mesh.names.fence(self)
+
     # Messages.
 
     @overload

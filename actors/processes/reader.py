@@ -227,7 +227,7 @@ class Reader:
             await trio.lowlevel.checkpoint()
         try:
             while True:
-                if process.control:
+                if process.attention:
                     await self.serve()
                 if not process.suspended:
                     found, message = self.take(match)
@@ -252,6 +252,9 @@ class Reader:
     async def serve(self) -> None:
         """Serve the control lane."""
         process = self._process
+        process.check_guard()
+        if process.exit_signal is not None:
+            await trio.lowlevel.checkpoint_if_cancelled()
         while process.control:
             work = process.control.popleft().serve(process)
             if work is not None:

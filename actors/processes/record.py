@@ -53,6 +53,7 @@ from enfilade.actors.processes.signal_arrivals import arrivals
 from enfilade.actors.processes.steps import Step, step_failed
 
 if TYPE_CHECKING:
+    from enfilade.actors.messages.global_name import Global
     from enfilade.actors.node.node import Node
     from enfilade.actors.node.timers import Timer
     from enfilade.actors.processes.body import Observer
@@ -78,7 +79,9 @@ class Extras:
         "emptied",
         "exposed",
         "failures",
+        "global_name",
         "groups",
+        "guard",
         "heir",
         "idle",
         "keyed",
@@ -99,7 +102,9 @@ class Extras:
         self.emptied: trio.Event | None = None
         self.exposed: tuple[Callable[[], Mapping[str, Any]], Callable[[Any], None]] | None = None
         self.failures: Failures | None = None
+        self.global_name: Global | None = None
         self.groups: dict[tuple[str, Any], int] = {}
+        self.guard: Callable[[], Reason | None] | None = None
         self.heir: deque[Any] | None = None
         self.idle: IdleTimer | None = None
         self.keyed: KeyedTimers | None = None
@@ -358,6 +363,19 @@ class Record(Handle):
             if self.idle:
                 self.wake()
 
+    def guard_by(self, guard: Callable[[], Reason | None]) -> None:
+        """Have the process end before its next turn when `guard` returns a reason."""
+        self.extras().guard = guard
+        self.attention = True
+
+    def check_guard(self) -> None:
+        """End, if the guard of the process says so. Called where a turn begins that needs attention."""
+        extras = self.extras_or_none
+        if extras is not None and extras.guard is not None and self.ended is None:
+            reason = extras.guard()
+            if reason is not None:
+                self.interrupt(reason)
+
     def fail_in(self, step: Step, error: BaseException) -> None:
         """End, because `step`, which was taken for this process, raised `error`."""
         step_failed(self, step, error)
@@ -382,7 +400,7 @@ class Record(Handle):
         extras = self.extras_or_none
         watched = False
         if extras is not None:
-            watched = bool(extras.observers) or bool(extras.idle) or extras.context is not None
+            watched = bool(extras.observers or extras.idle or extras.guard) or extras.context is not None
             if extras.room is not None:
                 if extras.room:
                     watched = True

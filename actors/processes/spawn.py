@@ -14,6 +14,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.processes.actor import Actor
 
 if TYPE_CHECKING:
+    from enfilade.actors.messages.global_name import Global
     from enfilade.actors.processes.body import Spawnable
     from enfilade.actors.processes.mailbox import Mailbox
     from enfilade.actors.processes.process import Process
@@ -41,7 +42,7 @@ class Spawn(Protocol):
         target: Callable[[*Ts], A],
         /,
         *args: *Ts,
-        name: str | None = ...,
+        name: str | Global | None = ...,
         link: bool = ...,
         monitor: bool = ...,
         mailbox: Mailbox = ...,
@@ -84,7 +85,7 @@ class Spawn(Protocol):
 
     @overload
     async def __call__(
-        self, target: Spawnable[S], /, *args: Any, name: str | None = ..., **options: Any
+        self, target: Spawnable[S], /, *args: Any, name: str | Global | None = ..., **options: Any
     ) -> Ref[S]: ...
 
     @overload
@@ -93,7 +94,7 @@ class Spawn(Protocol):
         target: Callable[..., Coroutine[Any, Any, Any]],
         /,
         *args: Any,
-        name: str | None = ...,
+        name: str | Global | None = ...,
         **options: Any,
     ) -> Ref[Any]: ...
 

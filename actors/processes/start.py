@@ -29,6 +29,7 @@ from enfilade.actors.messages.errors import (
     StepFailed,
     raised_by_the_runtime,
 )
+from enfilade.actors.messages.global_name import Global
 from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILLED, NORMAL, Crashed, asked_by
@@ -121,7 +122,7 @@ def create(
     node: Node,
     spawner: Process | None = None,
     *,
-    name: str | None = None,
+    name: str | Global | None = None,
     link: bool = False,
     monitor: bool = False,
     mailbox: Mailbox = UNBOUNDED,
@@ -146,7 +147,9 @@ def create(
     try:
         if on_failure is not None:
             process.extras().failures = Failures(on_failure)
-        if name is not None:
+        if isinstance(name, Global):
+            process.extras().global_name = name  # which is held before the process begins
+        elif name is not None:
             node.claim(name, process)
         if heir_of is not None:
             inherit(process, heir_of)
@@ -224,6 +227,22 @@ def joined(named: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Mapping[str, 
     return {**named, **kwargs}
 
 
+async def _hold_name(process: Process, name: Global, timeout: float | None) -> float | None:
+    """Have a process that has yet to begin hold its global name; return what is left of the time limit."""
+    limit = math.inf if timeout is None else timeout
+    began = trio.current_time()
+    try:
+        with trio.move_on_after(limit) as scope:
+            await process.node.mesh.names.hold_for_start(name, process)
+    except BaseException:
+        _discard(process)
+        raise
+    if scope.cancelled_caught:
+        _discard(process)
+        raise StartTimeout(limit)
+    return None if timeout is None else max(0.0, limit - (trio.current_time() - began))
+
+
 def _discard(process: Process) -> None:
     process.body = ENDED
     finish(process, NORMAL)
@@ -291,6 +310,8 @@ async def start(
         except BaseException:
             _discard(process)
             raise
+    if process.extras_or_none is not None and process.extras_or_none.global_name is not None:
+        timeout = await _hold_name(process, process.extras_or_none.global_name, timeout)
     request = begin(process, target, args, kwargs)
     try:
         if request is not None:
@@ -547,6 +568,10 @@ class _Beginning(DispatchedBody):
 
 def start_soon(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Start `process` as `target` at its first turn in the dispatcher."""
+    extras = process.extras_or_none
+    if extras is not None and extras.global_name is not None:
+        _discard(process)
+        raise TypeError(f"{extras.global_name} has to be waited for: start the process by `await spawn(...)`")
     if process.node.sharing is not None:
         try:
             _pass_arguments(process, target, args, kwargs)

@@ -10,7 +10,12 @@ from tests.benchmarks.goals import ANCHORS, ARCHITECTURE
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = pytest.mark.parametrize(
-    ("page", "clause"), [("semantics.md", r"[A-Z]\d+"), ("semantics-supervision.md", r"SUP-\d+")]
+    ("page", "clause"),
+    [
+        ("semantics.md", r"[A-Z]\d+"),
+        ("semantics-supervision.md", r"SUP-\d+"),
+        ("semantics-mesh.md", r"MESH-\d+"),
+    ],
 )
 
 
@@ -50,7 +55,7 @@ PLACES = ("actors", "hostcalls", "transport", "tests", "docs")
 NUMBERED_SECTION = r"\b[Ss]ections? \d+\b"
 PAGE = r"(?<![\w.-])(?:[\w-]+/)*[\w-]+\.md\b"
 HEADINGS = rf'({PAGE})`?, ((?:"[A-Z][^"]*"(?:, | and )?)+)'
-CLAUSE = r"(?:[A-Z]\d+|SUP-\d+)"
+CLAUSE = r"(?:[A-Z]\d+|SUP-\d+|MESH-\d+)"
 CLAUSES = rf"\bClauses? ({CLAUSE}(?:(?:, | and | to ){CLAUSE})*) of docs/semantics"
 LINK = r"\]\(([^)#:]+)(?:#[\w-]*)?\)"
 FILE = r"`((?:actors|hostcalls|transport|tests|docs)/[\w./-]+)`"
@@ -95,9 +100,13 @@ def missing_headings(text: str) -> set[str]:
 
 
 def missing_clauses(text: str) -> set[str]:
-    known = {*clauses("semantics.md", r"[A-Z]\d+"), *clauses("semantics-supervision.md", r"SUP-\d+")}
+    known = {
+        *clauses("semantics.md", r"[A-Z]\d+"),
+        *clauses("semantics-supervision.md", r"SUP-\d+"),
+        *clauses("semantics-mesh.md", r"MESH-\d+"),
+    }
     cited = {clause for several in re.findall(CLAUSES, text) for clause in re.findall(CLAUSE, several)}
-    return (cited | set(re.findall(r"\bSUP-\d+", text))) - known
+    return (cited | set(re.findall(r"\b(?:SUP|MESH)-\d+", text))) - known
 
 
 def numbered_sections(text: str) -> set[str]:

@@ -224,6 +224,13 @@ class Claims:
         if held is not None:
             self._free(key, held.claim, held.fence.revision)
 
+    async def give_back(self, key: str) -> None:
+        """Give a key back, and wait until others see it, as long as the registry may take. A checkpoint."""
+        self.release(key)
+        with trio.move_on_after(ANSWER_SECONDS):
+            while key in self._freeing:
+                await self._freeing[key].wait()
+
     async def _attempt(
         self, key: str, serial: int, token: bytes, watches: dict[str, Watch], session: int
     ) -> Held | None:
@@ -254,7 +261,9 @@ class Claims:
             with suppress(WrongRevision):
                 value = msgspec.msgpack.encode(broken(lease, claim.term))
                 await self._registry.write(_lease_key(claim.node), value, at)
-                logger.info("the lease of %s is over: it was not renewed, or its process has ended", claim.node)
+                logger.info(
+                    "the lease of %s is over: it was not renewed, or its process has ended", claim.node
+                )
             return None
         return await self._write(key, Claim(VERSION, *self._self(term), serial, token, self._nonce()), found)
 
@@ -326,11 +335,12 @@ class Claims:
                 while True:
                     try:
                         await self._registry.write(key, b"", revision)
-                        return
                     except WrongRevision:
                         pass
                     except NoAnswer:
                         await trio.sleep(POLL_SECONDS)
+                    else:
+                        return
                     with suppress(NoAnswer):
                         found = await self._registry.read(key)
                         if found.revision > revision and _decoded(found, Claim) != claim:

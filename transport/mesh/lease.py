@@ -23,7 +23,20 @@ from typing import Final, NamedTuple
 import attrs
 import msgspec
 
-__all__ = ["VERSION", "Claim", "Era", "Lease", "Owner", "Place", "Step", "Times", "Watch", "Write", "broken", "judge"]
+__all__ = [
+    "VERSION",
+    "Claim",
+    "Era",
+    "Lease",
+    "Owner",
+    "Place",
+    "Step",
+    "Times",
+    "Watch",
+    "Write",
+    "broken",
+    "judge",
+]
 
 GOOD: Final = 0.9
 """Leases for which one is good after its last renewal was sent."""
@@ -143,7 +156,7 @@ class Write(NamedTuple):
 
 
 class Step(enum.Enum):
-    """What may be done about a claim."""
+    """The next step about a claim that somebody wants."""
 
     TAKE = "overwrite the claim"
     BREAK = "break the lease of its holder first"
@@ -259,7 +272,7 @@ class Owner:
     refused = unanswered
 
     def reconnected(self) -> None:
-        """Take note that the registry may be another one: its revisions begin anew when it has lost its data."""
+        """Take note that the registry may be another, or have lost its data: revisions begin anew then."""
         self._base = None
         self._watch = Watch(self._times)
 
@@ -297,7 +310,7 @@ class Owner:
 
 
 class Watch:
-    """How long a lease has been seen unchanged, over one connection to the registry.
+    """The time for which a lease has been seen unchanged, over one connection to the registry.
 
     With another connection a new watch begins: a registry that has lost its data counts revisions anew.
 
@@ -320,7 +333,7 @@ class Watch:
 
 
 class Era:
-    """What a node knows of the registry's data: when they began, and whether what was held before is over.
+    """The age of the registry's data, as a node knows it, and whether what was held before is over.
 
     A registry that has lost its data must not give away what is held. So its first value is the *epoch*, and
     whoever sees an epoch for the first time claims nothing until every lease of the time before must be over;
@@ -345,6 +358,8 @@ class Era:
 
     def is_settled(self, times: Times, now: float) -> bool:
         """Tell whether claims may be made."""
-        return self._is_present and self.epoch > 0 and (
-            self._is_settled or now - self._since >= times.watch * times.seconds
+        return (
+            self._is_present
+            and self.epoch > 0
+            and (self._is_settled or now - self._since >= times.watch * times.seconds)
         )

@@ -49,7 +49,7 @@ class WrongRevision(Exception):
 
 
 class Entry(NamedTuple):
-    """What a key holds.
+    """A key's value and revision.
 
     Attributes:
         value: empty when the key is free.

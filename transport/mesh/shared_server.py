@@ -1,9 +1,10 @@
 """The server that the programs of one user share on one machine: whoever comes first starts it.
 
 Its directory, which is nobody's but the user's, holds a lock, a port, a token, the server's configuration and
-log, what the registry stores, and the last epoch that it had. The program that has the lock runs the server, which listens at the loopback address only and takes
-none but clients that show the token. When that program ends, for whatever reason, so does the server: the
-kernel kills it with its parent. Another program takes the lock then, and starts a server at the same port.
+log, what the registry stores, and its last epoch. The program that has the lock runs the server, which
+listens at the loopback address only and takes none but clients that show the token. When that program ends,
+for whatever reason, so does the server: the kernel kills it with its parent. Another program takes the lock
+then, and starts a server at the same port.
 """
 
 import fcntl
@@ -163,11 +164,13 @@ class SharedServer:
             with trio.fail_after(READY_SECONDS):
                 await self._administer_once(client, connection)
         except trio.TooSlowError:
-            raise MeshError(f"the server of mesh {self._mesh.name!r} makes no registry; see {self._log}") from None
+            raise MeshError(
+                f"the server of mesh {self._mesh.name!r} makes no registry; see {self._log}"
+            ) from None
         task_status.started()
         while True:
             await client.lost.wait()
-            while not client.is_up:
+            while not client.is_up:  # noqa: ASYNC110 - it looks for another server as often
                 await trio.sleep(PAUSE)
             await self._administer_once(client, connection)
 

@@ -1,8 +1,8 @@
-"""A search at random for two nodes that act for one name at a time: the real decisions, an unfaithful registry.
+"""A search at random for two nodes that act for one name at a time, at an unfaithful registry.
 
 Three nodes want one name. Their clocks are wrong by up to 9 %. Requests and answers are late or lost, a third
 of the reads shows what was there up to 8 seconds ago, nodes are stopped for up to 15 seconds, or killed and
-started again, and the registry loses its data now and then. What a node decides is decided by `lease`; what is
+started again, and the registry loses its data now and then. What a node does is decided by `lease`; what is
 left out in order to see that the search finds it is given as `Rules`.
 """
 
@@ -34,7 +34,7 @@ class Rules:
     """What the nodes go by."""
 
     judge: Callable[..., Step] = real.judge
-    times: Times = Times(LEASE)
+    times: Times = attrs.field(factory=lambda: Times(LEASE))
 
 
 @attrs.define
@@ -205,7 +205,12 @@ class Node:
                     term = self.owner.term
                     if session != self.session or not self.owner.is_good(term, self.now):
                         continue  # it may be another registry by now
-                    answer = yield "write", "name", Claim(VERSION, self.name, self.incarnation, term), revision
+                    answer = yield (
+                        "write",
+                        "name",
+                        Claim(VERSION, self.name, self.incarnation, term),
+                        revision,
+                    )
                     if isinstance(answer, int):
                         self.held = term
 

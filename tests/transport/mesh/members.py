@@ -94,9 +94,11 @@ trio.run(main, *sys.argv[1:])
 class Program:
     """A node in a process of its own, which ends with its standard input at the latest."""
 
-    def __init__(self, mesh: str, name: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, mesh: str, name: str, environment: dict[str, str] | None = None, program: str = PROGRAM
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, mesh, name],
+            [sys.executable, "-c", program, mesh, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=Path(__file__).resolve().parents[3],

@@ -148,6 +148,7 @@ def test_mesh_76_two_nodes_never_act_for_one_name() -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_mesh_76_two_nodes_never_act_for_one_name_in_many_runs() -> None:
     assert violations(Rules(), 10_000) is None
 

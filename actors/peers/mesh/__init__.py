@@ -1,0 +1,1 @@
+"""The mesh, as the actors of a node use it."""

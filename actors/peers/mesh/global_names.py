@@ -1,0 +1,211 @@
+"""Global names: which process of this node holds one, and who holds one elsewhere.
+
+A claim in the registry names a node and a process of it. This node counts as the holder while its lease is
+good, and no longer (`enfilade.transport.mesh.claims`). Who is found is remembered, until that process turns
+out not to be there, or its node leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from enfilade.actors.messages.errors import AlreadyStarted, Ignore, NameTaken, NoProcess, NoQuorum
+from enfilade.actors.messages.global_name import Global
+from enfilade.actors.messages.reasons import LeaseLost, Reason
+from enfilade.actors.messages.ref import NodeRef, Ref
+from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.signals import Down, Monitor, Signal
+from enfilade.actors.peers.events import NameLost
+from enfilade.actors.peers.mesh.global_ref import GlobalRef
+from enfilade.actors.peers.remote_refs import HeldRef
+from enfilade.actors.peers.tokens import Giving
+from enfilade.actors.processes.local_ref import process_of
+from enfilade.transport.mesh.claims import Claims, Fence, Taken, name_key
+from enfilade.transport.mesh.registry import NoAnswer
+
+if TYPE_CHECKING:
+    from enfilade.actors.peers.distribution import Distribution
+    from enfilade.actors.processes.process import Process
+    from enfilade.transport.mesh.lease import Claim
+
+__all__ = ["GlobalNames"]
+
+
+class _Ends(NodeRef):
+    """Is told of the ends of the processes that hold names, as the node itself."""
+
+    __slots__ = ("_names",)
+
+    def __init__(self, names: GlobalNames) -> None:
+        super().__init__(names.node)
+        self._names = names
+
+    def deliver(self, signal: Signal) -> None:
+        if isinstance(signal, Down):
+            self._names.ended(signal.tag)
+
+
+class GlobalNames:
+    """The global names, as one node sees them.
+
+    Args:
+        distribution: the part of the node in the net.
+        claims: of the node.
+    """
+
+    def __init__(self, distribution: Distribution, claims: Claims) -> None:
+        self.node = distribution.node
+        self._distribution = distribution
+        self._claims = claims
+        self._holders: dict[str, tuple[Process, bool]] = {}
+        self._ends = _Ends(self)
+        self._known: dict[str, Ref[Any]] = {}
+        claims.lost = self._lost
+
+    # What users ask for.
+
+    async def register(self, name: str, ref: Ref[Any]) -> None:
+        """See `MeshView.register`."""
+        process = process_of(ref)
+        if process is None or process.node is not self.node:
+            raise TypeError(f"a global name is for a process of this node, got {safe_repr(ref)}")
+        await self.hold(Global(name), process)
+
+    async def unregister(self, name: str) -> None:
+        """See `MeshView.unregister`."""
+        if self._holders.pop(name, None) is None:
+            raise NoProcess(name)
+        await self._claims.give_back(name_key(name))
+
+    async def whereis(self, name: str) -> Ref[Any] | None:
+        """See `MeshView.whereis`."""
+        try:
+            claim = await self._claims.find(name_key(Global(name).name))
+        except NoAnswer as error:
+            raise NoQuorum(name, str(error)) from None
+        self.forget(name)
+        if claim is None:
+            return None
+        ref = self._ref(claim)
+        if not isinstance(ref, HeldRef) or not ref._carrier.is_superseded:  # type: ignore[attr-defined]
+            self._known[name] = ref
+        return ref
+
+    def named(self, name: str) -> GlobalRef:
+        """See `MeshView.named`."""
+        return GlobalRef(self.node, self, Global(name).name)
+
+    def holds(self, process: Process, name: str) -> bool:
+        """Tell whether a process holds a name at this moment."""
+        held = self._holders.get(name)
+        return held is not None and held[0] is process and self._claims.held(name_key(name)) is not None
+
+    def fence(self, process: Process) -> Fence | None:
+        """Return the fence of the first name that a process holds at this moment; None without one."""
+        for name, (holder, _) in self._holders.items():
+            held = self._claims.held(name_key(name)) if holder is process else None
+            if held is not None:
+                return held.fence
+        return None
+
+    # For starts.
+
+    async def hold(self, name: Global, process: Process, *, must_hold: bool = False) -> None:
+        """Have a process hold a name.
+
+        Args:
+            name: what to hold.
+            process: which has perhaps not begun yet.
+            must_hold: whether it is to end with `LeaseLost` when its node holds the name no longer.
+
+        Raises:
+            NameTaken: another process has it.
+            NoQuorum: the registry does not answer.
+            NoProcess: the process has ended meanwhile.
+        """
+        key = name_key(name.name)
+        token = self._distribution.handouts.token(process.ref, Giving.ADDRESS)
+        try:
+            await self._claims.claim(key, process.serial, token, wait=name.taken == "wait")
+        except Taken as taken:
+            raise NameTaken(name.name, self._ref(taken.claim)) from None
+        except NoAnswer as error:
+            raise NoQuorum(name.name, str(error)) from None
+        if process.ended is not None:
+            self._claims.release(key)
+            raise NoProcess(process.ref)
+        self._holders[name.name] = process, must_hold
+        number = self.node.new_number()
+        process.deliver(Monitor(self._ends, number))
+        if must_hold:
+            self._guard(process, name.name)
+
+    async def hold_for_start(self, name: Global, process: Process) -> None:
+        """Have a process hold a name before it begins.
+
+        Raises:
+            AlreadyStarted: another process has it, and `taken` is "fail".
+            Ignore: another process has it, and `taken` is "ignore".
+            NoQuorum: the registry does not answer.
+        """
+        try:
+            await self.hold(name, process)
+        except NameTaken as taken:
+            if name.taken == "ignore":
+                raise Ignore from None
+            raise AlreadyStarted(name.name, taken.holder) from None
+
+    def _guard(self, process: Process, name: str) -> None:
+        """Have a process end before its next turn when its node no longer holds the name."""
+
+        def lost() -> Reason | None:
+            return None if self.holds(process, name) else LeaseLost(name)
+
+        process.guard_by(lost)
+
+    def ended(self, _number: int) -> None:
+        """Take note that a holder has ended: its names are free."""
+        for name, (process, _) in list(self._holders.items()):
+            if process.ended is not None:
+                del self._holders[name]
+                self._claims.release(name_key(name))
+
+    def _lost(self, keys: Sequence[str]) -> None:
+        """Take note of what the node holds no longer."""
+        lost = set(keys)
+        for name, (process, must_hold) in list(self._holders.items()):
+            if name_key(name) in lost:
+                del self._holders[name]
+                if must_hold:
+                    process.interrupt(LeaseLost(name))
+                else:
+                    process.put(NameLost(name))
+
+    # Who holds names elsewhere.
+
+    def known(self, name: str) -> Ref[Any] | None:
+        """Return who holds a name, as far as it is known without asking."""
+        held = self._holders.get(name)
+        if held is not None and self._claims.held(name_key(name)) is not None:
+            return held[0].ref
+        return self._known.get(name)
+
+    def forget(self, name: str) -> None:
+        """Ask the registry when the name is used next."""
+        self._known.pop(name, None)
+
+    def node_left(self, node: str) -> None:
+        """Take note that a node has left."""
+        self._known = {name: ref for name, ref in self._known.items() if ref.node_name != node}
+
+    def start_soon(self, run: Any, *args: Any) -> None:
+        """Run a task until the node stops."""
+        self._distribution.start_soon(run, *args)
+
+    def _ref(self, claim: Claim) -> Ref[Any]:
+        """Return the ref of a holder."""
+        if (claim.node, claim.incarnation) == (self.node.full_name, self.node.incarnation):
+            return self._distribution.local(claim.serial, claim.token)
+        remote = self._distribution.remote_node(claim.node, claim.incarnation, claim.node)
+        return HeldRef(self.node, remote, claim.serial, claim.token)
