@@ -10,13 +10,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from enfilade.actors.messages.errors import AlreadyStarted, Ignore, NameTaken, NoProcess, NoQuorum
+import attrs
+import trio
+
+from enfilade.actors.messages.errors import (
+    AlreadyStarted,
+    CallError,
+    Ignore,
+    NameTaken,
+    NoProcess,
+    NoQuorum,
+)
 from enfilade.actors.messages.global_name import Global
-from enfilade.actors.messages.reasons import LeaseLost, Reason
+from enfilade.actors.messages.reasons import NO_PROCESS, LeaseLost, Reason
 from enfilade.actors.messages.ref import NodeRef, Ref
 from enfilade.actors.messages.safe_text import safe_repr
-from enfilade.actors.messages.signals import Down, Monitor, Signal
+from enfilade.actors.messages.signals import Call, Down, Monitor, Signal
 from enfilade.actors.peers.events import NameLost
+from enfilade.actors.peers.ledger import undeliverable
 from enfilade.actors.peers.mesh.global_ref import GlobalRef
 from enfilade.actors.peers.remote_refs import HeldRef
 from enfilade.actors.peers.tokens import Giving
@@ -46,6 +57,14 @@ class _Ends(NodeRef):
             self._names.ended(signal.tag)
 
 
+@attrs.define
+class _Asking:
+    """A question to the registry, and what waits for its answer."""
+
+    waiting: list[tuple[GlobalRef, Signal]] = attrs.field(factory=list)
+    over: trio.Event = attrs.field(factory=trio.Event)
+
+
 class GlobalNames:
     """The global names, as one node sees them.
 
@@ -61,6 +80,7 @@ class GlobalNames:
         self._holders: dict[str, tuple[Process, bool]] = {}
         self._ends = _Ends(self)
         self._known: dict[str, Ref[Any]] = {}
+        self._asking: dict[str, _Asking] = {}
         claims.lost = self._lost
 
     # What users ask for.
@@ -199,9 +219,46 @@ class GlobalNames:
         """Take note that a node has left."""
         self._known = {name: ref for name, ref in self._known.items() if ref.node_name != node}
 
-    def start_soon(self, run: Any, *args: Any) -> None:
-        """Run a task until the node stops."""
-        self._distribution.start_soon(run, *args)
+    async def find(self, name: str) -> Ref[Any] | None:
+        """Find who holds a name, behind what was sent to it before.
+
+        Raises:
+            NoQuorum: the registry does not answer.
+        """
+        while name in self._asking:
+            await self._asking[name].over.wait()
+        return self.known(name) or await self.whereis(name)
+
+    def deliver(self, ref: GlobalRef, signal: Signal) -> None:
+        """Deliver a signal to whoever holds the name of a ref, in the order of all signals to that name."""
+        asking, known = self._asking.get(ref.name), self.known(ref.name)
+        if asking is not None:
+            asking.waiting.append((ref, signal))
+        elif known is not None:
+            known.deliver(signal)
+        else:
+            asking = self._asking[ref.name] = _Asking()
+            asking.waiting.append((ref, signal))
+            self._distribution.start_soon(self._deliver_later, ref.name, asking)
+
+    async def _deliver_later(self, name: str, asking: _Asking) -> None:
+        """Ask the registry, then deliver what waits for that."""
+        holder: Ref[Any] | None = None
+        error: CallError | None = None
+        try:
+            holder = await self.whereis(name)
+        except CallError as raised:
+            error = raised
+        finally:
+            del self._asking[name]
+            asking.over.set()
+        for ref, signal in asking.waiting:
+            if holder is not None:
+                holder.deliver(signal)
+            elif isinstance(signal, Call) and error is not None:
+                signal.fail(error)
+            else:
+                undeliverable(self.node, ref, signal, NO_PROCESS)
 
     def _ref(self, claim: Claim) -> Ref[Any]:
         """Return the ref of a holder."""

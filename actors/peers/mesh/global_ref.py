@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import CallError, CallTimeout, NoProcess, NotConnected
+from enfilade.actors.messages.errors import CallTimeout, NoProcess, NotConnected
 from enfilade.actors.messages.methods import method_name
-from enfilade.actors.messages.reasons import NO_PROCESS, NORMAL, Reason
+from enfilade.actors.messages.reasons import NORMAL, Reason
 from enfilade.actors.messages.ref import NameRef, Ref
-from enfilade.actors.peers.ledger import undeliverable
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -30,7 +27,9 @@ class Holders(Protocol):
 
     async def whereis(self, name: str) -> Ref[Any] | None: ...
 
-    def start_soon(self, run: Callable[..., Any], *args: Any) -> None: ...
+    async def find(self, name: str) -> Ref[Any] | None: ...
+
+    def deliver(self, ref: GlobalRef, signal: signals.Signal) -> None: ...
 
 
 class GlobalRef(NameRef[Any]):
@@ -41,12 +40,11 @@ class GlobalRef(NameRef[Any]):
     are not repeated. Two are equal when their names are.
     """
 
-    __slots__ = ("_holders", "_waiting")
+    __slots__ = ("_holders",)
 
     def __init__(self, node: Node, holders: Holders, name: str, limit: float | None = None) -> None:
         super().__init__(node, name, limit)
         self._holders = holders
-        self._waiting: deque[signals.Signal] | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, GlobalRef) and self.name == other.name and self._home is other._home
@@ -73,31 +71,7 @@ class GlobalRef(NameRef[Any]):
         return method_name(method) if holder is None else holder.name_of(method)
 
     def deliver(self, signal: signals.Signal) -> None:
-        ref = self._holders.known(self.name)
-        if self._waiting is not None:
-            self._waiting.append(signal)
-        elif ref is not None:
-            ref.deliver(signal)
-        else:
-            self._waiting = deque([signal])
-            self._holders.start_soon(self._deliver_later)
-
-    async def _deliver_later(self) -> None:
-        """Ask the registry, then deliver what waits for that, in its order."""
-        ref: Ref[Any] | None = None
-        error: CallError | None = None
-        try:
-            ref = await self._holders.whereis(self.name)
-        except CallError as raised:
-            error = raised
-        waiting, self._waiting = self._waiting or deque(), None
-        for signal in waiting:
-            if ref is not None:
-                ref.deliver(signal)
-            elif isinstance(signal, signals.Call) and error is not None:
-                signal.fail(error)
-            else:
-                undeliverable(self._home, self, signal, NO_PROCESS)
+        self._holders.deliver(self, signal)
 
     def send(self, message: Any) -> None:
         self.deliver(signals.Send(message))
@@ -111,7 +85,7 @@ class GlobalRef(NameRef[Any]):
         await (await self._found()).stop(reason, timeout, drain=drain)
 
     async def _found(self) -> Ref[Any]:
-        ref = self._holders.known(self.name) or await self._holders.whereis(self.name)
+        ref = await self._holders.find(self.name)
         if ref is None:
             raise NoProcess(self.name)
         return ref
