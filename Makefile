@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # What setuptools has to say about every editable installation is known.
 INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/pip install --quiet
 SOURCES := pyproject.toml .packaging/backend.py .packaging/hardening.py \
-  $(shell find transport hostcalls -name '_build.py' -o -name '*.[ch]' 2>/dev/null)
+  $(shell find transport hostcalls actors/core -name '_build.py' -o -name '*.[ch]' 2>/dev/null)
 
 .PHONY: all demo tests quick check format kits soak bench docs c-tests mutants wheels clean help
 
@@ -91,6 +91,7 @@ c-tests: $(VENV)/.installed-test  ## the C parts alone, also under sanitizers an
 	$(MAKE) -C transport/doors/c test asan valgrind
 	$(MAKE) -C transport/queue test asan valgrind
 	$(MAKE) -C hostcalls/engine/shim test
+	$(MAKE) -C actors/core asan
 
 # tractor needs an older trio than ours and an older pip than today's. Without it, it is reported as absent.
 $(VENV)/tractor/.installed: tests/benchmarks/peers/tractor.txt | $(BIN)/python

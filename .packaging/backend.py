@@ -1,13 +1,15 @@
-"""setuptools' build backend, told which cffi modules to compile.
+"""setuptools' build backend, told which modules to compile.
 
 cffi registers its modules through the `cffi_modules` keyword of `setup()`, for which `pyproject.toml` has no
-field, and this project keeps no `setup.py`. Everything else is setuptools' own backend, unchanged.
+field, as it has none for the flags of an extension, and this project keeps no `setup.py`. Everything else is
+setuptools' own backend, unchanged.
 """
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import hardening
 import setuptools
 from setuptools import build_meta
 from setuptools.command.sdist import sdist
@@ -16,6 +18,7 @@ CFFI_MODULES = [
     "transport/doors/_build.py:ffibuilder",
     "hostcalls/engine/_build.py:ffibuilder",
 ]
+CORE = Path("actors/core")
 PACKAGE = Path(".packaging/enfilade")
 """Where setuptools finds the package: its folders are links to those at the top level."""
 
@@ -34,9 +37,23 @@ class SourceArchive(sdist):
                 os.symlink(os.readlink(link), base_dir / link)
 
 
+def core() -> setuptools.Extension:
+    """The compiled core of the actors. It is optional: what it does there is in Python, too."""
+    flags = ["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", *hardening.compile_flags()]
+    return setuptools.Extension(
+        "enfilade.actors.core.compiled",
+        sorted(map(str, CORE.glob("*.c"))),
+        depends=sorted(map(str, CORE.glob("*.h"))),
+        py_limited_api=True,
+        optional=True,
+        extra_compile_args=flags,
+        extra_link_args=hardening.link_flags(),
+    )
+
+
 class Backend(build_meta._BuildMetaBackend):  # type: ignore[name-defined,misc]
     def run_setup(self, setup_script: str = "setup.py") -> None:
-        setuptools.setup(cffi_modules=CFFI_MODULES, cmdclass={"sdist": SourceArchive})
+        setuptools.setup(cffi_modules=CFFI_MODULES, ext_modules=[core()], cmdclass={"sdist": SourceArchive})
 
 
 _backend = Backend()

@@ -66,7 +66,8 @@ ACTORS = House(
     {
         "messages": (),
         "processes": ("messages",),
-        "node": ("messages", "processes"),
+        "core": ("messages", "processes"),
+        "node": ("messages", "processes", "core"),
         "system": KERNEL,
         "logs": KERNEL,
         "observing": (*KERNEL, "patterns", "supervision", "system", "transport"),

@@ -42,6 +42,7 @@ print(engine.__file__, doors.__file__)
 
 KINDS = {".py", ".pyi", ".typed", ".so", ".c", ".h", ".rs", ".toml", ".ts", ".wat", ".zig"}
 C_FOLDERS = {
+    "actors/core",
     "hostcalls/engine/shim",
     "hostcalls/sdk/c",
     "hostcalls/sdk/c/enfilade",
@@ -160,10 +161,11 @@ def test_the_wheel_holds_one_package(wheel: Path) -> None:
     assert {path.suffix or path.name for path in product} == KINDS
     assert not strangers([path.as_posix() for path in product])
     extensions = {path.parent.as_posix() for path in product if path.suffix == ".so"}
-    assert extensions == {"enfilade/hostcalls/engine", "enfilade/transport/doors"}
+    assert extensions == {"enfilade/actors/core", "enfilade/hostcalls/engine", "enfilade/transport/doors"}
     typed = {path.as_posix() for path in product if path.suffix in (".typed", ".pyi")}
     assert typed == {
         "enfilade/py.typed",
+        "enfilade/actors/core/compiled.pyi",
         "enfilade/hostcalls/engine/_engine.pyi",
         "enfilade/transport/doors/_doors.pyi",
     }

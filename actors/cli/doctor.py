@@ -28,6 +28,16 @@ def _python() -> Finding:
     return Finding("Python", supported, detail if supported else f"{detail}: 3.11 to 3.14 is supported")
 
 
+def _core() -> Finding:
+    from enfilade.actors.core import choice
+    from enfilade.actors.messages.loop_bypass import IS_AVAILABLE
+
+    is_compiled = choice.in_use() == "compiled"
+    core = "compiled" if is_compiled else f"in Python{', by choice' if choice.IS_AVAILABLE else ''}"
+    steps = "steps of tasks beside trio's loop" if IS_AVAILABLE else "every step of a task by trio's loop"
+    return Finding("core", is_compiled, f"{core}; {steps}", needed=False)
+
+
 def _doors() -> Finding:
     try:
         from enfilade.transport.doors import Capabilities
@@ -78,6 +88,7 @@ def _tool(topic: str, names: tuple[str, ...], purpose: str) -> Callable[[], Find
 
 CHECKS: tuple[Callable[[], Finding], ...] = (
     _python,
+    _core,
     _doors,
     _wasmtime,
     _namespaces,

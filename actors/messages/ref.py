@@ -20,7 +20,7 @@ from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.nearest import COMPARED
 from enfilade.actors.messages.reasons import NO_PROCESS, NORMAL, Reason, checked
 from enfilade.actors.messages.request import Deferred, Request
-from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
+from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import Cast
 
@@ -107,17 +107,6 @@ class Ref(Handle, Generic[A]):
 
     def __repr__(self) -> str:
         return f"<{self.node_name}:{self.serial}>"
-
-    if not TYPE_CHECKING:  # what a ref does not have is an error to type checkers already
-
-        def __getattr__(self, name: str) -> Any:
-            text = f"{shown_name(type(self))} object has no attribute {safe_repr(name)}"
-            if name[:1] != "_":
-                text += (
-                    ": a ref is a handle for a process, not the object; to have its method run, write "
-                    f"`await ref.call(Class.{name}, ...)`, or `ref.cast(...)` for no reply"
-                )
-            raise AttributeError(text, name=name, obj=self)
 
     def deliver(self, signal: signals.Signal) -> None:
         """Hand `signal` to the process. What the runtime itself uses; not a checkpoint, never fails."""

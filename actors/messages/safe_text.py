@@ -17,6 +17,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `messages/guarded.py`: functions that are run, and values that are logged
 * `messages/kinds.py`: messages, looked up by their kinds
 * `messages/reasons.py`: what a reason holds, shown, compared and hashed
+* `messages/misuse.py`: errors of refs, and the members of groups
 * `messages/safe_text.py`: everything that is shown or noted
 * `messages/signals.py`: messages, described in a line
 * `messages/tracebacks.py`: frames, causes, members and notes of an error

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+import enfilade.actors.core.choice  # noqa: F401 (it chooses the functions that every message goes through)
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NameTaken, NodeStopped, NotConnected, ProcessDied, RuntimeFault

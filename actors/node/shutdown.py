@@ -18,6 +18,7 @@ import trio
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.hooks import call
+from enfilade.actors.messages.misuse import explain_misuse
 from enfilade.actors.messages.reasons import KILLED, SHUTDOWN, asked_by
 from enfilade.actors.node.frozen import thaw
 from enfilade.actors.node.interrupts import interrupts_go_to
@@ -57,6 +58,9 @@ async def running(node: Node, *, is_watched: bool) -> AsyncIterator[Stopper]:
         try:
             with trio.CancelScope() as node.body_scope:
                 yield stopper
+        except BaseException as error:
+            explain_misuse(error)
+            raise
         finally:
             with trio.CancelScope(shield=True):
                 await stopper.stop()

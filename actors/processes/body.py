@@ -290,29 +290,39 @@ class DispatchedBody(Body):
             actor = self.actor
         try:
             context = dispatcher.callers
-            run = context.run
             if kwargs or len(args) != 1:
-                result = run(handler, actor, *args, **kwargs)
+                result = context.run(handler, actor, *args, **kwargs)
             else:  # by far the cheapest kind of call there is
-                result = run(handler, actor, args[0])
-            if type(result) not in PLAIN:
-                check_result(handler, result, is_reply=True)
-            if process.at_hand is not signals.HANDED_OFF:
-                result = self._deferred(result)
-            if process.attention and process.stopping is not None and process.ended is None:
-                run(self.stop, process.stopping)
-            if context.context and context.context != context.base:
-                context.changed(process)
+                result = context.run(handler, actor, args[0])
+            is_plain = type(result) in PLAIN and process.at_hand is signals.HANDED_OFF
+            if not is_plain or process.attention or context.context:
+                result = self.concluded(handler, result)
         except RecursionError as error:
             process.idle = True  # in case that there is no room on the stack for anything else
-            with_headroom(self._overflowed, error, sys._getframe())
+            with_headroom(self.overflowed, error, sys._getframe())
         except BaseException as error:
             actor = None  # the caller may keep the traceback of what it is told, and this frame with it
-            self._raised(error, handler, args, kwargs)
+            self.raised(error, handler, args, kwargs)
         finally:
             dispatcher.running = None
             process.at_hand = None
         self.rest()
+        return result
+
+    # The parts of a hand-off that are rare, for both of its twins.
+
+    def concluded(self, handler: Callable[..., Any], result: Any) -> Any:
+        """The result of a handler, after what an unusual one, or a process that needs attention, needs."""
+        process = self.process
+        context = process.dispatcher.callers
+        if type(result) not in PLAIN:
+            check_result(handler, result, is_reply=True)
+        if process.at_hand is not signals.HANDED_OFF:
+            result = self._deferred(result)
+        if process.attention and process.stopping is not None and process.ended is None:
+            context.run(self.stop, process.stopping)
+        if context.context and context.context != context.base:
+            context.changed(process)
         return result
 
     def _deferred(self, result: Any) -> Any:
@@ -322,7 +332,7 @@ class DispatchedBody(Body):
             return result
         return Deferred(self.process, request)
 
-    def _raised(
+    def raised(
         self,
         error: BaseException,
         handler: Callable[..., Any],
@@ -350,7 +360,7 @@ class DispatchedBody(Body):
         reason = process.ended or reason_of(error)
         raise ProcessDied(process.ref, reason) from (reason.error if isinstance(reason, Crashed) else error)
 
-    def _overflowed(self, error: RecursionError, frame: FrameType | None) -> NoReturn:
+    def overflowed(self, error: RecursionError, frame: FrameType | None) -> NoReturn:
         """The stack was full in a call that was handed off, from `frame`.
 
         The process would have had a stack of its own in the dispatcher. So a caller that has filled a good
@@ -361,7 +371,7 @@ class DispatchedBody(Body):
         if is_deep(frame):
             self.rest()
             raise error
-        self._raised(error, _nothing, (), {})
+        self.raised(error, _nothing, (), {})
 
     def rest(self) -> None:
         """Go on after a handler, or become idle if nothing is left to do."""

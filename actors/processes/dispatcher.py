@@ -5,11 +5,11 @@ A process that has something to do stands once on the run queue. The dispatcher 
 clock costs about as much as a message does, so it is read once per `GROUP` turns, and after every single
 message only while handlers are slow.
 
-The inner loop of `_slice` is the hot path of the runtime. It handles the messages of sync actors itself, in
-three shapes: plain, cast, call. Everything else (other bodies, a process that needs attention, other kinds
-of messages) is left to the body. There is one `try` around a group of turns, and none of the tests in the
-loop is for show: `attention` stands for the whole control lane, and a process whose queue has run empty is
-idle, so a sender knows when to put it back.
+`run_group` is the hot path of the runtime, and has a twin in C (`actors/core/turns.c`). It handles the
+messages of sync actors itself, in three shapes: plain, cast, call. Everything else (other bodies, a process
+that needs attention, other kinds of messages) is left to the body. None of the tests in the loop is for show:
+`attention` stands for the whole control lane, and a process whose queue has run empty is idle, so a sender
+knows when to put it back.
 
 Tasks stand on the run queue, too: one that has waited for a message or a reply which has come. Its turn is a
 step of it (`loop_bypass.py`), in which it runs until it waits again. So two processes that have tasks talk to
@@ -110,6 +110,11 @@ class Dispatcher:
     Attributes:
         queue: processes that have something to do, and tasks to resume, each at most once.
         running: who has its turn now: a process whose handler is on the stack, or what resumes a task.
+        entry: the entry of the run queue whose turn was the last one, for as long as a slice needs it.
+        message: the message whose handler has raised, likewise.
+        counted: how many messages the handlers of each process have handled, for whoever counts them. Only
+            those that are handled here: a process that needs attention, and any that is not a sync actor, are
+            given turns by their bodies. None, as it is at first, if nobody counts.
         parked: the dispatcher's task while there is nothing to do.
         own: the context of the handlers that the dispatcher runs.
         callers: the context of those that a caller runs itself, perhaps in a step within a slice, where that
@@ -123,8 +128,11 @@ class Dispatcher:
         "_renewed",
         "_turn",
         "callers",
+        "counted",
         "depth",
+        "entry",
         "handoffs",
+        "message",
         "own",
         "parked",
         "queue",
@@ -137,6 +145,9 @@ class Dispatcher:
         self.callers = HandlerContext(base)
         self.queue: deque[Runnable] = deque()
         self.running: Any = None
+        self.entry: Any = None
+        self.message: Any = None
+        self.counted: dict[Process, int] | None = None
         self.parked: trio.lowlevel.Task | None = None
         self.handoffs = HANDOFFS
         self.depth = 0
@@ -237,41 +248,85 @@ class Dispatcher:
         return Abort.FAILED if parked is None else Abort.SUCCEEDED
 
     def _slice(self) -> None:
+        own = self.own
+        base, context = own.base, own.context
+        left = SLICE
+        clock = self._clock
+        now = clock()
+        deadline = now + SLICE_SECONDS
+        entry: Any = None
+        while left > 0:
+            turn = self._turn
+            try:
+                is_used_up = self.run_group(GROUP if turn > 1 else 1, turn)
+                if is_used_up is None:
+                    return
+                entry = self.entry
+                if context and context != base:
+                    own.changed(_process_of(entry))
+                    return
+                left -= GROUP + turn if is_used_up else GROUP
+            except BaseException as error:
+                entry = self.entry
+                _crashed(entry, error, self.message)
+                if own.settle(_process_of(entry)):
+                    return
+            finally:
+                self.running = self.entry = self.message = None
+            before, now = now, clock()
+            if turn == 1:
+                _watch(entry, now - before)
+            turn = self._turn = TURN if now - before < QUICK_GROUP_SECONDS else 1
+            if now >= deadline:
+                return
+
+    def run_group(self, size: int, turn: int) -> bool | None:
+        """Give up to `size` entries a turn each, of up to `turn` messages: the hot path of the runtime.
+
+        It stops early when an entry has used its turn up, or has changed the context. `entry` is the last
+        one then, and `message` its message at hand if something is raised.
+
+        Returns:
+            true if an entry has used its turn up, None if no entry is left, false otherwise.
+
+        Raises:
+            Whatever a handler, or a turn, has raised.
+        """
         runnable = self.queue
         requeue = runnable.append
         base, context = self.own.base, self.own.context
         special = envelopes
         plain = PLAIN
-        turn = self._turn
-        left = SLICE
-        clock = self._clock
-        now = clock()
-        deadline = now + SLICE_SECONDS
+        counted = self.counted
+        is_used_up: bool | None = False
         message: Any = None
         process: Any = None
-        while left > 0:
-            try:
-                for _ in range(GROUP if turn > 1 else 1):
-                    if context and context != base:
+        budget = turn
+        try:
+            for _ in range(size):
+                if context and context != base:
+                    break
+                try:
+                    process = runnable.popleft()
+                except IndexError:
+                    is_used_up = None
+                    break
+                self.running = process
+                actor = process.actor
+                if actor is None or process.attention:
+                    message = None
+                    if process.turn(turn):
+                        requeue(process)
+                        is_used_up = True
                         break
-                    try:
-                        process = runnable.popleft()
-                    except IndexError:
-                        return
-                    self.running = process
-                    actor = process.actor
-                    if actor is None or process.attention:
-                        message = None
-                        if process.turn(turn):
-                            left -= turn
-                            requeue(process)
-                            break
-                        continue
-                    queue = process.queue
-                    on_message = process.on_message
-                    budget = turn
+                    continue
+                queue = process.queue
+                on_message = process.on_message
+                budget = turn
+                try:
                     while budget:
                         message = queue.popleft()
+                        budget -= 1
                         kind = type(message)
                         if kind not in special:
                             result = on_message(actor, message)
@@ -302,27 +357,19 @@ class Dispatcher:
                         if not queue:
                             process.idle = True
                             break
-                        budget -= 1
                     else:
                         requeue(process)
-                        left -= turn
+                        is_used_up = True
                         break
-                if context and context != base:
-                    self.own.changed(_process_of(process))
-                    return
-                left -= GROUP
-            except BaseException as error:
-                _crashed(process, error, message)
-                if self.own.settle(_process_of(process)):
-                    return
-            finally:
-                self.running = None
-            before, now = now, clock()
-            if turn == 1:
-                _watch(process, now - before)
-            turn = self._turn = TURN if now - before < QUICK_GROUP_SECONDS else 1
-            if now >= deadline:
-                return
+                finally:
+                    if counted is not None:
+                        counted[process] = counted.get(process, 0) + turn - budget
+        except BaseException:
+            self.message = message
+            raise
+        finally:
+            self.entry = process
+        return is_used_up
 
 
 def _crashed(process: Any, error: BaseException, message: Any) -> None:

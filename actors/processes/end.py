@@ -19,6 +19,7 @@ from enfilade.actors.messages.errors import Ignore, StartError, StepFailed
 from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.misuse import explain_misuse
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason, asked_by
 from enfilade.actors.messages.safe_text import add_note, safe_repr
 from enfilade.actors.messages.signals import described
@@ -82,6 +83,7 @@ def _note_circumstances(process: Process, error: BaseException) -> None:
     """Add notes to `error` for the log, if it has room: the message at hand, the number of queued messages,
     the status.
     """
+    explain_misuse(error)
     if not process.node.reports.shows_exits:
         return
     body = process.body

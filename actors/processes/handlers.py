@@ -53,7 +53,10 @@ def bad_arguments(
     """Return the error for the caller of `method(*args, **kwargs)`, if `error` only means that the arguments
     do not fit.
     """
-    if type(error) is not TypeError or not raised_by_the_runtime(error):
+    if type(error) is not TypeError:
+        return None
+    # Below the compiled core, which has no frames, it is raised before any line of Python.
+    if error.__traceback__ is not None and not raised_by_the_runtime(error):
         return None
     signature = inspect.signature(method)
     try:

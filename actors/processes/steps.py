@@ -99,8 +99,13 @@ HEADROOM = 200
 
 
 def with_headroom(fn: Callable[..., R], *args: Any) -> R:
-    """Return `fn(*args)`, called with room on the stack, for what tidies up after a `RecursionError`."""
+    """Return `fn(*args)`, called with room on the stack, for what tidies up after a `RecursionError`.
+
+    Raises:
+        RecursionError: the stack is so full that the limit could not be set back.
+    """
     limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit)  # raises here rather than below
     sys.setrecursionlimit(limit + HEADROOM)
     try:
         return fn(*args)

@@ -127,8 +127,8 @@ def test_import_within_a_run() -> None:
 
 @pytest.mark.skipif(is_switched_off(), reason="this is that run")
 def test_the_suite_without() -> None:
-    """Tasks that are rescheduled instead behave in the same way."""
-    environment = {**os.environ, "ENFILADE_LOOP_BYPASS": "off"}
+    """Tasks that are rescheduled instead behave in the same way, and so does the core in Python."""
+    environment = {**os.environ, "ENFILADE_LOOP_BYPASS": "off", "ENFILADE_CORE": "python"}
     command = [
         sys.executable,
         "-m",

@@ -17,6 +17,7 @@ from wasmtime import wat2wasm
 
 from enfilade.actors import (
     Actor,
+    Down,
     Guest,
     Machine,
     Node,
@@ -80,11 +81,6 @@ async def call_in(node: Node, kind: Any, method: Any, *arguments: Any) -> Any:
 async def guest_gets(node: Node, guest: Guest, message: Any) -> Any:
     ref: Any = await node.spawn(guest)
     return await ref.call(Guest.request, message)
-
-
-async def as_an_object(node: Node) -> Any:
-    counter: Any = await node.spawn(Counter)
-    return counter.add(1)
 
 
 async def misspelt_name(node: Node) -> Any:
@@ -166,7 +162,6 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
     ),
     "a generator as a reply": (lambda node: call_of(node, Counter.numbers), "return a list instead"),
     "a missing argument": (lambda node: call_of(node, Counter.add), "missing a required argument: 'n'"),
-    "a ref as an object": (as_an_object, "write `await ref.call(Class.add, ...)`"),
     "a misspelt name": (misspelt_name, "'order-countr' is not registered; did you mean 'order_counter'?"),
     "a function that is not async": (
         lambda node: spawn_of(node, not_async),
@@ -220,6 +215,40 @@ async def test_a_mistake_is_explained(node: Node, mistake: str) -> None:
     with pytest.raises(Exception) as raised:  # noqa: PT011 (the text is what is looked at)
         await make(node)
     assert explanation in str(raised.value)
+
+
+INSTEAD = "write `await ref.call(Class.add, ...)`"
+
+
+async def test_a_ref_as_an_object_is_explained_where_the_process_crashes(node: Node) -> None:
+    async def misuses(me: Process) -> None:
+        counter: Any = await node.spawn(Counter)
+        counter.add(1)
+
+    async with node.mailbox() as me:
+        monitor = me.monitor(await node.spawn(misuses))
+        down = await me.receive(lambda message: isinstance(message, Down) and message.monitor is monitor)
+    assert INSTEAD in down.reason.error.__notes__[0]
+
+
+async def test_a_ref_as_an_object_is_explained_where_the_node_ends() -> None:
+    async def misuses(counter: Any) -> None:
+        counter.add(1)
+
+    async def directly() -> None:
+        async with open_node("n") as node:
+            await misuses(await node.spawn(Counter))
+
+    async def in_a_group() -> None:
+        async with open_node("n") as node, trio.open_nursery() as nursery:
+            nursery.start_soon(misuses, await node.spawn(Counter))
+
+    with pytest.raises(AttributeError, match="no attribute 'add'") as raised:
+        await directly()
+    assert INSTEAD in raised.value.__notes__[0]
+    with pytest.raises(ExceptionGroup) as grouped:
+        await in_a_group()
+    assert INSTEAD in grouped.value.exceptions[0].__notes__[0]
 
 
 async def test_a_refused_method_is_explained_by_its_neighbour(node: Node) -> None:

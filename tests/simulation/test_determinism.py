@@ -42,11 +42,12 @@ def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("CRITICAL")
 
 
-def in_a_process(hash_seed: str) -> list[str]:
-    """The lines of all runs, from a process of its own."""
+def in_a_process(hash_seed: str, core: str = "") -> list[str]:
+    """The lines of all runs, from a process of its own, which uses that core."""
     wanted = [str(part) for run in RUNS for part in run]
     command = [sys.executable, "-m", "tests.simulation.run", *wanted]
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment["ENFILADE_CORE"] = core
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=240)
     return ran.stdout.splitlines()
 
@@ -60,11 +61,11 @@ def test_sim_1_the_log_level_changes_nothing(caplog: pytest.LogCaptureFixture) -
 
 
 def test_sim_1_one_seed_is_one_run_in_every_process() -> None:
-    """Twice in this process, and in two others with different hash seeds."""
+    """Twice in this process, and in two others with different hash seeds, one with the core in Python."""
     here = [line(*run) for run in RUNS]
     assert [line(*run) for run in RUNS] == here
     assert in_a_process("0") == here
-    assert in_a_process("777") == here
+    assert in_a_process("777", "python") == here
 
 
 @pytest.mark.serial

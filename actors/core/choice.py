@@ -1,0 +1,123 @@
+"""The one place that chooses between the compiled core and its twin in Python.
+
+The compiled core (`core.h`) is four functions that every message goes through: `LocalRef.send` and `cast`,
+`DispatchedBody.hand_off`, and `Dispatcher.run_group`. The functions of those names in Python are their twins:
+they say what is to be done, and do it where the core is not compiled, or does not fit the interpreter. Both
+work on the same objects, so choosing is to put the one or the other into the class.
+
+The core is used if it can be: if it was compiled, and if the fields that it reads are found where it looks.
+The environment variable `ENFILADE_CORE=python` chooses the twins.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.signals import HANDED_OFF, NO_KWARGS, Cast, envelopes
+from enfilade.actors.processes.body import DispatchedBody
+from enfilade.actors.processes.dispatcher import Dispatcher, HandlerContext
+from enfilade.actors.processes.handlers import PLAIN
+from enfilade.actors.processes.links import Down
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.process import Process
+from enfilade.actors.processes.steps import with_headroom
+
+compiled: Any
+try:
+    compiled = importlib.import_module("enfilade.actors.core.compiled")
+except ImportError:  # installed where there is no compiler, say
+    compiled = None
+
+__all__ = ["IS_AVAILABLE", "choose", "in_use"]
+
+SWITCH: Final = "ENFILADE_CORE"
+
+Function = Callable[..., Any]
+
+TWINS: Final[dict[tuple[type, str], Function]] = {
+    (LocalRef, "send"): LocalRef.send,
+    (LocalRef, "cast"): LocalRef.cast,
+    (DispatchedBody, "hand_off"): DispatchedBody.hand_off,
+    (Dispatcher, "run_group"): Dispatcher.run_group,
+}
+"""The functions in Python, by where they are."""
+
+
+def _places() -> dict[str, int]:
+    """Find the places of all fields that the core uses; -1 for one that is not found."""
+    classes = {
+        kind.__name__: kind
+        for kind in (Process, Dispatcher, HandlerContext, LocalRef, DispatchedBody, Request)
+    }
+    values = object(), object(), object()
+    cast = Cast(*values)  # type: ignore[arg-type]
+    places = {
+        f"Cast.{name}": compiled.place(cast, value)
+        for name, value in zip(Cast.__struct_fields__, values, strict=True)
+    }
+    for field in compiled.fields():
+        kind, _, name = field.partition(".")
+        if field not in places:
+            holder, value = object.__new__(classes[kind]), object()
+            setattr(holder, name, value)
+            places[field] = compiled.place(holder, value)
+    return places
+
+
+def _compiled() -> dict[tuple[type, str], Function]:
+    """The functions in C, as methods; none if they are not to be had here."""
+    if compiled is None:
+        return {}
+    try:
+        twins = {name: twin for (_, name), twin in TWINS.items()}
+        compiled.bind(
+            _places(),
+            {
+                **twins,
+                "Process": Process,
+                "Cast": Cast,
+                "Request": Request,
+                "Down": Down,
+                "with_headroom": with_headroom,
+                "getframe": sys._getframe,
+                "envelopes": envelopes,
+                "plain": PLAIN,
+                "no_kwargs": NO_KWARGS,
+                "handed_off": HANDED_OFF,
+            },
+        )
+    except (AttributeError, LookupError, TypeError):  # this interpreter keeps slots in another way
+        return {}
+    return {(kind, name): compiled.method(kind, name) for kind, name in TWINS}
+
+
+COMPILED: Final = _compiled()
+
+IS_AVAILABLE: Final = bool(COMPILED)
+"""Whether the compiled core can be used here."""
+
+
+def choose(*, is_compiled: bool) -> None:
+    """Use the compiled core, or its twin, from the next message on. Not a checkpoint.
+
+    Raises:
+        LookupError: the compiled core is not available here.
+    """
+    if is_compiled and not IS_AVAILABLE:
+        raise LookupError("the compiled core is not available here; `pip install` compiles it")
+    for (kind, name), function in (COMPILED if is_compiled else TWINS).items():
+        setattr(kind, name, function)
+
+
+def in_use() -> str:
+    """Return what is in use: "compiled" or "python"."""
+    is_compiled = IS_AVAILABLE and Dispatcher.run_group is COMPILED[Dispatcher, "run_group"]
+    return "compiled" if is_compiled else "python"
+
+
+choose(is_compiled=IS_AVAILABLE and os.environ.get(SWITCH) != "python")

@@ -1,0 +1,152 @@
+/* The compiled core: the four functions that every message goes through, in C.
+ *
+ *   send        LocalRef.send             put a message into a mailbox
+ *   cast        LocalRef.cast             the same, of a method and its arguments
+ *   hand_off    DispatchedBody.hand_off   run the handler of a call in the task of its caller
+ *   run_group   Dispatcher.run_group      give up to 32 processes of the run queue a turn each
+ *
+ * Each has a twin of the same name in Python, at the place that is named above. The twin says what the
+ * function does; the C here does the frequent case of it, in the same order, on the same objects. Whatever is
+ * not frequent (a mailbox with a bound, a process that waits in a task, keyword arguments) is left to the twin,
+ * before anything has been done. So there is one set of classes, and either function may be used at any time.
+ *
+ * What C gains is in reading and writing the fields of these objects: they are slots, and a slot is a pointer
+ * at a fixed distance from the beginning of its object. `place` finds the distance of a slot by looking for
+ * the value of one that was just set. choice.py does that once for each field in FIELDS, and uses this module
+ * only if each is found. An interpreter that keeps slots in another way costs speed, and nothing else.
+ *
+ * Everything else is the stable interface of Python 3.11: one compiled file serves all later versions.
+ *
+ * Rules: a function that returns an object returns a new reference. A field is read with `get`,
+ * which takes a reference, as soon as anything may run before it is used: the code of an actor may change any
+ * field meanwhile. There is one node to a thread, and the GIL is held throughout.
+ */
+
+#ifndef ENFILADE_CORE_H
+#define ENFILADE_CORE_H
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+#include <stddef.h>
+
+#if PY_VERSION_HEX < 0x030C0000
+/* Part of the stable interface from 3.12 on, and the same function in 3.11. */
+PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t, PyObject *);
+#endif
+
+/* What a class keeps in an object, and where: `bind` is told. */
+
+#define FIELDS(field)                                                                                       \
+    field(Process, actor) field(Process, at_hand) field(Process, attention) field(Process, body)            \
+    field(Process, dispatcher) field(Process, handlers) field(Process, idle) field(Process, names)          \
+    field(Process, on_message) field(Process, queue) field(Process, waiter)                                 \
+    field(Dispatcher, callers) field(Dispatcher, counted) field(Dispatcher, entry)                          \
+    field(Dispatcher, message) field(Dispatcher, own) field(Dispatcher, parked) field(Dispatcher, queue)    \
+    field(Dispatcher, running)                                                                              \
+    field(HandlerContext, base) field(HandlerContext, context) field(HandlerContext, run)                   \
+    field(LocalRef, _process) field(DispatchedBody, process)                                                \
+    field(Cast, args) field(Cast, kwargs) field(Cast, method)                                               \
+    field(Request, args) field(Request, kwargs) field(Request, method)
+
+#define DECLARE(type, name) extern Py_ssize_t type##_##name;
+FIELDS(DECLARE)
+
+/* Objects: what else `bind` is told, the classes, the twins, and the sets that they test. */
+
+#define OBJECTS(object)                                                                                     \
+    object(Process) object(Cast) object(Request) object(Down)                                               \
+    object(send) object(cast) object(hand_off) object(with_headroom) object(getframe)                       \
+    object(envelopes) object(plain) object(no_kwargs) object(handed_off)
+
+#define HOLD(name) extern PyObject *the_##name;
+OBJECTS(HOLD)
+
+/* Names of methods and attributes that are looked up as Python does. */
+
+#define NAMES(name)                                                                                         \
+    name(answer) name(append) name(body) name(concluded) name(handle) name(not_used) name(on_down)          \
+    name(overflowed) name(popleft) name(protocol) name(raised) name(rest) name(turn)
+
+#define NAME(word) extern PyObject *s_##word;
+NAMES(NAME)
+
+/* What a deque does when it is asked to: its methods' own functions, which spares looking them up and calling
+ * them as objects. Nearly every queue is a deque. */
+extern PyTypeObject *deque_type;
+extern PyCFunction deque_append, deque_popleft;
+
+#define SLOT(object, field) (*(PyObject **)((char *)(object) + (field)))
+
+/* The value of a field, with a reference. A slot that was never set is an error, as it is in Python. */
+static inline PyObject *get(PyObject *object, Py_ssize_t field)
+{
+    PyObject *value = SLOT(object, field);
+    if (value == NULL)
+        PyErr_SetString(PyExc_AttributeError, "expected a field of the runtime to be set, got an empty slot");
+    else
+        Py_INCREF(value);
+    return value;
+}
+
+static inline void set(PyObject *object, Py_ssize_t field, PyObject *value)
+{
+    PyObject *former = SLOT(object, field);
+    Py_INCREF(value);
+    SLOT(object, field) = value;
+    Py_XDECREF(former);
+}
+
+static inline int is_process(PyObject *object)
+{
+    return (PyObject *)Py_TYPE(object) == the_Process; /* not one that has ended: that is of another class */
+}
+
+static inline int is_true(PyObject *value)
+{
+    if (value == Py_False || value == Py_None)
+        return 0;
+    return value == Py_True ? 1 : PyObject_IsTrue(value);
+}
+
+static inline int append(PyObject *queue, PyObject *item)
+{
+    PyObject *done = Py_TYPE(queue) == deque_type ? deque_append(queue, item)
+                                                  : PyObject_CallMethodObjArgs(queue, s_append, item, NULL);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static inline PyObject *popleft(PyObject *queue)
+{
+    return Py_TYPE(queue) == deque_type ? deque_popleft(queue, NULL)
+                                        : PyObject_CallMethodObjArgs(queue, s_popleft, NULL);
+}
+
+static inline PyObject *call(PyObject *fn, PyObject *one, PyObject *two)
+{
+    PyObject *args[] = {one, two};
+    return PyObject_Vectorcall(fn, args, 2, NULL);
+}
+
+static inline PyObject *call_with_3(PyObject *fn, PyObject *one, PyObject *two, PyObject *three)
+{
+    PyObject *args[] = {one, two, three};
+    return PyObject_Vectorcall(fn, args, 3, NULL);
+}
+
+static inline int is_plain(PyObject *result)
+{
+    return result == Py_None ? 1 : PySet_Contains(the_plain, (PyObject *)Py_TYPE(result));
+}
+
+/* Call the twin in Python: `twin(self, *args, **keywords)`, where the values of the keywords follow the args. */
+PyObject *call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+
+/* The four functions. */
+PyObject *core_send(PyObject *self, PyObject *message);
+PyObject *core_cast(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *core_hand_off(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *core_run_group(PyObject *self, PyObject *const *args, Py_ssize_t count);
+
+#endif

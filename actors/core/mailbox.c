@@ -1,0 +1,97 @@
+/* Sending: `LocalRef.send` and `LocalRef.cast`. See core.h. */
+
+#include "core.h"
+
+/* Put a process on the run queue, if it is idle, and neither it nor the dispatcher waits in a task. Gives 1 when
+ * a message may be queued now, 0 when the twin is to do it, -1 for an error. */
+static int make_runnable(PyObject *process)
+{
+    PyObject *idle = SLOT(process, Process_idle);
+    if (idle == Py_False)
+        return 1;
+    PyObject *dispatcher = SLOT(process, Process_dispatcher);
+    if (idle != Py_True || SLOT(process, Process_waiter) != Py_None || dispatcher == NULL ||
+        SLOT(dispatcher, Dispatcher_parked) != Py_None)
+        return 0;
+    PyObject *queue = get(dispatcher, Dispatcher_queue);
+    if (queue == NULL)
+        return -1;
+    int failed = append(queue, process);
+    Py_DECREF(queue);
+    if (failed)
+        return -1;
+    set(process, Process_idle, Py_False);
+    return 1;
+}
+
+/* Queue a message for the process; as `make_runnable`. */
+static int put(PyObject *process, PyObject *message)
+{
+    int ready = make_runnable(process);
+    if (ready <= 0)
+        return ready;
+    PyObject *queue = get(process, Process_queue);
+    if (queue == NULL)
+        return -1;
+    int failed = append(queue, message);
+    Py_DECREF(queue);
+    return failed ? -1 : 1;
+}
+
+PyObject *core_send(PyObject *self, PyObject *message)
+{
+    PyObject *process = SLOT(self, LocalRef__process);
+    if (process == NULL || !is_process(process))
+        return call(the_send, self, message);
+    Py_INCREF(process);
+    int done = put(process, message);
+    Py_DECREF(process);
+    if (done == 0)
+        return call(the_send, self, message);
+    if (done < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* The message of a cast, or NULL; without an error if the twin is to make it. */
+static PyObject *make_cast(PyObject *process, PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *names = SLOT(process, Process_names);
+    if (names == NULL || !PyDict_CheckExact(names))
+        return NULL;
+    PyObject *name = PyDict_GetItemWithError(names, args[0]);
+    if (name == NULL) {
+        if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_TypeError))
+            PyErr_Clear(); /* it cannot be looked up: the twin says so */
+        return NULL;
+    }
+    Py_INCREF(name);
+    PyObject *message = NULL, *rest = PyTuple_New(count - 1);
+    if (rest != NULL) {
+        for (Py_ssize_t i = 1; i < count; i++) {
+            Py_INCREF(args[i]);
+            PyTuple_SetItem(rest, i - 1, args[i]);
+        }
+        message = call_with_3(the_Cast, name, rest, the_no_kwargs);
+        Py_DECREF(rest);
+    }
+    Py_DECREF(name);
+    return message;
+}
+
+PyObject *core_cast(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    PyObject *process = SLOT(self, LocalRef__process);
+    if (count < 1 || keywords != NULL || process == NULL || !is_process(process))
+        return call_twin(the_cast, self, args, count, keywords);
+    Py_INCREF(process);
+    PyObject *message = make_cast(process, args, count);
+    int done = message != NULL ? put(process, message) : PyErr_Occurred() != NULL ? -1 : 0;
+    Py_XDECREF(message);
+    Py_DECREF(process);
+    if (done == 0)
+        return call_twin(the_cast, self, args, count, keywords);
+    if (done < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}

@@ -1,0 +1,188 @@
+/* The module: how the core is told where fields are, and how its functions become methods. See core.h. */
+
+#include "core.h"
+
+#include <string.h>
+
+#define DEFINE(type, name) Py_ssize_t type##_##name;
+FIELDS(DEFINE)
+
+#define ENTER(type, name) {#type "." #name, &type##_##name},
+static const struct {
+    const char *name;
+    Py_ssize_t *place;
+} fields[] = {FIELDS(ENTER)};
+
+#define OBJECT(name) PyObject *the_##name;
+OBJECTS(OBJECT)
+
+#define KEEP(name) {#name, &the_##name},
+static const struct {
+    const char *name;
+    PyObject **object;
+} objects[] = {OBJECTS(KEEP)};
+
+#define WORD(word) PyObject *s_##word;
+NAMES(WORD)
+
+PyTypeObject *deque_type;
+PyCFunction deque_append, deque_popleft;
+
+PyObject *call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    Py_ssize_t named = keywords == NULL ? 0 : PyTuple_Size(keywords);
+    PyObject *kwargs = NULL, *result = NULL, *all = PyTuple_New(count + 1);
+    if (all == NULL || (named && (kwargs = PyDict_New()) == NULL))
+        goto over;
+    Py_INCREF(self);
+    PyTuple_SetItem(all, 0, self);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_INCREF(args[i]);
+        PyTuple_SetItem(all, i + 1, args[i]);
+    }
+    for (Py_ssize_t i = 0; i < named; i++)
+        if (PyDict_SetItem(kwargs, PyTuple_GetItem(keywords, i), args[count + i]) < 0)
+            goto over;
+    result = PyObject_Call(twin, all, kwargs);
+over:
+    Py_XDECREF(all);
+    Py_XDECREF(kwargs);
+    return result;
+}
+
+/* Find the place of a slot: the only one in `object` that holds `value`; -1 if it is not the only one. */
+static PyObject *core_place(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *object, *value;
+    if (!PyArg_ParseTuple(args, "OO:place", &object, &value))
+        return NULL;
+    PyObject *basic = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "__basicsize__");
+    if (basic == NULL)
+        return NULL;
+    Py_ssize_t size = PyLong_AsSsize_t(basic), found = -1, hits = 0;
+    Py_DECREF(basic);
+    if (size == -1 && PyErr_Occurred())
+        return NULL;
+    Py_ssize_t word = (Py_ssize_t)sizeof(PyObject *);
+    for (Py_ssize_t at = (Py_ssize_t)sizeof(PyObject); at + word <= size; at += word)
+        if (SLOT(object, at) == value) {
+            found = at;
+            hits++;
+        }
+    return PyLong_FromSsize_t(hits == 1 ? found : -1);
+}
+
+/* Take the places of the fields, and the objects, each by name. */
+static PyObject *core_bind(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *places, *given;
+    if (!PyArg_ParseTuple(args, "O!O!:bind", &PyDict_Type, &places, &PyDict_Type, &given))
+        return NULL;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        PyObject *place = PyDict_GetItemString(places, fields[i].name);
+        Py_ssize_t at = place == NULL ? -1 : PyLong_AsSsize_t(place);
+        if (at < (Py_ssize_t)sizeof(PyObject)) {
+            PyErr_Clear();
+            return PyErr_Format(PyExc_LookupError, "expected the place of %s", fields[i].name);
+        }
+        *fields[i].place = at;
+    }
+    for (size_t i = 0; i < sizeof objects / sizeof *objects; i++) {
+        PyObject *object = PyDict_GetItemString(given, objects[i].name);
+        if (object == NULL)
+            return PyErr_Format(PyExc_LookupError, "expected an object as %s", objects[i].name);
+        PyObject *former = *objects[i].object;
+        Py_INCREF(object);
+        *objects[i].object = object;
+        Py_XDECREF(former);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef of_classes[] = {
+    {"send", core_send, METH_O, "Put a message into the mailbox; see LocalRef.send."},
+    {"cast", (PyCFunction)(void (*)(void))core_cast, METH_FASTCALL | METH_KEYWORDS,
+     "Have a method called, without a reply; see LocalRef.cast."},
+    {"hand_off", (PyCFunction)(void (*)(void))core_hand_off, METH_FASTCALL,
+     "Run a call's handler in the caller's task; see DispatchedBody.hand_off."},
+    {"run_group", (PyCFunction)(void (*)(void))core_run_group, METH_FASTCALL,
+     "Give a group of entries a turn each; see Dispatcher.run_group."},
+};
+
+/* Make one of them a method of a class. */
+static PyObject *core_method(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyTypeObject *owner;
+    const char *name;
+    if (!PyArg_ParseTuple(args, "O!s:method", &PyType_Type, &owner, &name))
+        return NULL;
+    for (size_t i = 0; i < sizeof of_classes / sizeof *of_classes; i++)
+        if (strcmp(of_classes[i].ml_name, name) == 0)
+            return PyDescr_NewMethod(owner, &of_classes[i]);
+    return PyErr_Format(PyExc_LookupError, "expected the name of a function of the core, got %s", name);
+}
+
+/* The names of the fields whose places `bind` wants. */
+static PyObject *core_fields(PyObject *module, PyObject *nothing)
+{
+    (void)module;
+    (void)nothing;
+    PyObject *names = PyList_New(0);
+    for (size_t i = 0; names != NULL && i < sizeof fields / sizeof *fields; i++) {
+        PyObject *name = PyUnicode_FromString(fields[i].name);
+        if (name == NULL || PyList_Append(names, name) < 0)
+            Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    return names;
+}
+
+static PyMethodDef of_module[] = {
+    {"fields", core_fields, METH_NOARGS, "The names of the fields whose places `bind` wants."},
+    {"place", core_place, METH_VARARGS, "Find where an object holds a value."},
+    {"bind", core_bind, METH_VARARGS, "Take the places of the fields, and the objects, each by name."},
+    {"method", core_method, METH_VARARGS, "Make a function of the core a method of a class."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "compiled", "The compiled core; see core.h.", -1, of_module, NULL, NULL, NULL, NULL,
+};
+
+/* The function behind a built-in method that is called as `flags` say; borrowed from the type, which stays. */
+static PyCFunction function_of(PyObject *object, PyObject *name, int flags)
+{
+    PyObject *method = PyObject_GetAttr(object, name);
+    PyCFunction function = NULL;
+    if (method != NULL && PyCFunction_Check(method) && PyCFunction_GetFlags(method) == flags)
+        function = PyCFunction_GetFunction(method);
+    else if (method != NULL)
+        PyErr_SetString(PyExc_ImportError, "expected deque to have its methods in C");
+    Py_XDECREF(method);
+    return function;
+}
+
+#define INTERN(word)                                                                                        \
+    if ((s_##word = PyUnicode_InternFromString(#word)) == NULL)                                             \
+        return NULL;
+
+PyMODINIT_FUNC PyInit_compiled(void)
+{
+    NAMES(INTERN)
+    PyObject *deque = NULL, *collections = PyImport_ImportModule("collections");
+    if (collections == NULL)
+        return NULL;
+    deque_type = (PyTypeObject *)PyObject_GetAttrString(collections, "deque");
+    Py_DECREF(collections);
+    if (deque_type == NULL || (deque = PyObject_CallNoArgs((PyObject *)deque_type)) == NULL ||
+        (deque_append = function_of(deque, s_append, METH_O)) == NULL ||
+        (deque_popleft = function_of(deque, s_popleft, METH_NOARGS)) == NULL) {
+        Py_XDECREF(deque);
+        return NULL;
+    }
+    Py_DECREF(deque);
+    return PyModule_Create(&definition);
+}
