@@ -86,6 +86,7 @@ kits: $(VENV)/.installed-kits  ## compilers for guests in Zig and AssemblyScript
 
 soak: $(VENV)/.installed-test  ## long fuzz and chaos runs
 	$(BIN)/python -m pytest -m soak --hypothesis-profile=search
+	$(BIN)/python -m tests.simulation.soak --hours 1
 
 c-tests: $(VENV)/.installed-test  ## the C parts alone, also under sanitizers and valgrind
 	$(MAKE) -C transport/doors/c test asan valgrind

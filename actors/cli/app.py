@@ -199,6 +199,29 @@ def dump(
     raise typer.Exit(dump_node(door, secret, save=save, everything=all_))
 
 
+@app.command()
+def simulate(
+    test: Annotated[str, typer.Argument(help="A test of a world, as FILE.py::NAME or package.module::NAME.")],
+    seed: Annotated[int, typer.Option(help="The seed, or the first of several.")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="How many seeds to run, until one fails.")] = 1,
+    until: Annotated[
+        float | None, typer.Option(min=0.0, help="Stop at this virtual time, and show where the hosts are.")
+    ] = None,
+    log: Annotated[Path | None, typer.Option(help="Write the log of the seed to a file.")] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help="Show the first event in which the seed differs from a saved log.")
+    ] = None,
+) -> None:
+    """Run a test of a simulated world by its seeds; explain the first that fails, with status 1."""
+    from enfilade.actors.cli.simulate import look_into, play
+
+    if until is None and log is None and compare is None:
+        raise typer.Exit(play(test, seed, count))
+    if count != 1:
+        raise typer.BadParameter("expected one seed with --until, --log and --compare, got several")
+    raise typer.Exit(look_into(test, seed, until=until, log=log, compare=compare))
+
+
 Patterns = list[str] | None
 
 

@@ -143,7 +143,6 @@ class Flaky:
         names = ("latency", "jitter", "full", "twice", "reset")
         changed = {name: value for name in names if (value := getattr(self, name)) is not None}
         before = {name: getattr(way, name) for name in changed}
-        world.log_fault("flaky", self.one, self.other, *changed)
         way.set(**changed)
 
         def restore() -> None:

@@ -401,7 +401,9 @@ class World(Partitions, Properties):
 
     def _strike(self, fault: Fault) -> None:
         if not self.is_calm:
-            self.log_fault(type(fault).__name__)
+            kind = type(fault).__name__
+            self.struck[kind] = self.struck.get(kind, 0) + 1
+            self._note(f"fault.{kind}")
             fault.strike(self)
 
     def check(self) -> None:
@@ -431,11 +433,6 @@ class World(Partitions, Properties):
             AssertionError: some cannot; it says which, and why.
         """
         _demand_none(explain_transactions(self.history.transactions))
-
-    def log_fault(self, kind: str, *fields: object) -> None:
-        """Note a fault in the log, and count it by its kind."""
-        self.struck[kind] = self.struck.get(kind, 0) + 1
-        self._note(f"fault.{kind}", *fields)
 
     async def calm(self, seconds: float, core: list[Host] | None = None) -> None:
         """End all faults, and let so many seconds pass in which the system must recover.

@@ -1,6 +1,9 @@
 """The plan: every scene by many fixed seeds. And what it must be able to find."""
 
+import itertools
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -10,6 +13,7 @@ from enfilade.actors.simulation.faults import Crash
 from enfilade.actors.simulation.minimise import minimised
 from enfilade.actors.simulation.schedules import schedules, strikes
 from enfilade.actors.simulation.swarm import KINDS
+from tests.simulation import soak
 from tests.simulation.sabotage import SABOTAGE, link_after_the_news
 from tests.simulation.scenes import SCENES, emigrants, opened_emigrants
 
@@ -206,3 +210,25 @@ def test_simulated_needs_seeds_and_a_world() -> None:
         simulated(seed=1)(without)
     with pytest.raises(ValueError, match="got 'flood'"):
         swarm(kinds=("flood",))
+
+
+def test_a_soak_plays_seeds_and_keeps_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it writes is a test that fails in the same way."""
+    link_after_the_news(monkeypatch)
+    monkeypatch.setattr(soak, "FOUND", tmp_path)
+    numbers = [(scene, seed) for _, scene, seed in itertools.islice(soak.plan(7, 100), 12)]
+    assert len(set(numbers)) == 12
+    fine, broken = soak.play("quiet", 1), soak.play("emigrants", 18)
+    assert fine.failure == ""
+    assert fine.seconds >= 60.0
+    assert "children" in broken.failure
+    soak._keep(broken)
+    (kept,) = tmp_path.iterdir()
+    scope: dict[str, Any] = {}
+    exec(kept.read_text(), scope)
+    with pytest.raises(AssertionError, match="children"):
+        scope["test_seed_18"](simulation_seed=18)
+    assert soak._report([fine, broken]) == 1
+    assert "2 seeds, 0.0 virtual hours, 1 failures" in capsys.readouterr().out

@@ -1,0 +1,150 @@
+"""Tests of simulated worlds, run by their seeds outside of pytest, and looked into."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.simulation import World, run_simulation
+from enfilade.actors.simulation.trial import Main, Trial
+
+__all__ = ["look_into", "play"]
+
+SHOWN = 40
+"""Events that are shown of a world that was stopped."""
+
+
+class _Reached(Exception):
+    """The time has come at which the user wants to look."""
+
+
+def play(test: str, first: int, count: int) -> int:
+    """Run seeds until one fails, and explain that one; return the exit status."""
+    main = _find(test)
+    for seed in range(first, first + count):
+        try:
+            Trial(main, seed).run(None)
+        except Exception as error:
+            typer.echo(f"seed {seed}: {type(error).__name__}: {error}")
+            for note in error.__notes__:
+                typer.echo(note)
+            return 1
+    shown = f"seed {first}" if count == 1 else f"seeds {first} to {first + count - 1}"
+    typer.echo(f"{shown}: no failure")
+    return 0
+
+
+def look_into(test: str, seed: int, *, until: float | None, log: Path | None, compare: Path | None) -> int:
+    """Run one seed; show where it is at a time, keep its log, compare it with another; return the status."""
+    main = _find(test)
+    before = None if compare is None else _read(compare)
+    worlds: list[World] = []
+    failure = ""
+
+    async def run(world: World) -> None:
+        worlds.append(world)
+        if until is not None:
+            world.call_at(until, lambda: _stop(world))
+        await main(world=world)
+
+    try:
+        run_simulation(run, seed=seed)
+    except _Reached:
+        pass
+    except Exception as error:
+        failure = f"{type(error).__name__}: {error}"
+    world = worlds[0]
+    lines = world.log.lines()
+    if log is not None:
+        _write(log, lines)
+    difference = None if before is None else _difference(before, lines)
+    if difference is not None:
+        typer.echo(difference)
+    elif before is not None:
+        typer.echo(f"seed {seed}: the same {len(lines)} events")
+    if failure:
+        typer.echo(f"seed {seed}: {failure}")
+    return 1 if failure or difference is not None else 0
+
+
+def _stop(world: World) -> None:
+    """Show where everything is, and end the world."""
+    typer.echo(f"at {world.now():g} s, after {world.log.count} events and {world.steps} steps")
+    for host in world.hosts.values():
+        life = host.life
+        if life is None or life.is_over:
+            state = "crashed"
+        elif life.is_frozen:
+            state = "frozen"
+        else:
+            peers = host.node.peers if host.latest is not None else ()
+            state = f"life {life.number}, connected with {', '.join(peers) or 'nobody'}"
+        typer.echo(f"  {host.full_name}: {state}")
+    for line in world.log.tail(SHOWN):
+        typer.echo(f"  {line}")
+    world.fail(_Reached())
+
+
+def _difference(before: list[str], now: list[str]) -> str | None:
+    for number in range(max(len(before), len(now))):
+        one, other = (lines[number] if number < len(lines) else "(it ends)" for lines in (before, now))
+        if one != other:
+            return f"event {number + 1} differs:\n  then  {one}\n  now   {other}"
+    return None
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refusal(f"the log {path} cannot be read: {error}") from None
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    try:
+        path.write_text("".join(f"{line}\n" for line in lines))
+    except OSError as error:
+        raise Refusal(f"the log {path} cannot be written: {error}") from None
+
+
+def _find(test: str) -> Main:
+    """The coroutine function that a text names; the function below `simulated` if that was used.
+
+    Raises:
+        Refusal: there is none.
+    """
+    place, _, name = test.partition("::")
+    if not name:
+        raise Refusal(f"expected a test as FILE.py::NAME or package.module::NAME, got {test!r}")
+    found: Any = getattr(_module(place), name, None)
+    main: Any = getattr(found, "main", found)
+    if not inspect.iscoroutinefunction(main):
+        raise Refusal(f"{place} has no async function {name!r}")
+    parameters = list(inspect.signature(main).parameters)
+    if "world" not in parameters:
+        raise Refusal(f"{name} has no argument `world`, so it is no test of a world")
+    if len(parameters) > 1:
+        others = ", ".join(each for each in parameters if each != "world")
+        raise Refusal(f"{name} needs the fixtures {others}: run it with pytest")
+    return main  # type: ignore[no-any-return]
+
+
+def _module(place: str) -> Any:
+    if place.endswith(".py"):
+        path = Path(place)
+        if not path.is_file():
+            raise Refusal(f"there is no file {place}")
+        sys.path.insert(0, str(path.resolve().parent))
+        place = path.stem
+    else:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(place)
+    except Exception as error:
+        raise Refusal(f"{place} cannot be imported: {type(error).__name__}: {error}") from error

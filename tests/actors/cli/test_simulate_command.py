@@ -1,0 +1,108 @@
+"""`enfilade simulate`: seeds are run, failures explained, runs looked into and compared."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from enfilade.actors.cli.app import app
+from enfilade.actors.cli.refusal import Refusal
+
+SOURCE = """
+from enfilade.actors.simulation import Crash, simulated
+
+
+async def calm(world):
+    await world.open_node("east")
+    world.always("no life is the second", lambda: world.hosts["east"].lives < 2)
+    await world.run(3)
+
+
+@simulated(seeds=2)
+async def test_crash(world):
+    east = await world.open_node("east")
+    world.always("no life is the second", lambda: east.lives < 2)
+    world.faults([(1.0, Crash("east", back=0.5)), (9.0, Crash("east"))])
+    await world.run(10)
+
+
+async def drawn(world):
+    await world.open_node("east")
+    world.record("drawn", world.seed)
+    await world.run(1)
+
+
+def plain(world): ...
+
+
+async def no_world(number): ...
+
+
+async def fixture(world, number): ...
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "worlds_for_the_command.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def enfilade(*arguments: object) -> tuple[int, str]:
+    """Run the command in this process; a refusal is its text."""
+    result = CliRunner().invoke(app, ["simulate", *map(str, arguments)])
+    if isinstance(result.exception, Refusal):
+        return 1, str(result.exception)
+    return result.exit_code, result.output
+
+
+def test_seeds_without_a_failure(file: Path) -> None:
+    assert enfilade(f"{file}::calm", "--count", 3) == (0, "seeds 0 to 2: no failure\n")
+    assert enfilade(f"{file}::calm", "--seed", 7) == (0, "seed 7: no failure\n")
+
+
+def test_a_failure_is_explained(file: Path) -> None:
+    """The test that is printed has the one fault that is needed, and calls the function as it is."""
+    code, text = enfilade(f"{file}::test_crash")
+    assert code == 1
+    assert text.startswith("seed 0: AssertionError: 'no life is the second' does not hold at 1.5 s")
+    assert "SCHEDULE = [\n    (1.0, Crash(" in text
+    assert "(9.0" not in text
+    assert "await test_crash.main(world)" in text
+
+
+def test_a_look_at_a_time(file: Path) -> None:
+    code, text = enfilade(f"{file}::calm", "--until", 2)
+    assert code == 0
+    assert text.startswith("at 2 s, after ")
+    assert "  east@east: life 0, connected with nobody\n" in text
+    assert "start east 0" in text
+
+
+def test_logs_are_kept_and_compared(file: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert enfilade(f"{file}::drawn", "--log", log)[0] == 0
+    code, text = enfilade(f"{file}::drawn", "--compare", log)
+    assert (code, text) == (0, f"seed 0: the same {len(log.read_text().splitlines())} events\n")
+    code, text = enfilade(f"{file}::drawn", "--seed", 1, "--compare", log)
+    assert code == 1
+    assert "differs:\n  then  " in text
+
+
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [
+        ("calm", "expected a test as FILE.py::NAME"),
+        ("nowhere.py::calm", "there is no file nowhere.py"),
+        ("no.such.module::calm", "no.such.module cannot be imported: ModuleNotFoundError"),
+        ("{file}::missing", "has no async function 'missing'"),
+        ("{file}::plain", "has no async function 'plain'"),
+        ("{file}::no_world", "no_world has no argument `world`"),
+        ("{file}::fixture", "fixture needs the fixtures number: run it with pytest"),
+    ],
+)
+def test_what_is_no_test_is_refused(file: Path, test: str, words: str) -> None:
+    code, text = enfilade(test.format(file=file))
+    assert code == 1
+    assert words in text
