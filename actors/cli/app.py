@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from enfilade.actors.cli.mesh_app import mesh
 from enfilade.actors.cli.refusal import Refusal
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ zone = typer.Typer(
 guest = typer.Typer(help="Run WebAssembly guests.", no_args_is_help=True)
 app.add_typer(zone, name="zone")
 app.add_typer(guest, name="guest")
+app.add_typer(mesh, name="mesh")
 
 
 def _print_version(wanted: bool) -> None:

@@ -37,6 +37,7 @@ from enfilade.transport.carrier import (
 )
 from enfilade.transport.mesh.announcer import Announcer
 from enfilade.transport.mesh.connection import Connection, NoResponders
+from enfilade.transport.mesh.identity import Identity, client_context
 from enfilade.transport.mesh.presence import Death, Presence
 from enfilade.transport.mesh.protocol import Message
 from enfilade.transport.mesh.settings import Mesh, MeshError, Server
@@ -81,6 +82,7 @@ class MeshCarrier(Carrier):
         subjects: of the node.
         servers: of the mesh.
         token: what all nodes of the mesh show the servers, so that they are of one user; None for nothing.
+        identity: of the node, where servers vouch for the names of nodes; None without certificates.
         entries: what the node offers to spawn.
         entropy: makes so many bytes that nobody can guess: the numbers of inlets and requests.
         random: draws a float from 0 to 1: the jitter of pauses.
@@ -99,11 +101,13 @@ class MeshCarrier(Carrier):
         subjects: Subjects,
         servers: Sequence[Server],
         token: str | None,
+        identity: Identity | None,
         entries: Sequence[str],
         *,
         entropy: Callable[[int], bytes],
         random: Callable[[], float],
     ) -> None:
+        self._is_certified = identity is not None
         self._mesh = mesh
         self._entropy = entropy
         self._subjects = subjects
@@ -117,7 +121,7 @@ class MeshCarrier(Carrier):
         self.lost = trio.Event()
         self.ignored = 0
         uid, gid = (os.geteuid(), os.getegid()) if token is not None else (-1, -1)
-        self._peers = Credentials(pid=0, uid=uid, gid=gid, mesh=mesh.name)
+        self._anybody = Credentials(pid=0, uid=uid, gid=gid, mesh=mesh.name)
         self.connection = Connection(
             servers,
             name=f"{subjects.node}/{subjects.incarnation:x}",
@@ -126,6 +130,9 @@ class MeshCarrier(Carrier):
             entropy=entropy,
             random=random,
             token=token,
+            owner=None if token is None else uid,
+            tls=None if identity is None else client_context(identity),
+            guard="" if identity is None else subjects.guard,
             # A server that hangs must be left before its clients take one another for dead.
             silence=mesh.dead_after * 0.6,
         )
@@ -214,7 +221,15 @@ class MeshCarrier(Carrier):
             raise ValueError("expected a batch")
         numbers = [_NUMBER.unpack_from(payload, _HEAD.size + _NUMBER.size * each)[0] for each in range(count)]
         handles = [self._alias(Place(node, incarnation, number)) for number in numbers]
-        return kind, incarnation, Arrival(payload[begin:], handles, self._peers)
+        return kind, incarnation, Arrival(payload[begin:], handles, self.credentials_of(node))
+
+    def credentials_of(self, node: str) -> Credentials:
+        """Tell who a node is, which the servers let speak under this name."""
+        if not self._is_certified:
+            return self._anybody
+        return Credentials(
+            pid=0, uid=-1, gid=-1, zone=node.partition("@")[2], node=node, mesh=self._mesh.name
+        )
 
     def _alias(self, place: Place) -> Handle:
         handle = self.new_handle()
@@ -451,7 +466,7 @@ class MeshInlet(Inlet):
         """Tell the owner that batches may have been lost; return whether there is somebody to miss some."""
         if self._sender is None:
             return False
-        self._arrivals.append(Arrival(b"", (), self._carrier._peers))
+        self._arrivals.append(Arrival(b"", (), self._carrier.credentials_of(self._sender[0])))
         self._arrived.set()
         return True
 

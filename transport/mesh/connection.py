@@ -13,6 +13,7 @@ why.
 import logging
 import math
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
@@ -20,6 +21,8 @@ from typing import Any, Final, Protocol, TypeAlias
 import attrs
 import trio
 
+from enfilade.transport.mesh.identity import server_fault
+from enfilade.transport.mesh.local_owner import owner_of_peer
 from enfilade.transport.mesh.protocol import (
     MESSAGE_LIMIT,
     PING,
@@ -38,8 +41,9 @@ from enfilade.transport.mesh.protocol import (
     encode_unsubscribe,
 )
 from enfilade.transport.mesh.settings import MeshError, Server
+from enfilade.transport.mesh.stream import PlainStream, Stream, TlsStream
 
-__all__ = ["Connection", "Handler", "NoResponders", "Watcher"]
+__all__ = ["Connection", "Handler", "NoResponders", "Quiet", "Watcher"]
 
 logger = logging.getLogger("enfilade.mesh")
 
@@ -61,8 +65,6 @@ JITTER: Final = 0.05
 
 LAST_PAUSE: Final = 2.0
 """Longest pause between attempts when no server answers."""
-
-RECEIVE_BYTES: Final = 256 * 1024
 
 HIGH_WATER: Final = 8 * 1024 * 1024
 """Unsent bytes above which the connection is not ready for more batches."""
@@ -92,12 +94,25 @@ class Watcher(Protocol):
         ...
 
 
+class Quiet:
+    """A watcher whom nothing concerns."""
+
+    def connection_ready(self) -> None:
+        """See `Watcher`."""
+
+    def connection_lost(self, server: Server, why: str) -> None:
+        """See `Watcher`."""
+
+    def connection_resumed(self, server: Server, seconds: float) -> None:
+        """See `Watcher`."""
+
+
 @attrs.define(eq=False)
 class _Session:
     """One connection to one server."""
 
     server: Server
-    socket: socket.socket
+    stream: Stream
     parser: Parser
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     unsent: deque[memoryview] = attrs.field(factory=deque)
@@ -120,6 +135,9 @@ class Connection:
         random: draws a float from 0 to 1: the jitter of pauses.
         token: what the servers want to be shown; None for nothing.
         silence: seconds after which a silent server is given up.
+        tls: the settings of TLS; None to go without.
+        guard: a subject under which the servers must not let this client publish; empty to try none.
+        owner: the user of this machine whose process a server must be; None for any.
 
     Attributes:
         reconnects: times that another session took the place of a lost one.
@@ -136,7 +154,13 @@ class Connection:
         random: Callable[[], float],
         token: str | None = None,
         silence: float = SILENCE,
+        tls: ssl.SSLContext | None = None,
+        guard: str = "",
+        owner: int | None = None,
     ) -> None:
+        self._owner = owner
+        self._tls = tls
+        self._guard = guard
         self._silence = silence
         self._servers = deque(servers)
         self._name = name
@@ -182,7 +206,8 @@ class Connection:
     @property
     def unsent(self) -> int:
         """Bytes that the socket has yet to take."""
-        return 0 if self._session is None else self._session.unsent_bytes
+        session = self._session
+        return 0 if session is None else session.unsent_bytes + session.stream.pending
 
     # What is said.
 
@@ -291,7 +316,7 @@ class Connection:
                 await self._serve(session)
             finally:
                 self._session = None
-                session.socket.close()
+                session.stream.socket.close()
                 for answered in session.pings:
                     answered.set()
             self._lost_at = trio.current_time()
@@ -333,25 +358,33 @@ class Connection:
         """Connect to a server, and say what this client is and wants to hear."""
         try:
             with trio.fail_after(CONNECT_SECONDS):
-                stream = await trio.open_tcp_stream(server.host, server.port)
-                session = _Session(server, socket.socket(fileno=stream.socket.detach()), Parser())
-                session.socket.setblocking(False)
+                opened = await trio.open_tcp_stream(server.host, server.port)
+                connection = socket.socket(fileno=opened.socket.detach())
                 try:
-                    await self._introduce(session)
+                    connection.setblocking(False)
+                    return await self._introduce(server, connection)
                 except BaseException:
-                    session.socket.close()
+                    connection.close()
                     raise
         except trio.TooSlowError:
             raise MeshError(f"it says nothing for {CONNECT_SECONDS:g} s") from None
-        return session
 
-    async def _introduce(self, session: _Session) -> None:
+    async def _introduce(self, server: Server, connection: socket.socket) -> _Session:
+        session = _Session(server, PlainStream(connection), Parser())
         early: list[Event] = []
         while not early:
-            early += session.parser.feed(await _receive(session.socket))
+            early += session.parser.feed(await _receive(session.stream))
         if not isinstance(early[0], Info):
             raise ProtocolError("a server must introduce itself first")
-        _check(early[0].fields)
+        if self._owner is not None and (found := owner_of_peer(connection)) != self._owner:
+            raise MeshError(
+                f"it belongs to user {found}, not to {self._owner}, and was not shown the token: end it"
+            )
+        _check(early[0].fields, has_tls=self._tls is not None)
+        if self._tls is not None:
+            if len(early) > 1:
+                raise ProtocolError("a server must say nothing more before TLS")
+            session.stream = await _secure(connection, self._tls, server)
         session.parser.message_limit = min(MESSAGE_LIMIT, early[0].fields["max_payload"] + 4096)
         introduction: dict[str, Any] = {
             "verbose": False,
@@ -368,26 +401,30 @@ class Connection:
             introduction["auth_token"] = self._token
         lines = [encode_connect(introduction)]
         lines += [encode_subscribe(subject, number) for number, (subject, _) in self._subscriptions.items()]
-        data = memoryview(b"".join([*lines, PING]))
-        while data:
-            try:
-                data = data[session.socket.send(data) :]
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(session.socket)
+        if self._guard:
+            lines.append(encode_publish(self._guard, b""))
+        await _send_all(session.stream, b"".join([*lines, PING]))
         del early[0]
-        is_known = False
+        is_known, is_guarded = False, not self._guard
         while True:
             for event in early:
                 match event:
                     case Pong():
                         is_known = True
+                    case Failure(text) if self._guard and "publish" in text.lower() and self._guard in text:
+                        is_guarded = True
                     case Failure(text):
                         raise MeshError(f"it refuses this client: {text}")
                     case Message():
                         self._take(session, event)
+            if is_known and not is_guarded:
+                raise MeshError(
+                    "it lets nodes speak under each other's names: give each the permissions that "
+                    "`enfilade mesh permissions` prints, or run it by `enfilade mesh up`"
+                )
             if is_known:
-                return
-            early = session.parser.feed(await _receive(session.socket))
+                return session
+            early = session.parser.feed(await _receive(session.stream))
 
     async def _serve(self, session: _Session) -> None:
         with session.scope:
@@ -407,7 +444,7 @@ class Connection:
     async def _read(self, session: _Session) -> None:
         while True:
             try:
-                data = await _receive(session.socket)
+                data = await _receive(session.stream)
                 session.has_spoken = True
                 for event in session.parser.feed(data):
                     self._take(session, event)
@@ -459,16 +496,17 @@ class Connection:
         view = memoryview(data)
         if not session.unsent:
             try:
-                view = view[session.socket.send(view) :]
+                view = view[session.stream.send(view) :]
             except BlockingIOError:
                 pass
             except OSError as error:
                 self._lose(session, str(error))
                 return
-            if not view:
+            if not view and not session.stream.pending:
                 return
-        session.unsent.append(view)
-        session.unsent_bytes += len(view)
+        if view:
+            session.unsent.append(view)
+            session.unsent_bytes += len(view)
         session.has_unsent.set()
         if session.unsent_bytes > HIGH_WATER:
             self._is_quenched = True
@@ -476,43 +514,78 @@ class Connection:
     async def _send_unsent(self, session: _Session) -> None:
         while True:
             await session.has_unsent.wait()
-            await trio.lowlevel.wait_writable(session.socket)
+            await trio.lowlevel.wait_writable(session.stream.socket)
             try:
-                sent = session.socket.send(session.unsent[0])
+                session.stream.flush()
+                sent = session.stream.send(session.unsent[0]) if session.unsent else 0
             except BlockingIOError:
                 continue
             except OSError as error:
                 self._lose(session, str(error))
                 continue
             session.unsent_bytes -= sent
-            rest = session.unsent.popleft()[sent:]
-            if rest:
-                session.unsent.appendleft(rest)
-            elif not session.unsent:
+            if sent:
+                rest = session.unsent.popleft()[sent:]
+                if rest:
+                    session.unsent.appendleft(rest)
+            if not session.unsent and not session.stream.pending:
                 session.has_unsent = trio.Event()
             if self._is_quenched and session.unsent_bytes <= HIGH_WATER // 2 and self._session is session:
                 self._is_quenched = False
                 self._watcher.connection_ready()
 
 
-async def _receive(connection: socket.socket) -> bytes:
+async def _secure(connection: socket.socket, context: ssl.SSLContext, server: Server) -> TlsStream:
+    """Go on through TLS, with a server that is certified as one.
+
+    Raises:
+        OSError: it is none, or refuses this client's certificate.
+    """
+    stream = TlsStream(connection, context, server.host)
+    try:
+        while True:
+            try:
+                if stream.shake_hands():
+                    break
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(connection)
+    except ssl.SSLCertVerificationError as error:
+        raise MeshError(f"its certificate cannot be trusted: {error.verify_message}") from error
+    fault = server_fault(stream.certificate)
+    if fault:
+        raise MeshError(fault)
+    return stream
+
+
+async def _send_all(stream: Stream, data: bytes) -> None:
+    """Send all data, with what was pending."""
+    view = memoryview(data)
+    while view or stream.pending:
+        try:
+            stream.flush()
+            view = view[stream.send(view) :]
+        except BlockingIOError:
+            pass
+        if view or stream.pending:
+            await trio.lowlevel.wait_writable(stream.socket)
+
+
+async def _receive(stream: Stream) -> bytes:
     """Receive what is there, or wait for it.
 
     Raises:
-        OSError: the server has closed the connection.
+        OSError: the server has closed the connection, or TLS fails.
     """
     while True:
         try:
-            data = connection.recv(RECEIVE_BYTES)
+            return stream.receive()
         except BlockingIOError:
-            await trio.lowlevel.wait_readable(connection)
-            continue
-        if not data:
-            raise ConnectionError("it closed the connection")
-        return data
+            await trio.lowlevel.wait_readable(stream.socket)
+        except ssl.SSLError as error:
+            raise ConnectionError(f"TLS fails: {error.reason or error}") from error
 
 
-def _check(info: dict[str, Any]) -> None:
+def _check(info: dict[str, Any], *, has_tls: bool) -> None:
     """Refuse a server that this client does not get along with.
 
     Raises:
@@ -528,5 +601,7 @@ def _check(info: dict[str, Any]) -> None:
         raise MeshError(f"its max_payload must be {LEAST_PAYLOAD} or more, got {payload!r}")
     if info.get("headers") is not True:
         raise MeshError("it must take messages with headers")
-    if info.get("tls_required"):
-        raise MeshError("it asks for TLS, and this node has no certificate")
+    if has_tls and not (info.get("tls_required") or info.get("tls_available")):
+        raise MeshError("it does not offer TLS, and this node insists on it")
+    if info.get("tls_required") and not has_tls:
+        raise MeshError("it asks for TLS, and this node has no certificate: give it an identity")

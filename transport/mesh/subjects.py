@@ -105,6 +105,11 @@ class Subjects:
         """The subject of this node's question to all others."""
         return f"{self.prefix}.q.{self.token}"
 
+    @property
+    def guard(self) -> str:
+        """A subject of a node that cannot be: servers that keep nodes apart let nobody publish there."""
+        return f"{self.prefix}.b.{to_token('guard check')}"
+
     def all_of(self, kind: str) -> str:
         """Return the subject under which all nodes publish things of a kind: `b`, `d` or `q`."""
         return f"{self.prefix}.{kind}.*"

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from enfilade.transport.mesh.server import LAUNCH
 from enfilade.transport.mesh.settings import Server
-from enfilade.transport.mesh.shared_server import LAUNCH
 
 PROGRAM = shutil.which("nats-server", path=os.path.dirname(sys.executable)) or shutil.which("nats-server")
 

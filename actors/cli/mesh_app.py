@@ -1,0 +1,168 @@
+"""The commands of `enfilade mesh`: names and parameters; `mesh.py` and `mesh_authority.py` do the work."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+__all__ = ["mesh"]
+
+mesh = typer.Typer(
+    help="Run nodes on several machines: servers, certificates, what is there.", no_args_is_help=True
+)
+authority = typer.Typer(help="Keep the certificate authority of a mesh.", no_args_is_help=True)
+mesh.add_typer(authority, name="ca")
+
+Authority = Annotated[Path, typer.Argument(help="The directory of the authority.")]
+NodeName = Annotated[str, typer.Argument(help="A node with its zone, such as bank@east.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Where the bundle goes; its owner's alone.")]
+Days = Annotated[float, typer.Option(min=0.001, help="Days until the certificate ends.")]
+Also = Annotated[
+    list[str] | None, typer.Option(help="A further name that the node may use; may be repeated.")
+]
+Operator = Annotated[bool, typer.Option("--operator", help="Let it administer the servers.")]
+Registry = Annotated[
+    Literal["none", "read", "write"], typer.Option(help="What it may do with global names and leases.")
+]
+IdentityOption = Annotated[
+    Path | None, typer.Option(help="The identity directory to speak with; its mesh.toml names the servers.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@authority.command("init")
+def ca_init(
+    directory: Authority,
+    name: Annotated[str, typer.Option(help="The name of the mesh.")] = "default",
+    server: Annotated[
+        list[str] | None, typer.Option(help="The address of a server, as tls://one.example; may be repeated.")
+    ] = None,
+) -> None:
+    """Make a certificate authority in DIRECTORY: its key, its certificate, an empty list of nodes."""
+    from enfilade.actors.cli.mesh_authority import create
+
+    create(directory, name, server or [])
+
+
+@authority.command("issue")
+def ca_issue(
+    directory: Authority,
+    output: Output,
+    node: Annotated[str | None, typer.Argument(help="A node with its zone, such as bank@east.")] = None,
+    server: Annotated[
+        list[str] | None,
+        typer.Option(help="Issue to a server instead: a host name or address of it; may be repeated."),
+    ] = None,
+    also: Also = None,
+    operator: Operator = False,
+    registry: Registry = "write",
+    days: Days = 90,
+) -> None:
+    """Issue a certificate with a new key to NODE, or to a server, as a bundle for `mesh join`."""
+    from enfilade.actors.cli.mesh_authority import issue
+
+    issue(
+        directory, node, server or [], output, also or [], is_operator=operator, registry=registry, days=days
+    )
+
+
+@authority.command("sign")
+def ca_sign(
+    directory: Authority,
+    request: Annotated[Path, typer.Argument(help="What `mesh request` wrote.", exists=True, dir_okay=False)],
+    node: NodeName,
+    output: Output,
+    also: Also = None,
+    operator: Operator = False,
+    registry: Registry = "write",
+    days: Days = 90,
+) -> None:
+    """Issue a certificate to NODE for a key that never left its machine."""
+    from enfilade.actors.cli.mesh_authority import sign
+
+    sign(directory, request, node, output, also or [], is_operator=operator, registry=registry, days=days)
+
+
+@authority.command("renew")
+def ca_renew(directory: Authority, node: NodeName, output: Output, days: Days = 90) -> None:
+    """Issue a further certificate to NODE, which has one; both are good until they end."""
+    from enfilade.actors.cli.mesh_authority import renew
+
+    renew(directory, node, output, days)
+
+
+@authority.command("revoke")
+def ca_revoke(directory: Authority, node: NodeName) -> None:
+    """Take NODE off the list: servers that have the new list cut it off, and let it in no more."""
+    from enfilade.actors.cli.mesh_authority import revoke
+
+    revoke(directory, node)
+
+
+@authority.command("list")
+def ca_list(directory: Authority, as_json: AsJson = False) -> None:
+    """List the nodes that may be in the mesh."""
+    from enfilade.actors.cli.mesh_authority import show
+
+    show(directory, as_json=as_json)
+
+
+@mesh.command()
+def request(
+    directory: Annotated[Path, typer.Argument(help="The identity directory to begin.")],
+    node: NodeName,
+    output: Output,
+) -> None:
+    """Make a key that stays in DIRECTORY, and a request for `mesh ca sign`."""
+    from enfilade.actors.cli.mesh_authority import make_request
+
+    make_request(directory, node, output)
+
+
+@mesh.command()
+def join(
+    bundle: Annotated[Path, typer.Argument(help="What `mesh ca issue`, `sign` or `renew` wrote.")],
+    directory: Annotated[Path, typer.Argument(help="The identity directory to make, or to renew.")],
+) -> None:
+    """Install BUNDLE as an identity in DIRECTORY, connect once, and print the lines for a zone file."""
+    from enfilade.actors.cli.mesh import install
+
+    raise typer.Exit(install(bundle, directory))
+
+
+@mesh.command()
+def up(file: Annotated[Path, typer.Argument(help="The server's file.", exists=True, dir_okay=False)]) -> None:
+    """Run this machine's server as FILE says, until SIGTERM or SIGINT; its clients then move to others."""
+    from enfilade.actors.cli.mesh import run_server
+
+    raise typer.Exit(run_server(file))
+
+
+@mesh.command()
+def status(identity: IdentityOption = None, as_json: AsJson = False) -> None:
+    """Report on the servers and nodes: exit 0 when all servers answer, 1 when some do, 2 when none does."""
+    from enfilade.actors.cli.mesh import show_status
+
+    raise typer.Exit(show_status(identity, as_json=as_json))
+
+
+@mesh.command()
+def nodes(identity: IdentityOption = None, as_json: AsJson = False) -> None:
+    """List the nodes in the mesh."""
+    from enfilade.actors.cli.mesh import show_nodes
+
+    raise typer.Exit(show_nodes(identity, as_json=as_json))
+
+
+@mesh.command()
+def permissions(
+    node: NodeName,
+    name: Annotated[str, typer.Option(help="The name of the mesh.")] = "default",
+    also: Also = None,
+    operator: Operator = False,
+    registry: Registry = "write",
+) -> None:
+    """Print what the administrator of foreign servers must allow NODE, and nothing else."""
+    from enfilade.actors.cli.mesh_authority import show_permissions
+
+    show_permissions(node, name, also or [], is_operator=operator, registry=registry)

@@ -1,0 +1,346 @@
+"""The server of one machine, kept running and told who may be in the mesh: what `enfilade mesh up` runs.
+
+A file says where the server listens and where its identity is. The keeper writes the server's configuration
+of that and of the signed list of nodes. It looks for newer lists in a file, and hears of them from keepers of
+other servers; each is checked, written down, and loaded while the server runs. Before a server starts, the
+others are asked: so one that was down when a node was revoked does not let it in.
+
+A server that ends is started again, after pauses that grow while it does not stay up. When the keeper is
+asked to go, so is the server: its clients move to others, one after another, and miss nothing.
+"""
+
+import logging
+import os
+import random
+import signal
+import tomllib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import trio
+
+from enfilade.transport.mesh.authority import NodeList, read_list
+from enfilade.transport.mesh.configuration import ServerPaths, server_configuration
+from enfilade.transport.mesh.connection import Connection, NoResponders, Quiet
+from enfilade.transport.mesh.files import make_private_directory, write_private
+from enfilade.transport.mesh.identity import Identity, client_context, read_identity
+from enfilade.transport.mesh.protocol import Message
+from enfilade.transport.mesh.server import ServerProcess, find_program
+from enfilade.transport.mesh.settings import MeshError, Server
+from enfilade.transport.mesh.subjects import to_token
+
+__all__ = ["Keeper", "ServerFile", "read_server_file"]
+
+logger = logging.getLogger("enfilade.mesh")
+
+LOOK_SECONDS: Final = 0.5
+"""Seconds between looks at the file with the list."""
+
+START_SECONDS: Final = 10.0
+ASK_SECONDS: Final = 2.0
+"""Time for a server to listen, and for all others to tell their lists."""
+
+LAME_DUCK_SECONDS: Final = 40.0
+"""Time for a server to send its clients away and end."""
+
+FIRST_PAUSE: Final = 0.1
+LAST_PAUSE: Final = 10.0
+STEADY_SECONDS: Final = 30.0
+"""Pauses before a server is started again, and how long it must stay up for the first of them."""
+
+
+@attrs.frozen(kw_only=True)
+class ServerFile:
+    """What the file of a server says; paths are complete.
+
+    Attributes:
+        name: of the server.
+        listen: host and port for clients.
+        identity: the directory with its certificate.
+        directory: where it keeps its files.
+        cluster: host and port for other servers.
+        routes: hosts, by name, and ports of the other servers for servers.
+        others: the addresses of the other servers for clients.
+        nodes: a file with the list of nodes, kept current by whoever has the authority.
+        program: the path of the program.
+    """
+
+    name: str
+    listen: str
+    identity: Path
+    directory: Path
+    cluster: str = ""
+    routes: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    nodes: Path | None = None
+    program: str | None = None
+
+
+def read_server_file(path: Path) -> ServerFile:
+    """Read the file of a server.
+
+    Raises:
+        MeshError: it is not there, or says something else than it may.
+    """
+    try:
+        table: dict[str, Any] = dict(tomllib.loads(path.read_text())["server"])
+        lists = {key: tuple(map(str, table.pop(key, ()))) for key in ("routes", "others")}
+        strange = table.keys() - {each.name for each in attrs.fields(ServerFile)}
+        if strange:
+            raise ValueError(f"expected other keys than {', '.join(sorted(strange))}")
+        texts = {key: str(value) for key, value in table.items()}
+        where = path.parent
+        file = ServerFile(
+            name=texts["name"],
+            listen=texts["listen"],
+            identity=(where / texts["identity"]).absolute(),
+            directory=(where / texts.get("directory", f"{texts['name']}.server")).absolute(),
+            cluster=texts.get("cluster", ""),
+            nodes=(where / texts["nodes"]).absolute() if "nodes" in texts else None,
+            program=texts.get("program"),
+            **lists,
+        )
+        for each in (file.listen, *([file.cluster] if file.cluster else ()), *file.routes):
+            Server.parse(f"tls://{each}")
+        for each in file.others:
+            Server.parse(each)
+        for each in file.routes:
+            if not each.rpartition(":")[0].strip("[]").strip("0123456789.:"):
+                raise ValueError(f"routes must have host names, which certificates can show, got {each!r}")
+    except KeyError as error:
+        what = f"expected a table [server] with name, listen and identity; missing: {error}"
+        raise MeshError(f"{path}: {what}") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise MeshError(f"{path}: {error}") from error
+    return file
+
+
+class Keeper:
+    """Keeps the server of one machine running.
+
+    Args:
+        file: what the server's file says.
+
+    Attributes:
+        nodes: the list that the server goes by.
+        restarts: times that the server was started again after it had ended.
+
+    Raises:
+        MeshError: the identity is unusable, or there is no list of this mesh.
+    """
+
+    def __init__(self, file: ServerFile) -> None:
+        self._file = file
+        self._identity = read_identity(file.identity)
+        self._authority = (file.identity / "ca.pem").read_bytes()
+        self._program = find_program(file.program)
+        make_private_directory(file.directory)
+        self._kept = file.directory / "nodes.list"
+        self._seen: bytes = b""
+        self._data = b""
+        self.restarts = 0
+        self.nodes = NodeList(self._identity.mesh, 0, ())
+        for path in (file.identity / "nodes.list", self._kept, file.nodes):
+            if path is not None and path.exists():
+                self._take(path.read_bytes())
+        if not self._data:
+            raise MeshError(f"{file.identity} has no list of nodes: join with a bundle of this authority")
+        self._server: ServerProcess | None = None
+        self._address = _own_address(file, self._identity)
+        self._connection = self._connect_to([self._address], _Teller(self._tell))
+
+    @property
+    def name(self) -> str:
+        """The name of the server."""
+        return self._file.name
+
+    @property
+    def address(self) -> Server:
+        """Where clients of this machine find the server."""
+        return self._address
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the server running until cancelled; then send its clients away, and end it.
+
+        It has started when the server listens.
+
+        Raises:
+            MeshError: the server does not start the first time.
+        """
+        await self._ask_others()
+        try:
+            await self._start()
+            task_status.started()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._look)
+                nursery.start_soon(self._talk)
+                await self._keep()
+        finally:
+            if self._server is not None:
+                with trio.CancelScope(shield=True):
+                    await self._server.stop(signal.SIGUSR2, LAME_DUCK_SECONDS)
+
+    async def _start(self) -> None:
+        self._configure()
+        with trio.move_on_after(START_SECONDS) as limit:
+            self._server = await ServerProcess.start(
+                self._program, self._file.directory / "server.conf", self._file.directory
+            )
+        if limit.cancelled_caught:
+            raise MeshError(f"the server {self._file.name} did not listen within {START_SECONDS:g} s")
+
+    def _configure(self) -> None:
+        file = self._file
+        paths = ServerPaths(
+            name=file.name,
+            listen=file.listen,
+            identity=file.identity,
+            directory=file.directory,
+            cluster=file.cluster,
+            routes=file.routes,
+        )
+        write_private(file.directory / "server.conf", server_configuration(paths, self.nodes).encode())
+
+    async def _keep(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            began = trio.current_time()
+            if self._server is not None:
+                await self._server.ended()
+                self._server = None
+                logger.warning("server %s has ended, and is started again", self._file.name)
+            if trio.current_time() - began > STEADY_SECONDS:
+                pause = FIRST_PAUSE
+            await trio.sleep(pause)
+            pause = min(LAST_PAUSE, 2 * pause)
+            self.restarts += 1
+            try:
+                await self._start()
+            except MeshError as error:
+                logger.error("server %s does not start: %s", self._file.name, error)  # noqa: TRY400 - one line
+
+    # The list.
+
+    def _take(self, data: bytes) -> bool:
+        """Take a list if it is newer than the one there is; return whether it was.
+
+        Raises:
+            MeshError: it is no list of this mesh.
+        """
+        found = read_list(data, self._authority)
+        if found.mesh != self._identity.mesh:
+            raise MeshError(f"expected a list of mesh {self._identity.mesh!r}, got one of {found.mesh!r}")
+        if found.number <= self.nodes.number:
+            return False
+        self.nodes, self._data = found, data
+        write_private(self._kept, data)
+        return True
+
+    def _offered(self, data: bytes, where: str) -> bool:
+        """Take a list that comes while the server runs, and have the server go by it."""
+        try:
+            is_newer = self._take(data)
+        except MeshError as error:
+            logger.warning("a list of nodes from %s is passed over: %s", where, error)
+            return False
+        if is_newer:
+            self._configure()
+            if self._server is not None:
+                self._server.reload()
+            logger.info("server %s goes by list %d, from %s", self._file.name, self.nodes.number, where)
+        return is_newer
+
+    async def _look(self) -> None:
+        """Look for a newer list in the file."""
+        path = self._file.nodes
+        while path is not None:
+            with suppress(OSError):
+                data = path.read_bytes()
+                if data != self._seen:
+                    self._seen = data
+                    if self._offered(data, str(path)):
+                        self._tell()
+            await trio.sleep(LOOK_SECONDS)
+
+    @property
+    def _subject(self) -> str:
+        return f"enf.{to_token(self._identity.mesh)}.c"
+
+    async def _talk(self) -> None:
+        """Tell the keepers of other servers the list, and hear theirs."""
+        self._connection.subscribe(f"{self._subject}.list", self._heard)
+        self._connection.subscribe(f"{self._subject}.ask", self._asked)
+        while True:
+            try:
+                await self._connection.run()
+            except MeshError:
+                await trio.sleep(LAST_PAUSE / 10)  # the server does not run just now
+
+    def _tell(self) -> None:
+        if self._data and len(self._data) < MOST_TOLD:
+            self._connection.publish(f"{self._subject}.list", self._data)
+
+    def _heard(self, message: Message) -> None:
+        if not self._offered(message.payload, "another server") and message.payload != self._data:
+            with suppress(MeshError):
+                if read_list(message.payload, self._authority).number < self.nodes.number:
+                    self._tell()  # it has missed something
+
+    def _asked(self, message: Message) -> None:
+        if message.reply and len(self._data) < MOST_TOLD:
+            self._connection.publish(message.reply, self._data)
+
+    async def _ask_others(self) -> None:
+        """Ask the other servers for their lists, before this one lets anybody in."""
+        with trio.move_on_after(ASK_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for other in self._file.others:
+                    nursery.start_soon(self._ask, Server.parse(other))
+
+    async def _ask(self, other: Server) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                connection = self._connect_to([other], Quiet())
+                await nursery.start(connection.run)
+                answer = await connection.request(f"{self._subject}.ask", b"")
+                if self._take(answer.payload):
+                    number = self.nodes.number
+                    logger.info("server %s goes by list %d, from %s", self._file.name, number, other)
+                nursery.cancel_scope.cancel()
+        except* (OSError, NoResponders) as errors:
+            logger.info("no list of nodes from server %s: %s", other, errors.exceptions[0])
+
+    def _connect_to(self, servers: list[Server], watcher: Any) -> Connection:
+        return Connection(
+            servers,
+            name=f"keeper of {self._file.name}",
+            inbox=f"{self._subject}.inbox.{to_token(self._file.name)}",
+            watcher=watcher,
+            entropy=os.urandom,
+            random=random.random,
+            tls=client_context(self._identity),
+        )
+
+
+class _Teller(Quiet):
+    """Tells the list whenever there is a server."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self.connection_ready = tell  # type: ignore[method-assign]
+
+
+MOST_TOLD: Final = 1024 * 1024 - 4096
+"""Bytes of a list that servers tell one another: what a message may have."""
+
+
+def _own_address(file: ServerFile, identity: Identity) -> Server:
+    """Where this machine finds its own server, under a name that its certificate has."""
+    listen = Server.parse(f"tls://{file.listen}")
+    if identity.hosts:
+        return Server(identity.hosts[0], listen.port, is_tls=True)
+    raise MeshError(
+        f"{file.identity} is the identity of a node: give that of a server (`mesh ca issue --server`)"
+    )

@@ -1,0 +1,120 @@
+"""The process of a server: started so that it dies with this one, and asked to go in order.
+
+The server is a child of the thread that starts it, and the kernel kills it when that ends. What it writes
+when it listens tells it from whoever else might answer at its port.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from enfilade.transport.mesh.settings import MeshError
+
+__all__ = ["LAUNCH", "ServerProcess", "find_program"]
+
+PAUSE: Final = 0.02
+"""Seconds between looks at a server that starts."""
+
+LAUNCH: Final = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+os.getppid() == int(sys.argv[1]) or os._exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Becomes the server, and dies with the program that started it."""
+
+
+def find_program(given: str | None) -> str:
+    """Find the program of the server: the one given, beside Python, or on `PATH`.
+
+    Raises:
+        MeshError: there is none.
+    """
+    beside = os.path.dirname(sys.executable)
+    program = given or shutil.which("nats-server", path=beside) or shutil.which("nats-server")
+    if program is None:
+        raise MeshError(
+            "no program nats-server beside Python or on PATH: install enfilade[mesh], "
+            "or name its path in Mesh(program=...)"
+        )
+    if not os.access(program, os.X_OK):
+        raise MeshError(f"Mesh(program=...) must be the path of nats-server, got {program!r}")
+    return os.path.abspath(program)
+
+
+class ServerProcess:
+    """A running server. Made by `start`."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, program: str, configuration: Path, directory: Path) -> "ServerProcess":
+        """Start a server, and wait until it listens. The caller bounds the time.
+
+        Args:
+            program: its path.
+            configuration: the path of its configuration, which names `directory` as that of its ports file.
+            directory: where it says that it listens, and writes its log.
+
+        Raises:
+            MeshError: it ended at once.
+        """
+        for left in directory.glob("nats-server_*.ports"):  # noqa: ASYNC240 - of one's own directory
+            left.unlink()
+        process = subprocess.Popen(  # noqa: ASYNC220 - here, because it dies with the thread
+            [sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()), program, "-c", str(configuration)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        server = cls(process)
+        listens = directory / f"nats-server_{process.pid}.ports"
+        try:
+            while not listens.exists():
+                if process.poll() is not None:
+                    raise MeshError(f"the server ended at once; see {directory / 'server.log'}")
+                await trio.sleep(PAUSE)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        return server
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    async def ended(self) -> None:
+        """Wait for its end. A checkpoint."""
+        try:
+            handle = os.pidfd_open(self._process.pid)
+        except ProcessLookupError:
+            await trio.lowlevel.checkpoint()
+        else:
+            try:
+                await trio.lowlevel.wait_readable(handle)
+            finally:
+                os.close(handle)
+        self._process.poll()
+
+    def reload(self) -> None:
+        """Have it read its configuration again."""
+        self._process.send_signal(signal.SIGHUP)
+
+    async def stop(self, number: signal.Signals, seconds: float) -> None:
+        """Ask it to end by a signal, and kill it when it has not after so many seconds."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+            with trio.move_on_after(seconds):
+                await self.ended()
+            self._process.kill()
+        self._process.wait()
