@@ -40,13 +40,7 @@ import trio
 from enfilade.transport import closing
 from enfilade.transport.carrier import Arrival, Carrier, CarrierError, Credentials, Handle, Inlet
 from enfilade.transport.chunks import Room
-from enfilade.transport.conversation import (
-    Callers,
-    Conversation,
-    HandshakeFailed,
-    discard_all,
-    say,
-)
+from enfilade.transport.conversation import Callers, Conversation, HandshakeFailed, discard_all, say
 from enfilade.transport.name_owners import NameOwners
 from enfilade.transport.node_link import BATCH_LIMIT, NodeLink
 from enfilade.transport.peer import Host, Kept, Peer
