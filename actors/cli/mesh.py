@@ -16,12 +16,13 @@ from enfilade.actors.cli.mesh_authority import refusals
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.opening import open_node
 from enfilade.transport.mesh.authority import join
-from enfilade.transport.mesh.connection import Connection, Quiet
+from enfilade.transport.mesh.connection import Connection
 from enfilade.transport.mesh.directory import MeshNode
 from enfilade.transport.mesh.identity import Identity, client_context, read_identity
 from enfilade.transport.mesh.keeper import Keeper, read_server_file
 from enfilade.transport.mesh.settings import Mesh, Server
 from enfilade.transport.mesh.subjects import Subjects
+from enfilade.transport.mesh.watcher import Quiet
 
 __all__ = ["install", "run_server", "show_nodes", "show_status"]
 

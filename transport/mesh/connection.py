@@ -16,7 +16,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 import trio
@@ -42,8 +42,9 @@ from enfilade.transport.mesh.protocol import (
 )
 from enfilade.transport.mesh.settings import MeshError, Server
 from enfilade.transport.mesh.stream import PlainStream, Stream, TlsStream
+from enfilade.transport.mesh.watcher import Watcher
 
-__all__ = ["Connection", "Handler", "NoResponders", "Quiet", "Watcher"]
+__all__ = ["Connection", "Handler", "NoResponders"]
 
 logger = logging.getLogger("enfilade.mesh")
 
@@ -76,35 +77,6 @@ LEAST_PAYLOAD: Final = 256 * 1024
 
 class NoResponders(Exception):
     """Nobody has subscribed to the subject of a request."""
-
-
-class Watcher(Protocol):
-    """The owner of a connection. Its methods run in the trio thread and must not block or raise."""
-
-    def connection_ready(self) -> None:
-        """Take note that there is a server, or that it takes more again."""
-        ...
-
-    def connection_lost(self, server: Server, why: str) -> None:
-        """Take note that the server is lost; what was on its way through it may be, too."""
-        ...
-
-    def connection_resumed(self, server: Server, seconds: float) -> None:
-        """Take note that there is a server again, after so many seconds. `connection_ready` follows."""
-        ...
-
-
-class Quiet:
-    """A watcher whom nothing concerns."""
-
-    def connection_ready(self) -> None:
-        """See `Watcher`."""
-
-    def connection_lost(self, server: Server, why: str) -> None:
-        """See `Watcher`."""
-
-    def connection_resumed(self, server: Server, seconds: float) -> None:
-        """See `Watcher`."""
 
 
 @attrs.define(eq=False)

@@ -13,6 +13,7 @@ import logging
 import os
 import random
 import signal
+import time
 import tomllib
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,17 +25,22 @@ import trio
 
 from enfilade.transport.mesh.authority import NodeList, read_list
 from enfilade.transport.mesh.configuration import ServerPaths, server_configuration
-from enfilade.transport.mesh.connection import Connection, NoResponders, Quiet
+from enfilade.transport.mesh.connection import Connection, NoResponders
 from enfilade.transport.mesh.files import make_private_directory, write_private
 from enfilade.transport.mesh.identity import Identity, client_context, read_identity
 from enfilade.transport.mesh.protocol import Message
+from enfilade.transport.mesh.registry import NoAnswer, make_bucket
 from enfilade.transport.mesh.server import ServerProcess, find_program
 from enfilade.transport.mesh.settings import MeshError, Server
 from enfilade.transport.mesh.subjects import to_token
+from enfilade.transport.mesh.watcher import Quiet
 
 __all__ = ["Keeper", "ServerFile", "read_server_file"]
 
 logger = logging.getLogger("enfilade.mesh")
+
+REPLICAS: Final = 3
+"""Servers on which the registry lies, when there are so many; otherwise on one."""
 
 LOOK_SECONDS: Final = 0.5
 """Seconds between looks at the file with the list."""
@@ -65,6 +71,9 @@ class ServerFile:
         routes: hosts, by name, and ports of the other servers for servers.
         others: the addresses of the other servers for clients.
         nodes: a file with the list of nodes, kept current by whoever has the authority.
+        lease: seconds for which nodes hold global names without a word from the registry, if this server
+            makes it; a registry on several servers needs 15 at least, because they take 4 to 9 to agree on
+            another leader.
         program: the path of the program.
     """
 
@@ -76,6 +85,7 @@ class ServerFile:
     routes: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     nodes: Path | None = None
+    lease: float = 6.0
     program: str | None = None
 
 
@@ -87,6 +97,11 @@ def read_server_file(path: Path) -> ServerFile:
     """
     try:
         table: dict[str, Any] = dict(tomllib.loads(path.read_text())["server"])
+        routes = table.get("routes", ())
+        lease = float(table.pop("lease", 20.0 if routes else 6.0))
+        least = 15.0 if len(routes) + 1 >= REPLICAS else 1.0
+        if not least <= lease <= 3600:
+            raise ValueError(f"lease must be {least:g} to 3600 seconds here, got {lease:g}")
         lists = {key: tuple(map(str, table.pop(key, ()))) for key in ("routes", "others")}
         strange = table.keys() - {each.name for each in attrs.fields(ServerFile)}
         if strange:
@@ -100,6 +115,7 @@ def read_server_file(path: Path) -> ServerFile:
             directory=(where / texts.get("directory", f"{texts['name']}.server")).absolute(),
             cluster=texts.get("cluster", ""),
             nodes=(where / texts["nodes"]).absolute() if "nodes" in texts else None,
+            lease=lease,
             program=texts.get("program"),
             **lists,
         )
@@ -177,6 +193,7 @@ class Keeper:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._look)
                 nursery.start_soon(self._talk)
+                nursery.start_soon(self._make_registry)
                 await self._keep()
         finally:
             if self._server is not None:
@@ -278,6 +295,30 @@ class Keeper:
                 await self._connection.run()
             except MeshError:
                 await trio.sleep(LAST_PAUSE / 10)  # the server does not run just now
+
+    async def _make_registry(self) -> None:
+        """Make the registry of global names, unless another server has made it."""
+        record = self._file.directory / "epoch"
+        before = int(record.read_text()) if record.exists() else 0
+        began = max(int(time.time() * 1000), before + 1)
+        replicas = REPLICAS if len(self._file.routes) + 1 >= REPLICAS else 1
+        while True:
+            with trio.move_on_after(ASK_SECONDS):
+                try:
+                    epoch = await make_bucket(
+                        self._connection,
+                        self._identity.mesh,
+                        began=began,
+                        lease=self._file.lease,
+                        replicas=replicas,
+                        is_first=before == 0 and not self._file.routes,
+                    )
+                except NoAnswer as error:
+                    logger.debug("the registry cannot be made yet: %s", error)
+                else:
+                    write_private(record, str(max(before, epoch.began)).encode())
+                    return
+            await trio.sleep(LOOK_SECONDS)
 
     def _tell(self) -> None:
         if self._data and len(self._data) < MOST_TOLD:

@@ -24,11 +24,14 @@ from enfilade.actors.cli.app import app
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.transport.mesh import MeshError, authority
 from enfilade.transport.mesh.authority import Authority, join, read_list, request
-from enfilade.transport.mesh.connection import Connection, Quiet
+from enfilade.transport.mesh.connection import Connection
+from enfilade.transport.mesh.keeper import read_server_file
 from enfilade.transport.mesh.local_owner import owner_of_peer
 from enfilade.transport.mesh.protocol import Message
+from enfilade.transport.mesh.registry import NoAnswer, Registry
 from enfilade.transport.mesh.settings import Server
 from enfilade.transport.mesh.subjects import to_token
+from enfilade.transport.mesh.watcher import Quiet
 from tests.transport.mesh.members import PATIENCE, Account, nodes, until
 from tests.transport.mesh.servers import needs_server, running
 from tests.transport.mesh.sites import Site, free_port, kept
@@ -514,3 +517,54 @@ async def test_a_lame_duck_is_missed_by_nobody(tmp_path: Path) -> None:
                         account.send(number)
                     sent += 100
                     assert await account.within(PATIENCE).call(Account.summary) == (sent, True)
+
+
+async def test_the_server_makes_the_registry(site: Site) -> None:
+    """Nodes claim names in it; what the whole of it is about only servers write."""
+    site.admit("a@east")
+    keeper = site.keeper()
+    async with kept(keeper), site.node("a@east") as node:
+        connection = node.distribution.rendezvous._carrier.connection
+        registry = Registry(connection, "default")
+
+        async def epoch() -> bytes:
+            while True:
+                try:
+                    if value := (await registry.read("epoch")).value:
+                        return value
+                except NoAnswer:
+                    pass
+                await trio.sleep(0.05)
+
+        with trio.fail_after(PATIENCE):
+            assert await epoch()
+            await registry.write("name.bank", b"x", 0)
+            with trio.move_on_after(0.5) as limit:
+                await registry.write("epoch", b"x", 1)
+            assert limit.cancelled_caught, "servers alone write that"
+
+
+@pytest.mark.parametrize(
+    ("line", "refusal"),
+    [
+        ("", "missing: 'name'"),
+        ('name = "s"', "missing: 'listen'"),
+        ('name = "s"\nlisten = "nowhere"', "expected the address of a server|missing"),
+        ('name = "s"\nlisten = "h:1"\nidentity = "i"\nlisten_to = 1', "expected other keys than listen_to"),
+        (
+            'name = "s"\nlisten = "h:1"\nidentity = "i"\nroutes = ["10.0.0.1:1"]',
+            "routes must have host names",
+        ),
+        (
+            'name = "s"\nlisten = "h:1"\nidentity = "i"\nroutes = ["a:1", "b:1"]\nlease = 6',
+            "lease must be 15",
+        ),
+        ("name = ", "Invalid value"),
+    ],
+    ids=range(7),
+)
+def test_a_wrong_server_file_is_refused(tmp_path: Path, line: str, refusal: str) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(f"[server]\n{line}\n")
+    with pytest.raises(MeshError, match=refusal):
+        read_server_file(path)
