@@ -1,8 +1,8 @@
 """Play scenes by fresh seeds for hours: `python -m tests.simulation.soak --hours 8`.
 
 One process for each processor plays one seed after the other. The seeds follow from the commit and a counter,
-so that every commit sees others, and a soak that was interrupted goes on where it was. What fails is made smaller
-at once and written to `.simulation/` as a test that runs. At the end a table says how much was played.
+so that every commit sees others, and a soak that was interrupted goes on where it was. What fails is made
+smaller at once and written to `.simulation/` as a test that runs. A table at the end says how much there was.
 """
 
 from __future__ import annotations
