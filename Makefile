@@ -8,6 +8,9 @@ INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/pip install --qu
 SOURCES := pyproject.toml .packaging/backend.py .packaging/hardening.py \
   $(shell find transport hostcalls actors/core -name '_build.py' -o -name '*.[ch]' 2>/dev/null)
 
+# A stamp of an extra holds what was installed; one whose installation failed is none.
+.DELETE_ON_ERROR:
+
 .PHONY: all demo tests quick check format kits soak bench docs c-tests mutants wheels clean help
 
 # A line `##@ NAME` begins a group of the help, `##` after a target says what it does.
@@ -29,24 +32,24 @@ $(VENV)/.installed: $(SOURCES) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(INSTALL) --editable '.[test]'
-	@touch $@
+	@echo "Installing what the tests need: about a minute."
+	@$(BIN)/python .packaging/extra.py test > $@ && $(INSTALL) --requirement $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed
-	$(INSTALL) --editable '.[bench]'
-	@touch $@
+	@echo "Installing what the benchmarks need."
+	@$(BIN)/python .packaging/extra.py bench > $@ && $(INSTALL) --requirement $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
-	$(INSTALL) --editable '.[docs]'
-	@touch $@
+	@echo "Installing what the documentation needs."
+	@$(BIN)/python .packaging/extra.py docs > $@ && $(INSTALL) --requirement $@
 
 # npm is not ours to install; without it the tests of that kit are skipped.
 $(VENV)/.installed-kits: $(VENV)/.installed-test
-	$(INSTALL) --editable '.[kits]'
+	@echo "Installing what the kits need."
+	@$(BIN)/python .packaging/extra.py kits > $@ && $(INSTALL) --requirement $@
 	@if command -v npm >/dev/null; then \
 	  npm install --silent --no-audit --no-fund --prefix $(VENV)/kits 'assemblyscript@~0.28'; \
 	else echo "npm was not found, so the AssemblyScript kit is left out."; fi
-	@touch $@
 
 ##@ First steps
 
