@@ -43,7 +43,7 @@ class Read:
 
 @attrs.frozen
 class Transaction:
-    """What one client did in one go.
+    """A client's operations that were to happen in one go, or not at all.
 
     Attributes:
         number: names it; counted from 0.

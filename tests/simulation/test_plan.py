@@ -3,11 +3,12 @@
 import itertools
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from enfilade.actors import Actor, Child, Node, RemoteEntry, Supervisor
 from enfilade.actors.simulation import Strike, World, run_simulation, simulated, swarm
 from enfilade.actors.simulation.faults import Crash
 from enfilade.actors.simulation.minimise import minimised
@@ -15,7 +16,7 @@ from enfilade.actors.simulation.schedules import schedules, strikes
 from enfilade.actors.simulation.swarm import KINDS
 from tests.simulation import soak
 from tests.simulation.sabotage import SABOTAGE, link_after_the_news
-from tests.simulation.scenes import SCENES, emigrants, opened_emigrants
+from tests.simulation.scenes import OPEN, QUICK, SCENES, emigrants, opened_emigrants
 
 AT_A_TIME = 20
 
@@ -39,6 +40,49 @@ def test_sim_77_the_plan(scene: str, first: int) -> None:
 def test_sim_81_each_child_in_another_zone_lives_once(first: int) -> None:
     """Four hosts, three strategies, connections that break within sends, and every other fault."""
     play("trees", range(first, first + AT_A_TIME))
+
+
+class Traitor(Actor):
+    """A child in another zone that loses the connection with its office while it is being made."""
+
+    lost: Any = staticmethod(lambda: None)
+
+    def __init__(self) -> None:
+        Traitor.lost()
+
+
+@pytest.mark.parametrize("how", ["reset", "silence"])
+def test_sim_80_a_child_whose_start_cuts_the_ways_is_no_orphan(
+    how: Literal["reset", "silence"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends with the node link; after the heal exactly one lives."""
+    lives: list[int] = []
+
+    async def main(world: World) -> None:
+        async def boot(node: Node) -> None:
+            if node.name == "office":
+                child = Child(RemoteEntry("Traitor", "east@east"), id=1)
+                await node.spawn(Supervisor, [child], intensity=100, period=1.0)
+
+        options: dict[str, Any] = {"policy": OPEN, "settings": QUICK, "entries": {"Traitor": Traitor}}
+        hosts = [await world.open_node(name, boot=boot, **options) for name in ("office", "east")]
+        cuts = iter([True])
+        cut = lambda: world.partition("office", "east", how=how) if next(cuts, False) else None  # noqa: E731
+        monkeypatch.setattr(Traitor, "lost", staticmethod(cut))
+
+        def count() -> int:
+            processes = hosts[1].node.processes.values()
+            return sum(isinstance(process.actor, Traitor) and process.ended is None for process in processes)
+
+        world.connect(*hosts)
+        await world.run(10)
+        lives.append(count())
+        await world.calm(10)
+        lives.append(count())
+        world.check()
+
+    run_simulation(main, seed=1)
+    assert lives == [0, 1]
 
 
 def play(scene: str, seeds: range) -> None:
