@@ -251,12 +251,12 @@ class Node(Handle):
             return process.ref
 
     def new_process(
-        self, parent: Process | None, mailbox: Mailbox, arena: start.Arena = "supervisor"
+        self, parent: Process | None, mailbox: Mailbox, arena: start.Arena = "supervisor", serial: int = 0
     ) -> Process:
         """A record for a new process, in the table."""
         if self.stopped or (self.stopping and parent is None):
             raise NodeStopped(self.full_name)
-        process = Process(self, self.new_number(), parent, mailbox)
+        process = Process(self, serial or self.new_number(), parent, mailbox)
         if arena == "node":
             process.owner = None
         owner = process.owner

@@ -54,6 +54,10 @@ class Handouts:
             self._aliases[ref.serial] = ref
         return self._token(ref.serial, giving)
 
+    def token_of(self, serial: int) -> bytes:
+        """Make the proof that the process of a number may be addressed."""
+        return self._token(serial, Giving.ADDRESS)
+
     def giving(self, serial: int, token: bytes) -> Giving:
         """Tell what the token of a serial number is good for; nothing, when it is forged."""
         if 0 <= serial < 2**63:

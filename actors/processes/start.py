@@ -130,10 +130,11 @@ def create(
     arena: Arena = "supervisor",
     heir_of: Ref[Any] | None = None,
     on_failure: Resume | None = None,
+    serial: int | None = None,
 ) -> Process:
     """Make the process that is about to start, with its name, its link and what it inherits.
 
-    The options are those of `Node.spawn`.
+    The options are those of `Node.spawn`; and the number of the process, if it has been given out before.
     """
     link, monitor = bool(link), bool(monitor)
     if spawner is None and (link or monitor):
@@ -142,7 +143,7 @@ def create(
         raise TypeError(f"mailbox must be a Mailbox, such as Mailbox(capacity=100), got {safe_repr(mailbox)}")
     if on_failure is not None and not issubclass(type(on_failure), Resume):
         raise TypeError(f"on_failure must be a Resume or None, got {safe_repr(on_failure)}")
-    process = node.new_process(spawner, mailbox, arena)
+    process = node.new_process(spawner, mailbox, arena, serial or 0)
     process.label = label
     try:
         if on_failure is not None:
@@ -171,7 +172,7 @@ def create(
 OPTIONS: Final = tuple(
     option.name
     for option in inspect.signature(create).parameters.values()
-    if option.kind is option.KEYWORD_ONLY
+    if option.kind is option.KEYWORD_ONLY and option.name != "serial"
 )
 """The options of `spawn` that say what process is made."""
 

@@ -20,6 +20,7 @@ import attrs
 
 from enfilade.actors.messages.attempt import attempt, is_interrupt
 from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.global_name import Global
 from enfilade.actors.messages.safe_text import safe_record, safe_repr, shown_name
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Spawnable, is_spawnable
@@ -158,7 +159,7 @@ CHILD_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         'seconds, math.inf or "brutal_kill"',
     ),
     ("type", *_one_of(CHILD_TYPES)),
-    ("name", lambda value: value is None or isinstance(value, str), "a string or None"),
+    ("name", lambda value: value is None or isinstance(value, str | Global), "a string, a Global or None"),
     ("label", lambda value: value is None or isinstance(value, str), "a string or None"),
     ("mailbox", lambda value: isinstance(value, Mailbox), "a Mailbox"),
     ("backoff", lambda value: value is None or isinstance(value, Backoff), "a Backoff or None"),
@@ -201,7 +202,8 @@ class Child:
             "brutal_kill" to kill at once. Default: 5 seconds for a worker, `math.inf` for a supervisor.
         type: "worker" or "supervisor"; sets the default of `shutdown` and what `count_children` counts.
             Default: the target's `child_type` attribute, which supervisors have, otherwise "worker".
-        name: the name that each incarnation is registered under, or None.
+        name: the name that each incarnation is registered under, or None. A `Global` name is held in the mesh
+            before it begins, and it ends with `LeaseLost` when its node holds the name no longer.
         label: the label that each incarnation carries in reports, or None.
         mailbox: the bound of its mailbox. With `Mailbox(inherit=True)` a restarted child takes over the
             messages that its predecessor left, without the one that was being handled; OTP loses the mailbox
@@ -228,7 +230,7 @@ class Child:
     significant: bool
     shutdown: ShutdownLimit
     type: ChildType
-    name: str | None
+    name: str | Global | None
     label: str | None
     mailbox: Mailbox
     backoff: Backoff | None
@@ -254,7 +256,7 @@ class Child:
         significant: bool = ...,
         shutdown: ShutdownLimit | None = ...,
         type: ChildType | None = ...,
-        name: str | None = ...,
+        name: str | Global | None = ...,
         label: str | None = ...,
         mailbox: Mailbox = ...,
         backoff: Backoff | None = ...,
@@ -273,7 +275,7 @@ class Child:
         significant: bool = ...,
         shutdown: ShutdownLimit | None = ...,
         type: ChildType | None = ...,
-        name: str | None = ...,
+        name: str | Global | None = ...,
         label: str | None = ...,
         mailbox: Mailbox = ...,
         backoff: Backoff | None = ...,
@@ -292,7 +294,7 @@ class Child:
         significant: bool = ...,
         shutdown: ShutdownLimit | None = ...,
         type: ChildType | None = ...,
-        name: str | None = ...,
+        name: str | Global | None = ...,
         label: str | None = ...,
         mailbox: Mailbox = ...,
         backoff: Backoff | None = ...,
@@ -312,7 +314,7 @@ class Child:
         significant: bool = ...,
         shutdown: ShutdownLimit | None = ...,
         type: ChildType | None = ...,
-        name: str | None = ...,
+        name: str | Global | None = ...,
         label: str | None = ...,
         mailbox: Mailbox = ...,
         backoff: Backoff | None = ...,
@@ -331,7 +333,7 @@ class Child:
         significant: bool = False,
         shutdown: ShutdownLimit | None = None,
         type: ChildType | None = None,  # noqa: A002 (the field's name)
-        name: str | None = None,
+        name: str | Global | None = None,
         label: str | None = None,
         mailbox: Mailbox = UNBOUNDED,
         backoff: Backoff | None = None,
@@ -405,7 +407,12 @@ class Child:
         """The same specification with another target, for which the same arguments are meant."""
         return self._with(target=target)
 
-    def renamed(self, id: Hashable, name: str | None) -> Child:  # noqa: A002 (the field's name)
+    @property
+    def local_name(self) -> str | None:
+        """The name on the node itself; None without one."""
+        return self.name if isinstance(self.name, str) else None
+
+    def renamed(self, id: Hashable, name: str | Global | None) -> Child:  # noqa: A002 (the field's name)
         """The same specification with another id, and for another registered name or none."""
         return self._with(id=id, name=name)
 

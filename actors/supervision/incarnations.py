@@ -89,8 +89,8 @@ class Incarnations:
         before = self._between.get(child)
         if before is not None and before.ref != ref:
             self._leave(child)
-        self._between[child] = Between(ref, reason, child.spec.name)
-        self._body.process.node.mark_restarting(ref, child.spec.name)
+        self._between[child] = Between(ref, reason, child.spec.local_name)
+        self._body.process.node.mark_restarting(ref, child.spec.local_name)
 
     def ended(self, child: ChildRecord[AnyRef], ref: AnyRef, reason: Reason) -> None:
         """The child has ended, and the strategy is about to be told."""
@@ -98,7 +98,7 @@ class Incarnations:
         if before is None or before.ref is not ref:
             self.foresee(ref, reason)  # it has not been: it is remote, or had unlinked itself
         if child.spec.mailbox.inherit:
-            self._between.setdefault(child, Between(ref, reason, child.spec.name))
+            self._between.setdefault(child, Between(ref, reason, child.spec.local_name))
         self._tell("ended", child, ref, reason, state=self._last_states.pop(ref, None))
         process = self._body.process
         heard = process.node.hooks.child_terminated
@@ -112,7 +112,7 @@ class Incarnations:
         """The child is being restarted, as the strategy has it."""
         ref = child.predecessor
         if ref is not None:
-            between = self._between.setdefault(child, Between(ref, KILLED, child.spec.name))
+            between = self._between.setdefault(child, Between(ref, KILLED, child.spec.local_name))
             self._body.process.node.mark_restarting(ref, between.name)
 
     def waits(self, child: ChildRecord[AnyRef], delay: float) -> None:

@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
+from enfilade.actors.messages.global_name import Global
 from enfilade.actors.messages.reasons import KILLED, SHUTDOWN, Reason
 from enfilade.actors.messages.reasons import Shutdown as ShutdownReason
 from enfilade.actors.node.runtime import REAL
@@ -303,7 +304,7 @@ class Strategy(Generic[R]):
         child.retry = None
         if type(child.spec.target) is RemoteEntry and self._must_wait(child):
             self._retry_later(child, math.inf)
-        elif self._window.admit(self._clock()):
+        elif self._is_first(child) or self._window.admit(self._clock()):
             self._job = RESTART
             if self.children.flags.strategy in ALONE:
                 self._start(Start(child))
@@ -419,9 +420,15 @@ class Strategy(Generic[R]):
         self._conclude()
 
     def _must_wait(self, child: ChildRecord[R]) -> bool:
-        """Tell whether the child is to wait for its node, which is away."""
-        target = child.spec.target
+        """Tell whether the child is to wait for its node, which is away, or for its name, not held yet."""
+        target, name = child.spec.target, child.spec.name
+        if isinstance(name, Global):
+            return name.taken == "wait" and not self._present(child.spec)
         return type(target) is RemoteEntry and target.absent == "wait" and not self._present(child.spec)
+
+    def _is_first(self, child: ChildRecord[R]) -> bool:
+        """Tell whether the child has waited for its global name, and has never run."""
+        return child.predecessor is None and isinstance(child.spec.name, Global)
 
     def _start(self, step: Start[R]) -> None:
         child = self._starting = step.child

@@ -53,13 +53,14 @@ from enfilade.actors.supervision.actions import (
     Start,
     Stop,
 )
+from enfilade.actors.supervision.awaited_children import AwaitedChildren
 from enfilade.actors.supervision.child_spec import Child
 from enfilade.actors.supervision.child_starts import Acknowledged, StartDue
 from enfilade.actors.supervision.child_stops import Stops, TimeUp
 from enfilade.actors.supervision.children import ChildRecord
+from enfilade.actors.supervision.held_children import HeldStart
 from enfilade.actors.supervision.incarnations import Incarnations
-from enfilade.actors.supervision.remote_children import RemoteChildren, RemoteStart
-from enfilade.actors.supervision.remote_entry import RemoteEntry
+from enfilade.actors.supervision.remote_children import RemoteStart
 from enfilade.actors.supervision.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -92,13 +93,13 @@ class SupervisorBody(DispatchedBody):
 
     __slots__ = (
         "_asking",
+        "_awaited",
         "_error",
         "_exit_reason",
         "_incarnations",
         "_late",
         "_performing",
         "_postponed",
-        "_remote_children",
         "_starts",
         "_stops",
         "_work",
@@ -120,7 +121,7 @@ class SupervisorBody(DispatchedBody):
         self._asking: Outcome | None = None
         self._incarnations = Incarnations(self)
         self._late: set[Process] = set()  # killed, because their start took too long
-        self._remote_children: RemoteChildren | None = None
+        self._awaited = AwaitedChildren(process)
         self._error: BaseException | None = None
         self._exit_reason: Reason | None = None
         self._postponed: deque[Any] = deque()
@@ -347,14 +348,24 @@ class SupervisorBody(DispatchedBody):
         else:
             self._not_started(start.child, start.error)
 
+    def _name_held(self, start: HeldStart) -> None:
+        child, retry = start.child, start.retry
+        is_wanted = self._starts.get(child) is start if retry is None else child.retry is retry
+        if is_wanted and retry is None:
+            del self._starts[child]
+        if self._awaited.name_held(start, is_wanted=is_wanted):
+            self._perform([Start(child)] if retry is None else self.strategy.retry(retry))
+            if not self.strategy.busy:
+                self._awaited.let_go()  # of a name that no child is started for after all
+        elif is_wanted and retry is None:
+            self._not_started(child, start.error)
+
     def _node_up(self, event: NodeUp) -> None:
-        if self._remote_children is not None:
-            for retry in self._remote_children.node_up(event):
-                self._perform(self.strategy.retry(retry))
+        for retry in self._awaited.node_up(event):
+            self._perform(self.strategy.retry(retry))
 
     def _node_down(self, event: NodeDown) -> None:
-        if self._remote_children is not None:
-            self._remote_children.node_down(event)
+        self._awaited.node_down(event)
 
     def _time_up(self, event: TimeUp) -> None:
         for child in self._stops.time_up(event):
@@ -388,22 +399,26 @@ class SupervisorBody(DispatchedBody):
         spec = child.spec
         process = self.process
         self._incarnations.attempt(child)
-        if type(spec.target) is RemoteEntry:
-            self._start_remotely(child)
-            return
         heir_of = child.predecessor if spec.mailbox.inherit else None
         made: Process | None = None
         try:
+            awaited = self._awaited.start(child)
+            if awaited is not None:
+                self._starts[child] = awaited
+                self._limit_start(child, awaited)
+                return
             made = create(
                 process.node,
                 spawner=process,
-                name=spec.name,
+                name=spec.local_name,
                 link=True,
                 mailbox=spec.mailbox,
                 label=spec.label,
                 heir_of=heir_of,
                 on_failure=spec.on_failure,
+                serial=self._awaited.serial(spec),
             )
+            self._awaited.made(spec, made)
             request = begin(made, spec.target, child.args, child.kwargs)
         except Exception as error:
             self._not_started(child, error, made)
@@ -421,14 +436,6 @@ class SupervisorBody(DispatchedBody):
             inherit(made, child.predecessor)
         self._incarnations.started(child, made.ref)
         self._perform(self.strategy.started(child, made.ref, info))
-
-    def _start_remotely(self, child: ChildRecord[AnyRef]) -> None:
-        try:
-            self._starts[child] = start = self._others().start(child)
-        except Exception as error:
-            self._not_started(child, error)
-        else:
-            self._limit_start(child, start)
 
     def _limit_start(self, child: ChildRecord[AnyRef], start: Process | RemoteStart) -> None:
         """Have the start fail when its time has passed."""
@@ -458,7 +465,7 @@ class SupervisorBody(DispatchedBody):
             return
         if is_a(error, StartError):
             reason: Reason = error.reason
-        elif is_a(error, NotConnected) and self._remote_children is not None:
+        elif is_a(error, NotConnected) and self._awaited.are_elsewhere:
             reason = NO_CONNECTION
         else:
             reason = error if is_a(error, Reason) else Crashed(error)  # type: ignore[arg-type]
@@ -467,15 +474,9 @@ class SupervisorBody(DispatchedBody):
         self._incarnations.failed(child, reason, next(delays, None))
         self._perform(actions)
 
-    def _others(self) -> RemoteChildren:
-        if self._remote_children is None:
-            self._remote_children = RemoteChildren(self.process)
-        return self._remote_children
-
     def present(self, spec: Child) -> bool:
-        """Return true if a node is connected that can run this remote child; see `Strategy`."""
-        # On a node that has no peers at all the start fails, and says so.
-        return self.process.node._distribution is None or self._others().present(spec)
+        """Return true if the start of this child need not wait; see `Strategy`."""
+        return self._awaited.present(spec)
 
     def _stop(self, stop: Stop[AnyRef]) -> None:
         there = []
@@ -499,7 +500,7 @@ class SupervisorBody(DispatchedBody):
         if retry.delay == 0:
             self.process.put(retry)
         elif retry.delay == math.inf:
-            self._others().wait(retry)
+            self._awaited.wait(retry)
         else:
             self.process.send_after(retry.delay, self.process.ref, retry)
 
@@ -557,6 +558,7 @@ class SupervisorBody(DispatchedBody):
         self._incarnations.abandon()
 
     def arena_emptied(self, reason: Reason) -> None:
+        self._awaited.let_go()
         if hasattr(self, "strategy"):
             self._incarnations.outlived(reason)
         self._incarnations.let_go()
@@ -568,6 +570,7 @@ EVENTS: dict[type, Callable[[SupervisorBody, Any], None]] = {
     Exited: SupervisorBody._exit_arrived,
     Down: SupervisorBody._exit_arrived,
     Acknowledged: SupervisorBody._acknowledged,
+    HeldStart: SupervisorBody._name_held,
     RemoteStart: SupervisorBody._remote_start_ended,
     StartDue: SupervisorBody._start_due,
     NodeUp: SupervisorBody._node_up,

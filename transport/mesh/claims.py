@@ -99,6 +99,10 @@ def boot_time() -> float:
     return time.clock_gettime(clock)
 
 
+def _never() -> bool:
+    return False
+
+
 def _ignore(_: Sequence[str]) -> None:
     return
 
@@ -182,14 +186,15 @@ class Claims:
         lease = _decoded(await self._registry.read(_lease_key(claim.node)), Lease)
         return None if judge(claim, lease, may_break=False) is Step.TAKE else claim
 
-    async def claim(self, key: str, serial: int = 0, token: bytes = b"", *, wait: bool = False) -> Held:
+    async def claim(
+        self, key: str, serial: int = 0, token: bytes = b"", *, waits: Callable[[], bool] = _never
+    ) -> Held:
         """Claim a key. A checkpoint; cancelled, what was written is taken back.
 
         Args:
             key: what to hold.
             serial, token: of the process, for others.
-            wait: whether to wait until nobody else holds it; then a registry without an answer is waited
-                for, too.
+            waits: tells whether to wait, as long as somebody else holds it or the registry does not answer.
 
         Raises:
             Taken: somebody else holds it, or this node does.
@@ -207,7 +212,7 @@ class Claims:
                         await self._freeing[key].wait()
                     held = await self._attempt(key, serial, token, watches, session)
             except (Taken, NoAnswer):
-                if not wait:
+                if not waits():
                     raise
                 held = None
                 await trio.sleep(POLL_SECONDS)

@@ -7,7 +7,7 @@ out not to be there, or its node leaves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -22,7 +22,7 @@ from enfilade.actors.messages.errors import (
     NoQuorum,
 )
 from enfilade.actors.messages.global_name import Global
-from enfilade.actors.messages.reasons import NO_PROCESS, LeaseLost, Reason
+from enfilade.actors.messages.reasons import NO_PROCESS, LeaseLost
 from enfilade.actors.messages.ref import NodeRef, Ref
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.signals import Call, Down, Monitor, Signal
@@ -30,7 +30,6 @@ from enfilade.actors.peers.events import NameLost
 from enfilade.actors.peers.ledger import undeliverable
 from enfilade.actors.peers.mesh.global_ref import GlobalRef
 from enfilade.actors.peers.remote_refs import HeldRef
-from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.transport.mesh.claims import Claims, Fence, Taken, name_key
 from enfilade.transport.mesh.registry import NoAnswer
@@ -131,35 +130,60 @@ class GlobalNames:
 
     # For starts.
 
-    async def hold(self, name: Global, process: Process, *, must_hold: bool = False) -> None:
+    async def hold(self, name: Global, process: Process) -> None:
         """Have a process hold a name.
-
-        Args:
-            name: what to hold.
-            process: which has perhaps not begun yet.
-            must_hold: whether it is to end with `LeaseLost` when its node holds the name no longer.
 
         Raises:
             NameTaken: another process has it.
             NoQuorum: the registry does not answer.
             NoProcess: the process has ended meanwhile.
         """
-        key = name_key(name.name)
-        token = self._distribution.handouts.token(process.ref, Giving.ADDRESS)
-        try:
-            await self._claims.claim(key, process.serial, token, wait=name.taken == "wait")
-        except Taken as taken:
-            raise NameTaken(name.name, self._ref(taken.claim)) from None
-        except NoAnswer as error:
-            raise NoQuorum(name.name, str(error)) from None
+        await self._claim(name.name, process.serial, lambda: name.taken == "wait")
         if process.ended is not None:
-            self._claims.release(key)
+            self.cancel(name.name)
             raise NoProcess(process.ref)
-        self._holders[name.name] = process, must_hold
-        number = self.node.new_number()
-        process.deliver(Monitor(self._ends, number))
+        self.bind(name.name, process)
+
+    async def reserve(self, name: Global, waits: Callable[[], bool]) -> int:
+        """Hold a name for a process that is made afterwards, and return the number that it must have.
+
+        Args:
+            name: what to hold.
+            waits: tells whether to wait, as long as another process has it, or the registry does not answer.
+
+        Raises:
+            NameTaken: another process has it.
+            NoQuorum: the registry does not answer.
+        """
+        serial = self.node.new_number()
+        await self._claim(name.name, serial, waits)
+        return serial
+
+    def cancel(self, name: str) -> None:
+        """Give back a name that was reserved."""
+        self._claims.release(name_key(name))
+
+    def bind(self, name: str, process: Process, *, must_hold: bool = False) -> None:
+        """Have a name end with the process that holds it.
+
+        Args:
+            name: a name that was claimed for the number of the process.
+            process: which has perhaps not begun yet.
+            must_hold: whether it is to end with `LeaseLost` when its node holds the name no longer.
+        """
+        self._holders[name] = process, must_hold
+        process.deliver(Monitor(self._ends, self.node.new_number()))
         if must_hold:
-            self._guard(process, name.name)
+            process.guard_by(lambda: None if self.holds(process, name) else LeaseLost(name))
+
+    async def _claim(self, name: str, serial: int, waits: Callable[[], bool]) -> None:
+        token = self._distribution.handouts.token_of(serial)
+        try:
+            await self._claims.claim(name_key(name), serial, token, waits=waits)
+        except Taken as taken:
+            raise NameTaken(name, self._ref(taken.claim)) from None
+        except NoAnswer as error:
+            raise NoQuorum(name, str(error)) from None
 
     async def hold_for_start(self, name: Global, process: Process) -> None:
         """Have a process hold a name before it begins.
@@ -175,14 +199,6 @@ class GlobalNames:
             if name.taken == "ignore":
                 raise Ignore from None
             raise AlreadyStarted(name.name, taken.holder) from None
-
-    def _guard(self, process: Process, name: str) -> None:
-        """Have a process end before its next turn when its node no longer holds the name."""
-
-        def lost() -> Reason | None:
-            return None if self.holds(process, name) else LeaseLost(name)
-
-        process.guard_by(lost)
 
     def ended(self, _number: int) -> None:
         """Take note that a holder has ended: its names are free."""

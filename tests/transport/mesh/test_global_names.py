@@ -207,9 +207,7 @@ async def test_mesh_74_mesh_83_without_a_registry_nobody_holds_a_name(runtime: P
         process = a.processes[ref.serial]
         assert process.holds("bank")
         fence = process.fence
-        (server,) = [
-            int(each) for each in os.listdir("/proc") if each.isdecimal() and is_server(each, runtime)
-        ]
+        server = server_of(runtime)
         os.kill(server, signal.SIGSTOP)
         try:
             await until(lambda: told == [("bank", False)])
@@ -238,9 +236,7 @@ async def test_mesh_75_a_registry_that_lost_its_data_gives_nothing_away(runtime:
             process = a.processes[ref.serial]
             fence = process.fence
             other = await b.spawn(Account)
-            (server,) = [
-                int(each) for each in os.listdir("/proc") if each.isdecimal() and is_server(each, runtime)
-            ]
+            server = server_of(runtime)
             os.kill(server, signal.SIGSTOP)
             shutil.rmtree(runtime / "store")
             os.kill(server, signal.SIGKILL)
@@ -260,6 +256,12 @@ async def test_mesh_75_a_registry_that_lost_its_data_gives_nothing_away(runtime:
             assert await b.mesh.whereis("bank") == ref
             with pytest.raises(NameTaken):
                 await b.mesh.register("bank", other)
+
+
+def server_of(runtime: Path) -> int:
+    """The process of the server of this test's directory."""
+    (server,) = [int(each) for each in os.listdir("/proc") if each.isdecimal() and is_server(each, runtime)]
+    return server
 
 
 def is_server(pid: str, runtime: Path) -> bool:
