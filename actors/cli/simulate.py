@@ -128,7 +128,7 @@ def _find(test: str) -> Main:
         raise Refusal(f"{place} has no async function {name!r}")
     parameters = list(inspect.signature(main).parameters)
     if "world" not in parameters:
-        raise Refusal(f"{name} has no argument `world`, so it is no test of a world")
+        raise Refusal(f"expected a test with an argument `world`, got {name}({', '.join(parameters)})")
     if len(parameters) > 1:
         others = ", ".join(each for each in parameters if each != "world")
         raise Refusal(f"{name} needs the fixtures {others}: run it with pytest")

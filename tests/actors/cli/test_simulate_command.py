@@ -98,7 +98,7 @@ def test_logs_are_kept_and_compared(file: Path, tmp_path: Path) -> None:
         ("no.such.module::calm", "no.such.module cannot be imported: ModuleNotFoundError"),
         ("{file}::missing", "has no async function 'missing'"),
         ("{file}::plain", "has no async function 'plain'"),
-        ("{file}::no_world", "no_world has no argument `world`"),
+        ("{file}::no_world", "expected a test with an argument `world`, got no_world(number)"),
         ("{file}::fixture", "fixture needs the fixtures number: run it with pytest"),
     ],
 )
