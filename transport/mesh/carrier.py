@@ -37,6 +37,7 @@ from enfilade.transport.carrier import (
 )
 from enfilade.transport.mesh.announcer import Announcer
 from enfilade.transport.mesh.connection import Connection, NoResponders
+from enfilade.transport.mesh.doubts import Doubts
 from enfilade.transport.mesh.identity import Identity, client_context
 from enfilade.transport.mesh.presence import Death, Presence
 from enfilade.transport.mesh.protocol import Message
@@ -90,6 +91,7 @@ class MeshCarrier(Carrier):
     Attributes:
         announcer: of the node.
         connection: to a server.
+        doubts: finds out, after a hint, whether a node has gone.
         meeting: the inlet that takes Hellos; None without any.
         lost: set when there is no server; another one after that.
         ignored: messages that were passed over, because they were nonsense or not for this node.
@@ -137,6 +139,9 @@ class MeshCarrier(Carrier):
             silence=mesh.dead_after * 0.6,
         )
         self.connection.subscribe(f"{subjects.links}.>", self._link_message)
+        self.doubts = Doubts(self.connection, subjects, self._presence, self._carry_out)
+        if token is not None or identity is not None:
+            self.doubts.listen_to_server()
         self.announcer = Announcer(self.connection, subjects, entries, random=random)
 
     @property
@@ -578,6 +583,7 @@ class MeetingOutlet(_Outlet):
 
     def _heard(self, message: Message) -> None:
         if message.has_no_responders:
+            self._carrier.doubts.hint(self._node)
             self.break_off(f"no node {self._node} is in the mesh")
         else:
             self._answered()

@@ -1,4 +1,4 @@
-"""What servers of a mesh are told: who may say what, and how they listen.
+"""The configuration of a server: who may say what, and how it listens.
 
 A server maps the URI in a client's certificate to a user. Every subject that a node acts on holds the
 sender's token, and a user may publish under its own only; so a node is who its certificate says, for all
@@ -14,15 +14,12 @@ import attrs
 
 from enfilade.transport.mesh.authority import Listed, NodeList
 from enfilade.transport.mesh.identity import SERVER_URI
-from enfilade.transport.mesh.subjects import to_token
+from enfilade.transport.mesh.subjects import ACCOUNT, DISCONNECTED, to_token
 
 __all__ = ["ServerPaths", "permissions", "server_configuration"]
 
-ACCOUNT: Final = "mesh"
 SYSTEM: Final = "system"
-"""The accounts of a server: of the nodes, and of the events about them."""
-
-DISCONNECTED: Final = f"$SYS.ACCOUNT.{ACCOUNT}.DISCONNECT"
+"""The account of events about nodes."""
 
 
 @attrs.frozen(kw_only=True)

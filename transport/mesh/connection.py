@@ -44,12 +44,15 @@ from enfilade.transport.mesh.settings import MeshError, Server
 from enfilade.transport.mesh.stream import PlainStream, Stream, TlsStream
 from enfilade.transport.mesh.watcher import Watcher
 
-__all__ = ["Connection", "Handler", "NoResponders"]
+__all__ = ["USER", "Connection", "Handler", "NoResponders"]
 
 logger = logging.getLogger("enfilade.mesh")
 
 Handler: TypeAlias = Callable[[Message], None]
 """Takes a message. It runs in the reader's step, and must neither block nor raise."""
+
+USER: Final = "enfilade"
+"""The user as whom clients with a token come."""
 
 CONNECT_SECONDS: Final = 2.0
 """Time for a server to take a connection and to introduce itself."""
@@ -370,7 +373,7 @@ class Connection:
             "name": self._name,
         }
         if self._token is not None:
-            introduction["auth_token"] = self._token
+            introduction |= {"user": USER, "pass": self._token}
         lines = [encode_connect(introduction)]
         lines += [encode_subscribe(subject, number) for number, (subject, _) in self._subscriptions.items()]
         if self._guard:

@@ -1,4 +1,4 @@
-"""Who a node is in a mesh on several machines: a directory with its certificate.
+"""The identity of a node in a mesh on several machines: a directory with its certificate.
 
 The directory is made by `enfilade mesh join`. It holds `node.pem` and `node.key`, the certificate of the node
 and its private key; `ca.pem`, the certificate of the mesh's authority; and `mesh.toml`, which says what they
@@ -39,7 +39,7 @@ WARNING_DAYS: Final = 14
 
 @attrs.frozen
 class Identity:
-    """What an identity directory holds, keys excepted.
+    """The contents of an identity directory, keys excepted.
 
     Attributes:
         directory: where it lies.

@@ -60,7 +60,7 @@ STEADY_SECONDS: Final = 30.0
 
 @attrs.frozen(kw_only=True)
 class ServerFile:
-    """What the file of a server says; paths are complete.
+    """The contents of a server's file; paths are complete.
 
     Attributes:
         name: of the server.

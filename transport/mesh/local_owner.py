@@ -1,4 +1,4 @@
-"""Whose process is at the other end of a connection on this machine, by the kernel's word.
+"""The user at the other end of a connection on this machine, by the kernel's word.
 
 A port of the loopback address belongs to whoever takes it first, whatever user that is. So a client that is
 about to show a secret to the server at such a port asks the kernel who that is. This costs nothing when

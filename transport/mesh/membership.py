@@ -126,6 +126,7 @@ async def join(
         await membership.run(carrier.connection.run)
         await carrier.check_name()
         await membership.run(carrier.beat)
+        await membership.run(carrier.doubts.probe)
         await membership.run(carrier.announcer.run)
         if membership.shared is not None:
             await membership.run(membership.shared.keep, carrier)

@@ -4,7 +4,13 @@ Beats come from a node's own loop, so they prove that it runs. A node is dead
 
 * when it has been silent for `dead_after`;
 * when another incarnation of it is heard, because two never live at a time;
-* when it says goodbye.
+* when it says goodbye;
+* when there was a hint that it has gone, and three probes found nobody.
+
+A *hint* is the word of a server that a client has left it, or that nobody hears what the node should hear. It
+proves nothing: a node that moves to another server leaves one, too. So the node is probed, three times and
+`PROBE_SECONDS` apart. An answer ends the doubt; three probes that nobody hears are its death; anything else
+leaves it to the beats.
 
 While this node has no server it hears nobody, and that says nothing of others: silence is counted from the
 moment when there is a server again. When there has been none for `dead_after`, this node has lost the mesh,
@@ -18,7 +24,13 @@ from typing import Final, NamedTuple
 
 import attrs
 
-__all__ = ["LOST", "Death", "Presence"]
+__all__ = ["LOST", "PROBE_SECONDS", "Death", "Presence"]
+
+PROBES: Final = 3
+PROBE_SECONDS: Final = 0.1
+"""Probes after a hint, and the seconds before each: a node that moves to another server is there by then."""
+
+GONE: Final = "a server says that it has gone, and nobody answers in its place"
 
 LOST: Final = "this node has lost the mesh: no server answers"
 
@@ -41,6 +53,9 @@ class Death(NamedTuple):
 class _Watched:
     incarnation: int
     heard_at: float
+    is_doubted: bool = False
+    probes: int = 0
+    missed: int = 0
 
 
 class Presence:
@@ -86,6 +101,41 @@ class Presence:
             return self._bury(node, "another incarnation of it was heard")
         watched.heard_at = now
         return []
+
+    def hinted(self, node: str, incarnation: int | None = None) -> bool:
+        """Note a hint that a node, or one start of it, has gone; return whether that is a new doubt."""
+        watched = self._watched.get(node)
+        if watched is None or watched.is_doubted or incarnation not in (None, watched.incarnation):
+            return False
+        watched.is_doubted, watched.probes, watched.missed = True, 0, 0
+        return True
+
+    def due_probes(self) -> list[tuple[str, int]]:
+        """Return the starts of nodes to probe now; `PROBE_SECONDS` later it is to be called again."""
+        due = []
+        for node, watched in self._watched.items():
+            if watched.is_doubted:
+                watched.probes += 1
+                if watched.probes > PROBES:
+                    watched.is_doubted = False
+                else:
+                    due.append((node, watched.incarnation))
+        return due
+
+    def probe_answered(self, node: str, incarnation: int, now: float) -> list[Death]:
+        """Note that a start of a node lives."""
+        watched = self._watched.get(node)
+        if watched is not None and watched.incarnation == incarnation:
+            watched.is_doubted = False
+        return self.heard(node, incarnation, now)
+
+    def probe_missed(self, node: str, incarnation: int) -> list[Death]:
+        """Note that nobody hears a probe."""
+        watched = self._watched.get(node)
+        if watched is None or not watched.is_doubted or watched.incarnation != incarnation:
+            return []
+        watched.missed += 1
+        return self._bury(node, GONE) if watched.missed == PROBES else []
 
     def server_lost(self, now: float) -> None:
         """Note that this node has no server."""

@@ -22,11 +22,11 @@ from typing import Final, Protocol
 
 import trio
 
-from enfilade.transport.mesh.connection import Connection
+from enfilade.transport.mesh.connection import USER, Connection
 from enfilade.transport.mesh.registry import NoAnswer, make_bucket
 from enfilade.transport.mesh.server import ServerProcess, find_program
 from enfilade.transport.mesh.settings import Mesh, MeshError, Server
-from enfilade.transport.mesh.subjects import to_token
+from enfilade.transport.mesh.subjects import ACCOUNT, DISCONNECTED, to_token
 
 __all__ = ["SharedServer"]
 
@@ -45,7 +45,15 @@ PAUSE: Final = 0.02
 
 CONFIGURATION: Final = """\
 listen: "{host}:{port}"
-authorization {{ token: "{token}" }}
+accounts {{
+  system {{ exports: [{{ stream: "{disconnected}" }}] }}
+  {account} {{
+    users: [{{ user: "{user}", password: "{token}" }}]
+    imports: [{{ stream: {{ account: system, subject: "{disconnected}" }} }}]
+    jetstream: enabled
+  }}
+}}
+system_account: system
 ping_interval: "1s"
 ping_max: 2
 write_deadline: "2s"
@@ -228,7 +236,16 @@ class SharedServer:
         self._write("token", token)
         configuration = self._write(
             "server.conf",
-            CONFIGURATION.format(host=HOST, port=port, token=token, directory=self._directory, log=self._log),
+            CONFIGURATION.format(
+                host=HOST,
+                port=port,
+                user=USER,
+                token=token,
+                directory=self._directory,
+                log=self._log,
+                account=ACCOUNT,
+                disconnected=DISCONNECTED,
+            ),
         )
         self._process = await ServerProcess.start(program, Path(configuration), self._directory)
         self._write("port", str(port))

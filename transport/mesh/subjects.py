@@ -10,10 +10,16 @@ from typing import Final
 
 import attrs
 
-__all__ = ["MOST_CHARACTERS", "Subjects", "from_token", "to_token"]
+__all__ = ["ACCOUNT", "DISCONNECTED", "MOST_CHARACTERS", "Subjects", "from_token", "to_token"]
 
 MOST_CHARACTERS: Final = 63
 """Characters of a node's name over a mesh: a subject has 255 bytes at most."""
+
+ACCOUNT: Final = "mesh"
+"""The account of nodes at servers that we configure."""
+
+DISCONNECTED: Final = f"$SYS.ACCOUNT.{ACCOUNT}.DISCONNECT"
+"""Where such servers say that a client of that account has left."""
 
 _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 _TOKEN: Final = re.compile(r"(?:[A-Za-z0-9_-]|=[0-9A-F]{2})+")

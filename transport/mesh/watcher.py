@@ -1,4 +1,4 @@
-"""What a connection tells its owner of its servers."""
+"""The owner of a connection, as the connection sees it."""
 
 from typing import Protocol
 

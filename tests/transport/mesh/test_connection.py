@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from enfilade.transport.mesh.connection import Connection, NoResponders
+from enfilade.transport.mesh.connection import USER, Connection, NoResponders
 from enfilade.transport.mesh.protocol import Message
 from enfilade.transport.mesh.settings import MeshError, Server
 from tests.transport.mesh.servers import NatsServer, needs_server, running
@@ -200,7 +200,7 @@ async def test_a_server_that_is_stopped_is_left(tmp_path: Path) -> None:
 
 @needs_server
 async def test_a_token_that_is_not_the_right_one_is_refused(tmp_path: Path) -> None:
-    async with running(tmp_path, 1, "--auth", "secret") as (server,):
+    async with running(tmp_path, 1, "--user", USER, "--pass", "secret") as (server,):
         async with connected([server.server], token="secret") as (connection, _):
             assert "secret" not in repr(connection)
         with pytest.RaisesGroup(pytest.RaisesExc(MeshError, match="refuses this client: Authorization")):

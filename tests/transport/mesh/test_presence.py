@@ -1,5 +1,6 @@
 """Life and death by heart-beats: whatever is heard, and whenever."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,3 +112,42 @@ def test_without_a_server_nobody_is_dead_until_the_mesh_is_lost() -> None:
     presence.server_lost(8.3)
     presence.server_lost(11.0)  # the same loss
     assert presence.pass_time(11.3) == [Death("a@x", 1, LOST), Death("b@x", 1, LOST)]
+
+
+def probed(presence: Presence, *answers: bool | None) -> list[Death]:
+    """What comes of a hint, when probes are answered, not heard by anybody, or lost."""
+    deaths: list[Death] = []
+    for answer in answers:
+        for node, incarnation in presence.due_probes():
+            if answer:
+                deaths += presence.probe_answered(node, incarnation, 1.0)
+            elif answer is not None:
+                deaths += presence.probe_missed(node, incarnation)
+    return deaths
+
+
+def test_three_probes_that_nobody_hears_are_a_death() -> None:
+    presence = Presence(3.0)
+    presence.watch("a@x", 1, 0.0)
+    assert presence.due_probes() == []
+    assert not presence.hinted("a@x", 2), "another start has gone"
+    assert not presence.hinted("b@x")
+    assert presence.hinted("a@x", 1)
+    assert not presence.hinted("a@x"), "it is doubted already"
+    (death,) = probed(presence, False, False, False, False)
+    assert death[:2] == ("a@x", 1)
+    assert "nobody answers in its place" in death.reason
+    assert presence.watched == {}
+
+
+@pytest.mark.parametrize(
+    "answers", [(True,), (False, True), (False, False, True), (None, False, False), (False, None, None)]
+)
+def test_mesh_57_any_other_outcome_leaves_it_to_the_beats(answers: tuple[bool | None, ...]) -> None:
+    presence = Presence(3.0)
+    presence.watch("a@x", 1, 0.0)
+    for _ in range(2):
+        assert presence.hinted("a@x")
+        assert probed(presence, *answers, None, None, None) == []
+        assert presence.due_probes() == [], "at most three probes a hint"
+    assert presence.watched == {"a@x": 1}

@@ -12,6 +12,7 @@ from enfilade.actors import Ref
 from enfilade.transport.mesh import Mesh, MeshError
 from tests.transport.mesh.members import PATIENCE, Account, Program, nodes, start, until
 from tests.transport.mesh.servers import needs_server
+from tests.transport.mesh.sites import Site, kept
 
 __all__ = ["start"]
 
@@ -103,6 +104,47 @@ async def test_mesh_125_another_program_runs_the_server_when_its_own_is_killed(
             # And a server that is killed alone is started again.
             os.kill(server_of(runtime), signal.SIGKILL)
             assert await account.within(PATIENCE).call(Account.give, 5) == 5
+            assert not peer.ended.is_set()
+
+
+async def test_mesh_50_a_process_that_is_killed_is_told_at_once(
+    runtime: Path, start: Callable[..., Program]
+) -> None:
+    """By the server's word and three probes, long before its silence tells."""
+    program = start("embedded", "b@west")
+    async with nodes(Mesh(servers="embedded", dead_after=PATIENCE, beat=1.0), "a@east") as (a,):
+        # This program has the lock if it came first; otherwise it keeps the server when the other is killed.
+        await program.ready()
+        with trio.fail_after(2 * PATIENCE):
+            await a.connect("b@west")
+            (peer,) = a.distribution.rendezvous.peers.values()
+            program.kill()
+            with trio.fail_after(PATIENCE / 2):
+                await peer.ended.wait()
+            assert "nobody answers in its place" in peer.reason
+
+
+async def test_mesh_57_a_node_that_moves_to_another_server_is_not_told_dead(tmp_path: Path) -> None:
+    """Its server says that it has left; it answers the first probe."""
+    site = Site(tmp_path, 2)
+    site.admit("a@east", "b@west")
+    async with (
+        kept(site.keeper(0), site.keeper(1)),
+        site.node("a@east", site.urls[:1], dead_after=PATIENCE) as a,
+        site.node("b@west", site.urls[::-1], dead_after=PATIENCE) as b,
+    ):
+        with trio.fail_after(3 * PATIENCE):
+            await until(lambda: len(a.mesh.nodes()) == len(b.mesh.nodes()) == 2)
+            await a.connect("b@west")
+            (peer,) = a.distribution.rendezvous.peers.values()
+            presence = a.distribution.rendezvous._carrier._presence
+            probes: list[bool] = []
+            answered = presence.probe_answered
+            presence.probe_answered = lambda *args: (probes.append(True), answered(*args))[1]
+            connection = b.distribution.rendezvous._carrier.connection
+            connection._session.stream.socket.shutdown(2)
+            await until(lambda: bool(probes))
+            await until(lambda: bool(connection.server and connection.server.port == site.ports[0]))
             assert not peer.ended.is_set()
 
 
