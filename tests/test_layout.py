@@ -478,6 +478,22 @@ def test_loggers_are_below_the_facade() -> None:
     assert not outside, "\n".join(outside)
 
 
+OUTSIDERS = {"textual": "actors/cli/observe/terminal"}
+"""Packages of an extra that only one folder may import: who has not installed it uses the rest."""
+
+
+@pytest.mark.parametrize("package", OUTSIDERS)
+def test_packages_of_an_extra_stay_in_their_folder(package: str) -> None:
+    importers = {
+        path.relative_to(ROOT).parent.as_posix()
+        for house in HOUSES
+        for path in ROOT.joinpath(house.package).rglob("*.py")
+        for found in imports_of(path)
+        if is_within(found.imported, package)
+    }
+    assert importers == {OUTSIDERS[package]}
+
+
 def test_nothing_left_for_later() -> None:
     """The packages hold no note to finish something later."""
     markers = re.compile(r"\b(TO" + "DO|FIX" + "ME|XX" + "X|NotImplemented" + r"Error)\b")

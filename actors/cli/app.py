@@ -185,6 +185,21 @@ def top(
 
 
 @app.command()
+def observe(
+    doors: Annotated[
+        list[Path], typer.Argument(metavar="DOOR...", help="The paths of running nodes' doors.")
+    ],
+    read_only: Annotated[bool, typer.Option("--read-only", help="Leave actions out.")] = False,
+    ascii_: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")] = False,
+    secret: Secret = None,
+) -> None:
+    """Watch the nodes at DOOR on the terminal: numbers, processes, trees, crashes; steer their processes."""
+    from enfilade.actors.cli.observe.command import observe_on_terminal
+
+    raise typer.Exit(observe_on_terminal(doors, secret, read_only=read_only, ascii_only=ascii_))
+
+
+@app.command()
 def dump(
     door: Annotated[Path, typer.Argument(help="The path of the running node's door, or of a saved dump.")],
     save: Annotated[Path | None, typer.Option(help="Write the dump to a file, as lines of JSON.")] = None,

@@ -9,7 +9,7 @@ it, so that the visited node's policy decides about it as about any other peer. 
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -19,6 +19,7 @@ import typer
 
 from enfilade.actors.cli.files import read_secret
 from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NoProcess, Refused, RuntimeFault
 from enfilade.actors.node.node import Node
 from enfilade.actors.observing.control import Control
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "call_process",
+    "connected",
     "draw_tree",
     "list_processes",
     "one_line",
@@ -257,12 +259,32 @@ def visit_node(door: Path, secret: Path | None, visit: Visit[R]) -> R:
 
 
 async def _connected(door: Path, secret: bytes | None, visit: Visit[R]) -> R:
+    async with connected(door, secret) as (node, peer):
+        return await visit(node, peer)
+
+
+@async_block
+async def connected(door: Path, secret: bytes | None, number: int = 1) -> AsyncIterator[tuple[Node, str]]:
+    """Be a node that is connected to the one behind the door, for the length of a block.
+
+    Args:
+        door: the path of the node's door.
+        secret: what it asks for; None.
+        number: tells the nodes of this OS process apart, if there are several.
+
+    Yields:
+        our node, and the full name of the other.
+
+    Raises:
+        CarrierError, HandshakeFailed, NotAdmitted, RuntimeFault: there is no connection.
+    """
     # Whose door it is, its path says; we let the node that serves it do nothing here.
     anybody = Policy(rules=[Rule(rights=Rights())], secret=secret)
-    async with open_node(f"operator-{os.getpid()}", zone=zones.own().name, policy=anybody) as node:
+    name = f"operator-{os.getpid()}" + (f"-{number}" if number > 1 else "")
+    async with open_node(name, zone=zones.own().name, policy=anybody) as node:
         peer = await node.connect(str(door))
         try:
-            return await visit(node, peer)
+            yield node, peer
         finally:
             node.distribution.disconnect(peer)  # all was answered, and nobody waits for a goodbye
 

@@ -1,0 +1,136 @@
+"""The columns of the tables: their titles, their widths, and how their values are put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from enfilade.actors.cli.observe import words
+
+__all__ = ["PROCESSES", "TABLES", "Column", "Table", "cell", "fit"]
+
+
+def _text(value: Any) -> str:
+    return words.NOTHING if value is None else words.one_line(value)
+
+
+@attrs.frozen
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: the field of the rows.
+        title: its heading.
+        width: characters; what is left over is shared among the columns that grow.
+        grows: whether it gets some of that.
+        shown: puts a value into words.
+        is_number: true where values stand at the right, and the largest come first.
+        about: what it says, in a few words.
+    """
+
+    name: str
+    title: str
+    width: int
+    shown: Callable[[Any], str] = _text
+    is_number: bool = False
+    grows: bool = False
+    about: str = ""
+
+
+def _number(
+    name: str, title: str, width: int, about: str, shown: Callable[[Any], str] | None = None
+) -> Column:
+    return Column(name, title, width, shown or words.number, is_number=True, about=about)
+
+
+@attrs.frozen
+class Table:
+    """A table of a node.
+
+    Attributes:
+        of: its name in the protocol.
+        key: the field that identifies a row.
+        title: its name for people.
+        columns: all of its columns.
+        first: those that are shown at first.
+        sort: the column by which it is sorted at first; None for the order of the node.
+        nothing: said in the place of rows where there are none.
+    """
+
+    of: str
+    key: str
+    title: str
+    columns: tuple[Column, ...]
+    first: tuple[str, ...]
+    sort: str | None
+    nothing: str
+
+    def column(self, name: str) -> Column:
+        """The column of that name."""
+        return next(column for column in self.columns if column.name == name)
+
+
+def fit(columns: Sequence[Column], width: int) -> list[tuple[Column, int]]:
+    """The columns that fit beside each other, with a space between two, and their widths.
+
+    Those at the right are left out where the width does not do.
+    """
+    fitting: list[Column] = []
+    used = -1
+    for column in columns:
+        if fitting and used + 1 + column.width > width:
+            break
+        fitting.append(column)
+        used += 1 + column.width
+    growing = [column.name for column in fitting if column.grows]
+    spare = max(0, width - used)
+    each, more = divmod(spare, len(growing)) if growing else (0, 0)
+    extra = {name: each + (place < more) for place, name in enumerate(growing)}
+    return [(column, column.width + extra.get(column.name, 0)) for column in fitting]
+
+
+def cell(column: Column, row: Mapping[str, Any]) -> str:
+    """The text of a cell."""
+    return column.shown(row.get(column.name))
+
+
+PROCESSES: Final = Table(
+    "processes",
+    "serial",
+    "processes",
+    (
+        _number(
+            "serial", "SERIAL", 8, "its number on the node", lambda v: words.NOTHING if v is None else str(v)
+        ),
+        Column("name", "NAME", 16, grows=True, about="the name it is registered under"),
+        Column("label", "LABEL", 14, grows=True, about="its label"),
+        Column("actor", "ACTOR", 12, grows=True, about="its class or function"),
+        Column("kind", "KIND", 10, about="actor, supervisor, function, guest, mailbox"),
+        Column("state", "STATE", 9, about="what it does now"),
+        _number("queued", "QUEUED", 8, "messages in its mailbox"),
+        _number("capacity", "CAPACITY", 8, "messages that its mailbox holds"),
+        _number("rate", "MSG/S", 8, "messages handled a second"),
+        _number("busy", "BUSY", 6, "share of the time in its handlers", words.share),
+        _number("handled", "HANDLED", 9, "messages handled since counting began"),
+        _number("seconds", "SECONDS", 8, "time in its handlers since counting began", words.age),
+        _number("memory", "MEMORY~", 9, "bytes, about", words.size),
+        _number("restarts", "RESTARTS", 8, "restarts by its supervisor"),
+        _number("links", "LINKS", 6, "links"),
+        _number("monitors", "MONITORS", 8, "processes that it monitors"),
+        _number("watchers", "WATCHERS", 8, "processes that monitor it"),
+        _number("timers", "TIMERS", 6, "timers"),
+        Column("child_id", "CHILD", 12, about="its id under its supervisor"),
+        Column("method", "METHOD", 14, about="what it handles now"),
+        Column("waits_for", "WAITS FOR", 22, grows=True, about="whom it has called and waits for"),
+        Column("reason", "REASON", 20, words.why, grows=True, about="why it has ended"),
+    ),
+    ("serial", "name", "actor", "state", "queued", "memory", "restarts", "kind", "child_id", "waits_for"),
+    "queued",
+    "no process matches",
+)
+"""The table of processes."""
+
+TABLES: Final[dict[str, Table]] = {PROCESSES.of: PROCESSES}
+"""The tables, by name."""

@@ -1,0 +1,118 @@
+"""A node to look at, and the terminal program that looks at it, both in one trio run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from textual.pilot import Pilot
+
+from enfilade.actors import Actor, Child, Node, Supervisor, open_node
+from enfilade.actors.cli.observe.observed import Connect, Observed
+from enfilade.actors.cli.observe.terminal.app import ObserveApp
+from enfilade.transport.memory_carrier import MemoryNetwork
+from enfilade.transport.policy import Policy, Rights, Rule
+from tests.actors.cli.observe.pictures import screen
+
+EVERYTHING = Rights(observe=True, inspect=True, control=True)
+
+
+class Till(Actor):
+    def pay(self, coins: int) -> None:
+        if coins < 0:
+            raise ValueError(f"expected coins, got {coins}")
+
+    def wait(self) -> None:
+        """Do nothing."""
+
+
+def tills(count: int, **options: Any) -> list[Child]:
+    return [Child(Till, id=f"till {number}", name=f"till {number:05}", **options) for number in range(count)]
+
+
+NAMES = {" ": "space", ">": "greater_than_sign"}
+"""What the keys of some characters are called."""
+
+Setup = Callable[[Node], Awaitable[None]]
+
+
+@asynccontextmanager
+async def shop(rights: Rights = EVERYTHING) -> AsyncIterator[tuple[Node, Node]]:
+    """A node that is observed, and the one that observes."""
+    network = MemoryNetwork()
+    policy = Policy(rules=[Rule(rights=rights)])
+    async with (
+        open_node(
+            "shop", zone="east", listen="/shop", policy=policy, carrier=network.carrier("shop")
+        ) as node,
+        open_node("eye", policy=Policy(rules=[Rule()]), carrier=network.carrier("eye")) as eye,
+    ):
+        await eye.connect("/shop")
+        yield node, eye
+
+
+def connecting(setup: Setup, rights: Rights = EVERYTHING) -> Connect:
+    """Opens the node that is to be observed as well."""
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[tuple[Node, str]]:
+        async with shop(rights) as (node, eye):
+            await setup(node)
+            yield eye, "shop@east"
+
+    return connect
+
+
+async def hall(node: Node) -> None:
+    """Three tills below two supervisors; the root of the tree."""
+    floor = Child(Supervisor, tills(3), id="floor", intensity=2, period=10.0)
+    node.root = await node.spawn(Supervisor, [floor], name="root", intensity=9)
+
+
+class Viewer:
+    """The program under a pilot.
+
+    Attributes:
+        app: the program.
+        pilot: presses keys.
+    """
+
+    def __init__(self, app: ObserveApp, pilot: Pilot[Any]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    @property
+    def text(self) -> str:
+        """The picture now."""
+        return screen(self.app)
+
+    async def press(self, *keys: str) -> None:
+        """Press keys, and wait until they have been taken."""
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def type(self, text: str) -> None:
+        """Type a text, and press enter."""
+        await self.press(*(NAMES.get(each, each) for each in text), "enter")
+
+    async def until(self, test: Callable[[str], bool] | str, seconds: float = 60.0) -> str:
+        """The picture as soon as it passes a test, or has that text in it."""
+        passes: Callable[[str], bool] = (lambda text: test in text) if isinstance(test, str) else test
+        step = 0.05
+        for _ in range(int(seconds / step)):
+            text = self.text
+            if passes(text):
+                return text
+            await self.pilot.pause(step)
+        raise AssertionError(f"not shown: {test}\n{self.text}")
+
+
+@asynccontextmanager
+async def viewer(
+    connect: Connect, *, size: tuple[int, int] = (80, 24), **options: Any
+) -> AsyncIterator[Viewer]:
+    """The program, which observes what `connect` connects to."""
+    app = ObserveApp([Observed("shop.door", connect)], **options)
+    async with app.run_test(size=size) as pilot:
+        yield Viewer(app, pilot)

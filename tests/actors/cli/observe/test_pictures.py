@@ -1,0 +1,72 @@
+"""Each page of the terminal as text, from recorded updates, in two sizes, compared with files."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+pytest.importorskip("textual")
+
+from enfilade.actors.cli.observe.terminal.app import ObserveApp
+from tests.actors.cli.observe import recorded
+from tests.actors.cli.observe.pictures import compare, lines_of, screen
+
+pytestmark = pytest.mark.serial
+
+SIZES = {"80x24": (80, 24), "160x50": (160, 50)}
+
+
+async def shown(key: str, size: tuple[int, int], **options: Any) -> ObserveApp:
+    """The program with a page of the recorded node; it has been left again."""
+    app = ObserveApp([recorded.observed()], **options)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        app.soon(recorded.feed, app.sight)
+        await pilot.press(key)
+        page: Any = app.page
+        if key == "2":
+            rows = recorded.processes()
+            fields = {"total": 1_024, "matched": 1_024}
+            app.soon(page.take, recorded.state(rows=rows, fields=fields))
+        elif key == "3":
+            app.soon(page.take, recorded.state(fields={"branches": recorded.branches(), "is_cut": False}))
+        for _ in range(200):
+            await pilot.pause(0.02)
+            if "asking the node" not in screen(app) and app.sight.timeline:
+                break
+        app.redraw()
+        await pilot.pause()
+        app.picture = app.export_screenshot()  # type: ignore[attr-defined]
+        await pilot.press("q")
+    return app
+
+
+PAGES = {"1": "overview", "2": "processes", "3": "tree", "6": "nodes", "7": "timeline"}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("key", PAGES)
+def test_a_page_looks_like_its_picture(key: str, size: str) -> None:
+    app = asyncio.run(shown(key, SIZES[size]))
+    lines = lines_of(app.picture)  # type: ignore[attr-defined]
+    width, height = SIZES[size]
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+    compare(f"{PAGES[key]}-{size}", "\n".join(lines))
+
+
+def test_without_colours_all_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same characters, and no colour."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = asyncio.run(shown("2", SIZES["80x24"]))
+    assert app.no_color
+    compare("processes-80x24", "\n".join(lines_of(app.picture)))  # type: ignore[attr-defined]
+
+
+def test_ascii_pictures() -> None:
+    for key in PAGES:
+        app = asyncio.run(shown(key, SIZES["80x24"], is_ascii=True))
+        text = "\n".join(lines_of(app.picture))  # type: ignore[attr-defined]
+        assert text.isascii(), text

@@ -1,0 +1,308 @@
+"""`enfilade observe` on the terminal, by Textual's pilot, against a real node in the same trio run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+pytest.importorskip("textual")
+
+from enfilade.actors import Child, Node, Supervisor, system
+from enfilade.actors.cli.observe.terminal.table import ProcessesPage
+from enfilade.transport.policy import Rights
+from tests.actors.cli.observe.shop import Till, connecting, hall, tills, viewer
+
+pytestmark = pytest.mark.serial  # about real time: two loops in one thread
+
+
+def run(script: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(script())  # type: ignore[arg-type]
+
+
+def row(text: str, part: str) -> int:
+    """The number of the line with that text."""
+    return next(number for number, line in enumerate(text.splitlines()) if part in line)
+
+
+def test_the_pages_show_a_node() -> None:
+    async def script() -> None:
+        async with viewer(connecting(hall)) as seen:
+            text = await seen.until("no warnings")
+            assert "shop@east" in text.splitlines()[0]
+            assert "nothing has crashed" in text
+            await seen.press("2")
+            text = await seen.until("till 00002")
+            assert "QUEUED" in text
+            await seen.press("3")
+            text = await seen.until("floor")
+            assert row(text, "root") < row(text, "floor")
+            await seen.press("7")
+            await seen.until("till 2 started")
+            await seen.press("6")
+            text = await seen.until("zone east")
+            assert "zone local" in text
+
+    run(script)
+
+
+def test_obs_69_the_selected_process_stays_selected_when_the_order_changes() -> None:
+    nodes: list[Node] = []
+
+    async def many(node: Node) -> None:
+        nodes.append(node)
+        for number in range(60):
+            await node.spawn(Till, name=f"till {number:05}")
+
+    async def fill() -> None:
+        """Let all but the first have a message."""
+        for number in range(1, 60):
+            ref = nodes[0].whereis(f"till {number:05}")
+            assert ref is not None
+            await system.suspend(ref)
+            ref.cast(Till.wait)
+
+    async def script() -> None:
+        async with viewer(connecting(many)) as seen:
+            await seen.press("2")
+            await seen.until("till 00000")
+            await seen.press("/")
+            await seen.type("actor = Till")
+            await seen.until("1-19 of 60")
+            await seen.press("home")
+            page = seen.app.page
+            assert isinstance(page, ProcessesPage)
+            assert page.row is not None
+            first = page.row["serial"]
+            assert page.row["name"] == "till 00000"
+            seen.app.soon(fill)
+            await seen.until(lambda _: page.cursor == 59)
+            assert page.row["serial"] == first
+            assert page.target is not None
+            assert page.target.serial == first
+
+    run(script)
+
+
+def test_a_filter_and_an_order_are_asked_of_the_node() -> None:
+    async def many(node: Node) -> None:
+        for number in range(300):
+            await node.spawn(Till, label=f"worker {number}")
+
+    async def script() -> None:
+        async with viewer(connecting(many)) as seen:
+            await seen.press("2")
+            await seen.until("Till")
+            await seen.press("/")
+            await seen.type("worker 29*")
+            text = await seen.until("of 11 ")
+            assert "filter 'worker 29*' of 3" in text
+            await seen.press("end")
+            assert "1-11 of 11" in seen.text
+            await seen.press("/", "end", *["backspace"] * 20)
+            await seen.type("queued > many")
+            await seen.until("queued must be compared with a number")
+
+    run(script)
+
+
+def test_rows_far_away_are_asked_for() -> None:
+    async def many(node: Node) -> None:
+        for number in range(1_500):
+            await node.spawn(Till, name=f"till {number:05}")
+
+    async def script() -> None:
+        async with viewer(connecting(many)) as seen:
+            await seen.press("2")
+            await seen.until("Till")
+            await seen.press("slash")
+            await seen.type("till")
+            await seen.until("of 1,500 ")
+            await seen.press("right_square_bracket")  # means nothing here
+            for _ in range(5):  # from queued over serial to name
+                await seen.press("less_than_sign")
+                if "by name" in seen.text:
+                    break
+            await seen.until(lambda text: "till 00000" in text and "till 00018" in text)
+            await seen.press("end")
+            text = await seen.until(lambda text: "till 01499" in text and "till 01481" in text)
+            assert "1,482-1,500 of 1,500" in text
+
+    run(script)
+
+
+def test_obs_70_without_the_right_nothing_is_sent_and_the_reason_is_shown() -> None:
+    async def script() -> None:
+        rights = Rights(observe=True, inspect=True)
+        async with viewer(connecting(hall, rights)) as seen:
+            await seen.press("2")
+            await seen.until("till 00000")
+            await seen.press("K")
+            await seen.until("K: the node does not let us control it")
+            assert len(seen.app.screen_stack) == 1
+
+    run(script)
+
+
+def test_obs_71_a_supervisor_is_killed_only_when_its_name_has_been_typed() -> None:
+    nodes: list[Node] = []
+
+    async def floors(node: Node) -> None:
+        nodes.append(node)
+        await node.spawn(Supervisor, tills(3), name="floor")
+
+    async def script() -> None:
+        async with viewer(connecting(floors)) as seen:
+            await seen.press("2", "slash")
+            await seen.type("floor")
+            await seen.until(" of 1 ")
+            await seen.press("home", "K")
+            text = await seen.until("type floor and press enter")
+            assert "kill Supervisor 'floor'" in text
+            assert "3 processes below it end with it" in text
+            await seen.press("y", "enter")
+            await seen.until("nothing was done")
+            assert nodes[0].whereis("floor") is not None
+            await seen.press("K")
+            await seen.until("type floor")
+            await seen.type("floor")
+            await seen.until(lambda text: ": done" in text and "ended" in text)
+            assert nodes[0].whereis("floor") is None
+            assert nodes[0].whereis("till 00000") is None
+
+    run(script)
+
+
+def test_a_process_is_suspended_and_resumed_after_a_yes() -> None:
+    nodes: list[Node] = []
+
+    async def one(node: Node) -> None:
+        nodes.append(node)
+        await node.spawn(Till, name="till")
+
+    async def script() -> None:
+        async with viewer(connecting(one)) as seen:
+            await seen.press("2", "slash")
+            await seen.type("till")
+            await seen.until(" of 1 ")
+            await seen.press("home", "S")
+            await seen.until("suspend Till 'till'")
+            await seen.press("n")
+            await seen.until("nothing was done")
+            assert "suspended" not in seen.text
+            await seen.press("S")
+            await seen.until("y: yes")
+            await seen.press("y")
+            await seen.until("suspended")
+            await seen.press("R")
+            await seen.until("y: yes")
+            await seen.press("y")
+            await seen.until(lambda text: "suspended" not in text)
+
+    run(script)
+
+
+def test_read_only_leaves_actions_out() -> None:
+    async def script() -> None:
+        async with viewer(connecting(hall), is_read_only=True) as seen:
+            await seen.press("2")
+            await seen.until("till 00000")
+            assert "SRKXBT" not in seen.text
+            await seen.press("S")
+            await seen.until("S: read-only")
+
+    run(script)
+
+
+HOSTILE = "\x1b[2Jclear\nnext <b>\u202eright"
+
+
+def test_obs_10_a_hostile_name_is_text_without_escapes() -> None:
+    async def hostile(node: Node) -> None:
+        node.root = await node.spawn(Supervisor, [Child(Till, id=HOSTILE, name=HOSTILE)], name="root")
+        node.named(HOSTILE).cast(Till.pay, -1)
+        await node.spawn(Till, label=HOSTILE)
+
+    async def script() -> None:
+        async with viewer(connecting(hostile), size=(160, 50)) as seen:
+            await seen.until("ValueError: expected coins")
+            for key in ("1", "2", "3", "7"):
+                await seen.press(key)
+                text = await seen.until("clear")
+                assert "<b>" in text
+                assert not set("\x1b\u202e") & set(text)
+            await seen.press("2")
+            await seen.until("clear")
+            await seen.press("/")
+            await seen.type("clear")
+            await seen.until(" of 2 ")
+            await seen.press("home", "enter")
+            text = await seen.until("mailbox: 0")
+            assert not set("\x1b\u202e") & set(text)
+
+    run(script)
+
+
+def test_a_process_that_ends_is_a_state_of_its_detail() -> None:
+    nodes: list[Node] = []
+
+    async def one(node: Node) -> None:
+        nodes.append(node)
+        await node.spawn(Till, name="till")
+
+    async def break_it() -> None:
+        nodes[0].named("till").cast(Till.pay, -1)
+
+    async def script() -> None:
+        async with viewer(connecting(one)) as seen:
+            await seen.press("2", "/")
+            await seen.type("till")
+            await seen.until(" of 1 ")
+            await seen.press("home", "enter")
+            await seen.until("no message waits")
+            seen.app.soon(break_it)
+            await seen.until("it has ended: crashed: ValueError")
+            await seen.press("escape")
+            assert isinstance(seen.app.page, ProcessesPage)
+            await seen.press("7")
+            await seen.until("crashed: ValueError: expected coins")
+            await seen.press("enter")
+            text = await seen.until("it handled")
+            assert "cast pay" in text
+            await seen.press("escape")
+
+    run(script)
+
+
+def test_leaving_ends_what_runs_in_trio() -> None:
+    """The node that was opened in the guest run is closed in order before the program is over."""
+    left: list[str] = []
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[tuple[Node, str]]:
+        try:
+            async with connecting(hall)() as (node, peer):
+                yield node, peer
+        finally:
+            left.append("closed")
+
+    async def script() -> None:
+        async with viewer(connect) as seen:
+            await seen.until("no warnings")
+            await seen.press("q")
+        assert left == ["closed"]
+
+    run(script)
+
+
+def test_ascii_draws_no_other_characters() -> None:
+    async def script() -> None:
+        async with viewer(connecting(hall), is_ascii=True) as seen:
+            await seen.until("no warnings")
+            for key in ("1", "2", "3", "6", "7", "question_mark"):
+                await seen.press(key)
+                assert seen.text.isascii(), seen.text
+
+    run(script)
