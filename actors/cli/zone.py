@@ -69,6 +69,14 @@ def run_zone(
         return 0  # SIGINT: the node has shut down in order before it raised this
     except CarrierError as error:
         raise Refusal(str(error)) from error
+    except OSError as error:
+        if zone_file.mesh is None:
+            raise
+        from enfilade.transport.mesh.settings import MeshError  # as of `ZoneFile.mesh_settings`
+
+        if not isinstance(error, MeshError):
+            raise
+        raise Refusal(str(error)) from error
     except StartError as error:
         reason = error.reason
         why = reason.detail if isinstance(reason, Shutdown) else error
@@ -91,6 +99,7 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
     settings = zone_file.node
     network = zone_file.network_settings(directory)
     children = zone_file.children(directory)
+    mesh = zone_file.mesh_settings(directory)
     listen = None if settings.door is None else str(directory / settings.door)
     gave_up = False
     numbers = [
@@ -105,6 +114,7 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
             policy=zone_file.policy(directory),
             entries=zone_file.targets(directory),
             workers=settings.workers,
+            mesh=mesh,
             settings=Settings(last_retry=settings.longest_pause),
         ) as node:
             if network is not None:
@@ -115,7 +125,8 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
                 place = directory / (settings.dumps or f"{settings.door or settings.name}.dumps")
                 stack.enter_context(dumps_at_signals(node, place))
             for address in settings.connect:
-                node.distribution.keep_connected(str(directory / address))
+                is_name = mesh is not None and "@" in address and "/" not in address
+                node.distribution.keep_connected(address if is_name else str(directory / address))
             failure: StartError | None = None
             # From here on the node can be stopped, also while its tree starts.
             async with trio.open_nursery() as nursery:
@@ -127,7 +138,10 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
                 except StartError as error:
                     failure = error
                 else:
-                    typer.echo(f"{node.full_name} runs" + (f" at {listen}" if listen else ""))
+                    typer.echo(
+                        f"{node.full_name} runs"
+                        + (f" at {listen}" if listen else f" in mesh {mesh.name}" if mesh else "")
+                    )
                     reason = await _end_of(node, node.root)
                     typer.echo(f"{node.full_name}: the root supervisor ended: {reason}", err=True)
                     gave_up = True

@@ -31,6 +31,7 @@ from enfilade.transport.policy import CONTROL, INSPECT, OBSERVE, TRACE, Limits, 
 if TYPE_CHECKING:
     from enfilade.actors.guests import Guest
     from enfilade.hostcalls.net.settings import NetworkSettings
+    from enfilade.transport.mesh.settings import Mesh
 
 __all__ = ["ROOT", "LogFormat", "LogLevel", "LogTable", "ZoneFile", "read_zone_file"]
 
@@ -63,6 +64,19 @@ class NodeTable(_Table):
             raise ValueError(f"longest_pause must be finite and above 0 seconds, got {self.longest_pause}")
         if self.workers < 0:
             raise ValueError(f"workers must be 0 or more, got {self.workers}")
+
+
+class MeshTable(_Table):
+    """The mesh in which the node is found by its name, with the meaning and the defaults of `Mesh`."""
+
+    servers: list[str]
+    name: str = "default"
+    identity: str | None = None
+    dead_after: float = 3.0
+    beat: float = 0.5
+    lease: float = 6.0
+    registry: bool = True
+    program: str | None = None
 
 
 class SupervisorTable(_Table):
@@ -171,6 +185,7 @@ class PeerTable(_Table):
     zones: tuple[str, ...] = ("*",)
     uids: list[int] | None = None
     gids: list[int] | None = None
+    over: Literal["doors", "mesh", "any"] = "doors"
     exports: list[str] = []
     ends: list[str] = []
     entries: list[str] = []
@@ -200,6 +215,7 @@ class PeerTable(_Table):
             zones=self.zones,
             uids=self.uids,
             gids=self.gids,
+            over=self.over,
             rights=None if self.refuse else rights,
         )
 
@@ -221,6 +237,7 @@ class ZoneFile(_Table):
 
     node: NodeTable
     supervisor: SupervisorTable = msgspec.field(default_factory=SupervisorTable)
+    mesh: MeshTable | None = None
     network: NetworkTable = msgspec.field(default_factory=NetworkTable)
     entries: dict[str, str] = {}
     log: LogTable = msgspec.field(default_factory=LogTable)
@@ -241,6 +258,27 @@ class ZoneFile(_Table):
             return Policy(rules=[peer.rule() for peer in self.peer], secret=secret)
         except ValueError as error:
             raise Refusal(f"a peer's limits: {error}") from error
+
+    def mesh_settings(self, directory: Path) -> Mesh | None:
+        """Build the settings of the node's part in a mesh; None without one.
+
+        Raises:
+            Refusal: a value is out of range, or what only a node with doors has is there, too.
+        """
+        if self.mesh is None:
+            return None
+        from enfilade.transport.mesh.settings import Mesh  # a node without a mesh does without all this
+
+        if self.node.door is not None or self.node.workers:
+            raise Refusal("a node in a [mesh] has no door and no workers: they are reached through doors")
+        given = msgspec.structs.asdict(self.mesh)
+        for key in ("identity", "program"):
+            if given[key] is not None:
+                given[key] = str(directory / given[key])
+        try:
+            return Mesh(**given)
+        except ValueError as error:
+            raise Refusal(f"[mesh]: {error}") from error
 
     def children(self, directory: Path) -> list[Child]:
         """Build the children's specifications; modules and guests are looked for in `directory` first.

@@ -15,6 +15,7 @@ from enfilade.actors.cli.zonefile import (
     LogLevel,
     LogTable,
     MailboxTable,
+    MeshTable,
     NetworkTable,
     NodeTable,
     PeerTable,
@@ -26,6 +27,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "zone-files.
 
 TABLES: dict[str, type[msgspec.Struct]] = {
     "[node]": NodeTable,
+    "[mesh]": MeshTable,
     "[supervisor]": SupervisorTable,
     "[log]": LogTable,
     "[[child]]": ChildTable,

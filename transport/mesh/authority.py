@@ -179,7 +179,8 @@ class Authority:
         where = Path(directory)
         if (where / "ca.key").exists():
             raise MeshError(
-                f"expected a directory without an authority, got {where}: a new one makes all certificates void"
+                f"expected a directory without an authority, got {where}: "
+                "a new one makes all certificates void"
             )
         if not 0 < len(mesh) <= 32:
             raise ValueError(f"the name of a mesh must have 1 to 32 characters, got {mesh!r}")

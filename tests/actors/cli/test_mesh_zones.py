@@ -1,0 +1,119 @@
+"""Zone files of nodes in a mesh: found by name, over servers with certificates."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from enfilade.actors import Actor, Ref, open_node
+from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.cli.zonefile import read_zone_file
+from enfilade.transport import NotAdmitted
+from enfilade.transport.mesh import Mesh, MeshError
+from tests.transport.mesh.members import PATIENCE
+from tests.transport.mesh.servers import needs_server
+from tests.transport.mesh.sites import Site, kept
+
+ACTORS = """
+from enfilade import Actor
+
+class Till(Actor):
+    def add(self, amount: int) -> int:
+        return amount + 1
+"""
+
+ZONE = """
+[node]
+name = "bank"
+zone = "east"
+
+[mesh]
+servers = ["{url}"]
+identity = "bank@east"
+
+[[child]]
+id = "till"
+actor = "till_actors:Till"
+name = "till"
+
+[[peer]]
+over = "mesh"
+nodes = ["shop@*"]
+exports = ["till"]
+"""
+
+
+class Till(Actor):
+    """Stands for the class at the other end."""
+
+    def add(self, amount: int) -> int:
+        raise NotImplementedError
+
+
+@pytest.mark.serial
+@needs_server
+async def test_a_zone_file_puts_a_node_into_a_mesh(tmp_path: Path) -> None:
+    """Peers come by the name of their certificate; who is not admitted is told so."""
+    site = Site(tmp_path)
+    site.admit("bank@east", "shop@west", "thief@west")
+    (tmp_path / "till_actors.py").write_text(ACTORS)
+    zone = tmp_path / "bank.toml"
+    zone.write_text(ZONE.format(url=site.urls[0]))
+    zone.chmod(0o600)
+    main = "from enfilade.actors.cli import main; main()"
+    async with kept(site.keeper()):
+        with subprocess.Popen(  # noqa: ASYNC220 - for a moment
+            [sys.executable, "-c", main, "zone", "run", "--until-eof", str(zone)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdin is not None
+            with trio.fail_after(2 * PATIENCE):
+                line = await trio.to_thread.run_sync(process.stdout.readline)
+                assert line == "bank@east runs in mesh default\n"
+                async with open_node("shop", zone="west", mesh=site.mesh("shop@west")) as shop:
+                    await shop.connect("bank@east")
+                    till: Ref[Till] = shop.remote("till", "bank@east")
+                    assert await till.within(PATIENCE).call(Till.add, 1) == 2
+                async with open_node("thief", zone="west", mesh=site.mesh("thief@west")) as thief:
+                    with pytest.raises(NotAdmitted, match="does not admit node 'thief@west'"):
+                        await thief.connect("bank@east")
+            process.stdin.close()
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        (lambda text: text.replace('zone = "east"', 'zone = "east"\ndoor = "d"'), "no door and no workers"),
+        (lambda text: text.replace('zone = "east"', 'zone = "east"\nworkers = 1'), "no door and no workers"),
+        (lambda text: text.replace('["{url}"]', '["one"]'), "expected the address of a server"),
+        (lambda text: text.replace('["{url}"]', "[]"), "servers must name a server"),
+        (lambda text: text.replace("[[child]]", "beat = 2.0\n[[child]]"), "a quarter of dead_after"),
+        (lambda text: text.replace("[[child]]", "lease = 0.1\n[[child]]"), "lease must be 1 to 3600"),
+    ],
+    ids=range(6),
+)
+def test_what_a_mesh_cannot_be_is_refused(tmp_path: Path, change: Callable[[str], str], refusal: str) -> None:
+    path = tmp_path / "bank.toml"
+    path.write_text(change(ZONE).format(url="tls://localhost:1"))
+    path.chmod(0o600)
+    with pytest.raises(Refusal, match=refusal):
+        read_zone_file(path).mesh_settings(tmp_path)
+
+
+async def test_the_identity_is_beside_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "bank.toml"
+    path.write_text(ZONE.format(url="tls://localhost:1"))
+    path.chmod(0o600)
+    mesh: Any = read_zone_file(path).mesh_settings(tmp_path)
+    assert mesh == Mesh(servers=["tls://localhost:1"], identity=str(tmp_path / "bank@east"))
+    with pytest.raises(MeshError, match="expected a file"):
+        async with open_node("bank", zone="east", mesh=mesh):
+            pytest.fail("it was let in")
