@@ -11,6 +11,9 @@ SOURCES := pyproject.toml .packaging/backend.py .packaging/hardening.py \
 # A stamp of an extra holds what was installed; one whose installation failed is none.
 .DELETE_ON_ERROR:
 
+# Asked for once in a run of make, by whatever is made first.
+PREREQUISITES = $(if $(ASKED),@:,$(eval ASKED := yes)@$(PYTHON) .packaging/prerequisites.py)
+
 .PHONY: all demo tests quick check format kits soak bench docs c-tests mutants wheels clean help
 
 # A line `##@ NAME` begins a group of the help, `##` after a target says what it does.
@@ -20,13 +23,13 @@ help:  ## list the targets
 	  /^[a-z-]+:.*##/ { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
-	@$(PYTHON) .packaging/prerequisites.py
+	$(PREREQUISITES)
 	@echo "Making the virtual environment $(VENV), this once."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --upgrade pip
 
 $(VENV)/.installed: $(SOURCES) | $(BIN)/python
-	@$(PYTHON) .packaging/prerequisites.py
+	$(PREREQUISITES)
 	@echo "Compiling doors and the guest engine, installing what they need: about half a minute."
 	@$(INSTALL) --editable .
 	@touch $@

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,14 @@ def test_the_advice_is_the_machine_s(
     module = prerequisites()
     monkeypatch.setattr(module.shutil, "which", lambda name: name if name == manager else None)
     assert command in module.advice()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_they_are_asked_for_once(tmp_path: Path) -> None:
+    """Also where the virtual environment and what is built in it are both to be made."""
+    command = ["make", "--dry-run", f"VENV={tmp_path / 'venv'}", "demo"]
+    done = subprocess.run(
+        command, cwd=PROGRAM.parent.parent, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "Compiling doors" in done.stdout
+    assert done.stdout.count("prerequisites.py") == 1

@@ -108,11 +108,11 @@ class TrioRun:
             caught: outcome.Outcome[T] = outcome.Error(asyncio.CancelledError("the trio run has ended"))
             try:
                 with scope:
-                    caught = await outcome.acapture(fn, *args)
-                    if isinstance(caught, outcome.Error) and isinstance(caught.error, trio.Cancelled):
-                        cancelled = caught.error
-                        caught = outcome.Error(asyncio.CancelledError("the trio run has ended"))
-                        raise cancelled
+                    caught = outcome.Value(await fn(*args))
+            except trio.Cancelled:
+                raise
+            except BaseException as error:
+                caught = outcome.Error(error)
             finally:
                 result.set_result(caught)
 
