@@ -84,6 +84,7 @@ class Credentials:
         gid: its effective group; -1 when it is known by a certificate.
         groups: its supplementary groups.
         zone: the name of its zone, or None when nobody vouches for it.
+        process: its number among all processes that the kernel has had; 0 where the kernel does not tell.
         node: the name in its certificate, over a mesh that has certificates; None otherwise.
         mesh: the name of the mesh over which it speaks; None on this machine.
     """
@@ -93,13 +94,19 @@ class Credentials:
     gid: int
     groups: frozenset[int] = frozenset()
     zone: str | None = None
+    process: int = 0
     node: str | None = None
     mesh: str | None = None
 
     @property
     def principal(self) -> Hashable:
-        """The one who speaks: the node of a certificate, or a process of a user."""
-        return (self.pid, self.uid) if self.node is None else self.node
+        """The one who speaks: the node of a certificate, or a process of a user.
+
+        All processes in namespaces that cannot be seen from here have the number 0, which names none of them.
+        """
+        if self.node is not None:
+            return self.node
+        return (self.pid, self.uid) if self.pid else (self.process, self.uid, None)
 
     @property
     def account(self) -> int | str:

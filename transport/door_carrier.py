@@ -175,6 +175,7 @@ class _DoorInlet(Inlet):
     def _credentials_of(self, item: CData) -> Credentials:
         return Credentials(
             pid=item.pid,
+            process=item.process,
             uid=item.uid,
             gid=item.gid,
             groups=frozenset(item.groups[0 : item.n_groups] if item.n_groups else ()),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 import trio
 
-from enfilade.transport.carrier import Handle
+from enfilade.transport.carrier import Credentials, Handle
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.peer import Peer
 from enfilade.transport.policy import Policy
@@ -95,11 +95,12 @@ class Station:
         name: str,
         *,
         incarnation: int = 1,
+        credentials: Credentials | None = None,
         policy: Policy | None = None,
         settings: Settings | None = None,
     ) -> None:
         self.host = Recorder()
-        self.carrier = network.carrier(name)
+        self.carrier = network.carrier(name, credentials)
         self.rendezvous = Rendezvous(
             self.carrier,
             name=name,

@@ -422,14 +422,31 @@ async def test_a_peer_that_takes_nothing_in_ends_the_node_link(start: Start, aut
     peer.send(message(number))
 
 
+def unseen(process: int) -> Credentials:
+    """A process of this user in a pid namespace that is not seen from here."""
+    return Credentials(pid=0, uid=os.geteuid(), gid=os.getegid(), process=process)
+
+
+@pytest.mark.parametrize(
+    ("owner", "thief"),
+    [
+        (None, Credentials(pid=99, uid=99, gid=99)),
+        (unseen(7), unseen(8)),
+    ],
+    ids=["of this zone", "of unseen zones"],
+)
 async def test_somebody_else_with_the_peers_door_is_ignored(
-    start: Start, network: MemoryNetwork, autojump_clock: object
+    start: Start,
+    network: MemoryNetwork,
+    autojump_clock: object,
+    owner: Credentials | None,
+    thief: Credentials,
 ) -> None:
-    a, b = await start("a"), await start("b")
+    """Also when neither process has a number that the node could see: both have the number 0 then."""
+    a, b = await start("a", credentials=owner), await start("b")
     peer = await a.rendezvous.connect("/b")
     await wait_all_tasks_blocked()
-    thief = network.carrier("thief", Credentials(pid=99, uid=99, gid=99))
-    stolen = thief.outlet(b.host.up[0]._inward._inlet.handle)
+    stolen = network.carrier("thief", thief).outlet(b.host.up[0]._inward._inlet.handle)
     assert await hand_over(stolen, encode_batch(0, 0, [encode_frame(message(666))]), ()) is Status.ACCEPTED
     peer.send(message(1))
     await wait_all_tasks_blocked()

@@ -11,6 +11,7 @@ struct queue_item {
     int is_unreferenced;
     unsigned long caller;
     pid_t pid;
+    uint64_t process;
     uid_t uid;
     gid_t gid;
     int zone;

@@ -29,6 +29,7 @@
 struct caller {
     unsigned long number;
     pid_t pid;
+    uint64_t process;
     uid_t uid;
     gid_t gid;
     int zone;
@@ -143,6 +144,16 @@ static long zone_of(int zone) {
 #endif
 }
 
+/* illumos has a number for every process that can call; on Linux one in another pid namespace may have none here. */
+static uint64_t process_of(const ucred_t *caller) {
+#ifdef DOOR_EVENT_LOOPS
+    return door_ucred_process(caller);
+#else
+    (void)caller;
+    return 0;
+#endif
+}
+
 /* Closes the descriptors of a call that was refused; its caller pays. */
 static void close_descriptors(const door_desc_t *descriptors, uint_t count) {
     struct closing_payer payer = {-1, 0, -1};
@@ -190,6 +201,7 @@ static struct queue_item *make_item(const char *data, size_t size, const door_de
     memcpy(own_data, data, size);
     *item = (struct queue_item){
         .pid = ucred_getpid(caller),
+        .process = process_of(caller),
         .uid = ucred_geteuid(caller),
         .gid = ucred_getegid(caller),
         .zone = ucred_getzoneid(caller),
@@ -207,13 +219,14 @@ static struct queue_item *make_item(const char *data, size_t size, const door_de
 /* Number the item's caller. One that cannot be remembered counts as new every time. */
 static void number_caller(struct caller *known, struct queue_item *item) {
     size_t size = item->n_groups * sizeof(gid_t);
-    if (known->number == 0 || known->pid != item->pid || known->uid != item->uid || known->gid != item->gid ||
+    if (known->number == 0 || known->pid != item->pid || known->process != item->process || known->uid != item->uid || known->gid != item->gid ||
         known->zone != item->zone || known->n_groups != item->n_groups ||
         (size > 0 && (known->groups == NULL || memcmp(known->groups, item->groups, size) != 0))) {
         free(known->groups);
         *known = (struct caller){
             .number = known->number + 1,
             .pid = item->pid,
+            .process = item->process,
             .uid = item->uid,
             .gid = item->gid,
             .zone = item->zone,

@@ -37,6 +37,7 @@ struct queue_item {
     int is_unreferenced;
     unsigned long caller; /* changes when it is another one than that of the item before */
     pid_t pid;            /* the caller, as door_ucred() tells */
+    uint64_t process;     /* its number among all processes that the kernel has had, or 0 */
     uid_t uid;
     gid_t gid;
     int zone;

@@ -170,6 +170,7 @@ typedef struct door_call_limits {
 int door_call_limited(int d, door_arg_t *params, const door_call_limits_t *limits);
 int door_visit(door_id_t id, unsigned microseconds, const uint32_t *leave);
 void door_visit_end(void);
+uint64_t door_ucred_process(const ucred_t *credentials);
 #define DOOR_EVENT_LOOPS
 
 /* What the running back end does exactly as illumos does. */

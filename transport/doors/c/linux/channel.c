@@ -201,14 +201,18 @@ static bool admit_locked(struct door *door, const struct ucred *peer) {
     return true;
 }
 
-/* Whether two pidfds are of one process. Before Linux 6.9 all have the same inode, which tells nothing: -1. */
-static int same_process(int one, int other) {
+/*
+ * Whether two pidfds are of one process, and its number among all that the kernel has had. Before Linux 6.9 all have the same
+ * inode, which tells nothing: -1.
+ */
+static int same_process(int one, int other, uint64_t *number) {
     struct statfs filesystem;
     struct stat first, second;
     if (one < 0 || other < 0 || fstatfs(one, &filesystem) < 0 || filesystem.f_type != PIDFS_MAGIC ||
         fstat(one, &first) < 0 || fstat(other, &second) < 0) {
         return -1;
     }
+    *number = first.st_ino;
     return first.st_ino == second.st_ino && first.st_dev == second.st_dev;
 }
 
@@ -216,13 +220,13 @@ static int same_process(int one, int other) {
  * Whether who sent the message is who made the socket. Numbers of processes say so only of processes that we see: all others
  * have the number 0. With numbers alone the user must fit, too: a number can have gone to another process.
  */
-static bool is_private_socket(int fd, const struct receipt *receipt, struct ucred *peer) {
+static bool is_private_socket(int fd, const struct receipt *receipt, struct ucred *peer, uint64_t *number) {
     const struct ucred *sender = &receipt->credentials;
     if (!socket_is_ours(fd) || !socket_peer(fd, peer) || peer->pid != sender->pid) {
         return false;
     }
     int maker = receipt->pidfd < 0 ? -1 : socket_peer_pidfd(fd, peer->pid);
-    int same = same_process(receipt->pidfd, maker);
+    int same = same_process(receipt->pidfd, maker, number);
     if (maker >= 0) {
         close(maker);
     }
@@ -238,13 +242,14 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt) {
     struct ucred peer;
     struct door *door = trunk->door;
     void *session = NULL;
+    uint64_t number = 0;
     if (receipt->truncated) {
         channel_reserve_locked(false);
         channel_evict_locked();
         return;
     }
     if (receipt->count != 2 || !receipt->credentialed || door->revoked ||
-        !is_private_socket(receipt->fds[0], receipt, &peer) || !admit_locked(door, &peer) ||
+        !is_private_socket(receipt->fds[0], receipt, &peer, &number) || !admit_locked(door, &peer) ||
         memory_adopt(receipt->fds[1], SESSION_SIZE, PROT_READ | PROT_WRITE, &session) != 0) {
         return;
     }
@@ -260,6 +265,7 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt) {
     channel->trunk = trunk->handle;
     channel->holds = 1;
     channel->pid = peer.pid;
+    channel->process = number;
     channel->euid = peer.uid;
     channel->egid = peer.gid;
     channel->ruid = receipt->credentials.uid;

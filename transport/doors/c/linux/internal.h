@@ -86,6 +86,7 @@ struct channel {
     unsigned holds;
     struct session *session;
     pid_t pid;
+    uint64_t process; /* the number of its pidfd, which no other process has ever had; 0 before Linux 6.9 */
     uid_t euid, ruid;
     gid_t egid, rgid;
     struct closing_payer payer;

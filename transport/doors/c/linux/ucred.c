@@ -36,6 +36,7 @@ struct priv_set {
 
 struct ucred_s {
     pid_t pid;
+    uint64_t process;
     uid_t euid, ruid, suid;
     gid_t egid, rgid, sgid;
     zoneid_t zone;
@@ -178,6 +179,7 @@ static ucred_t *peer_credentials(struct channel *channel) {
     }
     describe_peer(channel);
     credentials->pid = channel->pid;
+    credentials->process = channel->process;
     credentials->euid = channel->euid;
     credentials->egid = channel->egid;
     credentials->ruid = channel->ruid;
@@ -314,6 +316,10 @@ int ucred_getgroups(const ucred_t *credentials, const gid_t **groups) {
 
 pid_t ucred_getpid(const ucred_t *credentials) {
     return credentials->pid;
+}
+
+uint64_t door_ucred_process(const ucred_t *credentials) {
+    return credentials->process;
 }
 
 projid_t ucred_getprojid(const ucred_t *credentials) {

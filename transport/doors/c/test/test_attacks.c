@@ -430,6 +430,90 @@ static void door_relay_between_namespaces(void) {
     kill_child(victim);
 }
 
+/* What a server in a namespace knows of its callers; shared with it. */
+struct seen {
+    atomic_uint count;
+    struct {
+        pid_t pid;
+        uid_t uid;
+        uint64_t process;
+    } callers[8];
+};
+static struct seen *seen;
+
+static void noting_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
+    (void)cookie, (void)data, (void)size, (void)descriptors, (void)count;
+    ucred_t *caller = NULL;
+    if (door_ucred(&caller) == 0) {
+        unsigned at = atomic_load(&seen->count) % 8;
+        seen->callers[at].pid = ucred_getpid(caller);
+        seen->callers[at].uid = ucred_geteuid(caller);
+        seen->callers[at].process = door_ucred_process(caller);
+        atomic_fetch_add(&seen->count, 1);
+        ucred_free(caller);
+    }
+    door_return(NULL, 0, NULL, 0);
+}
+
+static void noting_server(int socket, void *unused) {
+    (void)unused;
+    send_fd(socket, door_dup(door_create(noting_procedure, NULL, 0)));
+    receive_byte(socket);
+}
+
+static void *calls_once(void *door) {
+    door_arg_t arguments = {0};
+    CHECK_EQUAL(door_call(*(int *)door, &arguments), 0);
+    return NULL;
+}
+
+static void calls_twice(int socket, void *unused) {
+    (void)unused;
+    pthread_t other;
+    int door = receive_fd(socket);
+    calls_once(&door);
+    CHECK_EQUAL(pthread_create(&other, NULL, calls_once, &door), 0);
+    pthread_join(other, NULL);
+}
+
+/* Callers of one user in namespaces that the server does not see all have the number 0: their pidfds tell them apart. */
+static void door_callers_of_unseen_namespaces(void) {
+    struct child server, callers[2];
+    if (geteuid() != 0 || !system_is_real()) {
+        return;
+    }
+    seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(seen != MAP_FAILED);
+    if (!start_child_in_pid_namespace(noting_server, NULL, &server)) {
+        return;
+    }
+    int door = receive_fd(server.socket);
+    door_arg_t arguments = {0};
+    set_alarm(20000);
+    if (door_call(door, &arguments) < 0) { /* this kernel cannot tell, and so nobody without a number is served */
+        CHECK_EQUAL(errno, EAGAIN);
+        kill_child(server);
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        CHECK(start_child_in_pid_namespace(calls_twice, NULL, &callers[i]));
+        send_fd(callers[i].socket, door);
+        finish_child(callers[i]);
+    }
+    CHECK_EQUAL(atomic_load(&seen->count), 5);
+    for (int i = 0; i < 5; i++) {
+        CHECK_EQUAL(seen->callers[i].pid, 0);
+        CHECK_EQUAL(seen->callers[i].uid, 0);
+        CHECK(seen->callers[i].process != 0);
+    }
+    CHECK_EQUAL(seen->callers[1].process, seen->callers[2].process);
+    CHECK_EQUAL(seen->callers[3].process, seen->callers[4].process);
+    CHECK(seen->callers[0].process != seen->callers[1].process);
+    CHECK(seen->callers[1].process != seen->callers[3].process);
+    CHECK(seen->callers[0].process != seen->callers[3].process);
+    kill_child(server);
+}
+
 static const struct test tests[] = {
     TEST(door_foreign_control_messages),
     TEST(door_foreign_control_messages_of_a_server),
@@ -439,5 +523,6 @@ static const struct test tests[] = {
     TEST(door_names_in_hostile_directories),
     TEST(door_covered_file_of_another_directory),
     TEST(door_relay_between_namespaces),
+    TEST(door_callers_of_unseen_namespaces),
 };
 TEST_MAIN(tests)
