@@ -224,9 +224,9 @@ class NodeHost:
             return _CallToGuest(self, message, content)
         match message:
             case Exited(ref, reason):
-                return Ended(None, ref, abi_reason(reason))
+                return Ended(None, ref, abi_reason(reason), message)
             case Down(monitor, ref, reason):
-                return Ended(monitor.number, ref, abi_reason(reason))
+                return Ended(monitor.number, ref, abi_reason(reason), message)
         assert is_a(message, Message)
         return message
 
@@ -253,6 +253,19 @@ class NodeHost:
             return UnknownMethod(request.method, f"a guest {deaf}")
         problem = "guests receive only bytes and enfilade.hostcalls.Message; encode text: `text.encode()`"
         return BadArguments(f"Guest.{request.method}", signature, request.args, request.kwargs, problem)
+
+    def put_back(self, incoming: Incoming, serial: float) -> None:
+        message: Any = incoming
+        if isinstance(incoming, _CallToGuest):
+            message = incoming.call
+            self._process.settle_deferred(message)
+            if isinstance(incoming.message, Message):  # with other holds of its resources, perhaps
+                message.args = (incoming.message,)
+        elif isinstance(incoming, Ended):
+            message = incoming.message
+            if is_a(message, Down):
+                self._monitors[message.monitor.number] = message.monitor
+        self.inbox.return_message(message, serial)
 
     def reply(self, call: signals.Call, answer: bytes | Message) -> None:
         """Answer a call that the guest has taken, with a `Message` if it was made with one."""
@@ -528,18 +541,18 @@ def _check_place(to: Ref[Any], message: bytes | Message, operation: str) -> None
 class _CallToGuest(GuestRequest):
     """A call, as the guest knows it."""
 
-    __slots__ = ("_call", "_host")
+    __slots__ = ("_host", "call")
 
     def __init__(self, host: NodeHost, call: signals.Call, message: bytes | Message) -> None:
         self.message = message
         self._host = host
-        self._call = call
+        self.call = call
 
     def reply(self, answer: bytes | Message) -> None:
-        self._host.reply(self._call, answer)
+        self._host.reply(self.call, answer)
 
     def abandon(self) -> None:
-        self._host.abandon(self._call)
+        self._host.abandon(self.call)
 
 
 def _content(request: signals.Call | signals.Cast) -> bytes | Message | None:

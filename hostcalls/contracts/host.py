@@ -66,11 +66,15 @@ class Request:
 
 @attrs.frozen
 class Ended:
-    """The end of a process that was monitored, under the number `monitor`, or linked (`monitor` is None)."""
+    """The end of a process that was monitored, under the number `monitor`, or linked (`monitor` is None).
+
+    `message` is what the embedder has of it, for `ActorHost.put_back`.
+    """
 
     monitor: int | None
     actor: Any
     reason: ActorReason
+    message: Any = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen
@@ -110,6 +114,14 @@ class ActorHost(Protocol):
         """Take the oldest message if it is mere bytes, no more than `limit`, and nobody looks on; else None.
 
         None has changed nothing: `receive` then says what is to be said.
+        """
+        ...
+
+    def put_back(self, incoming: Incoming, serial: float) -> None:
+        """Take back a message that the guest was given and has not looked at.
+
+        It goes before all that the guest was not given yet, and in the order of `serial` among those taken
+        back. A `Request` is unanswered.
         """
         ...
 

@@ -7,6 +7,7 @@ message is offered to a waiting receive once.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -67,13 +68,14 @@ class WaitingReceive(Future[Any]):
 class Inbox:
     """The receiving side of one guest."""
 
-    __slots__ = ("_clock", "_queue", "_seen", "_sorter", "_waiting")
+    __slots__ = ("_clock", "_queue", "_returned", "_seen", "_sorter", "_waiting")
 
     def __init__(self, queue: deque[Any], clock: Clock, sorter: Sorter) -> None:
         self._queue = queue
         self._clock = clock
         self._sorter = sorter
         self._seen = 0  # messages at the head of the queue that were looked at
+        self._returned: list[float] = []  # the serials of those at its head that were put back
         self._waiting: WaitingReceive | None = None
 
     def look(self) -> bool:
@@ -108,18 +110,27 @@ class Inbox:
         if type(message) is not bytes or len(message) > limit:
             return None
         del queue[0]
-        if self._seen:
-            self._seen -= 1
+        self.first_is_gone()
         return message
+
+    def return_message(self, message: Any, serial: float) -> None:
+        """Put back a message that the guest was given and has not looked at: see `ActorHost.put_back`."""
+        index = bisect(self._returned, serial)
+        self._returned.insert(index, serial)
+        self._queue.insert(index, message)
+        self._seen = 0  # whoever waits may want it
 
     def look_again(self) -> None:
         """Messages were taken out of the queue by others: do not rely on where the rest is."""
         self._seen = 0
+        self._returned.clear()
 
     def first_is_gone(self) -> None:
-        """The first message was taken out of the queue by others."""
+        """The first message was taken out of the queue."""
         if self._seen:
             self._seen -= 1
+        if self._returned:
+            del self._returned[0]
 
     def receive(
         self,
@@ -175,6 +186,7 @@ class Inbox:
             admitted = admit(message)
             if admitted is None:
                 del queue[index]
+                del self._returned[index : index + 1]
                 continue
             if admitted is not message:
                 queue[index] = admitted
@@ -185,6 +197,7 @@ class Inbox:
         """Take a message out of the queue, unless it cannot be converted."""
         value = convert(incoming)
         del self._queue[index]
+        del self._returned[index : index + 1]
         self._seen -= 1
         self._sorter.taken(message, incoming)
         return value

@@ -19,7 +19,9 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-Quick: TypeAlias = Callable[["Caller", bytes], bytes | None]
+Quick: TypeAlias = Callable[["Caller", bytes], "bytes | Offer[bytes] | None"]
+
+TakeBack: TypeAlias = Callable[["Caller", int, bytes], object]
 
 
 @attrs.frozen(eq=False)
@@ -30,13 +32,19 @@ class Operation(Generic[In, Out]):
         hostcall: the catalogue entry.
         contract: what serves it.
         quick: a short cut for the calls that can be answered at once: given the caller and the encoded input,
-            it returns the encoded output, or None and has then changed nothing. The contract serves
-            whatever the short cut leaves, errors and input that does not decode among it. None for none.
+            it returns the encoded output, or an offer of that, or None and has then changed nothing. The
+            contract serves whatever the short cut leaves, errors and input that does not decode among it.
+            None for none.
+        take_back: called with the caller, a number that grows with each call of the guest's, and the encoded
+            output, when the guest has dropped the future of an output that was no `Offer` without having
+            polled it. It costs nothing while guests poll what they ask for, unlike an offer, but has to
+            know from the output alone what it was. None for outputs that may be lost.
     """
 
     hostcall: Hostcall[In, Out]
     contract: Contract[In, Out]
     quick: Quick | None = None
+    take_back: TakeBack | None = None
 
     @property
     def denied(self) -> bool:
@@ -48,9 +56,10 @@ def operation(
     hostcall: Hostcall[In, Out],
     function: Callable[[Caller, In], Out | Awaitable[Out | Offer[Out]]],
     quick: Quick | None = None,
+    take_back: TakeBack | None = None,
 ) -> Operation[In, Out]:
     """An operation whose contract is one function of the caller and the input, and perhaps a short cut."""
-    return Operation(hostcall, FunctionContract(function), quick)
+    return Operation(hostcall, FunctionContract(function), quick, take_back)
 
 
 class _Denied:

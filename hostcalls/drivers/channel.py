@@ -9,8 +9,10 @@ from typing import Any
 from enfilade.hostcalls.abi import ChannelCreate, IoRead, IoWrite, catalogue
 from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached
 from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.offer import Offer
 from enfilade.hostcalls.contracts.operation import Operation, Quick, operation
 from enfilade.hostcalls.resources.channel import Channel, Reader, Writer
+from enfilade.hostcalls.resources.futures import Future
 from enfilade.hostcalls.resources.registry import Kind, Resource
 
 _LEAST_BYTES = 4096
@@ -198,7 +200,7 @@ def _child(
 
 
 def _read_quickly(*, strong: bool) -> Quick:
-    def quick(caller: Caller, arguments: bytes) -> bytes | None:
+    def quick(caller: Caller, arguments: bytes) -> Offer[bytes] | None:
         root = len(arguments) - _READ.size
         if root < 0 or root & 3:
             return None
@@ -212,7 +214,8 @@ def _read_quickly(*, strong: bool) -> Quick:
         payload = frame.payload
         size = len(payload)
         padding = -size & 3
-        return payload + _PADDING[padding] + _FRAME.pack(frame.writer_id, -size - padding - 4, size)
+        answer = payload + _PADDING[padding] + _FRAME.pack(frame.writer_id, -size - padding - 4, size)
+        return Offer(answer, lambda: reader.give_back(frame))
 
     return quick
 
@@ -238,12 +241,13 @@ def _write_quickly(*, strong: bool) -> Quick:
 
 def _read(
     caller: Caller, wanted: IoRead, *, strong: bool
-) -> Awaitable[Any]:  # a frame, which has an IoFrame's fields
+) -> Future[Offer[Any]]:  # of a frame, which has an IoFrame's fields
     reader: Reader = caller.get(wanted.handle, Kind.READER).payload
     if reader.strong is not strong:
         raise InvalidArgument
     # A frame that is larger than the guest may have waiting would end it, and first be copied for that.
-    return reader.read(min(wanted.len, caller.limits.queued_bytes))
+    read = reader.read(min(wanted.len, caller.limits.queued_bytes))
+    return read.then(lambda frame: Offer(frame, lambda: reader.give_back(frame)))
 
 
 def _write(caller: Caller, frame: IoWrite, *, strong: bool) -> Awaitable[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -32,6 +33,7 @@ from enfilade.hostcalls.abi.received import Encoded, bytes_limit, plain_bytes, r
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.host import ActorHost, Ended, Incoming, Request, Upgrade
 from enfilade.hostcalls.contracts.launch import Launch
+from enfilade.hostcalls.contracts.offer import Offer
 from enfilade.hostcalls.contracts.operation import Operation, operation
 from enfilade.hostcalls.drivers.process import ProcessDriver
 from enfilade.hostcalls.resources.channel import FrameTooLong
@@ -57,7 +59,7 @@ class MailboxDriver:
         """The operations of actor messaging."""
         yield operation(catalogue.ACTOR_SELF, self.self)
         yield operation(catalogue.ACTOR_SEND, self.send)
-        yield operation(catalogue.ACTOR_RECEIVE, self.receive, _receive_quickly)
+        yield operation(catalogue.ACTOR_RECEIVE, self.receive, _receive_quickly, _take_back)
         yield operation(catalogue.ACTOR_CALL, self.call)
         yield operation(catalogue.ACTOR_REPLY, self.reply, _reply_quickly)
         yield operation(catalogue.ACTOR_RELEASE, self.release)
@@ -84,9 +86,7 @@ class MailboxDriver:
         caller.budget.messages.left -= 1
         _hand_over(caller, message, lambda: _actors(caller).send(to, message))
 
-    def receive(
-        self, caller: Caller, wanted: ActorReceive
-    ) -> ActorReceived | Encoded | Future[ActorReceived | Encoded]:
+    def receive(self, caller: Caller, wanted: ActorReceive) -> Any:
         """The next message that is wanted."""
         kinds = wanted.kinds or _PLAIN | _REQUEST | _EXITED | _DOWN
 
@@ -102,13 +102,14 @@ class MailboxDriver:
             assert isinstance(incoming, Ended)
             return bool(kinds & (_EXITED if incoming.monitor is None else _DOWN))
 
-        def convert(incoming: Incoming | None) -> ActorReceived | Encoded:
+        def convert(incoming: Incoming | None) -> ActorReceived | Encoded | Offer[ActorReceived]:
             if incoming is None:
                 return ActorReceived(None)
             return _received(caller, incoming, wanted.data_limit)
 
         timeout = None if wanted.timeout_ms is None else wanted.timeout_ms / 1000
-        return _actors(caller).receive(select, timeout, convert)
+        received: Any = _actors(caller).receive(select, timeout, convert)
+        return Future.of(received) if type(received) is Offer else received
 
     def call(self, caller: Caller, wanted: ActorCall) -> Future[ActorBody]:
         """Send a request and wait for its answer."""
@@ -279,7 +280,9 @@ def _check(caller: Caller, message: Message, data_limit: int, slots: int = 0) ->
         caller.check_room(len(message.resources) + slots)
 
 
-def _received(caller: Caller, incoming: Incoming, data_limit: int) -> ActorReceived | Encoded:
+def _received(
+    caller: Caller, incoming: Incoming, data_limit: int
+) -> ActorReceived | Encoded | Offer[ActorReceived]:
     if type(incoming) is bytes:
         if len(incoming) > data_limit:
             raise FrameTooLong
@@ -302,11 +305,40 @@ def _received(caller: Caller, incoming: Incoming, data_limit: int) -> ActorRecei
         return ActorReceived(UpgradeMessage())
     assert isinstance(incoming, Ended)
     actor = _slot(caller, incoming.actor)
+    received: ExitedMessage | DownMessage
     if incoming.monitor is None:
-        return ActorReceived(ExitedMessage(actor, incoming.reason))
-    return ActorReceived(DownMessage(incoming.monitor, actor, incoming.reason))
+        received = ExitedMessage(actor, incoming.reason)
+    else:
+        received = DownMessage(incoming.monitor, actor, incoming.reason)
+    # A process's end comes behind all that it has sent.
+    return Offer(ActorReceived(received), lambda: _actors(caller).put_back(incoming, math.inf))
 
 
+def _take_back(caller: Caller, serial: int, encoded: bytes) -> None:
+    """Put back a message that the guest has dropped without having looked at it."""
+    message = _read_received(encoded).message
+    if not isinstance(message, PlainMessage | RequestMessage):
+        return  # the time was over, or an upgrade, which is offered again
+    try:
+        resources = _take(caller, message.resources)
+    except HostcallError:  # it has guessed the slots, and freed one
+        return
+    if isinstance(message, PlainMessage):
+        plain = not message.tag and not resources
+        content = message.data if plain else Message(message.data, message.tag, resources)
+        _actors(caller).put_back(content, serial)
+        return
+    request: Request | None = caller.slots.peek(message.request, Kind.REQUEST)
+    if request is None:
+        return
+    if resources:
+        assert isinstance(request.message, Message)
+        request.message = Message(message.data, request.message.tag, resources)
+    _actors(caller).put_back(request, serial)
+    caller.slots.free(message.request)
+
+
+_read_received = catalogue.ACTOR_RECEIVE.output.decode
 # The request; the data's place, relative to the field that tells it, and size; the same for the resources.
 _REPLY = struct.Struct("<IiIiI")
 

@@ -18,7 +18,16 @@ from enfilade.hostcalls.engine.errors import (
     StartError,
     StartTrapped,
 )
-from enfilade.hostcalls.engine.instance import DROPPED, TAKEN, Instance, Pause, Server, Step, Submission
+from enfilade.hostcalls.engine.instance import (
+    DROPPED,
+    RETURNED,
+    TAKEN,
+    Instance,
+    Pause,
+    Server,
+    Step,
+    Submission,
+)
 from enfilade.hostcalls.engine.limits import Limits
 from enfilade.hostcalls.engine.linked import Import, Linked
 from enfilade.hostcalls.engine.module import (
@@ -34,6 +43,7 @@ from enfilade.hostcalls.engine.traps import Frame, Trap, TrapKind
 
 __all__ = [
     "DROPPED",
+    "RETURNED",
     "TAKEN",
     "BadEntrypoint",
     "BadMemoryAccess",

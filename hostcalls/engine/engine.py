@@ -326,6 +326,7 @@ class Engine:
             entry.index = hostcall.index
             entry.denied = hostcall.denied
             entry.clock = hostcall.clock
+            entry.returns = hostcall.returns
         error = ffi.new("char **")
         with self._using_modules:
             linked = lib.linked_open(self._compiler_opened(), module._module, imports, len(granted), error)

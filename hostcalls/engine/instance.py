@@ -37,14 +37,18 @@ if TYPE_CHECKING:
 
 Submission: TypeAlias = tuple[int, int, bytes]
 """An operation that the guest has begun: the future's key, the hostcall's index (`Import.index`), the
-arguments. Or, with `DROPPED` or `TAKEN` in the index's place, what has become of the future. The key is
-unique in the life of the instance; its low 32 bits are the future id that the guest sees."""
+arguments. Or, with `DROPPED`, `TAKEN` or `RETURNED` in the index's place, what has become of the future. The
+key is unique in the life of the instance; its low 32 bits are the future id that the guest sees."""
 
 DROPPED: Final[int] = lib.RECORD_DROPPED
 """The guest has dropped a future that had no answer, or an offer."""
 
 TAKEN: Final[int] = lib.RECORD_TAKEN
 """The guest has polled a future that had an offer, and has its result."""
+
+RETURNED: Final[int] = lib.RECORD_RETURNED
+"""The guest has dropped a future with an answer that returns (`Import.returns`). The hostcall's index, as an
+unsigned number of 32 bits, and the answer are in the arguments' place."""
 
 _HEADER = struct.Struct("<QII")
 
@@ -98,7 +102,8 @@ class Server(Protocol):
         Returns its encoded output; or None, when `Instance.complete`, `offer` or `fail` gives the answer. May
         close the instance.
 
-        Or, if `index` is `DROPPED` or `TAKEN`, note what has become of the future, and return None.
+        Or, if `index` is `DROPPED`, `TAKEN` or `RETURNED`, note what has become of the future, and return
+        None.
         """
         ...
 
@@ -401,6 +406,14 @@ class Instance:
             found.append((future, index, bytes(taken[position : position + length])))
             position += (length + 7) & ~7
         return found
+
+    def return_results(self) -> None:
+        """Take every answer that returns, and that the guest has not polled, away from the guest.
+
+        Each is among the submissions then, `RETURNED`. Raises `GuestBusy` while the guest runs on a worker,
+        `InstanceClosed` after `close`.
+        """
+        self._word = lib.guest_return_results(self._rested()) | (self._word & _RUNNABLE)
 
     def refusals(self) -> list[int]:
         """Take the indices of the denied hostcalls that the guest has made, each once in its life.

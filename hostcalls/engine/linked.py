@@ -21,12 +21,15 @@ class Import:
         denied: the capability was not granted. `create` then answers a future whose first `poll` fails with
             "permission denied" (docs/guests.md, "A hostcall that was not granted").
         clock: the engine answers by itself, with a `TimeNow` of the machine's clocks.
+        returns: an answer that the guest drops without having polled it comes back, as a submission
+            `RETURNED`.
     """
 
     module_name: str
     index: int
     denied: bool = False
     clock: bool = False
+    returns: bool = False
 
 
 class Linked:

@@ -3,14 +3,15 @@
 When the guest stands still, everything that it has submitted since the last time is taken at once. A
 contract that has its answer completes the guest's future on the spot; one that answers with a `Future`
 completes it later, at the cost of a callback; any other awaitable becomes a task. What is still under way
-when the guest drops the future, or dies, is cancelled; an `Offer` is taken back when the guest drops the
-future before it has polled it.
+when the guest drops the future, or dies, is cancelled; an `Offer`, or an answer that its operation can take
+back, is taken back when the guest drops the future before it has polled it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import struct
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Any
@@ -25,13 +26,26 @@ from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.offer import Offer
 from enfilade.hostcalls.contracts.operation import Operation
 from enfilade.hostcalls.contracts.table import Entry
-from enfilade.hostcalls.engine import DROPPED, TAKEN, BadMemoryAccess, Instance, Pause, Step, Trap, TrapKind
+from enfilade.hostcalls.engine import (
+    DROPPED,
+    RETURNED,
+    TAKEN,
+    BadMemoryAccess,
+    Instance,
+    Pause,
+    Step,
+    Trap,
+    TrapKind,
+)
 from enfilade.hostcalls.kernel.prepared import Prepared
 from enfilade.hostcalls.kernel.refusals import Refusals, denied
 from enfilade.hostcalls.resources.clock import Clock, Timer
 from enfilade.hostcalls.resources.futures import Cancelled, Future
 
 logger = logging.getLogger("enfilade.hostcalls")
+
+_INDEX = struct.Struct("<I")
+"""The hostcall's index, before an answer that comes back."""
 
 _PAGE = 65_536
 """Bytes of a page of linear memory, the least by which it grows."""
@@ -264,7 +278,7 @@ class Execution:
         try:
             decode, run, encode, operation, quick = self._entries[index]
         except IndexError:
-            self._note_end(future, index)
+            self._note_end(future, index, arguments)
             return None
         self._calls.left -= 1
         if quick is not None:
@@ -274,7 +288,11 @@ class Execution:
                 self._failed(future, operation)
                 return None
             if answer is not None:
-                return answer
+                if isinstance(answer, bytes):
+                    return answer
+                self._offers[future] = answer
+                self.instance.offer(future, answer.value)
+                return None
         try:
             value = decode(arguments)
         except CodecError as error:
@@ -293,8 +311,11 @@ class Execution:
             self._begin(future, operation, outcome, len(arguments))
         return None
 
-    def _note_end(self, future: int, end: int) -> None:
-        """Cancel what is under way for a future that was dropped, and take back what it was offered."""
+    def _note_end(self, future: int, end: int, answer: bytes) -> None:
+        """Cancel what is under way for a future that was dropped, and take back what it has not looked at."""
+        if end == RETURNED:
+            self._return(future, answer)
+            return
         offer = self._offers.pop(future, None)
         if end == DROPPED:
             pending = self._take_pending(future)
@@ -303,12 +324,25 @@ class Execution:
             if offer is not None:
                 offer.take_back()
 
+    def _return(self, future: int, answer: bytes) -> None:
+        """Take back an answer that the guest has dropped without having polled it."""
+        (index,) = _INDEX.unpack_from(answer)
+        operation = self._entries[index][3]
+        assert operation.take_back is not None
+        try:
+            operation.take_back(self.caller, future >> 32, answer[_INDEX.size :])
+        except Exception:
+            self._failed(future, operation)
+
     def _take_back_offers(self) -> None:
         """Take back what the guest has not seen yet. One that a worker has may have seen everything."""
-        if self._offers and not self.instance.offloaded:
-            for future, end, _ in self.instance.submissions():
+        if not self.instance.offloaded:
+            self.instance.return_results()
+            for future, end, answer in self.instance.submissions():
                 if end == TAKEN:
                     self._offers.pop(future, None)
+                elif end == RETURNED:
+                    self._return(future, answer)
             offers, self._offers = self._offers, {}
             for offer in offers.values():
                 offer.take_back()

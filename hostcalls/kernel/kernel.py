@@ -280,6 +280,7 @@ class Kernel:
                     index,
                     operation.denied,
                     clock=operation is self._engine_answers,
+                    returns=operation.take_back is not None,
                 )
                 for index, operation in enumerate(table.operations)
             )

@@ -21,6 +21,7 @@ checked and then done in two steps, so no wake-up is lost: each change of state 
 from __future__ import annotations
 
 import enum
+from bisect import insort
 from collections import deque
 from typing import NamedTuple
 
@@ -302,7 +303,7 @@ class Channel:
 class Reader:
     """Reads the frames of a channel, one after the other. Made by `Channel.reader`."""
 
-    __slots__ = ("_length", "_pending", "channel", "closed", "position", "sequence", "strong")
+    __slots__ = ("_length", "_pending", "_returned", "channel", "closed", "position", "sequence", "strong")
 
     def __init__(self, channel: Channel, *, strong: bool) -> None:
         self.channel = channel
@@ -312,6 +313,7 @@ class Reader:
         self.closed = False
         self._length = 0
         self._pending: Future[Frame] | None = None
+        self._returned: list[Frame] | None = None  # those that it has read and not wanted; None for none
 
     def read(self, length: int) -> Future[Frame]:
         """The next frame, if it is no longer than `length`, as soon as it is complete.
@@ -338,7 +340,7 @@ class Reader:
         channel = self.channel
         frames = channel._frames
         index = self.sequence - channel._base
-        if self._pending is not None or self.closed or not 0 <= index < len(frames):
+        if self._pending is not None or self.closed or self._returned or not 0 <= index < len(frames):
             return None
         frame = frames[index]
         if len(frame.payload) > length or not channel._fits(frame.end, frame.sequence):
@@ -357,7 +359,20 @@ class Reader:
     @property
     def unread(self) -> int:
         """Frames that are there and that it has not read, parked ones included."""
-        return max(0, self.channel._base + len(self.channel._frames) - self.sequence)
+        returned = len(self._returned) if self._returned else 0
+        return max(0, self.channel._base + len(self.channel._frames) - self.sequence) + returned
+
+    def give_back(self, frame: Frame) -> None:
+        """Take back a frame that was read and that nobody has looked at: it is read again before all others.
+
+        It has no place in the ring any more, and holds no writer back.
+        """
+        if self.closed or self.channel.terminated:
+            return
+        if self._returned is None:
+            self._returned = []
+        insort(self._returned, frame, key=lambda returned: returned.sequence)
+        self._retry()
 
     def downgrade(self) -> None:
         """Become a weak reader that goes on from where it is."""
@@ -398,6 +413,12 @@ class Reader:
         channel = self.channel
         if self.closed or channel.state is State.TERMINATED:
             raise BrokenPipe
+        if self._returned:
+            frame = self._returned[0]
+            if len(frame.payload) > self._length:
+                raise FrameTooLong
+            del self._returned[0]
+            return frame
         index = self.sequence - channel._base
         if index < 0:
             self.sequence = channel._base

@@ -18,6 +18,7 @@ ARCHITECTURE = (
     IDLE := "100,000 idle sync actors; 100,000 guests",
     GUEST_SPAWN := "spawn a guest from a cached module",
     HOSTCALL := "hostcall round trip with a Python driver",
+    GUEST_MESSAGES := "message, request, call and channel frame of a guest",
     DOOR_CALL := "door_call, 64 bytes, C to C on Linux",
     DOOR_LARGE := "door_call, 1 MiB and 16 MiB, C to C on Linux",
     DOOR_CROWD := "door_call, 64 bytes, four and sixteen callers, C to C on Linux",

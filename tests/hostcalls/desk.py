@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 from enfilade.hostcalls.abi.capability import Capability
-from enfilade.hostcalls.abi.catalogue import CATALOGUE
+from enfilade.hostcalls.abi.catalogue import CATALOGUE, CHANNEL_STRONG_READ, CHANNEL_WEAK_READ
 from enfilade.hostcalls.abi.errors import NotFound, StartError
 from enfilade.hostcalls.abi.hostcall import Hostcall
 from enfilade.hostcalls.contracts.budget import Budget, Place
@@ -24,6 +24,7 @@ from enfilade.hostcalls.resources.futures import Future
 from enfilade.hostcalls.resources.registry import Kind
 
 EVERYTHING = frozenset(Capability)
+_READS = (CHANNEL_STRONG_READ, CHANNEL_WEAK_READ)
 INDEX = {hostcall.name: index for index, hostcall in enumerate(CATALOGUE)}
 
 
@@ -121,14 +122,14 @@ class Desk:
     def call(self, caller: Caller, hostcall: Hostcall[Any, Any], value: Any = None) -> Any:
         """Make a hostcall as a guest does, encoded both ways; what is not answered at once is a future.
 
-        What is offered is taken.
+        What is offered is taken. A channel's frame is always a future, as if it came later.
         """
         answer = self.begin(caller, hostcall, value)
         if not isinstance(answer, Future):
             return hostcall.output.decode(hostcall.output.encode(answer))
         taken = answer.then(lambda given: given.value if isinstance(given, Offer) else given)
         is_offer = answer.done and taken.result() is not answer.result()
-        return taken.result() if is_offer else taken
+        return taken.result() if is_offer and hostcall not in _READS else taken
 
     def begin(self, caller: Caller, hostcall: Hostcall[Any, Any], value: Any = None) -> Any:
         """Make a hostcall; the answer is as the contract gives it, with what is offered."""

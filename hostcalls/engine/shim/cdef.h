@@ -46,6 +46,7 @@ typedef struct {
     uint32_t index;
     bool denied;
     bool clock;              /* the shim answers with the time of day and the time since the engine's first answer */
+    bool returns;            /* a result that the guest drops without having polled it comes back, RECORD_RETURNED */
 } hostcall_import;
 
 typedef struct {
@@ -80,9 +81,11 @@ enum { HAS_SUBMISSIONS = 4, RUNNABLE = 16, STAGED = 32, HAS_REFUSALS = 64, SIZE_
 enum { STAGE_SIZE = 4096 };
 
 /* In the place of a hostcall's index, what has become of a future: the guest has dropped it while it had no answer
- * or an offer; or it has taken its offer. */
+ * or an offer; or it has taken its offer; or it has dropped it with a result that returns, and then the hostcall's
+ * index, as a uint32_t, and the result are where arguments would be. */
 #define RECORD_DROPPED 0xffffffff
 #define RECORD_TAKEN 0xfffffffe
+#define RECORD_RETURNED 0xfffffffd
 
 /* The key of no future. */
 #define NO_KEY 0xffffffffffffffff
@@ -155,6 +158,10 @@ const char *guest_submissions(guest *g);
 
 /* The indices of the denied hostcalls that the guest has made since the last time, each once in the guest's life. */
 size_t guest_refusals(guest *g, const uint32_t **indices);
+
+/* Takes every result that returns and that the guest has not polled away from it, as if the guest had dropped its
+ * future. Returns the word. */
+uint64_t guest_return_results(guest *g);
 bool guest_complete(guest *g, uint64_t future, const uint8_t *payload, size_t size);
 
 /* As guest_complete(), with a result that the guest may take or not: the host gets a record that tells which. */

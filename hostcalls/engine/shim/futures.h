@@ -24,8 +24,10 @@ typedef struct {
     uint32_t size;
     uint32_t serial;
     uint32_t task; /* the waker, if `waited`; the next free id, if FREE */
+    uint32_t index; /* of the hostcall, if its result `returns` */
     uint8_t state;
     bool waited;
+    bool returns;
 } future;
 
 typedef struct {

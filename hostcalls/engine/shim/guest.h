@@ -97,6 +97,10 @@ bool guest_can_go_on(const guest *g);
  * memory. */
 bool guest_submit(guest *g, uint64_t key, uint32_t index, const uint8_t *arguments, uint32_t size);
 
+/* Leaves the result of the future `id`, which is READY and returns, for the host to take back. Returns false if there
+ * is no memory. */
+bool guest_return(guest *g, uint32_t id);
+
 /* Notes that the guest has made the denied hostcall `index`. */
 void guest_report_refusal(guest *g, uint32_t index);
 

@@ -21,6 +21,7 @@ typedef struct {
     uint32_t index;
     bool denied;
     bool clock;
+    bool returns;
 } operation;
 
 /* Ends the guest's time slice at its next loop or call. Compiled code keeps the deadline in a register and
@@ -206,7 +207,7 @@ static void submit(visit *v, uint32_t id, uint32_t index, const uint8_t *argumen
     }
 }
 
-static uint32_t begin_operation(visit *v, uint32_t index, int32_t pointer, uint32_t size) {
+static uint32_t begin_operation(visit *v, const operation *op, int32_t pointer, uint32_t size) {
     const uint8_t *arguments = locate(v, pointer, size);
     if (arguments == NULL) {
         return 0;
@@ -215,7 +216,10 @@ static uint32_t begin_operation(visit *v, uint32_t index, int32_t pointer, uint3
     if (id == NO_FUTURE) {
         return 0;
     }
-    submit(v, id, index, arguments, size);
+    future *f = futures_find(&v->guest->futures, id);
+    f->index = op->index;
+    f->returns = op->returns;
+    submit(v, id, op->index, arguments, size);
     return id;
 }
 
@@ -270,6 +274,8 @@ static uint32_t drop_future(visit *v, uint32_t id, destination to) {
     }
     if (f->state == FUTURE_PENDING || f->state == FUTURE_OFFERED) {
         report_end(v, id, RECORD_DROPPED);
+    } else if (f->state == FUTURE_READY && f->returns && !guest_return(g, id)) {
+        END_GUEST(v, FAULT_LIMIT, "no memory for a result of %u bytes that returns", f->size);
     }
     futures_remove(&g->futures, id);
     return 0;
@@ -285,7 +291,7 @@ static wasm_trap_t *create(void *env, wasmtime_caller_t *caller, wasmtime_val_ra
     uint32_t size = (uint32_t)values[1].i32;
     uint32_t id = op->denied  ? refuse(&v, op->index)
                   : op->clock ? read_clock(&v, pointer, size)
-                              : begin_operation(&v, op->index, pointer, size);
+                              : begin_operation(&v, op, pointer, size);
     values[0].i32 = (int32_t)id;
     return leave(&v);
 }
@@ -387,8 +393,10 @@ wasmtime_error_t *hostcalls_define(wasmtime_linker_t *linker, const hostcall_imp
         if (op == NULL) {
             return wasmtime_error_new("no memory for a hostcall");
         }
-        *op = (operation){
-            .index = imports[i].index, .denied = imports[i].denied, .clock = imports[i].clock};
+        *op = (operation){.index = imports[i].index,
+                          .denied = imports[i].denied,
+                          .clock = imports[i].clock,
+                          .returns = imports[i].returns};
         error = define(linker, imports[i].module_name, "create", 2, create, op);
         if (error == NULL) {
             error = define(linker, imports[i].module_name, "poll", 4, poll, NULL);

@@ -24,6 +24,37 @@ bool guest_submit(guest *g, uint64_t key, uint32_t index, const uint8_t *argumen
     return true;
 }
 
+bool guest_return(guest *g, uint32_t id) {
+    const future *f = futures_find(&g->futures, id);
+    size_t size = sizeof f->index + f->size, padded = (size + 7) & ~(size_t)7;
+    uint8_t *record = buffer_extend(&g->submitted, 16 + padded);
+    if (record == NULL) {
+        return false;
+    }
+    uint64_t key = futures_key(&g->futures, id);
+    uint32_t how = RECORD_RETURNED, length = (uint32_t)size;
+    memcpy(record, &key, 8);
+    memcpy(record + 8, &how, 4);
+    memcpy(record + 12, &length, 4);
+    memcpy(record + 16, &f->index, sizeof f->index);
+    if (f->size > 0) {
+        memcpy(record + 16 + sizeof f->index, f->payload, f->size);
+    }
+    memset(record + 16 + size, 0, padded - size);
+    g->submitted_count++;
+    return true;
+}
+
+uint64_t guest_return_results(guest *g) {
+    for (uint32_t id = 0; id < g->futures.count; id++) {
+        const future *f = futures_find(&g->futures, id);
+        if (f != NULL && f->state == FUTURE_READY && f->returns && guest_return(g, id)) {
+            futures_remove(&g->futures, id);
+        }
+    }
+    return guest_word(g);
+}
+
 void guest_report_refusal(guest *g, uint32_t index) {
     for (size_t at = 0; at < g->refused.size; at += sizeof index) {
         if (memcmp(g->refused.data + at, &index, sizeof index) == 0) {

@@ -57,6 +57,21 @@ def _sends(name: str, operation: str, messages: int, size: int, goals: tuple[Goa
     )
 
 
+def _threshold(kibibytes: int) -> Benchmark:
+    """A size on one side of a place where a payload changes its way: into a memory file, or out of a batch."""
+    size = kibibytes * 2**10
+    return Benchmark(
+        name=f"node-call-{kibibytes}k",
+        group="nodes",
+        operation=f"call and reply with {kibibytes} KiB",
+        parameters={"calls": 400, "size": size},
+        quick={"calls": 3, "size": size},
+        entries=(Entry("enfilade/node"), Entry("stream/socket")),
+        kernel="node-call",
+        cpus=2,
+    )
+
+
 def _crowd(clients: int, calls: int) -> Benchmark:
     return Benchmark(
         name=f"node-call-{clients}-peers",
@@ -72,6 +87,7 @@ def _crowd(clients: int, calls: int) -> Benchmark:
             Entry("erlang/2 cpus"),
         ),
         kernel="node-crowd",
+        goals=(Goal(NODE_CALL, "enfilade/node", 4.0, against="stream/socket"),),
         cpus=2,
     )
 
@@ -89,7 +105,17 @@ NODES: tuple[Benchmark, ...] = (
         ),
     ),
     _calls("node-call-1k", "call and reply with 1 KiB", 2_000, 2**10),
-    _calls("node-call-64k", "call and reply with 64 KiB", 400, 2**16),
+    _threshold(48),
+    _calls(
+        "node-call-64k",
+        "call and reply with 64 KiB",
+        400,
+        2**16,
+        (Goal(NODE_CALL, "enfilade/node", 3.0, against="stream/socket"),),
+    ),
+    _threshold(96),
+    _threshold(160),
+    _threshold(161),
     _calls("node-call-1m", "call and reply with 1 MiB", 50, 2**20),
     _calls("node-call-16m", "call and reply with 16 MiB", 5, 2**24),
     _crowd(2, 500),
@@ -100,9 +126,18 @@ NODES: tuple[Benchmark, ...] = (
         "one-way message with 64 bytes",
         20_000,
         64,
-        (Goal(NODE_SEND, "enfilade/node", 1 / 300_000),),
+        (
+            Goal(NODE_SEND, "enfilade/node", 1 / 300_000),
+            Goal(NODE_SEND, "enfilade/node", 0.6, against="erlang"),
+        ),
     ),
-    _sends("node-send-64k", "one-way message with 64 KiB", 1_000, 2**16),
+    _sends(
+        "node-send-64k",
+        "one-way message with 64 KiB",
+        1_000,
+        2**16,
+        (Goal(NODE_SEND, "enfilade/node", 2.0, against="erlang"),),
+    ),
     Benchmark(
         name="node-spawn",
         group="nodes",

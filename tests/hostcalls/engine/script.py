@@ -214,7 +214,7 @@ class ScriptRunner:
             self.engine.compile(wasm()),
             [
                 Import("test::granted", GRANTED),
-                Import("test::other", OTHER),
+                Import("test::other", OTHER, returns=True),
                 Import("test::denied", 9, denied=True),
             ],
         )

@@ -7,7 +7,7 @@ import struct
 import pytest
 import wasmtime
 
-from enfilade.hostcalls.engine import DROPPED, TAKEN, Engine, Import, Limits, Step, TrapKind
+from enfilade.hostcalls.engine import DROPPED, RETURNED, TAKEN, Engine, Import, Limits, Step, TrapKind
 from tests.hostcalls.engine.script import (
     DRAIN,
     FAILED,
@@ -433,3 +433,46 @@ class TestLimits:
         assert run.run() is Step.TRAPPED
         assert run.instance.trap is not None
         assert run.instance.trap.kind is TrapKind.LIMIT
+
+
+def test_a_result_that_returns_comes_back_when_it_is_dropped(script: ScriptRunner) -> None:
+    run = script(
+        [
+            (Op.CREATE_OTHER, 0, 0),
+            (Op.CREATE_OTHER, 0, 0),
+            poll(0, 9),
+            poll(1, 9),
+            YIELD,
+            drop(0),
+            poll(1, 10),
+            YIELD,
+        ]
+    )
+    run.run()
+    (first, _, _), (second, _, _) = run.instance.submissions()
+    run.instance.complete(first, b"unread")
+    run.instance.complete(second, b"read")
+    run.run()
+    assert run.instance.submissions() == [(first, RETURNED, struct.pack("<I", OTHER) + b"unread")]
+
+
+def test_results_that_return_can_be_taken_away(script: ScriptRunner) -> None:
+    run = script(
+        [
+            (Op.CREATE_OTHER, 0, 0),
+            (Op.CREATE_OTHER, 0, 0),
+            poll(0, 9),
+            poll(1, 9),
+            YIELD,
+            drop(0),
+            drop(1),
+            YIELD,
+        ]
+    )
+    run.run()
+    (first, _, _), (second, _, _) = run.instance.submissions()
+    run.instance.complete(first, b"result")
+    run.instance.return_results()
+    assert run.instance.submissions() == [(first, RETURNED, struct.pack("<I", OTHER) + b"result")]
+    run.run()
+    assert run.instance.submissions() == [(second, DROPPED, b"")]
