@@ -14,6 +14,9 @@ from enfilade.hostcalls.resources.futures import Future
 A = TypeVar("A")
 T = TypeVar("T")
 
+_AT_ONCE = 8
+"""Frames in a row, none of which had to wait, after which a task lets others run."""
+
 _ANY_LENGTH = 1 << 32
 """No frame of any channel is longer."""
 
@@ -31,10 +34,12 @@ class ChannelSender(trio.abc.SendChannel[bytes]):
     def __init__(self, channel: Channel, *, strong: bool = True) -> None:
         self.channel = channel
         self._writer: Writer = channel.writer(strong=strong)
+        self._at_once = 0  # frames since the last that let others run
 
     async def send(self, value: bytes | bytearray | memoryview) -> None:
-        """Write a copy of `value` as one frame, when there is room. A checkpoint.
+        """Write a copy of `value` as one frame, when there is room.
 
+        It can always be cancelled. Other tasks run when it has to wait, and with every eighth frame when not.
         Cancelled before it has begun, it has written nothing; a frame that has its place is written even if
         the wait for room is cancelled. An empty value is no frame. In a channel that drops, a frame that
         finds no room is lost without an error.
@@ -44,7 +49,16 @@ class ChannelSender(trio.abc.SendChannel[bytes]):
         is sending with it. Stalled: the frame is larger than the channel, and a strong
         reader would wait for it.
         """
-        await _outcome(self._writer, self._writer.write, bytes(memoryview(value)))
+        frame = value if type(value) is bytes else bytes(memoryview(value))
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._writer.write_now(frame):
+            self._at_once += 1
+            if self._at_once >= _AT_ONCE:
+                self._at_once = 0
+                await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            self._at_once = 0
+            await _outcome(self._writer, self._writer.write, frame)
 
     async def aclose(self) -> None:
         """Close this sender; the channel stays. A checkpoint, and closed even if cancelled."""
@@ -63,15 +77,27 @@ class ChannelReceiver(trio.abc.ReceiveChannel[bytes]):
     def __init__(self, channel: Channel, *, strong: bool = True) -> None:
         self.channel = channel
         self._reader = channel.reader(strong=strong)
+        self._at_once = 0  # frames since the last that let others run
 
     async def receive(self) -> bytes:
-        """The next frame. A checkpoint; cancelled, it has taken none.
+        """The next frame. It can always be cancelled, and has then taken none.
+
+        Other tasks run when it has to wait, and with every eighth frame when not.
 
         Raises: trio.ClosedResourceError: this receiver is or was closed. trio.EndOfChannel: the channel
         drains, and everything was read. trio.BrokenResourceError: the channel was terminated.
         trio.BusyResourceError: another task is receiving with it. LeftBehind: it is weak
         and was too slow; the next frame is the oldest that is left.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        frame = self._reader.read_now(_ANY_LENGTH)
+        if frame is not None:
+            self._at_once += 1
+            if self._at_once >= _AT_ONCE:
+                self._at_once = 0
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            return frame.payload
+        self._at_once = 0
         try:
             frame = await _outcome(self._reader, self._reader.read, _ANY_LENGTH)
         except trio.BrokenResourceError as error:
@@ -89,10 +115,9 @@ class ChannelReceiver(trio.abc.ReceiveChannel[bytes]):
 async def _outcome(end: Reader | Writer, operation: Callable[[A], Future[T]], argument: A) -> T:
     """Wait for an operation of one end of a channel, with trio's exceptions.
 
-    The operation may be over as soon as it has begun; from then on nothing may be cancelled, or a frame
-    would be lost or written again.
+    The caller has looked whether it is cancelled. The operation may be over as soon as it has begun; from
+    then on nothing may be cancelled, or a frame would be lost or written again.
     """
-    await trio.lowlevel.checkpoint_if_cancelled()
     if end.closed:
         raise trio.ClosedResourceError
     try:

@@ -17,17 +17,42 @@ async def test_send_and_receive() -> None:
     receiver = ChannelReceiver(channel)
     async with ChannelSender(channel) as sender, receiver:
         for word in (b"one", b"two"):
-            with assert_checkpoints():
-                await sender.send(word)
-        await sender.send(b"")
+            await sender.send(word)
         with assert_checkpoints():
-            assert await receiver.receive() == b"one"
+            await sender.send(b"")
+        assert await receiver.receive() == b"one"
         channel.drain()
         assert [frame async for frame in receiver] == [b"two"]
         with pytest.raises(trio.BrokenResourceError, match="interrupted"):
             await sender.send(b"late")
         with pytest.raises(trio.EndOfChannel):
             await receiver.receive()
+
+
+async def test_others_run_between_frames() -> None:
+    """Also while neither end has to wait."""
+    channel = Channel(1024)
+    async with ChannelSender(channel) as sender, ChannelReceiver(channel) as receiver:
+        for _ in range(2):
+            with assert_checkpoints():
+                for _ in range(8):
+                    await sender.send(b"frame")
+        for _ in range(2):
+            with assert_checkpoints():
+                for _ in range(8):
+                    await receiver.receive()
+
+
+async def test_an_end_that_never_waits_can_be_cancelled() -> None:
+    channel = Channel(1024)
+    async with ChannelSender(channel) as sender, ChannelReceiver(channel) as receiver:
+        await sender.send(b"one")
+        for operation in (sender.send, receiver.receive):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await operation(*((b"two",) if operation == sender.send else ()))
+            assert scope.cancelled_caught
+        assert await receiver.receive() == b"one"
 
 
 async def test_waiting_and_cancelling(autojump_clock: trio.testing.MockClock) -> None:

@@ -58,7 +58,7 @@ def _sends(name: str, operation: str, messages: int, size: int, goals: tuple[Goa
 
 
 def _threshold(kibibytes: int) -> Benchmark:
-    """A size on one side of a place where a payload changes its way: into a memory file, or out of a batch."""
+    """A size near to where a payload changes its way: into a memory file, or out of a batch."""
     size = kibibytes * 2**10
     return Benchmark(
         name=f"node-call-{kibibytes}k",
