@@ -44,6 +44,7 @@ __all__ = [
     "get_state",
     "get_status",
     "install",
+    "install_soon",
     "replace_state",
     "resume",
     "statistics",
@@ -51,6 +52,7 @@ __all__ = [
     "terminate",
     "trace",
     "uninstall",
+    "uninstall_soon",
 ]
 
 tracing = logging.getLogger("enfilade.trace")
@@ -434,6 +436,26 @@ async def install(ref: Ref[Any], observer: Observer) -> None:
 async def uninstall(ref: Ref[Any], observer: Observer) -> bool:
     """Remove an observer; return true if it was installed. Raises: as `suspend`."""
     return bool(await _ask(ref, lambda process: _uninstall(process, lambda other: other is observer)))
+
+
+@attrs.frozen
+class _Installing:
+    """An item of the control lane that installs an observer."""
+
+    observer: Observer
+
+    def serve(self, process: Process) -> None:
+        _install(process, self.observer)
+
+
+def install_soon(process: Process, observer: Observer) -> None:
+    """As `install`, from its next message on, without waiting. Not a checkpoint."""
+    process.control_put(_Installing(observer))
+
+
+def uninstall_soon(process: Process, observer: Observer) -> None:
+    """As `uninstall`, at once; a message that is being handled is shown to it no more. Not a checkpoint."""
+    _uninstall(process, lambda other: other is observer)
 
 
 class _Trace:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from enfilade.actors.cli.mesh_app import mesh
 from enfilade.actors.cli.refusal import Refusal
@@ -237,6 +238,83 @@ def simulate(
     if count != 1:
         raise typer.BadParameter("expected one seed with --until, --log and --compare, got several")
     raise typer.Exit(look_into(test, seed, until=until, log=log, compare=compare))
+
+
+class _OrDoor(TyperGroup):
+    """A group whose first word, where it is none of its commands, is the door for "node"."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            args = ["node", *args]
+        return super().parse_args(ctx, args)
+
+
+trace = typer.Typer(
+    cls=_OrDoor, help="Show the messages of some processes: `enfilade trace DOOR PROCESS...`."
+)
+app.add_typer(trace, name="trace")
+
+
+@trace.command("node")
+def trace_node(
+    door: Annotated[Path, typer.Argument(help="The path of the running node's door.")],
+    processes: Annotated[
+        list[str],
+        typer.Argument(help="Serials, names, patterns of names, or actor:CLASS."),
+    ],
+    sends: Annotated[bool, typer.Option("--sends", help="Show what they send, too.")] = False,
+    match: Annotated[str, typer.Option(help="Which entries, such as 'method = post'.")] = "",
+    count: Annotated[int, typer.Option(min=1, help="End after so many messages.")] = 100,
+    for_: Annotated[float, typer.Option("--for", min=0.01, help="End after so many seconds.")] = 10.0,
+    rate: Annotated[float, typer.Option(min=1.0, help="End above so many entries a second.")] = 1_000.0,
+    contents: Annotated[bool, typer.Option("--contents", help="Show what messages contain.")] = False,
+    save: Annotated[Path | None, typer.Option(help="Write a recording to a file.")] = None,
+    secret: Secret = None,
+) -> None:
+    """Show the messages of processes of the node at DOOR, until the trace ends by itself."""
+    from enfilade.actors.cli.trace import trace_node as run
+    from enfilade.actors.observing.views import TraceView
+
+    named = tuple(int(each) if each.isdecimal() else each for each in processes)
+    view = TraceView(named, sends, match, count, for_, rate, contents)
+    raise typer.Exit(run(door, secret, view, save=save))
+
+
+Recorded = Annotated[Path, typer.Argument(help="The recording.", exists=True, dir_okay=False)]
+
+
+@trace.command("play")
+def trace_play(
+    file: Recorded,
+    speed: Annotated[float | None, typer.Option(min=0.001, help="So much faster than it was.")] = None,
+) -> None:
+    """Show a recording."""
+    from enfilade.actors.cli.trace import play_recording
+
+    raise typer.Exit(play_recording(file, speed=speed))
+
+
+@trace.command("redact")
+def trace_redact(file: Recorded) -> None:
+    """Take the contents of messages out of a recording."""
+    from enfilade.actors.cli.recordings import redact
+
+    typer.echo(f"{file}: contents taken out of {redact(file)} entries")
+
+
+@app.command()
+def chart(
+    file: Recorded,
+    format_: Annotated[
+        Literal["mermaid", "svg"], typer.Option("--format", help="Text for Mermaid, or a picture.")
+    ] = "mermaid",
+    only: Annotated[list[str] | None, typer.Option(help="A participant; may be repeated.")] = None,
+    max_: Annotated[int, typer.Option("--max", min=1, help="So many events at most.")] = 200,
+) -> None:
+    """Print a recording of a trace as a message sequence chart."""
+    from enfilade.actors.cli.trace import draw_chart
+
+    raise typer.Exit(draw_chart(file, form=format_, only=tuple(only or ()), most=max_))
 
 
 Patterns = list[str] | None

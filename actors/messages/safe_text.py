@@ -31,6 +31,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `observing/crashes.py`: an error, its notes and frames, the message at hand, a view of the state
 * `observing/dump_signals.py`: a whole node, dumped in the middle of any line
 * `observing/log_lines.py`: records of the log
+* `observing/traces.py`: messages, and a class's own view of them
 * `observing/vitals.py`: files of the system that may not be there
 * `patterns/events.py`: handlers, their keys, and what they raise
 * `patterns/pool.py`: what workers raise

@@ -15,7 +15,7 @@ from typing import Any, Final
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.observing.columns import COLUMNS_OF
 
-__all__ = ["LARGEST_MATCH", "Match"]
+__all__ = ["LARGEST_MATCH", "Glob", "Match"]
 
 LARGEST_MATCH: Final = 1_000
 """Characters of a match."""
@@ -80,9 +80,9 @@ def _test(term: str) -> Test:
         column, sign, value = found.groups()
         if sign not in ("=", "!="):
             raise ValueError(f"{column} is a text: expected = or !=, got {sign}")
-        pattern = _Glob(value.strip())
+        pattern = Glob(value.strip())
         return lambda row: pattern.fits(_text(row.get(column))) == (sign == "=")
-    pattern = _Glob(term if set(term) & {"*", "?"} else f"*{term}*")
+    pattern = Glob(term if set(term) & {"*", "?"} else f"*{term}*")
     return lambda row: any(pattern.fits(_text(row[column])) for column in TEXTS if row.get(column))
 
 
@@ -90,7 +90,7 @@ def _text(value: Any) -> str:
     return value if type(value) is str else "" if value is None else safe_str(value)
 
 
-class _Glob:
+class Glob:
     """A pattern of a whole text: `*` stands for anything, `?` for one character.
 
     It looks for the parts between the stars one after the other, leftmost first, which needs no going back.
@@ -100,6 +100,7 @@ class _Glob:
         self._parts = re.sub(r"\*+", "*", pattern).split("*")
 
     def fits(self, text: str) -> bool:
+        """Tell whether the whole of a text is like that."""
         first, *rest = self._parts
         if not rest:
             return len(text) == len(first) and _is_at(first, text, 0)

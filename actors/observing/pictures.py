@@ -24,6 +24,7 @@ from enfilade.actors.observing.rows import detail_of, reason_shown
 from enfilade.actors.observing.shots import Changes, Picture, Scene, Shot
 from enfilade.actors.observing.subscriptions import kinds_of
 from enfilade.actors.observing.tables import peer_rows, table_of
+from enfilade.actors.observing.traces import TracePicture
 from enfilade.actors.observing.trees import branches_of
 from enfilade.actors.observing.views import (
     DumpView,
@@ -34,6 +35,7 @@ from enfilade.actors.observing.views import (
     ReplicaView,
     StateView,
     TableView,
+    TraceView,
     TreeView,
     View,
 )
@@ -380,4 +382,5 @@ PICTURES: Final[dict[type, Any]] = {
     StateView: StatePicture,
     DumpView: DumpPicture,
     ReplicaView: ReplicaPicture,
+    TraceView: TracePicture,
 }

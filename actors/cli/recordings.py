@@ -1,0 +1,145 @@
+"""Recordings of traces: files of JSON lines, deflated when their names end in ".gz".
+
+The first line is a header; then come processes, as they appear, entries with times in nanoseconds from the
+beginning, gaps, and an end that says why the trace has ended. A recording that was cut is read as far as it
+goes.
+"""
+
+import gzip
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from enfilade.actors.cli.files import read_own
+from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.messages.safe_text import safe_repr
+
+__all__ = ["FORMAT", "Recording", "Writer", "read_recording", "redact", "write_records"]
+
+FORMAT: Final = 1
+
+CONTENTS: Final = "contents"
+
+
+@attrs.frozen
+class Recording:
+    """A recording.
+
+    Attributes:
+        header: the node, what was traced, when.
+        records: all lines after the header: of the kinds "process", "entry", "gap" and "end".
+        is_cut: whether the end is missing.
+    """
+
+    header: dict[str, Any]
+    records: list[dict[str, Any]]
+    is_cut: bool
+
+
+class Writer:
+    """Makes the records of a trace.
+
+    Args:
+        node: the full name of the node.
+        spec: what was asked for.
+        contents: whether contents of messages are kept.
+
+    Attributes:
+        texts: the processes that have appeared, as text, by their serials.
+        records: what was made so far.
+    """
+
+    def __init__(self, node: str, spec: dict[str, Any], *, contents: bool) -> None:
+        self._contents = contents
+        self.texts: dict[int, str] = {}
+        self._began: float | None = None
+        self.records: list[dict[str, Any]] = [
+            {"record": "header", "format": FORMAT, "node": node, "spec": spec, "started_at": time.time()}
+        ]
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Add an entry, or a gap, of a trace."""
+        if entry["what"] == "gap":
+            self.records.append({"record": "gap", "count": entry["count"]})
+            return
+        if self._began is None:
+            self._began = entry["time"]
+        serial = entry["process"]
+        if serial not in self.texts:
+            self.texts[serial] = entry["text"]
+            names = {field: entry[field] for field in ("name", "actor", "text")}
+            self.records.append({"record": "process", "serial": serial, **names})
+        kept = {
+            name: value
+            for name, value in entry.items()
+            if value is not None and name not in ("time", "name", "actor", "text")
+        }
+        if not self._contents:
+            kept.pop(CONTENTS, None)
+        kept["ns"] = round((entry["time"] - self._began) * 1e9)
+        self.records.append({"record": "entry", **kept})
+
+    def end(self, why: str) -> None:
+        """Say why it has ended."""
+        self.records.append({"record": "end", "why": why})
+
+
+def write_records(records: Iterable[dict[str, Any]], file: Path) -> None:
+    """Write the lines of a recording.
+
+    Raises:
+        Refusal: the file cannot be written.
+    """
+    data = b"".join(msgspec.json.encode(record, enc_hook=safe_repr) + b"\n" for record in records)
+    if file.suffix == ".gz":
+        data = gzip.compress(data, mtime=0)
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        raise Refusal(f"the recording {file} cannot be written: {error.strerror}") from error
+
+
+def read_recording(file: Path) -> Recording:
+    """Read a recording; one that was cut as far as it goes.
+
+    Raises:
+        Refusal: it cannot be read, or is not a recording.
+    """
+    data = read_own(file, "recording")
+    if file.suffix == ".gz":
+        data = _inflated(data)
+    records = list(_decoded(data))
+    header = records[0] if records else {}
+    if header.get("record") != "header" or header.get("format") != FORMAT:
+        raise Refusal(f"{file} is not a recording of format {FORMAT}")
+    is_cut = records[-1].get("record") != "end"
+    return Recording(header, records[1:], is_cut)
+
+
+def redact(file: Path) -> int:
+    """Take the contents of messages out of a recording, in place; return from how many entries."""
+    found = read_recording(file)
+    entries = [record for record in found.records if record.pop(CONTENTS, None) is not None]
+    write_records([found.header, *found.records], file)
+    return len(entries)
+
+
+def _inflated(data: bytes) -> bytes:
+    """The whole of a deflated file, or what there is of one that was cut."""
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data)
+    except zlib.error:
+        return b""
+
+
+def _decoded(data: bytes) -> Iterator[dict[str, Any]]:
+    for line in data.splitlines():
+        try:
+            yield msgspec.json.decode(line, type=dict[str, Any])
+        except msgspec.MsgspecError:
+            return

@@ -1,0 +1,156 @@
+"""`enfilade trace`: the messages of some processes of a node; `enfilade chart`: the same as a picture."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+import typer
+
+from enfilade.actors.cli.charts import chart_of, mermaid_of, svg_of
+from enfilade.actors.cli.operator import one_line, visit_node
+from enfilade.actors.cli.recordings import Recording, Writer, read_recording, write_records
+from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.messages.errors import NoProcess, Refused
+from enfilade.actors.node.node import Node
+from enfilade.actors.observing.client import Client, WatchEnded
+from enfilade.actors.observing.views import TraceView
+
+__all__ = ["draw_chart", "play_recording", "trace_node"]
+
+EVERY = 0.2
+"""Seconds between two updates."""
+
+
+def trace_node(door: Path, secret: Path | None, view: TraceView, *, save: Path | None = None) -> int:
+    """Print the entries of a trace until it ends, or is interrupted.
+
+    Args:
+        door: the path of the node's door.
+        secret: the file of the secret that it asks for; None.
+        view: what is traced.
+        save: a file for the recording.
+
+    Returns:
+        0.
+
+    Raises:
+        Refusal: the node cannot be reached, does not let us trace, or something goes beyond its limits.
+    """
+    made: list[Writer] = []
+
+    async def visit(node: Node, peer: str) -> None:
+        client = Client(node, peer, "trace")
+        made.append(Writer(peer, attrs.asdict(view), contents=view.contents))
+        try:
+            await _follow(client, view, made[0])
+        except NoProcess as error:
+            raise Refusal(f"node {peer} does not let us trace; `[[peer]] trace = true` does") from error
+        except Refused as error:
+            problem = f"node {peer} does not let us trace: {one_line(error)}"
+            raise Refusal(problem) from error
+        except WatchEnded as error:
+            raise Refusal(f"node {peer} is gone: {one_line(error)}") from error
+
+    try:
+        visit_node(door, secret, visit)
+    except KeyboardInterrupt:
+        if made:
+            made[0].end("interrupted")
+    finally:
+        if save is not None and made:
+            write_records(made[0].records, save)
+            typer.echo(f"{save}: {len(made[0].records)} records", err=True)
+    return 0
+
+
+async def _follow(client: Client, view: TraceView, writer: Writer) -> None:
+    async with client.watch(view, EVERY) as states:
+        async for state in states:
+            for entry in state.fields["entries"]:
+                before = len(writer.records)
+                writer.add(entry)
+                for record in writer.records[before:]:
+                    _print(record, writer.texts)
+            why = state.fields["ended"]
+            if why is not None:
+                writer.end(why)
+                typer.echo(f"the trace has ended: {why}")
+                return
+
+
+def play_recording(file: Path, *, speed: float | None = None) -> int:
+    """Print the entries of a recording.
+
+    Args:
+        file: the recording.
+        speed: how much faster than it happened; None for at once.
+
+    Returns:
+        0.
+
+    Raises:
+        Refusal: it is not a recording.
+    """
+    recording = read_recording(file)
+    texts: dict[int, str] = {}
+
+    typer.echo(f"recording of node {one_line(recording.header['node'])}")
+    passed = 0
+    for record in recording.records:
+        if speed is not None and record["record"] == "entry":
+            time.sleep(max(0, record["ns"] - passed) * 1e-9 / speed)
+            passed = record["ns"]
+        _print(record, texts)
+    _print_end(recording)
+    return 0
+
+
+def draw_chart(file: Path, *, form: str = "mermaid", only: tuple[str, ...] = (), most: int = 200) -> int:
+    """Print a recording as a message sequence chart.
+
+    Args:
+        file: the recording.
+        form: "mermaid" or "svg".
+        only: the participants that are shown, and those they talk to; none for all.
+        most: how many events.
+
+    Returns:
+        0.
+
+    Raises:
+        Refusal: it is not a recording.
+    """
+    chart = chart_of(read_recording(file), only=only, most=most)
+    typer.echo(mermaid_of(chart) if form == "mermaid" else svg_of(chart), nl=False)
+    return 0
+
+
+def _print_end(recording: Recording) -> None:
+    if recording.is_cut:
+        typer.echo("the recording was cut here")
+    else:
+        typer.echo(f"the trace had ended: {one_line(recording.records[-1]['why'])}")
+
+
+def _print(record: dict[str, Any], texts: dict[int, str]) -> None:
+    """Print an entry as one line; note the name of a process."""
+    if record["record"] == "process":
+        texts[record["serial"]] = record["text"]
+    elif record["record"] == "gap":
+        typer.echo(f"... {record['count']} entries are missing")
+    elif record["record"] == "entry":
+        sender, receiver = record.get("sender"), record.get("receiver")
+        parts = [
+            f"{record['ns'] * 1e-9:10.6f}",
+            texts.get(record["process"], str(record["process"])),
+            record["what"],
+            record.get("kind"),
+            record.get("method") or record.get("type"),
+            record.get("contents"),
+            None if sender is None else f"from {sender}",
+            None if receiver is None else f"to {receiver}",
+            record.get("outcome"),
+            None if record.get("seconds") is None else f"{record['seconds'] * 1e3:.3f} ms",
+        ]
+        typer.echo(" ".join(one_line(part) for part in parts if part is not None))
