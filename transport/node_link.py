@@ -204,12 +204,11 @@ class NodeLink:
                 f"the limit is {self._limits.backlog}"
             )
         self._queued += size + memory
+        pieces = None
         if handles and self._cuts:
-            pieces = Pieces(handles)
+            pieces, handles = Pieces(handles), ()
             self._bulk += pieces.rest
-            self._gathered.append(_Gathered([frame], [], size, 0, pieces))
-            return len(self._gathered) > 1
-        if self._gathered:
+        elif self._gathered:
             last = self._gathered[-1]
             together = last.size + size
             if together <= self._largest:
@@ -223,7 +222,7 @@ class NodeLink:
                     last.handles += handles
                     last.memory += memory
                     return False
-        self._gathered.append(_Gathered([frame], list(handles), size, memory))
+        self._gathered.append(_Gathered([frame], list(handles), size, memory, pieces))
         return len(self._gathered) > 1
 
     def next_batch(self, *, last: bool = True) -> Outgoing | None:
@@ -361,6 +360,7 @@ class NodeLink:
             handles += gathered.handles
             handles += gathered.pieces.leftovers() if gathered.pieces else ()
         self._gathered.clear()
-        self._queued = self._bulk = 0
+        self._queued = 0
+        self._bulk = 0
         self._under_way = None
         return handles
