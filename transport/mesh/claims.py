@@ -40,6 +40,9 @@ T = TypeVar("T")
 POLL_SECONDS: Final = 0.25
 """Time between looks at what somebody waits for, and after a registry that did not answer."""
 
+LONGEST_PAUSE: Final = 2.0
+"""Longest pause before a registry that does not answer is asked again for a lease."""
+
 LATE: Final = 0.6
 """Leases without a confirmed renewal after which the log says so."""
 
@@ -363,10 +366,14 @@ class Claims:
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._watch_deadline)
             task_status.started()
+            patience = POLL_SECONDS
             while not self._is_leaving:
-                pause = POLL_SECONDS
-                with suppress(NoAnswer):
+                try:
                     pause = await self._round()
+                except NoAnswer:
+                    # Whoever has a lease must not lose a moment; a mesh without a registry is left in peace.
+                    patience = POLL_SECONDS if self.lease_left else min(LONGEST_PAUSE, 2 * patience)
+                    pause = patience
                 self._say_if_late()
                 await trio.sleep(pause)
             await trio.sleep_forever()

@@ -103,12 +103,10 @@ class GlobalNames:
             claim = await self._claims.find(name_key(Global(name).name))
         except NoAnswer as error:
             raise NoQuorum(name, str(error)) from None
-        self.forget(name)
         if claim is None:
+            self.forget(name)
             return None
-        ref = self._ref(claim)
-        if not isinstance(ref, HeldRef) or not ref._carrier.is_superseded:  # type: ignore[attr-defined]
-            self._known[name] = ref
+        ref = self._known[name] = self._ref(claim)
         return ref
 
     def named(self, name: str) -> GlobalRef:
