@@ -9,7 +9,7 @@ import attrs
 
 from enfilade.actors.cli.observe import words
 
-__all__ = ["PROCESSES", "TABLES", "Column", "Table", "cell", "fit"]
+__all__ = ["GUESTS", "PROCESSES", "TABLES", "Column", "Table", "cell", "fit"]
 
 
 def _text(value: Any) -> str:
@@ -37,6 +37,11 @@ class Column:
     is_number: bool = False
     grows: bool = False
     about: str = ""
+
+    @property
+    def falls(self) -> bool:
+        """True if the rows with the largest values come first: those of numbers, but the soonest of times."""
+        return self.is_number and self.name != "due_in"
 
 
 def _number(
@@ -96,14 +101,16 @@ def cell(column: Column, row: Mapping[str, Any]) -> str:
     return column.shown(row.get(column.name))
 
 
+def _plain(value: Any) -> str:
+    return words.NOTHING if value is None else str(value)
+
+
 PROCESSES: Final = Table(
     "processes",
     "serial",
     "processes",
     (
-        _number(
-            "serial", "SERIAL", 8, "its number on the node", lambda v: words.NOTHING if v is None else str(v)
-        ),
+        _number("serial", "SERIAL", 8, "its number on the node", _plain),
         Column("name", "NAME", 16, grows=True, about="the name it is registered under"),
         Column("label", "LABEL", 14, grows=True, about="its label"),
         Column("actor", "ACTOR", 12, grows=True, about="its class or function"),
@@ -132,5 +139,118 @@ PROCESSES: Final = Table(
 )
 """The table of processes."""
 
-TABLES: Final[dict[str, Table]] = {PROCESSES.of: PROCESSES}
-"""The tables, by name."""
+GUESTS: Final = Table(
+    "guests",
+    "serial",
+    "guests",
+    (
+        _number("serial", "SERIAL", 8, "its number on the node", _plain),
+        Column("name", "NAME", 14, grows=True, about="the name it is registered under"),
+        Column("label", "LABEL", 12, grows=True, about="its label"),
+        Column("module", "MODULE", 16, grows=True, about="its module"),
+        Column("state", "STATE", 10, grows=True, about="what it does now"),
+        _number("memory", "MEMORY", 9, "bytes of its memory", words.size),
+        _number("memory_limit", "OF", 9, "bytes that it may have", words.size),
+        _number("cpu", "CPU", 7, "seconds that it has computed", words.age),
+        _number("cpu_limit", "OF", 7, "seconds that it may compute", words.age),
+        _number("queued", "QUEUED", 7, "bytes that wait for it"),
+        _number("hostcalls", "HOSTCALLS", 9, "host calls, while they are counted"),
+        _number("slices", "SLICES", 8, "slices of its fiber"),
+        _number("preemptions", "PREEMPTED", 9, "slices that were cut short"),
+        _number("pending", "PENDING", 7, "futures that it waits for"),
+        _number("children", "CHILDREN", 8, "guests that it has started"),
+    ),
+    ("serial", "name", "module", "state", "memory", "cpu", "queued", "memory_limit", "slices", "children"),
+    "memory",
+    "no guest runs",
+)
+"""The table of guests."""
+
+TABLES: Final = (
+    Table(
+        "names",
+        "name",
+        "names",
+        (
+            Column("name", "NAME", 30, grows=True, about="the name"),
+            _number("serial", "PROCESS", 9, "the process", _plain),
+            Column("actor", "ACTOR", 20, grows=True, about="its class or function"),
+        ),
+        ("name", "serial", "actor"),
+        "name",
+        "no name is registered",
+    ),
+    Table(
+        "groups",
+        "id",
+        "groups",
+        (
+            Column("scope", "SCOPE", 16, grows=True, about="its scope"),
+            Column("name", "NAME", 24, grows=True, about="its name"),
+            _number("members", "MEMBERS", 8, "processes in it"),
+            _number("local_members", "HERE", 8, "processes of this node in it"),
+        ),
+        ("scope", "name", "members", "local_members"),
+        "members",
+        "there is no group",
+    ),
+    Table(
+        "pools",
+        "serial",
+        "pools",
+        (
+            _number("serial", "SERIAL", 8, "its number on the node", _plain),
+            Column("name", "NAME", 16, grows=True, about="its name"),
+            _number("size", "SIZE", 6, "workers"),
+            _number("busy", "BUSY", 6, "workers that have a job"),
+            _number("waiting", "WAITING", 8, "jobs that wait"),
+            _number("limit", "LIMIT", 8, "jobs that may wait"),
+            Column("routing", "ROUTING", 12, about="how a worker is chosen"),
+            _number("completed", "COMPLETED", 10, "jobs done"),
+            _number("discarded", "DISCARDED", 9, "jobs that found no room"),
+            _number("replaced", "REPLACED", 8, "workers that were replaced"),
+        ),
+        (
+            "serial",
+            "name",
+            "size",
+            "busy",
+            "waiting",
+            "limit",
+            "completed",
+            "discarded",
+            "replaced",
+            "routing",
+        ),
+        "waiting",
+        "there is no pool",
+    ),
+    Table(
+        "timers",
+        "id",
+        "timers",
+        (
+            _number("due_in", "DUE IN", 8, "time until then", words.age),
+            Column("owner_text", "OWNER", 28, grows=True, about="the process that it belongs to"),
+            Column("kind", "KIND", 9, about="what happens then"),
+            Column("message", "MESSAGE", 16, grows=True, about="the type of its message"),
+        ),
+        ("due_in", "owner_text", "kind", "message"),
+        "due_in",
+        "no timer runs",
+    ),
+    Table(
+        "links",
+        "id",
+        "links",
+        (
+            Column("a_text", "PROCESS", 28, grows=True, about="one end"),
+            Column("b_text", "LINKED TO", 28, grows=True, about="the other end"),
+            Column("node", "NODE", 16, about="its node, if it is another"),
+        ),
+        ("a_text", "b_text", "node"),
+        None,
+        "no process is linked",
+    ),
+)
+"""The other tables, in the order in which they are shown."""

@@ -72,7 +72,7 @@ SERIES: Final = (
     Series("cpu", "CPU", words.share, _growth("cpu_seconds")),
     Series("processes", "processes", words.number, _field("processes")),
     Series("queued", "queued", words.number, _field("queued")),
-    Series("rss", "memory", words.size, _field("rss")),
+    Series("rss", "memory", words.size, _field("memory", "rss")),
     Series("dead_letters", "dead letters/s", words.number, _growth("dead_letters")),
     Series("crashes", "crashes/s", words.number, _growth("crashes")),
 )

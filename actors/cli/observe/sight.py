@@ -78,8 +78,7 @@ class Sight:
     @property
     def budget(self) -> float:
         """The share of its time that the node may spend on being observed."""
-        observation = self.fields.get("observation")
-        found = observation.get("budget") if isinstance(observation, Mapping) else None
+        found: float | None = self.fields.get("observation", {}).get("budget")
         return found or BUDGET
 
     @property
@@ -89,11 +88,8 @@ class Sight:
 
     @property
     def links(self) -> list[Row]:
-        """The node's links to other nodes: what it tells of them, or their names alone."""
-        links = self.fields.get("links")
-        if isinstance(links, list):
-            return links
-        return [{"name": name, "state": "up"} for name in self.fields.get("peers", ())]
+        """The node's links to other nodes, as rows of the table of peers."""
+        return self.fields.get("links") or []
 
     def begin(self) -> None:
         """Look at the node from now on. Not a checkpoint."""
@@ -175,7 +171,5 @@ def _observed_for(now: Mapping[str, Any], before: Mapping[str, Any]) -> float | 
 
 
 def _observation_seconds(fields: Mapping[str, Any]) -> float | None:
-    observation = fields.get("observation")
-    if isinstance(observation, Mapping):
-        return observation.get("seconds")
-    return fields.get("observation_seconds")
+    seconds: float | None = fields.get("observation", {}).get("seconds")
+    return seconds

@@ -23,10 +23,11 @@ from enfilade.actors.cli.observe.terminal.detail import DetailPage
 from enfilade.actors.cli.observe.terminal.dialogs import Ask, Choose, Confirm, Read, key_of
 from enfilade.actors.cli.observe.terminal.glyphs import ASCII, UNICODE
 from enfilade.actors.cli.observe.terminal.guest_run import GuestRun
+from enfilade.actors.cli.observe.terminal.log import LogPage
 from enfilade.actors.cli.observe.terminal.nodes import NodesPage
 from enfilade.actors.cli.observe.terminal.overview import OverviewPage
 from enfilade.actors.cli.observe.terminal.page import ListPage, Page, Target, fitted
-from enfilade.actors.cli.observe.terminal.table import ProcessesPage
+from enfilade.actors.cli.observe.terminal.table import GuestsPage, ProcessesPage, TablesPage
 from enfilade.actors.cli.observe.terminal.timeline import TimelinePage
 from enfilade.actors.cli.observe.terminal.tree import TreePage
 from enfilade.actors.observing.views import TreeView
@@ -38,8 +39,11 @@ PAGES: Final[dict[str, type[Page]]] = {
     "2": ProcessesPage,
     "3": TreePage,
     "4": DetailPage,
+    "5": GuestsPage,
     "6": NodesPage,
     "7": TimelinePage,
+    "8": LogPage,
+    "0": TablesPage,
 }
 """The pages, by their keys."""
 
@@ -48,7 +52,7 @@ PAINT: Final = 2.0
 
 FILTER_HELP: Final = "texts with * and ?, queued > 10, state = suspended, actor = Till; joined by and"
 
-DEFAULT_KEYS: Final = (("1-7", "pages"), ("?", "help"), ("q", "quit"))
+DEFAULT_KEYS: Final = (("0-8", "pages"), ("?", "help"), ("q", "quit"))
 
 
 class _Line(Widget):
@@ -252,11 +256,10 @@ class ObserveApp(App[None]):
         if not fields:
             return line
         facts = [f"pid {fields['pid']}"]
-        if fields.get("uptime") is not None:
-            facts.append(f"up {words.age(int(fields['uptime']))}")
+        facts.append(f"up {words.age(int(fields['uptime']))}")
         facts.append(f"{words.number(fields['processes'])} processes")
         facts.append(f"{words.number(fields['queued'])} queued")
-        facts.append(words.size(fields.get("rss")))
+        facts.append(words.size(fields["memory"]["rss"]))
         for fact in facts:
             if cell_len(line.plain) + 2 + len(fact) <= width:
                 line.append(f"  {fact}")
@@ -269,12 +272,14 @@ class ObserveApp(App[None]):
         return line
 
     def _tabs(self, width: int) -> Text:
-        line = Text()
+        line, is_wide = Text(), width >= 110
         for key, page in PAGES.items():
-            line.append(f" {key} {page.title} ", style="reverse" if key == self._key else "")
+            shown = f" {key} {page.title} " if is_wide else f"{key}{page.title}"
+            line.append(shown, style="reverse" if key == self._key else "")
+            line.append("" if is_wide else " ")
         warnings = len(self.sight.warnings)
         if warnings:
-            note = f"{warnings} warning{'s' * (warnings > 1)}"
+            note = f"{warnings} warning{'s' * (warnings > 1)}" if is_wide else f"! {warnings}"
             room = width - cell_len(line.plain) - len(note)
             if room >= 1:
                 line.append(" " * room + note, style="yellow bold")

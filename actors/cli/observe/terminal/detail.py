@@ -12,7 +12,7 @@ from rich.text import Text
 from enfilade.actors.cli.observe import words
 from enfilade.actors.cli.observe.observed import Look
 from enfilade.actors.cli.observe.sight import Sight
-from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, Target, heading
+from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, Target, heading, shorten
 from enfilade.actors.cli.observe.terminal.table import STYLES
 from enfilade.actors.observing.client import State
 from enfilade.actors.observing.views import ProcessView
@@ -75,7 +75,7 @@ class DetailPage(ListPage):
         if line.is_title:
             return heading(line.text.plain, width, self.glyphs)
         text = line.text.copy()
-        text.truncate(width, overflow="ellipsis" if self.glyphs.cut == "…" else "crop")
+        shorten(text, width, self.glyphs)
         return text
 
     def empty(self) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 from enfilade.actors.cli.observe import words
 from enfilade.actors.cli.observe.history import LENGTH, SERIES, Series
 from enfilade.actors.cli.observe.terminal.glyphs import bars
-from enfilade.actors.cli.observe.terminal.page import Page, cut, heading
+from enfilade.actors.cli.observe.terminal.page import Page, cut, heading, shorten
 
 __all__ = ["OverviewPage"]
 
@@ -97,7 +97,7 @@ class OverviewPage(Page):
             line = Text(cut(ago, 11, self.glyphs, at_right=True) + "  ", style="dim")
             line.append(words.headline(event), style="red")
             line.append(f"  {words.failure(event)}")
-            line.truncate(width, overflow="ellipsis" if self.glyphs.cut == "…" else "crop")
+            shorten(line, width, self.glyphs)
             lines.append(line)
         return lines
 

@@ -14,7 +14,7 @@ from enfilade.actors.cli.observe.observed import Look
 from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.cli.observe.terminal.glyphs import Glyphs
 
-__all__ = ["Desk", "ListPage", "Page", "Target", "fitted", "heading"]
+__all__ = ["Desk", "ListPage", "Page", "Target", "cut", "fitted", "heading", "shorten"]
 
 
 @attrs.frozen
@@ -259,6 +259,11 @@ def cut(text: str, width: int, glyphs: Glyphs, *, at_right: bool = False) -> str
     if length > width:
         return set_cell_size(text, max(0, width - 1)) + glyphs.cut if width > 0 else ""
     return " " * (width - length) + text if at_right else text + " " * (width - length)
+
+
+def shorten(text: Text, width: int, glyphs: Glyphs, *, pad: bool = False) -> None:
+    """Cut the text to that many cells, with a mark at its end where that can be drawn."""
+    text.truncate(width, overflow="ellipsis" if glyphs.cut == "…" else "crop", pad=pad)
 
 
 def heading(title: str, width: int, glyphs: Glyphs, note: str = "") -> Text:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
+import attrs
 from rich.text import Text
 
-from enfilade.actors.cli.observe.columns import PROCESSES, Column, Table, cell, fit
+from enfilade.actors.cli.observe.columns import GUESTS, PROCESSES, TABLES, Column, Table, cell, fit
 from enfilade.actors.cli.observe.observed import Look
 from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, Target, cut
@@ -20,7 +21,7 @@ from enfilade.actors.cli.observe.words import one_line
 from enfilade.actors.observing.client import State
 from enfilade.actors.observing.views import LIMITS, TableView
 
-__all__ = ["ProcessesPage", "TablePage"]
+__all__ = ["GuestsPage", "ProcessesPage", "TablePage", "TablesPage"]
 
 Row = Mapping[str, Any]
 
@@ -61,10 +62,15 @@ class TablePage(ListPage):
 
     def __init__(self, desk: Desk, sight: Sight, table: Table) -> None:
         super().__init__(desk, sight)
+        self._begin(table)
+
+    def _begin(self, table: Table) -> None:
+        """Show a table from its beginning."""
+        self.cursor = self.top = 0
         self.table = table
         self.columns = table.first
         self.sort = table.sort
-        self.descending = table.sort is not None and table.column(table.sort).is_number
+        self.descending = table.sort is not None and table.column(table.sort).falls
         self.match = ""
         self.is_frozen = False
         self.selected: Any = None
@@ -80,7 +86,7 @@ class TablePage(ListPage):
     def _view(self) -> TableView:
         first = max(0, self.top - AROUND * self.height)
         count = min(int(LIMITS["count"]), (2 * AROUND + 1) * self.height)
-        columns = tuple(dict.fromkeys((*self.columns, *self.always)))
+        columns = tuple(dict.fromkeys((self.table.key, *self.columns, *self.always)))
         return TableView(
             of=self.table.of,
             columns=columns,
@@ -98,6 +104,8 @@ class TablePage(ListPage):
         """Take a state in, and wait until it has been drawn."""
         view = self._looks[0].shown if self._looks else self._view()
         assert isinstance(view, TableView)
+        if view.of != self.table.of:
+            return  # of the table before
         key = self.table.key
         rows: dict[Any, Row] = {row[key]: row for row in state.rows}
         self._matched, self._total = state.fields["matched"], state.fields["total"]
@@ -239,7 +247,7 @@ class TablePage(ListPage):
         names = self.columns
         at = names.index(self.sort) if self.sort in names else -1 if step > 0 else 0
         self.sort = names[(at + step) % len(names)]
-        self.descending = self.table.column(self.sort).is_number
+        self.descending = self.table.column(self.sort).falls
         self._restart()
 
     def _choose(self, names: list[str]) -> None:
@@ -281,6 +289,63 @@ class ProcessesPage(TablePage):
     def target(self) -> Target | None:
         row = self.row
         return None if row is None else target_of(row)
+
+
+class GuestsPage(TablePage):
+    """The table of guests."""
+
+    title = "guests"
+    hints = ProcessesPage.hints
+    always = ("serial", "name", "label", "state")
+
+    def __init__(self, desk: Desk, sight: Sight) -> None:
+        super().__init__(desk, sight, GUESTS)
+
+    def key(self, key: str) -> bool:
+        if key == "enter" and self.row is not None:
+            self.desk.open_process(self.row["serial"])
+            return True
+        return super().key(key)
+
+    @property
+    def target(self) -> Target | None:
+        return None if self.row is None else target_of({**self.row, "actor": "guest"})
+
+
+class TablesPage(TablePage):
+    """The other tables, one at a time."""
+
+    title = "tables"
+    hints = (("t", "next table"), *ProcessesPage.hints)
+
+    def __init__(self, desk: Desk, sight: Sight) -> None:
+        super().__init__(desk, sight, TABLES[0])
+
+    def heads(self, width: int, height: int) -> list[Text]:
+        tabs = Text()
+        for table in TABLES:
+            tabs.append(f" {table.title} ", style="bold underline" if table is self.table else "dim")
+        return [tabs, *super().heads(width, height)]
+
+    def key(self, key: str) -> bool:
+        if key == "t":
+            self._turn_to(TABLES[(TABLES.index(self.table) + 1) % len(TABLES)])
+        elif key == "enter" and self.row is not None:
+            process = next((self.row[name] for name in ("serial", "owner", "a") if self.row.get(name)), None)
+            if isinstance(process, int):
+                self.desk.open_process(process)
+        else:
+            return super().key(key)
+        return True
+
+    def _turn_to(self, table: Table) -> None:
+        self._begin(table)
+        self._ask_again()
+
+    def _view(self) -> TableView:
+        more = {"timers": ("owner",), "links": ("a",)}.get(self.table.of, ())
+        view = super()._view()
+        return attrs.evolve(view, columns=(*view.columns, *more))
 
 
 def target_of(row: Row) -> Target:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from enfilade.actors.cli.observe import words
-from enfilade.actors.cli.observe.terminal.page import ListPage, cut, heading
+from enfilade.actors.cli.observe.terminal.page import ListPage, cut, heading, shorten
 
 __all__ = ["TimelinePage", "report"]
 
@@ -111,7 +111,7 @@ class TimelinePage(ListPage):
         line = Text(cut(ago, 7, self.glyphs, at_right=True) + "  ", style="dim")
         line.append(cut(event["kind"], 19, self.glyphs), style="dim")
         line.append(words.described(event), style=STYLES.get(event["kind"], ""))
-        line.truncate(width, overflow="ellipsis" if self.glyphs.cut == "…" else "crop")
+        shorten(line, width, self.glyphs)
         return line
 
     def empty(self) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 from enfilade.actors.cli.observe import words
 from enfilade.actors.cli.observe.observed import Look
 from enfilade.actors.cli.observe.sight import Sight
-from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, Target, cut
+from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, Target, cut, shorten
 from enfilade.actors.cli.observe.terminal.table import STYLES
 from enfilade.actors.observing.client import State
 from enfilade.actors.observing.views import TreeView
@@ -100,7 +100,7 @@ class TreePage(ListPage):
             for value, cells in ((processes, 9), (restarts, 11), (queued, 11))
         )
         room = max(0, width - len(numbers) - 1)
-        line.truncate(room, overflow="ellipsis" if self.glyphs.cut == "…" else "crop", pad=True)
+        shorten(line, room, self.glyphs, pad=True)
         line.append(" " + numbers, style="" if not restarts else "yellow")
         return line
 

@@ -41,6 +41,15 @@ def observed() -> Observed:
     return found
 
 
+def links() -> list[dict[str, Any]]:
+    """Three node links: one that works, one whose credit is nearly used up, one that is down."""
+    busy = {"frames_in": 812.0, "frames_out": 640.0, "bytes_in": 92_000.0, "bytes_out": 88_000.0}
+    mill = {"name": "mill@west", "state": "up", "round_trip": 0.0004, "window": 1_048_576, "under_way": 4_096}
+    till = {"name": "till@east", "state": "up", "round_trip": 0.02, "window": 65_536, "under_way": 60_000}
+    gone = {"name": "mint@north", "state": "down", "reason": "the peer is gone", "frames_in": None}
+    return [{**mill, **busy, "queued": 0}, {**till, **busy, "queued": 21_000}, gone]
+
+
 def numbers(second: int) -> dict[str, Any]:
     """The numbers of the node at a moment, in seconds before now."""
     wave = math.sin(second / 40)
@@ -55,9 +64,11 @@ def numbers(second: int) -> dict[str, Any]:
         "dead_letters": max(0, 120 - second),
         "crashes": 14 - second // 60,
         "cpu_seconds": 900.0 - second * (0.2 + 0.1 * wave),
-        "rss": 80_000_000 + round(6e6 * wave),
-        "observation_seconds": 40.0 - second * 0.02,
-        "peers": ["mill@west", "till@east"],
+        "rates": {"handled": None},
+        "loop": {"busy": 0.25 + 0.2 * wave, "longest_step": 0.004, "lag": 0.001},
+        "memory": {"rss": 80_000_000 + round(6e6 * wave)},
+        "observation": {"seconds": 40.0 - second * 0.02, "budget": 0.05},
+        "links": links(),
     }
 
 

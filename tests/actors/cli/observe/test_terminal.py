@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -44,6 +45,15 @@ def test_the_pages_show_a_node() -> None:
             await seen.press("6")
             text = await seen.until("zone east")
             assert "zone local" in text
+            await seen.press("0")
+            await seen.until("till 00001")
+            for nothing in ("there is no group", "there is no pool"):
+                await seen.press("t")
+                await seen.until(nothing)
+            await seen.press("t", "t")
+            await seen.until("LINKED TO")
+            await seen.press("5")
+            await seen.until("no guest runs")
 
     run(script)
 
@@ -200,6 +210,26 @@ def test_a_process_is_suspended_and_resumed_after_a_yes() -> None:
             await seen.until("y: yes")
             await seen.press("y")
             await seen.until(lambda text: "suspended" not in text)
+
+    run(script)
+
+
+def test_the_log_is_shown_to_those_who_may_inspect() -> None:
+    async def write() -> None:
+        logging.getLogger("enfilade.test").warning("the till is empty")
+
+    async def script() -> None:
+        async with viewer(connecting(hall)) as seen:
+            await seen.press("8")
+            await seen.until("no line at INFO or above")
+            seen.app.soon(write)
+            text = await seen.until("the till is empty")
+            assert "WARNING" in text
+            await seen.press("v", "v")
+            await seen.until("no line at ERROR or above")
+        async with viewer(connecting(hall, Rights(observe=True))) as seen:
+            await seen.press("8")
+            await seen.until("LogView needs the right to inspect")
 
     run(script)
 
