@@ -290,11 +290,15 @@ class Keeper:
         """Tell the keepers of other servers the list, and hear theirs."""
         self._connection.subscribe(f"{self._subject}.list", self._heard)
         self._connection.subscribe(f"{self._subject}.ask", self._asked)
+        known = ""
         while True:
             try:
                 await self._connection.run()
-            except MeshError:
-                await trio.sleep(LAST_PAUSE / 10)  # the server does not run just now
+            except MeshError as error:
+                if str(error) != known:
+                    known = str(error)
+                    logger.warning("server %s does not take its own keeper: %s", self._file.name, error)
+                await trio.sleep(LAST_PAUSE / 10)
 
     async def _make_registry(self) -> None:
         """Make the registry of global names, unless another server has made it."""

@@ -23,6 +23,7 @@ from typing import Final, Protocol
 import trio
 
 from enfilade.transport.mesh.connection import USER, Connection
+from enfilade.transport.mesh.files import make_private_directory, write_private
 from enfilade.transport.mesh.registry import NoAnswer, make_bucket
 from enfilade.transport.mesh.server import ServerProcess, find_program
 from enfilade.transport.mesh.settings import Mesh, MeshError, Server
@@ -114,7 +115,8 @@ class SharedServer:
         """
         if sys.platform != "linux":
             raise MeshError("embedded servers need Linux: run nats-server, and name its address in mesh=")
-        _make_directory(self._directory)
+        for each in (self._directory.parent.parent, self._directory.parent, self._directory):
+            make_private_directory(each)
         with trio.move_on_after(READY_SECONDS):
             while True:
                 if self._take_lock():
@@ -277,10 +279,7 @@ class SharedServer:
     def _write(self, name: str, text: str) -> str:
         """Write a file that is nobody's but the user's, whole or not at all. Return its path."""
         path = self._directory / name
-        file, new = tempfile.mkstemp(dir=self._directory)
-        with os.fdopen(file, "w") as stream:
-            stream.write(text)
-        os.replace(new, path)
+        write_private(path, text.encode())
         return str(path)
 
     @property
@@ -293,24 +292,6 @@ def _runtime_directory() -> Path:
     if given and os.path.isdir(given):
         return Path(given) / "enfilade"
     return Path(tempfile.gettempdir()) / f"enfilade-{os.geteuid()}"
-
-
-def _make_directory(path: Path) -> None:
-    """Make a directory, and those of ours above it, that are nobody's but the user's.
-
-    Raises:
-        MeshError: one of them is there and somebody else's, or open to others.
-    """
-    for each in (path.parent.parent, path.parent, path):
-        with suppress(FileExistsError):
-            each.mkdir(0o700)
-        status = os.lstat(each)
-        if status.st_uid != os.geteuid() or not each.is_dir() or each.is_symlink():
-            raise MeshError(
-                f"{each} must be a directory of user {os.geteuid()}, it belongs to {status.st_uid}"
-            )
-        if status.st_mode & 0o077:
-            raise MeshError(f"{each} must be open to its owner alone: chmod 700 {each}")
 
 
 def _free_port() -> int:
