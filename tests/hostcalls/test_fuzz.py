@@ -34,7 +34,7 @@ from enfilade.hostcalls.codec.rkyv import codec
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.engine import EngineConfig
 from enfilade.hostcalls.resources.registry import Kind
-from tests.hostcalls.guests import ACTOR, PUPPET, Puppet
+from tests.hostcalls.guests import ACTOR, PUPPET, GuestError, Puppet
 from tests.hostcalls.test_every_hostcall import (
     CASES,
     OTHER,
@@ -123,8 +123,6 @@ class Fuzz:
             await end(other)
 
     async def begin(self) -> Ref[Guest]:
-        if self.node.whereis("other") is None:
-            await self.node.spawn(Other, name="other")
         guest = Puppet(
             await self.node.spawn(
                 Guest(PUPPET, capabilities=Capability, limits=LIMITS, finds="*", registers="*", ends="*")
@@ -134,9 +132,24 @@ class Fuzz:
         for _ in range(3):  # up to the slot that the corpus has for it
             assert await guest.do(c.CHANNEL_ATTACH, await guest.do(c.CHANNEL_SHARE, STRONG_READER))
         assert await guest.do(c.ACTOR_RELEASE, OTHER) is None
-        assert await guest.do(c.ACTOR_WHEREIS, "other") == OTHER
+        await self.find_other(guest)
         await guest.do(c.CHANNEL_WEAK_WRITE, write(WEAK_WRITER))
         return guest.ref
+
+    async def find_other(self, guest: Puppet) -> None:
+        """Have the guest find the process that it may do everything to; it is made anew when it has ended.
+
+        It may also be about to end: the guest before was linked to it, perhaps, and has ended just now.
+        """
+        while True:
+            if self.node.whereis("other") is None:
+                await self.node.spawn(Other, name="other")
+            try:
+                assert await guest.do(c.ACTOR_WHEREIS, "other") == OTHER
+            except GuestError:
+                assert self.node.whereis("other") is None
+            else:
+                return
 
     async def ask(self, guest: Ref[Guest], index: int, arguments: bytes) -> bool:
         """Whether the guest is still there afterwards."""
