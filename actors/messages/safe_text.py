@@ -41,6 +41,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `peers/rooms.py`: errors of a wait for room in a mailbox
 * `processes/actor.py`: an actor's own view of its state, and unhandled messages
 * `processes/body.py`: the class that describes a spawnable object, asked for its body
+* `processes/dispatcher.py`: the traceback of what a handler raises
 * `processes/end.py`: notes on the error, the traceback, deferred replies, queued messages
 * `processes/identity.py`: the target of a spawn, asked for its name
 * `processes/links.py`: links and monitors, notified of an end

@@ -19,7 +19,7 @@ from typing import Any, Final
 from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 
-__all__ = ["formatted", "members_of", "outline", "set_trace", "trace_of"]
+__all__ = ["formatted", "hide_frame", "members_of", "outline", "set_trace", "trace_of"]
 
 
 OUTERMOST: Final = 16
@@ -60,6 +60,13 @@ _context_of = _slot(BaseException, "__context__")[0]
 _is_context_suppressed = _slot(BaseException, "__suppress_context__")[0]
 members_of = BaseExceptionGroup.__dict__["exceptions"].__get__
 _set_subject = _slot(AttributeError, "obj")[1]
+
+
+def hide_frame(error: BaseException) -> None:
+    """Take the outermost frame out of the traceback of `error`. Never raises."""
+    trace = trace_of(error)
+    if trace is not None:
+        set_trace(error, trace.tb_next)
 
 
 @attempt(None)

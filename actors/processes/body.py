@@ -22,6 +22,7 @@ from enfilade.actors.messages.reasons import Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import shown_name
+from enfilade.actors.messages.tracebacks import hide_frame
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.handlers import PLAIN, bad_arguments, check_result
 from enfilade.actors.processes.steps import is_deep, step_failed, with_headroom
@@ -302,6 +303,7 @@ class DispatchedBody(Body):
             with_headroom(self.overflowed, error, sys._getframe())
         except BaseException as error:
             actor = None  # the caller may keep the traceback of what it is told, and this frame with it
+            hide_frame(error)  # as where this is compiled
             self.raised(error, handler, args, kwargs)
         finally:
             dispatcher.running = None

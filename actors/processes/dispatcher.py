@@ -34,6 +34,7 @@ from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.loop_bypass import Runnable, has_headroom, step
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import Cast, envelopes
+from enfilade.actors.messages.tracebacks import trace_of
 from enfilade.actors.messages.wake import resume
 from enfilade.actors.processes.handlers import PLAIN
 from enfilade.actors.processes.links import Down
@@ -268,6 +269,7 @@ class Dispatcher:
                 left -= GROUP + turn if is_used_up else GROUP
             except BaseException as error:
                 entry = self.entry
+                _hide_group(error)
                 _crashed(entry, error, self.message)
                 if own.settle(_process_of(entry)):
                     return
@@ -370,6 +372,14 @@ class Dispatcher:
         finally:
             self.entry = process
         return is_used_up
+
+
+def _hide_group(error: BaseException) -> None:
+    """Leave `run_group` out of the traceback, which has no place in it where it is compiled."""
+    outer = trace_of(error)
+    inner = None if outer is None else outer.tb_next
+    if outer is not None and inner is not None and inner.tb_frame.f_code.co_name == "run_group":
+        outer.tb_next = inner.tb_next
 
 
 def _crashed(process: Any, error: BaseException, message: Any) -> None:

@@ -7,6 +7,7 @@ import gc
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -205,6 +206,9 @@ async def test_a_crash_says_what_was_raised(how: str) -> None:
         down = await me.receive(lambda message: getattr(message, "monitor", None) is monitor)
         assert isinstance(down.reason, Crashed)
         assert str(down.reason.error) == "on purpose"
+        frames = {frame.name for frame in traceback.extract_tb(down.reason.error.__traceback__)}
+        assert "fails" in frames
+        assert not frames & {"run_group", "hand_off"}  # which only one of the cores has
         assert await neighbour.call(Notebook.all) == ["goes on"]
         assert node.dispatcher.running is node.dispatcher.entry is node.dispatcher.message is None
 
