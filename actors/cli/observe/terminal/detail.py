@@ -13,7 +13,7 @@ from enfilade.actors.cli.observe import words
 from enfilade.actors.cli.observe.observed import Look
 from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, Target, heading, shorten
-from enfilade.actors.cli.observe.terminal.table import STYLES
+from enfilade.actors.cli.observe.terminal.table import STYLES, target_of
 from enfilade.actors.observing.client import State
 from enfilade.actors.observing.views import ProcessView
 
@@ -56,9 +56,6 @@ class DetailPage(ListPage):
         if self.process is None:
             return []
         return [Look(ProcessView(self.process), self.take, inspects=True)]
-
-    def show(self) -> None:
-        super().show()
 
     async def take(self, state: State) -> None:
         """Take a state in, and wait until it has been drawn."""
@@ -105,20 +102,7 @@ class DetailPage(ListPage):
 
     @property
     def target(self) -> Target | None:
-        fields = self._fields
-        if not fields.get("serial"):
-            return None
-        name = fields.get("name") or fields.get("label") or fields.get("child_id")
-        actor = words.one_line(fields.get("actor") or fields.get("kind") or "process")
-        shown = f"{actor} {words.one_line(name)!r}" if name else actor
-        return Target(
-            fields["serial"],
-            f"{shown} ({fields['serial']})",
-            is_supervisor=fields.get("kind") == "supervisor",
-            name=words.one_line(name) if name else str(fields["serial"]),
-            supervisor=fields.get("supervisor"),
-            child_id=fields.get("child_id"),
-        )
+        return target_of(self._fields) if self._fields.get("serial") else None
 
     def _told(self, fields: Mapping[str, Any]) -> Iterator[_Line]:
         get = fields.get

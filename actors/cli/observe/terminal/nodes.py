@@ -76,7 +76,7 @@ class NodesPage(ListPage):
         return lines
 
     def draw(self, width: int, height: int) -> list[Text]:
-        self._drawn = self._lines(width)
+        self._drawn = self._lines(width) if self.sight.fields else []
         return super().draw(width, height)
 
     _drawn: list[Text] = []  # noqa: RUF012 (replaced at each draw)
@@ -95,6 +95,9 @@ class NodesPage(ListPage):
             self.scroll(steps[key])
             return True
         return super().key(key)
+
+    def empty(self) -> str:
+        return "asking the node" if self.sight.observed.is_up else "not connected"
 
     def status(self) -> str:
         links = self.sight.links

@@ -21,7 +21,7 @@ from enfilade.actors.cli.observe.words import one_line
 from enfilade.actors.observing.client import State
 from enfilade.actors.observing.views import LIMITS, TableView
 
-__all__ = ["GuestsPage", "ProcessesPage", "TablePage", "TablesPage"]
+__all__ = ["STYLES", "GuestsPage", "ProcessesPage", "TablePage", "TablesPage", "target_of"]
 
 Row = Mapping[str, Any]
 
