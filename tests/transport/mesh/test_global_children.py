@@ -12,6 +12,7 @@ from enfilade.actors import (
     Child,
     Global,
     LeaseLost,
+    ProcessDied,
     Ref,
     StartError,
     Supervisor,
@@ -102,9 +103,9 @@ async def test_a_guard_is_asked_before_each_turn() -> None:
     async with holders("a@east") as (a,):
         supervisor = await a.spawn(Supervisor, [Child(Account, name=Global("bank"))], intensity=3)
         child = await running_child(supervisor)
-        async with a.mailbox() as me:
-            me.monitor(child)
-            a.mesh.names._claims._owner._deadline = 0.0
-            child.send("too late")
-            down = await me.receive()
-        assert down.reason == LeaseLost("bank")
+        claims = a.mesh.names._claims
+        claims.lost = lambda keys: None
+        claims._owner._deadline = 0.0
+        with pytest.raises(ProcessDied) as died:
+            await child.within(PATIENCE).call(Account.give, "too late")
+        assert died.value.reason == LeaseLost("bank")

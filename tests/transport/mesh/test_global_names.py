@@ -236,6 +236,16 @@ async def test_mesh_75_a_registry_that_lost_its_data_gives_nothing_away(runtime:
             process = a.processes[ref.serial]
             fence = process.fence
             other = await b.spawn(Account)
+            may_write = trio.Event()
+            registry = a.mesh.names._claims._registry
+            write = registry.write
+
+            async def write_names_later(key: str, value: bytes, revision: int) -> int:
+                if key.startswith("name."):
+                    await may_write.wait()
+                return int(await write(key, value, revision))
+
+            registry.write = write_names_later  # so that the other is first
             server = server_of(runtime)
             os.kill(server, signal.SIGSTOP)
             shutil.rmtree(runtime / "store")
@@ -246,12 +256,15 @@ async def test_mesh_75_a_registry_that_lost_its_data_gives_nothing_away(runtime:
                     await b.mesh.register("bank", other)
                 except (NameTaken, NoQuorum) as error:
                     refusals.append(str(error))
+                    if "has lost its data" in refusals[-1]:
+                        may_write.set()
                 else:
                     pytest.fail("it was given away")
                 assert process.holds("bank")
                 await trio.sleep(0.05)
             while process.fence == fence:  # noqa: ASYNC110 - until the claim was written again
                 await trio.sleep(0.05)
+            assert may_write.is_set()
             assert process.fence > fence
             assert await b.mesh.whereis("bank") == ref
             with pytest.raises(NameTaken):
