@@ -18,7 +18,7 @@ from enfilade.actors.observing.views import NodeView, TableView
 
 __all__ = ["show_top"]
 
-COLUMNS = ("serial", "name", "label", "actor", "kind", "state", "queued", "links", "memory", "method")
+COLUMNS = ("serial", "name", "label", "actor", "kind", "state", "queued", "rate", "links", "memory", "method")
 WAIT = 30.0
 
 

@@ -105,6 +105,8 @@ class GuestBody(DispatchedBody):
         except GuestStartError as error:
             raise refusal(error) from error
         self.actors.execution = self.execution
+        if process.dispatcher.counted is not None:
+            self.execution.count()
         if parent is not None:
             parent.children[process] = None
         process.label = process.label or launch.label
@@ -151,6 +153,13 @@ class GuestBody(DispatchedBody):
             "capabilities": sorted(each.name for each in caller.grants),
             "children": len(self.children),
         }
+
+    def count_hostcalls(self, on: bool) -> None:
+        """See `Body.count_hostcalls`."""
+        if on:
+            self.execution.count()
+        else:
+            self.execution.count_no_more()
 
     def _state(self) -> str:
         """What the guest does, in a word or two."""

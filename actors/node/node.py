@@ -335,8 +335,6 @@ class Node(Handle):
         if scope.cancelled_caught:
             raise ProcessDied(process.ref, body.result(None))
 
-    # Names.
-
     def whereis(self, name: str) -> Ref[Any] | None:
         """The process of that name. Not a checkpoint."""
         return self.registry.whereis(name)
@@ -586,6 +584,10 @@ class Node(Handle):
     def detach(self, id: Hashable) -> bool:  # noqa: A002 (the field's name)
         """Run that function no more; return true if it was attached. Not a checkpoint."""
         return self.observation.detach(id)
+
+    def counting(self) -> AbstractAsyncContextManager[Any]:
+        """Count the messages that actors handle, for the length of a block. See `Observation.counting`."""
+        return self.observation.counting()
 
     @property
     def crashes(self) -> tuple[Any, ...]:

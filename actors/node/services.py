@@ -154,6 +154,20 @@ class Observation(Protocol):
         """The last crash reports, oldest first."""
 
     @property
+    def counts(self) -> Any:
+        """The counts of messages: `observing.counting.Counts`."""
+
+    def counting(self) -> AbstractAsyncContextManager[Any]:
+        """Count the messages that actors handle, for the length of a block.
+
+        Returns:
+            The counts: `counts.handled(ref)` and `counts.total`.
+        """
+
+    def watches_changed(self, count: int) -> None:
+        """Tell that there are so many watches now. Not a checkpoint."""
+
+    @property
     def crash_count(self) -> int:
         """The number of processes that have crashed so far, whether or not a report was made."""
 

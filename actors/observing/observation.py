@@ -19,6 +19,7 @@ from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.observing import events
+from enfilade.actors.observing.counting import Counts
 from enfilade.actors.observing.crashes import failure_of, is_crash, message_shown, state_shown
 from enfilade.actors.observing.events import Event, ProcessCrashed, Why, why
 from enfilade.actors.observing.light_ref import light
@@ -65,6 +66,8 @@ class Observation:
     Attributes:
         number: the number of the last event.
         crash_count: how many processes have crashed so far, whether or not a report was made.
+        watch_count: how many watches there are.
+        counts: counts messages while somebody wants that.
     """
 
     def __init__(self, node: Node) -> None:
@@ -85,6 +88,8 @@ class Observation:
         self._reported = 0
         self.number = 0
         self.crash_count = 0
+        self.watch_count = 0
+        self.counts = Counts(node, self._counting_changed)
         node.hooks.add(_Rare(self))
 
     # What is kept.
@@ -233,6 +238,23 @@ class Observation:
         if isinstance(sink, Handler):
             self._handlers.pop(sink.id, None)
             self.emit(events.HandlerDetached, sink.id, sink.error)
+
+    def _counting_changed(self, is_on: bool) -> None:
+        self.emit(events.ObservationChanged, self.watch_count, is_on)
+
+    def watches_changed(self, count: int) -> None:
+        """Tell that there are so many watches now. Not a checkpoint."""
+        self.watch_count = count
+        self.emit(events.ObservationChanged, count, self.counts.is_on)
+
+    @async_block
+    async def counting(self) -> AsyncIterator[Counts]:
+        """Count the messages that actors handle, for the length of a block. See `counting.Counts`."""
+        self.counts.begin()
+        try:
+            yield self.counts
+        finally:
+            self.counts.end()
 
     def acted(self, operator: str, action: str, on: Ref[Any] | None) -> None:
         """Tell, and log, that an operator has acted on a process, or on the whole node. Not a checkpoint."""

@@ -89,7 +89,7 @@ class NodePicture:
             "dead_letters": node.dead_letters.count,
             "dropped": node.dropped,
             "timers_fired": node.timers.fired,
-            **({} if self._counts is None else {"handled": self._counts.total}),
+            "handled": self._counts.total,
         }
         fields = {
             "full_name": node.full_name,
@@ -111,12 +111,12 @@ class NodePicture:
             "crashes": node.observation.crash_count,
             "stopping": node.stopping,
             **sums,
-            "rates": {"handled": None, **self._rates.of(totals, now)},
+            "rates": self._rates.of(totals, now),
             **vitals.told(self._look),
             "observation": {
                 "observers": len(watching.watches),
-                "counting": self._counts is not None,
-                "sampler": self._counts is not None and self._counts.samples,
+                "counting": self._counts.is_on,
+                "sampler": self._counts.samples,
                 "seconds": round(watching.walker.seconds, 6),
                 "budget": self._scene.budget,
                 "every": round(every, 3),
@@ -230,7 +230,7 @@ class ProcessPicture:
         if process is not None:
             fields = {
                 **detail_of(process, inspects=self._scene.inspects),
-                **({} if self._counts is None else self._counts.of(process)),
+                **self._counts.of(process),
                 "ended": None,
             }
         else:

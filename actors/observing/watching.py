@@ -47,24 +47,29 @@ class Watching:
         """A watch begins."""
         if not self.watches:
             self.node.hooks.add(self.grave)
+        is_new = serial not in self.watches
         self.watches[serial] = observer
+        if is_new:
+            self.node.observation.watches_changed(len(self.watches))
 
     def closed(self, serial: int) -> None:
         """A watch has ended; after the last one nothing is noted any more."""
-        if self.watches.pop(serial, None) is not None and not self.watches:
+        if self.watches.pop(serial, None) is None:
+            return
+        if not self.watches:
             self.node.hooks.remove(self.grave)
             self.grave.rows.clear()
+        self.node.observation.watches_changed(len(self.watches))
 
-    def count(self) -> Counts | None:
-        """Have messages counted, for one picture more. Not a checkpoint.
-
-        Returns:
-            The counts; None where nothing can be counted.
-        """
-        return None
+    def count(self) -> Counts:
+        """Have messages counted, for one picture more. Not a checkpoint."""
+        counts: Counts = self.node.observation.counts
+        counts.begin()
+        return counts
 
     def count_no_more(self) -> None:
         """Have messages counted for one picture less. Not a checkpoint."""
+        self.node.observation.counts.end()
 
     def link_shown(self, row: dict[str, Any], rates: Rates, now: float) -> dict[str, Any]:
         """The row of a node link: totals as rates, and how long an answer takes."""

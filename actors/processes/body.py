@@ -91,6 +91,9 @@ class Body:
         """The fields of a guest that observers are shown beside the record; None for other processes."""
         return None
 
+    def count_hostcalls(self, on: bool) -> None:
+        """Have a guest's hostcalls counted from now on, or no more; nothing for other processes."""
+
     async def upgrade(self, module: str, timeout: float) -> None:
         """Move a guest to the module in a file; see `guests.upgrade_guest`.
 

@@ -299,7 +299,6 @@ class Dispatcher:
         base, context = self.own.base, self.own.context
         special = envelopes
         plain = PLAIN
-        counted = self.counted
         is_used_up: bool | None = False
         message: Any = None
         process: Any = None
@@ -364,6 +363,7 @@ class Dispatcher:
                         is_used_up = True
                         break
                 finally:
+                    counted = self.counted  # which may have come or gone within this very turn
                     if counted is not None:
                         counted[process] = counted.get(process, 0) + turn - budget
         except BaseException:

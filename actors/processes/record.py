@@ -411,7 +411,12 @@ class Record(Handle):
         self.attention = watched or bool(self.control) or self.suspended or ending
 
     def observe(self, message: Any) -> None:
-        """Show `message`, taken while attention is needed, to the observers, and disarm the idle timer."""
+        """Show `message`, taken while attention is needed, to the observers, disarm the idle timer, and count
+        the message, if messages are counted.
+        """
+        counted = self.dispatcher.counted
+        if counted is not None:
+            counted[self] = counted.get(self, 0) + 1  # type: ignore[index, call-overload]
         extras = self.extras_or_none
         if extras is not None:
             if extras.idle:

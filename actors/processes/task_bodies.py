@@ -232,6 +232,7 @@ class AsyncBody(TaskBody):
     async def _serve(self) -> None:
         """The loop: as flat as possible, because every coroutine between trio and a handler costs a call."""
         process = self.process
+        dispatcher = process.dispatcher
         queue = process.queue
         reader = process.reader
         assert reader is not None
@@ -263,6 +264,8 @@ class AsyncBody(TaskBody):
             self._message = message = queue.popleft()
             if process.attention:
                 process.observe(message)
+            elif dispatcher.counted is not None:
+                dispatcher.counted[process] = dispatcher.counted.get(process, 0) + 1
             kind = type(message)
             if kind is Cast or issubclass(kind, Call):
                 handler = handlers.get(message.method)
