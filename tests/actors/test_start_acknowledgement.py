@@ -276,14 +276,12 @@ async def test_stop_while_a_child_starts(autojump_clock: MockClock, node: Node) 
     """SUP-9: the limit of a start has nothing to say once the supervisor stops."""
 
     @acknowledges_start
-    async def stubborn(me: Process) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.sleep(3)
+    async def careful(me: Process) -> None:
+        me.trap_exits = True
+        await me.receive(Exited)
+        await trio.sleep(3)
 
-    ref = node.spawn_soon(Supervisor, [Child(stubborn, start_timeout=2)])
+    ref = node.spawn_soon(Supervisor, [Child(careful, start_timeout=2)])
     await trio.sleep(1)
     before = trio.current_time()
     await ref.stop()
