@@ -56,7 +56,7 @@ C_FOLDERS = {
 }
 """The folders whose C is the product: compiled into an extension, or given to writers of guests."""
 
-NOT_THE_PRODUCT = re.compile(r"(^|[/_])(tests?|conftest|fuzz|bench|mock|replica)([/_.]|$)")
+NOT_THE_PRODUCT = re.compile(r"(^|[/_])(tests?|conftest|fuzz|bench|mock)([/_.]|$)|/replica/")
 
 BACKEND = """
 import sys

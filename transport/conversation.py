@@ -23,6 +23,7 @@ from enfilade.transport.carrier import (
     Status,
     hand_over,
 )
+from enfilade.transport.policy import Identity
 from enfilade.transport.seal import Seal
 from enfilade.transport.wire import (
     Frame,
@@ -79,6 +80,15 @@ class Conversation:
         if self._outlet is None:
             raise HandshakeFailed("the node at the other end sent no inlet to answer through")
         return self._outlet
+
+    def is_with(self, caller: Identity) -> bool:
+        """Tell whether the caller is the same start of a node, by the kernel's word as well as by its own."""
+        known = self.credentials
+        return (
+            self.incarnation == caller.incarnation
+            and known is not None
+            and known.principal == caller.credentials.principal
+        )
 
     def take_rest(self) -> Sequence[Arrival]:
         """Hand over what came after the frames that were heard; it is the caller's own from here on."""

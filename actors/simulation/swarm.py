@@ -25,6 +25,9 @@ __all__ = ["KINDS", "Swarm", "swarm"]
 SPAN: Final = (0.05, 8.0)
 """Seconds for which a fault holds."""
 
+SHARES: Final = (0.1, 0.3, 0.6)
+"""How many of the kinds a seed uses: a few show what many would drown."""
+
 LATENCIES: Final = {"machine": 5e-5, "rack": 5e-4, "continent": 0.03, "satellite": 0.3}
 """Seconds that ways take, by how far apart hosts are."""
 
@@ -79,7 +82,7 @@ class Swarm:
     """The range of what a seed may draw.
 
     Attributes:
-        kinds: names of `KINDS`; each is used with a probability of one half.
+        kinds: names of `KINDS`; the seed draws how many of them it uses, a tenth or up to six tenths.
         rates: the least and the largest number of faults of a kind in a second.
         latencies: names of distances between hosts; one is drawn for the whole world.
         hosts: names of the hosts that faults are about; all by default.
@@ -93,10 +96,11 @@ class Swarm:
     def release(self, world: World) -> None:
         """Draw the options, then faults for as long as the world is not calm."""
         hosts = self.hosts or tuple(world.hosts)
+        share = world.entropy.stream("swarm/share").choice(SHARES)
         rates: dict[str, float] = {}
         for name in self.kinds:
             draws = world.entropy.stream(f"swarm/{name}")  # its own, so that a further kind moves no other
-            if draws.chance(0.5) and (name in ALONE or len(hosts) > 1):
+            if draws.chance(share) and (name in ALONE or len(hosts) > 1):
                 rates[name] = draws.log_between(*self.rates)
         distance = world.entropy.stream("swarm").choice(self.latencies)
         for one in hosts:

@@ -141,6 +141,7 @@ GROUNDS = {
     "actors/node/runtime.py",
     "actors/node/watchdog.py",
     "transport/rendezvous.py",
+    "transport/mesh/keeper.py",  # `enfilade mesh up`, which runs a server and no node
     "transport/mesh/shared_server.py",  # the server is a program of the machine, and so is its token's chance
 }
 ELSEWHERE = ("actors/cli", "actors/testing", "actors/simulation", "transport/doors")

@@ -87,7 +87,17 @@ async def test_obs_31_every_message_is_counted_once(autojump_clock: MockClock) -
             assert counts.total == 362
 
 
-async def test_obs_29_and_30_nothing_is_left_of_counting(autojump_clock: MockClock) -> None:
+async def test_obs_29_nothing_is_in_place_where_nobody_watches(autojump_clock: MockClock) -> None:
+    """Neither while a node is open and its events are listened to, nor afterwards."""
+    async with open_node("bank") as node, node.events("child.*"):
+        quick = await node.spawn(Quick)
+        await talk(node, quick, Quick, 10)
+        assert hot() == PLAIN
+        assert node.dispatcher.counted is None
+    assert hot() == PLAIN
+
+
+async def test_obs_30_nothing_is_left_of_counting(autojump_clock: MockClock) -> None:
     network = MemoryNetwork()
     policy = Policy(rules=[Rule(rights=Rights(observe=True))])
     assert hot() == PLAIN

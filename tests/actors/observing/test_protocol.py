@@ -152,7 +152,7 @@ async def test_obs_19_a_name_is_followed_to_the_next_incarnation(autojump_clock:
     async with observed() as (bank, eye):
         await bank.spawn(Supervisor, [Child(Till, id="a", name="till")], intensity=9)
         old = bank.whereis("till")
-        async with client(eye, inspects=True).watch(ProcessView("till")) as states:
+        async with client(eye, right="inspect").watch(ProcessView("till")) as states:
             assert (await next_of(states)).fields["serial"] == old.serial  # type: ignore[union-attr]
             bank.named("till").cast(Till.pay, "1")
             found = [await next_of(states) for _ in range(3)]
@@ -334,7 +334,7 @@ async def test_those_who_may_inspect_see_texts(autojump_clock: MockClock) -> Non
         till = await bank.spawn(Till)
         till.cast(Till.pay, "sesame")
         await wait_all_tasks_blocked()
-        async with client(eye, inspects=True).watch(EventView(("process.crashed",))) as states:
+        async with client(eye, right="inspect").watch(EventView(("process.crashed",))) as states:
             (event,) = (await next_of(states)).events
     assert event["exception"]["text"] == "pin sesame"
 
