@@ -70,7 +70,7 @@ ACTORS = House(
         "node": ("messages", "processes", "core"),
         "system": KERNEL,
         "logs": KERNEL,
-        "observing": (*KERNEL, "patterns", "supervision", "system", "transport"),
+        "observing": (*KERNEL, "guests", "patterns", "supervision", "system", "transport"),
         "peers": (*KERNEL, "transport"),
         "guests": (*KERNEL, "hostcalls"),
         "supervision": (*KERNEL, "peers"),

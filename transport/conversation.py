@@ -23,7 +23,6 @@ from enfilade.transport.carrier import (
     Status,
     hand_over,
 )
-from enfilade.transport.policy import Identity
 from enfilade.transport.seal import Seal
 from enfilade.transport.wire import (
     Frame,
@@ -81,13 +80,11 @@ class Conversation:
             raise HandshakeFailed("the node at the other end sent no inlet to answer through")
         return self._outlet
 
-    def is_with(self, caller: Identity) -> bool:
+    def is_with(self, incarnation: int, credentials: Credentials) -> bool:
         """Tell whether the caller is the same start of a node, by the kernel's word as well as by its own."""
         known = self.credentials
         return (
-            self.incarnation == caller.incarnation
-            and known is not None
-            and known.principal == caller.credentials.principal
+            self.incarnation == incarnation and known is not None and known.principal == credentials.principal
         )
 
     def take_rest(self) -> Sequence[Arrival]:

@@ -469,7 +469,7 @@ class Rendezvous:
             if rival is None:
                 break
             self._owners.check_successor(identity, rival.credentials)
-            if self._resumes or not rival.is_with(identity):
+            if self._resumes or not rival.is_with(hello.incarnation, identity.credentials):
                 rival.scope.cancel()
                 break
             await self._changed.wait()  # for the end of the same node's earlier call

@@ -140,15 +140,6 @@ async def _prepared(process: Process, guest: Guest, given: list[Any]) -> tuple[G
         raise UpgradeFailed(problem) from error
 
 
-async def _upgrade(self: GuestBody, module: str, timeout: float) -> None:
-    """See `Body.upgrade`."""
-    await upgrade_guest(self.process.ref, Path(module), timeout=timeout)
-
-
-# The body cannot import this file, which needs the body.
-GuestBody.upgrade = _upgrade  # type: ignore[method-assign, assignment]
-
-
 class Phase(enum.Enum):
     """The stages of an upgrade; the value says what has not happened when the time is over."""
 

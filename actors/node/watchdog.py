@@ -263,6 +263,7 @@ _CALLERS: Final = frozenset(
             "control_lane",
             "dispatcher",
             "handlers",
+            "local_ref",  # which hands a call off, by way of the compiled core
             "start",
             "sync_body",
             "task_bodies",

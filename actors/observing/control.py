@@ -8,6 +8,7 @@ those that only look is an event, "operator.acted", and a line of the log.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.errors import NoProcess, Refused, RuntimeFault, UpgradeFailed
@@ -86,14 +87,14 @@ class Control(Listing):
         Returns:
             why the guest goes on as it was, or None if it has moved.
         """
-        node = self.process.node
-        ref = node.whereis(name)
-        process = None if ref is None else node.processes.get(ref.serial)
-        if process is None:
+        from enfilade.actors.guests.upgrade import upgrade_guest  # a node without guests does not load it
+
+        ref = self.process.node.whereis(name)
+        if ref is None:
             return f"no process of this node has the name {safe_repr(name)}"
-        self._note("upgrade", process.ref)
+        self._note("upgrade", ref)
         try:
-            await process.body.upgrade(module, timeout)
+            await upgrade_guest(ref, Path(module), timeout=timeout)
         except (UpgradeFailed, TypeError) as error:
             return safe_str(error)
         return None

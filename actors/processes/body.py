@@ -94,14 +94,6 @@ class Body:
     def count_hostcalls(self, on: bool) -> None:
         """Have a guest's hostcalls counted from now on, or no more; nothing for other processes."""
 
-    async def upgrade(self, module: str, timeout: float) -> None:
-        """Move a guest to the module in a file; see `guests.upgrade_guest`.
-
-        Raises:
-            TypeError: the process is not a guest.
-        """
-        raise TypeError("expected a guest")
-
     def exit(self, reason: Reason) -> None:
         """Hasten the end: an exit signal ends the process with `reason`. Must not raise.
 
