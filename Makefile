@@ -64,13 +64,17 @@ tests: $(VENV)/.installed-test  ## the whole test suite, in the stages of CI
 
 ##@ While you change something
 
-QUICK := tests/actors tests/conformance/actors tests/conformance/channels tests/hostcalls tests/docs \
-  $(foreach name,memory_file node_link patience rendezvous wire,tests/transport/test_$(name).py)
+QUICK := $(addprefix tests/,conformance/actors conformance/channels actors/supervision) \
+  $(patsubst %,tests/actors/test_%.py,cancellation dispatch ended_processes full_mailboxes methods receive same_rules timers) \
+  $(patsubst %,tests/transport/test_%.py,memory_file node_link patience wire)
+# What goes on between nodes takes longer; `make tests` has it.
+NOT_QUICK := $(patsubst %,tests/conformance/actors/test_%.py,across_zones near_and_far) \
+  $(patsubst %,tests/actors/supervision/test_%.py,between_incarnations child_events started_children)
 
 quick: $(VENV)/.installed-test  ## the tests to run after every change, in half a minute
 	$(BIN)/python -m pytest -q -m 'not serial and not soak' -n 2 --dist worksteal $(QUICK) \
-	  --ignore=tests/actors/cli --ignore=tests/hostcalls/engine --ignore=tests/hostcalls/test_every_hostcall.py \
-	  --deselect=tests/actors/test_machine.py
+	  $(addprefix --ignore=,$(NOT_QUICK)) --ignore-glob='*/conformance/actors/test_remote_*' \
+	  --ignore-glob='*/conformance/actors/test_far_*'
 
 check: $(VENV)/.installed-test  ## ruff and mypy
 	$(BIN)/ruff check .
