@@ -80,9 +80,9 @@ class Credentials:
 
     Attributes:
         pid: its process id as seen here; 0 when it cannot be seen from this zone, or over a mesh.
-        uid: its effective user; -1 when it is known by a certificate.
-        gid: its effective group; -1 when it is known by a certificate.
-        groups: its supplementary groups.
+        uid: its effective user; -1 when it is known by a certificate, or has no number in our user namespace.
+        gid: its effective group; -1 likewise.
+        groups: its supplementary groups, as far as they have a number here.
         zone: the name of its zone, or None when nobody vouches for it.
         process: its number among all processes that the kernel has had; 0 where the kernel does not tell.
         node: the name in its certificate, over a mesh that has certificates; None otherwise.
@@ -109,8 +109,16 @@ class Credentials:
         return (self.pid, self.uid) if self.pid else (self.process, self.uid, None)
 
     @property
+    def owner(self) -> Hashable:
+        """The one to whom a name belongs that this process has: as `account`, but no two users are one."""
+        return self.principal if self.node is None and self.uid == -1 else self.account
+
+    @property
     def account(self) -> int | str:
-        """The one on whose account this process acts: the node of a certificate, or a user."""
+        """The one on whose account this process acts: the node of a certificate, or a user.
+
+        All users without a number have one account.
+        """
         return self.uid if self.node is None else self.node
 
     def __str__(self) -> str:

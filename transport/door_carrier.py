@@ -50,6 +50,9 @@ O_PATH = getattr(os, "O_PATH", 0)
 
 NOBODY = Credentials(pid=0, uid=-1, gid=-1)
 
+UNKNOWN = 0xFFFFFFFF
+"""A user or group that has no number in our user namespace, as C tells it: -1 without a sign."""
+
 STATUSES = tuple(Status)
 """By number; `Status(number)` takes ten times as long."""
 
@@ -77,6 +80,10 @@ def vouched_zone(zone: int) -> str | None:
 
 SCARCE = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """Failures of a call that say nothing about the peer: there is nothing left to make it with, now."""
+
+
+def _number(id_: int) -> int:
+    return -1 if id_ == UNKNOWN else id_
 
 
 class DoorCarrier(Carrier):
@@ -176,9 +183,9 @@ class _DoorInlet(Inlet):
         return Credentials(
             pid=item.pid,
             process=item.process,
-            uid=item.uid,
-            gid=item.gid,
-            groups=frozenset(item.groups[0 : item.n_groups] if item.n_groups else ()),
+            uid=_number(item.uid),
+            gid=_number(item.gid),
+            groups=frozenset(item.groups[0 : item.n_groups] if item.n_groups else ()) - {UNKNOWN},
             zone=self._zone_name(item.zone),
         )
 

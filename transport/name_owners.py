@@ -10,6 +10,7 @@ oldest.
 """
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import Final, TypeAlias
 
 from enfilade.transport.carrier import Credentials
@@ -23,9 +24,9 @@ MOST_OF_A_USER: Final = 1024
 MOST: Final = 64 * 1024
 """Names of all users."""
 
-User: TypeAlias = tuple[str | None, int | str]
+User: TypeAlias = tuple[str | None, Hashable]
 """A user, in the zone that the kernel vouches for: the same number is another user in another zone. Or the
-node of a certificate."""
+node of a certificate; or a process, if its user has no number here, for it may be any user's."""
 
 
 class NameOwners:
@@ -99,4 +100,4 @@ class NameOwners:
 
 
 def _user(credentials: Credentials) -> User:
-    return credentials.zone, credentials.account
+    return credentials.zone, credentials.owner

@@ -92,8 +92,12 @@ def _patterns(value: Iterable[str] | str) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
+UNKNOWN: Final = -1
+"""The number of a user, or a group, that has none here. No rule is for it."""
+
+
 def _optional(value: Iterable[int] | None) -> frozenset[int] | None:
-    return None if value is None else frozenset(value)
+    return None if value is None else frozenset(value) - {UNKNOWN}
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
@@ -185,7 +189,7 @@ class Rule:
     Attributes:
         nodes: shell patterns of node names.
         zones: shell patterns of zone names. Where the kernel tells the caller's zone, that is what counts.
-        uids: effective users; None for any.
+        uids: effective users; None for any. A user without a number in our user namespace is none of them.
         gids: groups, effective or supplementary; None for any.
         over: how the peer must come: over "doors", over the "mesh", or "any" way. Users and groups mean
             nothing on other machines: a rule that names some never fits a node with a certificate.
@@ -251,6 +255,9 @@ class Policy:
         limits: Limits | None = None,
     ) -> "Policy":
         """Admit the processes of this user, in any zone, and nobody else.
+
+        In a user namespace where this user has no number, which the kernel does not tell from others, that is
+        nobody.
 
         Args:
             exports: shell patterns of the names that they may reach; none by default.

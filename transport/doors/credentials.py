@@ -18,9 +18,10 @@ class Credentials:
     Attributes:
         pid: its process; 0 for the notification that a door is unreferenced, and, on Linux, for a caller in a
             process namespace that cannot be seen from here.
-        euid, egid: effective user and group, which permissions are checked against.
-        ruid, rgid, suid, sgid: real and saved ones; -1 where the system does not tell.
-        groups: supplementary groups.
+        euid, egid: effective user and group, which permissions are checked against. On Linux -1 for one
+            that has no number in our user namespace: the kernel tells all of those by the same number.
+        ruid, rgid, suid, sgid: real and saved ones; -1 likewise, and where the system does not tell.
+        groups: supplementary groups, as far as they have a number here.
         zone: id of its zone, 0 for the global one (see `enfilade.transport.zones`).
     """
 
@@ -60,7 +61,7 @@ class Credentials:
             rgid=_id(lib.ucred_getrgid(ucred)),
             suid=_id(lib.ucred_getsuid(ucred)),
             sgid=_id(lib.ucred_getsgid(ucred)),
-            groups=tuple(groups[0][0:count]) if count > 0 else (),
+            groups=tuple(group for group in groups[0][0 : max(count, 0)] if _id(group) != -1),
             zone=lib.ucred_getzoneid(ucred),
         )
 

@@ -46,7 +46,12 @@ bool socket_is_ours(int fd) {
 /* Who made the socket at the other end, as the kernel recorded it. */
 bool socket_peer(int fd, struct ucred *peer) {
     socklen_t length = sizeof *peer;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &length) == 0;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &length) < 0) {
+        return false;
+    }
+    peer->uid = user_known(peer->uid);
+    peer->gid = group_known(peer->gid);
+    return true;
 }
 
 /*

@@ -283,6 +283,10 @@ bool socket_peer_exited(int fd, pid_t pid);
 void socket_let_go(int fd, const struct closing_payer *payer); /* closes what a peer may have filled; waits for nobody */
 door_attr_t identity_attributes(const struct identity *identity);
 
+/* users.c: the number, or -1 if it names nobody in our user namespace. */
+uid_t user_known(uid_t user);
+gid_t group_known(gid_t group);
+
 /* door.c: the server's doors. Functions named ..._locked want server.lock. */
 struct door *door_of(int fd, int *error); /* locks: on success server.lock is HELD */
 struct door *door_by_id_locked(uint64_t id);

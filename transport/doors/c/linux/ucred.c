@@ -65,10 +65,11 @@ static bool read_particulars(pid_t pid, struct particulars *particulars, uid_t i
         unsigned id[3];
         unsigned long long mask;
         if (sscanf(line, "Uid: %u %u %u", &id[0], &id[1], &id[2]) == 3) {
-            ids[0] = id[0], ids[1] = id[1], ids[2] = particulars->suid = id[2];
+            ids[0] = user_known(id[0]), ids[1] = user_known(id[1]), ids[2] = particulars->suid = user_known(id[2]);
             found |= 1;
         } else if (sscanf(line, "Gid: %u %u %u", &id[0], &id[1], &id[2]) == 3) {
-            group_ids[0] = id[0], group_ids[1] = id[1], group_ids[2] = particulars->sgid = id[2];
+            group_ids[0] = group_known(id[0]), group_ids[1] = group_known(id[1]);
+            group_ids[2] = particulars->sgid = group_known(id[2]);
             found |= 2;
         }
         for (int i = 0; i < 4; i++) {
@@ -176,6 +177,9 @@ static ucred_t *peer_credentials(struct channel *channel) {
     if (credentials->group_count > 0 &&
         getsockopt(channel->fd, SOL_SOCKET, SO_PEERGROUPS, credentials->groups, &length) < 0) {
         credentials->group_count = -1;
+    }
+    for (int i = 0; i < credentials->group_count; i++) {
+        credentials->groups[i] = group_known(credentials->groups[i]);
     }
     describe_peer(channel);
     credentials->pid = channel->pid;

@@ -1,5 +1,5 @@
 /* Datagrams: a fixed header and up to 253 descriptors, which is what one SCM_RIGHTS message can carry. */
-#include "wire.h"
+#include "internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -84,6 +84,8 @@ static bool take_control(struct msghdr *header, struct receipt *receipt, bool wi
             expected = expected && (type == SCM_RIGHTS || with_pidfd);
         } else if (level == SOL_SOCKET && type == SCM_CREDENTIALS && size == sizeof receipt->credentials) {
             memcpy(&receipt->credentials, CMSG_DATA(item), sizeof receipt->credentials);
+            receipt->credentials.uid = user_known(receipt->credentials.uid);
+            receipt->credentials.gid = group_known(receipt->credentials.gid);
             receipt->credentialed = true;
             if (with_pidfd) {
                 receipt->payer = (struct closing_payer){receipt->credentials.uid, 0, receipt->credentials.pid};
