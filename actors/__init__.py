@@ -42,6 +42,7 @@ from enfilade.actors.messages.errors import (
     WrongThread,
 )
 from enfilade.actors.messages.global_name import Global
+from enfilade.actors.messages.likeness import Like
 from enfilade.actors.messages.reasons import (
     KILL,
     KILLED,
@@ -190,6 +191,7 @@ __all__ = [
     "Lagged",
     "LeaseLost",
     "Left",
+    "Like",
     "LiveResult",
     "Machine",
     "Mailbox",

@@ -1,9 +1,9 @@
 """The one place that chooses between the compiled core and its twin in Python.
 
-The compiled core (`core.h`) is four functions that every message goes through: `LocalRef.send` and `cast`,
-`DispatchedBody.hand_off`, and `Dispatcher.run_group`. The functions of those names in Python are their twins:
-they say what is to be done, and do it where the core is not compiled, or does not fit the interpreter. Both
-work on the same objects, so choosing is to put the one or the other into the class.
+The compiled core (`core.h`) is a few functions that every message goes through: those in `TWINS`. The
+functions of those names in Python are their twins: they say what is to be done, and do it where the core is
+not compiled, or does not fit the interpreter. Both work on the same objects, so choosing is to put the one or
+the other into the class.
 
 The core is used if it can be: if it was compiled, and if the fields that it reads are found where it looks.
 The environment variable `ENFILADE_CORE=python` chooses the twins.
@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from enfilade.actors.messages.likeness import Like
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import HANDED_OFF, NO_KWARGS, Cast, envelopes
 from enfilade.actors.processes.body import DispatchedBody
@@ -24,6 +25,7 @@ from enfilade.actors.processes.dispatcher import Dispatcher, HandlerContext
 from enfilade.actors.processes.handlers import PLAIN
 from enfilade.actors.processes.links import Down
 from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.mailbox_search import MailboxSearch
 from enfilade.actors.processes.process import Process
 from enfilade.actors.processes.steps import with_headroom
 
@@ -44,6 +46,7 @@ TWINS: Final[dict[tuple[type, str], Function]] = {
     (LocalRef, "cast"): LocalRef.cast,
     (DispatchedBody, "hand_off"): DispatchedBody.hand_off,
     (Dispatcher, "run_group"): Dispatcher.run_group,
+    (MailboxSearch, "count_misfits"): MailboxSearch.count_misfits,
 }
 """The functions in Python, by where they are."""
 
@@ -52,7 +55,16 @@ def _places() -> dict[str, int]:
     """Find the places of all fields that the core uses; -1 for one that is not found."""
     classes = {
         kind.__name__: kind
-        for kind in (Process, Dispatcher, HandlerContext, LocalRef, DispatchedBody, Request)
+        for kind in (
+            Process,
+            Dispatcher,
+            HandlerContext,
+            LocalRef,
+            DispatchedBody,
+            Request,
+            MailboxSearch,
+            Like,
+        )
     }
     values = object(), object(), object()
     cast = Cast(*values)  # type: ignore[arg-type]

@@ -1,9 +1,10 @@
-/* The compiled core: the four functions that every message goes through, in C.
+/* The compiled core: the functions that every message goes through, in C.
  *
  *   send        LocalRef.send             put a message into a mailbox
  *   cast        LocalRef.cast             the same, of a method and its arguments
  *   hand_off    DispatchedBody.hand_off   run the handler of a call in the task of its caller
  *   run_group   Dispatcher.run_group      give up to 32 processes of the run queue a turn each
+ *   count_misfits   MailboxSearch.count_misfits   pass by the messages that a receive does not want
  *
  * Each has a twin of the same name in Python, at the place that is named above. The twin says what the
  * function does; the C here does the frequent case of it, in the same order, on the same objects. Whatever is
@@ -47,7 +48,9 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
     field(HandlerContext, base) field(HandlerContext, context) field(HandlerContext, run)                   \
     field(LocalRef, _process) field(DispatchedBody, process)                                                \
     field(Cast, args) field(Cast, kwargs) field(Cast, method)                                               \
-    field(Request, args) field(Request, kwargs) field(Request, method)
+    field(Request, args) field(Request, kwargs) field(Request, method)                                      \
+    field(MailboxSearch, kinds) field(MailboxSearch, likeness)                                              \
+    field(Like, shape) field(Like, names) field(Like, values)
 
 #define DECLARE(type, name) extern Py_ssize_t type##_##name;
 FIELDS(DECLARE)
@@ -65,7 +68,7 @@ OBJECTS(HOLD)
 /* Names of methods and attributes that are looked up as Python does. */
 
 #define NAMES(name)                                                                                         \
-    name(answer) name(append) name(body) name(concluded) name(handle) name(not_used) name(on_down)          \
+    name(answer) name(append) name(body) name(concluded) name(handle) name(may_fit) name(not_used) name(on_down)          \
     name(overflowed) name(popleft) name(protocol) name(raised) name(rest) name(turn)
 
 #define NAME(word) extern PyObject *s_##word;
@@ -143,10 +146,11 @@ static inline int is_plain(PyObject *result)
 /* Call the twin in Python: `twin(self, *args, **keywords)`, where the values of the keywords follow the args. */
 PyObject *call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 
-/* The four functions. */
+/* The functions. */
 PyObject *core_send(PyObject *self, PyObject *message);
 PyObject *core_cast(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *core_hand_off(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_run_group(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *core_count_misfits(PyObject *self, PyObject *messages);
 
 #endif

@@ -109,6 +109,8 @@ static PyMethodDef of_classes[] = {
      "Run a call's handler in the caller's task; see DispatchedBody.hand_off."},
     {"run_group", (PyCFunction)(void (*)(void))core_run_group, METH_FASTCALL,
      "Give a group of entries a turn each; see Dispatcher.run_group."},
+    {"count_misfits", core_count_misfits, METH_O,
+     "Count the first messages that do not fit; see MailboxSearch.count_misfits."},
 };
 
 /* Make one of them a method of a class. */

@@ -92,7 +92,8 @@ class Process(Record):
         they are sent, so it must be quick, and depend on the message alone.
 
         Args:
-            match: a type, a tuple of types, a predicate; None for any message.
+            match: a type, a tuple of types, a `Like`, a predicate; None for any message. A predicate is
+                called for each message, so the others are found sooner where many messages wait.
             timeout: seconds; 0 polls.
 
         Raises:

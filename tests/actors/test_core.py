@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 import traceback
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +25,7 @@ from enfilade.actors import (
     BadArguments,
     Crashed,
     Deferred,
+    Like,
     LiveResult,
     Mailbox,
     MailboxFull,
@@ -36,6 +39,7 @@ from enfilade.actors import (
 from enfilade.actors.core import choice
 from enfilade.actors.processes.dispatcher import TURN, Dispatcher
 from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.mailbox_search import MailboxSearch
 
 ROOT = Path(__file__).resolve().parents[2]
 CORES = ["compiled", "python"] if choice.IS_AVAILABLE else ["python"]
@@ -303,6 +307,117 @@ async def test_handled_messages_are_counted_for_who_wants_it() -> None:
         assert counted[processes[0]] == TURN + 3
 
 
+class Touchy:
+    """A message, and an item of one, that cannot be compared, and runs code when it is."""
+
+    def __init__(self, compared: Any) -> None:
+        self.compared = compared
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.compared())
+
+    __hash__ = object.__hash__
+
+    @property
+    def size(self) -> Any:
+        return self.compared()
+
+
+class Pair(tuple[Any, ...]):
+    """A tuple of a class of its own."""
+
+    __slots__ = ()
+
+
+def fails() -> bool:
+    raise LookupError("on purpose")
+
+
+SEARCHED: list[Any] = [
+    *[("other", number) for number in range(70)],
+    (),
+    ("other",),
+    ("".join(["wan", "ted"]), 7, "more"),
+    ["wanted", 7],
+    Pair(("wanted", 6)),
+    *[("odd", number) for number in range(3)],
+    SimpleNamespace(size=3, name="s"),
+    SimpleNamespace(name="t"),
+    "text",
+    7.0,
+    ("wanted", ("deep", 7)),
+    ("wanted", 7),
+    Pair(("wanted", 7)),
+    ("wanted", Touchy(bool)),
+    *range(8),
+    Odd(),
+    None,
+]
+SEARCHES: list[Any] = [
+    Odd,
+    (list, Pair),
+    Like(float),
+    Like(7),
+    Like("text"),
+    Like(None),
+    Like(()),
+    Like(("wanted", 7)),
+    Like(("wanted", int)),
+    Like(("wanted", 6)),
+    Like(("wanted", ("deep", int))),
+    Like((str, 2)),
+    Like((object, object, object)),
+    Like(Pair),
+    Like(SimpleNamespace, size=int),
+    Like(object, size=3, name="s"),
+    Like(object, name=str, size=object),
+    Like(("wanted", "nowhere")),
+    Like(Actor),
+]
+
+
+@pytest.mark.parametrize("match", SEARCHES, ids=repr)
+def test_a_search_finds_the_first_that_its_test_accepts(match: Any) -> None:
+    search = MailboxSearch(match)
+    accepted = [bool(search.test(message)) for message in SEARCHED]
+    for start in (0, 1, 65, 80):
+        expected = next((place for place in range(start, len(SEARCHED)) if accepted[place]), None)
+        assert search.find(deque(SEARCHED), start) == (expected is not None)
+        assert search.position == (len(SEARCHED) if expected is None else expected)
+        passed = search.count_misfits(SEARCHED[start:])
+        assert passed <= (len(SEARCHED) if expected is None else expected) - start
+        assert not any(accepted[start : start + passed])
+
+
+@pytest.mark.parametrize("place", [0, 40, 200])
+def test_a_search_stops_where_a_comparison_raises_or_changes_the_queue(place: int) -> None:
+    queue: deque[Any] = deque(("other", number) for number in range(300))
+    queue[place] = ("wanted", Touchy(fails))
+    search = MailboxSearch(Like(("wanted", 3)))
+    with pytest.raises(LookupError):
+        search.find(queue, 0)
+    assert search.position == place
+    queue[place] = ("wanted", Touchy(lambda: queue.append(("wanted", 3))))
+    assert search.find(queue, 0)
+    assert queue[search.position] == ("wanted", 3)
+    assert search.position >= 300
+    attribute = MailboxSearch(Like(Touchy, size=3))
+    queue[place] = Touchy(fails)
+    with pytest.raises(LookupError):
+        attribute.find(queue, 0)
+    assert attribute.position == place
+
+
+@needs_compiled
+@pytest.mark.parametrize("core", ["compiled"], indirect=True)
+def test_what_is_data_is_passed_by_without_its_test() -> None:
+    messages = [("other", 1), ["other"], ("another", 2)] * 100
+    assert MailboxSearch(Like(("wanted", 7))).count_misfits(messages) == 300
+    assert MailboxSearch((int, Pair)).count_misfits(messages) == 300
+    with pytest.raises(TypeError):
+        MailboxSearch(int).count_misfits(3)  # type: ignore[arg-type]
+
+
 async def everything(node: Node, message: object, argument: object) -> None:
     """Go through the core in every way, with these objects."""
     ref: Ref[Any] = await node.spawn(Notebook)
@@ -327,11 +442,15 @@ async def everything(node: Node, message: object, argument: object) -> None:
         await another.call(Notebook.fails, argument)
     another.send(message)
     another.cast(Notebook.note, argument)
+    queue = deque([*SEARCHED, (message, argument), ("wanted", Touchy(fails)), argument])
+    for match in [*SEARCHES, Like((message, str)), Like(Pair, none=message), Like(("nowhere", argument))]:
+        with suppress(LookupError):
+            MailboxSearch(match).find(queue, 3)
 
 
 async def test_no_reference_is_lost_or_kept() -> None:
     """After every way through the core as many references are left as there were."""
-    held = [object(), object(), Notebook, Notebook.note, Notebook.two, LocalRef, Dispatcher]
+    held = [object(), object(), Pair, int, Notebook, Notebook.note, Notebook.two, LocalRef, Dispatcher]
     counts = []
     for _ in range(3):
         async with open_node("n") as node:

@@ -17,7 +17,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from enfilade.actors import Actor, IdleTimeout, Lagged, Mailbox, Process, ReceiveTimeout, open_node
+from enfilade.actors import Actor, IdleTimeout, Lagged, Like, Mailbox, Process, ReceiveTimeout, open_node
+from enfilade.actors.core import choice
 from enfilade.actors.processes import mailbox_search, reader
 
 
@@ -82,6 +83,10 @@ MATCHES: list[Any] = [
     SupportsIndex,
     even,
     partial(eq, ("pair", 2)),
+    Like(("pair", int)),
+    Like("b"),
+    Like(complex, real=1),
+    Like(int, real=1),
     lambda message: message is None,
 ]
 
@@ -226,14 +231,25 @@ def small_parts() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("parts", ["usual", "small"])
+@contextmanager
+def on_core(core: str) -> Iterator[None]:
+    """Use this core, if it can be used here."""
+    before = choice.in_use()
+    choice.choose(is_compiled=core == "compiled" and choice.IS_AVAILABLE)
+    yield
+    choice.choose(is_compiled=before == "compiled")
+
+
+@pytest.mark.parametrize(
+    ("parts", "core"), [("usual", "compiled"), ("small", "compiled"), ("small", "python")]
+)
 @hypothesis.given(mailbox=POLICIES, steps=STEPS)
 @hypothesis.settings(max_examples=150)
 def test_receives_as_a_list_that_is_searched_from_the_front(
-    parts: str, mailbox: Mailbox, steps: list[tuple[Any, ...]]
+    parts: str, core: str, mailbox: Mailbox, steps: list[tuple[Any, ...]]
 ) -> None:
     """M1, M4, M7, M12, T3: the oldest message that matches comes, whatever was waited for before."""
-    with small_parts() if parts == "small" else nullcontext():
+    with small_parts() if parts == "small" else nullcontext(), on_core(core):
         trio.run(play, mailbox, steps, clock=MockClock(autojump_threshold=0))
 
 

@@ -1,7 +1,8 @@
 %% Plain messages between processes.
 -module(bench_messages).
 -export(['ping-pong'/1, counting/1, 'fan-in'/1, 'thread-ring'/1, big/1, chameneos/1, 'bounded-buffer'/1,
-         'selective-receive'/1, 'fork-join-throughput'/1, barber/1]).
+         'selective-receive'/1, 'selective-receive-type'/1,
+         'selective-receive-like'/1, 'fork-join-throughput'/1, barber/1]).
 
 'ping-pong'(#{rounds := Rounds}) ->
     Pong = spawn_link(fun pong/0),
@@ -258,3 +259,7 @@ admit(Size, Barber, Seated, Count) ->
     Begin = bench:clock(),
     bench:each(Receives, fun(Number) -> self() ! {wanted, Number}, receive {wanted, Number} -> ok end end),
     (bench:clock() - Begin) / Receives.
+
+'selective-receive-type'(Parameters) -> 'selective-receive'(Parameters).
+
+'selective-receive-like'(Parameters) -> 'selective-receive'(Parameters).

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from enfilade.actors import Actor, Process, Ref, open_node
+from enfilade.actors import Actor, Like, Process, Ref, open_node
 from tests.benchmarks.kernel import kernel
 from tests.benchmarks.subjects.tier import in_tier, run
 from tests.benchmarks.work import scramble
@@ -428,4 +428,37 @@ async def selective_receive(queued: int, receives: int) -> float:
 
             me.ref.send(("wanted", number))
             await me.receive(wanted)
+        return (time.perf_counter() - begin) / receives
+
+
+class First:
+    """A message that is of none of the types that wait."""
+
+
+class Second:
+    """Another one."""
+
+
+@kernel("selective-receive-type", variant="function", run=run)
+async def selective_receive_by_type(queued: int, receives: int) -> float:
+    async with open_node("bench") as node, node.mailbox() as me:
+        for number in range(queued):
+            me.ref.send(("other", number))
+        begin = time.perf_counter()
+        for number in range(receives):
+            wanted = Second if number % 2 else First
+            me.ref.send(wanted())
+            await me.receive(wanted)
+        return (time.perf_counter() - begin) / receives
+
+
+@kernel("selective-receive-like", variant="function", run=run)
+async def selective_receive_by_data(queued: int, receives: int) -> float:
+    async with open_node("bench") as node, node.mailbox() as me:
+        for number in range(queued):
+            me.ref.send(("other", number))
+        begin = time.perf_counter()
+        for number in range(receives):
+            me.ref.send(("wanted", number))
+            await me.receive(Like(("wanted", number)))
         return (time.perf_counter() - begin) / receives
