@@ -17,10 +17,12 @@ the process of that step end. What it raises is logged, and neither the step nor
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
-from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.attempt import is_interrupt
+from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import Reason
 
 if TYPE_CHECKING:
@@ -182,4 +184,9 @@ def _heard_by(listener: Listener) -> list[str]:
 def call(listeners: tuple[Callable[P, None], ...], *args: P.args, **kwargs: P.kwargs) -> None:
     """Call the listeners of a place. Not a checkpoint; never raises, but for Ctrl-C."""
     for listener in listeners:
-        guarded(listener, *args, **kwargs)
+        try:
+            listener(*args, **kwargs)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            log(logging.ERROR, "%r failed for %r", listener, args, error=error)

@@ -261,7 +261,8 @@ def asked_by(reason: R, by: Ref[Any] | None) -> R:
     if kind not in REASONS or reason.by is by:
         return reason
     made = object.__new__(kind)
-    for name in _names(reason):
+    names: tuple[str, ...] = kind.__match_args__
+    for name in names:
         object.__setattr__(made, name, getattr(reason, name))
     object.__setattr__(made, "by", by)
     return made

@@ -247,21 +247,25 @@ def _tell(watcher: Ref[Any], event: Joined | Left) -> None:
 
 
 class Groups:
-    """All group scopes of a node, made on first use."""
+    """All group scopes of a node, made on first use.
+
+    Attributes:
+        by_name: the scopes that have been used, by name.
+    """
 
     def __init__(self) -> None:
-        self._scopes: dict[str, GroupScope] = {}
+        self.by_name: dict[str, GroupScope] = {}
         self._listener: Callable[[Joined | Left], None] | None = None
 
     def listen(self, listener: Callable[[Joined | Left], None] | None) -> None:
         """Have `listener` told of the local changes of every scope, also of those to come; None to stop."""
         self._listener = listener
-        for scope in self._scopes.values():
+        for scope in self.by_name.values():
             scope.listener = listener
 
     def scopes(self) -> list[GroupScope]:
         """The scopes that have been used."""
-        return list(self._scopes.values())
+        return list(self.by_name.values())
 
     def scope(self, name: str = "default") -> GroupScope:
         """The scope of that name.
@@ -271,27 +275,24 @@ class Groups:
         """
         if not isinstance(name, str):
             raise TypeError(f"the name of a scope must be a string, got {safe_repr(name)}")
-        found = self._scopes.get(name)
+        found = self.by_name.get(name)
         if found is None:
-            found = self._scopes[name] = GroupScope(name)
+            found = self.by_name[name] = GroupScope(name)
             found.listener = self._listener
         return found
 
     def __len__(self) -> int:
-        return sum(map(len, self._scopes.values()))
-
-    def __bool__(self) -> bool:
-        return bool(self._scopes)
+        return sum(map(len, self.by_name.values()))
 
     def leave_all(self, process: Process) -> None:
         """End all memberships of `process`, which has ended."""
         assert process.extras_or_none is not None
         memberships, process.extras_or_none.groups = process.extras_or_none.groups, {}
         for scope, group in memberships:
-            self._scopes[scope].drop(group, process)
+            self.by_name[scope].drop(group, process)
 
     def forget_watcher(self, ref: Ref[Any]) -> None:
         """End the subscriptions of `ref`, which has ended, in every scope."""
-        for scope in self._scopes.values():
+        for scope in self.by_name.values():
             if scope.monitored:
                 scope.forget(ref)

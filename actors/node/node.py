@@ -402,7 +402,7 @@ class Node(Handle):
         Until then calls to the name, and calls to `ref` itself, raise `Restarting`, not `NoProcess`, nobody
         else can register the name, and a mailbox that is to be inherited takes messages. Not a checkpoint.
         """
-        process = process_of(ref)
+        process = ref._process if type(ref) is LocalRef else process_of(ref)
         if process is not None:
             process.restarting = restarting
             if process.mailbox.inherit:  # otherwise it has left nothing
@@ -522,7 +522,7 @@ class Node(Handle):
 
     def ended(self, process: Process, reason: Reason, error: BaseException | None, quietly: bool) -> None:
         """Conclude the end of `process`, once its links and monitors know; `quietly`: without logging it."""
-        if is_a(error, SystemExit, KeyboardInterrupt):
+        if error is not None and is_a(error, SystemExit, KeyboardInterrupt):
             self.stop_for(error)
         if not (reason.is_normal or self.stopping or quietly):
             self.reports.abnormal_exit(process, reason, error)

@@ -92,6 +92,8 @@ class Reports:
 
         The end of a child that its supervisor has killed, as its specification says, is a planned one.
         """
+        if not is_logged(logging.ERROR):
+            return
         supervisor = supervisor_of(process) if reason == KILLED and reason.by == process.parent else None
         is_planned = supervisor is not None
         level = logging.INFO if is_planned else logging.WARNING if error is None else logging.ERROR

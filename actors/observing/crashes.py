@@ -17,7 +17,7 @@ from enfilade.actors.processes.actor import Actor, formatted_status
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
 
-__all__ = ["failure_of", "is_crash", "message_shown", "state_shown"]
+__all__ = ["failure_of", "message_shown", "state_shown"]
 
 FRAMES: Final = 50
 NOTES: Final = 20
@@ -25,11 +25,6 @@ LARGEST_TEXT: Final = 2_000
 LARGEST_NOTE: Final = 200
 LARGEST_STATE: Final = 2_000
 """What a report holds of an exception, the innermost frames, and how many characters of each of its texts."""
-
-
-def is_crash(process: Process, error: BaseException | None) -> bool:
-    """Tell whether the abnormal end of `process` is its own doing, and not that of a signal."""
-    return error is not None or process.exit_signal is None
 
 
 def failure_of(reason: Reason, error: BaseException | None) -> Failure | None:

@@ -28,6 +28,7 @@ from enfilade.actors.messages.safe_text import safe_str, shown_name
 from enfilade.actors.observing.light_ref import light
 
 __all__ = [
+    "EMPTY",
     "KINDS",
     "ChildRemoved",
     "ChildRestarted",
@@ -87,7 +88,7 @@ class Why:
         return self.text
 
 
-_EMPTY: Final = {
+EMPTY: Final[dict[type[Reason], tuple[str, str, bool]]] = {
     type(reason): (shown_name(type(reason)), safe_str(reason), reason.is_normal)
     for reason in (NORMAL, KILL, KILLED, NO_PROCESS, NO_CONNECTION, TIMEOUT)
 }
@@ -97,8 +98,8 @@ _EMPTY: Final = {
 def why(reason: Reason) -> Why:
     """The record of a reason. Never raises."""
     kind = type(reason)
-    if type(kind) is type and kind in _EMPTY:  # another metaclass may make classes that cannot be looked up
-        return Why(*_EMPTY[kind], light(reason.by))
+    if type(kind) is type and kind in EMPTY:  # another metaclass may make classes that cannot be looked up
+        return Why(*EMPTY[kind], light(reason.by))
     return Why(shown_name(kind), safe_str(reason, LARGEST_TEXT), reason.is_normal, light(reason.by))
 
 

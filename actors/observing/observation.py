@@ -20,9 +20,10 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.observing import events
 from enfilade.actors.observing.counting import Counts
-from enfilade.actors.observing.crashes import failure_of, is_crash, message_shown, state_shown
-from enfilade.actors.observing.events import Event, ProcessCrashed, Why, why
+from enfilade.actors.observing.crashes import failure_of, message_shown, state_shown
+from enfilade.actors.observing.events import Event, ProcessCrashed, why
 from enfilade.actors.observing.light_ref import light
+from enfilade.actors.observing.notes import Note, note_of, note_of_reason, read
 from enfilade.actors.observing.subscriptions import Events, Handler, MailboxSink, Sink, kinds_of
 from enfilade.actors.patterns.events import HandlerExists
 from enfilade.actors.processes.identity import identity_of
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
 
 __all__ = ["Observation"]
-
-Noted = tuple[Any, ...]
-"""An event whose record has yet to be made: its class, and its fields."""
 
 TIMELINE: Final = 1_024
 CRASHES: Final = 256
@@ -48,14 +46,6 @@ OVERFLOWING: Final = 1_024
 """How many mailboxes may overflow within a second and be told apart."""
 
 
-def _made(entry: Event | Noted) -> Event:
-    """The record of an event that is kept."""
-    if not isinstance(entry, tuple):
-        return entry
-    kind: type[Event] = entry[0]
-    return kind(*entry[1:])
-
-
 LARGEST_NAME: Final = 200
 """Characters of the name of an operator."""
 
@@ -64,6 +54,7 @@ class Observation:
     """The events of one node, and those who are told.
 
     Attributes:
+        now: the time on the clock of the node's trio run.
         number: the number of the last event.
         crash_count: how many processes have crashed so far, whether or not a report was made.
         watch_count: how many watches there are.
@@ -72,7 +63,8 @@ class Observation:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._kept: deque[Event | Noted] = deque(maxlen=TIMELINE)
+        self.now: Callable[[], float] = node.timers.now
+        self._kept: deque[Event | Note] = deque(maxlen=TIMELINE)
         self._crashes: deque[ProcessCrashed] = deque(maxlen=CRASHES)
         self._sinks: dict[str, tuple[Sink, ...]] = {}
         self._handlers: dict[Hashable, Handler] = {}
@@ -97,7 +89,7 @@ class Observation:
     @property
     def timeline(self) -> tuple[Event, ...]:
         """The last events of supervisors and of node links, oldest first."""
-        made = tuple(map(_made, self._kept))
+        made = tuple(read(note, self._node) for note in self._kept)
         self._kept.clear()
         self._kept.extend(made)
         return made
@@ -202,10 +194,6 @@ class Observation:
 
     # What happens.
 
-    def now(self) -> float:
-        """The time on the clock of the node's trio run."""
-        return self._node.timers.now()
-
     def emit(self, kind: type[Event], *fields: Any) -> Event:
         """Make an event, and give it to those who want it. Not a checkpoint."""
         self.number += 1
@@ -213,17 +201,16 @@ class Observation:
         self._tell(event)
         return event
 
-    def keep(self, kind: type[Event], *fields: Any) -> None:
-        """As `emit`, of an event that the timeline keeps. Its record is made when somebody wants it.
-
-        Refs among the fields must hold no process (`light_ref.py`).
+    def keep(self, kind: type[Event], at: float, *fields: Any) -> None:
+        """As `emit`, of an event at the time `at` that the timeline keeps, as a note: refs and reasons among
+        the fields are notes, too (`notes.py`).
         """
         self.number += 1
-        noted = kind, self.number, self.now(), self._node.full_name, *fields
+        note = kind, self.number, at, *fields
         if kind.kind not in self._sinks:
-            self._kept.append(noted)
+            self._kept.append(note)
             return
-        event = _made(noted)
+        event = read(note, self._node)
         self._kept.append(event)
         self._tell(event)
 
@@ -308,14 +295,14 @@ class _Rare(_Ears):
 
     def __init__(self, observation: Observation) -> None:
         super().__init__(observation)
-        self._ended: dict[Ref[Any], tuple[float, Why, Ref[Any]]] = {}
+        self._ended: dict[Ref[Any], tuple[float, Any, Any]] = {}
+        self._now = observation.now
 
     def child_started(
         self, supervisor: Process, child_id: Hashable, ref: Ref[Any], restart_number: int
     ) -> None:
-        self._observation.keep(
-            events.ChildStarted, light(supervisor.ref), child_id, light(ref), restart_number
-        )
+        place = note_of(supervisor.ref), child_id, note_of(ref)
+        self._observation.keep(events.ChildStarted, self._now(), *place, restart_number)
 
     def child_restarted(
         self,
@@ -326,58 +313,61 @@ class _Rare(_Ears):
         reason: Reason,
         in_period: int,
     ) -> None:
+        now = self._now()
         seconds: float | None
         ended = self._ended.pop(old, None)
         if ended is None:
-            seconds, reason_shown, former = None, why(reason), light(old)
+            seconds, shown, former = None, note_of_reason(reason), note_of(old)
         else:
-            since, reason_shown, former = ended
-            seconds = self._observation.now() - since
+            since, shown, former = ended
+            seconds = now - since
         intensity = supervisor.body.strategy.children.flags.intensity
-        place = light(supervisor.ref), child_id, former, light(ref)
-        self._observation.keep(events.ChildRestarted, *place, reason_shown, seconds, in_period, intensity)
+        place = note_of(supervisor.ref), child_id, former, note_of(ref)
+        self._observation.keep(events.ChildRestarted, now, *place, shown, seconds, in_period, intensity)
 
     def child_terminated(
         self, supervisor: Process, child_id: Hashable, ref: Ref[Any], reason: Reason, will_restart: bool
     ) -> None:
-        reason_shown, former = why(reason), light(ref)
+        now, shown, former = self._now(), note_of_reason(reason), note_of(ref)
         if will_restart:
             if len(self._ended) >= RESTARTING:
                 del self._ended[next(iter(self._ended))]
-            self._ended[ref] = self._observation.now(), reason_shown, former
-        place = light(supervisor.ref), child_id, former
-        self._observation.keep(events.ChildTerminated, *place, reason_shown, will_restart)
+            self._ended[ref] = now, shown, former
+        place = note_of(supervisor.ref), child_id, former
+        self._observation.keep(events.ChildTerminated, now, *place, shown, will_restart)
 
     def child_start_failed(
         self, supervisor: Process, child_id: Hashable, reason: Reason, next_in: float | None
     ) -> None:
-        place = light(supervisor.ref), child_id
-        self._observation.keep(events.ChildStartFailed, *place, why(reason), next_in)
+        place = note_of(supervisor.ref), child_id
+        shown = note_of_reason(reason)
+        self._observation.keep(events.ChildStartFailed, self._now(), *place, shown, next_in)
 
     def child_removed(self, supervisor: Process, child_id: Hashable) -> None:
-        self._observation.keep(events.ChildRemoved, light(supervisor.ref), child_id)
+        self._observation.keep(events.ChildRemoved, self._now(), note_of(supervisor.ref), child_id)
 
     def supervisor_gave_up(
         self, supervisor: Process, child_id: Hashable, reason: Reason, restarts: int, period: float
     ) -> None:
-        place = light(supervisor.ref), child_id
-        self._observation.keep(events.SupervisorGaveUp, *place, why(reason), restarts, period)
+        place = note_of(supervisor.ref), child_id
+        shown = note_of_reason(reason)
+        self._observation.keep(events.SupervisorGaveUp, self._now(), *place, shown, restarts, period)
 
     def process_crashing(self, process: Process, reason: Reason, error: BaseException | None) -> None:
-        if is_crash(process, error):
+        if error is not None or process.exit_signal is None:  # otherwise it is the doing of a signal
             self._observation.crashed(process, reason, error)
 
     def process_unkillable(self, ref: Ref[Any], frames: str) -> None:
         self._observation.emit(events.ProcessUnkillable, ref, frames)
 
     def node_up(self, peer: str) -> None:
-        self._observation.keep(events.NodeLinkUp, peer)
+        self._observation.keep(events.NodeLinkUp, self._now(), peer)
 
     def node_down(self, peer: str, reason: str) -> None:
-        self._observation.keep(events.NodeLinkDown, peer, safe_str(reason))
+        self._observation.keep(events.NodeLinkDown, self._now(), peer, safe_str(reason))
 
     def node_refused(self, reason: str) -> None:
-        self._observation.keep(events.NodeRefused, safe_str(reason))
+        self._observation.keep(events.NodeRefused, self._now(), safe_str(reason))
 
     def node_stopping(self) -> None:
         self._observation.emit(events.NodeStopping)

@@ -253,7 +253,8 @@ class DispatchedBody(Body):
         while True:
             if process.ended is not None:
                 return False
-            process.check_guard()
+            if process.extras_or_none is not None:
+                process.check_guard()
             if process.exit_signal is not None:
                 process.node.finish(process, process.exit_signal)
                 return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -139,10 +139,10 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
     body, process.body = process.body, ENDED
     if type(body) is EmptyingBody:
         body = body.former
-    if process.target is not None and not is_a(process.target, type):
+    if process.target is not None and not issubclass(type(process.target), type):
         process.target = target_name(process.target)  # which may hold much that nobody needs any more
     del node.processes[process.serial]
-    has_names = process.name is not None or node.groups or process.reader is not None
+    has_names = process.name is not None or process.reader is not None or node.groups.by_name
     holds = extras is not None or process.reader is not None or process.queue
     for release in (
         _release_names if has_names else None,
@@ -160,16 +160,19 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
     del actor
     is_starting = bool(node.starting) and node.starting.get(process) is not None
     told = is_starting or told
-    for tell in (
-        _tell_starter if is_starting else None,
-        _tell_others if process.links or process.watchers or process.monitors else None,
-        None if process.owner is None else _leave_arena,
-        None if process.extras_or_none is None else _answer_stops,
+    has_others = process.links or process.watchers or process.monitors
+    due: tuple[Any, ...]
+    for due in (
+        (_tell_starter, process, reason, error) if is_starting else (),
+        (links.notify_end, process, reason) if has_others else (),
+        () if process.owner is None else (_leave_arena, process),
+        () if process.extras_or_none is None else (_answer_stops, process, reason),
     ):
-        if tell is None:
+        if not due:
             continue
+        tell, *args = due
         try:
-            tell(process, reason, error)
+            tell(*args)
         except BaseException as raised:
             step_failed(process, "end", raised)
     if process.reader is not None:
@@ -192,7 +195,7 @@ def _release_names(process: Process, body: Body, _reason: Reason) -> None:
         node.registry.release(process)
         if node.hooks.name_released:
             call(node.hooks.name_released, process, process.name)
-    if node.groups:
+    if node.groups.by_name:
         node.groups.forget_watcher(process.ref)
     if process.reader is not None and process.exit_signal == KILLED:
         node.timers.discard(node.config.kill_grace, body)
@@ -228,11 +231,7 @@ def _tell_starter(process: Process, reason: Reason, error: BaseException | None)
         start.fail(StartError(reason, unsaid))
 
 
-def _tell_others(process: Process, reason: Reason, _error: BaseException | None) -> None:
-    links.notify_end(process, reason)
-
-
-def _answer_stops(process: Process, reason: Reason, _error: BaseException | None) -> None:
+def _answer_stops(process: Process, reason: Reason) -> None:
     extras = process.extras_or_none
     if extras is not None and extras.stop_requests:
         for request in extras.stop_requests:
@@ -277,7 +276,7 @@ def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
             guarded(process.node.dead_letters.publish, message, process.ref, reason)
 
 
-def _leave_arena(process: Process, _reason: Reason, _error: BaseException | None) -> None:
+def _leave_arena(process: Process) -> None:
     owner = process.owner
     process.owner = None
     if owner is not None and type(owner.body) is EmptyingBody and process.mailbox.inherit:

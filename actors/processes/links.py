@@ -388,7 +388,7 @@ def notify_end(process: Process, reason: Reason) -> None:
     if linked:
         for ref, state in linked.items():
             if state == UP:
-                other = process_of(ref)
+                other = ref._process if type(ref) is LocalRef else process_of(ref)
                 if other is not None:
                     link_ended(other, process.ref, reason)
                 else:

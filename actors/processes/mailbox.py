@@ -138,8 +138,7 @@ class UnusedQueue(list[Any]):
     __slots__ = ("_process",)
 
     def __init__(self, process: Record) -> None:
-        super().__init__()
-        self._process = process
+        self._process = process  # without super(), which would slow down every spawn and restart
 
     def append(self, message: Any) -> None:
         self._process.open_queue().append(message)

@@ -1,6 +1,7 @@
 """The children of one supervisor whose start waits for somebody else: for another node, or for the registry.
 
-Most supervisors have none of them, and then nothing of this is made.
+Whether a child is one of them stands in its specification (`Child.is_awaited`); only of those anything is
+asked here. Most supervisors have none, and then neither of the two books is made.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from enfilade.actors.supervision.child_spec import Child
 from enfilade.actors.supervision.children import ChildRecord
 from enfilade.actors.supervision.held_children import HeldChildren, HeldStart
 from enfilade.actors.supervision.remote_children import RemoteChildren, RemoteStart
-from enfilade.actors.supervision.remote_entry import RemoteEntry
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -23,7 +23,8 @@ __all__ = ["AwaitedChildren"]
 
 
 class AwaitedChildren:
-    """The children on other nodes, and those with global names.
+    """The children on other nodes, and those with global names. All methods that take a child, or its
+    specification, are for such children alone.
 
     Args:
         process: the supervisor.
@@ -56,16 +57,14 @@ class AwaitedChildren:
         return self._remote is not None
 
     def start(self, child: ChildRecord[Any]) -> RemoteStart | None:
-        """Begin what the start of a child waits for; None when it can be made now. Not a checkpoint.
+        """Begin what the start of a child waits for; None when its name is held, and it can be made now.
 
-        Raises: as `RemoteChildren` and `HeldChildren`, and their `start`.
+        Not a checkpoint. Raises: as `RemoteChildren` and `HeldChildren`, and their `start`.
         """
-        spec = child.spec
-        if type(spec.target) is RemoteEntry:
+        name = child.spec.name
+        if not isinstance(name, Global):
             return self.remote.start(child)
-        if isinstance(spec.name, Global) and not self.held.present(spec.name):
-            return self.held.start(child)
-        return None
+        return None if self.held.present(name) else self.held.start(child)
 
     def serial(self, spec: Child) -> int | None:
         """Return the number that the process of a child must have, because it holds the child's name."""

@@ -21,6 +21,7 @@ import attrs
 from enfilade.actors.messages.attempt import attempt, is_interrupt
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.global_name import Global
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.safe_text import safe_record, safe_repr, shown_name
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Spawnable, is_spawnable
@@ -213,6 +214,9 @@ class Child:
             leaves that to its class (`Resume`). For actors that are no supervisors.
         start_timeout: seconds that each start may take, `math.inf` (the default) for any number. A start that
             takes longer is killed and has failed with the reason `TIMEOUT`.
+        local_name: the name on the node itself, worked out from `name`; None without one.
+        is_awaited: whether each start waits for somebody else: for another node, or for the registry of a
+            `Global` name. Worked out from `target` and `name`.
 
     Raises:
         InvalidChild: a field has a bad value.
@@ -236,8 +240,14 @@ class Child:
     backoff: Backoff | None
     on_failure: Resume | None
     start_timeout: float
+    local_name: str | None = attrs.field(init=False, eq=False, repr=False)
+    is_awaited: bool = attrs.field(init=False, eq=False, repr=False)
 
     __repr__ = safe_record
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "local_name", self.name if is_a(self.name, str) else None)
+        object.__setattr__(self, "is_awaited", is_a(self.target, RemoteEntry) or is_a(self.name, Global))
 
     # Type checkers check arguments that are given by position against `__init__`. A child without any may be
     # a template, which is given them later.
@@ -407,11 +417,6 @@ class Child:
         """The same specification with another target, for which the same arguments are meant."""
         return self._with(target=target)
 
-    @property
-    def local_name(self) -> str | None:
-        """The name on the node itself; None without one."""
-        return self.name if isinstance(self.name, str) else None
-
     def renamed(self, id: Hashable, name: str | Global | None) -> Child:  # noqa: A002 (the field's name)
         """The same specification with another id, and for another registered name or none."""
         return self._with(id=id, name=name)
@@ -423,7 +428,7 @@ class Child:
         return child
 
 
-CHILD_FIELDS = tuple(field.name for field in attrs.fields(Child))
+CHILD_FIELDS = tuple(field.name for field in attrs.fields(Child) if field.init)
 
 
 def _takes(target: Any, named: Mapping[str, object]) -> bool:

@@ -46,13 +46,17 @@ class TimeUp:
 
 
 class Stops:
-    """The stops that one supervisor has in progress."""
+    """The stops that one supervisor has in progress.
 
-    __slots__ = ("_by_ref", "_process")
+    Attributes:
+        by_ref: those that each child which is being stopped belongs to, by the child's ref.
+    """
+
+    __slots__ = ("_process", "by_ref")
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._by_ref: dict[AnyRef, Stopping] = {}
+        self.by_ref: dict[AnyRef, Stopping] = {}
 
     def begin(self, children: Iterable[tuple[AnyRef, ChildRecord[AnyRef]]]) -> None:
         """Ask children to stop, or kill them, by their shutdown rules; all share the longest of their times.
@@ -63,7 +67,7 @@ class Stops:
         patience: float | None = None
         for ref, child in children:
             stopping.left[ref] = child
-            self._by_ref[ref] = stopping
+            self.by_ref[ref] = stopping
             self._process.monitor(ref)
             limit = child.spec.shutdown
             if limit == "brutal_kill":
@@ -78,9 +82,7 @@ class Stops:
 
     def ended(self, ref: AnyRef) -> None:
         """A child has ended: it is no longer waited for."""
-        if not self._by_ref:
-            return
-        stopping = self._by_ref.pop(ref, None)
+        stopping = self.by_ref.pop(ref, None)
         if stopping is not None:
             del stopping.left[ref]
             if not stopping.left and stopping.timer is not None:

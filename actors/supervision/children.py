@@ -73,6 +73,7 @@ class ChildRecord(Generic[R]):
 
     Attributes:
         key: what the supervisor finds it by: its id, or something unique for dynamic children.
+        id: the id that others see; None if it has none, because it is dynamic.
         spec: its specification.
         args, kwargs: the arguments of its next start.
         ref: the running process, or None.
@@ -86,6 +87,7 @@ class ChildRecord(Generic[R]):
     """
 
     key: Hashable
+    id: Hashable
     spec: Child
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
@@ -143,6 +145,7 @@ class Children(abc.ABC, Generic[R]):
 
     Attributes:
         flags: the flags of the supervisor, which limit what children it may have.
+        running: returns the child that runs as a ref; None if there is none.
         removed: called with each child that is no longer listed.
 
     Raises:
@@ -155,6 +158,7 @@ class Children(abc.ABC, Generic[R]):
         self.removed: Callable[[ChildRecord[R]], None] = _no_matter
         self._records: dict[Hashable, ChildRecord[R]] = {}
         self._by_ref: dict[R, ChildRecord[R]] = {}
+        self.running: Callable[[R], ChildRecord[R] | None] = self._by_ref.get
 
     # Where the two kinds differ.
 
@@ -210,14 +214,10 @@ class Children(abc.ABC, Generic[R]):
             ChildNotFound: there is none.
         """
 
-    @abc.abstractmethod
-    def shown_id(self, record: ChildRecord[R]) -> Hashable:
-        """The id of the child that others see; None if it has none."""
-
     def info(self, record: ChildRecord[R]) -> ChildInfo[R]:
         """The child as it is shown to others."""
         spec = record.spec
-        return ChildInfo(self.shown_id(record), _shown_ref(record), spec.type, spec.restart)
+        return ChildInfo(record.id, _shown_ref(record), spec.type, spec.restart)
 
     @abc.abstractmethod
     def change(self, flags: Flags, children: Any) -> None:
@@ -235,10 +235,6 @@ class Children(abc.ABC, Generic[R]):
 
     def __reversed__(self) -> Iterator[ChildRecord[R]]:
         return reversed(self._records.values())
-
-    def running(self, ref: R) -> ChildRecord[R] | None:
-        """The child that runs as `ref`."""
-        return self._by_ref.get(ref)
 
     def infos(self) -> tuple[ChildInfo[R], ...]:
         """All children as they are shown to others, in start order."""
@@ -303,9 +299,9 @@ class Children(abc.ABC, Generic[R]):
         self.removed(record)
 
     def _enter(
-        self, key: Hashable, spec: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, key: Hashable, shown: Hashable, spec: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> ChildRecord[R]:
-        record = self._records[key] = ChildRecord[R](key, spec, args, kwargs)
+        record = self._records[key] = ChildRecord[R](key, shown, spec, args, kwargs)
         return record
 
 
@@ -324,7 +320,7 @@ class NamedChildren(Children[R]):
     def __init__(self, flags: Flags, children: Iterable[Any] = ()) -> None:
         super().__init__(flags)
         for spec in check_child_specs(children, flags.auto_shutdown):
-            self._enter(spec.id, spec, spec.args, spec.kwargs)
+            self._enter(spec.id, spec.id, spec, spec.args, spec.kwargs)
 
     def check_flags(self, flags: Flags) -> None:
         if flags.strategy == "simple_one_for_one":
@@ -338,7 +334,7 @@ class NamedChildren(Children[R]):
         present = self._records.get(spec.id)
         if present is not None:
             raise AlreadyPresent(spec.id) if present.ref is None else ChildRunning(spec.id, present.ref)
-        return self._enter(spec.id, spec, spec.args, spec.kwargs)
+        return self._enter(spec.id, spec.id, spec, spec.args, spec.kwargs)
 
     def find(self, key: Any) -> ChildRecord[R]:
         return _found(key, self._records)
@@ -357,9 +353,6 @@ class NamedChildren(Children[R]):
     def spec(self, key: Any) -> Child:
         return _found(key, self._records, self._by_ref).spec
 
-    def shown_id(self, record: ChildRecord[R]) -> Hashable:
-        return record.spec.id
-
     def change(self, flags: Flags, children: Any) -> None:
         """Replace flags and specifications, which are matched by id.
 
@@ -372,9 +365,10 @@ class NamedChildren(Children[R]):
         for spec in specs:
             record = previous.pop(spec.id, None)
             if record is None:
-                self._enter(spec.id, spec, spec.args, spec.kwargs)
+                self._enter(spec.id, spec.id, spec, spec.args, spec.kwargs)
             else:
-                record.spec, record.args, record.kwargs = spec, spec.args, spec.kwargs
+                record.id, record.spec = spec.id, spec
+                record.args, record.kwargs = spec.args, spec.kwargs
                 self._records[spec.id] = record
         self._records.update(previous)
 
@@ -456,9 +450,6 @@ class DynamicChildren(Children[R]):
             return self._template
         return self.find(key).spec
 
-    def shown_id(self, record: ChildRecord[R]) -> Hashable:
-        return None
-
     def counts(self) -> ChildCounts:
         """The numbers of children; a template counts as the one specification."""
         counts = super().counts()
@@ -490,7 +481,7 @@ class DynamicChildren(Children[R]):
     def _add(self, spec: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ChildRecord[R]:
         if len(self._records) >= self._max_children:
             raise MaxChildren(int(self._max_children))
-        return self._enter(next(self._keys), spec, args, kwargs)
+        return self._enter(next(self._keys), None, spec, args, kwargs)
 
     def _completed(self, children: Any, flags: Flags) -> Child:
         """The one child of that list, with the extra arguments of all."""

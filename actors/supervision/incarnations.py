@@ -7,7 +7,6 @@ step. Nothing in here decides anything: that is the strategy's part.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -61,14 +60,18 @@ class Parent(Protocol):
 
 
 class Incarnations:
-    """The lives of the children of one supervisor."""
+    """The lives of the children of one supervisor.
 
-    __slots__ = ("_between", "_body", "_last_states", "_subscriptions")
+    Attributes:
+        between: the children that are between two incarnations, and their state meanwhile.
+    """
+
+    __slots__ = ("_body", "_last_states", "_subscriptions", "between")
 
     def __init__(self, body: Parent) -> None:
         self._body = body
         self._subscriptions = body.process.node.child_events.subscriptions
-        self._between: dict[ChildRecord[AnyRef], Between] = {}
+        self.between: dict[ChildRecord[AnyRef], Between] = {}
         self._last_states: dict[AnyRef, str] = {}
 
     # Ends.
@@ -86,25 +89,27 @@ class Incarnations:
         child = strategy.children.running(ref)
         if child is None or not strategy.will_restart(child, reason):
             return
-        before = self._between.get(child)
+        before = self.between.get(child)
         if before is not None and before.ref != ref:
             self._leave(child)
-        self._between[child] = Between(ref, reason, child.spec.local_name)
-        self._body.process.node.mark_restarting(ref, child.spec.local_name)
+        name = child.spec.local_name
+        self.between[child] = Between(ref, reason, name)
+        self._body.process.node.mark_restarting(ref, name)
 
     def ended(self, child: ChildRecord[AnyRef], ref: AnyRef, reason: Reason) -> None:
         """The child has ended, and the strategy is about to be told."""
-        before = self._between.get(child)
+        before = self.between.get(child)
         if before is None or before.ref is not ref:
             self.foresee(ref, reason)  # it has not been: it is remote, or had unlinked itself
         if child.spec.mailbox.inherit:
-            self._between.setdefault(child, Between(ref, reason, child.spec.local_name))
-        self._tell("ended", child, ref, reason, state=self._last_states.pop(ref, None))
-        process = self._body.process
-        heard = process.node.hooks.child_terminated
+            self.between.setdefault(child, Between(ref, reason, child.spec.local_name))
+        body = self._body
+        if self._subscriptions or body.hears:
+            self._tell("ended", child, ref, reason, state=self._last_states.pop(ref, None))
+        heard = body.process.node.hooks.child_terminated
         if heard:
-            will_restart = self._body.strategy.will_restart(child, reason)
-            call(heard, process, self._id_of(child), ref, reason, will_restart)
+            will_restart = body.strategy.will_restart(child, reason)
+            call(heard, body.process, child.id, ref, reason, will_restart)
 
     # Starts.
 
@@ -112,13 +117,13 @@ class Incarnations:
         """The child is being restarted, as the strategy has it."""
         ref = child.predecessor
         if ref is not None:
-            between = self._between.setdefault(child, Between(ref, KILLED, child.spec.local_name))
+            between = self.between.setdefault(child, Between(ref, KILLED, child.spec.local_name))
             self._body.process.node.mark_restarting(ref, between.name)
 
     def waits(self, child: ChildRecord[AnyRef], delay: float) -> None:
         """An attempt to start the child follows in `delay` seconds."""
         self.restarting(child)
-        between = self._between.get(child)
+        between = self.between.get(child)
         if between is None:  # it waits for its node, and has never run
             self._tell("restarting", child, None, NO_CONNECTION, delay=delay)
         else:
@@ -127,9 +132,9 @@ class Incarnations:
 
     def attempt(self, child: ChildRecord[AnyRef]) -> None:
         """The child is about to be started: its name is free for that."""
-        between = self._between.get(child)
+        between = self.between.get(child)
         if between is not None:
-            if not between.is_announced:
+            if not between.is_announced and (self._subscriptions or self._body.hears):
                 self._tell("restarting", child, between.ref, between.reason, delay=0.0)
             between.is_announced = False
             if between.name is not None:
@@ -137,32 +142,34 @@ class Incarnations:
 
     def failed(self, child: ChildRecord[AnyRef], reason: Reason, next_in: float | None) -> None:
         """The attempt has failed; the next one follows in `next_in` seconds, or none does."""
-        if child in self._between:
-            self._between[child].reason = reason
+        if child in self.between:
+            self.between[child].reason = reason
         process = self._body.process
         heard = process.node.hooks.child_start_failed
         if heard:
-            call(heard, process, self._id_of(child), reason, next_in)
+            call(heard, process, child.id, reason, next_in)
 
     def started(self, child: ChildRecord[AnyRef], ref: AnyRef) -> None:
         """The child is up, and the strategy is about to be told."""
-        count = child.restarts + (child.predecessor is not None)
-        self._tell("started", child, ref, restarts=count)
-        process = self._body.process
-        hooks = process.node.hooks
-        if child.predecessor is None:
+        body, old = self._body, child.predecessor
+        count = child.restarts if old is None else child.restarts + 1
+        if self._subscriptions or body.hears:
+            self._tell("started", child, ref, restarts=count)
+        hooks = body.process.node.hooks
+        between = self.between.get(child)
+        if old is None:
             if hooks.child_started:
-                call(hooks.child_started, process, self._id_of(child), ref, count)
+                call(hooks.child_started, body.process, child.id, ref, count)
         elif hooks.child_restarted:
-            between = self._between.get(child)
             reason = KILLED if between is None else between.reason
-            in_period = self._body.strategy.restarts_in_period
-            old = child.predecessor
-            call(hooks.child_restarted, process, self._id_of(child), old, ref, reason, in_period)
+            in_period = body.strategy.restarts_in_period
+            call(hooks.child_restarted, body.process, child.id, old, ref, reason, in_period)
+        if between is not None:
+            self._leave(child)
 
     def gave_up(self, child: ChildRecord[AnyRef], reason: Reason) -> None:
         """The supervisor has restarted too often because of this child."""
-        between = self._between.get(child)
+        between = self.between.get(child)
         if between is None:
             self._tell("gave_up", child, None, reason)
         else:
@@ -173,32 +180,29 @@ class Incarnations:
         if heard:
             strategy = self._body.strategy
             restarts, period = strategy.restarts_in_period, strategy.children.flags.period
-            call(heard, process, self._id_of(child), reason, restarts, period)
+            call(heard, process, child.id, reason, restarts, period)
 
     def removed(self, child: ChildRecord[AnyRef]) -> None:
         """The child is no longer listed."""
         process = self._body.process
         heard = process.node.hooks.child_removed
         if heard:
-            call(heard, process, self._id_of(child))
+            call(heard, process, child.id)
 
     # The time between.
 
     def settle(self) -> None:
-        """Let go of the children that are no longer between two incarnations."""
-        if not self._between:
-            return
+        """Let go of the children that are not restarted after all."""
         strategy = self._body.strategy
-        for child, between in list(self._between.items()):
-            if child.status is RUNNING:
-                if child.ref != between.ref:
-                    self._leave(child)
-            elif child.status is STOPPED and not strategy.busy and not strategy.restarts(child):
+        if strategy.busy:
+            return
+        for child in list(self.between):
+            if child.status is STOPPED and not strategy.restarts(child):
                 self._leave(child)
 
     def abandon(self) -> None:
         """The supervisor has ended: none of its children is restarted."""
-        for child in list(self._between):
+        for child in list(self.between):
             self._leave(child)
 
     def outlived(self, reason: Reason) -> None:
@@ -220,15 +224,15 @@ class Incarnations:
             state = self._last_states.pop(child.ref, None)
             events.publish(self._event("ended", child, child.ref, ended or reason, state=state))
             if heard:
-                call(heard, supervisor, self._id_of(child), child.ref, ended or reason, False)
+                call(heard, supervisor, child.id, child.ref, ended or reason, False)
 
     def let_go(self) -> None:
         """Let go of the body, which holds these lives: the supervisor has ended, its children are gone."""
-        self._between.clear()
+        self.between.clear()
         del self._body
 
     def _leave(self, child: ChildRecord[AnyRef]) -> None:
-        between = self._between.pop(child)
+        between = self.between.pop(child)
         self._body.process.node.mark_restarting(between.ref, between.name, restarting=False)
 
     # Whoever listens.
@@ -244,9 +248,9 @@ class Incarnations:
         restarts: int | None = None,
         delay: float | None = None,
     ) -> None:
-        """Tell the subclass's hook and the subscribers what has happened to the child, if there are any."""
-        if not (self._subscriptions or self._body.hears):
-            return
+        """Tell the subclass's hook and the subscribers what has happened to the child. Nothing if there are
+        none, which is asked first where a restart passes.
+        """
         body = self._body
         event = self._event(kind, child, ref, reason, state=state, restarts=restarts, delay=delay)
         if type(body.actor).hears_:
@@ -265,8 +269,4 @@ class Incarnations:
         delay: float | None = None,
     ) -> ChildEvent:
         count = child.restarts if restarts is None else restarts
-        child_id = self._id_of(child)
-        return ChildEvent(kind, self._body.process.ref, child_id, ref, reason, state, count, delay)
-
-    def _id_of(self, child: ChildRecord[AnyRef]) -> Hashable:
-        return self._body.strategy.children.shown_id(child)
+        return ChildEvent(kind, self._body.process.ref, child.id, ref, reason, state, count, delay)

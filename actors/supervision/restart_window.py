@@ -25,13 +25,7 @@ class RestartWindow:
         self._instants: deque[float] = deque()
 
     def admit(self, now: float) -> bool:
-        """Count a restart at `now`; False when that makes more than `intensity` of them within `period`."""
-        restarts = self.count(now)
-        self._instants.append(now)
-        return restarts < self.intensity
-
-    def count(self, now: float) -> int:
-        """The number of restarts that count at `now`.
+        """Count a restart at `now`; False when that makes more than `intensity` of them within `period`.
 
         An instant exactly `period` seconds old still counts. Amortised O(1), where OTP walks the list.
         """
@@ -39,7 +33,12 @@ class RestartWindow:
         oldest = now - self.period
         while instants and instants[0] < oldest:
             instants.popleft()
-        return len(instants)
+        instants.append(now)
+        return len(instants) <= self.intensity
+
+    def __len__(self) -> int:
+        """The number of restarts that counted at the last one, itself included."""
+        return len(self._instants)
 
     def take_back(self) -> None:
         """The restart that was counted last was none.

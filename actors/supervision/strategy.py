@@ -44,7 +44,6 @@ from enfilade.actors.supervision.actions import (
 from enfilade.actors.supervision.child_spec import Child, Flags
 from enfilade.actors.supervision.children import RESTARTING, RUNNING, STARTING, STOPPED, ChildRecord, Children
 from enfilade.actors.supervision.refusals import FailedToStart, StartFailed
-from enfilade.actors.supervision.remote_entry import RemoteEntry
 from enfilade.actors.supervision.restart_window import RestartWindow
 
 __all__ = ["Strategy"]
@@ -122,8 +121,8 @@ class Strategy(Generic[R]):
 
     @property
     def restarts_in_period(self) -> int:
-        """The number of restarts within the last period, the present one included."""
-        return self._window.count(self._clock())
+        """The number of restarts within the period that ended with the last one, itself included."""
+        return len(self._window)
 
     def restarts(self, child: ChildRecord[R]) -> bool:
         """Tell whether that child, whose process has ended, is to be started again: by the plan in progress,
@@ -302,9 +301,12 @@ class Strategy(Generic[R]):
     def _restart(self, child: ChildRecord[R]) -> None:
         """An attempt to restart: counted, then planned by strategy; one too many ends the supervisor."""
         child.retry = None
-        if type(child.spec.target) is RemoteEntry and self._must_wait(child):
+        spec = child.spec
+        has_global_name = spec.is_awaited and isinstance(spec.name, Global)
+        if spec.is_awaited and not has_global_name and self._must_wait(child):
             self._retry_later(child, math.inf)
-        elif self._is_first(child) or self._window.admit(self._clock()):
+        elif (has_global_name and child.predecessor is None) or self._window.admit(self._clock()):
+            # One that has waited for its global name, and has never run, is not restarted.
             self._job = RESTART
             if self.children.flags.strategy in ALONE:
                 self._start(Start(child))
@@ -421,14 +423,12 @@ class Strategy(Generic[R]):
 
     def _must_wait(self, child: ChildRecord[R]) -> bool:
         """Tell whether the child is to wait for its node, which is away, or for its name, not held yet."""
-        target, name = child.spec.target, child.spec.name
-        if isinstance(name, Global):
-            return name.taken == "wait" and not self._present(child.spec)
-        return type(target) is RemoteEntry and target.absent == "wait" and not self._present(child.spec)
-
-    def _is_first(self, child: ChildRecord[R]) -> bool:
-        """Tell whether the child has waited for its global name, and has never run."""
-        return child.predecessor is None and isinstance(child.spec.name, Global)
+        spec = child.spec
+        if not spec.is_awaited:
+            return False
+        name = spec.name
+        may_wait = name.taken == "wait" if isinstance(name, Global) else spec.target.absent == "wait"
+        return may_wait and not self._present(spec)
 
     def _start(self, step: Start[R]) -> None:
         child = self._starting = step.child

@@ -316,7 +316,8 @@ class SupervisorBody(DispatchedBody):
         ref = event.ref
         child = self.strategy.children.running(ref)
         if child is not None:
-            self._stops.ended(ref)
+            if self._stops.by_ref:
+                self._stops.ended(ref)
             self._incarnations.ended(child, ref, event.reason)
             if not isinstance(ref, LocalRef) and not event.reason.is_normal:
                 self._report(Report("child_terminated", child, ref, event.reason))
@@ -392,21 +393,24 @@ class SupervisorBody(DispatchedBody):
         finally:
             work.clear()
             self._performing = False
-        self._incarnations.settle()
+        if self._incarnations.between:
+            self._incarnations.settle()
 
     def _start(self, start: Start[AnyRef]) -> None:
         child = start.child
         spec = child.spec
         process = self.process
         self._incarnations.attempt(child)
-        heir_of = child.predecessor if spec.mailbox.inherit else None
         made: Process | None = None
+        serial: int | None = None
         try:
-            awaited = self._awaited.start(child)
-            if awaited is not None:
-                self._starts[child] = awaited
-                self._limit_start(child, awaited)
-                return
+            if spec.is_awaited:
+                awaited = self._awaited.start(child)
+                if awaited is not None:
+                    self._starts[child] = awaited
+                    self._limit_start(child, awaited)
+                    return
+                serial = self._awaited.serial(spec)
             made = create(
                 process.node,
                 spawner=process,
@@ -414,17 +418,18 @@ class SupervisorBody(DispatchedBody):
                 link=True,
                 mailbox=spec.mailbox,
                 label=spec.label,
-                heir_of=heir_of,
+                heir_of=child.predecessor if spec.mailbox.inherit else None,
                 on_failure=spec.on_failure,
-                serial=self._awaited.serial(spec),
+                serial=serial,
             )
-            self._awaited.made(spec, made)
+            if serial is not None:
+                self._awaited.made(spec, made)
             request = begin(made, spec.target, child.args, child.kwargs)
         except Exception as error:
             self._not_started(child, error, made)
             return
         if request is None:
-            self._started(child, made, take_info(made))
+            self._started(child, made, None if made.extras_or_none is None else take_info(made))
             return
         self._starts[child] = made
         self._incarnations.restarting(child)
@@ -435,7 +440,9 @@ class SupervisorBody(DispatchedBody):
         if child.predecessor is not None and child.spec.mailbox.inherit:
             inherit(made, child.predecessor)
         self._incarnations.started(child, made.ref)
-        self._perform(self.strategy.started(child, made.ref, info))
+        actions = self.strategy.started(child, made.ref, info)
+        if actions or not self._performing:
+            self._perform(actions)
 
     def _limit_start(self, child: ChildRecord[AnyRef], start: Process | RemoteStart) -> None:
         """Have the start fail when its time has passed."""

@@ -256,7 +256,7 @@ async def test_dynamic_children(autojump_clock: MockClock, node: Node) -> None:
         ] * 3
         assert [event.ref for event in events] == refs * 2
         body = supervisor._process.body  # type: ignore[attr-defined]
-        assert not body._incarnations._between
+        assert not body._incarnations.between
         assert not body._incarnations._last_states
 
 
