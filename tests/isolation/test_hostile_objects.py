@@ -33,6 +33,10 @@ ALWAYS = ("watches_itself_die",)
 
 LARGE = ("deep_", "wide_", "many_", "huge_", "long_", "repr_is_huge")
 
+PATIENT = pytest.mark.timeout(3600)
+"""Each of the longest places is tried with 84 objects, most of them with guests and two nodes: 6 s of a
+processor, and minutes where ten others want it."""
+
 SUBJECTS = [
     (subject, list(group))
     for subject, group in groupby(combinations(), lambda combination: str(combination).rsplit("-", 1)[0])
@@ -75,6 +79,7 @@ def test_in_debug_mode() -> None:
     assert not failures(in_debug_mode(small[::SHARE_IN_DEBUG_MODE]))
 
 
+@PATIENT
 @pytest.mark.soak
 @pytest.mark.parametrize("number", range(len(SUBJECTS)), ids=[subject for subject, _ in SUBJECTS])
 def test_with_every_object_in_debug_mode(number: int) -> None:
@@ -83,6 +88,7 @@ def test_with_every_object_in_debug_mode(number: int) -> None:
     assert not failures(in_debug_mode(tried))
 
 
+@PATIENT
 @pytest.mark.soak
 @pytest.mark.parametrize("number", range(len(SUBJECTS)), ids=[subject for subject, _ in SUBJECTS])
 def test_with_every_object(number: int) -> None:

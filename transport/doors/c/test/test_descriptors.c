@@ -1,6 +1,8 @@
 /* Descriptors that travel: groups F and E of the conformance cases, and the limits of both tables. */
 #include "harness.h"
 
+#include "../linux/wire.h"
+
 #include <sys/resource.h>
 
 static void fill_table(void) {
@@ -242,6 +244,100 @@ static void door_R_EMFILE_client_full(void) {
     finish_child(child);
 }
 
+/* Whether nobody holds the other end of a pipe: all that came of it has been closed. */
+static bool is_let_go(void *reader) {
+    struct pollfd entry = {.fd = *(int *)reader, .events = POLLIN};
+    return poll(&entry, 1, 0) == 1 && (entry.revents & POLLHUP) != 0;
+}
+
+/*
+ * Of descriptors that the table has no room for, the kernel gives as many as fit and says that the message is cut. Of such a message
+ * nothing is kept: who receives half of it cannot know which half.
+ */
+static void door_more_descriptors_than_room(void) {
+    enum { SENT = 5 };
+    struct message message = {.type = MESSAGE_FDS, .count = SENT};
+    struct receipt receipt;
+    for (int room = 0; room <= SENT && system_is_real(); room++) {
+        for (int flags = 0; flags <= MSG_PEEK; flags += MSG_PEEK) {
+            int pair[2], ends[2], fds[SENT], on = 1;
+            struct rlimit limit;
+            CHECK_EQUAL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+            CHECK_EQUAL(setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
+            CHECK_EQUAL(pipe2(ends, O_CLOEXEC), 0);
+            for (int i = 0; i < SENT; i++) {
+                fds[i] = ends[1];
+            }
+            CHECK_EQUAL(message_send(pair[1], &message, fds, SENT), 0);
+            close(ends[1]);
+            getrlimit(RLIMIT_NOFILE, &limit);
+            if (room > 0) {
+                limit_descriptors(room);
+            } else {
+                limit_descriptors(1);
+                fill_table();
+            }
+            int before = open_descriptors();
+            CHECK_EQUAL(message_receive(pair[0], &(struct closing_payer){-1, 0, -1}, &message, &receipt, flags), 0);
+            CHECK_EQUAL(receipt.truncated, room < SENT);
+            CHECK_EQUAL(receipt.count, room < SENT ? 0 : SENT);
+            CHECK(receipt.credentialed);
+            receipt_close(&receipt);
+            CHECK_EQUAL(open_descriptors(), before);
+            CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &limit), 0);
+            if (flags == MSG_PEEK) { /* the message is still there, whole */
+                CHECK(!is_let_go(&ends[0]));
+                CHECK_EQUAL(message_receive(pair[0], &(struct closing_payer){-1, 0, -1}, &message, &receipt, 0), 0);
+                CHECK_EQUAL(receipt.count, SENT);
+                receipt_close(&receipt);
+            }
+            CHECK(eventually(is_let_go, &ends[0]));
+            close(ends[0]);
+            close(pair[0]);
+            close(pair[1]);
+        }
+    }
+}
+
+static void nearly_full_server(int socket, void *unused) {
+    (void)unused;
+    int door = door_create(writer_procedure, NULL, 0);
+    send_fd(socket, door);
+    receive_byte(socket);
+    limit_descriptors(40);
+    fill_table();
+    for (int fd = 20; fd < 22; fd++) {
+        close(fd);
+    }
+    send_byte(socket, 'f');
+    receive_byte(socket);
+}
+
+/* The same in a call: it fails with EMFILE, and the server holds none of what came. */
+static void door_E17_nearly_full(void) {
+    struct child server;
+    int ends[2];
+    if (!system_is_real()) {
+        return;
+    }
+    server = start_child(nearly_full_server, NULL);
+    int door = receive_fd(server.socket);
+    CHECK_EQUAL(give(door, NULL, 0), 0);
+    send_byte(server.socket, 'g');
+    receive_byte(server.socket);
+    CHECK_EQUAL(pipe2(ends, O_CLOEXEC), 0);
+    door_desc_t entries[60];
+    for (int i = 0; i < 60; i++) { /* more than the table has room for, with all that the server keeps for itself */
+        entries[i] = descriptor(ends[1], false);
+    }
+    CHECK_ERROR(give(door, entries, 60), EMFILE);
+    close(ends[1]);
+    CHECK(eventually(is_let_go, &ends[0]));
+    CHECK_EQUAL(give(door, NULL, 0), 0);
+    send_byte(server.socket, 'e');
+    finish_child(server);
+}
+
 static void full_server(int socket, void *unused) {
     (void)unused;
     int door = door_create(writer_procedure, NULL, 0);
@@ -392,7 +488,7 @@ static const struct test tests[] = {
     TEST(door_L3_F2_F8), TEST(door_F3),          TEST(door_F3_before_the_procedure),
     TEST(door_F4_E6_E7_E8), TEST(door_E11),      TEST(door_E13_E14_F14),
     TEST(door_F18),      TEST(door_F9),          TEST(door_R_EMFILE_client_full),
-    TEST(door_E17),      TEST(door_F10), TEST(door_F10_given_away),         TEST(door_F11_F13),
+    TEST(door_E17),      TEST(door_E17_nearly_full), TEST(door_more_descriptors_than_room), TEST(door_F10), TEST(door_F10_given_away),         TEST(door_F11_F13),
     TEST(door_F15),      TEST(door_B11_B12_B13_B14),
 };
 TEST_MAIN(tests)
