@@ -31,8 +31,9 @@ from enfilade.transport.chunks import Pieces
 from enfilade.transport.memory_file import weigh
 from enfilade.transport.policy import Limits
 from enfilade.transport.seal import Seal
+from enfilade.transport.settings import Settings
 from enfilade.transport.wire import (
-    HANDLES_LIMIT,
+    BATCH_LIMIT,
     OVERHEAD,
     Batch,
     Frame,
@@ -45,10 +46,6 @@ __all__ = ["Backlogged", "NodeLink", "Outgoing"]
 
 QUARTERS: Final = 4
 """The parts of a period."""
-
-BATCH_LIMIT: Final = 64 * 1024
-"""Bytes of frames in one batch, unless it is a single frame: a batch is taken in whole, and while that lasts
-nobody else has a turn."""
 
 
 class Backlogged(Exception):
@@ -72,18 +69,18 @@ class _Gathered:
     memory: int
     pieces: Pieces | None = None
 
-    def takes(self, handles: int, memory: int, window: int) -> bool:
+    def takes(self, handles: int, memory: int, window: int, most: int) -> bool:
         """Tell whether a frame with so many handles, and bytes in memory files, may leave with these."""
         if memory and 2 * (self.memory + memory) > window:
             return False
-        return len(self.handles) + handles <= HANDLES_LIMIT
+        return len(self.handles) + handles <= most
 
 
 class NodeLink:
     """One node link, from the end of the handshake on.
 
     Args:
-        window: bytes that we let the peer have under way.
+        settings: how much the peer may have under way, and how much leaves together.
         peer_window: bytes that the peer lets us have under way.
         limits: what we let the peer do.
         clock: the time in seconds, for the peer's rate.
@@ -91,6 +88,7 @@ class NodeLink:
         cuts: whether memory files travel in chunks.
 
     Attributes:
+        high_water: bytes that may wait to leave before senders that are willing to wait have to.
         is_paused: whether the peer is kept to its rate just now; what it says meanwhile is heard later.
         resumes: whether it makes up for lost batches.
         frames_out, frames_in: frames that have left, and that were taken in, so far.
@@ -101,7 +99,7 @@ class NodeLink:
     def __init__(
         self,
         *,
-        window: int,
+        settings: Settings,
         peer_window: int,
         limits: Limits,
         clock: Callable[[], float],
@@ -109,9 +107,11 @@ class NodeLink:
         cuts: bool = False,
     ) -> None:
         self._cuts = cuts
-        self._window = window
+        self.high_water = settings.high_water
+        self._window = settings.window
         self._peer_window = peer_window
-        self._largest = min(BATCH_LIMIT, peer_window)
+        self._largest = min(settings.batch, peer_window)
+        self._most_handles = settings.handles
         self._limits = limits
         self._clock = clock
         self._seal = seal
@@ -216,7 +216,7 @@ class NodeLink:
                     last.frames.append(frame)
                     last.size = together
                     return False
-                if last.takes(len(handles), memory, self._peer_window):
+                if last.takes(len(handles), memory, self._peer_window, self._most_handles):
                     last.frames.append(frame)
                     last.size = together
                     last.handles += handles

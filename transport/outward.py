@@ -75,9 +75,6 @@ FIRST_PAUSE: Final = 0.001
 LAST_PAUSE: Final = 0.064
 """Seconds between attempts to hand over a batch for which the peer has no room; doubled each time."""
 
-HIGH_WATER: Final = 512 * 1024
-"""Bytes that may wait to leave before senders that are willing to wait have to."""
-
 
 class FrameTooLarge(ValueError):
     """A frame is too large to be sent; payloads do not count when they travel as memory files."""
@@ -151,7 +148,7 @@ class Outward:
             self._end(str(error))
             return
         if is_batch_full:
-            self.is_crowded = self._link.queued > HIGH_WATER
+            self.is_crowded = self._link.queued > self._link.high_water
         if handover is AWAITED:
             return
         pace = self.pace
@@ -225,7 +222,7 @@ class Outward:
             if handles:
                 self._discard(handles)
             self._pause = FIRST_PAUSE
-            if self.is_crowded and self._link.queued <= HIGH_WATER:
+            if self.is_crowded and self._link.queued <= self._link.high_water:
                 self.is_crowded = False
                 self._room.unpark_all()
         elif status is Status.FULL:

@@ -42,7 +42,7 @@ from enfilade.transport.carrier import Arrival, Carrier, CarrierError, Credentia
 from enfilade.transport.chunks import Room
 from enfilade.transport.conversation import Callers, Conversation, HandshakeFailed, discard_all, say
 from enfilade.transport.name_owners import NameOwners
-from enfilade.transport.node_link import BATCH_LIMIT, NodeLink
+from enfilade.transport.node_link import NodeLink
 from enfilade.transport.peer import Host, Kept, Peer
 from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights
 from enfilade.transport.resuming_link import ResumingLink
@@ -58,6 +58,7 @@ from enfilade.transport.seal import (
 from enfilade.transport.settings import Settings
 from enfilade.transport.terms import check_terms, check_version, version_of
 from enfilade.transport.wire import (
+    BATCH_LIMIT,
     FRAME_LIMIT,
     Bye,
     Challenge,
@@ -557,7 +558,7 @@ class Rendezvous:
         if older is not None:
             older.end("a newer node link takes its place")
         node_link = (ResumingLink if self._resumes else NodeLink)(
-            window=self._settings.window,
+            settings=self._settings,
             peer_window=window,
             limits=rights.limits,
             clock=trio.current_time,

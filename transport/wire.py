@@ -24,6 +24,7 @@ import msgspec
 from msgspec import Meta
 
 __all__ = [
+    "BATCH_LIMIT",
     "FRAME_LIMIT",
     "HANDLES_LIMIT",
     "NIL",
@@ -89,6 +90,10 @@ UNCOUNTED: Final = 2**64 - 1
 
 FRAME_LIMIT: Final = 224 * 1024
 """Bytes of one encoded frame; a longer payload travels as a sealed memory file."""
+
+BATCH_LIMIT: Final = 64 * 1024
+"""Bytes of frames in one batch, unless it is a single frame: a batch is taken in whole, and while that lasts
+nobody else has a turn."""
 
 HANDLES_LIMIT: Final = 200
 """Handles in one batch; below what one call can carry on every carrier."""

@@ -38,6 +38,8 @@ class NodeConfig:
             it is over: True, or other seconds than those; see `watchdog.py`.
         keep_tracebacks: keep the frames, and with them all variables, in the traceback of the error that an
             exit reason holds, for a debugger; otherwise only files, lines and functions are kept.
+        turn: messages that a process may handle before the next one has its turn.
+        slice: messages after which the other tasks of the loop run; they run after 2 ms at the latest.
         handle_interrupt: handle SIGINT, SIGTERM and SIGHUP while the node runs, if it was opened in the main
             thread: see `open_node`. The last two only where the program has no handler for them.
         runtime: clocks, random numbers, tasks and threads: by default those of the machine.
@@ -51,5 +53,7 @@ class NodeConfig:
     debug: bool = False
     watchdog: bool | float = attrs.field(default=False, validator=_not_negative)
     keep_tracebacks: bool = False
+    turn: int = attrs.field(default=64, validator=attrs.validators.ge(1))
+    slice: int = attrs.field(default=4096, validator=attrs.validators.ge(1))
     handle_interrupt: bool = True
     runtime: NodeRuntime = attrs.field(default=REAL, validator=attrs.validators.instance_of(NodeRuntime))

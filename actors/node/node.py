@@ -96,7 +96,7 @@ class Node(Handle):
         self.runtime = config.runtime
         self.token = trio.lowlevel.current_trio_token()
         self.contexts = Contexts()
-        self.dispatcher = Dispatcher(self.contexts.base, config.runtime.monotonic)
+        self.dispatcher = Dispatcher(self.contexts.base, config.runtime.monotonic, config.turn, config.slice)
         self.hooks = Hooks()
         self.reports = Reports(config, self.hooks, self.full_name, zone)
         self.dead_letters = DeadLetters(self.reports)

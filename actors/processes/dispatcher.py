@@ -1,8 +1,8 @@
 """The dispatcher: one task that runs every process that needs none of its own.
 
 A process that has something to do stands once on the run queue. The dispatcher gives each a turn of at most
-`TURN` messages, and after `SLICE` messages, or `SLICE_SECONDS`, lets the other tasks of the loop run. The
-clock costs about as much as a message does, so it is read once per `GROUP` turns, and after every single
+`turn` messages, and after `slice_size` messages, or `SLICE_SECONDS`, lets the other tasks of the loop run.
+The clock costs about as much as a message does, so it is read once per `GROUP` turns, and after every single
 message only while handlers are slow.
 
 `run_group` is the hot path of the runtime, and has a twin in C (`actors/core/turns.c`). It handles the
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["Dispatcher"]
 
 
-TURN = 64
-SLICE = 4096
 SLICE_SECONDS = 0.002
 GROUP = 32
 QUICK_GROUP_SECONDS = 0.001
@@ -108,6 +106,12 @@ class HandlerContext:
 class Dispatcher:
     """The run queue of a node and the task that works it off.
 
+    Args:
+        base: the node's context.
+        clock: the node's time, in seconds.
+        turn: messages that a process may handle in one turn.
+        slice_size: messages after which the other tasks of the loop run.
+
     Attributes:
         queue: processes that have something to do, and tasks to resume, each at most once.
         running: who has its turn now: a process whose handler is on the stack, or what resumes a task.
@@ -126,7 +130,9 @@ class Dispatcher:
     __slots__ = (
         "_clock",
         "_is_cancelled",
+        "_longest",
         "_renewed",
+        "_slice_size",
         "_turn",
         "callers",
         "counted",
@@ -140,7 +146,7 @@ class Dispatcher:
         "running",
     )
 
-    def __init__(self, base: Context, clock: Callable[[], float]) -> None:
+    def __init__(self, base: Context, clock: Callable[[], float], turn: int, slice_size: int) -> None:
         self._clock = clock
         self.own = HandlerContext(base)
         self.callers = HandlerContext(base)
@@ -154,7 +160,8 @@ class Dispatcher:
         self.depth = 0
         self._is_cancelled = False
         self._renewed = clock()
-        self._turn = TURN
+        self._turn = self._longest = turn
+        self._slice_size = slice_size
 
     def unpark(self) -> None:
         """There is something on the run queue again, or is about to be."""
@@ -251,7 +258,7 @@ class Dispatcher:
     def _slice(self) -> None:
         own = self.own
         base, context = own.base, own.context
-        left = SLICE
+        left = self._slice_size
         clock = self._clock
         now = clock()
         deadline = now + SLICE_SECONDS
@@ -259,14 +266,15 @@ class Dispatcher:
         while left > 0:
             turn = self._turn
             try:
-                is_used_up = self.run_group(GROUP if turn > 1 else 1, turn)
+                size = min(GROUP, left) if turn > 1 else 1
+                is_used_up = self.run_group(size, turn)
                 if is_used_up is None:
                     return
                 entry = self.entry
                 if context and context != base:
                     own.changed(_process_of(entry))
                     return
-                left -= GROUP + turn if is_used_up else GROUP
+                left -= size + turn if is_used_up else size
             except BaseException as error:
                 entry = self.entry
                 _hide_group(error)
@@ -278,7 +286,7 @@ class Dispatcher:
             before, now = now, clock()
             if turn == 1:
                 _watch(entry, now - before)
-            turn = self._turn = TURN if now - before < QUICK_GROUP_SECONDS else 1
+            turn = self._turn = self._longest if now - before < QUICK_GROUP_SECONDS else 1
             if now >= deadline:
                 return
 

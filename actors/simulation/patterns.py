@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
 from enfilade.actors.simulation.faults import Crash, Partition
+from enfilade.actors.simulation.schedule import Fault
 
 if TYPE_CHECKING:
     from enfilade.actors.simulation.world import World
@@ -28,9 +30,7 @@ class CrashLoop:
     def strike(self, world: World) -> None:
         """See `Fault`."""
         pause = self.seconds / self.times
-        for number in range(self.times):
-            crash = Crash(self.host, back=pause / 2)
-            world.call_at(world.now() + number * pause, partial(_unless_calm, world, crash))
+        _spread(world, pause, [Crash(self.host, back=pause / 2)] * self.times)
 
 
 @attrs.frozen
@@ -43,9 +43,7 @@ class RollingRestart:
     def strike(self, world: World) -> None:
         """See `Fault`."""
         pause = self.seconds / len(self.hosts)
-        for number, host in enumerate(self.hosts):
-            crash = Crash(host, back=pause / 2)
-            world.call_at(world.now() + number * pause, partial(_unless_calm, world, crash))
+        _spread(world, pause, [Crash(host, back=pause / 2) for host in self.hosts])
 
 
 @attrs.frozen
@@ -60,9 +58,7 @@ class Flap:
     def strike(self, world: World) -> None:
         """See `Fault`."""
         pause = self.seconds / self.times
-        for number in range(self.times):
-            cut = Partition(self.one, self.other, pause / 2, "reset")
-            world.call_at(world.now() + number * pause, partial(_unless_calm, world, cut))
+        _spread(world, pause, [Partition(self.one, self.other, pause / 2, "reset")] * self.times)
 
 
 @attrs.frozen
@@ -82,13 +78,20 @@ class Swizzle:
     def strike(self, world: World) -> None:
         """See `Fault`."""
         pause = self.seconds / (2 * len(self.silenced))
-        middle = world.now() + self.seconds / 2
-        for number, (one, other) in enumerate(self.silenced):
-            after = self.healed.index((one, other)) * pause
-            silence = Partition(one, other, middle + after - world.now() - number * pause)
-            world.call_at(world.now() + number * pause, partial(_unless_calm, world, silence))
+        ends = [self.seconds / 2 + self.healed.index(pair) * pause for pair in self.silenced]
+        silences = [
+            Partition(*pair, end - number * pause)
+            for number, (pair, end) in enumerate(zip(self.silenced, ends, strict=True))
+        ]
+        _spread(world, pause, silences)
 
 
-def _unless_calm(world: World, fault: Crash | Partition) -> None:
-    if not world.is_calm:
-        fault.strike(world)
+def _spread(world: World, pause: float, faults: Sequence[Fault]) -> None:
+    """Let faults strike one after the other, with a pause between two, until the world is calm."""
+
+    def strike(fault: Fault) -> None:
+        if not world.is_calm:
+            fault.strike(world)
+
+    for number, fault in enumerate(faults):
+        world.call_at(world.now() + number * pause, partial(strike, fault))

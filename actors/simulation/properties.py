@@ -46,6 +46,7 @@ class Properties:
         self._eventually: list[_Eventually] = []
         self._awaited: dict[str, Predicate] = {}
         self._sometimes: dict[str, Predicate] = {}
+        self._has_questions = False
 
     def always(self, name: str, predicate: Predicate, *, every: float = 0.0) -> None:
         """Demand that a predicate holds after every step of any life.
@@ -56,6 +57,7 @@ class Properties:
             every: virtual seconds between two questions at least, for one that takes long; 0: at every step.
         """
         self._always.append(_Always(name, predicate, every))
+        self._has_questions = True
 
     def eventually(self, name: str, predicate: Predicate, *, within: float) -> None:
         """Demand that a predicate holds once, at most so many seconds after the beginning of each `calm`.
@@ -75,9 +77,12 @@ class Properties:
         """
         self.seen.setdefault(name, False)
         self._sometimes[name] = predicate
+        self._has_questions = True
 
     def examine(self) -> None:
         """Ask all that is to be asked after a step."""
+        if not self._has_questions:
+            return
         for demand in self._always:
             if demand.every and self.now() < demand.due:
                 continue
@@ -98,6 +103,7 @@ class Properties:
         """From now on the properties of `eventually` have their time to become true."""
         for property_ in self._eventually:
             self._awaited[property_.name] = property_.predicate
+            self._has_questions = True
             self.call_at(self.now() + property_.within, lambda late=property_: self._is_late(late))  # type: ignore[misc]
 
     def _is_late(self, late: _Eventually) -> None:

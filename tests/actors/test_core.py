@@ -37,11 +37,13 @@ from enfilade.actors import (
     open_node,
 )
 from enfilade.actors.core import choice
-from enfilade.actors.processes.dispatcher import TURN, Dispatcher
+from enfilade.actors.node.config import NodeConfig
+from enfilade.actors.processes.dispatcher import Dispatcher
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.mailbox_search import MailboxSearch
 
 ROOT = Path(__file__).resolve().parents[2]
+TURN = NodeConfig().turn
 CORES = ["compiled", "python"] if choice.IS_AVAILABLE else ["python"]
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 

@@ -6,8 +6,9 @@ import pytest
 import trio
 import trio.testing
 
-from enfilade.actors import Actor, Deferred, Observer, Process, Ref, WrongThread, open_node
-from enfilade.actors.processes.dispatcher import TURN
+from enfilade.actors import Actor, Deferred, NodeConfig, Observer, Process, Ref, WrongThread, open_node
+
+TURN = NodeConfig().turn
 
 
 class Tally(Actor):

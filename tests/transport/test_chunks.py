@@ -14,9 +14,18 @@ from enfilade.actors import Actor, Node, Ref, open_node
 from enfilade.transport import Limits, PayloadError, Policy, RemoteError, chunks, memory_file
 from enfilade.transport.chunks import CHUNK, Assembly, Pieces, Room
 from enfilade.transport.memory_carrier import LOSSY, MemoryNetwork
-from enfilade.transport.node_link import BATCH_LIMIT
 from enfilade.transport.resuming_link import ResumingLink
-from enfilade.transport.wire import Bye, Chunk, Frame, MalformedBatch, Send, decode_batch, encode_frame
+from enfilade.transport.settings import Settings
+from enfilade.transport.wire import (
+    BATCH_LIMIT,
+    Bye,
+    Chunk,
+    Frame,
+    MalformedBatch,
+    Send,
+    decode_batch,
+    encode_frame,
+)
 from tests.descriptors import open_descriptors
 from tests.transport.stranger import payload
 
@@ -33,7 +42,11 @@ def nothing_is_left() -> Iterator[None]:
 
 def link(**limits: Any) -> ResumingLink:
     return ResumingLink(
-        window=WINDOW, peer_window=WINDOW, limits=Limits(**limits), clock=lambda: 0.0, cuts=True
+        settings=Settings(window=WINDOW),
+        peer_window=WINDOW,
+        limits=Limits(**limits),
+        clock=lambda: 0.0,
+        cuts=True,
     )
 
 

@@ -18,9 +18,8 @@ from enfilade.actors import Custom, Exit, Node, NoProcess, open_node
 from enfilade.transport import Limits, Policy, closing
 from enfilade.transport.carrier import hand_over
 from enfilade.transport.memory_carrier import MemoryNetwork
-from enfilade.transport.node_link import BATCH_LIMIT
+from enfilade.transport.wire import BATCH_LIMIT, Reply, Send, Spawned, WhereisReply, encode_batch
 from enfilade.transport.wire import Exit as ExitFrame
-from enfilade.transport.wire import Reply, Send, Spawned, WhereisReply, encode_batch
 from tests.conformance.actors.town import Account
 from tests.descriptors import open_descriptors
 from tests.transport.stranger import Stranger, payload

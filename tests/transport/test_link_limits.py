@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from enfilade.transport.node_link import BATCH_LIMIT, Backlogged, NodeLink
+from enfilade.transport.node_link import Backlogged, NodeLink
 from enfilade.transport.policy import Limits
-from enfilade.transport.wire import MalformedBatch, encode_batch
+from enfilade.transport.settings import Settings
+from enfilade.transport.wire import BATCH_LIMIT, MalformedBatch, encode_batch
 from tests.transport.test_node_link import make
 from tests.transport.two_sides import WINDOW, frame
 
@@ -52,7 +53,7 @@ def test_backlog_at_its_limit(waiting: int, size: int, fits: bool) -> None:
 @pytest.mark.parametrize("handles", [(), (7,)])
 def test_batch_at_its_limit(window: int, largest: int, beyond: int, handles: tuple[int, ...]) -> None:
     """A batch is as large as the peer's window, but never larger than its limit; handles change nothing."""
-    link = NodeLink(window=window, peer_window=window, limits=Limits(), clock=lambda: 0.0)
+    link = NodeLink(settings=Settings(window=window), peer_window=window, limits=Limits(), clock=lambda: 0.0)
     assert link.send(b"x" * (largest - 10)) is False
     assert link.send(b"y" * (10 + beyond), handles) is bool(beyond)
     assert link.next_batch() is not None

@@ -15,6 +15,7 @@ from enfilade.transport.carrier import Carrier, Status, hand_over
 from enfilade.transport.door_carrier import DoorCarrier
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.node_link import Backlogged, NodeLink
+from enfilade.transport.settings import Settings
 from enfilade.transport.wire import PREFIX, MalformedBatch, Send, encode_batch, encode_frame
 from tests.transport.stranger import Stranger, payload
 
@@ -48,7 +49,9 @@ def memory_held() -> int:
 
 
 def link(**limits: Any) -> NodeLink:
-    return NodeLink(window=WINDOW, peer_window=WINDOW, limits=Limits(**limits), clock=lambda: 0.0)
+    return NodeLink(
+        settings=Settings(window=WINDOW), peer_window=WINDOW, limits=Limits(**limits), clock=lambda: 0.0
+    )
 
 
 FRAME = encode_frame(Send(1, payload(None), 1))

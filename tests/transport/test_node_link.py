@@ -8,14 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from enfilade.transport.node_link import BATCH_LIMIT, Backlogged, NodeLink
+from enfilade.transport.node_link import Backlogged, NodeLink
 from enfilade.transport.policy import Limits
-from enfilade.transport.wire import MalformedBatch, decode_batch, encode_batch
+from enfilade.transport.settings import Settings
+from enfilade.transport.wire import BATCH_LIMIT, MalformedBatch, decode_batch, encode_batch
 from tests.transport.two_sides import WINDOW, TwoSides, frame
 
 
 def make(clock: Callable[[], float] = lambda: 0.0, **limits: Any) -> NodeLink:
-    return NodeLink(window=WINDOW, peer_window=WINDOW, limits=Limits(**limits), clock=clock)
+    return NodeLink(
+        settings=Settings(window=WINDOW), peer_window=WINDOW, limits=Limits(**limits), clock=clock
+    )
 
 
 class Sides(TwoSides[NodeLink]):
@@ -161,7 +164,7 @@ def test_credit_never_runs_dry(sizes: list[int]) -> None:
 
 
 def test_batches_are_bounded() -> None:
-    link = NodeLink(window=10**9, peer_window=10**9, limits=Limits(), clock=lambda: 0.0)
+    link = NodeLink(settings=Settings(window=10**9), peer_window=10**9, limits=Limits(), clock=lambda: 0.0)
     full = [link.send(frame(number, 1000)) for number in range(200)]
     assert full.count(True) == 200 * len(frame(100, 1000)) // BATCH_LIMIT
     sizes = []

@@ -11,11 +11,19 @@ from enfilade.actors import Actor, Node, Ref, open_node
 from enfilade.transport import Policy, Settings
 from enfilade.transport.carrier import Traits
 from enfilade.transport.memory_carrier import LOSSY, MemoryNetwork
-from enfilade.transport.node_link import BATCH_LIMIT
 from enfilade.transport.policy import Limits
 from enfilade.transport.resuming_link import MOST_RESENDS, ResumingLink
 from enfilade.transport.seal import Seal
-from enfilade.transport.wire import UNCOUNTED, Bye, MalformedBatch, Refused, Seek, encode_batch, encode_frame
+from enfilade.transport.wire import (
+    BATCH_LIMIT,
+    UNCOUNTED,
+    Bye,
+    MalformedBatch,
+    Refused,
+    Seek,
+    encode_batch,
+    encode_frame,
+)
 from tests.transport.model import Loss, Station, is_of_handshake, message
 from tests.transport.stranger import Stranger
 from tests.transport.two_sides import WINDOW, TwoSides, frame
@@ -25,7 +33,9 @@ WATCHED = Traits(moment=0.0, lossless=False, watches=True, patience=3.0)
 
 
 def make(seal: Seal | None = None) -> ResumingLink:
-    return ResumingLink(window=WINDOW, peer_window=WINDOW, limits=Limits(), clock=lambda: 0.0, seal=seal)
+    return ResumingLink(
+        settings=Settings(window=WINDOW), peer_window=WINDOW, limits=Limits(), clock=lambda: 0.0, seal=seal
+    )
 
 
 class Sides(TwoSides[ResumingLink]):

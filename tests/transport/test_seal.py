@@ -16,6 +16,7 @@ from enfilade.transport.node_link import NodeLink
 from enfilade.transport.policy import Limits, NotAdmitted, Policy, Rule
 from enfilade.transport.rendezvous import HandshakeFailed
 from enfilade.transport.seal import ANSWERER, CALLER, HANDSHAKE, LINK, TAG_BYTES, Agreement, Seal
+from enfilade.transport.settings import Settings
 from enfilade.transport.wire import (
     Cancel,
     Challenge,
@@ -328,9 +329,13 @@ def test_what_travels_beside_a_batch_is_sealed_with_it() -> None:
 
 def test_without_a_secret_a_batch_is_as_it_was() -> None:
     """The bytes of the first version are those of docs/wire.md; the second has a tag behind them."""
-    plain = NodeLink(window=1000, peer_window=1000, limits=Limits(), clock=lambda: 0.0)
-    sealed = NodeLink(window=1000, peer_window=1000, limits=Limits(), clock=lambda: 0.0, seal=seals()[0])
-    other = NodeLink(window=1000, peer_window=1000, limits=Limits(), clock=lambda: 0.0, seal=seals()[1])
+    plain = NodeLink(settings=Settings(window=1000), peer_window=1000, limits=Limits(), clock=lambda: 0.0)
+    sealed = NodeLink(
+        settings=Settings(window=1000), peer_window=1000, limits=Limits(), clock=lambda: 0.0, seal=seals()[0]
+    )
+    other = NodeLink(
+        settings=Settings(window=1000), peer_window=1000, limits=Limits(), clock=lambda: 0.0, seal=seals()[1]
+    )
     for link in (plain, sealed):
         link.send(encode_frame(Cancel(7)))
     first, second = plain.next_batch(), sealed.next_batch()
