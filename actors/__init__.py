@@ -43,6 +43,7 @@ from enfilade.actors.messages.errors import (
 )
 from enfilade.actors.messages.global_name import Global
 from enfilade.actors.messages.likeness import Like
+from enfilade.actors.messages.rare import rare
 from enfilade.actors.messages.reasons import (
     KILL,
     KILLED,
@@ -265,6 +266,7 @@ __all__ = [
     "multi_call",
     "multi_cast",
     "open_node",
+    "rare",
     "spawn_started",
     "system",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
@@ -33,10 +33,13 @@ if TYPE_CHECKING:
     from enfilade.hostcalls.resources.channel import Channel
     from enfilade.hostcalls.resources.message import Held, Message
 
-__all__ = ["Guest", "guests_of", "hold", "open_guests", "run_guest"]
+__all__ = ["Guest", "abandon_guests", "guests_of", "hold", "open_guests", "run_guest"]
 
 
 _RUNTIMES: dict[Node, Runtime] = {}
+
+_SIMULATED_GUESTS: Final = 200
+"""Guests at one time on a simulated host, unless it says otherwise: one process has room for many hosts."""
 
 
 def open_guests(node: Node, **settings: Any) -> Runtime:
@@ -66,13 +69,21 @@ def open_guests(node: Node, **settings: Any) -> Runtime:
 
     if node in _RUNTIMES:
         raise RuntimeError(f"{node} is already prepared for guests; call open_guests before the first spawn")
-    runtime = _RUNTIMES[node] = Runtime(_NodeClock(node), **settings)
+    ground = node.runtime
+    if ground.is_deterministic:
+        from enfilade.hostcalls.engine import EngineConfig
+
+        engine = settings.get("engine") or EngineConfig(max_guests=_SIMULATED_GUESTS)
+        settings["engine"] = attrs.evolve(engine, deterministic=True, workers=0)
+    runtime = _RUNTIMES[node] = Runtime(
+        _NodeClock(node), measure=ground.monotonic, charge=ground.charge, **settings
+    )
 
     async def run() -> None:
         try:
             await runtime.run()
         finally:
-            del _RUNTIMES[node]
+            _RUNTIMES.pop(node, None)
 
     node.start_service(run, "guests")
     return runtime
@@ -84,6 +95,13 @@ def guests_of(node: Node) -> Runtime:
     Raises: as `open_guests`.
     """
     return _RUNTIMES.get(node) or open_guests(node)
+
+
+def abandon_guests(node: Node) -> None:
+    """Release all guests of a node that is dead, as the kernel does after a process; nothing of them runs."""
+    runtime = _RUNTIMES.pop(node, None)
+    if runtime is not None:
+        runtime.abandon()
 
 
 def hold(node: Node, thing: Channel | Ref[Any]) -> Held:

@@ -22,6 +22,11 @@ def _not_negative(_instance: object, attribute: attrs.Attribute[Any], value: flo
         raise ValueError(f"{attribute.name} must be at least 0, got {safe_repr(value)}")
 
 
+def _at_least_one(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+    if not value >= 1:
+        raise ValueError(f"{attribute.name} must be at least 1, got {safe_repr(value)}")
+
+
 @attrs.frozen(kw_only=True)
 class NodeConfig:
     """The settings of one node.
@@ -53,7 +58,7 @@ class NodeConfig:
     debug: bool = False
     watchdog: bool | float = attrs.field(default=False, validator=_not_negative)
     keep_tracebacks: bool = False
-    turn: int = attrs.field(default=64, validator=attrs.validators.ge(1))
-    slice: int = attrs.field(default=4096, validator=attrs.validators.ge(1))
+    turn: int = attrs.field(default=64, validator=_at_least_one)
+    slice: int = attrs.field(default=4096, validator=_at_least_one)
     handle_interrupt: bool = True
     runtime: NodeRuntime = attrs.field(default=REAL, validator=attrs.validators.instance_of(NodeRuntime))

@@ -73,7 +73,7 @@ class Reports:
     def __init__(self, config: NodeConfig, hooks: Hooks, node: str, zone: str) -> None:
         self._limit = config.reports_per_second
         self._has_watchdog = bool(config.watchdog)
-        self._logs_at_once = config.runtime.logs_at_once
+        self._logs_at_once = config.runtime.is_deterministic
         self._hooks = hooks
         self._fields = {"node": node, "zone": zone}
         self._queue: deque[_Report] = deque()

@@ -32,8 +32,9 @@ class NodeRuntime:
         random: draws a float from 0 to 1, 1 excluded: the jitter of pauses.
         spawn: starts a task that outlives the caller, as `trio.lowlevel.spawn_system_task` does.
         run_blocking: runs a function that blocks beside the loop, as `trio.to_thread.run_sync` does.
-        logs_at_once: whether reports are logged in the step that makes them, not by a task of their own: in a
-            simulation the same things happen whether or not somebody reads the log.
+        charge: told for how many seconds guests have used the processor, if the clock stands still meanwhile.
+        is_deterministic: whether the same things must happen each time: guests count what they do instead of
+            time, and reports are logged in the step that makes them, so that nothing depends on who reads.
     """
 
     monotonic: Callable[[], float] = time.perf_counter
@@ -42,7 +43,8 @@ class NodeRuntime:
     random: Callable[[], float] = random.random
     spawn: Callable[..., object] = trio.lowlevel.spawn_system_task
     run_blocking: Callable[..., Awaitable[Any]] = trio.to_thread.run_sync
-    logs_at_once: bool = False
+    charge: Callable[[float], object] = lambda seconds: None
+    is_deterministic: bool = False
 
 
 REAL: Final = NodeRuntime()

@@ -15,6 +15,7 @@ import ctypes
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextvars import ContextVar
+from types import ModuleType
 from typing import Any, Final, Protocol
 
 import outcome
@@ -22,6 +23,8 @@ import trio
 from trio.lowlevel import Abort
 from trio.lowlevel import permanently_detach_coroutine_object as detach
 from trio.lowlevel import wait_task_rescheduled as wait
+
+from enfilade.actors.simulation.isolation import installed
 
 __all__ = ["LIFE", "Life", "Warden"]
 
@@ -91,7 +94,11 @@ class Custody:
         if life.is_held and not life.lets(self):
             return life.withhold(self, result)
         try:
-            order = self._send(result)
+            if life.modules:
+                with installed(life.modules):
+                    order = self._send(result)
+            else:
+                order = self._send(result)
         except BaseException:
             if life.is_over:
                 return life.bury(self)
@@ -124,6 +131,7 @@ class Life:
         charge: seconds that the present step has taken so far.
         buried: tasks that were dropped.
         at_end: called when it is crashed.
+        modules: by name, those that it has for itself.
     """
 
     def __init__(self, name: str, number: int, ward: Ward) -> None:
@@ -136,6 +144,7 @@ class Life:
         self.charge = 0.0
         self.buried = 0
         self.at_end: list[Callable[[], None]] = []
+        self.modules: dict[str, ModuleType] = {}
         self.generators: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         self._ward = ward
         self._is_frozen = False
@@ -150,6 +159,10 @@ class Life:
     def is_frozen(self) -> bool:
         """True while it stands still, as a process does under SIGSTOP."""
         return self._is_frozen
+
+    def spend(self, seconds: float) -> None:
+        """Let the present step take so many seconds of the processor more."""
+        self.charge += seconds
 
     def stepped(self) -> None:
         """A task has run. Its cost keeps the others waiting."""

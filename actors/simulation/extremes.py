@@ -1,7 +1,7 @@
 """Extremes: settings that no one would choose, which show what ordinary ones hide.
 
-Windows that hold a frame or two, batches of one frame, turns of one message: what runs through such a node link
-or dispatcher waits, in the middle of what else is never interrupted.
+Windows that hold a frame or two, batches of one frame, turns of one message: what runs through such a node
+link or dispatcher waits in the middle of what else is never interrupted.
 """
 
 from __future__ import annotations

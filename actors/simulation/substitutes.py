@@ -212,9 +212,6 @@ def _substitutes(source: Source) -> Iterator[tuple[Any, str, Any]]:
     def entropy(life: Life, count: int) -> bytes:
         return source.chance_of(life).bytes(count)  # type: ignore[no-any-return]
 
-    def sleep(life: Life, seconds: float) -> None:
-        life.charge += seconds
-
     def refuse(what: str) -> Callable[..., Any]:
         return lambda life, *args, **kwargs: _refuse(what)
 
@@ -225,7 +222,7 @@ def _substitutes(source: Source) -> Iterator[tuple[Any, str, Any]]:
             yield time, name + suffix, by_life(getattr(time, name + suffix), given)
     yield time, "perf_counter", by_life(time.perf_counter, source.monotonic)
     yield time, "perf_counter_ns", by_life(time.perf_counter_ns, nanoseconds(source.monotonic))
-    yield time, "sleep", by_life(time.sleep, sleep)
+    yield time, "sleep", by_life(time.sleep, Life.spend)
     yield closing, "close", by_life(closing.close, lambda life, descriptor: os.close(descriptor))
     threads, waits = trio.to_thread, trio.lowlevel
     yield threads, "run_sync", by_life(threads.run_sync, lambda life, *args, **how: inline(*args, **how))

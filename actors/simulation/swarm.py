@@ -108,7 +108,7 @@ class Swarm:
                 if one != other:
                     world.way(one, other).set(latency=LATENCIES[distance])
         shown = ", ".join(f"{name} {rate:.3g}/s" for name, rate in rates.items()) or "no faults"
-        world.options = f"{len(hosts)} hosts, latency {distance}, {shown}"
+        world.tell_options(f"{len(hosts)} hosts, latency {distance}, {shown}")
         for name, rate in rates.items():
             self._follow(world, name, rate, world.entropy.stream(f"swarm/{name}"))
 

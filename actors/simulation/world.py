@@ -14,37 +14,30 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 import attrs
 import trio
 
+from enfilade.actors.guests.guest import abandon_guests
+from enfilade.actors.messages.rare import DRAW
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.runtime import NodeRuntime
 from enfilade.actors.opening import open_node
-from enfilade.actors.simulation.checkers.lives import check_lives, check_names
-from enfilade.actors.simulation.checkers.monitors import check_monitors
-from enfilade.actors.simulation.checkers.nodes import check_nodes
-from enfilade.actors.simulation.checkers.order import check_order
-from enfilade.actors.simulation.checkers.remains import (
-    check_children,
-    check_links,
-    check_quiet,
-    check_supervision,
-)
 from enfilade.actors.simulation.clock import SimulationClock
 from enfilade.actors.simulation.custody import LIFE, Life
 from enfilade.actors.simulation.entropy import Entropy, Stream
+from enfilade.actors.simulation.extremes import draw_options
 from enfilade.actors.simulation.history import History
 from enfilade.actors.simulation.host import EPOCH, Boot, Host, HostCrashed
-from enfilade.actors.simulation.linearizable import Model, explain
+from enfilade.actors.simulation.isolation import import_anew
 from enfilade.actors.simulation.log import Log
 from enfilade.actors.simulation.partitions import Partitions
 from enfilade.actors.simulation.properties import Properties
 from enfilade.actors.simulation.schedule import Fault, Release, Schedule
-from enfilade.actors.simulation.serializable import explain_transactions
 from enfilade.actors.simulation.substitutes import Nondeterministic, inline
+from enfilade.actors.simulation.verdicts import Verdicts
 from enfilade.transport.carrier import Credentials
 from enfilade.transport.simulated.carrier import SimulatedCarrier
 from enfilade.transport.simulated.network import Network
 
 if TYPE_CHECKING:
-    from enfilade.actors.node.node import Node
+    pass
 
 __all__ = ["Stuck", "World"]
 
@@ -66,7 +59,7 @@ class Stuck(RuntimeError):
     """Nothing in the world can ever run again: each task waits for another."""
 
 
-class World(Partitions, Properties):
+class World(Partitions, Properties, Verdicts):
     """One simulated system. Made by `simulate` and `run_simulation`.
 
     Attributes:
@@ -81,7 +74,7 @@ class World(Partitions, Properties):
         history: what the nodes told, and what the test noted.
         drawn: the faults of `faults` that have struck, with their times.
         prescribed: faults in the place of those that `faults` is given.
-        options: what a swarm has drawn, in words.
+        options: what the seed has drawn of settings and kinds of faults, in words.
         struck: how often a fault of each kind has struck.
         is_calm: whether faults have ended.
     """
@@ -104,6 +97,8 @@ class World(Partitions, Properties):
         self.prescribed: Schedule | None = None
         self.drawn: Schedule = []
         self.options = ""
+        self._draws_options = False
+        self._isolated: tuple[str, ...] = ()
         self.struck: dict[str, int] = {}
         self.is_calm = False
         self._collect_at = COLLECT
@@ -123,17 +118,21 @@ class World(Partitions, Properties):
         """A stream of draws of that name, for the test's own use."""
         return self.entropy.stream(f"user/{name}")
 
+    def rare(self, name: str, share: float) -> bool:
+        """Draw for code of the test what `enfilade.actors.rare` draws for that of hosts."""
+        return self.random(f"rare {name}").chance(share)
+
+    def tell_options(self, text: str) -> None:
+        """Note what the seed has drawn, in words."""
+        self.options = f"{self.options}; {text}" if self.options else text
+
     def record(self, kind: str, *fields: object) -> None:
         """Note an event of the test's own in the log; fields must be the same in every run."""
         self._note(f"user.{kind}", *fields)
 
     def owners(self, name: str) -> int:
         """On how many living hosts a process has that name now."""
-        return sum(node.whereis(name) is not None for node in self._living_nodes())
-
-    def _living_nodes(self) -> list[Node]:
-        living = (host.latest for host in self.hosts.values() if host.is_alive)
-        return [node for node in living if node is not None]
+        return sum(node.whereis(name) is not None for node in self.living_nodes())
 
     # Hosts.
 
@@ -154,6 +153,10 @@ class World(Partitions, Properties):
         for refused in ("carrier", "workers"):
             if refused in options:
                 raise ValueError(f"{refused!r} means nothing in a world: its nodes live in this process")
+        draws = self.entropy.stream(f"settings/{name}")
+        if self._draws_options and draws.chance(0.5):
+            options, drawn = draw_options(draws, options)
+            self.tell_options(f"{name}: {drawn}")
         address = options.setdefault("listen", f"/{name}")
         zone = zone or name
         port = self.network.port(name, zone)
@@ -162,8 +165,23 @@ class World(Partitions, Properties):
         await self._start(host)
         return host
 
+    def draw_settings(self) -> None:
+        """Let the seed draw settings for half of the hosts that are opened from now on: windows of a few
+        frames, batches of one, turns of one message, short and long periods; see `extremes`.
+        """
+        self._draws_options = True
+
+    def isolate(self, *modules: str) -> None:
+        """Give each life that begins from now on modules of its own, so that their globals end with it.
+
+        Args:
+            modules: full names. Code must import them in the life: in `boot`, or in a function.
+        """
+        self._isolated += modules
+
     async def _start(self, host: Host) -> None:
         life = host.life = Life(host.name, host.lives, self)
+        life.modules = import_anew(self._isolated)
         host.lives += 1
         host.ready, host.closing, host.ended = trio.Event(), trio.Event(), trio.Event()
         host.trouble = None
@@ -182,6 +200,8 @@ class World(Partitions, Properties):
     def _spawn(self, life: Life | None, run: Callable[..., Awaitable[Any]], *args: Any) -> None:
         context = copy_context()
         context.run(LIFE.set, life)
+        if life is not None:
+            context.run(DRAW.set, lambda name, share: self.random(f"{life.name}: rare {name}").chance(share))
         context.run(self._holder.start_soon, run, *args)
 
     async def _live(self, host: Host, life: Life) -> None:
@@ -216,7 +236,8 @@ class World(Partitions, Properties):
             random=self.chance_of(life).random,
             spawn=self._holder.start_soon,
             run_blocking=inline,
-            logs_at_once=True,
+            charge=life.spend,
+            is_deterministic=True,
         )
 
     def start_later(self, host: Host, seconds: float) -> None:
@@ -315,6 +336,7 @@ class World(Partitions, Properties):
         life.crash()
         if host.latest is not None:
             host.latest.dispatcher.clear()  # which resumes its tasks no more, so that they can be buried
+            abandon_guests(host.latest)
         if host.carrier is not None:
             self.network.end(host.carrier, silently=silently)
 
@@ -405,34 +427,6 @@ class World(Partitions, Properties):
             self.struck[kind] = self.struck.get(kind, 0) + 1
             self._note(f"fault.{kind}")
             fault.strike(self)
-
-    def check(self) -> None:
-        """Demand of the history, and of what is left now, what holds in every world. Call it after `calm`.
-
-        Raises:
-            AssertionError: what does not hold.
-        """
-        for examine in (check_lives, check_names, check_nodes, check_order, check_monitors):
-            examine(self.history.events)
-        nodes = self._living_nodes()
-        for look in (check_quiet, check_links, check_children, check_supervision):
-            look(nodes)
-
-    def linearizable(self, model: Model) -> None:
-        """Demand that the operations of the history can have happened one after another.
-
-        Raises:
-            AssertionError: those on some key cannot; or it takes too long to tell.
-        """
-        _demand_none(explain(self.history.operations, model))
-
-    def serializable(self) -> None:
-        """Demand that the transactions of the history can have happened one after another.
-
-        Raises:
-            AssertionError: some cannot; it says which, and why.
-        """
-        _demand_none(explain_transactions(self.history.transactions))
 
     async def calm(self, seconds: float, core: list[Host] | None = None) -> None:
         """End all faults, and let so many seconds pass in which the system must recover.
@@ -564,11 +558,6 @@ class World(Partitions, Properties):
     def scope(self) -> trio.CancelScope:
         """Ends the world's block when the world has failed."""
         return self._scope
-
-
-def _demand_none(trouble: str | None) -> None:
-    if trouble is not None:
-        raise AssertionError(trouble)
 
 
 async def _nothing(_: object) -> None:

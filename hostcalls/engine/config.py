@@ -31,6 +31,9 @@ SPARE_MAPPINGS = 4096
 MAX_TABLE_ELEMENTS = 20_000
 """Elements that a table of any guest can have."""
 
+_FUEL = 1_000_000
+"""Fuel after which a guest of a deterministic engine gives way."""
+
 _ADDRESS_SPACE = 1 << 46
 _ADDRESS_SPACE_SHARE = 1 << 45
 _FULL_RESERVATION = 4096 * MEBIBYTE
@@ -60,6 +63,10 @@ class EngineConfig:
             machine code.
         tick: seconds between two looks at whether a running guest must give way.
         workers: threads on which computing guests run beside the caller; 0 forbids `Instance.offload`.
+        deterministic: count what guests do, instead of the time that it takes: each gives way after
+            1,000,000 units of fuel, about as many simple instructions, and its limits of time count one unit
+            as a nanosecond. The same guest then runs in the same way every time, by about a tenth slower, and
+            the bits of not-a-number are always the same. Without workers only.
     """
 
     max_guests: int = 4000
@@ -73,6 +80,7 @@ class EngineConfig:
     cache_directory: Path | None = None
     tick: float = 0.001
     workers: int = 2
+    deterministic: bool = False
 
     def __attrs_post_init__(self) -> None:
         if not 1 <= self.max_guests <= 1_000_000:
@@ -90,6 +98,10 @@ class EngineConfig:
             raise InvalidConfig(f"tick must be from 0.0001 to 1 second, and is {self.tick}")
         if not 0 <= self.workers <= 64:
             raise InvalidConfig(f"workers must be from 0 to 64, and is {self.workers}")
+        if self.deterministic and self.workers:
+            raise InvalidConfig(
+                f"a deterministic engine must have no workers, and workers is {self.workers}: say workers=0"
+            )
         if self.max_guests * self.max_memory > _ADDRESS_SPACE:
             raise InvalidConfig(
                 f"{self.max_guests} guests of {self.max_memory} bytes need more address space than there is; "
@@ -115,6 +127,7 @@ class EngineConfig:
             "wasm_stack": self.stack,
             "tick": round(self.tick * 1e9),
             "workers": self.workers,
+            "fuel": _FUEL if self.deterministic else 0,
         }
 
     def check_mappings(self) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import threading
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
@@ -59,17 +60,27 @@ class Engine:
 
     Args:
         config: its sizes.
+        clock: seconds, by which turns are measured.
+        charge: told how many seconds the guests of a deterministic engine have used the processor for, before
+            each question to the clock: a simulated clock stands still while guests run.
 
     Raises:
         EngineUnavailable: Wasmtime's shared library is missing or has another major version.
         InvalidConfig: this machine cannot give what `config` asks for.
     """
 
-    def __init__(self, *, config: EngineConfig | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        config: EngineConfig | None = None,
+        clock: Callable[[], float] = perf_counter,
+        charge: Callable[[float], object] = lambda seconds: None,
+    ) -> None:
         self.config = config if config is not None else EngineConfig()
         self.config.check_mappings()
         version = load_library()
         self._engine = self._open()
+        self._clock = self._counted(clock, charge) if self.config.deterministic else clock
         self._compiler = ffi.gc(lib.compiler_open(self._engine), lib.compiler_free)
         self._modules: Recent[str, Module] = Recent(_MODULES_KEPT)
         self._links: Recent[tuple[str, tuple[Import, ...]], Linked] = Recent(_LINKS_KEPT)
@@ -85,6 +96,8 @@ class Engine:
         self._cache: CompileCache | None = None
         if self.config.cache_directory is not None:
             fingerprint = f"wasmtime {version} memory {self.config.reservation} stack {self.config.stack}"
+            if self.config.deterministic:
+                fingerprint += " fuel"
             self._cache = CompileCache(self.config.cache_directory, fingerprint)
 
     def __enter__(self) -> Self:
@@ -203,7 +216,7 @@ class Engine:
         outcome = self._outcome[0]
         if outcome == _OPEN_READY:
             instance = self._instances[key] = Instance(
-                guest, key, linked, wake, stage=self._stage, forget=self._forget
+                guest, key, linked, wake, clock=self._clock, stage=self._stage, forget=self._forget
             )
             return instance
         if outcome == lib.OPEN_TRAPPED:
@@ -283,6 +296,18 @@ class Engine:
         if engine == ffi.NULL:
             raise InvalidConfig(take_text(error))
         return engine
+
+    def _counted(self, clock: Callable[[], float], charge: Callable[[float], object]) -> Callable[[], float]:
+        """The clock of an engine whose guests are on fuel: what they have used is charged first."""
+        engine = self._engine
+
+        def now() -> float:
+            charge(lib.engine_take_spent(engine) * 1e-9)
+            moment = clock()
+            lib.engine_set_clock(engine, round(moment * 1e9))
+            return moment
+
+        return now
 
     def _opened(self) -> Any:
         if self._engine is None:

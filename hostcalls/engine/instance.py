@@ -23,7 +23,6 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Callable, Sequence
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeAlias
 
 from enfilade.hostcalls.engine._engine import ffi, lib
@@ -119,6 +118,7 @@ class Instance:
     """
 
     __slots__ = (
+        "_clock",
         "_forget",
         "_guest",
         "_key",
@@ -138,9 +138,11 @@ class Instance:
         linked: Linked,
         wake: Callable[[], None],
         *,
+        clock: Callable[[], float],
         stage: Any,
         forget: Callable[[int], None],
     ) -> None:
+        self._clock = clock
         self.linked = linked
         self.wake = wake
         self._stage = stage
@@ -232,7 +234,7 @@ class Instance:
         word = self._word = _guest_resume(guest)
         return _STEPS[word & _STEP_MASK]
 
-    def run(self, server: Server, deadline: float, *, suspect: bool = False) -> Pause:
+    def run(self, server: Server, seconds: float, *, suspect: bool = False) -> Pause:
         """Run the guest and serve what it asks for, until it waits, ends, or the time is over.
 
         This is `resume`, `submissions` and `complete` in a loop, with one call into the shim for a
@@ -240,8 +242,8 @@ class Instance:
 
         Args:
             server: answers operations.
-            deadline: on `time.perf_counter`; looked at between any two operations, and each time the guest
-                has stopped.
+            seconds: how long, on the engine's clock; looked at between any two operations, and each time the
+                guest has stopped.
             suspect: take a guest that is preempted for one that computes, whether it has asked for something
                 before or not.
 
@@ -250,7 +252,8 @@ class Instance:
         guest = self._resting
         if guest is None:
             self._refuse()
-        serve, stage = server.serve, self._stage
+        serve, stage, clock = server.serve, self._stage, self._clock
+        deadline = clock() + seconds
         records: bytes | memoryview
         records, self._unserved = self._unserved, b""
         asked = bool(records)  # since it was preempted last
@@ -271,7 +274,7 @@ class Instance:
                             future, answer = key, reply
                         elif not self._word & _RUNNABLE and word & _STEP_MASK == Step.PARKED:
                             return Pause.WAITING
-                        if perf_counter() <= deadline:
+                        if clock() <= deadline:
                             continue
                         if future != _NO_KEY:
                             self._store(future, answer)
@@ -296,10 +299,10 @@ class Instance:
                     if future != _NO_KEY:
                         self._store(future, answer)
                     future, answer = key, reply
-                if position < size and perf_counter() > deadline:
+                if position < size and clock() > deadline:
                     break
             records = records[position:]
-            if perf_counter() > deadline:
+            if clock() > deadline:
                 if future != _NO_KEY:
                     self._store(future, answer)
                 self._unserved = bytes(records)

@@ -13,7 +13,6 @@ import contextlib
 import logging
 import struct
 from collections.abc import Awaitable, Callable, Sequence
-from time import perf_counter
 from typing import Any
 
 import attrs
@@ -225,7 +224,7 @@ class Execution:
         if self._rest is not None or self._must_rest():
             return False
         self.slices += 1
-        pause = self.instance.run(self, perf_counter() + _TURN_SECONDS, suspect=self._computing > 0)
+        pause = self.instance.run(self, _TURN_SECONDS, suspect=self._computing > 0)
         if pause is Pause.COMPUTING:
             self._computing += 1
             self.preemptions += 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
+from time import perf_counter
 from typing import Any, TypeAlias
 
 import trio
@@ -46,6 +47,8 @@ class Runtime:
         policy: rules between guests.
         network: bounds of the network, and the certificate of the host.
         sockets: the network that guests are on; None for that of the system.
+        measure: seconds, by which turns of guests are measured.
+        charge: as of `enfilade.hostcalls.engine.Engine`.
 
     Raises `enfilade.hostcalls.engine.EngineError` when no engine can be made here, or not with these sizes.
 
@@ -63,9 +66,11 @@ class Runtime:
         policy: Policy | None = None,
         network: NetworkSettings | None = None,
         sockets: Sockets | None = None,
+        measure: Callable[[], float] = perf_counter,
+        charge: Callable[[float], object] = lambda seconds: None,
     ) -> None:
         self._store = modules if isinstance(modules, ModuleStore) else ModuleStore(modules)
-        self._engine = Engine(config=engine or EngineConfig(max_guests=_GUESTS))
+        self._engine = Engine(config=engine or EngineConfig(max_guests=_GUESTS), clock=measure, charge=charge)
         self._compiled: OrderedDict[Source, Module] = OrderedDict()
         self._loading: dict[Source, trio.Lock] = {}
         self._prepared: dict[Hashable, Prepared] = {}
@@ -164,12 +169,18 @@ class Runtime:
         try:
             async with trio.open_nursery() as nursery:
                 self.kernel.network.open(nursery)
+                if not self._engine.config.workers:
+                    await trio.sleep_forever()
                 while True:
                     await trio.lowlevel.wait_readable(self._engine.fileno())
                     self._engine.dispatch()
         finally:
-            self._engine.close()
+            self.abandon()
             self.kernel.close()
             self._compiled.clear()
             self._prepared.clear()
             del self._engine
+
+    def abandon(self) -> None:
+        """Release the engine and all guests, at once. Neither of them runs any more; not a checkpoint."""
+        self._engine.close()

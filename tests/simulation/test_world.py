@@ -1,12 +1,17 @@
 """The beginning and the end of a world, and what it demands."""
 
 import gc
+import importlib
 import itertools
 import logging
 import os
 import random
+import sys
 import time
 import warnings
+from collections import Counter
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +20,14 @@ import trio.lowlevel
 from trio._core import _run as trio_run
 from trio.testing import MockClock
 
-from enfilade.actors import Node, NodeConfig
+from enfilade.actors import Node, NodeConfig, rare
 from enfilade.actors.simulation import (
     Stuck,
     World,
     run_simulation,
     simulate,
 )
+from enfilade.transport import Settings
 from enfilade.transport.door_carrier import DoorCarrier
 from tests.simulation.scenes import OPEN
 from tests.simulation.test_custody import function_process, simulated
@@ -187,3 +193,83 @@ def test_configuration_is_kept() -> None:
         assert host.node.config.call_timeout == 7.0
 
     simulated(main)
+
+
+def test_rare_things_happen_in_worlds_alone() -> None:
+    """In the share that was asked for; by the seed; and a further place moves no other."""
+
+    def draws(world: World, names: list[str]) -> Any:
+        async def ask() -> dict[str, list[bool]]:
+            found: dict[str, list[bool]] = {name: [] for name in names}
+            for _ in range(1000):
+                for name in names:
+                    found[name].append(rare(name, 0.1))
+            return found
+
+        return ask
+
+    async def main(world: World, names: list[str]) -> dict[str, list[bool]]:
+        host = await world.open_node("east")
+        assert not any(rare("miss", 1.0) for _ in range(10))
+        assert any(world.rare("mine", 0.5) for _ in range(100))
+        return await world.on(host, draws(world, names))  # type: ignore[no-any-return]
+
+    alone = run_simulation(main, ["miss"], seed=3)["miss"]
+    assert run_simulation(main, ["full", "miss"], seed=3)["miss"] == alone
+    assert run_simulation(main, ["miss"], seed=4)["miss"] != alone
+    assert 50 < sum(alone) < 150
+    assert not rare("miss", 1.0)
+
+
+def test_isolated_modules_begin_anew_with_each_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each life counts for itself, under both forms of import, and the test's own module stays what it was."""
+    (tmp_path / "bank").mkdir()
+    (tmp_path / "bank" / "__init__.py").write_text("")
+    (tmp_path / "bank" / "books.py").write_text("count = 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    books = importlib.import_module("bank.books")
+    seen: list[tuple[str, int, int]] = []
+
+    async def boot(node: Node) -> None:
+        import bank.books
+        from bank import books as same
+
+        bank.books.count += 1
+        await trio.sleep(1)
+        bank.books.count += 1
+        seen.append((node.name, bank.books.count, same.count))
+
+    async def main(world: World) -> None:
+        world.isolate("bank.books")
+        async with trio.open_nursery() as nursery:
+            for name in ("east", "west"):
+                nursery.start_soon(partial(world.open_node, name, boot=boot))
+        await world.restart(world.hosts["east"])
+
+    run_simulation(main, seed=1)
+    assert sorted(seen) == [("east", 2, 2), ("east", 2, 2), ("west", 2, 2)]
+    assert sys.modules["bank.books"] is books
+    assert books.count == 0
+
+
+def test_the_seed_draws_settings() -> None:
+    """For half of the hosts; what the program has set otherwise stays; the options say what was drawn."""
+    turns: Counter[int] = Counter()
+
+    async def main(world: World) -> None:
+        world.draw_settings()
+        hosts = [
+            await world.open_node(name, config=NodeConfig(grace=7.0), settings=Settings(peers=3))
+            for name in ("east", "west")
+        ]
+        for host in hosts:
+            assert host.node.config.grace == 7.0
+            assert host.options["settings"].peers == 3
+            turns[host.node.config.turn] += 1
+            assert (f"{host.name}: period" in world.options) == (
+                host.options["settings"] != Settings(peers=3)
+            )
+
+    for seed in range(20):
+        run_simulation(main, seed=seed)
+    assert turns[64] > turns[1] > 0

@@ -18,6 +18,7 @@ typedef struct {
     uint64_t wasm_stack;     /* bytes, each guest */
     uint64_t tick;           /* nanoseconds */
     uint32_t workers;
+    uint64_t fuel;           /* 0: guests give way by time; otherwise after so much fuel, and there is no ticker */
 } engine_sizes;
 
 typedef struct {
@@ -103,6 +104,11 @@ int engine_fileno(const engine *e);
 size_t engine_stopped(engine *e, stopped_guest *found, size_t room);
 uint32_t engine_guests(engine *e);
 const uint8_t *engine_stage(const engine *e);
+
+/* For an engine with fuel: sets its clock; and returns the nanoseconds by which guests have moved it on since the last
+ * time. */
+void engine_set_clock(engine *e, uint64_t nanoseconds);
+uint64_t engine_take_spent(engine *e);
 
 /* The engine's compiler, which outlives it while somebody uses it: compiling may go on, on another thread,
  * while the engine is closed. */

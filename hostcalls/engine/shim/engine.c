@@ -37,7 +37,13 @@ static void set_pool(wasm_config_t *config, const engine_sizes *sizes) {
 static wasm_config_t *make_config(const engine_sizes *sizes) {
     wasm_config_t *config = wasm_config_new();
     wasmtime_config_cranelift_opt_level_set(config, OPTIMISE_SPEED);
-    wasmtime_config_epoch_interruption_set(config, true);
+    if (sizes->fuel == 0) {
+        wasmtime_config_epoch_interruption_set(config, true);
+    } else {
+        wasmtime_config_consume_fuel_set(config, true);
+        wasmtime_config_cranelift_nan_canonicalization_set(config, true);
+        wasmtime_config_wasm_relaxed_simd_deterministic_set(config, true);
+    }
     wasmtime_config_max_wasm_stack_set(config, sizes->wasm_stack);
     wasmtime_config_async_stack_size_set(config, sizes->wasm_stack + HOST_STACK);
     wasmtime_config_memory_reservation_set(config, sizes->reservation);
@@ -75,6 +81,12 @@ static bool pool_fits(const engine_sizes *sizes) {
     return fits;
 }
 
+static void stop_ticker(engine *e) {
+    if (e->fuel == 0) {
+        ticker_stop(&e->ticker);
+    }
+}
+
 engine *engine_open(const engine_sizes *sizes, char **error) {
     if (!pool_fits(sizes)) {
         *error = text_format("the kernel does not grant the address space for %u guests; lower max_guests, "
@@ -88,14 +100,15 @@ engine *engine_open(const engine_sizes *sizes, char **error) {
         return NULL;
     }
     e->max_guests = sizes->max_guests;
+    e->fuel = sizes->fuel;
     wasm_config_t *config = make_config(sizes);
     set_pool(config, sizes);
     e->wasm = wasm_engine_new_with_config(config);
-    int failure = ticker_start(&e->ticker, e->wasm, sizes->tick);
+    int failure = e->fuel == 0 ? ticker_start(&e->ticker, e->wasm, sizes->tick) : 0;
     if (failure == 0) {
         failure = workers_start(&e->workers, sizes->workers);
         if (failure != 0) {
-            ticker_stop(&e->ticker);
+            stop_ticker(e);
         }
     }
     if (failure != 0) {
@@ -110,7 +123,7 @@ engine *engine_open(const engine_sizes *sizes, char **error) {
 void engine_close(engine *e) {
     /* The ticker runs while the workers end, so that an abandoned guest that computes is stopped. */
     workers_stop(&e->workers);
-    ticker_stop(&e->ticker);
+    stop_ticker(e);
     wasm_engine_delete(e->wasm);
     free(e);
 }
@@ -129,6 +142,16 @@ uint32_t engine_guests(engine *e) {
 
 const uint8_t *engine_stage(const engine *e) {
     return e->stage;
+}
+
+void engine_set_clock(engine *e, uint64_t nanoseconds) {
+    e->clock = nanoseconds;
+}
+
+uint64_t engine_take_spent(engine *e) {
+    uint64_t spent = e->spent;
+    e->spent = 0;
+    return spent;
 }
 
 wasm_engine_t *compiler_open(engine *e) {

@@ -12,6 +12,9 @@
 struct engine {
     wasm_engine_t *wasm;
     uint32_t max_guests;
+    uint64_t fuel;  /* after which a guest gives way; 0: it does so by time */
+    uint64_t clock; /* nanoseconds, of an engine with fuel: as the host has set it, and guests have moved it on */
+    uint64_t spent; /* by guests, since the host last asked */
     atomic_uint guests;
     ticker ticker;
     workers workers;

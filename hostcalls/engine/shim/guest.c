@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "pace.h"
 #include "text.h"
 
 /* Bytes by which a guest that runs can grow, if its tree has so many left. */
@@ -19,16 +20,17 @@ uint64_t monotonic_now(void) {
 }
 
 uint64_t guest_used(const guest *g) {
-    return guest_cpu_time(g) + (monotonic_now() - g->run_start);
+    return guest_cpu_time(g) + (pace_now(g) - g->run_start);
 }
 
 void guest_spend(guest *g) {
-    uint64_t now = monotonic_now();
+    uint64_t now = pace_now(g);
     atomic_fetch_add_explicit(&g->used, now - g->run_start, memory_order_relaxed);
     allowance_spend(&g->time, g->run_start, now);
     if (g->tree != NULL) {
         purse_spend(g->tree, g->run_start, now);
     }
+    pace_spent(g, now);
 }
 
 bool guest_overdue(const guest *g, uint64_t now) {
@@ -123,18 +125,12 @@ uint64_t guest_run(guest *g) {
     if (g->call == NULL) {
         return guest_word(g);
     }
-    g->run_start = monotonic_now();
-    if (guest_overdue(g, g->run_start)) {
-        guest_order(g, FAULT_CPU_TIME);
-    }
-    g->giving_way = false;
-    ticker_begin(&g->engine->ticker);
-    wasmtime_context_set_epoch_deadline(g->context, atomic_load(&g->order) == FAULT_NONE ? 1 : 0);
+    pace_begin(g);
     guest_borrow(g, LEAST_LENT);
     bool done = wasmtime_call_future_poll(g->call);
     guest_spend(g);
     guest_settle(g, wasmtime_memory_data_size(g->context, &g->memory));
-    ticker_end(&g->engine->ticker);
+    pace_end(g);
     if (!done) {
         g->step = g->parked ? STEP_PARKED : STEP_PREEMPTED;
     } else {

@@ -60,6 +60,8 @@ struct guest {
     allowance time;
     _Atomic uint64_t used; /* nanoseconds run, before the current run; the caller reads it at any time */
     uint64_t run_start;
+    uint64_t fuel;      /* that the guest was given in this slice, and */
+    uint64_t used_fuel; /* what it had used of it when it was taken away */
     uint64_t start_begun; /* on the thread's own clock, while `starting` */
 
     future_table futures;

@@ -9,6 +9,7 @@
 
 #include "failure.h"
 #include "guest.h"
+#include "pace.h"
 
 static const uint32_t WORD_PENDING = 0x80000000u;
 static const uint32_t WORD_FAILED = 0x80000001u;
@@ -23,16 +24,6 @@ typedef struct {
     bool clock;
     bool returns;
 } operation;
-
-/* Ends the guest's time slice at its next loop or call. Compiled code keeps the deadline in a register and
- * looks only at the epoch, so it is the epoch that must move; a guest on another worker may lose the rest of
- * its slice too. */
-static void give_way(guest *g) {
-    if (!g->giving_way) {
-        wasmtime_engine_increment_epoch(g->engine->wasm);
-    }
-    g->giving_way = true;
-}
 
 static wasm_trap_t *trap_with(const char *text) {
     return wasmtime_trap_new(text, strlen(text));
@@ -203,7 +194,7 @@ static void submit(visit *v, uint32_t id, uint32_t index, const uint8_t *argumen
         END_GUEST(v, FAULT_LIMIT, "no memory for a submission of %u bytes", size);
     }
     if (g->submitted.size > GIVE_WAY_BYTES || g->submitted_count > GIVE_WAY_COUNT) {
-        give_way(g);
+        pace_give_way(g);
     }
 }
 

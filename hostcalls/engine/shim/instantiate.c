@@ -1,59 +1,29 @@
 /* The beginning and the end of a guest. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "guest.h"
 #include "linked.h"
+#include "pace.h"
 #include "text.h"
 
 /* Guests are given at least 16 MiB before they run, as their runtime expects (docs/guests.md, "Limits"). */
 static const uint64_t PAGE = 65536;
 static const uint64_t FIRST_PAGES = 256;
 
-/* Nanoseconds that this thread has had the processor. What a guest may use for its start function is little,
- * and that others had the processor meanwhile must not count. */
-static uint64_t thread_time(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-/* Called on the fiber when the epoch has moved on: the guest gives way, or ends. */
-static wasmtime_error_t *on_deadline(wasmtime_context_t *context, void *env, uint64_t *delta, uint8_t *kind) {
-    (void)context;
-    guest *g = env;
-    int order = atomic_load(&g->order);
-    if (order == FAULT_NONE && guest_overdue(g, monotonic_now())) {
-        order = FAULT_CPU_TIME;
-    }
-    if (order == FAULT_NONE && g->starting && thread_time() - g->start_begun > g->limits.start_time) {
-        order = FAULT_START_TIME;
-    }
-    if (order != FAULT_NONE) {
-        return wasmtime_error_new(guest_obey(g, order));
-    }
-    *delta = 1;
-    *kind = DEADLINE_YIELD;
-    return NULL;
-}
-
 static void instantiate(guest *g, const linked *l) {
-    ticker_begin(&g->engine->ticker);
     g->starting = true;
-    g->run_start = monotonic_now();
-    g->start_begun = thread_time();
-    wasmtime_context_set_epoch_deadline(g->context, 1);
+    pace_begin(g);
     workers_order(&g->engine->workers);
     wasmtime_call_future_t *call =
         wasmtime_instance_pre_instantiate_async(l->pre, g->context, &g->instance, &g->trap, &g->error);
     while (!wasmtime_call_future_poll(call)) {
-        wasmtime_context_set_epoch_deadline(g->context, 1);
+        pace_go_on(g);
     }
     wasmtime_call_future_delete(call);
     guest_spend(g);
     g->starting = false;
-    ticker_end(&g->engine->ticker);
+    pace_end(g);
 }
 
 static bool find_memory(guest *g) {
@@ -85,7 +55,7 @@ static void grow_memory(guest *g) {
 static int bring_up(guest *g, const linked *l, char **error) {
     g->ceiling = UINT64_MAX; /* so that the store is told of whatever it may have */
     guest_borrow(g, FIRST_PAGES * PAGE);
-    wasmtime_store_epoch_deadline_callback(g->store, on_deadline, g, NULL);
+    pace_open(g);
     instantiate(g, l);
     if (g->trap != NULL || g->error != NULL) {
         trap_describe(g);

@@ -164,6 +164,9 @@ typedef wasmtime_error_t *(*wasmtime_epoch_callback_t)(wasmtime_context_t *conte
     F(void, wasmtime_config_async_stack_size_set, (wasm_config_t *, size_t))                              \
     F(void, wasmtime_config_max_wasm_stack_set, (wasm_config_t *, size_t))                                \
     F(void, wasmtime_config_epoch_interruption_set, (wasm_config_t *, bool))                              \
+    F(void, wasmtime_config_consume_fuel_set, (wasm_config_t *, bool))                                    \
+    F(void, wasmtime_config_cranelift_nan_canonicalization_set, (wasm_config_t *, bool))                  \
+    F(void, wasmtime_config_wasm_relaxed_simd_deterministic_set, (wasm_config_t *, bool))                 \
     F(void, wasmtime_config_cranelift_opt_level_set, (wasm_config_t *, uint8_t))                          \
     F(void, wasmtime_config_parallel_compilation_set, (wasm_config_t *, bool))                            \
     F(void, wasmtime_config_memory_reservation_set, (wasm_config_t *, uint64_t))                          \
@@ -220,6 +223,9 @@ typedef wasmtime_error_t *(*wasmtime_epoch_callback_t)(wasmtime_context_t *conte
       (wasmtime_store_t *, wasmtime_epoch_callback_t, void *, void (*)(void *)))                          \
     F(void *, wasmtime_context_get_data, (const wasmtime_context_t *))                                    \
     F(void, wasmtime_context_set_epoch_deadline, (wasmtime_context_t *, uint64_t))                        \
+    F(wasmtime_error_t *, wasmtime_context_set_fuel, (wasmtime_context_t *, uint64_t))                    \
+    F(wasmtime_error_t *, wasmtime_context_get_fuel, (const wasmtime_context_t *, uint64_t *))            \
+    F(wasmtime_error_t *, wasmtime_context_fuel_async_yield_interval, (wasmtime_context_t *, uint64_t))   \
     F(wasmtime_context_t *, wasmtime_caller_context, (wasmtime_caller_t *))                               \
     F(bool, wasmtime_caller_export_get, (wasmtime_caller_t *, const char *, size_t, wasmtime_extern_t *)) \
     F(bool, wasmtime_instance_export_get,                                                                 \

@@ -18,7 +18,7 @@ import attrs
 import pytest
 import trio
 
-from enfilade.actors import Node, NodeStatistics, Process, Ref, open_node
+from enfilade.actors import Node, NodeConfig, NodeStatistics, Process, Ref, open_node
 from enfilade.actors.peers.remote_refs import HeldRef
 from enfilade.actors.testing import VirtualClock
 from enfilade.transport import Policy, Settings
@@ -37,11 +37,18 @@ __all__ = [
     "settled",
 ]
 
-BACK_ENDS = ("memory", "resuming", "doors")
-"""What carries the node link: the model, the model of a carrier that may lose batches, or the kernel."""
+BACK_ENDS = ("memory", "narrow", "resuming", "doors")
+"""What carries the node link: the model, the model with settings at their least, the model of a carrier that may
+lose batches, or the kernel."""
 
 PATIENCE = Settings(period=1e9, handshake=math.inf, goodbye=math.inf)
 """A case may let as much time pass as it likes: that must not be what ends a node link."""
+
+NARROW = attrs.evolve(PATIENCE, window=4096, batch=1, handles=1, high_water=1)
+"""Each frame leaves by itself, and few are under way."""
+
+HALTING = NodeConfig(turn=1, slice=1)
+"""After each message it is another's turn, and the loop's."""
 
 
 def passed(value: Any, giver: Node, taker: Node) -> Any:
@@ -209,6 +216,9 @@ async def open_abroad(back_end: str, directory: Path, **options: Any) -> AsyncIt
     """
     network = MemoryNetwork(LOSSY if back_end == "resuming" else LOSSLESS)
     policy = Policy.same_user(exports="*", ends="*", entries="*", groups="*")
+    options["settings"] = NARROW if back_end == "narrow" else PATIENCE
+    if back_end == "narrow":
+        options.setdefault("config", HALTING)
     async with AsyncExitStack() as stack:
         nodes: list[Node] = []
         stack.enter_context(virtual_clock().watching(lambda: under_way(nodes)))
@@ -217,9 +227,7 @@ async def open_abroad(back_end: str, directory: Path, **options: Any) -> AsyncIt
             listen = str(directory / f"{name}.door")
             nodes.append(
                 await stack.enter_async_context(
-                    open_node(
-                        name, zone=zone, listen=listen, policy=policy, settings=PATIENCE, **carrier, **options
-                    )
+                    open_node(name, zone=zone, listen=listen, policy=policy, **carrier, **options)
                 )
             )
         home, far = nodes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter
 
 import attrs
 import pytest
@@ -23,17 +22,14 @@ from tests.hostcalls.engine.script import (
     poll,
 )
 
-LONG_AGO = 0.0
+AT_ONCE = -1.0
+LONG = 60.0
 
 
 @pytest.fixture
 def config(config: EngineConfig) -> EngineConfig:
     """One that looks so seldom that a guest is not preempted by chance."""
     return attrs.evolve(config, tick=1.0)
-
-
-def in_time() -> float:
-    return perf_counter() + 60
 
 
 @attrs.define
@@ -57,7 +53,7 @@ def later(future: int, index: int, arguments: bytes) -> bytes | None:
 
 
 def until_it_ends(run: Script, clerk: Clerk) -> None:
-    while (pause := run.instance.run(clerk, in_time())) is not Pause.ENDED:
+    while (pause := run.instance.run(clerk, LONG)) is not Pause.ENDED:
         assert pause in (Pause.READY, Pause.COMPUTING)
 
 
@@ -75,11 +71,11 @@ def test_an_answer_that_comes_later_wakes_the_guest(script: ScriptRunner) -> Non
     woken: list[bool] = []
     run = script([create(), poll(0, 7), YIELD, poll(0, 8)], wake=lambda: woken.append(True))
     clerk = Clerk(later)
-    assert run.instance.run(clerk, in_time()) is Pause.WAITING
-    assert run.instance.run(clerk, in_time()) is Pause.WAITING
+    assert run.instance.run(clerk, LONG) is Pause.WAITING
+    assert run.instance.run(clerk, LONG) is Pause.WAITING
     run.instance.complete(clerk.asked[0][0], b"four")
     assert woken == [True]
-    assert run.instance.run(clerk, in_time()) is Pause.ENDED
+    assert run.instance.run(clerk, LONG) is Pause.ENDED
     assert run.results() == [0, PENDING, 0, 4]
 
 
@@ -107,7 +103,7 @@ def test_when_time_is_over_the_rest_waits(script: ScriptRunner) -> None:
     run = script([(Op.CREATE_MANY, 0x9000, 8, 5), poll(4, 7), YIELD, poll(4, 8)])
     clerk = Clerk()
     served = []
-    while (pause := run.instance.run(clerk, LONG_AGO)) is not Pause.ENDED:
+    while (pause := run.instance.run(clerk, AT_ONCE)) is not Pause.ENDED:
         assert pause is Pause.READY
         served.append(len(clerk.asked))
     assert served[:5] == [1, 2, 3, 4, 5]
@@ -116,7 +112,7 @@ def test_when_time_is_over_the_rest_waits(script: ScriptRunner) -> None:
 
 def test_dropped_futures_are_told_after_they_were_asked_for(script: ScriptRunner) -> None:
     run, clerk = script([create(), drop(0), create(), YIELD]), Clerk(later)
-    assert run.instance.run(clerk, in_time()) is Pause.WAITING
+    assert run.instance.run(clerk, LONG) is Pause.WAITING
     assert clerk.gone == [clerk.asked[0][0]]
     assert clerk.asked[1][0] not in clerk.gone
 
@@ -125,7 +121,7 @@ def test_when_time_is_over_the_rest_of_the_drops_waits_too(script: ScriptRunner)
     futures = range(4)
     run, clerk = script([*(create() for _ in futures), *map(drop, futures), YIELD]), Clerk(later)
     told = []
-    while run.instance.run(clerk, LONG_AGO) is not Pause.WAITING:
+    while run.instance.run(clerk, AT_ONCE) is not Pause.WAITING:
         told.append(len(clerk.gone))
     assert told == [0, 0, 0, 0, 1, 2, 3, 4]
     assert clerk.gone == [key for key, _, _ in clerk.asked]
@@ -133,10 +129,10 @@ def test_when_time_is_over_the_rest_of_the_drops_waits_too(script: ScriptRunner)
 
 def test_a_guest_that_computes_is_told_apart(script: ScriptRunner) -> None:
     run = script([SPIN])
-    assert run.instance.run(Clerk(), in_time()) is Pause.COMPUTING
+    assert run.instance.run(Clerk(), LONG) is Pause.COMPUTING
     run = script([create(), SPIN])
-    assert run.instance.run(Clerk(), LONG_AGO) is Pause.READY
-    assert run.instance.run(Clerk(), LONG_AGO) is Pause.COMPUTING
+    assert run.instance.run(Clerk(), AT_ONCE) is Pause.READY
+    assert run.instance.run(Clerk(), AT_ONCE) is Pause.COMPUTING
 
 
 @pytest.mark.parametrize("suspect", [False, True])
@@ -144,7 +140,7 @@ def test_what_it_has_asked_for_does_not_hide_that_it_computes(config: EngineConf
     with Engine(config=attrs.evolve(config, tick=0.001)) as engine:
         run, clerk = ScriptRunner(engine)([create(), SPIN]), Clerk()
         while not clerk.asked:  # it may be preempted before it has asked
-            assert run.instance.run(clerk, in_time(), suspect=suspect) is Pause.COMPUTING
+            assert run.instance.run(clerk, LONG, suspect=suspect) is Pause.COMPUTING
 
 
 def test_the_server_may_close_the_guest(script: ScriptRunner) -> None:
@@ -155,10 +151,10 @@ def test_the_server_may_close_the_guest(script: ScriptRunner) -> None:
         return b"too late"
 
     clerk = Clerk(close)
-    assert run.instance.run(clerk, in_time()) is Pause.ENDED
+    assert run.instance.run(clerk, LONG) is Pause.ENDED
     assert len(clerk.asked) == 1
     with pytest.raises(InstanceClosed):
-        run.instance.run(clerk, in_time())
+        run.instance.run(clerk, LONG)
 
 
 def test_a_trap_and_what_was_asked_before_it(script: ScriptRunner) -> None:
@@ -170,10 +166,10 @@ def test_a_trap_and_what_was_asked_before_it(script: ScriptRunner) -> None:
 
 def test_a_guest_on_a_worker_is_not_run(script: ScriptRunner) -> None:
     run = script([SPIN])
-    run.instance.run(Clerk(), in_time())
+    run.instance.run(Clerk(), LONG)
     run.instance.offload()
     with pytest.raises(GuestBusy):
-        run.instance.run(Clerk(), in_time())
+        run.instance.run(Clerk(), LONG)
 
 
 def test_runs_of_two_guests_do_not_mix(script: ScriptRunner) -> None:
@@ -182,10 +178,10 @@ def test_runs_of_two_guests_do_not_mix(script: ScriptRunner) -> None:
     run = script([(Op.CREATE_MANY, 0x9000, 16, 3), YIELD])
 
     def run_the_other(future: int, index: int, arguments: bytes) -> bytes | None:
-        other.instance.run(second, in_time())
+        other.instance.run(second, LONG)
         return None
 
     first = Clerk(run_the_other)
-    run.instance.run(first, in_time())
+    run.instance.run(first, LONG)
     assert [len(arguments) for _, _, arguments in first.asked] == [16, 16, 16]
     assert [len(arguments) for _, _, arguments in second.asked] == [4]

@@ -1,0 +1,70 @@
+"""Verdicts: what is demanded of a world when its faults are over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from enfilade.actors.simulation.checkers.lives import check_lives, check_names
+from enfilade.actors.simulation.checkers.monitors import check_monitors
+from enfilade.actors.simulation.checkers.nodes import check_nodes
+from enfilade.actors.simulation.checkers.order import check_order
+from enfilade.actors.simulation.checkers.remains import (
+    check_children,
+    check_links,
+    check_quiet,
+    check_supervision,
+)
+from enfilade.actors.simulation.history import History
+from enfilade.actors.simulation.host import Host
+from enfilade.actors.simulation.linearizable import Model, explain
+from enfilade.actors.simulation.serializable import explain_transactions
+
+if TYPE_CHECKING:
+    from enfilade.actors.node.node import Node
+
+__all__ = ["Verdicts"]
+
+
+class Verdicts:
+    """The part of a `World` that checks its history, and what is left of its hosts."""
+
+    history: History
+    hosts: dict[str, Host]
+
+    def living_nodes(self) -> list[Node]:
+        """The nodes of the hosts that are alive."""
+        living = (host.latest for host in self.hosts.values() if host.is_alive)
+        return [node for node in living if node is not None]
+
+    def check(self) -> None:
+        """Demand of the history, and of what is left now, what holds in every world. Call it after `calm`.
+
+        Raises:
+            AssertionError: what does not hold.
+        """
+        for examine in (check_lives, check_names, check_nodes, check_order, check_monitors):
+            examine(self.history.events)
+        nodes = self.living_nodes()
+        for look in (check_quiet, check_links, check_children, check_supervision):
+            look(nodes)
+
+    def linearizable(self, model: Model) -> None:
+        """Demand that the operations of the history can have happened one after another.
+
+        Raises:
+            AssertionError: those on some key cannot; or it takes too long to tell.
+        """
+        _demand_none(explain(self.history.operations, model))
+
+    def serializable(self) -> None:
+        """Demand that the transactions of the history can have happened one after another.
+
+        Raises:
+            AssertionError: some cannot; it says which, and why.
+        """
+        _demand_none(explain_transactions(self.history.transactions))
+
+
+def _demand_none(trouble: str | None) -> None:
+    if trouble is not None:
+        raise AssertionError(trouble)
