@@ -222,7 +222,7 @@ def test_rare_things_happen_in_worlds_alone() -> None:
 
 
 def test_isolated_modules_begin_anew_with_each_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each life counts for itself, under both forms of import, and the test's own module stays what it was."""
+    """Each life counts for itself, under both forms of import; the test's own module stays what it was."""
     (tmp_path / "bank").mkdir()
     (tmp_path / "bank" / "__init__.py").write_text("")
     (tmp_path / "bank" / "books.py").write_text("count = 0\n")

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 BACK_ENDS = ("memory", "narrow", "resuming", "doors")
-"""What carries the node link: the model, the model with settings at their least, the model of a carrier that may
+"""What carries the node link: the model, that with settings at their least, the model of a carrier that may
 lose batches, or the kernel."""
 
 PATIENCE = Settings(period=1e9, handshake=math.inf, goodbye=math.inf)
