@@ -2,11 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
 
-__all__ = ["ACTIONS", "Action"]
+from enfilade.actors.cli.observe.observed import Observed
+from enfilade.actors.cli.observe.words import one_line
+from enfilade.actors.observing.views import TreeView
+
+__all__ = ["ACTIONS", "Action", "Question", "Target", "question", "target_of", "why_no_action"]
+
+
+@attrs.frozen
+class Target:
+    """A process that an action is about.
+
+    Attributes:
+        serial: its number; None for a child that does not run.
+        shown: names it for people.
+        is_supervisor: whether it has others below it.
+        name: what must be typed to confirm what is done to a supervisor.
+        supervisor: the serial of its supervisor; None.
+        child_id: its id there, as text; None.
+    """
+
+    serial: int | None
+    shown: str
+    is_supervisor: bool = False
+    name: str = ""
+    supervisor: int | None = None
+    child_id: str | None = None
+
+
+def target_of(row: Mapping[str, Any]) -> Target:
+    """The process of a row of a table."""
+    name = row.get("name") or row.get("label") or row.get("child_id")
+    actor = one_line(row.get("actor") or row.get("kind") or "process")
+    shown = f"{actor} {one_line(name)!r}" if name else actor
+    return Target(
+        row["serial"],
+        f"{shown} ({row['serial']})",
+        is_supervisor=row.get("kind") == "supervisor",
+        name=one_line(name) if name else str(row["serial"]),
+        supervisor=row.get("supervisor"),
+        child_id=row.get("child_id"),
+    )
 
 
 @attrs.frozen
@@ -49,3 +90,43 @@ ACTIONS: Final = (
     Action("T", "terminate_child", "terminate the child", is_of_a_child=True, ends=True),
 )
 """The actions, by their keys: all of them need the right to control."""
+
+
+@attrs.frozen
+class Question:
+    """The question that is asked before an action.
+
+    Attributes:
+        title: asks it.
+        lines: what to know before the answer.
+        typed: what must be typed to confirm; None where a yes is enough.
+    """
+
+    title: str
+    lines: tuple[str, ...]
+    typed: str | None
+
+
+async def question(observed: Observed, action: Action, target: Target, reason: str) -> Question:
+    """Ask the node how much is below the process, and put the question. A checkpoint."""
+    ends_others = target.is_supervisor and action.ends
+    below = 0
+    if ends_others and target.serial is not None:
+        state = await observed.once(TreeView(root=target.serial))
+        branches = [] if state is None else state.fields["branches"]
+        below = branches[0].get("below", {}).get("processes", 0) if branches else 0
+    lines = [f"node {one_line(observed.name)}"]
+    if below:
+        lines.append(f"{below:,} process{'' if below == 1 else 'es'} below it end with it")
+    if reason:
+        lines.append(f"reason {reason}")
+    return Question(f"{action.title} {target.shown}?", tuple(lines), target.name if ends_others else None)
+
+
+def why_no_action(observed: Observed) -> str | None:
+    """The reason for which nothing can be done to processes of a node; None if it can."""
+    if not observed.is_up:
+        return "the node is not connected"
+    if "control" not in observed.given:
+        return "the node does not let us control it; `[[peer]] control = true` does"
+    return None if "control" in observed.rights else observed.withheld

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ __all__ = ["Connect", "Look", "Observed"]
 
 Connect = Callable[[], AbstractAsyncContextManager[tuple[Node, str]]]
 """Connects to the observed node for the length of a block, which gets our own node and the other's name."""
+
+RIGHTS: Final = ("observe", "inspect", "trace", "control")
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 10.0
@@ -50,7 +52,7 @@ class Look:
         view: what is to be shown.
         take: is given each state, and may wait: the next update is sent when it has returned.
         interval: seconds between two updates.
-        inspects: whether to ask for what only those see who may inspect, if we may.
+        right: the right by which to ask, if we have it; else by that to observe.
 
     Attributes:
         view: what is wanted.
@@ -64,14 +66,14 @@ class Look:
         take: Callable[[State], Awaitable[None]],
         *,
         interval: float = 1.0,
-        inspects: bool = False,
+        right: str = "observe",
     ) -> None:
         self.view = view
         self.shown = view
         self.refused: str | None = None
         self._take = take
         self._interval = interval
-        self._inspects = inspects
+        self._right = right
         self._waiting: trio.CancelScope | None = None
         self._life: trio.CancelScope | None = None
         self._is_closed = False
@@ -88,7 +90,7 @@ class Look:
         Raises:
             WatchEnded: the node is gone, or has ended the watch.
         """
-        client = Client(node, peer, "inspect" if self._inspects and "inspect" in rights else "observe")
+        client = Client(node, peer, self._right if self._right in rights else "observe")
         with trio.CancelScope() as self._life:
             while not self._is_closed:
                 view = self.view
@@ -127,28 +129,45 @@ class Observed:
         title: how the node is called as long as its name is not known.
         connect: connects to it.
         now: the clock, in seconds; it is read outside of the trio run, too.
+        allowed: the rights of which use is made, at most.
+        withheld: said where a right is not made use of.
 
     Attributes:
         name: its full name; before the first connection the title.
         is_up: true while it is connected.
         trouble: why it is not connected, in one line; "" before the first attempt has ended.
-        rights: what it lets us do: among "observe", "inspect", "trace", "control".
+        given: what it lets us do: among "observe", "inspect", "trace", "control".
         attempts: how often it has been connected to in vain since it was up.
     """
 
-    def __init__(self, title: str, connect: Connect, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        title: str,
+        connect: Connect,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        allowed: Collection[str] = RIGHTS,
+        withheld: str = "",
+    ) -> None:
         self.title = title
         self.now = now
         self.name = title
         self.is_up = False
         self.trouble = ""
-        self.rights: frozenset[str] = frozenset()
+        self.given: frozenset[str] = frozenset()
+        self.withheld = withheld
         self.attempts = 0
         self._connect = connect
+        self._allowed = frozenset(allowed)
         self._looks: list[Look] = []
         self._link: tuple[Node, str, trio.Nursery] | None = None
         self._heard_at = -math.inf
         self.on_change: Callable[[], None] = lambda: None
+
+    @property
+    def rights(self) -> frozenset[str]:
+        """The rights of which use is made."""
+        return self.given & self._allowed
 
     @property
     def silence(self) -> float | None:
@@ -237,7 +256,7 @@ class Observed:
         rights = frozenset(await Client(node, peer).rights())
         if not rights & {"observe", "inspect"}:
             return f"node {peer} does not let us observe it; `[[peer]] observe = true` does"
-        self.rights = rights
+        self.given = rights
         self._reason = "the connection is lost"
         async with trio.open_nursery() as nursery, node.mailbox() as me:
             node.distribution.monitor_nodes(me.ref)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from enfilade.actors.cli.observe import words
 from enfilade.actors.cli.observe.history import LONGEST_STEP, History
 from enfilade.actors.cli.observe.lints import Warned, warnings_of
 from enfilade.actors.cli.observe.observed import Look, Observed
@@ -91,6 +92,20 @@ class Sight:
         """The node's links to other nodes, as rows of the table of peers."""
         return self.fields.get("links") or []
 
+    @property
+    def facts(self) -> list[str]:
+        """The most important numbers of the node, in words; none before the first update."""
+        fields = self.fields
+        if not fields:
+            return []
+        return [
+            f"pid {fields['pid']}",
+            f"up {words.age(int(fields['uptime']))}",
+            f"{words.number(fields['processes'])} processes",
+            f"{words.number(fields['queued'])} queued",
+            words.size(fields["memory"]["rss"]),
+        ]
+
     def begin(self) -> None:
         """Look at the node from now on. Not a checkpoint."""
         longest = TableView(columns=PROCESS, sort="queued", count=LONGEST)
@@ -99,7 +114,7 @@ class Sight:
             self.observed.look(look)
             for look in (
                 Look(NodeView(), self._take_node),
-                Look(EventView(NOTED), self._take_events, inspects=True),
+                Look(EventView(NOTED), self._take_events, right="inspect"),
                 Look(longest, self._take_longest),
                 Look(waits, self._take_waits, interval=2.0),
             )

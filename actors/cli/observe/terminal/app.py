@@ -16,7 +16,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from enfilade.actors.cli.observe import words
-from enfilade.actors.cli.observe.actions import ACTIONS, Action
+from enfilade.actors.cli.observe.actions import ACTIONS, Action, Question, Target, question, why_no_action
 from enfilade.actors.cli.observe.observed import Observed
 from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.cli.observe.terminal.detail import DetailPage
@@ -26,11 +26,10 @@ from enfilade.actors.cli.observe.terminal.guest_run import GuestRun
 from enfilade.actors.cli.observe.terminal.log import LogPage
 from enfilade.actors.cli.observe.terminal.nodes import NodesPage
 from enfilade.actors.cli.observe.terminal.overview import OverviewPage
-from enfilade.actors.cli.observe.terminal.page import ListPage, Page, Target, fitted
+from enfilade.actors.cli.observe.terminal.page import ListPage, Page, fitted
 from enfilade.actors.cli.observe.terminal.table import GuestsPage, ProcessesPage, TablesPage
 from enfilade.actors.cli.observe.terminal.timeline import TimelinePage
 from enfilade.actors.cli.observe.terminal.tree import TreePage
-from enfilade.actors.observing.views import TreeView
 
 __all__ = ["PAGES", "ObserveApp"]
 
@@ -255,12 +254,7 @@ class ObserveApp(App[None]):
             return line
         if not fields:
             return line
-        facts = [f"pid {fields['pid']}"]
-        facts.append(f"up {words.age(int(fields['uptime']))}")
-        facts.append(f"{words.number(fields['processes'])} processes")
-        facts.append(f"{words.number(fields['queued'])} queued")
-        facts.append(words.size(fields["memory"]["rss"]))
-        for fact in facts:
+        for fact in sight.facts:
             if cell_len(line.plain) + 2 + len(fact) <= width:
                 line.append(f"  {fact}")
         used = sight.observation_share
@@ -395,14 +389,7 @@ class ObserveApp(App[None]):
 
     def _why_no_action(self) -> str | None:
         """The reason for which nothing can be done to processes of this node; None if it can."""
-        observed = self.sight.observed
-        if self._is_read_only:
-            return "read-only"
-        if not observed.is_up:
-            return "the node is not connected"
-        if "control" not in observed.rights:
-            return "the node does not let us control it; `[[peer]] control = true` does"
-        return None
+        return "read-only" if self._is_read_only else why_no_action(self.sight.observed)
 
     def _begin(self, action: Action) -> None:
         target, why_not = self.page.target, self._why_no_action()
@@ -424,20 +411,10 @@ class ObserveApp(App[None]):
 
     async def _prepare(self, action: Action, target: Target, reason: str) -> None:
         """Ask how much is below the process, and then for confirmation. Runs in trio."""
-        below = 0
-        if target.is_supervisor and action.ends and target.serial is not None:
-            state = await self.sight.observed.once(TreeView(root=target.serial))
-            branches = [] if state is None else state.fields["branches"]
-            below = branches[0].get("below", {}).get("processes", 0) if branches else 0
-        self.call_later(self._confirm, action, target, reason, below)
+        asked = await question(self.sight.observed, action, target, reason)
+        self.call_later(self._confirm, action, target, reason, asked)
 
-    def _confirm(self, action: Action, target: Target, reason: str, below: int) -> None:
-        lines = [f"node {words.one_line(self.sight.observed.name)}"]
-        if below:
-            lines.append(f"{below:,} process{'' if below == 1 else 'es'} below it end with it")
-        if reason:
-            lines.append(f"reason {reason}")
-        typed = target.name if target.is_supervisor and action.ends else None
+    def _confirm(self, action: Action, target: Target, reason: str, asked: Question) -> None:
         observed = self.sight.observed
 
         def answered(is_confirmed: bool | None) -> None:
@@ -446,8 +423,7 @@ class ObserveApp(App[None]):
             else:
                 self.say("nothing was done")
 
-        title = f"{action.title} {target.shown}?"
-        self.push_screen(Confirm(title, lines, typed, self.glyphs), answered)
+        self.push_screen(Confirm(asked.title, asked.lines, asked.typed, self.glyphs), answered)
 
     async def _act(self, observed: Observed, action: Action, target: Target, reason: str) -> None:
         """Have it done, and say how that went. Runs in trio."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,16 +9,17 @@ import attrs
 from rich.text import Text
 
 from enfilade.actors.cli.observe import words
+from enfilade.actors.cli.observe.actions import Target, target_of
+from enfilade.actors.cli.observe.facts import process_facts
 from enfilade.actors.cli.observe.observed import Look
 from enfilade.actors.cli.observe.sight import Sight
-from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, Target, heading, shorten
-from enfilade.actors.cli.observe.terminal.table import STYLES, target_of
+from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, fact_line, heading, shorten
+from enfilade.actors.cli.observe.terminal.table import STYLES
 from enfilade.actors.observing.client import State
 from enfilade.actors.observing.views import ProcessView
 
 __all__ = ["DetailPage"]
 
-REF = re.compile(r"^<([^:<>]+):(\d+)[ >]")
 LABEL = 14
 
 
@@ -55,7 +55,7 @@ class DetailPage(ListPage):
     def looks(self) -> list[Look]:
         if self.process is None:
             return []
-        return [Look(ProcessView(self.process), self.take, inspects=True)]
+        return [Look(ProcessView(self.process), self.take, right="inspect")]
 
     async def take(self, state: State) -> None:
         """Take a state in, and wait until it has been drawn."""
@@ -114,94 +114,6 @@ class DetailPage(ListPage):
         title.append(f"  {words.ref_shown(get('ref') or get('serial'))}", style="")
         title.append(f"  {state}", style=STYLES.get(state, "green"))
         yield _Line(title)
-        if get("ended"):
-            yield _Line(Text(f"it has ended: {words.why(get('ended'))}", style="red"))
-        yield self._fact("kind", get("kind"))
-        yield self._fact("name", get("name"))
-        if get("label"):
-            yield self._fact("label", get("label"))
-        child = "" if get("child_id") is None else f"child {words.one_line(get('child_id'))!r} of "
-        if get("supervisor") is not None:
-            yield self._fact("supervisor", f"{child}process {get('supervisor')}", get("supervisor"))
-            yield self._fact("restarts", get("restarts") or 0)
-        elif get("parent"):
-            yield self._fact("started by", f"process {get('parent')}", get("parent"))
-        yield self._fact("memory", f"about {words.size(get('memory'))}")
-        if get("busy") is not None:
-            handled = words.number(get("handled"))
-            yield self._fact("handled", f"{handled} messages, busy {words.share(get('busy'))} of the time")
-        if get("method"):
-            yield self._fact("handles", get("method"))
-        if get("waits_for"):
-            yield self._fact("waits for", get("waits_for"), self._serial(get("waits_for")))
-        yield from self._mailbox(fields)
-        yield from self._refs("links", get("link_refs"))
-        yield from self._refs("monitors", get("monitor_refs"))
-        yield from self._refs("is monitored by", get("watcher_refs"))
-        yield from self._refs("started for", get("callers"))
-        yield from self._rest(fields)
-        yield from self._stack(fields)
-        yield from self._state(fields)
-
-    def _fact(self, label: str, value: Any, leads_to: int | None = None) -> _Line:
-        text = Text(f"{label:{LABEL}}", style="dim")
-        text.append("-" if value is None else words.one_line(value), style="underline" if leads_to else "")
-        return _Line(text, leads_to)
-
-    def _mailbox(self, fields: Mapping[str, Any]) -> Iterator[_Line]:
-        queued, capacity = fields.get("queued") or 0, fields.get("capacity")
-        room = "" if capacity is None else f" of {capacity:,}, then {fields.get('overflow')}"
-        yield _Line(Text(f"mailbox: {queued:,}{room}"), is_title=True)
-        messages = fields.get("messages") or []
-        for number, message in enumerate(messages, 1):
-            yield _Line(Text(f"{number:>4}  {words.one_line(message)}"))
-        if queued > len(messages):
-            yield _Line(Text(f"      and {queued - len(messages):,} more", style="dim"))
-        if not queued:
-            yield _Line(Text("  no message waits", style="dim"))
-        for field in ("deferred", "stashed"):
-            if fields.get(field):
-                yield self._fact(field, fields[field])
-
-    def _refs(self, title: str, refs: Any) -> Iterator[_Line]:
-        if not refs:
-            return
-        yield _Line(Text(f"{title}: {len(refs)}"), is_title=True)
-        for ref in refs:
-            serial = self._serial(ref)
-            yield _Line(Text(f"  {words.ref_shown(ref)}", style="underline" if serial else ""), serial)
-
-    def _rest(self, fields: Mapping[str, Any]) -> Iterator[_Line]:
-        lines = []
-        if fields.get("groups"):
-            lines.append(self._fact("groups", ", ".join(map(words.one_line, fields["groups"]))))
-        for field, label in (("timers", "timers"), ("aliases", "aliases")):
-            if fields.get(field):
-                lines.append(self._fact(label, fields[field]))
-        if fields.get("trap_exits"):
-            lines.append(self._fact("exit signals", "are turned into messages"))
-        if lines:
-            yield _Line(Text("more"), is_title=True)
-            yield from lines
-
-    def _stack(self, fields: Mapping[str, Any]) -> Iterator[_Line]:
-        stack = fields.get("stack")
-        if stack:
-            yield _Line(Text("stack, the innermost last"), is_title=True)
-            for frame in stack:
-                text = Text(f"  {words.one_line(frame['function'])}", style="")
-                text.append(f"  {words.one_line(frame['file'])}:{frame['line']}", style="dim")
-                yield _Line(text)
-
-    def _state(self, fields: Mapping[str, Any]) -> Iterator[_Line]:
-        if fields.get("hidden"):
-            yield _Line(Text("state"), is_title=True)
-            yield _Line(Text("  hidden: it needs the right to inspect", style="dim"))
-        elif fields.get("status") is not None:
-            yield _Line(Text("state"), is_title=True)
-            yield _Line(Text(f"  {words.one_line(fields['status'])}"))
-
-    def _serial(self, ref: Any) -> int | None:
-        """The serial of a ref that is shown as text, if it is of this node."""
-        found = REF.match(ref) if isinstance(ref, str) else None
-        return int(found[2]) if found and found[1] == self.sight.fields.get("full_name") else None
+        for fact in process_facts(fields, self.sight.fields.get("full_name")):
+            text = fact_line(fact, LABEL)
+            yield _Line(text, fact.leads_to, is_title=fact.mood == "title")

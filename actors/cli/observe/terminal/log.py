@@ -43,7 +43,7 @@ class LogPage(ListPage):
         return LogView(self._level, self._prefix)
 
     def looks(self) -> list[Look]:
-        return [Look(self._view(), self.take, inspects=True)]
+        return [Look(self._view(), self.take, right="inspect")]
 
     async def take(self, state: State) -> None:
         """Take a state in, and wait until it has been drawn."""

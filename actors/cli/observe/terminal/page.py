@@ -4,38 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
-import attrs
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from enfilade.actors.cli.observe.actions import Target
+from enfilade.actors.cli.observe.facts import Fact
 from enfilade.actors.cli.observe.observed import Look
 from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.cli.observe.terminal.glyphs import Glyphs
 
-__all__ = ["Desk", "ListPage", "Page", "Target", "cut", "fitted", "heading", "shorten"]
-
-
-@attrs.frozen
-class Target:
-    """A process that a line speaks of.
-
-    Attributes:
-        serial: its number; None for a child that does not run.
-        shown: names it for people.
-        is_supervisor: whether it has others below it.
-        name: what must be typed to confirm what is done to a supervisor.
-        supervisor: the serial of its supervisor; None.
-        child_id: its id there, as text; None.
-    """
-
-    serial: int | None
-    shown: str
-    is_supervisor: bool = False
-    name: str = ""
-    supervisor: int | None = None
-    child_id: str | None = None
+__all__ = ["Desk", "ListPage", "Page", "cut", "fact_line", "fitted", "heading", "shorten"]
 
 
 class Desk(Protocol):
@@ -273,4 +253,18 @@ def heading(title: str, width: int, glyphs: Glyphs, note: str = "") -> Text:
     text.append(glyphs.rule * rest, style="dim")
     if note:
         text.append(f" {note}", style="dim")
+    return text
+
+
+MOODS: Final = {"bad": "red", "dim": "dim"}
+
+
+def fact_line(fact: Fact, label: int) -> Text:
+    """A fact as a line, its label in so many cells."""
+    text = Text()
+    if fact.label:
+        text.append(f"{fact.label:{label}}", style="dim")
+    text.append(fact.text, style=MOODS.get(fact.mood, "underline" if fact.leads_to else ""))
+    if fact.note:
+        text.append(f"  {fact.note}", style="dim")
     return text

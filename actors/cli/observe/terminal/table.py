@@ -13,15 +13,15 @@ from typing import Any, ClassVar, Final
 import attrs
 from rich.text import Text
 
+from enfilade.actors.cli.observe.actions import Target, target_of
 from enfilade.actors.cli.observe.columns import GUESTS, PROCESSES, TABLES, Column, Table, cell, fit
 from enfilade.actors.cli.observe.observed import Look
 from enfilade.actors.cli.observe.sight import Sight
-from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, Target, cut
-from enfilade.actors.cli.observe.words import one_line
+from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, cut
 from enfilade.actors.observing.client import State
 from enfilade.actors.observing.views import LIMITS, TableView
 
-__all__ = ["STYLES", "GuestsPage", "ProcessesPage", "TablePage", "TablesPage", "target_of"]
+__all__ = ["STYLES", "GuestsPage", "ProcessesPage", "TablePage", "TablesPage"]
 
 Row = Mapping[str, Any]
 
@@ -346,18 +346,3 @@ class TablesPage(TablePage):
         more = {"timers": ("owner",), "links": ("a",)}.get(self.table.of, ())
         view = super()._view()
         return attrs.evolve(view, columns=(*view.columns, *more))
-
-
-def target_of(row: Row) -> Target:
-    """The process of a row, for actions."""
-    name = row.get("name") or row.get("label") or row.get("child_id")
-    actor = one_line(row.get("actor") or row.get("kind") or "process")
-    shown = f"{actor} {one_line(name)!r}" if name else actor
-    return Target(
-        row["serial"],
-        f"{shown} ({row['serial']})",
-        is_supervisor=row.get("kind") == "supervisor",
-        name=one_line(name) if name else str(row["serial"]),
-        supervisor=row.get("supervisor"),
-        child_id=row.get("child_id"),
-    )

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from rich.text import Text
 
 from enfilade.actors.cli.observe import words
+from enfilade.actors.cli.observe.actions import Target
+from enfilade.actors.cli.observe.branches import (
+    Branch,
+    about,
+    is_supervisor,
+    parent_of,
+    place_of,
+    state_of,
+    sums_of,
+    target_at,
+)
 from enfilade.actors.cli.observe.observed import Look
 from enfilade.actors.cli.observe.sight import Sight
-from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, Target, cut, shorten
+from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, cut, shorten
 from enfilade.actors.cli.observe.terminal.table import STYLES
 from enfilade.actors.observing.client import State
 from enfilade.actors.observing.views import TreeView
 
 __all__ = ["TreePage"]
-
-Branch = Mapping[str, Any]
 
 NUMBERS = 30
 """Cells of the numbers at the right."""
@@ -53,7 +61,7 @@ class TreePage(ListPage):
             self._was_opened = True  # the root is open at first
             self._open.add(self._branches[0]["process"])
             self._ask_again()
-        places = [_place(branch) for branch in self._branches]
+        places = [place_of(branch) for branch in self._branches]
         if self._selected in places:
             self.cursor = places.index(self._selected)
         await self.desk.painted()
@@ -64,7 +72,7 @@ class TreePage(ListPage):
 
     def moved(self) -> None:
         branch = self.branch
-        self._selected = None if branch is None else _place(branch)
+        self._selected = None if branch is None else place_of(branch)
 
     @property
     def count(self) -> int:
@@ -81,27 +89,23 @@ class TreePage(ListPage):
 
     def item(self, number: int, width: int) -> Text:
         branch = self._branches[number]
-        below = branch.get("below")
-        is_supervisor = "children" in branch
-        mark = (self.glyphs.opened if branch.get("open") else self.glyphs.closed) if is_supervisor else " "
+        sums = sums_of(branch)
+        mark = " "
+        if is_supervisor(branch):
+            mark = self.glyphs.opened if branch.get("open") else self.glyphs.closed
         line = Text("  " * branch["depth"] + f"{mark} ")
-        line.append(words.one_line(branch["id"] or "-"), style="bold" if is_supervisor else "")
-        state = branch.get("process_state") or branch.get("state") or ""
-        line.append(f"  {_about(branch)}", style="dim")
-        if state not in ("idle", "running", ""):
+        line.append(words.one_line(branch["id"] or "-"), style="bold" if is_supervisor(branch) else "")
+        line.append(f"  {about(branch)}", style="dim")
+        state = state_of(branch)
+        if state:
             line.append(f"  {state}", style=STYLES.get(state, ""))
-        restarts = branch.get("restarts") or 0
-        processes = below["processes"] if below else None
-        queued = below["queued"] if below else branch.get("queued")
-        if below:
-            restarts += below["restarts"]
         numbers = "".join(
             cut("" if not value else words.number(value), cells, self.glyphs, at_right=True)
-            for value, cells in ((processes, 9), (restarts, 11), (queued, 11))
+            for value, cells in ((sums.processes, 9), (sums.restarts, 11), (sums.queued, 11))
         )
         room = max(0, width - len(numbers) - 1)
         shorten(line, room, self.glyphs, pad=True)
-        line.append(" " + numbers, style="" if not restarts else "yellow")
+        line.append(" " + numbers, style="yellow" if sums.restarts else "")
         return line
 
     def empty(self) -> str:
@@ -122,7 +126,7 @@ class TreePage(ListPage):
         serial: int | None = branch.get("process")
         is_open = bool(branch.get("open"))
         if key in ("enter", "d") and serial is not None:
-            if key == "enter" and "children" in branch:
+            if key == "enter" and is_supervisor(branch):
                 self._toggle(serial, not is_open)
             else:
                 self.desk.open_process(serial)
@@ -134,7 +138,7 @@ class TreePage(ListPage):
             else:
                 self._to_parent()
         elif key == "+":
-            self._open |= {each["process"] for each in self._branches if "children" in each}
+            self._open |= {each["process"] for each in self._branches if is_supervisor(each)}
             self._ask_again()
         elif key == "-":
             self._open = {each["process"] for each in self._branches[:1] if each["process"] is not None}
@@ -150,47 +154,11 @@ class TreePage(ListPage):
             self._open.discard(serial)
         self._ask_again()
 
-    def _parent(self, number: int) -> int | None:
-        depth = self._branches[number]["depth"]
-        above = (at for at in range(number - 1, -1, -1) if self._branches[at]["depth"] < depth)
-        return next(above, None)
-
     def _to_parent(self) -> None:
-        parent = self._parent(self.cursor)
+        parent = parent_of(self._branches, self.cursor) if self._branches else None
         if parent is not None:
             self.move_to(parent)
 
     @property
     def target(self) -> Target | None:
-        branch = self.branch
-        if branch is None:
-            return None
-        parent = self._parent(self.cursor)
-        supervisor = None if parent is None else self._branches[parent].get("process")
-        shown = f"{_about(branch) or 'child'} {words.one_line(branch['id'] or '-')!r}"
-        return Target(
-            branch.get("process"),
-            shown,
-            is_supervisor="children" in branch,
-            name=words.one_line(branch.get("name") or branch["id"] or branch.get("process")),
-            supervisor=supervisor,
-            child_id=branch["id"] or f"#{branch.get('process')}",
-        )
-
-
-def _place(branch: Branch) -> Any:
-    """The key of a branch: its process, or its id where it has none."""
-    return branch["process"] if branch.get("process") is not None else (branch["depth"], branch["id"])
-
-
-def _about(branch: Branch) -> str:
-    parts = [words.one_line(branch["actor"])] if branch.get("actor") else []
-    if branch.get("name") and branch["name"] != branch["id"]:
-        parts.append(f"named {words.one_line(branch['name'])}")
-    if branch.get("process") is not None:
-        parts.append(f"({branch['process']})")
-    if branch.get("elsewhere"):
-        parts.append(f"elsewhere: {words.one_line(branch['elsewhere'])}")
-    if branch.get("restart") not in (None, "permanent"):
-        parts.append(branch["restart"])
-    return " ".join(parts)
+        return None if self.branch is None else target_at(self._branches, self.cursor)

@@ -36,7 +36,7 @@ def observed() -> Observed:
     """The node, connected, on a clock that stands still."""
     found = Observed("bank.door", nowhere, lambda: NOW)
     found.name, found.is_up = NAME, True
-    found.rights = frozenset({"observe", "inspect", "control"})
+    found.given = frozenset({"observe", "inspect", "control"})
     found.heard()
     return found
 
