@@ -478,7 +478,7 @@ def test_loggers_are_below_the_facade() -> None:
     assert not outside, "\n".join(outside)
 
 
-OUTSIDERS = {"textual": "actors/cli/observe/terminal"}
+OUTSIDERS = {"textual": "actors/cli/observe/terminal", "wsproto": "actors/cli/observe/web"}
 """Packages of an extra that only one folder may import: who has not installed it uses the rest."""
 
 

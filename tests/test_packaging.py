@@ -41,6 +41,7 @@ print(engine.__file__, doors.__file__)
 
 
 KINDS = {".py", ".pyi", ".typed", ".so", ".c", ".h", ".rs", ".toml", ".ts", ".wat", ".zig"}
+KINDS |= {".css", ".html", ".js"}
 C_FOLDERS = {
     "actors/core",
     "hostcalls/engine/shim",

@@ -190,14 +190,29 @@ def observe(
     doors: Annotated[
         list[Path], typer.Argument(metavar="DOOR...", help="The paths of running nodes' doors.")
     ],
+    web: Annotated[bool, typer.Option("--web", help="Serve a page for a browser of this machine.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the page; 0: a free one.")] = 0,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in your browser.")] = False,
+    allow: Annotated[
+        str, typer.Option(metavar="RIGHTS", help="What the page may do more: inspect,trace,control.")
+    ] = "",
     read_only: Annotated[bool, typer.Option("--read-only", help="Leave actions out.")] = False,
     ascii_: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")] = False,
     secret: Secret = None,
 ) -> None:
-    """Watch the nodes at DOOR on the terminal: numbers, processes, trees, crashes; steer their processes."""
-    from enfilade.actors.cli.observe.command import observe_on_terminal
+    """Watch the nodes at DOOR on the terminal, or in a browser; steer their processes."""
+    from enfilade.actors.cli.observe.command import observe_in_browser, observe_on_terminal
 
-    raise typer.Exit(observe_on_terminal(doors, secret, read_only=read_only, ascii_only=ascii_))
+    if not web:
+        if port or open_ or allow:
+            raise typer.BadParameter("--port, --open and --allow need --web")
+        raise typer.Exit(observe_on_terminal(doors, secret, read_only=read_only, ascii_only=ascii_))
+    if read_only or ascii_:
+        raise typer.BadParameter(
+            "--read-only and --ascii are for the terminal; the page may act with --allow"
+        )
+    rights = [right for each in allow.split(",") if (right := each.strip())]
+    raise typer.Exit(observe_in_browser(doors, secret, port=port, opens=open_, allowed=rights))
 
 
 @app.command()

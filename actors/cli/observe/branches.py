@@ -67,7 +67,7 @@ def state_of(branch: Branch) -> str:
 
 
 def about(branch: Branch) -> str:
-    """What a branch is, but for its id."""
+    """Describe a branch, but for its id."""
     parts = [words.one_line(branch["actor"])] if branch.get("actor") else []
     if branch.get("name") and branch["name"] != branch["id"]:
         parts.append(f"named {words.one_line(branch['name'])}")

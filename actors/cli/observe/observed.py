@@ -25,12 +25,13 @@ from enfilade.transport.carrier import CarrierError
 from enfilade.transport.policy import CONTROL, NotAdmitted
 from enfilade.transport.rendezvous import HandshakeFailed
 
-__all__ = ["Connect", "Look", "Observed"]
+__all__ = ["RIGHTS", "Connect", "Look", "Observed"]
 
 Connect = Callable[[], AbstractAsyncContextManager[tuple[Node, str]]]
 """Connects to the observed node for the length of a block, which gets our own node and the other's name."""
 
 RIGHTS: Final = ("observe", "inspect", "trace", "control")
+"""The rights that a node can give."""
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 10.0

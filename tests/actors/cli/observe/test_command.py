@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,6 +76,67 @@ def test_obs_73_without_the_extra_one_line_names_it(monkeypatch: pytest.MonkeyPa
         " `enfilade top` needs nothing more\n"
     )
     assert enfilade("top", str(door), "--times", "1").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--web", "--allow", "control,root"], "enfilade: --allow takes inspect, trace, control, got root"),
+        (["--web", "--port", "1"], "enfilade: the page cannot be served at port 1: "),
+        (["--port", "4711"], "--port, --open and --allow need --web"),
+        (["--web", "--read-only"], "--read-only and --ascii are for the terminal"),
+    ],
+)
+def test_what_the_page_cannot_be_asked_for(
+    door: Path, arguments: list[str], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def taken(port: int) -> None:
+        raise OSError(errno.EADDRINUSE, "Address already in use")
+
+    monkeypatch.setattr("enfilade.actors.cli.observe.web.run.open_listeners", taken)
+    result = enfilade_here("observe", *arguments, str(door))
+    assert result.returncode in (1, 2)
+    assert problem in " ".join(result.stderr.replace("\u2502", " ").split())
+
+
+def test_without_the_packages_of_the_page_one_line_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, door: Path
+) -> None:
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "wsproto" else object())
+    result = enfilade_here("observe", "--web", str(door))
+    assert result.returncode == 1
+    assert 'observe needs the extra "observe"' in result.stderr
+
+
+def test_a_run_of_the_page(door: Path) -> None:
+    """It prints an address, for each line another one, shows the node, and ends with ctrl-c."""
+    controller, terminal = pty.openpty()
+    arguments = [sys.executable, "-m", "enfilade", "observe", "--web", str(door)]
+    with subprocess.Popen(
+        arguments, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
+    ) as process:
+        os.close(terminal)
+        try:
+            first = address_in(read_until(controller, process, "to end"))
+            os.write(controller, b"\n")
+            second = address_in(read_until(controller, process, "to end"))
+            assert first != second
+            opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                opener.open(first, timeout=60)
+            with opener.open(second, timeout=60) as page:
+                assert b"<title>Enfilade</title>" in page.read()
+            os.kill(process.pid, signal.SIGINT)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+            os.close(controller)
+
+
+def address_in(text: str) -> str:
+    """The address that is printed last."""
+    found = re.findall(r"http://127\.0\.0\.1:\d+/enter\?once=[\w-]+", text)
+    return str(found[-1])
 
 
 def test_what_is_no_terminal_is_refused(door: Path) -> None:

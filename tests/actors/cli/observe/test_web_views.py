@@ -1,0 +1,243 @@
+"""What a page is told of a node, with which rights, and at what cost to the node. In virtual time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+pytest.importorskip("wsproto")
+
+from trio.testing import MockClock
+
+from enfilade.actors import Node, system
+from tests.actors.cli.observe.shop import EVERYTHING, Till
+from tests.actors.cli.observe.web import Hall, Link, Served, serving, watches
+
+
+async def linked(served: Served) -> Link:
+    """A page that sees the node."""
+    link = await served.link()
+    await link.order("watch", watch=99, view={"show": "head"})
+    await link.until(lambda state: state["nodes"][0]["is_up"])
+    await link.order("close", watch=99)
+    return link
+
+
+async def shown(link: Link, view: dict[str, Any], test: Callable[[dict[str, Any]], Any]) -> Any:
+    """The state of a view as soon as it passes a test."""
+    await link.order("watch", watch=1, view=view)
+    state = (await link.until(test))["state"]
+    await link.order("close", watch=1)
+    return state
+
+
+async def refused(link: Link, view: dict[str, Any]) -> str:
+    """Why a view is not shown."""
+    await link.order("watch", watch=1, view=view)
+    with trio.fail_after(60):
+        while True:
+            update = await link.take()
+            await link.ack(update)
+            if update.get("refused"):
+                await link.order("close", watch=1)
+                return str(update["refused"])
+
+
+async def test_each_view_tells_of_the_node(autojump_clock: MockClock) -> None:
+    here = Hall()
+    async with serving(here.connect) as served:
+        link = await linked(served)
+        here.till(1).cast(Till.pay, -1)
+        overview = await shown(link, {"show": "overview"}, lambda state: state["crashes"])
+        assert overview["crashes"][0]["who"] == "Till 'till 00001'"
+        assert {plot["name"] for plot in overview["plots"]} >= {"processes", "queued"}
+        timeline = await shown(link, {"show": "timeline"}, lambda state: state["rows"])
+        assert [row["restarts"] for row in timeline["rows"]] == [1]
+        assert timeline["rows"][0]["marks"][0]["text"].startswith("till 1 restarted, 1 of 2")
+        assert timeline["events"][0]["kind"] == "child.restarted"
+        number = overview["crashes"][0]["event"]
+        event = await shown(link, {"show": "event", "event": number}, lambda state: state["facts"])
+        assert "Till.pay" in [fact["text"].strip() for fact in event["facts"]]
+        tree = await shown(link, {"show": "tree", "open": [here.node.root.serial]}, lambda state: True)
+        assert [(branch["id"], branch["depth"]) for branch in tree["branches"]] == [("root", 0), ("floor", 1)]
+        assert tree["branches"][1]["restarts"] == 1
+        nodes = await shown(link, {"show": "nodes"}, lambda state: True)
+        assert [zone["zone"] for zone in nodes["zones"]] == ["east", "local"]
+        names = await shown(link, {"show": "table", "of": "names"}, lambda state: True)
+        assert ["till 00000", str(here.till(0).serial), "Till"] in [row["cells"] for row in names["rows"]]
+        process = await shown(link, {"show": "process", "process": "till 00002"}, lambda state: True)
+        assert process["title"] == f"Till <shop@east:{here.till(2).serial} till 00002>"
+        assert process["target"]["child_id"] == "till 2"
+
+
+async def test_a_table_is_cut_and_sorted_in_the_node(autojump_clock: MockClock) -> None:
+    async def many(node: Node) -> None:
+        for number in range(300):
+            await node.spawn(Till, name=f"till {number:05}")
+
+    async with serving(Hall(setup=many).connect) as served:
+        link = await linked(served)
+        view: dict[str, Any] = {"show": "table", "sort": "name", "descending": False, "match": "actor = Till"}
+        await link.order("watch", watch=1, view={**view, "first": 100, "count": 10})
+        state = (await link.until(lambda state: True))["state"]
+        assert [row["cells"][1] for row in state["rows"]] == [f"till {n:05}" for n in range(100, 110)]
+        assert (state["first"], state["matched"], state["sort"]) == (100, 300, "name")
+        began = trio.current_time()
+        narrowed = {**view, "match": "till 00007", "columns": ["queued", "name"]}
+        await link.order("change", watch=1, view=narrowed)
+        state = (await link.until(lambda state: state["matched"] == 1))["state"]
+        assert [row["cells"] for row in state["rows"]] == [["0", "till 00007"]]
+        assert trio.current_time() - began < 1
+        await link.order("close", watch=1)
+        assert "compared with a number" in await refused(link, {**view, "match": "queued > many"})
+        assert "of must be one of" in await refused(link, {"show": "table", "of": "secrets"})
+
+
+async def test_one_update_is_outstanding_and_the_next_has_the_newest_state(autojump_clock: MockClock) -> None:
+    here = Hall()
+    async with serving(here.connect) as served:
+        link = await linked(served)
+        await link.order("watch", watch=1, view={"show": "table", "match": "till 00000"}, interval=0.1)
+        first = await link.take()
+        while first["state"] is None:
+            await link.ack(first)
+            first = await link.take()
+        ref = here.till(0)
+        await system.suspend(ref)
+        for _ in range(50):
+            ref.cast(Till.wait)
+            await trio.sleep(0.2)
+        with trio.move_on_after(30) as scope:
+            await link.take()
+        assert scope.cancelled_caught  # nothing, though the row has changed fifty times
+        await link.ack(first)
+        with trio.fail_after(2):
+            second = await link.take()
+        assert second["number"] == first["number"] + 1
+        columns = [column["name"] for column in second["state"]["columns"]]
+        assert second["state"]["rows"][0]["cells"][columns.index("queued")] == "50"
+
+
+async def test_a_page_that_leaves_leaves_nothing_at_the_node(autojump_clock: MockClock) -> None:
+    here = Hall()
+    async with serving(here.connect) as served:
+        first, second = await linked(served), await linked(served)
+        for link in (first, second):
+            await link.order("watch", watch=1, view={"show": "overview"})
+            await link.order("watch", watch=2, view={"show": "table"})
+            await link.until(lambda state: "rows" in state)
+        alone = watches(here.node)
+        assert alone == 4 + 2  # what is known of a node is shared
+        await first.close()
+        await trio.sleep(2)
+        assert watches(here.node) == 5
+        await second.order("close", watch=1)
+        await second.order("close", watch=2)
+        await trio.sleep(2)
+        assert watches(here.node) == 0
+        assert not here.node.observation.counts.is_on
+
+
+async def test_rights_are_those_that_are_allowed(autojump_clock: MockClock) -> None:
+    here = Hall()
+    async with serving(here.connect, allowed=("observe",), withheld="use --allow") as served:
+        link = await linked(served)
+        assert await refused(link, {"show": "log"}) == "LogView needs the right to inspect"
+        assert (
+            await refused(link, {"show": "trace", "processes": ["*"]}) == "TraceView needs the right to trace"
+        )
+        here.till(1).cast(Till.pay, -1)
+        overview = await shown(link, {"show": "overview"}, lambda state: state["crashes"])
+        assert "expected coins" not in str(overview)
+        await link.order("act", act=7, key="K", shown="till 0", serial=here.till(0).serial, is_confirmed=True)
+        answer = await link.take()
+        while "act" not in answer:
+            answer = await link.take()
+        assert answer == {"act": 7, "problem": "use --allow"}
+
+
+async def test_an_action_is_asked_for_first(autojump_clock: MockClock) -> None:
+    here = Hall(EVERYTHING)
+    async with serving(here.connect) as served:
+        link = await linked(served)
+
+        async def act(key: str, target: dict[str, Any], **more: Any) -> dict[str, Any]:
+            await link.order("act", act=1, key=key, **target, **more)
+            while True:
+                answer = await link.take()
+                if "act" in answer:
+                    return answer
+
+        serial = here.till(0).serial
+        state = await shown(link, {"show": "table", "match": "till 00000"}, lambda state: state["rows"])
+        target = state["rows"][0]["target"]
+        asked = await act("K", target)
+        assert asked["question"] == {
+            "title": f"kill Till 'till 00000' ({serial})?",
+            "lines": ["node shop@east"],
+            "typed": None,
+        }
+        assert here.till(0).serial == serial
+        done = await act("K", target, is_confirmed=True)
+        assert done["done"] == f"kill Till 'till 00000' ({serial}): done"
+        await trio.sleep(1)
+        assert here.till(0).serial != serial
+        assert "there is no process" in (await act("K", target, is_confirmed=True))["problem"]
+        tree = await shown(link, {"show": "tree", "open": [here.node.root.serial]}, lambda state: True)
+        floor = tree["branches"][1]["target"]
+        asked = await act("T", floor)
+        assert asked["question"]["typed"] == "floor"
+        assert asked["question"]["lines"][1] == "3 processes below it end with it"
+        assert "done" in await act("T", floor, is_confirmed=True)
+        assert here.till(2) is None
+
+
+async def test_the_log_is_shown_to_those_who_may_inspect(autojump_clock: MockClock) -> None:
+    async with serving(Hall().connect) as served:
+        link = await linked(served)
+        await link.order("watch", watch=1, view={"show": "log", "level": "WARNING", "prefix": "books"})
+        await trio.sleep(2)
+        logging.getLogger("books.ledger").warning("till \x1b[2J\u202e%s", "empty")
+        logging.getLogger("other").warning("something")
+        state = (await link.until(lambda state: state["lines"]))["state"]
+        assert [(line["logger"], line["message"]) for line in state["lines"]] == [
+            ("books.ledger", r"till \x1b[2J\u202eempty")
+        ]
+
+
+async def test_a_trace_is_a_chart_that_grows_and_ends(autojump_clock: MockClock) -> None:
+    here = Hall()
+    async with serving(here.connect) as served:
+        link = await linked(served)
+        view = {"show": "trace", "processes": ["till 00000"], "count": 2}
+        await link.order("watch", watch=1, view=view, interval=0.1)
+        await trio.sleep(1)
+        here.till(0).cast(Till.wait)
+        state = (await link.until(lambda state: state["events"]))["state"]
+        assert state["participants"] == ["outside", "till 00000"]
+        assert (state["events"][0]["text"], state["ended"]) == ("wait", None)
+        here.till(0).cast(Till.wait)
+        state = (await link.until(lambda state: state["ended"]))["state"]
+        assert state["ended"] == "count"
+        assert len(state["events"]) == 2
+
+
+async def test_a_node_that_is_gone_stays_as_it_was_seen_last(autojump_clock: MockClock) -> None:
+    here = Hall()
+    async with serving(here.connect) as served:
+        link = await linked(served)
+        await link.order("watch", watch=1, view={"show": "head"})
+        await link.until(lambda state: state["nodes"][0]["facts"])
+        first = here.node
+        first.distribution.disconnect("eye@local")
+        state = (await link.until(lambda state: not state["nodes"][0]["is_up"]))["state"]
+        (node,) = state["nodes"]
+        assert node["trouble"]
+        assert node["facts"]
+        assert node["why_no_action"] == "the node is not connected"
+        await link.until(lambda state: state["nodes"][0]["is_up"])
+        assert here.node is not first
