@@ -14,6 +14,7 @@ from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node import shutdown
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.node import Node
+from enfilade.actors.node.runtime import REAL
 from enfilade.actors.node.watchdog import watching
 from enfilade.actors.observing.observation import Observation
 
@@ -48,6 +49,9 @@ async def open_node(
     has not ended; a third raises `KeyboardInterrupt` wherever the program is. SIGTERM and SIGHUP, which the
     program has no handler for, do the same with `SystemExit`, of status 143 and 129.
 
+    With `ENFILADE_OBSERVE=1` in the environment, a node that would listen nowhere listens for observers of
+    the same user, and announces itself: see `observing.visibility`.
+
     Args:
         name: the node's name, unique in its zone.
         zone: the zone's name.
@@ -65,6 +69,7 @@ async def open_node(
         TypeError: an argument has the wrong type.
         RuntimeError: the caller does not run in a trio loop.
         StartError: the workers did not start in time.
+        OSError: the node is to be visible to observers, and the user's runtime directory cannot be used.
         enfilade.transport.mesh.MeshError: the mesh cannot be set up, or has a node of this name.
         KeyboardInterrupt, SystemExit: after the shutdown, when a signal, or an actor's own, ended the node.
     """
@@ -84,8 +89,17 @@ async def open_node(
         raise RuntimeError("open_node must run in a trio loop: start with trio.run(main)")
     if isinstance(listen, os.PathLike):
         listen = os.fspath(listen)
+    config = config or NodeConfig()
+    is_silent = listen is None and carrier is None and mesh is None
+    is_visible = (
+        is_silent and observe and os.environ.get("ENFILADE_OBSERVE") == "1" and config.runtime is REAL
+    )
+    if is_visible:
+        from enfilade.actors.observing.visibility import door_for_observers, policy_for_observers, visible
+
+        listen, policy = door_for_observers(f"{name}@{zone}"), policy_for_observers(policy)
     has_peers = any(given is not None for given in (listen, policy, entries, settings, carrier, mesh))
-    node = Node(name, zone, config or NodeConfig())
+    node = Node(name, zone, config)
     node.equip(observation=Observation(node))
     is_alone = not has_peers and not workers
     async with shutdown.running(node, is_watched=is_alone) as stopper:
@@ -116,6 +130,8 @@ async def open_node(
                 from enfilade.actors.observing.desk import open_desks
 
                 open_desks(node)
+            if is_visible and listen is not None:
+                stack.enter_context(visible(node, listen))
             stack.enter_context(watching(node))  # from here on: the doors have been opened by no handler
             # Processes end while the node links are up, so that other nodes learn how.
             stack.push_async_callback(stopper.stop)

@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, usual)
     if hasattr(config, "workerinput"):
         os.register_at_fork(after_in_child=release_pipes)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The nodes that tests start announce themselves in a directory of this run alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        patch.delenv("ENFILADE_OBSERVE", raising=False)
+        yield
 
 
 def release_pipes() -> None:

@@ -147,7 +147,8 @@ TRANSPORT = House(
         "door_carrier": ("carrier", "closing", "doors", "wire", "zones"),
         "memory_carrier": ("carrier", "closing", "memory_file", "wire"),
         # Nothing but what opens a node with a mesh knows this.
-        "mesh": ("carrier", "wire"),
+        "mesh": ("carrier", "process_start", "wire"),
+        "process_start": (),
         "records": (),
         "remote_trace": (),
         "file_descriptor": ("closing",),

@@ -167,9 +167,18 @@ def zone_upgrade(
     raise typer.Exit(upgrade_guest(door, name, module, timeout, secret))
 
 
+Given = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[DOOR]",
+        help="The node: its door, zone file, name or process id; without, the one that runs.",
+    ),
+]
+
+
 @app.command()
 def top(
-    door: Door,
+    door: Given = None,
     sort: Annotated[str, typer.Option(help="The column by which processes are sorted.")] = "queued",
     count: Annotated[int, typer.Option(min=1, max=500, help="The number of processes.")] = 20,
     every: Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds between two pictures.")] = 1.0,
@@ -178,7 +187,7 @@ def top(
     json: Annotated[bool, typer.Option("--json", help="Print each picture as a JSON document.")] = False,
     secret: Secret = None,
 ) -> None:
-    """Show the processes of the node at DOOR that have most to do, until interrupted."""
+    """Show the processes of a node that have most to do, until interrupted."""
     from enfilade.actors.cli.top import show_top
 
     options: dict[str, Any] = {"every": every, "times": times, "match": match, "as_json": json}
@@ -188,8 +197,12 @@ def top(
 @app.command()
 def observe(
     doors: Annotated[
-        list[Path], typer.Argument(metavar="DOOR...", help="The paths of running nodes' doors.")
-    ],
+        list[Path] | None,
+        typer.Argument(
+            metavar="[DOOR]...",
+            help="The nodes, as of `top`, or dump files; without, the one that runs.",
+        ),
+    ] = None,
     web: Annotated[bool, typer.Option("--web", help="Serve a page for a browser of this machine.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the page; 0: a free one.")] = 0,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in your browser.")] = False,
@@ -200,34 +213,39 @@ def observe(
     ascii_: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")] = False,
     secret: Secret = None,
 ) -> None:
-    """Watch the nodes at DOOR on the terminal, or in a browser; steer their processes."""
+    """Watch nodes, or dumps, on the terminal, or in a browser; steer their processes."""
     from enfilade.actors.cli.observe.command import observe_in_browser, observe_on_terminal
 
     if not web:
         if port or open_ or allow:
             raise typer.BadParameter("--port, --open and --allow need --web")
-        raise typer.Exit(observe_on_terminal(doors, secret, read_only=read_only, ascii_only=ascii_))
+        raise typer.Exit(observe_on_terminal(doors or [], secret, read_only=read_only, ascii_only=ascii_))
     if read_only or ascii_:
         raise typer.BadParameter(
             "--read-only and --ascii are for the terminal; the page may act with --allow"
         )
     rights = [right for each in allow.split(",") if (right := each.strip())]
-    raise typer.Exit(observe_in_browser(doors, secret, port=port, opens=open_, allowed=rights))
+    raise typer.Exit(observe_in_browser(doors or [], secret, port=port, opens=open_, allowed=rights))
 
 
 @app.command()
 def dump(
-    door: Annotated[Path, typer.Argument(help="The path of the running node's door, or of a saved dump.")],
+    door: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DOOR]", help="The node, as of `top`, or a saved dump; without, the one that runs."
+        ),
+    ] = None,
     save: Annotated[Path | None, typer.Option(help="Write the dump to a file, as lines of JSON.")] = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Show idle processes of a very large node, too.")
     ] = False,
     secret: Secret = None,
 ) -> None:
-    """Show what the node at DOOR is doing, and who waits for whom; or show a saved dump."""
+    """Show what a node is doing, and who waits for whom; or show a saved dump."""
     from enfilade.actors.cli.dump import dump_node, show_dump
 
-    if door.is_file():
+    if door is not None and door.suffix != ".toml" and door.is_file():
         raise typer.Exit(show_dump(door))
     raise typer.Exit(dump_node(door, secret, save=save, everything=all_))
 
@@ -272,7 +290,9 @@ app.add_typer(trace, name="trace")
 
 @trace.command("node")
 def trace_node(
-    door: Annotated[Path, typer.Argument(help="The path of the running node's door.")],
+    door: Annotated[
+        Path, typer.Argument(help="The node: the path of its door or zone file, its name, or its process id.")
+    ],
     processes: Annotated[
         list[str],
         typer.Argument(help="Serials, names, patterns of names, or actor:CLASS."),
@@ -286,7 +306,7 @@ def trace_node(
     save: Annotated[Path | None, typer.Option(help="Write a recording to a file.")] = None,
     secret: Secret = None,
 ) -> None:
-    """Show the messages of processes of the node at DOOR, until the trace ends by itself."""
+    """Show the messages of processes of a node, until the trace ends by itself."""
     from enfilade.actors.cli.trace import trace_node as run
     from enfilade.actors.observing.views import TraceView
 

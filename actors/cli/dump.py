@@ -1,30 +1,48 @@
 """`enfilade dump`: what a node is doing at this moment, and who waits for whom."""
 
+import os
+import signal
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import msgspec
 import typer
 
 from enfilade.actors.cli.files import read_own
-from enfilade.actors.cli.operator import visit_node
+from enfilade.actors.cli.operator import NoAnswer, visit_node
+from enfilade.actors.cli.places import place_of, running_place
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.errors import NoProcess, Refused
 from enfilade.actors.node.node import Node
 from enfilade.actors.observing.desk import Desk
-from enfilade.actors.observing.dump import FORMAT, text_of, written
+from enfilade.actors.observing.dump import read, text_of, written
+from enfilade.actors.observing.running_nodes import RunningNode, running_nodes
+from enfilade.transport.doors import Client, DoorError, DoorOpenError
 from enfilade.transport.policy import INSPECT
 
-__all__ = ["dump_node", "show_dump"]
+__all__ = ["dump_node", "read_dump", "show_dump"]
 
-SECONDS = 30.0
+SECONDS: Final = 30.0
+"""Seconds that a node may take for its dump."""
+
+PATIENCE: Final = 2.0
+"""Seconds after which a node that does not answer is asked by a signal."""
+
+FILE_SECONDS: Final = 5.0
+"""Seconds that it may take then until the file is there."""
+
+LOOKING: Final = 0.05
+"""Seconds between two looks for the file."""
 
 
-def dump_node(door: Path, secret: Path | None, *, save: Path | None = None, everything: bool = False) -> int:
-    """Print a dump of the node at a door: the diagnosis first.
+def dump_node(
+    given: Path | None, secret: Path | None, *, save: Path | None = None, everything: bool = False
+) -> int:
+    """Print a dump of a node: the diagnosis first. A node that does not answer is asked by a signal.
 
     Args:
-        door: the path of its door.
+        given: as of `places.place_of`.
         secret: the file of the secret that it asks for; None.
         save: a file to write instead, as lines of JSON.
         everything: whether idle processes have their lines in a very large node, too.
@@ -43,7 +61,57 @@ def dump_node(door: Path, secret: Path | None, *, save: Path | None = None, ever
             problem = f"node {peer} does not let us inspect it; `[[peer]] inspect = true` does"
             raise Refusal(problem) from error
 
-    records = visit_node(door, secret, visit)
+    if given is not None and given.name.isdecimal() and not given.exists():
+        node = running_place(given)
+        if node.door is None:
+            return _show(_dumped_by_signal(node), save)
+    place = place_of(given, secret)
+    try:
+        records = visit_node(place.door, place.secret, visit, patience=PATIENCE)
+    except NoAnswer as error:
+        records = _dumped_by_signal(_behind(place.door, error))
+    return _show(records, save)
+
+
+def _behind(door: Path, silence: NoAnswer) -> RunningNode:
+    """The node behind a door that does not answer: the door knows the process without asking it."""
+    try:
+        with Client.open(str(door)) as client:
+            pid = client.info().target
+    except (DoorOpenError, DoorError) as error:
+        raise Refusal(f"{silence}; the door does not say which process serves it: {error}") from error
+    for node in running_nodes():
+        if (
+            node.pid == pid
+            and node.door is not None
+            and os.path.realpath(node.door) == os.path.realpath(door)
+        ):
+            return node
+    raise Refusal(
+        f"{silence}; process {pid} has not announced itself to this user, and may not take SIGQUIT for a dump"
+    )
+
+
+def _dumped_by_signal(node: RunningNode) -> list[dict[str, Any]]:
+    """Have a node write a dump file, and read it."""
+    if node.dumps is None:
+        raise Refusal(f"process {node.pid} of {node.full_name} does not take SIGQUIT for a dump")
+    place = Path(node.dumps)
+    before = set(place.glob("*.jsonl"))
+    os.kill(node.pid, signal.SIGQUIT)
+    deadline = time.monotonic() + FILE_SECONDS
+    while time.monotonic() < deadline:
+        made = set(place.glob("*.jsonl")) - before
+        if made:
+            return read_dump(max(made))[0]
+        time.sleep(LOOKING)
+    raise Refusal(
+        f"process {node.pid} of {node.full_name} has written no dump to {place} within {FILE_SECONDS:g} s; "
+        "the stacks of its threads are on its standard error"
+    )
+
+
+def _show(records: Sequence[dict[str, Any]], save: Path | None) -> int:
     if save is not None:
         try:
             save.write_bytes(b"".join(written(records)))
@@ -56,6 +124,18 @@ def dump_node(door: Path, secret: Path | None, *, save: Path | None = None, ever
     return 0
 
 
+def read_dump(file: Path) -> tuple[list[dict[str, Any]], bool]:
+    """The records of a dump that was saved, as far as it goes, and whether it was cut.
+
+    Raises:
+        Refusal: it cannot be read, belongs to somebody else, or is not a dump.
+    """
+    try:
+        return read(read_own(file, "dump"))
+    except ValueError as error:
+        raise Refusal(f"{file} is not a dump: {error}") from error
+
+
 def show_dump(file: Path) -> int:
     """Print a dump that was saved. One that was cut is shown as far as it goes.
 
@@ -65,17 +145,7 @@ def show_dump(file: Path) -> int:
     Raises:
         Refusal: it is not a dump.
     """
-    records: list[dict[str, Any]] = []
-    is_cut = True
-    for line in read_own(file, "dump").splitlines():
-        try:
-            record = msgspec.json.decode(line, type=dict[str, Any])
-        except msgspec.MsgspecError:
-            break
-        records.append(record)
-        is_cut = record.get("record") != "end"
-    if not records or records[0].get("record") != "header" or records[0].get("format") != FORMAT:
-        raise Refusal(f"{file} is not a dump of format {FORMAT}")
+    records, is_cut = read_dump(file)
     for shown in text_of(records):
         typer.echo(shown)
     if is_cut:

@@ -7,6 +7,7 @@ it, so that the visited node's policy decides about it as about any other peer. 
 """
 
 import logging
+import math
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
 __all__ = [
+    "NoAnswer",
     "call_process",
     "connected",
     "draw_tree",
@@ -235,15 +237,24 @@ def _watch_process(pid: int) -> int | None:
         return None
 
 
-def visit_node(door: Path, secret: Path | None, visit: Visit[R]) -> R:
+class NoAnswer(Refusal):
+    """The node has not answered in time: its loop may be held."""
+
+
+def visit_node(door: Path, secret: Path | None, visit: Visit[R], *, patience: float = math.inf) -> R:
     """Connect to the node behind the door, do something there, and leave.
 
+    Args:
+        visit: what to do, with our own node and the full name of the other.
+        patience: seconds to wait for the connection.
+
     Raises:
-        Refusal: whatever went wrong.
+        NoAnswer: there was no connection within `patience`.
+        Refusal: whatever else went wrong.
     """
     logging.getLogger("enfilade").setLevel(logging.CRITICAL)  # what went wrong is told once, below
     try:
-        return trio.run(_connected, door, None if secret is None else read_secret(secret), visit)
+        return trio.run(_connected, door, None if secret is None else read_secret(secret), visit, patience)
     except CarrierError as error:
         raise Refusal(one_line(error)) from error
     except HandshakeFailed as error:
@@ -258,31 +269,38 @@ def visit_node(door: Path, secret: Path | None, visit: Visit[R]) -> R:
         raise Refusal(f"{type(error).__name__}: {one_line(error)}") from error
 
 
-async def _connected(door: Path, secret: bytes | None, visit: Visit[R]) -> R:
-    async with connected(door, secret) as (node, peer):
+async def _connected(door: Path, secret: bytes | None, visit: Visit[R], patience: float) -> R:
+    async with connected(door, secret, patience=patience) as (node, peer):
         return await visit(node, peer)
 
 
 @async_block
-async def connected(door: Path, secret: bytes | None, number: int = 1) -> AsyncIterator[tuple[Node, str]]:
+async def connected(
+    door: Path, secret: bytes | None, number: int = 1, *, patience: float = math.inf
+) -> AsyncIterator[tuple[Node, str]]:
     """Be a node that is connected to the one behind the door, for the length of a block.
 
     Args:
         door: the path of the node's door.
         secret: what it asks for; None.
         number: tells the nodes of this OS process apart, if there are several.
+        patience: seconds to wait for the connection.
 
     Yields:
         our node, and the full name of the other.
 
     Raises:
+        NoAnswer: there was no connection within `patience`.
         CarrierError, HandshakeFailed, NotAdmitted, RuntimeFault: there is no connection.
     """
     # Whose door it is, its path says; we let the node that serves it do nothing here.
     anybody = Policy(rules=[Rule(rights=Rights())], secret=secret)
     name = f"operator-{os.getpid()}" + (f"-{number}" if number > 1 else "")
-    async with open_node(name, zone=zones.own().name, policy=anybody) as node:
-        peer = await node.connect(str(door))
+    async with open_node(name, zone=zones.own().name, policy=anybody, observe=False) as node:
+        with trio.move_on_after(patience) as waiting:
+            peer = await node.connect(str(door))
+        if waiting.cancelled_caught:
+            raise NoAnswer(f"the node at {door} did not answer within {patience:g} s")
         try:
             yield node, peer
         finally:

@@ -10,6 +10,7 @@ import trio
 import typer
 
 from enfilade.actors.cli.operator import one_line, visit_node
+from enfilade.actors.cli.places import place_of
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.errors import NoProcess, Refused
 from enfilade.actors.node.node import Node
@@ -23,7 +24,7 @@ WAIT = 30.0
 
 
 def show_top(
-    door: Path,
+    given: Path | None,
     secret: Path | None,
     *,
     sort: str = "queued",
@@ -36,7 +37,7 @@ def show_top(
     """Print the node's numbers and its first processes by a column, `times` times or until interrupted.
 
     Args:
-        door: the path of the node's door.
+        given: as of `places.place_of`.
         secret: the file of the secret that it asks for; None.
         sort: a column of the table of processes; the largest come first.
         count: how many processes.
@@ -69,8 +70,9 @@ def show_top(
         except WatchEnded as error:
             raise Refusal(f"node {peer} is gone: {one_line(error)}") from error
 
+    place = place_of(given, secret)
     try:
-        visit_node(door, secret, visit)
+        visit_node(place.door, place.secret, visit)
     except KeyboardInterrupt:
         return 0
     return 0

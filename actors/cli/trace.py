@@ -9,6 +9,7 @@ import typer
 
 from enfilade.actors.cli.charts import chart_of, mermaid_of, svg_of
 from enfilade.actors.cli.operator import one_line, visit_node
+from enfilade.actors.cli.places import place_of
 from enfilade.actors.cli.recordings import Recording, Writer, read_recording, write_records
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.errors import NoProcess, Refused
@@ -22,11 +23,11 @@ EVERY = 0.2
 """Seconds between two updates."""
 
 
-def trace_node(door: Path, secret: Path | None, view: TraceView, *, save: Path | None = None) -> int:
+def trace_node(given: Path, secret: Path | None, view: TraceView, *, save: Path | None = None) -> int:
     """Print the entries of a trace until it ends, or is interrupted.
 
     Args:
-        door: the path of the node's door.
+        given: as of `places.place_of`.
         secret: the file of the secret that it asks for; None.
         view: what is traced.
         save: a file for the recording.
@@ -52,8 +53,9 @@ def trace_node(door: Path, secret: Path | None, view: TraceView, *, save: Path |
         except WatchEnded as error:
             raise Refusal(f"node {peer} is gone: {one_line(error)}") from error
 
+    place = place_of(given, secret)
     try:
-        visit_node(door, secret, visit)
+        visit_node(place.door, place.secret, visit)
     except KeyboardInterrupt:
         if made:
             made[0].end("interrupted")

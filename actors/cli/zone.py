@@ -5,8 +5,8 @@ import logging.config
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,11 +18,17 @@ from enfilade.actors.cli.config import WATCHED
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import ROOT, LogFormat, LogLevel, LogTable, ZoneFile, read_zone_file
 from enfilade.actors.logs import Context, JsonFormatter
+from enfilade.actors.messages.blocks import block
 from enfilade.actors.messages.errors import StartError
+from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import Reason, Shutdown
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.node import Node
+from enfilade.actors.observing.dump_files import DumpFiles, dumping_while_held, leaving_crash_dumps
 from enfilade.actors.observing.dump_signals import dumps_at_signals
+from enfilade.actors.observing.running_nodes import announced
 from enfilade.actors.opening import open_node
 from enfilade.actors.processes.links import Down
 from enfilade.actors.supervision.child_spec import Child
@@ -58,13 +64,13 @@ def run_zone(
     Raises:
         Refusal: the file is wrong, or the node cannot be started as it says.
     """
+    os.environ.pop("ENFILADE_OBSERVE", None)  # the node announces itself without, and with what the file says
     configure_log(LogTable())  # which is right for what reading the file logs
     zone_file = read_zone_file(path)
     given = {"format": log_format, "level": log_level}
     configure_log(msgspec.structs.replace(zone_file.log, **{k: v for k, v in given.items() if v is not None}))
-    directory = path.resolve().parent
     try:
-        return trio.run(_run, zone_file, directory, until_eof)
+        return trio.run(_run, zone_file, path.resolve(), until_eof)
     except KeyboardInterrupt:
         return 0  # SIGINT: the node has shut down in order before it raised this
     except CarrierError as error:
@@ -95,8 +101,8 @@ def configure_log(table: LogTable) -> None:
     logging.config.dictConfig({"version": 1, "incremental": True, "loggers": levels})
 
 
-async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
-    settings = zone_file.node
+async def _run(zone_file: ZoneFile, path: Path, until_eof: bool) -> int:
+    settings, directory = zone_file.node, path.parent
     network = zone_file.network_settings(directory)
     children = zone_file.children(directory)
     mesh = zone_file.mesh_settings(directory)
@@ -109,7 +115,7 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
         async with open_node(
             settings.name,
             zone=settings.zone,
-            config=WATCHED,
+            config=WATCHED if settings.watchdog is None else NodeConfig(watchdog=settings.watchdog),
             listen=listen,
             policy=zone_file.policy(directory),
             entries=zone_file.targets(directory),
@@ -121,9 +127,20 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
                 from enfilade.actors.guests import open_guests  # guests bring an engine along
 
                 open_guests(node, network=network)
-            if settings.dump_signals:
-                place = directory / (settings.dumps or f"{settings.door or settings.name}.dumps")
-                stack.enter_context(dumps_at_signals(node, place))
+            place = directory / (settings.dumps or f"{settings.door or settings.name}.dumps")
+            takes_signals = settings.dump_signals and stack.enter_context(dumps_at_signals(node, place))
+            files = stack.enter_context(_leaving_dumps(node, place, held=settings.watchdog is not None))
+            try:
+                stack.enter_context(
+                    announced(
+                        node.full_name,
+                        door=listen,
+                        zone_file=str(path),
+                        dumps=place if takes_signals else None,
+                    )
+                )
+            except OSError as error:
+                log(logging.WARNING, "observers do not find %s by themselves: %s", node.full_name, error)
             for address in settings.connect:
                 is_name = mesh is not None and "@" in address and "/" not in address
                 node.distribution.keep_connected(address if is_name else str(directory / address))
@@ -145,10 +162,25 @@ async def _run(zone_file: ZoneFile, directory: Path, until_eof: bool) -> int:
                     reason = await _end_of(node, node.root)
                     typer.echo(f"{node.full_name}: the root supervisor ended: {reason}", err=True)
                     gave_up = True
+                    files.write("crash", f"the root supervisor ended: {safe_str(reason)}")
                 nursery.cancel_scope.cancel()
             if failure is not None:
                 raise failure
     return int(gave_up)
+
+
+@block
+def _leaving_dumps(node: Node, place: Path, *, held: bool) -> Iterator[DumpFiles]:
+    """For the length of a block, keep the last lines of the log, and have dumps written to `place` when the
+    node ends as it should not, and, if `held`, when its loop is held.
+    """
+    files = DumpFiles(node, place)
+    node.observation.log_lines.begin()
+    try:
+        with leaving_crash_dumps(files), dumping_while_held(files) if held else nullcontext():
+            yield files
+    finally:
+        node.observation.log_lines.end()
 
 
 async def _start_root(node: Node, zone_file: ZoneFile, children: list[Child]) -> Ref[Any]:

@@ -55,6 +55,7 @@ class NodeTable(_Table):
     workers: int = 0
     dump_signals: bool = True
     dumps: str | None = None
+    watchdog: float | None = None
 
     def __post_init__(self) -> None:
         for part in (self.name, self.zone):
@@ -62,6 +63,8 @@ class NodeTable(_Table):
                 raise ValueError(f"names must be non-empty and must not contain '@' or ':', got {part!r}")
         if not 0 < self.longest_pause < math.inf:
             raise ValueError(f"longest_pause must be finite and above 0 seconds, got {self.longest_pause}")
+        if self.watchdog is not None and not 0 < self.watchdog < math.inf:
+            raise ValueError(f"watchdog must be finite and above 0 seconds, got {self.watchdog}")
         if self.workers < 0:
             raise ValueError(f"workers must be 0 or more, got {self.workers}")
 

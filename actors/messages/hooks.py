@@ -125,6 +125,21 @@ class Listener:
     def node_stopping(self) -> None:
         """The shutdown of the node begins: the root is about to be asked to shut down."""
 
+    def grace_over(self, left: int) -> None:
+        """The grace of the shutdown is over: the `left` processes that have not ended are about to be
+        killed.
+        """
+
+    def loop_caught(self, words: str) -> None:
+        """The watchdog has just found that the loop is held; `words` say by whom. Told while it lasts, and so
+        in the watchdog's thread.
+        """
+
+    def loop_held(self, ref: Ref[Any] | None, place: str, seconds: float) -> None:
+        """The process of `ref`, or a task of none, has held the loop for so long; `place` says in which
+        function. Told by the watchdog when the loop goes on.
+        """
+
     def node_stopped(self) -> None:
         """All processes of the node have ended, or were given up."""
 
@@ -150,6 +165,9 @@ class Hooks:
     child_terminated: tuple[Callable[[Process, Hashable, Ref[Any], Reason, bool], None], ...]
     child_start_failed: tuple[Callable[[Process, Hashable, Reason, float | None], None], ...]
     child_removed: tuple[Callable[[Process, Hashable], None], ...]
+    grace_over: tuple[Callable[[int], None], ...]
+    loop_caught: tuple[Callable[[str], None], ...]
+    loop_held: tuple[Callable[[Ref[Any] | None, str, float], None], ...]
     supervisor_gave_up: tuple[Callable[[Process, Hashable, Reason, int, float], None], ...]
     node_up: tuple[Callable[[str], None], ...]
     node_down: tuple[Callable[[str, str], None], ...]

@@ -29,7 +29,8 @@ The places where the runtime touches objects of the program, other than to say w
 * `node/timers.py`: functions and messages whose time has come
 * `node/watchdog.py`: names of tasks and functions, and stacks
 * `observing/crashes.py`: an error, its notes and frames, the message at hand, a view of the state
-* `observing/dump_signals.py`: a whole node, dumped in the middle of any line
+* `observing/dump.py`: tables that change while a thread reads them
+* `observing/dump_files.py`: a whole node, dumped in the middle of any line
 * `observing/log_lines.py`: records of the log
 * `observing/traces.py`: messages, and a class's own view of them
 * `observing/vitals.py`: files of the system that may not be there

@@ -157,6 +157,18 @@ class Observation(Protocol):
     def counts(self) -> Any:
         """The counts of messages: `observing.counting.Counts`."""
 
+    @property
+    def log_lines(self) -> Any:
+        """The last lines of the log: `observing.log_lines.LogLines`."""
+
+    @property
+    def started(self) -> float:
+        """When the node was opened, on the clock of its trio run."""
+
+    @property
+    def started_at(self) -> float:
+        """When the node was opened, as Unix time."""
+
     def counting(self) -> AbstractAsyncContextManager[Any]:
         """Count the messages that actors handle, for the length of a block.
 

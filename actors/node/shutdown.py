@@ -125,6 +125,8 @@ class Stopper:
                 for process in reversed(outermost):
                     await self._shut_down(process)
         node.stopping = node.stopped = True
+        if node.processes and node.hooks.grace_over:
+            call(node.hooks.grace_over, len(node.processes))
         with trio.move_on_after(2 * node.config.kill_grace):
             while node.processes:
                 for process in reversed(list(node.processes.values())):

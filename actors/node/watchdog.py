@@ -21,20 +21,22 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
 
 from enfilade.actors.messages.blocks import block
-from enfilade.actors.messages.guarded import is_logged, log
+from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.processes.current import CURRENT
 
 if TYPE_CHECKING:
+    from enfilade.actors.messages.ref import Ref
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
@@ -89,6 +91,7 @@ class _Held:
         process: whose code is running; None: that of a task of its own.
         since: when it was first seen.
         words: who it is, and in which function, once that was reported.
+        place: that function, and its place in the code.
         frame: which call of that function it was.
     """
 
@@ -96,6 +99,7 @@ class _Held:
     process: Process | None
     since: float
     words: str | None = None
+    place: str = "the runtime"
     frame: tuple[int, CodeType] | None = None
 
     def is_at(self, step: int, process: Process | None, frames: Callable[[], list[FrameType]]) -> bool:
@@ -166,8 +170,11 @@ class _Watchdog(trio.abc.Instrument):
 
     def _limit(self, process: Process | None) -> float:
         """The seconds that `process`, or a task that belongs to none, may hold the loop."""
-        nodes = [node for node in self.nodes if process is not None and process.node is node]
-        return min((_limit(node) for node in nodes or self.nodes), default=1.0)
+        return min((_limit(node) for node in self._concerned(process)), default=1.0)
+
+    def _concerned(self, process: Process | None) -> Sequence[Node]:
+        """The node of `process`; all nodes for a task that belongs to none."""
+        return [node for node in self.nodes if process is not None and process.node is node] or self.nodes
 
     def _run(self) -> None:
         """Look at the loop, until told to stop."""
@@ -178,9 +185,7 @@ class _Watchdog(trio.abc.Instrument):
             process = None if task is None else self._running(task)
             before, looked = looked, perf_counter()
             if held is not None and not (task is not None and held.is_at(step, process, self._frames)):
-                if held.words is not None:
-                    seconds = (self._ended or looked) - held.since
-                    self._log("%s, held the loop for %.3f s", held.words, seconds)
+                self._over_with(held, looked)
                 held = None
             if task is not None and held is None:
                 # What the loop has called may have kept the interpreter, and this thread, to itself.
@@ -193,10 +198,21 @@ class _Watchdog(trio.abc.Instrument):
                     self._noted = step
                     self._report(held, task, seconds)
             step_before = step
-        if held is not None and held.words is not None:
-            self._log(
-                "%s, held the loop for %.3f s", held.words, (self._ended or perf_counter()) - held.since
-            )
+        if held is not None:
+            self._over_with(held, perf_counter())
+
+    def _over_with(self, held: _Held, looked: float) -> None:
+        """Log, and tell the nodes, how long a hold that was reported has taken."""
+        if held.words is None:
+            return
+        seconds = (self._ended or looked) - held.since
+        self._log("%s, held the loop for %.3f s", held.words, seconds)
+        ref = None if held.process is None else held.process.ref
+        for node in self._concerned(held.process):
+            try:
+                node.token.run_sync_soon(_tell, node, ref, held.place, seconds)
+            except trio.RunFinishedError:
+                continue
 
     def _pause(self) -> float:
         return max(SHORTEST, self._limit(None) / LOOKS)
@@ -216,19 +232,24 @@ class _Watchdog(trio.abc.Instrument):
         """Log who holds the loop, and in which function, with the stack."""
         process = held.process
         held.words = f"the task {safe_str(task.name)}" if process is None else safe_str(process.ref)
-        if not is_logged(logging.WARNING):
-            return
         frames = self._frames()
         if frames:
             held.frame = _call_of(frames[-1])
-        function = safe_str(frames[-1].f_code.co_qualname) if frames else "the runtime"
+            code = frames[-1].f_code
+            held.place = safe_str(code.co_qualname)
+            held.words += f", in {held.place}"
+            held.place += f" ({os.path.basename(code.co_filename)}:{frames[-1].f_lineno})"
+        else:
+            held.words += ", in the runtime"
         stack = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames[:LARGEST_STACK])
         del frames
-        held.words += f", in {function}"
         text = "Stack of what holds the loop, innermost last:\n" + "".join(
             reversed(traceback.format_list(stack))
         )
         self._log("%s, has held the loop for %.3f s", held.words, seconds, text.rstrip())
+        for node in self._concerned(process):
+            if node.hooks.loop_caught:
+                call(node.hooks.loop_caught, f"{held.words}, has held the loop for {seconds:.3f} s")
 
     def _log(self, text: str, words: str, seconds: float, stack: str | None = None) -> None:
         second = int(perf_counter())
@@ -237,6 +258,11 @@ class _Watchdog(trio.abc.Instrument):
         self._logged += 1
         if self._logged <= max((node.config.reports_per_second for node in self.nodes), default=0):
             log(logging.WARNING, text, words, seconds, stack=stack)
+
+
+def _tell(node: Node, ref: Ref[Any] | None, place: str, seconds: float) -> None:
+    if node.hooks.loop_held:
+        call(node.hooks.loop_held, ref, place, seconds)
 
 
 def _own_frames(frame: FrameType | None) -> list[FrameType]:

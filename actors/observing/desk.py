@@ -10,7 +10,8 @@ from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.observing.control import Control
 from enfilade.actors.observing.dump import dump
 from enfilade.actors.observing.listing import Listing
-from enfilade.actors.observing.shots import Scene
+from enfilade.actors.observing.pictures import PICTURES
+from enfilade.actors.observing.shots import Pictures, Scene
 from enfilade.actors.observing.views import LIMITS, PROTOCOL, RIGHTS, Hello, View, check_view
 from enfilade.actors.observing.watch import Watch
 from enfilade.actors.observing.watching import Watching
@@ -33,16 +34,18 @@ class Desk(Listing):
     Args:
         watching: what the watches of the node share.
         right: the right that the peers have that reach it; it includes that to observe.
+        pictures: what makes the pictures of each view that can be shown.
     """
 
-    def __init__(self, watching: Watching, right: str) -> None:
+    def __init__(self, watching: Watching, right: str, pictures: Pictures = PICTURES) -> None:
         self._watching = watching
+        self._pictures = pictures
         self._right = right
         self._rights = frozenset({"observe", right})
 
     def hello(self) -> Hello:
         """Introduce the node to an observer."""
-        views = [view.__name__ for view, right in RIGHTS.items() if right in self._rights]
+        views = [view.__name__ for view in self._pictures if RIGHTS[view] in self._rights]
         node = self._watching.node
         return Hello(PROTOCOL, node.full_name, self._rights_of_caller(), views, dict(LIMITS))
 
@@ -104,13 +107,13 @@ class Desk(Listing):
             raise Refused(
                 f"budget must be above 0, at most {LIMITS['budget_max']:g}, got {safe_repr(budget, 100)}"
             )
-        checked = check_view(view, self._rights)
+        checked = check_view(view, self._rights, self._pictures)
         open_ = sum(1 for node_name in self._watching.watches.values() if node_name == observer.node_name)
         if open_ >= LIMITS["watches"]:
             raise Refused(f"a peer may have {LIMITS['watches']:g} watches, and has as many")
         self._note(checked)
         scene = Scene(self._watching, budget, "inspect" in self._rights, interval)
-        watch = self.process.spawn_soon(Watch, scene, observer, checked, self._rights)
+        watch = self.process.spawn_soon(Watch, scene, observer, checked, self._rights, self._pictures)
         self._watching.opened(watch.serial, observer.node_name)
         return watch
 

@@ -1,40 +1,69 @@
-"""Dumps: what a node is doing at one moment, as lines of JSON, or as text for a terminal.
+"""Dumps: the state of a node at one moment, as lines of JSON, or as text for a terminal.
 
-A dump begins with a header; then come the diagnosis, the statistics, the waits, the processes with the places
-in code of their tasks, the timeline and the crash reports; and an end, so that one that was cut is known.
+A dump begins with a header; then come the diagnosis, the statistics and numbers, the stacks of the threads,
+the waits, the processes with the places in code of their tasks, the tables, the timeline and the crash
+reports, the log; and an end, so that one that was cut is known.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
+import sys
+import threading
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import msgspec
 
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.attempt import attempt
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.observing.event_shown import event_shown
-from enfilade.actors.observing.rows import row_of, stack_of, state_of
+from enfilade.actors.observing.node_numbers import SUMMED, add_to_sums, node_numbers
+from enfilade.actors.observing.rows import detail_of, state_of
+from enfilade.actors.observing.tables import table_of
+from enfilade.actors.observing.trees import children_of
+from enfilade.actors.observing.views import TableView
+from enfilade.actors.observing.vitals import resident
 from enfilade.actors.observing.waits import diagnosed, waits_of
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
 
-__all__ = ["FORMAT", "dump", "text_of", "written"]
+__all__ = ["FORMAT", "dump", "read", "text_of", "written"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 ALL: Final = 20_000
-"""Up to how many processes all get a line; beyond that only those that are not idle do, unless all are
-wanted.
+"""Up to how many processes, and rows of a table, all get a line; beyond that only processes that are not idle
+do, and the first rows, unless all are wanted.
 """
 
+TABLES: Final = ("names", "links", "timers", "groups", "pools", "guests", "peers")
+"""The tables of which a dump has the rows."""
 
-def dump(node: Node, *, everything: bool = False) -> Iterator[dict[str, Any]]:
-    """The records of a dump. Not a checkpoint."""
+LINES: Final = 200
+"""How many lines of the log are in a dump, if any were kept."""
+
+FRAMES: Final = 50
+"""How many frames of the stack of a thread are in a dump, the innermost."""
+
+
+def dump(
+    node: Node, *, everything: bool = False, cause: str = "asked", reason: str = ""
+) -> Iterator[dict[str, Any]]:
+    """The records of a dump. Not a checkpoint.
+
+    Args:
+        node: the node.
+        everything: whether idle processes, and all rows, have their lines in a very large node, too.
+        cause: why it is made: "asked", "signal", "held" or "crash".
+        reason: what has happened, in a line.
+    """
     waits = waits_of(node)
     yield {
         "record": "header",
@@ -43,26 +72,85 @@ def dump(node: Node, *, everything: bool = False) -> Iterator[dict[str, Any]]:
         "incarnation": f"{node.incarnation:016x}",
         "pid": os.getpid(),
         "at": node.runtime.unix_time(),
+        "clock": node.timers.now(),
+        "cause": cause,
+        "reason": reason,
         "python": platform.python_version(),
     }
     yield {"record": "diagnosis", "lines": diagnosed(node, waits)}
     yield {"record": "statistics", **attrs.asdict(node.statistics())}
+    processes = list(node.processes.values())
+    sums = dict.fromkeys(SUMMED, 0)
+    for process in processes:
+        add_to_sums(sums, process)
+    root = None if node.root is None else node.root.serial
+    numbers = {**node_numbers(node), **sums, "memory": {"rss": resident()}, "root": root}
+    yield {"record": "node", **numbers}
+    yield from _threads()
     for wait in waits:
         yield {"record": "wait", **attrs.asdict(wait)}
-    processes = list(node.processes.values())
     are_all = everything or len(processes) <= ALL
     for process in processes:
         if are_all or state_of(process) != "idle":
-            yield {"record": "process", **row_of(process), "stack": stack_of(process)}
+            yield {"record": "process", **detail_of(process, inspects=False)}
+    most = None if everything else ALL
+    for row in itertools.islice(_rows(node), most):
+        yield {"record": "row", **row}
     for event in sorted((*node.timeline, *node.crashes), key=lambda event: event.number):
         yield {"record": "event", **event_shown(event, inspects=True)}
+    for line in list(node.observation.log_lines.lines)[-LINES:]:
+        yield {"record": "log", **line}
     yield {"record": "end", "processes": len(processes), "are_all": are_all}
+
+
+def _threads() -> Iterator[dict[str, Any]]:
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    for ident, frame in sys._current_frames().items():
+        stack = [
+            {"file": place.filename, "line": place.lineno, "function": place.name}
+            for place in traceback.extract_stack(frame, FRAMES)
+        ]
+        yield {"record": "thread", "thread": names.get(ident, f"{ident}"), "stack": stack}
+
+
+def _rows(node: Node) -> Iterator[dict[str, Any]]:
+    """The rows of the tables, and the children of each supervisor."""
+    for of in TABLES:
+        yield from ({"of": of, "row": row} for row in _table(node, of))
+    for process in list(node.processes.values()):
+        if children_of(process):
+            for row in _table(node, "children", process.serial):
+                yield {"of": "children", "supervisor": process.serial, "row": row}
+
+
+@attempt(())
+def _table(node: Node, of: str, supervisor: int | None = None) -> Iterable[dict[str, Any]]:
+    """The rows of a table; none if they change while another thread reads them."""
+    table = table_of(node, TableView(of=of, supervisor=supervisor), None)
+    return [row for item in table.items() if item is not None and (row := table.row(item)) is not None]
 
 
 def written(records: Iterable[dict[str, Any]]) -> Iterator[bytes]:
     """The lines of a dump file."""
     for record in records:
         yield msgspec.json.encode(record, enc_hook=safe_repr) + b"\n"
+
+
+def read(content: bytes) -> tuple[list[dict[str, Any]], bool]:
+    """The records of a dump file, as far as it goes, and whether it was cut.
+
+    Raises:
+        ValueError: it is not a dump of this format.
+    """
+    records: list[dict[str, Any]] = []
+    for line in content.splitlines():
+        try:
+            records.append(msgspec.json.decode(line, type=dict[str, Any]))
+        except msgspec.MsgspecError:
+            break
+    if not records or records[0].get("record") != "header" or records[0].get("format") != FORMAT:
+        raise ValueError(f"expected a dump of format {FORMAT}")
+    return records, records[-1].get("record") != "end"
 
 
 def text_of(records: Iterable[dict[str, Any]]) -> Iterator[str]:
@@ -72,11 +160,16 @@ def text_of(records: Iterable[dict[str, Any]]) -> Iterator[str]:
         if kind == "header":
             moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(record["at"]))
             yield _line(f"node {record['node']}, process {record['pid']}, {moment} UTC")
+            if record["reason"]:
+                yield _line(record["reason"])
         elif kind == "diagnosis":
             yield from (_line(line) for line in record["lines"])
         elif kind == "statistics":
             shown = (f"{name} {count}" for name, count in record.items() if name != "record" and count)
             yield _line(", ".join(shown))
+        elif kind == "thread":
+            yield _line(f"  thread {record['thread']}")
+            yield from _stack_shown(record)
         elif kind == "wait":
             method = record["method"] or "a call"
             yield _line(
@@ -84,16 +177,38 @@ def text_of(records: Iterable[dict[str, Any]]) -> Iterator[str]:
             )
         elif kind == "process":
             yield from _process_shown(record)
+        elif kind == "row" and record["of"] in SHOWN:
+            row = record["row"]
+            yield _line(f"  {SHOWN[record['of']].format_map({name: safe_str(row[name]) for name in row})}")
         elif kind == "event":
-            subject = record.get("child_id") or record.get("actor") or record.get("peer") or ""
-            yield _line(f"  event {record['number']} {record['kind']} {subject}")
+            yield _line(_event_shown(record))
+        elif kind == "log":
+            yield _line(f"  log {record['level']} {record['logger']} {record['message']}")
         elif kind == "end" and not record["are_all"]:
             yield f"  of {record['processes']} processes, those that are idle were left out"
+
+
+SHOWN: Final = {
+    "timers": "timer {id} of {owner_text}, due in {due_in} s: {kind} {message}",
+    "guests": "guest {serial} {module}: {state}, {memory} bytes",
+    "peers": "node link to {name}: {state}, {queued} bytes queued",
+}
+"""The text of a row, for those tables that a dump shows as text."""
+
+
+def _event_shown(record: dict[str, Any]) -> str:
+    subject = record.get("child_id") or record.get("actor") or record.get("peer") or ""
+    why = (record.get("reason") or {}).get("text") if isinstance(record.get("reason"), dict) else None
+    return f"  event {record['number']} {record['kind']} {subject}" + (f": {why}" if why else "")
 
 
 def _process_shown(record: dict[str, Any]) -> Iterator[str]:
     names = " ".join(record[name] for name in ("name", "label", "actor") if record.get(name))
     yield _line(f"  process {record['serial']} {names}: {record['state']}, {record['queued']} queued")
+    yield from _stack_shown(record)
+
+
+def _stack_shown(record: dict[str, Any]) -> Iterator[str]:
     for frame in record["stack"]:
         yield _line(f"    {frame['file']}:{frame['line']} in {frame['function']}")
 

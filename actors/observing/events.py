@@ -40,6 +40,7 @@ __all__ = [
     "Failure",
     "Frame",
     "HandlerDetached",
+    "LoopHeld",
     "MailboxOverflowed",
     "MessageShown",
     "Missed",
@@ -431,6 +432,23 @@ class NodeRefused(Event):
     kind: ClassVar[str] = "node.refused"
 
     reason: str
+
+
+@attrs.frozen
+class LoopHeld(Event):
+    """One step has held up the loop for so long, as the watchdog has seen (`NodeConfig.watchdog`).
+
+    Attributes:
+        ref: the process whose code it was; None for a task of none.
+        place: the function, with its place in the code.
+        seconds: how long.
+    """
+
+    kind: ClassVar[str] = "loop.held"
+
+    ref: Ref[Any] | None
+    place: str
+    seconds: float
 
 
 @attrs.frozen

@@ -23,6 +23,7 @@ from enfilade.actors.observing.counting import Counts
 from enfilade.actors.observing.crashes import failure_of, message_shown, state_shown
 from enfilade.actors.observing.events import Event, ProcessCrashed, why
 from enfilade.actors.observing.light_ref import light
+from enfilade.actors.observing.log_lines import LogLines
 from enfilade.actors.observing.notes import Note, note_of, note_of_reason, read
 from enfilade.actors.observing.subscriptions import Events, Handler, MailboxSink, Sink, kinds_of
 from enfilade.actors.patterns.events import HandlerExists
@@ -59,6 +60,8 @@ class Observation:
         crash_count: how many processes have crashed so far, whether or not a report was made.
         watch_count: how many watches there are.
         counts: counts messages while somebody wants that.
+        log_lines: the last lines of the log, while somebody wants them kept.
+        started, started_at: when the node was opened, on the clock of its trio run and as Unix time.
     """
 
     def __init__(self, node: Node) -> None:
@@ -82,6 +85,9 @@ class Observation:
         self.crash_count = 0
         self.watch_count = 0
         self.counts = Counts(node, self._counting_changed)
+        self.log_lines = LogLines(node.full_name)
+        self.started = node.timers.now()
+        self.started_at = node.runtime.unix_time()
         node.hooks.add(_Rare(self))
 
     # What is kept.
@@ -359,6 +365,9 @@ class _Rare(_Ears):
 
     def process_unkillable(self, ref: Ref[Any], frames: str) -> None:
         self._observation.emit(events.ProcessUnkillable, ref, frames)
+
+    def loop_held(self, ref: Ref[Any] | None, place: str, seconds: float) -> None:
+        self._observation.keep(events.LoopHeld, self._now(), note_of(ref), place, seconds)
 
     def node_up(self, peer: str) -> None:
         self._observation.keep(events.NodeLinkUp, self._now(), peer)

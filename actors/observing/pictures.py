@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Final
+
+import attrs
 
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
@@ -19,13 +21,14 @@ from enfilade.actors.observing.dump import dump
 from enfilade.actors.observing.event_shown import event_shown
 from enfilade.actors.observing.events import Event
 from enfilade.actors.observing.log_lines import KEPT
+from enfilade.actors.observing.node_numbers import node_numbers
 from enfilade.actors.observing.replica import ReplicaPicture
 from enfilade.actors.observing.rows import detail_of, reason_shown
-from enfilade.actors.observing.shots import Changes, Picture, Scene, Shot
+from enfilade.actors.observing.shots import Changes, Pictures, Scene, Shot
 from enfilade.actors.observing.subscriptions import kinds_of
 from enfilade.actors.observing.tables import peer_rows, table_of
 from enfilade.actors.observing.traces import TracePicture
-from enfilade.actors.observing.trees import branches_of
+from enfilade.actors.observing.trees import LivingForest, branches_of
 from enfilade.actors.observing.views import (
     DumpView,
     EventView,
@@ -37,12 +40,12 @@ from enfilade.actors.observing.views import (
     TableView,
     TraceView,
     TreeView,
-    View,
 )
-from enfilade.actors.observing.vitals import Rates, program_shown
+from enfilade.actors.observing.vitals import Rates
+from enfilade.actors.observing.walker import Window
 from enfilade.actors.system import get_status
 
-__all__ = ["picture_of"]
+__all__ = ["EVENTS", "PICTURES", "PIECE", "WindowPicture"]
 
 EVENTS: Final = 500
 """How many events an update carries."""
@@ -92,24 +95,7 @@ class NodePicture:
             "handled": self._counts.total,
         }
         fields = {
-            "full_name": node.full_name,
-            "zone": node.zone,
-            "incarnation": f"{node.incarnation:016x}",
-            "pid": os.getpid(),
-            "started_at": watching.started_at,
-            "uptime": round(now - watching.started, 3),
-            **program_shown(),
-            "processes": len(node.processes),
-            "names": len(node.registry),
-            "timers": len(node.timers),
-            "group_members": len(node.groups),
-            "runnable": len(node.dispatcher.queue),
-            "starting": len(node.starting),
-            "dead_letters": node.dead_letters.count,
-            "dropped": node.dropped,
-            "unkillable": node.unkillable,
-            "crashes": node.observation.crash_count,
-            "stopping": node.stopping,
+            **node_numbers(node),
             **sums,
             "rates": self._rates.of(totals, now),
             **vitals.told(self._look),
@@ -130,35 +116,25 @@ class NodePicture:
         self._scene.watching.count_no_more()
 
 
-class TablePicture:
+class WindowPicture(ABC):
     """A window of a table."""
 
     def __init__(self, scene: Scene, view: TableView) -> None:
-        self._scene = scene
-        self._view = view
+        self.scene = scene
+        self.view = view
         self._key = KEYS[view.of]
         self._changes = Changes()
         self._rows: dict[Any, dict[str, Any]] = {}
-        wanted = {*view.columns, view.sort} if view.columns else COUNTED
-        self._is_counted = (view.of == "processes" and not COUNTED.isdisjoint(wanted)) or view.of == "guests"
-        self._counts = scene.watching.count() if self._is_counted else None
-        self._look = scene.watching.vitals.begin() if view.of == "peers" else None
-        self._links: dict[str, Rates] = {}
+
+    @abstractmethod
+    async def window(self) -> Window:
+        """The window as it is now."""
 
     async def shot(self, *, is_full: bool) -> Shot:
-        view, watching = self._view, self._scene.watching
-        table = table_of(watching.node, view, self._counts)
-        has_graves = view.of == "processes" and view.grave
-        ended = watching.grave.since(watching.now() - view.grave) if has_graves else []
-        window = await watching.walker.window(table, view, ended, self._scene.budget)
+        window = await self.window()
         rows = window.rows
-        if view.of == "peers":
-            now = watching.now()
-            rows = [
-                watching.link_shown(row, self._links.setdefault(row["name"], Rates()), now) for row in rows
-            ]
-        if view.columns:
-            columns = {self._key, *view.columns}
+        if self.view.columns:
+            columns = {self._key, *self.view.columns}
             rows = [{name: value for name, value in row.items() if name in columns} for row in rows]
         key = self._key
         before, self._rows = self._rows, {row[key]: row for row in rows}
@@ -177,11 +153,37 @@ class TablePicture:
         changed = {name: value for name, value in row.items() if before.get(name) != value}
         return {self._key: row[self._key], **changed} if changed else None
 
+
+class TablePicture(WindowPicture):
+    """A window of a table of a node that runs."""
+
+    def __init__(self, scene: Scene, view: TableView) -> None:
+        super().__init__(scene, view)
+        wanted = {*view.columns, view.sort} if view.columns else COUNTED
+        self._is_counted = (view.of == "processes" and not COUNTED.isdisjoint(wanted)) or view.of == "guests"
+        self._counts = scene.watching.count() if self._is_counted else None
+        self._look = scene.watching.vitals.begin() if view.of == "peers" else None
+        self._links: dict[str, Rates] = {}
+
+    async def window(self) -> Window:
+        view, watching = self.view, self.scene.watching
+        table = table_of(watching.node, view, self._counts)
+        has_graves = view.of == "processes" and view.grave
+        ended = watching.grave.since(watching.now() - view.grave) if has_graves else []
+        window = await watching.walker.window(table, view, ended, self.scene.budget)
+        if view.of != "peers":
+            return window
+        now = watching.now()
+        rows = [
+            watching.link_shown(row, self._links.setdefault(row["name"], Rates()), now) for row in window.rows
+        ]
+        return attrs.evolve(window, rows=rows)
+
     def close(self) -> None:
         if self._is_counted:
-            self._scene.watching.count_no_more()
+            self.scene.watching.count_no_more()
         if self._look is not None:
-            self._scene.watching.vitals.end(self._look)
+            self.scene.watching.vitals.end(self._look)
 
 
 class TreePicture:
@@ -194,7 +196,8 @@ class TreePicture:
 
     async def shot(self, *, is_full: bool) -> Shot:
         watching = self._scene.watching
-        fields = await branches_of(watching.node, self._view, watching.walker, self._scene.budget)
+        forest = LivingForest(watching.node)
+        fields = await branches_of(forest, self._view, watching.walker, self._scene.budget)
         return Shot(self._changes.of(fields, is_full=is_full))
 
     def close(self) -> None:
@@ -366,13 +369,7 @@ class DumpPicture:
         self._records = iter(())
 
 
-def picture_of(scene: Scene, view: View) -> Picture:
-    """The picture of a view."""
-    picture: Picture = PICTURES[type(view)](scene, view)
-    return picture
-
-
-PICTURES: Final[dict[type, Any]] = {
+PICTURES: Final[Pictures] = {
     NodeView: NodePicture,
     TableView: TablePicture,
     TreeView: TreePicture,
@@ -384,3 +381,4 @@ PICTURES: Final[dict[type, Any]] = {
     ReplicaView: ReplicaPicture,
     TraceView: TracePicture,
 }
+"""The pictures of a node that runs: of every view."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -9,7 +10,7 @@ import attrs
 if TYPE_CHECKING:
     from enfilade.actors.observing.watching import Watching
 
-__all__ = ["Changes", "Picture", "Scene", "Shot"]
+__all__ = ["Changes", "Picture", "Pictures", "Scene", "Shot"]
 
 
 @attrs.frozen
@@ -54,6 +55,10 @@ class Picture(Protocol):
 
     def close(self) -> None:
         """Forget what is kept for it. Not a checkpoint."""
+
+
+Pictures = Mapping[type, Callable[[Scene, Any], Picture]]
+"""What makes the pictures of a view, by the class of the view."""
 
 
 class Changes:

@@ -6,7 +6,7 @@ data are numbers, texts, lists and mappings, so that every client can read it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from typing import Any, Final
 
 import attrs
@@ -277,12 +277,13 @@ for _record in (*RIGHTS, Hello, Update):
     register(_record, name=f"enfilade.observe.{_record.__name__}")
 
 
-def check_view(view: object, rights: Collection[str]) -> View:
+def check_view(view: object, rights: Collection[str], shown: Container[type]) -> View:
     """The view that a peer asks for, if it is one.
 
     Args:
         view: what was asked for.
         rights: what the peer may do, by the process that it has asked.
+        shown: the views that can be shown: a dump has not all of them.
 
     Raises:
         Refused: it is not a view, goes beyond the limits, or needs another right; the text says which.
@@ -290,6 +291,8 @@ def check_view(view: object, rights: Collection[str]) -> View:
     needed = RIGHTS.get(type(view))
     if needed is not None and needed not in rights:
         raise Refused(f"{type(view).__name__} needs the right to {needed}")
+    if needed is not None and type(view) not in shown:
+        raise Refused(f"{type(view).__name__} needs a node that runs: a dump has none")
     if type(view) in (NodeView, ReplicaView):
         return view  # type: ignore[return-value]
     if type(view) is TableView:

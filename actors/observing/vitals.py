@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from enfilade.actors.node.timers import Timer
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Look", "Rates", "Vitals", "program_shown"]
+__all__ = ["Look", "Rates", "Vitals", "program_shown", "resident"]
 
 LAG: Final = 0.01
 """Seconds of the timer whose lateness is measured."""
@@ -205,7 +205,7 @@ class Vitals(Listener, trio.abc.Instrument):
                 "lag": round(look.lag, 6),
             },
             "memory": {
-                "rss": _resident(),
+                "rss": resident(),
                 "python": tracemalloc.get_traced_memory()[0] if tracemalloc.is_tracing() else None,
                 "gc_counts": [generation["collections"] for generation in gc.get_stats()],
                 "gc_pause": round(look.gc_pause, 6),
@@ -235,7 +235,7 @@ def _made_of() -> dict[str, Any]:
 
 
 @attempt(None)
-def _resident() -> int | None:
+def resident() -> int | None:
     """The resident memory of this OS process in bytes; None where that cannot be read."""
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

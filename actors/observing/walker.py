@@ -19,6 +19,7 @@ from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.observing.matching import Match
+from enfilade.actors.observing.node_numbers import SUMMED, add_to_sums
 from enfilade.actors.observing.rows import row_of_ended
 
 if TYPE_CHECKING:
@@ -161,15 +162,10 @@ class Walker:
 
     async def sums(self, budget: float) -> dict[str, int]:
         """The sums over all processes."""
-        sums = dict.fromkeys(("queued", "links", "monitors", "watchers", "aliases"), 0)
+        sums = dict.fromkeys(SUMMED, 0)
         async with self._turn:
             async for process in self.each(list(self._node.processes.values()), budget):
-                sums["queued"] += len(process.queue)
-                sums["links"] += len(process.links or ())
-                sums["monitors"] += len(process.monitors or ())
-                sums["watchers"] += len(process.watchers or ())
-                extras = process.extras_or_none
-                sums["aliases"] += 0 if extras is None else len(extras.aliases)
+                add_to_sums(sums, process)
         return sums
 
 

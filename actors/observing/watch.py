@@ -13,8 +13,7 @@ from enfilade.actors.messages.errors import Refused
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.observing.pictures import picture_of
-from enfilade.actors.observing.shots import Picture, Scene, Shot
+from enfilade.actors.observing.shots import Picture, Pictures, Scene, Shot
 from enfilade.actors.observing.views import LIMITS, Update, View, check_view
 from enfilade.actors.processes.actor import Actor
 
@@ -34,10 +33,19 @@ class Watch(Actor):
         observer: the process that is sent the updates.
         view: what is shown.
         rights: the rights that the observer has shown by the process that it asked.
+        pictures: what makes the pictures of each view that can be shown.
     """
 
-    def __init__(self, scene: Scene, observer: Ref[Any], view: View, rights: frozenset[str]) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        observer: Ref[Any],
+        view: View,
+        rights: frozenset[str],
+        pictures: Pictures,
+    ) -> None:
         self._scene = scene
+        self._pictures = pictures
         self._observer = observer
         self._view = view
         self._rights = rights
@@ -59,7 +67,7 @@ class Watch(Actor):
     def _begin(self) -> None:
         """Show the present view from the beginning."""
         before, self._picture = self._picture, None
-        self._picture = picture_of(self._scene, self._view)
+        self._picture = self._pictures[type(self._view)](self._scene, self._view)
         if before is not None:
             before.close()
         self._is_full = True
@@ -86,7 +94,7 @@ class Watch(Actor):
             Refused: it is not a view, goes beyond the limits, or needs another right.
         """
         try:
-            self._view = check_view(view, self._rights)
+            self._view = check_view(view, self._rights, self._pictures)
         except Refused as error:
             self.process.refuse(error)
             return 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from enfilade.actors.observing.log_lines import LogLines
 from enfilade.actors.observing.vitals import Rates, Vitals
 from enfilade.actors.observing.walker import Grave, Walker
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.observing.counting import Counts
+    from enfilade.actors.observing.log_lines import LogLines
 
 __all__ = ["Watching"]
 
@@ -24,7 +24,6 @@ class Watching:
     Attributes:
         node: the node.
         now: the time on the clock of its trio run.
-        started: when the node was opened, by that clock; started_at: as Unix time.
         walker: goes through the node, for one watch at a time.
         vitals: the vital signs.
         log_lines: the lines of the log.
@@ -35,11 +34,9 @@ class Watching:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.now = node.timers.now
-        self.started = node.timers.now()
-        self.started_at = node.runtime.unix_time()
         self.walker = Walker(node)
         self.vitals = Vitals(node)
-        self.log_lines = LogLines(node.full_name)
+        self.log_lines: LogLines = node.observation.log_lines
         self.grave = Grave(node.timers.now)
         self.watches: dict[int, str] = {}
 

@@ -18,6 +18,7 @@ import trio
 import trio.lowlevel
 
 from enfilade.actors import Actor, Child, Machine, Node, NodeConfig, Process, Supervisor, open_node
+from enfilade.actors.messages.hooks import Listener
 
 HOLD = 0.3
 LIMIT = 0.03
@@ -258,12 +259,33 @@ def test_it_keeps_nothing_alive() -> None:
     assert held[0]() is None
 
 
+async def test_an_event_tells_who_has_held_the_loop_when_it_goes_on() -> None:
+    """U13: `loop.held`, which the timeline keeps; listeners hear of it while it lasts."""
+    held: list[str] = []
+
+    class Ear(Listener):
+        def loop_caught(self, words: str) -> None:
+            held.append(words)
+
+    async with open_node("n", config=CONFIG) as node, node.events("loop.held") as events:
+        node.hooks.add(Ear())
+        ref = await node.spawn(Sync, name="it")
+        ref.cast(Sync.block)
+        with trio.fail_after(60):
+            event = await anext(events)
+        assert event in node.timeline
+    assert event.ref == ref
+    assert re.fullmatch(r"Sync\.block \(test_watchdog\.py:\d+\)", event.place)
+    assert event.seconds >= LIMIT
+    assert held[0].startswith(f"{ref!r}, in Sync.block, has held the loop for")
+
+
 FORKS = """
 import os, threading, trio
 from enfilade.actors import NodeConfig, open_node
 
 async def main():
-    async with open_node("n", config=NodeConfig(watchdog=True)):
+    async with open_node("n", config=NodeConfig(watchdog=60)):
         child = os.fork()
         if child == 0:
             os._exit(threading.active_count())

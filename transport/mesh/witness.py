@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from enfilade.transport.mesh.lease import Place
+from enfilade.transport.process_start import started
 
 __all__ = ["is_gone", "own_place"]
 
@@ -19,10 +20,10 @@ def own_place() -> Place:
         machine = Path("/etc/machine-id").read_text().strip()
         boot = Path(BOOT).read_text().strip()
         namespace = os.stat("/proc/self/ns/pid").st_ino
-        started = _started(os.getpid())
+        began = started(os.getpid())
     except OSError:
         return Place("", os.getpid(), 0)
-    return Place(f"{machine}/{boot}/{namespace}", os.getpid(), started or 0)
+    return Place(f"{machine}/{boot}/{namespace}", os.getpid(), began or 0)
 
 
 def is_gone(place: Place, own: Place) -> bool:
@@ -37,13 +38,4 @@ def is_gone(place: Place, own: Place) -> bool:
         return False
     if theirs[1] != ours[1]:
         return True  # the machine has started anew since
-    return theirs[2] == ours[2] and _started(place.pid) != place.started
-
-
-def _started(pid: int) -> int | None:
-    """When a process started, in ticks since the boot; None when it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
+    return theirs[2] == ours[2] and started(place.pid) != place.started

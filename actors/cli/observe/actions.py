@@ -127,6 +127,8 @@ def why_no_action(observed: Observed) -> str | None:
     """The reason for which nothing can be done to processes of a node; None if it can."""
     if not observed.is_up:
         return "the node is not connected"
+    if "control" not in observed.allowed:
+        return observed.withheld
     if "control" not in observed.given:
         return "the node does not let us control it; `[[peer]] control = true` does"
-    return None if "control" in observed.rights else observed.withheld
+    return None

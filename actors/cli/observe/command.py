@@ -5,18 +5,26 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from enfilade.actors.cli.dump import read_dump
 from enfilade.actors.cli.files import read_secret
 from enfilade.actors.cli.observe.observed import RIGHTS, Observed
 from enfilade.actors.cli.operator import connected, one_line
+from enfilade.actors.cli.places import place_of
 from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.messages.blocks import async_block
+from enfilade.actors.node.node import Node
+from enfilade.actors.observing.exhibit import open_exhibit
+from enfilade.actors.opening import open_node
+from enfilade.transport.memory_carrier import MemoryNetwork
+from enfilade.transport.policy import Policy, Rights, Rule
 
-__all__ = ["nodes_behind", "observe_in_browser", "observe_on_terminal"]
+__all__ = ["exhibited", "nodes_behind", "observe_in_browser", "observe_on_terminal"]
 
 MISSING = (
     "observe needs the extra \"observe\": pip install 'enfilade[observe]'; `enfilade top` needs nothing more"
@@ -29,12 +37,12 @@ WITHHELD: Final = "the page may only look: `enfilade observe --web --allow contr
 
 
 def observe_on_terminal(
-    doors: Sequence[Path], secret: Path | None, *, read_only: bool = False, ascii_only: bool = False
+    given: Sequence[Path], secret: Path | None, *, read_only: bool = False, ascii_only: bool = False
 ) -> int:
     """Observe nodes on the terminal, until the user leaves.
 
     Args:
-        doors: the paths of the nodes' doors.
+        given: the nodes, as of `places.place_of`, and dump files; none for the node that runs.
         secret: the file of the secret that they ask for; None.
         read_only: whether actions are left out.
         ascii_only: whether to draw with ASCII characters alone.
@@ -43,14 +51,14 @@ def observe_on_terminal(
         0.
 
     Raises:
-        Refusal: a package is missing, or this is no terminal that can be drawn on.
+        Refusal: a package is missing, this is no terminal that can be drawn on, or there is no such node.
     """
     _check_packages("textual")
+    nodes = nodes_behind(given, secret)
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):  # it draws on the last
         raise Refusal("observe needs a terminal; `enfilade top` prints lines")
     if os.environ.get("TERM", "dumb") == "dumb":
         raise Refusal("observe cannot draw on a terminal of the type dumb; `enfilade top` prints lines")
-    nodes = nodes_behind(doors, secret)
     logging.getLogger("enfilade").setLevel(logging.CRITICAL)  # what goes wrong is shown
 
     # Textual takes half a second to load, which no other command should.
@@ -61,7 +69,7 @@ def observe_on_terminal(
 
 
 def observe_in_browser(
-    doors: Sequence[Path],
+    given: Sequence[Path],
     secret: Path | None,
     *,
     port: int = 0,
@@ -71,7 +79,7 @@ def observe_in_browser(
     """Observe nodes in a browser of this machine, until interrupted.
 
     Args:
-        doors: the paths of the nodes' doors.
+        given: the nodes, as of `places.place_of`, and dump files; none for the node that runs.
         secret: the file of the secret that they ask for; None.
         port: the port on the loopback addresses; 0 for a free one.
         opens: whether to open the page in the user's browser.
@@ -81,13 +89,13 @@ def observe_in_browser(
         0.
 
     Raises:
-        Refusal: a package is missing, a right is unknown, or the port cannot be had.
+        Refusal: a package is missing, a right is unknown, the port cannot be had, or there is no such node.
     """
     _check_packages("h11", "wsproto")
     unknown = sorted(set(allowed) - set(MORE_RIGHTS))
     if unknown:
         raise Refusal(f"--allow takes {', '.join(MORE_RIGHTS)}, got {', '.join(map(one_line, unknown))}")
-    nodes = nodes_behind(doors, secret, ("observe", *allowed))
+    nodes = nodes_behind(given, secret, ("observe", *allowed))
 
     # The packages of the extra are there only for this.
     from enfilade.actors.cli.observe.web.run import serve_page
@@ -102,20 +110,50 @@ def _check_packages(*packages: str) -> None:
 
 
 def nodes_behind(
-    doors: Sequence[Path], secret: Path | None, allowed: Collection[str] = RIGHTS
+    given: Sequence[Path], secret: Path | None, allowed: Collection[str] = RIGHTS
 ) -> list[Observed]:
-    """The nodes behind doors, to be observed.
+    """The nodes that the user means, to be observed.
 
     Args:
-        doors: the paths of the doors.
-        secret: the file of the secret that they ask for; None.
+        given: the nodes, as of `places.place_of`, and dump files; none for the node that runs.
+        secret: the file of the secret that the nodes ask for; None.
         allowed: the rights of which use is made.
 
     Raises:
-        Refusal: the secret cannot be read.
+        Refusal: there is no such node, the secret cannot be read, or a file is not a dump.
     """
-    text = None if secret is None else read_secret(secret)
-    return [
-        Observed(str(door), partial(connected, door, text, number), allowed=allowed, withheld=WITHHELD)
-        for number, door in enumerate(doors, 1)
-    ]
+    return [_observed(each, secret, number, allowed) for number, each in enumerate(given or [None], 1)]
+
+
+def _observed(given: Path | None, secret: Path | None, number: int, allowed: Collection[str]) -> Observed:
+    if given is not None and given.suffix != ".toml" and given.is_file():
+        records, _ = read_dump(given)
+        looking = set(allowed) & {"observe", "inspect"}
+        return Observed(str(given), partial(exhibited, records), allowed=looking, withheld="this is a dump")
+    place = place_of(given, secret)
+    text = None if place.secret is None else read_secret(place.secret)
+    connect = partial(connected, place.door, text, number)
+    return Observed(str(place.door), connect, allowed=allowed, withheld=WITHHELD)
+
+
+@async_block
+async def exhibited(records: Sequence[dict[str, Any]]) -> AsyncIterator[tuple[Node, str]]:
+    """Be a node that is connected to one in the place of a dumped one, for the length of a block.
+
+    Args:
+        records: those of the dump.
+
+    Yields:
+        our node, and the full name of the other.
+    """
+    name, _, zone = records[0]["node"].partition("@")
+    network = MemoryNetwork()
+    policy = Policy(rules=[Rule(rights=Rights(observe=True, inspect=True))])
+    async with (
+        open_node(
+            name, zone=zone, listen="/dump", policy=policy, carrier=network.carrier("dump"), observe=False
+        ) as shown,
+        open_node("operator", policy=Policy(rules=[Rule()]), carrier=network.carrier("operator")) as node,
+    ):
+        open_exhibit(shown, records)
+        yield node, await node.connect("/dump")

@@ -138,6 +138,8 @@ class Observed:
         is_up: true while it is connected.
         trouble: why it is not connected, in one line; "" before the first attempt has ended.
         given: what it lets us do: among "observe", "inspect", "trace", "control".
+        allowed: the rights of which use is made, at most.
+        withheld: said where a right is not made use of.
         attempts: how often it has been connected to in vain since it was up.
     """
 
@@ -159,7 +161,7 @@ class Observed:
         self.withheld = withheld
         self.attempts = 0
         self._connect = connect
-        self._allowed = frozenset(allowed)
+        self.allowed = frozenset(allowed)
         self._looks: list[Look] = []
         self._link: tuple[Node, str, trio.Nursery] | None = None
         self._heard_at = -math.inf
@@ -168,7 +170,7 @@ class Observed:
     @property
     def rights(self) -> frozenset[str]:
         """The rights of which use is made."""
-        return self.given & self._allowed
+        return self.given & self.allowed
 
     @property
     def silence(self) -> float | None:

@@ -98,7 +98,9 @@ class Sight:
         fields = self.fields
         if not fields:
             return []
+        dumped = [f"dump of {words.moment(fields['dumped']['at'])}"] if "dumped" in fields else []
         return [
+            *dumped,
             f"pid {fields['pid']}",
             f"up {words.age(int(fields['uptime']))}",
             f"{words.number(fields['processes'])} processes",

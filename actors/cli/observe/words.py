@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from enfilade.actors.cli.operator import one_line
 
-__all__ = ["age", "described", "headline", "number", "one_line", "ref_shown", "share", "size", "why"]
+__all__ = [
+    "age",
+    "described",
+    "headline",
+    "moment",
+    "number",
+    "one_line",
+    "ref_shown",
+    "share",
+    "size",
+    "why",
+]
 
 NOTHING: Final = "-"
 
@@ -40,6 +52,11 @@ def share(value: float | None) -> str:
     if value is None:
         return NOTHING
     return "<1%" if 0 < value < 0.01 else f"{value:.0%}"
+
+
+def moment(at: float) -> str:
+    """A moment of Unix time: `2026-03-01 12:30:05 UTC`."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
 def age(seconds: float | None) -> str:

@@ -1,68 +1,19 @@
-"""`enfilade top` and `enfilade dump` against a node of `enfilade zone run`."""
+"""`enfilade top` and `enfilade dump` against nodes of `enfilade zone run`."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.actors.cli.command import enfilade
-from tests.actors.cli.conftest import put_packages_on_the_path
-
-ZONE = """
-[node]
-name = "bank"
-zone = "east"
-door = "bank.door"
-
-[[child]]
-id = "ledger"
-actor = "books:Ledger"
-name = "ledger"
-
-[[child]]
-id = "clerk"
-actor = "books:clerk"
-"""
-
-BOOKS = """
-import trio
-from enfilade.actors import Actor, Process
-
-class Ledger(Actor):
-    async def post(self) -> None:
-        await trio.sleep_forever()
-
-async def clerk(me: Process) -> None:
-    await me.node.named("ledger").within(1000.0).call(Ledger.post)
-"""
-
-
-@pytest.fixture(scope="module")
-def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The directory of a zone that runs."""
-    place = tmp_path_factory.mktemp("bank")
-    (place / "books.py").write_text(BOOKS)
-    (place / "bank.toml").write_text(ZONE)
-    with pytest.MonkeyPatch.context() as patch:
-        put_packages_on_the_path(patch)
-        command = [sys.executable, "-m", "enfilade", "zone", "run", "bank.toml"]
-        with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout is not None
-                assert "runs at" in process.stdout.readline()
-                yield place
-            finally:
-                process.terminate()
-                process.wait(60)
+from enfilade.actors.observing.running_nodes import running_nodes, runtime_directory
+from tests.actors.cli.command import enfilade, enfilade_here
+from tests.actors.cli.running import line_with, running, zone
 
 
 def answered(*arguments: str) -> str:
@@ -111,15 +62,66 @@ def test_dump_says_who_waits_for_whom(bank: Path) -> None:
     assert again[1] == lines[1]
 
 
-HELD = """
-[node]
-name = "held"
-zone = "east"
+OTHER = """
+from enfilade.actors import Actor
 
-[[child]]
-id = "busy"
-actor = "books:Busy"
+class Ledger(Actor):
+    pass
 """
+
+
+def test_obs_75_nodes_that_run_are_found_without_their_doors(bank: Path, tmp_path: Path) -> None:
+    """By name, process id or zone file, or as the only one; files of nodes that are gone are deleted."""
+    (ours,) = running_nodes()
+    assert stat.S_IMODE(runtime_directory().stat().st_mode) == 0o700
+    with running(zone(tmp_path, OTHER, name="mill")) as process:
+        (file,) = runtime_directory().glob(f"{process.pid}-*.json")
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        for command in (("top",), ("observe",), ("dump",)):
+            result = enfilade_here(*command)
+            assert result.returncode == 1
+            assert f"bank@east, process {ours.pid}" in result.stderr
+            assert f"mill@east, process {process.pid}" in result.stderr
+        assert "mill@east: processes" in answered("top", "mill", "--times", "1")
+        assert "mill@east: processes" in answered("top", str(tmp_path / "mill.toml"), "--times", "1")
+        assert answered("dump", str(process.pid)).startswith(f"node mill@east, process {process.pid}")
+        content = file.read_bytes()
+        process.kill()
+        process.wait(60)
+    assert running_nodes() == [ours]
+    assert not file.exists()
+    file.write_bytes(content.replace(str(process.pid).encode(), str(ours.pid).encode()))
+    assert running_nodes() == [ours], "the process of that id began at another time"
+    assert not file.exists()
+    assert "bank@east: processes" in answered("top", "--times", "1")
+
+
+PROGRAM = """
+import trio
+from enfilade import open_node
+
+async def main():
+    async with open_node("shop") as node:
+        print("opened", flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+def test_a_program_without_a_door_is_visible_if_its_environment_says_so(tmp_path: Path) -> None:
+    """It can be looked at and dumped by its process id, and leaves nothing behind."""
+    environment = {**os.environ, "ENFILADE_OBSERVE": "1"}
+    command = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line_with(process.stdout, "opened")
+            assert answered("dump", str(process.pid)).startswith(f"node shop@local, process {process.pid}")
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+    assert not [*runtime_directory().glob(f"{process.pid}-*")]
+
 
 BUSY = """
 from enfilade.actors import Actor
@@ -135,54 +137,71 @@ class Busy(Actor):
 """
 
 
-def test_obs_96_a_signal_dumps_a_node_whose_loop_is_held(tmp_path: Path) -> None:
-    """Text on standard error at SIGUSR1, a file for the owner alone at SIGQUIT; the node goes on."""
-    (tmp_path / "books.py").write_text(BUSY)
-    (tmp_path / "held.toml").write_text(HELD)
-    command = [sys.executable, "-m", "enfilade", "zone", "run", "held.toml"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            while "computes" not in process.stdout.readline():
-                pass
-            process.send_signal(signal.SIGUSR1)
-            seen: list[str] = []
-            while not seen or "the loop is held by" not in seen[-1]:
-                seen.append(process.stderr.readline())
-                assert seen[-1], "".join(seen)
-            assert any("in compute" in line for line in seen), "".join(seen)
-            assert "(Busy)" in seen[-1]
-            process.send_signal(signal.SIGQUIT)
-            place = tmp_path / "held.dumps"
-            files: list[Path] = []
-            deadline = time.monotonic() + 60
-            while not files and time.monotonic() < deadline:
-                time.sleep(0.05)  # nothing tells that the file is there
-                files = list(place.glob("*.jsonl")) if place.is_dir() else []
-            (file,) = files
-            assert stat.S_IMODE(file.stat().st_mode) == 0o600
-            assert stat.S_IMODE(place.stat().st_mode) == 0o700
-            records = [json.loads(line) for line in file.read_text().splitlines()]
-            assert records[-1]["record"] == "end"
-            assert any("the loop is held by" in line for line in records[1]["lines"])
-            assert process.poll() is None
-        finally:
-            process.kill()
+def held(place: Path, node: str = "") -> Path:
+    """The zone file of a node whose loop a handler holds for ever."""
+    return zone(place, BUSY, name="held", child="busy", actor="Busy", node=node)
+
+
+def test_obs_94_a_node_whose_loop_is_held_is_dumped_by_a_signal(tmp_path: Path) -> None:
+    """`dump` gets no answer, and sends SIGQUIT to the process behind the door; so it does at SIGUSR1."""
+    with running(held(tmp_path), until="computes", stderr=subprocess.PIPE) as process:
+        lines = answered("dump", str(tmp_path / "held.door")).splitlines()
+        assert any("the loop is held by" in line and "(Busy)" in line for line in lines[:4])
+        assert any("books.py" in line and "in compute" in line for line in lines)
+        place = tmp_path / "held.door.dumps"
+        (file,) = place.glob("*-signal.jsonl")
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert stat.S_IMODE(place.stat().st_mode) == 0o700
+        records = [json.loads(line) for line in file.read_text().splitlines()]
+        assert records[-1]["record"] == "end"
+        process.send_signal(signal.SIGUSR1)
+        line_with(process.stderr, "the loop is held by")
+        assert process.poll() is None
 
 
 def test_obs_96_without_dump_signals_a_signal_does_what_it_does_by_default(tmp_path: Path) -> None:
-    (tmp_path / "books.py").write_text(BUSY)
-    (tmp_path / "held.toml").write_text(HELD.replace('zone = "east"', 'zone = "east"\ndump_signals = false'))
-    command = [sys.executable, "-m", "enfilade", "zone", "run", "held.toml"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            while "computes" not in process.stdout.readline():
-                pass
-            process.send_signal(signal.SIGUSR1)
-            assert process.wait(60) == -signal.SIGUSR1
-        finally:
-            process.kill()
+    """And `dump` sends none."""
+    with running(held(tmp_path, "dump_signals = false"), until="computes") as process:
+        result = enfilade("dump", "held")
+        assert result.returncode == 1
+        assert "does not take SIGQUIT for a dump" in result.stderr
+        assert process.poll() is None
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(60) == -signal.SIGUSR1
+
+
+def test_the_watchdog_of_a_zone_leaves_a_dump_while_the_loop_is_held(tmp_path: Path) -> None:
+    """So that the last of it is there after a SIGKILL."""
+    with running(held(tmp_path, "watchdog = 0.2"), until="computes", stderr=subprocess.PIPE) as process:
+        line_with(process.stderr, "has held the loop for")
+        place = tmp_path / "held.door.dumps"
+        found: list[Path] = []
+        while not found:
+            found = [*place.glob("*-held.jsonl")] if place.is_dir() else []
+            assert process.poll() is None
+        process.kill()
+    lines = answered("dump", str(found[0])).splitlines()
+    assert "in Busy.compute, has held the loop for" in lines[1]
+
+
+FRAGILE = """
+from enfilade.actors import Actor
+
+class Fragile(Actor):
+    def __init__(self) -> None:
+        self.process.ref.cast(Fragile.fail)
+
+    def fail(self) -> None:
+        raise ValueError("no ledger")
+"""
+
+
+def test_obs_100_a_node_whose_root_gives_up_leaves_a_dump(tmp_path: Path) -> None:
+    path = zone(tmp_path, FRAGILE, name="frail", child="fragile", actor="Fragile")
+    with running(path) as process:
+        assert process.wait(60) == 1
+    (file,) = (tmp_path / "frail.door.dumps").glob("*-crash.jsonl")
+    lines = answered("dump", str(file)).splitlines()
+    assert lines[1].startswith("the root supervisor ended: ")
+    assert any("supervisor.gave_up" in line for line in lines)
+    assert any("process.crashed fragile" in line and "no ledger" in line for line in lines)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import KILLED, Actor, Child, NodeConfig, Process, Ref, Supervisor, open_node
-from enfilade.actors.observing.dump import dump, text_of, written
+from enfilade.actors.observing.dump import dump, read, text_of, written
+from enfilade.actors.observing.dump_files import DumpFiles, leaving_crash_dumps
 from enfilade.actors.observing.waits import diagnosed, waits_of
 
 
@@ -44,6 +47,12 @@ class Clerk(Actor):
     def ask(self) -> Any:
         self.owed = self.process.defer()
         return self.owed
+
+
+async def stubborn(me: Process) -> None:
+    """Takes longer to end than there is time."""
+    with trio.CancelScope(shield=True):
+        await trio.sleep(3)
 
 
 async def caller(me: Process, target: Ref[Any], method: Any) -> None:
@@ -157,10 +166,46 @@ def test_a_dump_that_was_cut_is_shown_as_far_as_it_goes(
     file = tmp_path / "bank.jsonl"
     file.write_bytes(whole)
     assert show_dump(file) == 0
-    assert "cut" not in capsys.readouterr().out
+    assert "the dump was cut" not in capsys.readouterr().out
     file.write_bytes(whole[:-10])
     assert show_dump(file) == 0
     assert capsys.readouterr().out.endswith("the dump was cut here\n")
     file.write_bytes(msgspec.json.encode({"record": "other"}))
     with pytest.raises(Refusal, match="is not a dump"):
         show_dump(file)
+
+
+async def test_a_shutdown_that_cuts_processes_short_leaves_a_dump(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Of the moment before they are killed: so it says what they were waiting for."""
+    async with AsyncExitStack() as stack:
+        node = await stack.enter_async_context(open_node("bank", config=NodeConfig(grace=1.0)))
+        with leaving_crash_dumps(DumpFiles(node, tmp_path / "dumps")):
+            await node.spawn(stubborn, name="stubborn")
+            await wait_all_tasks_blocked()
+            await stack.aclose()
+    (file,) = (tmp_path / "dumps").glob("*-crash.jsonl")
+    records, is_cut = read(file.read_bytes())
+    assert not is_cut
+    assert records[0]["reason"] == "the shutdown was over before 1 processes had ended; they are killed"
+    (shown,) = (record for record in records if record["record"] == "process")
+    assert (shown["name"], shown["state"]) == ("stubborn", "stopping")
+    assert "stubborn" in [frame["function"] for frame in shown["stack"]]
+
+
+async def test_a_node_that_ends_in_order_leaves_no_dump(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with AsyncExitStack() as stack:
+        node = await stack.enter_async_context(open_node("bank"))
+        with leaving_crash_dumps(DumpFiles(node, tmp_path / "dumps")):
+            await node.spawn(Clerk)
+            await stack.aclose()
+    assert not (tmp_path / "dumps").exists()
+
+
+async def test_ten_dump_files_are_kept(tmp_path: Path) -> None:
+    async with open_node("bank") as node:
+        files = DumpFiles(node, tmp_path)
+        for _ in range(12):
+            files.write("signal")
+    assert len(os.listdir(tmp_path)) == 10

@@ -110,9 +110,10 @@ class Viewer:
 
 @asynccontextmanager
 async def viewer(
-    connect: Connect, *, size: tuple[int, int] = (80, 24), **options: Any
+    seen: Connect | Observed, *, size: tuple[int, int] = (80, 24), **options: Any
 ) -> AsyncIterator[Viewer]:
-    """The program, which observes what `connect` connects to."""
-    app = ObserveApp([Observed("shop.door", connect)], **options)
+    """The program, which observes a node, or what a function connects to."""
+    observed = seen if isinstance(seen, Observed) else Observed("shop.door", seen)
+    app = ObserveApp([observed], **options)
     async with app.run_test(size=size) as pilot:
         yield Viewer(app, pilot)

@@ -16,7 +16,6 @@ import termios
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,47 +23,14 @@ import pytest
 
 from enfilade.actors.cli.observe import command
 from tests.actors.cli.command import enfilade, enfilade_here
-from tests.actors.cli.conftest import put_packages_on_the_path
 
 pytestmark = pytest.mark.serial
 
-ZONE = """
-[node]
-name = "bank"
-zone = "east"
-door = "bank.door"
 
-[[child]]
-id = "ledger"
-actor = "books:Ledger"
-name = "ledger"
-"""
-
-BOOKS = """
-from enfilade.actors import Actor
-
-class Ledger(Actor):
-    pass
-"""
-
-
-@pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture
+def door(bank: Path) -> Path:
     """The door of a zone that runs."""
-    place = tmp_path_factory.mktemp("bank")
-    (place / "books.py").write_text(BOOKS)
-    (place / "bank.toml").write_text(ZONE)
-    with pytest.MonkeyPatch.context() as patch:
-        put_packages_on_the_path(patch)
-        arguments = [sys.executable, "-m", "enfilade", "zone", "run", "bank.toml"]
-        with subprocess.Popen(arguments, cwd=place, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout is not None
-                assert "runs at" in process.stdout.readline()
-                yield place / "bank.door"
-            finally:
-                process.terminate()
-                process.wait(60)
+    return bank / "bank.door"
 
 
 def test_obs_73_without_the_extra_one_line_names_it(monkeypatch: pytest.MonkeyPatch, door: Path) -> None:

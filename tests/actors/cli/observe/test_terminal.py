@@ -6,15 +6,20 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
 pytest.importorskip("textual")
 
 from enfilade.actors import Child, Node, Supervisor, system
+from enfilade.actors.cli.observe.command import nodes_behind
 from enfilade.actors.cli.observe.terminal.table import ProcessesPage
+from enfilade.actors.observing.dump import dump, written
 from enfilade.transport.policy import Rights
-from tests.actors.cli.observe.shop import Till, connecting, hall, tills, viewer
+from tests.actors.cli.observe.shop import Till, connecting, hall, shop, tills, viewer
 
 pytestmark = pytest.mark.serial  # about real time: two loops in one thread
 
@@ -302,6 +307,36 @@ def test_a_process_that_ends_is_a_state_of_its_detail() -> None:
             text = await seen.until("it handled")
             assert "cast pay" in text
             await seen.press("escape")
+
+    run(script)
+
+
+def test_obs_77_a_dump_is_shown_by_the_same_pages(tmp_path: Path) -> None:
+    async def dumped() -> bytes:
+        async with shop() as (node, _):
+            await hall(node)
+            node.named("till 00001").cast(Till.pay, -1)
+            await wait_all_tasks_blocked()
+            return b"".join(written(dump(node)))
+
+    file = tmp_path / "shop.jsonl"
+    file.write_bytes(trio.run(dumped))
+    (observed,) = nodes_behind([file], None)
+
+    async def script() -> None:
+        async with viewer(observed) as seen:
+            text = await seen.until("ValueError: expected coins")
+            assert "shop@east" in text.splitlines()[0]
+            assert "dump of 20" in text.splitlines()[0]
+            for key, shown in (("2", "till 00001"), ("3", "floor"), ("7", "crashed"), ("6", "zone east")):
+                await seen.press(key)
+                await seen.until(shown)
+            await seen.press("0")
+            await seen.until("till 00001")
+            await seen.press("2", "home", "K")
+            await seen.until("K: this is a dump")
+            await seen.press("enter")
+            await seen.until("no message waits")
 
     run(script)
 
