@@ -4,6 +4,8 @@ from enfilade.actors.simulation.clock import SimulationClock
 from enfilade.actors.simulation.faults import (
     Block,
     Crash,
+    DiskFailure,
+    DiskTrouble,
     Flaky,
     Freeze,
     Partition,
@@ -30,6 +32,7 @@ from enfilade.actors.simulation.simulated import simulated
 from enfilade.actors.simulation.substitutes import Nondeterministic
 from enfilade.actors.simulation.swarm import Swarm, swarm
 from enfilade.actors.simulation.world import Stuck, World
+from enfilade.transport.simulated.disk import SimulatedDisk, SimulatedFile
 
 __all__ = [
     "COUNTER",
@@ -41,6 +44,8 @@ __all__ = [
     "Block",
     "Crash",
     "CrashLoop",
+    "DiskFailure",
+    "DiskTrouble",
     "Fault",
     "Flaky",
     "Flap",
@@ -54,6 +59,8 @@ __all__ = [
     "Read",
     "RollingRestart",
     "Schedule",
+    "SimulatedDisk",
+    "SimulatedFile",
     "SimulationClock",
     "Skew",
     "Slow",

@@ -5,6 +5,7 @@ Each ends by itself, after the seconds that it holds.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Block",
     "Crash",
+    "DiskFailure",
+    "DiskTrouble",
     "Flaky",
     "Freeze",
     "Partition",
@@ -149,6 +152,53 @@ class Flaky:
             way.set(
                 **{name: value for name, value in before.items() if not (world.is_calm and name in SHARES)}
             )
+
+        world.call_at(world.now() + self.seconds, restore)
+
+
+@attrs.frozen
+class DiskFailure:
+    """Let the next operations on a host's disk fail, if it has one."""
+
+    host: str
+    operation: Literal["read", "write", "sync"] = "sync"
+    times: int = 1
+
+    def strike(self, world: World) -> None:
+        """See `Fault`."""
+        disk = world.hosts[self.host].disk
+        if disk is not None:
+            disk.fail(self.operation, self.times)
+
+
+@attrs.frozen
+class DiskTrouble:
+    """Let a host's disk, if it has one, be full or slow for so many seconds.
+
+    Attributes:
+        host: its name.
+        seconds: how long.
+        room: bytes that can still be written; None: as before.
+        latency: seconds that each operation takes.
+    """
+
+    host: str
+    seconds: float = 1.0
+    room: int | None = None
+    latency: float = 0.0
+
+    def strike(self, world: World) -> None:
+        """See `Fault`."""
+        disk = world.hosts[self.host].disk
+        if disk is None:
+            return
+        before = disk.capacity, disk.latency
+        disk.latency = self.latency
+        if self.room is not None:
+            disk.capacity = disk.used + self.room
+
+        def restore() -> None:
+            disk.capacity, disk.latency = (math.inf, 0.0) if world.is_calm else before
 
         world.call_at(world.now() + self.seconds, restore)
 

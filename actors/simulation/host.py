@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from enfilade.actors.simulation.custody import Life
+from enfilade.transport.simulated.disk import SimulatedDisk
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -40,6 +41,7 @@ class Host:
         life: the present life, or the last one.
         lives: how many there were.
         latest: the node of that life; None until one is open.
+        disk: its disk; None until somebody has asked for it, by `World.disk`.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Host:
     life: Life | None = None
     lives: int = 0
     latest: Node | None = None
+    disk: SimulatedDisk | None = None
     carrier: SimulatedCarrier | None = None
     ready: trio.Event = attrs.field(factory=trio.Event)
     closing: trio.Event = attrs.field(factory=trio.Event)

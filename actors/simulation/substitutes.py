@@ -50,6 +50,10 @@ class Source(Protocol):
         """Return the stream of draws that belongs to a life."""
         ...
 
+    def latency_of(self, life: Life) -> float:
+        """Return the seconds that a function takes which is run in a thread."""
+        ...
+
     def refused(self, error: Nondeterministic) -> None:
         """Take note that a life has asked for something real."""
         ...
@@ -89,9 +93,9 @@ def _refuse(what: str) -> None:
         raise error
 
 
-async def inline(function: Callable[..., Any], *args: Any, **_options: Any) -> Any:
-    """Run a function that blocks, at once: what a simulated host does in the place of a thread."""
-    await trio.lowlevel.checkpoint()
+async def inline(seconds: float, function: Callable[..., Any], *args: Any, **_options: Any) -> Any:
+    """Run a function that blocks, after so many seconds: what a simulated host has for threads."""
+    await trio.sleep(seconds)
     return function(*args)
 
 
@@ -215,6 +219,9 @@ def _substitutes(source: Source) -> Iterator[tuple[Any, str, Any]]:
     def refuse(what: str) -> Callable[..., Any]:
         return lambda life, *args, **kwargs: _refuse(what)
 
+    def blocking(life: Life, *args: Any, **how: Any) -> Any:
+        return inline(source.latency_of(life), *args, **how)
+
     yield os, "urandom", by_life(os.urandom, entropy)
     yield random, "_urandom", by_life(random._urandom, entropy)  # type: ignore[attr-defined]
     for name, simulated in (("time", source.unix_time), ("monotonic", source.monotonic)):
@@ -225,7 +232,7 @@ def _substitutes(source: Source) -> Iterator[tuple[Any, str, Any]]:
     yield time, "sleep", by_life(time.sleep, Life.spend)
     yield closing, "close", by_life(closing.close, lambda life, descriptor: os.close(descriptor))
     threads, waits = trio.to_thread, trio.lowlevel
-    yield threads, "run_sync", by_life(threads.run_sync, lambda life, *args, **how: inline(*args, **how))
+    yield threads, "run_sync", by_life(threads.run_sync, blocking)
     refused = refuse("waits in a thread for the loop")
     yield trio.from_thread, "run", by_life(trio.from_thread.run, refused)
     yield trio.from_thread, "run_sync", by_life(trio.from_thread.run_sync, refused)

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from enfilade.actors.simulation.entropy import Stream
-from enfilade.actors.simulation.faults import Block, Crash, Flaky, Freeze, Partition, Skew, Slow
+from enfilade.actors.simulation.faults import (
+    Block,
+    Crash,
+    DiskFailure,
+    DiskTrouble,
+    Flaky,
+    Freeze,
+    Partition,
+    Skew,
+    Slow,
+)
 from enfilade.actors.simulation.patterns import CrashLoop, Flap, RollingRestart, Swizzle
 from enfilade.actors.simulation.schedule import Fault
 
@@ -55,6 +65,15 @@ ALONE: Final[dict[str, Make]] = {
 }
 """The kinds of faults of one host."""
 
+DISKS: Final[dict[str, Make]] = {
+    "disk fails": lambda draws, hosts, span: DiskFailure(
+        hosts[0], draws.choice(("read", "write", "sync")), 1 + draws.below(3)
+    ),
+    "disk full": lambda draws, hosts, span: DiskTrouble(hosts[0], span, room=draws.below(2000)),
+    "disk slow": lambda draws, hosts, span: DiskTrouble(hosts[0], span, latency=draws.log_between(1e-3, 1.0)),
+}
+"""The kinds of faults of a host's disk, in worlds where a host has one."""
+
 TOGETHER: Final[dict[str, Make]] = {
     "silence": lambda draws, hosts, span: Partition(hosts[0], hosts[1], span),
     "one way": lambda draws, hosts, span: Partition(hosts[0], hosts[1], span, one_way=True),
@@ -73,7 +92,7 @@ TOGETHER: Final[dict[str, Make]] = {
 }
 """The kinds of faults between hosts."""
 
-KINDS: Final[dict[str, Make]] = {**ALONE, **TOGETHER}
+KINDS: Final[dict[str, Make]] = {**ALONE, **DISKS, **TOGETHER}
 """All kinds of faults, by name: each makes one for hosts, in a drawn order, and a number of seconds."""
 
 
@@ -100,7 +119,7 @@ class Swarm:
         rates: dict[str, float] = {}
         for name in self.kinds:
             draws = world.entropy.stream(f"swarm/{name}")  # its own, so that a further kind moves no other
-            if draws.chance(share) and (name in ALONE or len(hosts) > 1):
+            if draws.chance(share) and _can_strike(name, world, hosts):
                 rates[name] = draws.log_between(*self.rates)
         distance = world.entropy.stream("swarm").choice(self.latencies)
         for one in hosts:
@@ -124,6 +143,12 @@ class Swarm:
             self._follow(world, name, rate, draws)
 
         world.call_at(world.now() + draws.exponential(1.0 / rate), strike)
+
+
+def _can_strike(name: str, world: World, hosts: Sequence[str]) -> bool:
+    if name in DISKS:
+        return any(world.hosts[host].disk is not None for host in hosts)
+    return name in ALONE or len(hosts) > 1
 
 
 def swarm(**options: object) -> Swarm:

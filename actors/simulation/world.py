@@ -34,6 +34,7 @@ from enfilade.actors.simulation.substitutes import Nondeterministic, inline
 from enfilade.actors.simulation.verdicts import Verdicts
 from enfilade.transport.carrier import Credentials
 from enfilade.transport.simulated.carrier import SimulatedCarrier
+from enfilade.transport.simulated.disk import SimulatedDisk
 from enfilade.transport.simulated.network import Network
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ class World(Partitions, Properties, Verdicts):
             entropy=self.chance_of(life).bytes,
             random=self.chance_of(life).random,
             spawn=self._holder.start_soon,
-            run_blocking=inline,
+            run_blocking=lambda *args, **how: inline(self.latency_of(life), *args, **how),
             charge=life.spend,
             is_deterministic=True,
         )
@@ -339,6 +340,8 @@ class World(Partitions, Properties, Verdicts):
             abandon_guests(host.latest)
         if host.carrier is not None:
             self.network.end(host.carrier, silently=silently)
+        if host.disk is not None:
+            host.disk.lose_power() if silently else host.disk.end_life()
 
     async def restart(self, host: Host, after: float = 0.0) -> None:
         """Start the next life of a host; crash the present one first, if there is one."""
@@ -396,6 +399,12 @@ class World(Partitions, Properties, Verdicts):
             if blocked:
                 host.life.occupy(blocked)
 
+    def disk(self, host: Host) -> SimulatedDisk:
+        """The disk of a host. Its files outlive lives; a crash of the "machine" takes what was not synced."""
+        if host.disk is None:
+            host.disk = SimulatedDisk(self.entropy.stream(f"disk/{host.name}"))
+        return host.disk
+
     def skew_clock(self, host: Host, seconds: float) -> None:
         """Put a host's wall clock forward, or back; its timers do not notice."""
         self._note("skew", host.name, seconds)
@@ -445,6 +454,8 @@ class World(Partitions, Properties, Verdicts):
         self.network.strikes.clear()
         for host in healthy:
             self.thaw(host)
+            if host.disk is not None:
+                host.disk.recover()
             if host.is_alive:
                 self.slow(host, step=0.0)
             elif host.life is None or host.life.is_over:
@@ -500,6 +511,11 @@ class World(Partitions, Properties, Verdicts):
     def unix_time(self, life: Life) -> float:
         """The wall-clock time of a life."""
         return EPOCH + self.hosts[life.name].skew + self.monotonic(life)
+
+    def latency_of(self, life: Life) -> float:
+        """The seconds that a function of a life takes which is run in a thread: those of the host's disk."""
+        disk = self.hosts[life.name].disk
+        return disk.latency if disk is not None else 0.0
 
     def chance_of(self, life: Life) -> Stream:
         """The stream of draws that belongs to a life."""

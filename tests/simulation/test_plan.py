@@ -95,7 +95,7 @@ def test_every_kind_of_fault_is_drawn_and_strikes() -> None:
 
     async def main(world: World) -> None:
         for name in ("east", "west"):
-            await world.open_node(name)
+            world.disk(await world.open_node(name))
         world.faults(swarm(rates=(0.5, 1.0)))
         await world.run(20)
         struck.update(world.struck)
@@ -104,9 +104,10 @@ def test_every_kind_of_fault_is_drawn_and_strikes() -> None:
     for seed in range(20):
         run_simulation(main, seed=seed)
     drawn = {"Crash", "CrashLoop", "RollingRestart", "Freeze", "Slow", "Block", "Skew"}
+    drawn |= {"DiskFailure", "DiskTrouble"}
     drawn |= {"Partition", "Flap", "Swizzle", "Flaky"}
     assert all(struck[kind] >= 20 for kind in drawn)
-    assert len(KINDS) == 19
+    assert len(KINDS) == 22
 
 
 @pytest.mark.parametrize("name", SABOTAGE)
