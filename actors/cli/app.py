@@ -251,6 +251,26 @@ def dump(
 
 
 @app.command()
+def metrics(
+    doors: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[DOOR]...", help="The nodes, as of `top`; without, the one that runs."),
+    ] = None,
+    listen: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Serve them at this port of this machine alone; 0: a free one."),
+    ] = None,
+    secret: Secret = None,
+) -> None:
+    """Print the metrics of nodes in the text format of Prometheus, or serve them at /metrics."""
+    from enfilade.actors.cli.metrics import print_metrics, serve_metrics
+
+    if listen is None:
+        raise typer.Exit(print_metrics(doors or [], secret))
+    raise typer.Exit(serve_metrics(doors or [], secret, listen))
+
+
+@app.command()
 def simulate(
     test: Annotated[str, typer.Argument(help="A test of a world, as FILE.py::NAME or package.module::NAME.")],
     seed: Annotated[int, typer.Option(help="The seed, or the first of several.")] = 0,

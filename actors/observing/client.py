@@ -25,6 +25,7 @@ from enfilade.actors.observing.views import (
     EventView,
     Hello,
     LogView,
+    MetricsView,
     ReplicaView,
     TableView,
     TraceView,
@@ -46,7 +47,7 @@ MAILBOX = Mailbox(1_000, "drop_oldest")
 """The mailbox of an observer: at most one update waits, unless the node breaks the protocol."""
 
 
-PASSING = (LogView, DumpView, TraceView, ReplicaView)
+PASSING = (LogView, DumpView, MetricsView, TraceView, ReplicaView)
 """The views whose updates do not build on one another."""
 
 
@@ -64,7 +65,7 @@ class State:
         rows: the rows of a table, in the order of the window.
         events: the events of this update.
 
-    Of the log, of a dump, of a trace and of a replica, `fields` has what this update has brought.
+    Of the log, the metrics, a dump, a trace and a replica, `fields` has what this update has brought.
     """
 
     update: Update

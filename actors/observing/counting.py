@@ -12,6 +12,7 @@ that, and `busy` and `seconds` are None.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.processes.body import DispatchedBody
+from enfilade.actors.processes.identity import actor_name
 from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Counts(Listener):
 
     Attributes:
         samples: whether it is sampled how busy processes are.
+        ended: messages that processes handled which have ended since, by their class.
     """
 
     samples = False
@@ -47,7 +50,7 @@ class Counts(Listener):
         self._users = 0
         self._totals: dict[int, int] = {}
         self._rates: dict[int, float] = {}
-        self._ended = 0
+        self.ended: Counter[str] = Counter()
         self._since = 0.0
         self._timer: Timer | None = None
 
@@ -60,14 +63,15 @@ class Counts(Listener):
     def total(self) -> int:
         """Messages that all actors together have handled since counting began."""
         now = self._node.dispatcher.counted or {}
-        return self._ended + sum(self._totals.values()) + sum(now.values())
+        return self.ended.total() + sum(self._totals.values()) + sum(now.values())
 
     def begin(self) -> None:
         """Count, for one user more. Not a checkpoint."""
         self._users += 1
         if self._users > 1:
             return
-        self._totals, self._rates, self._ended = {}, {}, 0
+        self._totals, self._rates = {}, {}
+        self.ended.clear()
         self._since = self._node.timers.now()
         self._node.dispatcher.counted = {}
         _HAND_OFF.begin()
@@ -103,8 +107,10 @@ class Counts(Listener):
 
     def process_ended(self, process: Process, reason: Reason) -> None:
         counted = self._node.dispatcher.counted
-        self._ended += self._totals.pop(process.serial, 0)
-        self._ended += 0 if counted is None else counted.pop(process, 0)
+        handled = self._totals.pop(process.serial, 0)
+        handled += 0 if counted is None else counted.pop(process, 0)
+        if handled:
+            self.ended[actor_name(process) or ""] += handled
         self._rates.pop(process.serial, None)
 
     def handled(self, ref: Ref[Any]) -> int | None:

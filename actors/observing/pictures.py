@@ -33,6 +33,7 @@ from enfilade.actors.observing.views import (
     DumpView,
     EventView,
     LogView,
+    MetricsView,
     NodeView,
     ProcessView,
     ReplicaView,
@@ -114,6 +115,27 @@ class NodePicture:
     def close(self) -> None:
         self._vitals.end(self._look)
         self._scene.watching.count_no_more()
+
+
+class MetricsPicture:
+    """The metrics of the node."""
+
+    def __init__(self, scene: Scene, view: MetricsView) -> None:
+        self._scene = scene
+        self._messages = view.messages
+        scene.watching.metrics.begin()
+        if view.messages:
+            scene.watching.count()
+
+    async def shot(self, *, is_full: bool) -> Shot:
+        metrics = self._scene.watching.metrics
+        found = await metrics.readings(self._scene.budget, messages=self._messages)
+        return Shot({"readings": found})
+
+    def close(self) -> None:
+        self._scene.watching.metrics.end()
+        if self._messages:
+            self._scene.watching.count_no_more()
 
 
 class WindowPicture(ABC):
@@ -371,6 +393,7 @@ class DumpPicture:
 
 PICTURES: Final[Pictures] = {
     NodeView: NodePicture,
+    MetricsView: MetricsPicture,
     TableView: TablePicture,
     TreeView: TreePicture,
     ProcessView: ProcessPicture,

@@ -26,6 +26,7 @@ __all__ = [
     "EventView",
     "Hello",
     "LogView",
+    "MetricsView",
     "NodeView",
     "ProcessView",
     "ReplicaView",
@@ -203,8 +204,20 @@ class TraceView:
     contents: bool = False
 
 
+@attrs.frozen
+class MetricsView:
+    """The metrics of the node: see `metrics.INSTRUMENTS`.
+
+    Attributes:
+        messages: whether messages are counted for it.
+    """
+
+    messages: bool = True
+
+
 View = (
     NodeView
+    | MetricsView
     | TableView
     | TreeView
     | ProcessView
@@ -218,6 +231,7 @@ View = (
 
 RIGHTS: Final[dict[type, str]] = {
     NodeView: "observe",
+    MetricsView: "observe",
     TableView: "observe",
     TreeView: "observe",
     ProcessView: "observe",
@@ -319,6 +333,9 @@ def check_view(view: object, rights: Collection[str], shown: Container[type]) ->
         _check(view.level in LEVELS, "level", f"one of {', '.join(LEVELS)}", view.level)
         is_text = type(view.prefix) is str and len(view.prefix) <= LARGEST_MATCH
         _check(is_text, "prefix", "a text", view.prefix)
+        return view
+    if type(view) is MetricsView:
+        _check(type(view.messages) is bool, "messages", "a boolean", view.messages)
         return view
     if type(view) is DumpView:
         _check(type(view.everything) is bool, "everything", "a boolean", view.everything)

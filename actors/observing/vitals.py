@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from enfilade.actors.node.timers import Timer
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Look", "Rates", "Vitals", "program_shown", "resident"]
+__all__ = ["Look", "Rates", "Vitals", "descriptors", "program_shown", "resident"]
 
 LAG: Final = 0.01
 """Seconds of the timer whose lateness is measured."""
@@ -219,7 +219,7 @@ def program_shown() -> dict[str, Any]:
     """The program that a node runs in, and what it uses."""
     return {
         **_made_of(),
-        "descriptors": _descriptors(),
+        "descriptors": descriptors(),
         "threads": threading.active_count(),
         "cpu_seconds": round(time.process_time(), 3),
     }
@@ -242,6 +242,6 @@ def resident() -> int | None:
 
 
 @attempt(None)
-def _descriptors() -> int | None:
+def descriptors() -> int | None:
     """The number of open descriptors; None where that cannot be read."""
     return len(os.listdir("/proc/self/fd"))

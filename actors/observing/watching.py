@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from enfilade.actors.observing.metrics import Metrics
 from enfilade.actors.observing.vitals import Rates, Vitals
 from enfilade.actors.observing.walker import Grave, Walker
 
@@ -26,6 +27,7 @@ class Watching:
         now: the time on the clock of its trio run.
         walker: goes through the node, for one watch at a time.
         vitals: the vital signs.
+        metrics: what is measured for tools of others.
         log_lines: the lines of the log.
         grave: the processes that have ended a short while ago.
         watches: the node of the observer of each watch, by the serial of its process.
@@ -36,6 +38,7 @@ class Watching:
         self.now = node.timers.now
         self.walker = Walker(node)
         self.vitals = Vitals(node)
+        self.metrics = Metrics(node, self.walker, node.observation.counts)
         self.log_lines: LogLines = node.observation.log_lines
         self.grave = Grave(node.timers.now)
         self.watches: dict[int, str] = {}

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from enfilade.actors.observing.running_nodes import running_nodes, runtime_directory
 from tests.actors.cli.command import enfilade, enfilade_here
 from tests.actors.cli.running import line_with, running, zone
@@ -46,6 +48,13 @@ def test_what_is_no_column_is_refused(bank: Path) -> None:
     result = enfilade("top", str(bank / "bank.door"), "--sort", "nothing", "--times", "1")
     assert result.returncode == 1
     assert result.stderr.startswith("enfilade: columns and sort must be")
+
+
+def test_obs_57_metrics_are_printed(bank: Path) -> None:
+    pytest.importorskip("prometheus_client")
+    lines = answered("metrics", str(bank / "bank.door")).splitlines()
+    assert "# TYPE enfilade_process_count gauge" in lines
+    assert any(line.startswith('enfilade_mailbox_longest{node="bank@east"} ') for line in lines)
 
 
 def test_dump_says_who_waits_for_whom(bank: Path) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from enfilade.actors import Actor, Child, Node, NoProcess, Process, Refused, Supervisor, open_node, system
+from enfilade.actors import Actor, Child, Node, NoProcess, Process, Refused, Supervisor, system
 from enfilade.actors.observing.client import Client, States
 from enfilade.actors.observing.desk import Desk
 from enfilade.actors.observing.views import (
@@ -22,10 +20,8 @@ from enfilade.actors.observing.views import (
     Update,
 )
 from enfilade.actors.observing.watch import Watch
-from enfilade.transport.memory_carrier import MemoryNetwork
-from enfilade.transport.policy import CONTROL, INSPECT, OBSERVE, TRACE, Policy, Rights, Rule
-
-ALL = Rights(observe=True, inspect=True)
+from enfilade.transport.policy import CONTROL, INSPECT, OBSERVE, TRACE, Rights
+from tests.actors.observing.pair import observed
 
 
 class Till(Actor):
@@ -37,19 +33,6 @@ class Till(Actor):
 
     def wait(self) -> None:
         """Do nothing."""
-
-
-@asynccontextmanager
-async def observed(rights: Rights = ALL) -> AsyncIterator[tuple[Node, Node]]:
-    """A node that is observed, and the one that observes."""
-    network = MemoryNetwork()
-    policy = Policy(rules=[Rule(rights=rights)])
-    async with (
-        open_node("bank", listen="/bank", policy=policy, carrier=network.carrier("bank")) as bank,
-        open_node("eye", policy=Policy(rules=[Rule()]), carrier=network.carrier("eye")) as eye,
-    ):
-        await eye.connect("/bank")
-        yield bank, eye
 
 
 def client(eye: Node, **options: Any) -> Client:

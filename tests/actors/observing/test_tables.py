@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -12,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from enfilade.actors import Actor, Child, Node, Pool, Process, Refused, Supervisor, Worker, open_node
+from enfilade.actors import Actor, Child, Node, Pool, Process, Refused, Supervisor, Worker
 from enfilade.actors.messages.reasons import KILL
 from enfilade.actors.node.statistics import NodeStatistics
 from enfilade.actors.observing.client import Client, State
@@ -27,10 +25,9 @@ from enfilade.actors.observing.views import (
     TableView,
     View,
 )
-from enfilade.transport.memory_carrier import MemoryNetwork
-from enfilade.transport.policy import CONTROL, Policy, Rights, Rule
+from enfilade.transport.policy import CONTROL, Rights
+from tests.actors.observing.pair import observed
 
-ALL = Rights(observe=True, inspect=True, trace=True, control=True)
 RIGHTS = ["observe", "inspect", "trace", "control"]
 
 
@@ -47,17 +44,7 @@ class Clerk(Worker):
         await trio.sleep_forever()
 
 
-@asynccontextmanager
-async def observed(rights: Rights = ALL) -> AsyncIterator[tuple[Node, Node]]:
-    """A node that is observed, and the one that observes."""
-    network = MemoryNetwork()
-    policy = Policy(rules=[Rule(rights=rights)])
-    async with (
-        open_node("bank", listen="/bank", policy=policy, carrier=network.carrier("bank")) as bank,
-        open_node("eye", policy=Policy(rules=[Rule()]), carrier=network.carrier("eye")) as eye,
-    ):
-        await eye.connect("/bank")
-        yield bank, eye
+EVERYTHING = Rights(observe=True, inspect=True, trace=True, control=True)
 
 
 async def seen(eye: Node, view: View, right: str = "observe", count: int = 1) -> State:
@@ -78,7 +65,7 @@ async def rows_of(eye: Node, of: str, **options: Any) -> list[dict[str, Any]]:
 
 
 async def test_obs_1_rights_are_those_of_the_peer(autojump_clock: MockClock) -> None:
-    async with observed() as (_bank, eye):
+    async with observed(EVERYTHING) as (_bank, eye):
         for right in RIGHTS[:3]:
             assert (await Client(eye, "bank@local", right).hello()).rights == RIGHTS
         control: Any = eye.remote(CONTROL, "bank@local")
@@ -86,7 +73,7 @@ async def test_obs_1_rights_are_those_of_the_peer(autojump_clock: MockClock) -> 
 
 
 async def test_names_links_and_groups(autojump_clock: MockClock) -> None:
-    async with observed() as (bank, eye):
+    async with observed(EVERYTHING) as (bank, eye):
         one = await bank.spawn(Till, name="one")
 
         async def other(me: Process) -> None:
@@ -111,7 +98,7 @@ async def test_names_links_and_groups(autojump_clock: MockClock) -> None:
 
 
 async def test_timers_show_their_owners_and_messages(autojump_clock: MockClock) -> None:
-    async with observed() as (bank, eye):
+    async with observed(EVERYTHING) as (bank, eye):
 
         async def waiting(me: Process) -> None:
             me.send_after(1_000.0, me.ref, 5)
@@ -125,7 +112,7 @@ async def test_timers_show_their_owners_and_messages(autojump_clock: MockClock) 
 
 
 async def test_pools_show_their_workers_and_jobs(autojump_clock: MockClock) -> None:
-    async with observed() as (bank, eye):
+    async with observed(EVERYTHING) as (bank, eye):
         pool = await bank.spawn(Pool, Clerk, size=2, queue_limit=3, name="clerks")
         for job in range(7):
             pool.cast(Pool.submit, job)
@@ -136,7 +123,7 @@ async def test_pools_show_their_workers_and_jobs(autojump_clock: MockClock) -> N
 
 
 async def test_peers_show_traffic_and_rights(autojump_clock: MockClock) -> None:
-    async with observed() as (bank, eye):
+    async with observed(EVERYTHING) as (bank, eye):
         state = await seen(eye, TableView("peers"), count=8)
         (row,) = state.rows
         assert (row["name"], row["state"], row["rights"]) == ("eye@local", "up", RIGHTS)
@@ -155,7 +142,7 @@ async def test_peers_show_traffic_and_rights(autojump_clock: MockClock) -> None:
 
 
 async def test_children_of_a_supervisor_are_cut_and_sorted(autojump_clock: MockClock) -> None:
-    async with observed() as (bank, eye):
+    async with observed(EVERYTHING) as (bank, eye):
         top = await bank.spawn(Supervisor, [Child(Till, id=f"till {number}") for number in range(9)])
         options = {"supervisor": top.serial, "sort": "child_id", "first": 1, "count": 2}
         rows = await rows_of(eye, "children", **options)
@@ -166,7 +153,7 @@ async def test_children_of_a_supervisor_are_cut_and_sorted(autojump_clock: MockC
 
 
 async def test_the_view_of_the_node_has_its_statistics_and_rates(autojump_clock: MockClock) -> None:
-    async with observed() as (bank, eye), Client(eye, "bank@local").watch(NodeView()) as states:
+    async with observed(EVERYTHING) as (bank, eye), Client(eye, "bank@local").watch(NodeView()) as states:
         first = await anext(states)
         for _ in range(10):
             await bank.spawn(Till)
@@ -186,7 +173,7 @@ async def test_the_view_of_the_node_has_its_statistics_and_rates(autojump_clock:
 
 async def test_lines_of_the_log_are_seen_while_somebody_looks(autojump_clock: MockClock) -> None:
     log = logging.getLogger("enfilade.tests.observed")
-    async with observed() as (bank, eye):
+    async with observed(EVERYTHING) as (bank, eye):
         before = list(logging.root.handlers)
         view = LogView("WARNING", "enfilade.tests")
         async with Client(eye, "bank@local", "inspect").watch(view) as states:
@@ -205,7 +192,7 @@ async def test_lines_of_the_log_are_seen_while_somebody_looks(autojump_clock: Mo
 
 
 async def test_states_are_seen_through_format_status(autojump_clock: MockClock) -> None:
-    async with observed() as (bank, eye):
+    async with observed(EVERYTHING) as (bank, eye):
         till = await bank.spawn(Till, name="till")
         state = await seen(eye, StateView("till"), "inspect")
         assert state.fields == {"serial": till.serial, "state": "'open'", "problem": None}
@@ -214,7 +201,7 @@ async def test_states_are_seen_through_format_status(autojump_clock: MockClock) 
 
 
 async def test_a_dump_comes_in_pieces(autojump_clock: MockClock) -> None:
-    async with observed() as (bank, eye):
+    async with observed(EVERYTHING) as (bank, eye):
         for _ in range(1_200):
             await bank.spawn(Till)
         records: list[dict[str, Any]] = []
@@ -232,7 +219,7 @@ async def test_a_dump_comes_in_pieces(autojump_clock: MockClock) -> None:
 
 async def test_obs_17_a_replica_is_exact_at_its_end(autojump_clock: MockClock) -> None:
     """Processes start, end and are renamed while the walk is under way."""
-    async with observed() as (bank, eye):
+    async with observed(EVERYTHING) as (bank, eye):
         tills = [await bank.spawn(Till) for _ in range(4_000)]
         copy: dict[int, dict[str, Any]] = {}
         pieces = []

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,14 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from typer.testing import CliRunner
 
-from enfilade.actors import Actor, Child, Node, Process, Refused, Supervisor, open_node
+from enfilade.actors import Actor, Child, Node, Process, Refused, Supervisor
 from enfilade.actors.cli.app import app
 from enfilade.actors.cli.recordings import Writer, read_recording, redact, write_records
 from enfilade.actors.observing.client import Client
 from enfilade.actors.observing.views import TraceView
 from enfilade.actors.processes.local_ref import LocalRef
-from enfilade.transport.memory_carrier import MemoryNetwork
-from enfilade.transport.policy import Policy, Rights, Rule
+from enfilade.transport.policy import Rights
+from tests.actors.observing.pair import observed
 
 GOLDEN = Path(__file__).parent / "charts"
 
@@ -45,16 +43,7 @@ class Shy(Actor):
         """Take money."""
 
 
-@asynccontextmanager
-async def observed(rights: Rights = Rights(trace=True)) -> AsyncIterator[tuple[Node, Node]]:  # noqa: B008
-    network = MemoryNetwork()
-    policy = Policy(rules=[Rule(rights=rights)])
-    async with (
-        open_node("bank", listen="/bank", policy=policy, carrier=network.carrier("bank")) as bank,
-        open_node("eye", policy=Policy(rules=[Rule()]), carrier=network.carrier("eye")) as eye,
-    ):
-        await eye.connect("/bank")
-        yield bank, eye
+TRACE = Rights(trace=True)
 
 
 async def traced(eye: Node, view: TraceView, during: Any) -> tuple[list[dict[str, Any]], str | None]:
@@ -73,7 +62,7 @@ async def traced(eye: Node, view: TraceView, during: Any) -> tuple[list[dict[str
 
 
 async def test_obs_89_a_trace_ends_with_its_count(autojump_clock: MockClock) -> None:
-    async with observed() as (bank, eye):
+    async with observed(TRACE) as (bank, eye):
         till = await bank.spawn(Till, name="till")
 
         async def calls() -> None:
@@ -95,7 +84,7 @@ async def test_obs_89_a_trace_ends_with_its_count(autojump_clock: MockClock) -> 
 
 
 async def test_obs_7_contents_are_masked_by_the_class(autojump_clock: MockClock) -> None:
-    async with observed() as (bank, eye):
+    async with observed(TRACE) as (bank, eye):
         shy, till = await bank.spawn(Shy), await bank.spawn(Till)
 
         async def pay() -> None:
@@ -111,7 +100,7 @@ async def test_obs_7_contents_are_masked_by_the_class(autojump_clock: MockClock)
 
 async def test_sends_are_seen_while_a_trace_asks(autojump_clock: MockClock) -> None:
     plain = LocalRef.send, LocalRef.cast, LocalRef.call
-    async with observed() as (bank, eye):
+    async with observed(TRACE) as (bank, eye):
         till = await bank.spawn(Till)
 
         async def clerk(me: Process) -> None:
@@ -138,7 +127,7 @@ async def test_sends_are_seen_while_a_trace_asks(autojump_clock: MockClock) -> N
 
 
 async def test_a_trace_ends_above_its_rate_and_with_its_processes(autojump_clock: MockClock) -> None:
-    async with observed() as (bank, eye):
+    async with observed(TRACE) as (bank, eye):
         till = await bank.spawn(Till)
 
         async def flood() -> None:
@@ -179,7 +168,7 @@ def recording(tmp_path: Path) -> Path:
 
 
 async def _recorded() -> list[dict[str, Any]]:
-    async with observed() as (bank, eye):
+    async with observed(TRACE) as (bank, eye):
         await bank.spawn(Supervisor, [Child(Till, id="till", name="till")])
 
         async def happen() -> None:

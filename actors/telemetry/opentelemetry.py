@@ -1,0 +1,125 @@
+"""The metrics of a node as instruments of OpenTelemetry.
+
+All instruments are observable: their callbacks give what has been read last. Nothing is measured until a
+reader has asked for the first time, which only an SDK does; and nothing any more a minute after it has asked
+for the last time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from enfilade.actors.observing.metrics import INSTRUMENTS, Instrument, Metrics, Readings
+from enfilade.actors.observing.walker import Walker
+from enfilade.actors.telemetry.extra import of_the_extra
+
+if TYPE_CHECKING:
+    from enfilade.actors.node.node import Node
+
+__all__ = ["Instrumentation", "instrument"]
+
+EVERY: Final = 5.0
+"""Seconds between two readings, while somebody asks for them."""
+
+IDLE: Final = 60.0
+"""Seconds after the last question until nothing is measured any more."""
+
+BUDGET: Final = 0.05
+"""The share of its time that the node spends on readings, at most."""
+
+
+def instrument(node: Node, *, messages: bool = True, meter: Any = None) -> Instrumentation:
+    """Have the metrics of a node read through OpenTelemetry, until the node stops. Not a checkpoint.
+
+    Args:
+        node: the node.
+        messages: whether messages are counted while a reader asks, which costs what `Node.counting` does.
+        meter: the meter that makes the instruments; None for that of the global provider.
+
+    Raises:
+        MissingExtra: opentelemetry-api is not installed.
+    """
+    api = of_the_extra("opentelemetry.metrics")
+    made = Instrumentation(node, api.Observation, messages=messages)
+    meter = api.get_meter("enfilade", metadata.version("enfilade")) if meter is None else meter
+    makers = {
+        "counter": meter.create_observable_counter,
+        "updown": meter.create_observable_up_down_counter,
+        "gauge": meter.create_observable_gauge,
+    }
+    for each in INSTRUMENTS:
+        makers[each.kind](each.name, [made.callback_of(each)], unit=each.unit, description=each.description)
+    node.start_service(made.run, "telemetry")
+    return made
+
+
+class Instrumentation:
+    """The readings of one node, taken while a reader asks for them: see `instrument`."""
+
+    def __init__(self, node: Node, observation: Any, *, messages: bool) -> None:
+        self._node = node
+        self._observation = observation
+        self._messages = messages
+        self._metrics = Metrics(node, Walker(node), node.observation.counts)
+        self._readings: Readings = {}
+        self._asked = trio.Event()
+        self._is_asked = False
+        self._is_on = False
+
+    def callback_of(self, instrument: Instrument) -> Callable[[Any], Iterable[Any]]:
+        """The function that a reader calls for an instrument, in any thread."""
+
+        def observed(options: Any) -> Iterable[Any]:
+            if not self._is_asked:
+                self._is_asked = True
+                try:
+                    self._node.token.run_sync_soon(self._wake)
+                except trio.RunFinishedError:
+                    return []
+            found = self._readings.get(instrument.name, ())
+            return [self._observation(value, attributes) for attributes, value in found]
+
+        return observed
+
+    def _wake(self) -> None:
+        self._asked.set()
+
+    async def refresh(self) -> None:
+        """Read now, whether or not a reader has asked. A checkpoint."""
+        self._begin()
+        self._readings = await self._metrics.readings(BUDGET, messages=self._messages)
+
+    async def run(self) -> None:
+        """Take readings while somebody asks for them, until cancelled."""
+        try:
+            while True:
+                if self._is_on:
+                    with trio.move_on_after(IDLE):
+                        await self._asked.wait()
+                    if not self._asked.is_set():
+                        self._end()
+                        continue
+                await self._asked.wait()
+                self._asked, self._is_asked = trio.Event(), False
+                await self.refresh()
+                await trio.sleep(EVERY)
+        finally:
+            self._end()
+
+    def _begin(self) -> None:
+        if not self._is_on:
+            self._is_on = True
+            self._metrics.begin()
+            if self._messages:
+                self._node.observation.counts.begin()
+
+    def _end(self) -> None:
+        if self._is_on:
+            self._is_on, self._readings = False, {}
+            self._metrics.end()
+            if self._messages:
+                self._node.observation.counts.end()
