@@ -70,7 +70,6 @@ from enfilade.actors.node.dead_letters import DeadLetter, DeadLetters
 from enfilade.actors.node.groups import GroupMonitor, GroupScope, Joined, Left
 from enfilade.actors.node.node import Node
 from enfilade.actors.node.statistics import NodeStatistics
-from enfilade.actors.node.timers import Timer
 from enfilade.actors.opening import open_node
 from enfilade.actors.patterns.events import (
     EventHandler,
@@ -93,6 +92,7 @@ from enfilade.actors.processes.mailbox import UNBOUNDED, Lagged, Mailbox
 from enfilade.actors.processes.process import Process
 from enfilade.actors.processes.resumption import Resume
 from enfilade.actors.processes.start import Started, acknowledges_start, spawn_started
+from enfilade.actors.processes.timers import Timer
 from enfilade.actors.supervision.backoff import Backoff, InvalidBackoff
 from enfilade.actors.supervision.child_spec import (
     BadCombination,

@@ -15,6 +15,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from heapq import heappop
 from typing import Any, Final
 
 from enfilade.actors.messages.likeness import Like
@@ -27,7 +28,9 @@ from enfilade.actors.processes.links import Down
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.mailbox_search import MailboxSearch
 from enfilade.actors.processes.process import Process
+from enfilade.actors.processes.record import Extras
 from enfilade.actors.processes.steps import with_headroom
+from enfilade.actors.processes.timers import Timer, Timers
 
 compiled: Any
 try:
@@ -47,6 +50,9 @@ TWINS: Final[dict[tuple[type, str], Function]] = {
     (DispatchedBody, "hand_off"): DispatchedBody.hand_off,
     (Dispatcher, "run_group"): Dispatcher.run_group,
     (MailboxSearch, "count_misfits"): MailboxSearch.count_misfits,
+    (Process, "send_after"): Process.send_after,
+    (Timer, "cancel"): Timer.cancel,
+    (Timers, "fire_due"): Timers.fire_due,
 }
 """The functions in Python, by where they are."""
 
@@ -64,6 +70,9 @@ def _places() -> dict[str, int]:
             Request,
             MailboxSearch,
             Like,
+            Extras,
+            Timer,
+            Timers,
         )
     }
     values = object(), object(), object()
@@ -95,6 +104,10 @@ def _compiled() -> dict[tuple[type, str], Function]:
                 "Cast": Cast,
                 "Request": Request,
                 "Down": Down,
+                "LocalRef": LocalRef,
+                "Timer": Timer,
+                "Timers": Timers,
+                "heappop": heappop,
                 "with_headroom": with_headroom,
                 "getframe": sys._getframe,
                 "envelopes": envelopes,

@@ -5,6 +5,9 @@
  *   hand_off    DispatchedBody.hand_off   run the handler of a call in the task of its caller
  *   run_group   Dispatcher.run_group      give up to 32 processes of the run queue a turn each
  *   count_misfits   MailboxSearch.count_misfits   pass by the messages that a receive does not want
+ *   send_after  Process.send_after        set a timer that sends a message
+ *   cancel      Timer.cancel              cancel a timer
+ *   fire_due    Timers.fire_due           fire the timers that are due
  *
  * Each has a twin of the same name in Python, at the place that is named above. The twin says what the
  * function does; the C here does the frequent case of it, in the same order, on the same objects. Whatever is
@@ -40,8 +43,9 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
 
 #define FIELDS(field)                                                                                       \
     field(Process, actor) field(Process, at_hand) field(Process, attention) field(Process, body)            \
-    field(Process, dispatcher) field(Process, handlers) field(Process, idle) field(Process, names)          \
-    field(Process, on_message) field(Process, queue) field(Process, waiter)                                 \
+    field(Process, dispatcher) field(Process, extras_or_none) field(Process, handlers) field(Process, idle) \
+    field(Process, names) field(Process, node) field(Process, on_message) field(Process, queue)             \
+    field(Process, waiter)                                                                                  \
     field(Dispatcher, callers) field(Dispatcher, counted) field(Dispatcher, entry)                          \
     field(Dispatcher, message) field(Dispatcher, own) field(Dispatcher, parked) field(Dispatcher, queue)    \
     field(Dispatcher, running)                                                                              \
@@ -50,7 +54,11 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
     field(Cast, args) field(Cast, kwargs) field(Cast, method)                                               \
     field(Request, args) field(Request, kwargs) field(Request, method)                                      \
     field(MailboxSearch, kinds) field(MailboxSearch, likeness)                                              \
-    field(Like, shape) field(Like, names) field(Like, values)
+    field(Like, shape) field(Like, names) field(Like, values) field(Extras, timers)                         \
+    field(Timer, active) field(Timer, after) field(Timer, args) field(Timer, before)                        \
+    field(Timer, deadline) field(Timer, fn) field(Timer, owner) field(Timer, timers) field(Timer, to)       \
+    field(Timers, dead) field(Timers, due) field(Timers, fired) field(Timers, heap) field(Timers, new)      \
+    field(Timers, now) field(Timers, number) field(Timers, sorted) field(Timer, number)
 
 #define DECLARE(type, name) extern Py_ssize_t type##_##name;
 FIELDS(DECLARE)
@@ -58,8 +66,9 @@ FIELDS(DECLARE)
 /* Objects: what else `bind` is told, the classes, the twins, and the sets that they test. */
 
 #define OBJECTS(object)                                                                                     \
-    object(Process) object(Cast) object(Request) object(Down)                                               \
-    object(send) object(cast) object(hand_off) object(with_headroom) object(getframe)                       \
+    object(Process) object(Cast) object(Request) object(Down) object(LocalRef) object(Timer) object(Timers) \
+    object(send) object(cast) object(hand_off) object(send_after) object(cancel)                            \
+    object(with_headroom) object(getframe) object(heappop)                                                  \
     object(envelopes) object(plain) object(no_kwargs) object(handed_off)
 
 #define HOLD(name) extern PyObject *the_##name;
@@ -68,8 +77,9 @@ OBJECTS(HOLD)
 /* Names of methods and attributes that are looked up as Python does. */
 
 #define NAMES(name)                                                                                         \
-    name(answer) name(append) name(body) name(concluded) name(handle) name(may_fit) name(not_used) name(on_down)          \
-    name(overflowed) name(popleft) name(protocol) name(raised) name(rest) name(turn)
+    name(answer) name(append) name(body) name(concluded) name(fire) name(handle) name(may_fit)              \
+    name(not_used) name(on_down) name(overflowed) name(popleft) name(protocol) name(raised)                 \
+    name(remove_dead) name(rest) name(sort_in) name(timers) name(turn) name(wake_at)
 
 #define NAME(word) extern PyObject *s_##word;
 NAMES(NAME)
@@ -152,5 +162,8 @@ PyObject *core_cast(PyObject *self, PyObject *const *args, Py_ssize_t count, PyO
 PyObject *core_hand_off(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_run_group(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_count_misfits(PyObject *self, PyObject *messages);
+PyObject *core_send_after(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *core_cancel(PyObject *self, PyObject *nothing);
+PyObject *core_fire_due(PyObject *self, PyObject *nothing);
 
 #endif

@@ -111,6 +111,10 @@ static PyMethodDef of_classes[] = {
      "Give a group of entries a turn each; see Dispatcher.run_group."},
     {"count_misfits", core_count_misfits, METH_O,
      "Count the first messages that do not fit; see MailboxSearch.count_misfits."},
+    {"send_after", (PyCFunction)(void (*)(void))core_send_after, METH_FASTCALL | METH_KEYWORDS,
+     "Send a message in so many seconds; see Process.send_after."},
+    {"cancel", core_cancel, METH_NOARGS, "Keep a timer from firing; see Timer.cancel."},
+    {"fire_due", core_fire_due, METH_NOARGS, "Fire the timers that are due; see Timers.fire_due."},
 };
 
 /* Make one of them a method of a class. */

@@ -34,12 +34,12 @@ from enfilade.actors.messages.reasons import (
 from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
-from enfilade.actors.node.timers import Timer
 from enfilade.actors.processes.handlers import check_method, refuse
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.links import Down, Exited, Monitor
 from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.process import Process
+from enfilade.actors.processes.timers import Timer
 from enfilade.hostcalls.abi.actor_types import ActorReason
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import (

@@ -41,7 +41,6 @@ from enfilade.actors.node.reports import Reports
 from enfilade.actors.node.services import Observation, Peers, Workers
 from enfilade.actors.node.sharing import CheckedRef, CheckedRequest, Sharing
 from enfilade.actors.node.statistics import NodeStatistics, statistics_of
-from enfilade.actors.node.timers import Timer, Timers
 from enfilade.actors.processes import end, start
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.dispatcher import Dispatcher
@@ -52,6 +51,7 @@ from enfilade.actors.processes.resumption import Resume
 from enfilade.actors.processes.spawn import Spawn, SpawnSoon
 from enfilade.actors.processes.steps import is_from_outside, own_fault, step_failed
 from enfilade.actors.processes.task_bodies import EphemeralBody
+from enfilade.actors.processes.timers import Timer, Timers
 
 __all__ = ["Node"]
 

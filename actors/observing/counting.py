@@ -25,8 +25,8 @@ from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
-    from enfilade.actors.node.timers import Timer
     from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.timers import Timer
 
 __all__ = ["Counts"]
 

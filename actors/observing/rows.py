@@ -16,6 +16,7 @@ from enfilade.actors.observing.columns import PROCESS_COLUMNS
 from enfilade.actors.observing.crashes import state_shown
 from enfilade.actors.observing.events import why
 from enfilade.actors.processes.identity import actor_name, identity_of
+from enfilade.actors.processes.timers import owned_timers
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -84,7 +85,6 @@ def key_of(process: Process, column: str) -> Any:
 def row_of(process: Process) -> dict[str, Any]:
     """The row of a living process."""
     who = identity_of(process)
-    extras = process.extras_or_none
     at_hand = process.at_hand
     method = safe_str(at_hand.method) if at_hand is not None and at_hand.method else None
     return {
@@ -103,7 +103,7 @@ def row_of(process: Process) -> dict[str, Any]:
         "links": len(process.links or ()),
         "monitors": len(process.monitors or ()),
         "watchers": len(process.watchers or ()),
-        "timers": 0 if extras is None else len(extras.timers),
+        "timers": sum(1 for _ in owned_timers(process)),
         "memory": memory_of(process),
         "method": method,
         "waits_for": None if process.awaited is None else shown_ref(process.awaited.target),

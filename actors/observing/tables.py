@@ -16,13 +16,13 @@ from enfilade.actors.messages.errors import NotConnected
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str, shown_name
 from enfilade.actors.messages.signals import Exit, Notice
-from enfilade.actors.node.timers import Timer
 from enfilade.actors.observing.columns import COUNTED, KEYS
 from enfilade.actors.observing.rows import key_of, row_of, shown_ref, state_of
 from enfilade.actors.observing.trees import children_of
 from enfilade.actors.patterns.pool import Pool
 from enfilade.actors.processes.identity import actor_name
 from enfilade.actors.processes.local_ref import process_of
+from enfilade.actors.processes.timers import Timer
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -123,7 +123,7 @@ class _Timers(_Rows):
             yield None if timer is None else self._shown(number, timer, now)
 
     def _shown(self, number: int, timer: Timer, now: float) -> dict[str, Any]:
-        kind, message = _purpose(timer.args)
+        kind, message = _purpose(timer)
         owner = timer.owner
         return {
             "id": number,
@@ -135,8 +135,11 @@ class _Timers(_Rows):
         }
 
 
-def _purpose(args: tuple[Any, ...]) -> tuple[str, str | None]:
+def _purpose(timer: Timer) -> tuple[str, str | None]:
     """The kind of a timer, and the type of the message that it sends, by what its function is given."""
+    args = timer.args
+    if timer.fn is None:
+        return "message", shown_name(type(args))
     if len(args) == 2:
         sent = args[1].message if type(args[1]) is Notice else args[1]
         return ("exit", None) if type(sent) is Exit else ("message", shown_name(type(sent)))

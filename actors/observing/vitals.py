@@ -31,8 +31,8 @@ from enfilade.transport.policy import OBSERVE
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
-    from enfilade.actors.node.timers import Timer
     from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.timers import Timer
 
 __all__ = ["Look", "Rates", "Vitals", "descriptors", "program_shown", "resident"]
 

@@ -30,10 +30,10 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import safe_repr, shown_name
 from enfilade.actors.messages.stable_hash import stable_hash
-from enfilade.actors.node.timers import Timer
 from enfilade.actors.patterns.rate_limit import LeakyBucket, RateLimit
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.links import Exited
+from enfilade.actors.processes.timers import Timer
 from enfilade.actors.supervision.restart_window import RestartWindow
 
 __all__ = ["Discard", "JobDiscarded", "Pool", "PoolDraining", "PoolStatistics", "Routing", "Worker"]

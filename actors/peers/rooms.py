@@ -20,10 +20,10 @@ import trio
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.node.timers import Timer
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import LIMITLESS, Place, make_room, wait_for_room
 from enfilade.actors.processes.process import Process
+from enfilade.actors.processes.timers import Timer
 
 __all__ = ["KEPT", "Rooms"]
 

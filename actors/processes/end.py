@@ -209,8 +209,8 @@ def _release_extras(process: Process, _body: Body, _reason: Reason) -> None:
         alias.active = False
         alias.monitor = None
     extras.aliases.clear()
-    for timer in list(extras.timers):
-        timer.cancel()
+    while extras.timers is not None:
+        extras.timers.cancel()
     if extras.groups:
         process.node.groups.leave_all(process)
     if extras.room is not None:

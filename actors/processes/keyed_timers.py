@@ -10,8 +10,8 @@ import attrs
 from enfilade.actors.messages.safe_text import safe_repr
 
 if TYPE_CHECKING:
-    from enfilade.actors.node.timers import Timer
     from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.timers import Timer
 
 __all__ = ["IdleTimer", "KeyedTimers", "Tick"]
 

@@ -18,9 +18,9 @@ from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.record import Record
 
 if TYPE_CHECKING:
-    from enfilade.actors.node.timers import Timer
     from enfilade.actors.processes.links import Alias, AliasMode, Monitor
     from enfilade.actors.processes.spawn import Spawn, SpawnSoon
+    from enfilade.actors.processes.timers import Timer
 
 __all__ = ["Process"]
 

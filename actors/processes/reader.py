@@ -32,8 +32,8 @@ from enfilade.actors.processes.mailbox_search import MailboxSearch
 from enfilade.actors.processes.steps import step_failed
 
 if TYPE_CHECKING:
-    from enfilade.actors.node.timers import Timer
     from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.timers import Timer
 
 __all__ = ["Reader"]
 

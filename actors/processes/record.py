@@ -55,7 +55,6 @@ from enfilade.actors.processes.steps import Step, step_failed
 if TYPE_CHECKING:
     from enfilade.actors.messages.global_name import Global
     from enfilade.actors.node.node import Node
-    from enfilade.actors.node.timers import Timer
     from enfilade.actors.processes.body import Observer
     from enfilade.actors.processes.dispatcher import Dispatcher
     from enfilade.actors.processes.keyed_timers import IdleTimer, KeyedTimers
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
     from enfilade.actors.processes.reader import Reader
     from enfilade.actors.processes.resumption import Failures
+    from enfilade.actors.processes.timers import Timer
 
 __all__ = ["Extras", "Record"]
 
@@ -114,7 +114,7 @@ class Extras:
         self.stash: deque[Any] = deque()
         self.start_info: Any = None
         self.stop_requests: list[signals.Call] = []
-        self.timers: dict[Timer, None] = {}
+        self.timers: Timer | None = None  # the latest of those that it owns; see there
 
 
 class Record(Handle):

@@ -10,8 +10,8 @@ import attrs
 
 from enfilade.actors.messages.reasons import KILL, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.node.timers import Timer
 from enfilade.actors.processes.local_ref import process_of
+from enfilade.actors.processes.timers import Timer
 from enfilade.actors.supervision.children import ChildRecord
 
 if TYPE_CHECKING:

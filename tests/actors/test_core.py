@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextvars
 import gc
 import os
+import random
 import subprocess
 import sys
 import traceback
-from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +24,6 @@ from enfilade.actors import (
     BadArguments,
     Crashed,
     Deferred,
-    Like,
     LiveResult,
     Mailbox,
     MailboxFull,
@@ -40,7 +38,7 @@ from enfilade.actors.core import choice
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.processes.dispatcher import Dispatcher
 from enfilade.actors.processes.local_ref import LocalRef
-from enfilade.actors.processes.mailbox_search import MailboxSearch
+from enfilade.actors.processes.timers import owned_timers
 
 ROOT = Path(__file__).resolve().parents[2]
 TURN = NodeConfig().turn
@@ -68,6 +66,10 @@ class Unhashable(type):
 
 class Odd(metaclass=Unhashable):
     """A message of such a class."""
+
+
+def fails() -> bool:
+    raise LookupError("on purpose")
 
 
 class Notebook(Actor):
@@ -309,115 +311,70 @@ async def test_handled_messages_are_counted_for_who_wants_it() -> None:
         assert counted[processes[0]] == TURN + 3
 
 
-class Touchy:
-    """A message, and an item of one, that cannot be compared, and runs code when it is."""
-
-    def __init__(self, compared: Any) -> None:
-        self.compared = compared
-
-    def __eq__(self, other: object) -> bool:
-        return bool(self.compared())
-
-    __hash__ = object.__hash__
-
-    @property
-    def size(self) -> Any:
-        return self.compared()
-
-
-class Pair(tuple[Any, ...]):
-    """A tuple of a class of its own."""
-
-    __slots__ = ()
-
-
-def fails() -> bool:
-    raise LookupError("on purpose")
-
-
-SEARCHED: list[Any] = [
-    *[("other", number) for number in range(70)],
-    (),
-    ("other",),
-    ("".join(["wan", "ted"]), 7, "more"),
-    ["wanted", 7],
-    Pair(("wanted", 6)),
-    *[("odd", number) for number in range(3)],
-    SimpleNamespace(size=3, name="s"),
-    SimpleNamespace(name="t"),
-    "text",
-    7.0,
-    ("wanted", ("deep", 7)),
-    ("wanted", 7),
-    Pair(("wanted", 7)),
-    ("wanted", Touchy(bool)),
-    *range(8),
-    Odd(),
-    None,
-]
-SEARCHES: list[Any] = [
-    Odd,
-    (list, Pair),
-    Like(float),
-    Like(7),
-    Like("text"),
-    Like(None),
-    Like(()),
-    Like(("wanted", 7)),
-    Like(("wanted", int)),
-    Like(("wanted", 6)),
-    Like(("wanted", ("deep", int))),
-    Like((str, 2)),
-    Like((object, object, object)),
-    Like(Pair),
-    Like(SimpleNamespace, size=int),
-    Like(object, size=3, name="s"),
-    Like(object, name=str, size=object),
-    Like(("wanted", "nowhere")),
-    Like(Actor),
-]
+@pytest.mark.parametrize("seed", range(4))
+async def test_timers_fire_in_the_order_of_deadlines_and_of_setting(
+    seed: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    """T1: however many are set at once, whatever was cancelled, and to whichever kind of destination."""
+    draw = random.Random(seed)
+    async with open_node("n") as node, node.mailbox() as me:
+        notebook: Ref[Any] = await node.spawn(Notebook)
+        bounded: Ref[Any] = await node.spawn(Notebook, mailbox=Mailbox(1000, "fail"))
+        node.register("named", notebook)
+        now = trio.current_time()
+        expected: list[tuple[float, int]] = []
+        timers: dict[tuple[float, int], Any] = {}
+        for number in range(600):
+            seconds = draw.choice([0, 1, 1.5, 2, 2.5, 3.0])
+            entry = trio.current_time() + seconds, number
+            destination = draw.choice([notebook, notebook, notebook, bounded, node.named("named")])
+            timers[entry] = me.send_after(seconds, destination, entry)
+            expected.append(entry)
+            if draw.random() < 0.3:
+                unwanted = draw.choice(expected)
+                cancelled = timers[unwanted].active
+                assert timers[unwanted].cancel() == cancelled
+                assert not timers[unwanted].active
+                assert timers[unwanted].owner is None
+                if cancelled:
+                    expected.remove(unwanted)
+            if draw.random() < 0.02:
+                await trio.sleep(draw.choice([0.5, 1]))
+        assert len(node.timers) == len(list(owned_timers(node.processes[me.ref.serial])))
+        await trio.sleep(4)
+        first, second = await notebook.call(Notebook.all), await bounded.call(Notebook.all)
+        assert first == [entry for entry in sorted(expected) if entry in set(first)]
+        assert second == [entry for entry in sorted(expected) if entry in set(second)]
+        assert sorted(first + second) == sorted(expected)
+        assert trio.current_time() > now
+        assert len(node.timers) == 0
+        assert node.timers.dead == 0
+        assert list(owned_timers(node.processes[me.ref.serial])) == []
 
 
-@pytest.mark.parametrize("match", SEARCHES, ids=repr)
-def test_a_search_finds_the_first_that_its_test_accepts(match: Any) -> None:
-    search = MailboxSearch(match)
-    accepted = [bool(search.test(message)) for message in SEARCHED]
-    for start in (0, 1, 65, 80):
-        expected = next((place for place in range(start, len(SEARCHED)) if accepted[place]), None)
-        assert search.find(deque(SEARCHED), start) == (expected is not None)
-        assert search.position == (len(SEARCHED) if expected is None else expected)
-        passed = search.count_misfits(SEARCHED[start:])
-        assert passed <= (len(SEARCHED) if expected is None else expected) - start
-        assert not any(accepted[start : start + passed])
-
-
-@pytest.mark.parametrize("place", [0, 40, 200])
-def test_a_search_stops_where_a_comparison_raises_or_changes_the_queue(place: int) -> None:
-    queue: deque[Any] = deque(("other", number) for number in range(300))
-    queue[place] = ("wanted", Touchy(fails))
-    search = MailboxSearch(Like(("wanted", 3)))
-    with pytest.raises(LookupError):
-        search.find(queue, 0)
-    assert search.position == place
-    queue[place] = ("wanted", Touchy(lambda: queue.append(("wanted", 3))))
-    assert search.find(queue, 0)
-    assert queue[search.position] == ("wanted", 3)
-    assert search.position >= 300
-    attribute = MailboxSearch(Like(Touchy, size=3))
-    queue[place] = Touchy(fails)
-    with pytest.raises(LookupError):
-        attribute.find(queue, 0)
-    assert attribute.position == place
-
-
-@needs_compiled
-@pytest.mark.parametrize("core", ["compiled"], indirect=True)
-def test_what_is_data_is_passed_by_without_its_test() -> None:
-    messages = [("other", 1), ["other"], ("another", 2)] * 100
-    assert MailboxSearch(Like(("wanted", 7))).count_misfits(messages) == 300
-    assert MailboxSearch((int, Pair)).count_misfits(messages) == 300
-    with pytest.raises(TypeError):
-        MailboxSearch(int).count_misfits(3)  # type: ignore[arg-type]
+async def test_timers_that_are_rare(autojump_clock: trio.testing.MockClock) -> None:
+    """T2, T3: one that wakes a task, one whose message is refused, one that runs a function, which fails."""
+    async with open_node("n") as node, node.mailbox(Mailbox(1, "fail")) as me:
+        process = node.processes[me.ref.serial]
+        kept = me.send_after(5, me.ref, "late")
+        assert node.timers.new == [kept]
+        me.send_after(1, me.ref, "wakes")
+        assert await me.receive() == "wakes"
+        me.send_after(0.5, me.ref, "full")
+        me.send_after(0.5, me.ref, "over the bound")
+        await trio.sleep(1)
+        assert [await me.receive(), await me.receive()] == ["full", "over the bound"]
+        victim = await node.spawn(Notebook)
+        node.timers.call_after(1, fails, owner=node.processes[victim.serial])
+        monitor = me.monitor(victim)
+        assert (await me.receive()).monitor == monitor
+        assert list(owned_timers(process)) == [kept]
+        for seconds in (-1, float("nan"), "1", 1 << 2000):
+            with pytest.raises((TypeError, ValueError, OverflowError)):
+                me.send_after(seconds, me.ref, "never")  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            me.send_after(1, "nobody", "never")  # type: ignore[arg-type]
+        assert await me.receive() == "late"
 
 
 async def everything(node: Node, message: object, argument: object) -> None:
@@ -444,15 +401,21 @@ async def everything(node: Node, message: object, argument: object) -> None:
         await another.call(Notebook.fails, argument)
     another.send(message)
     another.cast(Notebook.note, argument)
-    queue = deque([*SEARCHED, (message, argument), ("wanted", Touchy(fails)), argument])
-    for match in [*SEARCHES, Like((message, str)), Like(Pair, none=message), Like(("nowhere", argument))]:
-        with suppress(LookupError):
-            MailboxSearch(match).find(queue, 3)
+    async with node.mailbox() as me:
+        for _ in range(100):
+            me.send_after(0, me.ref, message)
+            me.send_after(seconds=3600, destination=me.ref, message=message).cancel()
+            timer = me.send_after(3600.0, another, argument)
+            me.send_after(3600, me.ref, message).cancel()
+            timer.cancel()
+        for _ in range(100):
+            assert await me.receive() is message
+        me.send_after(3600, me.ref, message)
 
 
 async def test_no_reference_is_lost_or_kept() -> None:
     """After every way through the core as many references are left as there were."""
-    held = [object(), object(), Pair, int, Notebook, Notebook.note, Notebook.two, LocalRef, Dispatcher]
+    held = [object(), object(), Notebook, Notebook.note, Notebook.two, LocalRef, Dispatcher]
     counts = []
     for _ in range(3):
         async with open_node("n") as node:

@@ -26,13 +26,13 @@ from enfilade.actors import (
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.request import Request
 from enfilade.actors.node.reports import Reports
-from enfilade.actors.node.timers import Timer, Timers
 from enfilade.actors.processes import end, links, start
 from enfilade.actors.processes.dispatcher import Dispatcher
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.record import Record
 from enfilade.actors.processes.steps import Step
 from enfilade.actors.processes.sync_body import SyncBody
+from enfilade.actors.processes.timers import Timer, Timers
 from tests.actors.steps.bystanders import Bystander, end_of, unharmed
 
 
@@ -276,7 +276,7 @@ async def test_a_fault_in_a_report(
 
 
 @pytest.mark.parametrize(
-    ("service", "name"), [(Timers, "_fire_due"), (Dispatcher, "_slice"), (Dispatcher, "renew_handoffs")]
+    ("service", "name"), [(Timers, "fire_due"), (Dispatcher, "_slice"), (Dispatcher, "renew_handoffs")]
 )
 def test_a_part_that_all_depend_on(monkeypatch: pytest.MonkeyPatch, service: type, name: str) -> None:
     """U2: when the dispatcher or the timers fail themselves, the node ends at once, and says so."""

@@ -270,7 +270,8 @@ class Ticking(Actor):
     def block_and_replace(self) -> None:
         """The first tick is put into the mailbox while this handler runs, and then replaced."""
         self.process.timers.start("key", 0, "stale")
-        self.process.node.timers._heap[0][2].fire()
+        timers = self.process.node.timers
+        timers.fire(timers.new.pop())
         self.process.timers.start("key", 1, "fresh")
 
     def cancel(self, key: str) -> bool:
