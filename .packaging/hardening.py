@@ -19,8 +19,10 @@ COMPILE = (
     "-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3",
     "-fcf-protection=full",  # CET: x86
     "-mbranch-protection=standard",  # PAC and BTI: ARM
+    "-Werror=implicit-function-declaration",
 )
-"""What each adds: a canary, probes of large frames, checks of buffers' sizes, checks of indirect jumps."""
+"""What each adds: a canary, probes of large frames, checks of buffers' sizes, checks of indirect jumps, and
+an error where a function is not declared, whose result would be cut to 32 bits otherwise."""
 
 LINK = ("-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack", "-Wl,-z,shstk")
 """What each adds: tables that are read-only after loading, all of them, no code on the stack, and the note

@@ -6,6 +6,7 @@ The files are read here, by a reader of ELF of our own, so that nothing needs to
 import importlib.util
 import os
 import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,3 +145,16 @@ def test_compiler_without_a_flag_is_named(
     assert "-fstack-protector-strong" in flags
     assert "-fstack-clash-protection" not in flags
     assert "does not take -fstack-clash-protection: built without" in capsys.readouterr().err
+
+
+def test_a_function_that_is_not_declared_is_an_error() -> None:
+    """Its result would count as an int: a pointer would lose its upper half, and nobody would be told."""
+    needs("-Werror=implicit-function-declaration")
+    compile_it = [*hardening.compiler(), "-std=gnu11", "-O1", *hardening.compile_flags(), "-fsyntax-only"]
+    done = subprocess.run(
+        [*compile_it, "-x", "c", "-"],
+        input=b"void *use(void) { return undeclared(); }",
+        stderr=subprocess.PIPE,
+    )
+    assert done.returncode == 1
+    assert b"undeclared" in done.stderr

@@ -34,10 +34,9 @@
 #include <Python.h>
 #include <stddef.h>
 
-#if PY_VERSION_HEX < 0x030C0000
-/* Part of the stable interface from 3.12 on, and the same function in 3.11. */
+/* Part of the stable interface of 3.12, and the same function in 3.11. The headers of no version declare it to
+ * whoever asks for the interface of 3.11. */
 PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t, PyObject *);
-#endif
 
 /* What a class keeps in an object, and where: `bind` is told. */
 
