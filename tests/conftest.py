@@ -1,4 +1,4 @@
-"""What every test may take for granted, and which tests run alone."""
+"""What every test may take for granted, and which tests have the stage of real time to themselves."""
 
 import os
 import signal
@@ -98,12 +98,12 @@ PIPES = open_pipes()
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `serial` what stands in the table, what starts zones, and what goes through real doors."""
-    alone = [HERE / name for name in SERIAL]
+    places = [HERE / name for name in SERIAL]
     for item in items:
         callspec = getattr(item, "callspec", None)
         if (
             item.get_closest_marker("zones")
             or (callspec is not None and "doors" in callspec.params.values())
-            or any(item.path.is_relative_to(place) for place in alone)
+            or any(item.path.is_relative_to(place) for place in places)
         ):
             item.add_marker(pytest.mark.serial)

@@ -1,15 +1,21 @@
 """The test suite in the stages of CI: `python -m tests.stages [argument of pytest ...]`.
 
 1. Tests without time, or in virtual time, by two processes. Nothing is repeated: a failure is a fault.
-2. Tests marked `serial`, about real time, real processes or the kernel, one after the other.
+2. Tests marked `serial`, about real time, real processes or the kernel, also two at a time, because most of
+   them wait for most of their time.
 3. What failed in the second stage once more, each test alone in a process of its own. It is *flaky* when it
    passes now.
 
 Each stage runs in workers of pytest-xdist, also where one at a time is enough: a crash or a time-out ends the
 worker and fails the test that it ran, and another worker runs the rest.
+
+At the end come the slowest tests, the slowest files, and the time of each stage, by the clock and of the
+processors.
 """
 
+import resource
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -20,9 +26,15 @@ import pytest
 MOST_REPEATED = 5
 """A stage with more failures than this is broken, and repeating them would say nothing new."""
 
-VIRTUAL = ("-m", "not serial and not soak", "-n", "2", "--dist", "worksteal")
-SERIAL = ("-m", "serial and not soak", "-n", "1", "--max-worker-restart", str(MOST_REPEATED))
+# Neighbours run in one process, which has what their file set up. (With `loadfile`, a test that crashes its
+# worker is run again and again.)
+TWO_AT_A_TIME = ("-n", "2", "--dist", "worksteal")
+VIRTUAL = ("-m", "not serial and not soak", *TWO_AT_A_TIME)
+SERIAL = ("-m", "serial and not soak", *TWO_AT_A_TIME, "--max-worker-restart", str(MOST_REPEATED))
 ALONE = ("-n", "1", "--max-worker-restart", "0")
+
+LISTED = 20
+"""Slow tests, and slow files, to list."""
 
 
 @attrs.define
@@ -32,12 +44,18 @@ class Tally:
     Attributes:
         outcomes: of every test, by its id; ``not run`` until there is a report.
         broken: files and folders that could not be collected.
+        seconds: of every test, with what it sets up and tears down.
         status: of the pytest run.
+        clock: seconds that the run took.
+        processors: seconds that the processors worked for it.
     """
 
     outcomes: dict[str, str] = attrs.field(factory=dict)
     broken: set[str] = attrs.field(factory=set)
+    seconds: Counter[str] = attrs.field(factory=Counter)
     status: int = pytest.ExitCode.OK
+    clock: float = 0.0
+    processors: float = 0.0
 
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         for test in ids:
@@ -48,6 +66,7 @@ class Tally:
             self.broken.add(report.nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
         decides = report.when == "call" or not report.passed
         if decides and self.outcomes.get(report.nodeid) != "failed":
             self.outcomes[report.nodeid] = report.outcome
@@ -67,8 +86,16 @@ class Tally:
 def run(*arguments: str) -> Tally:
     """Run pytest once."""
     tally = Tally()
+    began, worked = time.monotonic(), processor_time()
     tally.status = int(pytest.main([*arguments], plugins=[tally]))
+    tally.clock, tally.processors = time.monotonic() - began, processor_time() - worked
     return tally
+
+
+def processor_time() -> float:
+    """Seconds that this process has worked, and every process below it that has been waited for."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def repeat(failed: Iterable[str]) -> list[str]:
@@ -83,19 +110,37 @@ def announce(stage: str) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the stages. Returns: the exit status."""
-    announce("stage 1: tests without real time, two at a time")
+    announce("stage 1: tests without real time")
     virtual = run(*arguments, *VIRTUAL)
     stages = [virtual]
     flaky: list[str] = []
     if virtual.ended:
-        announce("stage 2: tests about real time, processes or the kernel, one at a time")
+        announce("stage 2: tests about real time, processes or the kernel")
         serial = run(*arguments, *SERIAL)
         stages.append(serial)
         if serial.ended and 0 < len(serial.failed) <= MOST_REPEATED:
             announce("stage 3: what failed in stage 2, once more")
             flaky = repeat(serial.failed)
             serial.outcomes |= dict.fromkeys(flaky, "passed")
+    show_seconds(stages)
     return conclude(stages, flaky)
+
+
+def show_seconds(stages: Sequence[Tally]) -> None:
+    """Print where the time has gone."""
+    tests: Counter[str] = Counter()
+    files: Counter[str] = Counter()
+    for stage in stages:
+        tests += stage.seconds
+    for test, seconds in tests.items():
+        files[test.partition("::")[0]] += seconds
+    for title, slow in (("slowest tests", tests), ("slowest files", files)):
+        announce(title)
+        for name, seconds in slow.most_common(LISTED):
+            print(f"{seconds:7.1f} s  {name}")
+    announce("time")
+    for number, stage in enumerate(stages, 1):
+        print(f"stage {number}: {stage.clock:.0f} s; the processors worked {stage.processors:.0f} s")
 
 
 def conclude(stages: Sequence[Tally], flaky: Sequence[str]) -> int:
