@@ -1,5 +1,6 @@
 """What every test may take for granted, and which tests have the stage of real time to themselves."""
 
+import gc
 import os
 import signal
 import stat
@@ -107,3 +108,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             or any(item.path.is_relative_to(place) for place in places)
         ):
             item.add_marker(pytest.mark.serial)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what the suite itself consists of, for good.
+
+    It is much more than what any test makes, and every test that collects would look through all of it.
+    """
+    gc.collect()
+    gc.freeze()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
 
 import pytest
 
@@ -23,6 +24,15 @@ class Knot:
 
 class Idle(Actor):
     """Waits."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_frozen() -> Iterator[None]:
+    """Not even the suite, which is frozen otherwise."""
+    gc.unfreeze()
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 async def test_spares_the_collector_until_the_node_closes() -> None:

@@ -177,20 +177,19 @@ def play(kind: str) -> dict[str, str]:
 
 @contextmanager
 def lazy() -> Iterator[None]:
-    """The collector runs when it is called, and looks only at what is made from now on."""
+    """The collector runs when it is called, and looks only at what is made from now on, also later."""
     gc.collect()
     gc.disable()
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
         gc.enable()
 
 
 @contextmanager
 def eager() -> Iterator[None]:
-    """The collector runs at every allocation of an object that it tracks."""
+    """The collector runs at every allocation of an object that it tracks, and never looks at older ones."""
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
@@ -199,7 +198,6 @@ def eager() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*thresholds)
-        gc.unfreeze()
 
 
 def collect_in_thread() -> None:
