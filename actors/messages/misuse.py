@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Protocol
+
 from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.nearest import COMPARED, did_you_mean
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import add_note, safe_str
+from enfilade.actors.messages.safe_text import add_note, safe_repr, safe_str
 from enfilade.actors.messages.tracebacks import members_of
 
 __all__ = ["explain_misuse"]
 
 
-def explain_misuse(error: BaseException) -> None:
-    """Note at each `AttributeError` of a ref, also within groups, what was meant to be written. Never raises.
+USED = frozenset(name for name in vars(Ref) if not name.startswith("_"))
+"""What programs use of a ref: whoever looks for that in None has taken the result of `whereis` for a ref."""
+
+
+class KnownNames(Protocol):
+    """The names of a node, as far as a note tells of them."""
+
+    missed: str | None
+    """The name that was last looked up in vain; None if there is none."""
+
+    def some(self, count: int) -> Iterable[str]:
+        """The first names, at most so many."""
+
+
+def explain_misuse(error: BaseException, names: KnownNames) -> None:
+    """Note at each `AttributeError` of a ref, or of None in its place, what was meant to be written; also
+    within groups. Never raises.
 
     A `__getattr__` of refs could put it into the error's own text. But the interpreter looks up every
     attribute of an object that has one in a slow way, and nothing is looked up more often than `send`.
@@ -27,3 +46,10 @@ def explain_misuse(error: BaseException) -> None:
                 "a ref is a handle for a process, not the object; to have its method run, write "
                 f"`await ref.call(Class.{safe_str(error.name)}, ...)`, or `ref.cast(...)` for no reply",
             )
+        elif type(error) is AttributeError and error.obj is None and _is_of_refs(error.name) and names.missed:
+            last = safe_repr(names.missed) + did_you_mean(names.missed, names.some(COMPARED))
+            add_note(error, f"`whereis` gives None for a name that no process has; the last was {last}")
+
+
+def _is_of_refs(name: object) -> bool:
+    return type(name) is str and name in USED

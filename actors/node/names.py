@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Names"]
 
+LONGEST_MISSED = 200
+
 
 class Names:
-    """The names of one node."""
+    """The names of one node.
+
+    Attributes:
+        missed: the name that was last looked up in vain, unless it is long, for errors that come of it.
+    """
 
     def __init__(self) -> None:
         self._holders: dict[str, Process] = {}
+        self.missed: str | None = None
 
     def __len__(self) -> int:
         return len(self._holders)
@@ -37,7 +44,10 @@ class Names:
     def whereis(self, name: str) -> Ref[Any] | None:
         """The holder of `name`."""
         process = self._holders.get(name)
-        return None if process is None else process.ref
+        if process is None:
+            self.missed = name if type(name) is str and len(name) <= LONGEST_MISSED else None
+            return None
+        return process.ref
 
     def register(self, name: str, process: Process) -> None:
         """Give `name` to `process`. Source: `erlang:register/2`.

@@ -59,7 +59,7 @@ async def running(node: Node, *, is_watched: bool) -> AsyncIterator[Stopper]:
             with trio.CancelScope() as node.body_scope:
                 yield stopper
         except BaseException as error:
-            explain_misuse(error)
+            explain_misuse(error, node.registry)
             raise
         finally:
             with trio.CancelScope(shield=True):

@@ -83,7 +83,7 @@ def _note_circumstances(process: Process, error: BaseException) -> None:
     """Add notes to `error` for the log, if it has room: the message at hand, the number of queued messages,
     the status.
     """
-    explain_misuse(error)
+    explain_misuse(error, process.node.registry)
     if not process.node.reports.shows_exits:
         return
     body = process.body

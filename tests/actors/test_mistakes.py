@@ -217,6 +217,7 @@ async def test_a_mistake_is_explained(node: Node, mistake: str) -> None:
     assert explanation in str(raised.value)
 
 
+MEANT = "the last was 'order-countr'; did you mean 'order_counter'?"
 INSTEAD = "write `await ref.call(Class.add, ...)`"
 
 
@@ -249,6 +250,46 @@ async def test_a_ref_as_an_object_is_explained_where_the_node_ends() -> None:
     with pytest.raises(ExceptionGroup) as grouped:
         await in_a_group()
     assert INSTEAD in grouped.value.exceptions[0].__notes__[0]
+
+
+async def calls_a_misspelt_name(node: Node) -> None:
+    found: Any = node.whereis("order-countr")
+    await found.call(Counter.add, 1)
+
+
+async def test_none_in_the_place_of_a_ref_is_explained_where_the_process_crashes(node: Node) -> None:
+    """`whereis` answers None for a misspelt name: whoever calls that is told which name was meant."""
+
+    async def misuses(me: Process) -> None:
+        await calls_a_misspelt_name(me.node)
+
+    await node.spawn(Counter, name="order_counter")
+    async with node.mailbox() as me:
+        monitor = me.monitor(await node.spawn(misuses))
+        down = await me.receive(lambda message: isinstance(message, Down) and message.monitor is monitor)
+    assert MEANT in down.reason.error.__notes__[0]
+
+
+async def test_none_in_the_place_of_a_ref_is_explained_where_the_node_ends() -> None:
+    async def misuses() -> None:
+        async with open_node("n") as node:
+            await node.spawn(Counter, name="order_counter")
+            await calls_a_misspelt_name(node)
+
+    with pytest.raises(AttributeError, match="no attribute 'call'") as raised:
+        await misuses()
+    assert MEANT in raised.value.__notes__[0]
+
+
+async def test_a_none_of_the_program_is_no_misuse(node: Node) -> None:
+    async def fails(me: Process) -> None:
+        nothing: Any = me.node.whereis("nobody")
+        nothing.surname()
+
+    async with node.mailbox() as me:
+        monitor = me.monitor(await node.spawn(fails))
+        down = await me.receive(lambda message: isinstance(message, Down) and message.monitor is monitor)
+    assert not any("whereis" in note for note in down.reason.error.__notes__)
 
 
 async def test_a_refused_method_is_explained_by_its_neighbour(node: Node) -> None:
