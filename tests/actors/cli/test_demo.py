@@ -26,7 +26,9 @@ def processes_of(run: str) -> list[str]:
 
 
 @pytest.mark.zones
-@pytest.mark.parametrize("isolate", [True, False], ids=["isolated", "plain"])
+@pytest.mark.parametrize(
+    "isolate", [pytest.param(True, id="isolated"), pytest.param(False, id="plain", marks=pytest.mark.soak)]
+)
 def test_the_demo_ends_with_its_summary(
     isolate: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,8 +164,13 @@ open_bank = pytest.fixture(scope="module", name="open_bank")(shared(ZONE + BRITT
 eager_bank = pytest.fixture(scope="module", name="eager_bank")(shared(ZONE + EXPORTS))
 
 
-def zone(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    return enfilade("zone", *map(str, arguments), seconds=SECONDS)
+def zone(command: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Run a command for zones. Those of operators do here what they do in a process of their own, and begin
+    at once; `run` is a node, which has its process to itself.
+    """
+    if command == "run":
+        return enfilade("zone", command, *map(str, arguments), seconds=SECONDS)
+    return enfilade_here("zone", command, *map(str, arguments))
 
 
 def answered(result: "subprocess.CompletedProcess[str]") -> str:
