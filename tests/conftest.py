@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes depends on what else the machine does. Every run tries the same ones, so that it
-# fails for what has changed; `--hypothesis-profile=search` tries others each time.
+# fails for what has changed; `make soak` tries others each time, and more (--hypothesis-profile=search).
 settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("same", settings.get_profile("search"), derandomize=True)
+settings.register_profile("same", settings.get_profile("search"), derandomize=True, max_examples=40)
 settings.load_profile("same")
 
 HERE = Path(__file__).parent

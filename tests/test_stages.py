@@ -163,6 +163,7 @@ def test_a_test_in_virtual_time_is_never_repeated(suite: Suite) -> None:
     assert suite.runs("once") == 1
 
 
+@pytest.mark.soak
 def test_more_than_five_failures_are_not_repeated(suite: Suite) -> None:
     suite.write(
         PASSING,
@@ -178,6 +179,7 @@ def test_more_than_five_failures_are_not_repeated(suite: Suite) -> None:
     assert suite.runs("many-0") == 1
 
 
+@pytest.mark.soak
 def test_a_crash_in_virtual_time_is_not_repeated(suite: Suite) -> None:
     suite.write(PASSING, "def test_crash():\n    count('crash')\n    os.abort()\n")
     assert suite.run() == (1, [*made_up("test_crash"), "2 passed, 1 failed, 0 skipped"])
@@ -193,6 +195,7 @@ def test_a_file_that_cannot_be_collected_fails_the_run(suite: Suite) -> None:
     assert result[-1].split(", ")[1] != "0 failed"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("tests", "stage"), [("def test_virtual(): pass\n", 2), ("@serial\ndef test_serial(): pass\n", 1)]
 )

@@ -1,8 +1,8 @@
-"""Every kernel runs once, with tiny parameters, and yields a positive figure; speed is not asserted.
+"""Each kernel of ours runs once, with tiny parameters, and yields a positive figure; speed is not asserted.
 
 All kernels of a runner run in one process, which takes a fraction of the time that the harness's process
-for each cell takes. The harness itself is tested with few cells; `make soak` runs every benchmark through
-it.
+for each cell takes. The harness itself is tested with few cells; `make soak` runs the peers' kernels, too,
+and every benchmark through the harness.
 """
 
 from __future__ import annotations
@@ -32,7 +32,15 @@ from tests.benchmarks.scratch import VARIABLE
 from tests.benchmarks.worker import MARK
 
 RUNNERS = all_runners({})
-REHEARSED = [r for r in RUNNERS if not isinstance(r, CRunner) and r.variant != "1 cpu"]
+REHEARSED = [
+    pytest.param(
+        runner,
+        id=f"{runner.family} {runner.variant}".strip(),
+        marks=[] if runner.family == "enfilade" else pytest.mark.soak,
+    )
+    for runner in RUNNERS
+    if not isinstance(runner, CRunner) and runner.variant != "1 cpu"
+]
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +63,7 @@ def _in_work_of(runner: Runner) -> list[Benchmark]:
     return list({b.kernel: b for b in reversed(named)}.values())
 
 
-@pytest.mark.parametrize("runner", REHEARSED, ids=lambda r: f"{r.family} {r.variant}".strip())
+@pytest.mark.parametrize("runner", REHEARSED)
 async def test_kernels_run(runner: PythonRunner | ErlangRunner, scratch: Path) -> None:
     """Ours must run; a peer must run or be absent with a reason."""
     absent = runner.absence()

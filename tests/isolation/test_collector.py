@@ -14,7 +14,7 @@ import pytest
 from tests.isolation.collector import EXPECTED, collect_in_thread, eager, lazy, play
 from tests.tracer import Tracer
 
-SHARES = {"sync": 24, "async": 24, "far": 200}
+SHARES = {"sync": 72, "async": 72, "far": 600}
 """The collector runs at one in so many lines outside of the soak."""
 
 ACTS = {"here": gc.collect, "thread": collect_in_thread}

@@ -16,16 +16,16 @@ import pytest
 from tests.isolation.places import combinations
 from tests.isolation.stage import Combination, problems
 
-SHARE = 8
+SHARE = 24
 """One in so many combinations is tried outside of the soak."""
 
-SHARE_OF_GUESTS = 20
+SHARE_OF_GUESTS = 60
 """The same of those with guests, which take longer to start."""
 
-SHARE_OF_LARGE = 160
+SHARE_OF_LARGE = 480
 """The same of those with objects that take long to make."""
 
-SHARE_IN_DEBUG_MODE = 97
+SHARE_IN_DEBUG_MODE = 291
 """One in so many is tried with `NodeConfig(debug=True)`, too."""
 
 ALWAYS = ("watches_itself_die",)

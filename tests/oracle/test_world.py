@@ -76,7 +76,9 @@ def compare(place: Path, scripts: Iterable[list[str]], has_task: bool) -> None:
 
 
 @pytest.mark.parametrize("has_task", [False, True], ids=["sync", "async"])
-@pytest.mark.parametrize("first", range(0, 300, BATCH))
+@pytest.mark.parametrize(
+    "first", [0, *(pytest.param(first, marks=pytest.mark.soak) for first in range(BATCH, 300, BATCH))]
+)
 def test_both_do_the_same(first: int, has_task: bool, place: Path) -> None:
     """Messages, exits, answers, starts and ends agree after every command."""
     compare(place, map(generate, range(first, first + BATCH)), has_task)

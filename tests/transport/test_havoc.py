@@ -1,8 +1,7 @@
 """Real processes, really stopped, killed and starved, in a long random run against a model.
 
 Whatever is done to them: nothing is delivered twice or out of order, every monitor fires exactly once, every
-call ends, and nothing is left over. A short run is part of the ordinary tests; `-m soak` runs a long one and
-prints what it did, with its seed.
+call ends, and nothing is left over. The run prints what it did, with its seed.
 """
 
 import os
@@ -219,14 +218,9 @@ async def wreak(directory: Path, seed: int, seconds: float) -> tuple[Counter[str
             return judge.done, accounts
 
 
-async def test_every_promise_holds_in_havoc(tmp_path: Path) -> None:
-    _, accounts = await wreak(tmp_path, 7, 8.0)
-    assert not {name: account.faults() for name, account in accounts.items() if account.faults()}
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-async def test_long_havoc(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_every_promise_holds_in_havoc(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`ENFILADE_SOAK_SECONDS` and `ENFILADE_SOAK_SEED` say how long, and which run."""
     seed = int(os.environ.get("ENFILADE_SOAK_SEED", time.time_ns() % 2**32))
     seconds = float(os.environ.get("ENFILADE_SOAK_SECONDS", 300))

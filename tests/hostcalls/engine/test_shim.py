@@ -22,7 +22,7 @@ def make(build: Path, *arguments: str) -> str:
     return c_programs.make(SHIM, build, *arguments)
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=pytest.mark.soak)])
 def test_it_compiles_without_a_warning(tmp_path: Path, compiler: str) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"there is no {compiler}")

@@ -31,7 +31,7 @@ def test_c_program(built: Path, program: str) -> None:
     c_programs.run_cases(built / "test" / program)
 
 
-@pytest.mark.parametrize("seed", ["1", "2"])
+@pytest.mark.parametrize("seed", ["1", pytest.param("2", marks=pytest.mark.soak)])
 def test_fuzzed_wire(built: Path, seed: str) -> None:
     """Hostile clients and hostile servers: the honest side serves on, and keeps no descriptor."""
     assert "300 rounds" in c_programs.run(built / "fuzz/fuzz_wire", "300", seed)
