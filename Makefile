@@ -14,7 +14,7 @@ SOURCES := pyproject.toml .packaging/backend.py .packaging/hardening.py \
 # Asked for once in a run of make, by whatever is made first.
 PREREQUISITES = $(if $(ASKED),@:,$(eval ASKED := yes)@$(PYTHON) .packaging/prerequisites.py)
 
-.PHONY: all demo tests quick check format kits soak bench docs c-tests mutants wheels clean help
+.PHONY: all demo tests quick check format kits soak bench docs pictures c-tests mutants wheels clean help
 
 # A line `##@ NAME` begins a group of the help, `##` after a target says what it does.
 help:  ## list the targets
@@ -87,6 +87,9 @@ format: $(VENV)/.installed-test  ## write the Python the way that `make check` w
 
 docs: $(VENV)/.installed-docs  ## the documentation, as HTML in docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
+
+pictures: $(VENV)/.installed-test  ## the pictures of the observers in docs/pictures; needs Chromium
+	$(BIN)/python -m tests.actors.cli.observe.docs_pictures
 
 all: check tests docs  ## check, test, and build the documentation
 

@@ -13,6 +13,7 @@ __all__ = [
     "Change",
     "Close",
     "Order",
+    "ShowAll",
     "ShowEvent",
     "ShowHead",
     "ShowLog",
@@ -39,6 +40,10 @@ class _Wish(msgspec.Struct, forbid_unknown_fields=True, tag_field="show"):
 
 class ShowHead(_Wish, tag="head"):
     """All nodes, each in a line."""
+
+
+class ShowAll(_Wish, tag="all"):
+    """The warnings, crashes and events of all nodes together."""
 
 
 class ShowOverview(_Wish, tag="overview"):
@@ -104,6 +109,7 @@ class ShowTrace(_Wish, tag="trace"):
 
 Wish = (
     ShowHead
+    | ShowAll
     | ShowOverview
     | ShowTable
     | ShowTree

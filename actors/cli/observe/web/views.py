@@ -145,6 +145,31 @@ def _head(sight: Sight) -> dict[str, Any]:
     }
 
 
+class All(View):
+    """The warnings, crashes and events of all nodes together."""
+
+    def shown(self) -> dict[str, Any]:
+        latest = [
+            (sight.seconds_ago(event), number, event)
+            for number, sight in enumerate(self.sights)
+            for event in list(sight.timeline)[: -EVENTS - 1 : -1]
+        ]
+        latest.sort(key=lambda each: each[:2])
+        return {
+            "nodes": [
+                {
+                    "name": words.one_line(sight.observed.name),
+                    "warnings": _warnings(sight),
+                    "crashes": _crashes(sight),
+                }
+                for sight in self.sights
+            ],
+            "events": [
+                {"node": number, **_event(self.sights[number], event)} for _, number, event in latest[:EVENTS]
+            ],
+        }
+
+
 class Overview(View):
     """Plots, warnings, the longest mailboxes, the last crashes."""
 
@@ -152,12 +177,11 @@ class Overview(View):
         sight = self.sight
         if not sight.fields:
             return None
-        crashes = list(reversed(sight.crashes))[:CRASHES]
         waiting = [row for row in sight.longest if row.get("queued")][:MAILBOXES]
         return {
             "plots": [_plot(sight, series) for series in SERIES if sight.history.has(series)],
             "length": words.age(LENGTH),
-            "warnings": [{"text": each.text, "process": each.process} for each in sight.warnings],
+            "warnings": _warnings(sight),
             "mailboxes": [
                 {
                     "queued": words.number(row["queued"]),
@@ -166,16 +190,8 @@ class Overview(View):
                 }
                 for row in waiting
             ],
-            "crashes": [
-                {
-                    "ago": _ago(sight, event),
-                    "who": words.headline(event),
-                    "why": words.failure(event),
-                    "event": event["number"],
-                }
-                for event in crashes
-            ],
-            "crashed": sight.fields.get("crashes", len(crashes)),
+            "crashes": _crashes(sight),
+            "crashed": sight.fields.get("crashes", len(sight.crashes)),
         }
 
 
@@ -246,6 +262,8 @@ class TableWindow(View):
                     "name": column.name,
                     "title": column.title,
                     "about": column.about,
+                    "width": column.width,
+                    "grows": column.grows,
                     "is_number": column.is_number,
                     "falls": column.falls,
                 }
@@ -398,16 +416,7 @@ class Timeline(View):
             "span": words.age(span),
             "rows": shown,
             "missed": sight.missed,
-            "events": [
-                {
-                    "event": event["number"],
-                    "ago": _ago(sight, event),
-                    "kind": event["kind"],
-                    "text": words.described(event),
-                    "mood": MOODS.get(event["kind"], ""),
-                }
-                for event in latest
-            ],
+            "events": [_event(sight, event) for event in latest],
         }
 
 
@@ -516,6 +525,33 @@ class Trace(View):
         }
 
 
+def _warnings(sight: Sight) -> list[dict[str, Any]]:
+    return [{"text": each.text, "process": each.process} for each in sight.warnings]
+
+
+def _crashes(sight: Sight) -> list[dict[str, Any]]:
+    """The last crashes, the newest first."""
+    return [
+        {
+            "ago": _ago(sight, event),
+            "who": words.headline(event),
+            "why": words.failure(event),
+            "event": event["number"],
+        }
+        for event in sight.crashes[: -CRASHES - 1 : -1]
+    ]
+
+
+def _event(sight: Sight, event: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "event": event["number"],
+        "ago": _ago(sight, event),
+        "kind": event["kind"],
+        "text": words.described(event),
+        "mood": MOODS.get(event["kind"], ""),
+    }
+
+
 def _ago(sight: Sight, event: Mapping[str, Any]) -> str:
     return f"{words.age(int(sight.seconds_ago(event)))} ago"
 
@@ -530,6 +566,7 @@ def _told(target: Target) -> dict[str, Any]:
 
 VIEWS: Final[dict[type, type[View]]] = {
     orders.ShowHead: Head,
+    orders.ShowAll: All,
     orders.ShowOverview: Overview,
     orders.ShowTable: TableWindow,
     orders.ShowTree: Tree,

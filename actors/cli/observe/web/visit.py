@@ -107,7 +107,7 @@ class Visit:
             await self._socket.refuse("there is no such node")
         stream = self._streams[order.watch] = _Stream(self, order.watch)
         view = view_of(self._audience.sights, order.node, order.view, order.interval, stream.drawn)
-        is_of_all = isinstance(order.view, orders.ShowHead)
+        is_of_all = isinstance(order.view, orders.ShowHead | orders.ShowAll)
         stream.nodes = list(range(len(self._audience.sights))) if is_of_all else [order.node]
         stream.view = view
         self._audience.join(stream.nodes, stream.tell)

@@ -63,7 +63,7 @@ def numbers(second: int) -> dict[str, Any]:
         "queued": round(40 + 40 * wave) if second > 60 else 212 - second,
         "dead_letters": max(0, 120 - second),
         "crashes": 14 - second // 60,
-        "cpu_seconds": 900.0 - second * (0.2 + 0.1 * wave),
+        "cpu_seconds": 900.0 - second * 0.2 + 4 * math.cos(second / 40),
         "rates": {"handled": None},
         "loop": {"busy": 0.25 + 0.2 * wave, "longest_step": 0.004, "lag": 0.001},
         "memory": {"rss": 80_000_000 + round(6e6 * wave)},

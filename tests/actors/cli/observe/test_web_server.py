@@ -196,7 +196,7 @@ async def test_a_client_that_gives_no_sign_of_life_is_dropped(autojump_clock: Mo
     [
         ("{", 1008, "Input data was truncated"),
         ('{"do": "fly"}', 1008, "Invalid value 'fly'"),
-        ('{"do": "watch", "watch": 1, "view": {"show": "all"}}', 1008, "Invalid value 'all'"),
+        ('{"do": "watch", "watch": 1, "view": {"show": "more"}}', 1008, "Invalid value 'more'"),
         ('{"do": "watch", "watch": 1, "view": {"show": "head"}, "more": 1}', 1008, "unknown field `more`"),
         ('{"do": "watch", "watch": 1, "view": {"show": "head"}, "node": 7}', 1008, "there is no such node"),
         ('{"do": "watch", "watch": 1, "view": {"show": "head"}, "interval": 0}', 1008, ">= 0.1"),

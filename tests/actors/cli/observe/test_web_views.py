@@ -82,7 +82,7 @@ async def test_a_table_is_cut_and_sorted_in_the_node(autojump_clock: MockClock) 
     async with serving(Hall(setup=many).connect) as served:
         link = await linked(served)
         view: dict[str, Any] = {"show": "table", "sort": "name", "descending": False, "match": "actor = Till"}
-        await link.order("watch", watch=1, view={**view, "first": 100, "count": 10})
+        await link.order("watch", watch=1, view={**view, "first": 100, "count": 10}, interval=60.0)
         state = (await link.until(lambda state: True))["state"]
         assert [row["cells"][1] for row in state["rows"]] == [f"till {n:05}" for n in range(100, 110)]
         assert (state["first"], state["matched"], state["sort"]) == (100, 300, "name")
@@ -91,7 +91,7 @@ async def test_a_table_is_cut_and_sorted_in_the_node(autojump_clock: MockClock) 
         await link.order("change", watch=1, view=narrowed)
         state = (await link.until(lambda state: state["matched"] == 1))["state"]
         assert [row["cells"] for row in state["rows"]] == [["0", "till 00007"]]
-        assert trio.current_time() - began < 1
+        assert trio.current_time() - began < 30
         await link.order("close", watch=1)
         assert "compared with a number" in await refused(link, {**view, "match": "queued > many"})
         assert "of must be one of" in await refused(link, {"show": "table", "of": "secrets"})
@@ -241,3 +241,19 @@ async def test_a_node_that_is_gone_stays_as_it_was_seen_last(autojump_clock: Moc
         assert node["why_no_action"] == "the node is not connected"
         await link.until(lambda state: state["nodes"][0]["is_up"])
         assert here.node is not first
+
+
+async def test_all_nodes_are_seen_together(autojump_clock: MockClock) -> None:
+    first, second = Hall(), Hall()
+    async with serving(first.connect, second.connect) as served:
+        link = await linked(served)
+        await link.order("watch", watch=1, view={"show": "all"})
+        await link.until(lambda state: len(state["events"]) > 10)
+        second.till(1).cast(Till.pay, -1)
+        state = (await link.until(lambda state: state["nodes"][1]["crashes"]))["state"]
+        assert state["nodes"][0]["crashes"] == []
+        newest = state["events"][0]
+        assert (newest["node"], newest["kind"]) == (1, "child.restarted")
+        await link.order("watch", watch=2, node=1, view={"show": "event", "event": newest["event"]})
+        shown = await link.until(lambda state: "facts" in state)
+        assert shown["state"]["title"] == newest["text"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import h11
@@ -31,7 +31,7 @@ from enfilade.actors.cli.observe.web.audience import Audience
 from enfilade.actors.cli.observe.web.server import Server
 from enfilade.transport.policy import Rights
 from tests.actors.cli.observe.recorded import nowhere
-from tests.actors.cli.observe.shop import connecting, hall, shop
+from tests.actors.cli.observe.shop import hall, shop
 
 PORT = 4711
 HOST = f"127.0.0.1:{PORT}"
@@ -149,7 +149,8 @@ class Link:
         """Send an event, unless the server has begun to close."""
         if self._protocol.state is not ConnectionState.OPEN:
             return
-        await self._stream.send_all(self._protocol.send(event))
+        with suppress(trio.BrokenResourceError):  # its farewell is still to be read
+            await self._stream.send_all(self._protocol.send(event))
 
     async def take(self) -> dict[str, Any]:
         """The next message; a `CloseConnection` raises it."""
@@ -194,13 +195,10 @@ class Served:
 
     Attributes:
         server: the server.
-        sight: of the node.
-        node_at: the observed node, when it is there.
     """
 
-    def __init__(self, observed: Observed, nursery: trio.Nursery) -> None:
-        self.sight = Sight(observed)
-        self.server = Server(Audience([self.sight]), PORT)
+    def __init__(self, nodes: list[Observed], nursery: trio.Nursery) -> None:
+        self.server = Server(Audience([Sight(observed) for observed in nodes]), PORT)
         self._nursery = nursery
 
     def stream(self) -> trio.abc.Stream:
@@ -223,15 +221,17 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    connect: Connect | None = None, *, allowed: tuple[str, ...] = RIGHTS, withheld: str = ""
+    *connects: Connect, allowed: tuple[str, ...] = RIGHTS, withheld: str = ""
 ) -> AsyncIterator[Served]:
-    """A server of the page of one node; the hall, if there is nothing else to connect to."""
-    observed = Observed(
-        "shop.door", connect or connecting(hall), trio.current_time, allowed=allowed, withheld=withheld
-    )
+    """A server of the page of some nodes."""
+    nodes = [
+        Observed("shop.door", connect, trio.current_time, allowed=allowed, withheld=withheld)
+        for connect in connects
+    ]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(observed.run)
-        yield Served(observed, nursery)
+        for observed in nodes:
+            nursery.start_soon(observed.run)
+        yield Served(nodes, nursery)
         nursery.cancel_scope.cancel()
 
 

@@ -1,6 +1,7 @@
 // The page: which node and view are shown, as the fragment of the address says: #NODE/VIEW/ARGUMENT.
 
 import { Actions } from "./actions.js";
+import { AllView } from "./all.js";
 import { el, keyed, put, say } from "./dom.js";
 import { EventView } from "./event.js";
 import { Link } from "./link.js";
@@ -26,6 +27,7 @@ const TABS = [
 ];
 
 const VIEWS = {
+  all: AllView,
   overview: OverviewView,
   processes: TableView,
   tree: TreeView,
@@ -43,6 +45,8 @@ const VIEWS = {
   links: TableView,
 };
 
+const SAID = 8000;
+
 const THEMES = { auto: "light", light: "dark", dark: "auto" };
 
 const at = (id) => document.getElementById(id);
@@ -51,7 +55,7 @@ class Page {
   constructor() {
     this.heads = [];
     this.problem = "";
-    this.saidAt = 0;
+    this.announcedAt = 0;
     this.link = new Link((problem) => {
       this.problem = problem;
       this.drawHead();
@@ -78,13 +82,13 @@ class Page {
     return el("li", {}, el("a", { href: `#0/${name}`, "data-name": name, "aria-keyshortcuts": key }, title));
   }
 
-  address(view, argument) {
-    return `#${this.node}/${view}${argument == null ? "" : `/${encodeURIComponent(argument)}`}`;
+  address(view, argument, node = this.node) {
+    return `#${node}/${view}${argument == null ? "" : `/${encodeURIComponent(argument)}`}`;
   }
 
-  /** A link to a view of this node. */
-  to(view, argument, text, attributes = {}) {
-    return el("a", { href: this.address(view, argument), ...attributes }, text);
+  /** A link to a view of a node, this one if no other is given. */
+  to(view, argument, text, attributes = {}, node = this.node) {
+    return el("a", { href: this.address(view, argument, node), ...attributes }, text);
   }
 
   go(view, argument) {
@@ -126,21 +130,30 @@ class Page {
     say(at("trouble"), trouble);
     at("main").classList.toggle("stale", Boolean(this.problem || head.is_up === false));
     at("nodes").hidden = this.heads.length < 2;
-    keyed(at("nodes"), this.heads, (_, number) => number, () => el("a"), (link, each, number) => {
-      say(link, `${each.is_up ? "●" : "○"} ${each.name}${each.warnings ? `, ${each.warnings} warnings` : ""}`);
-      put(link, "href", `#${number}/${this.name}`);
-      put(link, "aria-current", number === this.node ? "true" : null);
+    const isAll = this.name === "all";
+    keyed(at("nodes"), [null, ...this.heads], (_, number) => number, () => el("a"), (link, each, place) => {
+      const number = place - 1;
+      say(link, each ? `${each.is_up ? "●" : "○"} ${each.name}${each.warnings ? `, ${each.warnings} warnings` : ""}` : "All nodes");
+      put(link, "href", each ? `#${number}/${isAll ? "overview" : this.name}` : "#0/all");
+      put(link, "aria-current", each ? !isAll && number === this.node && "true" : isAll && "true");
     });
     this.actions.draw();
   }
 
-  /** Say something in the live region: politely, and not more often than once a second. */
+  /** Say something below the view for a while, and to who listens. */
   say(text) {
+    say(at("said"), text);
     clearTimeout(this.saying);
-    const wait = Math.max(0, this.saidAt + 1000 - Date.now());
-    this.saying = setTimeout(() => {
-      this.saidAt = Date.now();
-      say(at("said"), text);
+    this.saying = setTimeout(() => say(at("said"), ""), SAID);
+  }
+
+  /** Say something that can be seen anyway to who listens: politely, and not more often than once a second. */
+  announce(text) {
+    clearTimeout(this.announcing);
+    const wait = Math.max(0, this.announcedAt + 1000 - Date.now());
+    this.announcing = setTimeout(() => {
+      this.announcedAt = Date.now();
+      say(at("heard"), text);
     }, wait);
   }
 

@@ -1,6 +1,7 @@
 // The overview: plots, warnings, the longest mailboxes, the last crashes.
 
-import { el, keyed, put, say } from "./dom.js";
+import { el, keyed, say } from "./dom.js";
+import { fillCrashes, fillList, fillWarnings } from "./lists.js";
 import { Plot } from "./plot.js";
 
 export class OverviewView {
@@ -9,6 +10,7 @@ export class OverviewView {
 
   constructor(page, place) {
     this.page = page;
+    this.length = el("p", { class: "dim" });
     this.plots = el("div", { class: "plots" });
     this.warnings = el("ul", { class: "warnings" });
     this.mailboxes = el("ol", { class: "plain" });
@@ -18,6 +20,7 @@ export class OverviewView {
     place.append(
       el("h1", {}, "Overview"),
       this.watch.status,
+      this.length,
       this.plots,
       el("h2", {}, "Warnings"),
       this.warnings,
@@ -34,32 +37,14 @@ export class OverviewView {
       plot.element.plot = plot;
       return plot.element;
     }, (element, plot) => element.plot.draw(plot, state.length));
+    say(this.length, `plots of the last ${state.length}`);
     const texts = state.warnings.map((warning) => warning.text).join("; ");
-    if (texts && texts !== this.texts) this.page.say(`Warnings: ${texts}`);
+    if (texts && texts !== this.texts) this.page.announce(`Warnings: ${texts}`);
     this.texts = texts;
-    this.list(this.warnings, state.warnings, "no warnings", (warning) => [warning.process == null ? warning.text : this.process(warning)]);
-    this.list(this.mailboxes, state.mailboxes, "no message waits", (row) => [`${row.queued} `, this.process(row)]);
-    this.list(this.crashes, state.crashes, "nothing has crashed", (crash) => [
-      `${crash.ago} `,
-      this.page.to("event", crash.event, crash.who),
-      ` ${crash.why}`,
-    ]);
+    fillWarnings(this.page, this.warnings, state.warnings);
+    fillList(this.mailboxes, state.mailboxes, "no message waits", ({ queued, process, text }) => [`${queued} `, this.page.to("process", process, text)]);
+    fillCrashes(this.page, this.crashes, state.crashes);
     say(this.crashed, `${state.crashed} since the node began`);
-  }
-
-  process({ process, text }) {
-    return this.page.to("process", process, text);
-  }
-
-  list(place, items, nothing, parts) {
-    const shown = items.length ? items : [null];
-    keyed(place, shown, (_, number) => number, () => el("li"), (line, item) => {
-      const text = JSON.stringify(item);
-      if (line.shown === text) return;
-      line.shown = text;
-      put(line, "class", item ? null : "dim");
-      line.replaceChildren(...(item ? parts(item) : [nothing]));
-    });
   }
 
   close() {

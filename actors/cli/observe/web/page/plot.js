@@ -44,7 +44,7 @@ export class Plot {
     this.plot = plot;
     say(this.name, plot.title);
     say(this.last, plot.last);
-    say(this.most, `most ${plot.most} in ${length}`);
+    say(this.most, `most ${plot.most}`);
     say(this.title, `${plot.title} over the last ${length}`);
     say(this.desc, `now ${plot.last}, at most ${plot.most}`);
     const { line, area } = paths(plot.values, plot.top);

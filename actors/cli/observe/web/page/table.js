@@ -3,6 +3,7 @@
 import { el, keyed, moveWithKeys, put, say } from "./dom.js";
 
 const HEIGHT = 28;
+const MARGIN = 2; // characters of a column beside its text
 const AROUND = 2;
 const PAUSE = 150;
 const OTHERS = ["names", "groups", "pools", "timers", "links"];
@@ -22,7 +23,7 @@ export class TableView {
     this.above = el("tr", { class: "spacer", "aria-hidden": "true" });
     this.rows = el("tbody");
     this.below = el("tr", { class: "spacer", "aria-hidden": "true" });
-    this.table = el("table", { "aria-label": this.title }, el("thead", {}, this.head), el("tbody", {}, this.above), this.rows, el("tbody", {}, this.below));
+    this.table = el("table", { class: "window", "aria-label": this.title }, el("thead", {}, this.head), el("tbody", {}, this.above), this.rows, el("tbody", {}, this.below));
     this.scroller = el("div", { class: "scroller", onscroll: () => this.scrolled(), onkeydown: (event) => this.move(event) }, this.table);
     this.count = el("p", { class: "dim", id: "count" });
     this.choices = el("fieldset", {}, el("legend", {}, "Columns"));
@@ -66,7 +67,9 @@ export class TableView {
     keyed(this.head, state.columns, (column) => column.name, (column) => this.heading(column), (cell, column) => {
       const order = state.descending ? "descending" : "ascending";
       put(cell, "aria-sort", column.name === state.sort ? order : null);
+      cell.style.width = column.grows ? "" : `${column.width + MARGIN}ch`;
     });
+    this.table.style.minWidth = `${state.columns.reduce((sum, { width }) => sum + width + MARGIN, 0)}ch`;
     put(this.table, "aria-rowcount", state.matched + 1);
     this.above.style.height = `${state.first * HEIGHT}px`;
     this.below.style.height = `${Math.max(0, state.matched - state.first - state.rows.length) * HEIGHT}px`;

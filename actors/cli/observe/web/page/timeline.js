@@ -1,6 +1,7 @@
 // Restarts and give-ups of each supervisor on an axis of time, and the last events as a table.
 
 import { el, keyed, put, say, svg } from "./dom.js";
+import { Events } from "./lists.js";
 
 const SPANS = [60, 600, 3600, 21600];
 const WIDTH = 600;
@@ -12,7 +13,7 @@ export class TimelineView {
   constructor(page, place) {
     this.page = page;
     this.rows = el("tbody");
-    this.events = el("tbody");
+    this.events = new Events(page);
     this.span = el("span", { class: "dim" });
     this.missed = el("p", { class: "dim" });
     this.watch = page.watch({ show: "timeline", span: 600 }, (state) => this.draw(state));
@@ -26,7 +27,7 @@ export class TimelineView {
       el("div", { class: "scroller low" }, el("table", { class: "axis" }, el("thead", {}, el("tr", {}, ...["Supervisor", "When", "Restarts"].map((text) => el("th", { scope: "col" }, text)))), this.rows)),
       el("h2", {}, "Events"),
       this.missed,
-      el("div", { class: "scroller" }, el("table", {}, el("thead", {}, el("tr", {}, ...["When", "Kind", "What"].map((text) => el("th", { scope: "col" }, text)))), this.events)),
+      this.events.element,
     );
   }
 
@@ -49,11 +50,7 @@ export class TimelineView {
         return svg("a", { href: this.page.address("event", event), tabindex: "-1" }, svg("title", {}, text), shape);
       }, (mark, { place }) => put(mark, "transform", `translate(${(place * WIDTH).toFixed(1)},0)`));
     });
-    keyed(this.events, events, ({ event }) => event, ({ event, kind, text, mood }) => {
-      const row = el("tr", { class: mood || null });
-      row.append((row.when = el("td", { class: "number" })), el("td", {}, kind), el("td", {}, this.page.to("event", event, text)));
-      return row;
-    }, (row, { ago }) => say(row.when, ago));
+    this.events.draw(events);
   }
 
   close() {
