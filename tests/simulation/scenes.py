@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -12,17 +15,23 @@ from enfilade.actors import (
     CallError,
     Child,
     Down,
+    Guest,
+    Joined,
+    Left,
     MailboxFull,
     Node,
     NotConnected,
+    Pool,
     Process,
     RemoteEntry,
     Supervisor,
+    Worker,
 )
 from enfilade.actors.simulation import Host, World, swarm
 from enfilade.actors.simulation.entropy import Stream
 from enfilade.actors.simulation.history import Fired
 from enfilade.transport import Policy, Settings
+from tests.hostcalls.guests import ACTOR, CAPABILITIES
 
 Scene = Callable[[World], Awaitable[None]]
 
@@ -262,6 +271,155 @@ async def monitors(world: World) -> None:
     world.check()
 
 
+class Rooms:
+    """What the watcher of a group has been told on one host in one life."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.present: Counter[Any] = Counter()
+        self.wrong: list[str] = []
+
+    def told(self, event: Joined | Left) -> None:
+        """A member has come, or gone."""
+        for ref in event.refs:
+            self.present[ref] += 1 if isinstance(event, Joined) else -1
+            if self.present[ref] < 0:
+                self.wrong.append(f"{ref} has left {self.node} without having been there")
+        self.present += Counter()  # which forgets those that are not there
+
+    def check(self) -> None:
+        """What was told one by one is what there is."""
+        assert not self.wrong, self.wrong
+        assert self.present == Counter(self.node.scope().members("room")), self.node
+
+
+async def groups(world: World) -> None:
+    """Three hosts whose processes join a group, leave it and end, and a watcher of it on each."""
+    rooms: dict[str, Rooms] = {}
+
+    async def boot(node: Node) -> None:
+        scope = node.scope()
+        room = rooms[node.name] = Rooms(node)
+        draws = world.random(f"rooms of {node.name}.{world.hosts[node.name].lives}")
+
+        async def watch(me: Process) -> None:
+            _, present = scope.monitor(me.ref, "room")
+            room.present.update(present)
+            while True:
+                room.told(await me.receive((Joined, Left)))
+
+        async def visit(me: Process) -> None:
+            scope.join("room", me.ref)
+            await trio.sleep(draws.exponential(0.5))
+            if draws.chance(0.5):
+                scope.leave("room", me.ref)
+                await trio.sleep(draws.exponential(0.5))
+
+        async def invite(me: Process) -> None:
+            while not world.is_calm:
+                await trio.sleep(draws.exponential(0.3))
+                await node.spawn(visit)
+            scope.join("room", me.ref)
+            await trio.sleep_forever()
+
+        await node.spawn(watch)
+        await node.spawn(invite)
+
+    hosts = await opened(world, "east", "west", "south", boot=boot)
+    world.faults(swarm())
+    await world.run(15)
+    await world.calm(30)
+    for host in hosts:
+        assert len(host.node.scope().members("room")) == 3
+        rooms[host.name].check()
+    world.check()
+
+
+class Clerk(Worker):
+    """Notes the jobs that it does, and dies of some."""
+
+    def __init__(self, done: Counter[str]) -> None:
+        self.done = done
+
+    def work(self, job: str) -> str:
+        self.done[job] += 1
+        if job.endswith("7"):
+            raise ValueError("on purpose")
+        return job.upper()
+
+
+async def pools(world: World) -> None:
+    """Two hosts that submit jobs to the pool of a third: each is done at most once, and answered rightly."""
+    done: Counter[str] = Counter()
+    answered: Counter[str] = Counter()
+
+    async def boot(node: Node) -> None:
+        life = f"{node.name}.{world.hosts[node.name].lives}"
+        if node.name == "shop":
+            child = Child(Pool, Clerk, done, size=3, intensity=10_000, id="pool", name="pool")
+            await node.spawn(Supervisor, [child], intensity=100, period=1.0)
+            return
+        draws = world.random(f"jobs of {life}")
+
+        async def submit(me: Process) -> None:
+            for number in itertools.count():
+                await trio.sleep(draws.exponential(0.05))
+                job = f"{life}-{number}"
+                with suppress(CallError, NotConnected, MailboxFull, ValueError), trio.move_on_after(1.0):
+                    answer = await node.remote("pool", "shop@shop").call(Pool.submit, job)
+                    assert answer == job.upper()
+                    answered[job] += 1
+
+        await node.spawn(submit)
+
+    hosts = await opened(world, "shop", "east", "west", boot=boot)
+    world.faults(swarm())
+    await world.run(15)
+    await world.calm(20)
+    before = sum(answered.values())
+    await world.run(5)
+    assert sum(answered.values()) > before + 50
+    assert max(done.values()) == max(answered.values()) == 1
+    assert set(answered) <= set(done)
+    statistics = await world.on(hosts[0], hosts[0].node.named("pool").call, Pool.statistics)
+    assert (statistics.size, statistics.queued) == (3, 0)
+    world.check()
+
+
+async def guests(world: World) -> None:
+    """Three hosts that ask each other's guests, which trap on demand."""
+    names = ["east", "west", "south"]
+    answered: Counter[str] = Counter()
+
+    async def boot(node: Node) -> None:
+        echo = Guest(ACTOR, entrypoint="echo", capabilities=CAPABILITIES)
+        await node.spawn(Supervisor, [Child(echo, id="guest", name="guest")], intensity=1000, period=1.0)
+        draws = world.random(f"questions of {node.name}.{world.hosts[node.name].lives}")
+
+        async def ask(me: Process) -> None:
+            while True:
+                await trio.sleep(draws.exponential(0.1))
+                peer = draws.choice(names)
+                question = b"trap" if draws.chance(0.1) and not world.is_calm else draws.bytes(8)
+                with suppress(CallError, NotConnected, MailboxFull), trio.move_on_after(1.0):
+                    is_here = peer == node.name
+                    ref = node.named("guest") if is_here else node.remote("guest", f"{peer}@{peer}")
+                    assert await ref.call(Guest.request, question) == question
+                    answered[f"{node.name} {peer}"] += 1
+
+        await node.spawn(ask)
+
+    await opened(world, *names, boot=boot)
+    world.faults(swarm())
+    await world.run(10)
+    await world.calm(20)
+    answered.clear()
+    await world.run(10)
+    assert len(answered) == 9
+    assert world.owners("guest") == 3
+    world.check()
+
+
 async def quiet(world: World) -> None:
     """Three hosts that have nothing to say to each other."""
     await opened(world, "east", "west", "south")
@@ -275,5 +433,8 @@ SCENES: dict[str, Scene] = {
     "emigrants": emigrants,
     "monitors": monitors,
     "trees": trees,
+    "groups": groups,
+    "pools": pools,
+    "guests": guests,
     "quiet": quiet,
 }

@@ -14,7 +14,10 @@ import pytest
 import trio
 from trio._core import _run as trio_run
 
-from enfilade.actors.node.runtime import NodeRuntime
+from enfilade.actors import open_node
+from enfilade.actors.node.runtime import REAL, NodeRuntime
+from enfilade.actors.processes.dispatcher import Dispatcher
+from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.simulation import World, substitutes
 from enfilade.actors.simulation import world as world_module
 from enfilade.actors.simulation.log import first_difference
@@ -188,3 +191,19 @@ def test_sim_19_an_idle_hour_costs_seconds() -> None:
     began = time.monotonic()
     assert run_simulation(main, seed=1) >= 600.0
     assert time.monotonic() - began < 600.0
+
+
+def test_sim_79_the_machine_itself_costs_nothing() -> None:
+    """Without a world a node reads the machine's own clock, and no hot path asks what its ground is."""
+
+    async def main() -> None:
+        async with open_node("plain") as node:
+            assert node.dispatcher._clock is time.perf_counter
+            assert node.runtime is REAL
+            assert REAL.entropy is os.urandom
+            assert REAL.unix_time is time.time
+
+    trio.run(main)
+    for function in (LocalRef.send, LocalRef.cast, LocalRef.call, Dispatcher.run_group, Dispatcher._slice):
+        code = getattr(function, "__code__", None)  # none, if it is compiled
+        assert code is None or not {"runtime", "is_deterministic", "LIFE"} & set(code.co_names)

@@ -20,7 +20,15 @@ from tests.simulation.scenes import OPEN, QUICK, SCENES, emigrants, opened_emigr
 
 AT_A_TIME = 20
 
-PLANNED = {"messages": 40, "handshakes": 120, "emigrants": 80, "monitors": 20}
+PLANNED = {
+    "messages": 40,
+    "handshakes": 120,
+    "emigrants": 80,
+    "monitors": 20,
+    "groups": 20,
+    "pools": 20,
+    "guests": 20,
+}
 """How many seeds of each scene."""
 
 PLAN = [(scene, first) for scene, seeds in PLANNED.items() for first in range(0, seeds, AT_A_TIME)]
