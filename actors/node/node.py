@@ -11,8 +11,7 @@ is in but not the node.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -23,7 +22,6 @@ from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NameTaken, NodeStopped, NotConnected, ProcessDied, RuntimeFault
 from enfilade.actors.messages.global_name import Global
 from enfilade.actors.messages.guarded import log
-from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.hooks import Hooks, call
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, Reason, checked
@@ -37,6 +35,7 @@ from enfilade.actors.node.dead_letters import DeadLetters
 from enfilade.actors.node.frozen import freeze
 from enfilade.actors.node.groups import Groups, GroupScope
 from enfilade.actors.node.names import Names
+from enfilade.actors.node.observed_node import ObservedNode
 from enfilade.actors.node.reports import Reports
 from enfilade.actors.node.services import Observation, Peers, Workers
 from enfilade.actors.node.sharing import CheckedRef, CheckedRequest, Sharing
@@ -64,7 +63,7 @@ async def _contained(run: Callable[[], Awaitable[None]], process: Process) -> No
             step_failed(process, "task", error)
 
 
-class Node(Handle):
+class Node(ObservedNode):
     """A running node. Made by `open_node`.
 
     Attributes:
@@ -553,48 +552,3 @@ class Node(Handle):
         return freeze(self)
 
     # Events.
-
-    @property
-    def observation(self) -> Observation:
-        """The events of this node, and those who are told. Raises `NotConnected` if nothing observes it."""
-        if self._observation is None:
-            raise NotConnected(self.full_name, f"node {self.full_name} is not observed")
-        return self._observation
-
-    def events(
-        self, *kinds: str, buffer: int = 1000, match: Callable[[Any], bool] | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
-        """Iterate over the events of these kinds for the length of a block. See `Observation.events`."""
-        return self.observation.events(*kinds, buffer=buffer, match=match)
-
-    def send_events(self, ref: Ref[Any], *kinds: str) -> None:
-        """Have events sent to a process of this node. See `Observation.send_events`."""
-        self.observation.send_events(ref, *kinds)
-
-    def attach(
-        self,
-        id: Hashable,  # noqa: A002 (the field's name)
-        kinds: str | tuple[str, ...],
-        handler: Callable[[Any, Any], object],
-        config: Any = None,
-    ) -> None:
-        """Have a function run in the step that causes an event. See `Observation.attach`."""
-        self.observation.attach(id, kinds, handler, config)
-
-    def detach(self, id: Hashable) -> bool:  # noqa: A002 (the field's name)
-        """Run that function no more; return true if it was attached. Not a checkpoint."""
-        return self.observation.detach(id)
-
-    def counting(self) -> AbstractAsyncContextManager[Any]:
-        """Count the messages that actors handle, for the length of a block. See `Observation.counting`."""
-        return self.observation.counting()
-
-    @property
-    def crashes(self) -> tuple[Any, ...]:
-        """The last crash reports, oldest first."""
-        return self.observation.crashes
-
-    @property
-    def timeline(self) -> tuple[Any, ...]:
-        """The last events of supervisors and of node links, oldest first."""
-        return self.observation.timeline

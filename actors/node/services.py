@@ -158,6 +158,10 @@ class Observation(Protocol):
         """The counts of messages: `observing.counting.Counts`."""
 
     @property
+    def watching(self) -> Any:
+        """The things that all watches of the node share: `observing.watching.Watching`."""
+
+    @property
     def log_lines(self) -> Any:
         """The last lines of the log: `observing.log_lines.LogLines`."""
 
@@ -174,6 +178,23 @@ class Observation(Protocol):
 
         Returns:
             The counts: `counts.handled(ref)` and `counts.total`.
+        """
+
+    def watch(
+        self, view: Any, interval: float = 1.0, budget: float = 0.05
+    ) -> AbstractAsyncContextManager[Any]:
+        """Watch a view of the node from within its program, for the length of a block.
+
+        Args:
+            view: what to show, such as `observing.views.TableView`; everything may be seen.
+            interval: seconds between two updates: 0.1 to 60.
+            budget: the share of its time that the node may spend on it: at most 0.5.
+
+        Returns:
+            The states of the view: an iteration, each step of which is a checkpoint.
+
+        Raises:
+            Refused: something goes beyond the limits of the observation protocol.
         """
 
     def watches_changed(self, count: int) -> None:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import trio
 
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NoProcess, Refused
@@ -21,6 +22,7 @@ from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.observing.columns import KEYS
 from enfilade.actors.observing.desk import NAMES, Desk
 from enfilade.actors.observing.views import (
+    RIGHTS,
     DumpView,
     EventView,
     Hello,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Client", "State", "States", "WatchEnded"]
+__all__ = ["Client", "State", "States", "WatchEnded", "watching_here"]
 
 MAILBOX = Mailbox(1_000, "drop_oldest")
 """The mailbox of an observer: at most one update waits, unless the node breaks the protocol."""
@@ -189,11 +191,37 @@ class Client:
             Refused: the node does not let us, or something goes beyond the limits.
             NoProcess: the node is not observed.
         """
-        async with self._node.mailbox(MAILBOX) as me:
-            watch = await self._desk.call(Desk.watch, me.ref, view, interval, budget)
-            assert watch is not None
-            me.monitor(watch)
-            try:
-                yield States(me, watch, view, interval)
-            finally:
-                watch.cast(Watch.close)
+        async with _watched(self._node, self._desk, view, interval, budget) as states:
+            yield states
+
+
+@async_block
+async def watching_here(node: Node, view: View, interval: float, budget: float) -> AsyncIterator[States]:
+    """Watch a view of a node from within its program, for the length of a block.
+
+    Raises:
+        Refused: something goes beyond the limits.
+    """
+    needed = RIGHTS.get(type(view), "observe")
+    right = "inspect" if needed == "observe" else needed
+    desk = await node.spawn(Desk, node.observation.watching, right, label="observation", arena="node")
+    try:
+        async with _watched(node, desk, view, interval, budget) as states:
+            yield states
+    finally:
+        with trio.CancelScope(shield=True):
+            await desk.stop()
+
+
+@async_block
+async def _watched(
+    node: Node, desk: Ref[Desk], view: View, interval: float, budget: float
+) -> AsyncIterator[States]:
+    async with node.mailbox(MAILBOX) as me:
+        watch = await desk.call(Desk.watch, me.ref, view, interval, budget)
+        assert watch is not None
+        me.monitor(watch)
+        try:
+            yield States(me, watch, view, interval)
+        finally:
+            watch.cast(Watch.close)

@@ -21,8 +21,6 @@ PROCESS_COLUMNS: Final = (
     "capacity",
     "handled",
     "rate",
-    "busy",
-    "seconds",
     "links",
     "monitors",
     "watchers",
@@ -34,7 +32,7 @@ PROCESS_COLUMNS: Final = (
 )
 """The fields of a row of the table of processes."""
 
-COUNTED: Final = frozenset({"handled", "rate", "busy", "seconds"})
+COUNTED: Final = frozenset({"handled", "rate"})
 """The fields that are None unless messages are counted."""
 
 COLUMNS_OF: Final[dict[str, tuple[str, ...]]] = {

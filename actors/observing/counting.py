@@ -6,8 +6,8 @@ processes that were active, and rates are those of the last second. Calls that t
 through a function that stands in the place of `DispatchedBody.hand_off` while any node of the program counts.
 
 Sync and async actors are counted, and the hostcalls of guests. Supervisors, function processes and guests
-take their messages themselves, and are not. How busy a process is would have to be sampled; nothing does
-that, and `busy` and `seconds` are None.
+take their messages themselves, and are not. How long handlers run is not measured: to read the clock at each
+turn would cost half a message.
 """
 
 from __future__ import annotations
@@ -38,11 +38,8 @@ class Counts(Listener):
     """The counts of one node.
 
     Attributes:
-        samples: whether it is sampled how busy processes are.
         ended: messages that processes handled which have ended since, by their class.
     """
-
-    samples = False
 
     def __init__(self, node: Node, changed: Callable[[bool], None]) -> None:
         self._node = node
@@ -125,7 +122,7 @@ class Counts(Listener):
 
     def of(self, process: Process) -> dict[str, Any]:
         """The columns of a process that are counted."""
-        shown: dict[str, Any] = {"handled": None, "rate": None, "busy": None, "seconds": None}
+        shown: dict[str, Any] = {"handled": None, "rate": None}
         if process.body.kind == "actor":
             now = self._node.dispatcher.counted or {}
             shown["handled"] = self._totals.get(process.serial, 0) + now.get(process, 0)

@@ -121,15 +121,16 @@ class Desk(Listing):
         """Tell of an observer that is to see what holds data."""
         needed = RIGHTS[type(view)]
         right = needed if needed != "observe" else self._right
-        if right != "observe":
-            self.process.node.observation.acted(self.asker, f"{right} {type(view).__name__}", None)
+        node = self.process.node
+        if right != "observe" and self.asker != node.full_name:
+            node.observation.acted(self.asker, f"{right} {type(view).__name__}", None)
 
 
 def open_desks(node: Node) -> None:
     """Start the processes that observers and operators on other nodes ask, under a supervisor. Not a
     checkpoint.
     """
-    watching = Watching(node)
+    watching = node.observation.watching
     children = [
         Child(Desk, watching, right, id=name, name=name)
         for right, name in NAMES.items()

@@ -10,6 +10,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.blocks import async_block
@@ -32,6 +33,7 @@ from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
+    from enfilade.actors.observing.watching import Watching
     from enfilade.actors.processes.process import Process
 
 __all__ = ["Observation"]
@@ -79,6 +81,7 @@ class Observation:
             (_Troubles(self), frozenset({"process.slow", "process.refused", "process.deadlock"})),
         ]
         self._listening: set[int] = set()
+        self._watching: Watching | None = None
         self._second = -math.inf
         self._reported = 0
         self.number = 0
@@ -239,6 +242,24 @@ class Observation:
         """Tell that there are so many watches now. Not a checkpoint."""
         self.watch_count = count
         self.emit(events.ObservationChanged, count, self.counts.is_on)
+
+    @property
+    def watching(self) -> Watching:
+        """The things that all watches of the node share."""
+        if self._watching is None:
+            from enfilade.actors.observing.watching import Watching  # as below
+
+            self._watching = Watching(self._node)
+        return self._watching
+
+    def watch(
+        self, view: Any, interval: float = 1.0, budget: float = 0.05
+    ) -> AbstractAsyncContextManager[Any]:
+        """Watch a view of the node from within its program. See `services.Observation.watch`."""
+        # What speaks the protocol brings transport along, which a node without peers does without.
+        from enfilade.actors.observing.client import watching_here
+
+        return watching_here(self._node, view, interval, budget)
 
     @async_block
     async def counting(self) -> AsyncIterator[Counts]:

@@ -103,7 +103,6 @@ class NodePicture:
             "observation": {
                 "observers": len(watching.watches),
                 "counting": self._counts.is_on,
-                "sampler": self._counts.samples,
                 "seconds": round(watching.walker.seconds, 6),
                 "budget": self._scene.budget,
                 "every": round(every, 3),

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from enfilade.actors import Actor, Child, Node, NoProcess, Process, Refused, Supervisor, system
+from enfilade.actors import Actor, Child, Node, NoProcess, Process, Refused, Supervisor, open_node, system
 from enfilade.actors.observing.client import Client, States
 from enfilade.actors.observing.desk import Desk
 from enfilade.actors.observing.views import (
@@ -361,3 +361,26 @@ async def test_a_large_node_is_walked_in_small_steps() -> None:
             nursery.cancel_scope.cancel()
         assert [row["label"] for row in state.rows] == [f"{number:04}" for number in range(2_990, 3_000)]
         assert turns > 3
+
+
+async def test_a_program_watches_its_own_node(autojump_clock: MockClock) -> None:
+    """`node.watch`, without a door: everything may be seen, and nothing is left when the block ends."""
+    async with open_node("bank") as node:
+        till = await node.spawn(Till, name="till")
+        before = set(node.processes)
+        async with node.watch(TableView(match=MINE), interval=0.5) as states:
+            first = await next_of(states)
+            assert [row["name"] for row in first.rows] == ["till"]
+            await system.suspend(till)
+            later = await next_of(states)
+            assert not later.update.full
+            assert later.rows[0]["state"] == "suspended"
+            await system.resume(till)
+        async with node.watch(ProcessView("till")) as states:
+            assert "hidden" not in (await next_of(states)).fields
+        with pytest.raises(Refused, match="interval"):
+            async with node.watch(NodeView(), interval=0.01):
+                """It is not entered."""
+        await wait_all_tasks_blocked()
+        assert set(node.processes) == before
+        assert node.observation.watch_count == 0
