@@ -105,8 +105,12 @@ class DoorCarrier(Carrier):
         return _DoorInlet(self._zone_name, self._mode, capacity, largest)
 
     def outlet(self, handle: Handle) -> Outlet:
-        if lib.is_door(handle) != 1:
+        known = lib.is_door(handle)
+        if known != 1:
+            error = ffi.errno
             closing.close(handle)
+            if known < 0:
+                raise CarrierError(error, f"failed to look at a door in the batch: {os.strerror(error)}")
             raise CarrierError(errno.EINVAL, "expected a door in the batch, got another descriptor")
         return _DoorOutlet(lib.sender_create(handle), "the peer's door")
 

@@ -121,7 +121,8 @@ class Client:
         largest: bytes that a reply may have. A larger one is refused (EOVERFLOW) before memory is made for
             it: a server decides how much it returns, and it need not be the caller's friend.
 
-    Raises `NotADoor` if it is none, and `ValueError` if `largest` is less than 1.
+    Raises `NotADoor` if it is none, `OSError` if there is no descriptor or memory left to look at it with,
+    and `ValueError` if `largest` is less than 1.
     """
 
     __slots__ = ("_descriptor", "_keep", "_largest")
@@ -133,7 +134,10 @@ class Client:
             raise ValueError(f"expected at least 1 byte for the largest reply, got {largest}")
         fd = number_of(file)
         self._largest = min(largest, MOST_LARGEST)
-        if lib.is_door(fd) != 1:
+        known = lib.is_door(fd)
+        if known < 0 and ffi.errno != errno.EBADF:
+            raise OSError(ffi.errno, f"failed to look at descriptor {fd}: {os.strerror(ffi.errno)}")
+        if known != 1:
             raise NotADoor.at(f"descriptor {fd}")
         self._keep = file
         self._descriptor = Descriptor(fd, owned=isinstance(file, int) if owned is None else owned)

@@ -133,8 +133,9 @@ static struct status *local_status(uint64_t id) {
 
 static int map_status(struct receipt *receipt, struct identity *identity) {
     void *base = NULL;
-    if (receipt->count != 1 || memory_adopt(receipt->fds[0], STATUS_SIZE, PROT_READ, &base) != 0) {
-        return EBADF;
+    int error = receipt->count == 1 ? memory_adopt(receipt->fds[0], STATUS_SIZE, PROT_READ, &base) : EBADF;
+    if (error != 0) {
+        return error == ENOMEM ? ENOMEM : EBADF;
     }
     identity->status = base;
     identity->mapped = true;
@@ -163,15 +164,14 @@ int identify(int fd, struct identity *identity) {
     }
     identity->pid = peer.pid;
     identity->dead = socket_hung_up(fd);
-    int error = 0;
+    int error;
     struct status *own = peer.pid == getpid() && !identity->dead ? local_status(hello.sequence) : NULL;
     identity->local = own != NULL;
-    if (!receipt.truncated) {
-        error = map_status(&receipt, identity);
-    } else if (own != NULL) { /* no room for the page's descriptor, nor need of it */
+    error = receipt.truncated ? EMFILE : map_status(&receipt, identity);
+    if (own != NULL && (error == EMFILE || error == ENOMEM)) { /* no room for the page, nor need of it */
         identity->status = own;
-    } else {
-        error = EMFILE;
+        identity->lack = error;
+        error = 0;
     }
     identity->dead = identity->dead || (error == 0 && atomic_load(&identity->status->dead));
     receipt_close(&receipt);
@@ -208,7 +208,12 @@ int is_door(int fd) {
     if (fcntl(fd, F_GETFD) < 0) {
         return -1;
     }
-    if (identify(fd, &identity) != 0) {
+    int error = identify(fd, &identity);
+    if (error == EMFILE || error == ENOMEM) { /* it may be one */
+        errno = error;
+        return -1;
+    }
+    if (error != 0) {
         return 0;
     }
     identity_drop(&identity);

@@ -266,13 +266,14 @@ int limits_check(const struct limits *limits, door_attr_t attributes, uint64_t s
 struct identity {
     struct status *status; /* read-only mapping, or the door's own page if local */
     bool mapped;
+    int lack; /* of a local door that is not mapped: EMFILE or ENOMEM */
     bool local;
     bool dead;
     pid_t pid;
     struct closing_payer payer; /* the server */
     uint64_t socket;
 };
-int identify(int fd, struct identity *identity); /* 0, EBADF or EMFILE */
+int identify(int fd, struct identity *identity); /* 0, EBADF, EMFILE or ENOMEM */
 void identity_drop(struct identity *identity);
 uint64_t socket_cookie(int fd); /* 0: not a socket */
 bool socket_hung_up(int fd);

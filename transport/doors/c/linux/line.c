@@ -159,7 +159,7 @@ static int attach(int fd, const struct patience *patience, struct line **result)
     tidy(fd, identity.socket);
     struct line *line = calloc(1, sizeof *line);
     if (line == NULL || !identity.mapped) {
-        error = line == NULL ? ENOMEM : EMFILE;
+        error = line == NULL ? ENOMEM : identity.lack;
     } else if (identity.dead || atomic_load(&identity.status->revoked)) {
         error = EBADF;
     } else {
