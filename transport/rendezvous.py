@@ -144,8 +144,8 @@ class Rendezvous:
         self.handshakes = 0
         """Handshakes that are going on, of both sides."""
         self.peers: dict[str, Peer] = {}
-        self.kept: dict[str, Kept] = {}
         """The peers whose node link is up, by name."""
+        self.kept: dict[str, Kept] = {}
 
     @contextlib.asynccontextmanager
     async def open(self, address: str | None, nursery: trio.Nursery) -> AsyncIterator[None]:

@@ -11,10 +11,17 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 
 enum { STACK = 256 << 10 };
 
@@ -22,7 +29,10 @@ struct item {
     struct item *next;
     int fd;
     struct closing_payer payer;
-    struct timespec begun; /* of one that is being closed */
+    /* Of one that is being closed: since when, whether that is over, and by which thread. */
+    struct timespec begun;
+    atomic_bool done;
+    pid_t thread;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
@@ -61,6 +71,32 @@ static struct item **find_next(void) {
     return NULL;
 }
 
+static pid_t thread_number(void) {
+#ifdef __linux__
+    return (pid_t)syscall(SYS_gettid);
+#else
+    return 0;
+#endif
+}
+
+/* Whether a thread of ours would run if it had a processor. Where nobody tells, it is taken to wait for something else. */
+static bool wants_processor(pid_t thread) {
+    bool wants = false;
+#ifdef __linux__
+    char path[64], text[256] = {0};
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)thread);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        const char *name_end = read(fd, text, sizeof text - 1) > 0 ? strrchr(text, ')') : NULL;
+        wants = name_end != NULL && strncmp(name_end, ") R", 3) == 0;
+        close(fd);
+    }
+#else
+    (void)thread;
+#endif
+    return wants;
+}
+
 static void start_thread(void);
 
 /* Closes what waits, until there is nothing that this thread may close. */
@@ -73,12 +109,14 @@ static void *work(void *unused) {
         *place = item->next;
         last = last == &item->next ? place : last;
         clock_gettime(CLOCK_MONOTONIC, &item->begun);
+        item->thread = thread_number();
         item->next = under_way;
         under_way = item;
         busy++;
         start_thread(); /* before this one gets stuck */
         pthread_mutex_unlock(&lock);
         close(item->fd);
+        atomic_store(&item->done, true);
         pthread_mutex_lock(&lock);
         struct item **link = &under_way;
         while (*link != item) {
@@ -175,6 +213,12 @@ static long milliseconds_since(const struct timespec *begun) {
     return (now.tv_sec - begun->tv_sec) * 1000 + (now.tv_nsec - begun->tv_nsec) / 1000000;
 }
 
+/* A close that takes long, and not because the machine has no time for it. */
+static bool is_stuck(const struct item *item) {
+    return milliseconds_since(&item->begun) >= CLOSING_STUCK_MILLISECONDS && !atomic_load(&item->done) &&
+           !wants_processor(item->thread);
+}
+
 int closing_is_behind(const struct closing_payer *payer) {
     if (atomic_load(&unclosed) < CLOSING_SHARE_OF_PROCESS) {
         return 0;
@@ -184,8 +228,8 @@ int closing_is_behind(const struct closing_payer *payer) {
     count(waiting, payer, &process, &user);
     count(under_way, payer, &process, &user);
     for (const struct item *item = under_way; item != NULL; item = item->next) {
-        if (milliseconds_since(&item->begun) >= CLOSING_STUCK_MILLISECONDS) {
-            stuck_user += is_of_user(&item->payer, payer) != 0;
+        if (is_of_user(&item->payer, payer) && is_stuck(item)) {
+            stuck_user++;
             stuck_process += is_of_process(&item->payer, payer) != 0;
         }
     }

@@ -29,7 +29,7 @@ struct closing_payer {
 #define CLOSING_MOST_OF_PROCESS  256
 #define CLOSING_MOST_OF_USER     512
 
-/* A close that has taken so long is stuck. */
+/* A close that has taken so long is stuck, unless its thread has merely had no processor. */
 #define CLOSING_STUCK_MILLISECONDS 250
 
 /* Bytes from which on a file in memory is closed by a thread, too. */

@@ -9,6 +9,7 @@
 #include <door.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -41,12 +42,17 @@ static unsigned open_count(void) {
     return count;
 }
 
+static _Noreturn void failed(const char *what) {
+    perror(what);
+    abort();
+}
+
 static void ask(void) {
     char request[16] = {0};
     size_t answer = 0;
     door_arg_t arguments = {.data_ptr = request, .data_size = sizeof request, .rbuf = (char *)&answer, .rsize = sizeof answer};
     if (door_call(door, &arguments) < 0 || answer != sizeof request) {
-        abort();
+        failed("the honest client is not served");
     }
 }
 
@@ -101,7 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     unsigned before = open_count();
     if (trunk < 0 || memory < 0 || ftruncate(memory, SESSION_SIZE) < 0 || fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK) < 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-        abort();
+        failed("the attacker cannot attach");
     }
     struct session *session = mmap(NULL, SESSION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
     struct message attach = {.type = MESSAGE_ATTACH};
@@ -124,7 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         poll(NULL, 0, !left || i < 20 ? 0 : 1);
     }
     if (left) {
-        abort();
+        failed("something is left");
     }
     return 0;
 }

@@ -3,6 +3,8 @@
  */
 #include "attacks.h"
 
+#include <sched.h>
+
 static bool is_closed(void *fd) {
     return fcntl(*(int *)fd, F_GETFD) < 0;
 }
@@ -80,6 +82,72 @@ static void test_a_user_has_a_share_however_many_processes_it_starts(void) {
     for (unsigned i = 0; i < CLOSING_SHARE_OF_USER; i++) {
         close(stuck[i].far);
     }
+    CHECK(eventually(is_settled, NULL));
+}
+
+static void run_on(int processor) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(processor, &one);
+    CHECK_EQUAL(sched_setaffinity(0, sizeof one, &one), 0);
+}
+
+/* Two processors that this process may run on; false if there is one alone. */
+static bool two_processors(int processors[2]) {
+    cpu_set_t allowed;
+    int count = 0;
+    CHECK_EQUAL(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    for (int i = 0; i < CPU_SETSIZE && count < 2; i++) {
+        if (CPU_ISSET(i, &allowed)) {
+            processors[count++] = i;
+        }
+    }
+    return count == 2;
+}
+
+static atomic_bool hog_may, hog_runs, hog_ends;
+
+/* Leaves its processor to nobody. */
+static void *hog(void *unused) {
+    (void)unused;
+    const struct sched_param first = {.sched_priority = 1};
+    atomic_store(&hog_may, sched_setscheduler(0, SCHED_FIFO, &first) == 0);
+    atomic_store(&hog_runs, true);
+    while (!atomic_load(&hog_ends) && atomic_load(&hog_may)) {
+    }
+    return NULL;
+}
+
+/* A thread that could go on closing, if only it had a processor, is not stuck: its payer has done nothing. */
+static void test_who_has_no_processor_is_not_stuck(void) {
+    struct lingering stuck[CLOSING_THREADS_OF_PROCESS];
+    struct closing_payer one = ONE;
+    int processors[2];
+    pthread_t thread;
+    if (geteuid() != 0 || !system_is_real() || !two_processors(processors)) {
+        return;
+    }
+    run_on(processors[1]); /* where the threads that close will be */
+    for (unsigned i = 0; i < CLOSING_THREADS_OF_PROCESS; i++) {
+        stuck[i] = make_lingering();
+        closing_close(stuck[i].near, &ONE);
+    }
+    for (unsigned i = CLOSING_THREADS_OF_PROCESS; i < CLOSING_SHARE_OF_PROCESS; i++) {
+        closing_close(dup(0), &ONE);
+    }
+    CHECK(eventually(is_behind, &one));
+    CHECK_EQUAL(closing_is_behind(&ONE), CLOSING_STUCK);
+    CHECK_EQUAL(pthread_create(&thread, NULL, hog, NULL), 0);
+    run_on(processors[0]);
+    while (!atomic_load(&hog_runs)) {
+        poll(NULL, 0, 1);
+    }
+    for (unsigned i = 0; i < CLOSING_THREADS_OF_PROCESS; i++) {
+        close(stuck[i].far);
+    }
+    CHECK(!atomic_load(&hog_may) || closing_is_behind(&ONE) == 0);
+    atomic_store(&hog_ends, true);
+    pthread_join(thread, NULL);
     CHECK(eventually(is_settled, NULL));
 }
 
@@ -243,6 +311,7 @@ static const struct test tests[] = {
     TEST(test_one_that_lingers_holds_nobody),
     TEST(test_each_payer_uses_up_its_own_share),
     TEST(test_a_user_has_a_share_however_many_processes_it_starts),
+    TEST(test_who_has_no_processor_is_not_stuck),
     TEST(test_many_honest_ones_do_not_put_behind),
     TEST(test_a_child_has_threads_of_its_own),
     TEST(test_a_server_goes_on_while_descriptors_cannot_be_closed),
