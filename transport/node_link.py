@@ -90,11 +90,8 @@ class NodeLink:
     Attributes:
         high_water: bytes that may wait to leave before senders that are willing to wait have to.
         is_paused: whether the peer is kept to its rate just now; what it says meanwhile is heard later.
-        resumes: whether it makes up for lost batches.
         frames_out, frames_in: frames that have left, and that were taken in, so far.
     """
-
-    resumes = False
 
     def __init__(
         self,

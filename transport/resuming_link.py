@@ -69,8 +69,6 @@ class ResumingLink(NodeLink):
         resent: batches that were sent again.
     """
 
-    resumes = True
-
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.stir: Callable[[], None] = _ignore
