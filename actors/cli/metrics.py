@@ -15,9 +15,9 @@ from enfilade.actors.cli.observe.observed import Look, Observed
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.observing.client import State
 from enfilade.actors.observing.metrics import Readings
+from enfilade.actors.observing.telemetry.extra import MissingExtra
+from enfilade.actors.observing.telemetry.prometheus import exposition
 from enfilade.actors.observing.views import MetricsView
-from enfilade.actors.telemetry.extra import MissingExtra
-from enfilade.actors.telemetry.prometheus import exposition
 
 __all__ = ["print_metrics", "serve_metrics"]
 

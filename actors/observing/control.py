@@ -38,8 +38,8 @@ class Control(Listing):
     The serials are those of processes of its node. Every action raises, in the caller,
 
     Raises:
-        NoProcess: there is no such process.
-        Refused: it cannot be done, or was not done in time; the text says why.
+        NoProcess: the process has ended meanwhile.
+        Refused: there is no such process, it cannot be done, or was not done in time; the text says which.
     """
 
     async def suspend(self, serial: int) -> None:

@@ -262,10 +262,9 @@ class TablePage(ListPage):
         self.desk.redraw()
 
 
-class ProcessesPage(TablePage):
-    """The table of processes."""
+class _ProcessRows(TablePage):
+    """A table of which every row is a process."""
 
-    title = "processes"
     hints = (
         ("enter", "detail"),
         ("/", "filter"),
@@ -274,10 +273,6 @@ class ProcessesPage(TablePage):
         ("c", "columns"),
         ("space", "freeze"),
     )
-    always = ("serial", "name", "label", "actor", "kind", "state", "supervisor", "child_id")
-
-    def __init__(self, desk: Desk, sight: Sight) -> None:
-        super().__init__(desk, sight, PROCESSES)
 
     def key(self, key: str) -> bool:
         if key == "enter" and self.row is not None:
@@ -287,25 +282,27 @@ class ProcessesPage(TablePage):
 
     @property
     def target(self) -> Target | None:
-        row = self.row
-        return None if row is None else target_of(row)
+        return None if self.row is None else target_of(self.row)
 
 
-class GuestsPage(TablePage):
+class ProcessesPage(_ProcessRows):
+    """The table of processes."""
+
+    title = "processes"
+    always = ("serial", "name", "label", "actor", "kind", "state", "supervisor", "child_id")
+
+    def __init__(self, desk: Desk, sight: Sight) -> None:
+        super().__init__(desk, sight, PROCESSES)
+
+
+class GuestsPage(_ProcessRows):
     """The table of guests."""
 
     title = "guests"
-    hints = ProcessesPage.hints
     always = ("serial", "name", "label", "state")
 
     def __init__(self, desk: Desk, sight: Sight) -> None:
         super().__init__(desk, sight, GUESTS)
-
-    def key(self, key: str) -> bool:
-        if key == "enter" and self.row is not None:
-            self.desk.open_process(self.row["serial"])
-            return True
-        return super().key(key)
 
     @property
     def target(self) -> Target | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from enfilade.actors.observing.metrics import INSTRUMENTS, Instrument, Readings
-from enfilade.actors.telemetry.extra import of_the_extra
+from enfilade.actors.observing.telemetry.extra import of_the_extra
 
 __all__ = ["exposition"]
 

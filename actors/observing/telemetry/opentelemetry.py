@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from enfilade.actors.observing.metrics import INSTRUMENTS, Instrument, Metrics, Readings
+from enfilade.actors.observing.telemetry.extra import of_the_extra
 from enfilade.actors.observing.walker import Walker
-from enfilade.actors.telemetry.extra import of_the_extra
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node

@@ -1,0 +1,100 @@
+"""The actions of operators, as a node on the other side of a node link asks for them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from enfilade.actors import Actor, Child, Node, Ref, Refused, Supervisor
+from enfilade.actors.observing.control import Control
+from enfilade.transport.policy import CONTROL, Rights
+from tests.actors.observing.pair import observed
+
+
+class Till(Actor):
+    def pay(self, coins: int) -> int:
+        return coins
+
+
+@attrs.frozen
+class Shop:
+    """A node with two tills below its root, and the control process as the operator sees it."""
+
+    node: Node
+    control: Ref[Any]
+
+    def serial(self, name: str) -> int:
+        found = self.node.whereis(name)
+        assert found is not None
+        return found.serial
+
+
+@asynccontextmanager
+async def shop() -> AsyncIterator[Shop]:
+    async with observed(Rights(control=True)) as (bank, eye):
+        tills = [Child(Till, id=f"till {number}", name=f"till {number}") for number in range(2)]
+        bank.root = await bank.spawn(Supervisor, tills, name="root", intensity=9)
+        yield Shop(bank, eye.remote(CONTROL, "bank@local"))
+
+
+async def test_obs_9_an_action_is_an_event_and_a_line_of_the_log(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who, what, on whom; a suspended process takes no message until it is resumed."""
+    caplog.set_level(logging.INFO, "enfilade")
+    async with shop() as found, found.node.events("operator.acted") as events:
+        till = found.node.named("till 0")
+        await found.control.call(Control.suspend, found.serial("till 0"))
+        event = await anext(events)
+        assert event.on == found.node.whereis("till 0")
+        with trio.move_on_after(1) as waiting:
+            await till.call(Till.pay, 1)
+        assert waiting.cancelled_caught
+        await found.control.call(Control.resume, found.serial("till 0"))
+        assert await till.call(Till.pay, 2) == 2
+    assert (event.operator, event.action) == ("eye@local", "suspend")
+    (line,) = (record for record in caplog.records if "suspend" in record.getMessage())
+    assert line.levelno == logging.INFO
+    assert line.getMessage().startswith("operator eye@local: suspend on <bank@local:")
+
+
+async def test_children_are_ended_and_started_again(autojump_clock: MockClock) -> None:
+    async with shop() as found:
+        root, first = found.serial("root"), found.serial("till 0")
+        await found.control.call(Control.terminate_child, root, "till 0")
+        assert found.node.whereis("till 0") is None
+        await found.control.call(Control.restart_child, root, "till 0")
+        assert found.serial("till 0") != first
+        with pytest.raises(Refused, match="nothing"):
+            await found.control.call(Control.terminate_child, root, "nothing")
+
+
+async def test_a_process_is_killed_or_asked_to_end_with_a_reason(autojump_clock: MockClock) -> None:
+    """Its supervisor starts it again."""
+    async with shop() as found, found.node.events("child.terminated") as events:
+        for action, said in ((Control.kill, ()), (Control.exit, ("no more change",))):
+            before = found.serial("till 1")
+            await found.control.call(action, before, *said)
+            event = await anext(events)
+            await wait_all_tasks_blocked()
+            assert event.ref.serial == before
+            assert found.serial("till 1") != before
+            assert event.reason.type == ("Killed" if action is Control.kill else "Custom")
+        assert "no more change" in event.reason.text
+
+
+async def test_what_is_not_there_is_refused(autojump_clock: MockClock) -> None:
+    """And a process that is no supervisor has no children."""
+    async with shop() as found:
+        for action in (Control.suspend, Control.resume, Control.kill):
+            with pytest.raises(Refused, match="there is no process 4711"):
+                await found.control.call(action, 4_711)
+        with pytest.raises(Refused, match="is not a supervisor"):
+            await found.control.call(Control.restart_child, found.serial("till 0"), "till 1")
