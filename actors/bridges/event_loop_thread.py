@@ -8,14 +8,18 @@ that somebody goes on changing.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import outcome
 import trio
 
 __all__ = ["EventLoopThread"]
+
+logger = logging.getLogger("enfilade.actors")
 
 T = TypeVar("T")
 
@@ -32,6 +36,7 @@ class EventLoopThread:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._closed = False
+        self._thread = threading.Thread(target=self._serve, name="asyncio of a node", daemon=True)
 
     @classmethod
     @asynccontextmanager
@@ -41,16 +46,15 @@ class EventLoopThread:
         The end of the block cancels what still runs in the loop, and waits for that and for the thread.
         """
         loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=_serve, args=(loop,), name="asyncio of a node", daemon=True)
-        thread.start()
         opened = cls(loop)
+        opened._thread.start()
         try:
             yield opened
         finally:
             opened._closed = True
             loop.call_soon_threadsafe(loop.stop)
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(thread.join)
+                await trio.to_thread.run_sync(opened._thread.join)
 
     async def run(self, fn: Callable[..., Coroutine[Any, Any, T]], /, *args: Any) -> T:
         """Run an async function of asyncio's side in a task of its own, and return its result.
@@ -61,22 +65,21 @@ class EventLoopThread:
 
         Raises:
             RuntimeError: the block has ended.
-            What `fn` raises. `asyncio.CancelledError`, if its task was cancelled by somebody else.
+            What `fn` raises, `SystemExit` included: the loop and the other calls go on.
+                `asyncio.CancelledError`, if its task was cancelled by somebody else.
 
         A checkpoint. When this is cancelled, the task of asyncio is cancelled, and has ended when this
         raises.
         """
         if self._closed:
             raise RuntimeError("the event loop has ended: call it within the block of `open()`")
-        tasks: list[asyncio.Task[T]] = []
+        tasks: list[asyncio.Task[outcome.Outcome[T]]] = []
         over = trio.Event()
         token = trio.lowlevel.current_trio_token()
 
-        async def task() -> T:
-            return await fn(*args)
-
         def begin() -> None:
-            tasks.append(self._loop.create_task(task()))
+            # Captured, because `SystemExit` out of a task would end the loop, and with it the other calls.
+            tasks.append(self._loop.create_task(outcome.acapture(fn, *args)))
             tasks[0].add_done_callback(lambda task: token.run_sync_soon(over.set))
 
         self._loop.call_soon_threadsafe(begin)
@@ -87,20 +90,31 @@ class EventLoopThread:
             with trio.CancelScope(shield=True):
                 await over.wait()
             raise
-        return tasks[0].result()
+        return tasks[0].result().unwrap()
+
+    def _serve(self) -> None:
+        """Run the loop until the end of the block; then end what is left in it, as `asyncio.run` does."""
+        loop = self._loop
+        asyncio.set_event_loop(loop)
+        try:
+            while not self._closed:  # whoever else stops the loop, does so for all who use it
+                _run(loop.run_forever)
+            while tasks := asyncio.all_tasks(loop):
+                for task in tasks:
+                    task.cancel()
+                _run(loop.run_until_complete, asyncio.wait(tasks))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
 
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
-    """Run the loop until it is stopped; then end what is left in it, as `asyncio.run` does."""
-    asyncio.set_event_loop(loop)
+def _run(fn: Callable[..., object], *args: Any) -> None:
+    """Call `fn(*args)`, which runs the loop, and outlive what ends that before its time: a task of the
+    library that raises `SystemExit`, or stops the loop.
+    """
     try:
-        loop.run_forever()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
+        fn(*args)
+    except (SystemExit, KeyboardInterrupt, RuntimeError):
+        logger.exception("the event loop of asyncio was stopped by one of its tasks")

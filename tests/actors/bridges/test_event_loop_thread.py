@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import pytest
@@ -113,4 +114,69 @@ async def test_a_block_that_is_cancelled_waits_for_its_thread() -> None:
             scope.cancel()
             await trio.lowlevel.checkpoint()
     assert scope.cancelled_caught
+    assert not threads()
+
+
+async def ends_the_program() -> NoReturn:
+    raise SystemExit(3)
+
+
+async def leaves_a_task_that_ends_the_program() -> None:
+    asyncio.get_running_loop().create_task(ends_the_program()).add_done_callback(
+        lambda task: task.exception()
+    )
+    await asyncio.sleep(0.01)
+
+
+async def stops_the_loop() -> None:
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0.01)
+
+
+async def cancels_all() -> None:
+    for task in asyncio.all_tasks():
+        task.cancel()
+
+
+@pytest.mark.parametrize(
+    "harm", [ends_the_program, leaves_a_task_that_ends_the_program, stops_the_loop, cancels_all]
+)
+async def test_what_a_call_does_to_the_loop_leaves_others_alone(harm: Any) -> None:
+    """The process that does it may learn of it; the next call is answered, and the block ends."""
+    async with EventLoopThread.open() as aio:
+        with suppress(SystemExit, asyncio.CancelledError):
+            await aio.run(harm)
+        assert await aio.run(asyncio.sleep, 0, "on") == "on"
+    assert not threads()
+
+
+async def test_tasks_that_end_the_program_at_the_end_of_the_block() -> None:
+    """Whoever still waits for another task hears of its end."""
+    started = trio.Event()
+    token = trio.lowlevel.current_trio_token()
+    heard = []
+
+    async def exits_when_cancelled() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await ends_the_program()
+
+    async def leaves_it() -> None:
+        task = asyncio.get_running_loop().create_task(exits_when_cancelled())
+        task.add_done_callback(lambda task: task.exception())
+        await asyncio.sleep(0)
+        token.run_sync_soon(started.set)
+        await asyncio.Event().wait()
+
+    async def wait(aio: EventLoopThread) -> None:
+        try:
+            await aio.run(leaves_it)
+        except asyncio.CancelledError:
+            heard.append("cancelled")
+
+    async with trio.open_nursery() as nursery, EventLoopThread.open() as aio:
+        nursery.start_soon(wait, aio)
+        await started.wait()
+    assert heard == ["cancelled"]
     assert not threads()
