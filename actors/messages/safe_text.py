@@ -45,6 +45,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `processes/dispatcher.py`: the traceback of what a handler raises
 * `processes/end.py`: notes on the error, the traceback, deferred replies, queued messages
 * `processes/identity.py`: the target of a spawn, asked for its name
+* `processes/left_generators.py`: generators that were left, asked for their nurseries
 * `processes/links.py`: links and monitors, notified of an end
 * `processes/reader.py`: messages, matched by a `receive`
 * `processes/resumption.py`: the error after which an actor goes on

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -324,7 +325,8 @@ class Node(ObservedNode):
                     raised = error
                     raise
         finally:
-            CURRENT.reset(token)
+            with suppress(ValueError):  # a block that was left open ends in another task, or never
+                CURRENT.reset(token)
             reason = body.result(raised)
             with trio.CancelScope(shield=True):
                 await end.empty_arena(process, reason)

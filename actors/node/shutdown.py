@@ -24,6 +24,7 @@ from enfilade.actors.node.frozen import thaw
 from enfilade.actors.node.interrupts import interrupts_go_to
 from enfilade.actors.node.watchdog import watching
 from enfilade.actors.processes.current import DISPATCHERS
+from enfilade.actors.processes.left_generators import watch_generators
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.steps import is_from_outside
 
@@ -51,6 +52,7 @@ async def running(node: Node, *, is_watched: bool) -> AsyncIterator[Stopper]:
     stopper = Stopper(node)
     node.hurry = stopper.hurry
     DISPATCHERS.set((*DISPATCHERS.get(), node.dispatcher))
+    watch_generators()
     node.runtime.spawn(_run, node, opened, done, name=f"node {node.full_name}")
     with trio.CancelScope(shield=True):
         await opened.wait()

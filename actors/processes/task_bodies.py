@@ -33,6 +33,7 @@ from enfilade.actors.processes.control_lane import StopRequest
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.handlers import PLAIN, check_result, refuse_unknown, refused
 from enfilade.actors.processes.keyed_timers import Tick
+from enfilade.actors.processes.left_generators import give_up_nursery
 from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.protocol import ActorProtocol, protocol_of
 from enfilade.actors.processes.reader import Reader
@@ -149,8 +150,7 @@ def _leave_nurseries(task: trio.lowlevel.Task) -> None:
     the node.
     """
     for nursery in task.child_nurseries:
-        nursery.cancel_scope.cancel()
-        nursery._closed = True  # as trio does: whoever finalizes the generator must not wake the task
+        give_up_nursery(nursery)
     task._child_nurseries.clear()
 
 
@@ -219,6 +219,8 @@ class AsyncBody(TaskBody):
         result = self.protocol.on_start(made)
         if type(result) is CoroutineType:
             result = await result
+        if trio.lowlevel.current_task()._child_nurseries:
+            raise NurseryLeft
         self.owes_start = False
         self.started(result)
         await self._serve()
@@ -238,7 +240,6 @@ class AsyncBody(TaskBody):
         assert reader is not None
         task = trio.lowlevel.current_task()
         handlers = self.protocol.handlers
-        nurseries = len(task._child_nurseries)
         trap = reader.trap
         budget = BUDGET
         while True:
@@ -249,6 +250,8 @@ class AsyncBody(TaskBody):
                     if not resumed(process, self.actor, None, error):
                         raise
                     continue
+                if task._child_nurseries:
+                    raise NurseryLeft
                 if process.stopping is not None:
                     return
                 handlers = self.protocol.handlers
@@ -305,7 +308,7 @@ class AsyncBody(TaskBody):
                 except Exception as error:
                     if not resumed(process, self.actor, message, error):
                         raise
-            if len(task._child_nurseries) > nurseries:
+            if task._child_nurseries:
                 raise NurseryLeft
             if process.attention:
                 process.observed(message)

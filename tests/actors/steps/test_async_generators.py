@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from enfilade.actors import SHUTDOWN, Actor, Down, Process, Ref
+from enfilade.actors import KILL, SHUTDOWN, Actor, Crashed, Down, NurseryLeft, Process, Ref
 from enfilade.actors.supervision.tasks import TaskSupervisor, async_nolink
 from tests.actors.steps.bystanders import unharmed
 
@@ -23,6 +23,17 @@ KEPT: list[Any] = []
 async def in_a_nursery() -> AsyncIterator[int]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.sleep_forever)
+        while True:
+            yield 1
+
+
+async def in_a_nursery_that_fails() -> AsyncIterator[int]:
+    async def fail() -> None:
+        await trio.sleep(0.1)
+        raise ValueError("in a nursery that nobody waits for")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fail)
         while True:
             yield 1
 
@@ -53,6 +64,19 @@ class Leaves(Actor):
         await leave(in_a_nursery(), "raise")
 
 
+class LeavesAtStart(Actor):
+    def __init__(self, generator: Any, how: str) -> None:
+        self.given = generator, how
+
+    async def on_start(self) -> None:
+        await leave(*self.given)
+
+
+class LeavesAfterStart(LeavesAtStart):
+    async def on_start(self) -> None:
+        self.process.continue_with(leave, *self.given)
+
+
 async def leaves(me: Process, generator: Any, how: str) -> None:
     await leave(generator, how)
 
@@ -63,13 +87,16 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
-@pytest.mark.parametrize("generator", [in_a_nursery, in_a_scope])
+@pytest.mark.parametrize("generator", [in_a_nursery, in_a_nursery_that_fails, in_a_scope])
 @pytest.mark.parametrize("how", ["raise", "break", "wait", "kept"])
 async def test_left_early(autojump_clock: object, generator: Any, how: str) -> None:
     """U2: an actor, a function process and a task hurt themselves at most."""
     async with unharmed() as (node, me):
         supervisor = await node.spawn(TaskSupervisor)
-        refs: list[Ref[Any]] = [await node.spawn(Leaves), node.spawn_soon(leaves, generator(), how)]
+        refs: list[Ref[Any]] = [
+            await node.spawn(Leaves),
+            *(node.spawn_soon(kind, generator(), how) for kind in (leaves, LeavesAtStart, LeavesAfterStart)),
+        ]
         for ref in refs:
             me.monitor(ref)
         refs[0].cast(Leaves.go, generator(), how)
@@ -79,6 +106,44 @@ async def test_left_early(autojump_clock: object, generator: Any, how: str) -> N
         KEPT.clear()
         gc.collect()
         await trio.sleep(5)
-        refs[0].exit(SHUTDOWN)
+        for ref in refs:
+            ref.exit(SHUTDOWN)
         for _ in refs:
+            await me.receive(Down, timeout=10)
+
+
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
+@pytest.mark.parametrize("generator", [in_a_nursery, in_a_nursery_that_fails])
+async def test_a_process_that_goes_on_is_told(autojump_clock: object, generator: Any) -> None:
+    """U2: it ends with `NurseryLeft` when the generator is collected, though it holds another nursery."""
+
+    async def goes_on(me: Process) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(leave, generator(), "break")
+            await leave(generator(), "break")
+            await trio.sleep_forever()
+
+    async with unharmed() as (node, me):
+        me.monitor(node.spawn_soon(goes_on))
+        reason = (await me.receive(Down, timeout=10)).reason
+        assert isinstance(reason, Crashed)
+        assert isinstance(reason.error, NurseryLeft)
+
+
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
+async def test_the_block_of_a_mailbox_is_left(autojump_clock: object) -> None:
+    """U2: the mailbox ends when its block is collected, and holds nobody up."""
+    async with unharmed() as (node, me):
+
+        class Leaves(Actor):
+            async def open(self) -> None:
+                self.block = self.process.node.mailbox()
+                inner = await self.block.__aenter__()
+                me.monitor(inner.ref)
+
+        ref = await node.spawn(Leaves)
+        me.monitor(ref)
+        await ref.call(Leaves.open)
+        ref.exit(KILL)
+        for _ in range(2):
             await me.receive(Down, timeout=10)

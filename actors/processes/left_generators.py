@@ -1,0 +1,85 @@
+"""Async generators that are dropped in the middle while they hold a nursery open.
+
+`async for` that is left by `break`, over a generator that yields within a nursery, leaves the nursery open in
+the task of the process. Trio closes the generator in a task of its own once Python has collected it, and the
+end of the nursery then wakes the process's task, whatever that waits for: that ends the whole program. So the
+nursery is given up first, and the process that has left it ends with `NurseryLeft`.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import suppress
+from types import MethodType
+from typing import Any
+
+import attrs
+import trio
+from trio._core._run import NurseryManager
+
+from enfilade.actors.messages.errors import NurseryLeft
+from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.reasons import Crashed
+from enfilade.actors.processes.current import CURRENT
+
+__all__ = ["give_up_nursery", "watch_generators"]
+
+AnyGenerator = AsyncGenerator[Any, Any]
+
+
+def watch_generators() -> None:
+    """Look at each async generator of the present trio run that is dropped before its end. Not a checkpoint.
+
+    Harmless when repeated; trio takes its hooks back at the end of the run.
+    """
+    finalizer = sys.get_asyncgen_hooks().finalizer
+    if finalizer is not None and not isinstance(finalizer, _Finalizer):
+        sys.set_asyncgen_hooks(finalizer=_Finalizer(finalizer, trio.lowlevel.current_trio_token()))
+
+
+def give_up_nursery(nursery: trio.Nursery) -> None:
+    """Cancel a nursery that its task has left open, and have nobody wait for its end. Not a checkpoint."""
+    nursery.cancel_scope.cancel()
+    nursery._closed = True  # as trio does: whoever finalizes the generator must not wake the task
+
+
+@attrs.frozen
+class _Finalizer:
+    """What Python calls for an async generator that nobody can reach, at any line, in any thread.
+
+    Attributes:
+        usual: trio's own, which has the generator closed in a system task.
+        token: of the run.
+    """
+
+    usual: Callable[[AnyGenerator], None]
+    token: trio.lowlevel.TrioToken
+
+    def __call__(self, generator: AnyGenerator) -> None:
+        with suppress(trio.RunFinishedError):
+            self.token.run_sync_soon(guarded, _give_up, generator)  # before trio's turn, which is queued next
+        self.usual(generator)
+
+
+def _give_up(generator: AnyGenerator) -> None:
+    """Give up the nurseries in `generator`, and end the processes whose they are."""
+    for nursery in _nurseries_in(generator):
+        task = nursery.parent_task
+        process = task.context.get(CURRENT)
+        if process is None or nursery._closed:
+            continue
+        give_up_nursery(nursery)
+        task._child_nurseries.remove(nursery)
+        task._child_nurseries.append(nursery)  # the end of its block takes the last one
+        if process.ended is None:
+            process.interrupt(Crashed(NurseryLeft()))
+
+
+def _nurseries_in(generator: AnyGenerator) -> Iterator[trio.Nursery]:
+    """Find the nurseries whose blocks `generator` is in: Python keeps the ends of blocks with variables."""
+    for found in gc.get_referents(generator):
+        manager = found.__self__ if type(found) is MethodType else found
+        if type(manager) is NurseryManager:
+            yield manager._nursery
