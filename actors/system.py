@@ -16,7 +16,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import attrs
 
@@ -391,14 +391,14 @@ class _Guarded:
         self.observer = observer
 
     def received(self, process: Process, message: Any) -> None:
-        self._run(self.observer.received, process, message)
+        self._run("received", process, message)
 
     def handled(self, process: Process, message: Any) -> None:
-        self._run(self.observer.handled, process, message)
+        self._run("handled", process, message)
 
-    def _run(self, fn: Callable[[Process, Any], None], process: Process, message: Any) -> None:
+    def _run(self, place: Literal["received", "handled"], process: Process, message: Any) -> None:
         try:
-            fn(process, message)
+            getattr(self.observer, place)(process, message)
         except BaseException as error:
             if is_interrupt(error):
                 raise

@@ -19,10 +19,17 @@ def places(trace: TracebackType | None) -> str:
     """Describe the calls of a traceback, one in a line, the innermost last."""
     calls = deque(traceback.walk_tb(trace), maxlen=MOST_CALLS)
     return "".join(
-        f'  File "{_short(frame.f_code.co_filename)}", line {line}, in {frame.f_code.co_name}\n'
+        f'  File "{_short(frame.f_code.co_filename)}", line {line}, in {_shown(frame.f_code.co_name)}\n'
         for frame, line in calls
     )
 
 
 def _short(path: str) -> str:
-    return path.replace("\\", "/").rpartition("/")[2][:100]
+    return _shown(path.replace("\\", "/").rpartition("/")[2])
+
+
+def _shown(name: str) -> str:
+    """At most some hundred characters of a name, each printable: what the name of a file holds that is not
+    valid Unicode could not travel, and a line break would forge a line.
+    """
+    return repr(name[:100])[1:-1]

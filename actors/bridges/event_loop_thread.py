@@ -8,7 +8,6 @@ that somebody goes on changing.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -18,8 +17,6 @@ import outcome
 import trio
 
 __all__ = ["EventLoopThread"]
-
-logger = logging.getLogger("enfilade.actors")
 
 T = TypeVar("T")
 
@@ -98,11 +95,11 @@ class EventLoopThread:
         asyncio.set_event_loop(loop)
         try:
             while not self._closed:  # whoever else stops the loop, does so for all who use it
-                _run(loop.run_forever)
+                _run(loop, loop.run_forever)
             while tasks := asyncio.all_tasks(loop):
                 for task in tasks:
                     task.cancel()
-                _run(loop.run_until_complete, asyncio.wait(tasks))
+                _run(loop, loop.run_until_complete, asyncio.wait(tasks))
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
@@ -110,11 +107,11 @@ class EventLoopThread:
             loop.close()
 
 
-def _run(fn: Callable[..., object], *args: Any) -> None:
+def _run(loop: asyncio.AbstractEventLoop, fn: Callable[..., object], *args: Any) -> None:
     """Call `fn(*args)`, which runs the loop, and outlive what ends that before its time: a task of the
     library that raises `SystemExit`, or stops the loop.
     """
     try:
         fn(*args)
-    except (SystemExit, KeyboardInterrupt, RuntimeError):
-        logger.exception("the event loop of asyncio was stopped by one of its tasks")
+    except (SystemExit, KeyboardInterrupt, RuntimeError) as error:
+        loop.call_exception_handler({"message": "a task has stopped the event loop", "exception": error})

@@ -11,7 +11,7 @@ from enfilade.actors.messages.reasons import Crashed, Exit, Reason, checked
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.tracebacks import members_of
 
-__all__ = ["as_told", "reason_of", "without_cancelled"]
+__all__ = ["as_told", "reason_in", "reason_of", "without_cancelled"]
 
 
 def reason_of(error: BaseException) -> Reason:
@@ -19,9 +19,15 @@ def reason_of(error: BaseException) -> Reason:
 
     A `trio.Cancelled` in it is not the process's own: what a process's own scope cancels never comes out.
     """
-    if issubclass(type(error), Exit):
-        with contextlib.suppress(BaseException):  # a subclass may have lost it
-            return checked(error.reason)  # type: ignore[attr-defined]
+    return reason_in(error) if issubclass(type(error), Exit) else Crashed(without_cancelled(error))
+
+
+def reason_in(error: BaseException) -> Reason:
+    """The reason that `error`, an `Exit` or a `StartError`, carries: a subclass, or a peer, may have lost it,
+    and then the error itself is the reason.
+    """
+    with contextlib.suppress(BaseException):
+        return checked(error.reason)  # type: ignore[attr-defined]
     return Crashed(without_cancelled(error))
 
 

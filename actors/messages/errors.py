@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.nearest import did_you_mean
-from enfilade.actors.messages.reasons import TIMEOUT, Crashed, Custom, Reason
+from enfilade.actors.messages.reasons import NO_PROCESS, TIMEOUT, Crashed, Custom, Reason
 from enfilade.actors.messages.safe_text import safe_arguments, safe_repr, safe_str, shown_name
 from enfilade.actors.messages.tracebacks import trace_of
 
@@ -125,6 +125,8 @@ class NurseryLeft(RuntimeFault):
 class CallError(RuntimeFault):
     """A call ended without a reply. `target` is the ref, or the name, that was called."""
 
+    target: Ref[Any] | str = "the process"  # unless it is told, as a peer may fail to do
+
     def __init__(self, target: Ref[Any] | str, *message: str) -> None:
         super().__init__(*message)
         self.target = target
@@ -157,7 +159,7 @@ class UnknownName(RuntimeFault):
         self._wanted, self._known = wanted, known
 
     def __str__(self) -> str:
-        text: str = self.args[0]
+        text: str = self.args[0] if self.args else ""
         known = getattr(self, "_known", ())
         return text + did_you_mean(self._wanted, known) if known else text
 
@@ -187,6 +189,8 @@ class Restarting(CallError):
 
 class ProcessDied(CallError):
     """The process that was called ended before it replied. `reason` is its exit reason."""
+
+    reason: Reason = NO_PROCESS  # as `target`
 
     def __init__(self, target: Ref[Any] | str, reason: Reason) -> None:
         super().__init__(target)

@@ -48,7 +48,7 @@ def method_name(method: Any) -> str:
         NotPublic: `method` is a hook, private, or not a method.
     """
     name = getattr(method, "__name__", None)
-    if not isinstance(name, str):
+    if type(name) is not str:  # one of a class of its own might be another name, or none, for the callee
         raise NotPublic(method)
     if name in _noted_names:
         name, problem = _noted.get(method, (name, None))

@@ -16,6 +16,7 @@ import trio
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import CallError, CallingSelf, NoProcess, ProcessDied, Restarting
 from enfilade.actors.messages.handle import Handle
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.nearest import COMPARED
 from enfilade.actors.messages.reasons import NO_PROCESS, NORMAL, Reason, checked
@@ -94,7 +95,7 @@ class Ref(Handle, Generic[A]):
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        if not isinstance(other, Ref) or isinstance(other, NameRef):
+        if not is_a(other, Ref) or is_a(other, NameRef):
             return NotImplemented  # a name is equal to nothing but itself, whoever holds it
         return (
             self.serial == other.serial
@@ -410,7 +411,7 @@ class NameRef(Ref[A]):
         return self.resolve().serial
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, NameRef) and self.name == other.name and self._home is other._home
+        return is_a(other, NameRef) and self.name == other.name and self._home is other._home
 
     def __hash__(self) -> int:
         return hash(self.name)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import attrs
 
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_record, safe_repr
@@ -80,7 +81,7 @@ class ChildEvents:
             TypeError: `ref` or `supervisor` is not a ref.
         """
         for given in (ref, ref if supervisor is None else supervisor):
-            if not isinstance(given, Ref):
+            if not is_a(given, Ref):
                 raise TypeError(f"expected a Ref, got {safe_repr(given)}")
         self.subscriptions[ref, supervisor] = None
 

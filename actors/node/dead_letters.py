@@ -17,12 +17,13 @@ import attrs
 from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import NoProcess, Restarting
 from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import NO_PROCESS, Crashed, Reason
-from enfilade.actors.messages.safe_text import safe_record
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_record, safe_repr
 from enfilade.actors.messages.signals import Call, Exit, Notice
 
 if TYPE_CHECKING:
-    from enfilade.actors.messages.ref import Ref
     from enfilade.actors.node.reports import Reports
 
 __all__ = ["DeadLetter", "DeadLetters"]
@@ -57,7 +58,13 @@ class DeadLetters:
         return len(self._subscribers)
 
     def subscribe(self, ref: Ref[Any]) -> None:
-        """Have each dead letter from now on sent to `ref`, as a `DeadLetter`. Not a checkpoint."""
+        """Have each dead letter from now on sent to `ref`, as a `DeadLetter`. Not a checkpoint.
+
+        Raises:
+            TypeError: `ref` is not a ref.
+        """
+        if not is_a(ref, Ref):
+            raise TypeError(f"expected a Ref, such as `me.ref`, got {safe_repr(ref)}")
         self._subscribers[ref] = None
 
     def unsubscribe(self, ref: Ref[Any]) -> None:

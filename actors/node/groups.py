@@ -17,6 +17,7 @@ import attrs
 
 from enfilade.actors.messages.errors import NoProcess, NotJoined
 from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_record, safe_repr
 from enfilade.actors.processes.local_ref import process_of
@@ -232,7 +233,7 @@ class GroupScope:
 
 
 def _checked(watcher: Ref[Any]) -> Ref[Any]:
-    if not isinstance(watcher, Ref):
+    if not is_a(watcher, Ref):  # `isinstance` believes an object that pretends to be one
         raise TypeError(f"expected a Ref as watcher, such as `me.ref`, got {safe_repr(watcher)}")
     return watcher
 

@@ -33,6 +33,7 @@ from enfilade.actors.messages.stable_hash import stable_hash
 from enfilade.actors.patterns.rate_limit import LeakyBucket, RateLimit
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.links import Exited
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.timers import Timer
 from enfilade.actors.supervision.restart_window import RestartWindow
 
@@ -472,7 +473,9 @@ class Pool(Actor):
             slot.watchdog.cancel()
             slot.watchdog = None
         slot.job = None
-        gone = is_a(error, ProcessDied, NoProcess) and error.target == slot.ref
+        worker = process_of(slot.ref)
+        # The worker may refuse a job with such an error, and live.
+        gone = is_a(error, ProcessDied, NoProcess) and (worker is None or worker.ended is not None)
         if gone:
             slot.ref = None  # its exit signal is on the way, and brings the next worker
         if gone and is_a(error, NoProcess):  # the worker had ended before it could begin

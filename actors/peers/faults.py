@@ -122,7 +122,7 @@ def _told(fault: BaseException) -> object:
 def _name(kind: type) -> str:
     """The name of a type of errors, as `transport.payload` tells it."""
     name, module = shown_name(kind), type.__dict__["__module__"].__get__(kind)
-    return name if module == "builtins" else f"{safe_str(module)}.{name}"
+    return _words(name if module == "builtins" else f"{safe_str(module)}.{name}")
 
 
 def _plain(value: Any, origin: str) -> Any:

@@ -21,6 +21,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NoProcess, NotOwner
 from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.handle import Handle
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.reasons import NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
@@ -199,12 +200,12 @@ def canonical(ref: Ref[Any]) -> Ref[Any]:
         NoProcess: it is a name that is not registered.
         TypeError: it is not a ref.
     """
-    if isinstance(ref, NameRef):
+    if is_a(ref, NameRef):
         return ref.resolve()
     process = process_of(ref)
     if process is not None:
         return process.ref
-    if not isinstance(ref, Ref):
+    if not is_a(ref, Ref):
         raise TypeError(f"expected a Ref, got {safe_repr(ref)}")
     return ref
 
@@ -212,7 +213,7 @@ def canonical(ref: Ref[Any]) -> Ref[Any]:
 def link(process: Process, ref: Ref[Any]) -> None:
     """Link `process` and `ref`."""
     ref = canonical(ref)
-    if isinstance(ref, RemoteRef) and not ref.serial:
+    if is_a(ref, RemoteRef) and not ref.serial:
         raise TypeError(f"{ref} is a name on another node; link to the process that `whereis_on` finds")
     if ref == process.ref:
         return
@@ -267,7 +268,7 @@ def monitor(process: Process, target: Ref[Any] | str, mode: AliasMode | None, ta
     name: str | None = None
     ref: Ref[Any] | None
     if type(target) is not LocalRef:
-        if isinstance(target, NameRef):
+        if is_a(target, NameRef):
             target = target.name
         if isinstance(target, str):
             name, ref = target, node.whereis(target)

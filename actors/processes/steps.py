@@ -84,7 +84,8 @@ def is_from_outside(error: BaseException) -> bool:
 def own_fault(process: Record, reason: Reason | None) -> StepFailed | None:
     """The fault of the runtime in `reason`, an exit signal of `process`, if it was in a step of `process`."""
     error = reason.error if isinstance(reason, Crashed) else None
-    return error if is_a(error, StepFailed) and error.ref == process.ref else None
+    # Whoever sent the signal may have made the error, and a peer may have left its ref out.
+    return error if type(error) is StepFailed and vars(error).get("ref") is process.ref else None
 
 
 def is_deep(frame: FrameType | None) -> bool:

@@ -29,6 +29,7 @@ import trio
 from trio.lowlevel import Abort
 
 from enfilade.actors.messages.handle import Handle
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.seconds import check_seconds
@@ -305,7 +306,7 @@ class Timers:
             TypeError: `destination` is not a ref, or `seconds` is not a number.
             ValueError: `seconds` is negative or NaN.
         """
-        if not isinstance(destination, Ref):
+        if not is_a(destination, Ref):
             raise TypeError(f"expected a Ref as the destination of a timer, got {safe_repr(destination)}")
         return self.call_after(seconds, self._dead_letters.deliver, destination, signal, owner=owner)
 

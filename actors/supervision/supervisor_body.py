@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from enfilade.actors.messages.attempt import is_interrupt
-from enfilade.actors.messages.crash import as_told, reason_of
+from enfilade.actors.messages.crash import as_told, reason_in, reason_of
 from enfilade.actors.messages.errors import (
     Ignore,
     NotConnected,
@@ -471,7 +471,7 @@ class SupervisorBody(DispatchedBody):
             self._perform(self.strategy.ignored(child))
             return
         if is_a(error, StartError):
-            reason: Reason = error.reason
+            reason = reason_in(error)
         elif is_a(error, NotConnected) and self._awaited.are_elsewhere:
             reason = NO_CONNECTION
         else:

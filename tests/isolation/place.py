@@ -8,6 +8,8 @@ from typing import Any, Final
 import attrs
 
 from tests.isolation.errors import ERRORS
+from tests.isolation.errors_of_the_runtime import ERRORS_OF_THE_RUNTIME
+from tests.isolation.pretenders import PRETENDERS
 from tests.isolation.stage import Combination, Stage
 from tests.isolation.values import VALUES
 
@@ -35,15 +37,17 @@ class Place:
 
 
 PLACES: Final[list[Place]] = []
+ALL_ERRORS: Final = ERRORS | ERRORS_OF_THE_RUNTIME
+ALL_VALUES: Final = VALUES | PRETENDERS
 
 
 def raised(tiers: str, *, near: bool = True, far: bool = False) -> Callable[[Act], Act]:
     """Mark a function in which an error is raised."""
-    return lambda act: _place(act, "error", tiers, (near, far), ERRORS)
+    return lambda act: _place(act, "error", tiers, (near, far), ALL_ERRORS)
 
 
 def handed(
-    tiers: str, *, near: bool = True, far: bool = False, objects: dict[str, Any] = VALUES
+    tiers: str, *, near: bool = True, far: bool = False, objects: dict[str, Any] = ALL_VALUES
 ) -> Callable[[Act], Act]:
     """Mark a function in which a value is handed over."""
     return lambda act: _place(act, "value", tiers, (near, far), objects)

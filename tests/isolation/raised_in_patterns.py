@@ -193,6 +193,22 @@ async def work(stage: Stage) -> None:
     await stage.attempt(ref.call, Pool.submit, "job")
 
 
+@raised("sync_pool async_pool")
+async def refused_job(stage: Stage) -> None:
+    class SyncWorker(Worker):
+        def work(self, job: Any) -> Any:
+            return self.process.refuse(stage.make()) if job == "refused" else job
+
+    class AsyncWorker(SyncWorker):
+        async def work(self, job: Any) -> Any:
+            return super().work(job)
+
+    kind = SyncWorker if stage.tier == "sync_pool" else AsyncWorker
+    ref = await stage.cast(await stage.home.spawn(Pool, kind, size=1), Pool.statistics)
+    for job in ("refused", "another"):
+        await stage.attempt(ref.call, Pool.submit, job)
+
+
 @raised("pool")
 async def worker_start(stage: Stage) -> None:
     class Armed(Worker):

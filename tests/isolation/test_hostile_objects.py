@@ -16,7 +16,7 @@ import pytest
 from tests.isolation.places import combinations
 from tests.isolation.stage import Combination, problems
 
-SHARE = 24
+SHARE = 40
 """One in so many combinations is tried outside of the soak."""
 
 SHARE_OF_GUESTS = 60
