@@ -38,3 +38,9 @@ def test_bad_field(field: str, value: Any) -> None:
     with pytest.raises(InvalidBackoff) as caught:
         Backoff(**{field: value})
     assert (caught.value.field, caught.value.value) == (field, value)
+
+
+def test_fields_at_their_limits() -> None:
+    """The same delay each time, forgotten at once."""
+    constant = Backoff(first=5.0, factor=1, maximum=5.0, jitter=1, reset=0)
+    assert [constant.delay(failures, draw=0.0) for failures in range(3)] == [5.0] * 3

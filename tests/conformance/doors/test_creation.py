@@ -321,7 +321,8 @@ def test_door_x9_no_depletion_callback() -> None:
     calls = [InThread(lambda: call(door)) for _ in range(3)]
     gate.wait()
     gate.wait()
-    assert not gate.entered.acquire(timeout=0.2)
+    assert all(one.waits() for one in calls)
+    assert gate.events == ["procedure"] * 2
     gate.leave.release()
     gate.wait()
     assert gate.events == ["procedure"] * 3

@@ -34,7 +34,10 @@ def test_door_p3_private_door_without_threads() -> None:
     """With the default create function nobody serves a private door, until a thread binds itself."""
     door = door_create(echo, None, DOOR_PRIVATE)
     caller = InThread(lambda: call(door, b"patience"))
-    threading.Event().wait(0.3)
+    assert caller.waits()
+    public = door_create(echo, None, 0)
+    assert call(public, b"served") == b"served"  # whoever serves anything has had the time to
+    door_revoke(public)
     assert caller.running
     bound_thread(door)
     assert caller.result() == b"patience"
@@ -66,8 +69,7 @@ def rebinding(link: Link) -> None:
     waiting = InThread(lambda: call(public))
     bound_thread(private)
     first = call(private, b"stay")
-    threading.Event().wait(0.1)
-    still = waiting.running
+    still = waiting.waits()
     second = call(private, b"unbind")
     link.say([first == second, still, waiting.result() == first])
 
@@ -108,7 +110,8 @@ def test_rebinding_moves_a_thread() -> None:
     assert call(first, b"move") == thread
     assert call(second) == thread
     waiting = InThread(lambda: call(first))
-    threading.Event().wait(0.1)
+    assert waiting.waits()
+    assert call(second) == thread
     assert waiting.running
     bound_thread(first)
     assert waiting.result() != thread

@@ -71,7 +71,7 @@ def test_door_o1_door_o2_server_killed(tmp_path: Path) -> None:
         active = InThread(lambda: call(door))
         assert peer.hear() == "entered"
         queued = InThread(lambda: call(door))
-        threading.Event().wait(0.2)
+        assert queued.waits()
         peer.kill()
         assert active.result() == "EINTR"
         assert queued.result() == "EBADF"

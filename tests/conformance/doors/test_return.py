@@ -169,8 +169,7 @@ def own_thread_serves(link: Link) -> None:
 
     door = door_create(who, None, 0)
     caller = InThread(lambda: call(door))
-    caller._thread.join(0.2)
-    waited = caller.running
+    waited = caller.waits()
     ids: list[int] = []
 
     def start() -> None:

@@ -15,6 +15,7 @@ from enfilade.transport.doors.api import (
     DOOR_UNREF_DATA,
     NULL,
     door_create,
+    door_dup,
     door_open,
     door_return,
     door_revoke,
@@ -114,9 +115,7 @@ def test_door_v5_queued_call() -> None:
     first = InThread(lambda: call(held.door))
     assert held.entered.acquire(timeout=60)
     queued = [InThread(lambda: call(other)) for _ in range(3)]
-    threading.Event().wait(
-        0.2
-    )  # until they wait for a thread; were they late, they would find the door revoked
+    assert all(one.waits() for one in queued)  # were they late, they would find the door revoked
     door_revoke(held.door)
     assert [one.result() for one in queued] == ["EBADF"] * 3
     held.leave.release()
@@ -201,6 +200,15 @@ def test_door_v11_no_unref_after_revocation(tmp_path: Path) -> None:
         assert peer.ask() == "closed"
         os.close(target)
     assert outcome(lambda: call(spare)) == "EBADF"
-    threading.Event().wait(0.2)
+    later = threading.Event()
+
+    def note(cookie: object, argp: CData, arg_size: int, dp: CData, n_desc: int) -> None:
+        later.set()
+        return door_return(NULL, 0, NULL, 0)
+
+    another = door_create(note, None, DOOR_UNREF)
+    os.close(door_dup(another))
+    assert later.wait(60)  # the notice of a later event has come
     assert notified == []
+    door_revoke(another)
     os.close(spare)

@@ -2,7 +2,9 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from enfilade.transport.doors.api import (
@@ -145,6 +147,14 @@ class InThread:
     def _run(self, function: Callable[[], object]) -> None:
         self._result = outcome(function)
 
+    def waits(self, patience: float = 60) -> bool:
+        """Whether the function still runs, once it sleeps in the kernel, and not for a lock: in its call."""
+        deadline = time.monotonic() + patience
+        while self.running and not _sleeps_in_a_call(self._thread.native_id):
+            assert time.monotonic() < deadline, "the call does not begin"
+            time.sleep(0.01)
+        return self.running
+
     @property
     def running(self) -> bool:
         return self._thread.is_alive()
@@ -153,6 +163,18 @@ class InThread:
         self._thread.join(patience)
         assert not self._thread.is_alive(), "the call does not come back"
         return self._result
+
+
+LOCK_CALLS = ("202", "98")  # futex, on x86-64 and on others
+
+
+def _sleeps_in_a_call(thread: int | None) -> bool:
+    try:
+        state = Path(f"/proc/self/task/{thread}/syscall").read_text()
+    except OSError:  # a system without these files
+        time.sleep(0.2)
+        return True
+    return state.strip() != "running" and state.split()[0] not in LOCK_CALLS
 
 
 def bound_thread(door: int) -> None:
