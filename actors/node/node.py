@@ -309,8 +309,7 @@ class Node(ObservedNode):
         """
         process = self.new_process(self.current, mailbox)
         process.label = label
-        body = EphemeralBody(process)
-        process.body = body
+        process.body = body = EphemeralBody(process)
         if self.hooks.process_started:
             call(self.hooks.process_started, process)
         body.task = trio.lowlevel.current_task()

@@ -62,6 +62,14 @@ def test_bucket_never_runs_over(rate: float, burst: int) -> None:
     assert poured[-1] - poured[0] == pytest.approx((200 - burst) / rate, rel=1e-4)
 
 
+def test_a_timer_may_fire_a_little_early() -> None:
+    """What a float loses is no reason to wait again."""
+    bucket = LeakyBucket(RateLimit(10.0))
+    assert bucket.pour(0.0) == 0.0
+    assert bucket.pour(0.1 - 1e-12) == 0.0
+    assert bucket.pour(0.2 - 1e-6) > 0.0
+
+
 @pytest.mark.parametrize("kind", [Clerk, QuickClerk])
 @pytest.mark.parametrize("routing", ROUTINGS)
 async def test_jobs_begin_at_the_rate(

@@ -372,6 +372,26 @@ async def test_timers_die_with_their_owner(autojump_clock: MockClock, node: Node
             await me.receive(timeout=2)
 
 
+async def test_leaving_a_group_is_told_once(autojump_clock: MockClock, node: Node) -> None:
+    """G2, G3: who has left is no member any more, and its end is no news; a group without members is none."""
+    scope = node.scope()
+    ref = await node.spawn(Sync)
+    scope.join("g", ref, ref)
+    async with node.mailbox() as me:
+        scope.monitor(me.ref, "g")
+        scope.leave("g", ref, ref)
+        assert await me.receive(timeout=0) == Left("default", "g", (ref, ref))
+        assert scope.which_groups() == []
+        await ref.stop()
+        with pytest.raises(ReceiveTimeout):
+            await me.receive(timeout=1)
+        scope.replace_remote("far@b", {"g": [node.ref]})
+        assert scope.which_groups() == ["g"]
+        assert (await me.receive(timeout=0)).refs == (node.ref,)
+        scope.replace_remote("far@b", {})
+        assert scope.which_groups() == []
+
+
 async def test_only_a_ref_monitors_groups(node: Node) -> None:
     """G3: a process, or the arguments in the wrong order, are refused at once."""
     scope = node.scope("bad watchers")
