@@ -11,6 +11,7 @@ Source: `trio.lowlevel.start_guest_run`.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
@@ -92,7 +93,8 @@ class TrioRun:
             args: its arguments.
 
         Raises:
-            RuntimeError: the run has not begun, or is over.
+            RuntimeError: the run has not begun, or is over; or `fn` raised a `trio.Cancelled` that was not
+                its own.
             What `fn` raises.
 
         When the task of asyncio is cancelled, the task of trio is cancelled, and has ended when this raises
@@ -109,8 +111,13 @@ class TrioRun:
             try:
                 with scope:
                     caught = outcome.Value(await fn(*args))
-            except trio.Cancelled:
-                raise
+            except trio.Cancelled as error:
+                if trio.current_effective_deadline() == -math.inf:  # the run is ending
+                    raise
+                # It would end the run: `fn` has it from a task that was cancelled, by a memo, say.
+                stray = RuntimeError("the function raised a trio.Cancelled that was not its own")
+                stray.__cause__ = error
+                caught = outcome.Error(stray)
             except BaseException as error:
                 caught = outcome.Error(error)
             finally:

@@ -163,3 +163,21 @@ def test_one_after_another_but_not_two_at_once() -> None:
                     await TrioRun().__aenter__()
 
     run(main())
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_cancelled_that_is_nobodys_ends_one_call(grouped: bool) -> None:
+    """Functions that share a result may share the `trio.Cancelled` of the task that was to compute it."""
+
+    async def stray() -> NoReturn:
+        cancelled = trio.Cancelled._create(source="unknown")
+        raise BaseExceptionGroup("with others", [cancelled, ValueError()]) if grouped else cancelled
+
+    async def main() -> int:
+        async with TrioRun() as trio_run, trio_run.entered(open_node("bank")) as node:
+            with pytest.raises(BaseExceptionGroup if grouped else RuntimeError):
+                await trio_run.run(stray)
+            counter: Ref[Counter] = await trio_run.run(node.spawn, Counter)
+            return await trio_run.run(counter.call, Counter.add, 5)
+
+    assert run(main()) == 5
