@@ -81,6 +81,74 @@ async def test_transitions_run_when_a_state_is_entered_and_left() -> None:
         assert await ref.call(Turnstile.history) == ["closing", "opening", "left", "closing"]
 
 
+async def test_functions_of_one_transition_run_one_after_the_other() -> None:
+    class Loud(Turnstile):
+        @enter("unlocked")
+        def _squeaking(self) -> None:
+            self.log.append("squeaking")
+
+    async with open_node("n") as node:
+        ref = await node.spawn(Loud)
+        await ref.call(Turnstile.coin)
+        assert await ref.call(Turnstile.history) == ["closing", "opening", "squeaking"]
+
+
+class Impatient(Machine):
+    """Handles events in the third state only; the second turns to that, and postpones the event."""
+
+    initial = "first"
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def event(self, name: str) -> None:
+        self.log.append(name)
+
+    @when("first", event)
+    def _put_off(self, name: str) -> None:
+        self.postpone()
+
+    @when("second", event)
+    def _turn(self, name: str) -> None:
+        self.become("third")
+        self.postpone()
+
+    def go(self) -> None:
+        self.become("second")
+
+    def history(self) -> list[str]:
+        return self.log
+
+
+async def test_an_event_postponed_again_stays_before_those_that_are_due() -> None:
+    async with open_node("n") as node:
+        ref = await node.spawn(Impatient)
+        for name in ("one", "two", "three"):
+            ref.cast(Impatient.event, name)
+        await ref.call(Impatient.go)
+        assert await ref.call(Impatient.history) == ["one", "two", "three"]
+
+
+class Relay(Impatient):
+    def on_message(self, message: object) -> None:
+        self.log.append(str(message))
+
+    @when("first", on_message)
+    def _later(self, message: object) -> None:
+        self.postpone()
+
+    def relay(self, message: str) -> None:
+        return self.on_message(message)
+
+
+async def test_a_call_is_not_postponed_with_the_message_that_it_passes_on(autojump_clock: MockClock) -> None:
+    async with open_node("n") as node:
+        ref = await node.spawn(Relay)
+        assert await ref.within(1).call(Relay.relay, "message") is None
+        await ref.call(Impatient.go)
+        assert await ref.call(Impatient.history) == ["message"]
+
+
 async def test_a_state_times_out_once_it_has_lasted(autojump_clock: MockClock) -> None:
     async with open_node("n") as node:
         ref = await node.spawn(Turnstile)

@@ -107,6 +107,40 @@ async def test_timer_to_a_full_mailbox(autojump_clock: MockClock) -> None:
         assert len(me.queue) == 3
 
 
+async def test_a_timer_of_a_key_that_is_replaced_is_gone(autojump_clock: MockClock, node: Node) -> None:
+    """T5: none that can no longer count is left to fire."""
+    async with node.mailbox() as me:
+        for _ in range(3):
+            me.timers.start("key", 60.0, "message")
+        assert node.statistics().timers == 1
+        assert me.timers.cancel("key")
+        assert node.statistics().timers == 0
+        me.timers.start("key", 60.0, "message")
+        await me.receive()
+        assert "key" not in me.timers
+        assert not me.timers.cancel("key")
+
+
+async def test_a_message_of_a_timer_is_a_message(autojump_clock: MockClock, node: Node) -> None:
+    """T5: it ends the wait for any, as others do."""
+
+    class Waiting(Actor):
+        def __init__(self) -> None:
+            self.seen: list[Any] = []
+            self.process.timers.start("key", 1.0, "message")
+            self.process.timeout_after(2.0)
+
+        def on_message(self, message: Any) -> None:
+            self.seen.append(message)
+
+        def told(self) -> list[Any]:
+            return self.seen
+
+    ref = await node.spawn(Waiting)
+    await trio.sleep(5)
+    assert await ref.call(Waiting.told) == ["message"]
+
+
 async def test_many_time_limits(autojump_clock: MockClock) -> None:
     """C3: a thousand callers that wait for different times are each told after theirs."""
 

@@ -159,6 +159,7 @@ def test_memory_costs_its_maker_what_it_costs_the_reader(code: int) -> None:
         ),
         (in_memory(code, 0, float("nan")), lambda: [memory(SMALL)], "another nan"),
         (in_memory(code, 0, True), lambda: [memory(1)], "another True"),
+        (in_memory(code, 0, 0), lambda: [memory(SMALL)], "another 0"),
         (in_memory(code, True, SMALL), lambda: [memory(SMALL)], "index"),
         (in_memory(code, -1, SMALL), lambda: [memory(SMALL)], "did not arrive"),
         (in_memory(code, 0, SMALL), list, "none came"),

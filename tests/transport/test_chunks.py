@@ -108,7 +108,10 @@ def cut(*sizes: int) -> list[Frame]:
     pieces = Pieces([memory_file.create(bytes(size)) for size in sizes])
     found: list[Frame] = []
     while pieces:
-        (chunk,) = decode_batch(link_batch(pieces.cut())).frames
+        cost, encoded = pieces.cost, pieces.cut()
+        assert len(encoded) <= cost
+        assert cost < len(encoded) + 16 or len(sizes) > 1  # what has a window of just that size can leave
+        (chunk,) = decode_batch(link_batch(encoded)).frames
         found.append(chunk)
     return found
 

@@ -176,8 +176,12 @@ async def test_act_g_full_specifications(autojump_clock: MockClock) -> None:
 
 
 class Shard(Actor):
-    def __init__(self, index: int) -> None:
-        self.index = index
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+        self.index: int = args[-1]
+
+    def given(self) -> tuple[Any, ...]:
+        return self.args
 
     def number(self) -> int:
         return self.index
@@ -201,6 +205,16 @@ async def test_act_g_partitions(autojump_clock: MockClock) -> None:
         await wait_all_tasks_blocked()
         assert await third.call(Shard.number) == 3
         assert node.whereis("shard.3") != before
+
+
+async def test_the_index_follows_the_arguments(autojump_clock: MockClock) -> None:
+    """SUP-75: it is the last argument."""
+    async with clean_node() as node:
+        shards: Ref[PartitionSupervisor] = await node.spawn(
+            PartitionSupervisor, Child(Shard, "first"), partitions=2, with_index=True
+        )
+        ref = await shards.call(PartitionSupervisor.partition, 1)
+        assert await ref.call(Shard.given) == ("first", 1)
 
 
 async def test_act_g11_resize(autojump_clock: MockClock) -> None:

@@ -374,13 +374,15 @@ async def test_timers_die_with_their_owner(autojump_clock: MockClock, node: Node
 
 async def test_leaving_a_group_is_told_once(autojump_clock: MockClock, node: Node) -> None:
     """G2, G3: who has left is no member any more, and its end is no news; a group without members is none."""
-    scope = node.scope()
+    heard: list[Any] = []
+    node.groups.listen(heard.append)
+    scope = node.scope("of its own")
     ref = await node.spawn(Sync)
     scope.join("g", ref, ref)
     async with node.mailbox() as me:
         scope.monitor(me.ref, "g")
         scope.leave("g", ref, ref)
-        assert await me.receive(timeout=0) == Left("default", "g", (ref, ref))
+        assert await me.receive(timeout=0) == Left("of its own", "g", (ref, ref))
         assert scope.which_groups() == []
         await ref.stop()
         with pytest.raises(ReceiveTimeout):
@@ -390,6 +392,7 @@ async def test_leaving_a_group_is_told_once(autojump_clock: MockClock, node: Nod
         assert (await me.receive(timeout=0)).refs == (node.ref,)
         scope.replace_remote("far@b", {})
         assert scope.which_groups() == []
+    assert [type(event) for event in heard] == [Joined, Left]  # what is far is no news for other nodes
 
 
 async def test_only_a_ref_monitors_groups(node: Node) -> None:
