@@ -198,8 +198,10 @@ async def test_obs_86_two_thousand_processes_are_a_picture_that_keeps_its_places
         node.whereis("till 00003").cast(Till.pay, -1)
         line = "document.querySelectorAll('[role=treeitem]')[5].innerText"
         assert "till 3" in await tab.ask(line)
+        await tab.ask("void (window.mark = document.querySelectorAll('.mark')[5])")
         await tab.until_true(f"{line}.includes('1 restarts')")
         assert await tab.ask(places) == before
+        assert await tab.ask("window.mark.isConnected")  # the child that was restarted keeps its mark
         await go(tab, "timeline")
         await tab.until("till 3 restarted, 1 of 5")
         assert await tab.ask("document.querySelectorAll('.axis circle').length") == 1
