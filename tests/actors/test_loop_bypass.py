@@ -36,7 +36,12 @@ WITHOUT = [
     "tests/conformance/actors/test_calls.py",
     "tests/conformance/actors/test_mailboxes.py",
 ]
-"""What is about waiting and waking, and takes a few seconds."""
+"""What is about waiting and waking."""
+
+FEW = [
+    f"tests/actors/test_{name}.py" for name in ("async_without_the_loop", "request_collections", "wake_ups")
+]
+"""Those of them that go through every way to wait."""
 
 needs_bypass = pytest.mark.skipif(not IS_AVAILABLE, reason="the loop is not bypassed here")
 
@@ -126,7 +131,11 @@ def test_import_within_a_run() -> None:
 
 
 @pytest.mark.skipif(is_switched_off(), reason="this is that run")
-def test_the_suite_without() -> None:
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "files", [pytest.param(FEW, id="few"), pytest.param(WITHOUT, id="all", marks=pytest.mark.soak)]
+)
+def test_the_suite_without(files: list[str]) -> None:
     """Tasks that are rescheduled instead behave in the same way, and so does the core in Python."""
     environment = {**os.environ, "ENFILADE_LOOP_BYPASS": "off", "ENFILADE_CORE": "python"}
     command = [
@@ -140,13 +149,13 @@ def test_the_suite_without() -> None:
         "not serial and not soak",
     ]
     run = subprocess.run(
-        [*command, *WITHOUT],
+        [*command, *files],
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=850,
         check=False,
     )
     assert run.returncode == 0, run.stdout[-5000:]
