@@ -83,6 +83,7 @@ from enfilade.actors.patterns.machine import Machine
 from enfilade.actors.patterns.pool import JobDiscarded, Pool, PoolDraining, PoolStatistics, Worker
 from enfilade.actors.patterns.rate_limit import RateLimit
 from enfilade.actors.peers.events import NameLost, NodeDown, NodeUp
+from enfilade.actors.peers.mesh.kind import Kind
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Body, DispatchedBody, Observer, Spawnable
 from enfilade.actors.processes.control_lane import Control
@@ -189,6 +190,7 @@ __all__ = [
     "JobDiscarded",
     "Joined",
     "KeyedTimers",
+    "Kind",
     "Lagged",
     "LeaseLost",
     "Left",

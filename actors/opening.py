@@ -19,6 +19,7 @@ from enfilade.actors.node.watchdog import watching
 from enfilade.actors.observing.observation import Observation
 
 if TYPE_CHECKING:
+    from enfilade.actors.peers.mesh.kind import Kind
     from enfilade.transport.carrier import Carrier
     from enfilade.transport.mesh import Mesh
     from enfilade.transport.policy import Policy
@@ -41,6 +42,7 @@ async def open_node(
     carrier: Carrier | None = None,
     observe: bool = True,
     mesh: str | Mesh | None = None,
+    kinds: Mapping[str, Kind] | None = None,
 ) -> AsyncIterator[Node]:
     """Run a node for the length of a block.
 
@@ -59,8 +61,8 @@ async def open_node(
         listen: the path of the rendezvous door at which other nodes find it.
         workers: how many worker nodes to start and keep: processes of the operating system for actors that
             compute. The block begins when all are connected; see `Node.workers`.
-        policy, entries, settings, carrier, mesh: as of `peering.distributed`; with `listen` or any of
-            them the node can have peers.
+        policy, entries, settings, carrier, mesh, kinds: as of `peering.distributed`; with `listen` or any
+            of them the node can have peers.
         observe: whether nodes that the policy gives the right may observe, inspect, trace or control this
             one, if it listens.
 
@@ -98,7 +100,7 @@ async def open_node(
         from enfilade.actors.observing.visibility import door_for_observers, policy_for_observers, visible
 
         listen, policy = door_for_observers(f"{name}@{zone}"), policy_for_observers(policy)
-    has_peers = any(given is not None for given in (listen, policy, entries, settings, carrier, mesh))
+    has_peers = any(given is not None for given in (listen, policy, entries, settings, carrier, mesh, kinds))
     node = Node(name, zone, config)
     node.equip(observation=Observation(node))
     is_alone = not has_peers and not workers
@@ -124,6 +126,7 @@ async def open_node(
                 settings=settings,
                 carrier=carrier,
                 mesh=mesh,
+                kinds=kinds,
             )
             node.equip(peers=await stack.enter_async_context(peering))
             if observe and (listen or mesh) and policy is not None and policy.lets_observe:
@@ -135,6 +138,8 @@ async def open_node(
             stack.enter_context(watching(node))  # from here on: the doors have been opened by no handler
             # Processes end while the node links are up, so that other nodes learn how.
             stack.push_async_callback(stopper.stop)
+            if mesh is not None:
+                stack.push_async_callback(node.mesh.hand_over)
             if employer is not None:
                 await employer.start()
             yield node

@@ -128,6 +128,8 @@ class Rights:
         entries: shell patterns of the spawn entries that it may start.
         groups: shell patterns of the scopes whose process groups the two nodes share: each tells the other
             its members.
+        kinds: shell patterns of the kinds whose keyed actors the peer may send to, call and watch. It may end
+            those of kinds that `ends` has, too.
         observe: whether it may look at the node's processes: structure and numbers, names and types; no
             pattern in `exports` includes that.
         inspect: whether it may see what holds data: states, texts of errors and reasons; no pattern in
@@ -141,6 +143,7 @@ class Rights:
     ends: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
     entries: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
     groups: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
+    kinds: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
     observe: bool = False
     inspect: bool = False
     trace: bool = False
@@ -166,6 +169,10 @@ class Rights:
     def may_spawn(self, entry: str) -> bool:
         """Tell whether the peer may start a process from this entry."""
         return _matches(entry, self.entries)
+
+    def uses(self, kind: str) -> bool:
+        """Tell whether the peer may use the keyed actors of a kind."""
+        return _matches(kind, self.kinds)
 
     def shares(self, scope: str) -> bool:
         """Tell whether the process groups of a scope are shared with the peer."""
@@ -277,14 +284,23 @@ class Policy:
         ends: Iterable[str] | str = (),
         entries: Iterable[str] | str = (),
         groups: Iterable[str] | str = (),
+        kinds: Iterable[str] | str = (),
         limits: Limits | None = None,
     ) -> "Policy":
         """Admit every node of the mesh that this node is in, and nobody who comes through a door.
 
         Args:
-            exports: as of `same_user`, as are the others.
+            exports, ends, entries, groups, limits: as of `same_user`.
+            kinds: shell patterns of the kinds of keyed actors that they may use; none by default.
         """
-        rights = Rights(exports=exports, ends=ends, entries=entries, groups=groups, limits=limits or Limits())
+        rights = Rights(
+            exports=exports,
+            ends=ends,
+            entries=entries,
+            groups=groups,
+            kinds=kinds,
+            limits=limits or Limits(),
+        )
         return cls(rules=(Rule(over="mesh", rights=rights),))
 
     @property

@@ -47,10 +47,12 @@ __all__ = [
     "Exit",
     "Frame",
     "Hello",
+    "Keyed",
     "Link",
     "MalformedBatch",
     "Members",
     "Monitor",
+    "Moved",
     "Payload",
     "Present",
     "Prove",
@@ -107,8 +109,23 @@ Count: TypeAlias = Annotated[int, Meta(ge=0, le=HANDLES_LIMIT)]
 Bits: TypeAlias = Annotated[int, Meta(ge=0)]
 """64 bits, or a count that has as many."""
 
-Target: TypeAlias = Number | str
-"""Whom a frame is for: a process by its serial number, or the holder of a name."""
+
+class Keyed(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The actor of a key.
+
+    `forwarded` says that a node which did not have it sent the frame on; that happens once.
+    """
+
+    kind: str
+    key: str
+    forwarded: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.key}"
+
+
+Target: TypeAlias = Number | str | Keyed
+"""Whom a frame is for: a process by its serial number, the holder of a name, or the actor of a key."""
 
 
 NIL: Final = msgspec.Raw(b"\xc0")
@@ -374,6 +391,13 @@ class Members(_Frame, tag=39):
     payload: msgspec.Raw
 
 
+class Moved(_Frame, tag=42):
+    """A shard of a kind is free, which the receiver is to have."""
+
+    kind: str
+    shard: Number
+
+
 class Chunk(_Frame, tag=41):
     """A piece of a memory file of the next frame that has some, and the bytes of the file to come after it.
 
@@ -422,6 +446,7 @@ Frame = Union[  # noqa: UP007 - get_args() below reads it, and msgspec decodes b
     Members,
     Present,
     Chunk,
+    Moved,
 ]
 
 FRAMES: Final[tuple[type[_Frame], ...]] = get_args(Frame)

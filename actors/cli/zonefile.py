@@ -193,6 +193,7 @@ class PeerTable(_Table):
     ends: list[str] = []
     entries: list[str] = []
     groups: list[str] = []
+    kinds: list[str] = []
     observe: bool = False
     inspect: bool = False
     trace: bool = False
@@ -207,6 +208,7 @@ class PeerTable(_Table):
             ends=self.ends,
             entries=self.entries,
             groups=self.groups,
+            kinds=self.kinds,
             observe=self.observe,
             inspect=self.inspect,
             trace=self.trace,

@@ -30,6 +30,7 @@ __all__ = [
     "LiveArgument",
     "LiveResult",
     "MailboxFull",
+    "Moved",
     "NameTaken",
     "NoProcess",
     "NoQuorum",
@@ -167,17 +168,26 @@ class UnknownName(RuntimeFault):
 class NoProcess(UnknownName, CallError):
     """The addressed process does not exist: it has ended, or its name is not registered.
 
-    `names` are names that are registered; the text of the error suggests the nearest of them.
+    `names` are names that are registered; the text of the error suggests the nearest of them. `problem` says
+    in words why there is none, where it is neither of these.
     """
 
-    def __init__(self, target: Ref[Any] | str, names: Iterable[str] = ()) -> None:
-        is_name = isinstance(target, str)
-        problem = (
-            f"the name {safe_repr(target)} is not registered" if is_name else f"{safe_str(target)} has ended"
-        )
-        super().__init__(target, f"no process: {problem}")
+    def __init__(self, target: Ref[Any] | str, names: Iterable[str] = (), *, problem: str = "") -> None:
+        if not problem and isinstance(target, str):
+            problem = f"the name {safe_repr(target)} is not registered"
+        super().__init__(target, f"no process: {problem or f'{safe_str(target)} has ended'}")
         if names:
             self.suggest(safe_str(target), names)
+
+
+class Moved(NoProcess):
+    """The actor of a key is not on the node that was asked, and the call was not carried out.
+
+    A ref to a key asks anew; only what is made without it can end with this.
+    """
+
+    def __init__(self, target: Ref[Any]) -> None:
+        super().__init__(target, problem=f"{safe_str(target)} is on another node")
 
 
 class Restarting(CallError):

@@ -13,6 +13,7 @@ from enfilade.actors.messages.errors import Refused
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.peers.absence import is_gone
+from enfilade.actors.peers.mesh.keyed_ref import ArrivedRef
 from enfilade.actors.peers.notices import Notices
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.transport import wire
@@ -74,6 +75,10 @@ class Authority:
             granted = self._passing.granted
             if to in granted:
                 return granted[to]
+        elif isinstance(to, wire.Keyed):
+            kinds = self._distribution.kinds
+            if kinds is not None and self.rights.uses(to.kind):
+                return kinds.arrived(to)  # type: ignore[no-any-return]
         elif self.rights.sees(to):
             return self._node.whereis(to)
         raise self.refuse(f"exports nothing under {safe_repr(to, 80)}")
@@ -87,6 +92,8 @@ class Authority:
                 return frame.id in self._ledger.calls or frame.id in self._ledger.asked
             case _:
                 to, granted = getattr(frame, "to", 0), self._passing.granted
+                if isinstance(to, wire.Keyed):
+                    return self._distribution.kinds is not None and self.rights.uses(to.kind)
                 if isinstance(to, str):
                     ref = self._node.whereis(to) if self.rights.sees(to) else None
                 else:
@@ -94,10 +101,12 @@ class Authority:
                 return ref is not None and not is_gone(self._node, to, ref)
 
     def may_end(self, ref: Ref[Any]) -> bool:
-        """Tell whether the peer may end a process: it started it, or may end who holds its name, or was sent
-        its ref while it has none.
+        """Tell whether the peer may end a process: it started it, or may end who holds its name, or its
+        kind, or was sent its ref while it has none.
         """
         process = process_of(ref)
+        if isinstance(ref, ArrivedRef):
+            return self.rights.may_end(ref.kind)
         if process is None or self._distribution.offspring.has(self._peer_name, process.serial):
             return True
         if process.name is not None:

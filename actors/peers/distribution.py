@@ -111,6 +111,8 @@ class Remote(PeerCarrier, Protocol):
 
     def connected(self, peer: Any) -> None: ...
 
+    def tell_free(self, kind: str, shard: int) -> None: ...
+
     def tell_members(self, scope: str, group: Any, refs: Sequence[Ref[Any]]) -> None: ...
 
     def finish(self) -> None: ...
@@ -191,6 +193,11 @@ class Distribution:
         return self._mesh
 
     @property
+    def kinds(self) -> Any:
+        """The keyed actors of the mesh: a `mesh.keyed.KeyedActors`; None without a registry."""
+        return None if self._mesh is None else self._mesh.kinds_or_none
+
+    @property
     def peers(self) -> tuple[str, ...]:
         """The names of the nodes that are connected."""
         return tuple(self.rendezvous.peers)
@@ -229,7 +236,19 @@ class Distribution:
 
     def remote(self, name: str, peer: str) -> Ref[Any]:
         """See `services.Peers.remote`."""
-        return RemoteNameRef(self.node, self._peer_node(peer), name)
+        return self.far(name, peer)
+
+    def far(self, target: Any, peer: str) -> Ref[Any]:
+        """Return a ref to what a frame names on a peer: a name, or the key of an actor."""
+        return RemoteNameRef(self.node, self._peer_node(peer), target)
+
+    async def tell_free(self, peer: str, kind: str, shard: int) -> None:
+        """Tell a node of the mesh that it can have a shard of a kind. A checkpoint.
+
+        Raises:
+            NotConnected: it cannot be reached.
+        """
+        (await self._reached(peer)).tell_free(kind, shard)
 
     async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:
         """See `services.Peers.whereis_on`."""

@@ -247,7 +247,7 @@ class Inbound:
     def _receive_returned(self, frame: wire.Returned, files: Sequence[Handle]) -> None:
         """A message of this node has found no room at its destination: it is a dead letter here."""
         to = frame.to
-        ref = self._outward.ref(to) if isinstance(to, int) else self._distribution.remote(to, self._peer_name)
+        ref = self._outward.ref(to) if isinstance(to, int) else self._distribution.far(to, self._peer_name)
         value: Any
         if not len(self._node.dead_letters):  # nobody wants to see it
             close_all(files)
@@ -411,6 +411,10 @@ class Inbound:
                 scope = self._ledger.spawning.pop(number, None)
                 if scope is not None:
                     scope.cancel()
+            case wire.Moved(kind, shard):
+                kinds = self._distribution.kinds
+                if kinds is not None and self._authority.rights.uses(kind):
+                    kinds.shard_is_free(kind, shard)
             case wire.Members(scope_name, payload):
                 if self._authority.rights.shares(scope_name):
                     self._receive_members(scope_name, payload)

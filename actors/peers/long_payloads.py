@@ -286,6 +286,8 @@ class Arrivals:
                     return None
                 if isinstance(to, str):
                     ref = self._node.whereis(to)
+                elif isinstance(to, wire.Keyed):
+                    return to  # whoever has the key when its turn comes
                 else:
                     granted = self._passing.granted
                     ref = granted[to] if to in granted else None  # noqa: SIM401 - it is no dict

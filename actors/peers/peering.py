@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.peers.distribution import Distribution
+from enfilade.actors.peers.mesh.kind import Kind, check_name
 from enfilade.actors.peers.remote_node import RemoteNode
 from enfilade.transport.carrier import Carrier
 from enfilade.transport.policy import Policy
@@ -16,6 +17,7 @@ from enfilade.transport.settings import Settings
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
+    from enfilade.actors.peers.mesh.view import MeshView
     from enfilade.transport.mesh import Mesh
     from enfilade.transport.mesh.membership import Membership
 
@@ -32,6 +34,7 @@ async def distributed(
     settings: Settings | None = None,
     carrier: Carrier | None = None,
     mesh: str | Mesh | None = None,
+    kinds: Mapping[str, Kind] | None = None,
 ) -> AsyncIterator[Distribution]:
     """Let a node have peers for the length of a block.
 
@@ -45,10 +48,12 @@ async def distributed(
         carrier: another way to carry node links than doors.
         mesh: the mesh in which the node is found by its name, instead of a door: a `Mesh`, or the addresses
             of its servers, or "embedded".
+        kinds: the kinds of keyed actors that the node runs, by name.
 
     Raises:
         TypeError: an argument has the wrong type; raised before anything has begun.
-        ValueError: `mesh` comes with `listen` or `carrier`, or does not say which servers.
+        ValueError: `mesh` comes with `listen` or `carrier`, or does not say which servers; `kinds` comes
+            without a mesh or its registry, or has a bad name.
         enfilade.transport.mesh.MeshError: the mesh cannot be set up, or has a node of this name.
         enfilade.transport.CarrierError: the door cannot be attached to that path.
     """
@@ -56,7 +61,9 @@ async def distributed(
     _check("policy", policy, Policy, "a Policy, such as Policy.same_user()")
     _check("entries", entries, Mapping, "a mapping from names to what peers may spawn")
     _check("settings", settings, Settings, "enfilade.transport.Settings")
+    _check_kinds(kinds, mesh)
     membership: Membership | None = None
+    view: MeshView | None = None
     if mesh is not None:
         if listen is not None or carrier is not None:
             raise ValueError("a node is found at a door or in a mesh: give either listen or mesh")
@@ -75,7 +82,8 @@ async def distributed(
     if membership is not None:
         from enfilade.actors.peers.mesh.view import MeshView
 
-        distribution.enter(MeshView(distribution, membership))
+        view = MeshView(distribution, membership, kinds)
+        distribution.enter(view)
     distribution.rendezvous = Rendezvous(
         carrier,
         name=node.full_name,
@@ -90,6 +98,8 @@ async def distributed(
     )
     try:
         async with distribution.running():
+            if view is not None:
+                await view.begin()
             yield distribution
     finally:
         if membership is not None:
@@ -111,6 +121,16 @@ async def _join(node: Node, mesh: str | Mesh, entries: Mapping[str, Any] | None)
         entropy=node.runtime.entropy,
         random=node.runtime.random,
     )
+
+
+def _check_kinds(kinds: Mapping[str, Kind] | None, mesh: str | Mesh | None) -> None:
+    """Refuse kinds that the node cannot run."""
+    _check("kinds", kinds, Mapping, "a mapping from names to Kind records")
+    for name, kind in (kinds or {}).items():
+        check_name(name)
+        _check(f"kind {name}", kind, Kind, "a Kind, such as Kind(Account)")
+    if kinds and (mesh is None or not getattr(mesh, "registry", True)):
+        raise ValueError("keyed actors need a mesh with a registry: give mesh=")
 
 
 def _check(name: str, given: object, kind: type, wanted: str) -> None:

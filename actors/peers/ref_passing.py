@@ -18,11 +18,13 @@ import attrs
 
 from enfilade.actors.messages.errors import Refused
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
+from enfilade.actors.peers.mesh.keyed_ref import KeyedRef
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
 from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.processes.links import Alias
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.transport.records import PayloadError
+from enfilade.transport.wire import Keyed
 
 if TYPE_CHECKING:
     from enfilade.actors.peers.distribution import Distribution
@@ -118,13 +120,17 @@ class RefPassing:
 
     def lower(self, ref: Ref[Any]) -> list[Any]:
         """Lower a ref to the fields that travel."""
+        if isinstance(ref, KeyedRef):
+            return ["", 0, [ref.kind, ref.key], b"", ""]
         target: int | str
         token = b""
         giving = self.giving
         if isinstance(ref, RemoteRef):
             carrier = self._distribution.remote_node(ref.node_name, ref.incarnation, "")
             address = "" if giving is Giving.NOTHING else carrier.address
-            target = ref.target if isinstance(ref, RemoteNameRef) else ref.serial
+            target = ref.target if isinstance(ref, RemoteNameRef) else ref.serial  # type: ignore[assignment]
+            if isinstance(target, Keyed):
+                return ["", 0, [target.kind, target.key], b"", ""]
             if isinstance(ref, HeldRef) and giving is not Giving.NOTHING:
                 token = ref.token
         else:
@@ -155,6 +161,8 @@ class RefPassing:
             PayloadError: they are none, or name one node too many.
         """
         name, incarnation, target, token, address = fields
+        if type(target) is list and len(target) == 2:
+            return self._revive_keyed(*target)
         if not (
             type(name) is str
             and _is_number(incarnation, 64)
@@ -179,6 +187,20 @@ class RefPassing:
         if carrier is self._remote:
             ref.shown_to = carrier.peer
         return ref
+
+    def _revive_keyed(self, kind: object, key: object) -> Ref[Any]:
+        """Make a ref to a keyed actor.
+
+        Raises:
+            PayloadError: it names none, or this node is in no mesh with a registry.
+        """
+        kinds = self._distribution.kinds
+        if kinds is None:
+            raise PayloadError("a ref to a keyed actor is of use to nodes of a mesh with a registry only")
+        try:
+            return kinds.revived(kind, key)  # type: ignore[no-any-return]
+        except ValueError as error:
+            raise PayloadError(str(error)) from None
 
     def forget(self) -> None:
         """Withdraw all that was granted, because the node link is over."""

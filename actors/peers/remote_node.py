@@ -43,6 +43,7 @@ from enfilade.actors.peers.faults import (
 from enfilade.actors.peers.inbound import Inbound
 from enfilade.actors.peers.ledger import Ledger, Linked, undeliverable, unsendable
 from enfilade.actors.peers.long_payloads import Departures
+from enfilade.actors.peers.mesh.keyed_ref import KeyedRef
 from enfilade.actors.peers.ref_passing import Named, RefPassing
 from enfilade.actors.peers.remote_refs import HeldRef, RemoteNameRef
 from enfilade.actors.peers.tokens import Giving
@@ -222,6 +223,10 @@ class RemoteNode:
 
     def _fail(self, ref: RemoteRef[Any], signal: signals.Signal) -> None:
         undeliverable(self._node, ref, signal, self._distribution.reason_for(self))
+
+    def tell_free(self, kind: str, shard: int) -> None:
+        """Tell the other that it can have a shard of a kind."""
+        self.say(wire.Moved(kind, shard))
 
     def look(self) -> None:
         """Take in what has arrived; see `ref.Carrier`."""
@@ -422,7 +427,7 @@ class RemoteNode:
     # Values that belong to the node link.
 
     def _externals(self) -> list[External]:
-        kinds = (LocalRef, CheckedRef, Alias, HeldRef, RemoteRef, RemoteNameRef, NameRef, NodeRef)
+        kinds = (LocalRef, CheckedRef, Alias, HeldRef, RemoteRef, RemoteNameRef, NameRef, NodeRef, KeyedRef)
         refs = [External(kind, REF, self._passing.lower, self._passing.revive) for kind in kinds]
         faults = [External(kind, FAULT, lower_fault, revive_fault) for kind in FAULTS.values()]
         asked = [External(kind, ASKED, lower_reason, revive_reason) for kind in REASONS]

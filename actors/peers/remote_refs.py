@@ -12,6 +12,7 @@ from enfilade.actors.messages.ref import Carrier, RemoteRef
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
+    from enfilade.transport.wire import Keyed
 
 __all__ = ["HeldRef", "PeerCarrier", "RemoteNameRef"]
 
@@ -57,12 +58,14 @@ class RemoteNameRef(RemoteRef[Any]):
     """A name on another node; signals reach the process that holds it when they arrive there.
 
     Attributes:
-        target: the name: how frames name the process.
+        target: the name, or the key of an actor: how frames name the process.
     """
 
     __slots__ = ("target",)
 
-    def __init__(self, home: Node, carrier: PeerCarrier, target: str, limit: float | None = None) -> None:
+    def __init__(
+        self, home: Node, carrier: PeerCarrier, target: str | Keyed, limit: float | None = None
+    ) -> None:
         super().__init__(home, carrier, 0, limit)
         self.target = target
 

@@ -62,15 +62,17 @@ class Process(Record):
 
     @property
     def fence(self) -> Any:
-        """A number that grows with each claim of a global name, of the first that the process holds now.
+        """A number that grows with each claim of a global name, of the first that the process holds now; or
+        with each claim of the part of a kind that the process, a keyed actor, belongs to.
 
         Systems outside can remember the greatest that they have seen, and reject whoever comes with a smaller
-        one. A tuple `(epoch, revision)`; None when the process holds no name.
+        one. A tuple `(epoch, revision)`; None when the process holds no name, and may not run as a keyed
+        actor.
 
         Raises:
             NotConnected: the node is in no mesh.
         """
-        return self.node.mesh.names.fence(self)
+        return self.node.mesh.fence(self)
 
     # Messages.
 

@@ -550,6 +550,7 @@ class _Beginning(DispatchedBody):
 
     def turn(self, budget: int) -> bool:
         process = self.process
+        process.check_guard()
         if process.exit_signal is not None:
             finish(process, process.exit_signal)
             return False

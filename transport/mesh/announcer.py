@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
+import attrs
 import msgspec
 import trio
 
 from enfilade.transport.mesh.connection import Connection
-from enfilade.transport.mesh.directory import INTERVAL, Directory, DirectoryEvent, MeshNode
+from enfilade.transport.mesh.directory import INTERVAL, Directory, DirectoryEvent, MeshNode, NodeJoined
 from enfilade.transport.mesh.presence import LOST, Death
 from enfilade.transport.mesh.protocol import Message
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS, Subjects, from_token
@@ -23,8 +24,12 @@ LONGEST_PAUSE: Final = 2.0
 """Seconds by which the pause may grow: for each known node, and at most."""
 
 MOST_ENTRIES: Final = 256
+MOST_KINDS: Final = 256
 MOST_TEXT: Final = 256
-"""Entries of a node, and characters of a text, that are taken from an announcement."""
+MOST_SHARDS: Final = 65536
+"""Entries and kinds of a node, characters of a text, and shards of a kind that are taken from an
+announcement.
+"""
 
 
 class _Announcement(msgspec.Struct, array_like=True):
@@ -35,6 +40,8 @@ class _Announcement(msgspec.Struct, array_like=True):
     host: str = ""
     process: int = 0
     entries: list[str] = []
+    kinds: list[tuple[str, int]] = []
+    is_draining: bool = False
 
 
 def _ignore(_: DirectoryEvent) -> None:
@@ -84,16 +91,23 @@ class Announcer:
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Announce this node again and again, and find out who is not heard of any more."""
         task_status.started()
-        own = self.directory.own
-        announcement = _Announcement(own.incarnation, None, own.host, own.process, list(own.entries))
         while True:
-            self._publish(announcement)
+            own = self.directory.own
+            texts = own.incarnation, None, own.host, own.process, list(own.entries)
+            self._publish(_Announcement(*texts, list(own.kinds), own.is_draining))
             self._due = trio.Event()
             with trio.move_on_after(INTERVAL * (0.8 + 0.4 * self._random())):
                 await self._due.wait()
                 await trio.sleep(PAUSE + self._longest_pause() * self._random())
             if self._connection.is_up:
                 self._tell(self.directory.pass_time(trio.current_time()))
+
+    def change(self, **fields: Any) -> None:
+        """Say something else of this node from now on: fields of its `MeshNode`."""
+        changed = attrs.evolve(self.directory.own, **fields)
+        if changed != self.directory.own:
+            self.directory.own = changed
+            self._due.set()
 
     def leave(self, reason: str) -> None:
         """Say that this node leaves."""
@@ -121,9 +135,12 @@ class Announcer:
         try:
             name = from_token(message.subject.rpartition(".")[2])
             said = msgspec.msgpack.decode(message.payload, type=_Announcement)
-            texts = [name, said.host, said.leaves or "", *said.entries]
-            if len(name) > MOST_CHARACTERS or len(said.entries) > MOST_ENTRIES:
+            texts = [name, said.host, said.leaves or "", *said.entries, *(kind for kind, _ in said.kinds)]
+            is_long = len(said.entries) > MOST_ENTRIES or len(said.kinds) > MOST_KINDS
+            if is_long or len(name) > MOST_CHARACTERS:
                 raise ValueError("expected a shorter announcement")
+            if not all(0 < shards <= MOST_SHARDS for _, shards in said.kinds):
+                raise ValueError("expected kinds with shards")
             if not all(len(text) <= MOST_TEXT and text.isprintable() for text in texts):
                 raise ValueError("expected short texts")
         except (ValueError, msgspec.DecodeError, RecursionError):
@@ -132,9 +149,10 @@ class Announcer:
         if said.leaves is not None:
             self._tell(self.directory.left(name, said.incarnation, said.leaves))
             return
-        node = MeshNode(name, said.incarnation, said.host, said.process, tuple(said.entries))
+        entries, kinds = tuple(said.entries), tuple(said.kinds)
+        node = MeshNode(name, said.incarnation, said.host, said.process, entries, kinds, said.is_draining)
         events = self.directory.announced(node, trio.current_time())
-        if events:
+        if any(isinstance(event, NodeJoined) for event in events):
             self._due.set()  # a newcomer does not know this node either
         self._tell(events)
 

@@ -38,6 +38,7 @@ from enfilade.transport.carrier import (
 from enfilade.transport.mesh.announcer import Announcer
 from enfilade.transport.mesh.connection import Connection, NoResponders
 from enfilade.transport.mesh.doubts import Doubts
+from enfilade.transport.mesh.heartbeats import Heartbeats
 from enfilade.transport.mesh.identity import Identity, client_context
 from enfilade.transport.mesh.presence import Death, Presence
 from enfilade.transport.mesh.protocol import Message
@@ -92,6 +93,7 @@ class MeshCarrier(Carrier):
         announcer: of the node.
         connection: to a server.
         doubts: finds out, after a hint, whether a node has gone.
+        heartbeats: of the node, and of those that it watches.
         meeting: the inlet that takes Hellos; None without any.
         lost: set when there is no server; another one after that.
         ignored: messages that were passed over, because they were nonsense or not for this node.
@@ -116,7 +118,6 @@ class MeshCarrier(Carrier):
         self._presence = Presence(mesh.dead_after)
         self._inlets: dict[int, MeshInlet] = {}
         self._outlets: set[MeshOutlet] = set()
-        self._beats: dict[str, int] = {}
         self._places: dict[Handle, Place] = {}
         self._aliases = -1
         self.meeting: MeshInlet | None = None
@@ -142,6 +143,7 @@ class MeshCarrier(Carrier):
         self.doubts = Doubts(self.connection, subjects, self._presence, self._carry_out)
         if token is not None or identity is not None:
             self.doubts.listen_to_server()
+        self.heartbeats = Heartbeats(self.connection, subjects, self._presence, mesh.beat, self._carry_out)
         self.announcer = Announcer(self.connection, subjects, entries, random=random)
 
     @property
@@ -164,11 +166,7 @@ class MeshCarrier(Carrier):
     def _outlet_to(self, place: Place) -> "MeshOutlet":
         outlet = MeshOutlet(self, place)
         self._outlets.add(outlet)
-        now = trio.current_time()
-        self._carry_out(self._presence.watch(place.node, place.incarnation, now))
-        if place.node not in self._beats:
-            subject = self._subjects.beat_of(place.node)
-            self._beats[place.node] = self.connection.subscribe(subject, self._beat_heard)
+        self.heartbeats.watch(place.node, place.incarnation)
         return outlet
 
     def resolve(self, address: str) -> str:
@@ -326,26 +324,6 @@ class MeshCarrier(Carrier):
 
     # Life.
 
-    async def beat(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
-        """Say again and again that this node lives, and find out who does not."""
-        task_status.started()
-        number = 0
-        while True:
-            number += 1
-            beat = msgspec.msgpack.encode([self._subjects.incarnation, number])
-            self.connection.publish(self._subjects.beat, beat)
-            self._carry_out(self._presence.pass_time(trio.current_time()))
-            await trio.sleep(self._mesh.beat)
-
-    def _beat_heard(self, message: Message) -> None:
-        try:
-            node = from_token(message.subject.rpartition(".")[2])
-            incarnation, _ = msgspec.msgpack.decode(message.payload, type=tuple[int, int])
-        except (ValueError, msgspec.DecodeError):
-            self.ignored += 1
-            return
-        self._carry_out(self._presence.heard(node, incarnation, trio.current_time()))
-
     def _carry_out(self, deaths: Sequence[Death]) -> None:
         for death in deaths:
             logger.info("node %s is dead: %s", death.node, death.reason)
@@ -355,14 +333,10 @@ class MeshCarrier(Carrier):
                     outlet.break_off(f"{death.node} is dead: {death.reason}")
 
     def closed(self, outlet: "MeshOutlet") -> None:
-        """Forget an outlet, and the node that it leads to when it was the last."""
-        self._outlets.discard(outlet)
-        place = outlet.place
-        rest = [each.place for each in self._outlets if each.place.node == place.node]
-        if not any(each.incarnation == place.incarnation for each in rest):
-            self._presence.forget(place.node, place.incarnation)
-        if not rest and (number := self._beats.pop(place.node, None)) is not None:
-            self.connection.unsubscribe(number)
+        """Forget an outlet. Harmless when repeated."""
+        if outlet in self._outlets:
+            self._outlets.remove(outlet)
+            self.heartbeats.unwatch(outlet.place.node, outlet.place.incarnation)
 
     def forget(self, inlet: "MeshInlet") -> None:
         """Forget an inlet that is closed."""

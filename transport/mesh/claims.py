@@ -31,7 +31,7 @@ from enfilade.transport.mesh.registry import ANSWER_SECONDS, Entry, NoAnswer, Re
 from enfilade.transport.mesh.subjects import to_token
 from enfilade.transport.mesh.witness import is_gone, own_place
 
-__all__ = ["Claims", "Fence", "Held", "Taken", "name_key", "shard_key"]
+__all__ = ["Claims", "Fence", "Held", "Taken", "count_key", "name_key", "shard_key"]
 
 logger = logging.getLogger("enfilade.mesh")
 
@@ -96,6 +96,11 @@ def shard_key(kind: str, number: int) -> str:
     return f"shard.{to_token(kind)}.{number}"
 
 
+def count_key(kind: str) -> str:
+    """Return the key of the number of shards of a kind."""
+    return f"shard.{to_token(kind)}.count"
+
+
 def boot_time() -> float:
     """Return the seconds of a clock that runs while the machine is suspended, where there is one."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -106,7 +111,7 @@ def _never() -> bool:
     return False
 
 
-def _ignore(_: Sequence[str]) -> None:
+def _ignore(*_: object) -> None:
     return
 
 
@@ -123,6 +128,7 @@ class Claims:
     Attributes:
         lost: is told the keys that the node no longer holds, in the moment when it no longer does. It must
             not raise.
+        begun: is called when a term of the lease has begun. It must not raise.
         conflicts: compare-and-sets that were refused.
     """
 
@@ -136,6 +142,7 @@ class Claims:
         entropy: Callable[[int], bytes],
     ) -> None:
         self.lost: Callable[[Sequence[str]], None] = _ignore
+        self.begun: Callable[[], None] = _ignore
         self.conflicts = 0
         self._registry = registry
         self._node = node
@@ -147,6 +154,8 @@ class Claims:
         self._owner: Owner | None = None
         self._era = Era()
         self._session = -1
+        self._watches: dict[str, Watch] = {}
+        self._watched_in = -1
         self._held: dict[str, Held] = {}
         self._freeing: dict[str, trio.Event] = {}
         self._locks: dict[str, trio.Lock] = {}
@@ -165,6 +174,11 @@ class Claims:
     def lease_seconds(self) -> float:
         """The length of leases; 0 while it is not known."""
         return self._times.seconds
+
+    @property
+    def epoch(self) -> int:
+        """The registry's epoch, as far as it is known; 0 before that."""
+        return self._era.epoch
 
     def held(self, key: str) -> Held | None:
         """Return a claim that counts at this moment."""
@@ -203,17 +217,12 @@ class Claims:
             Taken: somebody else holds it, or this node does.
             NoAnswer: the registry does not answer, or this node has no lease, or nobody may claim yet.
         """
-        watches: dict[str, Watch] = {}
-        session = -1
         while True:
-            if session != self._registry.connection.reconnects:
-                session = self._registry.connection.reconnects
-                watches.clear()
             try:
                 async with self._locks.setdefault(key, trio.Lock()):
                     if key in self._freeing:
                         await self._freeing[key].wait()
-                    held = await self._attempt(key, serial, token, watches, session)
+                    held = await self._attempt(key, serial, token)
             except (Taken, NoAnswer):
                 if not waits():
                     raise
@@ -225,6 +234,30 @@ class Claims:
                     del self._locks[key]
             if held is not None:
                 return held
+
+    async def agree(self, key: str, value: int, *, prefix: str) -> int:
+        """Write a number that all nodes are to agree on, unless there is one; return what there is. A
+        checkpoint.
+
+        Args:
+            key: of the number.
+            value: what this node takes it for.
+            prefix: of keys that are held by it: whoever holds one may write it again when the registry has
+                lost its data, and others wait.
+
+        Raises:
+            NoAnswer: the registry does not answer, or nobody may claim yet.
+        """
+        await self._see_epoch()
+        if not any(held.startswith(prefix) for held in self._held):
+            self._check_settled()
+        while True:
+            found = await self._registry.read(key)
+            if found.value:
+                return _number(found)
+            with suppress(WrongRevision):
+                await self._registry.write(key, msgspec.msgpack.encode([VERSION, value]), found.revision)
+                return value
 
     def release(self, key: str) -> None:
         """Give a key back, if the node holds it. Not a checkpoint: others see it a moment later."""
@@ -239,10 +272,12 @@ class Claims:
             while key in self._freeing:
                 await self._freeing[key].wait()
 
-    async def _attempt(
-        self, key: str, serial: int, token: bytes, watches: dict[str, Watch], session: int
-    ) -> Held | None:
+    async def _attempt(self, key: str, serial: int, token: bytes) -> Held | None:
         """Take one step towards a claim; None when another is needed."""
+        session = self._registry.connection.reconnects
+        if session != self._watched_in:
+            self._watched_in = session
+            self._watches.clear()
         term = await self._good_term()
         await self._see_epoch()
         found = await self._registry.read(key)
@@ -255,7 +290,7 @@ class Claims:
         if claim is not None:
             entry = await self._registry.read(_lease_key(claim.node))
             lease, at = _decoded(entry, Lease), entry.revision
-            watch = watches.setdefault(claim.node, Watch(self._times))
+            watch = self._watches.setdefault(claim.node, Watch(self._times))
             watch.seen(at, self._clock())
             may_break = watch.is_over(self._clock()) or self._is_witness(lease)
         step = judge(claim, lease, may_break=may_break)
@@ -285,8 +320,7 @@ class Claims:
         """Write a claim; None when somebody was faster."""
         if not self._is_good(claim.term) or self._is_leaving:
             raise NoAnswer("this node has no lease")
-        if not self._era.is_settled(self._times, self._clock()):
-            raise NoAnswer("the registry has lost its data, and gives nothing away until all leases are over")
+        self._check_settled()
         if key in self._freeing:
             return None
         try:
@@ -301,6 +335,10 @@ class Claims:
             raise NoAnswer("this node has lost its lease")
         held = self._held[key] = Held(claim, Fence(self._era.epoch, revision))
         return held
+
+    def _check_settled(self) -> None:
+        if not self._era.is_settled(self._times, self._clock()):
+            raise NoAnswer("the registry has lost its data, and gives nothing away until all leases are over")
 
     def _is_own(self, claim: Claim) -> bool:
         return (claim.node, claim.incarnation) == (self._node, self._incarnation)
@@ -321,10 +359,14 @@ class Claims:
         if epoch is None:
             self._era.seen(0, 0, self._clock())
             raise NoAnswer("the mesh has no registry")
+        before = self._era.epoch
         self._era.seen(epoch.began, settled, self._clock())
+        if self._era.epoch != before:
+            self._watches.clear()  # revisions begin anew
         if self._era.epoch == epoch.began:
             if self._times.seconds != epoch.lease:
                 self._times = Times(epoch.lease)
+                self._watches.clear()
             if settled != epoch.began and self._era.is_settled(self._times, self._clock()):
                 await self._registry.settle(epoch.began)
 
@@ -366,17 +408,23 @@ class Claims:
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._watch_deadline)
             task_status.started()
-            patience = POLL_SECONDS
-            while not self._is_leaving:
-                try:
-                    pause = await self._round()
-                except NoAnswer:
-                    # Whoever has a lease must not lose a moment; a mesh without a registry is left in peace.
-                    patience = POLL_SECONDS if self.lease_left else min(LONGEST_PAUSE, 2 * patience)
-                    pause = patience
-                self._say_if_late()
-                await trio.sleep(pause)
-            await trio.sleep_forever()
+            try:
+                await self._renew()
+            finally:
+                self._nursery = None  # what is freed from now on is for the lease to end
+
+    async def _renew(self) -> None:
+        patience = POLL_SECONDS
+        while not self._is_leaving:
+            try:
+                pause = await self._round()
+            except NoAnswer:
+                # Whoever has a lease must not lose a moment; a mesh without a registry is left in peace.
+                patience = POLL_SECONDS if self.lease_left else min(LONGEST_PAUSE, 2 * patience)
+                pause = patience
+            self._say_if_late()
+            await trio.sleep(pause)
+        await trio.sleep_forever()
 
     async def _round(self) -> float:
         """Read what is not known, and renew the lease if that is possible; return how long to rest."""
@@ -411,7 +459,10 @@ class Claims:
         except NoAnswer:
             owner.unanswered()
             raise
+        before = owner.term
         owner.confirmed(write, revision, self._clock())
+        if owner.term and owner.term != before:
+            self.begun()
         self._is_late = False
         self._renewed.set()
         self._renewed = trio.Event()
@@ -433,6 +484,9 @@ class Claims:
                 found = await self._registry.read(key)
                 claim = _decoded(found, Claim)
                 if claim == held.claim:
+                    # A fence never falls, also when this epoch was read before the registry lost its data.
+                    fence = max(held.fence, Fence(self._era.epoch, found.revision))
+                    self._held[key] = Held(held.claim, fence)
                     break
                 if claim is not None:
                     del self._held[key]
@@ -440,11 +494,7 @@ class Claims:
                     self.lost([key])
                     break
                 with suppress(WrongRevision):
-                    value = msgspec.msgpack.encode(held.claim)
-                    revision = await self._registry.write(key, value, found.revision)
-                    if self._held.get(key) is held:
-                        self._held[key] = Held(held.claim, Fence(self._era.epoch, revision))
-                    break
+                    await self._registry.write(key, msgspec.msgpack.encode(held.claim), found.revision)
 
     async def _watch_deadline(self) -> None:
         while True:
@@ -497,6 +547,18 @@ class Claims:
 
 def _lease_key(node: str) -> str:
     return f"lease.{to_token(node)}"
+
+
+def _number(entry: Entry) -> int:
+    """Return the number that all nodes agree on.
+
+    Raises:
+        NoAnswer: it is none that this node understands.
+    """
+    found = _decoded(entry, list[int])
+    if found is None or len(found) < 2:
+        raise NoAnswer(f"expected a version and a number in the registry, got {found}")
+    return found[1]
 
 
 def _decoded(entry: Entry, kind: type[T]) -> T | None:

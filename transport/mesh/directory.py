@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-__all__ = ["INTERVAL", "Directory", "DirectoryEvent", "MeshNode", "NodeJoined", "NodeLeft"]
+__all__ = ["INTERVAL", "Directory", "DirectoryEvent", "MeshNode", "NodeChanged", "NodeJoined", "NodeLeft"]
 
 INTERVAL: Final = 5.0
 """Seconds between a node's announcements."""
@@ -33,6 +33,8 @@ class MeshNode:
         host: the name of its machine.
         process: its process there.
         entries: what it offers to spawn, by name; its policy decides for whom.
+        kinds: the kinds of keyed actors that it runs now, each with its number of shards.
+        is_draining: whether it is about to leave, and takes on nothing new.
     """
 
     name: str
@@ -40,6 +42,12 @@ class MeshNode:
     host: str
     process: int
     entries: tuple[str, ...] = ()
+    kinds: tuple[tuple[str, int], ...] = ()
+    is_draining: bool = False
+
+    def shards_of(self, kind: str) -> int:
+        """The number of shards of a kind that the node runs; 0 when it runs none."""
+        return next((shards for name, shards in self.kinds if name == kind), 0)
 
 
 @attrs.frozen
@@ -57,7 +65,14 @@ class NodeLeft:
     reason: str
 
 
-DirectoryEvent: TypeAlias = NodeJoined | NodeLeft
+@attrs.frozen
+class NodeChanged:
+    """A node of the mesh says something else of itself than before."""
+
+    node: MeshNode
+
+
+DirectoryEvent: TypeAlias = NodeJoined | NodeLeft | NodeChanged
 
 
 class Directory:
@@ -89,6 +104,8 @@ class Directory:
             events.append(NodeLeft(known[0], "another incarnation of it came"))
         if known is None or events:
             events.append(NodeJoined(node))
+        elif known[0] != node:
+            events.append(NodeChanged(node))
         self._nodes[node.name] = node, now
         return events
 

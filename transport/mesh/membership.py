@@ -125,7 +125,7 @@ async def join(
         membership.carrier = carrier
         await membership.run(carrier.connection.run)
         await carrier.check_name()
-        await membership.run(carrier.beat)
+        await membership.run(carrier.heartbeats.run)
         await membership.run(carrier.doubts.probe)
         await membership.run(carrier.announcer.run)
         if membership.shared is not None:

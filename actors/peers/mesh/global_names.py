@@ -80,7 +80,6 @@ class GlobalNames:
         self._ends = _Ends(self)
         self._known: dict[str, Ref[Any]] = {}
         self._asking: dict[str, _Asking] = {}
-        claims.lost = self._lost
 
     # What users ask for.
 
@@ -205,7 +204,7 @@ class GlobalNames:
                 del self._holders[name]
                 self._claims.release(name_key(name))
 
-    def _lost(self, keys: Sequence[str]) -> None:
+    def lost(self, keys: Sequence[str]) -> None:
         """Take note of what the node holds no longer."""
         lost = set(keys)
         for name, (process, must_hold) in list(self._holders.items()):

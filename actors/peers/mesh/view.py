@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
 
 from enfilade.actors.messages.errors import NoQuorum
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.peers.mesh.global_names import GlobalNames
+from enfilade.actors.peers.mesh.keyed import KeyedActors
 from enfilade.actors.peers.watchers import Watchers
 from enfilade.transport.mesh import NodeLeft
 
 if TYPE_CHECKING:
     from enfilade.actors.peers.distribution import Distribution
     from enfilade.actors.peers.mesh.global_ref import GlobalRef
+    from enfilade.actors.peers.mesh.keyed_ref import KeyedRef
+    from enfilade.actors.peers.mesh.kind import Kind
+    from enfilade.actors.processes.process import Process
     from enfilade.transport.mesh import MeshNode
+    from enfilade.transport.mesh.claims import Fence
     from enfilade.transport.mesh.directory import DirectoryEvent
     from enfilade.transport.mesh.membership import Membership
 
 __all__ = ["MeshView"]
+
+LEAVING_SECONDS: Final = 10.0
+"""Time for a node that stops to hand over its keyed actors."""
 
 
 class MeshView:
@@ -27,28 +38,84 @@ class MeshView:
     holds a global name is for the registry to say.
     """
 
-    def __init__(self, distribution: Distribution, membership: Membership) -> None:
-        announcer = membership.carrier.announcer
-        self._announcer = announcer
+    def __init__(
+        self, distribution: Distribution, membership: Membership, kinds: Mapping[str, Kind] | None = None
+    ) -> None:
+        self._membership = membership
+        self._announcer = membership.carrier.announcer
         self._watchers = Watchers()
-        self._names = None if membership.claims is None else GlobalNames(distribution, membership.claims)
-        announcer.listener = self._heard
+        self._fellows: dict[str, int] = {}
+        self._names: GlobalNames | None = None
+        self.kinds_or_none: KeyedActors | None = None
+        claims = membership.claims
+        if claims is not None:
+            self._names = GlobalNames(distribution, claims)
+            self.kinds_or_none = KeyedActors(distribution, claims, self.nodes, kinds or {})
+            claims.lost, claims.begun = self._lost, self._announce
+        self._announcer.listener = self._heard
+
+    async def begin(self) -> None:
+        """Begin to run keyed actors: the node can be reached from here on."""
+        if self.kinds_or_none is not None:
+            self._announce()
+            await self._membership.run(self.kinds_or_none.run)
+
+    async def hand_over(self) -> None:
+        """Hand over the keyed actors of this node, which stops. A checkpoint that cancellation does not
+        hasten.
+        """
+        if self.kinds_or_none is not None:
+            with trio.move_on_after(LEAVING_SECONDS, shield=True):
+                self._announcer.change(kinds=(), is_draining=True)
+                await self.kinds_or_none.drain()
+
+    def _announce(self) -> None:
+        """Tell the mesh which kinds this node runs now."""
+        if self.kinds_or_none is not None:
+            self._announcer.change(kinds=self.kinds_or_none.announced)
+            self.kinds_or_none.mesh_changed()
+
+    def _lost(self, keys: Sequence[str]) -> None:
+        """Take note of what the node holds no longer."""
+        if self._names is not None and self.kinds_or_none is not None:
+            self._names.lost(keys)
+            self.kinds_or_none.lost(keys)
+            self._announce()
 
     def _heard(self, event: DirectoryEvent) -> None:
-        if isinstance(event, NodeLeft) and self._names is not None:
-            self._names.node_left(event.node.name)
+        node = event.node
+        if isinstance(event, NodeLeft):
+            if self._names is not None:
+                self._names.node_left(node.name)
+            if self.kinds_or_none is not None:
+                self.kinds_or_none.node_left(node.name)
+        self._attend(node, is_present=not isinstance(event, NodeLeft))
+        if self.kinds_or_none is not None:
+            self.kinds_or_none.mesh_changed()
         self._watchers.tell(event)
+
+    def _attend(self, node: MeshNode, *, is_present: bool) -> None:
+        """Listen to the heart-beats of nodes that run kinds of this one: their death is to be known soon."""
+        kinds, heartbeats = self.kinds_or_none, self._membership.carrier.heartbeats
+        wanted = node.incarnation if is_present and kinds is not None and kinds.is_fellow(node) else None
+        known = self._fellows.get(node.name)
+        if known is not None and known != wanted:
+            del self._fellows[node.name]
+            heartbeats.unwatch(node.name, known)
+        if wanted is not None and known != wanted:
+            self._fellows[node.name] = wanted
+            heartbeats.watch(node.name, wanted)
 
     def nodes(self) -> tuple[MeshNode, ...]:
         """The nodes of the mesh, this one included, in the order of their names. Not a checkpoint."""
         return self._announcer.directory.nodes
 
     def monitor(self, ref: Ref[Any]) -> None:
-        """Have `NodeJoined` and `NodeLeft` sent to `ref`, until it ends. Not a checkpoint."""
+        """Have `NodeJoined`, `NodeChanged` and `NodeLeft` sent to `ref`, until it ends. Not a checkpoint."""
         self._watchers.add(ref)
 
     def demonitor(self, ref: Ref[Any]) -> None:
-        """Stop sending `NodeJoined` and `NodeLeft` to `ref`. Not a checkpoint."""
+        """Stop sending these to `ref`. Not a checkpoint."""
         self._watchers.remove(ref)
 
     # Global names.
@@ -109,3 +176,50 @@ class MeshView:
             ValueError: the name is empty or too long.
         """
         return self.names.named(name)
+
+    # Keyed actors.
+
+    @property
+    def kinds(self) -> KeyedActors:
+        """The keyed actors: what the runtime itself uses.
+
+        Raises:
+            NoQuorum: the node was opened with `Mesh(registry=False)`.
+        """
+        if self.kinds_or_none is None:
+            raise NoQuorum("keyed actors", "the node was opened with Mesh(registry=False)")
+        return self.kinds_or_none
+
+    def keyed(self, kind: str, key: str) -> KeyedRef:
+        """Return a ref to the actor of a key, which starts with the first message. Not a checkpoint.
+
+        A call waits for a node that can run it, within its time limit and 1.5 leases at most, and then raises
+        `NoProcess`; or `NoQuorum`, if the registry does not answer.
+
+        Args:
+            kind: the name under which nodes run it: 1 to 48 bytes in UTF-8.
+            key: 1 to 1024 bytes in UTF-8.
+
+        Raises:
+            NoQuorum: the node was opened with `Mesh(registry=False)`.
+            ValueError: the name or the key is empty or too long.
+        """
+        return self.kinds.keyed(kind, key)
+
+    def single(self, kind: str) -> KeyedRef:
+        """Return a ref to the single actor of a kind. Not a checkpoint.
+
+        Args:
+            kind: the name under which nodes run it.
+
+        Raises:
+            NoQuorum, ValueError: as of `keyed`.
+        """
+        return self.kinds.single(kind)
+
+    def fence(self, process: Process) -> Fence | None:
+        """Return the fence of a process: see `Process.fence`."""
+        fence = None if self._names is None else self._names.fence(process)
+        if fence is None and self.kinds_or_none is not None:
+            fence = self.kinds_or_none.fence(process)
+        return fence

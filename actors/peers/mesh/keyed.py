@@ -1,0 +1,449 @@
+"""Keyed actors: which node has the actor of a key, and how signals find the way to it.
+
+Keys fall into shards, and the registry says which node holds a shard (`shard_keeper`). Who was found is
+remembered until that node says otherwise, or leaves. What is sent while a shard has no node waits here, in
+order, for a bounded time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import trio
+
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import CallError, Moved, NoProcess, NoQuorum, NotConnected
+from enfilade.actors.messages.reasons import NO_PROCESS
+from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.peers.ledger import undeliverable
+from enfilade.actors.peers.mesh.activations import MOST_WAITING, Activations
+from enfilade.actors.peers.mesh.keyed_ref import ArrivedRef, HereRef, KeyedRef
+from enfilade.actors.peers.mesh.kind import LONGEST_KEY, Kind, check_name
+from enfilade.actors.peers.remote_call import RemoteCall
+from enfilade.actors.peers.remote_refs import RemoteNameRef
+from enfilade.transport.mesh.claims import Claims, Fence, shard_key
+from enfilade.transport.mesh.registry import NoAnswer
+from enfilade.transport.mesh.shard_keeper import ShardKeeper
+from enfilade.transport.mesh.shards import shard_of
+from enfilade.transport.wire import Keyed
+
+if TYPE_CHECKING:
+    from enfilade.actors.messages.ref import Ref
+    from enfilade.actors.peers.distribution import Distribution, Remote
+    from enfilade.actors.processes.process import Process
+    from enfilade.transport.mesh.directory import MeshNode
+
+__all__ = ["KeyedActors"]
+
+POLL_SECONDS: Final = 0.1
+"""Time between looks for the node of a shard that has none."""
+
+PATIENCE: Final = 1.5
+"""Leases for which messages wait for a shard to have a node."""
+
+LEASE_SECONDS: Final = 6.0
+"""The length of leases while this node does not know it."""
+
+
+@attrs.frozen
+class _Run:
+    """A kind that this node runs."""
+
+    kind: Kind
+    activations: Activations
+    keeper: ShardKeeper
+
+
+@attrs.define(eq=False)
+class _Looking:
+    """What waits until it is known which node has a shard."""
+
+    waiting: list[tuple[KeyedRef, signals.Signal, bool]] = attrs.field(factory=list)
+    over: trio.Event = attrs.field(factory=trio.Event)
+    error: CallError | None = None
+
+
+class KeyedActors:
+    """The keyed actors of a mesh, as one node sees them.
+
+    Args:
+        distribution: the part of the node in the net.
+        claims: of the node.
+        nodes: returns the nodes of the mesh, this one included.
+        kinds: what this node runs, by name.
+
+    Attributes:
+        kinds_run: what this node runs, by name.
+        refusals: messages that found no room to wait.
+    """
+
+    def __init__(
+        self,
+        distribution: Distribution,
+        claims: Claims,
+        nodes: Callable[[], Sequence[MeshNode]],
+        kinds: Mapping[str, Kind],
+    ) -> None:
+        self.node = distribution.node
+        self.refusals = 0
+        self._distribution = distribution
+        self._claims = claims
+        self._nodes = nodes
+        self._owners: dict[tuple[str, int], Remote] = {}
+        self._looking: dict[tuple[str, int], _Looking] = {}
+        self._changed = trio.Event()
+        self._is_draining = False
+        self.kinds_run: dict[str, _Run] = {name: self._run_of(name, kind) for name, kind in kinds.items()}
+
+    def _run_of(self, name: str, kind: Kind) -> _Run:
+        activations = Activations(self.node, name, kind, self, lambda shard: keeper.held_now(shard))
+        keeper = ShardKeeper(
+            name,
+            kind.parts,
+            self._claims,
+            own=self.node.full_name,
+            fellows=lambda: [each.name for each in self._fellows(name)],
+            holder=_Shards(self, name, activations),
+            rebalances=kind.rebalance,
+        )
+        return _Run(kind, activations, keeper)
+
+    # What users ask for.
+
+    def keyed(self, kind: str, key: str) -> KeyedRef:
+        """See `MeshView.keyed`."""
+        check_name(kind)
+        if not isinstance(key, str) or not 0 < len(key.encode()) <= LONGEST_KEY:
+            raise ValueError(
+                f"a key must be a text of 1 to {LONGEST_KEY} bytes in UTF-8, got {safe_repr(key, 80)}"
+            )
+        return KeyedRef(self.node, self, kind, key)
+
+    def single(self, kind: str) -> KeyedRef:
+        """See `MeshView.single`."""
+        check_name(kind)
+        return KeyedRef(self.node, self, kind, "")
+
+    def ref(self, kind: str, key: str) -> KeyedRef:
+        """Return the ref of a key; what the runtime itself uses."""
+        return KeyedRef(self.node, self, kind, key)
+
+    def revived(self, kind: object, key: object) -> KeyedRef:
+        """Return the ref of a key that another node has sent.
+
+        Raises:
+            ValueError: it is none.
+        """
+        if not isinstance(kind, str) or not isinstance(key, str) or len(key.encode()) > LONGEST_KEY:
+            raise ValueError("a ref to a keyed actor must have a kind and a key")
+        check_name(kind)
+        return self.ref(kind, key)
+
+    def fence(self, process: Process) -> Fence | None:
+        """Return the fence of the shard of a process; None when it is no keyed actor that may run now."""
+        for run in self.kinds_run.values():
+            shard = run.activations.shard_under(process)
+            if shard is not None:
+                held = run.keeper.held_now(shard)
+                return None if held is None else held.fence
+        return None
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return numbers of each kind that this node runs: shards held, actors there are, actors that were
+        started, and shards handed over.
+        """
+        return {
+            name: {
+                "shards": len(run.keeper.held),
+                "activations": len(run.activations),
+                "started": run.activations.started,
+                "moves": run.keeper.moves,
+            }
+            for name, run in self.kinds_run.items()
+        }
+
+    # What this node runs.
+
+    @property
+    def announced(self) -> tuple[tuple[str, int], ...]:
+        """The kinds that this node runs now, each with its number of shards: none without a lease."""
+        if self._is_draining or not self._claims.lease_left:
+            return ()
+        return tuple((name, run.kind.parts) for name, run in self.kinds_run.items() if not run.keeper.problem)
+
+    def is_fellow(self, node: MeshNode) -> bool:
+        """Tell whether another node runs a kind that this one runs."""
+        return any(node.shards_of(name) for name in self.kinds_run)
+
+    def _fellows(self, kind: str) -> list[MeshNode]:
+        own = self.node.full_name
+        return [
+            each
+            for each in self._nodes()
+            if each.name != own and not each.is_draining and each.shards_of(kind)
+        ]
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the shards of this node until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for run in self.kinds_run.values():
+                await nursery.start(run.keeper.run)
+            task_status.started()
+
+    async def drain(self) -> None:
+        """Hand over all shards, and take no other. A checkpoint."""
+        self._is_draining = True
+        async with trio.open_nursery() as nursery:
+            for run in self.kinds_run.values():
+                nursery.start_soon(run.keeper.drain)
+
+    def mesh_changed(self) -> None:
+        """Take note that nodes have come, gone or changed, or that this node has a lease again."""
+        self.wake()
+        for run in self.kinds_run.values():
+            run.keeper.look_again()
+
+    def wake(self) -> None:
+        """Have those look again who wait for a shard to have a node."""
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def shard_is_free(self, kind: str, shard: int) -> None:
+        """Take the word of another node that a shard is free."""
+        run = self.kinds_run.get(kind)
+        if run is not None:
+            run.keeper.look_again(shard)
+
+    def lost(self, keys: Sequence[str]) -> None:
+        """Take note of what the node holds no longer."""
+        lost = set(keys)
+        for run in self.kinds_run.values():
+            run.keeper.lost(lost)
+
+    def node_left(self, name: str) -> None:
+        """Take note that a node has left."""
+        self._owners = {place: each for place, each in self._owners.items() if each.node_name != name}
+
+    # The way to an actor.
+
+    def shards_of(self, kind: str) -> int:
+        """Return how many shards a kind has; 0 while no node is known that runs it."""
+        run = self.kinds_run.get(kind)
+        if run is not None and not run.keeper.problem:
+            return run.kind.parts
+        return max((each.shards_of(kind) for each in self._nodes()), default=0)
+
+    def _place(self, ref: KeyedRef) -> tuple[str, int]:
+        shards = self.shards_of(ref.kind)
+        return ref.kind, shard_of(ref.kind, ref.key, shards) if shards else -1
+
+    def _here(self, place: tuple[str, int]) -> Activations | None:
+        """Return the activations of a shard that this node takes messages for."""
+        run = self.kinds_run.get(place[0])
+        return run.activations if run is not None and run.activations.takes(place[1]) else None
+
+    def known(self, ref: KeyedRef) -> Ref[Any] | None:
+        """Return the way to an actor as far as it is known without asking; None, too, while others wait."""
+        run = self.kinds_run.get(ref.kind)
+        if run is not None and not self._looking:
+            live = run.activations.live.get(ref.key)
+            if live is not None:
+                run.activations.used(ref.key)
+                return live
+        place = self._place(ref)
+        if place in self._looking:
+            return None
+        if self._here(place) is not None:
+            return HereRef(self.node, self, ref.kind, ref.key)
+        return self._far(ref, place)
+
+    def _far(self, ref: KeyedRef, place: tuple[str, int], *, forwarded: bool = False) -> Ref[Any] | None:
+        owner = self._owners.get(place)
+        if owner is None or self._distribution.is_over(owner):
+            return None
+        return RemoteNameRef(self.node, owner, Keyed(ref.kind, ref.key, forwarded))
+
+    async def find(self, ref: KeyedRef, deadline: float) -> Ref[Any]:
+        """Find the way to an actor, behind what was sent to its shard before. A checkpoint.
+
+        Args:
+            ref: the actor.
+            deadline: the time at which to give up.
+
+        Raises:
+            NoProcess: no node has come to run it in time.
+            NoQuorum: the registry does not answer.
+        """
+        await trio.lowlevel.checkpoint()
+        while (known := self.known(ref)) is None:
+            looking = self._look_for(self._place(ref))
+            with trio.move_on_at(deadline) as scope:
+                await looking.over.wait()
+            if scope.cancelled_caught:
+                raise looking.error or self._absence(ref)
+            if looking.error is not None:
+                raise looking.error
+        return known
+
+    def forget(self, ref: KeyedRef) -> None:
+        """Ask the registry when the shard of a key is used next."""
+        self._owners.pop(self._place(ref), None)
+
+    def deliver(self, ref: KeyedRef, signal: signals.Signal, *, forwarded: bool = False) -> None:
+        """Deliver a signal to the actor of a key, in the order of all signals to its shard."""
+        place = self._place(ref)
+        looking = self._looking.get(place)
+        if looking is None:
+            here = self._here(place)
+            if here is not None:
+                here.deliver(ref.key, signal)
+                return
+            far = self._far(ref, place, forwarded=forwarded)
+            if far is not None:
+                far.deliver(signal)
+                return
+            looking = self._look_for(place)
+        if len(looking.waiting) < MOST_WAITING:
+            looking.waiting.append((ref, signal, forwarded))
+            return
+        self.refusals += 1
+        problem = f"{MOST_WAITING} messages wait already for the shard of {ref} to have a node"
+        self._fail(ref, signal, NoProcess(ref, problem=problem))
+
+    def deliver_anew(self, kind: str, key: str, signal: signals.Signal) -> None:
+        """Deliver a signal that waited here in vain, because the shard moves."""
+        ref = self.ref(kind, key)
+        if isinstance(signal, RemoteCall):
+            signal.fail(Moved(ref))  # its caller asks anew
+        else:
+            self.deliver(ref, signal)
+
+    def deliver_here(self, ref: HereRef, signal: signals.Signal) -> None:
+        """Deliver a signal to an actor of this node, if its shard is still here."""
+        here = self._here(self._place(self.ref(ref.kind, ref.key)))
+        if here is not None:
+            here.deliver(ref.key, signal)
+        else:
+            self.deliver_anew(ref.kind, ref.key, signal)
+
+    def arrived(self, target: Keyed) -> ArrivedRef:
+        """Return the ref of a key that another node's frame names."""
+        return ArrivedRef(self.node, self, target)
+
+    def take_in(self, ref: ArrivedRef, signal: signals.Signal) -> None:
+        """Deliver a signal of another node; what is for a third one is sent on once, but for calls."""
+        known = self.ref(ref.kind, ref.key)
+        here = self._here(self._place(known)) if ref.kind in self.kinds_run else None
+        if isinstance(signal, signals.Call) and signal.method == signals.ROOM:
+            signal.reply(None)
+        elif here is not None:
+            here.deliver(ref.key, signal)
+        elif isinstance(signal, signals.Call):
+            signal.fail(Moved(known))
+        elif isinstance(signal, signals.Send | signals.Cast) and not ref.target.forwarded:
+            self.forget(known)
+            self.deliver(known, signal, forwarded=True)
+        else:
+            undeliverable(self.node, known, signal, NO_PROCESS)
+
+    def _fail(self, ref: KeyedRef, signal: signals.Signal, error: CallError) -> None:
+        if isinstance(signal, signals.Call):
+            signal.fail(error)
+        else:
+            undeliverable(self.node, ref, signal, NO_PROCESS)
+
+    # Looking for the node of a shard.
+
+    def _look_for(self, place: tuple[str, int]) -> _Looking:
+        looking = self._looking.get(place)
+        if looking is None:
+            looking = self._looking[place] = _Looking()
+            self._distribution.start_soon(self._look, place, looking)
+        return looking
+
+    async def _look(self, place: tuple[str, int], looking: _Looking) -> None:
+        """Find the node of a shard, then deliver what waits for that."""
+        lease = self._claims.lease_seconds or LEASE_SECONDS
+        found = False
+        try:
+            with trio.move_on_after(PATIENCE * lease):
+                while not await self._finds(place, looking):
+                    with trio.move_on_after(POLL_SECONDS):
+                        await self._changed.wait()
+                found = True
+        finally:
+            del self._looking[place]
+            for ref, signal, forwarded in looking.waiting:
+                if isinstance(signal, signals.Call) and signal.settled:
+                    continue  # nobody waits for it any more
+                if found:
+                    self.deliver(ref, signal, forwarded=forwarded)
+                else:
+                    self._fail(ref, signal, looking.error or self._absence(ref))
+            looking.error = None if found else looking.error or self._absence(self.ref(place[0], ""))
+            looking.over.set()
+
+    async def _finds(self, place: tuple[str, int], looking: _Looking) -> bool:
+        """Look once for the node of a shard; return whether the way is known."""
+        kind, shard = place
+        if shard < 0:
+            return self.shards_of(kind) > 0
+        if self._here(place) is not None:
+            return True
+        try:
+            claim = await self._claims.find(shard_key(kind, shard))
+        except NoAnswer as error:
+            looking.error = NoQuorum(kind, str(error))
+            return False
+        looking.error = None
+        if self._here(place) is not None:
+            return True
+        present = {(each.name, each.incarnation) for each in self._nodes()}
+        if claim is None or claim.node == self.node.full_name:
+            return False
+        if (claim.node, claim.incarnation) not in present:
+            return False
+        self._owners[place] = self._distribution.remote_node(claim.node, claim.incarnation, claim.node)
+        return True
+
+    def _absence(self, ref: KeyedRef) -> NoProcess:
+        if not self.shards_of(ref.kind):
+            return NoProcess(ref, problem=f"no node runs kind {safe_repr(ref.kind)}")
+        return NoProcess(ref, problem=f"no node holds the shard of {ref} now")
+
+    # What others are told.
+
+    def tell_free(self, kind: str, shard: int, successor: str | None) -> None:
+        """Tell the node that is to have a shard that it is free."""
+        if successor is not None:
+            self._distribution.start_soon(self._tell_free, kind, shard, successor)
+
+    async def _tell_free(self, kind: str, shard: int, successor: str) -> None:
+        with suppress(NotConnected):  # then it looks by itself in a while
+            await self._distribution.tell_free(successor, kind, shard)
+
+
+@attrs.frozen
+class _Shards:
+    """The actors of a kind, as the keeper of its shards sees them: a `ShardHolder`."""
+
+    keyed: KeyedActors
+    kind: str
+    activations: Activations
+
+    def gained(self, shard: int) -> None:
+        self.activations.gained(shard)
+        self.keyed.wake()
+
+    def lost(self, shard: int) -> None:
+        self.activations.lost(shard)
+
+    async def vacate(self, shard: int) -> None:
+        await self.activations.vacate(shard)
+
+    def vacated(self, shard: int, successor: str | None) -> None:
+        self.activations.vacated(shard)
+        self.keyed.tell_free(self.kind, shard, successor)

@@ -1,0 +1,81 @@
+"""Kinds of keyed actors: what is started when a key is addressed, and how long it stays."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import attrs
+
+from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.seconds import check_seconds
+from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
+
+__all__ = ["LONGEST_KEY", "LONGEST_NAME", "SHARDS", "Kind", "check_name"]
+
+SHARDS: Final = 256
+"""Shards of a kind that says no other number."""
+
+MOST_SHARDS: Final = 65536
+
+LONGEST_NAME: Final = 48
+LONGEST_KEY: Final = 1024
+"""Bytes of the name of a kind, which a subject of at most 255 bytes is made of, and of a key."""
+
+
+def _is_idle(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    check_seconds(value, attribute.name)
+    if not value > 0:
+        raise ValueError(f"{attribute.name} must be more than 0 seconds, got {safe_repr(value)}")
+
+
+def _is_shards(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if type(value) is not int or not 0 < value <= MOST_SHARDS:
+        raise ValueError(f"{attribute.name} must be 1 to {MOST_SHARDS}, got {safe_repr(value)}")
+
+
+@attrs.frozen(kw_only=True)
+class Kind:
+    """A kind of actors that a mesh has one of for each key, or one of altogether.
+
+    Attributes:
+        actor: what is started: whatever `Node.spawn` takes. Its only argument is the key; a single actor gets
+            none.
+        idle: seconds without a message after which an actor is stopped in order; its next message starts it
+            again. `math.inf`: it stays. It means nothing for a single actor.
+        shards: in how many parts the keys fall. A part is on one node at a time, so this should be several
+            times the number of nodes. All nodes that run the kind must say the same, for as long as the mesh
+            has its registry.
+        single: whether the mesh is to have one actor of the kind, without a key, and without being asked.
+        rebalance: whether parts are handed over to a node that comes to run the kind.
+        mailbox: of each actor.
+    """
+
+    actor: Any = attrs.field(kw_only=False)
+    idle: float = attrs.field(default=300.0, validator=_is_idle)
+    shards: int = attrs.field(default=SHARDS, validator=_is_shards)
+    single: bool = False
+    rebalance: bool = True
+    mailbox: Mailbox = UNBOUNDED
+
+    @property
+    def parts(self) -> int:
+        """Number of shards that are claimed: one for a single actor."""
+        return 1 if self.single else self.shards
+
+    @property
+    def stays(self) -> bool:
+        """True when its actors are never stopped for want of messages."""
+        return self.single or self.idle == math.inf
+
+
+def check_name(name: object) -> None:
+    """Check the name of a kind.
+
+    Raises:
+        ValueError: it is no text of 1 to 48 bytes.
+    """
+    if not isinstance(name, str) or not 0 < len(name.encode()) <= LONGEST_NAME:
+        raise ValueError(
+            f"the name of a kind must be a text of 1 to {LONGEST_NAME} bytes in UTF-8, got {safe_repr(name)}"
+        )
