@@ -59,11 +59,10 @@ def ca_issue(
     days: Days = 90,
 ) -> None:
     """Issue a certificate with a new key to NODE, or to a server, as a bundle for `mesh join`."""
-    from enfilade.actors.cli.mesh_authority import issue
+    from enfilade.actors.cli.mesh_authority import Grant, issue
 
-    issue(
-        directory, node, server or [], output, also or [], is_operator=operator, registry=registry, days=days
-    )
+    grant = Grant(also=also or (), is_operator=operator, registry=registry, days=days)
+    issue(directory, node, server or [], output, grant)
 
 
 @authority.command("sign")
@@ -78,9 +77,10 @@ def ca_sign(
     days: Days = 90,
 ) -> None:
     """Issue a certificate to NODE for a key that never left its machine."""
-    from enfilade.actors.cli.mesh_authority import sign
+    from enfilade.actors.cli.mesh_authority import Grant, sign
 
-    sign(directory, request, node, output, also or [], is_operator=operator, registry=registry, days=days)
+    grant = Grant(also=also or (), is_operator=operator, registry=registry, days=days)
+    sign(directory, request, node, output, grant)
 
 
 @authority.command("renew")
@@ -163,6 +163,6 @@ def permissions(
     registry: Registry = "write",
 ) -> None:
     """Print what the administrator of foreign servers must allow NODE, and nothing else."""
-    from enfilade.actors.cli.mesh_authority import show_permissions
+    from enfilade.actors.cli.mesh_authority import Grant, show_permissions
 
-    show_permissions(node, name, also or [], is_operator=operator, registry=registry)
+    show_permissions(node, name, Grant(also=also or (), is_operator=operator, registry=registry))

@@ -11,7 +11,7 @@ import typer
 from enfilade.actors.cli.refusal import Refusal
 
 try:
-    from enfilade.transport.mesh.authority import Authority, Listed, Registry, request
+    from enfilade.transport.mesh.authority import Authority, Grant, Listed, request
 except ImportError as error:
     raise Refusal("certificates need the package cryptography: install enfilade[mesh]") from error
 
@@ -19,7 +19,7 @@ from enfilade.transport.mesh.configuration import permissions
 from enfilade.transport.mesh.files import write_private
 from enfilade.transport.mesh.settings import MeshError
 
-__all__ = ["create", "issue", "make_request", "renew", "revoke", "show", "show_permissions", "sign"]
+__all__ = ["Grant", "create", "issue", "make_request", "renew", "revoke", "show", "show_permissions", "sign"]
 
 
 @contextmanager
@@ -51,50 +51,24 @@ def _write(output: Path, make: Callable[[], bytes]) -> None:
     )
 
 
-def issue(
-    directory: Path,
-    node: str | None,
-    hosts: Sequence[str],
-    output: Path,
-    also: Sequence[str],
-    *,
-    is_operator: bool,
-    registry: Registry,
-    days: float,
-) -> None:
+def issue(directory: Path, node: str | None, hosts: Sequence[str], output: Path, grant: Grant) -> None:
     """Issue a certificate to a node, or to a server."""
     if (node is None) == (not hosts):
         raise Refusal("expected the name of a node, or --server with a host, and not both")
     with refusals():
         authority = Authority(directory)
     if node is None:
-        _write(output, lambda: authority.issue_server(hosts, days=days))
+        _write(output, lambda: authority.issue_server(hosts, days=grant.days))
     else:
-        _write(
-            output,
-            lambda: authority.issue(node, also=also, is_operator=is_operator, registry=registry, days=days),
-        )
+        _write(output, lambda: authority.issue(node, grant))
 
 
-def sign(
-    directory: Path,
-    request_path: Path,
-    node: str,
-    output: Path,
-    also: Sequence[str],
-    *,
-    is_operator: bool,
-    registry: Registry,
-    days: float,
-) -> None:
+def sign(directory: Path, request_path: Path, node: str, output: Path, grant: Grant) -> None:
     """Issue a certificate for a key that never left its machine."""
     with refusals():
         authority = Authority(directory)
         pem = request_path.read_bytes()
-    _write(
-        output,
-        lambda: authority.sign(pem, node, also=also, is_operator=is_operator, registry=registry, days=days),
-    )
+    _write(output, lambda: authority.sign(pem, node, grant))
 
 
 def renew(directory: Path, node: str, output: Path, days: float) -> None:
@@ -137,10 +111,8 @@ def make_request(directory: Path, node: str, output: Path) -> None:
     )
 
 
-def show_permissions(
-    node: str, mesh: str, also: Sequence[str], *, is_operator: bool, registry: Registry
-) -> None:
+def show_permissions(node: str, mesh: str, grant: Grant) -> None:
     """Print the permissions of a node at foreign servers."""
     with refusals():
-        listed = Listed(node, 1, tuple(also), is_operator, registry, "")
+        listed = Listed(node, 1, grant.also, grant.is_operator, grant.registry, "")
         typer.echo(json.dumps({"user": listed.user, "permissions": permissions(mesh, listed)}, indent=1))

@@ -23,7 +23,7 @@ import msgspec
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.attempt import is_interrupt
-from enfilade.actors.messages.errors import NoProcess, NotConnected, Refused, Restarting
+from enfilade.actors.messages.errors import Moved, NoProcess, NotConnected, Refused, Restarting
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, REASONS, Reason, asked_by
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
@@ -222,6 +222,11 @@ class RemoteNode:
             self._fail(ref, signal)
 
     def _fail(self, ref: RemoteRef[Any], signal: signals.Signal) -> None:
+        """Answer a signal that has not left this node."""
+        is_keyed = isinstance(ref, RemoteNameRef) and isinstance(ref.target, wire.Keyed)
+        if is_keyed and isinstance(signal, signals.Call):
+            signal.fail(Moved(ref))  # so the caller may ask anew who has the key
+            return
         undeliverable(self._node, ref, signal, self._distribution.reason_for(self))
 
     def tell_free(self, kind: str, shard: int) -> None:

@@ -35,7 +35,7 @@ from enfilade.transport.mesh.identity import SERVER_URI, check_secret
 from enfilade.transport.mesh.settings import MeshError, Server
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS
 
-__all__ = ["Authority", "Listed", "NodeList", "Registry", "join", "read_list", "request"]
+__all__ = ["Authority", "Grant", "Listed", "NodeList", "Registry", "join", "read_list", "request"]
 
 NAME: Final = re.compile(r"[\w.-]+@[\w.-]+")
 """The names that are certified: those of nodes, with their zones."""
@@ -49,6 +49,27 @@ LIST_LIMIT: Final = 16 * 1024 * 1024
 
 Registry = Literal["none", "read", "write"]
 """What a node may do with the registry of names and leases."""
+
+
+def _names(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
+@attrs.frozen(kw_only=True)
+class Grant:
+    """The names, rights and days of a certificate.
+
+    Attributes:
+        also: further names that the node may use.
+        is_operator: whether it may administer the servers.
+        registry: what it may do with the registry.
+        days: until the certificate ends.
+    """
+
+    also: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    is_operator: bool = False
+    registry: Registry = "write"
+    days: float = 90
 
 
 @attrs.frozen
@@ -200,43 +221,23 @@ class Authority:
         write_private(where / "ca.key", _key_bytes(key))  # the last: with it, it is one
         return cls(where)
 
-    def issue(
-        self,
-        name: str,
-        *,
-        also: Sequence[str] = (),
-        is_operator: bool = False,
-        registry: Registry = "write",
-        days: float = 90,
-    ) -> bytes:
+    def issue(self, name: str, grant: Grant = Grant()) -> bytes:
         """Issue a certificate for a node, with a new key. Return the bundle that `join` installs.
 
         Args:
             name: of the node, with its zone.
-            also: further names that it may use.
-            is_operator: whether it may administer the servers.
-            registry: what it may do with the registry.
-            days: until the certificate ends.
+            grant: what the certificate is to allow.
 
         Raises:
             MeshError: the name is issued already.
             ValueError: a name is none, or the days are not more than 0.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        bundle = self._issue(key.public_key(), name, also, is_operator, registry, days)
+        bundle = self._issue(key.public_key(), name, grant)
         bundle["node.key"] = _key_bytes(key).decode()
         return json.dumps(bundle).encode()
 
-    def sign(
-        self,
-        request: bytes,
-        name: str,
-        *,
-        also: Sequence[str] = (),
-        is_operator: bool = False,
-        registry: Registry = "write",
-        days: float = 90,
-    ) -> bytes:
+    def sign(self, request: bytes, name: str, grant: Grant = Grant()) -> bytes:
         """Issue a certificate for a key that never left its machine; otherwise as `issue`.
 
         Args:
@@ -249,18 +250,10 @@ class Authority:
             raise MeshError(f"expected a certificate signing request in PEM: {error}") from error
         if not parsed.is_signature_valid or not isinstance(key, ec.EllipticCurvePublicKey):
             raise MeshError("expected a request for a key of elliptic curves, signed with it")
-        return json.dumps(self._issue(key, name, also, is_operator, registry, days)).encode()
+        return json.dumps(self._issue(key, name, grant)).encode()
 
-    def _issue(
-        self,
-        key: ec.EllipticCurvePublicKey,
-        name: str,
-        also: Sequence[str],
-        is_operator: bool,
-        registry: Registry,
-        days: float,
-    ) -> dict[str, Any]:
-        for each in (name, *also):
+    def _issue(self, key: ec.EllipticCurvePublicKey, name: str, grant: Grant) -> dict[str, Any]:
+        for each in (name, *grant.also):
             if not NAME.fullmatch(each) or len(each) > MOST_CHARACTERS:
                 raise ValueError(
                     f"expected the name of a node with its zone, such as 'bank@east', got {each!r}"
@@ -268,9 +261,9 @@ class Authority:
         if self.nodes.find(name) is not None:
             raise MeshError(f"{name} has a certificate: renew it, or revoke it first")
         generation = dict(self.nodes.revoked).get(name, 0) + 1
-        expires = _after(days).isoformat(timespec="seconds")
-        listed = Listed(name, generation, tuple(also), is_operator, registry, expires)
-        bundle = self._certify(key, listed, days)
+        expires = _after(grant.days).isoformat(timespec="seconds")
+        listed = Listed(name, generation, grant.also, grant.is_operator, grant.registry, expires)
+        bundle = self._certify(key, listed, grant.days)
         self._list([*self.nodes.nodes, listed])
         return bundle
 

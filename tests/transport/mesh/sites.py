@@ -12,7 +12,7 @@ import trio
 from enfilade.actors import Node, open_node
 from enfilade.transport import Policy
 from enfilade.transport.mesh import Mesh
-from enfilade.transport.mesh.authority import Authority, join
+from enfilade.transport.mesh.authority import Authority, Grant, join
 from enfilade.transport.mesh.keeper import Keeper, read_server_file
 from tests.transport.mesh.members import PATIENCE, Account
 
@@ -65,7 +65,7 @@ class Site:
     def admit(self, *names: str, **options: Any) -> None:
         """Issue certificates to nodes."""
         for name in names:
-            self.install(name, self.authority.issue(name, **options))
+            self.install(name, self.authority.issue(name, Grant(**options)))
 
     def mesh(self, name: str, urls: Sequence[str] = (), **options: Any) -> Mesh:
         """What a node of this name opens the mesh with."""

@@ -23,7 +23,7 @@ from enfilade.actors import Ref
 from enfilade.actors.cli.app import app
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.transport.mesh import MeshError, authority
-from enfilade.transport.mesh.authority import Authority, join, read_list, request
+from enfilade.transport.mesh.authority import Authority, Grant, join, read_list, request
 from enfilade.transport.mesh.connection import Connection
 from enfilade.transport.mesh.keeper import read_server_file
 from enfilade.transport.mesh.local_owner import owner_of_peer
@@ -319,7 +319,7 @@ def test_mesh_122_a_bundle_that_is_none_installs_nothing(site: Site, spoil: Any)
 def test_mesh_122_a_key_need_not_leave_its_machine(site: Site) -> None:
     pem = request(site.directory / "a@east", "a@east")
     key = (site.directory / "a@east" / "node.key").read_bytes()
-    site.install("a@east", site.authority.sign(pem, "a@east", registry="read"))
+    site.install("a@east", site.authority.sign(pem, "a@east", Grant(registry="read")))
     assert (site.directory / "a@east" / "node.key").read_bytes() == key
     site.install("a@east", site.authority.renew("a@east", days=9))
     assert (site.directory / "a@east" / "node.key").read_bytes() != key
