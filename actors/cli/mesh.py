@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from enfilade.transport.mesh.settings import Mesh, Server
 from enfilade.transport.mesh.subjects import Subjects
 from enfilade.transport.mesh.watcher import Quiet
 
-__all__ = ["install", "run_server", "show_nodes", "show_status"]
+__all__ = ["install", "kinds_of", "run_server", "show_kinds", "show_nodes", "show_status"]
 
 LISTENING_SECONDS: Final = 1.0
 """Time for nodes to answer a newcomer."""
@@ -159,6 +160,26 @@ def show_nodes(path: Path | None, *, as_json: bool) -> int:
             f"{each.name} at {each.host}, process {each.process}: {', '.join(each.entries) or 'no entries'}"
         )
     return 0
+
+
+def show_kinds(path: Path | None, *, as_json: bool) -> int:
+    """List the kinds of keyed actors, and who runs each."""
+    kinds = kinds_of(trio.run(_listen, _identity(path)))
+    if as_json:
+        typer.echo(json.dumps(kinds))
+        return 0
+    for name, kind in kinds.items():
+        typer.echo(f"{name}: {kind['shards']} shards, at {', '.join(kind['nodes'])}")
+    return 0
+
+
+def kinds_of(nodes: Sequence[MeshNode]) -> dict[str, dict[str, Any]]:
+    """Return the kinds that nodes run, each with its number of shards and the nodes."""
+    kinds: dict[str, dict[str, Any]] = {}
+    for node in nodes:
+        for name, shards in node.kinds:
+            kinds.setdefault(name, {"shards": shards, "nodes": []})["nodes"].append(node.name)
+    return dict(sorted(kinds.items()))
 
 
 async def _listen(identity: Identity) -> tuple[MeshNode, ...]:

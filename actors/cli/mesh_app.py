@@ -155,6 +155,14 @@ def nodes(identity: IdentityOption = None, as_json: AsJson = False) -> None:
 
 
 @mesh.command()
+def kinds(identity: IdentityOption = None, as_json: AsJson = False) -> None:
+    """List the kinds of keyed actors in the mesh, and the nodes that run each."""
+    from enfilade.actors.cli.mesh import show_kinds
+
+    raise typer.Exit(show_kinds(identity, as_json=as_json))
+
+
+@mesh.command()
 def permissions(
     node: NodeName,
     name: Annotated[str, typer.Option(help="The name of the mesh.")] = "default",

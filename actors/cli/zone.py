@@ -121,6 +121,7 @@ async def _run(zone_file: ZoneFile, path: Path, until_eof: bool) -> int:
             entries=zone_file.targets(directory),
             workers=settings.workers,
             mesh=mesh,
+            kinds=zone_file.kinds_run(directory),
             settings=Settings(last_retry=settings.longest_pause),
         ) as node:
             if network is not None:

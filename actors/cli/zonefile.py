@@ -20,6 +20,7 @@ import msgspec
 from enfilade.actors.cli.files import read_own, read_secret
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.nearest import did_you_mean
+from enfilade.actors.peers.mesh.kind import Kind, check_name
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import is_spawnable
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, Overflow
@@ -80,6 +81,16 @@ class MeshTable(_Table):
     lease: float = 6.0
     registry: bool = True
     program: str | None = None
+
+
+class KindTable(_Table):
+    """A kind of keyed actors, with the meaning and the defaults of `Kind`."""
+
+    actor: str
+    idle: float = 300.0
+    shards: int = 256
+    single: bool = False
+    rebalance: bool = True
 
 
 class SupervisorTable(_Table):
@@ -243,6 +254,7 @@ class ZoneFile(_Table):
     node: NodeTable
     supervisor: SupervisorTable = msgspec.field(default_factory=SupervisorTable)
     mesh: MeshTable | None = None
+    kinds: dict[str, KindTable] = {}
     network: NetworkTable = msgspec.field(default_factory=NetworkTable)
     entries: dict[str, str] = {}
     log: LogTable = msgspec.field(default_factory=LogTable)
@@ -284,6 +296,27 @@ class ZoneFile(_Table):
             return Mesh(**given)
         except ValueError as error:
             raise Refusal(f"[mesh]: {error}") from error
+
+    def kinds_run(self, directory: Path) -> dict[str, Kind] | None:
+        """Build the kinds of keyed actors that the node runs; None without any.
+
+        Raises:
+            Refusal: a kind names something that does not exist, or a value is out of range, or there is no
+                mesh with a registry.
+        """
+        if not self.kinds:
+            return None
+        if self.mesh is None or not self.mesh.registry:
+            raise Refusal("[kinds]: keyed actors need a [mesh] with a registry")
+        kinds = {}
+        for name, table in self.kinds.items():
+            given = msgspec.structs.asdict(table)
+            try:
+                check_name(name)
+                kinds[name] = Kind(_import(given.pop("actor"), directory), **given)
+            except ValueError as error:
+                raise Refusal(f"[kinds.{name}]: {error}") from error
+        return kinds
 
     def children(self, directory: Path) -> list[Child]:
         """Build the children's specifications; modules and guests are looked for in `directory` first.

@@ -9,6 +9,7 @@ import trio
 
 from enfilade.actors.messages.errors import NoQuorum
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.peers.mesh.global_names import GlobalNames
 from enfilade.actors.peers.mesh.keyed import KeyedActors
 from enfilade.actors.peers.watchers import Watchers
@@ -60,14 +61,34 @@ class MeshView:
             self._announce()
             await self._membership.run(self.kinds_or_none.run)
 
-    async def hand_over(self) -> None:
-        """Hand over the keyed actors of this node, which stops. A checkpoint that cancellation does not
-        hasten.
+    async def drain(self, timeout: float = LEAVING_SECONDS) -> bool:
+        """Have other nodes take over the keyed actors of this one, which is about to leave. A checkpoint.
+
+        From here on the node claims no part of a kind, and other nodes see that it drains. Its actors handle
+        what they have, and end in order; their keys are free for others then. Leaving the block of
+        `open_node` does the same first. Names and other processes stay until then.
+
+        Args:
+            timeout: seconds to wait for that.
+
+        Returns:
+            Whether all was handed over in time.
+
+        Raises:
+            TypeError, ValueError: `timeout` is not a number of seconds.
         """
-        if self.kinds_or_none is not None:
-            with trio.move_on_after(LEAVING_SECONDS, shield=True):
-                self._announcer.change(kinds=(), is_draining=True)
+        check_seconds(timeout, "a time limit")
+        self._announcer.change(kinds=(), is_draining=True)
+        with trio.move_on_after(timeout) as scope:
+            if self.kinds_or_none is not None:
                 await self.kinds_or_none.drain()
+        return not scope.cancelled_caught
+
+    async def hand_over(self) -> None:
+        """As `drain`, because the node stops; cancellation does not hasten it."""
+        if self.kinds_or_none is not None:
+            with trio.CancelScope(shield=True):
+                await self.drain()
 
     def _announce(self) -> None:
         """Tell the mesh which kinds this node runs now."""

@@ -117,3 +117,43 @@ async def test_the_identity_is_beside_the_file(tmp_path: Path) -> None:
     with pytest.raises(MeshError, match="expected a file"):
         async with open_node("bank", zone="east", mesh=mesh):
             pytest.fail("it was let in")
+
+
+KINDS = (
+    ZONE
+    + """
+[kinds.Till]
+actor = "till_actors:Till"
+shards = 16
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        (lambda text: text.replace("shards = 16", "shards = 0"), r"\[kinds.Till\]: shards must be 1 to"),
+        (lambda text: text.replace("shards = 16", "idle = 0.0"), r"\[kinds.Till\]: idle must be more than 0"),
+        (lambda text: text.replace('till_actors:Till"\nshards', 'till_actors:Ghost"\nshards'), "Ghost"),
+        (lambda text: text.replace("[kinds.Till]", f"[kinds.{'x' * 49}]"), "1 to 48 bytes"),
+        (
+            lambda text: text.replace("[[child]]", "registry = false\n[[child]]"),
+            "need a .mesh. with a registry",
+        ),
+    ],
+    ids=range(5),
+)
+def test_mesh_130_a_kind_that_cannot_be_is_refused(
+    tmp_path: Path, change: Callable[[str], str], refusal: str
+) -> None:
+    """With its place in the file; and what can be is read."""
+    (tmp_path / "till_actors.py").write_text(ACTORS)
+    path = tmp_path / "bank.toml"
+    path.write_text(KINDS.format(url="tls://localhost:1"))
+    path.chmod(0o600)
+    kinds = read_zone_file(path).kinds_run(tmp_path)
+    assert kinds is not None
+    assert kinds["Till"].shards == 16
+    path.write_text(change(KINDS).format(url="tls://localhost:1"))
+    with pytest.raises(Refusal, match=refusal):
+        read_zone_file(path).kinds_run(tmp_path)
