@@ -11,6 +11,7 @@ import pytest
 from enfilade.actors.cli.zonefile import (
     BackoffTable,
     ChildTable,
+    KindTable,
     LimitsTable,
     LogLevel,
     LogTable,
@@ -28,6 +29,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "zone-files.
 TABLES: dict[str, type[msgspec.Struct]] = {
     "[node]": NodeTable,
     "[mesh]": MeshTable,
+    "[kinds]": KindTable,
     "[supervisor]": SupervisorTable,
     "[log]": LogTable,
     "[[child]]": ChildTable,

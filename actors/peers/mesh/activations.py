@@ -21,6 +21,7 @@ from enfilade.actors.messages.errors import CallError
 from enfilade.actors.messages.reasons import KILL, NO_PROCESS, NORMAL, LeaseLost, Reason
 from enfilade.actors.messages.ref import NodeRef, Ref
 from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.peers.ledger import undeliverable
 from enfilade.actors.processes import start
 from enfilade.transport.mesh.shards import shard_of
@@ -187,7 +188,7 @@ class Activations:
             self._give_back(record)
             return
         single = self._kind.single
-        label = self._name if single else f"{self._name}/{record.key}"
+        label = self._name if single else f"{self._name}/{safe_str(record.key)}"
         process = start.create(self._node, self._parent(), label=label, mailbox=self._kind.mailbox)
         record.process, record.is_ending, record.ended = process, False, trio.Event()
         record.used_at = self._node.timers.now()

@@ -10,6 +10,7 @@ import trio
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import CallTimeout, Moved, NotConnected
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_str
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -73,7 +74,7 @@ class _KeyRef(Ref[Any]):
         return hash((self.kind, self.key))
 
     def __repr__(self) -> str:
-        return f"<{self.kind}/{self.key}>" if self.key else f"<{self.kind}>"
+        return f"<{safe_str(self.kind)}/{safe_str(self.key)}>" if self.key else f"<{safe_str(self.kind)}>"
 
     def _node(self) -> Node:
         return self._home
