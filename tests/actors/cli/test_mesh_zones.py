@@ -143,9 +143,7 @@ shards = 16
     ],
     ids=range(5),
 )
-def test_mesh_130_a_kind_that_cannot_be_is_refused(
-    tmp_path: Path, change: Callable[[str], str], refusal: str
-) -> None:
+def test_a_kind_that_cannot_be_is_refused(tmp_path: Path, change: Callable[[str], str], refusal: str) -> None:
     """With its place in the file; and what can be is read."""
     (tmp_path / "till_actors.py").write_text(ACTORS)
     path = tmp_path / "bank.toml"

@@ -23,6 +23,7 @@ from enfilade.actors import (
     Ref,
     open_node,
 )
+from enfilade.actors.cli.mesh import kinds_of
 from enfilade.transport import Policy
 from enfilade.transport.mesh import Mesh
 from enfilade.transport.mesh.shards import highest
@@ -245,6 +246,11 @@ async def test_mesh_92_a_node_that_comes_gets_its_share() -> None:
             moved = [key for node, key in STARTED if node == "b@west"]
             assert 0.2 < shards(b) / 32 < 0.8
             assert set(moved) <= {key for _, key in ENDED}
+            assert kinds_of(a.mesh.nodes()) == {"Account": {"shards": 32, "nodes": ["a@east", "b@west"]}}
+            assert await b.mesh.drain(PATIENCE)
+            assert shards(b) == 0
+            await until(lambda: any(node.is_draining for node in a.mesh.nodes()))
+            assert kinds_of(a.mesh.nodes()) == {"Account": {"shards": 32, "nodes": ["a@east"]}}
         assert await patient(a, "0").call(Account.where) == "a@east", "what b had has come back"
 
 
