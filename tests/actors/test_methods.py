@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import functools
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol
 
@@ -194,7 +195,6 @@ REFUSED = {
     "class": Sync.Nested,
     "callable": Sync.callable_,
     "unhashable": Sync.unhashable,
-    "partial": Sync.partial,
     "singledispatch": Sync.dispatched,
     "generator": Sync.generator,
     "async generator": Sync.async_generator,
@@ -205,6 +205,8 @@ REFUSED = {
     "builtin": len,
     "bound": Calls().__call__,
 }
+if sys.version_info < (3, 14):  # later a partial in a class is a method, as a function is
+    REFUSED["partial"] = Sync.partial
 
 
 async def asks(node: Node, ref: Ref[Any], method: Any, way: str) -> Any:
