@@ -144,9 +144,7 @@ class _HandOff:
             self._plain = plain = DispatchedBody.__dict__["hand_off"]
 
             def hand_off(self: DispatchedBody, handler: Any, args: Any, kwargs: Any) -> Any:
-                counted = self.process.dispatcher.counted
-                if counted is not None:
-                    counted[self.process] = counted.get(self.process, 0) + 1
+                self.process.dispatcher.count(self.process, 1)
                 return plain.__get__(self)(handler, args, kwargs)
 
             DispatchedBody.hand_off = hand_off  # type: ignore[method-assign]

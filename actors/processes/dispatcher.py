@@ -117,9 +117,8 @@ class Dispatcher:
         running: who has its turn now: a process whose handler is on the stack, or what resumes a task.
         entry: the entry of the run queue whose turn was the last one, for as long as a slice needs it.
         message: the message whose handler has raised, likewise.
-        counted: how many messages the handlers of each process have handled, for whoever counts them. Only
-            those that are handled here: a process that needs attention, and any that is not a sync actor, are
-            given turns by their bodies. None, as it is at first, if nobody counts.
+        counted: how many messages the handlers of each process have handled, for whoever counts them. None,
+            as it is at first, if nobody counts.
         parked: the dispatcher's task while there is nothing to do.
         own: the context of the handlers that the dispatcher runs.
         callers: the context of those that a caller runs itself, perhaps in a step within a slice, where that
@@ -172,6 +171,12 @@ class Dispatcher:
             except BaseException:
                 self.parked = parked
                 raise
+
+    def count(self, process: Process, handled: int) -> None:
+        """Count messages that a handler of `process` has handled, or is about to, if anybody counts them."""
+        counted = self.counted
+        if counted is not None:
+            counted[process] = counted.get(process, 0) + handled
 
     def run_then_dispatch(self, fn: Callable[..., None], *args: Any) -> None:
         """Call `fn(*args)`, then give the processes that it has woken their turns, in the present task.
@@ -371,9 +376,8 @@ class Dispatcher:
                         is_used_up = True
                         break
                 finally:
-                    counted = self.counted  # which may have come or gone within this very turn
-                    if counted is not None:
-                        counted[process] = counted.get(process, 0) + turn - budget
+                    if self.counted is not None:  # which may have come or gone within this very turn
+                        self.count(process, turn - budget)
         except BaseException:
             self.message = message
             raise

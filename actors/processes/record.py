@@ -414,9 +414,8 @@ class Record(Handle):
         """Show `message`, taken while attention is needed, to the observers, disarm the idle timer, and count
         the message, if messages are counted.
         """
-        counted = self.dispatcher.counted
-        if counted is not None:
-            counted[self] = counted.get(self, 0) + 1  # type: ignore[index, call-overload]
+        if self.dispatcher.counted is not None:
+            self.dispatcher.count(self, 1)  # type: ignore[arg-type]
         extras = self.extras_or_none
         if extras is not None:
             if extras.idle:

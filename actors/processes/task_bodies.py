@@ -268,7 +268,7 @@ class AsyncBody(TaskBody):
             if process.attention:
                 process.observe(message)
             elif dispatcher.counted is not None:
-                dispatcher.counted[process] = dispatcher.counted.get(process, 0) + 1
+                dispatcher.count(process, 1)
             kind = type(message)
             if kind is Cast or issubclass(kind, Call):
                 handler = handlers.get(message.method)

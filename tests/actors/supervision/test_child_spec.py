@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from enfilade.actors.messages.global_name import Global
 from enfilade.actors.processes.mailbox import UNBOUNDED
 from enfilade.actors.supervision.backoff import Backoff
 from enfilade.actors.supervision.child_spec import (
@@ -18,6 +19,7 @@ from enfilade.actors.supervision.child_spec import (
     InvalidFlag,
     check_child_specs,
 )
+from enfilade.actors.supervision.remote_entry import RemoteEntry
 from tests.actors.supervision.world import target
 
 
@@ -178,3 +180,17 @@ def test_arguments_are_added_behind_and_override_by_name() -> None:
     assert (spec.args, spec.kwargs) == ((1,), {"a": 1, "b": 2})
     bare = more.without_arguments()
     assert (bare.args, bare.kwargs, bare.id) == ((), {}, "x")
+
+
+def test_a_specification_says_for_whom_a_start_waits() -> None:
+    """What is worked out of target and name follows them."""
+    plain = Child(target, id="x", name="till")
+    assert (plain.local_name, plain.is_awaited) == ("till", False)
+    held = plain.renamed("x", Global("till"))
+    assert (held.local_name, held.is_awaited) == (None, True)
+    assert not held.renamed("x", None).is_awaited
+    remote = Child(RemoteEntry("till", "till@shop"), id="x")
+    assert (remote.local_name, remote.is_awaited) == (None, True)
+    assert not remote.retargeted(target).is_awaited
+    assert plain == Child(target, id="x", name="till")
+    assert "awaited" not in repr(plain)
