@@ -191,3 +191,17 @@ async def test_bad_timeouts(node: Node, timeout: Any) -> None:
     collection: RequestCollection[int] = RequestCollection()
     with pytest.raises((ValueError, TypeError)):
         await collection.wait(timeout)
+
+
+async def test_one_task_waits_at_a_time(autojump_clock: MockClock, node: Node) -> None:
+    """C10: a second one is told so, and the first goes on waiting."""
+    ref = await node.spawn(Oracle)
+    requests: RequestCollection[str] = RequestCollection()
+    async with node.mailbox() as me:
+        requests.add(me.request(ref, Oracle.ask), "label")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(requests.wait)
+            await wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError):
+                await requests.wait(1)
+            await ref.call(Oracle.answer)

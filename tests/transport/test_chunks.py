@@ -280,3 +280,10 @@ async def test_without_a_descriptor_left_the_node_link_ends(
         assert await keeper.call(Keeper.give, 1) == 1
 
     await pair(MemoryNetwork(LOSSY), test)
+
+
+def test_no_frame_comes_between_the_chunks_of_a_file() -> None:
+    assembly = Assembly(MIB, Room(MIB))
+    with pytest.raises(MalformedBatch, match="other 5 bytes"):
+        assembly.take_in([Chunk(5, b"first"), Bye("")])
+    assembly.drop()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from enfilade.actors import Resume, Supervisor
 from enfilade.actors.messages.global_name import Global
 from enfilade.actors.processes.mailbox import UNBOUNDED
 from enfilade.actors.supervision.backoff import Backoff
@@ -194,3 +195,9 @@ def test_a_specification_says_for_whom_a_start_waits() -> None:
     assert not remote.retargeted(target).is_awaited
     assert plain == Child(target, id="x", name="till")
     assert "awaited" not in repr(plain)
+
+
+@pytest.mark.parametrize("unfit", [Supervisor, target])
+def test_only_handlers_of_actors_are_resumed(unfit: Any) -> None:
+    with pytest.raises(BadCombination, match="handlers of an actor"):
+        Child(unfit, id="c", on_failure=Resume())
