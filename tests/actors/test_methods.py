@@ -205,7 +205,7 @@ REFUSED = {
     "builtin": len,
     "bound": Calls().__call__,
 }
-if sys.version_info < (3, 14):  # later a partial in a class is a method, as a function is
+if sys.version_info < (3, 13):  # later a partial in a class counts as a method, as a function does
     REFUSED["partial"] = Sync.partial
 
 
