@@ -456,6 +456,10 @@ class Search:
             case "jump":
                 site.jumped += self.random.uniform(0, 2 * LEASE)
                 site.jumped_at = trio.current_time()
+                if not site.is_over:  # a suspended machine has not watched others; here no time has passed
+                    site.claims._watches.clear()
+                    if site.claims._owner is not None:
+                        site.claims._owner.reconnected()
             case "lose":
                 self.lose()
 

@@ -12,6 +12,7 @@ def search(seeds: range, variant: Variant) -> None:
         Search(seed, variant).run()
 
 
+@pytest.mark.soak
 def test_mesh_91_never_two_activations_of_a_key_in_a_few_runs() -> None:
     """MESH-30, MESH-32, MESH-34, MESH-38: cuts, crashes, jumps of clocks, lost data."""
     assert sum(Search(seed).run() for seed in range(5)) > 50
