@@ -126,6 +126,7 @@ HERE_ONLY = {
     ),
     "only processes of a node join its groups: what other nodes see of them is act-O9": (
         "test_group_membership_counts",
+        "test_leaving_a_group_is_told_once",
         "test_group_monitor",
         "test_act_o7_scope_monitor_removed",
         "test_act_o8_scopes_are_separate",
