@@ -6,7 +6,7 @@ Each ends by itself, after the seconds that it holds.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
@@ -25,10 +25,6 @@ __all__ = [
     "Slow",
     "Strike",
 ]
-
-
-SHARES: Final = ("full", "twice", "reset")
-"""The properties of a way that a calm sets to nothing."""
 
 
 @attrs.frozen
@@ -142,18 +138,10 @@ class Flaky:
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        way = world.way(self.one, self.other)
         names = ("latency", "jitter", "full", "twice", "reset")
         changed = {name: value for name in names if (value := getattr(self, name)) is not None}
-        before = {name: getattr(way, name) for name in changed}
-        way.set(**changed)
-
-        def restore() -> None:
-            way.set(
-                **{name: value for name, value in before.items() if not (world.is_calm and name in SHARES)}
-            )
-
-        world.call_at(world.now() + self.seconds, restore)
+        end = world.way(self.one, self.other).disturb(**changed)
+        world.call_at(world.now() + self.seconds, end)
 
 
 @attrs.frozen

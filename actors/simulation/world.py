@@ -450,7 +450,7 @@ class World(Partitions, Properties, Verdicts):
         self._note("calm", *names)
         for way in self.network.ways(names, names):
             self.network.heal(way)
-            way.set(full=0.0, twice=0.0, reset=0.0)
+            way.calm()
         self.network.strikes.clear()
         for host in healthy:
             self.thaw(host)

@@ -32,7 +32,9 @@ for _name, _case in list(vars(test_strategies).items()):
 
 
 @pytest.mark.parametrize("scene", ["messages", "emigrants", "trees", "groups", "pools", "guests"])
-def test_sim_52_scenes_hold_with_settings_that_the_seed_draws(scene: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_sim_52_scenes_hold_with_settings_that_the_seed_draws(
+    scene: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("CRITICAL")
     drawn: set[str] = set()
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from enfilade.actors import Node, NodeDown, NodeUp, NotConnected, Process, open_node
-from enfilade.actors.simulation import HostCrashed, Strike, World, run_simulation
+from enfilade.actors.simulation import Flaky, HostCrashed, Strike, World, run_simulation
 from enfilade.actors.simulation.clock import SimulationClock
 from enfilade.actors.simulation.entropy import Stream
 from enfilade.transport import FileDescriptor, Policy
@@ -466,3 +466,30 @@ def test_a_node_outside_a_world_is_none_of_its_business() -> None:
             return node.full_name
 
     assert run_simulation(main, seed=1) == "outside@local"
+
+
+def test_disturbances_of_a_way_that_overlap_leave_nothing() -> None:
+    """The latest holds, whichever ends first; what is set meanwhile counts afterwards; a calm ends all."""
+
+    async def main(world: World) -> list[float]:
+        for name in ("a", "b"):
+            await world.open_node(name)
+        way = world.way("a", "b")
+        seen = []
+
+        def look() -> None:
+            seen.append(way.jitter)
+
+        for when, seconds, jitter in ((1.0, 2.0, 0.1), (2.0, 2.0, 0.2), (6.0, 100.0, 0.3)):
+            world.faults([(when, Flaky("a", "b", seconds, jitter=jitter))])
+        for when in (0.5, 1.5, 2.5, 3.5, 4.5, 6.5):
+            world.call_at(when, look)
+        world.call_at(2.7, lambda: way.set(jitter=0.05))
+        await world.run(7.0)
+        await world.calm(1.0)
+        look()
+        await world.run(200.0)
+        look()
+        return seen
+
+    assert run_simulation(main, seed=1) == [0.0, 0.1, 0.2, 0.2, 0.05, 0.3, 0.05, 0.05]
