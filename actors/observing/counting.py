@@ -80,6 +80,8 @@ class Counts(Listener):
 
     def end(self) -> None:
         """One user less; after the last one nothing is counted. Not a checkpoint."""
+        if not self._users:  # the node has stopped before
+            return
         self._users -= 1
         if self._users:
             return
@@ -92,6 +94,11 @@ class Counts(Listener):
             process.body.count_hostcalls(False)
         self._totals, self._rates = {}, {}
         self._changed(False)
+
+    def close(self) -> None:
+        """Count no more, whoever still does: the node has stopped. Not a checkpoint."""
+        self._users = min(self._users, 1)
+        self.end()
 
     def _tick(self) -> None:
         now = self._node.timers.now()

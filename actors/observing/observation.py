@@ -307,7 +307,8 @@ class Observation:
         self._crashes.append(report)
 
     def close(self) -> None:
-        """End the iterations: the node has stopped."""
+        """End the iterations, and the counting of those who could not end it: the node has stopped."""
+        self.counts.close()
         for sink in {id(sink): sink for sinks in self._sinks.values() for sink in sinks}.values():
             sink.close()
 

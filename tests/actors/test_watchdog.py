@@ -178,6 +178,19 @@ def test_whoever_holds_the_loop_is_named(kind: str, caplog: pytest.LogCaptureFix
     assert not watchdogs()
 
 
+def test_who_holds_the_loop_is_named_while_messages_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """U13: the function of the program, not what counts its calls."""
+
+    async def main() -> None:
+        async with open_node("n", config=CONFIG) as node, node.counting():
+            await call(node, Sync)
+            await trio.sleep(0.05)
+
+    trio.run(main)
+    first = next(record.getMessage() for record in caplog.records if "has held" in record.getMessage())
+    assert "Sync.block," in first
+
+
 async def quick(node: Node) -> None:
     """Much work, none of it long."""
     ref = await node.spawn(Sync)

@@ -164,3 +164,18 @@ async def test_obs_24_what_watches_need_ends_with_their_observer(autojump_clock:
                 assert bank.dispatcher.counted is None
                 assert bank.statistics() == before
                 assert hot() == PLAIN
+
+
+async def test_a_node_that_stops_ends_counting_for_those_who_could_not() -> None:
+    """A look whose owner was killed has not said that it ends; whoever ends it later changes nothing."""
+    before = hot()
+    async with open_node("second") as other, other.counting():
+        async with open_node("first") as node:
+            counts = node.observation.counts
+            counts.begin()
+            counts.begin()
+        assert not counts.is_on
+        assert hot() != before  # the other one counts
+        counts.end()
+        assert hot() != before
+    assert hot() == before
