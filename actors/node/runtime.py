@@ -32,6 +32,7 @@ class NodeRuntime:
         random: draws a float from 0 to 1, 1 excluded: the jitter of pauses.
         spawn: starts a task that outlives the caller, as `trio.lowlevel.spawn_system_task` does.
         run_blocking: runs a function that blocks beside the loop, as `trio.to_thread.run_sync` does.
+        dial: opens a connection to a server of a mesh, a `Stream` of `transport.mesh`; None: over TCP.
         charge: told for how many seconds guests have used the processor, if the clock stands still meanwhile.
         is_deterministic: whether the same things must happen each time: guests count what they do instead of
             time, and reports are logged in the step that makes them, so that nothing depends on who reads.
@@ -43,6 +44,7 @@ class NodeRuntime:
     random: Callable[[], float] = random.random
     spawn: Callable[..., object] = trio.lowlevel.spawn_system_task
     run_blocking: Callable[..., Awaitable[Any]] = trio.to_thread.run_sync
+    dial: Callable[[Any], Awaitable[Any]] | None = None
     charge: Callable[[float], object] = lambda seconds: None
     is_deterministic: bool = False
 

@@ -109,6 +109,7 @@ async def distributed(
 async def _join(node: Node, mesh: str | Mesh, entries: Mapping[str, Any] | None) -> Membership:
     from enfilade.transport.mesh import Mesh  # a node without a mesh does without all this
     from enfilade.transport.mesh.membership import join
+    from enfilade.transport.mesh.stream import dial
 
     given = Mesh(servers=mesh) if isinstance(mesh, str) else mesh
     _check("mesh", given, Mesh, "enfilade.transport.mesh.Mesh, or a text")
@@ -120,6 +121,7 @@ async def _join(node: Node, mesh: str | Mesh, entries: Mapping[str, Any] | None)
         list(entries or ()),
         entropy=node.runtime.entropy,
         random=node.runtime.random,
+        dial=node.runtime.dial or dial,
     )
 
 

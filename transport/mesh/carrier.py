@@ -43,6 +43,7 @@ from enfilade.transport.mesh.identity import Identity, client_context
 from enfilade.transport.mesh.presence import Death, Presence
 from enfilade.transport.mesh.protocol import Message
 from enfilade.transport.mesh.settings import Mesh, MeshError, Server
+from enfilade.transport.mesh.stream import Dial, dial
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS, Subjects, from_token
 from enfilade.transport.wire import PREFIX
 
@@ -88,6 +89,7 @@ class MeshCarrier(Carrier):
         entries: what the node offers to spawn.
         entropy: makes so many bytes that nobody can guess: the numbers of inlets and requests.
         random: draws a float from 0 to 1: the jitter of pauses.
+        dial: connects to a server.
 
     Attributes:
         announcer: of the node.
@@ -110,6 +112,7 @@ class MeshCarrier(Carrier):
         *,
         entropy: Callable[[int], bytes],
         random: Callable[[], float],
+        dial: Dial = dial,
     ) -> None:
         self._is_certified = identity is not None
         self._mesh = mesh
@@ -138,6 +141,7 @@ class MeshCarrier(Carrier):
             guard="" if identity is None else subjects.guard,
             # A server that hangs must be left before its clients take one another for dead.
             silence=mesh.dead_after * 0.6,
+            dial=dial,
         )
         self.connection.subscribe(f"{subjects.links}.>", self._link_message)
         self.doubts = Doubts(self.connection, subjects, self._presence, self._carry_out)

@@ -12,7 +12,6 @@ why.
 
 import logging
 import math
-import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,6 @@ import attrs
 import trio
 
 from enfilade.transport.mesh.identity import server_fault
-from enfilade.transport.mesh.local_owner import owner_of_peer
 from enfilade.transport.mesh.protocol import (
     MESSAGE_LIMIT,
     PING,
@@ -41,7 +39,7 @@ from enfilade.transport.mesh.protocol import (
     encode_unsubscribe,
 )
 from enfilade.transport.mesh.settings import MeshError, Server
-from enfilade.transport.mesh.stream import PlainStream, Stream, TlsStream
+from enfilade.transport.mesh.stream import Dial, Stream, TlsStream, dial
 from enfilade.transport.mesh.watcher import Watcher
 
 __all__ = ["USER", "Connection", "Handler", "NoResponders"]
@@ -113,6 +111,7 @@ class Connection:
         tls: the settings of TLS; None to go without.
         guard: a subject under which the servers must not let this client publish; empty to try none.
         owner: the user of this machine whose process a server must be; None for any.
+        dial: connects to a server.
 
     Attributes:
         reconnects: times that another session took the place of a lost one.
@@ -132,8 +131,10 @@ class Connection:
         tls: ssl.SSLContext | None = None,
         guard: str = "",
         owner: int | None = None,
+        dial: Dial = dial,
     ) -> None:
         self._owner = owner
+        self._dial = dial
         self._tls = tls
         self._guard = guard
         self._silence = silence
@@ -291,7 +292,7 @@ class Connection:
                 await self._serve(session)
             finally:
                 self._session = None
-                session.stream.socket.close()
+                session.stream.close()
                 for answered in session.pings:
                     answered.set()
             self._lost_at = trio.current_time()
@@ -333,25 +334,23 @@ class Connection:
         """Connect to a server, and say what this client is and wants to hear."""
         try:
             with trio.fail_after(CONNECT_SECONDS):
-                opened = await trio.open_tcp_stream(server.host, server.port)
-                connection = socket.socket(fileno=opened.socket.detach())
+                stream = await self._dial(server)
                 try:
-                    connection.setblocking(False)
-                    return await self._introduce(server, connection)
+                    return await self._introduce(server, stream)
                 except BaseException:
-                    connection.close()
+                    stream.close()
                     raise
         except trio.TooSlowError:
             raise MeshError(f"it says nothing for {CONNECT_SECONDS:g} s") from None
 
-    async def _introduce(self, server: Server, connection: socket.socket) -> _Session:
-        session = _Session(server, PlainStream(connection), Parser())
+    async def _introduce(self, server: Server, stream: Stream) -> _Session:
+        session = _Session(server, stream, Parser())
         early: list[Event] = []
         while not early:
             early += session.parser.feed(await _receive(session.stream))
         if not isinstance(early[0], Info):
             raise ProtocolError("a server must introduce itself first")
-        if self._owner is not None and (found := owner_of_peer(connection)) != self._owner:
+        if self._owner is not None and (found := stream.owner()) != self._owner:
             raise MeshError(
                 f"it belongs to user {found}, not to {self._owner}, and was not shown the token: end it"
             )
@@ -359,7 +358,7 @@ class Connection:
         if self._tls is not None:
             if len(early) > 1:
                 raise ProtocolError("a server must say nothing more before TLS")
-            session.stream = await _secure(connection, self._tls, server)
+            session.stream = await _secure(stream, self._tls, server)
         session.parser.message_limit = min(MESSAGE_LIMIT, early[0].fields["max_payload"] + 4096)
         introduction: dict[str, Any] = {
             "verbose": False,
@@ -489,7 +488,7 @@ class Connection:
     async def _send_unsent(self, session: _Session) -> None:
         while True:
             await session.has_unsent.wait()
-            await trio.lowlevel.wait_writable(session.stream.socket)
+            await session.stream.wait_writable()
             try:
                 session.stream.flush()
                 sent = session.stream.send(session.unsent[0]) if session.unsent else 0
@@ -510,20 +509,20 @@ class Connection:
                 self._watcher.connection_ready()
 
 
-async def _secure(connection: socket.socket, context: ssl.SSLContext, server: Server) -> TlsStream:
+async def _secure(below: Stream, context: ssl.SSLContext, server: Server) -> TlsStream:
     """Go on through TLS, with a server that is certified as one.
 
     Raises:
         OSError: it is none, or refuses this client's certificate.
     """
-    stream = TlsStream(connection, context, server.host)
+    stream = TlsStream(below, context, server.host)
     try:
         while True:
             try:
                 if stream.shake_hands():
                     break
             except BlockingIOError:
-                await trio.lowlevel.wait_readable(connection)
+                await stream.wait_readable()
     except ssl.SSLCertVerificationError as error:
         raise MeshError(f"its certificate cannot be trusted: {error.verify_message}") from error
     fault = server_fault(stream.certificate)
@@ -542,7 +541,7 @@ async def _send_all(stream: Stream, data: bytes) -> None:
         except BlockingIOError:
             pass
         if view or stream.pending:
-            await trio.lowlevel.wait_writable(stream.socket)
+            await stream.wait_writable()
 
 
 async def _receive(stream: Stream) -> bytes:
@@ -555,7 +554,7 @@ async def _receive(stream: Stream) -> bytes:
         try:
             return stream.receive()
         except BlockingIOError:
-            await trio.lowlevel.wait_readable(stream.socket)
+            await stream.wait_readable()
         except ssl.SSLError as error:
             raise ConnectionError(f"TLS fails: {error.reason or error}") from error
 

@@ -12,6 +12,7 @@ from enfilade.transport.mesh.identity import WARNING_DAYS, Identity, read_identi
 from enfilade.transport.mesh.registry import Registry
 from enfilade.transport.mesh.settings import Mesh, MeshError, Server
 from enfilade.transport.mesh.shared_server import SharedServer
+from enfilade.transport.mesh.stream import Dial, dial
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS, Subjects
 
 __all__ = ["Membership", "join"]
@@ -81,6 +82,7 @@ async def join(
     *,
     entropy: Callable[[int], bytes],
     random: Callable[[], float],
+    dial: Dial = dial,
 ) -> Membership:
     """Join a mesh.
 
@@ -92,6 +94,7 @@ async def join(
         entries: what the node offers to spawn.
         entropy: makes so many bytes that nobody can guess.
         random: draws a float from 0 to 1: the jitter of pauses.
+        dial: connects to a server.
 
     Raises:
         ValueError: the node's name is too long for a mesh.
@@ -121,6 +124,7 @@ async def join(
             entries,
             entropy=entropy,
             random=random,
+            dial=dial,
         )
         membership.carrier = carrier
         await membership.run(carrier.connection.run)

@@ -1,15 +1,21 @@
-"""The bytes between a client and its server, in plain or through TLS, without waiting.
+"""The bytes between a client and its server, in plain or through TLS.
 
-Both forms behave as a socket that does not block: `send` takes what it can, `receive` gives what is there,
-and either raises BlockingIOError when that is nothing. What TLS has encrypted and the socket has not taken
+All forms behave as a socket that does not block: `send` takes what it can, `receive` gives what is there, and
+either raises BlockingIOError when that is nothing. What TLS has encrypted and the stream below has not taken
 is `pending`; it leaves with the next `send` or `flush`.
 """
 
 import socket
 import ssl
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, TypeAlias
 
-__all__ = ["PlainStream", "Stream", "TlsStream"]
+import trio
+
+from enfilade.transport.mesh.local_owner import owner_of_peer
+from enfilade.transport.mesh.settings import Server
+
+__all__ = ["Dial", "PlainStream", "Stream", "TlsStream", "dial"]
 
 RECEIVE_BYTES: Final = 256 * 1024
 
@@ -22,8 +28,6 @@ RECORD: Final = 16 * 1024
 
 class Stream(Protocol):
     """A connection to a server."""
-
-    socket: socket.socket
 
     @property
     def pending(self) -> int:
@@ -42,41 +46,85 @@ class Stream(Protocol):
         """Return what has come; raises OSError when the connection is over."""
         ...
 
+    async def wait_readable(self) -> None:
+        """Wait until `receive` does not raise BlockingIOError, more likely than not. A checkpoint."""
+        ...
+
+    async def wait_writable(self) -> None:
+        """Wait until `send` does not raise BlockingIOError, more likely than not. A checkpoint."""
+        ...
+
+    def close(self) -> None:
+        """End the connection. Harmless when repeated."""
+        ...
+
+    def owner(self) -> int:
+        """Return the user whose process on this machine the server is; raises OSError if nobody says."""
+        ...
+
+
+Dial: TypeAlias = Callable[[Server], Awaitable[Stream]]
+"""Connects to a server. Raises `OSError` when it does not answer; the caller bounds the time."""
+
+
+async def dial(server: Server) -> Stream:
+    """Connect to a server over TCP. See `Dial`."""
+    opened = await trio.open_tcp_stream(server.host, server.port)
+    connection = socket.socket(fileno=opened.socket.detach())
+    connection.setblocking(False)
+    return PlainStream(connection)
+
 
 class PlainStream(Stream):
-    """A connection without TLS."""
+    """A connection over TCP, without TLS.
+
+    Args:
+        connection: does not block.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
-        self.socket = connection
+        self._socket = connection
 
     @property
     def pending(self) -> int:
         return 0
 
     def send(self, data: memoryview) -> int:
-        return self.socket.send(data)
+        return self._socket.send(data)
 
     def flush(self) -> None:
         return
 
     def receive(self) -> bytes:
-        data = self.socket.recv(RECEIVE_BYTES)
+        data = self._socket.recv(RECEIVE_BYTES)
         if not data:
             raise ConnectionError("it closed the connection")
         return data
 
+    async def wait_readable(self) -> None:
+        await trio.lowlevel.wait_readable(self._socket)
+
+    async def wait_writable(self) -> None:
+        await trio.lowlevel.wait_writable(self._socket)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def owner(self) -> int:
+        return owner_of_peer(self._socket)
+
 
 class TlsStream(Stream):
-    """A connection through TLS, over a socket on which nothing was encrypted yet.
+    """A connection through TLS, over one on which nothing was encrypted yet.
 
     Args:
-        connection: does not block.
+        below: carries what is encrypted.
         context: of this node.
         host: the server's, which its certificate must name.
     """
 
-    def __init__(self, connection: socket.socket, context: ssl.SSLContext, host: str) -> None:
-        self.socket = connection
+    def __init__(self, below: Stream, context: ssl.SSLContext, host: str) -> None:
+        self._below = below
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_hostname=host)
@@ -92,7 +140,7 @@ class TlsStream(Stream):
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             self.flush()
-            self._in.write(self._receive_encrypted())
+            self._in.write(self._below.receive())
             return False
         finally:
             self.flush()
@@ -117,14 +165,16 @@ class TlsStream(Stream):
         self._encrypted += self._out.read()
         try:
             while self._encrypted:
-                del self._encrypted[: self.socket.send(self._encrypted)]
+                with memoryview(self._encrypted) as view:
+                    sent = self._below.send(view)
+                del self._encrypted[:sent]
         except BlockingIOError:
             pass
 
     def receive(self) -> bytes:
         data = self._decrypt()
         if not data:
-            self._in.write(self._receive_encrypted())
+            self._in.write(self._below.receive())
             data = self._decrypt()
             self.flush()  # an answer of TLS itself
             if not data:
@@ -144,8 +194,14 @@ class TlsStream(Stream):
                 raise ConnectionError("it closed the connection") from None
         return b"".join(parts)
 
-    def _receive_encrypted(self) -> bytes:
-        data = self.socket.recv(RECEIVE_BYTES)
-        if not data:
-            raise ConnectionError("it closed the connection")
-        return data
+    async def wait_readable(self) -> None:
+        await self._below.wait_readable()
+
+    async def wait_writable(self) -> None:
+        await self._below.wait_writable()
+
+    def close(self) -> None:
+        self._below.close()
+
+    def owner(self) -> int:
+        return self._below.owner()
