@@ -142,7 +142,7 @@ async def test_mesh_57_a_node_that_moves_to_another_server_is_not_told_dead(tmp_
             answered = presence.probe_answered
             presence.probe_answered = lambda *args: (probes.append(True), answered(*args))[1]
             connection = b.distribution.rendezvous._carrier.connection
-            connection._session.stream.socket.shutdown(2)
+            connection._lose(connection._session, "the test cuts it")
             await until(lambda: bool(probes))
             await until(lambda: bool(connection.server and connection.server.port == site.ports[0]))
             assert not peer.ended.is_set()
