@@ -5,7 +5,6 @@ Each ends by itself, after the seconds that it holds.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -167,7 +166,7 @@ class DiskTrouble:
         host: its name.
         seconds: how long.
         room: bytes that can still be written; None: as before.
-        latency: seconds that each operation takes.
+        latency: seconds that each operation takes; 0: as before.
     """
 
     host: str
@@ -180,15 +179,10 @@ class DiskTrouble:
         disk = world.hosts[self.host].disk
         if disk is None:
             return
-        before = disk.capacity, disk.latency
-        disk.latency = self.latency
+        changed: dict[str, float] = {"latency": self.latency} if self.latency else {}
         if self.room is not None:
-            disk.capacity = disk.used + self.room
-
-        def restore() -> None:
-            disk.capacity, disk.latency = (math.inf, 0.0) if world.is_calm else before
-
-        world.call_at(world.now() + self.seconds, restore)
+            changed["capacity"] = disk.used + self.room
+        world.call_at(world.now() + self.seconds, disk.disturb(**changed))
 
 
 @attrs.frozen

@@ -26,7 +26,7 @@ from enfilade.actors.simulation.custody import LIFE, Life
 from enfilade.actors.simulation.entropy import Entropy
 from enfilade.transport import closing
 
-__all__ = ["Nondeterministic", "Source", "inline", "replaced"]
+__all__ = ["Nondeterministic", "Source", "replaced"]
 
 
 class Nondeterministic(RuntimeError):
@@ -50,8 +50,8 @@ class Source(Protocol):
         """Return the stream of draws that belongs to a life."""
         ...
 
-    def latency_of(self, life: Life) -> float:
-        """Return the seconds that a function takes which is run in a thread."""
+    async def run_blocking(self, life: Life, function: Callable[..., Any], *args: Any, **how: Any) -> Any:
+        """Run a function of a life that blocks, in place of a thread."""
         ...
 
     def refused(self, error: Nondeterministic) -> None:
@@ -91,12 +91,6 @@ def _refuse(what: str) -> None:
         error = Nondeterministic(f"code of host {life.name!r} {what}, which a simulated host cannot do")
         source.refused(error)
         raise error
-
-
-async def inline(seconds: float, function: Callable[..., Any], *args: Any, **_options: Any) -> Any:
-    """Run a function that blocks, after so many seconds: what a simulated host has for threads."""
-    await trio.sleep(seconds)
-    return function(*args)
 
 
 @contextmanager
@@ -219,9 +213,6 @@ def _substitutes(source: Source) -> Iterator[tuple[Any, str, Any]]:
     def refuse(what: str) -> Callable[..., Any]:
         return lambda life, *args, **kwargs: _refuse(what)
 
-    def blocking(life: Life, *args: Any, **how: Any) -> Any:
-        return inline(source.latency_of(life), *args, **how)
-
     yield os, "urandom", by_life(os.urandom, entropy)
     yield random, "_urandom", by_life(random._urandom, entropy)  # type: ignore[attr-defined]
     for name, simulated in (("time", source.unix_time), ("monotonic", source.monotonic)):
@@ -232,7 +223,7 @@ def _substitutes(source: Source) -> Iterator[tuple[Any, str, Any]]:
     yield time, "sleep", by_life(time.sleep, Life.spend)
     yield closing, "close", by_life(closing.close, lambda life, descriptor: os.close(descriptor))
     threads, waits = trio.to_thread, trio.lowlevel
-    yield threads, "run_sync", by_life(threads.run_sync, blocking)
+    yield threads, "run_sync", by_life(threads.run_sync, source.run_blocking)
     refused = refuse("waits in a thread for the loop")
     yield trio.from_thread, "run", by_life(trio.from_thread.run, refused)
     yield trio.from_thread, "run_sync", by_life(trio.from_thread.run_sync, refused)

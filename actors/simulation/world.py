@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import attrs
 import trio
@@ -30,15 +30,12 @@ from enfilade.actors.simulation.log import Log
 from enfilade.actors.simulation.partitions import Partitions
 from enfilade.actors.simulation.properties import Properties
 from enfilade.actors.simulation.schedule import Fault, Release, Schedule
-from enfilade.actors.simulation.substitutes import Nondeterministic, inline
+from enfilade.actors.simulation.substitutes import Nondeterministic
 from enfilade.actors.simulation.verdicts import Verdicts
 from enfilade.transport.carrier import Credentials
 from enfilade.transport.simulated.carrier import SimulatedCarrier
 from enfilade.transport.simulated.disk import SimulatedDisk
 from enfilade.transport.simulated.network import Network
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Stuck", "World"]
 
@@ -236,7 +233,7 @@ class World(Partitions, Properties, Verdicts):
             entropy=self.chance_of(life).bytes,
             random=self.chance_of(life).random,
             spawn=self._holder.start_soon,
-            run_blocking=lambda *args, **how: inline(self.latency_of(life), *args, **how),
+            run_blocking=partial(self.run_blocking, life),
             charge=life.spend,
             is_deterministic=True,
         )
@@ -512,10 +509,11 @@ class World(Partitions, Properties, Verdicts):
         """The wall-clock time of a life."""
         return EPOCH + self.hosts[life.name].skew + self.monotonic(life)
 
-    def latency_of(self, life: Life) -> float:
-        """The seconds that a function of a life takes which is run in a thread: those of the host's disk."""
+    async def run_blocking(self, life: Life, function: Callable[..., Any], *args: Any, **_how: Any) -> Any:
+        """Run a function of a life that blocks: what it has for threads. It takes the host's disk's latency."""
         disk = self.hosts[life.name].disk
-        return disk.latency if disk is not None else 0.0
+        await trio.sleep(disk.latency if disk is not None else 0.0)
+        return function(*args)
 
     def chance_of(self, life: Life) -> Stream:
         """The stream of draws that belongs to a life."""

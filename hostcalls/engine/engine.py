@@ -299,9 +299,11 @@ class Engine:
 
     def _counted(self, clock: Callable[[], float], charge: Callable[[float], object]) -> Callable[[], float]:
         """The clock of an engine whose guests are on fuel: what they have used is charged first."""
-        engine = self._engine
 
         def now() -> float:
+            engine = self._engine
+            if engine is None:  # closed: no guest runs any more
+                return clock()
             charge(lib.engine_take_spent(engine) * 1e-9)
             moment = clock()
             lib.engine_set_clock(engine, round(moment * 1e9))

@@ -351,6 +351,29 @@ class TestInAWorld:
 
         run_simulation(main, seed=1)
 
+    def test_troubles_of_a_disk_that_overlap_leave_nothing(self) -> None:
+        """The latest holds, whichever ends first, and one that is slow leaves another one's full disk."""
+
+        async def main(world: World) -> list[tuple[float, float]]:
+            await world.open_node("east")
+            disk = world.disk(world.hosts["east"])
+            seen = []
+            world.faults(
+                [
+                    (1.0, DiskTrouble("east", 2.0, latency=0.1)),
+                    (2.0, DiskTrouble("east", 2.0, latency=0.2)),
+                    (2.2, DiskTrouble("east", 3.0, room=10)),
+                ]
+            )
+            for when in (0.5, 1.5, 2.5, 3.5, 4.5, 6.5):
+                world.call_at(when, lambda: seen.append((disk.latency, disk.capacity)))
+            await world.run(7.0)
+            return seen
+
+        free = float("inf")
+        expected = [(0.0, free), (0.1, free), (0.2, 10), (0.2, 10), (0.0, 10), (0.0, free)]
+        assert run_simulation(main, seed=1) == expected
+
     def test_a_world_without_disks_draws_no_faults_of_disks(self) -> None:
         async def main(world: World) -> str:
             await world.open_node("east")

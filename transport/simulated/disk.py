@@ -20,10 +20,12 @@ import math
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, Protocol, TypeVar
 
 import attrs
+
+from enfilade.transport.simulated.disturbances import Disturbances
 
 __all__ = ["SECTOR", "SimulatedDisk", "SimulatedFile"]
 
@@ -128,20 +130,19 @@ class SimulatedDisk:
         capacity: bytes that all files may have together.
         is_lying: whether syncs say that they have stored what they have not: the cache of a device, or of a
             virtual one, that power takes along.
-        syncs: how many there were.
     """
 
     def __init__(self, draws: Draws) -> None:
         self.latency = 0.0
         self.capacity = math.inf
         self.is_lying = False
-        self.syncs = 0
         self._draws = draws
         self._seen: dict[str, _Content] = {}
         self._stored: dict[str, _Content] = {}
         self._renames: list[_Rename] = []
         self._failing: Counter[str] = Counter()
         self._life = 0
+        self._disturbances = Disturbances(self)
 
     # What a program does.
 
@@ -187,7 +188,7 @@ class SimulatedDisk:
         Raises:
             OSError: EIO, if it is to fail.
         """
-        self._begin_sync()
+        self.begin("sync", self._life)
         if not self.is_lying:
             touching = [number for number, each in enumerate(self._renames) if each.touches(directory)]
             self._store_names(touching[-1] + 1 if touching else 0)
@@ -244,8 +245,15 @@ class SimulatedDisk:
         """The process that has opened files here has ended: it can do nothing more with them."""
         self._life += 1
 
+    def disturb(self, **properties: float) -> Callable[[], None]:
+        """Change `latency` or `capacity` until what is returned is called. Of several disturbances the latest
+        holds.
+        """
+        return self._disturbances.begin(properties)
+
     def recover(self) -> None:
         """End all faults."""
+        self._disturbances.end()
         self.latency = 0.0
         self.capacity = math.inf
         self.is_lying = False
@@ -277,10 +285,6 @@ class SimulatedDisk:
     def life(self) -> int:
         """The number of the life that goes on now."""
         return self._life
-
-    def _begin_sync(self) -> None:
-        self.syncs += 1
-        self.begin("sync", self._life)
 
     def _find(self, path: str) -> _Content:
         content = self._seen.get(path)
@@ -363,7 +367,6 @@ class SimulatedFile:
         Raises:
             OSError: EIO, if it is to fail. What was written counts as stored then, and is not.
         """
-        self._disk.syncs += 1
         try:
             self._disk.begin("sync", self._life)
         except OSError:

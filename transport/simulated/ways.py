@@ -6,6 +6,8 @@ from typing import Protocol
 
 import attrs
 
+from enfilade.transport.simulated.disturbances import Disturbances
+
 __all__ = ["Draws", "Lane", "Parcel", "Port", "Way"]
 
 
@@ -94,8 +96,9 @@ class Way:
     is_cut: bool = False
     held: "list[Parcel]" = attrs.field(factory=list, init=False)
     _free_at: float = attrs.field(default=0.0, init=False)
-    _own: "dict[str, float]" = attrs.field(factory=dict, init=False)
-    _disturbances: "list[dict[str, float]]" = attrs.field(factory=list, init=False)
+    _disturbances: Disturbances = attrs.field(
+        default=attrs.Factory(Disturbances, takes_self=True), init=False
+    )
 
     def set(self, **properties: float) -> None:
         """Change properties of the way. Where it is disturbed they count afterwards.
@@ -106,39 +109,16 @@ class Way:
         for name, value in properties.items():
             if name not in SETTABLE:
                 raise ValueError(f"a way has no property {name!r}; it has {', '.join(SETTABLE)}")
-            if name in self._own:
-                self._own[name] = value
-                self._settle(name)
-            else:
-                setattr(self, name, value)
+            self._disturbances.set(name, value)
 
     def disturb(self, **properties: float) -> Callable[[], None]:
         """Change properties until what is returned is called. Of several disturbances the latest holds."""
-        disturbance = dict(properties)
-        self._disturbances.append(disturbance)
-        for name in disturbance:
-            self._own.setdefault(name, getattr(self, name))
-            self._settle(name)
-
-        def end() -> None:
-            before = len(self._disturbances)
-            self._disturbances = [each for each in self._disturbances if each is not disturbance]
-            if len(self._disturbances) < before:
-                for name in disturbance:
-                    self._settle(name)
-
-        return end
+        return self._disturbances.begin(properties)
 
     def calm(self) -> None:
         """End all disturbances, and let the way have no faults of its own."""
-        self._disturbances.clear()
-        for name in list(self._own):
-            self._settle(name)
+        self._disturbances.end()
         self.set(full=0.0, twice=0.0, reset=0.0)
-
-    def _settle(self, name: str) -> None:
-        values = [each[name] for each in self._disturbances if name in each]
-        setattr(self, name, values[-1] if values else self._own[name])
 
     def delay(self, now: float, size: int, draws: Draws) -> float:
         """Draw the seconds that a parcel of so many bytes takes from now on."""
